@@ -1,0 +1,63 @@
+"""The name of one tool instance, and its three spellings."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+INSTANCE = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+MAX_LENGTH = 253
+"""RFC 1123 subdomain length, the limit DevStream puts on names and instance ids."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """`name` is the plugin, `instance` tells several uses of it apart.
+
+    `str()` gives `a/b`, the spelling of messages; `dotted` gives `a.b`, that of `dependsOn` and flags;
+    `key` gives `a_b`, that of the state document. Names hold no dot and no underscore and instances no
+    underscore, so each spelling has one reading, yet `key` is never parsed.
+    """
+
+    name: str
+    instance: str
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read `a.b` or `a/b`. Raises ValueError with a sentence for people."""
+        cut = min((i for i in (text.find("."), text.find("/")) if i >= 0), default=-1)
+        if cut < 0:
+            raise ValueError(f'"{text}" is no address: expected name.instanceID')
+        name, instance = text[:cut], text[cut + 1 :]
+        for problem in (name_problem(name), instance_problem(instance)):
+            if problem:
+                raise ValueError(f'"{text}" is no address: {problem}')
+        return cls(name, instance)
+
+    @property
+    def dotted(self) -> str:
+        """`a.b`."""
+        return f"{self.name}.{self.instance}"
+
+    @property
+    def key(self) -> str:
+        """`a_b`."""
+        return f"{self.name}_{self.instance}"
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.instance}"
+
+
+def name_problem(text: str) -> str:
+    """What is wrong with a tool name, or "" if nothing is."""
+    if len(text) <= MAX_LENGTH and NAME.fullmatch(text):
+        return ""
+    return f'name "{text}" must be lower case letters, digits and "-", and start and end with a letter or digit'
+
+
+def instance_problem(text: str) -> str:
+    """What is wrong with an instance id, or "" if nothing is."""
+    if len(text) <= MAX_LENGTH and INSTANCE.fullmatch(text):
+        return ""
+    return f'instanceID "{text}" must be lower case letters, digits, "-" and ".", and start and end with a letter or digit'

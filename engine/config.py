@@ -1,0 +1,97 @@
+"""What a person asked for: rendered and checked; references to other tools' outputs are still symbolic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.address import Address
+from engine.values import Attributes, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A place in a source file: `path` goes from the document's root to the value.
+
+    Line and column are computed when somebody looks.
+    """
+
+    file: str
+    document: int = 0
+    path: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """`prevent_destroy` also holds once the tool has left the config: the state records it."""
+
+    prevent_destroy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds per operation; None means the executor's default."""
+
+    read: float | None = None
+    create: float | None = None
+    update: float | None = None
+    delete: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """One desired tool. `depends_on` holds written and implied edges, direct ones only, in order and without repeats.
+
+    `options` use canonical option names; leaves may be Secret or Deferred, never Unknown.
+    """
+
+    address: Address
+    options: Attributes
+    depends_on: tuple[Address, ...] = ()
+    lifecycle: Lifecycle = Lifecycle()
+    timeouts: Timeouts = Timeouts()
+    where: Where = Where("")
+
+
+@dataclass(frozen=True, slots=True)
+class LockSettings:
+    """`kind` is auto, dynamodb, native, both or none; `lease` is in seconds, None for the store's default."""
+
+    kind: str = "auto"
+    url: str = ""
+    lease: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateSettings:
+    """Where the state is. `backend` is canonical and lower case; `options` are the backend's, camelCase."""
+
+    backend: str = "local"
+    options: Attributes = field(default_factory=dict[str, Value])
+    lock: LockSettings = LockSettings()
+    log: str = "auto"
+    history: int = 30
+    source: str = "default"
+    """What decided: `--state`, `DTM_STATE`, `config`, a settings file, or `default`; for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that is not a tool. `state` is None where the config names none; `base_dir` is absolute."""
+
+    base_dir: Path
+    state: StateSettings | None = None
+    plugin_dir: Path | None = None
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The desired world. `digest` is hex and covers everything that can influence a plan, secrets by digest only."""
+
+    settings: Settings
+    tools: tuple[ToolSpec, ...]
+    outputs: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    digest: str = ""
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,148 @@
+"""Every error a person can meet. A message says what and where; the hint is the next step.
+
+DtmError
+├─ UsageError                  the command line asks for something that makes no sense
+├─ ConfigError                 the configuration is wrong; holds every problem at once
+├─ PluginError                 a plugin is unknown, clashes or broke its contract
+├─ StateError                  the state is unreadable, newer, a copy, moved, or not what the caller thought
+│  └─ StalePlanError           the state moved since the plan was made
+├─ StoreError                  a store refused or failed
+│  ├─ ConflictError            the stored version is not the expected one; nothing was written
+│  ├─ StoreAccessError         denied, or the bucket, table or namespace is missing; never retried
+│  └─ StoreUnavailableError    this try surely had no effect; may be tried again
+├─ OutcomeUnknownError         a request was sent and no answer came: it may or may not have had its effect
+├─ LockError                   the lock could not be had or is not what the caller thought
+│  └─ LockHeldError            somebody else holds it; carries the record
+├─ SupersededError             another session took over this state; nothing more may be started
+├─ UnsafePlanError             protections or thresholds refuse the plan
+├─ ProviderError               a provider says it failed
+│  ├─ AuthError                missing or insufficient credentials
+│  └─ NotFoundError            what was asked for is not there
+├─ ApplyError                  some changes failed; the summary was already emitted
+└─ CancelledError              a person said no, or interrupted
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.lock import LockRecord
+
+
+class DtmError(Exception):
+    """Root of the tree. `where` is file:line:column or an address, "" if there is none."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "", where: str = "") -> None:
+        super().__init__(message)
+        self.message, self.hint, self.where = message, hint, where
+
+
+class UsageError(DtmError):
+    """The command line asks for something that makes no sense."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong with a configuration; `where` is file:line:column."""
+
+    where: str
+    message: str
+    hint: str = ""
+
+
+class ConfigError(DtmError):
+    """Every problem of a configuration at once, in file order."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        lines = [f"{p.where}: {p.message}" if p.where else p.message for p in problems]
+        super().__init__("\n".join(lines))
+        self.problems = problems
+
+
+class PluginError(DtmError):
+    """A plugin is unknown, clashes or broke its contract."""
+
+
+class StateError(DtmError):
+    """The state is unreadable, newer, a copy, moved, or not what the caller thought."""
+
+
+class StalePlanError(StateError):
+    """The state moved since the plan was made."""
+
+
+class StoreError(DtmError):
+    """A store refused or failed."""
+
+
+class ConflictError(StoreError):
+    """The stored version is not the expected one; nothing was written. None means "absent"."""
+
+    def __init__(self, key: str, expected: str | None, found: str | None) -> None:
+        super().__init__(f"{key} was changed by somebody else (expected version {expected or 'none'}, found {found or 'none'})")
+        self.key, self.expected, self.found = key, expected, found
+
+
+class StoreAccessError(StoreError):
+    """Denied, or the bucket, table or namespace is missing; never retried. The message names the identity used."""
+
+
+class StoreUnavailableError(StoreError):
+    """This try surely had no effect; may be tried again."""
+
+
+class OutcomeUnknownError(DtmError):
+    """A request was sent and no answer came: it may or may not have had its effect."""
+
+
+class LockError(DtmError):
+    """The lock could not be had or is not what the caller thought."""
+
+    exit_code = 3
+
+
+class LockHeldError(LockError):
+    """Somebody else holds the lock."""
+
+    def __init__(self, record: LockRecord, *, message: str = "", hint: str = "") -> None:
+        holder = record.info.who if record.info else "an unreadable record"
+        super().__init__(message or f"the state is locked by {holder}", hint=hint)
+        self.record = record
+
+
+class SupersededError(DtmError):
+    """Another session took over this state; nothing more may be started."""
+
+
+class UnsafePlanError(DtmError):
+    """Protections or thresholds refuse the plan."""
+
+
+class ProviderError(DtmError):
+    """A provider says it failed. `after` is the pause in seconds it asks for before a retry."""
+
+    def __init__(
+        self, message: str, *, hint: str = "", where: str = "", retryable: bool = False, after: float | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, where=where)
+        self.retryable, self.after = retryable, after
+
+
+class AuthError(ProviderError):
+    """Missing or insufficient credentials; the message names the variable or option and the scope needed."""
+
+
+class NotFoundError(ProviderError):
+    """What was asked for is not there."""
+
+
+class ApplyError(DtmError):
+    """Some changes failed; each was already reported by an event."""
+
+
+class CancelledError(DtmError):
+    """A person said no, or interrupted."""
+
+    exit_code = 130

@@ -1,0 +1,148 @@
+"""What happened, as values: one stream feeds the live table, the log lines and the JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from engine.address import Address
+from engine.lock import LockInfo, LockRecord
+from engine.plan import Action
+
+
+@dataclass(frozen=True, slots=True)
+class LockWaiting:
+    """Somebody else holds the lock and we wait.
+
+    Seconds: `waited` so far, `takeover_in` until the lease counts as dead (None: never).
+    """
+
+    record: LockRecord
+    waited: float
+    takeover_in: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LockAcquired:
+    """We hold the lock; `taken_from` is the dead holder it was taken over from."""
+
+    info: LockInfo
+    waited: float
+    taken_from: LockInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LockReleased:
+    """We gave the lock back."""
+
+    info: LockInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyStart:
+    """A change's first call is about to be made; `index` of `total` counts from 1 in starting order."""
+
+    address: Address
+    action: Action
+    index: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyProgress:
+    """A provider speaks, or (text "") an operation is still running. `fraction` in 0..1 or None; `elapsed` in seconds."""
+
+    address: Address
+    action: Action
+    text: str
+    fraction: float | None
+    elapsed: float
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyComplete:
+    """A change ended well; `id` is the resource's, "" after a delete."""
+
+    address: Address
+    action: Action
+    id: str
+    elapsed: float
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyErrored:
+    """A change failed. `attempts` calls were made."""
+
+    address: Address
+    action: Action
+    message: str
+    hint: str
+    elapsed: float
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ApplySkipped:
+    """A change was not tried; `because` names the failed tool it waits for, None if the run was stopped."""
+
+    address: Address
+    action: Action
+    because: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyMilder:
+    """With real values a planned change turned out milder (a replace an update, an update nothing)."""
+
+    address: Address
+    planned: Action
+    actual: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """A call failed in a way that may pass; the next try comes in `delay` seconds."""
+
+    address: Address
+    action: Action
+    attempt: int
+    delay: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something people must see: level is "info", "warning" or "error"."""
+
+    level: str
+    message: str
+    hint: str = ""
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplySummary:
+    """The end of a run: what was done, failed and skipped; seconds; where the state is."""
+
+    done: dict[Action, int]
+    failed: tuple[Address, ...]
+    skipped: tuple[Address, ...]
+    elapsed: float
+    location: str
+    interrupted: bool = False
+
+
+Event: TypeAlias = (
+    LockWaiting
+    | LockAcquired
+    | LockReleased
+    | ApplyStart
+    | ApplyProgress
+    | ApplyComplete
+    | ApplyErrored
+    | ApplySkipped
+    | ApplyMilder
+    | Retrying
+    | Notice
+    | ApplySummary
+)

@@ -1,0 +1,68 @@
+"""Who holds the lock on a state, in the JSON form that Terraform reads and writes too."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+
+TERRAFORM_FIELDS = ("ID", "Operation", "Info", "Who", "Version", "Created", "Path")
+
+
+def timestamp(at: datetime) -> str:
+    """RFC 3339 in UTC with a trailing Z, microseconds: the only form Terraform can read back."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class LockInfo:
+    """One holder. `lease` is in seconds, None for holders that never renew (Terraform's); times are RFC 3339."""
+
+    id: str
+    operation: str
+    who: str
+    version: str
+    created: str
+    path: str
+    info: str = ""
+    lease: float | None = None
+    renewed: str | None = None
+
+    def to_json(self) -> bytes:
+        """Terraform's seven fields, then `Lease` and `Renewed`, which Terraform ignores."""
+        fields = (self.id, self.operation, self.info, self.who, self.version, self.created, self.path)
+        data: dict[str, str | float] = dict(zip(TERRAFORM_FIELDS, fields, strict=True))
+        if self.lease is not None:
+            data["Lease"] = self.lease
+        if self.renewed is not None:
+            data["Renewed"] = self.renewed
+        return json.dumps(data).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> LockInfo | None:
+        """Read a record of ours or Terraform's (key case is irrelevant); None if it is unreadable."""
+        try:
+            raw: object = json.loads(data)
+        except ValueError:
+            return None
+        if not isinstance(raw, dict):
+            return None
+        found = {str(k).lower(): v for k, v in cast("dict[object, object]", raw).items()}
+        if not isinstance(found.get("id"), str) or not found["id"]:
+            return None
+        text = {name: str(found.get(name.lower()) or "") for name in TERRAFORM_FIELDS}
+        lease, renewed = found.get("lease"), found.get("renewed")
+        return cls(
+            text["ID"], text["Operation"], text["Who"], text["Version"], text["Created"], text["Path"], text["Info"],
+            float(lease) if isinstance(lease, int | float) else None,
+            renewed if isinstance(renewed, str) else None,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LockRecord:
+    """What a locker found: `info` is None where the record is unreadable; `version` is opaque and changes with each write."""
+
+    info: LockInfo | None
+    version: str

@@ -1,0 +1,129 @@
+"""What would be done and why, as plain values: a plan can be shown, compared, saved and refused when stale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from engine.address import Address
+from engine.state import Resource, StateId
+from engine.values import Attributes, Value
+
+
+class Action(Enum):
+    """What to do. The value is what the state and the JSON output say."""
+
+    KEEP = "keep"
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    DELETE = "delete"
+    MOVE = "move"
+    FORGET = "forget"
+    RECOVER = "recover"
+
+
+class Reason(Enum):
+    """Why; for people only, nothing acts on it."""
+
+    UNCHANGED = "unchanged"
+    NEW = "new"
+    CHANGED = "changed"
+    DRIFTED = "drifted"
+    VANISHED = "vanished"
+    REMOVED = "removed"
+    REQUESTED = "requested"
+    INTERRUPTED = "interrupted"
+    DEPENDENCY = "dependency"
+    RENAMED = "renamed"
+
+
+class Source(Enum):
+    """Where a field's difference comes from: the options a person wrote, or the live world."""
+
+    OPTION = "option"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One differing field. `path` goes into maps by key and lists by index; `ABSENT` marks a side that has nothing there.
+
+    For `Source.LIVE`, `old` is what the state recorded and `new` what was found.
+    """
+
+    path: tuple[str | int, ...]
+    old: Value
+    new: Value
+    source: Source = Source.OPTION
+    replaces: bool = False
+    old_absent: bool = False
+    new_absent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One planned step.
+
+    `before`: the recorded or adopted resource, None if there is none. `live`: what was read, None if absent or not read.
+    `after`: options after the change, Unknown and Secret leaves included; None for a delete or forget.
+    `outputs`: predicted outputs. `depends_on`: direct edges this change waits for (for deletes: edges as recorded,
+    waited for in reverse). `previous`: the old address of a move. `rewrite`: nothing is called, but the entry's edges,
+    protection or options spelling are rewritten at apply. `note`: one line for people.
+    """
+
+    address: Address
+    action: Action
+    reason: Reason
+    before: Resource | None = None
+    live: Resource | None = None
+    after: Attributes | None = None
+    outputs: Attributes = field(default_factory=dict[str, Value])
+    fields: tuple[FieldChange, ...] = ()
+    depends_on: tuple[Address, ...] = ()
+    protected: bool = False
+    previous: Address | None = None
+    rewrite: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputChange:
+    """A root output whose value will differ; Unknown until apply where it depends on a change."""
+
+    name: str
+    old: Value
+    new: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Ordered changes against one state: dependencies first, deletes last; KEEPs are included.
+
+    `outputs` are the root outputs as they will be. `in_progress` says who else works on this state, "" if nobody.
+    """
+
+    base: StateId
+    config_digest: str
+    changes: tuple[Change, ...]
+    outputs: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    output_changes: tuple[OutputChange, ...] = ()
+    in_progress: str = ""
+    destroy: bool = False
+
+    def __iter__(self) -> Iterator[Change]:
+        """The changes that do something: everything but KEEP."""
+        return (c for c in self.changes if c.action is not Action.KEEP)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to call, nothing to rewrite, no output differs."""
+        return not self.output_changes and not any(c.action is not Action.KEEP or c.rewrite for c in self.changes)
+
+    def counts(self) -> dict[Action, int]:
+        """How many changes there are of each action."""
+        found = dict.fromkeys(Action, 0)
+        for change in self.changes:
+            found[change.action] += 1
+        return found

@@ -1,0 +1,146 @@
+"""The seams: where bytes live, who holds the lock, and who changes the world.
+
+Every call of a Store or Locker is *one try*: retries, waiting, polling, leases and "is it ours after a lost
+answer" live above, in `engine.session` and `engine.lease`. No SDK exception may cross these protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+from engine.address import Address
+from engine.events import Event
+from engine.lock import LockInfo, LockRecord
+from engine.state import Resource
+from engine.values import Value
+
+Version: TypeAlias = str
+Emit: TypeAlias = Callable[[Event], None]
+O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a provider
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Stored bytes and the opaque token of this version: an ETag, generation, resourceVersion or content hash."""
+
+    data: bytes
+    version: Version
+
+
+class Store(Protocol):
+    """Bytes under keys with compare-and-swap; keys are relative to `location` and use "/"."""
+
+    @property
+    def location(self) -> str:
+        """Where this is, for messages and as a state's `home`: a URL without credentials."""
+        ...
+
+    def read(self, key: str) -> Snapshot | None:
+        """The newest version, None if there is none. Raises StoreAccessError, StoreUnavailableError."""
+        ...
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        """Replace exactly the version `expect`, None = must not exist; atomic for readers, durable on return.
+
+        Raises ConflictError (nothing written), StoreAccessError, StoreUnavailableError (surely no effect),
+        OutcomeUnknownError (maybe written).
+        """
+        ...
+
+    def delete(self, key: str, *, expect: Version | None = None) -> None:
+        """Remove the key, with `expect` only that version; already gone is success. Raises as `write`."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys that start with `prefix`, sorted. Raises as `read`."""
+        ...
+
+
+class Locker(Protocol):
+    """One lock per key. A locker never waits and never judges leases."""
+
+    def read(self, key: str) -> LockRecord | None:
+        """The record that holds the lock, None if it is free. Raises StoreAccessError, StoreUnavailableError."""
+        ...
+
+    def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
+        """Write a record: `expect` None = acquire, one's own = renew, a seen one = take over.
+
+        Raises LockHeldError with the record that is there instead; store errors as `Store.write`.
+        """
+        ...
+
+    def remove(self, key: str, *, expect: LockRecord) -> None:
+        """Release exactly that record. Raises LockHeldError if another is there, LockError if none is."""
+        ...
+
+
+def _never() -> bool:
+    return False
+
+
+def _silent(_text: str, _fraction: float | None = None) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a provider is told about the operation it serves.
+
+    `deadline`: `time.monotonic()` seconds. `token`: stable for this operation across retries and recovery; put it where
+    the target can keep it. `cancelled()`: stop when convenient. `report(text, fraction)`: how a provider speaks.
+    `lineage`: of the state that owns the thing.
+    """
+
+    address: Address
+    base_dir: Path = field(default_factory=Path.cwd)
+    deadline: float = float("inf")
+    token: str = ""
+    lineage: str = ""
+    cancelled: Callable[[], bool] = _never
+    report: Callable[..., None] = _silent
+
+
+class Provider(Protocol[O]):
+    """The object behind one plugin name. `plugin` is the canonical name that its aliases share.
+
+    Options arrive decoded, secrets revealed. In `identity` and `predict` fields may be `UNKNOWN`; using one raises
+    UnknownValueError, which the caller takes for "not known yet". All methods may be called from several threads.
+    """
+
+    plugin: str
+    options: type[O]
+    outputs: type[msgspec.Struct] | None
+    """None: open outputs, keys unknown before the first run."""
+
+    def identity(self, options: O) -> str | None:
+        """The natural key as text (`file:out/a.txt`), None if the thing cannot be found again. Pure."""
+        ...
+
+    def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:
+        """Outputs after a create (resource None) or update as far as known without I/O; UNKNOWN for the rest. Pure."""
+        ...
+
+    def read(self, options: O, resource: Resource | None, call: Call) -> Resource | None:
+        """What is live; without `resource` it is looked up by identity. None = gone. Raises ProviderError if it cannot tell."""
+        ...
+
+    def create(self, options: O, call: Call) -> Resource:
+        """Make it; idempotent by identity: completes its own half-made thing, refuses somebody else's."""
+        ...
+
+    def update(self, options: O, resource: Resource, call: Call) -> Resource:
+        """Change it in place; never destroys data to apply a change."""
+        ...
+
+    def delete(self, options: O, resource: Resource, call: Call) -> None:
+        """Remove it; already gone is success."""
+        ...
+
+
+AnyProvider: TypeAlias = Provider[Any]

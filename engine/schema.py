@@ -1,0 +1,37 @@
+"""How a plugin describes its options and outputs: one Struct is the check, the JSON Schema, the sample and the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+EXTRA = ("secret", "example", "replace", "env", "aliases")
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+    """Base of every options Struct, nested ones too: unknown keys refused, camelCase outside, snake_case accepted."""
+
+
+class Outputs(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Base of a closed outputs Struct: the keys that references may name."""
+
+
+def Field(  # noqa: N802 - reads as the annotation that it is
+    description: str,
+    *,
+    example: Any = None,
+    secret: bool = False,
+    replace: bool = False,
+    env: str = "",
+    aliases: tuple[str, ...] = (),
+    **constraints: Any,
+) -> msgspec.Meta:
+    """Annotate a field: `path: Annotated[str, Field("where the file is", replace=True)]`.
+
+    secret: the value never reaches state, plan, log or screen. replace: a change forces replacement.
+    env: the environment variable used when the option is absent. aliases: old spellings, accepted and canonicalised.
+    constraints: msgspec's own (`ge`, `pattern`, `min_length`...).
+    """
+    extra = {"secret": secret, "example": example, "replace": replace, "env": env, "aliases": aliases}
+    return msgspec.Meta(description=description, extra=extra, **constraints)

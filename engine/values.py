@@ -1,0 +1,111 @@
+"""The values that options, attributes and outputs are made of.
+
+JSON, and four things that are not: an `Unknown` (known after apply), a `Secret` (known, never shown or stored),
+a `Digest` (what the state remembers of a secret) and a `Deferred` (an expression that waits for another tool).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NoReturn, TypeAlias
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value] | Unknown | Secret | Digest | Deferred"
+Attributes: TypeAlias = Mapping[str, Value]
+
+SECRET_KEY: Final = "$secret"
+HIDDEN: Final = "(sensitive)"
+
+
+class UnknownValueError(ValueError):
+    """Somebody used a value that is only known after apply."""
+
+
+class Unknown:
+    """A value known after apply; there is one instance, `UNKNOWN`.
+
+    Any attempt to use it as text, number, path or truth raises UnknownValueError, so a pure function of options
+    (an identity, a prediction) that needs it fails at that very point, and its caller answers "not known yet".
+    """
+
+    __slots__ = ()
+
+    def _use(self, *_: object) -> NoReturn:
+        raise UnknownValueError("this value is only known after apply")
+
+    __str__ = __format__ = __bool__ = __iter__ = __len__ = __fspath__ = __int__ = __float__ = _use
+    __add__ = __radd__ = __getitem__ = __lt__ = __contains__ = _use
+
+    def __repr__(self) -> str:
+        return "(known after apply)"
+
+    def __deepcopy__(self, _memo: object) -> Unknown:
+        return self
+
+    def __reduce__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN: Final = Unknown()
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A sensitive value in memory; `sources` say where it came from (`env GITHUB_TOKEN`, `var token`)."""
+
+    value: Value = field(repr=False)
+    sources: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return HIDDEN
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """A sensitive value as the state remembers it: hex HMAC, and the sources it can be evaluated from again."""
+
+    digest: str
+    sources: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return HIDDEN
+
+
+class Deferred:
+    """Base of expressions that are resolved once other tools are known (`engine.references`)."""
+
+    __slots__ = ()
+
+
+def leaves(value: Value) -> Iterator[Value]:
+    """Every value inside that is neither a list nor a map, secrets' content included as the Secret itself."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield value
+
+
+def holds_unknown(value: Value) -> bool:
+    """Whether any part is only known after apply."""
+    return any(isinstance(leaf, Unknown | Deferred) for leaf in leaves(value))
+
+
+def map_leaves(value: Value, change: Callable[[Value], Value]) -> Value:
+    """The same shape with every leaf replaced by `change(leaf)`."""
+    if isinstance(value, dict):
+        return {key: map_leaves(item, change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [map_leaves(item, change) for item in value]
+    return change(value)
+
+
+def reveal(value: Value) -> Value:
+    """The same value with every Secret replaced by what it holds: only for handing to a provider."""
+    return map_leaves(value, lambda leaf: leaf.value if isinstance(leaf, Secret) else leaf)

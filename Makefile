@@ -1,0 +1,56 @@
+# Everything runs in .venv, made from the versions pinned in constraints.txt. PYTHON chooses the interpreter (3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench docs lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.run ## Set up, then scaffold, change, break, repair and destroy a four-tool chain
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/demo/demo.sh
+
+test: $(VENV)/.test ## Set up, then run the tests
+	@$(BIN)/python -m pytest -q
+
+check: $(VENV)/.check ## Format, lint, types, import contracts, generated files, docs, wheel
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/mkdocs build --strict --quiet
+	sh tests/wheel_smoke.sh $(BIN)/python
+
+bench: $(VENV)/.run ## Print figures, and ratios against terraform where it is on the PATH
+	@$(BIN)/python tests/bench/bench.py $(BENCH)
+
+docs: $(VENV)/.check ## Write the generated pages and build the site into site/
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --strict --quiet
+
+lock: ## Pin what pyproject.toml resolves to now into constraints.txt
+	@tmp=$$(mktemp -d) && $(PYTHON) -m venv $$tmp && $$tmp/bin/pip install -q -e '.[test,check]' \
+	&& $$tmp/bin/pip freeze --exclude-editable > constraints.txt && rm -rf $$tmp
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) site dist .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "dtm needs Python 3.11 or newer; say which one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV) ..."
+	@$(PIP) install -c constraints.txt -e . && touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@$(PIP) install -c constraints.txt -e '.[test]' && touch $@
+
+$(VENV)/.check: $(VENV)/.test
+	@$(PIP) install -c constraints.txt -e '.[test,check]' && touch $@

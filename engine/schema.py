@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import msgspec
 
@@ -35,3 +37,33 @@ def Field(  # noqa: N802 - reads as the annotation that it is
     """
     extra = {"secret": secret, "example": example, "replace": replace, "env": env, "aliases": aliases}
     return msgspec.Meta(description=description, extra=extra, **constraints)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSchema:
+    """What a configuration needs to know of one plugin name.
+
+    `name` is as a user writes it, `plugin` the canonical name that all its aliases share; `outputs` None means open
+    outputs: keys unknown before the first run.
+    """
+
+    name: str
+    plugin: str
+    options: type[msgspec.Struct]
+    outputs: type[msgspec.Struct] | None = None
+
+
+class Catalog(Protocol):
+    """Every plugin name that a configuration may use; import-light: looking at it loads no provider but the one found."""
+
+    def find(self, name: str) -> PluginSchema | None:
+        """The schema of a plugin name or alias, None if there is none (unknown, or not shipped yet)."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """All names that `find` knows, for near-miss suggestions."""
+        ...
+
+    def unshipped(self) -> Collection[str]:
+        """DevStream's plugin names that this version does not ship yet: an error of their own."""
+        ...

@@ -1,0 +1,113 @@
+"""The command line: arguments in, exit code out. Each command's module is imported when it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+COMMANDS = {
+    "apply": "dtm.cli.lifecycle:apply",
+    "completion": "dtm.cli.meta:completion",
+    "delete": "dtm.cli.lifecycle:delete",
+    "destroy": "dtm.cli.lifecycle:destroy",
+    "develop": "dtm.cli.develop:develop",
+    "drift": "dtm.cli.inspect:drift",
+    "force-unlock": "dtm.cli.lock:force_unlock",
+    "graph": "dtm.cli.inspect:graph",
+    "init": "dtm.cli.inspect:init",
+    "list": "dtm.cli.show:list_group",
+    "lock": "dtm.cli.lock:lock",
+    "output": "dtm.cli.inspect:output",
+    "plan": "dtm.cli.lifecycle:plan",
+    "show": "dtm.cli.show:show",
+    "state": "dtm.cli.state:state",
+    "validate": "dtm.cli.inspect:validate",
+    "verify": "dtm.cli.inspect:verify",
+    "version": "dtm.cli.meta:version",
+}
+SUMMARIES = {
+    "apply": "Make the world what the config says.",
+    "completion": "Print the completion script for a shell.",
+    "delete": "Delete the config's tools, dependents first.",
+    "destroy": "Delete everything that the state remembers.",
+    "develop": "Write and check plugins.",
+    "drift": "Show what changed outside dtm.",
+    "force-unlock": "Break a lock by its exact ID.",
+    "graph": "Print the dependency graph.",
+    "init": "Check config, plugins and state.",
+    "list": "List what there is.",
+    "lock": "Show who holds the lock.",
+    "output": "Print the outputs.",
+    "plan": "Show what apply would do.",
+    "show": "Show sample configs, the schema, or the status of tools.",
+    "state": "Inspect and mend the state.",
+    "validate": "Check the config alone.",
+    "verify": "Say whether config, state and world agree.",
+    "version": "Print the version.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose listing needs no command module."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Names in alphabetical order."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import the command's module."""
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, attribute = target.split(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name where there is one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, 1)
+            if near:
+                error.message += f' Did you mean "{near[0]}"?'
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """List from the table, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(SUMMARIES.items()))
+
+
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, help="Print the version and exit.")
+@click.pass_context
+def root(ctx: click.Context, version: bool) -> None:
+    """Declarative engine for DevOps toolchains: describe tools in YAML, plan, apply, and remember."""
+    if version:
+        from dtm import __version__
+
+        click.echo(__version__)
+    elif ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main() -> None:
+    """Run the command line; the exit code is the process's. Usage errors are 1, as DevStream's were."""
+    try:
+        code = root.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = 1
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe left; there is nobody to tell
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,32 @@
+"""`dtm version`, `dtm completion`."""
+
+from __future__ import annotations
+
+import click
+
+from dtm import __version__
+
+
+@click.command(short_help="Print the version.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def version(as_json: bool) -> None:
+    """Print the version."""
+    if as_json:
+        import json
+
+        click.echo(json.dumps({"type": "version", "dtm": __version__}))
+    else:
+        click.echo(__version__)
+
+
+@click.command(short_help="Print the completion script for a shell.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script; for bash: `source <(dtm completion bash)`."""
+    from click.shell_completion import get_completion_class
+
+    from dtm.cli import root
+
+    found = get_completion_class(shell)
+    assert found is not None  # the choices are the shells click knows
+    click.echo(found(root, {}, "dtm", "_DTM_COMPLETE").source())

@@ -1,0 +1,40 @@
+"""The same graphs as a dtm config and as a terraform configuration: flat, dag (layers of 100, 3 parents each) and chain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+WIDTH = 100
+SHAPES = ("flat", "dag", "chain")
+
+
+def parents(shape: str, i: int) -> list[int]:
+    """Indices that node `i` depends on."""
+    if shape == "chain":
+        return [i - 1] if i else []
+    if shape == "dag" and i >= WIDTH:
+        return [(i // WIDTH - 1) * WIDTH + (i % WIDTH * 7 + k * 31) % WIDTH for k in range(3)]
+    return []
+
+
+def write_dtm(shape: str, n: int, folder: Path) -> None:
+    """`config.yaml` with n `data` tools."""
+    lines = ["tools:"]
+    for i in range(n):
+        lines += ["- name: data", f"  instanceID: r{i}"]
+        if edges := parents(shape, i):
+            lines.append("  dependsOn: [" + ", ".join(f"data.r{p}" for p in edges) + "]")
+        lines += ["  options:", f"    input: value-{i}"]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def write_terraform(shape: str, n: int, folder: Path) -> None:
+    """`main.tf` with n `terraform_data` resources on the local backend."""
+    blocks = ['terraform {\n  backend "local" {}\n}\n']
+    for i in range(n):
+        edges = ", ".join(f"terraform_data.r{p}" for p in parents(shape, i))
+        depends = f"  depends_on = [{edges}]\n" if edges else ""
+        blocks.append(f'resource "terraform_data" "r{i}" {{\n  input = "value-{i}"\n{depends}}}\n')
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "main.tf").write_text("".join(blocks), "utf-8")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -22,6 +22,12 @@ from engine.values import Value
 Version: TypeAlias = str
 Emit: TypeAlias = Callable[[Event], None]
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a provider
+
+BY_ADDRESS: Final = "address"
+"""The identity of what is found again by the tool's own address (`data`, a `command` with `read`).
+
+It counts as known, so nothing needs `--resolve`; it is never compared: two such tools are no clash and no move.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +125,7 @@ class Provider(Protocol[O]):
     """None: open outputs, keys unknown before the first run."""
 
     def identity(self, options: O) -> str | None:
-        """The natural key as text (`file:out/a.txt`), None if the thing cannot be found again. Pure."""
+        """The natural key as text (`file:out/a.txt`) or BY_ADDRESS, None if the thing cannot be found again. Pure."""
         ...
 
     def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:

@@ -120,6 +120,16 @@ class Entries(Mapping[Address, StateEntry]):
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """Who wrote a snapshot: dtm's version, RFC 3339 time, `user@host`, command; all "" in DevStream's files."""
+
+    version: str = ""
+    at: str = ""
+    who: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """All entries at one point.
 
@@ -134,6 +144,7 @@ class State:
     home: str = ""
     salt: str = ""
     probe: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    written: Written = Written()
 
     def put(self, entry: StateEntry) -> State:
         """The state with this entry at its address."""

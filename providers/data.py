@@ -1,0 +1,62 @@
+"""`data`: a value that lives only in the state; for passing values between tools, for teaching and for benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+
+from engine.ports import BY_ADDRESS, Call, Provider
+from engine.schema import Field, Options, Outputs
+from engine.state import Resource
+from engine.values import UNKNOWN, Value
+
+
+class DataOptions(Options, frozen=True, kw_only=True):
+    """What to remember."""
+
+    input: Annotated[Any, Field("any value; comes out again as `output`", example={"greeting": "hello"})] = None
+    triggers_replace: Annotated[Any, Field("any value; when it changes, the tool is replaced", replace=True)] = None
+
+
+class DataOutputs(Outputs, frozen=True, kw_only=True):
+    """What references may name."""
+
+    id: Annotated[str, Field("the tool's address, as in `data.a`")]
+    output: Annotated[Any, Field("the value of `input`")]
+
+
+class Data:
+    """A value that lives only in the state: it goes in as `input` and comes out as `output`, and nothing else is touched."""
+
+    plugin = "data"
+    options = DataOptions
+    outputs: type[msgspec.Struct] | None = DataOutputs
+
+    def identity(self, options: DataOptions) -> str | None:  # noqa: ARG002 - whatever the options say
+        """The address: there is nothing outside the state to look for."""
+        return BY_ADDRESS
+
+    def predict(self, options: DataOptions, resource: Resource | None) -> Mapping[str, Value]:
+        """All of it, but for the id before the first run."""
+        return {"id": resource.id if resource else UNKNOWN, "output": options.input}
+
+    def read(self, options: DataOptions, resource: Resource | None, call: Call) -> Resource | None:  # noqa: ARG002
+        """What was recorded: nobody else can change it."""
+        return resource
+
+    def create(self, options: DataOptions, call: Call) -> Resource:
+        """Remember `input`."""
+        address = call.address.dotted
+        return Resource(address, {}, {"id": address, "output": options.input})
+
+    def update(self, options: DataOptions, resource: Resource, call: Call) -> Resource:  # noqa: ARG002
+        """Remember the new `input`."""
+        return self.create(options, call)
+
+    def delete(self, options: DataOptions, resource: Resource, call: Call) -> None:
+        """Nothing outside the state to remove."""
+
+
+_conforms: type[Provider[DataOptions]] = Data

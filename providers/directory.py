@@ -1,0 +1,105 @@
+"""`directory`: one directory on this machine, without what is in it."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Annotated
+
+import msgspec
+
+from engine.errors import ProviderError
+from engine.ports import Call, Provider
+from engine.schema import Field, Options, Outputs
+from engine.state import Resource
+from engine.values import Value
+from providers._local import FOREIGN, MODE_PATTERN, PATH_PATTERN, canonical, octal, place, reported
+
+
+class DirectoryOptions(Options, frozen=True, kw_only=True):
+    """Where and for whom."""
+
+    path: Annotated[
+        str,
+        Field("where the directory is; missing parents are made", example="out", replace=True, pattern=PATH_PATTERN),
+    ]
+    mode: Annotated[str, Field("permissions in octal, quoted", pattern=MODE_PATTERN)] = "0755"
+
+
+class DirectoryOutputs(Outputs, frozen=True, kw_only=True):
+    """What references may name."""
+
+    path: Annotated[str, Field("where the directory is, as `path` says")]
+
+
+class Directory:
+    """A directory on this machine with the given mode.
+
+    What is inside belongs to others: a directory that holds something is never removed, and one that was there before
+    is refused.
+    """
+
+    plugin = "directory"
+    options = DirectoryOptions
+    outputs: type[msgspec.Struct] | None = DirectoryOutputs
+
+    def identity(self, options: DirectoryOptions) -> str | None:
+        """`directory:` and the path."""
+        return f"directory:{canonical(options.path)}"
+
+    def predict(self, options: DirectoryOptions, resource: Resource | None) -> Mapping[str, Value]:  # noqa: ARG002
+        """The path."""
+        return {"path": canonical(options.path)}
+
+    def read(self, options: DirectoryOptions, resource: Resource | None, call: Call) -> Resource | None:  # noqa: ARG002
+        """Its mode."""
+        path = place(options.path, call)
+        with reported("read", path):
+            try:
+                status = path.lstat()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        if not stat.S_ISDIR(status.st_mode):
+            raise ProviderError(f"{path} is not a directory", hint="move it away, or choose another path")
+        name = canonical(options.path)
+        return Resource(name, {"mode": octal(status)}, {"path": name})
+
+    def create(self, options: DirectoryOptions, call: Call) -> Resource:
+        """Make it; an empty one that is there already is completed, one that holds something is refused."""
+        path = place(options.path, call)
+        with reported("make", path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.mkdir()
+            except FileExistsError:
+                if path.is_symlink() or not path.is_dir() or any(path.iterdir()):
+                    raise ProviderError(f"{path} exists and was not made by dtm", hint=FOREIGN) from None
+        return self.update(options, Resource(canonical(options.path)), call)
+
+    def update(self, options: DirectoryOptions, resource: Resource, call: Call) -> Resource:  # noqa: ARG002
+        """Set the mode."""
+        path = place(options.path, call)
+        with reported("set the mode of", path):
+            path.chmod(int(options.mode, 8))
+        made = self.read(options, None, call)
+        if made is None:
+            raise ProviderError(f"{path} was removed while it was being made")
+        return made
+
+    def delete(self, options: DirectoryOptions, resource: Resource, call: Call) -> None:  # noqa: ARG002
+        """Remove it, which only works while it is empty."""
+        path = place(options.path, call)
+        with reported("remove", path), suppress(FileNotFoundError, NotADirectoryError):
+            held = sorted(item.name for item in path.iterdir())
+            if held:
+                raise ProviderError(f"{path} is not empty: it holds {_listed(held)}", hint="only an empty directory is removed")
+            path.rmdir()
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+_conforms: type[Provider[DirectoryOptions]] = Directory

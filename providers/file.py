@@ -1,0 +1,187 @@
+"""`file`: one regular file on this machine, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import msgspec
+
+from engine.errors import ProviderError
+from engine.ports import Call, Provider
+from engine.schema import Field, Options, Outputs
+from engine.state import Resource
+from engine.values import UNKNOWN, Value
+from providers._local import FOREIGN, MODE_PATTERN, PATH_PATTERN, canonical, octal, place, reported
+
+CHUNK = 1 << 20
+
+
+class FileOptions(Options, frozen=True, kw_only=True):
+    """Where, what and for whom."""
+
+    path: Annotated[
+        str,
+        Field("where the file is; missing directories are made", example="hello.txt", replace=True, pattern=PATH_PATTERN),
+    ]
+    content: Annotated[str | None, Field("its text, written as UTF-8; either this or `source`", example="hello\n")] = None
+    source: Annotated[str | None, Field("a file to copy; either this or `content`", pattern=PATH_PATTERN)] = None
+    mode: Annotated[str, Field("permissions in octal, quoted", pattern=MODE_PATTERN)] = "0644"
+
+    def __post_init__(self) -> None:
+        if (self.content is None) == (self.source is None):
+            raise ValueError("exactly one of content and source is needed")
+
+
+class FileOutputs(Outputs, frozen=True, kw_only=True):
+    """What references may name."""
+
+    path: Annotated[str, Field("where the file is, as `path` says")]
+    sha256: Annotated[str, Field("hex digest of the content")]
+
+
+class File:
+    """A file on this machine with the given content and mode.
+
+    Readers see the old content or the new one, never a part. Drift is found in content and mode; with `source`, a
+    change of the source counts too. A file that somebody else made is refused. Deleting leaves directories alone.
+    """
+
+    plugin = "file"
+    options = FileOptions
+    outputs: type[msgspec.Struct] | None = FileOutputs
+
+    def identity(self, options: FileOptions) -> str | None:
+        """`file:` and the path."""
+        return f"file:{canonical(options.path)}"
+
+    def predict(self, options: FileOptions, resource: Resource | None) -> Mapping[str, Value]:  # noqa: ARG002
+        """Everything where the content is written out; what a source holds is known after apply."""
+        sha256 = UNKNOWN if options.content is None else _digest(io.BytesIO(options.content.encode()))
+        return {"path": canonical(options.path), "sha256": sha256}
+
+    def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:  # noqa: ARG002
+        """Mode, size and digest; with `source` also the source's digest as it is now, null if it is gone."""
+        path = place(options.path, call)
+        with reported("read", path):
+            found = _inspect(path)
+        if found is None:
+            return None
+        sha256, status = found
+        attributes: dict[str, Value] = {"mode": octal(status), "sha256": sha256, "size": status.st_size}
+        if options.source is not None:
+            source = place(options.source, call)
+            with reported("read", source):
+                copied = _inspect(source)
+            attributes["source"] = copied and copied[0]
+        name = canonical(options.path)
+        return Resource(name, attributes, {"path": name, "sha256": sha256})
+
+    def create(self, options: FileOptions, call: Call) -> Resource:
+        """Make it; a file that is there already is refused unless its content is the wanted one."""
+        path = place(options.path, call)
+        with reported("write", path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with _staged(options, call) as (staged, sha256):
+            try:
+                os.link(staged, path)  # unlike a rename, this cannot overwrite a file that just appeared
+            except FileExistsError:
+                found = _inspect(path)
+                if found is None or found[0] != sha256:
+                    raise ProviderError(f"{path} exists and was not made by dtm", hint=FOREIGN) from None
+                staged.replace(path)
+        return self._made(options, call)
+
+    def update(self, options: FileOptions, resource: Resource, call: Call) -> Resource:  # noqa: ARG002
+        """Replace content and mode in one step."""
+        path = place(options.path, call)
+        with _staged(options, call) as (staged, _):
+            staged.replace(path)
+        return self._made(options, call)
+
+    def delete(self, options: FileOptions, resource: Resource, call: Call) -> None:  # noqa: ARG002
+        """Remove the file."""
+        path = place(options.path, call)
+        with reported("remove", path), suppress(FileNotFoundError, NotADirectoryError):
+            _stage(options, call).unlink(missing_ok=True)
+            path.unlink()
+            _sync(path.parent)
+
+    def _made(self, options: FileOptions, call: Call) -> Resource:
+        path = place(options.path, call)
+        with reported("write", path):
+            _sync(path.parent)
+        made = self.read(options, None, call)
+        if made is None:
+            raise ProviderError(f"{path} was removed while it was being written")
+        return made
+
+
+@contextmanager
+def _staged(options: FileOptions, call: Call) -> Generator[tuple[Path, str], None, None]:
+    """The wanted file, whole and durable, beside its place; and its digest. Gone on leaving."""
+    staged = _stage(options, call)
+    with _content(options, call) as content, reported("write", staged):
+        staged.unlink(missing_ok=True)  # left by a process that was killed; it may be a second name of the real file
+        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as out:
+                sha256 = _digest(content, out)
+                os.fchmod(out.fileno(), int(options.mode, 8))
+                out.flush()
+                os.fsync(out.fileno())
+            yield staged, sha256
+        finally:
+            staged.unlink(missing_ok=True)
+
+
+def _stage(options: FileOptions, call: Call) -> Path:
+    path = place(options.path, call)
+    return path.with_name(f".{path.name}.dtm")
+
+
+def _content(options: FileOptions, call: Call) -> BinaryIO:
+    if options.source is None:
+        return io.BytesIO((options.content or "").encode())
+    source = place(options.source, call)
+    with reported("read the source", source):
+        return source.open("rb")
+
+
+def _digest(content: BinaryIO, copy: BinaryIO | None = None) -> str:
+    """SHA-256 in hex of what is left in the stream, which is copied on the way."""
+    digest = hashlib.sha256()
+    while chunk := content.read(CHUNK):
+        digest.update(chunk)
+        if copy is not None:
+            copy.write(chunk)
+    return digest.hexdigest()
+
+
+def _inspect(path: Path) -> tuple[str, os.stat_result] | None:
+    """Digest and status of one and the same regular file, None if nothing is there. Raises OSError, ProviderError."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise ProviderError(f"{path} is not a regular file", hint="move it away, or choose another path")
+        with path.open("rb") as stream:
+            return _digest(stream), os.fstat(stream.fileno())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _sync(directory: Path) -> None:
+    """Make a rename or removal inside durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_conforms: type[Provider[FileOptions]] = File

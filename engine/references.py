@@ -1,0 +1,148 @@
+"""`${{ name.instance.outputs.key }}`: what a value may say of another tool's outputs, and what it becomes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import msgspec
+
+from engine.address import Address, instance_problem, name_problem
+from engine.errors import DtmError
+from engine.values import UNKNOWN, Attributes, Deferred, Digest, Secret, Unknown, Value, leaves, map_leaves, reveal
+
+_REFERENCE = re.compile(r"\s*([^\s.{}]+)\.([^\s{}]+?)\.outputs\.([^\s.{}]+(?:\.[^\s.{}]+)*)\s*")
+_WORKFLOW_CONTEXTS = frozenset({"steps", "needs", "jobs"})
+"""GitHub Actions writes its own outputs the same way (`steps.build.outputs.tag`): such expressions are not ours."""
+
+Lookup: TypeAlias = Callable[[Address], "Attributes | Unknown | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference(Deferred):
+    """One output of one tool: `path` goes into maps by key and lists by number; `text` is as written, for messages."""
+
+    address: Address
+    path: tuple[str | int, ...]
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Interpolation(Deferred):
+    """A string with references inside; the parts are joined once they are known. A Secret part makes all of it one."""
+
+    parts: tuple[str | Secret | Reference, ...]
+
+    def __str__(self) -> str:
+        return "".join(str(part) for part in self.parts)
+
+
+def parse(text: str) -> Reference | None:
+    """Read what stands between `${{` and `}}`; None if it is something else, GitHub's `secrets.X` for example."""
+    found = _REFERENCE.fullmatch(text)
+    if not found:
+        return None
+    name, instance, path = found.groups()
+    if name in _WORKFLOW_CONTEXTS or name_problem(name) or instance_problem(instance):
+        return None
+    steps = tuple(int(step) if step.isascii() and step.isdigit() else step for step in path.split("."))
+    return Reference(Address(name, instance), steps, "${{ " + text.strip() + " }}")
+
+
+def references(value: Value) -> Iterator[Reference]:
+    """Every reference inside a value, in order."""
+    for leaf in leaves(value):
+        if isinstance(leaf, Reference):
+            yield leaf
+        elif isinstance(leaf, Interpolation):
+            yield from (part for part in leaf.parts if isinstance(part, Reference))
+
+
+def addresses(value: Value) -> list[Address]:
+    """The tools that a value refers to, in order and without repeats."""
+    return list(dict.fromkeys(reference.address for reference in references(value)))
+
+
+def resolve(value: Value, lookup: Lookup) -> Value:
+    """The value with its references replaced by outputs; what is not known yet becomes UNKNOWN.
+
+    `lookup` gives a tool's outputs, UNKNOWN if all of them wait for an apply, None if it has none. Raises DtmError
+    naming the reference if a key does not exist, or if null would stand inside a string.
+    """
+
+    def change(leaf: Value) -> Value:
+        match leaf:
+            case Reference():
+                return _look(leaf, lookup)
+            case Interpolation():
+                return _join(leaf, lookup)
+            case _:
+                return leaf
+
+    return map_leaves(value, change)
+
+
+def _look(reference: Reference, lookup: Lookup) -> Value:
+    outputs = lookup(reference.address)
+    if outputs is None:
+        raise DtmError(f"{reference}: {reference.address} has no outputs", hint="it was not applied, or its last apply failed")
+    value: Value = outputs if isinstance(outputs, Unknown) else dict(outputs)
+    secrets: list[Secret] = []
+    for step in reference.path:
+        if isinstance(value, Secret):
+            secrets.append(value)
+            value = value.value
+        if isinstance(value, Unknown | Digest | Deferred):
+            return UNKNOWN
+        value = _step(reference, value, step)
+    return Secret(value, tuple(source for secret in secrets for source in secret.sources)) if secrets else value
+
+
+def _step(reference: Reference, value: Value, step: str | int) -> Value:
+    if isinstance(value, dict):
+        if str(step) in value:
+            return value[str(step)]
+        raise DtmError(f'{reference}: {reference.address} has no output "{step}"', hint=_known(value))
+    if isinstance(value, list) and isinstance(step, int):
+        if step < len(value):
+            return value[step]
+        raise DtmError(f"{reference}: the list has only {len(value)} items, counted from 0")
+    kind = "a list: use a number" if isinstance(value, list) else "neither a list nor a map"
+    raise DtmError(f'{reference}: "{step}" cannot be looked up, the value before it is {kind}')
+
+
+def _known(outputs: dict[str, Value]) -> str:
+    return f"it has: {', '.join(sorted(outputs))}" if outputs else "it has no outputs at all"
+
+
+def _join(interpolation: Interpolation, lookup: Lookup) -> Value:
+    parts = [_look(part, lookup) if isinstance(part, Reference) else part for part in interpolation.parts]
+    if any(isinstance(leaf, Unknown | Digest) for part in parts for leaf in leaves(part)):
+        return UNKNOWN
+    return join(parts, str(interpolation))
+
+
+def join(parts: Sequence[Value], shown: str) -> str | Secret:
+    """Known values as one string; a Secret among them makes the whole a Secret with all sources.
+
+    Strings stay as they are, everything else becomes compact JSON with sorted keys. Raises DtmError for null.
+    """
+    texts: list[str] = []
+    for part in parts:
+        plain = reveal(part)
+        if plain is None:
+            raise DtmError(f"{shown}: a value inside this text is null", hint="give it a value, or a default")
+        texts.append(plain if isinstance(plain, str) else to_json(plain))
+    text = "".join(texts)
+    secrets = [leaf for part in parts for leaf in leaves(part) if isinstance(leaf, Secret)]
+    return Secret(text, tuple(dict.fromkeys(source for secret in secrets for source in secret.sources))) if secrets else text
+
+
+def to_json(value: Value) -> str:
+    """Compact JSON with sorted keys."""
+    return msgspec.json.encode(value, order="deterministic").decode()

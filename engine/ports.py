@@ -6,10 +6,10 @@ answer" live above, in `engine.session` and `engine.lease`. No SDK exception may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -64,6 +64,20 @@ class Store(Protocol):
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys that start with `prefix`, sorted. Raises as `read`."""
+        ...
+
+
+@runtime_checkable
+class AppendStore(Store, Protocol):
+    """A store that can also grow a value in place, at a cost that does not depend on how much is there already."""
+
+    def append(self, key: str, data: bytes, *, expect: Version) -> Version:
+        """Add `data` behind exactly the version `expect`; returns the version of the whole, durable on return.
+
+        The fence is that of `write`, and versions are the same: whoever wrote or appended in between has moved the
+        version, and nothing is added. A writer that dies in mid-append may leave the first part of `data` behind, which
+        readers then see as part of the value: frame the records and ignore a torn last one. Raises as `write`.
+        """
         ...
 
 
@@ -150,3 +164,23 @@ class Provider(Protocol[O]):
 
 
 AnyProvider: TypeAlias = Provider[Any]
+
+
+@runtime_checkable
+class Requiring(Protocol):
+    """What a provider may offer besides: it says before the first change of a run what is missing."""
+
+    def requires(self, options: Any) -> Sequence[str]:
+        """One sentence per absent binary, variable or credential, none if all is there. No network.
+
+        Options may hold `UNKNOWN`; using one raises UnknownValueError, which the caller takes for "nothing missing".
+        """
+        ...
+
+
+@runtime_checkable
+class Repeatable(Protocol):
+    """What a provider without identity may have besides."""
+
+    repeatable: bool
+    """True: a create leaves nothing outside the state, so one of unknown outcome is simply made again."""

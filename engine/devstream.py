@@ -1,0 +1,140 @@
+"""DevStream's state files: YAML, a map `name_instanceID` -> tool; two generations of key spellings.
+
+Up to v0.9 `instanceid`, `dependson`, `resource`; from v0.10 `instanceID`, `dependsOn`, `resourceStatus`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar, cast
+
+import msgspec
+import yaml
+
+from engine.errors import StateError
+from engine.state import State
+from engine.values import HIDDEN, SECRET_KEY
+from engine.wire import ToolForm, plain, tool_form
+
+SPELLINGS = {"instanceid": "instanceID", "dependson": "dependsOn", "resourceStatus": "resource"}
+TEXT = "tag:yaml.org,2002:str"
+
+
+class _Loader(yaml.CSafeLoader):
+    """yaml.v3 quotes every text that looks like a date, so what stands unquoted is text."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+        for first, pairs in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def tools(data: bytes, location: str) -> dict[str, ToolForm]:
+    """The tools of a DevStream state file. Raises StateError with the place of what is wrong."""
+    found: dict[str, ToolForm] = {}
+    loader = _Loader(data)
+    try:
+        for key, value in _pairs(loader.get_single_node(), location):
+            where = f"{location}:{key.start_mark.line + 1}:{key.start_mark.column + 1}"
+            tool = _tool(key.value, cast("Any", loader).construct_document(value), where)  # untyped in its stubs
+            if tool.key in found:
+                raise _invalid(where, f"tool {tool.key} stands here twice")
+            found[tool.key] = tool
+    except yaml.YAMLError as error:
+        raise _broken(error, location) from error
+    return found
+
+
+def _pairs(root: yaml.Node | None, location: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
+    if root is None:
+        return []
+    if not isinstance(root, yaml.MappingNode):
+        raise _invalid(f"{location}:{root.start_mark.line + 1}:{root.start_mark.column + 1}", "a map of tools is expected")
+    return cast("list[tuple[yaml.ScalarNode, yaml.Node]]", root.value)
+
+
+def _tool(key: str, raw: object, where: str) -> ToolForm:
+    if not isinstance(raw, dict):
+        raise _invalid(where, f'"{key}" is no tool: a map with name, instanceid, dependson, options, resource is expected')
+    given = {SPELLINGS.get(str(k), str(k)): v for k, v in cast("dict[object, object]", raw).items()}
+    form: dict[str, Any] = {"options": {}, "dependsOn": [], "protected": False} | {
+        k: v for k, v in given.items() if v is not None
+    }
+    form["options"], resource = _literal(form["options"]), _literal(form.get("resource"))
+    try:
+        return msgspec.convert(form | {"resource": resource}, ToolForm)
+    except msgspec.ValidationError as error:
+        raise _invalid(where, f"tool {key}: {error}") from error
+
+
+def _literal(value: Any) -> Any:
+    """DevStream knows no secrets: a key that looks like ours is text."""
+    return {k: plain(v) for k, v in cast("dict[str, Any]", value).items()} if isinstance(value, dict) else value
+
+
+def _broken(error: yaml.YAMLError, location: str) -> StateError:
+    mark = cast("yaml.Mark | None", getattr(error, "problem_mark", None))
+    where = f"{location}:{mark.line + 1}:{mark.column + 1}" if mark else location
+    return _invalid(where, str(getattr(error, "problem", None) or error))
+
+
+def _invalid(where: str, reason: str) -> StateError:
+    return StateError(f"{where} is no valid state: {reason}", hint="nothing was overwritten", where=where)
+
+
+class _Dumper(yaml.SafeDumper):
+    """yaml.v3's style: sequences indented below their key, ambiguous texts in double quotes, long ones as blocks."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - PyYAML's signature
+        """Never indentless."""
+        super().increase_indent(flow, False)
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature
+        """yaml.v3 writes repeated values in full."""
+        return True
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    untyped = cast("Any", dumper)  # PyYAML's stubs leave these two methods open
+    ambiguous = text in ("", "y", "Y", "n", "N") or untyped.resolve(yaml.ScalarNode, text, (True, False)) != TEXT
+    style = "|" if "\n" in text else '"' if ambiguous else None
+    return cast("yaml.ScalarNode", untyped.represent_scalar(TEXT, text, style=style))
+
+
+_Dumper.add_representer(str, _text)
+
+
+def natural(text: str) -> list[tuple[int, int, str]]:
+    """Sort key of yaml.v3's map keys: runs of digits by number, so `b_9` stands before `b_10`."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"[0-9]+|[^0-9]+", text)]
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        found = cast("dict[str, Any]", value)
+        return HIDDEN if SECRET_KEY in found else {key: _ordered(found[key]) for key in sorted(found, key=natural)}
+    return [_ordered(item) for item in value] if isinstance(value, list) else value
+
+
+def to_devstream(state: State) -> bytes:
+    """The state in DevStream's layout (up to v0.9), for programs that read that; an empty state is zero bytes.
+
+    DevStream's resources have no `id`, so ours are left out; secrets read `(sensitive)`.
+    """
+    layout: dict[str, Any] = {}
+    forms = {entry.address.key: tool_form(entry) for entry in state.entries.values()}
+    for key in sorted(forms, key=natural):
+        form = forms[key]
+        resource = {
+            name: value for name, value in (form.resource or {}).items() if name != "id" and (name, value) != ("outputs", {})
+        }
+        layout[key] = {
+            "name": form.name,
+            "instanceid": form.instance,
+            "dependson": form.depends_on,
+            "options": _ordered(form.options),
+            "resource": _ordered(resource),
+        }
+    if not layout:
+        return b""
+    return yaml.dump(layout, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**31, encoding="utf-8")

@@ -1,0 +1,115 @@
+"""Secrets never reach state, log or screen: they are remembered as digests and blotted out of texts."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import re
+from collections.abc import Iterator
+from hashlib import scrypt, sha256
+from threading import Lock
+from urllib.parse import quote
+
+import msgspec
+
+from engine.address import Address
+from engine.errors import StateError
+from engine.values import HIDDEN, Attributes, Digest, Secret, Value, leaves, reveal
+from engine.wire import plain
+
+SHORTEST = 6
+"""Shorter secrets are not blotted out: that would riddle innocent texts and so tell what they are."""
+
+
+class Sealer:
+    """Turns secrets into digests: HMAC(scrypt(value, salt), address + path).
+
+    Equal values at different places have different digests, and a digest can only be tried out at scrypt's price
+    (n=2^14, r=8, p=1: about 50 ms), paid once per distinct value. Safe to use from several threads.
+    """
+
+    def __init__(self, salt: str) -> None:
+        self._salt = bytes.fromhex(salt)
+        self._keys: dict[bytes, bytes] = {}
+        self._lock = Lock()
+
+    def seal(self, value: Value, address: Address, path: tuple[str | int, ...] = ()) -> Value:
+        """The same value, copied, with every Secret as its Digest; `path` is where it stands below the address."""
+        match value:
+            case dict():
+                return {key: self.seal(item, address, (*path, key)) for key, item in value.items()}
+            case list():
+                return [self.seal(item, address, (*path, index)) for index, item in enumerate(value)]
+            case Secret():
+                return self._digest(value, address, path)
+            case _:
+                return value
+
+    def seal_map(self, values: Attributes, address: Address, path: tuple[str | int, ...] = ()) -> dict[str, Value]:
+        """`seal` of a whole map of options, attributes or outputs."""
+        return {key: self.seal(item, address, (*path, key)) for key, item in values.items()}
+
+    def _digest(self, secret: Secret, address: Address, path: tuple[str | int, ...]) -> Digest:
+        place = json.dumps([address.key, *path]).encode()
+        return Digest(hmac.new(self._key(secret), place, sha256).hexdigest(), secret.sources)
+
+    def _key(self, secret: Secret) -> bytes:
+        text = msgspec.json.encode(plain(reveal(secret.value)), order="sorted")
+        with self._lock:
+            if text not in self._keys:
+                if not self._salt:
+                    raise StateError("a secret cannot be sealed before the state has a salt")
+                self._keys[text] = scrypt(text, salt=self._salt, n=2**14, r=8, p=1, dklen=32)
+            return self._keys[text]
+
+
+class Redactor:
+    """Blots known secrets out of texts, whoever produced them. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+        self._lock = Lock()
+
+    def add(self, value: Value) -> None:
+        """Know every text of six characters or more inside this value: as it is, and as JSON, URLs and base64 spell it."""
+        found = {form for leaf in leaves(_content(value)) for form in _forms(leaf)}
+        with self._lock:
+            if found <= self._known:
+                return
+            self._known |= found
+            longest_first = sorted(self._known, key=lambda text: (-len(text), text))
+            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def clean(self, text: str) -> str:
+        """The text with every known secret replaced by `(sensitive)`."""
+        pattern = self._pattern
+        return pattern.sub(HIDDEN, text) if pattern else text
+
+    def clean_value(self, value: Value) -> Value:
+        """The value with every text in it cleaned, keys of maps included."""
+        if self._pattern is None:
+            return value
+        if isinstance(value, dict):
+            return {self.clean(key): self.clean_value(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.clean_value(item) for item in value]
+        return self.clean(value) if isinstance(value, str) else value
+
+
+def _content(value: Value) -> Value:
+    return _content(value.value) if isinstance(value, Secret) else value
+
+
+def _forms(leaf: Value) -> Iterator[str]:
+    """The spellings of one leaf that are long enough; a secret of several lines also line by line."""
+    if isinstance(leaf, Secret):
+        yield from (form for inner in leaves(_content(leaf)) for form in _forms(inner))
+    if isinstance(leaf, bool) or not isinstance(leaf, str | int | float):
+        return
+    text = str(leaf)
+    parts = [text, text.strip(), *(line.strip() for line in text.splitlines())]
+    spellings = [form for part in parts for form in (part, json.dumps(part)[1:-1], quote(part, safe=""))]
+    spellings.append(base64.b64encode(text.encode()).decode())
+    yield from (form for form in spellings if len(form) >= SHORTEST and len(text) >= SHORTEST)

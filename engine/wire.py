@@ -1,0 +1,197 @@
+"""Entries and values in their stored form: the same Structs stand in the document and in the records of the log."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+
+from engine.address import Address, instance_problem, name_problem
+from engine.errors import StateError
+from engine.state import Pending, Resource, StateEntry
+from engine.values import SECRET_KEY, Attributes, Digest, Json, Value
+
+RESERVED = re.compile(r"\$*(id|outputs)")
+ATOMS = frozenset({str, int, bool, type(None)})
+SECRET = re.compile(r"\$*\$secret")
+
+
+class PendingForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`state.Pending`; `message` is written even when null."""
+
+    action: str
+    since: str
+    session: str
+    seq: int
+    message: str | None
+    deadline: str | None = None
+
+
+class ToolForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`state.StateEntry`. Edges are dotted addresses; `resource` is flat: attributes, `id` and `outputs`."""
+
+    name: str
+    instance: str = msgspec.field(name="instanceID")
+    depends_on: list[str] = msgspec.field(name="dependsOn")
+    options: dict[str, Any]
+    protected: bool
+    resource: dict[str, Any] | None = None
+    pending: PendingForm | None = None
+
+    @property
+    def key(self) -> str:
+        """`a_b`, the key under `tools`."""
+        return f"{self.name}_{self.instance}"
+
+
+def plain(value: object) -> Json:
+    """The JSON of a value: digests become `{"$secret": ...}`, a user's own such key is escaped with one more `$`.
+
+    Raises StateError for what must never be stored (secrets, unknowns) or cannot be (NaN, foreign types).
+    """
+    kind = type(value)
+    if kind in ATOMS:
+        return cast("Json", value)
+    if kind is dict:
+        return plain_map(cast("dict[str, Value]", value))
+    if kind is list:
+        return [item if type(item) in ATOMS else plain(item) for item in cast("list[Json]", value)]
+    return _unusual(value)
+
+
+def _unusual(value: object) -> Json:
+    """`plain` of what is rare, so that the common case stays fast."""
+    match value:
+        case float() if math.isfinite(value):
+            return value
+        case Digest():
+            return {SECRET_KEY: {"digest": value.digest, "from": list(value.sources)}}
+        case str() | int():
+            return value
+        case Mapping():
+            return plain_map(cast("Attributes", value))
+        case list() | tuple():
+            return [plain(item) for item in cast("list[object]", value)]
+        case float():
+            raise StateError(f"the number {value} cannot be stored in a state")
+        case _:
+            raise StateError(f"a value of type {type(value).__name__} cannot be stored in a state")
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str):
+        raise StateError(f"the key {key!r} is no text and cannot be stored in a state")
+    return f"${key}" if key.startswith("$") and SECRET.fullmatch(key) else key
+
+
+def rich(value: Any) -> Value:
+    """The value behind its stored form, the inverse of `plain`. Raises StateError on a malformed secret."""
+    if isinstance(value, dict):
+        found = cast("dict[str, Any]", value)
+        if SECRET_KEY in found:
+            return _digest(found)
+        return rich_map(found)
+    if isinstance(value, list):
+        return [rich(v) for v in value]
+    return cast("Value", value)
+
+
+class _SecretForm(msgspec.Struct, forbid_unknown_fields=True):
+    digest: str
+    sources: tuple[str, ...] = msgspec.field(name="from")
+
+
+def _digest(found: dict[str, Any]) -> Digest:
+    if len(found) != 1:
+        raise StateError(f'"{SECRET_KEY}" must stand alone in its map')
+    try:
+        form = msgspec.convert(found[SECRET_KEY], _SecretForm)
+    except msgspec.ValidationError as error:
+        raise StateError(f'"{SECRET_KEY}": {error}') from error
+    return Digest(form.digest, form.sources)
+
+
+def plain_map(values: Attributes) -> dict[str, Any]:
+    """`plain` of a whole map of options, attributes or outputs."""
+    return {
+        (k if type(k) is str and k[:1] != "$" else _key(k)): (v if type(v) in ATOMS else plain(v)) for k, v in values.items()
+    }  # fmt: skip
+
+
+def rich_map(values: dict[str, Any]) -> dict[str, Value]:
+    """`rich` of a whole map that is no secret itself."""
+    return {(k[1:] if k.startswith("$$") and SECRET.fullmatch(k) else k): rich(v) for k, v in values.items()}
+
+
+def resource_form(resource: Resource) -> dict[str, Any]:
+    """DevStream's flat map. An attribute that is itself called `id` or `outputs` gets a `$` before its name."""
+    form: dict[str, Any] = {
+        (f"${k}" if RESERVED.fullmatch(k) else k): plain(v) for k, v in resource.attributes.items()
+    }  # fmt: skip
+    form["id"] = resource.id
+    form["outputs"] = plain_map(resource.outputs)
+    return form
+
+
+def resource_of(form: Mapping[str, Any], *, literal: bool = False) -> Resource:
+    """The inverse of `resource_form`; DevStream's resources have neither `id` nor always `outputs`."""
+    attributes = dict(form)
+    identity, outputs = attributes.pop("id", ""), attributes.pop("outputs", {})
+    if not isinstance(identity, str) or not isinstance(outputs, dict):
+        raise StateError('a resource\'s "id" must be text and its "outputs" a map')
+    found = cast("dict[str, Any]", outputs)
+    if literal:
+        return Resource(identity, attributes, found)
+    unescaped = {(k[1:] if k.startswith("$") and RESERVED.fullmatch(k) else k): rich(v) for k, v in attributes.items()}
+    return Resource(identity, unescaped, rich_map(found))
+
+
+def pending_form(pending: Pending) -> PendingForm:
+    """A Pending as stored."""
+    return PendingForm(pending.action, pending.since, pending.session, pending.seq, pending.message, pending.deadline)
+
+
+def pending_of(form: PendingForm) -> Pending:
+    """The inverse of `pending_form`."""
+    return Pending(form.action, form.since, form.session, form.seq, form.message, form.deadline)
+
+
+def tool_form(entry: StateEntry) -> ToolForm:
+    """An entry as stored. Raises StateError as `plain`, naming the address."""
+    try:
+        return ToolForm(
+            entry.address.name,
+            entry.address.instance,
+            [edge.dotted for edge in entry.depends_on],
+            plain_map(entry.options),
+            entry.protected,
+            resource_form(entry.resource) if entry.resource else None,
+            pending_form(entry.pending) if entry.pending else None,
+        )
+    except StateError as error:
+        raise StateError(error.message, hint=error.hint, where=str(entry.address)) from error
+
+
+def entry_of(form: ToolForm, known: Mapping[str, Address], *, literal: bool = False) -> StateEntry:
+    """The entry behind its stored form; `known` maps dotted addresses met before.
+
+    `literal`: no key in it starts with `$`, so values are what they look like. Raises StateError naming the tool.
+    """
+    problem = name_problem(form.name) or instance_problem(form.instance)
+    if problem:
+        raise StateError(f"tool {form.key}: {problem}")
+    pending = form.pending
+    try:
+        return StateEntry(
+            known.get(f"{form.name}.{form.instance}") or Address(form.name, form.instance),
+            tuple([known.get(text) or Address.parse(text) for text in form.depends_on]),
+            form.options if literal else rich_map(form.options),
+            None if form.resource is None else resource_of(form.resource, literal=literal),
+            form.protected,
+            None if pending is None else pending_of(pending),
+        )
+    except (StateError, ValueError) as error:
+        raise StateError(f"tool {form.key}: {error}") from error

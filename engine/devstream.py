@@ -6,7 +6,7 @@ Up to v0.9 `instanceid`, `dependson`, `resource`; from v0.10 `instanceID`, `depe
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import msgspec
 import yaml
@@ -23,7 +23,7 @@ TEXT = "tag:yaml.org,2002:str"
 class _Loader(yaml.CSafeLoader):
     """yaml.v3 quotes every text that looks like a date, so what stands unquoted is text."""
 
-    yaml_implicit_resolvers: ClassVar = {
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML declares it as an instance's
         first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
         for first, pairs in yaml.CSafeLoader.yaml_implicit_resolvers.items()
     }
@@ -113,7 +113,10 @@ def _ordered(value: Any) -> Any:
     if isinstance(value, dict):
         found = cast("dict[str, Any]", value)
         return HIDDEN if SECRET_KEY in found else {key: _ordered(found[key]) for key in sorted(found, key=natural)}
-    return [_ordered(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        items: list[Any] = value
+        return [_ordered(item) for item in items]
+    return value
 
 
 def to_devstream(state: State) -> bytes:

@@ -95,7 +95,8 @@ def rich(value: Any) -> Value:
             return _digest(found)
         return rich_map(found)
     if isinstance(value, list):
-        return [rich(v) for v in value]
+        items: list[Any] = value
+        return [rich(item) for item in items]
     return cast("Value", value)
 
 

@@ -1,0 +1,184 @@
+"""`command`: anything that programs can create, read, update and delete."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Annotated, TypeAlias, cast
+
+import msgspec
+
+from engine.errors import DtmError, OutcomeUnknownError, ProviderError
+from engine.ports import BY_ADDRESS, Call, Provider
+from engine.schema import Field, Options
+from engine.state import Resource
+from engine.values import UNKNOWN, Value
+from providers._local import PATH_PATTERN, place
+
+Command: TypeAlias = Annotated[list[str], msgspec.Meta(min_length=1)] | Annotated[str, msgspec.Meta(min_length=1)]
+
+Sink: TypeAlias = Callable[[bytes], object]
+
+TAIL = 20
+"""Lines of output that an error quotes."""
+RESERVED = ("id", "outputs")
+"""Keys of a recorded resource that are not attributes."""
+
+
+class CommandOptions(Options, frozen=True, kw_only=True):
+    """What to run, and where."""
+
+    create: Annotated[
+        Command,
+        Field("makes it; run again after a crash, it completes what is half made", example="echo '{\"size\": 1}' > made.json"),
+    ]
+    read: Annotated[
+        Command | None,
+        Field("prints it as a JSON object, nothing if it is gone", example="cat made.json 2> /dev/null || true"),
+    ] = None
+    update: Annotated[Command | None, Field("changes it in place; without this, `create` is run again")] = None
+    delete: Annotated[Command | None, Field("removes it; without this, nothing is run", example="rm -f made.json")] = None
+    env: Annotated[dict[str, str], Field("environment variables, added to those dtm runs with")] = msgspec.field(
+        default_factory=dict[str, str]
+    )
+    cwd: Annotated[str, Field("the directory to run in", pattern=PATH_PATTERN)] = "."
+
+
+class CommandTool:
+    """Whatever your own programs make.
+
+    Each is a list of arguments, or a string for `/bin/sh`. Each gets `DTM_ADDRESS` (`command.name`), `DTM_TOKEN` (the
+    same for every try of one operation) and, as JSON on standard input, the recorded resource or `null`. What `read`
+    prints is compared with what it printed before, and can be referenced as outputs; without `read` no drift is found.
+    When the time is over or the run is interrupted, the program and all that it started are ended.
+    """
+
+    plugin = "command"
+    options = CommandOptions
+    outputs: type[msgspec.Struct] | None = None
+
+    def identity(self, options: CommandOptions) -> str | None:
+        """Its address, if `read` can tell what is there."""
+        return None if options.read is None else BY_ADDRESS
+
+    def predict(self, options: CommandOptions, resource: Resource | None) -> Mapping[str, Value]:  # noqa: ARG002
+        """Nothing is known before it ran."""
+        return dict.fromkeys(resource.outputs if resource else (), UNKNOWN)
+
+    def read(self, options: CommandOptions, resource: Resource | None, call: Call) -> Resource | None:
+        """What `read` prints; without it, what was recorded."""
+        if resource is None:
+            _preflight(options)
+        if options.read is None:
+            return resource
+        printed = bytearray()
+        _run("read", options.read, options, resource, call, printed.extend)
+        if not printed.strip():
+            return None
+        outputs = _parse(bytes(printed))
+        attributes = {key: value for key, value in outputs.items() if key not in RESERVED}
+        return Resource(call.address.dotted, attributes, outputs)
+
+    def create(self, options: CommandOptions, call: Call) -> Resource:
+        """Run `create`, then `read`."""
+        _run("create", options.create, options, None, call)
+        return self._made("create", options, Resource(call.address.dotted), call)
+
+    def update(self, options: CommandOptions, resource: Resource, call: Call) -> Resource:
+        """Run `update`, or `create` again, then `read`."""
+        _run("update", options.create if options.update is None else options.update, options, resource, call)
+        return self._made("update", options, resource, call)
+
+    def delete(self, options: CommandOptions, resource: Resource, call: Call) -> None:
+        """Run `delete`; that it failed does not matter if `read` finds nothing any more."""
+        if options.delete is None:
+            return
+        try:
+            _run("delete", options.delete, options, resource, call)
+        except ProviderError:
+            if options.read is None or self.read(options, resource, call) is not None:
+                raise
+
+    def _made(self, name: str, options: CommandOptions, resource: Resource, call: Call) -> Resource:
+        made = self.read(options, resource, call)
+        if made is None:
+            raise ProviderError(f"{name} succeeded, but read finds nothing", hint="read must print what create made")
+        return made
+
+
+def _run(
+    name: str, command: Command, options: CommandOptions, resource: Resource | None, call: Call, out: Sink | None = None
+) -> None:
+    """Run one of the programs to its end; its lines are reported as they come, but for what `out` takes."""
+    from providers import _process
+
+    tail: deque[str] = deque(maxlen=TAIL)
+
+    def say(line: str) -> None:
+        tail.append(line)
+        call.report(line)
+
+    printed, errors = _process.Lines(say), _process.Lines(say)
+    argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
+    cwd = place(options.cwd, call)
+    try:
+        code = _process.run(
+            argv, cwd=cwd, env=_environment(options, call), stdin=_recorded(resource), out=out or printed.feed,
+            err=errors.feed, stop=lambda: call.cancelled() or time.monotonic() > call.deadline,
+        )  # fmt: skip
+    except OSError as error:
+        raise ProviderError(f"cannot run {name}: {error.filename or argv[0]}: {error.strerror or error}") from error
+    printed.close()
+    errors.close()
+    if code != 0:
+        raise _failure(name, code, "\n".join(tail), call)
+
+
+def _environment(options: CommandOptions, call: Call) -> dict[str, str]:
+    return {**os.environ, **options.env, "DTM_ADDRESS": call.address.dotted, "DTM_TOKEN": call.token}
+
+
+def _recorded(resource: Resource | None) -> bytes:
+    """The resource in the flat form of the state document, null if there is none."""
+    flat = resource and {**resource.attributes, "id": resource.id, "outputs": resource.outputs}
+    return msgspec.json.encode(flat) + b"\n"
+
+
+def _failure(name: str, code: int | None, said: str, call: Call) -> DtmError:
+    quoted = f":\n{said}" if said else ""
+    if code is not None:
+        hint = "a thing that is gone is said by exit code 0 and no output" if name == "read" else ""
+        return ProviderError(f"{name} ended with {_ending(code)}{quoted}", hint=hint)
+    why = "the run was interrupted" if call.cancelled() else "its time was over"
+    message = f"{name} was stopped because {why}{quoted}"
+    return ProviderError(message) if name == "read" else OutcomeUnknownError(message)
+
+
+def _ending(code: int) -> str:
+    return f"exit code {code}" if code > 0 else f"signal {-code}"
+
+
+def _parse(printed: bytes) -> dict[str, Value]:
+    try:
+        found: object = msgspec.json.decode(printed)
+    except ValueError as error:
+        shown = printed[:100].decode(errors="replace").strip()
+        raise ProviderError(f"read must print a JSON object, but printed: {shown}") from error
+    if not isinstance(found, dict):
+        raise ProviderError(f"read must print a JSON object, but printed a {type(found).__name__}")
+    return cast("dict[str, Value]", found)  # decoded without a type: JSON
+
+
+def _preflight(options: CommandOptions) -> None:
+    """Find a missing program before anything is changed; a path is left alone, another tool may make it."""
+    import shutil
+
+    search = options.env.get("PATH", os.environ.get("PATH"))
+    for command in (options.create, options.read, options.update, options.delete):
+        if isinstance(command, list) and os.sep not in command[0] and not shutil.which(command[0], path=search):
+            raise ProviderError(f"{command[0]} is not installed", hint="install it, or put it on the PATH")
+
+
+_conforms: type[Provider[CommandOptions]] = CommandTool

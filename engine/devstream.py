@@ -109,13 +109,12 @@ def natural(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"[0-9]+|[^0-9]+", text)]
 
 
-def _ordered(value: Any) -> Any:
+def _ordered(value: object) -> Any:
     if isinstance(value, dict):
         found = cast("dict[str, Any]", value)
         return HIDDEN if SECRET_KEY in found else {key: _ordered(found[key]) for key in sorted(found, key=natural)}
     if isinstance(value, list):
-        items: list[Any] = value
-        return [_ordered(item) for item in items]
+        return [_ordered(item) for item in cast("list[object]", value)]
     return value
 
 

@@ -87,7 +87,7 @@ def _key(key: object) -> str:
     return f"${key}" if key.startswith("$") and SECRET.fullmatch(key) else key
 
 
-def rich(value: Any) -> Value:
+def rich(value: object) -> Value:
     """The value behind its stored form, the inverse of `plain`. Raises StateError on a malformed secret."""
     if isinstance(value, dict):
         found = cast("dict[str, Any]", value)
@@ -95,8 +95,7 @@ def rich(value: Any) -> Value:
             return _digest(found)
         return rich_map(found)
     if isinstance(value, list):
-        items: list[Any] = value
-        return [rich(item) for item in items]
+        return [rich(item) for item in cast("list[object]", value)]
     return cast("Value", value)
 
 

@@ -1,0 +1,80 @@
+"""Follow a document as a reader would: write the files it shows, run its commands, compare what it says they print.
+
+A fenced block with `title="name"` is a file. A `console` block holds `$ command` lines, each followed by the output that
+the reader will see; a line of `...` stands for any lines, `…` inside a line for any text. A comment
+`<!-- exit 2 -->` on the line before a block says how its last command ends (0 if absent).
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+FENCE = re.compile(r"^```(\w+)?(?: title=\"([^\"]+)\")?[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXIT = re.compile(r"<!-- exit (\d+) -->\s*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command, the output the page shows, and the exit code it promises."""
+
+    command: str
+    expected: str
+    code: int
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file that the page asks the reader to write."""
+
+    name: str
+    content: str
+
+
+def steps(text: str) -> list[Step | File]:
+    """Everything a reader does, in order."""
+    found: list[Step | File] = []
+    for match in FENCE.finditer(text):
+        language, title, body = match.groups()
+        if title:
+            found.append(File(title, body))
+        elif language == "console":
+            promised = EXIT.search(text, 0, match.start())
+            code = int(promised.group(1)) if promised and promised.end() >= match.start() - 1 else 0
+            found += _commands(body, code, text.count("\n", 0, match.start()) + 1)
+    return found
+
+
+def _commands(body: str, code: int, line: int) -> list[Step]:
+    parts = re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]
+    split = [part.partition("\n") for part in parts]
+    last = len(split) - 1
+    return [Step(command, output, code if i == last else 0, line) for i, (command, _, output) in enumerate(split)]
+
+
+def pattern(expected: str) -> re.Pattern[str]:
+    """The page's output as a regular expression over the whole real output."""
+    lines = []
+    for line in expected.strip("\n").split("\n"):
+        if line.strip() == "...":
+            lines.append(r"(?:.*\n)*?")
+        else:
+            lines.append(re.escape(line.rstrip()).replace("…", ".*") + r"[ ]*\n")
+    return re.compile("".join(lines))
+
+
+def run(step: Step, folder: Path, env: dict[str, str]) -> None:
+    """Run one command and compare. Raises AssertionError with both texts."""
+    done = subprocess.run(
+        ["bash", "-c", step.command], cwd=folder, env=env, stdin=subprocess.DEVNULL, text=True, timeout=120,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )  # fmt: skip
+    real = done.stdout if done.stdout.endswith("\n") or not done.stdout else done.stdout + "\n"
+    real = re.sub(r"^\n+|(?<=\n)\n+$", "", real)
+    told = f"line {step.line}: $ {step.command}\n--- the page says\n{step.expected}\n--- it prints\n{real}"
+    assert done.returncode == step.code, f"exit {done.returncode}, the page says {step.code}; {told}"
+    if step.expected.strip():
+        assert pattern(step.expected).fullmatch(real), told

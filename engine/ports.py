@@ -176,11 +176,3 @@ class Requiring(Protocol):
         Options may hold `UNKNOWN`; using one raises UnknownValueError, which the caller takes for "nothing missing".
         """
         ...
-
-
-@runtime_checkable
-class Repeatable(Protocol):
-    """What a provider without identity may have besides."""
-
-    repeatable: bool
-    """True: a create leaves nothing outside the state, so one of unknown outcome is simply made again."""

@@ -1,0 +1,332 @@
+"""Files in a git repository, read and changed through the git binary: any URL that git can reach, or a path on disk.
+
+Nothing is ever checked out and nothing is ever forced: a commit is built on the tip in a scratch repository and pushed;
+a refused push is built again on the new tip. Paths use "/", contents are bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import random
+import re
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Collection, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from engine.errors import CancelledError, NotFoundError, OutcomeUnknownError, ProviderError
+from engine.ports import Call
+from providers._gitcmd import Git, Result
+from providers._giturl import canonical, is_path, local_path, without_credentials
+
+FALLBACK_AUTHOR = "dtm <dtm@localhost>"
+AUTHOR = re.compile(r"[^<>\n]*<[^<>\n]+>")
+TRAILER = re.compile(r"^(Dtm-\w+): (.+)$", re.MULTILINE)
+MOVED = re.compile(r"fetch first|non-fast-forward|stale info|cannot lock ref|failed to update ref|incorrect old value")
+CUT_OFF = re.compile(r"hung up unexpectedly|unexpected disconnect|RPC failed|early EOF|[Bb]roken pipe|Connection reset")
+MAX_TRIES = 30
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """Content and git mode: 100644, 100755 (executable) or 120000 (symbolic link, the content is its target)."""
+
+    data: bytes
+    mode: str = "100644"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file as git lists it: its mode and its blob id (hex SHA-1 of header and content)."""
+
+    mode: str
+    blob: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """A branch at one moment. `first` holds the Dtm-* trailers of its first commit, empty unless history was asked for."""
+
+    sha: str
+    entries: Mapping[str, Entry]
+    first: Mapping[str, str]
+
+
+def blob_id(data: bytes) -> str:
+    """The id git gives to this content."""
+    import hashlib
+
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def call_trailers(call: Call) -> dict[str, str]:
+    """What marks a commit as ours, and as of this very operation."""
+    found = {"Dtm-Address": str(call.address), "Dtm-Lineage": call.lineage, "Dtm-Token": call.token}
+    return {key: value for key, value in found.items() if value}
+
+
+class Repository:
+    """One branch of one repository, for one provider call.
+
+    `url` is anything git understands; a relative path is taken from the call's base directory. `token` goes along as
+    the password of http URLs, never on a command line. Every method may raise AuthError (denied), ProviderError
+    (unreachable, out of time), CancelledError. Only what the other side says is not there counts as absent.
+    """
+
+    def __init__(self, url: str, branch: str = "main", *, call: Call, token: str = "") -> None:
+        self.branch, self.call = branch, call
+        self.path = call.base_dir / local_path(url) if is_path(url) else None
+        self.url = str(self.path) if self.path else url
+        self.location = without_credentials(self.url)
+        self.identity = canonical(self.url)
+        self._git = Git(call, env=_token_config(url, token), secrets=_secrets(url, self.location, token))
+
+    def heads(self) -> dict[str, str] | None:
+        """Branch name to commit id; None if there is no such repository. A directory that is none is a ProviderError."""
+        if self.path is not None and self._directory() is None:
+            return None
+        try:
+            listed = self._git("ls-remote", "--heads", "--", self._address()).text
+        except NotFoundError:
+            return None
+        pairs = (line.split("\trefs/heads/", 1) for line in listed.splitlines())
+        return {name: sha for sha, name in pairs}
+
+    def exists(self) -> bool:
+        """Whether the repository is there, empty or not."""
+        return self.heads() is not None
+
+    def tip(self, *, history: bool = False) -> Tip | None:
+        """The branch's newest files; None if repository or branch are absent."""
+        with self._opened(history=history) as (git, sha):
+            if sha is None:
+                return None
+            return Tip(sha, _list(git, sha), _first_trailers(git, sha) if history else {})
+
+    def read(self, paths: Collection[str] | None = None, *, prefix: str = "") -> dict[str, bytes] | None:
+        """Contents by path, of these paths or of all under `prefix`; None if repository or branch are absent."""
+        with self._opened() as (git, sha):
+            if sha is None:
+                return None
+            found = {path: entry.blob for path, entry in _list(git, sha).items() if _wanted(path, paths, prefix)}
+            return dict(zip(found, _contents(git, list(found.values())), strict=True))
+
+    def commit(
+        self,
+        changes: Mapping[str, bytes | File | None],
+        message: str,
+        *,
+        trailers: Mapping[str, str] | None = None,
+        author: str = "",
+    ) -> str:
+        """Write (bytes, File) and remove (None) these files in one commit; its id, or the tip's if nothing differs.
+
+        `trailers` default to those of the call; bytes keep a file's mode. `author` is `Name <mail>`, "" for git's own
+        identity. An absent branch starts with this commit. Raises NotFoundError if the repository is absent,
+        OutcomeUnknownError if the push was cut off.
+        """
+        marks = call_trailers(self.call) if trailers is None else trailers
+        text = message.rstrip("\n") + "\n\n" + "".join(f"{key}: {value}\n" for key, value in marks.items())
+        for attempt in range(MAX_TRIES):
+            with self._opened(must_exist=True) as (git, parent):
+                sha = _build(git, parent, changes, text, self._author(author))
+                if sha == parent or self._push(git, sha, parent):
+                    return sha
+            self._pause(attempt)
+        raise ProviderError(f"{self.location}: {self.branch} moved {MAX_TRIES} times while being written", retryable=True)
+
+    def init_bare(self, marks: Mapping[str, str] | None = None) -> None:
+        """Make the bare repository at this path, all or nothing; `marks` go to its config as `dtm.*`. There already is fine."""
+        if self.path is None:
+            raise NotFoundError(f"{self.location} does not exist, and git cannot make repositories on other machines",
+                                hint="make an empty repository there first, or use scmType: local")  # fmt: skip
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.new")
+        try:
+            self._git("init", "-q", "--bare", "--template=", f"--initial-branch={self.branch}", str(fresh))
+            with (fresh / "config").open("a", encoding="utf-8") as config:
+                config.write("[dtm]\n" + "".join(f'\t{key} = "{value}"\n' for key, value in (marks or {}).items()))
+            fresh.rename(self.path)
+        except OSError as error:
+            if self._directory() is None:
+                raise ProviderError(f"cannot make {self.path}: {error.strerror}") from error
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def marks(self) -> dict[str, str]:
+        """What `init_bare` noted about a repository on this machine; empty for any other."""
+        directory = self._directory() if self.path is not None else None
+        if directory is None:
+            return {}
+        listed = Git(self.call, directory).run("config", "--local", "-z", "--get-regexp", r"^dtm\.").text
+        pairs = (item.split("\n", 1) for item in listed.split("\0") if "\n" in item)
+        return {key.removeprefix("dtm."): value for key, value in pairs}
+
+    def delete(self) -> None:
+        """Remove the repository from this machine, at once for readers; already gone is fine."""
+        if self.path is None:
+            raise ProviderError(f"{self.location} is on another machine: only its host can remove it")
+        doomed = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.old")
+        with contextlib.suppress(FileNotFoundError):
+            self.path.rename(doomed)
+            shutil.rmtree(doomed)
+
+    def _directory(self) -> Path | None:
+        assert self.path is not None  # callers know that the repository is local
+        for place in (self.path, self.path / ".git"):
+            if (place / "HEAD").is_file() and (place / "objects").is_dir():
+                return place
+        if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
+            raise ProviderError(f"{self.path} is there, but is no git repository", hint="choose another path or move it away")
+        return None
+
+    def _address(self) -> str:
+        return str(self._directory()) if self.path is not None else self.url
+
+    @contextlib.contextmanager
+    def _opened(self, *, history: bool = False, must_exist: bool = False) -> Generator[tuple[Git, str | None]]:
+        """A git that sees the branch's tip, and the tip (None: absent), in a scratch repository that ends with the block."""
+        heads = self.heads()
+        if heads is None and must_exist:
+            raise NotFoundError(f"there is no repository {self.location}", hint="make an empty one there first")
+        sha = (heads or {}).get(self.branch)
+        if sha is None and not must_exist:
+            yield self._git, None
+            return
+        with tempfile.TemporaryDirectory(prefix="dtm-git-", ignore_cleanup_errors=True) as scratch:
+            git = Git(self.call, Path(scratch), self._git.env, self._git.secrets)
+            self._git("init", "-q", "--bare", "--template=", scratch)
+            git("config", "remote.origin.url", self._address())
+            if self.path is not None:
+                objects = f"{self._address()}/objects\n"
+                Path(scratch, "objects", "info").mkdir(exist_ok=True)
+                Path(scratch, "objects", "info", "alternates").write_text(objects, encoding="utf-8")
+            elif sha is not None:
+                # Blobs stay away: git gets those that are read one by one, and a commit needs none.
+                git("fetch", "-q", "--no-tags", *(() if history else ("--depth=1",)), "--filter=blob:none", "origin", sha)
+            yield git, sha
+
+    def _author(self, asked: str) -> str:
+        found = asked or self._git.run("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT").text or FALLBACK_AUTHOR
+        match = AUTHOR.match(found)
+        if not match:
+            raise ProviderError(f'author "{asked}" must look like: Name <mail@example.com>')
+        return match[0]
+
+    def _push(self, git: Git, sha: str, parent: str | None) -> bool:
+        """True if the branch now stands at `sha`, False if it moved under us."""
+        done = git.run("push", "--porcelain", "--no-verify", "origin", f"{sha}:refs/heads/{self.branch}", sends=True)
+        if done.code == 0:
+            return True
+        refusal = "\n".join(line for line in done.text.splitlines() if line.startswith("!"))
+        if MOVED.search(refusal):
+            return False
+        if not refusal and CUT_OFF.search(done.err):
+            return self._arrived(sha, parent)
+        words = "\n".join(f"error: {line[1:].strip()}" for line in refusal.splitlines())
+        raise git.failure(Result(done.code, b"", git.clean("\n".join((done.err, words)).strip())))
+
+    def _arrived(self, sha: str, parent: str | None) -> bool:
+        now = (self.heads() or {}).get(self.branch)
+        if now == parent:
+            raise OutcomeUnknownError(f"{self.location}: the push was cut off, it may or may not have arrived")
+        return now == sha
+
+    def _pause(self, attempt: int) -> None:
+        until = time.monotonic() + random.uniform(0.01, min(1.0, 0.05 * 2**attempt))  # noqa: S311 - no secret
+        while (now := time.monotonic()) < until:
+            if self.call.cancelled():
+                raise CancelledError("git commit was cancelled")
+            time.sleep(min(0.1, until - now))
+
+
+def _token_config(url: str, token: str) -> dict[str, str]:
+    """Git settings by environment that send the token to this URL's host only; never seen in a process list."""
+    parts = urlsplit(url)
+    if not token or not parts.scheme.startswith("http"):
+        return {}
+    basic = base64.b64encode(f"oauth2:{token}".encode()).decode()
+    n = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
+    host = parts.netloc.rpartition("@")[2]
+    return {
+        "GIT_CONFIG_COUNT": str(n + 1),
+        f"GIT_CONFIG_KEY_{n}": f"http.{parts.scheme}://{host}/.extraHeader",
+        f"GIT_CONFIG_VALUE_{n}": f"Authorization: Basic {basic}",
+    }
+
+
+def _secrets(url: str, shown: str, token: str) -> tuple[tuple[str, str], ...]:
+    password = urlsplit(url).password if "://" in url else None
+    pairs = [(url, shown)] if url != shown and password else []
+    return (*pairs, *((text, "(sensitive)") for text in (password, token) if text))
+
+
+def _list(git: Git, sha: str) -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
+    for item in git("ls-tree", "-r", "-z", "--full-tree", sha).text.split("\0"):
+        if item:
+            facts, path = item.split("\t", 1)
+            mode, _kind, blob = facts.split(" ")
+            found[path] = Entry(mode, blob)
+    return found
+
+
+def _wanted(path: str, paths: Collection[str] | None, prefix: str) -> bool:
+    return path.startswith(prefix) if paths is None else path in paths
+
+
+def _contents(git: Git, blobs: list[str]) -> Iterator[bytes]:
+    if not blobs:
+        return
+    out, at = git("cat-file", "--batch", stdin="".join(f"{blob}\n" for blob in blobs).encode()).out, 0
+    for _ in blobs:
+        end = out.index(b"\n", at)
+        size = int(out[at:end].split()[2])
+        yield out[end + 1 : end + 1 + size]
+        at = end + size + 2
+
+
+def _first_trailers(git: Git, sha: str) -> dict[str, str]:
+    """Along first parents, so that merging a foreign history in, or ours into a foreign one, changes nothing."""
+    root = git("rev-list", "--first-parent", "--max-parents=0", sha).text
+    return dict(TRAILER.findall(git("cat-file", "commit", root).text))
+
+
+def _build(git: Git, parent: str | None, changes: Mapping[str, bytes | File | None], message: str, author: str) -> str:
+    """The id of a commit with these changes on `parent`; `parent` itself if they change nothing."""
+    present = _list(git, parent) if parent else {}
+    for path in changes:
+        _check_path(path, present)
+    head = f"commit refs/heads/dtm\nauthor {author} {int(time.time())} +0000\ncommitter {author} {int(time.time())} +0000\n"
+    parts = [head.encode(), b"data %d\n%s" % (len(message.encode()), message.encode())]
+    parts += [f"from {parent}\n".encode()] if parent else []
+    parts += [_file_change(path, change, present.get(path)) for path, change in changes.items()]
+    git("fast-import", "--quiet", "--done", stdin=b"".join([*parts, b"done\n"]))
+    trees = [f"{parent}^{{tree}}"] if parent else []
+    sha, tree, *old = git("rev-parse", "refs/heads/dtm", "refs/heads/dtm^{tree}", *trees).text.splitlines()
+    return parent if parent and old == [tree] else sha
+
+
+def _check_path(path: str, present: Mapping[str, Entry]) -> None:
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or part.lower() == ".git" for part in parts):
+        raise ProviderError(f'"{path}" cannot be a file in a repository')
+    above = ["/".join(parts[:n]) for n in range(1, len(parts))]
+    if blocker := next((p for p in above if p in present), ""):
+        raise ProviderError(f'cannot write "{path}": the repository has a file "{blocker}" there')
+    if any(other.startswith(path + "/") for other in present):
+        raise ProviderError(f'cannot write "{path}": the repository has a directory of that name')
+
+
+def _file_change(path: str, change: bytes | File | None, present: Entry | None) -> bytes:
+    quoted = '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    if change is None:
+        return f"D {quoted}\n".encode()
+    file = change if isinstance(change, File) else File(change, present.mode if present else "100644")
+    return f"M {file.mode} inline {quoted}\ndata {len(file.data)}\n".encode() + file.data + b"\n"

@@ -1,0 +1,139 @@
+"""Runs the git binary: the user's ssh, agent, credential helpers and insteadOf work, nothing ever prompts, deadlines hold."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import AuthError, CancelledError, DtmError, NotFoundError, OutcomeUnknownError, ProviderError
+from engine.ports import Call
+
+POLL = 0.2
+"""Seconds between looks at deadline and cancellation while git runs."""
+PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+          "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_SHALLOW_FILE")  # fmt: skip
+"""Set when we run inside a hook; they would send git to the wrong repository."""
+QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.fsmonitor=false")
+
+ABSENT = re.compile(r"does not appear to be a git repository|^fatal: repository '.*' not found", re.MULTILINE)
+HIDING = re.compile(r"^remote: |^ERROR: |access denied or repository not exported", re.MULTILINE)
+"""The host itself speaks: hosts answer "not found" for what they hide, so it proves nothing."""
+DENIED = re.compile(
+    r"Authentication failed|could not read (Username|Password)|Permission denied|returned error: 40[13]|"
+    r"Host key verification failed|access denied|terminal prompts disabled|[Rr]epository not found|don't have permission",
+    re.MULTILINE,
+)
+PASSING = re.compile(
+    r"Could not resolve host|[Ff]ailed to connect|[Cc]ouldn't connect|[Cc]onnection (refused|reset|timed out|closed)|"
+    r"timed out|returned error: (429|5\d\d)|[Nn]etwork is unreachable|Empty reply|hung up unexpectedly|early EOF|RPC failed"
+)
+ACCESS_HINT = "git itself must have access: check your ssh agent or credential helper, or set the option token for https"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a finished git printed; `err` is English whatever the locale."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self) -> str:
+        """Standard output without the last newline."""
+        return self.out.decode(errors="surrogateescape").rstrip("\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """git, bound to a git directory (None: no repository) and to the call it works for.
+
+    `env` is added to the user's environment; `secrets` are cut out of every message.
+    """
+
+    call: Call
+    directory: Path | None = None
+    env: Mapping[str, str] | None = None
+    secrets: tuple[tuple[str, str], ...] = ()
+
+    def __call__(self, *args: str, stdin: bytes = b"") -> Result:
+        """Run and demand success. Raises as `failure` says."""
+        result = self.run(*args, stdin=stdin)
+        if result.code:
+            raise self.failure(result)
+        return result
+
+    def run(self, *args: str, stdin: bytes = b"", sends: bool = False) -> Result:
+        """Run to the end, the deadline or a cancellation.
+
+        Raises ProviderError (no git, no time), CancelledError, and OutcomeUnknownError instead where `sends`.
+        """
+        place = () if self.directory is None else (f"--git-dir={self.directory}",)
+        try:
+            process = subprocess.Popen(
+                ["git", *QUIET, *place, *args],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                env=self._environment(), start_new_session=True,
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            raise ProviderError("the git program was not found", hint="install git and put it on the PATH") from error
+        with process:
+            out, err = self._wait(process, stdin, args[0], sends)
+        return Result(process.returncode, out, self.clean(err.decode(errors="replace").strip()))
+
+    def _wait(self, process: subprocess.Popen[bytes], stdin: bytes, verb: str, sends: bool) -> tuple[bytes, bytes]:
+        data: bytes | None = stdin
+        while True:
+            try:
+                return process.communicate(data, timeout=POLL)
+            except subprocess.TimeoutExpired:
+                data = None  # communicate keeps what is left to send
+                late, stopped = time.monotonic() > self.call.deadline, self.call.cancelled()
+            except BaseException:
+                _kill(process)
+                raise
+            if late or stopped:
+                _kill(process)
+                raise _cut(verb, late=late, sends=sends)
+
+    def _environment(self) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if key not in PLACES}
+        return kept | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"} | dict(self.env or {})
+
+    def clean(self, text: str) -> str:
+        """The text without credentials."""
+        for secret, shown in self.secrets:
+            text = text.replace(secret, shown)
+        return text
+
+    def failure(self, result: Result) -> ProviderError:
+        """The error that git's words stand for; NotFoundError only where the other side surely has no such repository."""
+        words = result.err
+        lines = [line for line in words.splitlines() if line.startswith(("fatal:", "error:", "remote:", "ERROR:", "ssh:"))]
+        said = "git: " + "; ".join(lines or words.splitlines()[-1:] or [f"exit code {result.code}"])
+        if ABSENT.search(words) and not HIDING.search(words):
+            return NotFoundError(said)
+        if DENIED.search(words):
+            return AuthError(said, hint=ACCESS_HINT)
+        return ProviderError(said, retryable=bool(PASSING.search(words)))
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End git and the ssh or helper that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _cut(verb: str, *, late: bool, sends: bool) -> DtmError:
+    why = "took longer than allowed and was stopped" if late else "was cancelled"
+    if sends:
+        return OutcomeUnknownError(f"git {verb} {why}: it may or may not have arrived")
+    return ProviderError(f"git {verb} {why}") if late else CancelledError(f"git {verb} {why}")

@@ -1,0 +1,47 @@
+"""How a git repository is named: paths and URLs, told apart, shown without credentials, made comparable."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+SCP_LIKE = re.compile(r"(?P<user>[\w.+-]+@)?(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?!//)(?P<path>[^/].*|/.*)", re.DOTALL)
+CASELESS_HOSTS = frozenset({"github.com", "gitlab.com", "bitbucket.org", "codeberg.org", "gitee.com"})
+
+
+def is_path(url: str) -> bool:
+    """Whether git takes this for a place on this machine."""
+    return url.startswith("file://") or not ("://" in url or SCP_LIKE.fullmatch(url))
+
+
+def local_path(url: str) -> Path:
+    """The path of a local URL, `~` expanded; may be relative."""
+    return Path(unquote(urlsplit(url).path) if url.startswith("file://") else url).expanduser()
+
+
+def canonical(url: str) -> str:
+    """One text per repository: `github.com/me/app`, or the path. Pure.
+
+    User names, transports and a final `.git` do not count; hosts, and names on hosts known to ignore case, are lower case.
+    """
+    if is_path(url):
+        return os.path.normpath(local_path(url))
+    if scp := SCP_LIKE.fullmatch(url):
+        host, path = scp["host"].lower(), scp["path"]
+    else:
+        parts = urlsplit(url)
+        host, path = (parts.hostname or "") + (f":{parts.port}" if parts.port else ""), unquote(parts.path)
+    path = path.strip("/").removesuffix(".git")
+    return f"{host}/{path.lower() if host in CASELESS_HOSTS else path}"
+
+
+def without_credentials(url: str) -> str:
+    """The URL as it may be shown: a password, and over http the user name too, is cut out."""
+    parts = urlsplit(url) if "://" in url else None
+    if parts is None or "@" not in parts.netloc:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    keep = "" if parts.scheme.startswith("http") else user.partition(":")[0] + "@"
+    return urlunsplit(parts._replace(netloc=keep + host))

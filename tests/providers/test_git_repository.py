@@ -1,0 +1,345 @@
+"""Reading and writing files in repositories on disk and over real smart HTTP."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.address import Address
+from engine.errors import AuthError, CancelledError, NotFoundError, OutcomeUnknownError, ProviderError
+from engine.ports import Call
+from providers._git import Entry, File, Repository, blob_id
+from providers._giturl import canonical, without_credentials
+from tests.providers.git_http import GitServer, serve
+
+
+def git(*args: str | Path, cwd: Path | None = None, stdin: str = "") -> str:
+    done = subprocess.run(["git", *map(str, args)], cwd=cwd, input=stdin, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture(autouse=True)
+def _bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No git identity, an empty HOME, and no system-wide settings."""
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for name in ("XDG_CONFIG_HOME", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "EMAIL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> Call:
+    return Call(Address("repo", "a"), base_dir=tmp_path, token="t-1", lineage="line-1")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[GitServer]:
+    root = tmp_path / "served"
+    root.mkdir()
+    with serve(root) as running:
+        yield running
+
+
+@pytest.fixture(params=["disk", "http", "http with filter"])
+def repository(request: pytest.FixtureRequest, tmp_path: Path, call: Call) -> Iterator[Repository]:
+    """An empty repository, on disk or behind smart HTTP."""
+    bare = tmp_path / "served" / "me" / "app.git"
+    Repository(str(bare), call=call).init_bare()
+    if request.param == "disk":
+        yield Repository(str(bare), call=call)
+        return
+    if "filter" in request.param:
+        git("--git-dir", bare, "config", "uploadpack.allowFilter", "true")
+    with serve(tmp_path / "served") as running:
+        yield Repository(running.with_password("me/app.git"), call=call)
+
+
+def bare_of(tmp_path: Path) -> Path:
+    return tmp_path / "served" / "me" / "app.git"
+
+
+def test_an_empty_repository_exists_and_has_no_branch(repository: Repository) -> None:
+    assert repository.exists()
+    assert repository.heads() == {}
+    assert repository.read() is None
+    assert repository.tip() is None
+
+
+def test_what_was_committed_is_read_back(repository: Repository) -> None:
+    sha = repository.commit({"a.txt": b"one\n", "bin/run": File(b"#!/bin/sh\n", "100755"), "ü x/b": b"\x00\xff"}, "first")
+    assert repository.read() == {"a.txt": b"one\n", "bin/run": b"#!/bin/sh\n", "ü x/b": b"\x00\xff"}
+    assert repository.read(prefix="bin/") == {"bin/run": b"#!/bin/sh\n"}
+    assert repository.read(["a.txt", "none"]) == {"a.txt": b"one\n"}
+    tip = repository.tip()
+    assert tip is not None
+    assert tip.sha == sha
+    assert tip.entries["bin/run"] == Entry("100755", blob_id(b"#!/bin/sh\n"))
+
+
+def test_a_commit_changes_only_what_it_names(repository: Repository) -> None:
+    repository.commit({"a": b"1", "run": File(b"1", "100755"), "old": b"1"}, "first")
+    repository.commit({"run": b"2", "old": None, "gone already": None}, "second")
+    tip = repository.tip()
+    assert tip is not None
+    assert {path: entry.mode for path, entry in tip.entries.items()} == {"a": "100644", "run": "100755"}
+    assert repository.read(["run"]) == {"run": b"2"}
+
+
+def test_a_commit_that_changes_nothing_is_none(repository: Repository, tmp_path: Path) -> None:
+    sha = repository.commit({"a": b"1"}, "first")
+    assert repository.commit({"a": b"1", "b": None}, "again") == sha
+    assert git("--git-dir", bare_of(tmp_path), "rev-list", "--count", "main") == "1"
+
+
+def test_a_commit_carries_author_and_trailers(repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def author() -> str:
+        return git("--git-dir", bare_of(tmp_path), "log", "-1", "--format=%an <%ae>|%cn <%ce>", "main")
+
+    repository.commit({"a": b"1"}, "first")
+    assert author() == "dtm <dtm@localhost>|dtm <dtm@localhost>"
+    (tmp_path / "home" / ".gitconfig").write_text("[user]\nname = Ann\nemail = ann@x\n")
+    repository.commit({"a": b"2"}, "second")
+    assert author() == "Ann <ann@x>|Ann <ann@x>"
+    monkeypatch.setenv("GIT_AUTHOR_NAME", "Env")
+    repository.commit({"a": b"3"}, "third", author="Bob <bob@x>")
+    assert author() == "Bob <bob@x>|Bob <bob@x>"
+    body = git("--git-dir", bare_of(tmp_path), "log", "-1", "--format=%B", "main")
+    assert body == "third\n\nDtm-Address: repo/a\nDtm-Lineage: line-1\nDtm-Token: t-1"
+
+
+def test_the_first_commit_tells_whose_it_is(repository: Repository, tmp_path: Path) -> None:
+    repository.commit({"a": b"1"}, "first")
+    later = Repository(repository.url, call=dataclasses.replace(repository.call, token="t-2"))
+    later.commit({"a": b"2"}, "second")
+    tip = later.tip(history=True)
+    assert tip is not None
+    assert tip.first == {"Dtm-Address": "repo/a", "Dtm-Lineage": "line-1", "Dtm-Token": "t-1"}
+
+
+def test_many_writers_lose_nothing(repository: Repository, tmp_path: Path) -> None:
+    failures: list[Exception] = []
+
+    def write(n: int) -> None:
+        try:
+            repository.commit({f"file-{n}": b"x"}, f"writer {n}")
+        except Exception as error:  # noqa: BLE001 - handed to the test's own thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert set(repository.read() or {}) == {f"file-{n}" for n in range(4)}
+    assert git("--git-dir", bare_of(tmp_path), "rev-list", "--count", "main") == "4"
+
+
+@pytest.mark.parametrize("path", ["../up", "/root", ".git/config", "a//b", "a/.GIT/x", ""])
+def test_paths_outside_the_tree_are_refused(repository: Repository, path: str) -> None:
+    with pytest.raises(ProviderError, match="cannot be a file"):
+        repository.commit({path: b""}, "bad")
+
+
+@pytest.mark.parametrize("path", ["dir", "a/b"])
+def test_a_file_never_replaces_a_directory_nor_hides_below_a_file(repository: Repository, path: str) -> None:
+    repository.commit({"dir/x": b"1", "a": b"1"}, "first")
+    with pytest.raises(ProviderError, match=f'cannot write "{path}"'):
+        repository.commit({path: b""}, "bad")
+
+
+def test_an_absent_path_is_no_repository_and_can_become_one(tmp_path: Path, call: Call) -> None:
+    repository = Repository("new/app.git", "trunk", call=call)
+    assert repository.read() is None
+    assert not repository.exists()
+    with pytest.raises(NotFoundError, match="there is no repository"):
+        repository.commit({"a": b""}, "first")
+    repository.init_bare({"lineage": "line-1"})
+    assert repository.exists()
+    assert repository.marks() == {"lineage": "line-1"}
+    repository.commit({"a": b"1"}, "first")
+    repository.init_bare({"lineage": "other"})
+    assert repository.marks() == {"lineage": "line-1"}
+    git("clone", tmp_path / "new" / "app.git", tmp_path / "clone")
+    assert git("branch", "--show-current", cwd=tmp_path / "clone") == "trunk"
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["app.git"]
+
+
+def test_delete_removes_the_repository_and_once_more_is_fine(tmp_path: Path, call: Call) -> None:
+    repository = Repository(f"file://{tmp_path}/x%20y.git", call=call)
+    repository.init_bare()
+    assert (tmp_path / "x y.git" / "HEAD").is_file()
+    repository.delete()
+    repository.delete()
+    assert [p.name for p in tmp_path.iterdir()] == ["home"]
+
+
+def test_a_directory_that_is_no_repository_is_not_taken_for_absence(tmp_path: Path, call: Call) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "thesis.txt").write_text("years")
+    repository = Repository("work", call=call)
+    for attempt in (repository.read, repository.init_bare):
+        with pytest.raises(ProviderError, match="no git repository"):
+            attempt()
+    assert (tmp_path / "work" / "thesis.txt").read_text() == "years"
+
+
+def test_a_repository_around_an_absent_path_is_not_mistaken_for_it(tmp_path: Path, call: Call) -> None:
+    git("init", "-q", tmp_path)
+    assert Repository("inside", call=call).heads() is None
+
+
+def test_a_checked_out_branch_is_not_pulled_from_under_its_owner(tmp_path: Path, call: Call) -> None:
+    git("init", "-q", "--initial-branch=main", tmp_path / "work")
+    git("-c", "user.name=x", "-c", "user.email=x", "commit", "--allow-empty", "-qm", "x", cwd=tmp_path / "work")
+    with pytest.raises(ProviderError, match="checked out"):
+        Repository("work", call=call).commit({"a": b""}, "first")
+    Repository("work", "side", call=call).commit({"a": b""}, "first")
+    assert Repository("work", "side", call=call).read() == {"a": b""}
+
+
+def test_a_hook_that_refuses_is_an_error_with_its_words(tmp_path: Path, call: Call) -> None:
+    repository = Repository("app.git", call=call)
+    repository.init_bare()
+    hook = tmp_path / "app.git" / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho we are closed >&2\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(ProviderError, match="we are closed"):
+        repository.commit({"a": b""}, "first")
+
+
+def test_git_settings_of_an_outer_hook_do_not_mislead(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    monkeypatch.setenv("GIT_INDEX_FILE", "/nowhere/index")
+    repository = Repository("app.git", call=call)
+    repository.init_bare()
+    repository.commit({"a": b"1"}, "first")
+    assert repository.read() == {"a": b"1"}
+
+
+def test_instead_of_works(tmp_path: Path, call: Call, server: GitServer) -> None:
+    Repository(str(server.root / "me" / "app.git"), call=call).init_bare()
+    (tmp_path / "home" / ".gitconfig").write_text(f'[url "{server.with_password("")}"]\ninsteadOf = "forge:"\n')
+    repository = Repository("forge:me/app.git", call=call)
+    repository.commit({"a": b"1"}, "first")
+    assert repository.read() == {"a": b"1"}
+
+
+def test_a_token_opens_a_private_repository_and_is_shown_nowhere(call: Call, server: GitServer) -> None:
+    Repository(str(server.root / "app.git"), call=call).init_bare()
+    server.private = True
+    repository = Repository(f"{server.url}/app.git", call=call, token="s3cret-token")
+    repository.commit({"a": b"1"}, "first")
+    assert repository.read() == {"a": b"1"}
+    with pytest.raises(AuthError) as caught:
+        Repository(f"{server.url}/app.git", call=call, token="wrong-token").read()
+    assert "wrong-token" not in str(caught.value) + caught.value.hint
+
+
+def test_denied_is_an_error_with_a_next_step(call: Call, server: GitServer) -> None:
+    Repository(str(server.root / "app.git"), call=call).init_bare()
+    server.private = True
+    url = server.url.replace("http://", "http://u:hunter2@") + "/app.git"
+    for attempt in (Repository(server.url + "/app.git", call=call), Repository(url, call=call)):
+        with pytest.raises(AuthError) as caught:
+            attempt.exists()
+        assert "credential helper" in caught.value.hint
+        assert "hunter2" not in str(caught.value) + attempt.location
+
+
+def test_unreachable_is_an_error_that_may_pass_never_absence(call: Call) -> None:
+    with pytest.raises(ProviderError) as caught:
+        Repository("http://127.0.0.1:1/me/app.git", call=call).read()
+    assert caught.value.retryable
+    assert not isinstance(caught.value, NotFoundError)
+
+
+def test_a_host_that_answers_not_found_says_absent(call: Call, server: GitServer) -> None:
+    repository = Repository(f"{server.url}/none.git", call=call)
+    assert repository.heads() is None
+    assert repository.read() is None
+    with pytest.raises(NotFoundError, match="cannot make repositories"):
+        repository.init_bare()
+    with pytest.raises(ProviderError, match="only its host"):
+        repository.delete()
+
+
+def test_a_lost_answer_to_a_push_is_looked_up(call: Call, server: GitServer) -> None:
+    Repository(str(server.root / "app.git"), call=call).init_bare()
+    repository = Repository(server.with_password("app.git"), call=call)
+    server.cut_pushes = 1
+    sha = repository.commit({"a": b"1"}, "first")
+    assert repository.heads() == {"main": sha}
+
+
+def test_time_and_cancellation_end_git_and_its_children(tmp_path: Path, call: Call) -> None:
+    repository = Repository("app.git", call=call)
+    repository.init_bare()
+    hook = tmp_path / "app.git" / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nsleep 60\n")
+    hook.chmod(0o755)
+    begin = time.monotonic()
+    slow = dataclasses.replace(call, deadline=begin + 0.5)
+    with pytest.raises(OutcomeUnknownError, match="may or may not"):
+        Repository("app.git", call=slow).commit({"a": b""}, "first")
+    assert time.monotonic() - begin < 5
+    stopped = dataclasses.replace(call, cancelled=lambda: True)
+    assert Repository("app.git", call=stopped).heads() == {}  # what ends by itself within the poll is let finish
+    with pytest.raises((OutcomeUnknownError, CancelledError)):
+        Repository("app.git", call=stopped).commit({"a": b""}, "first")
+
+
+@pytest.mark.parametrize(
+    ("url", "identity"),
+    [
+        ("https://GitHub.com/Me/App.git", "github.com/me/app"),
+        ("git@github.com:Me/App.git", "github.com/me/app"),
+        ("ssh://git@github.com/me/app", "github.com/me/app"),
+        ("https://u:p@git.Example.com/Me/App/", "git.example.com/Me/App"),
+        ("http://127.0.0.1:8080/me/app.git", "127.0.0.1:8080/me/app"),
+        ("file:///srv/git/../Me%20x.git", "/srv/Me x.git"),
+        ("./repos//app.git", "repos/app.git"),
+        ("[::1]:me/app", "[::1]/me/app"),
+    ],
+)
+def test_one_identity_for_every_spelling(url: str, identity: str) -> None:
+    assert canonical(url) == identity
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://u:p@h/x", "https://h/x"),
+        ("ssh://git:p@h/x", "ssh://git@h/x"),
+        ("git@h:x", "git@h:x"),
+        ("/a/b@c", "/a/b@c"),
+    ],
+)
+def test_urls_are_shown_without_credentials(url: str, shown: str) -> None:
+    assert without_credentials(url) == shown
+
+
+def test_blob_ids_are_those_of_git() -> None:
+    assert blob_id(b"test Content") == "d9c012c6ecfcc8ce04a6538cc43490b1d5401241"
+
+
+def test_a_malformed_author_is_refused(call: Call) -> None:
+    repository = Repository("app.git", call=call)
+    repository.init_bare()
+    with pytest.raises(ProviderError, match="Name <mail"):
+        repository.commit({"a": b""}, "x", author="nobody")
+
+
+def test_a_missing_git_is_named(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(ProviderError, match="git program was not found"):
+        Repository("http://127.0.0.1:1/x", call=call).exists()

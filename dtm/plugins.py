@@ -1,0 +1,135 @@
+"""Plugin names -> providers: the built-in table first, entry points of other packages only for a name it does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from importlib import import_module
+from typing import Final, cast
+
+from engine.errors import PluginError
+from engine.ports import AnyProvider
+from engine.schema import Catalog, PluginSchema
+
+GROUP: Final = "dtm.providers"
+"""Entry points of this group name a provider class: `my-plugin = "my_package:MyProvider"`."""
+
+BUILT_IN: Final[Mapping[str, str]] = {
+    "command": "providers.command:CommandTool",
+    "data": "providers.data:Data",
+    "directory": "providers.directory:Directory",
+    "file": "providers.file:File",
+}
+
+DEVSTREAM: Final = frozenset({
+    "argocd", "argocdapp", "artifactory", "ci-generic", "devlake", "devlake-config", "github-actions",
+    "github-repo-scaffolding-golang", "githubactions-golang", "githubactions-nodejs", "githubactions-python",
+    "gitlab-ce-docker", "gitlab-ci", "gitlab-repo-scaffolding-golang", "gitlabci-generic", "gitlabci-golang",
+    "gitlabci-java", "harbor", "harbor-docker", "hashicorp-vault", "helm-generic", "helm-installer", "jenkins",
+    "jenkins-github-integ", "jenkins-pipeline", "jenkins-pipeline-kubernetes", "jira", "jira-github-integ",
+    "kube-prometheus", "openldap", "repo-scaffolding", "sonarqube", "tekton", "trello", "trello-github-integ", "zentao",
+})  # fmt: skip
+"""Every name that some version of DevStream knew."""
+
+MEMBERS: Final = ("plugin", "options", "outputs", "identity", "predict", "read", "create", "update", "delete")
+
+Offer = tuple[str, str, str]
+"""Plugin name, "module:Class", distribution."""
+
+
+class Plugins(Mapping[str, AnyProvider]):
+    """All plugins of an installation: the catalog of their schemas, and a mapping from names to providers.
+
+    Each is imported when it is first named, and may be named from several threads. `offers` says what other packages
+    have; it is called at most once.
+    """
+
+    def __init__(self, offers: Callable[[], Sequence[Offer]]) -> None:
+        self._offers = offers
+        self._loaded: dict[str, AnyProvider] = {}
+
+    def __getitem__(self, name: str) -> AnyProvider:
+        """The provider behind a name. Raises PluginError if there is none, or if it cannot be loaded."""
+        found = self._loaded.get(name)
+        return self._loaded.setdefault(name, _load(name, self._spec(name))) if found is None else found
+
+    def __contains__(self, name: object) -> bool:
+        return name in BUILT_IN or name in self._third_party
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self.names())
+
+    def find(self, name: str) -> PluginSchema | None:
+        """The options and outputs behind a name, None if there is none. Raises PluginError if it cannot be loaded."""
+        if name not in self:
+            return None
+        provider = self[name]
+        return PluginSchema(name, provider.plugin, provider.options, provider.outputs)
+
+    def names(self) -> Sequence[str]:
+        """Every name that can be used, sorted, aliases and other packages' plugins included."""
+        return sorted({*BUILT_IN, *self._third_party})
+
+    def unshipped(self) -> Collection[str]:
+        """DevStream's names that are not built in."""
+        return DEVSTREAM - BUILT_IN.keys()
+
+    def _spec(self, name: str) -> str:
+        spec = BUILT_IN.get(name) or self._third_party.get(name)
+        if spec is not None:
+            return spec
+        if name in DEVSTREAM:
+            raise PluginError(f"plugin {name} is known from DevStream, but not part of this version")
+        raise PluginError(f"there is no plugin {name}", hint="dtm list plugins shows all there are")
+
+    @cached_property
+    def _third_party(self) -> Mapping[str, str]:
+        offers = self._offers()
+        owners: dict[str, list[str]] = {}
+        for name, _, distribution in offers:
+            owners.setdefault(name, ["dtm itself"] if name in BUILT_IN else []).append(distribution)
+        clashes = [f"plugin {name} is offered by {' and by '.join(by)}" for name, by in sorted(owners.items()) if len(by) > 1]
+        if clashes:
+            raise PluginError("; ".join(clashes), hint="uninstall one of them, or rename its plugin")
+        return {name: spec for name, spec, _ in offers}
+
+
+@cache
+def installed() -> Plugins:
+    """The plugins of this very installation."""
+    return Plugins(_entry_points)
+
+
+def catalog() -> Catalog:
+    """What a configuration may use, with the schema of each."""
+    return installed()
+
+
+def providers() -> Mapping[str, AnyProvider]:
+    """Plugin name -> provider, loaded when it is asked for; an unknown name raises PluginError."""
+    return installed()
+
+
+def _entry_points() -> list[Offer]:
+    from importlib.metadata import entry_points
+
+    return [(point.name, point.value, point.dist.name if point.dist else "?") for point in entry_points(group=GROUP)]
+
+
+def _load(name: str, spec: str) -> AnyProvider:
+    """Import and make a provider. Raises PluginError that names what is missing."""
+    module, _, attribute = spec.partition(":")
+    try:
+        provider: object = getattr(import_module(module), attribute)()
+    except Exception as error:  # somebody else's module may raise anything while it is imported
+        raise PluginError(f"plugin {name} cannot be loaded from {spec}: {type(error).__name__}: {error}") from error
+    absent = [member for member in MEMBERS if not hasattr(provider, member)]
+    if absent:
+        raise PluginError(f"plugin {name} ({spec}) is no provider: it has no {', '.join(absent)}")
+    return cast("AnyProvider", provider)  # its members were just looked at
+
+
+_conforms: type[Catalog] = Plugins

@@ -1,0 +1,125 @@
+"""Field changes as lines: `path: old → new`, unified diffs of long texts, lists by their items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import unified_diff
+from itertools import islice
+from typing import Final
+
+from dtm.render.text import Line, Span, Style, cells, line
+from dtm.render.values import ValueText, more, path, printable
+from engine.plan import FieldChange, Source
+from engine.values import Value
+
+ARROW: Final = " → "
+DRIFT: Final = "changed outside dtm (recorded → found):"
+FORCES: Final = "# forces replacement"
+MAX_DIFF: Final = 60
+"""Lines of one diff that are shown unless everything was asked for."""
+SHORT: Final = 12
+"""Up to so many lines or items are shown whole, the unchanged ones too."""
+MAX_COMPARED: Final = 4_000_000
+"""Pairs of lines that a line by line comparison may look at: its cost is their number at worst."""
+
+
+def field_lines(fields: Iterable[FieldChange], show: ValueText, indent: int, width: int) -> Iterator[Line]:
+    """What a person changed first, then under its own heading what somebody else did."""
+    drift: list[FieldChange] = []
+    for each in fields:
+        if each.source is Source.LIVE:
+            drift.append(each)
+        else:
+            yield from _field(each, show, indent, width)
+    if drift:
+        yield line(indent, Span(DRIFT, "warning"))
+        for each in drift:
+            yield from _field(each, show, indent + 2, width)
+
+
+def _field(change: FieldChange, show: ValueText, indent: int, width: int) -> Iterator[Line]:
+    label = path(change.path, show.clean) or "(all)"
+    tail = (Span(f"  {FORCES}", "replace"),) if change.replaces else ()
+    if change.old_absent or change.new_absent:
+        yield from _one_sided(change, label, show, indent, width, tail)
+        return
+    rows = _rows(change.old, change.new, show)
+    if rows is not None:
+        yield line(indent, Span("~ ", "update"), Span(f"{label}:", "key"), *tail)
+        yield from _limited(rows, show, indent + 4)
+        return
+    yield from _arrow(label, show.span(change.old), show.span(change.new), indent, width, tail)
+
+
+def _arrow(label: str, old: Span, new: Span, indent: int, width: int, tail: tuple[Span, ...]) -> Iterator[Line]:
+    head = (Span("~ ", "update"), Span(f"{label}:", "key"), Span(" "))
+    before, after = _stronger(old, "removed"), _stronger(new, "added")
+    if indent + sum(cells(span.text) for span in (*head, old, new, *tail)) + len(ARROW) <= width:
+        yield line(indent, *head, before, Span(ARROW, "dim"), after, *tail)
+        return
+    yield line(indent, *head, before, hang=4)
+    yield line(indent + 2, Span(ARROW.lstrip(), "dim"), after, *tail, hang=2)
+
+
+def _stronger(span: Span, style: Style) -> Span:
+    return span if span.style else Span(span.text, style)
+
+
+def _one_sided(
+    change: FieldChange, label: str, show: ValueText, indent: int, width: int, tail: tuple[Span, ...]
+) -> Iterator[Line]:
+    sign, style, value = ("+ ", "added", change.new) if change.old_absent else ("- ", "removed", change.old)
+    first, *rest = show.block(label, value, indent + 2, width)
+    yield line(indent, Span(sign, "added" if style == "added" else "removed"), *first.spans, *tail, hang=4)
+    yield from rest
+
+
+def _rows(old: Value, new: Value, show: ValueText) -> Iterator[str] | None:
+    """A line by line comparison, or None where `old → new` says it better."""
+    match old, new:
+        case str(), str() if "\n" in old or "\n" in new:
+            before, after = _text(old, show), _text(new, show)
+        case list(), list() if old and new:
+            before, after = [show.inline(item) for item in old], [show.inline(item) for item in new]
+        case _:
+            return None
+    return _compare(before, after) if before != after else None
+
+
+def _text(text: str, show: ValueText) -> list[str]:
+    lines = [printable(each) for each in show.clean(text).split("\n")]
+    return lines[:-1] if not lines[-1] else [*lines[:-1], f"{lines[-1]} (no line break at the end)"]
+
+
+def _compare(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
+    if len(before) * len(after) > MAX_COMPARED:
+        yield f"-{len(before):,} lines"
+        yield f"+{len(after):,} lines, too many to compare here"
+        return
+    short = max(len(before), len(after)) <= SHORT
+    rows = unified_diff(before, after, lineterm="", n=SHORT if short else 2)
+    yield from islice(rows, 3 if short else 2, None)  # without the file names, nor the place of the only hunk
+
+
+def _limited(rows: Iterable[str], show: ValueText, indent: int) -> Iterator[Line]:
+    hidden = 0
+    for number, row in enumerate(rows):
+        if show.everything or number < MAX_DIFF:
+            yield _row(row, indent)
+        else:
+            hidden += 1
+    if hidden:
+        yield more(indent, hidden)
+
+
+def _row(row: str, indent: int) -> Line:
+    sign, text = row[:1], row[1:]
+    match sign:
+        case "+":
+            return line(indent, Span(f"+ {text}", "added"))
+        case "-":
+            return line(indent, Span(f"- {text}", "removed"))
+        case "@":
+            return line(indent, Span(row, "dim"))
+        case _:
+            return line(indent + 2, text)

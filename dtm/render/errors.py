@@ -1,0 +1,110 @@
+"""Errors as styled lines: what, where, and the next step."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from dtm.render.locks import lock_lines
+from dtm.render.text import Clean, Line, Span, cells, count, line
+from dtm.render.values import printable
+from engine.errors import ConfigError, DtmError, LockHeldError, Problem
+from engine.values import HIDDEN
+
+_PLACE = re.compile(r"(?P<file>.+?):(?P<line>\d+)(?::(?P<column>\d+))?")
+_TOKEN = re.compile(r"\$\{\{.*?\}\}|\[\[.*?\]\]|\"[^\"]*\"|'[^']*'|[^\s,:{}\[\]]+")
+_CONFIDENTIAL = re.compile(
+    r"(?i)(?:token|password|passwd|secret|credential|private|api_?-?key)[\w-]*[\"']?\s*:\s*(?P<value>\S.*)"
+)
+BUG_HINT: Final = "This is a bug in dtm: run the command again with --debug and report what it prints."
+
+
+@dataclass(slots=True)
+class ErrorText:
+    """Turns errors into lines; each source file is read once, to show the line that a problem stands on."""
+
+    clean: Clean
+    now: datetime
+    debug: bool = False
+    _files: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+
+    def lines(self, error: BaseException) -> Iterator[Line]:
+        """The message comes first, everything else is indented below it."""
+        match error:
+            case ConfigError():
+                yield from self._config(error)
+            case DtmError():
+                yield from self._plain(error)
+            case _:
+                yield from self._message(f"{type(error).__name__}: {error}")
+                yield self._hint(BUG_HINT)
+        if self.debug:
+            text = "".join(traceback.format_exception(error))
+            yield from (line(2, Span(printable(each), "dim")) for each in self.clean(text).splitlines())
+
+    def _plain(self, error: DtmError) -> Iterator[Line]:
+        yield from self._message(f"{error.where}: {error.message}" if error.where else error.message)
+        yield from self._source(error.where)
+        if isinstance(error, LockHeldError):
+            yield from lock_lines(error.record, self.now, self.clean)
+        if error.hint:
+            yield self._hint(error.hint)
+
+    def _config(self, error: ConfigError) -> Iterator[Line]:
+        for problem in error.problems:
+            yield from self._problem(problem)
+        if len(error.problems) > 1:
+            yield line(0, f"{count(len(error.problems), 'problem')} found, nothing was done.")
+
+    def _problem(self, problem: Problem) -> Iterator[Line]:
+        yield from self._message(f"{problem.where}: {problem.message}" if problem.where else problem.message)
+        yield from self._source(problem.where)
+        if problem.hint:
+            yield self._hint(problem.hint)
+
+    def _message(self, text: str) -> Iterator[Line]:
+        first, *rest = self.clean(text).splitlines() or [""]
+        yield line(0, printable(first))
+        yield from (line(2, printable(each)) for each in rest)
+
+    def _hint(self, hint: str) -> Line:
+        return line(2, Span("→ ", "info"), printable(self.clean(hint)))
+
+    def _source(self, where: str) -> Iterator[Line]:
+        """The line it is about with a caret below, if the file can be read."""
+        place = _PLACE.fullmatch(where)
+        number = int(place["line"]) if place else 0
+        lines = self._read(place["file"]) if place else []
+        if not place or not 0 < number <= len(lines):
+            return
+        text = self._shown(lines[number - 1])
+        yield line(2, Span(f"{number:>4} │ ", "dim"), text, hang=7)
+        if place["column"] and int(place["column"]) <= len(text) + 1:
+            yield _caret(text, int(place["column"]) - 1)
+
+    def _shown(self, source: str) -> str:
+        """The source line without what is likely to be a secret written into the file."""
+        text = self.clean(source)
+        found = _CONFIDENTIAL.search(text)
+        if found and not found["value"].startswith(("[[", "${{", "#")):
+            text = text[: found.start("value")] + HIDDEN
+        return printable(text.rstrip())
+
+    def _read(self, file: str) -> list[str]:
+        if file not in self._files:
+            try:
+                self._files[file] = Path(file).read_text("utf-8").splitlines()
+            except (OSError, UnicodeError, ValueError):
+                self._files[file] = []
+        return self._files[file]
+
+
+def _caret(text: str, offset: int) -> Line:
+    token = _TOKEN.match(text, offset)
+    width = cells(token.group()) if token else 1
+    return line(2, Span("     │ ", "dim"), " " * cells(text[:offset]), Span("^" * width, "error"))

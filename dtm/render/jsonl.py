@@ -1,0 +1,143 @@
+"""For programs: one JSON object a line on stdout, as `jsontypes` describes them."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from threading import RLock
+
+import msgspec
+
+from dtm import __version__
+from dtm.render import jsontypes as types
+from dtm.render.jsonlines import Unfinished, counts, diagnostic, event_line, field_difference, planned
+from dtm.render.people import Screen
+from dtm.render.plan import count_line
+from dtm.render.port import Difference
+from dtm.render.sentences import in_progress, nothing_to_do
+from dtm.render.text import Level
+from dtm.render.values import ValueText
+from engine.errors import ConfigError, DtmError, LockHeldError
+from engine.events import Event, Notice
+from engine.lock import LockRecord, timestamp
+from engine.plan import Action, Plan
+from engine.values import Attributes, Digest, Secret, Value
+
+
+class JsonRenderer:
+    """Every line is whole when it is written; an apply always ends with a `change_summary`, however it ends."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+        self.show = ValueText(screen.clean, everything=True)
+        self._lock = RLock()  # events come from the threads of the executor and of the lease
+        self._fresh = True
+        self._unfinished = Unfinished()
+
+    def plan(self, plan: Plan, *, detail: bool = True, nothing: str = "") -> None:
+        """A `planned_change` each, then a `change_summary`, then the outputs if they change."""
+        del detail  # for people
+        now = self._now()
+        if plan.in_progress:
+            self.notice("warning", in_progress(plan))
+        self._write([planned(c, self.show, now) for c in plan.changes if c.action is not Action.KEEP or c.rewrite])
+        message = (nothing or nothing_to_do(plan)) if plan.empty else count_line(plan).text
+        summary = types.ChangeSummary(
+            timestamp=now, message=message, operation="plan", changes=counts(plan.counts()), failed=[], skipped=[],
+            elapsed_seconds=None, state=None, interrupted=False,
+        )  # fmt: skip
+        self._write([summary])
+        if plan.output_changes:
+            self.outputs(plan.outputs)
+
+    def event(self, event: Event) -> None:
+        """One line."""
+        with self._lock:
+            self._unfinished.follow(event)
+            self._write([event_line(event, self._now())])
+
+    def error(self, error: BaseException, *, debug: bool = False) -> None:
+        """A `diagnostic` per problem."""
+        now = self._now()
+        match error:
+            case ConfigError():
+                lines = [diagnostic("error", each.message, each.hint, each.where, now) for each in error.problems]
+            case DtmError():
+                lines = [diagnostic("error", error.message, error.hint, error.where, now)]
+            case _:
+                lines = [diagnostic("error", f"{type(error).__name__}: {error}", "", "", now)]
+        if isinstance(error, LockHeldError):
+            lines = [msgspec.structs.replace(each, lock=error.record.info) for each in lines]
+        if debug:
+            trace = "".join(traceback.format_exception(error))
+            lines = [msgspec.structs.replace(each, traceback=trace) for each in lines]
+        self._write(lines)
+
+    def notice(self, level: Level, message: str, *, hint: str = "") -> None:
+        """A `diagnostic`."""
+        if level != "debug" or self.screen.verbose:
+            self._write([event_line(Notice(level, message, hint), self._now())])
+
+    def outputs(self, outputs: Mapping[str, Value]) -> None:
+        """One `outputs` line."""
+        shown = {name: types.Output(sensitive=_sensitive(v), value=self.show.json(v)) for name, v in outputs.items()}
+        self._write([types.Outputs(timestamp=self._now(), message="Outputs", outputs=shown)])
+
+    def table(self, rows: Sequence[Mapping[str, Value]]) -> None:
+        """A `data` line per row."""
+        self._write([self._data("", dict(row)) for row in rows])
+
+    def data(self, text: str, value: Value = None) -> None:
+        """A `data` line."""
+        self._write([self._data("", text if value is None else value)])
+
+    def document(self, value: Attributes, *, title: str = "") -> None:
+        """A `data` line."""
+        self._write([self._data(title, dict(value))])
+
+    def differences(self, differences: Sequence[Difference]) -> None:
+        """A `data` line per tool."""
+        for each in differences:
+            fields = [field_difference(change, self.show) for change in each.fields]
+            row = {"address": str(each.address), "difference": each.kind, "fields": fields}
+            self._write([types.Data(timestamp=self._now(), message=f"{each.address} {each.kind}", data=row)])
+
+    def lock(self, record: LockRecord | None) -> None:
+        """A `lock_acquire` line with status held or free."""
+        message = "The state is locked." if record else "The state is not locked."
+        info = record.info if record else None
+        self._write([types.LockAcquire(timestamp=self._now(), message=message, status="held" if record else "free", lock=info)])
+
+    def version(self, version: str) -> None:
+        """Nothing of its own: the first line of every stream says it."""
+        del version
+        self._write([])
+
+    def close(self) -> None:
+        """End an apply that broke off with its `change_summary`."""
+        with self._lock:
+            if self._unfinished.running:
+                self._write([self._unfinished.summary(self._now())])
+                self._unfinished = Unfinished()
+        self.screen.out.flush()
+
+    def _now(self) -> str:
+        return timestamp(self.screen.clock())
+
+    def _data(self, title: str, value: Value) -> types.Data:
+        return types.Data(timestamp=self._now(), message=title, data=self.show.json(value))
+
+    def _write(self, lines: Iterable[types.AnyLine]) -> None:
+        with self._lock:
+            if self._fresh:
+                self._fresh = False
+                lines = [types.Version(timestamp=self._now(), message=f"dtm {__version__}", dtm=__version__), *lines]
+            self.screen.out.write("".join([self._encode(each) for each in lines]))
+            self.screen.out.flush()
+
+    def _encode(self, each: types.AnyLine) -> str:
+        return msgspec.json.encode(self.show.json(msgspec.to_builtins(each))).decode() + "\n"
+
+
+def _sensitive(value: Value) -> bool:
+    return isinstance(value, Secret | Digest)

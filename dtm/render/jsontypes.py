@@ -1,0 +1,188 @@
+"""The JSON lines of `--json`, one Struct per type: these are the published schema."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from engine.lock import LockInfo
+
+Severity: TypeAlias = Literal["info", "warning", "error"]
+ActionName: TypeAlias = Literal["keep", "create", "update", "replace", "delete", "move", "forget", "recover"]
+ReasonName: TypeAlias = Literal[
+    "unchanged", "new", "changed", "drifted", "vanished", "removed", "requested", "interrupted", "dependency", "renamed"
+]
+
+
+class JsonLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type"):
+    """What every line has: `timestamp` is RFC 3339 in UTC, `message` is for people."""
+
+    timestamp: str
+    message: str
+
+
+class Version(JsonLine, frozen=True, tag="version"):
+    """First line of every stream; `format` grows when a line changes in a way that breaks a reader."""
+
+    dtm: str
+    format: str = "1"
+
+
+class FieldDifference(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One field. `source` option: a person's change, live: drift, `old` as recorded and `new` as found."""
+
+    path: list[str | int]
+    old: Any
+    new: Any
+    old_absent: bool
+    new_absent: bool
+    source: Literal["option", "live"]
+    replaces: bool
+
+
+class PlannedChange(JsonLine, frozen=True, tag="planned_change"):
+    """One change of a plan; `options` as they will be, null for a delete or forget."""
+
+    address: str
+    action: ActionName
+    reason: ReasonName
+    previous: str | None
+    depends_on: list[str]
+    protected: bool
+    fields: list[FieldDifference]
+    options: dict[str, Any] | None
+    note: str
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many changes of each action."""
+
+    create: int = 0
+    update: int = 0
+    replace: int = 0
+    delete: int = 0
+    move: int = 0
+    forget: int = 0
+    recover: int = 0
+    unchanged: int = 0
+
+
+class ChangeSummary(JsonLine, frozen=True, tag="change_summary"):
+    """The end of a plan (what would be done) or of an apply (what was done)."""
+
+    operation: Literal["plan", "apply"]
+    changes: Counts
+    failed: list[str]
+    skipped: list[str]
+    elapsed_seconds: float | None
+    state: str | None
+    interrupted: bool
+
+
+class ApplyStarted(JsonLine, frozen=True, tag="apply_start"):
+    """A change's first call is about to be made."""
+
+    address: str
+    action: ActionName
+    index: int
+    total: int
+
+
+class ApplyRunning(JsonLine, frozen=True, tag="apply_progress"):
+    """An operation is still running; `fraction` in 0..1 or null."""
+
+    address: str
+    action: ActionName
+    text: str
+    fraction: float | None
+    elapsed_seconds: float
+
+
+class ApplyCompleted(JsonLine, frozen=True, tag="apply_complete"):
+    """A change ended well; `id` is the resource's, "" after a delete."""
+
+    address: str
+    action: ActionName
+    id: str
+    elapsed_seconds: float
+
+
+class ApplyFailed(JsonLine, frozen=True, tag="apply_errored"):
+    """A change failed after `attempts` calls."""
+
+    address: str
+    action: ActionName
+    error: str
+    hint: str
+    elapsed_seconds: float
+    attempts: int
+
+
+class ApplyLeft(JsonLine, frozen=True, tag="apply_skipped"):
+    """A change was not tried; `because` names the failed tool it waits for, null if the run was stopped."""
+
+    address: str
+    action: ActionName
+    because: str | None
+
+
+class Diagnostic(JsonLine, frozen=True, tag="diagnostic"):
+    """Something people must see; `where` is file:line:column or an address; `lock` names who holds the lock."""
+
+    severity: Severity
+    summary: str
+    hint: str
+    where: str
+    lock: LockInfo | None = None
+    traceback: str = ""
+
+
+class LockAcquire(JsonLine, frozen=True, tag="lock_acquire"):
+    """Waiting for the lock, having got it, or (`dtm lock`) what it says now."""
+
+    status: Literal["waiting", "acquired", "held", "free"]
+    lock: LockInfo | None
+    waited_seconds: float = 0.0
+    takeover_seconds: float | None = None
+    taken_from: LockInfo | None = None
+
+
+class LockRelease(JsonLine, frozen=True, tag="lock_release"):
+    """The lock was given back."""
+
+    lock: LockInfo
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True):
+    """One root output; a sensitive value is not shown."""
+
+    sensitive: bool
+    value: Any
+
+
+class Outputs(JsonLine, frozen=True, tag="outputs"):
+    """The root outputs by name."""
+
+    outputs: dict[str, Output]
+
+
+class Data(JsonLine, frozen=True, tag="data"):
+    """What a command found out: a row of a table, a document, or a text."""
+
+    data: Any
+
+
+AnyLine: TypeAlias = (
+    Version | PlannedChange | ChangeSummary | ApplyStarted | ApplyRunning | ApplyCompleted | ApplyFailed | ApplyLeft
+    | Diagnostic | LockAcquire | LockRelease | Outputs | Data
+)  # fmt: skip
+
+
+def schema() -> str:
+    """The JSON Schema of one line, as published in docs/reference/events.schema.json."""
+    found = msgspec.json.schema(AnyLine)
+    return (
+        json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "dtm --json", **found}, indent=2) + "\n"
+    )

@@ -1,0 +1,118 @@
+"""The live table: what runs, for how long, and how far the whole run is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dtm.render.port import Clock
+from dtm.render.sentences import DOING
+from dtm.render.text import Clean, count, duration
+from dtm.render.values import printable
+from engine.address import Address
+from engine.events import ApplyComplete, ApplyErrored, ApplyProgress, ApplySkipped, ApplyStart, Event, LockAcquired, LockWaiting
+from engine.plan import Action
+
+FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+FRAMES_PER_SECOND: Final = 10
+BAR: Final = 16
+
+
+@dataclass(slots=True)
+class Operation:
+    """One running change."""
+
+    action: Action
+    since: datetime
+    text: str = ""
+    fraction: float | None = None
+
+
+@dataclass(slots=True)
+class Board:
+    """Follows the events and draws itself as rich asks for it; empty while nothing runs."""
+
+    clock: Clock
+    clean: Clean
+    running: dict[Address, Operation] = field(default_factory=dict[Address, Operation])
+    since: datetime | None = None
+    ended: int = 0
+    total: int = 0
+    waiting: str = ""
+
+    def follow(self, event: Event, sentence: str = "") -> None:
+        """Take an event in; `sentence` says whom a LockWaiting waits for."""
+        match event:
+            case ApplyStart():
+                self.since = self.since or self.clock()
+                self.total = event.total
+                self.running[event.address] = Operation(event.action, self.clock())
+            case ApplyProgress() if event.address in self.running:
+                operation = self.running[event.address]
+                operation.text, operation.fraction = event.text or operation.text, event.fraction
+            case ApplyComplete() | ApplyErrored() | ApplySkipped():
+                self.running.pop(event.address, None)
+                self.ended += 1
+            case LockWaiting():
+                self.waiting = sentence
+            case LockAcquired():
+                self.waiting = ""
+            case _:
+                pass
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw: never more rows than the screen holds."""
+        del console
+        parts: list[RenderableType] = []
+        if self.waiting:
+            parts.append(Text(f"{self._frame()} {self.waiting}", "info", overflow="ellipsis", no_wrap=True))
+        if self.since:
+            parts += [self._table(max(1, (options.height or options.size.height) - 6)), self._whole(self.since)]
+        yield Group(*parts)
+
+    def _table(self, rows: int) -> Table:
+        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_column(no_wrap=True)
+        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        table.add_column(width=BAR)
+        table.add_column(no_wrap=True, justify="right")
+        shown = list(self.running.items())[:rows]
+        for address, operation in shown:
+            table.add_row(*self._row(address, operation))
+        if hidden := len(self.running) - len(shown):
+            table.add_row(Text(f"  and {hidden:,} more", "dim"))
+        return table
+
+    def _row(self, address: Address, operation: Operation) -> tuple[RenderableType, ...]:
+        bar: RenderableType = ""
+        if operation.fraction is not None:
+            bar = ProgressBar(total=1.0, completed=operation.fraction, width=BAR)
+        text = printable(self.clean(operation.text).partition("\n")[0])
+        style = operation.action.value
+        return (
+            Text.assemble((f"{self._frame()} ", style), (str(address), "name")),
+            Text(DOING[operation.action], style),
+            Text(text, "dim"),
+            bar,
+            Text(duration((self.clock() - operation.since).total_seconds()), "dim"),
+        )
+
+    def _whole(self, since: datetime) -> Table:
+        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        table.add_column(ratio=1)
+        table.add_column(no_wrap=True, justify="right")
+        table.add_column(no_wrap=True, justify="right")
+        elapsed = duration((self.clock() - since).total_seconds())
+        ended = f"{self.ended:,}/{count(self.total, 'change')}"
+        table.add_row(ProgressBar(total=max(self.total, 1), completed=self.ended), Text(ended, "strong"), Text(elapsed, "dim"))
+        return table
+
+    def _frame(self) -> str:
+        return FRAMES[int(self.clock().timestamp() * FRAMES_PER_SECOND) % len(FRAMES)]

@@ -1,0 +1,59 @@
+"""Who holds a lock, whether it looks alive, and the command that breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from dtm.render.text import Clean, Line, Span, age, line
+from dtm.render.values import printable
+from engine.lock import LockInfo, LockRecord
+
+LABEL = 11
+
+
+def lock_lines(record: LockRecord, now: datetime, clean: Clean, indent: int = 2) -> Iterator[Line]:
+    """Every field of the record, its age, and the next step."""
+    info = record.info
+    if info is None:
+        yield line(indent, "The lock record cannot be read.")
+        yield from _next_step("dtm force-unlock --corrupt", indent)
+        return
+    for label, text in (
+        ("ID", info.id), ("Operation", info.operation), ("Who", info.who), ("Version", info.version),
+        ("Created", info.created + _ago(info.created, now)), ("Path", info.path), ("Info", info.info),
+    ):  # fmt: skip
+        if text:
+            yield line(indent, Span(f"{label:{LABEL}}", "key"), printable(clean(text)), hang=LABEL)
+    yield line(indent, Span(f"{'Lease':{LABEL}}", "key"), lease(info, now), hang=LABEL)
+    yield from _next_step(f"dtm force-unlock {printable(clean(info.id))}", indent)
+
+
+def lease(info: LockInfo, now: datetime) -> str:
+    """`30 s, renewed 4 s ago`, or `30 s, not renewed for 14 min, looks dead`."""
+    if info.lease is None:
+        return "none: this holder never renews, only force-unlock ends its lock"
+    silent = _seconds(info.renewed or info.created, now)
+    if silent is None:
+        return f"{info.lease:g} s, never renewed"
+    if silent > info.lease:
+        return f"{info.lease:g} s, not renewed for {age(silent)}, looks dead"
+    return f"{info.lease:g} s, renewed {age(silent)} ago"
+
+
+def _next_step(command: str, indent: int) -> Iterator[Line]:
+    yield line(indent, "If nobody works there any more: ", Span(command, "strong"))
+
+
+def _ago(text: str, now: datetime) -> str:
+    seconds = _seconds(text, now)
+    return "" if seconds is None else f" ({age(seconds)} ago)"
+
+
+def _seconds(text: str, now: datetime) -> float | None:
+    """Seconds since an RFC 3339 time, None if it is none; Terraform writes nanoseconds, of which Python reads six digits."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (now - (at if at.tzinfo else at.replace(tzinfo=UTC))).total_seconds()

@@ -1,0 +1,138 @@
+"""What both renderers for people share: everything but how lines reach the screen."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import RLock
+from typing import TextIO
+
+from dtm.render.differences import field_lines
+from dtm.render.errors import ErrorText
+from dtm.render.events import Narrator
+from dtm.render.locks import lock_lines
+from dtm.render.plan import PlanView
+from dtm.render.port import Clock, Difference
+from dtm.render.tables import table_lines
+from dtm.render.text import BLANK, Clean, Level, Line, Span, line
+from dtm.render.values import ValueText, key
+from engine.events import Event
+from engine.lock import LockRecord
+from engine.plan import Plan
+from engine.values import Attributes, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Where and how text leaves: `width` in cells; `quiet` keeps only data, warnings and errors."""
+
+    out: TextIO
+    err: TextIO
+    clock: Clock
+    clean: Clean
+    width: int
+    color: bool = False
+    verbose: bool = False
+    quiet: bool = False
+
+    def says(self, level: Level) -> bool:
+        """Whether a line of this level is shown."""
+        if level == "debug":
+            return self.verbose and not self.quiet
+        return not self.quiet or level in {"warning", "error"}
+
+
+class PeopleRenderer(ABC):
+    """Data as styled lines to `_print`, everything else as levelled messages to `_log`."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+        self.narrator = Narrator(everything=screen.verbose)
+        self.show = ValueText(screen.clean, everything=screen.verbose)
+        self._lock = RLock()  # events come from the threads of the executor and of the lease
+
+    @abstractmethod
+    def _print(self, lines: Iterable[Line]) -> None:
+        """Data, to stdout."""
+
+    @abstractmethod
+    def _log(self, level: Level, lines: Sequence[Line]) -> None:
+        """One message to stderr: its first line and what belongs below it."""
+
+    def plan(self, plan: Plan, *, detail: bool = True, nothing: str = "") -> None:
+        """On stdout."""
+        self._print(PlanView(self.show, self.screen.width, detail, nothing).lines(plan))
+
+    def event(self, event: Event) -> None:
+        """One log line or a few, or none."""
+        with self._lock:
+            for level, message in self.narrator.tell(event):
+                self._say(level, message)
+
+    def error(self, error: BaseException, *, debug: bool = False) -> None:
+        """On stderr; each problem with what belongs to it is one message."""
+        group: list[Line] = []
+        for each in ErrorText(self.screen.clean, self.screen.clock(), debug).lines(error):
+            if each.indent == 0 and group:
+                self._log("error", group)
+                group = []
+            group.append(each)
+        self._log("error", group)
+
+    def notice(self, level: Level, message: str, *, hint: str = "") -> None:
+        """On stderr."""
+        self._say(level, message, hint)
+
+    def outputs(self, outputs: Mapping[str, Value]) -> None:
+        """On stdout."""
+        width = self.screen.width
+        self._print(each for name, value in outputs.items() for each in self.show.block(key(name), value, 0, width))
+
+    def table(self, rows: Sequence[Mapping[str, Value]]) -> None:
+        """On stdout, columns aligned."""
+        self._print(table_lines(rows, self.show))
+
+    def data(self, text: str, value: Value = None) -> None:
+        """On stdout as it is."""
+        del value  # for programs
+        self.screen.out.write(self.screen.clean(text if text.endswith("\n") else f"{text}\n"))
+
+    def document(self, value: Attributes, *, title: str = "") -> None:
+        """On stdout, one line per leaf."""
+        head = [line(0, Span(self.screen.clean(title), "strong"))] if title else []
+        self._print([*head, *self.show.children(dict(value), 2 if title else 0, self.screen.width)])
+
+    def differences(self, differences: Sequence[Difference]) -> None:
+        """On stdout."""
+        lines: list[Line] = []
+        for each in differences:
+            sign, style = each.mark
+            lines.append(line(0, Span(sign, style), " ", Span(str(each.address), "name")))
+            lines += [*field_lines(each.fields, self.show, 4, self.screen.width), BLANK]
+        self._print(lines[:-1] or [line(0, "No differences.")])
+
+    def lock(self, record: LockRecord | None) -> None:
+        """On stdout."""
+        if record is None:
+            self._print([line(0, "The state is not locked.")])
+        else:
+            self._print([line(0, "The state is locked."), *lock_lines(record, self.screen.clock(), self.screen.clean)])
+
+    def version(self, version: str) -> None:
+        """On stdout, bare."""
+        self._print([line(0, version)])
+
+    def close(self) -> None:
+        """Write what is still in buffers."""
+        self.screen.out.flush()
+        self.screen.err.flush()
+
+    def _say(self, level: Level, message: str, hint: str = "") -> None:
+        if not self.screen.says(level):
+            return
+        first, *rest = self.screen.clean(message).split("\n")
+        below = [line(2, each) for each in rest]
+        if hint:
+            below.append(line(2, Span("→ ", "info"), self.screen.clean(hint)))
+        self._log(level, [line(0, first), *below])

@@ -1,0 +1,147 @@
+"""A plan as styled lines: legend, one sentence per change with its fields, and the count that ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from dtm.render.differences import field_lines
+from dtm.render.sentences import about, in_progress, nothing_to_do
+from dtm.render.text import BLANK, UNBROKEN, Line, Span, Style, grid, line
+from dtm.render.values import ValueText, key
+from engine.plan import Action, Change, Plan
+from engine.state import Resource
+
+SYMBOLS: Final = {
+    Action.CREATE: "+", Action.UPDATE: "~", Action.REPLACE: "-/+", Action.DELETE: "-",
+    Action.MOVE: ">", Action.RECOVER: "?", Action.FORGET: ".", Action.KEEP: "=",
+}  # fmt: skip
+LEGEND: Final = {
+    Action.CREATE: "create", Action.UPDATE: "update in place", Action.REPLACE: "replace (delete, then create)",
+    Action.DELETE: "delete", Action.MOVE: "move", Action.RECOVER: "recover", Action.FORGET: "forget (state only)",
+    Action.KEEP: "keep, rewrite its entry",
+}  # fmt: skip
+STYLES: Final[dict[Action, Style]] = {
+    Action.CREATE: "create", Action.UPDATE: "update", Action.REPLACE: "replace", Action.DELETE: "delete",
+    Action.MOVE: "move", Action.RECOVER: "recover", Action.FORGET: "forget", Action.KEEP: "keep",
+}  # fmt: skip
+ALWAYS_COUNTED: Final = (Action.CREATE, Action.UPDATE, Action.REPLACE, Action.DELETE)
+COUNTED_IF_ANY: Final = (Action.MOVE, Action.FORGET, Action.RECOVER)
+MANY: Final = 10
+"""With more changes than this the plan ends with a list of their names."""
+SYMBOL_WIDTH: Final = 3
+BODY: Final = SYMBOL_WIDTH + 3
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """How to show a plan: `width` in cells; without `detail` only the sentences."""
+
+    show: ValueText
+    width: int
+    detail: bool = True
+    nothing: str = ""
+    """What an empty plan says, "" for the sentence that fits the plan."""
+
+    def lines(self, plan: Plan) -> Iterator[Line]:
+        """The whole plan, in the order in which the changes stand in it."""
+        if plan.in_progress:
+            yield line(0, Span(self.show.clean(in_progress(plan)), "warning"))
+            yield BLANK
+        if plan.empty:
+            yield line(0, Span(self.nothing or nothing_to_do(plan), "success"))
+            return
+        shown = [change for change in plan.changes if change.action is not Action.KEEP or change.rewrite]
+        if shown:
+            yield _legend(shown)
+            yield BLANK
+        for change in shown:
+            yield from self.change(change)
+        yield from self._outputs(plan)
+        yield from self._names(plan)
+        yield count_line(plan)
+
+    def change(self, change: Change) -> Iterator[Line]:
+        """One change: its sentence, its note, what differs; a blank line after it where there is detail."""
+        yield _header(change)
+        if change.note:
+            yield line(BODY, Span(self.show.clean(change.note), "dim"))
+        if change.protected and change.action in {Action.DELETE, Action.REPLACE}:
+            yield line(BODY, Span("protected by lifecycle.preventDestroy", "warning"))
+        if self.detail:
+            yield from self._body(change)
+            yield BLANK
+
+    def _body(self, change: Change) -> Iterator[Line]:
+        if change.fields:
+            yield from field_lines(change.fields, self.show, BODY, self.width)
+        elif change.action is Action.CREATE and change.after:
+            yield from self.show.children(change.after, BODY, self.width)
+        elif change.action in {Action.DELETE, Action.FORGET, Action.RECOVER}:
+            yield from self._identity(change.live or change.before)
+
+    def _identity(self, resource: Resource | None) -> Iterator[Line]:
+        if resource and resource.id:
+            yield line(BODY, Span("id:", "key"), " ", self.show.span(resource.id))
+
+    def _outputs(self, plan: Plan) -> Iterator[Line]:
+        if not (plan.output_changes and self.detail):
+            return
+        yield line(0, Span("Outputs:", "strong"))
+        for each in plan.output_changes:
+            name = key(self.show.clean(each.name))
+            old = () if each.old is None else (self.show.span(each.old), Span(" → ", "dim"))
+            yield line(2, Span(f"{name}:", "key"), " ", *old, self.show.span(each.new))
+        yield BLANK
+
+    def _names(self, plan: Plan) -> Iterator[Line]:
+        """Who is touched, on one screen, where the sentences have long scrolled away."""
+        groups: dict[Action, list[str]] = {}
+        for change in plan:
+            groups.setdefault(change.action, []).append(str(change.address))
+        if sum(map(len, groups.values())) <= MANY:
+            if not self.detail:
+                yield BLANK
+            return
+        if not self.detail:
+            yield BLANK
+        for action, symbol in SYMBOLS.items():
+            if names := groups.get(action):
+                yield line(0, Span(f"{symbol} {LEGEND[action]} ({len(names):,})", STYLES[action]))
+                yield from (line(2, row) for row in grid(names, self.width - 2))
+                yield BLANK
+
+
+def _legend(changes: list[Change]) -> Line:
+    used = {change.action for change in changes}
+    spans: list[Span | str] = []
+    for action, symbol in SYMBOLS.items():
+        if action in used:
+            spans += ["   " if spans else "", Span(symbol, STYLES[action]), Span(f" {LEGEND[action]}", "dim")]
+    return line(0, *spans)
+
+
+def _header(change: Change) -> Line:
+    symbol = SYMBOLS[change.action].rjust(SYMBOL_WIDTH)
+    sentence, afterword = about(change)
+    spans: list[Span | str] = [
+        Span(f"{symbol} ", STYLES[change.action]),
+        "Tool (",
+        Span(str(change.address), "name"),
+        f") {sentence}",
+    ]
+    if afterword:
+        spans.append(Span(f" {afterword}", "dim"))
+    return line(0, *spans, hang=SYMBOL_WIDTH + 1)
+
+
+def count_line(plan: Plan) -> Line:
+    """`Plan: 1 to create, 2 to update, 0 to replace, 1 to delete, 12 unchanged.`."""
+    counts = plan.counts()
+    spans: list[Span | str] = [Span("Plan: ", "strong")]
+    for action in (*ALWAYS_COUNTED, *COUNTED_IF_ANY):
+        number = counts[action]
+        if number or action in ALWAYS_COUNTED:
+            spans += [Span(f"{number} to {action.value}", STYLES[action] if number else "dim"), ", "]
+    return line(0, *spans, Span(f"{counts[Action.KEEP]} unchanged.", "dim"), hang=UNBROKEN)

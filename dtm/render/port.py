@@ -1,0 +1,94 @@
+"""What the command line sees of a renderer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeAlias
+
+from dtm.render.text import Level, Style
+from engine.address import Address
+from engine.events import Event
+from engine.lock import LockRecord
+from engine.plan import FieldChange, Plan
+from engine.values import Attributes, Value
+
+Clock: TypeAlias = Callable[[], datetime]
+"""The time in the time zone that dates are shown in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How one tool differs between two states; `added` and `removed` exclude each other."""
+
+    address: Address
+    fields: tuple[FieldChange, ...] = ()
+    added: bool = False
+    removed: bool = False
+
+    @property
+    def kind(self) -> str:
+        """`added`, `removed` or `changed`."""
+        if self.added:
+            return "added"
+        return "removed" if self.removed else "changed"
+
+    @property
+    def mark(self) -> tuple[str, Style]:
+        """Its symbol and look."""
+        if self.added:
+            return "+", "added"
+        return ("-", "removed") if self.removed else ("~", "update")
+
+
+class Renderer(Protocol):
+    """Data goes to stdout, all else to stderr. No method raises for what it is given; secrets never leave."""
+
+    def plan(self, plan: Plan, *, detail: bool = True, nothing: str = "") -> None:
+        """Show a plan; `detail` False leaves the fields out; `nothing` is what an empty plan says instead of the default."""
+        ...
+
+    def event(self, event: Event) -> None:
+        """Show that something happened; may be called from several threads; what the engine calls `emit`."""
+        ...
+
+    def error(self, error: BaseException, *, debug: bool = False) -> None:
+        """Show why a command failed and the next step; `debug` adds the traceback."""
+        ...
+
+    def notice(self, level: Level, message: str, *, hint: str = "") -> None:
+        """Show one log line."""
+        ...
+
+    def outputs(self, outputs: Mapping[str, Value]) -> None:
+        """Show root outputs."""
+        ...
+
+    def table(self, rows: Sequence[Mapping[str, Value]]) -> None:
+        """Show rows that share their keys, which head the columns."""
+        ...
+
+    def data(self, text: str, value: Value = None) -> None:
+        """Print a command's text as it is; programs get `value` instead where there is one."""
+        ...
+
+    def document(self, value: Attributes, *, title: str = "") -> None:
+        """Show one nested value."""
+        ...
+
+    def differences(self, differences: Sequence[Difference]) -> None:
+        """Show how two states differ."""
+        ...
+
+    def lock(self, record: LockRecord | None) -> None:
+        """Show who holds the lock, None if nobody does."""
+        ...
+
+    def version(self, version: str) -> None:
+        """Show the version of dtm."""
+        ...
+
+    def close(self) -> None:
+        """Leave the screen in order; nothing may be shown afterwards. Twice is harmless."""
+        ...

@@ -1,0 +1,123 @@
+"""The sentences people grep for. Where DevStream has one for a case, this is that sentence to the letter."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from engine.address import Address
+from engine.plan import Action, Change, Plan, Reason
+
+NOTHING_TO_APPLY: Final = "No changes done since last apply. There is nothing to do."
+NOTHING_TO_DELETE: Final = "Nothing needs to be deleted. There is nothing to do."
+NOTHING_TO_DESTROY: Final = "No tools have been deployed now. There is nothing to do."
+CANCELLED: Final = "Cancelled, nothing was changed."
+EXECUTING: Final = "Start executing the plan."
+ALL_DONE: Final = {
+    "apply": "All plugins applied successfully.",
+    "delete": "All plugins deleted successfully.",
+    "destroy": "All plugins destroyed successfully.",
+}
+VERIFIED: Final = "Verify succeeded."
+
+DONE: Final = {
+    Action.KEEP: "kept", Action.CREATE: "created", Action.UPDATE: "updated", Action.REPLACE: "replaced",
+    Action.DELETE: "deleted", Action.MOVE: "moved", Action.FORGET: "forgotten", Action.RECOVER: "recovered",
+}  # fmt: skip
+DOING: Final = {
+    Action.KEEP: "keeping", Action.CREATE: "creating", Action.UPDATE: "updating", Action.REPLACE: "replacing",
+    Action.DELETE: "deleting", Action.MOVE: "moving", Action.FORGET: "forgetting", Action.RECOVER: "recovering",
+}  # fmt: skip
+
+_WHY: Final = {
+    Reason.NEW: "found in config but doesn't exist in the state",
+    Reason.CHANGED: "config drifted from the state",
+    Reason.DRIFTED: "drifted from the state",
+    Reason.VANISHED: "state found but it seems the tool isn't created",
+    Reason.INTERRUPTED: "was left unfinished by an interrupted run",
+    Reason.DEPENDENCY: "depends on a tool that changes",
+}
+_AFTERWORD: Final = {
+    Reason.REMOVED: "It is no longer in the config.",
+    Reason.REQUESTED: "It was asked for.",
+}
+
+
+def started(command: str) -> str:
+    """`Apply started.`."""
+    return f"{command.capitalize()} started."
+
+
+def finished(command: str) -> str:
+    """`Apply finished.`."""
+    return f"{command.capitalize()} finished."
+
+
+def failed(command: str, reason: str) -> str:
+    """`Apply failed => reason.`; delete has a sentence of its own."""
+    stop = "" if reason.endswith((".", "!", "?")) else "."
+    return f"{command.capitalize()} {'error:' if command == 'delete' else 'failed =>'} {reason}{stop}"
+
+
+def nothing_to_do(plan: Plan) -> str:
+    """What an empty plan says."""
+    return NOTHING_TO_DESTROY if plan.destroy else NOTHING_TO_APPLY
+
+
+def in_progress(plan: Plan) -> str:
+    """Who else works on the state."""
+    return f"Another run is at work on this state: {plan.in_progress}"
+
+
+def separator(text: str) -> str:
+    """The line that sets one step of a log apart from the next."""
+    return f"-------------------- [  {text}  ] --------------------"
+
+
+def processing(address: Address, action: Action) -> str:
+    """`Processing: (n/i) -> Create ...`."""
+    return f"Processing: ({address}) -> {action.value.capitalize()} ..."
+
+
+def done(address: Address, action: Action) -> str:
+    """`Tool (n/i) Create done.`; DevStream writes delete in lower case."""
+    name = "delete" if action is Action.DELETE else action.value.capitalize()
+    return f"Tool ({address}) {name} done."
+
+
+def change_failed(address: Address, action: Action, message: str) -> str:
+    """`n/i Create failed with error: ...`."""
+    return f"{address} {action.value.capitalize()} failed with error: {message}"
+
+
+def about(change: Change) -> tuple[str, str]:
+    """A planned change in words: what comes after `Tool (n/i) `, and a second sentence or ""."""
+    will = _will(change)
+    if change.action is Action.KEEP:
+        return "stays as it is.", "Only its entry in the state is rewritten."
+    if change.action is Action.MOVE:
+        was = f"was ({change.previous}) before, " if change.previous else ""
+        return f"{was}{will}.", "Nothing is called."
+    why = _WHY.get(change.reason)
+    if change.action is Action.DELETE and change.reason is not Reason.INTERRUPTED:
+        why = None
+    return f"{why}, {will}." if why else f"{will}.", _afterword(change)
+
+
+def _will(change: Change) -> str:
+    return "will be adopted and compared" if change.action is Action.RECOVER else f"will be {DONE[change.action]}"
+
+
+def _afterword(change: Change) -> str:
+    if change.action is Action.REPLACE:
+        return _forced(change)
+    if change.action is Action.FORGET:
+        return "Nothing is called, only its entry leaves the state."
+    return _AFTERWORD.get(change.reason, "")
+
+
+def _forced(change: Change) -> str:
+    fields = [".".join(map(str, field.path)) for field in change.fields if field.replaces]
+    if not fields:
+        return _AFTERWORD.get(change.reason, "")
+    names = fields[0] if len(fields) == 1 else f"{', '.join(fields[:-1])} and {fields[-1]}"
+    return f"{names} cannot be changed in place."

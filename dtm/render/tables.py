@@ -1,0 +1,28 @@
+"""Rows as aligned columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from dtm.render.text import Line, Span, cells, line, pad
+from dtm.render.values import ValueText
+from engine.values import Value
+
+
+def table_lines(rows: Sequence[Mapping[str, Value]], show: ValueText) -> Iterator[Line]:
+    """A heading in capitals and one line per row; no rows, no lines."""
+    if not rows:
+        return
+    heads = [name.upper() for name in rows[0]]
+    texts = [[_cell(value, show) for value in row.values()] for row in rows]
+    widths = [max(map(cells, column)) for column in zip(heads, *texts, strict=True)]
+    yield line(0, Span(_row(heads, widths), "strong"))
+    yield from (line(0, _row(row, widths)) for row in texts)
+
+
+def _cell(value: Value, show: ValueText) -> str:
+    return "" if value is None else show.inline(value)
+
+
+def _row(texts: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(pad(text, width) for text, width in zip(texts, widths, strict=True)).rstrip()

@@ -1,0 +1,138 @@
+"""For a person at a terminal: colours, wrapping, a live table. Together with `live` the only module that imports rich."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from threading import Event as Flag
+from threading import Thread
+from typing import Final, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.segment import Segment, Segments
+from rich.theme import Theme
+
+from dtm.render.events import waiting
+from dtm.render.live import Board
+from dtm.render.people import PeopleRenderer, Screen
+from dtm.render.text import Level, Line, Span, cells, duration, wrap
+from engine.events import ApplyComplete, ApplyProgress, ApplyStart, ApplySummary, Event, LockAcquired, LockWaiting
+
+THEME: Final = Theme({
+    "create": "green", "update": "yellow", "replace": "magenta", "delete": "red", "move": "cyan", "forget": "dim",
+    "recover": "blue", "keep": "dim", "added": "green", "removed": "red", "key": "cyan", "name": "bold", "dim": "dim",
+    "hidden": "dim italic", "unknown": "dim italic", "strong": "bold", "debug": "dim", "info": "blue", "success": "green",
+    "warning": "yellow", "error": "bold red", "bar.back": "dim", "bar.complete": "green", "bar.finished": "green",
+}, inherit=False)  # fmt: skip
+MARKS: Final[dict[Level, str]] = {"debug": "λ", "info": "ℹ", "success": "✔", "warning": "⚠", "error": "✖"}
+REFRESH: Final = 0.1
+"""Seconds between two pictures of the live table."""
+
+
+class TerminalRenderer(PeopleRenderer):
+    """Finished changes scroll by above a table of the running ones; lines are written in batches, one per picture."""
+
+    def __init__(self, screen: Screen, refresh: float = REFRESH) -> None:
+        super().__init__(screen)
+        self.out = _console(screen.out, screen)
+        self.err = _console(screen.err, screen)
+        self._refresh = refresh
+        self._board = Board(screen.clock, screen.clean)
+        self._waiting: list[Segment] = []
+        self._live: Live | None = None
+        self._stop = Flag()
+        self._ticker: Thread | None = None
+
+    def event(self, event: Event) -> None:
+        """Feed the live table, and let what has ended scroll by above it."""
+        with self._lock:
+            self._board.follow(event, waiting(event) if isinstance(event, LockWaiting) else "")
+            match event:
+                case ApplyStart() | ApplyProgress() | LockWaiting():
+                    self.narrator.begun = self.narrator.begun or isinstance(event, ApplyStart)
+                    self._go_live()
+                case ApplyComplete():
+                    self._complete(event)
+                case _:
+                    super().event(event)
+        if isinstance(event, ApplySummary | LockAcquired):
+            self._settle()
+
+    def error(self, error: BaseException, *, debug: bool = False) -> None:
+        """Take the live table away first."""
+        self._settle()
+        super().error(error, debug=debug)
+
+    def close(self) -> None:
+        """Take the live table away."""
+        self._settle()
+        super().close()
+
+    def _complete(self, event: ApplyComplete) -> None:
+        *_, (level, sentence) = self.narrator.tell(event)
+        if self.screen.says(level):
+            tail = f"  {duration(event.elapsed)}" + (f"  {event.id}" if event.id else "")
+            self._log(level, [Line(0, (Span(sentence), Span(self.screen.clean(tail), "dim")))])
+
+    def _print(self, lines: Iterable[Line]) -> None:
+        self.out.print(Segments(list(self._segments(self.out, lines))), end="")
+
+    def _log(self, level: Level, lines: Sequence[Line]) -> None:
+        first, *rest = lines
+        marked = Line(0, (Span(f"{MARKS[level]} ", level), *first.spans), hang=2)
+        with self._lock:
+            self._waiting += self._segments(self.err, [marked, *rest])
+            if self._live is None:
+                self._flush()
+
+    def _segments(self, console: Console, lines: Iterable[Line]) -> Iterator[Segment]:
+        looks = THEME.styles
+        for each in lines:
+            fits = cells(each.text) <= console.width
+            for row in (each,) if fits else wrap(each, console.width):
+                yield Segment(" " * row.indent)
+                yield from (Segment(self.screen.clean(span.text), looks.get(span.style)) for span in row.spans)
+                yield Segment.line()
+
+    def _go_live(self) -> None:
+        if self._live is not None or self.screen.quiet:
+            return
+        self._live = Live(
+            self._board, console=self.err, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
+        self._live.start()
+        self._stop = Flag()
+        self._ticker = Thread(target=self._tick, args=(self._stop,), name="dtm-live", daemon=True)
+        self._ticker.start()
+
+    def _tick(self, stop: Flag) -> None:
+        while not stop.wait(self._refresh):
+            with self._lock:
+                if self._live is not None and not stop.is_set():
+                    self._flush()
+                    self._live.refresh()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            batch, self._waiting = self._waiting, []
+            self.err.print(Segments(batch), end="")
+
+    def _settle(self) -> None:
+        """Take the live table off the screen, everything said above it stays."""
+        with self._lock:
+            live, self._live = self._live, None
+            ticker, self._ticker = self._ticker, None
+            self._stop.set()
+            if live is not None:
+                live.stop()
+            self._flush()
+            self._board.waiting = ""
+        if ticker is not None:
+            ticker.join()
+
+
+def _console(stream: TextIO, screen: Screen) -> Console:
+    return Console(
+        file=stream, width=screen.width, theme=THEME, force_terminal=True, color_system="auto" if screen.color else None,
+        no_color=not screen.color, highlight=False, markup=False, emoji=False, soft_wrap=True,
+    )  # fmt: skip

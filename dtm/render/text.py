@@ -1,0 +1,141 @@
+"""Styled lines: what every renderer for people is made of, before anybody decides on colours or wrapping."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+Clean: TypeAlias = Callable[[str], str]
+"""Replaces every known secret in a text by `(sensitive)`; applied to all that leaves."""
+
+Level: TypeAlias = Literal["debug", "info", "success", "warning", "error"]
+
+Style: TypeAlias = Literal[
+    "", "create", "update", "replace", "delete", "move", "forget", "recover", "keep",
+    "added", "removed", "key", "name", "dim", "hidden", "unknown", "strong",
+    "debug", "info", "success", "warning", "error",
+]  # fmt: skip
+"""What a piece of text means; a terminal gives each a look, plain text none."""
+
+
+class Span(NamedTuple):
+    """A piece of one line; it holds no line break."""
+
+    text: str
+    style: Style = ""
+
+
+UNBROKEN = 10_000
+"""As a `hang`: never wrapped."""
+
+
+class Line(NamedTuple):
+    """One line. `indent` is in cells; what has to wrap continues `hang` cells further right."""
+
+    indent: int
+    spans: tuple[Span, ...]
+    hang: int = 2
+
+    @property
+    def text(self) -> str:
+        """The line as plain text."""
+        return " " * self.indent + "".join([span.text for span in self.spans])
+
+
+BLANK = Line(0, ())
+
+
+def line(indent: int, *parts: Span | str, hang: int = 2) -> Line:
+    """A line of spans; a bare string has no style."""
+    return Line(indent, tuple([part if isinstance(part, Span) else Span(part) for part in parts]), hang)
+
+
+def cells(text: str) -> int:
+    """How many terminal cells the text takes: wide characters two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(_cell(char) for char in text)
+
+
+def _cell(char: str) -> int:
+    if unicodedata.combining(char) or unicodedata.category(char) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
+
+
+def wrap(each: Line, width: int) -> Iterator[Line]:
+    """The line in rows of at most `width` cells, broken at blanks and between wide characters.
+
+    A word that is too long for a row of its own is not torn apart (a person may want to copy it): the terminal does that.
+    """
+    row: list[Span] = []
+    margin = used = each.indent
+    for word in _words(each.spans):
+        size = sum(cells(span.text) for span in word if not span.text.isspace())
+        if row and used + size > width >= each.indent + each.hang + size:
+            yield Line(margin, _stripped(row), 0)
+            row, margin = [], each.indent + each.hang
+            used = margin
+        row += word
+        used += sum(cells(span.text) for span in word)
+    yield Line(margin, tuple(row), 0)
+
+
+_PIECE = re.compile(r"\s+|[\u1100-\uffdc\U0001f000-\U0003ffff]|[^\s\u1100-\uffdc\U0001f000-\U0003ffff]+")
+
+
+def _words(spans: Sequence[Span]) -> Iterator[list[Span]]:
+    """What must stay in one row, the blanks behind it included; a word may be made of several spans."""
+    word: list[Span] = []
+    for span in spans:
+        for piece in _PIECE.findall(span.text):
+            word.append(Span(piece, span.style))
+            if piece.isspace() or _cell(piece[0]) == 2:
+                yield word
+                word = []
+    if word:
+        yield word
+
+
+def _stripped(row: Sequence[Span]) -> tuple[Span, ...]:
+    *rest, last = row
+    return (*rest, Span(last.text.rstrip(), last.style))
+
+
+def pad(text: str, width: int) -> str:
+    """The text with blanks behind it up to `width` cells."""
+    return text + " " * (width - cells(text))
+
+
+def grid(words: Sequence[str], width: int) -> list[str]:
+    """The words in columns of equal width, row by row, no row wider than `width` cells if a single word is not."""
+    column = max(map(cells, words), default=0) + 2
+    per_row = max(1, (width + 2) // column)
+    rows = [words[i : i + per_row] for i in range(0, len(words), per_row)]
+    return ["".join(pad(word, column) for word in row).rstrip() for row in rows]
+
+
+def duration(seconds: float) -> str:
+    """A time span for people: `0.3s`, `12s`, `1m 12s`, `2h 3m`."""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {rest}s" if minutes else f"{rest}s"
+
+
+def age(seconds: float) -> str:
+    """A coarse time span in one unit: `4 s`, `14 min`, `3 h`, `2 days`."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(max(seconds, 0))} s"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 tool`, `2 tools`, `1,200 tools`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,174 @@
+"""Values as people read them: strings bare where that is unambiguous, nothing secret, nothing that steers a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dtm.render.text import Clean, Line, Span, Style, cells, line
+from engine.values import HIDDEN, UNKNOWN, Attributes, Deferred, Digest, Secret, Unknown, Value
+
+KNOWN_LATER: Final = repr(UNKNOWN)
+MAX_LINES: Final = 20
+"""Lines of one long text that are shown unless everything was asked for."""
+
+_BARE = re.compile(r"[^\W\d][\w-]*")
+_NUMBER = re.compile(r"[-+.]?\d[\d_.,eExXa-fA-F+-]*")
+_WORDS = frozenset({"true", "false", "null", "~", "yes", "no", "on", "off", ""})
+_JOINERS = frozenset("\u200c\u200d")
+
+
+def quote(text: str) -> str:
+    """The text as a JSON string that shows every character which does not print by its number."""
+    return "".join(char if _prints(char) else _escape(char) for char in json.dumps(text, ensure_ascii=False))
+
+
+def printable(text: str) -> str:
+    """The text with tabs as blanks and every character that steers a terminal shown by its number."""
+    if text.isprintable():
+        return text
+    return "".join(char if _prints(char) else _escape(char) for char in text.replace("\t", "    "))
+
+
+def _prints(char: str) -> bool:
+    return char.isprintable() or char in _JOINERS
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def string(text: str) -> str:
+    """The text bare if it cannot be taken for anything else, otherwise quoted."""
+    if text.lower() in _WORDS or text[0] in "\"'([{}])&*!|>%@` " or text[-1] in " :" or not text.isprintable():
+        return quote(text)
+    if _NUMBER.fullmatch(text) or " → " in text or ": " in text or " #" in text:
+        return quote(text)
+    return text
+
+
+def path(parts: Sequence[str | int], clean: Clean = str) -> str:
+    """`("a", "b", 0, "c d")` as `a.b[0]."c d"`."""
+    text = ""
+    for part in parts:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            name = key(clean(part))
+            text += f".{name}" if text else name
+    return text
+
+
+def key(text: str) -> str:
+    """A map's key, quoted where it could be taken for more than a name."""
+    return text if _BARE.fullmatch(text) or text.isdigit() else quote(text)
+
+
+@dataclass(frozen=True, slots=True)
+class ValueText:
+    """Turns values into text; `clean` goes over every string, keys included; `everything` shows long texts whole."""
+
+    clean: Clean
+    everything: bool = False
+
+    def json(self, value: Value) -> object:
+        """The value as plain JSON: `(sensitive)` and `(known after apply)` stand for what cannot be shown."""
+        match value:
+            case str():
+                return self.clean(value)
+            case dict():
+                return {self.clean(name): self.json(item) for name, item in value.items()}
+            case list():
+                return [self.json(item) for item in value]
+            case Secret() | Digest():
+                return HIDDEN
+            case Unknown() | Deferred():
+                return KNOWN_LATER
+            case _:
+                return value
+
+    def inline(self, value: Value) -> str:
+        """The value on one line."""
+        match value:
+            case str():
+                return string(self.clean(value))
+            case dict():
+                return "{" + ", ".join(f"{key(self.clean(k))}: {self.inline(v)}" for k, v in value.items()) + "}"
+            case list():
+                return "[" + ", ".join(map(self.inline, value)) + "]"
+            case Secret() | Digest():
+                return HIDDEN
+            case Unknown() | Deferred():
+                return KNOWN_LATER
+            case _:
+                return json.dumps(value)
+
+    def span(self, value: Value) -> Span:
+        """The value on one line, styled."""
+        return Span(self.inline(value), _style(value))
+
+    def block(self, label: str, value: Value, indent: int, width: int) -> Iterator[Line]:
+        """`label: value`, over several lines where one would not do."""
+        if isinstance(value, str) and "\n" in value:
+            yield line(indent, Span(f"{label}:", "key"), Span(" |", "dim"))
+            yield from self.text(value, indent + 2)
+        elif (isinstance(value, dict) and value) or (
+            isinstance(value, list) and not self._fits(value, width - indent - len(label) - 2)
+        ):
+            yield line(indent, Span(f"{label}:", "key"))
+            yield from self.children(value, indent + 2, width)
+        else:
+            yield line(indent, Span(f"{label}:", "key"), " ", self.span(value))
+
+    def children(self, value: Attributes | list[Value], indent: int, width: int) -> Iterator[Line]:
+        """Each item of a map or list as its own block."""
+        if isinstance(value, list):
+            for item in value:
+                yield from self._bullet(item, indent, width)
+        else:
+            for name, item in value.items():
+                yield from self.block(key(self.clean(name)), item, indent, width)
+
+    def text(self, text: str, indent: int) -> Iterator[Line]:
+        """Every line of a text, or its beginning."""
+        lines = self.clean(text).splitlines()
+        shown = lines if self.everything or len(lines) <= MAX_LINES + 1 else lines[:MAX_LINES]
+        for each in shown:
+            yield line(indent, printable(each))
+        if len(shown) < len(lines):
+            yield more(indent, len(lines) - len(shown))
+
+    def _fits(self, value: list[Value], width: int) -> bool:
+        if any(isinstance(item, dict | list) or (isinstance(item, str) and "\n" in item) for item in value):
+            return False
+        return cells(self.inline(value)) <= width
+
+    def _bullet(self, item: Value, indent: int, width: int) -> Iterator[Line]:
+        if isinstance(item, str) and "\n" in item:
+            yield line(indent, "- ", Span("|", "dim"))
+            yield from self.text(item, indent + 2)
+        elif (isinstance(item, dict | list)) and item:
+            first, *rest = self.children(item, indent + 2, width)
+            yield line(indent, "- ", *first.spans)
+            yield from rest
+        else:
+            yield line(indent, "- ", self.span(item))
+
+
+def more(indent: int, number: int) -> Line:
+    """Says how many lines are left out and how to see them."""
+    return line(indent, Span(f"… {number:,} more {'line' if number == 1 else 'lines'}, -v shows all", "dim"))
+
+
+def _style(value: Value) -> Style:
+    match value:
+        case Secret() | Digest():
+            return "hidden"
+        case Unknown() | Deferred():
+            return "unknown"
+        case _:
+            return ""

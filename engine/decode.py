@@ -1,0 +1,331 @@
+"""Options as written, against a plugin's Struct: canonical names, declared types, every fault at once; and back to a Struct.
+
+msgspec stops at its first error and knows neither secrets nor values that wait for another tool, so Structs are
+walked field by field here; where nothing special is inside, msgspec's own conversion is the fast path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+import msgspec
+import msgspec.inspect as shapes
+
+from engine import options as declared
+from engine.errors import ConfigError, Problem
+from engine.expressions import Raw
+from engine.options import Option, replace_paths, secret_paths
+from engine.references import Interpolation
+from engine.scalars import Literal, read, written
+from engine.values import HIDDEN, UNKNOWN, Attributes, Deferred, Digest, Secret, Unknown, UnknownValueError, Value, map_leaves
+
+__all__ = ["Fault", "build", "canonical", "check", "decode", "dotted", "nearest", "replace_paths", "secret_paths"]
+
+O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a provider
+Path: TypeAlias = "tuple[str | int, ...]"
+_LEADING_ZERO: Final = re.compile(r"[-+]?0\d+")
+_SHOWN: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One wrong option: `path` goes from the options to it as its writer spelled it; `key`: the key itself is wrong."""
+
+    path: Path
+    message: str
+    hint: str = ""
+    key: bool = False
+
+
+def decode(
+    raw: Mapping[str, Raw], struct: type[msgspec.Struct], *, env: Mapping[str, str], plain: bool = False
+) -> tuple[Attributes, list[Fault]]:
+    """Options by a Struct: canonical names, declared types, secrets wrapped, absent ones from `env`; and every fault.
+
+    `plain` says that `raw` holds nothing but JSON: then options that msgspec accepts as they are need no walk.
+    """
+    if plain and not declared.special(struct) and _converts(raw, struct):
+        return raw, []
+    decoder = _Decoder(env)
+    values = decoder.struct(raw, struct, ())
+    return values, decoder.faults or _own_rules(values, struct)
+
+
+def canonical(options: Attributes, struct: type[msgspec.Struct]) -> Attributes:
+    """Options by the same rules, faults ignored and unknown keys kept: for what another version or DevStream recorded."""
+    return _Decoder({}, tolerant=True).struct(options, struct, ())
+
+
+def check(options: Attributes, struct: type[msgspec.Struct]) -> list[Fault]:
+    """Every fault of options whose references are resolved by now."""
+    return decode(options, struct, env={})[1]
+
+
+def build(options: Attributes, struct: type[O]) -> O:
+    """The Struct that a provider gets: secrets revealed, UNKNOWN (and what waits or was forgotten) left as UNKNOWN.
+
+    Unknown keys are dropped. Raises ConfigError with every fault if the options do not fit.
+    """
+    usable = cast("dict[str, Value]", map_leaves(dict(options), _usable))  # a map stays a map
+    try:
+        return msgspec.convert(usable, struct)
+    except msgspec.ValidationError:
+        decoder = _Decoder({}, tolerant=True)
+        values = decoder.struct(usable, struct, ())
+    if not decoder.faults:
+        try:
+            return _construct(values, struct)
+        except UnknownValueError:
+            raise
+        except (ValueError, TypeError) as error:
+            decoder.faults.append(Fault((), str(error)))
+    raise ConfigError(tuple(Problem("", fault.message, fault.hint) for fault in decoder.faults))
+
+
+def dotted(path: Path) -> str:
+    """`repos[0].url`."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return text.removeprefix(".")
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A hint that names the nearest of the known names, or all of them if they are few; "" otherwise."""
+    from difflib import get_close_matches  # only when something is wrong
+
+    near = get_close_matches(name.lower(), {key.lower(): key for key in known}, n=1)
+    if near:
+        return f'did you mean "{next(key for key in known if key.lower() == near[0])}"?'
+    return f"known: {', '.join(known)}" if 0 < len(known) <= 12 else ""
+
+
+def _converts(raw: Mapping[str, Raw], struct: type[msgspec.Struct]) -> bool:
+    try:
+        msgspec.convert(raw, struct)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _own_rules(values: Attributes, struct: type[msgspec.Struct]) -> list[Fault]:
+    """What the Structs' own `__post_init__` object to, as far as the values are known."""
+    if declared.checks_itself(struct):
+        try:
+            _construct(cast("dict[str, Value]", map_leaves(dict(values), _usable)), struct)
+        except UnknownValueError:
+            return []
+        except (ValueError, TypeError) as error:
+            return [Fault((), str(error))]
+    return []
+
+
+def _usable(leaf: Value) -> Value:
+    match leaf:
+        case Secret():
+            return map_leaves(leaf.value, _usable)
+        case Deferred() | Digest():
+            return UNKNOWN
+        case _:
+            return leaf
+
+
+def _construct(values: Mapping[str, Value], struct: type[O]) -> O:
+    fields = {
+        option.field: _field(values[option.key], option.shape) for option in declared.options_of(struct) if option.key in values
+    }
+    return struct(**fields)
+
+
+def _field(value: Value, shape: shapes.Type) -> Any:
+    for member in declared.members(shape):
+        match member, value:
+            case shapes.StructType(), dict():
+                return _construct(value, member.cls)
+            case shapes.DictType(), dict():
+                return {key: _field(item, member.value_type) for key, item in value.items()}
+            case shapes.ListType(), list():
+                return [_field(item, member.item_type) for item in value]
+            case shapes.EnumType(), str() | int():
+                return member.cls(value)
+            case _, Secret():
+                return _field(value.value, shape)
+            case _:
+                continue
+    return value
+
+
+def _unwrapped(raw: Raw) -> Value:
+    match raw:
+        case dict():
+            return {key: _unwrapped(item) for key, item in raw.items()}
+        case list():
+            return [_unwrapped(item) for item in raw]
+        case Literal():
+            return raw.value
+        case _:
+            return raw
+
+
+def _described(raw: Raw) -> str:
+    match raw:
+        case dict():
+            return "a map"
+        case list():
+            return "a list"
+        case str() | Interpolation():
+            text = str(raw)
+            return f'"{text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."}"'
+        case None:
+            return "empty"
+        case bool() | int() | float() | Literal():
+            return written(raw)
+        case _:
+            return HIDDEN
+
+
+def _hint(raw: Raw) -> str:
+    match raw:
+        case [[str() as name]] if re.fullmatch(r"[\w.-]+", name):
+            return f"for the variable write [[ {name} ]], with no space between the brackets"
+        case _:
+            return ""
+
+
+@dataclass(slots=True)
+class _Decoder:
+    """One walk over one tool's options. `tolerant`: unknown keys are kept, for options recorded by other versions."""
+
+    env: Mapping[str, str]
+    tolerant: bool = False
+    hidden: bool = False
+    faults: list[Fault] = field(default_factory=list[Fault])
+
+    def struct(self, raw: Mapping[str, Raw], struct: type[msgspec.Struct], path: Path) -> dict[str, Value]:
+        spellings = declared.spellings_of(struct)
+        values: dict[str, Value] = {}
+        seen: dict[str, str] = {}
+        for key, item in raw.items():
+            option = spellings.get(declared.folded(key))
+            if option is None:
+                self._unknown(key, item, struct, path, values)
+            elif option.key in seen:
+                self._fail((*path, key), f'is already given as "{seen[option.key]}"', key=True)
+            else:
+                seen[option.key] = key
+                self._option(option, item, (*path, key), values)
+        for option in declared.options_of(struct):
+            if option.key not in values:
+                self._missing(option, path, values, given=option.key in seen)
+        return values
+
+    def _fail(self, path: Path, message: str, hint: str = "", *, key: bool = False) -> None:
+        self.faults.append(Fault(path, f'option "{dotted(path)}" {message}', hint, key))
+
+    def _unknown(self, key: str, raw: Raw, struct: type[msgspec.Struct], path: Path, values: dict[str, Value]) -> None:
+        if self.tolerant:
+            values[key] = _unwrapped(raw)
+        else:
+            self._fail(
+                (*path, key), "is unknown", nearest(key, [option.key for option in declared.options_of(struct)]), key=True
+            )
+
+    def _option(self, option: Option, raw: Raw, path: Path, values: dict[str, Value]) -> None:
+        if raw is None and not declared.accepts(option.shape, shapes.NoneType):
+            return  # an empty value is the same as none
+        outside, self.hidden = self.hidden, self.hidden or option.secret
+        value = self.value(raw, option.shape, path)
+        self.hidden = outside
+        if option.secret and value is not None and not isinstance(value, Secret | Deferred | Unknown | Digest):
+            value = Secret(value)
+        values[option.key] = value
+
+    def _missing(self, option: Option, path: Path, values: dict[str, Value], *, given: bool) -> None:
+        here = (*path, option.key)
+        if option.env and (text := self.env.get(option.env)):
+            value = text if declared.accepts(option.shape, shapes.StrType) else read(text)
+            self._option(option, Secret(_unwrapped(value), (f"env {option.env}",)) if option.secret else value, here, values)
+        elif option.required:
+            hint = f"or set the environment variable {option.env}" if option.env else ""
+            self._fail(here, "must not be empty" if given else "is required", hint)
+
+    def value(self, raw: Raw, shape: shapes.Type, path: Path) -> Value:
+        """The value by its declared type; where it does not fit, a fault is noted and the value stays as it is."""
+        match raw:
+            case Secret():
+                outside, self.hidden = self.hidden, True
+                inside = self.value(raw.value, shape, path)
+                self.hidden = outside
+                return Secret(inside, raw.sources)
+            case Interpolation() if not declared.accepts(shape, shapes.StrType):
+                return self._misfit(raw, shape, path)
+            case dict() | list():
+                return self._container(raw, shape, path)
+            case None | bool() | int() | float() | str() | Literal():
+                return self._scalar(raw, shape, path)
+            case _:
+                return raw
+
+    def _container(self, raw: dict[str, Raw] | list[Raw], shape: shapes.Type, path: Path) -> Value:
+        for member in declared.members(shape):
+            match member, raw:
+                case shapes.AnyType(), _:
+                    return self._any(raw, path)
+                case shapes.StructType(), dict():
+                    return self.struct(raw, member.cls, path)
+                case shapes.DictType(), dict():
+                    self._limit(member, raw, path)
+                    return {key: self.value(item, member.value_type, (*path, key)) for key, item in raw.items()}
+                case shapes.ListType(), list():
+                    self._limit(member, raw, path)
+                    return [self.value(item, member.item_type, (*path, index)) for index, item in enumerate(raw)]
+                case _:
+                    continue
+        return self._misfit(raw, shape, path)
+
+    def _any(self, raw: Raw, path: Path) -> Value:
+        """Whatever stands there, if JSON can hold it."""
+        match raw:
+            case dict():
+                return {key: self._any(item, (*path, key)) for key, item in raw.items()}
+            case list():
+                return [self._any(item, (*path, index)) for index, item in enumerate(raw)]
+            case Literal() if not raw.storable:
+                self._fail(path, f"holds a number that cannot be stored: {raw.text}", f'write it in quotes: "{raw.text}"')
+                return raw.text
+            case _:
+                return _unwrapped(raw)
+
+    def _scalar(self, raw: None | bool | float | str | Literal, shape: shapes.Type, path: Path) -> Value:
+        value = raw.value if isinstance(raw, Literal) else raw
+        for member in declared.members(shape):
+            if isinstance(member, shapes.AnyType):
+                return self._any(raw, path)
+            if declared.fits(member, value):
+                self._limit(member, value, path)
+                return value
+        text = "" if raw is None else written(raw)
+        for member in declared.members(shape):
+            if raw is not None and declared.fits(member, text):
+                return self._text(member, text, path)
+        return self._misfit(raw, shape, path)
+
+    def _text(self, member: shapes.Type, text: str, path: Path) -> Value:
+        """A number or boolean where text is wanted: it stays as it was written."""
+        if _LEADING_ZERO.fullmatch(text):
+            self._fail(path, f"is text, but {text} without quotes is a number", f'write it in quotes: "{text}"')
+        else:
+            self._limit(member, text, path)
+        return text
+
+    def _limit(self, member: shapes.Type, value: Raw, path: Path) -> None:
+        if broken := declared.excess(member, value):
+            self._fail(path, broken)
+
+    def _misfit(self, raw: Raw, shape: shapes.Type, path: Path) -> Value:
+        found = HIDDEN if self.hidden else _described(raw)
+        choices = [str(choice) for member in declared.members(shape) for choice in declared.choices(member)]
+        hint = nearest(raw, choices) if isinstance(raw, str) and choices else _hint(raw)
+        self._fail(path, f"must be {declared.expected(shape)}, not {found}", hint if hint.startswith(("did", "for")) else "")
+        return _unwrapped(raw)

@@ -1,0 +1,118 @@
+"""What stands between a source file and its values: `[[ ... ]]` and `${{ ... }}` as placeholders of equal width.
+
+The sources are not YAML as they stand (`image: [[ a ]]/[[ b ]]`, `{o: ${{ a.b.outputs.c }}}`). Before parsing every
+expression is replaced by as many characters of a private alphabet, which parse as text in plain, flow and quoted
+scalars alike; after parsing they are expressions inside values. So a value can never break the YAML, columns stay
+true, and an expression in a comment is gone like the comment.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from engine.values import Deferred, Value
+
+_NAME = r"\.?[A-Za-z_][\w-]*(?:\.[\w-]+)*"
+_DEFAULT = r"(?:\|[^\n\]]*)?"
+_EXPRESSION: Final = re.compile(
+    rf"\[\[[ ]*{_NAME}[ ]*{_DEFAULT}\]\]"  # a variable
+    rf"|\[\[[ ]*[A-Za-z_]\w*[ ]+[\w\"'\\][^\n\[\],]*?\]\]"  # env NAME, or a function that does not exist
+    r"|\$\{\{[^{}\n\"'\\]*\}\}"  # a reference, or somebody else's expression; quotes and escapes are left to YAML
+)
+_ALPHABETS: Final = range(0xE000, 0xF8C0, 64)
+"""Starts of the blocks of 64 private-use characters; the first one that a text does not use carries its placeholders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """One expression as written, brackets included, and where it starts in the text of its file."""
+
+    text: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Template(Deferred):
+    """A scalar with expressions inside."""
+
+    parts: tuple[str | Expression, ...]
+
+    def __str__(self) -> str:
+        return "".join(part if isinstance(part, str) else part.text for part in self.parts)
+
+
+Raw: TypeAlias = Value
+"""A value as parsed: its leaves may also be Literals (numbers not yet decided) and Templates (not yet rendered)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """A text that YAML can read, and the expressions behind its placeholders in order."""
+
+    text: str
+    expressions: tuple[Expression, ...] = ()
+    alphabet: int = 0
+
+    def restore(self, value: Raw) -> Raw:
+        """The value with its placeholders turned back: strings into Templates, keys into their source text."""
+        match value:
+            case str():
+                return self._string(value)
+            case dict():
+                return {str(self._string(key)): self.restore(item) for key, item in value.items()}
+            case list():
+                return [self.restore(item) for item in value]
+            case _:
+                return value
+
+    def _string(self, text: str) -> str | Template:
+        first, last = chr(self.alphabet), chr(self.alphabet + 63)
+        if text.isascii() or not (found := re.split(f"({first}[{chr(self.alphabet + 1)}-{last}]+)", text))[1:]:
+            return text
+        parts = [self._expression(part) if index % 2 else part for index, part in enumerate(found)]
+        return Template(tuple(part for part in parts if part))
+
+    def _expression(self, placeholder: str) -> Expression | str:
+        """The expression behind it; a look-alike that the source wrote as an escape stays text."""
+        number = 0
+        for char in placeholder[1:]:
+            number = number * 63 + ord(char) - self.alphabet - 1
+        known = number < len(self.expressions) and len(self.expressions[number].text) == len(placeholder)
+        return self.expressions[number] if known else placeholder
+
+
+def scan(text: str) -> Scanned:
+    """Replace every expression by its placeholder. A text that uses all private alphabets is left as it is."""
+    if "[[" not in text and "${{" not in text:
+        return Scanned(text)
+    alphabet = next((start for start in _ALPHABETS if not re.search(f"[{chr(start)}-{chr(start + 63)}]", text)), None)
+    if alphabet is None:
+        return Scanned(text)
+    expressions: list[Expression] = []
+
+    def replace(found: re.Match[str]) -> str:
+        expressions.append(Expression(found[0], found.start()))
+        return _placeholder(alphabet, len(expressions) - 1, len(found[0]))
+
+    return Scanned(_EXPRESSION.sub(replace, text), tuple(expressions), alphabet)
+
+
+def _placeholder(alphabet: int, number: int, width: int) -> str:
+    """A start character, then the number in base 63 with leading zeros: the shortest (`[[a]]`) still counts to 15 million."""
+    digits = ""
+    while number:
+        number, digit = divmod(number, 63)
+        digits = chr(alphabet + 1 + digit) + digits
+    return chr(alphabet) + digits.rjust(width - 1, chr(alphabet + 1))
+
+
+def whole(text: str) -> list[str | Expression]:
+    """Split a text that is no source file (a map key, a default) into plain parts and expressions."""
+    parts: list[str | Expression] = []
+    end = 0
+    for found in _EXPRESSION.finditer(text):
+        parts += [text[end : found.start()], Expression(found[0], found.start())]
+        end = found.end()
+    return [part for part in [*parts, text[end:]] if part]

@@ -1,0 +1,196 @@
+"""What a plugin's options Struct says of its fields: names, types, marks and limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import msgspec
+import msgspec.inspect as shapes
+
+from engine.values import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One field of an options Struct: `field` in Python, `key` outside, `spellings` folded."""
+
+    field: str
+    key: str
+    shape: shapes.Type
+    required: bool
+    secret: bool
+    replace: bool
+    env: str
+    spellings: frozenset[str]
+
+
+@cache
+def options_of(struct: type[msgspec.Struct]) -> tuple[Option, ...]:
+    """The fields of a Struct with what `schema.Field` says of them."""
+    found = shapes.type_info(struct)
+    assert isinstance(found, shapes.StructType)
+    return tuple(_option(entry) for entry in found.fields)
+
+
+@cache
+def spellings_of(struct: type[msgspec.Struct]) -> dict[str, Option]:
+    """Every folded spelling of every field."""
+    return {spelling: option for option in options_of(struct) for spelling in option.spellings}
+
+
+def _option(entry: shapes.Field) -> Option:
+    extra = (
+        cast("dict[str, Any]", entry.type.extra or {}) if isinstance(entry.type, shapes.Metadata) else {}
+    )  # set by schema.Field
+    return Option(
+        entry.name,
+        entry.encode_name,
+        entry.type,
+        entry.required,
+        bool(extra.get("secret")),
+        bool(extra.get("replace")),
+        str(extra.get("env", "")),
+        frozenset(map(folded, (entry.name, entry.encode_name, *extra.get("aliases", ())))),
+    )
+
+
+def folded(name: str) -> str:
+    """Letter case and underscores do not tell options apart: `image_repo` is `imageRepo`, `baseUrl` is `baseURL`."""
+    return name.replace("_", "").lower()
+
+
+@cache
+def replace_paths(struct: type[msgspec.Struct]) -> frozenset[tuple[str, ...]]:
+    """Canonical paths of the options whose change forces replacement; "*" stands for any list item or map value."""
+    return frozenset(_marked(struct, "replace"))
+
+
+@cache
+def secret_paths(struct: type[msgspec.Struct]) -> frozenset[tuple[str, ...]]:
+    """Canonical paths of the options that are secret; "*" stands for any list item or map value."""
+    return frozenset(_marked(struct, "secret"))
+
+
+@cache
+def special(struct: type[msgspec.Struct]) -> bool:
+    """Whether some field is secret or has an environment variable to fall back on."""
+    return bool(secret_paths(struct)) or any(True for _ in _marked(struct, "env"))
+
+
+@cache
+def checks_itself(struct: type[msgspec.Struct]) -> bool:
+    """Whether the Struct, or one inside, has rules of its own."""
+    inner = [cls for option in options_of(struct) for cls, _ in _structs(option.shape, ())]
+    return hasattr(struct, "__post_init__") or any(map(checks_itself, inner))
+
+
+def _marked(struct: type[msgspec.Struct], mark: str, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for option in options_of(struct):
+        here = (*path, option.key)
+        if getattr(option, mark):
+            yield here
+        for inner, below in _structs(option.shape, here):
+            yield from _marked(inner, mark, below)
+
+
+def _structs(shape: shapes.Type, path: tuple[str, ...]) -> Iterator[tuple[type[msgspec.Struct], tuple[str, ...]]]:
+    for member in members(shape):
+        if isinstance(member, shapes.StructType):
+            yield member.cls, path
+        elif isinstance(member, shapes.ListType):
+            yield from _structs(member.item_type, (*path, "*"))
+        elif isinstance(member, shapes.DictType):
+            yield from _structs(member.value_type, (*path, "*"))
+
+
+def members(shape: shapes.Type) -> Sequence[shapes.Type]:
+    """The alternatives of a declared type, without their annotations."""
+    while isinstance(shape, shapes.Metadata):
+        shape = shape.type
+    return [inner for member in shape.types for inner in members(member)] if isinstance(shape, shapes.UnionType) else [shape]
+
+
+def accepts(shape: shapes.Type, kind: type[shapes.Type]) -> bool:
+    """Whether a declared type takes values of a kind (`shapes.StrType`, `shapes.NoneType`...)."""
+    return any(isinstance(member, kind | shapes.AnyType) for member in members(shape))
+
+
+def fits(member: shapes.Type, value: Value) -> bool:
+    """Whether a scalar is of a type, its limits aside."""
+    match member:
+        case shapes.StrType():
+            return isinstance(value, str)
+        case shapes.BoolType():
+            return isinstance(value, bool)
+        case shapes.IntType():
+            return isinstance(value, int) and not isinstance(value, bool)
+        case shapes.FloatType():
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case shapes.NoneType():
+            return value is None
+        case shapes.LiteralType() | shapes.EnumType():
+            return any(value == choice and type(value) is type(choice) for choice in choices(member))
+        case _:
+            return False
+
+
+def choices(member: shapes.Type) -> Sequence[Value]:
+    """The values that a closed type allows."""
+    match member:
+        case shapes.LiteralType():
+            return member.values
+        case shapes.EnumType():
+            return [choice.value for choice in member.cls]
+        case _:
+            return ()
+
+
+def expected(shape: shapes.Type) -> str:
+    """A declared type in words: "text or a list"."""
+    words = [_expected(member) for member in members(shape) if not isinstance(member, shapes.NoneType)]
+    return " or ".join(dict.fromkeys(words))
+
+
+def _expected(member: shapes.Type) -> str:
+    if allowed := choices(member):
+        return ("one of " if len(allowed) > 1 else "") + ", ".join(f'"{choice}"' for choice in allowed)
+    names: dict[type[shapes.Type], str] = {
+        shapes.StrType: "text", shapes.BoolType: "true or false", shapes.IntType: "an integer", shapes.FloatType: "a number",
+        shapes.ListType: "a list", shapes.DictType: "a map", shapes.StructType: "a map",
+    }  # fmt: skip
+    return names.get(type(member), "something else")
+
+
+def excess(member: shapes.Type, value: Value) -> str:
+    """Which limit of its type a value breaks, in words; "" if none."""
+    match member:
+        case shapes.StrType() if isinstance(value, str):
+            if member.pattern is not None and not re.search(member.pattern, value):
+                return f"must match {member.pattern}"
+            return _length(len(value), member.min_length, member.max_length, "characters")
+        case shapes.ListType() | shapes.DictType() if isinstance(value, list | dict):
+            return _length(len(value), member.min_length, member.max_length, "items")
+        case shapes.IntType() | shapes.FloatType() if isinstance(value, int | float):
+            return _bounds(member, value)
+        case _:
+            return ""
+
+
+def _length(count: int, least: int | None, most: int | None, unit: str) -> str:
+    if least is not None and count < least:
+        return "must not be empty" if least == 1 else f"must have at least {least} {unit}, not {count}"
+    return f"must have at most {most} {unit}, not {count}" if most is not None and count > most else ""
+
+
+def _bounds(member: shapes.IntType | shapes.FloatType, value: float) -> str:
+    if member.ge is not None and value < member.ge:
+        return f"must be at least {member.ge}"
+    if member.gt is not None and value <= member.gt:
+        return f"must be more than {member.gt}"
+    if member.le is not None and value > member.le:
+        return f"must be at most {member.le}"
+    return f"must be less than {member.lt}" if member.lt is not None and value >= member.lt else ""

@@ -1,0 +1,72 @@
+"""Plain scalars by the core schema of YAML 1.2, without losing what was written."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from engine.values import Deferred
+
+NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOLEANS: Final = {text: text.lower() == "true" for text in ("true", "True", "TRUE", "false", "False", "FALSE")}
+_INTEGER: Final = re.compile(r"[-+]?[0-9]+")
+_OCTAL: Final = re.compile(r"0o[0-7]+")
+_HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]+")
+_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_SPECIAL: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_DIGITS: Final = 300
+"""More digits than any number that somebody means; Python refuses to convert 4300 and more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Literal(Deferred):
+    """A plain scalar whose text is not how we would write its value (`1.10`, `0644`, `True`, `1e3`)."""
+
+    value: bool | int | float
+    text: str
+
+    @property
+    def storable(self) -> bool:
+        """Whether JSON can hold the value: finite, and an integer in 64 bits."""
+        return -(2**63) <= self.value < 2**64 and math.isfinite(self.value)
+
+
+Scalar: TypeAlias = "None | bool | int | float | str | Literal"
+
+
+def read(text: str) -> Scalar:
+    """The value of an unquoted scalar; a Literal where its text could not be told from the value."""
+    if text in NULLS:
+        return None
+    value = _number(text) if (known := _BOOLEANS.get(text)) is None else known
+    if value is None:
+        return text
+    literal = Literal(value, text)
+    return value if written(value) == text and literal.storable else literal
+
+
+def _number(text: str) -> int | float | None:
+    if len(text) > _DIGITS or (text[0] not in "+-." and not text[0].isdigit()):
+        return None
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text) or _SPECIAL.fullmatch(text):
+        return float(text.replace(".", "", 1) if _SPECIAL.fullmatch(text) else text)
+    if _OCTAL.fullmatch(text) or _HEXADECIMAL.fullmatch(text):
+        return int(text, 0)
+    return None
+
+
+def written(value: bool | float | str | Literal) -> str:
+    """The text of a scalar: as in the source where that is known, else as we write it."""
+    match value:
+        case Literal():
+            return value.text
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return value
+        case _:
+            return repr(value)

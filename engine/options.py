@@ -43,9 +43,7 @@ def spellings_of(struct: type[msgspec.Struct]) -> dict[str, Option]:
 
 
 def _option(entry: shapes.Field) -> Option:
-    extra = (
-        cast("dict[str, Any]", entry.type.extra or {}) if isinstance(entry.type, shapes.Metadata) else {}
-    )  # set by schema.Field
+    extra: dict[str, Any] = getattr(entry.type, "extra", None) or {}  # Metadata has one, set by schema.Field
     return Option(
         entry.name,
         entry.encode_name,

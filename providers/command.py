@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, TypeAlias, cast
 
 import msgspec
 
 from engine.errors import DtmError, OutcomeUnknownError, ProviderError
-from engine.ports import BY_ADDRESS, Call, Provider
+from engine.ports import BY_ADDRESS, Call, Provider, Requiring
 from engine.schema import Field, Options
 from engine.state import Resource
 from engine.values import UNKNOWN, Value
@@ -69,8 +69,6 @@ class CommandTool:
 
     def read(self, options: CommandOptions, resource: Resource | None, call: Call) -> Resource | None:
         """What `read` prints; without it, what was recorded."""
-        if resource is None:
-            _preflight(options)
         if options.read is None:
             return resource
         printed = bytearray()
@@ -100,6 +98,15 @@ class CommandTool:
         except ProviderError:
             if options.read is None or self.read(options, resource, call) is not None:
                 raise
+
+    def requires(self, options: CommandOptions) -> Sequence[str]:
+        """Programs that are not installed; one with a path is left alone, another tool may make it."""
+        import shutil
+
+        search = options.env.get("PATH", os.environ.get("PATH"))
+        commands = (options.create, options.read, options.update, options.delete)
+        programs = {command[0]: None for command in commands if isinstance(command, list)}
+        return [f"{name} is not installed" for name in programs if os.sep not in name and not shutil.which(name, path=search)]
 
     def _made(self, name: str, options: CommandOptions, resource: Resource, call: Call) -> Resource:
         made = self.read(options, resource, call)
@@ -171,14 +178,5 @@ def _parse(printed: bytes) -> dict[str, Value]:
     return cast("dict[str, Value]", found)  # decoded without a type: JSON
 
 
-def _preflight(options: CommandOptions) -> None:
-    """Find a missing program before anything is changed; a path is left alone, another tool may make it."""
-    import shutil
-
-    search = options.env.get("PATH", os.environ.get("PATH"))
-    for command in (options.create, options.read, options.update, options.delete):
-        if isinstance(command, list) and os.sep not in command[0] and not shutil.which(command[0], path=search):
-            raise ProviderError(f"{command[0]} is not installed", hint="install it, or put it on the PATH")
-
-
 _conforms: type[Provider[CommandOptions]] = CommandTool
+_requires: type[Requiring] = CommandTool

@@ -1,0 +1,61 @@
+"""The provider contract: every promise tried for real, each in a world of its own.
+
+    def test_the_contract(tmp_path: Path) -> None:
+        provider_contract(MyProvider(), trial, tmp_path)
+
+where `trial(directory)` prepares a world in an empty directory and returns a `Trial`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from dtm.testing.promises import PROMISES, Bench, Promise, PromiseError, Trial
+from engine.ports import AnyProvider
+
+__all__ = ["MakeTrial", "PromiseError", "Trial", "Verdict", "provider_contract", "verdicts"]
+
+MakeTrial: TypeAlias = Callable[[Path], Trial]
+"""Prepares a world in an empty directory; called anew for each promise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one promise: `problem` says how it is broken, `untried` why it could not be tried."""
+
+    promise: str
+    problem: str = ""
+    untried: str = ""
+
+
+def provider_contract(provider: AnyProvider, make_trial: MakeTrial, directory: Path) -> list[Verdict]:
+    """Try every promise. Raises PromiseError that lists all broken ones; the verdicts tell which could not be tried."""
+    found = list(verdicts(provider, make_trial, directory))
+    broken = [f"{verdict.promise}: {verdict.problem}" for verdict in found if verdict.problem]
+    if broken:
+        raise PromiseError(f"{provider.plugin} breaks {len(broken)} of {len(found)} promises:\n" + "\n".join(broken))
+    return found
+
+
+def verdicts(provider: AnyProvider, make_trial: MakeTrial, directory: Path) -> Iterator[Verdict]:
+    """Try one promise after the other, each in a new subdirectory, and say what became of it."""
+    for number, promise in enumerate(PROMISES):
+        world = directory / f"{number:02}"
+        world.mkdir(parents=True)
+        yield _try(promise, provider, make_trial, world)
+
+
+def _try(promise: Promise, provider: AnyProvider, make_trial: MakeTrial, world: Path) -> Verdict:
+    try:
+        bench = Bench(provider, make_trial(world))
+        untried = promise.needs(bench)
+        if not untried:
+            promise.check(bench)
+    except PromiseError as broken:
+        return Verdict(promise.text, problem=str(broken))
+    except Exception as error:  # noqa: BLE001 - a provider may raise anything, and every promise gets its verdict
+        return Verdict(promise.text, problem=f"{type(error).__name__}: {error}")
+    return Verdict(promise.text, untried=untried)

@@ -1,0 +1,101 @@
+"""Trials of the plugins for this machine: worlds that are changed with nothing but the operating system."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from dtm.testing.promises import Trial
+from dtm.testing.provider import MakeTrial
+from engine.address import Address
+from engine.ports import Call
+from providers.command import CommandOptions
+from providers.data import DataOptions
+from providers.directory import DirectoryOptions
+from providers.file import FileOptions
+
+
+def call(plugin: str, directory: Path) -> Call:
+    """A call for the tool `plugin.trial`, whose configuration stands in the directory."""
+    return Call(Address(plugin, "trial"), directory, token="trial", lineage="trial")  # noqa: S106 - no credential
+
+
+def data(directory: Path) -> Trial:
+    """A value that becomes another one; there is nothing in the world to change."""
+    return Trial(
+        options=DataOptions(input={"list": [1, None, "x"]}),
+        call=call("data", directory),
+        changes=[DataOptions(input="text")],
+        unseen=True,
+    )
+
+
+def file(directory: Path) -> Trial:
+    """A copied file: content, mode and source are changed one after the other."""
+    path, source = directory / "out" / "hello.txt", directory / "source.txt"
+    source.write_text("hello\n", "utf-8")
+    return Trial(
+        options=FileOptions(path="out/hello.txt", source="source.txt"),
+        call=call("file", directory),
+        changes=[
+            FileOptions(path="out/hello.txt", content="written out ✓\n"),
+            FileOptions(path="out/hello.txt", content="written out ✓\n", mode="0600"),
+        ],
+        drifts={
+            "sha256": lambda: path.write_text("HELLO\n", "utf-8"),
+            "size": lambda: path.write_text("hello, and more\n", "utf-8"),
+            "mode": lambda: path.chmod(0o640),
+            "source": lambda: source.write_text("another source\n", "utf-8"),
+        },
+        vanish=path.unlink,
+        foreign=lambda: _put(path, "somebody else's\n"),
+    )
+
+
+def directory(directory: Path) -> Trial:
+    """A directory whose mode is changed."""
+    path = directory / "parent" / "out"
+    return Trial(
+        options=DirectoryOptions(path="parent/out"),
+        call=call("directory", directory),
+        changes=[DirectoryOptions(path="parent/out", mode="0700")],
+        drifts={"mode": lambda: path.chmod(0o711)},
+        vanish=path.rmdir,
+        foreign=lambda: _put(path / "theirs.txt", "somebody else's\n"),
+    )
+
+
+def command(directory: Path) -> Trial:
+    """A JSON file that four shell commands look after; its writer refuses what it did not make."""
+    path = directory / "thing.json"
+    mine = {"colour": "red", "made_by": "command.trial"}
+    write = 'test -e thing.json && ! grep -q "$DTM_ADDRESS" thing.json && exit 1'
+    write += """; printf '{"colour": "%s", "made_by": "%s"}' "$COLOUR" "$DTM_ADDRESS" > thing.json"""
+    programs = CommandOptions(
+        create=write,
+        read=["sh", "-c", "cat thing.json 2> /dev/null || true"],
+        delete="rm -f thing.json",
+        env={"COLOUR": "red"},
+    )
+    return Trial(
+        options=programs,
+        call=call("command", directory),
+        changes=[CommandOptions(create=write, read=programs.read, delete=programs.delete, env={"COLOUR": "blue"})],
+        drifts={
+            "colour": lambda: path.write_text(json.dumps({**mine, "colour": "green"}), "utf-8"),
+            "extra": lambda: path.write_text(json.dumps({**mine, "extra": [1]}), "utf-8"),
+        },
+        fixed=frozenset({"made_by"}),
+        vanish=path.unlink,
+    )
+
+
+def _put(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text(text, "utf-8")
+
+
+TRIALS: Final[Mapping[str, MakeTrial]] = {"command": command, "data": data, "directory": directory, "file": file}
+"""By plugin name."""

@@ -1,0 +1,179 @@
+"""Two values as the fields in which they differ.
+
+Equality comes first, maps are walked here, and deepdiff is asked only which items of two lists belong together:
+on whole values it takes 100 times as long as this, a second for a list of 2,000 maps (measured with 9.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
+from typing import Any, Final, TypeAlias, cast
+
+import msgspec
+
+from engine.plan import FieldChange, Source
+from engine.values import Attributes, Digest, Unknown, Value
+
+Path: TypeAlias = "tuple[str | int, ...]"
+Pattern: TypeAlias = "tuple[str, ...]"
+
+NAMES: Final = ("name", "id", "key", "instanceID")
+"""Keys by which the maps in a list are told apart, if every one of them has it and no two agree."""
+
+ALIGNABLE: Final = 2_000_000
+"""Lists whose lengths multiply to more are compared position by position: aligning them can take quadratic time."""
+
+_ABSENT: Final = cast("Value", object())
+
+
+def same(old: Value, new: Value) -> bool:
+    """Whether two values are equal as JSON: 1, 1.0, true and "1" are four values, and a secret is its digest.
+
+    What is only known after apply equals nothing: it may turn out as anything.
+    """
+    kind = type(old)
+    if kind is not type(new):
+        return isinstance(old, Mapping) and isinstance(new, Mapping) and same(dict(old), dict(new))
+    if kind is dict:
+        return _same_map(cast("dict[str, Value]", old), cast("dict[str, Value]", new))
+    if kind is list:
+        left, right = cast("list[Value]", old), cast("list[Value]", new)
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(old, Digest):
+        return old.digest == cast("Digest", new).digest
+    return not isinstance(old, Unknown) and old == new
+
+
+def _same_map(old: dict[str, Value], new: dict[str, Value]) -> bool:
+    return len(old) == len(new) and all(key in new and same(value, new[key]) for key, value in old.items())
+
+
+def diff(
+    old: Attributes, new: Attributes, *, source: Source = Source.OPTION, replaces: Iterable[Pattern] = ()
+) -> tuple[FieldChange, ...]:
+    """The fields that differ, in the order of their paths' first appearance.
+
+    A list item that was inserted or removed is one change; its path ends in the index it has in the list that holds it,
+    and a changed item's path in its new index. `replaces` are paths of options whose change forces replacement, "*" for
+    any step. Linear in the size of the values, but for lists that need aligning.
+    """
+    marks = tuple(replaces)
+    return tuple(
+        FieldChange(
+            path,
+            None if before is _ABSENT else before,
+            None if after is _ABSENT else after,
+            source,
+            any(_forces(path, before, after, mark) for mark in marks),
+            before is _ABSENT,
+            after is _ABSENT,
+        )
+        for path, before, after in _walk(dict(old), dict(new), ())
+    )
+
+
+Difference: TypeAlias = "tuple[Path, Value, Value]"
+
+
+def _walk(old: Value, new: Value, path: Path) -> Iterator[Difference]:
+    if same(old, new):
+        return
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            yield from _step(old.get(key, _ABSENT), new.get(key, _ABSENT), (*path, key))
+    elif isinstance(old, list) and isinstance(new, list):
+        yield from _walk_lists(old, new, path)
+    else:
+        yield path, old, new
+
+
+def _step(old: Value, new: Value, path: Path) -> Iterator[Difference]:
+    if old is _ABSENT or new is _ABSENT:
+        yield path, old, new
+    else:
+        yield from _walk(old, new, path)
+
+
+def _walk_lists(old: list[Value], new: list[Value], path: Path) -> Iterator[Difference]:
+    """Strip what is equal at both ends, pair the rest."""
+    start = _common(old, new)
+    end = _common(old[start:][::-1], new[start:][::-1])
+    before, after = old[start : len(old) - end], new[start : len(new) - end]
+    for left, right in _pairs(before, after):
+        one = _ABSENT if left is None else before[left]
+        two = _ABSENT if right is None else after[right]
+        index = left if right is None else right
+        assert index is not None
+        yield from _step(one, two, (*path, start + index))
+
+
+def _common(old: list[Value], new: list[Value]) -> int:
+    count = 0
+    for one, two in zip(old, new, strict=False):
+        if not same(one, two):
+            break
+        count += 1
+    return count
+
+
+def _pairs(old: list[Value], new: list[Value]) -> Iterable[tuple[int | None, int | None]]:
+    """Indices of items that belong together; None where the other list has none."""
+    aligned = old and new and len(old) + len(new) > 2 and len(old) * len(new) <= ALIGNABLE
+    removed, added = _unmatched(old, new) if aligned else (set[int](), set[int]())
+    left = [index for index in range(len(old)) if index not in removed]
+    right = [index for index in range(len(new)) if index not in added]
+    pairs = [*zip_longest(left, right), *((index, None) for index in removed), *((None, index) for index in added)]
+    return sorted(pairs, key=lambda pair: (pair[0] if pair[1] is None else pair[1]) or 0)
+
+
+def _unmatched(old: list[Value], new: list[Value]) -> tuple[set[int], set[int]]:
+    """Indices that only one of the lists has, as deepdiff aligns their fingerprints."""
+    from deepdiff.diff import DeepDiff  # 90 ms, and most plans need none
+
+    name = next((name for name in NAMES if _names(old, name) and _names(new, name)), "")
+    # deepdiff's own types are partly unknown to type checkers
+    tree = cast("Mapping[str, Iterable[Any]]", DeepDiff(_fingerprints(old, name), _fingerprints(new, name), view="tree"))
+    removed = {level.path(output_format="list")[0] for level in tree.get("iterable_item_removed", ())}
+    added = {level.path(output_format="list", use_t2=True)[0] for level in tree.get("iterable_item_added", ())}
+    return removed, added
+
+
+def _names(items: list[Value], name: str) -> bool:
+    found = [item.get(name) for item in items if isinstance(item, dict)]
+    texts = {text for text in found if isinstance(text, str)}
+    return len(texts) == len(items)
+
+
+def _fingerprints(items: list[Value], name: str) -> list[str]:
+    """One text per item: its name where items have names, else its content with secrets by digest."""
+    if name:
+        return [str(cast("dict[str, Value]", item)[name]) for item in items]
+    return [msgspec.json.encode(item, enc_hook=repr, order="sorted").decode() for item in items]
+
+
+def _forces(path: Path, old: Value, new: Value, mark: Pattern) -> bool:
+    """Whether this change touches an option at `mark`; below an added or removed map, whether its value differs."""
+    if not all(wanted in ("*", step) for step, wanted in zip(path, mark, strict=False)):
+        return False
+    rest = mark[len(path) :]
+    if not rest or isinstance(new, Unknown):
+        return True
+    before, after = _at(old, rest), _at(new, rest)
+    return not same(before, after)
+
+
+def _at(value: Value, mark: Pattern) -> list[Value]:
+    """What a value holds at a path with "*" steps, in order."""
+    found = [value]
+    for step in mark:
+        found = [item for value in found for item in _below(value, step)]
+    return found
+
+
+def _below(value: Value, step: str) -> Iterable[Value]:
+    if isinstance(value, dict):
+        return value.values() if step == "*" else [value[step]] if step in value else []
+    if isinstance(value, list):
+        return value if step == "*" else []
+    return [value] if isinstance(value, Unknown) else []

@@ -112,7 +112,7 @@ def test_secrets_in_lists_are_aligned_by_digest() -> None:
 @pytest.mark.parametrize("change", ["insert near the front", "one in a hundred", "all"])
 def test_long_lists_of_maps_take_little_time(change: str) -> None:
     old: list[Any] = [{"host": f"h{i}", "port": i, "tags": ["a", "b"]} for i in range(2_000)]
-    new = [dict(item) for item in old]
+    new: list[Any] = [dict(item) for item in old]
     if change == "insert near the front":
         new.insert(3, {"host": "new", "port": 0, "tags": []})
     for index in range(0, 2_000, {"one in a hundred": 100, "all": 1}.get(change, 5_000)):

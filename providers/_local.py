@@ -7,12 +7,15 @@ import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import msgspec
 
 from engine.errors import ProviderError
 from engine.ports import Call
 
-PATH_PATTERN = r"^[^\x00]+$"
-MODE_PATTERN = "^[0-7]{3,4}$"
+PathText: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\x00]*$")]
+ModeText: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-7]{3,4}$")]
 FOREIGN = "remove it, choose another path, or take it over with dtm import"
 
 

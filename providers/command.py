@@ -15,7 +15,7 @@ from engine.ports import BY_ADDRESS, Call, Provider, Requiring
 from engine.schema import Field, Options
 from engine.state import Resource
 from engine.values import UNKNOWN, Value
-from providers._local import PATH_PATTERN, place
+from providers._local import PathText, place
 
 Command: TypeAlias = Annotated[list[str], msgspec.Meta(min_length=1)] | Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -43,7 +43,7 @@ class CommandOptions(Options, frozen=True, kw_only=True):
     env: Annotated[dict[str, str], Field("environment variables, added to those dtm runs with")] = msgspec.field(
         default_factory=dict[str, str]
     )
-    cwd: Annotated[str, Field("the directory to run in", pattern=PATH_PATTERN)] = "."
+    cwd: Annotated[PathText, Field("the directory to run in")] = "."
 
 
 class CommandTool:

@@ -14,17 +14,14 @@ from engine.ports import Call, Provider
 from engine.schema import Field, Options, Outputs
 from engine.state import Resource
 from engine.values import Value
-from providers._local import FOREIGN, MODE_PATTERN, PATH_PATTERN, canonical, octal, place, reported
+from providers._local import FOREIGN, ModeText, PathText, canonical, octal, place, reported
 
 
 class DirectoryOptions(Options, frozen=True, kw_only=True):
     """Where and for whom."""
 
-    path: Annotated[
-        str,
-        Field("where the directory is; missing parents are made", example="out", replace=True, pattern=PATH_PATTERN),
-    ]
-    mode: Annotated[str, Field("permissions in octal, quoted", pattern=MODE_PATTERN)] = "0755"
+    path: Annotated[PathText, Field("where the directory is; missing parents are made", example="out", replace=True)]
+    mode: Annotated[ModeText, Field("permissions in octal, quoted")] = "0755"
 
 
 class DirectoryOutputs(Outputs, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from engine.ports import Call, Provider
 from engine.schema import Field, Options, Outputs
 from engine.state import Resource
 from engine.values import UNKNOWN, Value
-from providers._local import FOREIGN, MODE_PATTERN, PATH_PATTERN, canonical, octal, place, reported
+from providers._local import FOREIGN, ModeText, PathText, canonical, octal, place, reported
 
 CHUNK = 1 << 20
 
@@ -26,13 +26,10 @@ CHUNK = 1 << 20
 class FileOptions(Options, frozen=True, kw_only=True):
     """Where, what and for whom."""
 
-    path: Annotated[
-        str,
-        Field("where the file is; missing directories are made", example="hello.txt", replace=True, pattern=PATH_PATTERN),
-    ]
+    path: Annotated[PathText, Field("where the file is; missing directories are made", example="hello.txt", replace=True)]
     content: Annotated[str | None, Field("its text, written as UTF-8; either this or `source`", example="hello\n")] = None
-    source: Annotated[str | None, Field("a file to copy; either this or `content`", pattern=PATH_PATTERN)] = None
-    mode: Annotated[str, Field("permissions in octal, quoted", pattern=MODE_PATTERN)] = "0644"
+    source: Annotated[PathText | None, Field("a file to copy; either this or `content`")] = None
+    mode: Annotated[ModeText, Field("permissions in octal, quoted")] = "0644"
 
     def __post_init__(self) -> None:
         if (self.content is None) == (self.source is None):

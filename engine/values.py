@@ -37,6 +37,10 @@ class Unknown:
     __str__ = __format__ = __bool__ = __iter__ = __len__ = __fspath__ = __int__ = __float__ = _use
     __add__ = __radd__ = __getitem__ = __lt__ = __contains__ = _use
 
+    def __getattr__(self, name: str) -> NoReturn:
+        # A field of a nested Struct that is unknown as a whole. Names with an underscore are probes of Python's own.
+        raise AttributeError(name) if name.startswith("_") else UnknownValueError("this value is only known after apply")
+
     def __repr__(self) -> str:
         return "(known after apply)"
 

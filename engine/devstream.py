@@ -57,9 +57,10 @@ def _tool(key: str, raw: object, where: str) -> ToolForm:
     if not isinstance(raw, dict):
         raise _invalid(where, f'"{key}" is no tool: a map with name, instanceid, dependson, options, resource is expected')
     given = {SPELLINGS.get(str(k), str(k)): v for k, v in cast("dict[object, object]", raw).items()}
-    form: dict[str, Any] = {"options": {}, "dependsOn": [], "protected": False} | {
-        k: v for k, v in given.items() if v is not None
-    }
+    form: dict[str, object] = {k: v for k, v in given.items() if v is not None}
+    form.setdefault("options", {})
+    form.setdefault("dependsOn", [])
+    form["protected"] = False
     form["options"], resource = _literal(form["options"]), _literal(form.get("resource"))
     try:
         return msgspec.convert(form | {"resource": resource}, ToolForm)

@@ -15,11 +15,16 @@ import msgspec
 
 from engine.address import Address
 from engine.errors import StateError
+from engine.state import Resource
 from engine.values import HIDDEN, Attributes, Digest, Secret, Value, leaves, reveal
 from engine.wire import plain
 
 SHORTEST = 6
 """Shorter secrets are not blotted out: that would riddle innocent texts and so tell what they are."""
+
+
+OUTPUTS = Address("", "outputs")
+"""The place of root outputs in digests."""
 
 
 class Sealer:
@@ -49,6 +54,11 @@ class Sealer:
     def seal_map(self, values: Attributes, address: Address, path: tuple[str | int, ...] = ()) -> dict[str, Value]:
         """`seal` of a whole map of options, attributes or outputs."""
         return {key: self.seal(item, address, (*path, key)) for key, item in values.items()}
+
+    def seal_resource(self, resource: Resource, address: Address) -> Resource:
+        """A resource with its attributes and outputs sealed."""
+        attributes = self.seal_map(resource.attributes, address, ("resource",))
+        return Resource(resource.id, attributes, self.seal_map(resource.outputs, address, ("outputs",)))
 
     def _digest(self, secret: Secret, address: Address, path: tuple[str | int, ...]) -> Digest:
         place = json.dumps([address.key, *path]).encode()
@@ -96,6 +106,11 @@ class Redactor:
         if isinstance(value, list):
             return [self.clean_value(item) for item in value]
         return self.clean(value) if isinstance(value, str) else value
+
+    def clean_resource(self, resource: Resource) -> Resource:
+        """A resource with every text in its attributes and outputs cleaned."""
+        attributes = {key: self.clean_value(value) for key, value in resource.attributes.items()}
+        return Resource(resource.id, attributes, {key: self.clean_value(value) for key, value in resource.outputs.items()})
 
 
 def _content(value: Value) -> Value:

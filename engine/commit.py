@@ -1,0 +1,161 @@
+"""Reading and extending the commit log on a store: consistent views without a lock, and one swap of the head per commit.
+
+Why this is safe: the head is never deleted and no two heads are equal, so a version of it that was seen once never comes
+back. Whoever's swap is refused has lost. A snapshot is bound to its head by its random id, never by its serial.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+
+from engine.errors import ConflictError, OutcomeUnknownError, StateError, StoreUnavailableError
+from engine.log import Head, Replay, decode_chunk, decode_head, decode_records
+from engine.ports import Snapshot, Store, Version
+from engine.statefile import Document, decode_document
+
+T = TypeVar("T")
+TRIES = 5
+READS = 200
+"""Times a reader starts over while others commit; each one means that somebody else got something done."""
+
+
+class Retry(Protocol):
+    """Calls until it succeeds or gives up; retries StoreUnavailableError only (`engine.retry`)."""
+
+    def __call__(self, call: Callable[[], T], /) -> T:
+        """The call's result."""
+        ...
+
+
+def once(call: Callable[[], T]) -> T:
+    """No retry at all."""
+    return call()
+
+
+def head_key(key: str) -> str:
+    """Where the head of this state is."""
+    return f"{key}.log"
+
+
+def chunk_prefix(key: str, base: str) -> str:
+    """What the keys of all chunks of one base start with."""
+    return f"{key}.log.d/{short(base)}-"
+
+
+def short(document: str) -> str:
+    """Eight characters of a snapshot's id for use in keys; zeros where there is no snapshot."""
+    return document[:8] or "0" * 8
+
+
+def write_once(store: Store, key: str, data: bytes, retry: Retry = once) -> None:
+    """Create an immutable object; finding these very bytes there is success. Raises ConflictError otherwise."""
+    swap(store, key, data, expect=None, retry=retry)
+
+
+def swap(
+    store: Store,
+    key: str,
+    data: bytes,
+    *,
+    expect: Version | None,
+    retry: Retry = once,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Version:
+    """Compare-and-swap that survives lost answers: what is there is compared with our bytes, which nobody else writes.
+
+    Raises ConflictError if somebody else's bytes are there, OutcomeUnknownError if no answer came in five tries, and
+    what `Store.write` raises.
+    """
+    for attempt in range(TRIES):
+        try:
+            return retry(lambda: store.write(key, data, expect=expect))
+        except (ConflictError, OutcomeUnknownError) as error:
+            found = retry(lambda: store.read(key))
+            if found is not None and found.data == data:
+                return found.version
+            version = found.version if found else None
+            if isinstance(error, ConflictError) or version != expect:
+                raise ConflictError(key, expect, version) from error
+            sleep(0.2 * 2**attempt)
+    raise OutcomeUnknownError(f"{store.location}: no answer to {TRIES} attempts to write {key}")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A state at one moment: the snapshot's bytes and version, the head's, and the records replayed.
+
+    `records` are those not yet in the snapshot. `replaced`: the snapshot is neither the one that the head continues nor
+    the next one, so somebody put it there by other means; the records belong to another snapshot and are not applied.
+    """
+
+    head: Head | None
+    head_version: Version | None
+    snapshot: Snapshot | None
+    document: Document
+    replay: Replay
+    records: bytes = b""
+    replaced: bool = False
+
+    @property
+    def compacted(self) -> bool:
+        """Whether the records of a sealed head are already inside the snapshot."""
+        return self.head is not None and bool(self.head.next) and self.head.next == self.document.id
+
+
+def read_view(store: Store, key: str, retry: Retry = once) -> View:
+    """A consistent view without any lock.
+
+    A snapshot with a given id, and a chunk, never change: once the snapshot is found to be the one that the head
+    names, it does not matter when each part was read. Else the head must not have moved meanwhile, or all starts over.
+    Raises StateError if the content is damaged, and what `Store.read` raises.
+    """
+    for _ in range(READS):
+        found = retry(lambda: store.read(head_key(key)))
+        view = _view(store, key, found, retry)
+        if view is not None:
+            return view
+    raise StoreUnavailableError(f"{store.location}: {key} kept changing while it was read")
+
+
+def _view(store: Store, key: str, found: Snapshot | None, retry: Retry) -> View | None:
+    """One try; None if the parts do not fit because somebody committed meanwhile."""
+    location = where(store, key)
+    head = decode_head(found.data, f"{location}.log") if found else None
+    snapshot = retry(lambda: store.read(key))
+    document = decode_document(snapshot.data if snapshot else b"", location)
+    replay, version = Replay(document), found.version if found else None
+    if head is not None and head.base == document.id:
+        records = _records(store, head, retry)
+        if records is not None:
+            replay.apply(decode_records(records, f"{location}.log"))
+            return View(head, version, snapshot, document, replay, records)
+    elif head is not None and head.next and head.next == document.id:
+        return View(head, version, snapshot, document, replay)
+    again = retry(lambda: store.read(head_key(key)))
+    if (again.version if again else None) != version:
+        return None
+    if head is None:
+        return View(None, None, snapshot, document, replay)
+    if head.base == document.id:
+        raise StateError(f"{location}.log names a part that is missing", hint="dtm state history", where=location)
+    return View(head, version, snapshot, document, replay, _records(store, head, retry) or head.records, replaced=True)
+
+
+def _records(store: Store, head: Head, retry: Retry) -> bytes | None:
+    """All records of a head, those in chunks first; None if a chunk is gone."""
+    parts: list[bytes] = []
+    for name in head.chunks:
+        chunk = retry(partial(store.read, name))
+        if chunk is None:
+            return None
+        parts.append(decode_chunk(chunk.data, f"{store.location}/{name}"))
+    return b",".join(part for part in (*parts, head.records) if part)
+
+
+def where(store: Store, key: str) -> str:
+    """A state's URL without credentials: its `home`."""
+    return f"{store.location.rstrip('/')}/{key}"

@@ -1,0 +1,158 @@
+"""Group commit: one writer flushes everything that was queued while its last write was under way."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from threading import Condition, Event, Lock, Thread
+
+from engine.errors import DtmError, StoreError
+from engine.log import ENCODER, Record
+
+BATCH = 64 * 1024
+"""Bytes after which a batch is full: an object that holds the log must not outgrow any store."""
+
+
+class Ticket:
+    """Stands for records that are queued together; `wait` returns once they are durable."""
+
+    __slots__ = ("_done", "_drain", "data", "error", "records", "size")
+
+    def __init__(self, drain: Callable[[], None] | None = None) -> None:
+        self.records: list[Record] = []
+        self.data: list[bytes] = []
+        self.size = 0
+        self.error: DtmError | None = None
+        self._done = Event()
+        self._drain = drain
+
+    @classmethod
+    def finished(cls) -> Ticket:
+        """A ticket for nothing."""
+        ticket = cls()
+        ticket.finish(None)
+        return ticket
+
+    def add(self, record: Record) -> None:
+        """Put one more record into this batch."""
+        data = ENCODER.encode(record)
+        self.records.append(record)
+        self.data.append(data)
+        self.size += len(data) + 1
+
+    def finish(self, error: DtmError | None) -> None:
+        """Wake whoever waits."""
+        self.error = error
+        self._done.set()
+
+    def wait(self) -> None:
+        """Block until the records are durable. Raises what made that impossible (SupersededError, StoreError)."""
+        if self._drain is not None and not self._done.is_set():
+            self._drain()
+        self._done.wait()
+        if self.error is not None:
+            raise self.error
+
+
+class GroupCommit:
+    """A queue in front of `commit(records, data)`, which is never called from two threads at once.
+
+    With `background` a daemon thread drains the queue; without, `Ticket.wait` and `flush` do. After the first error
+    nothing more is committed: every later ticket carries that error, and `rejected` keeps the records.
+    """
+
+    def __init__(self, commit: Callable[[Sequence[Record], bytes], None], *, background: bool) -> None:
+        self._commit = commit
+        self._queue: deque[Ticket] = deque()
+        self._filled = Condition()
+        self._writing = Lock()
+        self._closing = False
+        self._last, self._took = 1, 0.0
+        self._thread = Thread(target=self._run, name="dtm-commit", daemon=True) if background else None
+        self.error: DtmError | None = None
+        self.rejected: list[Record] = []
+        if self._thread:
+            self._thread.start()
+
+    def add(self, record: Record) -> Ticket:
+        """Queue one record behind all others."""
+        with self._filled:
+            if not self._queue or self._queue[-1].size >= BATCH:
+                self._queue.append(Ticket(None if self._thread else self.flush))
+            ticket = self._queue[-1]
+            ticket.add(record)
+            if len(ticket.records) in (1, self._last):
+                self._filled.notify()
+            return ticket
+
+    def flush(self) -> None:
+        """Return once everything queued so far is durable. Raises the error that stopped the writer."""
+        if self._thread is None:
+            self._drain()
+        else:
+            with self._filled:
+                ticket = self._queue[-1] if self._queue else None
+            if ticket:
+                ticket.wait()
+            with self._writing:
+                pass  # a batch already taken from the queue is being written
+        if self.error is not None:
+            raise self.error
+
+    def close(self) -> None:
+        """Drain the queue and stop the thread; errors are in `error`."""
+        with self._filled:
+            self._closing = True
+            self._filled.notify()
+        if self._thread:
+            self._thread.join()
+        self._drain()
+
+    def _run(self) -> None:
+        while True:
+            with self._filled:
+                while not self._queue and not self._closing:
+                    self._filled.wait()
+                if not self._queue:
+                    return
+            self._gather()
+            self._write_next()
+
+    def _gather(self) -> None:
+        """Give callers that the last write woke a moment to come back: else they would split into two camps."""
+        until = time.monotonic() + min(self._took / 10, 0.005)
+        with self._filled:
+            while not self._closing and len(self._queue) == 1 and len(self._queue[0].records) < self._last:
+                left = until - time.monotonic()
+                if left <= 0 or not self._filled.wait(left):
+                    return
+
+    def _drain(self) -> None:
+        while self._write_next():
+            pass
+
+    def _write_next(self) -> bool:
+        with self._writing:
+            with self._filled:
+                if not self._queue:
+                    return False
+                ticket = self._queue.popleft()
+            started = time.monotonic()
+            if self.error is None:
+                self._try(ticket)
+            else:
+                self.rejected += ticket.records
+            self._last, self._took = len(ticket.records), time.monotonic() - started
+            ticket.finish(self.error)
+            return True
+
+    def _try(self, ticket: Ticket) -> None:
+        try:
+            self._commit(ticket.records, b",".join(ticket.data))
+        except DtmError as error:
+            self.error = error
+            self.rejected += ticket.records
+        except Exception as error:  # noqa: BLE001 - a writer that dies silently would leave its callers waiting for ever
+            self.error = StoreError(f"the commit log could not be written: {error!r}")
+            self.rejected += ticket.records

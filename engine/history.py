@@ -1,0 +1,53 @@
+"""Earlier snapshots of a state: listed, loaded, and dropped when there are too many."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from engine.commit import Retry, once, where
+from engine.errors import StateError
+from engine.ports import Store
+from engine.state import State
+from engine.statefile import decode
+
+NAME = re.compile(r"(\d+)-([0-9a-zA-Z]{1,8})")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Past:
+    """One earlier snapshot: its serial, the first characters of its id, and the key it is stored under."""
+
+    serial: int
+    document: str
+    key: str
+
+
+def history(store: Store, key: str, retry: Retry = once) -> tuple[Past, ...]:
+    """Earlier snapshots, by serial. Raises as `Store.list`."""
+    prefix = f"{key}.history/"
+    names = retry(lambda: [name.removeprefix(prefix) for name in store.list(prefix)])
+    matches = [found for name in names if (found := NAME.fullmatch(name))]
+    return tuple(sorted(Past(int(found[1]), found[2], prefix + found[0]) for found in matches))
+
+
+def load(store: Store, past: Past, retry: Retry = once) -> State:
+    """The state of an earlier snapshot; DevStream's have serial 0. Raises StateError if it is gone or damaged."""
+    found = retry(lambda: store.read(past.key))
+    if found is None:
+        raise StateError(f"{where(store, past.key)} is not in the history any more")
+    return decode(found.data, where(store, past.key))
+
+
+def prune(store: Store, key: str, keep: int, serial: int, retry: Retry = once) -> None:
+    """Drop the oldest beyond `keep`; `serial` is the current snapshot's.
+
+    Serials tell the age, except after a forced push of a lower one: then the documents themselves are asked.
+    """
+    found = list(history(store, key, retry))
+    if len(found) <= keep:
+        return
+    if found[-1].serial >= serial:
+        found.sort(key=lambda past: load(store, past, retry).written.at)
+    for past in found[: len(found) - keep]:
+        store.delete(past.key)

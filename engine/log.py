@@ -1,0 +1,280 @@
+"""The commit log as values: records, the head and its chunks, and replaying them onto a snapshot. No I/O.
+
+The head is one small object beside the snapshot; every commit is one compare-and-swap of it (see `engine.commit`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import msgspec
+
+from engine.errors import StateError
+from engine.statefile import Document, WrittenForm
+from engine.wire import PendingForm, ToolForm
+
+FORMAT = 1
+
+
+class Opened(msgspec.Struct, frozen=True, omit_defaults=True, tag="session"):
+    """A session's claim. `lineage`, `salt` and `home` are what a snapshot without them gets; `lock` is "" without a lock."""
+
+    session: str
+    at: str
+    who: str
+    command: str
+    version: str
+    lineage: str
+    salt: str
+    home: str
+    lock: str = ""
+    plan: str = ""
+
+
+class Begin(msgspec.Struct, frozen=True, omit_defaults=True, tag="begin"):
+    """An operation is about to be called; `tool` is its entry meanwhile, None: the one that is there."""
+
+    seq: int
+    key: str
+    pending: PendingForm
+    tool: ToolForm | None = None
+    digest: str = ""
+
+
+class Done(msgspec.Struct, frozen=True, omit_defaults=True, tag="done"):
+    """The operation begun as `answers` ended well: the new entry, or only its resource, or neither (it is gone)."""
+
+    seq: int
+    key: str
+    answers: int
+    tool: ToolForm | None = None
+    resource: dict[str, Any] | None = None
+
+
+class Failed(msgspec.Struct, frozen=True, omit_defaults=True, tag="failed"):
+    """The operation begun as `answers` failed and stays unfinished; `tool` is its entry, None: the one that is there."""
+
+    seq: int
+    key: str
+    answers: int
+    message: str
+    tool: ToolForm | None = None
+
+
+class Cancelled(msgspec.Struct, frozen=True, omit_defaults=True, tag="cancelled"):
+    """The operation begun as `answers` was never called; `tool` is the entry from before it, None: there was none."""
+
+    seq: int
+    key: str
+    answers: int
+    tool: ToolForm | None = None
+
+
+class Moved(msgspec.Struct, frozen=True, tag="moved"):
+    """The entry under `old` now is this one."""
+
+    seq: int
+    old: str
+    tool: ToolForm
+
+
+class OutputsSet(msgspec.Struct, frozen=True, tag="outputs"):
+    """The root outputs, whole."""
+
+    seq: int
+    outputs: dict[str, Any]
+
+
+class End(msgspec.Struct, frozen=True, tag="end"):
+    """The session ended in good order; what is pending then stays pending."""
+
+    at: str
+
+
+Record: TypeAlias = Opened | Begin | Done | Failed | Cancelled | Moved | OutputsSet | End
+Outcome: TypeAlias = Done | Failed
+
+ENCODER = msgspec.json.Encoder()
+RECORDS = msgspec.json.Decoder(list[Record])
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head object. `base` is the `id` of the snapshot that it continues, `next` that of the coming one once sealed.
+
+    `seq` counts swaps and never repeats for a session, so no two heads are ever equal. `records` is JSON, comma separated.
+    """
+
+    base: str
+    session: str
+    seq: int
+    at: str = ""
+    next: str = ""
+    chunks: tuple[str, ...] = ()
+    records: bytes = b""
+
+    def append(self, records: bytes) -> bytes:
+        """These records behind the ones that are there."""
+        return b",".join(part for part in (self.records, records) if part)
+
+
+class _HeadForm(msgspec.Struct, forbid_unknown_fields=True):
+    format: int
+    base: str
+    next: str
+    session: str
+    seq: int
+    at: str
+    chunks: tuple[str, ...]
+    records: msgspec.Raw
+
+
+class _ChunkForm(msgspec.Struct, forbid_unknown_fields=True):
+    base: str
+    session: str
+    seq: int
+    records: msgspec.Raw
+
+
+def encode_records(records: Iterable[Record]) -> bytes:
+    """JSON, comma separated, without brackets."""
+    return b",".join(map(ENCODER.encode, records))
+
+
+def decode_records(records: bytes, location: str) -> list[Record]:
+    """The inverse of `encode_records`. Raises StateError."""
+    try:
+        return RECORDS.decode(b"[" + records + b"]")
+    except msgspec.DecodeError as error:
+        raise StateError(f"{location} is no valid commit log: {error}", where=location) from error
+
+
+def encode_head(head: Head) -> bytes:
+    """The head's bytes."""
+    raw = msgspec.Raw(b"[" + head.records + b"]")
+    form = _HeadForm(FORMAT, head.base, head.next, head.session, head.seq, head.at, head.chunks, raw)
+    return ENCODER.encode(form) + b"\n"
+
+
+def decode_head(data: bytes, location: str) -> Head:
+    """The inverse of `encode_head`. Raises StateError."""
+    try:
+        form = msgspec.json.decode(data, type=_HeadForm)
+    except msgspec.DecodeError as error:
+        raise StateError(f"{location} is no valid commit log: {error}", where=location) from error
+    if form.format > FORMAT:
+        raise StateError(f"{location} has log format {form.format}; this dtm knows formats up to {FORMAT}", where=location)
+    return Head(form.base, form.session, form.seq, form.at, form.next, form.chunks, bytes(form.records)[1:-1])
+
+
+def encode_chunk(head: Head) -> bytes:
+    """The records of a head, as the immutable object that they move to."""
+    return ENCODER.encode(_ChunkForm(head.base, head.session, head.seq, msgspec.Raw(b"[" + head.records + b"]"))) + b"\n"
+
+
+def decode_chunk(data: bytes, location: str) -> bytes:
+    """The records in a chunk, as in `Head.records`. Raises StateError."""
+    try:
+        return bytes(msgspec.json.decode(data, type=_ChunkForm).records)[1:-1]
+    except msgspec.DecodeError as error:
+        raise StateError(f"{location} is no valid part of a commit log: {error}", where=location) from error
+
+
+class Replay:
+    """A snapshot with records applied, in stored form: what the next snapshot is made of.
+
+    `opened` is the last session that claimed, `ended` says whether it ended in good order, `count` how many records
+    were applied.
+    """
+
+    def __init__(self, snapshot: Document) -> None:
+        self.snapshot = snapshot
+        self.tools = dict(snapshot.tools)
+        self.outputs = snapshot.outputs
+        self.lineage, self.salt, self.home = snapshot.lineage, snapshot.salt, snapshot.home
+        self.opened: Opened | None = None
+        self.ended = ""
+        self.count = 0
+
+    def apply(self, records: Iterable[Record]) -> None:
+        """Apply records in their order."""
+        for record in records:
+            self.count += 1
+            self._apply(record)
+
+    def _apply(self, record: Record) -> None:
+        match record:
+            case Begin():
+                self._put(record.key, msgspec.structs.replace(self._tool(record), pending=record.pending))
+            case Done():
+                self._put(record.key, self._finished(record))
+            case Failed():
+                self._put(record.key, self._failed(record))
+            case Cancelled():
+                self._put(record.key, record.tool)
+            case Moved():
+                self.tools.pop(record.old, None)
+                self._put(record.tool.key, record.tool)
+            case OutputsSet():
+                self.outputs = record.outputs
+            case Opened():
+                self._open(record)
+            case End():
+                self.ended = record.at
+
+    def _put(self, key: str, tool: ToolForm | None) -> None:
+        if tool is None:
+            self.tools.pop(key, None)
+        else:
+            self.tools[key] = tool
+
+    def _tool(self, record: Begin | Done | Failed) -> ToolForm:
+        tool = record.tool or self.tools.get(record.key)
+        if tool is None:
+            raise StateError(f"the commit log speaks of {record.key}, which is not in the state")
+        return tool
+
+    def _finished(self, record: Done) -> ToolForm | None:
+        if record.tool is None and record.resource is None:
+            return None
+        tool = self._tool(record)
+        return msgspec.structs.replace(tool, pending=None, resource=record.resource or tool.resource)
+
+    def _failed(self, record: Failed) -> ToolForm:
+        tool = self._tool(record)
+        pending = tool.pending or getattr(self.tools.get(record.key), "pending", None)
+        return msgspec.structs.replace(tool, pending=pending and msgspec.structs.replace(pending, message=record.message))
+
+    def _open(self, record: Opened) -> None:
+        self.opened, self.ended = record, ""
+        self.lineage = self.lineage or record.lineage
+        self.salt = self.salt or record.salt
+        self.home = record.home
+
+    def unfinished(self, session: str) -> bool:
+        """Whether that session left an operation begun."""
+        return any(tool.pending and tool.pending.session == session for tool in self.tools.values())
+
+    @property
+    def changed(self) -> bool:
+        """Whether tools or outputs differ from the snapshot's."""
+        return self.tools != self.snapshot.tools or self.outputs != self.snapshot.outputs
+
+    def document(self) -> Document:
+        """The snapshot's document with the records applied; id and serial are still the snapshot's."""
+        return msgspec.structs.replace(
+            self.snapshot, tools=self.tools, outputs=self.outputs, lineage=self.lineage, salt=self.salt, home=self.home
+        )
+
+    def next(self, document: str) -> Document:
+        """The following snapshot: a function of the snapshot, the records and its id alone, whoever computes it."""
+        opened = self.opened
+        return msgspec.structs.replace(
+            self.document(),
+            id=document,
+            serial=self.snapshot.serial + 1,
+            dtm=opened.version if opened else self.snapshot.dtm,
+            written=WrittenForm(self.ended or opened.at, opened.who, opened.command) if opened else None,
+        )

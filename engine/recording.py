@@ -1,0 +1,268 @@
+"""A session: what one run records in a state. `engine.session` opens it.
+
+The order is claim (once a plan is approved), begin and done per operation, close. A session that never claims writes
+nothing at all.
+"""
+
+from __future__ import annotations
+
+import secrets as randomness
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from threading import RLock
+
+from engine import rescue
+from engine.address import Address
+from engine.commit import View, where
+from engine.errors import DtmError, OutcomeUnknownError, StateError, StoreError, SupersededError
+from engine.events import Notice
+from engine.group import GroupCommit, Ticket
+from engine.log import Begin, Cancelled, Done, Failed, Moved, Opened, OutputsSet, Record
+from engine.plan import Action
+from engine.ports import Emit, Store
+from engine.rescue import Rescued
+from engine.secrets import OUTPUTS, Redactor, Sealer
+from engine.state import Pending, State, StateEntry
+from engine.statefile import document_of, no_gc, state_of
+from engine.values import Attributes
+from engine.wire import pending_form, plain_map, resource_form, tool_form
+from engine.world import World
+from engine.writer import LogWriter
+
+OUTCOMES = (Done, Failed, Cancelled, Moved, OutputsSet)
+"""Records worth rescuing: what happened, as opposed to what was about to."""
+
+
+class Session:
+    """Recording methods may be called from several threads; each returns a Ticket to wait for.
+
+    `state` is what all records queued so far make of it. It may be read while nobody records; `entry` at any time.
+    """
+
+    def __init__(
+        self, store: Store, key: str, view: View, opening: Opened, world: World, *, emit: Emit, redactor: Redactor | None = None
+    ) -> None:
+        self.location = where(store, key)
+        self.id = opening.session
+        self._opening, self._world, self._emit, self._redactor = opening, world, emit, redactor
+        self._writer = LogWriter(store, key, view, self.id, retry=world.retry, token=world.token, now=world.now)
+        self._state = state_of(view.replay.document(), self.location)
+        self._queue: GroupCommit | None = None
+        self._sealer = Sealer(self._state.salt)
+        self._before: dict[Address, StateEntry | None] = {}
+        self._lock = RLock()
+        self._seq = 0
+
+    @property
+    def state(self) -> State:
+        """The state after all queued records."""
+        return self._state
+
+    @property
+    def lost(self) -> DtmError | None:
+        """Why nothing more may be started: somebody took over, or commits fail for good."""
+        return self._queue.error if self._queue else None
+
+    @property
+    def claimed(self) -> bool:
+        """Whether this session may record."""
+        return self._queue is not None
+
+    def entry(self, address: Address) -> StateEntry | None:
+        """The entry after all queued records."""
+        with self._lock:
+            return self._state.entries.get(address)
+
+    def claim(self, plan_digest: str = "", *, adopt: bool = False) -> None:
+        """Become the one that may write: call it once a plan is approved, before the first record.
+
+        `adopt`: make this place home of a copy. Raises StateError for a copy, SupersededError if the state was changed
+        since it was read.
+        """
+        if self._state.home not in ("", self.location) and not adopt:
+            raise copied(self._state, self.location)
+        opened = self._opening
+        lineage, salt = self._state.id.lineage or str(uuid.uuid4()), self._state.salt or randomness.token_hex(16)
+        opened = Opened(
+            opened.session, self._world.now(), opened.who, opened.command, opened.version,
+            lineage, salt, self.location, opened.lock, plan_digest,
+        )  # fmt: skip
+        self._writer.claim(opened)
+        self._state = replace(self._state, id=replace(self._state.id, lineage=lineage), salt=salt, home=self.location)
+        self._sealer = Sealer(salt)
+        self._queue = GroupCommit(self._writer.append, background=self._world.background)
+
+    def begin(
+        self,
+        address: Address,
+        action: Action,
+        *,
+        entry: StateEntry | None = None,
+        deadline: str | None = None,
+        digest: str = "",
+    ) -> Ticket:
+        """Say that an operation is about to be called; call it only once the ticket is durable.
+
+        `entry` is what stands in the state meanwhile (for a create: options and edges), None leaves the present one.
+        `deadline` is RFC 3339, `digest` that of the input. Raises what `lost` says.
+        """
+        sealed = self._sealed(entry) if entry else None
+        with self._lock:
+            if self.lost:
+                raise self.lost
+            current = self._state.entries.get(address)
+            base = sealed or current or StateEntry(address)
+            pending = Pending(action.value, self._world.now(), self.id, self._next_seq(), None, deadline)
+            form = None if current and _same(base, current) and base.resource == current.resource else tool_form(base)
+            self._before[address] = current
+            return self._put(
+                address, replace(base, pending=pending), Begin(pending.seq, address.key, pending_form(pending), form, digest)
+            )
+
+    def done(self, address: Address, entry: StateEntry | None) -> Ticket:
+        """Say that the operation ended well; `entry` is the new entry, None if the thing is gone.
+
+        Never raises for a lost session: the outcome then goes to the rescue file.
+        """
+        sealed = replace(self._sealed(entry), pending=None) if entry else None
+        with self._lock:
+            current = self._state.entries.get(address)
+            tool = resource = None
+            if sealed is not None and current is not None and sealed.resource and _same(sealed, current):
+                resource = resource_form(sealed.resource)
+            elif sealed is not None:
+                tool = tool_form(sealed)
+            return self._put(address, sealed, Done(self._next_seq(), address.key, self._answers(current), tool, resource))
+
+    def failed(self, address: Address, message: str, entry: StateEntry | None = None) -> Ticket:
+        """Say that the operation failed and stays unfinished; `entry` is what is known of it now, None as it stands."""
+        sealed, text = self._sealed(entry) if entry else None, self._clean(message)
+        with self._lock:
+            current = self._state.entries.get(address)
+            base = sealed or current or StateEntry(address)
+            pending = current.pending if current else None
+            unfinished = replace(base, pending=replace(pending, message=text) if pending else None)
+            form = tool_form(unfinished) if sealed else None
+            return self._put(address, unfinished, Failed(self._next_seq(), address.key, self._answers(current), text, form))
+
+    def cancelled(self, address: Address) -> Ticket:
+        """Say that a begun operation was never called: the entry is again what it was before."""
+        with self._lock:
+            before, current = self._before.get(address), self._state.entries.get(address)
+            form = tool_form(before) if before else None
+            return self._put(address, before, Cancelled(self._next_seq(), address.key, self._answers(current), form))
+
+    def moved(self, old: Address, entry: StateEntry) -> Ticket:
+        """Say that the thing known as `old` now goes by `entry.address`."""
+        sealed = self._sealed(entry)
+        with self._lock:
+            self._state = self._state.drop(old)
+            return self._put(entry.address, sealed, Moved(self._next_seq(), old.key, tool_form(sealed)))
+
+    def set_outputs(self, outputs: Attributes) -> Ticket:
+        """Record the root outputs, whole; unchanged ones cost nothing."""
+        sealed = self._sealer.seal_map(outputs, OUTPUTS)
+        with self._lock:
+            if sealed == self._state.outputs:
+                return Ticket.finished()
+            self._state = replace(self._state, outputs=sealed)
+            return self._claimed().add(OutputsSet(self._next_seq(), plain_map(sealed)))
+
+    def flush(self) -> None:
+        """Return once everything recorded so far is durable. Raises what `lost` says."""
+        if self._queue:
+            self._queue.flush()
+
+    def replace(self, state: State) -> None:
+        """Make these tools and outputs the next snapshot (push, mv, rm, rollback); its `id.serial` is the one to be written.
+
+        All or nothing. The session must have claimed and recorded nothing that is still pending in the queue.
+        """
+        queue = self._claimed()
+        queue.flush()
+        with self._lock:
+            written = replace(
+                state.written,
+                version=self._opening.version,
+                at=self._world.now(),
+                who=self._opening.who,
+                command=self._opening.command,
+            )
+            whole = replace(state, home=self.location, salt=state.salt or self._state.salt, written=written)
+            with no_gc():
+                self._writer.replace(document_of(whole))
+            self._state = whole
+
+    def _put(self, address: Address, entry: StateEntry | None, record: Record) -> Ticket:
+        self._state = self._state.put(entry) if entry else self._state.drop(address)
+        return self._claimed().add(record)
+
+    def _claimed(self) -> GroupCommit:
+        if self._queue is None:
+            raise StateError("nothing can be recorded before the state is claimed")
+        return self._queue
+
+    def _next_seq(self) -> int:
+        self._seq += 1
+        return self._seq
+
+    def _answers(self, current: StateEntry | None) -> int:
+        pending = current.pending if current else None
+        return pending.seq if pending and pending.session == self.id else 0
+
+    def _sealed(self, entry: StateEntry) -> StateEntry:
+        """The entry without secrets: sealed where they are known as such, blotted out where they turn up in facts."""
+        options = self._sealer.seal_map(entry.options, entry.address)
+        resource = entry.resource
+        if resource is not None:
+            resource = self._sealer.seal_resource(resource, entry.address)
+            if self._redactor:
+                resource = self._redactor.clean_resource(resource)
+        return replace(entry, options=options, resource=resource)
+
+    def _clean(self, text: str) -> str:
+        return self._redactor.clean(text) if self._redactor else text
+
+    def leave(self) -> DtmError | None:
+        """Flush and compact; `engine.session` calls it. Returns what went wrong, its hint naming the rescue file."""
+        queue = self._queue
+        if queue is None:
+            return None
+        queue.close()
+        if queue.error is None:
+            self._compact()
+        outcomes = [record for record in queue.rejected if isinstance(record, OUTCOMES)]
+        if queue.error is not None and outcomes:
+            path = self._rescue(outcomes)
+            queue.error.hint = f"{len(outcomes)} outcomes were saved to {path}: dtm state recover {path}"
+        return queue.error
+
+    def _rescue(self, outcomes: Sequence[Record]) -> str:
+        at, lineage = self._world.now(), self._state.id.lineage
+        name = f"errored-{lineage[:8]}-{at[:19].replace(':', '')}-{self.id[:4]}.dtm"
+        rescued = Rescued(rescue.FORMAT, lineage, self.id, self.location, at, list(outcomes))
+        return self._world.keep(name, rescue.encode(rescued))
+
+    def _compact(self) -> None:
+        """Everything is durable by now: if this fails, the next session does it."""
+        try:
+            self._writer.compact()
+        except (StoreError, OutcomeUnknownError, SupersededError) as error:
+            self._emit(
+                Notice("warning", f"the log was not compacted, the next run will do it: {error.message}", where=self.location)
+            )
+
+
+def _same(one: StateEntry, other: StateEntry) -> bool:
+    """Whether two entries are equal apart from resource and pending."""
+    return (one.options, one.depends_on, one.protected) == (other.options, other.depends_on, other.protected)
+
+
+def copied(state: State, location: str) -> StateError:
+    """The error of who wants to change a copy."""
+    return StateError(
+        f"this state is a copy: it stands at {location} and belongs to {state.home}",
+        hint="dtm state migrate, or dtm state push --adopt, makes this place its home",
+        where=location,
+    )

@@ -1,0 +1,196 @@
+"""Opening a state: for reading without any lock, or for one run that may write.
+
+    with open_session(store, locker, key, operation="apply", ...) as session:
+        plan = ...session.state...
+        session.claim(digest)
+        session.begin(address, action, entry=entry).wait()
+        ...
+        session.done(address, entry)
+
+Leaving the session flushes, compacts what was recorded into the next snapshot and releases the lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from engine.commit import View, read_view, where
+from engine.errors import LockError
+from engine.events import Event, LockAcquired, Notice
+from engine.history import prune
+from engine.lock import LockInfo
+from engine.log import Opened
+from engine.ports import Emit, Locker, Store
+from engine.recording import Session
+from engine.secrets import Redactor
+from engine.state import State
+from engine.statefile import no_gc, state_of
+from engine.world import World
+
+__all__ = ["Reading", "Session", "open_session", "read_state"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A state as it was at one moment.
+
+    `in_progress`: who works on it right now and since when, "" if nobody. `exists`: anything was ever written here.
+    `copy_of`: the home of which this is a copy, "" if it is at home. `notice`: what a person must know, "" if nothing.
+    """
+
+    state: State
+    location: str
+    exists: bool
+    in_progress: str = ""
+    copy_of: str = ""
+    notice: str = ""
+
+
+def read_state(
+    store: Store, key: str, *, locker: Locker | None = None, lease: float = 30.0, world: World | None = None
+) -> Reading:
+    """A consistent state without a lock; an absent one is empty.
+
+    `lease` in seconds judges the freshness of a log without a lock. Raises StateError if the content is damaged or newer,
+    StoreError if it cannot be read.
+    """
+    world = world or World()
+    view, location = read_view(store, key, world.retry), where(store, key)
+    with no_gc():
+        state = state_of(view.replay.document(), location)
+    return Reading(
+        state,
+        location,
+        view.snapshot is not None or bool(view.records),
+        _in_progress(view, locker, key, lease, world),
+        "" if state.home in ("", location) else state.home,
+        _replaced(view, location),
+    )
+
+
+def _replaced(view: View, location: str) -> str:
+    if not view.replaced or view.head is None:
+        return ""
+    return f"{location} was replaced by other means: the log's records belong to another snapshot and are kept in the history"
+
+
+def _in_progress(view: View, locker: Locker | None, key: str, lease: float, world: World) -> str:
+    """Who is at work, by the log and the lock; wall clocks are only a hint here."""
+    opened = view.replay.opened
+    if opened is None or view.replay.ended or view.head is None:
+        return ""
+    if locker is None:
+        return f"{opened.who} since {opened.at}" if _fresh(view.head.at, lease, world) else ""
+    record = locker.read(key)
+    if record is None:
+        return ""
+    info = record.info
+    if info is None:
+        return f"{opened.who} since {opened.at}"
+    alive = info.lease is None or _fresh(info.renewed or info.created, info.lease, world)
+    return f"{info.who} since {info.created}" if alive else ""
+
+
+def _fresh(at: str, lease: float, world: World) -> bool:
+    try:
+        age = (datetime.fromisoformat(world.now()) - datetime.fromisoformat(at)).total_seconds()
+    except (ValueError, TypeError):
+        return False
+    return age <= lease
+
+
+@contextmanager
+def open_session(
+    store: Store,
+    locker: Locker | None,
+    key: str,
+    *,
+    operation: str,
+    command: str,
+    who: str,
+    version: str,
+    emit: Emit,
+    lock_timeout: float = 0.0,
+    takeover: bool = True,
+    lease: float = 30.0,
+    redactor: Redactor | None = None,
+    history: int = 30,
+    world: World | None = None,
+) -> Generator[Session]:
+    """Lock, read, and hand out a session; on leaving flush, compact, release.
+
+    `locker` None asks no lock at all. `lock_timeout` and `lease` are seconds; `takeover` allows taking over a dead
+    holder's lock; `history` is how many old snapshots are kept. Raises LockError, StateError, StoreError; what could not
+    be recorded goes to a rescue file, which the error names.
+    """
+    world = world or World()
+    opened = Opened(world.token(), world.now(), who, command, version, "", "", where(store, key))
+    taken: list[LockAcquired] = []
+
+    def heard(event: Event) -> None:
+        if isinstance(event, LockAcquired):
+            taken.append(event)
+        emit(event)
+
+    held = None
+    if locker is not None:
+        from engine.lease import acquire  # no lock, no lease
+
+        info = LockInfo(opened.session, operation, who, version, opened.at, where(store, key), command, lease, opened.at)
+        held = acquire(
+            locker, key, info,
+            timeout=lock_timeout, takeover=takeover, lease=lease,
+            emit=heard, clock=world.clock, sleep=world.sleep, rng=world.rng,
+        )  # fmt: skip
+    try:
+        view = _settled(store, key, bool(taken and taken[0].taken_from), lease, max(lock_timeout, 2 * lease), emit, world)
+        session = Session(store, key, view, opened, world, emit=emit, redactor=redactor)
+        with _leaving(session, emit):
+            yield session
+        if session.claimed:
+            prune(store, key, history, session.state.id.serial, world.retry)
+    finally:
+        if held is not None:
+            held.release()
+
+
+@contextmanager
+def _leaving(session: Session, emit: Emit) -> Generator[None]:
+    """Close the session however it is left; what could not be committed is rescued and never hides the body's own error."""
+    try:
+        yield
+    except BaseException as failure:
+        error = session.leave()
+        if error is not None and error is not failure:
+            emit(Notice("error", error.message, error.hint, error.where))
+        raise
+    error = session.leave()
+    if error is not None:
+        raise error
+
+
+def _settled(store: Store, key: str, proven: bool, lease: float, patience: float, emit: Emit, world: World) -> View:
+    """The view once the last session is surely over: it ended, its lock was silent for a lease, or the log is now.
+
+    `proven`: the lock was taken over from a holder that had been silent for a whole lease. Raises LockError if the log
+    is still being written after `patience` seconds.
+    """
+    view = read_view(store, key, world.retry)
+    opened = view.replay.opened
+    if proven or opened is None or view.replay.ended or not view.replay.unfinished(opened.session):
+        return view
+    emit(Notice("info", f"{opened.who} began work at {opened.at} and did not end it: waiting {lease:g} s for a sign of life"))
+    started = silent_since = world.clock()
+    while world.clock() - silent_since < lease and not view.replay.ended:
+        if world.clock() - started > patience:
+            raise LockError(
+                f"{opened.who} is at work on {where(store, key)} without a lock (dtm {opened.command}, since {opened.at})"
+            )
+        world.sleep(min(1.0, lease / 10))
+        now = read_view(store, key, world.retry)
+        if now.head_version != view.head_version:
+            view, silent_since = now, world.clock()
+    return view

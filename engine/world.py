@@ -1,0 +1,43 @@
+"""Clock, sleep, chance and patience as parameters: tests give their own."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from engine.commit import Retry, once
+from engine.lock import timestamp
+from engine.rescue import keep
+
+
+def utc_now() -> str:
+    """RFC 3339 now."""
+    return timestamp(datetime.now(UTC))
+
+
+def new_id() -> str:
+    """32 random hex digits."""
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a session takes from its surroundings.
+
+    `clock` is monotonic seconds, `now` RFC 3339, `token` random hex ids, `retry` how often a store is asked again,
+    `keep(name, data)` where a rescue file goes.
+    `background` False: nothing is written but in the calls that wait.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    rng: random.Random = field(default_factory=random.Random)
+    now: Callable[[], str] = utc_now
+    token: Callable[[], str] = new_id
+    retry: Retry = once
+    keep: Callable[[str, bytes], str] = keep
+    background: bool = True

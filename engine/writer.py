@@ -1,0 +1,202 @@
+"""One session's hold on the commit log: claim it, append to it, compact it into the next snapshot.
+
+Every method may raise SupersededError: somebody else's swap came first, and nothing more may be written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+
+import msgspec
+
+from engine.commit import Retry, View, chunk_prefix, head_key, read_view, short, swap, where, write_once
+from engine.errors import ConflictError, OutcomeUnknownError, StateError, StoreError, SupersededError
+from engine.log import End, Head, Opened, Record, Replay, encode_chunk, encode_head, encode_records
+from engine.ports import Snapshot, Store
+from engine.statefile import Document, decode_document, encode_document, no_gc
+
+SPILL = 64 * 1024
+"""Bytes of records that the head carries before they move to a chunk."""
+COMPACT = 1024 * 1024
+"""Bytes in chunks, or the size of the snapshot if that is more, that bring on a compaction."""
+
+
+class LogWriter:
+    """The commit path of one session; not safe for concurrent use.
+
+    `token` makes random ids of snapshots, `now` RFC 3339 times.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        key: str,
+        view: View,
+        session: str,
+        *,
+        retry: Retry,
+        token: Callable[[], str],
+        now: Callable[[], str],
+    ) -> None:
+        self._store, self._key, self._view, self.session = store, key, view, session
+        self._retry, self._token, self._now = retry, token, now
+        self._head = view.head or Head(view.document.id, "", 0)
+        self._version = view.head_version
+        self._snapshot: Snapshot | None = view.snapshot
+        self._replay = view.replay
+        self._spilled = 0
+        self._opened: Opened | None = None
+        self.committed = view.head.at if view.head else ""
+
+    def claim(self, opened: Opened) -> None:
+        """The first swap: from here on every earlier session is refused. Raises also StateError where K is damaged."""
+        with self._fenced():
+            if self._view.replaced:
+                self._keep_head()
+                self._head = Head(self._view.document.id, "", self._head.seq)
+            elif self._head.next:
+                self._finish_for_another()
+            self._opened = opened
+            self._commit([opened], encode_records([opened]))
+
+    def append(self, records: Sequence[Record], data: bytes) -> None:
+        """Make records durable: one swap, and one more write when the head is full. `data` is their encoding."""
+        with self._fenced():
+            self._commit(records, data)
+            if self._spilled > max(COMPACT, len(self._snapshot.data) if self._snapshot else 0):
+                self._compact(ended=False)
+
+    def compact(self) -> None:
+        """End the session: what was recorded becomes the next snapshot, if it makes a difference."""
+        with self._fenced():
+            self._replay.apply([End(self._now())])
+            self._compact(ended=True)
+
+    def replace(self, document: Document) -> None:
+        """Make this document the next snapshot, whatever was recorded; its id is set here, its serial is not.
+
+        A session that dies in between leaves the old state, never a mixture.
+        """
+        with self._fenced():
+            token = self._seal([])
+            self._advance(msgspec.structs.replace(document, id=token), ended=False)
+
+    def _commit(self, records: Sequence[Record], data: bytes) -> None:
+        head = self._head
+        chunks, kept = head.chunks, head
+        if len(head.records) > max(SPILL, 8 * len(data)):
+            name = f"{chunk_prefix(self._key, head.base)}{head.seq}-{self.session[:8]}"
+            write_once(self._store, name, encode_chunk(head), self._retry)
+            self._spilled += len(head.records)
+            chunks, kept = (*chunks, name), replace(head, records=b"")
+        self._swap(replace(head, chunks=chunks, records=kept.append(data)))
+        self._replay.apply(records)
+
+    def _swap(self, head: Head) -> None:
+        head = replace(head, session=self.session, seq=self._head.seq + 1, at=self._now())
+        data = encode_head(head)
+        self._version = swap(self._store, head_key(self._key), data, expect=self._version, retry=self._retry)
+        self._head, self.committed = head, head.at
+
+    def _seal(self, records: Sequence[Record]) -> str:
+        token = self._token()
+        self._swap(replace(self._head, next=token, records=self._head.append(encode_records(records))))
+        return token
+
+    def _compact(self, *, ended: bool) -> None:
+        if self._replay.changed:
+            token = self._seal([End(self._replay.ended)] if ended else [])
+            with no_gc():
+                self._advance(self._replay.next(token), ended=ended)
+        else:
+            stale = self._head.chunks
+            self._swap(replace(self._head, chunks=(), records=b"" if ended else encode_records(self._claims())))
+            self._drop(stale)
+            self._spilled = 0
+
+    def _claims(self) -> list[Record]:
+        """What a head says at its start of the session that is still at work."""
+        return [self._opened] if self._opened else []
+
+    def _advance(self, document: Document, *, ended: bool) -> None:
+        """Steps two to four of a compaction: history, snapshot, head, chunks of the old base."""
+        self._keep_snapshot()
+        data = encode_document(document)
+        found = self._write_snapshot(data)
+        old, records = self._head, b"" if ended else encode_records(self._claims())
+        self._swap(Head(document.id, self.session, old.seq, records=records))
+        self._snapshot, self._replay = found, Replay(document)
+        if not ended:
+            self._replay.apply(self._claims())
+        self._spilled = 0
+        self._drop([*old.chunks, *self._store.list(chunk_prefix(self._key, old.base))])
+
+    def _write_snapshot(self, data: bytes) -> Snapshot:
+        expect = self._snapshot.version if self._snapshot else None
+        return Snapshot(data, swap(self._store, self._key, data, expect=expect, retry=self._retry))
+
+    def _keep_snapshot(self) -> None:
+        """Copy the snapshot to the history before it is replaced."""
+        if self._snapshot is not None and self._snapshot.data.strip():
+            document = self._replay.snapshot
+            write_once(
+                self._store, f"{self._key}.history/{document.serial}-{short(document.id)}", self._snapshot.data, self._retry
+            )
+
+    def _keep_head(self) -> None:
+        """Keep the records of a log whose snapshot is gone: nothing is silently merged or dropped."""
+        head = replace(self._head, chunks=(), records=self._view.records)
+        name = f"{self._key}.history/log-{short(head.base)}-{head.seq}"
+        write_once(self._store, name, encode_head(head), self._retry)
+
+    def _finish_for_another(self) -> None:
+        """Complete the compaction of a session that died in it; what was planned against must not have changed by that."""
+        sealed, before = self._head, self._replay
+        if not self._view.compacted:
+            self._keep_snapshot()
+            try:
+                self._write_snapshot(encode_document(before.next(sealed.next)))
+            except ConflictError:
+                if self._found_id() != sealed.next:
+                    raise
+        self._swap(Head(sealed.next, self.session, sealed.seq))
+        view = read_view(self._store, self._key, self._retry)
+        if view.head_version != self._version or view.replay.tools != before.tools or view.replay.outputs != before.outputs:
+            raise ConflictError(self._key, self._version, view.head_version)
+        self._snapshot, self._replay = view.snapshot, view.replay
+        self._drop(sealed.chunks)
+
+    def _found_id(self) -> str:
+        found = self._retry(lambda: self._store.read(self._key))
+        return decode_document(found.data if found else b"", where(self._store, self._key)).id
+
+    def _drop(self, names: Sequence[str]) -> None:
+        """Remove chunks that no head names any more; one that stays behind is rubbish, not damage."""
+        for name in dict.fromkeys(names):
+            with suppress(StoreError, OutcomeUnknownError):
+                self._retry(partial(self._store.delete, name))
+
+    @contextmanager
+    def _fenced(self) -> Generator[None]:
+        try:
+            yield
+        except ConflictError as error:
+            raise self._superseded() from error
+
+    def _superseded(self) -> SupersededError:
+        """Say who took over, as far as the log tells."""
+        try:
+            view = read_view(self._store, self._key, self._retry)
+            opened = view.replay.opened
+        except (StoreError, StateError):
+            opened = None
+        location = where(self._store, self._key)
+        by = (
+            f"{opened.who} (dtm {opened.command}, since {opened.at})"
+            if opened and opened.session != self.session
+            else "somebody else"
+        )
+        return SupersededError(f"{location} was taken over by {by}: nothing more is written by this run", where=location)

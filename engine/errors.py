@@ -3,6 +3,7 @@
 DtmError
 ├─ UsageError                  the command line asks for something that makes no sense
 ├─ ConfigError                 the configuration is wrong; holds every problem at once
+├─ PlanError                   config, state and world allow no plan; holds every problem at once
 ├─ PluginError                 a plugin is unknown, clashes or broke its contract
 ├─ StateError                  the state is unreadable, newer, a copy, moved, or not what the caller thought
 │  └─ StalePlanError           the state moved since the plan was made
@@ -58,6 +59,14 @@ class ConfigError(DtmError):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         lines = [f"{p.where}: {p.message}" if p.where else p.message for p in problems]
         super().__init__("\n".join(lines))
+        self.problems = problems
+
+
+class PlanError(DtmError):
+    """Config, state and world allow no plan; every problem at once, `where` is the tool's address."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(f"{p.where}: {p.message}" for p in problems), hint=problems[0].hint)
         self.problems = problems
 
 

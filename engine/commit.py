@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from engine.errors import ConflictError, OutcomeUnknownError, StateError, StoreUnavailableError
 from engine.log import Head, Replay, decode_chunk, decode_head, decode_records
-from engine.ports import Snapshot, Store, Version
+from engine.ports import AppendStore, Snapshot, Store, Version
 from engine.statefile import Document, decode_document
 
 T = TypeVar("T")
@@ -82,6 +82,17 @@ def swap(
                 raise ConflictError(key, expect, version) from error
             sleep(0.2 * 2**attempt)
     raise OutcomeUnknownError(f"{store.location}: no answer to {TRIES} attempts to write {key}")
+
+
+def grow(store: AppendStore, key: str, data: bytes, *, expect: Version, retry: Retry = once) -> Version:
+    """`swap` for an append: `data` is one line that nobody else writes, so finding it at the end is success."""
+    try:
+        return retry(lambda: store.append(key, data, expect=expect))
+    except (ConflictError, OutcomeUnknownError) as error:
+        found = retry(lambda: store.read(key))
+        if found is not None and found.data.endswith(data):
+            return found.version
+        raise ConflictError(key, expect, found.version if found else None) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,12 +58,15 @@ class Ticket:
 class GroupCommit:
     """A queue in front of `commit(records, data)`, which is never called from two threads at once.
 
-    With `background` a daemon thread drains the queue; without, `Ticket.wait` and `flush` do. After the first error
-    nothing more is committed: every later ticket carries that error, and `rejected` keeps the records.
+    `settle()` is called between two commits, when nobody waits for it. With `background` a daemon thread drains the
+    queue; without, `Ticket.wait` and `flush` do. After the first error nothing more is committed: every later ticket
+    carries that error, and `rejected` keeps the records.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Record], bytes], None], *, background: bool) -> None:
-        self._commit = commit
+    def __init__(
+        self, commit: Callable[[Sequence[Record], bytes], None], settle: Callable[[], None], *, background: bool
+    ) -> None:
+        self._commit, self._settle = commit, settle
         self._queue: deque[Ticket] = deque()
         self._filled = Condition()
         self._writing = Lock()
@@ -118,6 +121,8 @@ class GroupCommit:
                     return
             self._gather()
             self._write_next()
+            with self._writing:
+                self._try(self._settle)
 
     def _gather(self) -> None:
         """Give callers that the last write woke a moment to come back: else they would split into two camps."""
@@ -137,22 +142,23 @@ class GroupCommit:
             with self._filled:
                 if not self._queue:
                     return False
+            self._try(self._settle)
+            with self._filled:
                 ticket = self._queue.popleft()
             started = time.monotonic()
-            if self.error is None:
-                self._try(ticket)
-            else:
+            self._try(lambda: self._commit(ticket.records, b",".join(ticket.data)))
+            if self.error is not None:
                 self.rejected += ticket.records
             self._last, self._took = len(ticket.records), time.monotonic() - started
             ticket.finish(self.error)
             return True
 
-    def _try(self, ticket: Ticket) -> None:
+    def _try(self, write: Callable[[], None]) -> None:
+        if self.error is not None:
+            return
         try:
-            self._commit(ticket.records, b",".join(ticket.data))
+            write()
         except DtmError as error:
             self.error = error
-            self.rejected += ticket.records
         except Exception as error:  # noqa: BLE001 - a writer that dies silently would leave its callers waiting for ever
             self.error = StoreError(f"the commit log could not be written: {error!r}")
-            self.rejected += ticket.records

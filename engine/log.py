@@ -6,7 +6,7 @@ The head is one small object beside the snapshot; every commit is one compare-an
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import msgspec
@@ -104,7 +104,8 @@ RECORDS = msgspec.json.Decoder(list[Record])
 class Head:
     """The head object. `base` is the `id` of the snapshot that it continues, `next` that of the coming one once sealed.
 
-    `seq` counts swaps and never repeats for a session, so no two heads are ever equal. `records` is JSON, comma separated.
+    `seq` counts commits and never repeats for a session, so no two heads are ever equal. `records` is JSON, comma
+    separated.
     """
 
     base: str
@@ -115,9 +116,9 @@ class Head:
     chunks: tuple[str, ...] = ()
     records: bytes = b""
 
-    def append(self, records: bytes) -> bytes:
-        """These records behind the ones that are there."""
-        return b",".join(part for part in (self.records, records) if part)
+    def append(self, records: bytes) -> Head:
+        """The head with these records behind those that are there."""
+        return replace(self, records=b",".join(part for part in (self.records, records) if part))
 
 
 class _HeadForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -129,6 +130,16 @@ class _HeadForm(msgspec.Struct, forbid_unknown_fields=True):
     at: str
     chunks: tuple[str, ...]
     records: msgspec.Raw
+
+
+class _LineForm(msgspec.Struct, forbid_unknown_fields=True):
+    session: str
+    seq: int
+    at: str
+    records: msgspec.Raw
+
+
+LINES = msgspec.json.Decoder(_LineForm)
 
 
 class _ChunkForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -152,21 +163,31 @@ def decode_records(records: bytes, location: str) -> list[Record]:
 
 
 def encode_head(head: Head) -> bytes:
-    """The head's bytes."""
+    """The head's bytes: one line."""
     raw = msgspec.Raw(b"[" + head.records + b"]")
     form = _HeadForm(FORMAT, head.base, head.next, head.session, head.seq, head.at, head.chunks, raw)
     return ENCODER.encode(form) + b"\n"
 
 
+def encode_line(session: str, seq: int, at: str, records: bytes) -> bytes:
+    """More records for a head on a store that can append: one line more."""
+    return ENCODER.encode(_LineForm(session, seq, at, msgspec.Raw(b"[" + records + b"]"))) + b"\n"
+
+
 def decode_head(data: bytes, location: str) -> Head:
-    """The inverse of `encode_head`. Raises StateError."""
+    """The head and the lines appended to it; a torn last line was never acknowledged and is left out. Raises StateError."""
+    first, _, rest = data.partition(b"\n")
     try:
-        form = msgspec.json.decode(data, type=_HeadForm)
+        form = msgspec.json.decode(first, type=_HeadForm)
+        more = [LINES.decode(line) for line in rest.split(b"\n")[:-1]]
     except msgspec.DecodeError as error:
         raise StateError(f"{location} is no valid commit log: {error}", where=location) from error
     if form.format > FORMAT:
         raise StateError(f"{location} has log format {form.format}; this dtm knows formats up to {FORMAT}", where=location)
-    return Head(form.base, form.session, form.seq, form.at, form.next, form.chunks, bytes(form.records)[1:-1])
+    last = more[-1] if more else form
+    bodies = [bytes(form.records)[1:-1], *(bytes(line.records)[1:-1] for line in more)]
+    records = b",".join(body for body in bodies if body)
+    return Head(form.base, form.session, last.seq, last.at, form.next, form.chunks, records)
 
 
 def encode_chunk(head: Head) -> bytes:

@@ -46,7 +46,7 @@ class Session:
         self.location = where(store, key)
         self.id = opening.session
         self._opening, self._world, self._emit, self._redactor = opening, world, emit, redactor
-        self._writer = LogWriter(store, key, view, self.id, retry=world.retry, token=world.token, now=world.now)
+        self._writer = LogWriter(store, key, view, self.id, world)
         self._state = state_of(view.replay.document(), self.location)
         self._queue: GroupCommit | None = None
         self._sealer = Sealer(self._state.salt)
@@ -91,7 +91,7 @@ class Session:
         self._writer.claim(opened)
         self._state = replace(self._state, id=replace(self._state.id, lineage=lineage), salt=salt, home=self.location)
         self._sealer = Sealer(salt)
-        self._queue = GroupCommit(self._writer.append, background=self._world.background)
+        self._queue = GroupCommit(self._writer.append, self._writer.settle, background=self._world.background)
 
     def begin(
         self,

@@ -25,6 +25,17 @@ def new_id() -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """Bytes: of records that a head carries before they move to a chunk; of log that bring on a compaction.
+
+    A log may also grow as long as its snapshot, so that compacting costs the same per record however large the state.
+    """
+
+    spill: int = 64 * 1024
+    compact: int = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """What a session takes from its surroundings.
 
@@ -40,4 +51,5 @@ class World:
     token: Callable[[], str] = new_id
     retry: Retry = once
     keep: Callable[[str, bytes], str] = keep
+    limits: Limits = Limits()
     background: bool = True

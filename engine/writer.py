@@ -5,51 +5,35 @@ Every method may raise SupersededError: somebody else's swap came first, and not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
 import msgspec
 
-from engine.commit import Retry, View, chunk_prefix, head_key, read_view, short, swap, where, write_once
+from engine.commit import View, chunk_prefix, grow, head_key, read_view, short, swap, where, write_once
 from engine.errors import ConflictError, OutcomeUnknownError, StateError, StoreError, SupersededError
-from engine.log import End, Head, Opened, Record, Replay, encode_chunk, encode_head, encode_records
-from engine.ports import Snapshot, Store
+from engine.log import End, Head, Opened, Record, Replay, encode_chunk, encode_head, encode_line, encode_records
+from engine.ports import AppendStore, Snapshot, Store
 from engine.statefile import Document, decode_document, encode_document, no_gc
-
-SPILL = 64 * 1024
-"""Bytes of records that the head carries before they move to a chunk."""
-COMPACT = 1024 * 1024
-"""Bytes in chunks, or the size of the snapshot if that is more, that bring on a compaction."""
+from engine.world import World
 
 
 class LogWriter:
-    """The commit path of one session; not safe for concurrent use.
+    """The commit path of one session; not safe for concurrent use."""
 
-    `token` makes random ids of snapshots, `now` RFC 3339 times.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        key: str,
-        view: View,
-        session: str,
-        *,
-        retry: Retry,
-        token: Callable[[], str],
-        now: Callable[[], str],
-    ) -> None:
+    def __init__(self, store: Store, key: str, view: View, session: str, world: World) -> None:
         self._store, self._key, self._view, self.session = store, key, view, session
-        self._retry, self._token, self._now = retry, token, now
+        self._retry, self._token, self._now, self._limits = world.retry, world.token, world.now, world.limits
         self._head = view.head or Head(view.document.id, "", 0)
         self._version = view.head_version
         self._snapshot: Snapshot | None = view.snapshot
         self._replay = view.replay
-        self._spilled = 0
         self._opened: Opened | None = None
-        self.committed = view.head.at if view.head else ""
+        self._logged = 0
+        self._growing = False
+        self._grown: list[bytes] = []
 
     def claim(self, opened: Opened) -> None:
         """The first swap: from here on every earlier session is refused. Raises also StateError where K is damaged."""
@@ -60,13 +44,18 @@ class LogWriter:
             elif self._head.next:
                 self._finish_for_another()
             self._opened = opened
-            self._commit([opened], encode_records([opened]))
+            self._swap(self._spilled(0).append(encode_records([opened])))
+            self._replay.apply([opened])
 
     def append(self, records: Sequence[Record], data: bytes) -> None:
         """Make records durable: one swap, and one more write when the head is full. `data` is their encoding."""
         with self._fenced():
             self._commit(records, data)
-            if self._spilled > max(COMPACT, len(self._snapshot.data) if self._snapshot else 0):
+
+    def settle(self) -> None:
+        """Compact in mid-session if the log has grown too long; nobody waits for it."""
+        if self._logged > max(self._limits.compact, len(self._snapshot.data) if self._snapshot else 0):
+            with self._fenced():
                 self._compact(ended=False)
 
     def compact(self) -> None:
@@ -85,25 +74,46 @@ class LogWriter:
             self._advance(msgspec.structs.replace(document, id=token), ended=False)
 
     def _commit(self, records: Sequence[Record], data: bytes) -> None:
-        head = self._head
-        chunks, kept = head.chunks, head
-        if len(head.records) > max(SPILL, 8 * len(data)):
-            name = f"{chunk_prefix(self._key, head.base)}{head.seq}-{self.session[:8]}"
-            write_once(self._store, name, encode_chunk(head), self._retry)
-            self._spilled += len(head.records)
-            chunks, kept = (*chunks, name), replace(head, records=b"")
-        self._swap(replace(head, chunks=chunks, records=kept.append(data)))
+        if self._growing:
+            self._grow(data)
+        else:
+            self._swap(self._spilled(len(data)).append(data))
+        self._logged += len(data)
         self._replay.apply(records)
+
+    def _grow(self, data: bytes) -> None:
+        """Commit by appending a line to a head that this session wrote itself."""
+        assert isinstance(self._store, AppendStore) and self._version is not None
+        seq, at = self._head.seq + 1, self._now()
+        line = encode_line(self.session, seq, at, data)
+        self._version = grow(self._store, head_key(self._key), line, expect=self._version, retry=self._retry)
+        self._head = replace(self._head, seq=seq, at=at)
+        self._grown.append(data)
+
+    def _whole(self) -> Head:
+        """The head with all lines that were appended to it."""
+        return replace(self._head, records=b",".join(part for part in (self._head.records, *self._grown) if part))
+
+    def _spilled(self, coming: int) -> Head:
+        """The head with room for as many bytes more: if it is full its records move to a chunk."""
+        head = self._whole()
+        if len(head.records) <= max(self._limits.spill, 8 * coming):
+            return head
+        name = f"{chunk_prefix(self._key, head.base)}{head.seq}-{self.session[:8]}"
+        write_once(self._store, name, encode_chunk(head), self._retry)
+        return replace(head, chunks=(*head.chunks, name), records=b"")
 
     def _swap(self, head: Head) -> None:
         head = replace(head, session=self.session, seq=self._head.seq + 1, at=self._now())
         data = encode_head(head)
         self._version = swap(self._store, head_key(self._key), data, expect=self._version, retry=self._retry)
-        self._head, self.committed = head, head.at
+        self._head = head
+        self._grown.clear()
+        self._growing = isinstance(self._store, AppendStore) and not head.next
 
     def _seal(self, records: Sequence[Record]) -> str:
         token = self._token()
-        self._swap(replace(self._head, next=token, records=self._head.append(encode_records(records))))
+        self._swap(replace(self._whole().append(encode_records(records)), next=token))
         return token
 
     def _compact(self, *, ended: bool) -> None:
@@ -115,7 +125,7 @@ class LogWriter:
             stale = self._head.chunks
             self._swap(replace(self._head, chunks=(), records=b"" if ended else encode_records(self._claims())))
             self._drop(stale)
-            self._spilled = 0
+            self._logged = 0
 
     def _claims(self) -> list[Record]:
         """What a head says at its start of the session that is still at work."""
@@ -131,7 +141,7 @@ class LogWriter:
         self._snapshot, self._replay = found, Replay(document)
         if not ended:
             self._replay.apply(self._claims())
-        self._spilled = 0
+        self._logged = 0
         self._drop([*old.chunks, *self._store.list(chunk_prefix(self._key, old.base))])
 
     def _write_snapshot(self, data: bytes) -> Snapshot:

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-EXTRA = ("secret", "example", "replace", "env", "aliases")
+ALIASES = "x-aliases"
+"""Where a field's JSON Schema lists its old spellings."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
@@ -36,7 +37,8 @@ def Field(  # noqa: N802 - reads as the annotation that it is
     constraints: msgspec's own (`ge`, `pattern`, `min_length`...).
     """
     extra = {"secret": secret, "example": example, "replace": replace, "env": env, "aliases": aliases}
-    return msgspec.Meta(description=description, extra=extra, **constraints)
+    spellings = {ALIASES: list(aliases)} if aliases else None
+    return msgspec.Meta(description=description, extra=extra, extra_json_schema=spellings, **constraints)
 
 
 @dataclass(frozen=True, slots=True)

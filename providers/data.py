@@ -17,7 +17,7 @@ class DataOptions(Options, frozen=True, kw_only=True):
     """What to remember."""
 
     input: Annotated[Any, Field("any value; comes out again as `output`", example={"greeting": "hello"})] = None
-    triggers_replace: Annotated[Any, Field("any value; when it changes, the tool is replaced", replace=True)] = None
+    triggers_replace: Annotated[Any, Field("any value, for nothing but this", replace=True)] = None
 
 
 class DataOutputs(Outputs, frozen=True, kw_only=True):

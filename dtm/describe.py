@@ -1,0 +1,235 @@
+"""Plugins described from their Structs: the samples of `dtm show config` and the reference pages."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any, Final, cast
+
+import msgspec
+import msgspec.inspect as shapes
+import yaml
+
+from dtm.plugins import Plugins
+from engine import options as declared
+from engine.errors import UsageError
+
+SAMPLES: Final = Path(__file__).with_name("samples")
+TEMPLATES: Final = ("quickstart", "gitops", "apps")
+INSTANCE: Final = "sample"
+"""The instanceID of every tool in a sample; an example may refer to `${{ other-plugin.sample.outputs.key }}`."""
+WIDTH: Final = 110
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One option or output, described.
+
+    `default` and `example` are None where there is none. `inner` are the options of a map, or of each map in a list or
+    map: `within` says which ("", "list", "map").
+    """
+
+    key: str
+    text: str
+    kind: str
+    required: bool
+    default: Any
+    example: Any
+    notes: tuple[str, ...]
+    inner: tuple[Item, ...]
+    within: str
+
+
+def items(struct: type[msgspec.Struct]) -> tuple[Item, ...]:
+    """The fields of an options or outputs Struct, in order."""
+    found = shapes.type_info(struct)
+    assert isinstance(found, shapes.StructType)
+    return tuple(map(_item, found.fields))
+
+
+def _item(entry: shapes.Field) -> Item:
+    marks: dict[str, Any] = getattr(entry.type, "extra", None) or {}
+    documented: dict[str, Any] = getattr(entry.type, "extra_json_schema", None) or {}
+    inner, within = _inside(entry.type)
+    default = None if entry.default is msgspec.NODEFAULT or isinstance(entry.default, msgspec.Struct) else entry.default
+    return Item(
+        entry.encode_name, str(documented.get("description", "")), _kind(entry.type), entry.required, default,
+        marks.get("example"), tuple(_notes(marks)), inner, within,
+    )  # fmt: skip
+
+
+def _kind(shape: shapes.Type) -> str:
+    return "any value" if declared.accepts(shape, shapes.AnyType) else declared.expected(shape)
+
+
+def _notes(marks: Mapping[str, Any]) -> Iterator[str]:
+    if marks.get("replace"):
+        yield "a change replaces the tool"
+    if marks.get("secret"):
+        yield "secret"
+    if marks.get("env"):
+        yield f"if absent: environment variable {marks['env']}"
+    if marks.get("aliases"):
+        yield f"also written {', '.join(marks['aliases'])}"
+
+
+def _inside(shape: shapes.Type) -> tuple[tuple[Item, ...], str]:
+    for member in declared.members(shape):
+        match member:
+            case shapes.StructType():
+                return items(member.cls), ""
+            case shapes.ListType() if inner := _inside(member.item_type)[0]:
+                return inner, "list"
+            case shapes.DictType() if inner := _inside(member.value_type)[0]:
+                return inner, "map"
+            case _:
+                continue
+    return (), ""
+
+
+def sample(name: str, plugins: Plugins) -> str:
+    """A config with one tool of that plugin, every option explained; it loads and applies as it is.
+
+    Tools that its examples refer to come first. Raises UsageError for an unknown name.
+    """
+    if name not in plugins:
+        raise UsageError(f"illegal plugin name : < {name} >", hint="dtm list plugins shows all there are")
+    blocks = list(reversed(_blocks(name, plugins, ())))
+    return "\n".join(["tools:", *dict.fromkeys("\n".join(block) for block in blocks)]) + "\n"
+
+
+def _blocks(name: str, plugins: Plugins, above: tuple[str, ...]) -> list[list[str]]:
+    """The plugin's tool, then those that its example refers to."""
+    provider = plugins[name]
+    options = option_lines(items(provider.options))
+    empty = " {}" if all(map(_off, options)) else ""
+    tool = [f"  - name: {name}", f"    instanceID: {INSTANCE}", f"    options:{empty}", *("      " + line for line in options)]
+    found = [[*_comment(f"{name}: {summary(name, plugins)}", "  "), *tool]]
+    for needed in re.findall(rf"\$\{{\{{ ([a-z0-9-]+)\.{INSTANCE}\.", "\n".join(options)):
+        if needed not in above:
+            found += _blocks(needed, plugins, (*above, name))
+    return found
+
+
+def _off(line: str) -> bool:
+    return line.lstrip().startswith("#")
+
+
+def summary(name: str, plugins: Plugins) -> str:
+    """The first paragraph of the provider's docstring, on one line."""
+    provider = plugins[name]
+    alias = f" ({name} is another name of {provider.plugin}.)" if provider.plugin != name else ""
+    return " ".join(cleandoc(provider.__doc__ or "").partition("\n\n")[0].split()) + alias
+
+
+def option_lines(options: Sequence[Item], given: Mapping[str, Any] | None = None) -> list[str]:
+    """YAML of the options: explained, those without an example as comments; `given` says which to set instead."""
+    lines: list[str] = []
+    for item in options:
+        value = item.example if given is None else given.get(item.key)
+        on = value is not None or (given is None and item.required)
+        lines += _comment("; ".join([item.text, *(["required"] if item.required else []), *item.notes]), "")
+        body = _setting(item, value, on)
+        lines += body if on else [f"# {line}" for line in body]
+    return lines
+
+
+def _setting(item: Item, value: Any, on: bool) -> list[str]:
+    if not item.inner or isinstance(value, list) or (item.within and on):
+        if value is None and item.default is None:
+            return [f"{item.key}: <{item.kind}>"]
+        return _yaml({item.key: item.default if value is None else value})
+    given = cast("dict[str, Any]", value) if isinstance(value, dict) else None  # keys of options are text
+    inner = option_lines(item.inner, given)
+    lead = {"": [], "list": ["  -"], "map": ["  <name>:"]}[item.within]
+    empty = " {}" if on and all(map(_off, inner)) else ""
+    return [f"{item.key}:{empty}", *lead, *((" " * (4 if lead else 2)) + line for line in inner)]
+
+
+def _comment(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_on_hyphens=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Text of several lines as a block."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """One line plain or quoted, several as a literal block."""
+        return self.represent_scalar(  # pyright: ignore[reportUnknownMemberType] - its stub leaves `value` untyped
+            "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+        )
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
+def _yaml(value: Any) -> list[str]:
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+    return text.rstrip("\n").split("\n")
+
+
+def config_sample(template: str = "") -> str:
+    """A commented config that loads and applies as it is: the general one, or one of TEMPLATES. Raises UsageError."""
+    if template and template not in TEMPLATES:
+        raise UsageError(f"illegal template name : < {template} >", hint=f"templates: {', '.join(TEMPLATES)}")
+    return SAMPLES.joinpath(f"{template or 'config'}.yaml").read_text("utf-8")
+
+
+def reference_pages(plugins: Plugins) -> dict[str, str]:
+    """File name -> Markdown: a page for each plugin name, and an index."""
+    pages = {f"{name}.md": _page(name, plugins) for name in plugins}
+    rows = [f"| [{name}]({name}.md) | {_cell(summary(name, plugins))} |" for name in plugins]
+    index = ["# Plugins", "", "Every name that a tool may have.", "", *_table("name", "what it makes"), *rows]
+    return {"index.md": "\n".join(index) + "\n", **pages}
+
+
+def write_reference(directory: Path, plugins: Plugins) -> None:
+    """Write the pages, and remove those of plugins that are no more."""
+    directory.mkdir(parents=True, exist_ok=True)
+    pages = reference_pages(plugins)
+    for old in directory.glob("*.md"):
+        if old.name not in pages:
+            old.unlink()
+    for name, text in pages.items():
+        (directory / name).write_text(text, "utf-8")
+
+
+def _page(name: str, plugins: Plugins) -> str:
+    provider = plugins[name]
+    lines = [f"# {name}", "", *_introduction(name, plugins), "", "## Options", ""]
+    lines += [*_table("option", "type", "default", "what it is"), *_rows(items(provider.options)), "", "## Outputs", ""]
+    if provider.outputs is None:
+        lines += ["Open: what there is to refer to is known after the first run."]
+    else:
+        rows = [f"| `{item.key}` | {item.kind} | {_cell(item.text)} |" for item in items(provider.outputs)]
+        lines += [*_table("output", "type", "what it is"), *rows]
+    return "\n".join([*lines, "", "## Example", "", "```yaml", sample(name, plugins).rstrip("\n"), "```"]) + "\n"
+
+
+def _introduction(name: str, plugins: Plugins) -> list[str]:
+    provider = plugins[name]
+    if provider.plugin != name and provider.plugin in plugins:
+        return [f"Another name of [{provider.plugin}]({provider.plugin}.md): tools may change from one to the other freely."]
+    others = [other for other in plugins if other != name and plugins[other].plugin == name]
+    also = ["", f"Other names: {', '.join(f'[{other}]({other}.md)' for other in others)}."] if others else []
+    return [*cleandoc(provider.__doc__ or "").split("\n"), *also]
+
+
+def _table(*titles: str) -> list[str]:
+    return [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+
+
+def _rows(options: Sequence[Item], path: str = "") -> Iterator[str]:
+    for item in options:
+        default = "required" if item.required else f"`{json.dumps(item.default)}`" if item.default is not None else ""
+        yield f"| `{path}{item.key}` | {_cell(item.kind)} | {_cell(default)} | {_cell('; '.join([item.text, *item.notes]))} |"
+        yield from _rows(item.inner, f"{path}{item.key}{ {'': '', 'list': '[]', 'map': '.*'}[item.within] }.")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -124,19 +124,28 @@ class Repository:
         *,
         trailers: Mapping[str, str] | None = None,
         author: str = "",
+        start: str = "",
+        first: bool = False,
     ) -> str:
         """Write (bytes, File) and remove (None) these files in one commit; its id, or the tip's if nothing differs.
 
         `trailers` default to those of the call; bytes keep a file's mode. `author` is `Name <mail>`, "" for git's own
-        identity. An absent branch starts with this commit. Raises NotFoundError if the repository is absent,
+        identity. An absent branch begins at the tip of the branch `start`, or anew. With `first` only the very first
+        commit of the branch is made: ProviderError if there is one. Raises NotFoundError if the repository is absent,
         OutcomeUnknownError if the push was cut off.
         """
         marks = call_trailers(self.call) if trailers is None else trailers
         text = message.rstrip("\n") + "\n\n" + "".join(f"{key}: {value}\n" for key, value in marks.items())
         for attempt in range(MAX_TRIES):
-            with self._opened(must_exist=True) as (git, parent):
+            heads = self.heads()
+            if heads is None:
+                raise NotFoundError(f"there is no repository {self.location}", hint="make an empty one there first")
+            there, parent = heads.get(self.branch), heads.get(self.branch) or heads.get(start)
+            if there and first:
+                raise ProviderError(f"{self.location}: somebody else began the branch {self.branch} just now")
+            with self._scratch(parent) as git:
                 sha = _build(git, parent, changes, text, self._author(author))
-                if sha == parent or self._push(git, sha, parent):
+                if sha == there or self._push(git, sha, there):
                     return sha
             self._pause(attempt)
         raise ProviderError(f"{self.location}: {self.branch} moved {MAX_TRIES} times while being written", retryable=True)
@@ -190,27 +199,30 @@ class Repository:
         return str(self._directory()) if self.path is not None else self.url
 
     @contextlib.contextmanager
-    def _opened(self, *, history: bool = False, must_exist: bool = False) -> Generator[tuple[Git, str | None]]:
-        """A git that sees the branch's tip, and the tip (None: absent), in a scratch repository that ends with the block."""
-        heads = self.heads()
-        if heads is None and must_exist:
-            raise NotFoundError(f"there is no repository {self.location}", hint="make an empty one there first")
-        sha = (heads or {}).get(self.branch)
-        if sha is None and not must_exist:
+    def _opened(self, *, history: bool = False) -> Generator[tuple[Git, str | None]]:
+        """A git that sees the branch's tip, and the tip's commit id (None: absent); both end with the block."""
+        sha = (self.heads() or {}).get(self.branch)
+        if sha is None:
             yield self._git, None
             return
-        with tempfile.TemporaryDirectory(prefix="dtm-git-", ignore_cleanup_errors=True) as scratch:
-            git = Git(self.call, Path(scratch), self._git.env, self._git.secrets)
-            self._git("init", "-q", "--bare", "--template=", scratch)
+        with self._scratch(sha, history=history) as git:
+            yield git, sha
+
+    @contextlib.contextmanager
+    def _scratch(self, sha: str | None, *, history: bool = False) -> Generator[Git]:
+        """A git in an empty repository of our own that sees the commit `sha` and, with `history`, those before it."""
+        with tempfile.TemporaryDirectory(prefix="dtm-git-", ignore_cleanup_errors=True) as place:
+            git = Git(self.call, Path(place), self._git.env, self._git.secrets)
+            self._git("init", "-q", "--bare", "--template=", place)
             git("config", "remote.origin.url", self._address())
             if self.path is not None:
-                objects = f"{self._address()}/objects\n"
-                Path(scratch, "objects", "info").mkdir(exist_ok=True)
-                Path(scratch, "objects", "info", "alternates").write_text(objects, encoding="utf-8")
+                info = Path(place, "objects", "info")
+                info.mkdir(exist_ok=True)
+                (info / "alternates").write_text(f"{self._address()}/objects\n", encoding="utf-8")
             elif sha is not None:
                 # Blobs stay away: git gets those that are read one by one, and a commit needs none.
                 git("fetch", "-q", "--no-tags", *(() if history else ("--depth=1",)), "--filter=blob:none", "origin", sha)
-            yield git, sha
+            yield git
 
     def _author(self, asked: str) -> str:
         found = asked or self._git.run("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT").text or FALLBACK_AUTHOR
@@ -219,7 +231,7 @@ class Repository:
             raise ProviderError(f'author "{asked}" must look like: Name <mail@example.com>')
         return match[0]
 
-    def _push(self, git: Git, sha: str, parent: str | None) -> bool:
+    def _push(self, git: Git, sha: str, there: str | None) -> bool:
         """True if the branch now stands at `sha`, False if it moved under us."""
         done = git.run("push", "--porcelain", "--no-verify", "origin", f"{sha}:refs/heads/{self.branch}", sends=True)
         if done.code == 0:
@@ -228,13 +240,13 @@ class Repository:
         if MOVED.search(refusal):
             return False
         if not refusal and CUT_OFF.search(done.err):
-            return self._arrived(sha, parent)
+            return self._arrived(sha, there)
         words = "\n".join(f"error: {line[1:].strip()}" for line in refusal.splitlines())
         raise git.failure(Result(done.code, b"", git.clean("\n".join((done.err, words)).strip())))
 
-    def _arrived(self, sha: str, parent: str | None) -> bool:
+    def _arrived(self, sha: str, there: str | None) -> bool:
         now = (self.heads() or {}).get(self.branch)
-        if now == parent:
+        if now == there:
             raise OutcomeUnknownError(f"{self.location}: the push was cut off, it may or may not have arrived")
         return now == sha
 

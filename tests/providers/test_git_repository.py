@@ -142,6 +142,22 @@ def test_many_writers_lose_nothing(repository: Repository, tmp_path: Path) -> No
     assert git("--git-dir", bare_of(tmp_path), "rev-list", "--count", "main") == "4"
 
 
+def test_a_new_branch_may_begin_at_another_one(repository: Repository) -> None:
+    sha = repository.commit({"a": b"1"}, "first")
+    side, same = (Repository(repository.url, name, call=repository.call) for name in ("side", "same"))
+    side.commit({"b": b"1"}, "on a branch", start="main")
+    assert side.read() == {"a": b"1", "b": b"1"}
+    assert same.commit({"a": b"1"}, "nothing new", start="main") == sha
+    assert same.heads() == {"main": sha, "same": sha, "side": (side.heads() or {})["side"]}
+
+
+def test_a_first_commit_is_not_put_on_top_of_somebody_elses(repository: Repository) -> None:
+    repository.commit({"a": b"1"}, "first", first=True)
+    with pytest.raises(ProviderError, match="somebody else began the branch"):
+        repository.commit({"b": b"1"}, "first", first=True)
+    assert repository.read() == {"a": b"1"}
+
+
 @pytest.mark.parametrize("path", ["../up", "/root", ".git/config", "a//b", "a/.GIT/x", ""])
 def test_paths_outside_the_tree_are_refused(repository: Repository, path: str) -> None:
     with pytest.raises(ProviderError, match="cannot be a file"):

@@ -1,4 +1,4 @@
-"""Field changes as lines: `path: old → new`, unified diffs of long texts, lists by their items."""
+"""Field changes as lines: `path: old → new`, long texts as unified diffs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORCES: Final = "# forces replacement"
 MAX_DIFF: Final = 60
 """Lines of one diff that are shown unless everything was asked for."""
 SHORT: Final = 12
-"""Up to so many lines or items are shown whole, the unchanged ones too."""
+"""Up to so many lines are shown whole, the unchanged ones too."""
 MAX_COMPARED: Final = 4_000_000
 """Pairs of lines that a line by line comparison may look at: its cost is their number at worst."""
 
@@ -48,41 +48,38 @@ def _field(change: FieldChange, show: ValueText, indent: int, width: int) -> Ite
         yield line(indent, Span("~ ", "update"), Span(f"{label}:", "key"), *tail)
         yield from _limited(rows, show, indent + 4)
         return
-    yield from _arrow(label, show.span(change.old), show.span(change.new), indent, width, tail)
+    styles: tuple[Style, Style] = ("", "warning") if change.source is Source.LIVE else ("removed", "added")
+    before, after = (_styled(show.span(value), style) for value, style in zip((change.old, change.new), styles, strict=True))
+    yield from _arrow(label, before, after, indent, width, tail)
 
 
-def _arrow(label: str, old: Span, new: Span, indent: int, width: int, tail: tuple[Span, ...]) -> Iterator[Line]:
+def _arrow(label: str, before: Span, after: Span, indent: int, width: int, tail: tuple[Span, ...]) -> Iterator[Line]:
     head = (Span("~ ", "update"), Span(f"{label}:", "key"), Span(" "))
-    before, after = _stronger(old, "removed"), _stronger(new, "added")
-    if indent + sum(cells(span.text) for span in (*head, old, new, *tail)) + len(ARROW) <= width:
+    if indent + sum(cells(span.text) for span in (*head, before, after, *tail)) + len(ARROW) <= width:
         yield line(indent, *head, before, Span(ARROW, "dim"), after, *tail)
         return
     yield line(indent, *head, before, hang=4)
     yield line(indent + 2, Span(ARROW.lstrip(), "dim"), after, *tail, hang=2)
 
 
-def _stronger(span: Span, style: Style) -> Span:
+def _styled(span: Span, style: Style) -> Span:
     return span if span.style else Span(span.text, style)
 
 
 def _one_sided(
     change: FieldChange, label: str, show: ValueText, indent: int, width: int, tail: tuple[Span, ...]
 ) -> Iterator[Line]:
-    sign, style, value = ("+ ", "added", change.new) if change.old_absent else ("- ", "removed", change.old)
+    sign, value = (Span("+ ", "added"), change.new) if change.old_absent else (Span("- ", "removed"), change.old)
     first, *rest = show.block(label, value, indent + 2, width)
-    yield line(indent, Span(sign, "added" if style == "added" else "removed"), *first.spans, *tail, hang=4)
+    yield line(indent, sign, *first.spans, *tail, hang=4)
     yield from rest
 
 
 def _rows(old: Value, new: Value, show: ValueText) -> Iterator[str] | None:
     """A line by line comparison, or None where `old → new` says it better."""
-    match old, new:
-        case str(), str() if "\n" in old or "\n" in new:
-            before, after = _text(old, show), _text(new, show)
-        case list(), list() if old and new:
-            before, after = [show.inline(item) for item in old], [show.inline(item) for item in new]
-        case _:
-            return None
+    if not (isinstance(old, str) and isinstance(new, str) and ("\n" in old or "\n" in new)):
+        return None
+    before, after = _text(old, show), _text(new, show)
     return _compare(before, after) if before != after else None
 
 
@@ -122,4 +119,4 @@ def _row(row: str, indent: int) -> Line:
         case "@":
             return line(indent, Span(row, "dim"))
         case _:
-            return line(indent + 2, text)
+            return line(indent + 2, Span(text, "dim"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple
 
 from dtm.render import sentences
 from dtm.render.text import Level, count, duration
@@ -27,7 +27,14 @@ from engine.events import (
 from engine.lock import LockRecord
 from engine.plan import Action
 
-Said: TypeAlias = tuple[Level, str]
+
+class Said(NamedTuple):
+    """One message: its level, its sentence (further lines belong below the first), and the next step or ""."""
+
+    level: Level
+    message: str
+    hint: str = ""
+
 
 RELEASED: Final = "Released the state lock."
 PULSE: Final = 10.0
@@ -63,59 +70,57 @@ class Narrator:
             case ApplySkipped():
                 self.skips.append(event)
             case ApplyMilder():
-                yield "info", milder(event)
+                yield Said("info", milder(event))
             case Retrying():
-                yield "warning", retrying(event)
+                yield Said("warning", retrying(event))
             case Notice():
-                yield from _notice(event)
+                yield _notice(event)
             case LockWaiting():
                 yield from self._waiting(event)
             case LockAcquired():
                 yield acquired(event)
             case LockReleased():
-                yield "debug", RELEASED
+                yield Said("debug", RELEASED)
             case ApplySummary():
                 yield from self._summary(event)
 
     def _start(self, event: ApplyStart) -> Iterator[Said]:
         if not self.begun:
             self.begun = True
-            yield "info", sentences.EXECUTING
-            yield "info", f"Changes count: {event.total}."
+            yield Said("info", sentences.EXECUTING)
+            yield Said("info", f"Changes count: {event.total}.")
         self._last[event.address] = 0.0
-        yield "info", sentences.separator(f"Processing progress: {event.index}/{event.total}.")
-        yield "info", sentences.processing(event.address, event.action)
+        yield Said("info", sentences.separator(f"Processing progress: {event.index}/{event.total}."))
+        yield Said("info", sentences.processing(event.address, event.action))
 
     def _progress(self, event: ApplyProgress) -> Iterator[Said]:
         due = event.elapsed - self._last.get(event.address, 0.0) >= PULSE
         if not due and not (self.everything and event.text):
             return
         self._last[event.address] = event.elapsed
-        yield "info", progress(event)
+        yield Said("info", progress(event))
 
     def _complete(self, event: ApplyComplete) -> Iterator[Said]:
         self._last.pop(event.address, None)
         if event.action is Action.DELETE:
-            yield "info", f"Prepare to delete '{event.address.key}' from States."
-        yield "success", sentences.done(event.address, event.action)
+            yield Said("info", f"Prepare to delete '{event.address.key}' from States.")
+        yield Said("success", sentences.done(event.address, event.action))
 
     def _errored(self, event: ApplyErrored) -> Iterator[Said]:
         self._last.pop(event.address, None)
         self.failures.append(event)
         tries = f" (after {event.attempts} tries)" if event.attempts > 1 else ""
-        yield "error", sentences.change_failed(event.address, event.action, event.message) + tries
-        if event.hint:
-            yield "info", f"→ {event.hint}"
+        yield Said("error", sentences.change_failed(event.address, event.action, event.message) + tries, event.hint)
 
     def _waiting(self, event: LockWaiting) -> Iterator[Said]:
         if event.waited - self._waited >= PULSE or event.waited < self._waited:
             self._waited = event.waited
-            yield "info", waiting(event)
+            yield Said("info", waiting(event))
 
     def _summary(self, event: ApplySummary) -> Iterator[Said]:
         if self.begun:
             clean_run = not (event.failed or event.skipped or event.interrupted)
-            yield "info", sentences.separator("Processing done." if clean_run else "Processing aborted.")
+            yield Said("info", sentences.separator("Processing done." if clean_run else "Processing aborted."))
         yield from summary(event, self.failures, self.skips, self.everything)
 
 
@@ -124,16 +129,13 @@ def summary(
 ) -> Iterator[Said]:
     """What was done, what failed and why, what was skipped because of it, where the state is, how long it took."""
     if event.interrupted:
-        yield "warning", "Interrupted: nothing new was started, what was running has ended."
-    outcome: Level = "success" if any(event.done.values()) else "info"
-    yield outcome, counted(event)
+        yield Said("warning", "Interrupted: nothing new was started, what was running has ended.")
+    yield Said("success" if any(event.done.values()) else "info", counted(event))
     if event.failed:
-        yield "error", f"Failed: {count(len(event.failed), 'tool')}."
-        yield from _named("error", [_failure(each) for each in failures], everything)
+        yield Said("error", _named("Failed", len(event.failed), [_failure(each) for each in failures], everything))
     if event.skipped:
-        yield "warning", f"Skipped: {count(len(event.skipped), 'tool')}."
-        yield from _named("warning", [skipped(each) for each in skips], everything)
-    yield "info", f"State: {event.location}"
+        yield Said("warning", _named("Skipped", len(event.skipped), [skipped(each) for each in skips], everything))
+    yield Said("info", f"State: {event.location}")
 
 
 def counted(event: ApplySummary) -> str:
@@ -142,16 +144,14 @@ def counted(event: ApplySummary) -> str:
     return f"Done: {', '.join(counts) or 'nothing'} in {duration(event.elapsed)}."
 
 
-def _named(level: Level, texts: Sequence[str], everything: bool) -> Iterator[Said]:
+def _named(what: str, number: int, texts: Sequence[str], everything: bool) -> str:
     shown = texts if everything or len(texts) <= MAX_NAMED + 1 else texts[:MAX_NAMED]
-    for text in shown:
-        yield level, f"  {text}"
-    if len(shown) < len(texts):
-        yield level, f"  … {len(texts) - len(shown):,} more, -v shows all"
+    hidden = [f"… {len(texts) - len(shown):,} more, -v shows all"] if len(shown) < len(texts) else []
+    return "\n".join([f"{what}: {count(number, 'tool')}.", *shown, *hidden])
 
 
 def _failure(event: ApplyErrored) -> str:
-    hint = f" → {event.hint}" if event.hint else ""
+    hint = f"\n  → {event.hint}" if event.hint else ""
     return f"{event.address} {event.action.value}: {event.message}{hint}"
 
 
@@ -198,10 +198,10 @@ def acquired(event: LockAcquired) -> Said:
     """A take-over is a warning, a long wait worth a word, the rest detail."""
     if event.taken_from:
         old = event.taken_from
-        return "warning", f"Took over the state lock of {old.who} ({old.operation}, {old.id}), silent for a whole lease."
+        return Said("warning", f"Took over the state lock of {old.who} ({old.operation}, {old.id}), silent for a whole lease.")
     if event.waited >= SLOW_LOCK:
-        return "info", f"Got the state lock after {duration(event.waited)}."
-    return "debug", "Got the state lock."
+        return Said("info", f"Got the state lock after {duration(event.waited)}.")
+    return Said("debug", "Got the state lock.")
 
 
 def level(event: Notice) -> Literal["info", "warning", "error"]:
@@ -213,7 +213,5 @@ def level(event: Notice) -> Literal["info", "warning", "error"]:
             return "info"
 
 
-def _notice(event: Notice) -> Iterator[Said]:
-    yield level(event), f"{event.where}: {event.message}" if event.where else event.message
-    if event.hint:
-        yield "info", f"→ {event.hint}"
+def _notice(event: Notice) -> Said:
+    return Said(level(event), f"{event.where}: {event.message}" if event.where else event.message, event.hint)

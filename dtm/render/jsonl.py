@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from threading import RLock
+from typing import Final, cast
 
 import msgspec
 
@@ -15,13 +16,15 @@ from dtm.render.people import Screen
 from dtm.render.plan import count_line
 from dtm.render.port import Difference
 from dtm.render.sentences import in_progress, nothing_to_do
-from dtm.render.text import Level
+from dtm.render.text import Clean, Level
 from dtm.render.values import ValueText
 from engine.errors import ConfigError, DtmError, LockHeldError
 from engine.events import Event, Notice
 from engine.lock import LockRecord, timestamp
 from engine.plan import Action, Plan
-from engine.values import Attributes, Digest, Secret, Value
+from engine.values import Attributes, Digest, Secret, Value, leaves
+
+WORDS: Final = frozenset({"type", "timestamp", "action", "reason", "operation", "severity", "status", "source", "difference"})
 
 
 class JsonRenderer:
@@ -80,7 +83,10 @@ class JsonRenderer:
 
     def outputs(self, outputs: Mapping[str, Value]) -> None:
         """One `outputs` line."""
-        shown = {name: types.Output(sensitive=_sensitive(v), value=self.show.json(v)) for name, v in outputs.items()}
+        shown = {
+            self.screen.clean(name): types.Output(sensitive=_sensitive(v), value=self.show.json(v))
+            for name, v in outputs.items()
+        }
         self._write([types.Outputs(timestamp=self._now(), message="Outputs", outputs=shown)])
 
     def table(self, rows: Sequence[Mapping[str, Value]]) -> None:
@@ -136,8 +142,25 @@ class JsonRenderer:
             self.screen.out.flush()
 
     def _encode(self, each: types.AnyLine) -> str:
-        return msgspec.json.encode(self.show.json(msgspec.to_builtins(each))).decode() + "\n"
+        return msgspec.json.encode(_cleaned(msgspec.to_builtins(each), self.screen.clean)).decode() + "\n"
+
+
+def _cleaned(value: object, clean: Clean) -> object:
+    """Every text cleaned but those that are words of the format: a secret that is one of them must not break it."""
+    match value:
+        case str():
+            text = clean(value)
+            return (
+                text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+            )  # a lone surrogate has no UTF-8
+        case dict():
+            items = cast("dict[str, object]", value).items()  # what msgspec makes of a Struct
+            return {name: item if name in WORDS and isinstance(item, str) else _cleaned(item, clean) for name, item in items}
+        case list():
+            return [_cleaned(item, clean) for item in cast("list[object]", value)]
+        case _:
+            return value
 
 
 def _sensitive(value: Value) -> bool:
-    return isinstance(value, Secret | Digest)
+    return any(isinstance(leaf, Secret | Digest) for leaf in leaves(value))

@@ -80,7 +80,7 @@ def planned(change: Change, show: ValueText, now: str) -> types.PlannedChange:
         depends_on=[str(each) for each in change.depends_on],
         protected=change.protected,
         fields=[field_difference(each, show) for each in change.fields],
-        options=None if change.after is None else {name: show.json(value) for name, value in change.after.items()},
+        options=None if change.after is None else show.attributes(change.after),
         note=change.note,
     )
 
@@ -141,7 +141,7 @@ def _lock(event: LockWaiting | LockAcquired | LockReleased, now: str) -> types.A
             )  # fmt: skip
         case LockAcquired():
             return types.LockAcquire(
-                timestamp=now, message=events.acquired(event)[1], status="acquired", lock=event.info,
+                timestamp=now, message=events.acquired(event).message, status="acquired", lock=event.info,
                 waited_seconds=event.waited, taken_from=event.taken_from,
             )  # fmt: skip
         case LockReleased():

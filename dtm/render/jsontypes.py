@@ -156,7 +156,7 @@ class LockRelease(JsonLine, frozen=True, tag="lock_release"):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """One root output; a sensitive value is not shown."""
+    """One root output; `sensitive` where any part of its value is, which is then not shown."""
 
     sensitive: bool
     value: Any

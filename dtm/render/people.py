@@ -10,13 +10,13 @@ from typing import TextIO
 
 from dtm.render.differences import field_lines
 from dtm.render.errors import ErrorText
-from dtm.render.events import Narrator
+from dtm.render.events import Narrator, Said
 from dtm.render.locks import lock_lines
 from dtm.render.plan import PlanView
 from dtm.render.port import Clock, Difference
 from dtm.render.tables import table_lines
 from dtm.render.text import BLANK, Clean, Level, Line, Span, line
-from dtm.render.values import ValueText, key
+from dtm.render.values import ValueText, key, printable
 from engine.events import Event
 from engine.lock import LockRecord
 from engine.plan import Plan
@@ -67,8 +67,8 @@ class PeopleRenderer(ABC):
     def event(self, event: Event) -> None:
         """One log line or a few, or none."""
         with self._lock:
-            for level, message in self.narrator.tell(event):
-                self._say(level, message)
+            for said in self.narrator.tell(event):
+                self._say(said)
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:
         """On stderr; each problem with what belongs to it is one message."""
@@ -82,7 +82,7 @@ class PeopleRenderer(ABC):
 
     def notice(self, level: Level, message: str, *, hint: str = "") -> None:
         """On stderr."""
-        self._say(level, message, hint)
+        self._say(Said(level, message, hint))
 
     def outputs(self, outputs: Mapping[str, Value]) -> None:
         """On stdout."""
@@ -128,11 +128,11 @@ class PeopleRenderer(ABC):
         self.screen.out.flush()
         self.screen.err.flush()
 
-    def _say(self, level: Level, message: str, hint: str = "") -> None:
-        if not self.screen.says(level):
+    def _say(self, said: Said) -> None:
+        if not self.screen.says(said.level):
             return
-        first, *rest = self.screen.clean(message).split("\n")
+        first, *rest = [printable(each) for each in self.screen.clean(said.message).split("\n")]
         below = [line(2, each) for each in rest]
-        if hint:
-            below.append(line(2, Span("→ ", "info"), self.screen.clean(hint)))
-        self._log(level, [line(0, first), *below])
+        if said.hint:
+            below.append(line(2, Span("→ ", "info"), printable(self.screen.clean(said.hint))))
+        self._log(said.level, [line(0, first), *below])

@@ -132,7 +132,7 @@ def _header(change: Change) -> Line:
         f") {sentence}",
     ]
     if afterword:
-        spans.append(Span(f" {afterword}", "dim"))
+        spans.append(Span(f" {afterword}", "replace" if change.action is Action.REPLACE else "dim"))
     return line(0, *spans, hang=SYMBOL_WIDTH + 1)
 
 

@@ -12,10 +12,11 @@ from rich.live import Live
 from rich.segment import Segment, Segments
 from rich.theme import Theme
 
-from dtm.render.events import waiting
+from dtm.render.events import summary, waiting
 from dtm.render.live import Board
 from dtm.render.people import PeopleRenderer, Screen
 from dtm.render.text import Level, Line, Span, cells, duration, wrap
+from dtm.render.values import printable
 from engine.events import ApplyComplete, ApplyProgress, ApplyStart, ApplySummary, Event, LockAcquired, LockWaiting
 
 THEME: Final = Theme({
@@ -49,10 +50,11 @@ class TerminalRenderer(PeopleRenderer):
             self._board.follow(event, waiting(event) if isinstance(event, LockWaiting) else "")
             match event:
                 case ApplyStart() | ApplyProgress() | LockWaiting():
-                    self.narrator.begun = self.narrator.begun or isinstance(event, ApplyStart)
                     self._go_live()
                 case ApplyComplete():
                     self._complete(event)
+                case ApplySummary():
+                    self._summary(event)
                 case _:
                     super().event(event)
         if isinstance(event, ApplySummary | LockAcquired):
@@ -69,10 +71,16 @@ class TerminalRenderer(PeopleRenderer):
         super().close()
 
     def _complete(self, event: ApplyComplete) -> None:
-        *_, (level, sentence) = self.narrator.tell(event)
-        if self.screen.says(level):
+        *_, said = self.narrator.tell(event)
+        if self.screen.says(said.level):
             tail = f"  {duration(event.elapsed)}" + (f"  {event.id}" if event.id else "")
-            self._log(level, [Line(0, (Span(sentence), Span(self.screen.clean(tail), "dim")))])
+            self._log(said.level, [Line(0, (Span(said.message), Span(printable(self.screen.clean(tail)), "dim")))])
+
+    def _summary(self, event: ApplySummary) -> None:
+        if not self.screen.quiet:
+            self._waiting.append(Segment.line())
+        for said in summary(event, self.narrator.failures, self.narrator.skips, self.screen.verbose):
+            self._say(said)
 
     def _print(self, lines: Iterable[Line]) -> None:
         self.out.print(Segments(list(self._segments(self.out, lines))), end="")

@@ -91,6 +91,9 @@ def _words(spans: Sequence[Span]) -> Iterator[list[Span]]:
     word: list[Span] = []
     for span in spans:
         for piece in _PIECE.findall(span.text):
+            if word and _cell(piece[0]) == 2:
+                yield word
+                word = []
             word.append(Span(piece, span.style))
             if piece.isspace() or _cell(piece[0]) == 2:
                 yield word

@@ -81,7 +81,7 @@ class ValueText:
             case str():
                 return self.clean(value)
             case dict():
-                return {self.clean(name): self.json(item) for name, item in value.items()}
+                return self.attributes(value)
             case list():
                 return [self.json(item) for item in value]
             case Secret() | Digest():
@@ -90,6 +90,10 @@ class ValueText:
                 return KNOWN_LATER
             case _:
                 return value
+
+    def attributes(self, values: Attributes) -> dict[str, object]:
+        """A map of values as plain JSON."""
+        return {self.clean(name): self.json(item) for name, item in values.items()}
 
     def inline(self, value: Value) -> str:
         """The value on one line."""

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dtm.render import Kind
+from engine.errors import ConfigError, DtmError, LockHeldError, Problem
+from engine.lock import LockInfo, LockRecord
+from tests.dtm.render.rendering import HOLDER, RECORD, Shown
+
+DATE = "2022-05-30 17:08:08 !! [ERROR]  "
+
+
+def told(error: BaseException, *, kind: Kind = "plain", debug: bool = False) -> str:
+    shown = Shown(kind, width=200)
+    shown.renderer.error(error, debug=debug)
+    assert shown.out == ""
+    return shown.err.replace(DATE, "error: ").replace("✖ ", "error: ")
+
+
+@pytest.mark.parametrize("kind", ["plain", "rich"])
+def test_an_error_says_where_what_and_the_next_step(kind: Kind) -> None:
+    error = DtmError("the bucket is missing\nreally", hint="make it with dtm init --create", where="data/a")
+    assert told(error, kind=kind) == "error: data/a: the bucket is missing\n  really\n  → make it with dtm init --create\n"
+
+
+@pytest.mark.parametrize("kind", ["plain", "rich"])
+def test_every_problem_of_a_config_shows_its_line(tmp_path: Path, kind: Kind) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text('tools:\n  - name: 看板\n    depndsOn: [a.b]\n    options: {名前: "${{ a.b.outputs.c }}"}\n', "utf-8")
+    problems = (
+        Problem(f"{file}:3:5", 'unknown key "depndsOn"', 'did you mean "dependsOn"?'),
+        Problem(f"{file}:4:19", "no tool a/b"),
+        Problem(f"{file}:2", "no column"),
+        Problem(f"{file}:99:1", "beyond the end"),
+        Problem(f"{tmp_path}/absent.yaml:1:1", "no file"),
+        Problem("", "nowhere"),
+    )
+    text = told(ConfigError(problems), kind=kind).replace(str(tmp_path), "")
+    assert text.splitlines() == [
+        'error: /config.yaml:3:5: unknown key "depndsOn"',
+        "     3 │     depndsOn: [a.b]",
+        "       │     ^^^^^^^^",
+        '  → did you mean "dependsOn"?',
+        "error: /config.yaml:4:19: no tool a/b",
+        '     4 │     options: {名前: "${{ a.b.outputs.c }}"}',
+        "       │                     ^^^^^^^^^^^^^^^^^^^^^^",
+        "error: /config.yaml:2: no column",
+        "     2 │   - name: 看板",
+        "error: /config.yaml:99:1: beyond the end",
+        "error: /absent.yaml:1:1: no file",
+        "error: nowhere",
+        "error: 6 problems found, nothing was done.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("password: hunter2", "password: (sensitive)"),
+        ('  apiKey: "abc"', "  apiKey: (sensitive)"),
+        ("  - {githubToken: abc, a: b}", "  - {githubToken: (sensitive)"),
+        ("token: [[ env GITHUB_TOKEN ]]", "token: [[ env GITHUB_TOKEN ]]"),
+        ("name: web", "name: web"),
+    ],
+)
+def test_a_source_line_that_holds_a_secret_is_cut(tmp_path: Path, source: str, shown: str) -> None:
+    (tmp_path / "c.yaml").write_text(source, "utf-8")
+    assert f"   1 │ {shown}\n" in told(ConfigError((Problem(f"{tmp_path}/c.yaml:1:1", "wrong"),)))
+
+
+def test_a_bug_is_called_one_and_a_traceback_needs_asking_for() -> None:
+    try:
+        raise KeyError("x")
+    except KeyError as error:
+        brief, whole = told(error), told(error, debug=True)
+    assert brief.startswith("error: KeyError: 'x'\n  → This is a bug in dtm")
+    assert "Traceback" not in brief and "test_errors.py" in whole
+
+
+@pytest.mark.parametrize("kind", ["plain", "rich"])
+def test_who_holds_the_lock_is_told_in_full_with_the_command_that_breaks_it(kind: Kind) -> None:
+    assert told(LockHeldError(RECORD), kind=kind).splitlines() == [
+        "error: the state is locked by anna@build-7",
+        "  ID         92417f49-68a4",
+        "  Operation  apply",
+        "  Who        anna@build-7",
+        "  Version    0.1.0",
+        "  Created    2022-05-30T16:54:00.000000Z (14 min ago)",
+        "  Path       s3://b/k",
+        "  Lease      30 s, renewed 4 s ago",
+        "  If nobody works there any more: dtm force-unlock 92417f49-68a4",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("info", "lease"),
+    [
+        (replace(HOLDER, renewed="2022-05-30T16:54:00.000000Z"), "30 s, not renewed for 14 min, looks dead"),
+        (replace(HOLDER, renewed=None, created="2022-05-30T17:08:00Z"), "30 s, renewed 8 s ago"),
+        (replace(HOLDER, renewed=None, created="yesterday"), "30 s, never renewed"),
+        (replace(HOLDER, lease=None), "none: this holder never renews, only force-unlock ends its lock"),
+    ],
+)
+def test_a_lease_looks_dead_or_alive(info: LockInfo, lease: str) -> None:
+    assert f"  Lease      {lease}\n" in told(LockHeldError(LockRecord(info, "1")))
+
+
+def test_terraforms_nanoseconds_are_read() -> None:
+    info = replace(HOLDER, created="2022-05-30T17:07:08.151200792Z")
+    assert "(59 s ago)" in told(LockHeldError(LockRecord(info, "1")))
+
+
+def test_an_unreadable_lock_record_can_be_broken_too() -> None:
+    text = told(LockHeldError(LockRecord(None, "1")))
+    assert "cannot be read" in text and "dtm force-unlock --corrupt" in text

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import pytest
+
+from engine.address import Address
+from engine.events import (
+    ApplyComplete,
+    ApplyErrored,
+    ApplyMilder,
+    ApplyProgress,
+    ApplySkipped,
+    ApplyStart,
+    ApplySummary,
+    Event,
+    LockAcquired,
+    LockReleased,
+    LockWaiting,
+    Notice,
+    Retrying,
+)
+from engine.lock import LockRecord
+from engine.plan import Action
+from tests.dtm.render.rendering import DATA, HOLDER, RECORD, WEB, Shown
+
+DATE = "2022-05-30 17:08:08"
+APP = Address("argocdapp", "web")
+
+
+def log(*events: Event, verbose: bool = False, quiet: bool = False) -> list[str]:
+    """The log lines without their date."""
+    shown = Shown("plain", verbose=verbose, quiet=quiet)
+    for event in events:
+        shown.renderer.event(event)
+    assert shown.out == ""
+    lines = shown.err.splitlines()
+    assert all(each.startswith((DATE, "  ")) for each in lines)
+    return [each.removeprefix(f"{DATE} ") for each in lines]
+
+
+def test_an_apply_reads_as_devstream_tells_it() -> None:
+    assert log(
+        ApplyStart(DATA, Action.CREATE, 1, 2),
+        ApplyComplete(DATA, Action.CREATE, "data.a", 0.2),
+        ApplyStart(WEB, Action.DELETE, 2, 2),
+        ApplyComplete(WEB, Action.DELETE, "", 0.2),
+        ApplySummary({Action.CREATE: 1, Action.DELETE: 1}, (), (), 72.0, "/w/devstream.state"),
+    ) == [
+        "ℹ [INFO]  Start executing the plan.",
+        "ℹ [INFO]  Changes count: 2.",
+        "ℹ [INFO]  -------------------- [  Processing progress: 1/2.  ] --------------------",
+        "ℹ [INFO]  Processing: (data/a) -> Create ...",
+        "✔ [SUCCESS]  Tool (data/a) Create done.",
+        "ℹ [INFO]  -------------------- [  Processing progress: 2/2.  ] --------------------",
+        "ℹ [INFO]  Processing: (repo-scaffolding/web) -> Delete ...",
+        "ℹ [INFO]  Prepare to delete 'repo-scaffolding_web' from States.",
+        "✔ [SUCCESS]  Tool (repo-scaffolding/web) delete done.",
+        "ℹ [INFO]  -------------------- [  Processing done.  ] --------------------",
+        "✔ [SUCCESS]  Done: 1 created, 1 deleted in 1m 12s.",
+        "ℹ [INFO]  State: /w/devstream.state",
+    ]
+
+
+def test_the_summary_says_what_failed_and_why_and_what_was_skipped_because_of_it() -> None:
+    lines = log(
+        ApplyStart(DATA, Action.UPDATE, 1, 2),
+        ApplyErrored(DATA, Action.UPDATE, "disk full", "free some space", 0.2, attempts=3),
+        ApplySkipped(WEB, Action.CREATE, DATA),
+        ApplySkipped(APP, Action.CREATE, None),
+        ApplySummary({Action.UPDATE: 0}, (DATA,), (WEB, APP), 2.0, "s3://b/k", interrupted=True),
+    )
+    assert lines[4:6] == ["!! [ERROR]  data/a Update failed with error: disk full (after 3 tries)", "  → free some space"]
+    assert lines[6:] == [
+        "ℹ [INFO]  -------------------- [  Processing aborted.  ] --------------------",
+        "⚠ [WARN]  Interrupted: nothing new was started, what was running has ended.",
+        "ℹ [INFO]  Done: nothing in 2.0s.",
+        "!! [ERROR]  Failed: 1 tool.",
+        "  data/a update: disk full",
+        "    → free some space",
+        "⚠ [WARN]  Skipped: 2 tools.",
+        "  repo-scaffolding/web create, because data/a failed",
+        "  argocdapp/web create, because the run was stopped",
+        "ℹ [INFO]  State: s3://b/k",
+    ]
+
+
+@pytest.mark.parametrize(("verbose", "named"), [(False, 20), (True, 500)])
+def test_many_failures_do_not_bury_the_end_of_the_summary(verbose: bool, named: int) -> None:
+    tools = tuple(Address("data", f"t{i}") for i in range(500))
+    failures = [ApplyErrored(each, Action.CREATE, "no", "", 1.0) for each in tools]
+    lines = log(*failures, ApplySummary({}, tools, (), 1.0, "s"), verbose=verbose)
+    assert sum(each.endswith("create: no") for each in lines) == named
+    assert ("  … 480 more, -v shows all" in lines) is not verbose
+
+
+def test_a_long_operation_gives_a_sign_of_life_every_ten_seconds() -> None:
+    events = [ApplyProgress(DATA, Action.CREATE, "", None, float(second)) for second in range(1, 36)]
+    assert [each for each in log(ApplyStart(DATA, Action.CREATE, 1, 1), *events) if "still" in each] == [
+        f"ℹ [INFO]  Tool (data/a) still creating, {second}s so far" for second in (10, 20, 30)
+    ]
+
+
+def test_verbose_shows_each_word_of_a_provider() -> None:
+    spoken = ApplyProgress(DATA, Action.UPDATE, "3 of 4 pods", 0.75, 1.5)
+    assert log(spoken) == []
+    assert log(spoken, verbose=True) == ["ℹ [INFO]  Tool (data/a) still updating, 1.5s so far: 3 of 4 pods (75%)"]
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (
+            ApplyMilder(DATA, Action.REPLACE, Action.UPDATE),
+            "ℹ [INFO]  Tool (data/a) was planned to be replaced; with all values known it is updated.",
+        ),
+        (
+            ApplyMilder(DATA, Action.UPDATE, Action.KEEP),
+            "ℹ [INFO]  Tool (data/a) was planned to be updated; with all values known nothing has to be done.",
+        ),
+        (
+            Retrying(DATA, Action.CREATE, 2, 1.5, "503 from the API."),
+            "⚠ [WARN]  data/a Create try 2 failed: 503 from the API; next in 1.5s",
+        ),
+        (Notice("warning", "no lock", "set one", "c.yaml:3:1"), "⚠ [WARN]  c.yaml:3:1: no lock"),
+        (Notice("error", "gone"), "!! [ERROR]  gone"),
+        (Notice("info", "fine"), "ℹ [INFO]  fine"),
+        (Notice("unheard of", "fine"), "ℹ [INFO]  fine"),
+        (
+            LockWaiting(RECORD, 0.0, 26.0),
+            "ℹ [INFO]  Waiting for the state lock held by anna@build-7 (apply, 92417f49-68a4), 0.0s so far,"
+            " taken over in 26s if it stays silent",
+        ),
+        (
+            LockWaiting(LockRecord(None, "1"), 0.0, None),
+            "ℹ [INFO]  Waiting for the state lock held by an unreadable record, 0.0s so far",
+        ),
+        (LockAcquired(HOLDER, 12.0), "ℹ [INFO]  Got the state lock after 12s."),
+        (
+            LockAcquired(HOLDER, 31.0, HOLDER),
+            "⚠ [WARN]  Took over the state lock of anna@build-7 (apply, 92417f49-68a4), silent for a whole lease.",
+        ),
+    ],
+)
+def test_one_event_one_line(event: Event, line: str) -> None:
+    assert log(event)[0] == line
+
+
+def test_a_lock_that_costs_no_time_is_not_worth_a_word() -> None:
+    quick: list[Event] = [LockAcquired(HOLDER, 0.0), LockReleased(HOLDER)]
+    assert log(*quick) == []
+    assert log(*quick, verbose=True) == ["λ [DEBUG]  Got the state lock.", "λ [DEBUG]  Released the state lock."]
+
+
+def test_waiting_for_a_lock_gives_a_sign_of_life_every_ten_seconds() -> None:
+    assert len(log(*(LockWaiting(RECORD, second / 2, None) for second in range(61)))) == 4
+
+
+def test_quiet_keeps_warnings_and_errors() -> None:
+    assert log(
+        Notice("info", "a"),
+        ApplyStart(DATA, Action.CREATE, 1, 1),
+        Notice("warning", "b"),
+        ApplyErrored(DATA, Action.CREATE, "c", "", 1.0),
+        ApplySummary({}, (DATA,), (), 1.0, "s"),
+        quiet=True,
+    ) == [
+        "⚠ [WARN]  b",
+        "!! [ERROR]  data/a Create failed with error: c",
+        "!! [ERROR]  Failed: 1 tool.",
+        "  data/a create: c",
+    ]
+
+
+def test_a_message_cannot_steer_the_terminal_nor_forge_a_log_line() -> None:
+    lines = log(Notice("error", "\x1b[2J\n2022-05-30 17:08:08 ✔ [SUCCESS]  All plugins applied successfully."))
+    assert lines == ["!! [ERROR]  \\u001b[2J", "  2022-05-30 17:08:08 ✔ [SUCCESS]  All plugins applied successfully."]

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+
+from dtm.render.prompt import confirm, confirm_exactly
+from engine.errors import CancelledError
+
+QUESTION = "Continue? [y/n]\nEnter a value (Default is n): "
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [("y\n", True), ("yes\n", True), (" YES \n", True), ("n\n", False), ("no\n", False), ("\n", False), ("y", True)],
+)
+def test_answers(typed: str, answer: bool) -> None:
+    err = StringIO()
+    assert confirm(StringIO(typed), err) is answer
+    assert err.getvalue() == QUESTION
+
+
+def test_anything_else_is_asked_again() -> None:
+    err = StringIO()
+    assert confirm(StringIO("maybe\nyep\ny\n"), err)
+    invalid = "Failed to validate input string: input must be y or n\n\n"
+    assert err.getvalue() == f"{QUESTION}{invalid}{QUESTION}{invalid}{QUESTION}"
+
+
+@pytest.mark.parametrize("typed", ["", "maybe\n"])
+def test_the_end_of_input_is_no_answer(typed: str) -> None:
+    with pytest.raises(CancelledError) as caught:
+        confirm(StringIO(typed), StringIO())
+    assert "-y" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"), [("yes, 12\n", True), ("y\nyes\nyes, 12\n", True), ("yes\nn\n", False), ("\n", False)]
+)
+def test_a_grave_question_wants_its_exact_answer(typed: str, answer: bool) -> None:
+    err = StringIO()
+    assert confirm_exactly(StringIO(typed), err, "12 of 20 tools would be deleted.", "yes, 12") is answer
+    assert err.getvalue().startswith("12 of 20 tools would be deleted.\n")

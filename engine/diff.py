@@ -34,9 +34,9 @@ def same(old: Value, new: Value) -> bool:
     """
     kind = type(old)
     if kind is not type(new):
-        return isinstance(old, Mapping) and isinstance(new, Mapping) and same(dict(old), dict(new))
+        return False
     if kind is dict:
-        return _same_map(cast("dict[str, Value]", old), cast("dict[str, Value]", new))
+        return same_map(cast("dict[str, Value]", old), cast("dict[str, Value]", new))
     if kind is list:
         left, right = cast("list[Value]", old), cast("list[Value]", new)
         return len(left) == len(right) and all(map(same, left, right))
@@ -45,7 +45,8 @@ def same(old: Value, new: Value) -> bool:
     return not isinstance(old, Unknown) and old == new
 
 
-def _same_map(old: dict[str, Value], new: dict[str, Value]) -> bool:
+def same_map(old: Attributes, new: Attributes) -> bool:
+    """`same` of two whole maps."""
     return len(old) == len(new) and all(key in new and same(value, new[key]) for key, value in old.items())
 
 

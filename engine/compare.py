@@ -1,0 +1,246 @@
+"""One tool as the config, the state and the world see it: what is to be done with it. The rows of the planner's table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from engine.address import Address
+from engine.config import ToolSpec
+from engine.decode import canonical
+from engine.diff import diff, same, same_map
+from engine.errors import UsageError
+from engine.operations import Operations
+from engine.plan import Action, Change, FieldChange, Reason, Source
+from engine.secrets import Sealer
+from engine.state import Resource, StateEntry
+from engine.values import UNKNOWN, Attributes, Unknown, Value, holds_unknown, reveal
+
+
+class Verdict(Enum):
+    """What a person says of an operation whose outcome nobody can find out."""
+
+    ADOPT = "adopt"
+    RETRY = "retry"
+    FORGET = "forget"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """`--resolve ADDR=adopt:ID | retry | forget`: it is there under that id; do it again; it is not there."""
+
+    verdict: Verdict
+    id: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> tuple[Address, Resolution]:
+        """Read the flag's value. Raises UsageError with the expected form."""
+        address, _, answer = text.partition("=")
+        word, _, found = answer.partition(":")
+        try:
+            verdict = Verdict(word)
+            if bool(found) is not (verdict is Verdict.ADOPT):
+                raise ValueError(answer)
+            return Address.parse(address), cls(verdict, found)
+        except ValueError:
+            raise UsageError(
+                f'"{text}" resolves nothing', hint="expected: name.instanceID=adopt:ID, ...=retry or ...=forget"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What state and world say of one tool. `findable`: its plugin has an identity for what is recorded."""
+
+    entry: StateEntry
+    live: Resource | None
+    findable: bool = True
+    resolution: Resolution | None = None
+
+    @property
+    def unclear(self) -> bool:
+        """Whether nobody can know, without a person's word, what an interrupted create or delete did."""
+        pending = self.entry.pending
+        risky = pending is not None and pending.message is None and pending.action != Action.UPDATE.value
+        return risky and not self.findable and self.resolution is None
+
+
+def absent(spec: ToolSpec, options: Attributes, reason: Reason, entry: StateEntry | None = None) -> Change:
+    """The change that makes a tool."""
+    before = entry.resource if entry else None
+    return Change(
+        spec.address, Action.CREATE, reason, before,
+        after=options, depends_on=spec.depends_on, protected=spec.lifecycle.prevent_destroy,
+    )  # fmt: skip
+
+
+def decide(spec: ToolSpec, options: Attributes, subject: Subject, operations: Operations, sealer: Sealer) -> Change:
+    """What to do with a wanted tool that the state knows. `options` are resolved; leaves may be Unknown or Secret."""
+    entry, live = subject.entry, subject.live
+    change = replace(absent(spec, options, Reason.VANISHED, entry), previous=_previous(spec, entry))
+    if subject.unclear:
+        return replace(change, action=Action.RECOVER, reason=Reason.INTERRUPTED, note=unresolved(subject))
+    if subject.resolution and subject.resolution.verdict is not Verdict.ADOPT:
+        return _resolved(change, subject)
+    if live is None:
+        return replace(change, reason=Reason.INTERRUPTED) if entry.pending else change
+    fields = option_changes(entry, options, operations, sealer)
+    drift = () if entry.pending else drifted(entry, live, sealer)
+    change = replace(change, before=entry.resource or live, live=live, fields=fields + drift)
+    if fields or drift:
+        return _differing(change, fields, drift, interrupted=entry.pending is not None)
+    return _equal(change, spec, options, entry, operations, sealer)
+
+
+def _previous(spec: ToolSpec, entry: StateEntry) -> Address | None:
+    return None if entry.address == spec.address else entry.address
+
+
+def _resolved(change: Change, subject: Subject) -> Change:
+    assert subject.resolution is not None
+    if subject.resolution.verdict is Verdict.FORGET:
+        return replace(change, reason=Reason.NEW, before=None)
+    if subject.entry.resource is None:
+        return replace(change, reason=Reason.INTERRUPTED)
+    return replace(change, action=Action.REPLACE, reason=Reason.INTERRUPTED, live=subject.live)
+
+
+def _differing(change: Change, fields: tuple[FieldChange, ...], drift: tuple[FieldChange, ...], *, interrupted: bool) -> Change:
+    action = Action.REPLACE if any(field.replaces for field in fields) else Action.UPDATE
+    if interrupted:
+        return replace(change, action=action, reason=Reason.INTERRUPTED)
+    if not fields:
+        return replace(change, action=action, reason=Reason.DRIFTED, fields=drift)
+    waiting = all(holds_unknown(field.new) for field in fields) and not drift
+    return replace(change, action=action, reason=Reason.DEPENDENCY if waiting else Reason.CHANGED)
+
+
+def _equal(
+    change: Change, spec: ToolSpec, options: Attributes, entry: StateEntry, operations: Operations, sealer: Sealer
+) -> Change:
+    """Options and world agree: nothing is called, unless an interrupted operation left something undone."""
+    pending = entry.pending
+    if pending is not None:
+        undone = _undone(change, options, operations) if pending.action == Action.CREATE.value else ""
+        failed = pending.message is not None and pending.action != Action.DELETE.value
+        if failed or undone or pending.action == Action.UPDATE.value:
+            return replace(change, action=Action.UPDATE, reason=Reason.INTERRUPTED, note=undone)
+        return replace(change, action=Action.RECOVER, reason=Reason.INTERRUPTED)
+    if change.previous is not None:
+        return replace(change, action=Action.MOVE, reason=Reason.RENAMED)
+    notes = _rewrites(spec, options, entry, sealer)
+    return replace(change, action=Action.KEEP, reason=Reason.UNCHANGED, rewrite=bool(notes), note="; ".join(notes))
+
+
+def _undone(change: Change, options: Attributes, operations: Operations) -> str:
+    """Which predicted output an interrupted create did not get to."""
+    assert change.live is not None
+    for key, value in value_of(operations.predict(change.address, options, None)).items():
+        if not holds_unknown(value) and not same(reveal(value), reveal(change.live.outputs.get(key))):
+            return f"it is not finished: {key} is not yet as it will be"
+    return ""
+
+
+def _rewrites(spec: ToolSpec, options: Attributes, entry: StateEntry, sealer: Sealer) -> list[str]:
+    """What an entry says otherwise than the config without any difference for the world."""
+    notes: list[str] = []
+    if entry.depends_on != spec.depends_on and set(entry.depends_on) != set(spec.depends_on):
+        gone = [f"- {address}" for address in entry.depends_on if address not in spec.depends_on]
+        new = [f"+ {address}" for address in spec.depends_on if address not in entry.depends_on]
+        notes.append("dependsOn: " + ", ".join(gone + new))
+    if entry.protected is not spec.lifecycle.prevent_destroy:
+        notes.append("lifecycle.preventDestroy: " + ("off → on" if spec.lifecycle.prevent_destroy else "on → off"))
+    if options != entry.options and sealer.seal_map(options, entry.address) != entry.options:
+        notes.append("options: recorded in another spelling")
+    return notes
+
+
+def option_changes(entry: StateEntry, options: Attributes, operations: Operations, sealer: Sealer) -> tuple[FieldChange, ...]:
+    """How the options differ from the recorded ones; Unknown leaves differ from anything."""
+    if same_map(entry.options, options):
+        return ()
+    sealed = sealer.seal_map(options, entry.address)
+    marks = operations.replacing(entry.address)
+    found = diff(entry.options, sealed, replaces=marks)
+    if not found:
+        return found
+    recorded = sealer.seal_map(canonical(entry.options, operations.struct(entry.address)), entry.address)
+    return found if recorded == entry.options else diff(recorded, sealed, replaces=marks)
+
+
+def drifted(entry: StateEntry, live: Resource, sealer: Sealer) -> tuple[FieldChange, ...]:
+    """How the world differs from what was recorded; an output that only repeats an attribute's difference is left out."""
+    recorded = entry.resource
+    if recorded is live or recorded is None:
+        return ()
+    now = sealer.seal_resource(live, entry.address)
+    attributes = diff({"id": recorded.id, **recorded.attributes}, {"id": now.id, **now.attributes}, source=Source.LIVE)
+    told = {field.path: field for field in attributes}
+    return attributes + tuple(
+        replace(field, path=("outputs", *field.path))
+        for field in diff(recorded.outputs, now.outputs, source=Source.LIVE)
+        if not (field.path in told and same(told[field.path].new, field.new))
+    )
+
+
+def unresolved(subject: Subject) -> str:
+    """What to tell a person who must say what became of an operation."""
+    pending = subject.entry.pending
+    assert pending is not None
+    address = subject.entry.address.dotted
+    return (
+        f"its {pending.action} was interrupted and cannot be looked up: say what became of it with "
+        f"--resolve {address}=adopt:ID, {address}=retry or {address}=forget"
+    )
+
+
+def removal(subject: Subject, reason: Reason) -> Change:
+    """What to do with a recorded tool that is not wanted any more. Raises UsageError for a retry of what nobody wants."""
+    entry, live, resolution = subject.entry, subject.live, subject.resolution
+    change = Change(
+        entry.address,
+        Action.DELETE,
+        reason,
+        entry.resource or live,
+        live,
+        depends_on=entry.depends_on,
+        protected=entry.protected,
+    )
+    if entry.pending is None:
+        return change
+    change = replace(change, reason=Reason.INTERRUPTED)
+    if resolution and resolution.verdict is Verdict.FORGET:
+        return replace(change, action=Action.FORGET)
+    if entry.resource is None and resolution and resolution.verdict is Verdict.RETRY:
+        raise UsageError(
+            f"{entry.address} is not wanted any more, so its create is not tried again",
+            hint=f"--resolve {entry.address.dotted}=adopt:ID deletes it, {entry.address.dotted}=forget leaves it alone",
+        )
+    if subject.unclear and entry.resource is None:
+        return replace(change, action=Action.RECOVER, note=unresolved(subject))
+    if live is None and (subject.findable or entry.resource is None):
+        left = "" if subject.findable else "its create had failed; what that left behind cannot be looked up"
+        return replace(change, action=Action.FORGET, note=left)
+    return change
+
+
+def predicted(change: Change, operations: Operations, sealer: Sealer) -> Attributes | Unknown:
+    """Outputs as references see them while this change is still to come."""
+    assert change.after is not None
+    if change.action in (Action.CREATE, Action.REPLACE):
+        return operations.predict(change.address, change.after, None)
+    if change.action is Action.UPDATE:
+        return operations.predict(change.address, change.after, change.live or change.before)
+    if change.live is None:
+        return UNKNOWN
+    return operations.outputs(change.address, change.after, change.live, sealer)
+
+
+def severity(action: Action) -> int:
+    """How much an action changes: with real values a change may only get milder."""
+    return {Action.REPLACE: 2, Action.CREATE: 2, Action.UPDATE: 1}.get(action, 0)
+
+
+def value_of(outputs: Attributes | Unknown) -> dict[str, Value]:
+    """What a change shows of its outputs."""
+    return {} if isinstance(outputs, Unknown) else dict(outputs)

@@ -1,0 +1,192 @@
+"""The providers as the engine calls them: options built and secrets revealed on the way in, secrets found on the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+
+from engine.address import Address
+from engine.decode import build, decode, replace_paths, secret_paths
+from engine.errors import DtmError, PluginError
+from engine.options import options_of
+from engine.ports import AnyProvider, Requiring
+from engine.secrets import Redactor, Sealer
+from engine.state import Resource, StateEntry
+from engine.values import (
+    UNKNOWN,
+    Attributes,
+    Digest,
+    Secret,
+    Unknown,
+    UnknownValueError,
+    Value,
+    holds_unknown,
+    leaves,
+    map_leaves,
+)
+
+Recall: TypeAlias = Callable[[str], "Value | None"]
+"""A secret's value from where it came from (`env TOKEN`, `var token`); None if it is not there any more."""
+
+SHORTEST = 6
+"""Shorter secrets are only recognised in outputs that equal them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """Providers by plugin name, and what every call of them needs. Safe to use from several threads.
+
+    `base_dir`: what relative paths in options are relative to. `redactor` learns every secret that is handed out.
+    """
+
+    providers: Mapping[str, AnyProvider]
+    base_dir: Path
+    recall: Recall
+    redactor: Redactor = field(default_factory=Redactor)
+
+    def provider(self, address: Address) -> AnyProvider:
+        """The provider of a tool. Raises PluginError if its plugin is unknown."""
+        try:
+            return self.providers[address.name]
+        except KeyError:
+            raise PluginError(f'plugin "{address.name}" is unknown', where=str(address)) from None
+
+    def struct(self, address: Address) -> type[msgspec.Struct]:
+        """What describes a tool's options."""
+        return self.provider(address).options
+
+    def build(self, address: Address, options: Attributes) -> Any:
+        """The options Struct that a provider gets; what is not known yet is UNKNOWN in it. Raises ConfigError."""
+        return build(options, self.struct(address))
+
+    def decoded(self, address: Address, options: Attributes) -> Attributes:
+        """Options whose references are resolved by now, by their declared types. Raises DtmError naming every fault."""
+        values, faults = decode(options, self.struct(address), env={})
+        if faults:
+            raise DtmError("; ".join(fault.message for fault in faults), hint=faults[0].hint, where=str(address))
+        return values
+
+    def replacing(self, address: Address) -> frozenset[tuple[str, ...]]:
+        """Paths of the options whose change forces replacement."""
+        return replace_paths(self.struct(address))
+
+    def identity(self, address: Address, options: Attributes) -> str | None | Unknown:
+        """The natural key, None if the plugin has none, UNKNOWN while an option that it needs is."""
+        try:
+            return self.provider(address).identity(self.build(address, options))
+        except UnknownValueError:
+            return UNKNOWN
+
+    def predict(self, address: Address, options: Attributes, resource: Resource | None) -> Attributes | Unknown:
+        """Outputs as they will be; every declared key is there. UNKNOWN if nothing can be said, not even the keys."""
+        provider = self.provider(address)
+        declared: type[msgspec.Struct] | None = provider.outputs
+        found: dict[str, Value] = {option.key: UNKNOWN for option in options_of(declared)} if declared else {}
+        with suppress(UnknownValueError):
+            found.update(provider.predict(self.build(address, options), resource))
+        return concealed(found, secrets_of(options)) if found else UNKNOWN
+
+    def outputs(self, address: Address, options: Attributes, live: Resource, sealer: Sealer) -> Attributes:
+        """Outputs of an unchanged tool, for references: a secret that only the state knows, by digest, is predicted again."""
+        if not any(isinstance(leaf, Digest) for leaf in leaves(dict(live.outputs))):
+            return live.outputs
+        predicted = self.predict(address, options, live)
+        if isinstance(predicted, Unknown) or any(map(holds_unknown, predicted.values())):
+            return live.outputs
+        sealed = sealer.seal_resource(replace(live, outputs=predicted), address)
+        return {key: predicted[key] if sealed.outputs.get(key) == value else value for key, value in live.outputs.items()}
+
+    def found(self, address: Address, options: Attributes, resource: Resource) -> Resource:
+        """What a provider reported, with secret outputs marked: those declared so, and those that hold an option's secret."""
+        declared = self.provider(address).outputs
+        outputs: Attributes = resource.outputs
+        for path in secret_paths(declared) if declared else ():
+            outputs = {key: _marked(value, path[1:]) if key == path[0] else value for key, value in outputs.items()}
+        secrets = secrets_of(options)
+        for secret in secrets_of(outputs):
+            self.redactor.add(secret)
+        return replace(resource, outputs=concealed(outputs, secrets)) if secrets else replace(resource, outputs=outputs)
+
+    def known(self, options: Attributes) -> Attributes:
+        """The same options, their secrets from now on blotted out of every text."""
+        for secret in secrets_of(options):
+            self.redactor.add(secret)
+        return options
+
+    def recalled(self, entry: StateEntry, verb: str) -> Attributes:
+        """Recorded options with their secrets evaluated again. Raises DtmError naming the first that is gone and its source."""
+        plain: dict[str, Value] = {}
+        for key, value in entry.options.items():
+            plain[key] = map_leaves(value, partial(self._evaluated, key, entry.address, verb))
+        return self.known(plain)
+
+    def _evaluated(self, key: str, address: Address, verb: str, leaf: Value) -> Value:
+        if not isinstance(leaf, Digest):
+            return leaf
+        fallback = [
+            f"env {option.env}" for option in options_of(self.provider(address).options) if option.key == key and option.env
+        ]
+        for source in [*leaf.sources, *fallback]:
+            value = self.recall(source)
+            if value is not None:
+                return Secret(value, leaf.sources)
+        came = f", which came from {', '.join(leaf.sources)}" if leaf.sources else ""
+        raise DtmError(
+            f"to {verb} {address.dotted} I need option {key}{came}",
+            hint="set it again, as it was when the tool was made",
+            where=str(address),
+        )
+
+    def missing(self, address: Address, options: Attributes) -> list[str]:
+        """What the provider says is absent before its first call: binaries, variables, credentials."""
+        provider = self.provider(address)
+        if not isinstance(provider, Requiring):
+            return []
+        try:
+            return list(provider.requires(self.build(address, options)))
+        except UnknownValueError:
+            return []
+
+
+def secrets_of(values: Attributes) -> list[Secret]:
+    """Every secret inside."""
+    return [leaf for value in values.values() for leaf in leaves(value) if isinstance(leaf, Secret)]
+
+
+def _marked(value: Value, path: tuple[str, ...]) -> Value:
+    """The value with a Secret at a path, where "*" is any step."""
+    if not path:
+        return value if value is None or isinstance(value, Secret | Unknown | Digest) else Secret(value)
+    if isinstance(value, dict):
+        return {key: _marked(item, path[1:]) if path[0] in ("*", key) else item for key, item in value.items()}
+    if isinstance(value, list) and path[0] == "*":
+        return [_marked(item, path[1:]) for item in value]
+    return value
+
+
+def concealed(values: Attributes, secrets: list[Secret]) -> Attributes:
+    """The values with everything that equals one of the secrets, or is a text around one, made a Secret."""
+    return {key: _concealed(value, secrets) for key, value in values.items()} if secrets else values
+
+
+def _concealed(value: Value, secrets: list[Secret]) -> Value:
+    sources = tuple(dict.fromkeys(source for secret in secrets if _holds(value, secret.value) for source in secret.sources))
+    if any(_holds(value, secret.value) for secret in secrets):
+        return Secret(value, sources)
+    if isinstance(value, dict):
+        return {key: _concealed(item, secrets) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_concealed(item, secrets) for item in value]
+    return value
+
+
+def _holds(value: Value, secret: Value) -> bool:
+    if isinstance(value, str) and isinstance(secret, str) and len(secret) >= SHORTEST:
+        return secret in value
+    return type(value) is type(secret) and value not in (None, "", True, False) and value == secret

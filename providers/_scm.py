@@ -1,0 +1,148 @@
+"""The block of options that says which repository is meant: by URL, or by owner and name at some place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from engine.errors import ProviderError
+from engine.schema import Field, Options
+from engine.values import Unknown
+from providers._giturl import SCP_LIKE, canonical, is_path, local_path
+
+ScmType = Literal["local", "github", "gitlab", "git"]
+LOCAL_ROOT: Final = "./repos"
+API_LATER: Final = (
+    "making repositories through the API of GitHub or GitLab comes with a later version: make an empty repository there "
+    "and give its url (git itself must have access), or use scmType: local"
+)
+HOSTS: Final[Mapping[str, ScmType]] = {"github.com": "github", "gitlab.com": "gitlab"}
+SCHEMES: Final = ("https://", "http://", "ssh://", "git://", "git+ssh://", "file://")
+PATH_STARTS: Final = ("/", "./", "../", "~")
+HOSTLIKE = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?(/.*)?")
+
+
+class Repo(Options, frozen=True, kw_only=True):
+    """Which repository. With `url` the rest follows from it; else it is `name` of `owner` or `org` below `baseURL`."""
+
+    url: Annotated[
+        str,
+        Field(
+            "any URL that git can reach, or the path of a repository on this machine beginning with ./, ../, ~ or /",
+            example="./repos/me/app.git",
+        ),
+    ] = ""
+    owner: Annotated[str, Field("the user who owns it", example="me", replace=True)] = ""
+    org: Annotated[str, Field("the organisation or group that owns it, instead of owner", replace=True)] = ""
+    name: Annotated[str, Field("the repository's name", example="app", replace=True, aliases=("repo",))] = ""
+    branch: Annotated[str, Field("the branch; main if not given, master on GitLab")] = ""
+    scm_type: Annotated[
+        ScmType | None,
+        Field(
+            "local: a bare repository on this machine; github, gitlab, or git: any other host", example="local",
+            aliases=("repoType",),
+        ),
+    ] = None  # fmt: skip
+    base_url: Annotated[
+        str,
+        Field("what owner/name.git is appended to where there is no url; for scmType local a directory, ./repos if not given"),
+    ] = msgspec.field(default="", name="baseURL")
+    token: Annotated[str, Field("the password for http URLs; without it git asks its credential helpers", secret=True)] = ""
+
+    def __post_init__(self) -> None:
+        if not any(isinstance(getattr(self, name), Unknown) for name in self.__struct_fields__):
+            locate(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A repository, found: `url` is for git, a relative path still relative; `owner` and `org` are never both set."""
+
+    url: str
+    owner: str
+    org: str
+    name: str
+    branch: str
+    scm_type: ScmType
+    token: str = ""
+
+    @property
+    def identity(self) -> str:
+        """One text per repository."""
+        return canonical(self.url)
+
+
+def locate(repo: Repo) -> Location:
+    """Where that is. Raises ValueError with a sentence for people, UnknownValueError where a needed field is unknown."""
+    if repo.owner and repo.org:
+        raise ValueError("git org and owner can't be configured at the same time")
+    url = full_url(repo.url) if repo.url else _composed(repo)
+    kind = repo.scm_type or _kind(url)
+    if kind == "local" and not is_path(url):
+        raise ValueError(f"scmType local wants a path, not {url}")
+    owner, name = (repo.owner, repo.name or _stem(url)) if is_path(url) else _owner_and_name(url, repo)
+    if not name:
+        raise ValueError("git name field must be configured")
+    branch = repo.branch or ("master" if kind == "gitlab" else "main")
+    return Location(url, "" if repo.org else owner, repo.org, name, branch, kind, repo.token)
+
+
+def full_url(text: str) -> str:
+    """A URL as git understands it: `github.com/me/app` becomes https, paths are relative only behind `./` or `../`."""
+    if text.startswith(PATH_STARTS):
+        return text
+    if "://" in text:
+        if not text.startswith(SCHEMES):
+            raise ValueError(f'git url repo transport not support for now: "{text}"')
+        return text
+    if SCP_LIKE.fullmatch(text):
+        return text
+    if "@" in text:
+        raise ValueError(f'git url ssh repo not valid: "{text}" (expected git@host:owner/name.git)')
+    if HOSTLIKE.fullmatch(text):
+        return f"https://{text}"
+    raise ValueError(f'git url repo transport not support for now: "{text}" (a path begins with ./, ../, ~ or /)')
+
+
+def _composed(repo: Repo) -> str:
+    if not repo.name:
+        raise ValueError("git name field must be configured")
+    if not repo.base_url and repo.scm_type in ("github", "gitlab"):
+        raise ValueError(API_LATER)
+    if not repo.base_url and repo.scm_type != "local":
+        raise ValueError("which repository is meant: give url, or baseURL, or scmType: local")
+    base = (repo.base_url or LOCAL_ROOT).rstrip("/") or "/."
+    if repo.scm_type == "local" and not base.startswith(PATH_STARTS):
+        base = f"./{base}"
+    return full_url("/".join(part for part in (base, repo.org or repo.owner, f"{repo.name}.git") if part))
+
+
+def _kind(url: str) -> ScmType:
+    return "local" if is_path(url) else HOSTS.get(canonical(url).partition("/")[0], "git")
+
+
+def _stem(url: str) -> str:
+    return local_path(url).name.removesuffix(".git")
+
+
+def _owner_and_name(url: str, repo: Repo) -> tuple[str, str]:
+    """From the path of a URL; groups may be nested. A lone name must end in .git, else it looks like a user's page."""
+    scp = SCP_LIKE.fullmatch(url)
+    path: str = scp["path"] if scp else unquote(urlsplit(url).path)
+    owner, _, name = path.strip("/").removesuffix(".git").rpartition("/")
+    if not name or not (owner or url.rstrip("/").endswith(".git")):
+        raise ValueError(f'git url repo path is not valid: "{url}" (expected host/owner/name)')
+    return repo.owner or owner, repo.name or name
+
+
+def located(repo: Repo) -> Location:
+    """As `locate`, for provider calls: what validation would have said is a ProviderError."""
+    try:
+        return locate(repo)
+    except ValueError as error:
+        raise ProviderError(str(error)) from error

@@ -11,15 +11,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from dtm.testing.promises import PROMISES, Bench, Promise, PromiseError, Trial
-from engine.ports import AnyProvider
+from engine.address import Address
+from engine.ports import AnyProvider, Call
 
-__all__ = ["MakeTrial", "PromiseError", "Trial", "Verdict", "provider_contract", "verdicts"]
+__all__ = ["MakeTrial", "PromiseError", "Trial", "Trying", "Verdict", "provider_contract", "trial_call", "verdicts"]
 
 MakeTrial: TypeAlias = Callable[[Path], Trial]
 """Prepares a world in an empty directory; called anew for each promise."""
+
+
+@runtime_checkable
+class Trying(Protocol):
+    """What a provider may offer besides, so that `dtm develop validate-plugin` can try everything."""
+
+    def trial(self, directory: Path) -> Trial:
+        """Prepare a world in an empty directory."""
+        ...
+
+
+def trial_call(plugin: str, directory: Path) -> Call:
+    """A call for the tool `plugin.trial` of a configuration that stands in the directory."""
+    return Call(Address(plugin, "trial"), directory, token="trial", lineage="trial")  # noqa: S106 - no credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +44,11 @@ class Verdict:
     promise: str
     problem: str = ""
     untried: str = ""
+
+    def __str__(self) -> str:
+        state = "broken" if self.problem else "untried" if self.untried else "kept"
+        why = self.problem or self.untried
+        return f"{state:8}{self.promise}{': ' if why else ''}{why}"
 
 
 def provider_contract(provider: AnyProvider, make_trial: MakeTrial, directory: Path) -> list[Verdict]:

@@ -8,25 +8,18 @@ from pathlib import Path
 from typing import Final
 
 from dtm.testing.promises import Trial
-from dtm.testing.provider import MakeTrial
-from engine.address import Address
-from engine.ports import Call
+from dtm.testing.provider import MakeTrial, trial_call
 from providers.command import CommandOptions
 from providers.data import DataOptions
 from providers.directory import DirectoryOptions
 from providers.file import FileOptions
 
 
-def call(plugin: str, directory: Path) -> Call:
-    """A call for the tool `plugin.trial`, whose configuration stands in the directory."""
-    return Call(Address(plugin, "trial"), directory, token="trial", lineage="trial")  # noqa: S106 - no credential
-
-
 def data(directory: Path) -> Trial:
     """A value that becomes another one; there is nothing in the world to change."""
     return Trial(
         options=DataOptions(input={"list": [1, None, "x"]}),
-        call=call("data", directory),
+        call=trial_call("data", directory),
         changes=[DataOptions(input="text")],
         unseen=True,
     )
@@ -38,7 +31,7 @@ def file(directory: Path) -> Trial:
     source.write_text("hello\n", "utf-8")
     return Trial(
         options=FileOptions(path="out/hello.txt", source="source.txt"),
-        call=call("file", directory),
+        call=trial_call("file", directory),
         changes=[
             FileOptions(path="out/hello.txt", content="written out ✓\n"),
             FileOptions(path="out/hello.txt", content="written out ✓\n", mode="0600"),
@@ -59,7 +52,7 @@ def directory(directory: Path) -> Trial:
     path = directory / "parent" / "out"
     return Trial(
         options=DirectoryOptions(path="parent/out"),
-        call=call("directory", directory),
+        call=trial_call("directory", directory),
         changes=[DirectoryOptions(path="parent/out", mode="0700")],
         drifts={"mode": lambda: path.chmod(0o711)},
         vanish=path.rmdir,
@@ -81,7 +74,7 @@ def command(directory: Path) -> Trial:
     )
     return Trial(
         options=programs,
-        call=call("command", directory),
+        call=trial_call("command", directory),
         changes=[CommandOptions(create=write, read=programs.read, delete=programs.delete, env={"COLOUR": "blue"})],
         drifts={
             "colour": lambda: path.write_text(json.dumps({**mine, "colour": "green"}), "utf-8"),

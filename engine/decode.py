@@ -7,7 +7,7 @@ walked field by field here; where nothing special is inside, msgspec's own conve
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
@@ -22,7 +22,7 @@ from engine.references import Interpolation
 from engine.scalars import Literal, read, written
 from engine.values import HIDDEN, UNKNOWN, Attributes, Deferred, Digest, Secret, Unknown, UnknownValueError, Value, map_leaves
 
-__all__ = ["Fault", "build", "canonical", "check", "decode", "dotted", "nearest", "replace_paths", "secret_paths"]
+__all__ = ["Fault", "build", "canonical", "check", "convert", "decode", "dotted", "nearest", "replace_paths", "secret_paths"]
 
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a provider
 Path: TypeAlias = "tuple[str | int, ...]"
@@ -41,15 +41,16 @@ class Fault:
 
 
 def decode(
-    raw: Mapping[str, Raw], struct: type[msgspec.Struct], *, env: Mapping[str, str], plain: bool = False
+    raw: Mapping[str, Raw], struct: type[msgspec.Struct], *, env: Mapping[str, str], plain: bool = False, noun: str = "option"
 ) -> tuple[Attributes, list[Fault]]:
     """Options by a Struct: canonical names, declared types, secrets wrapped, absent ones from `env`; and every fault.
 
     `plain` says that `raw` holds nothing but JSON: then options that msgspec accepts as they are need no walk.
+    `noun` is what messages call an entry.
     """
     if plain and not declared.special(struct) and _converts(raw, struct):
         return raw, []
-    decoder = _Decoder(env)
+    decoder = _Decoder(env, noun=noun)
     values = decoder.struct(raw, struct, ())
     return values, decoder.faults or _own_rules(values, struct)
 
@@ -85,20 +86,26 @@ def build(options: Attributes, struct: type[O]) -> O:
     raise ConfigError(tuple(Problem("", fault.message, fault.hint) for fault in decoder.faults))
 
 
+def convert(raw: Raw, shape: shapes.Type, path: Path, noun: str) -> tuple[Value, list[Fault]]:
+    """One value by a declared type, and its faults; `noun` and `path` say what messages call it."""
+    decoder = _Decoder({}, noun=noun)
+    return decoder.value(raw, shape, path), decoder.faults
+
+
 def dotted(path: Path) -> str:
     """`repos[0].url`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
 
 
-def nearest(name: str, known: list[str]) -> str:
-    """A hint that names the nearest of the known names, or all of them if they are few; "" otherwise."""
+def nearest(name: str, known: Sequence[str], *, few: int = 12) -> str:
+    """A hint that names the nearest of the known names, or all of them if they are at most `few`; "" otherwise."""
     from difflib import get_close_matches  # only when something is wrong
 
     near = get_close_matches(name.lower(), {key.lower(): key for key in known}, n=1)
     if near:
         return f'did you mean "{next(key for key in known if key.lower() == near[0])}"?'
-    return f"known: {', '.join(known)}" if 0 < len(known) <= 12 else ""
+    return f"known: {', '.join(known)}" if 0 < len(known) <= few else ""
 
 
 def _converts(raw: Mapping[str, Raw], struct: type[msgspec.Struct]) -> bool:
@@ -199,6 +206,7 @@ class _Decoder:
 
     env: Mapping[str, str]
     tolerant: bool = False
+    noun: str = "option"
     hidden: bool = False
     faults: list[Fault] = field(default_factory=list[Fault])
 
@@ -221,7 +229,7 @@ class _Decoder:
         return values
 
     def _fail(self, path: Path, message: str, hint: str = "", *, key: bool = False) -> None:
-        self.faults.append(Fault(path, f'option "{dotted(path)}" {message}', hint, key))
+        self.faults.append(Fault(path, f'{self.noun} "{dotted(path)}" {message}', hint, key))
 
     def _unknown(self, key: str, raw: Raw, struct: type[msgspec.Struct], path: Path, values: dict[str, Value]) -> None:
         if self.tolerant:

@@ -25,12 +25,31 @@ _ALPHABETS: Final = range(0xE000, 0xF8C0, 64)
 """Starts of the blocks of 64 private-use characters; the first one that a text does not use carries its placeholders."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """A file's text and how messages call it."""
+
+    name: str
+    text: str
+
+    def at(self, offset: int) -> str:
+        """`file:line:column` of a character."""
+        line_start = self.text.rfind("\n", 0, offset) + 1
+        return f"{self.name}:{self.text.count(chr(10), 0, offset) + 1}:{offset - line_start + 1}"
+
+
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One expression as written, brackets included, and where it starts in the text of its file."""
+    """One expression as written, brackets included, and where it starts in its source."""
 
     text: str
+    source: Source
     offset: int
+
+    @property
+    def where(self) -> str:
+        """`file:line:column`."""
+        return self.source.at(self.offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +60,20 @@ class Template(Deferred):
 
     def __str__(self) -> str:
         return "".join(part if isinstance(part, str) else part.text for part in self.parts)
+
+
+class Key(str):
+    """A map key with expressions inside; as text it is what the source says."""
+
+    __slots__ = ("template",)
+    template: Template
+
+    @classmethod
+    def of(cls, template: Template) -> Key:
+        """The key that a template will become."""
+        key = cls(template)
+        key.template = template
+        return key
 
 
 Raw: TypeAlias = Value
@@ -56,16 +89,20 @@ class Scanned:
     alphabet: int = 0
 
     def restore(self, value: Raw) -> Raw:
-        """The value with its placeholders turned back: strings into Templates, keys into their source text."""
+        """The value with its placeholders turned back: strings into Templates, map keys into Keys."""
         match value:
             case str():
                 return self._string(value)
             case dict():
-                return {str(self._string(key)): self.restore(item) for key, item in value.items()}
+                return {self._key(key): self.restore(item) for key, item in value.items()}
             case list():
                 return [self.restore(item) for item in value]
             case _:
                 return value
+
+    def _key(self, text: str) -> str:
+        found = self._string(text)
+        return found if isinstance(found, str) else Key.of(found)
 
     def _string(self, text: str) -> str | Template:
         first, last = chr(self.alphabet), chr(self.alphabet + 63)
@@ -83,8 +120,9 @@ class Scanned:
         return self.expressions[number] if known else placeholder
 
 
-def scan(text: str) -> Scanned:
+def scan(source: Source) -> Scanned:
     """Replace every expression by its placeholder. A text that uses all private alphabets is left as it is."""
+    text = source.text
     if "[[" not in text and "${{" not in text:
         return Scanned(text)
     alphabet = next((start for start in _ALPHABETS if not re.search(f"[{chr(start)}-{chr(start + 63)}]", text)), None)
@@ -93,7 +131,7 @@ def scan(text: str) -> Scanned:
     expressions: list[Expression] = []
 
     def replace(found: re.Match[str]) -> str:
-        expressions.append(Expression(found[0], found.start()))
+        expressions.append(Expression(found[0], source, found.start()))
         return _placeholder(alphabet, len(expressions) - 1, len(found[0]))
 
     return Scanned(_EXPRESSION.sub(replace, text), tuple(expressions), alphabet)
@@ -106,13 +144,3 @@ def _placeholder(alphabet: int, number: int, width: int) -> str:
         number, digit = divmod(number, 63)
         digits = chr(alphabet + 1 + digit) + digits
     return chr(alphabet) + digits.rjust(width - 1, chr(alphabet + 1))
-
-
-def whole(text: str) -> list[str | Expression]:
-    """Split a text that is no source file (a map key, a default) into plain parts and expressions."""
-    parts: list[str | Expression] = []
-    end = 0
-    for found in _EXPRESSION.finditer(text):
-        parts += [text[end : found.start()], Expression(found[0], found.start())]
-        end = found.end()
-    return [part for part in [*parts, text[end:]] if part]

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 from engine import scalars
 from engine.config import Where
 from engine.errors import ConfigError, Problem
-from engine.expressions import Raw, Scanned, scan
+from engine.expressions import Raw, Scanned, Source, scan
 
 Steps: TypeAlias = "tuple[str | int, ...]"
 
@@ -50,8 +50,7 @@ _RESOLVED: Final = frozenset({_PLAIN, *(f"{_TAG}{name}" for name in ("int", "flo
 class Text:
     """One parsed file. `documents` hold their values, None where one is empty; `plain`: nothing but JSON is inside."""
 
-    name: str
-    text: str
+    source: Source
     scanned: Scanned
     documents: list[Raw]
     plain: bool
@@ -62,18 +61,35 @@ class Text:
         if not self._roots:
             self._roots = list(_compose(self.scanned.text))
         mark = _find(self._roots[document], path, key=key)
-        return f"{self.name}:{mark.line + 1}:{mark.column + 1}"
+        return f"{self.source.name}:{mark.line + 1}:{mark.column + 1}"
 
-    def at_offset(self, offset: int) -> str:
-        """`file:line:column` of a character."""
-        line_start = self.text.rfind("\n", 0, offset) + 1
-        return f"{self.name}:{self.text.count(chr(10), 0, offset) + 1}:{offset - line_start + 1}"
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A value in a file; its line and column are looked up when somebody asks."""
+
+    text: Text
+    document: int = 0
+    path: Steps = ()
+
+    def step(self, *steps: str | int) -> Place:
+        """The place of something inside."""
+        return Place(self.text, self.document, (*self.path, *steps))
+
+    def at(self, *steps: str | int, key: bool = False) -> str:
+        """`file:line:column`, of the value or of its key."""
+        return self.text.at(self.document, (*self.path, *steps), key=key)
+
+    @property
+    def where(self) -> Where:
+        """As the config keeps it."""
+        return Where(self.text.source.name, self.document, self.path)
 
 
 def parse(name: str, text: str) -> Text:
     """Parse a file's text; `name` is how messages call it. Raises ConfigError: the first wrong syntax, or all repeated keys."""
-    text = text.removeprefix("\ufeff")
-    scanned = scan(text)
+    source = Source(name, text.removeprefix("\ufeff"))
+    scanned = scan(source)
     documents = _quick(scanned.text)
     plain = documents is not None and not scanned.expressions
     if documents is None:
@@ -82,7 +98,7 @@ def parse(name: str, text: str) -> Text:
         plain = not reader.literals and not scanned.expressions
     if scanned.expressions:
         documents = [scanned.restore(document) for document in documents]
-    return Text(name, text, scanned, documents, plain)
+    return Text(source, scanned, documents, plain)
 
 
 def locate(where: Where) -> str:

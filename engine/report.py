@@ -1,0 +1,45 @@
+"""Everything that is wrong with a configuration, collected in one run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from engine.errors import ConfigError, Problem
+
+_PLACE = re.compile(r"(.*):(\d+):(\d+)", re.DOTALL)
+
+
+@dataclass(slots=True)
+class Report:
+    """Problems and warnings so far."""
+
+    problems: list[Problem] = field(default_factory=list[Problem])
+    warnings: list[str] = field(default_factory=list[str])
+    files: list[str] = field(default_factory=list[str])
+    """Names of the files read, in reading order: the order of the problems."""
+
+    def add(self, where: str, message: str, hint: str = "") -> None:
+        """Note a problem; `where` is `file:line:column`, or whatever the problem is about."""
+        problem = Problem(where, message, hint)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def extend(self, error: ConfigError) -> None:
+        """Note the problems of a file that could not be parsed."""
+        self.problems += error.problems
+
+    def warn(self, message: str) -> None:
+        """Note something odd that is no error."""
+        self.warnings.append(message)
+
+    def check(self) -> None:
+        """Raise ConfigError if there are problems, in file order."""
+        if self.problems:
+            raise ConfigError(tuple(sorted(self.problems, key=self._order)))
+
+    def _order(self, problem: Problem) -> tuple[int, int, int, Problem]:
+        found = _PLACE.fullmatch(problem.where)
+        file, line, column = found.groups() if found else (problem.where, "0", "0")
+        known = self.files.index(file) if file in self.files else len(self.files)
+        return known, int(line), int(column), problem

@@ -1,0 +1,313 @@
+"""`[[ name ]]` and `[[ env NAME ]]`: where variables come from and what a value with them becomes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec.inspect as shapes
+
+from engine import references, scalars, yaml
+from engine.decode import convert, nearest
+from engine.expressions import Expression, Key, Raw, Template
+from engine.references import Interpolation, Reference
+from engine.report import Report
+from engine.scalars import Literal
+from engine.values import UNKNOWN, Deferred, Secret, Unknown, Value, map_leaves, reveal
+
+_NAME: Final = re.compile(r"\.?([A-Za-z_][\w-]*(?:\.[\w-]+)*)")
+_CALL: Final = re.compile(r"([A-Za-z_]\w*)\s+(.*)")
+_ENV_NAME: Final = re.compile(r"""(\\?["']|)([A-Za-z_]\w*)\1""")
+_DEFAULT: Final = re.compile(r"\s*default\s*:\s*(.*)")
+_QUOTED: Final = re.compile(r"""(\\?["'])(.*)\1""")
+PREFIX: Final = "DTM_VAR_"
+_TYPES: Final[Mapping[str, shapes.Type]] = {
+    "string": shapes.StrType(),
+    "number": shapes.FloatType(),
+    "bool": shapes.BoolType(),
+    "list": shapes.ListType(shapes.AnyType()),
+    "map": shapes.DictType(shapes.StrType(), shapes.AnyType()),
+}
+
+
+def _nowhere() -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One entry of `variables:`; `validation` is as written, canonical names."""
+
+    type: str = "any"
+    sensitive: bool = False
+    validation: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    where: Callable[[], str] = _nowhere
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A variable's value as given, unrendered, and where it was given."""
+
+    value: Raw
+    where: Callable[[], str] = _nowhere
+    declared: Declared = Declared()
+
+
+def given(text: str, declared: Declared, where: str) -> Binding:
+    """A value from the command line or the environment: a scalar, a list or map where one is declared. Raises ConfigError."""
+    if declared.type == "string":
+        value: Raw = text
+    elif declared.type in ("list", "map"):
+        value = next(iter(yaml.parse(where, text).documents), None)
+    else:
+        value = scalars.read(text)
+    return Binding(value, lambda: where, declared)
+
+
+@dataclass(slots=True)
+class Scope:
+    """The variables that expressions see; each is rendered when it is first used.
+
+    `before` (values of a pipeline step) wins over all bindings, `after` (what an app says of itself) gives way to them.
+    """
+
+    bindings: Mapping[str, Binding]
+    env: Mapping[str, str]
+    report: Report
+    before: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    after: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    _known: dict[str, Value] = field(default_factory=dict[str, Value])
+    _open: list[str] = field(default_factory=list[str])
+
+    def inside(self, before: Mapping[str, Value], after: Mapping[str, Value]) -> Scope:
+        """The same variables with others around them."""
+        return Scope(self.bindings, self.env, self.report, before, after, self._known)
+
+    def render(self, value: Raw) -> Value:
+        """The value with every expression replaced; UNKNOWN stands in for one that is wrong, after reporting it."""
+        match value:
+            case dict():
+                return self._map(value)
+            case list():
+                return [self.render(item) for item in value]
+            case Template():
+                return self._template(value)
+            case _:
+                return value
+
+    def _map(self, value: dict[str, Raw]) -> Value:
+        rendered: dict[str, Value] = {}
+        for key, item in value.items():
+            name = self._key(key) if isinstance(key, Key) else key
+            if name in rendered and isinstance(key, Key):
+                self._fail(key.template, f'key "{name}" is given twice')
+            rendered[name] = self.render(item)
+        return rendered
+
+    def _key(self, key: Key) -> str:
+        value = self._template(key.template)
+        if isinstance(value, str | bool | int | float | Literal):
+            return scalars.written(value)
+        if not isinstance(value, Unknown):
+            kind = (
+                "a sensitive value"
+                if isinstance(value, Secret)
+                else "a reference"
+                if isinstance(value, Deferred)
+                else "no text"
+            )
+            self._fail(key.template, f"{key} is {kind} and cannot be a key")
+        return str(key)
+
+    def _fail(self, template: Template, message: str, hint: str = "") -> None:
+        first = next(part for part in template.parts if isinstance(part, Expression))
+        self.report.add(first.where, message, hint)
+
+    def _template(self, template: Template) -> Value:
+        values = [part if isinstance(part, str) else self.evaluate(part) for part in template.parts]
+        if len(values) == 1:
+            return values[0]
+        if any(isinstance(value, Unknown) for value in values):
+            return UNKNOWN
+        pieces = [piece for part, value in zip(template.parts, values, strict=True) for piece in self._pieces(part, value)]
+        if any(isinstance(piece, Unknown) for piece in pieces):
+            return UNKNOWN
+        known = [piece for piece in pieces if isinstance(piece, str | Secret | Reference)]
+        if any(isinstance(piece, Reference) for piece in known):
+            return Interpolation(tuple(known))
+        return references.join([piece for piece in known if not isinstance(piece, Reference)], str(template))
+
+    def _pieces(self, part: str | Expression, value: Value) -> Sequence[str | Secret | Reference | Unknown]:
+        """What a value is inside a longer text."""
+        match value:
+            case Interpolation():
+                return value.parts
+            case Secret():
+                inner = self._pieces(part, value.value)
+                return [Secret(piece, value.sources) if isinstance(piece, str) else piece for piece in inner]
+            case Reference() | Unknown():
+                return [value]
+            case str() | bool() | int() | float() | Literal():
+                return [scalars.written(value)]
+            case dict() | list() if not references.addresses(value):
+                return [references.to_json(reveal(map_leaves(value, _plain)))]
+            case _:
+                assert isinstance(part, Expression)  # plain parts are text
+                problem = "is null" if value is None else "holds references"
+                self.report.add(
+                    part.where, f"{part.text} {problem} and stands inside a text", "" if value else "give it a value"
+                )
+                return [UNKNOWN]
+
+    def evaluate(self, expression: Expression) -> Value:
+        """The value of one expression; text that is somebody else's expression stays."""
+        if expression.text.startswith("$"):
+            reference = references.parse(expression.text[3:-2])
+            return expression.text if reference is None else reference
+        head, bar, tail = expression.text[2:-2].strip().partition("|")
+        default = _DEFAULT.fullmatch(tail)
+        if bar and not default:
+            return self._wrong(expression, f"cannot read {expression.text}", 'after | only "default: value" is known')
+        fallback = _default(default[1].strip()) if default else None
+        if name := _NAME.fullmatch(head.strip()):
+            return self._variable(name[1], expression, fallback, optional=bool(default))
+        call = _CALL.fullmatch(head.strip())
+        if not call or call[1] != "env":
+            message = f'there is no function "{call[1]}"' if call else f"cannot read {expression.text}"
+            return self._wrong(expression, message, "known: [[ name ]], [[ env NAME ]], [[ name | default: value ]]")
+        return self._environment(call[2].strip(), expression, fallback, optional=bool(default))
+
+    def _wrong(self, expression: Expression, message: str, hint: str = "") -> Unknown:
+        self.report.add(expression.where, message, hint)
+        return UNKNOWN
+
+    def _environment(self, argument: str, expression: Expression, fallback: Value, *, optional: bool) -> Value:
+        name = _ENV_NAME.fullmatch(argument)
+        if not name:
+            return self._wrong(expression, f"{argument} is no name of an environment variable")
+        if text := self.env.get(name[2]):
+            if not _encodable(text):
+                return self._wrong(expression, f"environment variable {name[2]} is not valid UTF-8")
+            return Secret(text, (f"env {name[2]}",))
+        if optional:
+            return fallback
+        return self._wrong(expression, f"environment variable {name[2]} is not set", f"export {name[2]}=...")
+
+    def _variable(self, dotted: str, expression: Expression, fallback: Value, *, optional: bool) -> Value:
+        name, *path = dotted.split(".")
+        if name in self.before:
+            value = self.before[name]
+        elif name in self.bindings:
+            value = self.value(name, expression)
+        elif name in self.after:
+            value = self.after[name]
+        elif optional:
+            return fallback
+        else:
+            hint = nearest(name, [*self.before, *self.bindings, *self.after], few=0)
+            return self._wrong(
+                expression, f'variable "{name}" is not defined', hint or f"define it under vars:, or with --var {name}=..."
+            )
+        return self._inside(value, path, dotted, expression, fallback, optional=optional)
+
+    def _inside(
+        self, value: Value, path: list[str], name: str, expression: Expression, fallback: Value, *, optional: bool
+    ) -> Value:
+        secrets: list[Secret] = []
+        for step in path:
+            if isinstance(value, Secret):
+                secrets.append(value)
+                value = value.value
+            if isinstance(value, Unknown):
+                return UNKNOWN
+            entries = _entries(value)
+            if step in entries:
+                value = entries[step]
+            elif optional:
+                return fallback
+            else:
+                return self._wrong(expression, f'variable "{name}": there is no "{step}"', nearest(step, list(entries)))
+        return Secret(value, tuple(source for secret in secrets for source in secret.sources)) if secrets else value
+
+    def value(self, name: str, expression: Expression | None = None) -> Value:
+        """A variable's own value, rendered, of its declared type, and found valid."""
+        if name in self._known:
+            return self._known[name]
+        if name in self._open:
+            cycle = " -> ".join([*self._open[self._open.index(name) :], name])
+            assert expression is not None  # only another variable's expression leads back here
+            return self._wrong(expression, f'variable "{name}" uses itself: {cycle}')
+        binding = self.bindings[name]
+        self._open.append(name)
+        value = self._checked(name, Scope.render(self.outside, binding.value), binding)
+        self._open.pop()
+        self._known[name] = value
+        return value
+
+    @property
+    def outside(self) -> Scope:
+        """What a variable's own value sees: no step's and no app's variables."""
+        return Scope(self.bindings, self.env, self.report, _known=self._known, _open=self._open)
+
+    def _checked(self, name: str, value: Value, binding: Binding) -> Value:
+        declared = binding.declared
+        if declared.type != "any":
+            value, faults = convert(value, _TYPES[declared.type], (name,), "variable")
+            for fault in faults:
+                self.report.add(binding.where(), fault.message, fault.hint)
+        problem = _invalid(reveal(value), declared.validation)
+        if problem:
+            shown = "" if declared.sensitive or isinstance(value, Secret) else f" ({references.to_json(value)})"
+            self.report.add(binding.where(), f'variable "{name}"{shown} {problem}')
+        return Secret(value, (f"var {name}",)) if declared.sensitive and not isinstance(value, Secret | Deferred) else value
+
+
+def _entries(value: Value) -> Mapping[str, Value]:
+    """What a dotted name may go on with: the keys of a map, the numbers of a list."""
+    match value:
+        case dict():
+            return value
+        case list():
+            return {str(index): item for index, item in enumerate(value)}
+        case _:
+            return {}
+
+
+def _plain(leaf: Value) -> Value:
+    return leaf.value if isinstance(leaf, Literal) else leaf
+
+
+def _encodable(text: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _default(text: str) -> Value:
+    quoted = _QUOTED.fullmatch(text)
+    return quoted[2] if quoted else scalars.read(text)
+
+
+def _invalid(value: Value, rules: Mapping[str, Value]) -> str:
+    """Which rule a value breaks, in words; "" if none, or if it cannot be told yet."""
+    plain = _plain(value)
+    broken = "" if not rules or isinstance(plain, Unknown | Deferred) else _broken(plain, rules)
+    return str(rules["message"]) if broken and "message" in rules else broken
+
+
+def _broken(value: Value, rules: Mapping[str, Value]) -> str:
+    pattern, choices = rules.get("pattern"), rules.get("oneOf")
+    if isinstance(pattern, str) and not re.search(pattern, value if isinstance(value, str) else references.to_json(value)):
+        return f"must match {pattern}"
+    if isinstance(choices, list) and value not in choices:
+        return f"must be one of {', '.join(references.to_json(choice) for choice in choices)}"
+    return _out_of_bounds(value, rules.get("min"), rules.get("max"))
+
+
+def _out_of_bounds(value: Value, least: Value, most: Value) -> str:
+    size, what = (len(value), "have a length of") if isinstance(value, str | list | dict) else (value, "be")
+    if not isinstance(size, int | float):
+        return ""
+    if isinstance(least, int | float) and size < least:
+        return f"must {what} at least {least:g}"
+    return f"must {what} at most {most:g}" if isinstance(most, int | float) and size > most else ""

@@ -89,6 +89,10 @@ class JsonRenderer:
         }
         self._write([types.Outputs(timestamp=self._now(), message="Outputs", outputs=shown)])
 
+    def value(self, value: Value) -> None:
+        """A `data` line."""
+        self._write([self._data("", value)])
+
     def table(self, rows: Sequence[Mapping[str, Value]]) -> None:
         """A `data` line per row."""
         self._write([self._data("", dict(row)) for row in rows])

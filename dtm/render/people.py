@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -88,6 +89,11 @@ class PeopleRenderer(ABC):
         """On stdout."""
         width = self.screen.width
         self._print(each for name, value in outputs.items() for each in self.show.block(key(name), value, 0, width))
+
+    def value(self, value: Value) -> None:
+        """On stdout."""
+        shown = self.show.json(value)
+        self.data(shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False))
 
     def table(self, rows: Sequence[Mapping[str, Value]]) -> None:
         """On stdout, columns aligned."""

@@ -65,6 +65,10 @@ class Renderer(Protocol):
         """Show root outputs."""
         ...
 
+    def value(self, value: Value) -> None:
+        """Print one value for a script: a text as it is, all else as JSON."""
+        ...
+
     def table(self, rows: Sequence[Mapping[str, Value]]) -> None:
         """Show rows that share their keys, which head the columns."""
         ...

@@ -143,6 +143,7 @@ def test_data_of_commands() -> None:
     shown = Shown("json", verbose=True)
     shown.renderer.table([{"address": "data/a", "serial": 1}, {"address": "data/b", "serial": 2}])
     shown.renderer.data("one line")
+    shown.renderer.value(7)
     shown.renderer.data("for people", {"for": "programs"})
     shown.renderer.document({"a": [1, 2]}, title="a document")
     shown.renderer.differences([Difference(DATA, (FieldChange(("x",), 1, 2),)), Difference(WEB, added=True)])
@@ -152,6 +153,7 @@ def test_data_of_commands() -> None:
         {"address": "data/a", "serial": 1},
         {"address": "data/b", "serial": 2},
         "one line",
+        7,
         {"for": "programs"},
         {"a": [1, 2]},
         {

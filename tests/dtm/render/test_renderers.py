@@ -49,6 +49,9 @@ def test_text_is_utf_8_whatever_the_locale_says(kind: Kind) -> None:
         (lambda r: r.version("0.1.0"), "0.1.0\n"),
         (lambda r: r.data("as it is, however long " + "x " * 100), "as it is, however long " + "x " * 100 + "\n"),
         (lambda r: r.data("ends\n"), "ends\n"),
+        (lambda r: r.value("1.10"), "1.10\n"),
+        (lambda r: r.value(["é", 1, {"a": None}]), '["é", 1, {"a": null}]\n'),
+        (lambda r: r.value(Secret("x")), "(sensitive)\n"),
         (lambda r: r.table([]), ""),
         (
             lambda r: r.table([{"address": "data/a", "n": 1}, {"address": "看板/b", "n": None}]),

@@ -1,0 +1,181 @@
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from engine.address import Address
+from engine.decode import check
+from engine.errors import OutcomeUnknownError, ProviderError
+from engine.ports import BY_ADDRESS, Call
+from engine.state import Resource
+from engine.values import UNKNOWN
+from providers.command import CommandOptions, CommandTool
+
+PROVIDER = CommandTool()
+ADDRESS = Address("command", "a")
+RECORDED = Resource("command.a", {"size": 1}, {"size": 1})
+
+
+def test_each_program_is_told_address_token_environment_and_record(tmp_path: Path) -> None:
+    tell = 'echo "$0: $DTM_ADDRESS $DTM_TOKEN $MINE $(cat)" >> told'
+    tools = CommandOptions(
+        create=["sh", "-c", tell, "create"],
+        update=["sh", "-c", tell, "update"],
+        delete=["sh", "-c", tell, "delete"],
+        env={"MINE": "yes"},
+    )
+    call = Call(ADDRESS, tmp_path, token="t1")
+    made = PROVIDER.create(tools, call)
+    PROVIDER.update(tools, RECORDED, call)
+    PROVIDER.delete(tools, RECORDED, call)
+    assert made == Resource("command.a")
+    assert (tmp_path / "told").read_text("utf-8").splitlines() == [
+        "create: command.a t1 yes null",
+        'update: command.a t1 yes {"size":1,"id":"command.a","outputs":{"size":1}}',
+        'delete: command.a t1 yes {"size":1,"id":"command.a","outputs":{"size":1}}',
+    ]
+
+
+def test_what_read_prints_is_the_resource(tmp_path: Path) -> None:
+    tools = CommandOptions(create="true", read="""echo '{"id": 7, "outputs": 1, "size": [1, {"a": null}]}'""")
+    assert PROVIDER.create(tools, Call(ADDRESS, tmp_path)) == Resource(
+        "command.a", {"size": [1, {"a": None}]}, {"id": 7, "outputs": 1, "size": [1, {"a": None}]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        ("echo '[1]'", "read must print a JSON object, but printed a list"),
+        ("echo nonsense", "read must print a JSON object, but printed: nonsense"),
+        ("echo '{\"a\": NaN}'", "read must print a JSON object, but printed: {"),
+        ("echo lost >&2; exit 3", "read ended with exit code 3:\nlost"),
+        ("kill -9 $$", "read ended with signal 9"),
+        (["no-such-program"], "cannot run read: no-such-program: No such file or directory"),
+    ],
+)
+def test_a_read_that_cannot_tell_is_an_error(read: str | list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ProviderError) as error:
+        PROVIDER.read(CommandOptions(create="true", read=read), RECORDED, Call(ADDRESS, tmp_path))
+    assert error.value.message.startswith(message)
+
+
+@pytest.mark.parametrize("printed", ["true", "echo", "printf ' \\n'"])
+def test_a_read_that_prints_nothing_says_gone(printed: str, tmp_path: Path) -> None:
+    assert PROVIDER.read(CommandOptions(create="true", read=printed), RECORDED, Call(ADDRESS, tmp_path)) is None
+
+
+def test_without_read_the_record_is_believed_and_there_is_no_identity(tmp_path: Path) -> None:
+    blind = CommandOptions(create="true")
+    assert PROVIDER.read(blind, RECORDED, Call(ADDRESS, tmp_path)) is RECORDED
+    assert PROVIDER.read(blind, None, Call(ADDRESS, tmp_path)) is None
+    assert PROVIDER.identity(blind) is None
+    assert PROVIDER.identity(CommandOptions(create="true", read="true")) == BY_ADDRESS
+
+
+def test_a_create_that_read_does_not_see_failed(tmp_path: Path) -> None:
+    with pytest.raises(ProviderError, match="create succeeded, but read finds nothing"):
+        PROVIDER.create(CommandOptions(create="true", read="true"), Call(ADDRESS, tmp_path))
+
+
+def test_without_update_create_is_run_again(tmp_path: Path) -> None:
+    PROVIDER.update(CommandOptions(create="echo again > log"), RECORDED, Call(ADDRESS, tmp_path))
+    assert (tmp_path / "log").read_text("utf-8") == "again\n"
+
+
+def test_a_failing_delete_is_forgiven_only_if_the_thing_is_gone(tmp_path: Path) -> None:
+    failing, call = "echo locked >&2; exit 1", Call(ADDRESS, tmp_path)
+    PROVIDER.delete(CommandOptions(create="true", delete=failing, read="true"), RECORDED, call)
+    for read in ("echo '{}'", None):
+        with pytest.raises(ProviderError, match="delete ended with exit code 1:\nlocked"):
+            PROVIDER.delete(CommandOptions(create="true", delete=failing, read=read), RECORDED, call)
+
+
+def test_programs_run_in_cwd_which_must_exist(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    PROVIDER.create(CommandOptions(create="pwd > where", cwd="sub"), Call(ADDRESS, tmp_path))
+    assert (tmp_path / "sub" / "where").read_text("utf-8").strip() == str((tmp_path / "sub").resolve())
+    with pytest.raises(ProviderError, match=r"cannot run create: .*absent: No such file or directory"):
+        PROVIDER.create(CommandOptions(create="true", cwd="absent"), Call(ADDRESS, tmp_path))
+
+
+def test_lines_are_reported_as_they_come_and_an_error_quotes_the_last_twenty(tmp_path: Path) -> None:
+    said: list[str] = []
+    call = Call(ADDRESS, tmp_path, report=lambda text, _fraction=None: said.append(text))
+    with pytest.raises(ProviderError) as error:
+        PROVIDER.create(CommandOptions(create="for i in $(seq 30); do echo $i; done; printf end >&2; exit 1"), call)
+    assert said == [*map(str, range(1, 31)), "end"]
+    assert error.value.message.splitlines() == ["create ended with exit code 1:", *map(str, range(12, 31)), "end"]
+
+
+def test_outputs_are_unknown_before_an_update_and_unsaid_before_a_create() -> None:
+    tools = CommandOptions(create="true", read="true")
+    assert PROVIDER.predict(tools, None) == {}
+    assert PROVIDER.predict(tools, RECORDED) == {"size": UNKNOWN}
+
+
+def test_programs_that_are_not_installed_are_told_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "mine").touch(0o755)
+    tools = CommandOptions(create=["mine"], read=["no-such"], update=["no-such", "x"], delete=["./made-later"])
+    assert PROVIDER.requires(tools) == ["mine is not installed", "no-such is not installed"]
+    assert PROVIDER.requires(CommandOptions(create=["mine"], env={"PATH": str(tmp_path)})) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"create": []}, {"create": ""}, {"create": "a", "cwd": ""}])
+def test_wrong_options_are_faults(options: dict[str, object]) -> None:
+    assert check(options, CommandOptions) != []  # type: ignore[arg-type]  # the table holds JSON only
+
+
+def test_a_large_record_does_not_block_a_program_that_never_reads_it(tmp_path: Path) -> None:
+    large = Resource("command.a", {"text": "x" * 1_000_000})
+    PROVIDER.update(CommandOptions(create="true"), large, Call(ADDRESS, tmp_path))
+
+
+def test_a_daemon_that_keeps_the_output_open_does_not_hold_us_up(tmp_path: Path) -> None:
+    begin = time.monotonic()
+    PROVIDER.create(CommandOptions(create="sleep 30 & echo $! > pid"), Call(ADDRESS, tmp_path))
+    os.kill(int((tmp_path / "pid").read_text("utf-8")), signal.SIGKILL)
+    assert time.monotonic() - begin < 10
+
+
+def gone(pid: int) -> bool:
+    """Dead, or a zombie that nobody waits for in this container."""
+    with suppress(ProcessLookupError, FileNotFoundError):
+        os.kill(pid, 0)
+        return sys.platform == "linux" and Path(f"/proc/{pid}/stat").read_text("utf-8").split()[2] == "Z"
+    return True
+
+
+@pytest.mark.parametrize("stubborn", ["", "trap '' TERM; "])
+@pytest.mark.parametrize("why", ["its time was over", "the run was interrupted"])
+def test_a_program_is_stopped_with_all_that_it_started(
+    why: str, stubborn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("providers._process.GRACE", 0.2)
+    ready, begin = tmp_path / "pids", time.monotonic()
+    script = f"{stubborn}sleep 60 & echo $! $$ > pids; echo begun; wait"
+    interrupted = why == "the run was interrupted"
+    call = Call(
+        ADDRESS,
+        tmp_path,
+        deadline=float("inf") if interrupted else begin + 0.5,
+        cancelled=lambda: interrupted and ready.exists() and time.monotonic() - begin > 0.5,
+    )
+    with pytest.raises(OutcomeUnknownError, match=f"create was stopped because {why}:\nbegun"):
+        PROVIDER.create(CommandOptions(create=script), call)
+    assert time.monotonic() - begin < 10
+    pids = [int(pid) for pid in ready.read_text("utf-8").split()]
+    until = time.monotonic() + 5
+    while not all(map(gone, pids)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert [pid for pid in pids if not gone(pid)] == []
+
+
+def test_a_read_that_is_stopped_changed_nothing(tmp_path: Path) -> None:
+    call = Call(ADDRESS, tmp_path, deadline=time.monotonic() + 0.1)
+    with pytest.raises(ProviderError, match="read was stopped because its time was over"):
+        PROVIDER.read(CommandOptions(create="true", read="sleep 60"), RECORDED, call)

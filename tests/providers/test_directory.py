@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+
+from engine.address import Address
+from engine.errors import ProviderError
+from engine.ports import Call
+from engine.state import Resource
+from providers.directory import Directory, DirectoryOptions
+
+PROVIDER = Directory()
+
+
+def call(base: Path) -> Call:
+    return Call(Address("directory", "a"), base)
+
+
+def test_the_resource_holds_the_mode(tmp_path: Path) -> None:
+    made = PROVIDER.create(DirectoryOptions(path="a/./b", mode="0700"), call(tmp_path))
+    assert made == Resource("a/b", {"mode": "0700"}, {"path": "a/b"})
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_an_empty_one_is_completed(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir(0o700)
+    assert PROVIDER.create(DirectoryOptions(path="out"), call(tmp_path)).attributes == {"mode": "0755"}
+
+
+@pytest.mark.parametrize(
+    ("names", "listed"), [(["a"], "a"), (["c", "a", "b"], "a, b, c"), (["a", "b", "c", "d", "e"], "a, b, c and 2 more")]
+)
+def test_one_that_holds_something_is_not_removed(names: list[str], listed: str, tmp_path: Path) -> None:
+    options = DirectoryOptions(path="out")
+    made = PROVIDER.create(options, call(tmp_path))
+    for name in names:
+        (tmp_path / "out" / name).touch()
+    with pytest.raises(ProviderError, match=f"is not empty: it holds {listed}$"):
+        PROVIDER.delete(options, made, call(tmp_path))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
+
+
+@pytest.mark.parametrize("kind", ["file", "symlink"])
+def test_what_is_no_directory_is_refused(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    path = tmp_path / "out"
+    if kind == "file":
+        path.touch()
+    else:
+        path.symlink_to("real")
+    with pytest.raises(ProviderError, match="is not a directory"):
+        PROVIDER.read(DirectoryOptions(path="out"), None, call(tmp_path))
+    with pytest.raises(ProviderError, match="exists and was not made by dtm"):
+        PROVIDER.create(DirectoryOptions(path="out"), call(tmp_path))
+    assert path.exists()
+
+
+def test_one_that_cannot_be_made_names_the_path(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    with pytest.raises(ProviderError, match=r"cannot make .*a/b: "):
+        PROVIDER.create(DirectoryOptions(path="a/b"), call(tmp_path))

@@ -1,0 +1,58 @@
+"""What other programs change on this machine shows up in a plan, by the attribute's name."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dtm.plugins import installed
+from dtm.testing.trials import TRIALS
+from engine.config import Config, Settings, ToolSpec
+from engine.operations import Operations
+from engine.plan import Action, Change, Reason, Source
+from engine.planner import Live, make_plan
+from engine.state import Entries, State, StateEntry, StateId
+
+DRIFTS = [
+    ("command", "colour"),
+    ("command", "extra"),
+    ("directory", "mode"),
+    ("file", "mode"),
+    ("file", "sha256"),
+    ("file", "size"),
+    ("file", "source"),
+]
+
+
+def planned(plugin: str, world: Path, drift: str) -> Change:
+    """The change of a tool that was made, then drifted."""
+    provider, trial = installed()[plugin], TRIALS[plugin](world)
+    address, options = trial.call.address, msgspec.to_builtins(trial.options)
+    made = provider.create(trial.options, trial.call)
+    if drift:
+        trial.drifts[drift]()
+    live = Live({address: provider.read(trial.options, made, trial.call)})
+    state = State(StateId("lineage", 1), Entries({address: StateEntry(address, (), options, made)}), salt="00")
+    config = Config(Settings(world), (ToolSpec(address, options),))
+    return make_plan(config, state, live, Operations(installed(), world, lambda _: None)).changes[0]
+
+
+def test_the_table_of_drifts_is_complete(tmp_path: Path) -> None:
+    found = []
+    for plugin, make_trial in TRIALS.items():
+        world = tmp_path / plugin
+        world.mkdir()
+        found += [(plugin, drift) for drift in make_trial(world).drifts]
+    assert sorted(found) == DRIFTS
+
+
+@pytest.mark.parametrize(("plugin", "attribute"), DRIFTS)
+def test_a_plan_names_what_drifted(plugin: str, attribute: str, tmp_path: Path) -> None:
+    change = planned(plugin, tmp_path, attribute)
+    assert (change.action, change.reason) == (Action.UPDATE, Reason.DRIFTED)
+    assert (attribute,) in [field.path for field in change.fields if field.source is Source.LIVE]
+
+
+@pytest.mark.parametrize("plugin", sorted(TRIALS))
+def test_a_plan_right_after_is_empty(plugin: str, tmp_path: Path) -> None:
+    assert planned(plugin, tmp_path, "").action is Action.KEEP

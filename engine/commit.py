@@ -6,34 +6,18 @@ back. Whoever's swap is refused has lost. A snapshot is bound to its head by its
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
 
 from engine.errors import ConflictError, OutcomeUnknownError, StateError, StoreUnavailableError
 from engine.log import Head, Replay, decode_chunk, decode_head, decode_records
 from engine.ports import AppendStore, Snapshot, Store, Version
 from engine.statefile import Document, decode_document
+from engine.world import World
 
-T = TypeVar("T")
 TRIES = 5
 READS = 200
 """Times a reader starts over while others commit; each one means that somebody else got something done."""
-
-
-class Retry(Protocol):
-    """Calls until it succeeds or gives up; retries StoreUnavailableError only (`engine.retry`)."""
-
-    def __call__(self, call: Callable[[], T], /) -> T:
-        """The call's result."""
-        ...
-
-
-def once(call: Callable[[], T]) -> T:
-    """No retry at all."""
-    return call()
 
 
 def head_key(key: str) -> str:
@@ -51,9 +35,9 @@ def short(document: str) -> str:
     return document[:8] or "0" * 8
 
 
-def write_once(store: Store, key: str, data: bytes, retry: Retry = once) -> None:
+def write_once(store: Store, key: str, data: bytes, world: World) -> None:
     """Create an immutable object; finding these very bytes there is success. Raises ConflictError otherwise."""
-    swap(store, key, data, expect=None, retry=retry)
+    swap(store, key, data, expect=None, world=world)
 
 
 def swap(
@@ -62,8 +46,7 @@ def swap(
     data: bytes,
     *,
     expect: Version | None,
-    retry: Retry = once,
-    sleep: Callable[[float], None] = time.sleep,
+    world: World,
 ) -> Version:
     """Compare-and-swap that survives lost answers: what is there is compared with our bytes, which nobody else writes.
 
@@ -72,24 +55,24 @@ def swap(
     """
     for attempt in range(TRIES):
         try:
-            return retry(lambda: store.write(key, data, expect=expect))
+            return world.retry(lambda: store.write(key, data, expect=expect))
         except (ConflictError, OutcomeUnknownError) as error:
-            found = retry(lambda: store.read(key))
+            found = world.retry(lambda: store.read(key))
             if found is not None and found.data == data:
                 return found.version
             version = found.version if found else None
             if isinstance(error, ConflictError) or version != expect:
                 raise ConflictError(key, expect, version) from error
-            sleep(0.2 * 2**attempt)
+            world.sleep(0.2 * 2**attempt)
     raise OutcomeUnknownError(f"{store.location}: no answer to {TRIES} attempts to write {key}")
 
 
-def grow(store: AppendStore, key: str, data: bytes, *, expect: Version, retry: Retry = once) -> Version:
+def grow(store: AppendStore, key: str, data: bytes, *, expect: Version, world: World) -> Version:
     """`swap` for an append: `data` is one line that nobody else writes, so finding it at the end is success."""
     try:
-        return retry(lambda: store.append(key, data, expect=expect))
+        return world.retry(lambda: store.append(key, data, expect=expect))
     except (ConflictError, OutcomeUnknownError) as error:
-        found = retry(lambda: store.read(key))
+        found = world.retry(lambda: store.read(key))
         if found is not None and found.data.endswith(data):
             return found.version
         raise ConflictError(key, expect, found.version if found else None) from error
@@ -117,7 +100,7 @@ class View:
         return self.head is not None and bool(self.head.next) and self.head.next == self.document.id
 
 
-def read_view(store: Store, key: str, retry: Retry = once) -> View:
+def read_view(store: Store, key: str, world: World) -> View:
     """A consistent view without any lock.
 
     A snapshot with a given id, and a chunk, never change: once the snapshot is found to be the one that the head
@@ -125,42 +108,42 @@ def read_view(store: Store, key: str, retry: Retry = once) -> View:
     Raises StateError if the content is damaged, and what `Store.read` raises.
     """
     for _ in range(READS):
-        found = retry(lambda: store.read(head_key(key)))
-        view = _view(store, key, found, retry)
+        found = world.retry(lambda: store.read(head_key(key)))
+        view = _view(store, key, found, world)
         if view is not None:
             return view
     raise StoreUnavailableError(f"{store.location}: {key} kept changing while it was read")
 
 
-def _view(store: Store, key: str, found: Snapshot | None, retry: Retry) -> View | None:
+def _view(store: Store, key: str, found: Snapshot | None, world: World) -> View | None:
     """One try; None if the parts do not fit because somebody committed meanwhile."""
     location = where(store, key)
     head = decode_head(found.data, f"{location}.log") if found else None
-    snapshot = retry(lambda: store.read(key))
+    snapshot = world.retry(lambda: store.read(key))
     document = decode_document(snapshot.data if snapshot else b"", location)
     replay, version = Replay(document), found.version if found else None
     if head is not None and head.base == document.id:
-        records = _records(store, head, retry)
+        records = _records(store, head, world)
         if records is not None:
             replay.apply(decode_records(records, f"{location}.log"))
             return View(head, version, snapshot, document, replay, records)
     elif head is not None and head.next and head.next == document.id:
         return View(head, version, snapshot, document, replay)
-    again = retry(lambda: store.read(head_key(key)))
+    again = world.retry(lambda: store.read(head_key(key)))
     if (again.version if again else None) != version:
         return None
     if head is None:
         return View(None, None, snapshot, document, replay)
     if head.base == document.id:
         raise StateError(f"{location}.log names a part that is missing", hint="dtm state history", where=location)
-    return View(head, version, snapshot, document, replay, _records(store, head, retry) or head.records, replaced=True)
+    return View(head, version, snapshot, document, replay, _records(store, head, world) or head.records, replaced=True)
 
 
-def _records(store: Store, head: Head, retry: Retry) -> bytes | None:
+def _records(store: Store, head: Head, world: World) -> bytes | None:
     """All records of a head, those in chunks first; None if a chunk is gone."""
     parts: list[bytes] = []
     for name in head.chunks:
-        chunk = retry(partial(store.read, name))
+        chunk = world.retry(partial(store.read, name))
         if chunk is None:
             return None
         parts.append(decode_chunk(chunk.data, f"{store.location}/{name}"))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from engine.commit import Retry, once, where
+from engine.commit import where
 from engine.errors import StateError
 from engine.ports import Store
 from engine.state import State
 from engine.statefile import decode
+from engine.world import World
 
 NAME = re.compile(r"(\d+)-([0-9a-zA-Z]{1,8})")
 
@@ -23,31 +24,31 @@ class Past:
     key: str
 
 
-def history(store: Store, key: str, retry: Retry = once) -> tuple[Past, ...]:
+def history(store: Store, key: str, world: World | None = None) -> tuple[Past, ...]:
     """Earlier snapshots, by serial. Raises as `Store.list`."""
     prefix = f"{key}.history/"
-    names = retry(lambda: [name.removeprefix(prefix) for name in store.list(prefix)])
+    names = (world or World()).retry(lambda: [name.removeprefix(prefix) for name in store.list(prefix)])
     matches = [found for name in names if (found := NAME.fullmatch(name))]
     return tuple(sorted(Past(int(found[1]), found[2], prefix + found[0]) for found in matches))
 
 
-def load(store: Store, past: Past, retry: Retry = once) -> State:
+def load(store: Store, past: Past, world: World | None = None) -> State:
     """The state of an earlier snapshot; DevStream's have serial 0. Raises StateError if it is gone or damaged."""
-    found = retry(lambda: store.read(past.key))
+    found = (world or World()).retry(lambda: store.read(past.key))
     if found is None:
         raise StateError(f"{where(store, past.key)} is not in the history any more")
     return decode(found.data, where(store, past.key))
 
 
-def prune(store: Store, key: str, keep: int, serial: int, retry: Retry = once) -> None:
+def prune(store: Store, key: str, keep: int, serial: int, world: World | None = None) -> None:
     """Drop the oldest beyond `keep`; `serial` is the current snapshot's.
 
     Serials tell the age, except after a forced push of a lower one: then the documents themselves are asked.
     """
-    found = list(history(store, key, retry))
+    found = list(history(store, key, world))
     if len(found) <= keep:
         return
     if found[-1].serial >= serial:
-        found.sort(key=lambda past: load(store, past, retry).written.at)
+        found.sort(key=lambda past: load(store, past, world).written.at)
     for past in found[: len(found) - keep]:
         store.delete(past.key)

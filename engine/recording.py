@@ -148,10 +148,14 @@ class Session:
 
     def cancelled(self, address: Address) -> Ticket:
         """Say that a begun operation was never called: the entry is again what it was before."""
+        return self.restored(address, self._before.get(address))
+
+    def restored(self, address: Address, before: StateEntry | None) -> Ticket:
+        """`cancelled` for who knows the entry from before."""
         with self._lock:
-            before, current = self._before.get(address), self._state.entries.get(address)
+            answers = self._answers(self._state.entries.get(address))
             form = tool_form(before) if before else None
-            return self._put(address, before, Cancelled(self._next_seq(), address.key, self._answers(current), form))
+            return self._put(address, before, Cancelled(self._next_seq(), address.key, answers, form))
 
     def moved(self, old: Address, entry: StateEntry) -> Ticket:
         """Say that the thing known as `old` now goes by `entry.address`."""

@@ -58,7 +58,7 @@ def read_state(
     StoreError if it cannot be read.
     """
     world = world or World()
-    view, location = read_view(store, key, world.retry), where(store, key)
+    view, location = read_view(store, key, world), where(store, key)
     with no_gc():
         state = state_of(view.replay.document(), location)
     return Reading(
@@ -151,7 +151,7 @@ def open_session(
         with _leaving(session, emit):
             yield session
         if session.claimed:
-            prune(store, key, history, session.state.id.serial, world.retry)
+            prune(store, key, history, session.state.id.serial, world)
     finally:
         if held is not None:
             held.release()
@@ -178,7 +178,7 @@ def _settled(store: Store, key: str, proven: bool, lease: float, patience: float
     `proven`: the lock was taken over from a holder that had been silent for a whole lease. Raises LockError if the log
     is still being written after `patience` seconds.
     """
-    view = read_view(store, key, world.retry)
+    view = read_view(store, key, world)
     opened = view.replay.opened
     if proven or opened is None or view.replay.ended or not view.replay.unfinished(opened.session):
         return view
@@ -190,7 +190,7 @@ def _settled(store: Store, key: str, proven: bool, lease: float, patience: float
                 f"{opened.who} is at work on {where(store, key)} without a lock (dtm {opened.command}, since {opened.at})"
             )
         world.sleep(min(1.0, lease / 10))
-        now = read_view(store, key, world.retry)
+        now = read_view(store, key, world)
         if now.head_version != view.head_version:
             view, silent_since = now, world.clock()
     return view

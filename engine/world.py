@@ -8,10 +8,25 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol, TypeVar
 
-from engine.commit import Retry, once
 from engine.lock import timestamp
 from engine.rescue import keep
+
+T = TypeVar("T")
+
+
+class Retry(Protocol):
+    """Calls until it succeeds or gives up; retries StoreUnavailableError only (`engine.retry`)."""
+
+    def __call__(self, call: Callable[[], T], /) -> T:
+        """The call's result."""
+        ...
+
+
+def once(call: Callable[[], T]) -> T:
+    """No retry at all."""
+    return call()
 
 
 def utc_now() -> str:

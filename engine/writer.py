@@ -25,7 +25,7 @@ class LogWriter:
 
     def __init__(self, store: Store, key: str, view: View, session: str, world: World) -> None:
         self._store, self._key, self._view, self.session = store, key, view, session
-        self._retry, self._token, self._now, self._limits = world.retry, world.token, world.now, world.limits
+        self._world, self._limits = world, world.limits
         self._head = view.head or Head(view.document.id, "", 0)
         self._version = view.head_version
         self._snapshot: Snapshot | None = view.snapshot
@@ -61,7 +61,7 @@ class LogWriter:
     def compact(self) -> None:
         """End the session: what was recorded becomes the next snapshot, if it makes a difference."""
         with self._fenced():
-            self._replay.apply([End(self._now())])
+            self._replay.apply([End(self._world.now())])
             self._compact(ended=True)
 
     def replace(self, document: Document) -> None:
@@ -84,9 +84,9 @@ class LogWriter:
     def _grow(self, data: bytes) -> None:
         """Commit by appending a line to a head that this session wrote itself."""
         assert isinstance(self._store, AppendStore) and self._version is not None
-        seq, at = self._head.seq + 1, self._now()
+        seq, at = self._head.seq + 1, self._world.now()
         line = encode_line(self.session, seq, at, data)
-        self._version = grow(self._store, head_key(self._key), line, expect=self._version, retry=self._retry)
+        self._version = grow(self._store, head_key(self._key), line, expect=self._version, world=self._world)
         self._head = replace(self._head, seq=seq, at=at)
         self._grown.append(data)
 
@@ -100,19 +100,19 @@ class LogWriter:
         if len(head.records) <= max(self._limits.spill, 8 * coming):
             return head
         name = f"{chunk_prefix(self._key, head.base)}{head.seq}-{self.session[:8]}"
-        write_once(self._store, name, encode_chunk(head), self._retry)
+        write_once(self._store, name, encode_chunk(head), self._world)
         return replace(head, chunks=(*head.chunks, name), records=b"")
 
     def _swap(self, head: Head) -> None:
-        head = replace(head, session=self.session, seq=self._head.seq + 1, at=self._now())
+        head = replace(head, session=self.session, seq=self._head.seq + 1, at=self._world.now())
         data = encode_head(head)
-        self._version = swap(self._store, head_key(self._key), data, expect=self._version, retry=self._retry)
+        self._version = swap(self._store, head_key(self._key), data, expect=self._version, world=self._world)
         self._head = head
         self._grown.clear()
         self._growing = isinstance(self._store, AppendStore) and not head.next
 
     def _seal(self, records: Sequence[Record]) -> str:
-        token = self._token()
+        token = self._world.token()
         self._swap(replace(self._whole().append(encode_records(records)), next=token))
         return token
 
@@ -146,21 +146,20 @@ class LogWriter:
 
     def _write_snapshot(self, data: bytes) -> Snapshot:
         expect = self._snapshot.version if self._snapshot else None
-        return Snapshot(data, swap(self._store, self._key, data, expect=expect, retry=self._retry))
+        return Snapshot(data, swap(self._store, self._key, data, expect=expect, world=self._world))
 
     def _keep_snapshot(self) -> None:
         """Copy the snapshot to the history before it is replaced."""
         if self._snapshot is not None and self._snapshot.data.strip():
             document = self._replay.snapshot
-            write_once(
-                self._store, f"{self._key}.history/{document.serial}-{short(document.id)}", self._snapshot.data, self._retry
-            )
+            name = f"{self._key}.history/{document.serial}-{short(document.id)}"
+            write_once(self._store, name, self._snapshot.data, self._world)
 
     def _keep_head(self) -> None:
         """Keep the records of a log whose snapshot is gone: nothing is silently merged or dropped."""
         head = replace(self._head, chunks=(), records=self._view.records)
         name = f"{self._key}.history/log-{short(head.base)}-{head.seq}"
-        write_once(self._store, name, encode_head(head), self._retry)
+        write_once(self._store, name, encode_head(head), self._world)
 
     def _finish_for_another(self) -> None:
         """Complete the compaction of a session that died in it; what was planned against must not have changed by that."""
@@ -173,21 +172,21 @@ class LogWriter:
                 if self._found_id() != sealed.next:
                     raise
         self._swap(Head(sealed.next, self.session, sealed.seq))
-        view = read_view(self._store, self._key, self._retry)
+        view = read_view(self._store, self._key, self._world)
         if view.head_version != self._version or view.replay.tools != before.tools or view.replay.outputs != before.outputs:
             raise ConflictError(self._key, self._version, view.head_version)
         self._snapshot, self._replay = view.snapshot, view.replay
         self._drop(sealed.chunks)
 
     def _found_id(self) -> str:
-        found = self._retry(lambda: self._store.read(self._key))
+        found = self._world.retry(lambda: self._store.read(self._key))
         return decode_document(found.data if found else b"", where(self._store, self._key)).id
 
     def _drop(self, names: Sequence[str]) -> None:
         """Remove chunks that no head names any more; one that stays behind is rubbish, not damage."""
         for name in dict.fromkeys(names):
             with suppress(StoreError, OutcomeUnknownError):
-                self._retry(partial(self._store.delete, name))
+                self._world.retry(partial(self._store.delete, name))
 
     @contextmanager
     def _fenced(self) -> Generator[None]:
@@ -199,7 +198,7 @@ class LogWriter:
     def _superseded(self) -> SupersededError:
         """Say who took over, as far as the log tells."""
         try:
-            view = read_view(self._store, self._key, self._retry)
+            view = read_view(self._store, self._key, self._world)
             opened = view.replay.opened
         except (StoreError, StateError):
             opened = None

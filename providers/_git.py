@@ -30,6 +30,8 @@ AUTHOR = re.compile(r"[^<>\n]*<[^<>\n]+>")
 TRAILER = re.compile(r"^(Dtm-\w+): (.+)$", re.MULTILINE)
 MOVED = re.compile(r"fetch first|non-fast-forward|stale info|cannot lock ref|failed to update ref|incorrect old value")
 CUT_OFF = re.compile(r"hung up unexpectedly|unexpected disconnect|RPC failed|early EOF|[Bb]roken pipe|Connection reset")
+HEAD_REF = re.compile(r"^ref: refs/heads/(.+)\tHEAD$", re.MULTILINE)
+SUBMODULE = "160000"
 MAX_TRIES = 30
 
 
@@ -111,11 +113,29 @@ class Repository:
 
     def read(self, paths: Collection[str] | None = None, *, prefix: str = "") -> dict[str, bytes] | None:
         """Contents by path, of these paths or of all under `prefix`; None if repository or branch are absent."""
-        with self._opened() as (git, sha):
+        found = self.files(paths, prefix=prefix)
+        return None if found is None else {path: file.data for path, file in found.items()}
+
+    def files(self, paths: Collection[str] | None = None, *, prefix: str = "") -> dict[str, File] | None:
+        """As `read`, with modes; submodules are left out."""
+        with self._opened(blobs=paths is None) as (git, sha):
             if sha is None:
                 return None
-            found = {path: entry.blob for path, entry in _list(git, sha).items() if _wanted(path, paths, prefix)}
-            return dict(zip(found, _contents(git, list(found.values())), strict=True))
+            entries = {
+                path: entry
+                for path, entry in _list(git, sha).items()
+                if entry.mode != SUBMODULE and (path.startswith(prefix) if paths is None else path in paths)
+            }
+            contents = _contents(git, [entry.blob for entry in entries.values()])
+            return {path: File(data, entries[path].mode) for path, data in zip(entries, contents, strict=True)}
+
+    def default_branch(self) -> str | None:
+        """The branch that a clone checks out; None if repository or branch are absent."""
+        if self.heads() is None:
+            return None
+        said = self._git("ls-remote", "--symref", "--", self._address(), "HEAD").text
+        match = HEAD_REF.search(said)
+        return match[1] if match else None
 
     def commit(
         self,
@@ -199,18 +219,21 @@ class Repository:
         return str(self._directory()) if self.path is not None else self.url
 
     @contextlib.contextmanager
-    def _opened(self, *, history: bool = False) -> Generator[tuple[Git, str | None]]:
+    def _opened(self, *, history: bool = False, blobs: bool = False) -> Generator[tuple[Git, str | None]]:
         """A git that sees the branch's tip, and the tip's commit id (None: absent); both end with the block."""
         sha = (self.heads() or {}).get(self.branch)
         if sha is None:
             yield self._git, None
             return
-        with self._scratch(sha, history=history) as git:
+        with self._scratch(sha, history=history, blobs=blobs) as git:
             yield git, sha
 
     @contextlib.contextmanager
-    def _scratch(self, sha: str | None, *, history: bool = False) -> Generator[Git]:
-        """A git in an empty repository of our own that sees the commit `sha` and, with `history`, those before it."""
+    def _scratch(self, sha: str | None, *, history: bool = False, blobs: bool = False) -> Generator[Git]:
+        """A git in an empty repository of our own that sees the commit `sha` and, with `history`, those before it.
+
+        Without `blobs` contents may stay away: git gets those that are read one by one, and a commit needs none.
+        """
         with tempfile.TemporaryDirectory(prefix="dtm-git-", ignore_cleanup_errors=True) as place:
             git = Git(self.call, Path(place), self._git.env, self._git.secrets)
             self._git("init", "-q", "--bare", "--template=", place)
@@ -220,8 +243,8 @@ class Repository:
                 info.mkdir(exist_ok=True)
                 (info / "alternates").write_text(f"{self._address()}/objects\n", encoding="utf-8")
             elif sha is not None:
-                # Blobs stay away: git gets those that are read one by one, and a commit needs none.
-                git("fetch", "-q", "--no-tags", *(() if history else ("--depth=1",)), "--filter=blob:none", "origin", sha)
+                depth, less = () if history else ("--depth=1",), () if blobs else ("--filter=blob:none",)
+                git("fetch", "-q", "--no-tags", *depth, *less, "origin", sha)
             yield git
 
     def _author(self, asked: str) -> str:
@@ -287,10 +310,6 @@ def _list(git: Git, sha: str) -> dict[str, Entry]:
             mode, _kind, blob = facts.split(" ")
             found[path] = Entry(mode, blob)
     return found
-
-
-def _wanted(path: str, paths: Collection[str] | None, prefix: str) -> bool:
-    return path.startswith(prefix) if paths is None else path in paths
 
 
 def _contents(git: Git, blobs: list[str]) -> Iterator[bytes]:

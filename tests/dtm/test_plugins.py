@@ -1,0 +1,122 @@
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from dtm.plugins import BUILT_IN, DEVSTREAM, Offer, Plugins
+from engine.errors import PluginError
+
+ROOT = Path(__file__).parents[2]
+OURS = "providers.data:Data"
+
+
+def plugins(*offers: Offer) -> Plugins:
+    return Plugins(lambda: offers)
+
+
+def never() -> Sequence[Offer]:
+    raise AssertionError("other packages were looked at")
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_a_built_in_name_is_found_without_looking_at_other_packages(name: str) -> None:
+    found = Plugins(never)
+    schema = found.find(name)
+    assert schema is not None
+    assert (schema.name, schema.plugin) == (name, found[name].plugin)
+    assert (schema.options, schema.outputs) == (found[name].options, found[name].outputs)
+    assert found[name] is found[name]
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_the_canonical_name_of_a_built_in_is_built_in_too(name: str) -> None:
+    assert Plugins(never)[name].plugin in BUILT_IN
+
+
+def test_a_name_of_another_package_is_found() -> None:
+    found = plugins(("mine", OURS, "mine-dist"))
+    schema = found.find("mine")
+    assert schema is not None
+    assert (schema.name, schema.plugin) == ("mine", "data")
+    assert list(found) == sorted([*BUILT_IN, "mine"])
+    assert len(found) == len(BUILT_IN) + 1
+
+
+def test_an_unknown_name_has_no_schema_and_its_provider_is_an_error() -> None:
+    found = plugins()
+    assert found.find("mine") is None
+    assert "mine" not in found
+    with pytest.raises(PluginError, match="there is no plugin mine") as error:
+        found["mine"]
+    assert error.value.hint == "dtm list plugins shows all there are"
+
+
+@pytest.mark.parametrize("name", sorted(DEVSTREAM - BUILT_IN.keys()))
+def test_a_name_that_only_devstream_knows_is_an_error_of_its_own(name: str) -> None:
+    found = plugins()
+    assert name in found.unshipped()
+    assert found.find(name) is None
+    with pytest.raises(PluginError, match=f"plugin {name} is known from DevStream, but not part of this version"):
+        found[name]
+
+
+def test_another_package_may_bring_what_is_not_shipped() -> None:
+    assert plugins(("jira", OURS, "jira-dist")).find("jira") is not None
+
+
+def test_nothing_is_both_built_in_and_not_shipped() -> None:
+    assert not set(plugins().unshipped()) & BUILT_IN.keys()
+
+
+@pytest.mark.parametrize(
+    ("offers", "message"),
+    [
+        ([("mine", OURS, "one"), ("mine", OURS, "two")], "plugin mine is offered by one and by two"),
+        ([("file", OURS, "one")], "plugin file is offered by dtm itself and by one"),
+    ],
+)
+def test_a_clash_is_an_error_once_other_packages_matter(offers: list[Offer], message: str) -> None:
+    found = plugins(*offers)
+    assert found["file"].plugin == "file"
+    with pytest.raises(PluginError, match=message):
+        found.find("unknown")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("no_such_module:X", "plugin mine cannot be loaded from no_such_module:X: ModuleNotFoundError"),
+        ("providers.data:Absent", "plugin mine cannot be loaded from providers.data:Absent: AttributeError"),
+        ("providers.data:DataOutputs", "plugin mine cannot be loaded from providers.data:DataOutputs: TypeError"),
+        ("builtins:dict", r"plugin mine \(builtins:dict\) is no provider: it has no plugin, options, outputs, identity"),
+    ],
+)
+def test_what_cannot_be_loaded_is_named(spec: str, message: str) -> None:
+    with pytest.raises(PluginError, match=message):
+        plugins(("mine", spec, "dist"))["mine"]
+
+
+def test_installed_packages_are_scanned_for_their_entry_points(tmp_path: Path) -> None:
+    (tmp_path / "my_plugin.py").write_text("from providers.data import Data as Mine", "utf-8")
+    info = tmp_path / "my_plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-plugin\nVersion: 1.0\n", "utf-8")
+    (info / "entry_points.txt").write_text("[dtm.providers]\nmine = my_plugin:Mine\n", "utf-8")
+    script = "from dtm.plugins import catalog, providers; print(providers()['mine'].plugin, 'mine' in catalog().names())"
+    assert python(script, str(tmp_path), str(ROOT)) == "data True"
+
+
+def python(script: str, *path: str) -> str:
+    setup = f"import sys; sys.path[:0] = {list(path)!r}\n"
+    done = subprocess.run([sys.executable, "-I", "-c", setup + script], capture_output=True, text=True)
+    return (done.stdout + done.stderr).strip()
+
+
+def test_naming_one_plugin_imports_no_other() -> None:
+    script = (
+        "from dtm.plugins import providers; providers()['data']\n"
+        "print(sorted(m for m in sys.modules if m.startswith(('providers.', 'subprocess', 'importlib.metadata'))))"
+    )
+    assert python(script, str(ROOT)) == "['providers.data']"

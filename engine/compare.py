@@ -77,6 +77,11 @@ def absent(spec: ToolSpec, options: Attributes, reason: Reason, entry: StateEntr
 def decide(spec: ToolSpec, options: Attributes, subject: Subject, operations: Operations, sealer: Sealer) -> Change:
     """What to do with a wanted tool that the state knows. `options` are resolved; leaves may be Unknown or Secret."""
     entry, live = subject.entry, subject.live
+    if _settled(spec, options, entry, live):
+        return Change(
+            spec.address, Action.KEEP, Reason.UNCHANGED, entry.resource, live,
+            after=options, depends_on=spec.depends_on, protected=entry.protected,
+        )  # fmt: skip
     change = replace(absent(spec, options, Reason.VANISHED, entry), previous=_previous(spec, entry))
     if subject.unclear:
         return replace(change, action=Action.RECOVER, reason=Reason.INTERRUPTED, note=unresolved(subject))
@@ -90,6 +95,20 @@ def decide(spec: ToolSpec, options: Attributes, subject: Subject, operations: Op
     if fields or drift:
         return _differing(change, fields, drift, interrupted=entry.pending is not None)
     return _equal(change, spec, options, entry, operations, sealer)
+
+
+def _settled(spec: ToolSpec, options: Attributes, entry: StateEntry, live: Resource | None) -> bool:
+    """Whether nothing at all differs: what most tools are, so it costs little to find out."""
+    return (
+        live is not None
+        and entry.resource is not None
+        and entry.pending is None
+        and entry.address == spec.address
+        and entry.protected is spec.lifecycle.prevent_destroy
+        and entry.depends_on == spec.depends_on
+        and same_map(entry.options, options)
+        and (live is entry.resource or _alike(entry.resource, live))
+    )
 
 
 def _previous(spec: ToolSpec, entry: StateEntry) -> Address | None:
@@ -171,7 +190,7 @@ def option_changes(entry: StateEntry, options: Attributes, operations: Operation
 def drifted(entry: StateEntry, live: Resource, sealer: Sealer) -> tuple[FieldChange, ...]:
     """How the world differs from what was recorded; an output that only repeats an attribute's difference is left out."""
     recorded = entry.resource
-    if recorded is live or recorded is None:
+    if recorded is live or recorded is None or _alike(recorded, live):
         return ()
     now = sealer.seal_resource(live, entry.address)
     attributes = diff({"id": recorded.id, **recorded.attributes}, {"id": now.id, **now.attributes}, source=Source.LIVE)
@@ -181,6 +200,10 @@ def drifted(entry: StateEntry, live: Resource, sealer: Sealer) -> tuple[FieldCha
         for field in diff(recorded.outputs, now.outputs, source=Source.LIVE)
         if not (field.path in told and same(told[field.path].new, field.new))
     )
+
+
+def _alike(one: Resource, other: Resource) -> bool:
+    return one.id == other.id and same_map(one.attributes, other.attributes) and same_map(one.outputs, other.outputs)
 
 
 def unresolved(subject: Subject) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -15,7 +14,7 @@ from engine.address import Address
 from engine.decode import build, decode, replace_paths, secret_paths
 from engine.errors import DtmError, PluginError
 from engine.options import options_of
-from engine.ports import AnyProvider, Requiring
+from engine.ports import AnyProvider, Call, Requiring
 from engine.secrets import Redactor, Sealer
 from engine.state import Resource, StateEntry
 from engine.values import (
@@ -27,12 +26,14 @@ from engine.values import (
     UnknownValueError,
     Value,
     holds_unknown,
+    is_plain,
     leaves,
-    map_leaves,
 )
 
 Recall: TypeAlias = Callable[[str], "Value | None"]
 """A secret's value from where it came from (`env TOKEN`, `var token`); None if it is not there any more."""
+
+T = TypeVar("T")
 
 SHORTEST = 6
 """Shorter secrets are only recognised in outputs that equal them."""
@@ -59,11 +60,16 @@ class Operations:
 
     def struct(self, address: Address) -> type[msgspec.Struct]:
         """What describes a tool's options."""
-        return self.provider(address).options
+        found: type[msgspec.Struct] = self.provider(address).options
+        return found
 
     def build(self, address: Address, options: Attributes) -> Any:
         """The options Struct that a provider gets; what is not known yet is UNKNOWN in it. Raises ConfigError."""
-        return build(options, self.struct(address))
+        struct = self.struct(address)
+        if is_plain(options):
+            with suppress(msgspec.ValidationError):
+                return msgspec.convert(options, struct)
+        return build(options, struct)
 
     def decoded(self, address: Address, options: Attributes) -> Attributes:
         """Options whose references are resolved by now, by their declared types. Raises DtmError naming every fault."""
@@ -94,7 +100,7 @@ class Operations:
 
     def outputs(self, address: Address, options: Attributes, live: Resource, sealer: Sealer) -> Attributes:
         """Outputs of an unchanged tool, for references: a secret that only the state knows, by digest, is predicted again."""
-        if not any(isinstance(leaf, Digest) for leaf in leaves(dict(live.outputs))):
+        if is_plain(live.outputs):
             return live.outputs
         predicted = self.predict(address, options, live)
         if isinstance(predicted, Unknown) or any(map(holds_unknown, predicted.values())):
@@ -104,14 +110,15 @@ class Operations:
 
     def found(self, address: Address, options: Attributes, resource: Resource) -> Resource:
         """What a provider reported, with secret outputs marked: those declared so, and those that hold an option's secret."""
-        declared = self.provider(address).outputs
+        declared: type[msgspec.Struct] | None = self.provider(address).outputs
         outputs: Attributes = resource.outputs
         for path in secret_paths(declared) if declared else ():
             outputs = {key: _marked(value, path[1:]) if key == path[0] else value for key, value in outputs.items()}
         secrets = secrets_of(options)
-        for secret in secrets_of(outputs):
-            self.redactor.add(secret)
-        return replace(resource, outputs=concealed(outputs, secrets)) if secrets else replace(resource, outputs=outputs)
+        self.known(outputs)
+        if outputs is resource.outputs and not secrets:
+            return resource
+        return replace(resource, outputs=concealed(outputs, secrets))
 
     def known(self, options: Attributes) -> Attributes:
         """The same options, their secrets from now on blotted out of every text."""
@@ -119,29 +126,48 @@ class Operations:
             self.redactor.add(secret)
         return options
 
-    def recalled(self, entry: StateEntry, verb: str) -> Attributes:
-        """Recorded options with their secrets evaluated again. Raises DtmError naming the first that is gone and its source."""
-        plain: dict[str, Value] = {}
-        for key, value in entry.options.items():
-            plain[key] = map_leaves(value, partial(self._evaluated, key, entry.address, verb))
-        return self.known(plain)
+    def recalled(self, entry: StateEntry, verb: str, current: Attributes | None = None) -> Attributes:
+        """Recorded options with their secrets evaluated again: as the `current` options have them, else from their source.
 
-    def _evaluated(self, key: str, address: Address, verb: str, leaf: Value) -> Value:
-        if not isinstance(leaf, Digest):
-            return leaf
-        fallback = [
-            f"env {option.env}" for option in options_of(self.provider(address).options) if option.key == key and option.env
-        ]
-        for source in [*leaf.sources, *fallback]:
+        Raises DtmError naming the first that is gone and where it came from.
+        """
+        if is_plain(entry.options):
+            return entry.options
+        now = current or {}
+        return self.known({
+            key: self._recalled(value, now.get(key), key, entry.address, verb) for key, value in entry.options.items()
+        })  # fmt: skip
+
+    def _recalled(self, value: Value, now: Value, key: str, address: Address, verb: str) -> Value:
+        if isinstance(value, dict):
+            inner = now if isinstance(now, dict) else {}
+            return {name: self._recalled(item, inner.get(name), key, address, verb) for name, item in value.items()}
+        if isinstance(value, list):
+            items = now if isinstance(now, list) and len(now) == len(value) else [None] * len(value)
+            return [self._recalled(item, one, key, address, verb) for item, one in zip(value, items, strict=True)]
+        if not isinstance(value, Digest):
+            return value
+        return now if isinstance(now, Secret) else self._evaluated(value, key, address, verb)
+
+    def _evaluated(self, secret: Digest, key: str, address: Address, verb: str) -> Secret:
+        fallback = [f"env {option.env}" for option in options_of(self.struct(address)) if option.key == key and option.env]
+        for source in [*secret.sources, *fallback]:
             value = self.recall(source)
             if value is not None:
-                return Secret(value, leaf.sources)
-        came = f", which came from {', '.join(leaf.sources)}" if leaf.sources else ""
+                return Secret(value, secret.sources)
+        came = f", which came from {', '.join(secret.sources)}" if secret.sources else ""
         raise DtmError(
             f"to {verb} {address.dotted} I need option {key}{came}",
             hint="set it again, as it was when the tool was made",
             where=str(address),
         )
+
+    def read(self, address: Address, options: Attributes, resource: Resource | None, call: Call) -> Resource | None:
+        """What is live, None if it is gone. Raises DtmError, whatever the provider raised."""
+        provider = self.provider(address)
+        built = self.build(address, options)
+        found = guarded(provider.plugin, "read", lambda: provider.read(built, resource, call))
+        return found and self.found(address, options, found)
 
     def missing(self, address: Address, options: Attributes) -> list[str]:
         """What the provider says is absent before its first call: binaries, variables, credentials."""
@@ -154,8 +180,22 @@ class Operations:
             return []
 
 
+def guarded(plugin: str, method: str, call: Callable[[], T]) -> T:
+    """The call's result. Raises DtmError: anything else that a plugin raises is a fault of the plugin and says so."""
+    try:
+        return call()
+    except DtmError:
+        raise
+    except UnknownValueError as error:
+        raise DtmError("an option is only known after apply") from error
+    except Exception as error:  # plugins may raise anything
+        raise PluginError(f'plugin "{plugin}" failed in {method}: {type(error).__name__}: {error}') from error
+
+
 def secrets_of(values: Attributes) -> list[Secret]:
     """Every secret inside."""
+    if is_plain(values):
+        return []
     return [leaf for value in values.values() for leaf in leaves(value) if isinstance(leaf, Secret)]
 
 

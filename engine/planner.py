@@ -17,7 +17,7 @@ from engine.ports import BY_ADDRESS
 from engine.references import Lookup, resolve
 from engine.secrets import OUTPUTS, Sealer
 from engine.state import Resource, State, StateEntry
-from engine.values import UNKNOWN, Attributes, Deferred, Digest, Unknown, Value, leaves
+from engine.values import UNKNOWN, Attributes, Deferred, Digest, Unknown, Value, is_plain, leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +254,8 @@ def output_changes(state: State, values: Mapping[str, Value], sealer: Sealer) ->
 
 def resolved(spec: ToolSpec, lookup: Lookup, operations: Operations) -> Attributes:
     """A tool's options with references replaced by outputs, UNKNOWN where those are. Raises DtmError."""
+    if is_plain(spec.options):
+        return spec.options
     if not any(isinstance(leaf, Deferred) for value in spec.options.values() for leaf in leaves(value)):
         return operations.known(spec.options)
     options = {key: resolve(value, lookup) for key, value in spec.options.items()}

@@ -6,9 +6,9 @@ a `Digest` (what the state remembers of a secret) and a `Deferred` (an expressio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NoReturn, TypeAlias
+from typing import Final, NoReturn, TypeAlias, cast
 
 Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
 Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value] | Unknown | Secret | Digest | Deferred"
@@ -94,6 +94,24 @@ def leaves(value: Value) -> Iterator[Value]:
             yield from leaves(item)
     else:
         yield value
+
+
+_ATOMS: Final = frozenset({str, int, float, bool, type(None)})
+
+
+def is_plain(value: Value | Attributes) -> bool:
+    """Whether this is JSON and nothing else; far cheaper than looking at every leaf for one kind of special value."""
+    kind = type(value)
+    if kind is dict:
+        items: Iterable[Value] = cast("dict[str, Value]", value).values()
+    elif kind is list:
+        items = cast("list[Value]", value)
+    else:
+        return kind in _ATOMS
+    for item in items:  # noqa: SIM110 - all() takes twice as long
+        if type(item) not in _ATOMS and not is_plain(item):
+            return False
+    return True
 
 
 def holds_unknown(value: Value) -> bool:

@@ -176,6 +176,7 @@ def drift_is_found_and_repaired(bench: Bench) -> None:
         _require(name in found, f"a drift of {name} is not seen; what differs: {', '.join(found) or 'nothing'}")
         seen |= set(found)
         made = bench.update(live)
+        _require(bool(differences(live, made)), f"a drift of {name} is not repaired")
         _require_same(made, bench.read(made), f"after repairing {name}, read")
     blind = made.attributes.keys() - seen - bench.trial.fixed
     _require(not blind, f"no drift changes {', '.join(sorted(blind))}")

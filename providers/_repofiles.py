@@ -1,0 +1,76 @@
+"""Whole files that one tool keeps in a git repository: found, written and removed together, one commit each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from engine.errors import NotFoundError, ProviderError
+from engine.ports import Call
+from engine.state import Resource
+from providers._git import Repository, blob_id
+from providers._giturl import without_credentials
+from providers._scm import Location
+
+FOREIGN = "remove it from the repository, or take it over with dtm import"
+
+
+def opened(location: Location, call: Call) -> Repository:
+    """The branch, for one call."""
+    return Repository(location.url, location.branch, call=call, token=location.token)
+
+
+def recorded(location: Location, resource: Resource | None, call: Call) -> Repository:
+    """The branch where the files are by the record, which is where the options say unless those have changed."""
+    repository = opened(location, call)
+    if resource is None or "repoURL" not in resource.outputs:
+        return repository
+    url, branch = str(resource.outputs["repoURL"]), str(resource.outputs["branch"])
+    old = Repository(url, branch, call=call)
+    return repository.on(branch) if old.identity == repository.identity else old
+
+
+def shown(location: Location) -> dict[str, str]:
+    """The outputs that tell where the files are."""
+    return {"repoURL": without_credentials(location.url), "branch": location.branch}
+
+
+def blobs(repository: Repository, paths: Collection[str]) -> dict[str, str]:
+    """Path -> git's id of the content, of those that are there."""
+    tip = repository.tip()
+    return {path: tip.entries[path].blob for path in sorted(paths) if path in tip.entries} if tip else {}
+
+
+def blobs_of(files: Mapping[str, bytes]) -> dict[str, str]:
+    """The same of files that are not there yet."""
+    return {path: blob_id(files[path]) for path in sorted(files)}
+
+
+def write(repository: Repository, wanted: Mapping[str, bytes], owned: Collection[str], subject: str) -> None:
+    """Bring the files to these contents and remove other owned ones; files of others are refused unless equal.
+
+    An empty repository gets its branch; a branch that is missing beside others is an error, since it would start
+    without the code.
+    """
+    heads = repository.heads()
+    if heads is None:
+        raise NotFoundError(
+            f"there is no repository {repository.location}",
+            hint="make it first, for example with repo-scaffolding, and let this tool depend on that one",
+        )
+    if heads and repository.branch not in heads:
+        raise ProviderError(
+            f"{repository.location} has no branch {repository.branch}", hint=f"it has {', '.join(sorted(heads))}"
+        )
+    found = blobs(repository, wanted.keys() - set(owned))
+    foreign = [path for path, blob in found.items() if blob != blob_id(wanted[path])]
+    if foreign:
+        raise ProviderError(f"{repository.location} already has {', '.join(foreign)}, not made by dtm", hint=FOREIGN)
+    gone: dict[str, bytes | None] = dict.fromkeys(set(owned) - wanted.keys())
+    repository.commit({**wanted, **gone}, subject)
+
+
+def remove(repository: Repository, owned: Collection[str], subject: str) -> None:
+    """Remove these files; what is gone already is fine."""
+    left = blobs(repository, owned)
+    if left:
+        repository.commit(dict.fromkeys(left), subject)

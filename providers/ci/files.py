@@ -1,0 +1,181 @@
+"""What the CI plugins share: rendered files on the one side, a branch of a git repository on the other."""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+
+from engine.errors import ProviderError
+from engine.ports import Call
+from engine.state import Resource
+from engine.values import UNKNOWN, UnknownValueError, Value
+from providers._repofiles import blobs, blobs_of, opened, recorded, remove, shown, write
+from providers._scm import Location
+from providers.ci.options import CIOutputs
+from providers.ci.source import Kind, checked, fetched, named, rendered, written
+
+O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a plugin
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the text of the files comes from: `contents`, else `location`, else what `built_in` makes.
+
+    `square` and `curly` are the variables for `[[ ]]` and `{{ }}` in files of the user's.
+    """
+
+    kind: Kind
+    contents: Mapping[str, str]
+    location: str
+    built_in: Callable[[], str] | None = None
+    square: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    curly: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def paths(self) -> list[str] | None:
+        """The files' paths, sorted; None if only looking tells. Pure; raises ValueError, UnknownValueError."""
+        if self.contents:
+            return sorted(written(self.contents, self.kind))
+        if self.location:
+            path = named(str(self.location), self.kind)
+            return [path] if path else ([self.kind.fixed] if self.kind.fixed else None)
+        return [self.kind.default]
+
+    def files(self, base: Path) -> dict[str, bytes]:
+        """Path -> content, as it should be in the repository. Raises ProviderError, ValueError."""
+        if self.contents:
+            texts = written(self.contents, self.kind)
+        elif self.location:
+            texts = fetched(self.location, self.kind, base)
+        else:
+            assert self.built_in is not None  # options without any source are refused before
+            return {self.kind.default: self.built_in().encode()}
+        return checked(rendered(texts, self.square, self.curly), self.kind)
+
+
+class CIFiles(ABC, Generic[O]):
+    """CI files in a repository, committed together and compared by content.
+
+    Attributes: `files` maps each path to git's id of what is in the branch, `rendered` to that of what should be: it
+    moves when a template does, be it the user's or the built-in one. Deleting removes the files, never more.
+    """
+
+    plugin: str
+    options: type[O]
+    outputs: type[msgspec.Struct] | None = CIOutputs
+
+    @abstractmethod
+    def location(self, options: O) -> Location:
+        """The repository. Raises ValueError, UnknownValueError."""
+
+    @abstractmethod
+    def source(self, options: O, name: str) -> Source:
+        """Where the files come from, for a repository of that name. Raises ValueError, UnknownValueError."""
+
+    @abstractmethod
+    def secrets(self, options: O) -> list[str]:
+        """CI secrets that the files use. Raises as `source`."""
+
+    def identity(self, options: O) -> str | None:
+        """Repository, branch and files."""
+        found = self.location(options)
+        source = self.source(options, found.name)
+        paths = source.paths()
+        return f"{found.identity}@{found.branch}:{','.join(paths) if paths is not None else source.location}"
+
+    def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:  # noqa: ARG002 - nothing is kept
+        """Everything, but for the paths of files in a directory or behind a URL."""
+        paths = _known(lambda: self.source(options, "name").paths())
+        place = _known(lambda: shown(self.location(options)))
+        secrets = _known(lambda: self.secrets(options))
+        where = place if place is not None else dict.fromkeys(("repoURL", "branch"), UNKNOWN)
+        found = {**where, "files": UNKNOWN if paths is None else paths, "secrets": UNKNOWN if secrets is None else secrets}
+        return cast("dict[str, Value]", found)  # lists of text are values
+
+    def requires(self, options: O) -> Sequence[str]:  # noqa: ARG002 - whatever the options say
+        """The git binary."""
+        return [] if shutil.which("git") else ["git is not installed, or not on the PATH"]
+
+    def read(self, options: O, resource: Resource | None, call: Call) -> Resource | None:
+        """The recorded files, or without a record those that would be made; None if none of them is there."""
+        location, wanted = self._wanted(options, call)
+        paths = _owned(resource) if resource else list(wanted)
+        live = blobs(recorded(location, resource, call), paths)
+        return self._resource(options, location, wanted, live, resource) if live else None
+
+    def create(self, options: O, call: Call) -> Resource:
+        """Commit the files; those of somebody else are refused unless they are just as they should be."""
+        return self._write(options, [], call)
+
+    def update(self, options: O, resource: Resource, call: Call) -> Resource:
+        """Commit what differs, and remove what is no longer wanted, also from a repository that no longer is."""
+        location = _refusing(lambda: self.location(options))
+        before, now = recorded(location, resource, call), opened(location, call)
+        if (before.identity, before.branch) == (now.identity, now.branch):
+            return self._write(options, _owned(resource), call)
+        made = self._write(options, [], call)
+        remove(before, _owned(resource), "ci: move to another repository")
+        return made
+
+    def delete(self, options: O, resource: Resource, call: Call) -> None:
+        """Commit the removal of the files."""
+        place = recorded(_refusing(lambda: self.location(options)), resource, call)
+        owned = _owned(resource)
+        remove(place, owned, f"ci: remove {', '.join(owned)}")
+
+    def _write(self, options: O, owned: Sequence[str], call: Call) -> Resource:
+        location, wanted = self._wanted(options, call)
+        write(opened(location, call), wanted, owned, f"ci: write {', '.join(wanted)}")
+        secrets = _refusing(lambda: self.secrets(options))
+        if secrets:
+            call.report(f"{location.name} needs these CI secrets, which dtm does not set: {', '.join(secrets)}")
+        return self._resource(options, location, wanted, blobs_of(wanted))
+
+    def _wanted(self, options: O, call: Call) -> tuple[Location, dict[str, bytes]]:
+        location = _refusing(lambda: self.location(options))
+        return location, _refusing(lambda: self.source(options, location.name).files(call.base_dir))
+
+    def _resource(
+        self,
+        options: O,
+        location: Location,
+        wanted: Mapping[str, bytes],
+        live: Mapping[str, str],
+        record: Resource | None = None,
+    ) -> Resource:
+        """What is there; of the outputs, those that tell where it is stay as recorded."""
+        attributes = {"files": live, "rendered": blobs_of(wanted)}
+        place = (
+            {key: value for key, value in record.outputs.items() if key in ("repoURL", "branch")} if record else shown(location)
+        )
+        outputs = {**place, "files": sorted(wanted), "secrets": _refusing(lambda: self.secrets(options))}
+        name = record.id if record else f"{location.identity}@{location.branch}:{self.plugin}"
+        return Resource(name, cast("dict[str, Value]", attributes), cast("dict[str, Value]", outputs))  # text all through
+
+
+def _owned(resource: Resource) -> list[str]:
+    files = resource.attributes.get("files")
+    return sorted(files) if isinstance(files, dict) else []
+
+
+def _known(compute: Callable[[], T]) -> T | None:
+    try:
+        return compute()
+    except UnknownValueError:
+        return None
+
+
+def _refusing(compute: Callable[[], T]) -> T:
+    """Options that make no sense together were refused when they were read; what was recorded may still hold some."""
+    try:
+        return compute()
+    except UnknownValueError:
+        raise
+    except ValueError as error:
+        raise ProviderError(str(error)) from error

@@ -1,0 +1,71 @@
+"""`ci-generic`: the user's own CI files, for any of three systems."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from engine.ports import Provider
+from engine.schema import Field, Options
+from engine.values import UnknownValueError
+from providers._scm import Location
+from providers.ci.files import CIFiles, Source
+from providers.ci.options import Scm, at
+from providers.ci.source import KINDS
+
+
+class CI(Options, frozen=True, kw_only=True):
+    """The files."""
+
+    type: Annotated[Literal["github", "gitlab", "jenkins"], Field("whose files these are")]
+    config_location: Annotated[
+        str, Field("a path (relative to the configuration), a directory or a URL; either this or configContents", example="ci/")
+    ] = ""
+    config_contents: Annotated[dict[str, str], Field("the files themselves, name to text; wins over configLocation")] = (
+        msgspec.field(default_factory=dict[str, str])
+    )
+    vars: Annotated[dict[str, Any], Field("values for [[ name ]] in the files; without any they stay as they are")] = (
+        msgspec.field(default_factory=dict[str, Any])
+    )
+
+
+class GenericOptions(Options, frozen=True, kw_only=True):
+    """Where and what."""
+
+    scm: Annotated[Scm, Field("the repository that the files go into", aliases=("projectRepo",))]
+    ci: Annotated[CI, Field("the files")]
+
+    def __post_init__(self) -> None:
+        with suppress(UnknownValueError):
+            if not (self.ci.config_location or self.ci.config_contents):
+                raise ValueError("ci.configLocation or ci.configContents is needed")
+            _source(self).paths()
+
+
+class CIGeneric(CIFiles[GenericOptions]):
+    """The user's own CI files, kept in a repository."""
+
+    plugin = "ci-generic"
+    options = GenericOptions
+
+    def location(self, options: GenericOptions) -> Location:
+        """The repository."""
+        return at(options.scm)
+
+    def source(self, options: GenericOptions, name: str) -> Source:  # noqa: ARG002 - nothing here depends on it
+        """The user's files."""
+        return _source(options)
+
+    def secrets(self, options: GenericOptions) -> list[str]:  # noqa: ARG002
+        """None: what the user's own files need, the user knows."""
+        return []
+
+
+def _source(options: GenericOptions) -> Source:
+    ci = options.ci
+    return Source(kind=KINDS[ci.type], contents=ci.config_contents, location=ci.config_location, square=ci.vars)
+
+
+_conforms: type[Provider[GenericOptions]] = CIGeneric

@@ -1,0 +1,180 @@
+"""`github-actions` and DevStream's `githubactions-*`: a workflow in a repository."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Annotated, Literal
+
+import msgspec
+
+from engine.ports import Provider
+from engine.schema import Field, Options
+from engine.values import UnknownValueError
+from providers._scm import Location
+from providers.ci.files import CIFiles, Source
+from providers.ci.options import (
+    Commands,
+    Destination,
+    LanguageOptions,
+    Pipeline,
+    UnitTests,
+    destination,
+    lines,
+    once,
+    own,
+    secrets,
+    variables,
+)
+from providers.ci.recipe import Image, Recipe, recipe
+from providers.ci.source import GITHUB
+from providers.ci.workflow import workflow
+
+DOCKER_SECRETS = {"dockerhub": "DOCKERHUB_TOKEN", "harbor": "HARBOR_TOKEN"}
+
+
+class Build(Options, frozen=True, kw_only=True):
+    """The build job."""
+
+    enable: Annotated[bool, Field("whether there is one")] = True
+    command: Annotated[Commands, Field("what it runs; the default is the language's", example="go build ./...")] = (
+        msgspec.field(default_factory=list[str])
+    )
+
+
+class DockerRegistry(Options, frozen=True, kw_only=True):
+    """Where the image goes."""
+
+    type: Annotated[Literal["dockerhub", "harbor"], Field("Docker Hub, or a Harbor of one's own")] = "dockerhub"
+    username: Annotated[str, Field("the account", example="me", min_length=1)]
+    repository: Annotated[str, Field("the image's name; the repository's if not given, with host and project for harbor")] = ""
+
+
+class Docker(Options, frozen=True, kw_only=True):
+    """An image built from the Dockerfile; imageRepo says the same for any registry."""
+
+    enable: Annotated[bool, Field("whether there is one")] = True
+    registry: Annotated[DockerRegistry | None, Field("where the image goes")] = None
+
+
+class GitHubPipeline(Pipeline, frozen=True, kw_only=True):
+    """A pipeline with a build job and DevStream's older way to describe the image."""
+
+    build: Annotated[Build | None, Field("the build job")] = None
+    docker: Annotated[Docker | None, Field("build an image and push it; either this or imageRepo")] = None
+
+
+class GitHubOptions(Destination, frozen=True, kw_only=True):
+    """Where and what; `language`, `build`, `test` and `docker` may stand under `pipeline` or beside it."""
+
+    pipeline: Annotated[GitHubPipeline | None, Field("what runs on every push")] = None
+    language: Annotated[LanguageOptions | None, Field("as pipeline.language")] = None
+    build: Annotated[Build | None, Field("as pipeline.build")] = None
+    test: Annotated[UnitTests | None, Field("as pipeline.test")] = None
+    docker: Annotated[Docker | None, Field("as pipeline.docker")] = None
+
+    def __post_init__(self) -> None:
+        with suppress(UnknownValueError):
+            place(self)
+            check(self)
+
+
+def place(options: GitHubOptions) -> Location:
+    """The repository, which may not be GitLab's."""
+    found = destination(options, "github")
+    if found.scm_type == "gitlab":
+        raise ValueError("github action only support github repo: use gitlab-ci")
+    return found
+
+
+def settings(options: GitHubOptions) -> GitHubPipeline:
+    """The one set of pipeline options."""
+    return once(options.pipeline or GitHubPipeline(), options, ("language", "build", "test", "docker"))
+
+
+def check(options: GitHubOptions) -> None:
+    """Raises ValueError for what makes no sense together, as far as it does not depend on the plugin's name."""
+    given = settings(options)
+    if own(given):
+        _source(options, "app", "").paths()
+    else:
+        _recipe(options, "app", "go")
+
+
+class GitHubActions(CIFiles[GitHubOptions]):
+    """A GitHub Actions workflow: build, test, analysis, image, message; or the user's own files."""
+
+    plugin = "github-actions"
+    options = GitHubOptions
+    language = ""
+    """What the code is written in where the options do not say."""
+
+    def location(self, options: GitHubOptions) -> Location:
+        """The repository, which may not be GitLab's."""
+        return place(options)
+
+    def source(self, options: GitHubOptions, name: str) -> Source:
+        """The user's files, or the built-in workflow."""
+        return _source(options, name, self.language)
+
+    def secrets(self, options: GitHubOptions) -> list[str]:
+        """Those that the options call for."""
+        given = settings(options)
+        docker = given.docker.registry if given.docker and given.docker.enable else None
+        return sorted([*secrets(given), *([DOCKER_SECRETS[docker.type]] if docker else [])])
+
+
+def _source(options: GitHubOptions, name: str, language: str) -> Source:
+    given = settings(options)
+    return Source(
+        kind=GITHUB, contents=given.config_contents, location=given.config_location,
+        built_in=lambda: workflow(_recipe(options, name, language)), square=variables(given, name),
+    )  # fmt: skip
+
+
+def _recipe(options: GitHubOptions, name: str, language: str) -> Recipe:
+    given = settings(options)
+    commands = lines(given.build.command) if given.build and given.build.enable else None
+    return recipe(given, name, place(options).branch, build=commands, image=_image(given, name), language=language)
+
+
+def _image(given: GitHubPipeline, name: str) -> Image | None:
+    if not given.docker or not given.docker.enable:
+        return None
+    registry = given.docker.registry
+    if given.image_repo:
+        raise ValueError("docker and imageRepo say the same: give one of them")
+    if registry is None:
+        raise ValueError("docker.registry is needed: where the image goes")
+    if registry.type == "dockerhub":
+        return Image(
+            f"{registry.username}/{str(registry.repository) or name}".lower(),
+            "",
+            registry.username,
+            DOCKER_SECRETS["dockerhub"],
+        )
+    image = str(registry.repository).partition("://")[2] or str(registry.repository)
+    host, _, rest = image.partition("/")
+    if not rest or not set(".:") & set(host):
+        raise ValueError("docker.registry.repository needs the host for harbor: harbor.example.com/project/app")
+    return Image(image.lower().rstrip("/"), host, registry.username, DOCKER_SECRETS["harbor"])
+
+
+class GitHubActionsGolang(GitHubActions):
+    """The same for Go."""
+
+    language = "go"
+
+
+class GitHubActionsNodejs(GitHubActions):
+    """The same for Node.js."""
+
+    language = "nodejs"
+
+
+class GitHubActionsPython(GitHubActions):
+    """The same for Python."""
+
+    language = "python"
+
+
+_conforms: type[Provider[GitHubOptions]] = GitHubActions

@@ -1,0 +1,228 @@
+"""`gitlab-ci` and DevStream's `gitlabci-*`: a pipeline in a repository."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Annotated, Any
+
+import msgspec
+
+from engine.ports import Provider
+from engine.schema import Field, Options
+from engine.values import UnknownValueError
+from providers._scm import Location
+from providers.ci.files import CIFiles, Source
+from providers.ci.options import Commands, Destination, Pipeline, UnitTests, destination, lines, own, secrets, variables
+from providers.ci.pipeline import Stage, Stages, pipeline
+from providers.ci.recipe import Image, Recipe, recipe
+from providers.ci.source import GITLAB
+
+REGISTRY_SECRET = "DOCKERHUB_TOKEN"
+
+
+class BaseOption(Options, frozen=True, kw_only=True):
+    """What the three stages of the Java pipeline have in common."""
+
+    enable: Annotated[bool, Field("whether there is this stage")] = True
+    image: Annotated[str, Field("the image that it runs in")] = ""
+    tags: Annotated[Commands, Field("tags of the runners that may run it, a list or with commas", example="gitlab-java")] = (
+        msgspec.field(default_factory=list[str])
+    )
+    allowed_branch: Annotated[list[str], Field("branches that it runs for; default: the repository's", example=["main"])] = (
+        msgspec.field(default_factory=list[str])
+    )
+
+
+class Package(Options, frozen=True, kw_only=True):
+    """Compile and pack."""
+
+    base_option: Annotated[BaseOption | None, Field("where and when it runs")] = None
+    script_command: Annotated[Commands, Field("what it runs", example=["mvn clean package"])] = "mvn -B clean package"
+
+
+class Registry(Options, frozen=True, kw_only=True):
+    """An account on Docker Hub."""
+
+    username: Annotated[str, Field("the account; the CI variable DOCKERHUB_TOKEN holds its token", example="me", min_length=1)]
+
+
+class ImageBuild(Options, frozen=True, kw_only=True):
+    """Build the image from the Dockerfile and push it to Docker Hub."""
+
+    base_option: Annotated[BaseOption | None, Field("where and when it runs")] = None
+    registry: Annotated[Registry, Field("where the image goes")]
+    image_name: Annotated[str, Field("the image's name; the repository's if not given")] = ""
+
+
+class Deploy(Options, frozen=True, kw_only=True):
+    """Install the chart in helm/<repository>."""
+
+    base_option: Annotated[BaseOption | None, Field("where and when it runs")] = None
+    k8s_agent_name: Annotated[str, Field("the GitLab agent whose cluster it goes to, path/to/project:agent")] = ""
+
+
+class Runner(Options, frozen=True, kw_only=True):
+    """A runner for the project."""
+
+    enable: Annotated[bool, Field("install one; not in this version")] = False
+
+    def __post_init__(self) -> None:
+        if self.enable is True:
+            raise ValueError(
+                "runner.enable: installing a GitLab runner comes with a later version; register one and leave it out"
+            )
+
+
+class GitLabOptions(Destination, frozen=True, kw_only=True):
+    """Where and what; everything but scm, pipeline and runner is how DevStream's older plugins said it."""
+
+    pipeline: Annotated[Pipeline | None, Field("what runs on every push")] = None
+    runner: Annotated[Runner | None, Field("a runner for the project")] = None
+    path_with_namespace: Annotated[str, Field("instead of scm: group/project", example="me/app")] = ""
+    template_url: Annotated[str, Field("as pipeline.configLocation")] = msgspec.field(default="", name="templateURL")
+    template_variables: Annotated[dict[str, Any], Field("values for {{ .name }} in the file at templateURL")] = msgspec.field(
+        default_factory=dict[str, Any]
+    )
+    package: Annotated[Package | None, Field("a stage that compiles and packs")] = None
+    build: Annotated[ImageBuild | None, Field("a stage that builds the image; either this or pipeline.imageRepo")] = None
+    deploy: Annotated[Deploy | None, Field("a stage that installs the chart")] = None
+
+    def __post_init__(self) -> None:
+        with suppress(UnknownValueError):
+            place(self)
+            check(self)
+
+
+def place(options: GitLabOptions) -> Location:
+    """The repository, which may not be GitHub's."""
+    flat: Destination = options
+    if options.path_with_namespace:
+        owner, _, name = str(options.path_with_namespace).strip("/").rpartition("/")
+        if options.owner or options.org or options.repo:
+            raise ValueError("pathWithNamespace says owner and repo already: give one of them")
+        flat = Destination(
+            scm=options.scm, url=options.url, org=owner, repo=name, branch=options.branch, base_url=options.base_url,
+            scm_type=options.scm_type,
+        )  # fmt: skip
+    found = destination(flat, "gitlab")
+    if found.scm_type == "github":
+        raise ValueError("gitlab ci only support gitlab repo: use github-actions")
+    return found
+
+
+def settings(options: GitLabOptions) -> Pipeline:
+    """The one set of pipeline options."""
+    given = options.pipeline or Pipeline()
+    if options.template_url:
+        if own(given):
+            raise ValueError("templateURL and pipeline.configLocation or configContents say the same: give one of them")
+        given = msgspec.structs.replace(given, config_location=options.template_url)
+    stages = options.package is not None or options.build is not None or options.deploy is not None
+    if own(given) and stages:
+        raise ValueError("package, build and deploy belong to the built-in pipeline: leave them out, or the files")
+    if options.template_variables and not own(given):
+        raise ValueError("templateVariables need templateURL")
+    # DevStream's pipeline of three stages had no test of its own: packaging runs the tests.
+    quiet = stages and given.language is None and given.test is None
+    return msgspec.structs.replace(given, test=UnitTests(enable=False)) if quiet else given
+
+
+def check(options: GitLabOptions) -> None:
+    """Raises ValueError for what makes no sense together, as far as it does not depend on the plugin's name."""
+    given = settings(options)
+    if own(given):
+        _source(options, "app", "").paths()
+    else:
+        _recipe(options, "app", "go")
+
+
+class GitLabCI(CIFiles[GitLabOptions]):
+    """A GitLab CI pipeline: test, analysis, package, image, deployment, message; or the user's own file."""
+
+    plugin = "gitlab-ci"
+    options = GitLabOptions
+    language = ""
+    """What the code is written in where the options do not say."""
+
+    def location(self, options: GitLabOptions) -> Location:
+        """The repository, which may not be GitHub's."""
+        return place(options)
+
+    def source(self, options: GitLabOptions, name: str) -> Source:
+        """The user's file, or the built-in pipeline."""
+        return _source(options, name, self.language)
+
+    def secrets(self, options: GitLabOptions) -> list[str]:
+        """Those that the options call for; GitLab calls them variables."""
+        build = [REGISTRY_SECRET] if _on(options.build) else []
+        return sorted([*secrets(settings(options)), *build])
+
+
+def _source(options: GitLabOptions, name: str, language: str) -> Source:
+    given = settings(options)
+    return Source(
+        kind=GITLAB, contents=given.config_contents, location=given.config_location,
+        built_in=lambda: pipeline(_recipe(options, name, language), _stages(options)),
+        square=variables(given, name), curly=options.template_variables,
+    )  # fmt: skip
+
+
+def _recipe(options: GitLabOptions, name: str, language: str) -> Recipe:
+    given = settings(options)
+    if _on(options.build) and given.image_repo:
+        raise ValueError("build and pipeline.imageRepo say the same: give one of them")
+    stages = _stages(options)
+    more = stages.package is not None or stages.deploy is not None
+    found = recipe(
+        given,
+        name,
+        place(options).branch,
+        image=_image(options, name),
+        language="java" if options.package else language,
+        more=more,
+    )
+    if found.test and not (found.container or found.language):
+        raise ValueError("test.containerName is needed: there is no default image without a known language")
+    return found
+
+
+def _image(options: GitLabOptions, name: str) -> Image | None:
+    if options.build is None or not _on(options.build):
+        return None
+    user = options.build.registry.username
+    return Image(f"{user}/{str(options.build.image_name) or name}".lower(), "", user, REGISTRY_SECRET)
+
+
+def _on(stage: Package | ImageBuild | Deploy | None) -> bool:
+    return stage is not None and (stage.base_option is None or bool(stage.base_option.enable))
+
+
+def _stages(options: GitLabOptions) -> Stages:
+    package, build, deploy = options.package, options.build, options.deploy
+    return Stages(
+        package=_stage(package.base_option, lines(package.script_command)) if package and _on(package) else None,
+        build=_stage(build.base_option) if build and _on(build) else None,
+        deploy=_stage(deploy.base_option) if deploy and _on(deploy) else None,
+        agent=str(deploy.k8s_agent_name) if deploy else "",
+    )
+
+
+def _stage(base: BaseOption | None, script: list[str] | None = None) -> Stage:
+    given = base or BaseOption()
+    tags = tuple(tag.strip() for line in lines(given.tags) for tag in line.split(",") if tag.strip())
+    return Stage(script or [], str(given.image), tags, tuple(given.allowed_branch))
+
+
+class GitLabCIGolang(GitLabCI):
+    """The same for Go."""
+
+    language = "go"
+
+
+class GitLabCIJava(GitLabCI):
+    """The same for Java."""
+
+    language = "java"
+
+
+_conforms: type[Provider[GitLabOptions]] = GitLabCI

@@ -1,0 +1,44 @@
+"""What a pipeline does for a language when nobody says otherwise, and which framework means which language."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """`version`, `build` and `test` are defaults; `image` is that of the version in braces, with its tools inside."""
+
+    name: str
+    version: str
+    build: str
+    test: tuple[str, ...]
+    image: str
+
+
+LANGUAGES = {
+    language.name: language
+    for language in (
+        Language("go", "1.17", "go build ./...", ("go test ./...",), "golang:{}"),
+        Language("java", "8", "mvn -B package -DskipTests", ("mvn -B test",), "maven:3.9-eclipse-temurin-{}"),
+        Language("nodejs", "18", "npm ci && npm run build --if-present",
+                 ("npm ci", "npm run build --if-present", "npm test"), "node:{}"),
+        Language("python", "3.9", "python3 -m compileall -q .",
+                 ("python3 -m pip install --upgrade pip", "pip install -r requirements.txt", "python3 -m unittest"),
+                 "python:{}"),
+    )
+}  # fmt: skip
+
+OTHER_NAMES = {"golang": "go", "node": "nodejs", "javascript": "nodejs"}
+
+FRAMEWORKS = {"gin": "go", "springboot": "java", "django": "python", "flask": "python", "express": "nodejs"}
+
+
+def find(name: str, framework: str) -> str:
+    """The language's usual name, "" if neither says one; a known framework says it. Raises ValueError on a contradiction."""
+    named = name.strip().lower()
+    named = OTHER_NAMES.get(named, named)
+    implied = FRAMEWORKS.get(framework.strip().lower().replace("-", "").replace("_", "").replace(" ", ""), "")
+    if named and implied and named != implied:
+        raise ValueError(f'language.framework "{framework}" is for {implied}, but language.name is "{name}"')
+    return implied or named

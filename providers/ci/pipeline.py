@@ -1,0 +1,174 @@
+"""A recipe as a GitLab CI pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from shlex import quote
+
+from providers.ci.recipe import HEADER, Analysis, Image, Message, Recipe, dingtalk
+from providers.ci.yamltext import Node, Note, dump
+
+DOCKER = "docker:28.5"
+DEPLOYER = "alpine/k8s:1.31.13"
+SCANNER = "sonarsource/sonar-scanner-cli:11"
+MESSENGER = "python:3.13-alpine"
+
+CACHES: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
+    "go": ("go.sum", {"GOPATH": "$CI_PROJECT_DIR/.cache/go"}, (".cache/go/pkg/mod/",)),
+    "java": ("pom.xml", {"MAVEN_OPTS": "-Dmaven.repo.local=$CI_PROJECT_DIR/.cache/maven"}, (".cache/maven/",)),
+    "nodejs": ("package-lock.json", {"npm_config_cache": "$CI_PROJECT_DIR/.cache/npm"}, (".cache/npm/",)),
+    "python": ("requirements.txt", {"PIP_CACHE_DIR": "$CI_PROJECT_DIR/.cache/pip"}, (".cache/pip/",)),
+}
+"""Language -> the file whose change makes the cache stale, the variable that moves the cache into the project, its paths."""
+
+PERCENT = r"/(\d+(?:\.\d+)?)%/"
+
+Job = dict[str, Node]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One of the three stages of DevStream's Java pipeline; "" and () where the default does."""
+
+    script: list[str] = field(default_factory=list[str])
+    image: str = ""
+    tags: tuple[str, ...] = ()
+    branches: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What goes beyond a recipe: packaging, how the image is built, deployment to `agent`'s cluster."""
+
+    package: Stage | None = None
+    build: Stage | None = None
+    deploy: Stage | None = None
+    agent: str = ""
+
+
+def pipeline(recipe: Recipe, stages: Stages) -> str:
+    """The text of .gitlab-ci.yml."""
+    jobs = _jobs(recipe, stages)
+    used = list(dict.fromkeys(str(job["stage"]) for job in jobs.values() if "stage" in job and job["stage"] != ".post"))
+    document: dict[str, Node] = {
+        "workflow": Note(
+            "One pipeline a push: for merge requests, and for the branch itself.",
+            {"rules": [{"if": '$CI_PIPELINE_SOURCE == "merge_request_event"'}, _on(recipe.branch)]},
+        ),
+        "default": Note("A newer commit replaces the jobs of the older one that can be stopped.", {"interruptible": True}),
+        "stages": tuple(used),
+        **jobs,
+    }
+    return dump(document, HEADER)
+
+
+def _on(*branches: str) -> Job:
+    return {"if": " || ".join(f'$CI_COMMIT_BRANCH == "{branch}"' for branch in branches)}
+
+
+def _jobs(recipe: Recipe, stages: Stages) -> dict[str, Job]:
+    jobs: dict[str, Job] = {}
+    if recipe.test:
+        jobs["test"] = {"stage": "test", **_tools(recipe), **_tests(recipe)}
+    if recipe.analysis:
+        jobs["sonarqube"] = _analysis(recipe.analysis)
+    if stages.package:
+        kept: Job = {"artifacts": {"paths": ("target/*.jar",), "expire_in": "1 week"}}
+        jobs["package"] = _staged(
+            {"stage": "package", **_tools(recipe), "script": list(stages.package.script), **kept}, stages.package
+        )
+    if recipe.image:
+        jobs["build-image"] = _staged(_image(recipe.image, recipe.branch), stages.build or Stage())
+    if stages.deploy:
+        jobs["deploy"] = _staged(_deploy(recipe, stages.agent), stages.deploy)
+    if recipe.message:
+        jobs |= _notify(recipe.message, recipe.branch)
+    return jobs
+
+
+def _staged(job: Job, stage: Stage) -> Job:
+    """The job with what its stage says otherwise, keys in the usual order."""
+    changed: Job = {"image": stage.image} if stage.image else {}
+    changed |= {"tags": stage.tags} if stage.tags else {}
+    changed |= {"rules": [_on(*stage.branches)]} if stage.branches else {}
+    merged = {**job, **changed}
+    order = ("stage", "image", "services", "tags", "rules", "interruptible", "variables", "cache", "script", "artifacts")
+    return {key: merged[key] for key in order if key in merged}
+
+
+def _tools(recipe: Recipe) -> Job:
+    language = recipe.language
+    image = recipe.container or (language.image.format(recipe.version) if language else "")
+    job: Job = {"image": image} if image else {}
+    if language:
+        stale, variables, paths = CACHES[language.name]
+        job |= {"variables": dict(variables), "cache": {"key": {"files": (stale,)}, "paths": paths}}
+    return job
+
+
+def _tests(recipe: Recipe) -> Job:
+    """GitLab finds the coverage in the log by itself."""
+    shown = [recipe.coverage_status] if recipe.coverage_status else []
+    script: Job = {"script": [*recipe.test, *recipe.coverage, *shown]}
+    return {**script, "coverage": PERCENT} if shown else script
+
+
+def _analysis(analysis: Analysis) -> Job:
+    token: Job = {"SONAR_TOKEN": f"${analysis.secret}"} if analysis.secret else {}
+    return {
+        "stage": "test",
+        "image": {"name": SCANNER, "entrypoint": ("",)},
+        "variables": {"SONAR_HOST_URL": analysis.url, **token,
+                      "GIT_DEPTH": Note("the whole history, so that findings know their author", "0")},
+        "script": ["sonar-scanner " + quote(f"-Dsonar.projectKey={analysis.project}")],
+    }  # fmt: skip
+
+
+def _image(image: Image, branch: str) -> Job:
+    login = f"docker login --username {quote(image.user)} --password-stdin {image.registry}".rstrip()
+    logged_in: list[Node] = [f'echo "${image.secret}" | {login}'] if image.secret else []
+    name = f"{image.name}:$CI_COMMIT_SHORT_SHA"
+    return {
+        "stage": "build",
+        "image": DOCKER,
+        "services": Note(
+            "Docker in Docker: the runner must allow privileged containers, as those of gitlab.com do.", [f"{DOCKER}-dind"]
+        ),
+        "rules": [_on(branch)],
+        "interruptible": False,
+        "variables": {"DOCKER_TLS_CERTDIR": "/certs"},
+        "script": [*logged_in, f'docker build --pull --tag "{name}" .', f'docker push "{name}"'],
+    }
+
+
+def _deploy(recipe: Recipe, agent: str) -> Job:
+    cluster: list[Node] = [f"kubectl config use-context {quote(agent)}"] if agent else []
+    image = [f"--set image.repository={recipe.image.name}", '--set image.tag="$CI_COMMIT_SHORT_SHA"'] if recipe.image else []
+    release = " ".join(["helm upgrade --install", quote(recipe.app), quote(f"helm/{recipe.app}"), *image, "--wait"])
+    return {
+        "stage": "deploy",
+        "image": {"name": DEPLOYER, "entrypoint": ("",)},
+        "rules": [_on(recipe.branch)],
+        "interruptible": False,
+        "script": [*cluster, release],
+    }
+
+
+def _notify(message: Message, branch: str) -> dict[str, Job]:
+    """GitLab tells a job nothing of its pipeline's result, hence one job for each."""
+    given = {
+        "DINGTALK_URL": message.url, "DINGTALK_TOKEN": f"${message.token}" if message.token else "",
+        "DINGTALK_SECURITY": message.security, "DINGTALK_VALUE": f"${message.value}" if message.value else "",
+        "DINGTALK_AT": message.at,
+    }  # fmt: skip
+    shared: Job = {"TITLE": message.title, "REVISION": "$CI_COMMIT_SHA", "RUN_URL": "$CI_PIPELINE_URL"}
+    shared |= {name: value for name, value in given.items() if value}
+    return {
+        ".notify": {"stage": ".post", "image": MESSENGER, "script": [dingtalk()]},
+        "notify-passed": {
+            "extends": ".notify", "variables": {"RESULT": "passed", **shared}, "rules": [{**_on(branch), "when": "on_success"}],
+        },
+        "notify-failed": {
+            "extends": ".notify", "variables": {"RESULT": "failed", **shared}, "rules": [{**_on(branch), "when": "on_failure"}],
+        },
+    }  # fmt: skip

@@ -1,0 +1,184 @@
+"""What a pipeline does, whatever runs it: options with their defaults filled in and their contradictions refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from urllib.parse import parse_qs, urlsplit
+
+from providers._image import ImageRepo, image_name, registry_host
+from providers.ci.languages import LANGUAGES, Language, find
+from providers.ci.options import (
+    DINGTALK_TOKEN,
+    DINGTALK_VALUE,
+    IMAGE_SECRET,
+    SONAR_SECRET,
+    DingTalk,
+    LanguageOptions,
+    Pipeline,
+    SonarQube,
+    UnitTests,
+    lines,
+)
+
+HEADER = """Written by dtm: change the tool's options instead, what is edited here is undone by the next `dtm apply`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What is built and pushed. `registry` is "" for Docker Hub; `secret` holds the password, "" for no login."""
+
+    name: str
+    registry: str
+    user: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """A SonarQube scan; `secret` is "" where it is anonymous."""
+
+    project: str
+    url: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A DingTalk message: `url` without its token; secrets are "" where the robot wants none."""
+
+    title: str
+    url: str
+    at: str
+    security: str
+    token: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One pipeline. Empty lists of commands mean that there is no such job; `container` "" that none is asked for."""
+
+    app: str
+    branch: str
+    language: Language | None
+    version: str
+    container: str
+    build: list[str]
+    test: list[str]
+    coverage: list[str]
+    coverage_status: str
+    image: Image | None
+    analysis: Analysis | None
+    message: Message | None
+
+
+def recipe(
+    options: Pipeline,
+    app: str,
+    branch: str,
+    *,
+    build: list[str] | None = None,
+    image: Image | None = None,
+    language: str = "",
+    more: bool = False,
+) -> Recipe:
+    """From options, with defaults filled in.
+
+    `build` None: no build job, []: the language's command. `language` counts if the options name none, `more` says that
+    there are jobs besides those of the recipe.
+    Raises ValueError with a sentence for people, UnknownValueError where an option is not known yet.
+    """
+    chosen, version, named = _language(options.language, language)
+    tests = options.test or UnitTests()
+    run = _tests(tests, chosen, named)
+    if build == [] and chosen is None:
+        raise ValueError("build.command is needed: there is no default without a known language")
+    found = Recipe(
+        app=app,
+        branch=str(options.branch) or branch,
+        language=chosen,
+        version=version,
+        container=str(tests.container_name),
+        build=build or ([chosen.build] if chosen and build is not None else []),
+        test=run,
+        coverage=lines(tests.coverage_command) if run else [],
+        coverage_status=_status(tests) if run else "",
+        image=image or (pushed(options.image_repo, app) if options.image_repo else None),
+        analysis=_analysis(options.sonarqube) if options.sonarqube else None,
+        message=_message(options.ding_talk) if options.ding_talk else None,
+    )
+    if not (more or found.build or found.test or found.image or found.analysis):
+        raise ValueError("the pipeline has no job: give language, test.command, build or imageRepo")
+    return found
+
+
+def _language(options: LanguageOptions | None, otherwise: str) -> tuple[Language | None, str, str]:
+    """The known language, its version, and the name that was meant."""
+    named = find(str(options.name), str(options.framework)) if options else ""
+    named = named or otherwise
+    found = LANGUAGES.get(named)
+    version = str(options.version) if options else ""
+    if version and not found:
+        raise ValueError(f"language.version is set, but there is nothing to set up for {named or 'no language'}: "
+                         "name the version in test.containerName")  # fmt: skip
+    return found, version or (found.version if found else ""), named
+
+
+def _tests(options: UnitTests, language: Language | None, named: str) -> list[str]:
+    if not options.enable:
+        return []
+    run = lines(options.command) or (list(language.test) if language else [])
+    if not run and named:
+        known = ", ".join(LANGUAGES)
+        raise ValueError(f'there is no default test for language "{named}" (known: {known}): set test.command')
+    if options.coverage and options.coverage.enable and run:
+        run[-1] = _measured(options, run[-1], language)
+    return run
+
+
+def _measured(options: UnitTests, command: str, language: Language | None) -> str:
+    assert options.coverage is not None  # the caller looked
+    if language is None or language.name != "go":
+        raise ValueError("test.coverage is for Go: use test.coverageCommand and test.coverageStatusCommand")
+    if options.coverage_command or options.coverage_status_command:
+        raise ValueError("test.coverage and test.coverageCommand exclude each other")
+    return " ".join(part for part in (command, options.coverage.profile, f"-coverprofile={options.coverage.output}") if part)
+
+
+def _status(options: UnitTests) -> str:
+    if options.coverage and options.coverage.enable:
+        return f"go tool cover -func={options.coverage.output}"
+    return str(options.coverage_status_command)
+
+
+def pushed(repo: ImageRepo, app: str) -> Image:
+    """The image that `imageRepo` describes."""
+    if repo.password and not repo.user:
+        raise ValueError("imageRepo.user is needed to log in with imageRepo.password")
+    secret = IMAGE_SECRET if repo.password else ""
+    return Image(image_name(str(repo.url), str(repo.user), app), registry_host(str(repo.url)), str(repo.user), secret)
+
+
+def _analysis(options: SonarQube) -> Analysis:
+    return Analysis(str(options.name), str(options.url), SONAR_SECRET if options.token else "")
+
+
+def _message(options: DingTalk) -> Message:
+    parts = urlsplit(str(options.webhook))
+    if not parts.hostname:
+        raise ValueError("dingTalk.webhook must be a URL")
+    return Message(
+        title=str(options.name),
+        url=parts._replace(query="", fragment="", netloc=parts.netloc.rpartition("@")[2]).geturl(),
+        at=",".join(lines(options.at_users)),
+        security=options.security_type or "",
+        token=DINGTALK_TOKEN if "access_token" in parse_qs(parts.query) else "",
+        value=DINGTALK_VALUE if options.security_value else "",
+    )
+
+
+def dingtalk() -> str:
+    """The shell command that sends the message; all it needs stands in environment variables."""
+    script = files("providers.ci").joinpath("templates/dingtalk.py").read_text(encoding="utf-8")
+    return f"python3 - <<'EOF'\n{script}EOF\n"

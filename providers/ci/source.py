@@ -1,0 +1,176 @@
+"""CI files that the user brings: written out in the options, on this machine, or behind a URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, cast
+from urllib.parse import unquote, urlsplit
+
+import yaml
+
+from engine.errors import AuthError, NotFoundError, ProviderError
+
+TIMEOUT: Final = 30.0
+LIMIT: Final = 4 << 20
+SQUARE: Final = re.compile(r"(?<!\$)\[\[\s*\.?([A-Za-z_][\w.-]*)\s*\]\]")
+CURLY: Final = re.compile(r"(?<!\$)\{\{\s*\.?([A-Za-z_][\w.-]*)\s*\}\}")
+"""What is not a dotted name (a shell's `[[ -f x ]]`) or follows a dollar (`${{ secrets.X }}`) belongs to others."""
+
+
+class Kind:
+    """Where one CI system looks for its files.
+
+    `suffixes` of its files; `fixed` is the only path it knows, "" where `directory` holds any number of them.
+    """
+
+    def __init__(self, system: str, *, directory: str = "", suffixes: tuple[str, ...] = (), fixed: str = "") -> None:
+        self.system, self.directory, self.suffixes, self.fixed = system, directory, suffixes, fixed
+
+    @property
+    def default(self) -> str:
+        """The path of the one file if nothing names another."""
+        return self.fixed or f"{self.directory}main.yml"
+
+    def fits(self, name: str) -> bool:
+        """Whether a file of that name is one of this system's."""
+        base = PurePosixPath(name).name
+        return base == self.fixed if self.fixed else base.endswith(self.suffixes)
+
+    def path(self, name: str) -> str:
+        """Where a file of that name goes."""
+        return self.fixed or self.directory + PurePosixPath(name).name
+
+
+GITHUB: Final = Kind("GitHub Actions", directory=".github/workflows/", suffixes=(".yml", ".yaml"))
+GITLAB: Final = Kind("GitLab CI", fixed=".gitlab-ci.yml")
+JENKINS: Final = Kind("Jenkins", fixed="Jenkinsfile")
+KINDS: Final = {"github": GITHUB, "gitlab": GITLAB, "jenkins": JENKINS}
+
+
+def written(contents: Mapping[str, str], kind: Kind) -> dict[str, str]:
+    """Path -> text of `configContents`. Raises ValueError naming the files that the system would not look at."""
+    wrong = [name for name in contents if not kind.fits(name)]
+    if wrong:
+        only = kind.fixed or " or ".join(f"*{suffix}" for suffix in kind.suffixes)
+        raise ValueError(f"configContents: {kind.system} looks only at {only}, not at {', '.join(wrong)}")
+    found = {kind.path(name): text for name, text in contents.items()}
+    if len(found) < len(contents):
+        raise ValueError(f"configContents: several files would become one in {kind.directory}: {', '.join(contents)}")
+    return found
+
+
+def named(location: str, kind: Kind) -> str | None:
+    """The path that one file or URL becomes, None if `location` could be a directory. Pure."""
+    if "://" not in location and not kind.fits(location):
+        return None
+    name = unquote(urlsplit(location).path) if "://" in location else location
+    return kind.path(name) if kind.fits(name) else (None if location.startswith("file://") else kind.default)
+
+
+def fetched(location: str, kind: Kind, base: Path) -> dict[str, str]:
+    """Path -> text of `configLocation`. Raises ProviderError if there is nothing, or nothing usable."""
+    scheme = urlsplit(location).scheme if "://" in location else ""
+    if scheme in ("http", "https"):
+        path = named(location, kind) or kind.default
+        return {path: _text(_download(location), location)}
+    if scheme not in ("", "file"):
+        raise ProviderError(f"configLocation {location}: only paths, file://, http:// and https:// are known")
+    place = base / Path(unquote(urlsplit(location).path) if scheme else location).expanduser()
+    try:
+        return _on_disk(place, kind)
+    except OSError as error:
+        raise ProviderError(f"configLocation: cannot read {place}: {error.strerror}") from error
+
+
+def _on_disk(place: Path, kind: Kind) -> dict[str, str]:
+    if not place.is_dir():
+        path = kind.path(place.name) if kind.fits(place.name) else kind.default
+        return {path: _text(place.read_bytes(), str(place))}
+    files = sorted(file for file in place.rglob("*") if file.is_file() and kind.fits(file.name))
+    found = {kind.path(file.name): _text(file.read_bytes(), str(file)) for file in files}
+    if not found:
+        only = kind.fixed or " or ".join(f"*{suffix}" for suffix in kind.suffixes)
+        raise ProviderError(f"configLocation: {place} holds no file for {kind.system}", hint=f"it looks for {only}")
+    if len(found) < len(files):
+        raise ProviderError(f"configLocation: {place} holds several files of the same name for {kind.system}")
+    return found
+
+
+def _text(data: bytes, where: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ProviderError(f"configLocation: {where} is not text") from None
+
+
+def _download(url: str) -> bytes:
+    from http.client import HTTPException
+    from urllib.error import HTTPError, URLError
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - the caller lets http and https through only
+            data: bytes = answer.read(LIMIT + 1)
+    except HTTPError as error:
+        with error:
+            raise _refused(url, error.code, error.reason) from error
+    except (URLError, OSError, HTTPException) as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        raise ProviderError(f"configLocation: cannot fetch {url}: {reason}", retryable=True) from error
+    if len(data) > LIMIT:
+        raise ProviderError(f"configLocation: {url} is larger than {LIMIT >> 20} MiB, which no CI file is")
+    return data
+
+
+def _refused(url: str, code: int, reason: str) -> ProviderError:
+    text = f"configLocation: {url} answers {code} {reason}"
+    if code in (401, 403):
+        return AuthError(text, hint="it is fetched without credentials: use a public URL or a path")
+    if code in (404, 410):
+        return NotFoundError(text, hint="check the URL, or leave configLocation out for the built-in file")
+    return ProviderError(text, retryable=code == 429 or code >= 500)
+
+
+def rendered(files: Mapping[str, str], square: Mapping[str, Any], curly: Mapping[str, Any]) -> dict[str, str]:
+    """The files with `[[ name ]]` and `{{ name }}` replaced, each only if there is a value for it to take.
+
+    Raises ProviderError naming every variable without a value.
+    """
+    for values, pattern, opening, closing in ((square, SQUARE, "[[", "]]"), (curly, CURLY, "{{", "}}")):
+        if values:
+            used = {match[1] for text in files.values() for match in pattern.finditer(text)}
+            absent = sorted(name for name in used if _lookup(values, name) is None)
+            if absent:
+                listed = ", ".join(f"{opening} {name} {closing}" for name in absent)
+                raise ProviderError(
+                    f"the CI files use {listed}, which vars do not have", hint=f"they have {', '.join(sorted(values))}"
+                )
+            files = {path: _filled(text, pattern, values) for path, text in files.items()}
+    return dict(files)
+
+
+def _filled(text: str, pattern: re.Pattern[str], values: Mapping[str, Any]) -> str:
+    return pattern.sub(lambda match: str(_lookup(values, match[1])), text)
+
+
+def _lookup(values: Mapping[str, Any], name: str) -> object:
+    """`a.b` is a key, or a key inside a map."""
+    if name in values:
+        return values[name]
+    first, _, rest = name.partition(".")
+    inner = values.get(first)
+    return _lookup(cast("Mapping[str, Any]", inner), rest) if rest and isinstance(inner, Mapping) else None
+
+
+def checked(files: Mapping[str, str], kind: Kind) -> dict[str, bytes]:
+    """The files as they are written; raises ProviderError if one is no YAML map although the system wants one."""
+    for path, text in files.items() if kind is not JENKINS else ():
+        try:
+            root = yaml.compose(text)
+        except yaml.YAMLError as error:
+            raise ProviderError(f"{path} would not be YAML: {str(error).splitlines()[0]}") from error
+        if not isinstance(root, yaml.MappingNode):
+            raise ProviderError(f"{path} would hold no jobs: it is no YAML map", hint="is configLocation a raw file?")
+    return {path: text.encode() for path, text in files.items()}

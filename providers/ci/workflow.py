@@ -1,0 +1,187 @@
+"""A recipe as a GitHub Actions workflow."""
+
+from __future__ import annotations
+
+from providers.ci.recipe import HEADER, Analysis, Image, Message, Recipe, dingtalk
+from providers.ci.yamltext import Node, Note, dump
+
+PINS = {
+    "actions/checkout": ("08c6903cd8c0fde910a37f88322edcfb5dd907a8", "v5.0.0"),
+    "actions/setup-go": ("44694675825211faa026b3c33043df3e48a5fa00", "v6.0.0"),
+    "actions/setup-java": ("dded0888837ed1f317902acf8a20df0ad188d165", "v5.0.0"),
+    "actions/setup-node": ("a0853c24544627f65ddf259abe73b1d18a591444", "v5.0.0"),
+    "actions/setup-python": ("e797f83bcb11b83ae66e0230d6156d7c80228e7c", "v6.0.0"),
+    "docker/setup-buildx-action": ("e468171a9de216ec08956ac3ada2f0791b6bd435", "v3.11.1"),
+    "docker/login-action": ("5e57cd118135c172c3672efd75eb46360885c0ef", "v3.6.0"),
+    "docker/build-push-action": ("263435318d21b8e681c14492fe198d362a7d2c83", "v6.18.0"),
+    "SonarSource/sonarqube-scan-action": ("fd88b7d7ccbaefd23d8f36f73b59db7a3d246602", "v6.0.0"),
+}
+"""Action -> commit and the release it is: a tag can be moved to other code, a commit cannot."""
+
+SETUP = {"go": "setup-go", "java": "setup-java", "nodejs": "setup-node", "python": "setup-python"}
+VERSION_INPUT = {"go": "go-version", "java": "java-version", "nodejs": "node-version", "python": "python-version"}
+CACHES = {"java": {"mvn ": "maven", "./mvnw ": "maven", "gradle ": "gradle", "./gradlew ": "gradle"},
+          "nodejs": {"npm ci": "npm"}, "python": {"requirements.txt": "pip"}}  # fmt: skip
+"""Language -> what a command says -> the cache that fits it; a cache whose lock file is absent fails the job."""
+
+NEXT_TAG = """\
+pattern='refs/tags/[0-9]*.[0-9]*.[0-9]*'
+version=$(git for-each-ref --count=1 --points-at=HEAD --format='%(refname:strip=2)' "$pattern")
+if [ -z "$version" ]; then
+  last=$(git for-each-ref --count=1 --sort=-version:refname --format='%(refname:strip=2)' "$pattern")
+  last=${last:-0.0.0}
+  version="${last%.*}.$((${last##*.} + 1))"
+  git tag "$version"
+  git push origin "refs/tags/$version"
+fi
+echo "version=$version" >> "$GITHUB_OUTPUT"
+"""
+
+NOT_FORKED = "github.event_name == 'push' || github.event.pull_request.head.repo.full_name == github.repository"
+
+RESULT = (
+    "${{ contains(needs.*.result, 'failure') && 'failed' || contains(needs.*.result, 'cancelled') && 'cancelled' || 'passed' }}"
+)
+
+Job = dict[str, Node]
+
+
+def workflow(recipe: Recipe) -> str:
+    """The text of the workflow file."""
+    document: dict[str, Node] = {
+        "name": "CI",
+        "on": {"push": {"branches": (recipe.branch,)}, "pull_request": {"branches": (recipe.branch,)}},
+        "permissions": Note("No job gets more than it asks for itself.", {"contents": "read"}),
+        "concurrency": Note(
+            "A newer commit of a pull request replaces the run of the older one; pushes wait for each other.",
+            {
+                "group": "${{ github.workflow }}-${{ github.ref }}",
+                "cancel-in-progress": "${{ github.event_name == 'pull_request' }}",
+            },
+        ),
+        "jobs": _jobs(recipe),
+    }
+    return dump(document, HEADER)
+
+
+def _jobs(recipe: Recipe) -> dict[str, Node]:
+    jobs: dict[str, Node] = {}
+    if recipe.build:
+        jobs["build"] = _job([*_prepared(recipe, recipe.build), _run("Build", recipe.build)], recipe)
+    if recipe.test:
+        jobs["test"] = _job([*_prepared(recipe, recipe.test), *_tests(recipe)], recipe)
+    if recipe.analysis:
+        jobs["sonarqube"] = _analysis(recipe.analysis)
+    if recipe.image:
+        before = tuple(jobs)
+        jobs["tag"] = Note("Version of the image: the last number of the newest tag, plus one.", _tag(recipe, before))
+        jobs["image"] = _image(recipe.image)
+    if recipe.message and jobs:
+        jobs["notify"] = _notify(recipe.message, tuple(jobs))
+    return jobs
+
+
+def _job(steps: list[Node], recipe: Recipe) -> Job:
+    container: Job = {"container": recipe.container} if recipe.container else {}
+    return {"runs-on": "ubuntu-24.04", "timeout-minutes": 30, **container, "steps": steps}
+
+
+def _uses(action: str, **inputs: Node) -> Job:
+    commit, release = PINS[action]
+    step: Job = {"uses": Note(release, f"{action}@{commit}")}
+    given: Job = {name.replace("_", "-"): value for name, value in inputs.items()}
+    return {**step, "with": given} if given else step
+
+
+def _run(name: str, commands: list[str]) -> Job:
+    return {"name": name, "run": commands[0] if len(commands) == 1 else "".join(f"{line}\n" for line in commands)}
+
+
+def _prepared(recipe: Recipe, commands: list[str]) -> list[Node]:
+    """Code and tools; a container brings its own tools."""
+    checkout = _uses("actions/checkout", persist_credentials=False)
+    if recipe.container or recipe.language is None:
+        return [checkout]
+    name = recipe.language.name
+    inputs: Job = {"distribution": "temurin"} if name == "java" else {}
+    inputs[VERSION_INPUT[name]] = recipe.version
+    found = [cache for words, cache in CACHES.get(name, {}).items() if any(words in command for command in commands)]
+    inputs |= {"cache": found[0]} if found else {}
+    return [checkout, _uses(f"actions/{SETUP[name]}", **inputs)]
+
+
+def _tests(recipe: Recipe) -> list[Node]:
+    steps: list[Node] = [_run("Test", recipe.test)]
+    if recipe.coverage:
+        steps.append(_run("Coverage", recipe.coverage))
+    if recipe.coverage_status:
+        shown = f"{{\n  echo '```'\n  {recipe.coverage_status}\n  echo '```'\n}} >> \"$GITHUB_STEP_SUMMARY\"\n"
+        steps.append({"name": "Show the coverage", "run": shown})
+    return steps
+
+
+def _analysis(analysis: Analysis) -> Job:
+    secret: Job = {"SONAR_TOKEN": f"${{{{ secrets.{analysis.secret} }}}}"} if analysis.secret else {}
+    scan = _uses("SonarSource/sonarqube-scan-action", args=f"-Dsonar.projectKey={analysis.project}")
+    scan["env"] = {"SONAR_HOST_URL": analysis.url, **secret}
+    steps: list[Node] = [Note("The whole history, so that findings know their author.", _uses(
+        "actions/checkout", fetch_depth=0, persist_credentials=False)), scan]  # fmt: skip
+    fork = Note("Pull requests from forks see no secrets.", NOT_FORKED)
+    return {"if": fork, "runs-on": "ubuntu-24.04", "timeout-minutes": 30, "steps": steps}
+
+
+def _tag(recipe: Recipe, before: tuple[str, ...]) -> Job:
+    needs: Job = {"needs": before} if before else {}
+    branch = recipe.branch.replace("'", "''")
+    steps: list[Node] = [
+        Note("With the token, which the push of the tag needs.", _uses("actions/checkout", fetch_depth=0)),
+        {"name": "Tag the commit", "id": "tag", "run": NEXT_TAG},
+    ]
+    return {
+        **needs,
+        "if": f"github.event_name == 'push' && github.ref_name == '{branch}'",
+        "runs-on": "ubuntu-24.04",
+        "timeout-minutes": 5,
+        "permissions": {"contents": "write"},
+        "outputs": {"version": "${{ steps.tag.outputs.version }}"},
+        "steps": steps,
+    }
+
+
+def _image(image: Image) -> Job:
+    steps: list[Node] = [_uses("actions/checkout", persist_credentials=False), _uses("docker/setup-buildx-action")]
+    if image.secret:
+        registry: Job = {"registry": image.registry} if image.registry else {}
+        steps.append(
+            _uses("docker/login-action", **registry, username=image.user, password=f"${{{{ secrets.{image.secret} }}}}")
+        )
+    tags = f"{image.name}:${{{{ needs.tag.outputs.version }}}}"
+    steps.append(
+        _uses(
+            "docker/build-push-action", context=".", push=True, tags=tags, cache_from="type=gha", cache_to="type=gha,mode=max"
+        )
+    )
+    return {"needs": ("tag",), "runs-on": "ubuntu-24.04", "timeout-minutes": 30, "steps": steps}
+
+
+def _notify(message: Message, before: tuple[str, ...]) -> Job:
+    env: Job = {
+        "TITLE": message.title,
+        "RESULT": RESULT,
+        "REVISION": "${{ github.sha }}",
+        "RUN_URL": "${{ github.server_url }}/${{ github.repository }}/actions/runs/${{ github.run_id }}",
+        "DINGTALK_URL": message.url,
+    }
+    env |= {"DINGTALK_TOKEN": f"${{{{ secrets.{message.token} }}}}"} if message.token else {}
+    env |= {"DINGTALK_SECURITY": message.security} if message.security else {}
+    env |= {"DINGTALK_VALUE": f"${{{{ secrets.{message.value} }}}}"} if message.value else {}
+    env |= {"DINGTALK_AT": message.at} if message.at else {}
+    steps: list[Node] = [{"name": "Tell DingTalk", "env": env, "run": dingtalk()}]
+    return {
+        "needs": before,
+        "if": "always() && github.event_name == 'push'",
+        "runs-on": "ubuntu-24.04",
+        "timeout-minutes": 5,
+        "permissions": {},
+        "steps": steps,
+    }

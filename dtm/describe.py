@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Final, cast
@@ -95,24 +96,41 @@ def _inside(shape: shapes.Type) -> tuple[tuple[Item, ...], str]:
 def sample(name: str, plugins: Plugins) -> str:
     """A config with one tool of that plugin, every option explained; it loads and applies as it is.
 
-    Tools that its examples refer to come first. Raises UsageError for an unknown name.
+    Tools that it refers to come first. Raises UsageError for an unknown name.
     """
     if name not in plugins:
         raise UsageError(f"illegal plugin name : < {name} >", hint="dtm list plugins shows all there are")
-    blocks = list(reversed(_blocks(name, plugins, ())))
-    return "\n".join(["tools:", *dict.fromkeys("\n".join(block) for block in blocks)]) + "\n"
+    options = option_lines(items(plugins[name].options), _examples().get(name))
+    tools = [_tool(name, options, plugins)]
+    needed = _referred(options)
+    while needed:
+        other = needed.pop(0)
+        example = _yaml(_example(other, plugins))
+        needed += _referred(example)
+        tools.append(_tool(other, example, plugins))
+    return "\n".join(["tools:", *dict.fromkeys(reversed(tools))]) + "\n"
 
 
-def _blocks(name: str, plugins: Plugins, above: tuple[str, ...]) -> list[list[str]]:
-    """The plugin's tool, then those that its example refers to."""
-    provider = plugins[name]
-    options = option_lines(items(provider.options))
+def _referred(lines: Sequence[str]) -> list[str]:
+    return re.findall(rf"\$\{{\{{ ([a-z0-9-]+)\.{INSTANCE}\.", "\n".join(lines))
+
+
+def _tool(name: str, options: Sequence[str], plugins: Plugins) -> str:
     empty = " {}" if all(map(_off, options)) else ""
-    tool = [f"  - name: {name}", f"    instanceID: {INSTANCE}", f"    options:{empty}", *("      " + line for line in options)]
-    found = [[*_comment(f"{name}: {summary(name, plugins)}", "  "), *tool]]
-    for needed in re.findall(rf"\$\{{\{{ ([a-z0-9-]+)\.{INSTANCE}\.", "\n".join(options)):
-        if needed not in above:
-            found += _blocks(needed, plugins, (*above, name))
+    head = [*_comment(f"{name}: {summary(name, plugins)}", "  "), f"  - name: {name}", f"    instanceID: {INSTANCE}"]
+    return "\n".join([*head, f"    options:{empty}", *("      " + line for line in options)])
+
+
+def _example(name: str, plugins: Plugins) -> Mapping[str, Any]:
+    """The options that a sample sets, without explanations."""
+    shown = {item.key: item.example for item in items(plugins[name].options) if item.example is not None}
+    return _examples().get(name, shown)
+
+
+@cache
+def _examples() -> Mapping[str, Mapping[str, Any]]:
+    """What a sample sets, of plugins whose options exclude each other; for all others the Struct says it."""
+    found: dict[str, dict[str, Any]] = yaml.safe_load(SAMPLES.joinpath("plugins.yaml").read_text("utf-8"))
     return found
 
 
@@ -128,11 +146,14 @@ def summary(name: str, plugins: Plugins) -> str:
 
 
 def option_lines(options: Sequence[Item], given: Mapping[str, Any] | None = None) -> list[str]:
-    """YAML of the options: explained, those without an example as comments; `given` says which to set instead."""
+    """YAML of the options, each explained: those of `given` set, the others as comments.
+
+    Without `given`, what is required or has an example is set.
+    """
     lines: list[str] = []
     for item in options:
-        value = item.example if given is None else given.get(item.key)
-        on = value is not None or (given is None and item.required)
+        on = item.key in given if given is not None else item.required or item.example is not None
+        value = given[item.key] if given is not None and on else item.example
         lines += _comment("; ".join([item.text, *(["required"] if item.required else []), *item.notes]), "")
         body = _setting(item, value, on)
         lines += body if on else [f"# {line}" for line in body]
@@ -140,15 +161,18 @@ def option_lines(options: Sequence[Item], given: Mapping[str, Any] | None = None
 
 
 def _setting(item: Item, value: Any, on: bool) -> list[str]:
-    if not item.inner or isinstance(value, list) or (item.within and on):
-        if value is None and item.default is None:
-            return [f"{item.key}: <{item.kind}>"]
-        return _yaml({item.key: item.default if value is None else value})
-    given = cast("dict[str, Any]", value) if isinstance(value, dict) else None  # keys of options are text
-    inner = option_lines(item.inner, given)
+    if not item.inner or not _open(value) or (item.within and on):
+        shown = item.default if value is None else value
+        return [f"{item.key}: <{item.kind}>"] if shown is None else _yaml({item.key: shown})
+    inner = option_lines(item.inner, cast("dict[str, Any] | None", value))  # keys of options are text
     lead = {"": [], "list": ["  -"], "map": ["  <name>:"]}[item.within]
     empty = " {}" if on and all(map(_off, inner)) else ""
     return [f"{item.key}:{empty}", *lead, *((" " * (4 if lead else 2)) + line for line in inner)]
+
+
+def _open(value: Any) -> bool:
+    """Whether a setting can be shown option by option."""
+    return value is None or isinstance(value, dict)
 
 
 def _comment(text: str, indent: str) -> list[str]:

@@ -91,12 +91,22 @@ class Locker(Protocol):
     def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
         """Write a record: `expect` None = acquire, one's own = renew, a seen one = take over.
 
-        Raises LockHeldError with the record that is there instead; store errors as `Store.write`.
+        Raises LockHeldError with the record that is there instead, LockError if `expect` is gone and none is there;
+        store errors as `Store.write`.
         """
         ...
 
     def remove(self, key: str, *, expect: LockRecord) -> None:
         """Release exactly that record. Raises LockHeldError if another is there, LockError if none is."""
+        ...
+
+
+@runtime_checkable
+class ProcessLocker(Locker, Protocol):
+    """A locker whose lock ends with its holder's process, so that a record without a lock proves a death."""
+
+    def died(self, key: str) -> LockInfo | None:
+        """Who died and so left us the lock that we acquired last; None if it was free."""
         ...
 
 

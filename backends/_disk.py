@@ -1,0 +1,190 @@
+"""Files that survive a crash: the system calls that durability rests on, and the orders in which they are safe."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+BUSY_AFTER = 10.0
+"""Seconds after which the short lock counts as stuck: whoever holds it does so for milliseconds."""
+POLL = 0.001
+
+if sys.platform == "darwin":
+    import fcntl
+
+    def _flush(descriptor: int) -> None:
+        # fsync leaves the data in the drive's cache on macOS; file systems without F_FULLFSYNC get the best there is
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+        except OSError:
+            os.fsync(descriptor)
+
+    _flush_data = _flush
+else:
+    _flush = os.fsync
+    _flush_data = getattr(os, "fdatasync", os.fsync)
+
+
+class Disk:
+    """The calls whose order matters, one each; a test passes one that fails or stops at a chosen call.
+
+    Paths are given as text or Path; every error is an OSError.
+    """
+
+    def open(self, path: Path, flags: int) -> int:
+        """A descriptor that children do not inherit; new files are for their owner only."""
+        return os.open(path, flags | getattr(os, "O_CLOEXEC", 0), 0o600)
+
+    def write(self, descriptor: int, data: memoryview) -> int:
+        """Bytes taken, at least one."""
+        return os.write(descriptor, data)
+
+    def sync(self, descriptor: int) -> None:
+        """Everything about the file or directory is on the medium."""
+        _flush(descriptor)
+
+    def sync_data(self, descriptor: int) -> None:
+        """The file's content and length are on the medium."""
+        _flush_data(descriptor)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Atomic for every reader."""
+        source.replace(target)
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        """Cut the file to `size` bytes."""
+        os.ftruncate(descriptor, size)
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file. Raises FileNotFoundError if it is gone."""
+        path.unlink()
+
+    def make_directory(self, path: Path) -> None:
+        """One directory, for its owner only."""
+        path.mkdir(mode=0o700)
+
+
+class SyncError(OSError):
+    """The name already points at the new content, yet it is not known to survive a power cut."""
+
+
+def write_all(disk: Disk, descriptor: int, data: bytes) -> None:
+    """Every byte, however many calls that takes."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[disk.write(descriptor, rest) :]
+
+
+def sync_directory(disk: Disk, path: Path) -> None:
+    """Make the names in a directory survive a power cut."""
+    descriptor = disk.open(path, os.O_RDONLY)
+    try:
+        disk.sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directories(disk: Disk, path: Path) -> None:
+    """The directory and its missing parents, each durable before something is put into it."""
+    if path.is_dir():
+        return
+    make_directories(disk, path.parent)
+    with suppress(FileExistsError):
+        disk.make_directory(path)
+    sync_directory(disk, path.parent)
+
+
+def replace(disk: Disk, path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Put new content at a path so that any reader, now or after a crash, sees all of the old or all of the new.
+
+    The caller excludes other writers of the path: the temporary file's name is fixed, so a crash leaves at most one.
+    Raises SyncError if only the last step failed, else OSError with the old content intact.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    with suppress(FileNotFoundError):
+        disk.unlink(temporary)
+    try:
+        descriptor = disk.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            write_all(disk, descriptor, data)
+            if durable:
+                disk.sync(descriptor)
+        finally:
+            os.close(descriptor)
+        disk.rename(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            disk.unlink(temporary)
+        raise
+    if durable:
+        try:
+            sync_directory(disk, path.parent)
+        except OSError as error:
+            raise SyncError(error.errno, error.strerror, str(path)) from error
+
+
+class ShortLock:
+    """Excludes other threads and processes for the few milliseconds of a swap; not re-entrant.
+
+    A lock file that is kept open and re-used: taking it costs microseconds. The kernel frees it when its holder dies.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._clock = path, clock
+        self._mutex = threading.Lock()
+        self._descriptor = -1
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Hold it. Raises TimeoutError if somebody keeps it for BUSY_AFTER seconds, OSError if there can be no lock file."""
+        from filelock import unlock_descriptor
+
+        with self._mutex:
+            self._take()
+            try:
+                yield
+            finally:
+                unlock_descriptor(self._descriptor)
+
+    def _take(self) -> None:
+        from filelock import lock_descriptor
+
+        give_up = self._clock() + BUSY_AFTER
+        while True:
+            self._open()
+            locked = lock_descriptor(self._descriptor, blocking=False)
+            if not is_at(self._descriptor, self._path):  # somebody deleted the lock file: what we hold or wait for is nothing
+                self.close()
+            elif locked:
+                return
+            elif self._clock() >= give_up:
+                raise TimeoutError(errno.ETIMEDOUT, f"busy for {BUSY_AFTER:.0f} s", str(self._path))
+            else:
+                time.sleep(POLL)
+
+    def _open(self) -> None:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+
+    def close(self) -> None:
+        """Give the descriptor back; the next use opens it again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    __del__ = close
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is the one that stands at the path."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(descriptor), there)

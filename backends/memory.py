@@ -1,0 +1,75 @@
+"""A store that ends with its process: for tests, and for callers of the Python API that want no state kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from functools import cache
+
+from engine.errors import ConflictError
+from engine.ports import Snapshot, Version
+
+
+class MemoryStore:
+    """A dict of values and a counter that is the version; safe for concurrent use."""
+
+    def __init__(self, name: str = "") -> None:
+        self._name = name
+        self._mutex = threading.Lock()
+        self._values: dict[str, Snapshot] = {}
+        self._writes = 0
+
+    @property
+    def location(self) -> str:
+        """`memfs://name`."""
+        return f"memfs://{self._name}"
+
+    def read(self, key: str) -> Snapshot | None:
+        """See `engine.ports.Store.read`; never fails."""
+        with self._mutex:
+            return self._values.get(key)
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        """See `engine.ports.Store.write`. Raises ConflictError."""
+        with self._mutex:
+            self._check(key, expect)
+            return self._put(key, data)
+
+    def delete(self, key: str, *, expect: Version | None = None) -> None:
+        """See `engine.ports.Store.delete`. Raises ConflictError."""
+        with self._mutex:
+            if expect is not None and key in self._values:
+                self._check(key, expect)
+            self._values.pop(key, None)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """See `engine.ports.Store.list`; the keys of one moment."""
+        with self._mutex:
+            return iter(sorted(key for key in self._values if key.startswith(prefix)))
+
+    def _check(self, key: str, expect: Version | None) -> None:
+        found = self._values.get(key)
+        if (found.version if found else None) != expect:
+            raise ConflictError(key, expect, found.version if found else None)
+
+    def _put(self, key: str, data: bytes) -> Version:
+        self._writes += 1
+        version = str(self._writes)
+        self._values[key] = Snapshot(bytes(data), version)
+        return version
+
+
+class AppendingMemoryStore(MemoryStore):
+    """A MemoryStore that can also append: `engine.ports.AppendStore`."""
+
+    def append(self, key: str, data: bytes, *, expect: Version) -> Version:
+        """See `engine.ports.AppendStore.append`. Raises ConflictError."""
+        with self._mutex:
+            self._check(key, expect)
+            return self._put(key, self._values[key].data + data)
+
+
+@cache
+def named(name: str) -> MemoryStore:
+    """The one store of that name in this process: what `memfs://name` means."""
+    return MemoryStore(name)

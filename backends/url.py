@@ -1,0 +1,167 @@
+"""State URLs: `s3://bucket/key?region=eu-west-1` -> settings. Nothing is opened, no environment is read."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from engine.config import LockSettings, StateSettings
+from engine.errors import UsageError
+from engine.values import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How one scheme is written.
+
+    `parts` name the pieces between slashes, all needed, the last one taking the rest; `query` the options behind `?`.
+    """
+
+    backend: str
+    parts: tuple[str, ...]
+    query: tuple[str, ...] = ()
+    example: str = ""
+    fixed: Mapping[str, Value] | None = None
+
+
+_S3 = ("region", "endpoint", "dynamodbTable")
+
+
+def _flavour(scheme: str) -> Form:
+    return Form("s3", ("bucket", "key"), ("region", "endpoint"), f"{scheme}://bucket/key", {"flavour": scheme})
+
+
+FORMS: Mapping[str, Form] = {
+    "file": Form("local", ("stateFile",), (), "file:///path/to/devstream.state"),
+    "s3": Form("s3", ("bucket", "key"), _S3, "s3://bucket/key?region=eu-west-1"),
+    **{scheme: _flavour(scheme) for scheme in ("do", "scw", "hos", "linode")},
+    "k8s": Form("kubernetes", ("namespace", "configmap"), ("context",), "k8s://namespace/configmap?context=name"),
+    "gs": Form("gcs", ("bucket", "key"), (), "gs://bucket/key"),
+    "azureblob": Form("azure", ("account", "container", "key"), (), "azureblob://account/container/key"),
+    "swift": Form("swift", ("container", "key"), (), "swift://container/key"),
+    "oss": Form("oss", ("bucket", "key"), ("region",), "oss://bucket/key"),
+    "memfs": Form("memory", ("name",), (), "memfs://name"),
+}
+SETTINGS = ("lock", "lockUrl", "lease", "log", "history")
+"""Query keys that every scheme knows; they stand for `state.lock.*`, `state.log` and `state.history`."""
+LOCKS = ("auto", "dynamodb", "native", "both", "none")
+LOGS = ("auto", "beside", "inline")
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse(url: str) -> StateSettings:
+    """Settings of a URL or a bare path; a local path stays as written, relative or with `~`.
+
+    Raises UsageError that names the URL and the expected form; a mistyped URL never becomes a file of that name.
+    """
+    trimmed = url.rstrip("/") if url.strip("/") else url[:1]
+    if not trimmed.strip():
+        raise UsageError("the state URL is empty", hint=_known())
+    scheme, rest = _split(trimmed, url)
+    if scheme is None:
+        return StateSettings("local", {"stateFile": trimmed})
+    form = FORMS[scheme]
+    path, _, query = rest.partition("?")
+    options = dict(form.fixed or {}) | _parts(url, scheme, form, path.rstrip("/"))
+    settings: dict[str, str] = {}
+    for key, value in _query(url, scheme, form, query):
+        if key in SETTINGS:
+            settings[key] = value
+        else:
+            options[key] = value
+    return _settings(url, form, options, settings)
+
+
+def _split(trimmed: str, url: str) -> tuple[str | None, str]:
+    """Scheme (None: a bare path) and what follows `://`."""
+    scheme, colon, rest = trimmed.partition(":")
+    name = scheme.lower()
+    if not colon or not re.fullmatch(r"[a-z][a-z0-9+.-]*", name) or not (rest.startswith("/") or name in FORMS):
+        return None, trimmed
+    if name not in FORMS:
+        raise UsageError(f"{url}: unknown scheme {name}", hint=_known(name))
+    if not rest.startswith("//"):
+        raise UsageError(f"{url}: expected {FORMS[name].example}", hint="a scheme is followed by two slashes")
+    return name, rest[2:]
+
+
+def _parts(url: str, scheme: str, form: Form, path: str) -> dict[str, Value]:
+    if form.backend == "local":
+        found = [path]
+    else:
+        found = path.split("/", len(form.parts) - 1)
+        if "@" in found[0] and scheme != "k8s":
+            raise UsageError(f"{_masked(url)}: credentials do not belong in a URL", hint=f"expected {form.example}")
+    if len(found) < len(form.parts) or not all(found):
+        missing = form.parts[next((i for i, part in enumerate(found) if not part), len(found))]
+        raise UsageError(f"{url}: {missing} is missing, expected {form.example}", hint=_why(scheme))
+    if scheme == "k8s" and not all(re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", part) for part in found):
+        raise UsageError(f"{url}: expected {form.example}", hint=_why(scheme))
+    return dict(zip(form.parts, found, strict=True))
+
+
+def _why(scheme: str) -> str:
+    """What people who know the scheme from elsewhere need to be told."""
+    match scheme:
+        case "k8s":
+            return "kops writes a context behind k8s://; here it is namespace and ConfigMap, and the context is an option"
+        case "azureblob":
+            return "the storage account is part of the URL now, AZURE_STORAGE_ACCOUNT is not read"
+        case _:
+            return ""
+
+
+def _query(url: str, scheme: str, form: Form, query: str) -> list[tuple[str, str]]:
+    known = (*form.query, *SETTINGS)
+    pairs: list[tuple[str, str]] = []
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        name = re.sub(r"_([a-z])", lambda found: found[1].upper(), key)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise UsageError(
+                f"{url}: {scheme}:// has no option {key}",
+                hint=f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}",
+            )
+        if not value or name in dict(pairs):
+            raise UsageError(f"{url}: option {key} is {'given twice' if value else 'empty'}")
+        pairs.append((name, value))
+    return pairs
+
+
+def _settings(url: str, form: Form, options: dict[str, Value], given: Mapping[str, str]) -> StateSettings:
+    lock = LockSettings(
+        _one_of(url, "lock", given.get("lock", "auto"), LOCKS),
+        given.get("lockUrl", ""),
+        _seconds(url, given["lease"]) if "lease" in given else None,
+    )
+    history = given.get("history", "30")
+    if not history.isascii() or not history.isdigit() or int(history) < 1:
+        raise UsageError(f'{url}: history "{history}" is no number of states to keep')
+    return StateSettings(form.backend, options, lock, _one_of(url, "log", given.get("log", "auto"), LOGS), int(history))
+
+
+def _one_of(url: str, name: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise UsageError(f'{url}: {name} "{value}" must be one of {", ".join(choices)}')
+    return value
+
+
+def _seconds(url: str, text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    if not found or not float(found[1]):
+        raise UsageError(f'{url}: lease "{text}" is no duration, expected such as 30s or 2m')
+    return float(found[1]) * UNITS[found[2]]
+
+
+def _masked(url: str) -> str:
+    return re.sub(r"://[^/]*@", "://***@", url)
+
+
+def _known(near: str = "") -> str:
+    close = difflib.get_close_matches(near, FORMS, 1)
+    if close:
+        return f"did you mean {FORMS[close[0]].example}?"
+    return "expected a path or one of " + ", ".join(form.example for form in FORMS.values() if form.backend != "memory")

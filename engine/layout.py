@@ -88,6 +88,7 @@ class Variable(Options, frozen=True, kw_only=True):
 
     type: Annotated[Literal["any", "string", "number", "bool", "list", "map"], Field("of its value", example="string")] = "any"
     default: Annotated[Any, Field("the value if nothing else gives one", example="main")] = msgspec.UNSET
+    description: Annotated[str, Field("what it is for; said where its value is missing", example="the main branch")] = ""
     sensitive: Annotated[bool, Field("never show or store it", example=False)] = False
     validation: Annotated[Validation | None, Field("what its value must look like")] = None
 

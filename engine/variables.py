@@ -42,6 +42,7 @@ class Declared:
 
     type: str = "any"
     sensitive: bool = False
+    description: str = ""
     validation: Mapping[str, Value] = field(default_factory=dict[str, Value])
     where: Callable[[], str] = _nowhere
 

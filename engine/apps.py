@@ -1,0 +1,235 @@
+"""`apps:` and `pipelineTemplates:`: an application becomes a repository, its build and its delivery, which are tools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from engine import layout
+from engine.address import Address
+from engine.decode import decode, nearest
+from engine.expressions import Raw
+from engine.files import Files, Section
+from engine.options import folded
+from engine.references import Interpolation, Reference
+from engine.report import Report
+from engine.values import Attributes, Secret, Unknown, Value, leaves
+from engine.variables import Scope
+from engine.yaml import Place
+
+SCAFFOLDING: Final = "repo-scaffolding"
+_LIFTED: Final = ("jenkins", "runner")
+"""Pipeline options that are options of the tool itself."""
+_UNSETTLED: Final = (Reference, Interpolation, Secret)
+_HOSTS: Final = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """A tool that an app became: an entry of `tools:` as it would be written, and the app's place."""
+
+    value: Raw
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    type: str
+    options: Raw
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One entry of ci or cd, its template applied."""
+
+    type: str
+    options: dict[str, Value]
+
+
+def expand(files: Files, scope: Scope, tools: Sequence[str]) -> Iterator[Expanded]:
+    """The tools of every app: each ci, each cd, then the repository. All wait for `tools`, given as name.instanceID."""
+    templates = dict(_templates(files, scope))
+    for section in files.items("apps"):
+        app = _app(section, scope, templates)
+        for tool in app.tools(tools) if app else ():
+            yield Expanded(tool, section.place)
+
+
+def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
+    first: dict[str, Place] = {}
+    for section in files.items("pipelineTemplates"):
+        if not isinstance(section.value, dict):
+            files.report.add(section.place.at(), "a pipeline template is a map with name, type and options")
+            continue
+        rest = {key: item for key, item in section.value.items() if folded(key) != "options"}
+        found, sound = _decoded(scope.render(rest), layout.PipelineTemplate, section.place, files.report)
+        name = str(found.get("name"))
+        if name in first:
+            files.report.add(section.place.at(), f'pipeline template "{name}" is given twice, first at {first[name].at()}')
+        elif sound:
+            first[name] = section.place
+            yield name, _Template(str(found["type"]), _entry(section.value, "options"))
+
+
+def _decoded(
+    value: Raw, struct: type[layout.App | layout.PipelineTemplate], place: Place, report: Report
+) -> tuple[Attributes, bool]:
+    """A map by its Struct, and whether nothing is wrong with it."""
+    if not isinstance(value, dict):
+        report.add(place.at(), "an app is a map with name and repo")
+        return {}, False
+    found, faults = decode(value, struct, env={}, noun="key")
+    for fault in faults:
+        report.add(place.at(*fault.path, key=fault.key), fault.message, fault.hint)
+    return found, not faults
+
+
+def _entry(value: Raw, key: str) -> Raw:
+    items = value.items() if isinstance(value, dict) else ()
+    return next((item for name, item in items if folded(name) == folded(key)), None)
+
+
+def _map(value: Value) -> dict[str, Value]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Value) -> list[Value]:
+    return value if isinstance(value, list) else []
+
+
+def _app(section: Section, scope: Scope, templates: Mapping[str, _Template]) -> _App | None:
+    rendered = scope.render(section.value)
+    found, sound = _decoded(rendered, layout.App, section.place, scope.report)
+    for path in _unsettled(found):
+        scope.report.add(section.place.at(*path), "this must be known from the start: no ${{ }} and nothing sensitive here")
+        sound = False
+    if not sound or any(isinstance(leaf, Unknown) for leaf in leaves(rendered)):
+        return None
+    spec = {key: value for key, value in _map(found.get("spec")).items() if value != ""}
+    repository: dict[str, Value] = {"name": str(found["name"]), **_map(found["repo"])}
+    steps: dict[str, list[_Step]] = {}
+    for kind in ("ci", "cd"):
+        written = zip(_list(found.get(kind)), _list(_entry(rendered, kind)), strict=True)
+        places = [section.place.step(kind, index) for index in range(len(_list(found.get(kind))))]
+        resolved = [
+            _step(_map(step), raw, place, scope, templates, spec) for (step, raw), place in zip(written, places, strict=True)
+        ]
+        steps[kind] = [step for step in resolved if step]
+    template = found.get("repoTemplate")
+    variables = _map(_entry(_entry(rendered, "repoTemplate"), "vars"))
+    template = template if isinstance(template, dict) else None
+    return _App(str(found["name"]), spec, repository, template, variables, steps["ci"], steps["cd"])
+
+
+def _unsettled(app: Attributes) -> Iterator[tuple[str | int, ...]]:
+    """Where an app's structure, which decides what tools there are, holds a value that is not known yet or sensitive."""
+    for key in ("name", "spec", "repo", "repoTemplate", "ci", "cd"):
+        if isinstance(app.get(key), _UNSETTLED):
+            yield (key,)
+    for kind in ("ci", "cd"):
+        for index, step in enumerate(_list(app.get(kind))):
+            if isinstance(step, _UNSETTLED):
+                yield kind, index
+            for key, value in _map(step).items():
+                if isinstance(value, _UNSETTLED):
+                    yield kind, index, key
+
+
+def _step(
+    step: dict[str, Value], raw: Raw, place: Place, scope: Scope, templates: Mapping[str, _Template], spec: Mapping[str, Value]
+) -> _Step | None:
+    kind, name, own = str(step["type"]), str(step.get("templateName", "")), _map(_entry(raw, "options"))
+    if kind != "template":
+        if name:
+            scope.report.add(place.at("templateName"), f'key "templateName" goes with type template, not with {kind}')
+        return _Step(kind, own)
+    if not name:
+        scope.report.add(place.at(), "type template needs a templateName", nearest("", list(templates)))
+    elif name not in templates:
+        scope.report.add(place.at("templateName"), f'there is no pipeline template "{name}"', nearest(name, list(templates)))
+    else:
+        inside = scope.inside(before=_map(_entry(raw, "vars")), after=spec)
+        return _Step(templates[name].type, merge(_map(inside.render(templates[name].options)), own))
+    return None
+
+
+def merge(below: dict[str, Value], above: dict[str, Value]) -> dict[str, Value]:
+    """Two maps in one: `above` wins at every leaf, lists are leaves."""
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        merged[key] = merge(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+    return merged
+
+
+@dataclass(frozen=True, slots=True)
+class _App:
+    name: str
+    spec: dict[str, Value]
+    repository: dict[str, Value]
+    template: dict[str, Value] | None
+    variables: dict[str, Value]
+    ci: list[_Step]
+    cd: list[_Step]
+
+    def tools(self, others: Sequence[str]) -> Iterator[Raw]:
+        """Entries of `tools:`. Delivery waits for the builds, everything for the repository."""
+        first = [f"{SCAFFOLDING}.{self.name}", *others] if self.template is not None else list(others)
+        used: dict[str, int] = {}
+        builds: list[str] = []
+        for step in self.ci:
+            tool = self._tool(step, self._instance(step, used), first)
+            builds.append(f"{step.type}.{tool['instanceID']}")
+            yield tool
+        for step in self.cd:
+            yield self._tool(step, self._instance(step, used), [*first, *builds])
+        if self.template is not None:
+            source = {key: value for key, value in self.template.items() if key != "vars"}
+            options: dict[str, Value] = {"destinationRepo": self.repository, "sourceRepo": source, "vars": self.variables}
+            yield _written(SCAFFOLDING, self.name, others, options)
+
+    def _instance(self, step: _Step, used: dict[str, int]) -> str:
+        """The app's name; with a number for each further tool of the same plugin."""
+        used[step.type] = used.get(step.type, 0) + 1
+        return self.name if used[step.type] == 1 else f"{self.name}-{used[step.type]}"
+
+    def _tool(self, step: _Step, instance: str, depends_on: Iterable[str]) -> dict[str, Value]:
+        options = self._delivery(step) if step.type == "argocdapp" else self._pipeline(step)
+        return _written(step.type, instance, depends_on, options)
+
+    def _pipeline(self, step: _Step) -> dict[str, Value]:
+        lifted: dict[str, Value] = {key: step.options[key] for key in _LIFTED if key in step.options}
+        rest = {key: value for key, value in step.options.items() if key not in lifted}
+        language = {
+            key: self.spec[name] for key, name in (("name", "language"), ("framework", "framework")) if name in self.spec
+        }
+        pipeline = merge({"language": language}, rest) if language else rest
+        return {"pipeline": pipeline, "scm": self.repository, **lifted}
+
+    def _delivery(self, step: _Step) -> dict[str, Value]:
+        source: dict[str, Value] = {"valuefile": "values.yaml", "path": f"helm/{self.name}", "repoURL": self._clone_url()}
+        source |= {"repoBranch": self.repository.get("branch"), "token": self.repository.get("token")}
+        defaults: dict[str, Value] = {
+            "app": {"name": self.name, "namespace": "argocd"},
+            "destination": {"server": "https://kubernetes.default.svc", "namespace": "default"},
+            "source": {key: value for key, value in source.items() if value not in (None, "")},
+        }
+        images = [build.options["imageRepo"] for build in self.ci if "imageRepo" in build.options]
+        return merge(defaults | {"imageRepo": images[0]} if images else defaults, step.options)
+
+    def _clone_url(self) -> Value:
+        if self.template is not None:
+            text = f"${{{{ {SCAFFOLDING}.{self.name}.outputs.repoURL }}}}"
+            return Reference(Address(SCAFFOLDING, self.name), ("repoURL",), text)
+        url, host, owner, org, kind = (self.repository.get(key, "") for key in ("url", "baseURL", "owner", "org", "scmType"))
+        if url != "":
+            local = not isinstance(url, str) or "://" in url or "@" in url or url.startswith(("/", "."))
+            return url if local else f"https://{url}"
+        server, account = host if host != "" else _HOSTS.get(str(kind), _HOSTS["github"]), owner if owner != "" else org
+        known = isinstance(server, str) and isinstance(account, str) and account != ""
+        return f"{server}/{account}/{self.repository['name']}.git" if known else ""
+
+
+def _written(name: str, instance: str, depends_on: Iterable[str], options: dict[str, Value]) -> dict[str, Value]:
+    return {"name": name, "instanceID": instance, "dependsOn": list(depends_on), "options": options}

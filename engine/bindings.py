@@ -1,0 +1,122 @@
+"""Where the value of each variable comes from: the last of default, DTM_VAR_, files, --var-file and --var wins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, cast
+
+from engine import layout
+from engine.decode import build, decode, nearest
+from engine.errors import ConfigError
+from engine.expressions import Expression, Raw
+from engine.files import Files, Section, load_text
+from engine.options import folded
+from engine.report import Report
+from engine.values import Attributes
+from engine.variables import PREFIX, Binding, Declared, given
+from engine.yaml import Place, Text
+
+_USED: Final = re.compile(r"\[\[ *\.?([A-Za-z_][\w-]*)")
+
+
+def bindings(
+    files: Files, env: Mapping[str, str], var_files: Sequence[Path], variables: Sequence[tuple[str, str]]
+) -> dict[str, Binding]:
+    """Every variable with the value that wins. Problems and warnings go to the report of `files`."""
+    report = files.report
+    declared, bound = _declarations(files)
+    written = files.entries("vars", "variable")
+    loaded = [load_text(files.cwd / path, files.shown(files.cwd / path), report) for path in var_files]
+    texts = [text for text in loaded if text]
+    used = {name for expression in _expressions(files, texts) for name in _USED.findall(expression.text)}
+    known = dict.fromkeys([*declared, *written, *sorted(used)])
+    for name in known:
+        if PREFIX + name in env:
+            _give(bound, name, env[PREFIX + name], declared, PREFIX + name, report)
+    for name, section in written.items():
+        bound[name] = Binding(section.value, section.place.at, declared.get(name, Declared()))
+    for name, place, value in _entries(texts, report):
+        if name in known:
+            bound[name] = Binding(value, place.at, declared.get(name, Declared()))
+        else:
+            report.warn(f'{place.at(key=True)}: variable "{name}" is not used anywhere')
+    for name, value_text in variables:
+        if name in known:
+            _give(bound, name, value_text, declared, f"--var {name}", report)
+        else:
+            report.add(f"--var {name}", f'there is no variable "{name}"', nearest(name, list(known)))
+    for name in declared.keys() - bound.keys():
+        told = f": {declared[name].description}" if declared[name].description else ""
+        hint = f"give it a default, a value under vars:, --var {name}=... or {PREFIX}{name}"
+        report.add(declared[name].where(), f'variable "{name}" has no value{told}', hint)
+    return bound
+
+
+def _give(
+    bound: dict[str, Binding], name: str, text: str, declared: Mapping[str, Declared], where: str, report: Report
+) -> None:
+    try:
+        text.encode()
+        bound[name] = given(text, declared.get(name, Declared()), where)
+    except UnicodeEncodeError:
+        report.add(where, "is not valid UTF-8")
+    except ConfigError as error:
+        report.extend(error)
+
+
+def _expressions(files: Files, texts: Sequence[Text]) -> Iterator[Expression]:
+    yield from files.expressions()
+    for text in texts:
+        yield from text.scanned.expressions
+
+
+def _entries(texts: Sequence[Text], report: Report) -> Iterator[tuple[str, Place, Raw]]:
+    """The variables of files named by --var-file: bare, or under `vars:`."""
+    for text in texts:
+        for index, document in enumerate(text.documents):
+            place = Place(text, index)
+            if isinstance(document, dict) and document.keys() == {"vars"}:
+                document, place = document["vars"], place.step("vars")
+            if isinstance(document, dict):
+                yield from ((name, place.step(name), value) for name, value in document.items())
+            elif document is not None:
+                report.add(place.at(), "a file of variables is a map of names and values")
+
+
+def _declarations(files: Files) -> tuple[dict[str, Declared], dict[str, Binding]]:
+    """What `variables:` says, and the defaults it gives."""
+    declared: dict[str, Declared] = {}
+    bound: dict[str, Binding] = {}
+    for name, section in files.entries("variables", "variable").items():
+        attributes = _declaration(section, files.report)
+        if attributes is None:
+            continue
+        built = build({key: item for key, item in attributes.items() if key != "default"}, layout.Variable)
+        rules = cast("Attributes", attributes.get("validation") or {})  # a map, by layout.Validation
+        declared[name] = Declared(built.type, built.sensitive, built.description, rules, section.place.at)
+        default = [key for key in cast("dict[str, Raw]", section.value or {}) if folded(key) == "default"]
+        if default:
+            value = cast("dict[str, Raw]", section.value)[default[0]]
+            bound[name] = Binding(value, section.place.step(default[0]).at, declared[name])
+    return declared, bound
+
+
+def _declaration(section: Section, report: Report) -> Attributes | None:
+    if not isinstance(section.value, dict | None):
+        report.add(
+            section.place.at(), "a declaration is a map: type, default, sensitive, validation", "values stand under vars:"
+        )
+        return None
+    attributes, faults = decode(section.value or {}, layout.Variable, env={}, noun="key")
+    for fault in faults:
+        report.add(section.place.at(*fault.path, key=fault.key), fault.message, fault.hint)
+    rules = attributes.get("validation")
+    if not faults and isinstance(rules, dict) and "pattern" in rules:
+        try:
+            re.compile(str(rules["pattern"]))
+        except re.error as error:
+            report.add(section.place.at("validation", "pattern"), f"not a regular expression: {error}")
+            return None
+    return None if faults else attributes

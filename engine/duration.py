@@ -1,0 +1,18 @@
+"""Durations as people write them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART: Final = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)"
+
+
+def seconds(text: str) -> float:
+    """Seconds from `30`, `1.5s`, `5m0s`, `1h30m`, `500ms`. Raises ValueError with a sentence for people."""
+    if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text):
+        return float(text)
+    if not re.fullmatch(f"(?:{_PART})+", text):
+        raise ValueError(f'"{text}" is no duration: write a number with h, m, s or ms, such as 90s or 1h30m')
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))

@@ -1,0 +1,201 @@
+"""The files of a configuration, and what each top-level key gets from all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from engine import layout, yaml
+from engine.decode import nearest
+from engine.errors import ConfigError
+from engine.expressions import Expression, Raw
+from engine.layout import LATER
+from engine.options import options_of
+from engine.report import Report
+from engine.yaml import Place, Text
+
+_SETTINGS: Final = tuple(option.key for option in options_of(layout.Settings))
+KEYS: Final = tuple(option.key for option in options_of(layout.File))
+_LISTS: Final = frozenset({"tools", "apps", "pipelineTemplates"})
+_MAPS: Final = frozenset({"config", "vars", "variables", "outputs"})
+_FILES: Final = {"varFile": True, "toolFile": False}
+"""Keys that name further files, and whether those hold bare variables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What stands under one top-level key in one document."""
+
+    value: Raw
+    place: Place
+    plain: bool
+
+
+@dataclass(slots=True)
+class Files:
+    """Everything read: `sections` by top-level key in reading order."""
+
+    base: Path
+    cwd: Path
+    report: Report
+    texts: dict[Path, Text] = field(default_factory=dict[Path, Text])
+    sections: dict[str, list[Section]] = field(default_factory=dict[str, list[Section]])
+
+    def expressions(self) -> Iterator[Expression]:
+        """Every expression in every file."""
+        for text in self.texts.values():
+            yield from text.scanned.expressions
+
+    def items(self, key: str) -> Iterator[Section]:
+        """The entries of a list that several documents may give."""
+        for section in self.sections.get(key, ()):
+            if isinstance(section.value, list):
+                for index, item in enumerate(section.value):
+                    yield Section(item, section.place.step(index), section.plain)
+
+    def entries(self, key: str, kind: str) -> Mapping[str, Section]:
+        """The entries of a map that several documents may give; one given twice is reported as a `kind`."""
+        found: dict[str, Section] = {}
+        for section in self.sections.get(key, ()):
+            for name, item in section.value.items() if isinstance(section.value, dict) else ():
+                place = section.place.step(name)
+                if name in found:
+                    first = found[name].place.at(key=True)
+                    self.report.add(place.at(key=True), f'{kind} "{name}" is given twice, first at {first}')
+                else:
+                    found[name] = Section(item, place, section.plain)
+        return found
+
+    def single(self, key: str) -> Section | None:
+        """What stands under a key that may be given only once."""
+        found = self.sections.get(key, [])
+        for other in found[1:]:
+            self.report.add(other.place.at(key=True), f'"{key}" is given twice, first at {found[0].place.at(key=True)}')
+        return found[0] if found else None
+
+    def shown(self, path: Path) -> str:
+        """A path as messages call it: relative to the current directory if it is inside."""
+        return str(path.relative_to(self.cwd)) if path.is_relative_to(self.cwd) else str(path)
+
+    def absolute(self, text: str) -> Path:
+        """A path of the configuration, relative to its base."""
+        return self.base / Path(text).expanduser()
+
+
+def read(path: Path, cwd: Path, report: Report) -> Files:
+    """Read a file, or every YAML file of a directory, and what they name. Problems go to the report."""
+    path = cwd / path
+    files = Files(path if path.is_dir() else path.parent, cwd, report)
+    pending = [(found, False) for found in _main(path)]
+    bare: set[Path] = set()
+    while pending:
+        found, variables = pending.pop(0)
+        if variables:
+            bare.add(found)
+        if found not in files.texts and (text := _parse(files, found)):
+            files.texts[found] = text
+            pending += _named(files, text)
+    for found, text in files.texts.items():
+        _classify(files, text, bare=found in bare)
+    return files
+
+
+def load_text(path: Path, name: str, report: Report) -> Text | None:
+    """Parse one file; None, after reporting it, if that cannot be done."""
+    report.files.append(name)
+    try:
+        return yaml.parse(name, path.read_text("utf-8"))
+    except ConfigError as error:
+        report.extend(error)
+    except UnicodeDecodeError:
+        report.add(name, "is not UTF-8 text")
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        report.add(name, f"cannot be read: {getattr(error, 'strerror', None) or error}")
+    return None
+
+
+def _main(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(inner for inner in path.rglob("*") if inner.suffix in {".yaml", ".yml"} and inner.is_file())
+    return [inner for inner in found if not any(part.startswith(".") for part in inner.relative_to(path).parts)]
+
+
+def _parse(files: Files, path: Path) -> Text | None:
+    return load_text(path, files.shown(path), files.report)
+
+
+def _named(files: Files, text: Text) -> Iterator[tuple[Path, bool]]:
+    """The files that a text names under varFile and toolFile."""
+    for index, document in enumerate(text.documents):
+        place = Place(text, index)
+        config = document.get("config") if isinstance(document, dict) else None
+        for inner, around in ((document, place), (config, place.step("config"))):
+            for key, variables in _FILES.items():
+                if isinstance(inner, dict) and inner.get(key) not in (None, ""):
+                    yield from _file(files, inner[key], around.step(key), variables=variables)
+
+
+def _file(files: Files, value: Raw, place: Place, *, variables: bool) -> Iterator[tuple[Path, bool]]:
+    key = place.path[-1]
+    if not isinstance(value, str):
+        files.report.add(place.at(), f'"{key}" must be the path of a file', "variables are not known yet where files are read")
+        return
+    path = files.absolute(value)
+    if path.is_file():
+        yield path, variables
+    else:
+        files.report.add(
+            place.at(), f"there is no file {files.shown(path)}", f"{key} is relative to the directory of the config file"
+        )
+
+
+def _classify(files: Files, text: Text, *, bare: bool) -> None:
+    several = sum(document is not None for document in text.documents) > 1
+    for index, document in enumerate(text.documents):
+        place = Place(text, index)
+        if isinstance(document, dict):
+            known = any(key in KEYS or key in LATER for key in document)
+            if document and not known and (bare or several):
+                _add(files, "vars", document, place, text)
+            else:
+                _keys(files, document, place, text)
+        elif document is not None:
+            kind = "a list" if isinstance(document, list) else "a single value"
+            files.report.add(place.at(), f"a configuration is a map of keys, not {kind}", f"known: {', '.join(KEYS)}")
+
+
+def _keys(files: Files, document: dict[str, Raw], place: Place, text: Text) -> None:
+    for key, value in document.items():
+        here = place.step(key)
+        if key == "config" and isinstance(value, dict):
+            for inner, item in value.items():
+                if inner in _SETTINGS:
+                    _add(files, inner, item, here.step(inner), text)
+                else:
+                    _unknown(files, here.step(inner), _SETTINGS)
+        elif key in KEYS:
+            _add(files, key, value, here, text)
+        else:
+            _unknown(files, here, KEYS)
+
+
+def _unknown(files: Files, place: Place, known: tuple[str, ...]) -> None:
+    key = str(place.path[-1])
+    if key in LATER:
+        files.report.add(place.at(key=True), f'key "{key}" is not supported by this version')
+    else:
+        hint = nearest(key, known, few=0) or "variables stand under vars:, or in a file or document of their own"
+        files.report.add(place.at(key=True), f'unknown key "{key}"', hint)
+
+
+def _add(files: Files, key: str, value: Raw, place: Place, text: Text) -> None:
+    """Keep a section. An empty one counts as given, but holds nothing."""
+    wanted = list if key in _LISTS else dict if key in _MAPS else None
+    if wanted and value is not None and not isinstance(value, wanted):
+        files.report.add(place.at(), f'"{key}" must be a {"list" if wanted is list else "map"}')
+        value = None
+    if value is not None or wanted:
+        files.sections.setdefault(key, []).append(Section(value, place, text.plain))

@@ -1,0 +1,89 @@
+"""Files to a Config, or to every problem that they have, in one run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import msgspec.inspect as shapes
+
+from engine.apps import expand
+from engine.bindings import bindings
+from engine.config import Config, StateSettings, ToolSpec
+from engine.decode import convert
+from engine.files import Files, read
+from engine.report import Report
+from engine.schema import Catalog
+from engine.settings import plain_url, settings
+from engine.tools import Checker, Entry
+from engine.values import Value
+from engine.variables import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What to load: a file or directory, variables from the command line and files named there, and the surroundings."""
+
+    path: Path
+    variables: tuple[tuple[str, str], ...] = ()
+    var_files: tuple[Path, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    cwd: Path = field(default_factory=Path.cwd)
+
+
+def load(source: Source, catalog: Catalog, *, state_url: Callable[[str], StateSettings] = plain_url) -> Config:
+    """Read, render and check a whole configuration. Raises ConfigError with every problem at once.
+
+    `state_url` reads the URL form of `state:`; without it the settings come back as backend "url" with the option `url`.
+    """
+    report = Report()
+    try:
+        config = _load(source, catalog, state_url, report)
+    except RecursionError:
+        report.add(str(source.path), "the values are nested too deeply")
+        config = None
+    report.check()
+    assert config is not None  # otherwise there is a problem
+    return config
+
+
+def _load(source: Source, catalog: Catalog, state_url: Callable[[str], StateSettings], report: Report) -> Config:
+    files = read(source.path, source.cwd, report)
+    scope = Scope(bindings(files, source.env, source.var_files, source.variables), source.env, report)
+    for name in scope.bindings:
+        scope.value(name)  # one that nobody uses may be wrong, too
+    found = settings(files, scope, state_url)
+    checker = Checker(catalog, source.env, report)
+    for section in files.items("tools"):
+        value = section.value if section.plain else scope.render(section.value)
+        checker.add(Entry(value, section.place, section.plain))
+    for tool in expand(files, scope, checker.names):
+        checker.add(Entry(tool.value, tool.place, expanded=True))
+    tools, outputs = checker.finish(), dict(_outputs(files, scope, checker))
+    if not report.problems and not {"tools", "apps"} & files.sections.keys():
+        report.add(report.files[0], "there are no tools and no apps", "start from a sample: dtm show config")
+    report.check()
+    return Config(found, tools, outputs, _digest(tools, outputs), tuple(report.warnings))
+
+
+def _outputs(files: Files, scope: Scope, checker: Checker) -> Iterator[tuple[str, Value]]:
+    for name, section in files.entries("outputs", "output").items():
+        value, faults = convert(scope.render(section.value), shapes.AnyType(), (name,), "output")
+        for fault in faults:
+            scope.report.add(section.place.at(), fault.message, fault.hint)
+        for _ in checker.targets(value, value, Entry(value, section.place)):
+            pass  # only to find references that lead nowhere
+        yield name, value
+
+
+def _digest(tools: tuple[ToolSpec, ...], outputs: Mapping[str, Value]) -> str:
+    """Hex digest of everything that decides about a plan, but not of where it stands in which file."""
+    parts = [(tool.address, tool.options, tool.depends_on, tool.lifecycle, tool.timeouts) for tool in tools]
+    data = msgspec.json.encode([parts, outputs], order="deterministic")
+    digest = hashlib.sha256(data)
+    if b'"sources"' in data:  # a field of Secret: a plain hash of little but a short secret could be searched for it
+        return hashlib.scrypt(digest.digest(), salt=b"dtm config", n=2**13, r=8, p=1, dklen=32).hex()
+    return digest.hexdigest()

@@ -1,0 +1,213 @@
+"""Entries of `tools:` to checked tools: names, options against their plugin, edges written and implied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from engine import layout
+from engine.address import Address, instance_problem, name_problem
+from engine.config import Lifecycle, Timeouts, ToolSpec
+from engine.decode import build, decode, nearest
+from engine.duration import seconds
+from engine.expressions import Raw
+from engine.graph import CycleError, order
+from engine.options import folded, options_of
+from engine.references import Interpolation, Reference, references
+from engine.report import Report
+from engine.schema import Catalog, PluginSchema
+from engine.values import Attributes, Secret, Unknown, Value, leaves
+from engine.yaml import Place
+
+_FREE: Final = Lifecycle()
+_UNTIMED: Final = Timeouts()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One tool as written and rendered. `expanded`: an app became it, so its options have no places of their own.
+
+    `plain`: nothing but JSON is inside.
+    """
+
+    value: Raw
+    place: Place
+    plain: bool = False
+    expanded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Tool:
+    """A tool whose own entry was checked, its edges not yet."""
+
+    entry: Entry
+    options: Attributes
+    depends_on: Sequence[str]
+    lifecycle: Lifecycle
+    timeouts: Timeouts
+
+
+@dataclass(slots=True)
+class Checker:
+    """Checks tools against a catalog, each by itself and then all together."""
+
+    catalog: Catalog
+    env: Mapping[str, str]
+    report: Report
+    _tools: dict[Address, _Tool] = field(default_factory=dict[Address, _Tool])
+    _schemas: dict[str, PluginSchema | None] = field(default_factory=dict[str, "PluginSchema | None"])
+
+    @property
+    def names(self) -> list[str]:
+        """Every tool so far as `dependsOn` writes it."""
+        return [address.dotted for address in self._tools]
+
+    def add(self, entry: Entry) -> None:
+        """Check one entry by itself. Edges come later, when every tool is known."""
+        try:
+            tool = msgspec.convert(entry.value, layout.Tool) if entry.plain else None
+        except msgspec.ValidationError:
+            tool = None  # a second, slower look says what is wrong, or finds another spelling
+        if tool is None and (tool := self._shape(entry)) is None:
+            return
+        address = Address(tool.name, tool.instance_id)
+        if not self._named(entry, address):
+            return
+        lifecycle = Lifecycle(tool.lifecycle.prevent_destroy) if tool.lifecycle else _FREE
+        timeouts = self._timeouts(entry, tool.timeouts) if tool.timeouts else _UNTIMED
+        self._tools[address] = _Tool(entry, self._options(entry, address, tool.options), tool.depends_on, lifecycle, timeouts)
+
+    def _fail(self, entry: Entry, path: Sequence[str | int], message: str, hint: str = "", *, key: bool = False) -> None:
+        where = entry.place.at() if entry.expanded else entry.place.at(*path, key=key)
+        self.report.add(where, message, hint)
+
+    def _shape(self, entry: Entry) -> layout.Tool | None:
+        """The entry by its keys, as far as it can be read; None if it cannot even be named."""
+        if not isinstance(entry.value, dict):
+            self._fail(entry, (), "a tool is a map with name, instanceID and options")
+            return None
+        known, faults = decode(entry.value, layout.Tool, env={}, noun="key")
+        for fault in faults:
+            self._fail(entry, fault.path, fault.message, fault.hint, key=fault.key)
+        wrong = {str(fault.path[0]) for fault in faults}
+        for key, item in known.items():
+            kinds = {type(leaf) for leaf in leaves(item)} if key != "options" else set[type]()
+            if kinds & {Secret, Reference, Interpolation}:
+                self._fail(entry, (key,), f'key "{key}" must be known from the start, and not be sensitive')
+            if kinds & {Secret, Reference, Interpolation, Unknown}:
+                wrong.add(key)
+        if not all(isinstance(known.get(key), str) and key not in wrong for key in ("name", "instanceID")):
+            return None
+        options = _entry(entry.value, "options")
+        rest = {key: item for key, item in known.items() if key not in wrong and key != "options"}
+        return msgspec.structs.replace(build(rest, layout.Tool), options=options if isinstance(options, dict) else {})
+
+    def _named(self, entry: Entry, address: Address) -> bool:
+        """Whether the tool may bear this name."""
+        problems = (("name", name_problem(address.name)), ("instanceID", instance_problem(address.instance)))
+        for key, problem in problems:
+            if problem:
+                self._fail(entry, (key,), problem)
+        if address in self._tools:
+            self._fail(entry, (), f"tool {address} is given twice, first at {self._tools[address].entry.place.at()}")
+        return address not in self._tools and not any(problem for _, problem in problems)
+
+    def _timeouts(self, entry: Entry, timeouts: layout.Timeouts) -> Timeouts:
+        found: dict[str, float] = {}
+        for key, text in msgspec.structs.asdict(timeouts).items():
+            if text is not None:
+                try:
+                    found[key] = seconds(text)
+                except ValueError as error:
+                    self._fail(entry, ("timeouts", key), str(error))
+        return Timeouts(**found)
+
+    def _options(self, entry: Entry, address: Address, raw: dict[str, Raw]) -> Attributes:
+        schema = self._schema(entry, address.name)
+        if schema is None:
+            return {}
+        options, faults = decode(raw, schema.options, env=self.env, plain=entry.plain)
+        for fault in faults:
+            message = f"{address}: {fault.message}" if entry.expanded else fault.message
+            self._fail(entry, ("options", *fault.path), message, fault.hint, key=fault.key)
+        return options
+
+    def _schema(self, entry: Entry, name: str) -> PluginSchema | None:
+        if name not in self._schemas:
+            self._schemas[name] = self.catalog.find(name)
+        if self._schemas[name] is None:
+            if name in self.catalog.unshipped():
+                self._fail(entry, ("name",), f'plugin "{name}" is not part of this version', "its options were not checked")
+            else:
+                self._fail(entry, ("name",), f'unknown plugin "{name}"', nearest(name, self.catalog.names()))
+        return self._schemas[name]
+
+    def finish(self) -> tuple[ToolSpec, ...]:
+        """Every tool with its edges, in the order given."""
+        texts = {address.dotted: address for address in self._tools} | {str(address): address for address in self._tools}
+        edges: dict[Address, list[Address]] = {}
+        for address, tool in self._tools.items():
+            found = dict.fromkeys(self._written(tool, texts))
+            if not tool.entry.plain:
+                found |= dict.fromkeys(self.targets(dict(tool.options), tool.entry.value, tool.entry))
+            edges[address] = list(found)
+        self._cycle(edges)
+        return tuple(
+            ToolSpec(address, tool.options, tuple(edges[address]), tool.lifecycle, tool.timeouts, tool.entry.place.where)
+            for address, tool in self._tools.items()
+        )
+
+    def _written(self, tool: _Tool, texts: Mapping[str, Address]) -> Iterator[Address]:
+        for index, text in enumerate(tool.depends_on):
+            if text in texts:
+                yield texts[text]
+            else:
+                hint = nearest(text, self.names) if "." in text else "write it as name.instanceID"
+                self._fail(tool.entry, ("dependsOn", index), f'dependsOn: there is no tool "{text}"', hint)
+
+    def targets(self, value: Value, written: Raw, entry: Entry) -> Iterator[Address]:
+        """The tools that a value refers to; those that do not exist, or lack that output, are reported."""
+        for reference in references(value):
+            tool = self._tools.get(reference.address)
+            if tool is None:
+                message, hint = (
+                    f"{reference}: there is no tool {reference.address}",
+                    nearest(reference.address.dotted, self.names),
+                )
+            else:
+                yield reference.address
+                message, hint = self._output(reference)
+            if message:
+                self._fail(entry, next(_paths(written, reference), ()), message, hint)
+
+    def _output(self, reference: Reference) -> tuple[str, str]:
+        schema = self._schemas.get(reference.address.name)
+        if schema is None or schema.outputs is None:
+            return "", ""
+        known = [option.key for option in options_of(schema.outputs)]
+        if reference.path[0] in known:
+            return "", ""
+        message = f'{reference}: {reference.address} has no output "{reference.path[0]}"'
+        return message, nearest(str(reference.path[0]), known)
+
+    def _cycle(self, edges: Mapping[Address, Sequence[Address]]) -> None:
+        try:
+            order(edges)
+        except CycleError as error:
+            self._fail(self._tools[error.nodes[0]].entry, (), error.message, "a tool must not wait for itself")
+
+
+def _entry(value: dict[str, Raw], key: str) -> Raw:
+    return next((item for name, item in value.items() if folded(name) == folded(key)), None)
+
+
+def _paths(value: Raw, wanted: Reference, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where a reference stands inside a value as written."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from _paths(item, wanted, (*path, key))
+    if not isinstance(value, dict | list) and wanted in references(value):
+        yield path

@@ -103,6 +103,13 @@ class GroupCommit:
         if self.error is not None:
             raise self.error
 
+    def exclusively(self, write: Callable[[], None]) -> None:
+        """Call this between two commits; if it fails nothing more is committed. Raises what went wrong."""
+        with self._writing:
+            self._try(write)
+        if self.error is not None:
+            raise self.error
+
     def close(self) -> None:
         """Drain the queue and stop the thread; errors are in `error`."""
         with self._filled:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets as randomness
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import RLock
 
@@ -23,7 +23,7 @@ from engine.plan import Action
 from engine.ports import Emit, Store
 from engine.rescue import Rescued
 from engine.secrets import OUTPUTS, Redactor, Sealer
-from engine.state import Pending, State, StateEntry
+from engine.state import Pending, State, StateEntry, Written, same_content
 from engine.statefile import document_of, no_gc, state_of
 from engine.values import Attributes
 from engine.wire import pending_form, plain_map, resource_form, tool_form
@@ -41,15 +41,26 @@ class Session:
     """
 
     def __init__(
-        self, store: Store, key: str, view: View, opening: Opened, world: World, *, emit: Emit, redactor: Redactor | None = None
+        self,
+        store: Store,
+        key: str,
+        view: View,
+        opening: Opened,
+        world: World,
+        *,
+        emit: Emit,
+        redactor: Redactor | None = None,
+        lock_lost: Callable[[], DtmError | None] = lambda: None,
     ) -> None:
         self.location = where(store, key)
         self.id = opening.session
         self._opening, self._world, self._emit, self._redactor = opening, world, emit, redactor
+        self._lock_lost = lock_lost
         self._writer = LogWriter(store, key, view, self.id, world)
-        self._state = state_of(view.replay.document(), self.location)
+        self._base = state_of(view.replay.document(), self.location)
+        self._entries = self._base.entries
         self._queue: GroupCommit | None = None
-        self._sealer = Sealer(self._state.salt)
+        self._sealer = Sealer(self._base.salt)
         self._before: dict[Address, StateEntry | None] = {}
         self._lock = RLock()
         self._seq = 0
@@ -57,12 +68,12 @@ class Session:
     @property
     def state(self) -> State:
         """The state after all queued records."""
-        return self._state
+        return replace(self._base, entries=self._entries)
 
     @property
     def lost(self) -> DtmError | None:
         """Why nothing more may be started: somebody took over, or commits fail for good."""
-        return self._queue.error if self._queue else None
+        return (self._queue.error if self._queue else None) or self._lock_lost()
 
     @property
     def claimed(self) -> bool:
@@ -72,7 +83,7 @@ class Session:
     def entry(self, address: Address) -> StateEntry | None:
         """The entry after all queued records."""
         with self._lock:
-            return self._state.entries.get(address)
+            return self._entries.get(address)
 
     def claim(self, plan_digest: str = "", *, adopt: bool = False) -> None:
         """Become the one that may write: call it once a plan is approved, before the first record.
@@ -80,16 +91,16 @@ class Session:
         `adopt`: make this place home of a copy. Raises StateError for a copy, SupersededError if the state was changed
         since it was read.
         """
-        if self._state.home not in ("", self.location) and not adopt:
-            raise copied(self._state, self.location)
+        if self._base.home not in ("", self.location) and not adopt:
+            raise copied(self._base, self.location)
         opened = self._opening
-        lineage, salt = self._state.id.lineage or str(uuid.uuid4()), self._state.salt or randomness.token_hex(16)
+        lineage, salt = self._base.id.lineage or str(uuid.uuid4()), self._base.salt or randomness.token_hex(16)
         opened = Opened(
             opened.session, self._world.now(), opened.who, opened.command, opened.version,
             lineage, salt, self.location, opened.lock, plan_digest,
         )  # fmt: skip
         self._writer.claim(opened)
-        self._state = replace(self._state, id=replace(self._state.id, lineage=lineage), salt=salt, home=self.location)
+        self._base = replace(self._base, id=replace(self._base.id, lineage=lineage), salt=salt, home=self.location)
         self._sealer = Sealer(salt)
         self._queue = GroupCommit(self._writer.append, self._writer.settle, background=self._world.background)
 
@@ -111,7 +122,7 @@ class Session:
         with self._lock:
             if self.lost:
                 raise self.lost
-            current = self._state.entries.get(address)
+            current = self._entries.get(address)
             base = sealed or current or StateEntry(address)
             pending = Pending(action.value, self._world.now(), self.id, self._next_seq(), None, deadline)
             form = None if current and _same(base, current) and base.resource == current.resource else tool_form(base)
@@ -127,7 +138,7 @@ class Session:
         """
         sealed = replace(self._sealed(entry), pending=None) if entry else None
         with self._lock:
-            current = self._state.entries.get(address)
+            current = self._entries.get(address)
             tool = resource = None
             if sealed is not None and current is not None and sealed.resource and _same(sealed, current):
                 resource = resource_form(sealed.resource)
@@ -139,7 +150,7 @@ class Session:
         """Say that the operation failed and stays unfinished; `entry` is what is known of it now, None as it stands."""
         sealed, text = self._sealed(entry) if entry else None, self._clean(message)
         with self._lock:
-            current = self._state.entries.get(address)
+            current = self._entries.get(address)
             base = sealed or current or StateEntry(address)
             pending = current.pending if current else None
             unfinished = replace(base, pending=replace(pending, message=text) if pending else None)
@@ -153,7 +164,7 @@ class Session:
     def restored(self, address: Address, before: StateEntry | None) -> Ticket:
         """`cancelled` for who knows the entry from before."""
         with self._lock:
-            answers = self._answers(self._state.entries.get(address))
+            answers = self._answers(self._entries.get(address))
             form = tool_form(before) if before else None
             return self._put(address, before, Cancelled(self._next_seq(), address.key, answers, form))
 
@@ -161,16 +172,16 @@ class Session:
         """Say that the thing known as `old` now goes by `entry.address`."""
         sealed = self._sealed(entry)
         with self._lock:
-            self._state = self._state.drop(old)
+            self._entries = self._entries.put(old, None)
             return self._put(entry.address, sealed, Moved(self._next_seq(), old.key, tool_form(sealed)))
 
     def set_outputs(self, outputs: Attributes) -> Ticket:
         """Record the root outputs, whole; unchanged ones cost nothing."""
         sealed = self._sealer.seal_map(outputs, OUTPUTS)
         with self._lock:
-            if sealed == self._state.outputs:
+            if sealed == self._base.outputs:
                 return Ticket.finished()
-            self._state = replace(self._state, outputs=sealed)
+            self._base = replace(self._base, outputs=sealed)
             return self._claimed().add(OutputsSet(self._next_seq(), plain_map(sealed)))
 
     def flush(self) -> None:
@@ -178,29 +189,29 @@ class Session:
         if self._queue:
             self._queue.flush()
 
-    def replace(self, state: State) -> None:
-        """Make these tools and outputs the next snapshot (push, mv, rm, rollback); its `id.serial` is the one to be written.
+    def replace(self, state: State, *, exact: bool = False) -> None:
+        """Make these tools and outputs the next snapshot, whole or not at all (mv, rm, rollback, push).
 
-        All or nothing. The session must have claimed and recorded nothing that is still pending in the queue.
+        `exact` takes serial and lineage as they are given; otherwise equal content costs nothing and the serial is the
+        next one. The session must have claimed.
         """
         queue = self._claimed()
         queue.flush()
         with self._lock:
-            written = replace(
-                state.written,
-                version=self._opening.version,
-                at=self._world.now(),
-                who=self._opening.who,
-                command=self._opening.command,
-            )
-            whole = replace(state, home=self.location, salt=state.salt or self._state.salt, written=written)
+            if not exact and same_content(state, self.state):
+                return
+            opening, base = self._opening, self._base
+            written = Written(opening.version, self._world.now(), opening.who, opening.command)
+            number = state.id if exact else replace(base.id, serial=base.id.serial + 1)
+            whole = replace(state, id=number, home=self.location, salt=state.salt or base.salt, written=written)
             with no_gc():
-                self._writer.replace(document_of(whole))
-            self._state = whole
+                queue.exclusively(lambda: self._writer.replace(document_of(whole)))
+            self._base, self._entries = whole, whole.entries
 
     def _put(self, address: Address, entry: StateEntry | None, record: Record) -> Ticket:
-        self._state = self._state.put(entry) if entry else self._state.drop(address)
-        return self._claimed().add(record)
+        queue = self._claimed()
+        self._entries = self._entries.put(address, entry)
+        return queue.add(record)
 
     def _claimed(self) -> GroupCommit:
         if self._queue is None:
@@ -234,16 +245,17 @@ class Session:
         if queue is None:
             return None
         queue.close()
-        if queue.error is None:
+        lost = self._lock_lost()
+        if queue.error is None and lost is None:
             self._compact()
         outcomes = [record for record in queue.rejected if isinstance(record, OUTCOMES)]
         if queue.error is not None and outcomes:
             path = self._rescue(outcomes)
             queue.error.hint = f"{len(outcomes)} outcomes were saved to {path}: dtm state recover {path}"
-        return queue.error
+        return queue.error or lost
 
     def _rescue(self, outcomes: Sequence[Record]) -> str:
-        at, lineage = self._world.now(), self._state.id.lineage
+        at, lineage = self._world.now(), self._base.id.lineage
         name = f"errored-{lineage[:8]}-{at[:19].replace(':', '')}-{self.id[:4]}.dtm"
         rescued = Rescued(rescue.FORMAT, lineage, self.id, self.location, at, list(outcomes))
         return self._world.keep(name, rescue.encode(rescued))

@@ -1,4 +1,4 @@
-"""Bringing outcomes back that a session could not commit, and other states in place of this one."""
+"""Bringing back what a session could not commit, and putting another state in place of this one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.address import Address
 from engine.errors import StateError
 from engine.log import Cancelled, Done, Failed, Record
 from engine.recording import Session
-from engine.state import State, StateEntry
+from engine.state import State, StateEntry, StateId, same_content
 from engine.wire import entry_of, resource_of
 
 
@@ -87,3 +87,40 @@ def _refusal(state: State, record: Record) -> str:
     if entry.pending is None:
         return f"{entry.address}: the state knows how it ended"
     return f"{entry.address}: another {entry.pending.action} has begun since ({entry.pending.since})"
+
+
+def successor_problem(existing: State, candidate: State) -> str:
+    """Why a candidate may not be pushed over a state, "" if it may.
+
+    The table: nothing there, or a lineage missing on either side: accepted. Same lineage: a higher serial, or the same
+    with the same content. Else refused.
+    """
+    if not existing.id.lineage or not candidate.id.lineage:
+        return ""
+    if existing.id.lineage != candidate.id.lineage:
+        return f"the state there has another lineage ({existing.id.lineage}) than the one pushed ({candidate.id.lineage})"
+    if candidate.id.serial < existing.id.serial:
+        return f"the state there is newer (serial {existing.id.serial}) than the one pushed (serial {candidate.id.serial})"
+    if candidate.id.serial == existing.id.serial and not same_content(existing, candidate):
+        return f"the state there has the same serial ({existing.id.serial}) and other content"
+    return ""
+
+
+def push(session: Session, candidate: State, *, force: bool = False, adopt: bool = False) -> str:
+    """Put a state in place of the session's, whole; returns what `force` overrode, "" for nothing.
+
+    Its serial and lineage are kept, unless it has none (DevStream's). Equal content is not written again. `adopt` makes
+    this place home of a copy. Raises StateError by the table of `successor_problem`.
+    """
+    existing = session.state
+    problem = successor_problem(existing, candidate)
+    if problem and not force:
+        raise StateError(f"{session.location}: {problem}", hint="dtm state push --force overrides this", where=session.location)
+    if candidate.id == existing.id and same_content(existing, candidate) and not adopt:
+        return ""
+    session.claim(adopt=adopt)
+    own = session.state.id
+    serial = candidate.id.serial if candidate.id.lineage else own.serial + 1
+    lineage = candidate.id.lineage or own.lineage
+    session.replace(replace(candidate, id=StateId(lineage, serial)), exact=True)
+    return problem

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from engine.commit import View, read_view, where
-from engine.errors import LockError
+from engine.errors import DtmError, LockError, OutcomeUnknownError, StoreError
 from engine.events import Event, LockAcquired, Notice
 from engine.history import prune
+from engine.lease import HeldLock, acquire, looks_dead
 from engine.lock import LockInfo
 from engine.log import Opened
 from engine.ports import Emit, Locker, Store
@@ -90,16 +91,14 @@ def _in_progress(view: View, locker: Locker | None, key: str, lease: float, worl
     info = record.info
     if info is None:
         return f"{opened.who} since {opened.at}"
-    alive = info.lease is None or _fresh(info.renewed or info.created, info.lease, world)
-    return f"{info.who} since {info.created}" if alive else ""
+    return "" if looks_dead(info, world.date()) else f"{info.who} since {info.created}"
 
 
 def _fresh(at: str, lease: float, world: World) -> bool:
     try:
-        age = (datetime.fromisoformat(world.now()) - datetime.fromisoformat(at)).total_seconds()
+        return (world.date() - datetime.fromisoformat(at)).total_seconds() <= lease
     except (ValueError, TypeError):
         return False
-    return age <= lease
 
 
 @contextmanager
@@ -127,34 +126,66 @@ def open_session(
     be recorded goes to a rescue file, which the error names.
     """
     world = world or World()
-    opened = Opened(world.token(), world.now(), who, command, version, "", "", where(store, key))
-    taken: list[LockAcquired] = []
-
-    def heard(event: Event) -> None:
-        if isinstance(event, LockAcquired):
-            taken.append(event)
-        emit(event)
-
-    held = None
-    if locker is not None:
-        from engine.lease import acquire  # no lock, no lease
-
-        info = LockInfo(opened.session, operation, who, version, opened.at, where(store, key), command, lease, opened.at)
-        held = acquire(
-            locker, key, info,
-            timeout=lock_timeout, takeover=takeover, lease=lease,
-            emit=heard, clock=world.clock, sleep=world.sleep, rng=world.rng,
-        )  # fmt: skip
-    try:
-        view = _settled(store, key, bool(taken and taken[0].taken_from), lease, max(lock_timeout, 2 * lease), emit, world)
-        session = Session(store, key, view, opened, world, emit=emit, redactor=redactor)
+    session_id = world.token()
+    lock_id = session_id if locker else ""
+    opened = Opened(session_id, world.now(), who, command, version, "", "", where(store, key), lock_id)
+    with _locked(locker, key, opened, operation, lock_timeout, takeover, lease, emit, world) as lock:
+        view = _settled(store, key, lock.dead, lease, max(lock_timeout, 2 * lease), emit, world)
+        session = Session(store, key, view, opened, world, emit=emit, redactor=redactor, lock_lost=lock.lost)
         with _leaving(session, emit):
             yield session
         if session.claimed:
             prune(store, key, history, session.state.id.serial, world)
+
+
+@dataclass(slots=True)
+class _Lock:
+    """The lock around a session, if there is one; `dead` is the id of a holder that is known to be over."""
+
+    held: HeldLock | None = None
+    dead: str = ""
+
+    def lost(self) -> DtmError | None:
+        """Who took the lock from us."""
+        return self.held.lost if self.held else None
+
+
+@contextmanager
+def _locked(
+    locker: Locker | None,
+    key: str,
+    opened: Opened,
+    operation: str,
+    timeout: float,
+    takeover: bool,
+    lease: float,
+    emit: Emit,
+    world: World,
+) -> Generator[_Lock]:
+    """Hold the lock; failing to give it back is told, but changes nothing about what the run did."""
+    lock = _Lock()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, LockAcquired) and event.taken_from:
+            lock.dead = event.taken_from.id
+        emit(event)
+
+    if locker is None:
+        yield lock
+        return
+    info = LockInfo(opened.session, operation, opened.who, opened.version, opened.at, opened.home, opened.command)
+    lock.held = acquire(
+        locker, key, info,
+        timeout=timeout, takeover=takeover, lease=lease,
+        emit=hear, clock=world.clock, sleep=world.sleep, rng=world.rng, now=world.date,
+    )  # fmt: skip
+    try:
+        yield lock
     finally:
-        if held is not None:
-            held.release()
+        try:
+            lock.held.release()
+        except (LockError, StoreError, OutcomeUnknownError) as error:
+            emit(Notice("warning", f"the lock was not released: {error.message}", error.hint))
 
 
 @contextmanager
@@ -172,15 +203,15 @@ def _leaving(session: Session, emit: Emit) -> Generator[None]:
         raise error
 
 
-def _settled(store: Store, key: str, proven: bool, lease: float, patience: float, emit: Emit, world: World) -> View:
+def _settled(store: Store, key: str, dead: str, lease: float, patience: float, emit: Emit, world: World) -> View:
     """The view once the last session is surely over: it ended, its lock was silent for a lease, or the log is now.
 
-    `proven`: the lock was taken over from a holder that had been silent for a whole lease. Raises LockError if the log
+    `dead` is the id of a holder that was silent for a whole lease, or whose process is gone. Raises LockError if the log
     is still being written after `patience` seconds.
     """
     view = read_view(store, key, world)
     opened = view.replay.opened
-    if proven or opened is None or view.replay.ended or not view.replay.unfinished(opened.session):
+    if opened is None or view.replay.ended or opened.session == dead or not view.replay.unfinished(opened.session):
         return view
     emit(Notice("info", f"{opened.who} began work at {opened.at} and did not end it: waiting {lease:g} s for a sign of life"))
     started = silent_since = world.clock()

@@ -153,3 +153,8 @@ class State:
     def drop(self, address: Address) -> State:
         """The state without that address."""
         return replace(self, entries=self.entries.put(address, None))
+
+
+def same_content(one: State, other: State) -> bool:
+    """Whether tools and outputs are equal."""
+    return dict(one.entries) == dict(other.entries) and one.outputs == other.outputs

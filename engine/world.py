@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 from engine.lock import timestamp
 from engine.rescue import keep
+from engine.retry import store_retry
 
 T = TypeVar("T")
 
@@ -22,11 +23,6 @@ class Retry(Protocol):
     def __call__(self, call: Callable[[], T], /) -> T:
         """The call's result."""
         ...
-
-
-def once(call: Callable[[], T]) -> T:
-    """No retry at all."""
-    return call()
 
 
 def utc_now() -> str:
@@ -64,7 +60,11 @@ class World:
     rng: random.Random = field(default_factory=random.Random)
     now: Callable[[], str] = utc_now
     token: Callable[[], str] = new_id
-    retry: Retry = once
+    retry: Retry = store_retry
     keep: Callable[[str, bytes], str] = keep
     limits: Limits = Limits()
     background: bool = True
+
+    def date(self) -> datetime:
+        """`now` as a date."""
+        return datetime.fromisoformat(self.now())

@@ -32,6 +32,7 @@ class LogWriter:
         self._replay = view.replay
         self._opened: Opened | None = None
         self._logged = 0
+        self._appending = store if isinstance(store, AppendStore) else None
         self._growing = False
         self._grown: list[bytes] = []
 
@@ -83,10 +84,10 @@ class LogWriter:
 
     def _grow(self, data: bytes) -> None:
         """Commit by appending a line to a head that this session wrote itself."""
-        assert isinstance(self._store, AppendStore) and self._version is not None
+        assert self._appending is not None and self._version is not None
         seq, at = self._head.seq + 1, self._world.now()
         line = encode_line(self.session, seq, at, data)
-        self._version = grow(self._store, head_key(self._key), line, expect=self._version, world=self._world)
+        self._version = grow(self._appending, head_key(self._key), line, expect=self._version, world=self._world)
         self._head = replace(self._head, seq=seq, at=at)
         self._grown.append(data)
 
@@ -109,7 +110,7 @@ class LogWriter:
         self._version = swap(self._store, head_key(self._key), data, expect=self._version, world=self._world)
         self._head = head
         self._grown.clear()
-        self._growing = isinstance(self._store, AppendStore) and not head.next
+        self._growing = self._appending is not None and not head.next
 
     def _seal(self, records: Sequence[Record]) -> str:
         token = self._world.token()

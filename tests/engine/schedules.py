@@ -1,0 +1,366 @@
+"""Random schedules of real sessions on one memory store, without any lock: as if each had been force-unlocked.
+
+Every store call of every session is one step; between two steps any session may sleep, die and be followed by a new one;
+a call may lose its answer before or after its effect, or take effect long after its sender gave up. Checked all along:
+
+  I1  what was acknowledged, or seen by anybody, is in what a reader sees for ever
+  I2  once a session's claim is durable no earlier session gets anything acknowledged
+  I3  a lock-free reader sees a prefix of what was committed
+  I4  at the end a new session gets through without help
+
+The sessions run in threads that are let go one at a time, so a seed gives the same schedule again.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from backends.memory import AppendingMemoryStore, MemoryStore
+from engine.address import Address
+from engine.errors import DtmError, OutcomeUnknownError, StoreError, StoreUnavailableError, SupersededError
+from engine.group import Ticket
+from engine.plan import Action
+from engine.ports import Snapshot, Store, Version
+from engine.recovery import recover
+from engine.session import Session, open_session, read_state
+from engine.state import Resource, State, StateEntry
+from engine.world import Limits, World
+
+KEY = "K"
+
+
+class Killed(BaseException):
+    """The process of this thread was killed: nothing of it runs any more."""
+
+
+class Actor:
+    """A thread that runs one step whenever it is let go."""
+
+    def __init__(self, life: Callable[[Actor], None]) -> None:
+        self._go, self._back = threading.Lock(), threading.Lock()
+        self._go.acquire()
+        self._back.acquire()
+        self._life = life
+        self.ended = self._killed = False
+        self.flaw: BaseException | None = None
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        self._go.acquire()
+        try:
+            if not self._killed:
+                self._life(self)
+        except (Killed, SupersededError, StoreError, OutcomeUnknownError):
+            pass  # killed, superseded, or cut off: each may happen to anybody
+        except BaseException as flaw:  # noqa: BLE001 - handed to the schedule, which raises it
+            self.flaw = flaw
+        self.ended = True
+        self._back.release()
+
+    def pause(self) -> None:
+        """Called by the life before each store call."""
+        if not self._killed:
+            self._back.release()
+            self._go.acquire()
+        if self._killed:
+            raise Killed
+
+    def step(self) -> None:
+        """Let it go until its next pause or its end."""
+        self._go.release()
+        self._back.acquire()
+        if self.flaw:
+            raise self.flaw
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._killed = True
+        if not self.ended:
+            self.step()
+
+
+@dataclass
+class Network:
+    """What is between a session and the store."""
+
+    rng: random.Random
+    delayed: list[Callable[[], None]] = field(default_factory=list)
+    effects: int = 0
+
+    def write(self, effect: Callable[[], Version]) -> Version:
+        """One conditional write; its answer may get lost, its effect may come late or never."""
+        self.effects += 1
+        chance = self.rng.random()
+        if chance < 0.9:
+            return effect()
+        if chance < 0.95:
+            effect()
+        elif chance < 0.98:
+            self.delayed.append(lambda: self._late(effect))
+        elif chance < 0.985:
+            raise StoreUnavailableError("the store is away")
+        raise OutcomeUnknownError("no answer")
+
+    def _late(self, effect: Callable[[], Version]) -> None:
+        self.effects += 1
+        with suppress(DtmError):  # nobody is there to hear it
+            effect()
+
+
+class Wire:
+    """A store as one actor sees it."""
+
+    def __init__(self, store: MemoryStore, actor: Actor, network: Network) -> None:
+        self._store, self._actor, self._network = store, actor, network
+
+    @property
+    def location(self) -> str:
+        return self._store.location
+
+    def read(self, key: str) -> Snapshot | None:
+        self._actor.pause()
+        return self._store.read(key)
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        self._actor.pause()
+        return self._network.write(lambda: self._store.write(key, data, expect=expect))
+
+    def delete(self, key: str, *, expect: Version | None = None) -> None:
+        self._actor.pause()
+        self._network.effects += 1
+        self._store.delete(key, expect=expect)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        self._actor.pause()
+        return self._store.list(prefix)
+
+
+class AppendingWire(Wire):
+    """The same for a store that appends."""
+
+    def __init__(self, store: AppendingMemoryStore, actor: Actor, network: Network) -> None:
+        super().__init__(store, actor, network)
+        self._appending = store
+
+    def append(self, key: str, data: bytes, *, expect: Version) -> Version:
+        self._actor.pause()
+        return self._network.write(lambda: self._appending.append(key, data, expect=expect))
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that a session recorded; `number` is unique and grows."""
+
+    kind: str
+    number: int
+    of: int = 0
+
+    @property
+    def address(self) -> Address:
+        return Address("data", f"t{self.number}")
+
+
+@dataclass
+class Book:
+    """What was tried, what is durable, who claimed; and the judgement."""
+
+    numbers: Iterator[int]
+    tried: list[Item] = field(default_factory=list)
+    durable: dict[Item, None] = field(default_factory=dict)
+    claims: list[str] = field(default_factory=list)
+    cancelled: set[int] = field(default_factory=set)
+    moved: dict[int, int] = field(default_factory=dict)
+    acknowledged: int = 0
+
+    def item(self, kind: str, of: int = 0) -> Item:
+        item = Item(kind, next(self.numbers), of)
+        self.tried.append(item)
+        return item
+
+    def acknowledge(self, session: str, items: list[Item]) -> None:
+        assert self.claims[-1] == session, f"I2: {session} had {items} acknowledged after the claim of {self.claims[-1]}"
+        self.durable.update(dict.fromkeys(items))
+        self.acknowledged += len(items)
+
+    def seen(self, item: Item, state: State) -> bool | None:
+        """Whether this state shows that item; None: it cannot tell."""
+        entries = state.entries
+        if item.kind == "outputs":
+            found = state.outputs.get("n", 0)
+            return isinstance(found, int) and found >= item.number
+        if item.kind == "cancelled":
+            return False if Address("data", f"t{item.of}") in entries else None
+        if item.kind in ("replace", "moved"):
+            return item.address in entries
+        number = item.of or item.number
+        entry = entries.get(Address("data", f"t{number}"))
+        if entry is None and number in self.moved:
+            entry = entries.get(Address("data", f"t{self.moved[number]}"))
+            return True if entry else None
+        if item.kind == "begin":
+            return True if entry else None if number in self.cancelled else False
+        if item.kind == "failed":
+            return entry is not None and entry.pending is not None and entry.pending.message == str(item.number)
+        assert item.kind == "done"
+        return entry is not None and entry.pending is None and entry.resource is not None
+
+    def check(self, state: State) -> None:
+        """After each change of the store: nothing durable is missing, and what can be seen is durable from now on."""
+        missing = [item for item in self.durable if self.seen(item, state) is False]
+        assert not missing, f"I1: lost {missing[:3]}"
+        for item in self.tried:
+            if item not in self.durable and self.seen(item, state):
+                self.durable[item] = None
+        for entry in state.entries.values():
+            if entry.resource:
+                assert entry.resource.id == str(entry.options["n"]), "a mixture of entries"
+
+    def check_prefix(self, state: State, least: int) -> None:
+        """What a reader saw that began when `least` items were durable."""
+        verdicts = [self.seen(item, state) for item in self.durable]
+        first = verdicts.index(False) if False in verdicts else len(verdicts)
+        assert first >= least, f"I3: a reader missed item {first} of {least} that were there before it began"
+        assert True not in verdicts[first:], "I3: a reader saw no prefix"
+
+
+@dataclass
+class Story:
+    """One schedule: the store, the sessions, and the book."""
+
+    seed: int
+    appending: bool = False
+    distort: Callable[[Store], Store] = lambda store: store
+    deaths: int = 0
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+        self.store = AppendingMemoryStore("m") if self.appending else MemoryStore("m")
+        self.network = Network(self.rng)
+        self.book = Book(iter(range(1, 10**9)))
+        self.ids = iter(range(1, 10**9))
+        self.rescued: list[bytes] = []
+
+    def world(self) -> World:
+        return World(
+            retry=lambda call: call(),
+            clock=lambda: 0.0,
+            sleep=lambda _: None,
+            now=lambda: "2026-01-01T00:00:00Z",
+            token=lambda: f"{next(self.ids):08x}" + "0" * 24,
+            keep=self._keep,
+            limits=Limits(spill=200, compact=600),
+            background=False,
+        )
+
+    def _keep(self, name: str, data: bytes) -> str:
+        self.rescued.append(data)
+        return name
+
+    def wire(self, actor: Actor) -> Store:
+        if isinstance(self.store, AppendingMemoryStore):
+            return self.distort(AppendingWire(self.store, actor, self.network))
+        return self.distort(Wire(self.store, actor, self.network))
+
+    def live(self, actor: Actor) -> None:
+        """The life of one session."""
+        with open_session(
+            self.wire(actor), None, KEY, operation="apply", command="apply", who="w", version="1",
+            emit=lambda _: None, lease=0, history=2, world=self.world(),
+        ) as session:  # fmt: skip
+            session.claim()
+            self.book.claims.append(session.id)
+            waiting: list[Item] = []
+            for _ in range(self.rng.randrange(1, 8)):
+                ticket, items = self._act(session)
+                waiting += items
+                if self.rng.random() < 0.6:
+                    ticket.wait()
+                    self.book.acknowledge(session.id, waiting)
+                    waiting = []
+            session.flush()
+            self.book.acknowledge(session.id, waiting)
+            if self.rescued and self.rng.random() < 0.3:
+                recover(session, self.rng.choice(self.rescued), "rescue file")
+            if self.rng.random() < 0.2:
+                self._replace(session)
+
+    def _act(self, session: Session) -> tuple[Ticket, list[Item]]:
+        kind = self.rng.choice(["begin", "begin", "whole", "failed", "cancelled", "moved", "outputs"])
+        if kind == "outputs":
+            item = self.book.item("outputs")
+            return session.set_outputs({"n": item.number}), [item]
+        begin = self.book.item("begin")
+        address, number = begin.address, begin.number
+        entry = StateEntry(address, (), {"n": number}, None)
+        ticket = session.begin(address, Action.CREATE, entry=entry)
+        if kind == "begin":
+            return ticket, [begin]
+        if kind == "failed":
+            failed = self.book.item("failed", number)
+            return session.failed(address, str(failed.number)), [begin, failed]
+        if kind == "cancelled":
+            self.book.cancelled.add(number)
+            return session.cancelled(address), [begin, self.book.item("cancelled", number)]
+        made = replace(entry, resource=Resource(str(number), {}, {"pad": "x" * self.rng.randrange(200)}))
+        done = self.book.item("done", number)
+        ticket = session.done(address, made)
+        if kind == "whole":
+            return ticket, [begin, done]
+        moved = self.book.item("moved")
+        self.book.moved[number] = moved.number
+        return session.moved(address, replace(made, address=moved.address)), [begin, done, moved]
+
+    def _replace(self, session: Session) -> None:
+        item = self.book.item("replace")
+        entry = StateEntry(item.address, (), {"n": item.number}, Resource(str(item.number)))
+        state = session.state.put(entry)
+        session.replace(replace(state, id=replace(state.id, serial=state.id.serial + 1)))
+        self.book.durable[item] = None
+
+    def read(self, actor: Actor) -> None:
+        """The life of one reader without a lock."""
+        least = len(self.book.durable)
+        reading = read_state(self.wire(actor), KEY, world=self.world())
+        self.book.check_prefix(reading.state, least)
+
+
+def play(story: Story) -> Book:
+    """Run one schedule; raises AssertionError with the flaw."""
+    rng, live, reader, seen = story.rng, list[Actor](), None, -1
+    for _ in range(rng.randrange(40, 200)):
+        while len(live) < 3:
+            live.append(Actor(story.live))
+        if reader is None and rng.random() < 0.2:
+            reader = Actor(story.read)
+        chosen = rng.choice([*live, reader] if reader else live)
+        if chosen is not reader and rng.random() < 0.03:
+            chosen.kill()
+            story.deaths += 1
+        elif story.network.delayed and rng.random() < 0.1:
+            story.network.delayed.pop(rng.randrange(len(story.network.delayed)))()
+        elif rng.random() < 0.7:
+            chosen.step()
+        live = [actor for actor in live if not actor.ended]
+        reader = None if reader and reader.ended else reader
+        if story.network.effects != seen:
+            seen = story.network.effects
+            story.book.check(read_state(story.store, KEY).state)
+    for actor in [*live, reader] if reader else live:
+        actor.kill()
+    return _get_through(story)
+
+
+def _get_through(story: Story) -> Book:
+    """I4."""
+    for _ in range(50):
+        last, claims = Actor(story.live), len(story.book.claims)
+        while not last.ended:
+            last.step()
+        story.book.check(read_state(story.store, KEY).state)
+        if len(story.book.claims) > claims:
+            return story.book
+    raise AssertionError("I4: nobody gets through")

@@ -1,0 +1,122 @@
+"""Bugs planted between the sessions and their store, to see that the schedules find each of them.
+
+Run: python -m tests.engine.seeded_bugs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from engine.log import Done, decode_head, decode_records, encode_head, encode_records
+from engine.ports import Snapshot, Store, Version
+from tests.engine.schedules import Story, play
+
+ENOUGH = 300
+"""Schedules within which every planted bug must have been found."""
+
+
+class Distorted:
+    """A store that hands everything on; each bug below changes one thing."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @property
+    def location(self) -> str:
+        return self.store.location
+
+    def read(self, key: str) -> Snapshot | None:
+        return self.store.read(key)
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        return self.store.write(key, data, expect=expect)
+
+    def delete(self, key: str, *, expect: Version | None = None) -> None:
+        self.store.delete(key, expect=expect)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        return self.store.list(prefix)
+
+
+class IgnoreExpect(Distorted):
+    """A store that overwrites whatever is there, as S3 does without If-Match."""
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        found = self.store.read(key)
+        return self.store.write(key, data, expect=found.version if found else None)
+
+
+class DropADone(Distorted):
+    """A head that forgets the last `done` given to it."""
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        if key.endswith(".log"):
+            head = decode_head(data, key)
+            records = decode_records(head.records, key)
+            if records and isinstance(records[-1], Done):
+                data = encode_head(replace(head, records=encode_records(records[:-1])))
+        return self.store.write(key, data, expect=expect)
+
+
+class LoseTheLastChunk(Distorted):
+    """A head that forgets to name the chunk its records just moved to."""
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        if key.endswith(".log"):
+            head = decode_head(data, key)
+            data = encode_head(replace(head, chunks=head.chunks[:-1]))
+        return self.store.write(key, data, expect=expect)
+
+
+class ForgetTheHead(Distorted):
+    """A store that removes the head with the chunks: versions seen once come back."""
+
+    def delete(self, key: str, *, expect: Version | None = None) -> None:
+        self.store.delete(key, expect=expect)
+        self.store.delete("K.log")
+
+
+class SweepTooMuch(Distorted):
+    """A compaction that also sweeps the chunks of the current base."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        return self.store.list("K.log.d/")
+
+
+class ReadTheHeadLast(Distorted):
+    """A reader that answers with a snapshot from before: as a store without read-after-write consistency does."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.seen: dict[str, Snapshot | None] = {}
+
+    def read(self, key: str) -> Snapshot | None:
+        fresh = self.store.read(key)
+        return self.seen.setdefault(key, fresh) if key == "K.log" else fresh
+
+
+BUGS: tuple[type[Distorted], ...] = (IgnoreExpect, DropADone, LoseTheLastChunk, ForgetTheHead, SweepTooMuch, ReadTheHeadLast)
+
+
+def found_after(bug: Callable[[Store], Store], limit: int = ENOUGH) -> int | None:
+    """How many schedules it took to find this bug, None if it stayed hidden."""
+    for seed in range(limit):
+        try:
+            play(Story(seed, distort=bug))
+        except Exception:  # noqa: BLE001 - however it shows
+            return seed + 1
+    return None
+
+
+def main() -> int:
+    hidden = 0
+    for bug in BUGS:
+        after = found_after(bug)
+        hidden += after is None
+        print(f"{bug.__name__}: {f'found after {after} schedules' if after else f'NOT FOUND in {ENOUGH} schedules'}")  # noqa: T201
+    return int(hidden > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

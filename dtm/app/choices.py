@@ -1,0 +1,36 @@
+"""What a person chose on the command line, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line says about config and state; every path is absolute."""
+
+    cwd: Path
+    env: Mapping[str, str]
+    config_file: Path | None = None
+    plugin_dir: Path | None = None
+    state_url: str = ""
+    variables: tuple[tuple[str, str], ...] = ()
+    var_files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """How a run goes about it. `lock_timeout` in seconds; `resolve` as `engine.compare.Resolution` reads it."""
+
+    parallelism: int = 10
+    lock: bool = True
+    lock_timeout: float = 0.0
+    takeover: bool = True
+    refresh: bool = True
+    force: bool = False
+    new_state: bool = False
+    dry_run: bool = False
+    with_dependents: bool = False
+    resolve: tuple[str, ...] = ()

@@ -1,0 +1,203 @@
+"""One run over a state: plan, apply, delete, destroy, drift, status."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from dtm import __version__
+from dtm.app import place as places
+from dtm.app.choices import Choices
+from dtm.app.signals import stoppable
+from dtm.app.workspace import Workspace
+from engine import executor, planner, refresh, safety
+from engine.address import Address
+from engine.compare import Resolution, drifted
+from engine.config import Config, Settings
+from engine.events import ApplySummary, Notice
+from engine.operations import Operations
+from engine.plan import Action, Change, Plan, Reason
+from engine.planner import Live
+from engine.ports import Emit
+from engine.retry import store_retry
+from engine.secrets import Redactor, Sealer
+from engine.session import Reading, Session, open_session, read_state
+from engine.state import State
+from engine.values import Value
+from engine.world import World
+
+Show: TypeAlias = Callable[[Plan], None]
+Agree: TypeAlias = Callable[[int], bool]
+"""Ask whether to go on; the number is how many tools will be lost and must be named in the answer, 0 for a plain yes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One tool as recorded and as found."""
+
+    address: Address
+    document: Mapping[str, Value]
+
+
+class Run:
+    """What one command does with a workspace. Raises DtmError of every kind; secrets become known to `redactor`."""
+
+    def __init__(self, workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor) -> None:
+        self.workspace, self.choices, self.emit, self.redactor = workspace, choices, emit, redactor
+        self.operations = Operations(workspace.providers, workspace.base_dir, self._recall, redactor)
+        self.resolutions = dict(map(Resolution.parse, choices.resolve))
+
+    def plan(self, *, destroy: bool = False, lock: bool = False) -> Plan:
+        """What apply, or destroy, would do."""
+        if lock:
+            with opened(self.workspace, self.choices, "plan", self.emit, self.redactor) as session:
+                return self._planned("destroy" if destroy else "apply", session.state)
+        reading = self._reading()
+        self._refuse_empty(exists=reading.exists)
+        return self._planned("destroy" if destroy else "apply", reading.state, reading.in_progress)
+
+    def drift(self) -> Plan:
+        """What differs between the state and the world, as a plan that would only be looked at."""
+        reading = self._reading()
+        state = reading.state
+        live = self._read(self._nothing(), state)
+        if live.failed:
+            raise next(iter(live.failed.values()))
+        changes = [self._drifted(address, state, live) for address in sorted(state.entries)]
+        return Plan(state.id, "", tuple(changes), in_progress=reading.in_progress)
+
+    def status(self) -> list[Status]:
+        """Every recorded tool beside what was found; one that could not be read says why."""
+        state = self._reading().state
+        live = self._read(self._nothing(), state)
+        return [Status(address, self._status(address, state, live)) for address in sorted(state.entries)]
+
+    def execute(self, operation: str, *, show: Show, agree: Agree) -> ApplySummary | None:
+        """Plan, show, ask and do; None if there was nothing to do or the answer was no."""
+        place = self.workspace.place
+        with opened(self.workspace, self.choices, operation, self.emit, self.redactor) as session:
+            if operation != "destroy":
+                self._refuse_empty(exists=bool(session.state.id.lineage or session.state.entries))
+            plan = self._planned(operation, session.state)
+            show(plan)
+            if plan.empty or not self._agreed(plan, agree):
+                return None
+            session.claim(plan.config_digest)
+            with stoppable() as stop:
+                config = self.workspace.required_config if operation == "apply" else self._nothing()
+                summary = executor.apply(
+                    plan, config, session, self.operations, emit=self.emit, parallelism=self.choices.parallelism, stop=stop
+                )
+        places.remember(place, self.workspace.base_dir)
+        return summary
+
+    def _agreed(self, plan: Plan, agree: Agree) -> bool:
+        return agree(safety.check(plan, force=self.choices.force))
+
+    def _planned(self, operation: str, state: State, in_progress: str = "") -> Plan:
+        operations, resolutions = self.operations, self.resolutions
+        config = self._nothing() if operation == "destroy" else self.workspace.required_config
+        if operation == "apply":
+            live = self._read(config, state) if self.choices.refresh else planner.recorded(state)
+            return planner.make_plan(config, state, live, operations, resolutions=resolutions, in_progress=in_progress)
+        live = self._read(config, state, new=self.choices.force)
+        targets = None if operation == "destroy" else [tool.address for tool in config.tools if tool.address in state.entries]
+        return planner.plan_removal(
+            config, state, live, operations, targets=targets, with_dependents=self.choices.with_dependents,
+            unrecorded=operation == "delete" and self.choices.force, resolutions=resolutions,
+        )  # fmt: skip
+
+    def _read(self, config: Config, state: State, *, new: bool = True) -> Live:
+        parallelism = self.choices.parallelism
+        return refresh.read(config, state, self.operations, parallelism=parallelism, resolutions=self.resolutions, new=new)
+
+    def _nothing(self) -> Config:
+        return Config(Settings(self.workspace.base_dir), ())
+
+    def _reading(self) -> Reading:
+        place = self.workspace.place
+        reading = read_state(place.store, place.key, locker=place.locker, lease=place.lease, world=world())
+        if reading.notice:
+            self.emit(Notice("warning", reading.notice))
+        if reading.copy_of:
+            self.emit(
+                Notice("warning", f"this state is a copy of {reading.copy_of}: it can be planned against, but not applied")
+            )
+        return reading
+
+    def _refuse_empty(self, *, exists: bool) -> None:
+        workspace = self.workspace
+        places.refuse_empty(
+            workspace.place, workspace.config, workspace.request.cwd, exists=exists, new_state=self.choices.new_state
+        )
+
+    def _drifted(self, address: Address, state: State, live: Live) -> Change:
+        entry = state.entries[address]
+        found = live.found.get(address, entry.resource)
+        if found is None:
+            return Change(address, Action.CREATE, Reason.VANISHED, entry.resource, after=entry.options)
+        fields = drifted(entry, found, Sealer(state.salt))
+        action, reason = (Action.UPDATE, Reason.DRIFTED) if fields else (Action.KEEP, Reason.UNCHANGED)
+        return Change(address, action, reason, entry.resource, found, entry.options, fields=fields)
+
+    def _status(self, address: Address, state: State, live: Live) -> dict[str, Value]:
+        entry = state.entries[address]
+        shown: dict[str, Value] = {"InstanceID": address.instance, "Plugin": address.name}
+        recorded: Value = None if entry.resource is None else dict(entry.resource.attributes)
+        if failure := live.failed.get(address):
+            return {**shown, "Error": failure.message, "Options": dict(entry.options), "Status": recorded}
+        change = self._drifted(address, state, live)
+        shown |= {"Drifted": change.action is not Action.KEEP, "Options": dict(entry.options)}
+        if change.action is Action.KEEP:
+            return {**shown, "Status": recorded}
+        found: Value = None if change.live is None else dict(change.live.attributes)
+        return {**shown, "Status": {"State": recorded, "Resource": found}}
+
+    def _recall(self, source: str) -> Value:
+        """A secret's value from where the state says that it came from; None if it is not there any more."""
+        kind, _, name = source.partition(" ")
+        return self.workspace.request.env.get(name) or None if kind == "env" else None
+
+
+def who() -> str:
+    """`user@host`, as it stands in locks and in the history."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no such user in the password file, as in some containers
+        user = f"uid{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+def world() -> World:
+    """A session's surroundings: the real ones, with stores asked again as `engine.retry` says."""
+    return World(retry=store_retry)
+
+
+@contextmanager
+def opened(workspace: Workspace, choices: Choices, operation: str, emit: Emit, redactor: Redactor) -> Generator[Session]:
+    """A session on the workspace's state, with the lock unless `choices` or the settings say otherwise."""
+    place = workspace.place
+    if place.locker is None and choices.lock:
+        emit(Notice("warning", "locking is off in the settings: the state stays safe, but two runs may do the same work"))
+    with open_session(
+        place.store,
+        place.locker if choices.lock else None,
+        place.key,
+        operation=operation,
+        command=operation,
+        who=who(),
+        version=__version__,
+        emit=emit,
+        lock_timeout=choices.lock_timeout,
+        takeover=choices.takeover,
+        lease=place.lease,
+        redactor=redactor,
+        history=place.settings.history,
+        world=world(),
+    ) as session:
+        yield session

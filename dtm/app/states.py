@@ -1,0 +1,267 @@
+"""Looking at the state and mending it: pull, push, mv, rm, history, diff, rollback, recover."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dtm.app.choices import Choices
+from dtm.app.run import opened, world
+from dtm.app.workspace import Workspace
+from dtm.render.port import Difference
+from engine.address import Address
+from engine.diff import diff
+from engine.errors import ConflictError, StateError, UsageError
+from engine.history import history, load
+from engine.ports import Emit
+from engine.secrets import Redactor
+from engine.session import Reading, read_state
+from engine.state import State, StateEntry
+from engine.statefile import decode, encode, to_devstream
+from engine.values import Value
+
+
+def reading(workspace: Workspace) -> Reading:
+    """The state as it is, without a lock. Raises StateError, StoreError."""
+    place = workspace.place
+    return read_state(place.store, place.key, locker=place.locker, lease=place.lease, world=world())
+
+
+def present(workspace: Workspace) -> State:
+    """The state. Raises StateError if there is none."""
+    found = reading(workspace)
+    if not found.exists:
+        raise StateError(f"there is no state at {workspace.place.location}", hint="dtm apply makes one")
+    return found.state
+
+
+def pulled(state: State, form: str) -> str:
+    """The state as text: `json` (also valid YAML), `yaml`, or `devstream`."""
+    if form == "devstream":
+        return to_devstream(state).decode()
+    text = encode(state).decode()
+    if form == "json":
+        return text
+    import yaml
+
+    return yaml.safe_dump(json.loads(text), sort_keys=True, allow_unicode=True)
+
+
+def past(workspace: Workspace, serial: int | None) -> State:
+    """The state, or the earlier one with that serial. Raises StateError naming the serials there are."""
+    if serial is None:
+        return present(workspace)
+    now = reading(workspace)
+    if now.exists and now.state.id.serial == serial:
+        return now.state
+    place = workspace.place
+    known = history(place.store, place.key)
+    for old in reversed(known):
+        if old.serial == serial:
+            return load(place.store, old)
+    serials = ", ".join(str(old.serial) for old in known)
+    raise StateError(f"there is no serial {serial} in the history of {place.location}", hint=f"there are: {serials or 'none'}")
+
+
+def serials(workspace: Workspace) -> list[tuple[State, bool]]:
+    """Every state of the history and the present one, newest first; True marks the present one."""
+    place = workspace.place
+    found = [(load(place.store, old), False) for old in history(place.store, place.key)]
+    now = reading(workspace)
+    if now.exists:
+        found.append((now.state, True))
+    return found[::-1]
+
+
+def compare(old: State, new: State) -> list[Difference]:
+    """How the tools of two states differ, by address."""
+    found: list[Difference] = []
+    for address in sorted({*old.entries, *new.entries}):
+        before, after = old.entries.get(address), new.entries.get(address)
+        if before is None or after is None:
+            found.append(Difference(address, added=before is None, removed=after is None))
+        elif fields := diff(shown(before), shown(after)):
+            found.append(Difference(address, fields))
+    return found
+
+
+def shown(entry: StateEntry) -> dict[str, Value]:
+    """One entry as people look at it."""
+    found: dict[str, Value] = {
+        "name": entry.address.name,
+        "instanceID": entry.address.instance,
+        "dependsOn": [edge.dotted for edge in entry.depends_on],
+        "options": dict(entry.options),
+    }
+    if entry.resource:
+        resource = entry.resource
+        found |= {"id": resource.id, "resource": dict(resource.attributes), "outputs": dict(resource.outputs)}
+    if entry.protected:
+        found["protected"] = True
+    if entry.pending:
+        found["unfinished"] = {"action": entry.pending.action, "since": entry.pending.since, "message": entry.pending.message}
+    return found
+
+
+def push(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, data: bytes, *, adopt: bool) -> str:
+    """Make a document the state. Returns what was done; raises StateError if it is no successor and `force` is not given.
+
+    Accepted: onto nothing; the same lineage with a higher serial; the same serial with the same content.
+    """
+    candidate = decode(data, "the pushed document")
+    if not data.strip():
+        raise UsageError("the pushed document is empty: there is no state in it")
+    with opened(workspace, choices, "state push", emit, redactor) as session:
+        existing = session.state
+        exists = bool(existing.id.lineage or existing.entries)
+        refused = _refusal(existing, candidate) if exists else ""
+        if refused and not choices.force:
+            raise StateError(f"{workspace.place.location}: {refused}", hint="--force pushes it all the same")
+        if candidate.home not in ("", session.location) and not adopt:
+            raise StateError(
+                f"the pushed document belongs to {candidate.home}, not to {session.location}",
+                hint="--adopt makes this place its home",
+            )
+        if exists and encode(replace(candidate, home=existing.home)) == encode(existing):
+            return "Nothing to do: the pushed document is the state."
+        if not choices.dry_run:
+            session.claim(adopt=True)
+            session.replace(candidate)
+    serial = f"serial {candidate.id.serial}, {len(candidate.entries)} tools"
+    overrode = f" Overridden: {refused}." if refused else ""
+    return f"{'Would push' if choices.dry_run else 'Pushed'} {serial} to {workspace.place.location}.{overrode}"
+
+
+def _refusal(existing: State, candidate: State) -> str:
+    """Why the candidate is no successor, "" if it is one."""
+    old, new = existing.id, candidate.id
+    if old.lineage and new.lineage and old.lineage != new.lineage:
+        return f"lineage {new.lineage} is not that of the present state, {old.lineage}"
+    if not old.lineage or not new.lineage or new.serial > old.serial:
+        return ""
+    if new.serial < old.serial:
+        return f"serial {new.serial} is older than the present serial {old.serial}"
+    same = encode(replace(candidate, home=existing.home)) == encode(existing)
+    return "" if same else f"serial {new.serial} is the present one, but the content differs"
+
+
+def move(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, old: Address, new: Address) -> str:
+    """Give an entry another address; edges of others follow. Raises StateError."""
+    with opened(workspace, choices, "state mv", emit, redactor) as session:
+        state = session.state
+        entry = entry_of(state, old)
+        if new in state.entries:
+            raise StateError(f"{new} is in the state already")
+        moved = state.drop(old).put(replace(entry, address=new))
+        for other in list(moved.entries.values()):
+            if old in other.depends_on:
+                edges = tuple(new if edge == old else edge for edge in other.depends_on)
+                moved = moved.put(replace(other, depends_on=edges))
+        if not choices.dry_run:
+            session.claim()
+            session.replace(_next(moved))
+    return f"{'Would move' if choices.dry_run else 'Moved'} {old} to {new}."
+
+
+def remove(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, addresses: Sequence[Address]) -> str:
+    """Forget entries without touching what they stand for. Raises StateError if others depend on them."""
+    with opened(workspace, choices, "state rm", emit, redactor) as session:
+        state = session.state
+        gone = set(addresses)
+        for address in addresses:
+            entry_of(state, address)
+        left = [entry for address, entry in state.entries.items() if address not in gone]
+        holding = sorted({str(entry.address) for entry in left if gone & set(entry.depends_on)})
+        if holding and not choices.force:
+            raise StateError(
+                f"still depended on by {', '.join(holding)}", hint="remove those too, or --force, which cuts their edges"
+            )
+        for address in addresses:
+            state = state.drop(address)
+        for entry in left:
+            if gone & set(entry.depends_on):
+                state = state.put(replace(entry, depends_on=tuple(e for e in entry.depends_on if e not in gone)))
+        if not choices.dry_run:
+            session.claim()
+            session.replace(_next(state))
+    names = ", ".join(map(str, addresses))
+    return f"{'Would forget' if choices.dry_run else 'Forgot'} {names}. What it stands for was not touched."
+
+
+def rollback(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, serial: int) -> str:
+    """Write a new serial with an earlier one's tools and outputs; the world is untouched. Raises StateError."""
+    with opened(workspace, choices, "state rollback", emit, redactor) as session:
+        old, now = past(workspace, serial), session.state
+        restored = replace(now, entries=old.entries, outputs=old.outputs)
+        if old.salt not in ("", now.salt):
+            raise StateError(
+                f"serial {serial} has another salt: its secrets could not be compared", hint="dtm state push --force"
+            )
+        if not choices.dry_run:
+            session.claim()
+            session.replace(_next(restored))
+    told = f"serial {now.id.serial + 1} with the {len(old.entries)} tools of serial {serial}"
+    return (
+        f"{'Would write' if choices.dry_run else 'Wrote'} {told}. The world was not touched; dtm plan shows what would follow."
+    )
+
+
+def entry_of(state: State, address: Address) -> StateEntry:
+    """The entry. Raises StateError with the nearest address that there is."""
+    found = state.entries.get(address)
+    if found is None:
+        from difflib import get_close_matches
+
+        near = get_close_matches(str(address), [str(known) for known in state.entries], 1)
+        raise StateError(
+            f"{address} is not in the state", hint=f'did you mean "{near[0]}"?' if near else "dtm state list shows what is"
+        )
+    return found
+
+
+def _next(state: State) -> State:
+    return replace(state, id=replace(state.id, serial=state.id.serial + 1))
+
+
+def recover(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, file: Path) -> list[str]:
+    """Enter the outcomes of a rescue file; returns what became of each. Raises StateError."""
+    from engine.recovery import recover as use
+
+    with opened(workspace, choices, "state recover", emit, redactor) as session:
+        if choices.dry_run:
+            return [f"Would recover {outcome}" for outcome in rescued(file.read_bytes(), str(file))]
+        session.claim()
+        found = use(session, file.read_bytes(), str(file))
+    return [*(f"Recovered {address}" for address in found.applied), *(f"Not recovered: {text}" for text in found.refused)]
+
+
+def rescued(data: bytes, name: str) -> list[str]:
+    """The keys of the outcomes in a rescue file. Raises StateError."""
+    from engine import rescue
+
+    return [getattr(record, "key", type(record).__name__) for record in rescue.decode(data, name).records]
+
+
+def probe(workspace: Workspace) -> list[dict[str, Value]]:
+    """Try on a throwaway key what every store must guarantee. Raises store errors."""
+    store, key = workspace.place.store, f"{workspace.place.key}.probe-{uuid.uuid4().hex[:8]}"
+    version = store.write(key, b"1", expect=None)
+    try:
+        return [
+            _refused("a second creation is refused", lambda: store.write(key, b"2", expect=None)),
+            _refused("a stale replacement is refused", lambda: store.write(key, b"2", expect="stale")),
+            _refused("a stale removal is refused", lambda: store.delete(key, expect="stale")),
+        ]
+    finally:
+        store.delete(key, expect=version)
+
+
+def _refused(what: str, attempt: Callable[[], object]) -> dict[str, Value]:
+    try:
+        attempt()
+    except ConflictError:
+        return {"what": what, "result": "yes"}
+    return {"what": what, "result": "NO: this store cannot protect a state"}

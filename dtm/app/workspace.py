@@ -1,0 +1,91 @@
+"""What a command works on: the config, the plugins and the place of the state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dtm.app import place as places
+from dtm.app.choices import Request
+from dtm.app.place import Place
+from engine.config import Config
+from engine.errors import UsageError
+from engine.loader import Source, load
+from engine.ports import AnyProvider, Emit
+from engine.schema import Catalog
+from engine.secrets import Redactor
+from engine.values import Secret, leaves
+
+DEFAULT_CONFIG = "config.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Config (None where a command needs none and there is none), plugins and state, all found and opened."""
+
+    request: Request
+    config: Config | None
+    providers: Mapping[str, AnyProvider]
+    place: Place
+    overridden: str = ""
+
+    @property
+    def base_dir(self) -> Path:
+        """What relative paths in options are relative to."""
+        return self.config.settings.base_dir if self.config else self.request.cwd
+
+    @property
+    def required_config(self) -> Config:
+        """The config of a command that cannot do without."""
+        assert self.config is not None  # open_workspace saw to it
+        return self.config
+
+
+def load_config(request: Request, catalog: Catalog) -> Config:
+    """Load the config. Raises ConfigError with every problem, UsageError if there is no file."""
+    path = request.config_file or request.cwd / DEFAULT_CONFIG
+    if not path.exists():
+        raise UsageError(
+            f"there is no config file {path.name}" if request.config_file is None else f"there is no config file {path}",
+            hint="name one with -f, or start from a sample: dtm show config > config.yaml",
+        )
+    return load(Source(path, request.variables, request.var_files, request.env, request.cwd), catalog)
+
+
+def open_workspace(request: Request, emit: Emit, redactor: Redactor, *, need_config: bool = True) -> Workspace:
+    """Find everything; `redactor` learns the config's secrets.
+
+    Without `need_config` a config is read only where it stands and decides about the state. Raises ConfigError,
+    UsageError, PluginError and store errors.
+    """
+    from dtm.plugins import catalog, providers
+    from engine.events import Notice
+
+    config = None
+    if need_config or _wanted(request):
+        config = load_config(request, catalog())
+        _hide_secrets(config, redactor)
+        for warning in config.warnings:
+            emit(Notice("warning", warning))
+    settings, overridden = places.choose(request.state_url, request.env, config, request.cwd)
+    if overridden:
+        emit(Notice("warning", overridden))
+    base = config.settings.base_dir if config else request.cwd
+    return Workspace(request, config, providers(), places.open_place(settings, base), overridden)
+
+
+def _hide_secrets(config: Config, redactor: Redactor) -> None:
+    for tool in config.tools:
+        for option in tool.options.values():
+            for leaf in leaves(option):
+                if isinstance(leaf, Secret):
+                    redactor.add(leaf)
+
+
+def _wanted(request: Request) -> bool:
+    """Whether a config decides where the state is: asked for by name, or the default one with nothing else named."""
+    if request.config_file:
+        return True
+    named = request.state_url or request.env.get("DTM_STATE")
+    return not named and (request.cwd / DEFAULT_CONFIG).exists()

@@ -1,0 +1,224 @@
+"""What every command shares: its options, its renderer, and the way from an error to an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import click
+
+from dtm.app.choices import Choices, Request
+from dtm.render import Kind, Renderer, make_renderer
+from engine.address import Address
+from engine.errors import DtmError, UsageError
+from engine.ports import Emit
+from engine.secrets import Redactor
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One invocation: what was asked for and how to speak."""
+
+    request: Request
+    renderer: Renderer
+    redactor: Redactor
+    json: bool
+    verbose: bool
+
+    @property
+    def emit(self) -> Emit:
+        """Where events go."""
+        return self.renderer.event
+
+    def open(self, *, need_config: bool = True) -> Any:  # a Workspace, whose module is heavy
+        """The `dtm.app.workspace.Workspace`: config, plugins and state. Raises what `open_workspace` raises."""
+        from dtm.app.workspace import open_workspace
+
+        workspace = open_workspace(self.request, self.emit, self.redactor, need_config=need_config)
+        if self.verbose:
+            self.renderer.notice("info", f"The state is {workspace.place.location} (from {workspace.place.settings.source}).")
+        return workspace
+
+    def address(self, text: str) -> Address:
+        """`a.b` or `a/b`. Raises UsageError."""
+        try:
+            return Address.parse(text)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    def say(self, text: str) -> None:
+        """One line about what was done."""
+        self.renderer.notice("success", text)
+
+
+def locking(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the lock's options."""
+    for option in (
+        click.option("--no-takeover", is_flag=True, help="Never take over a lock whose holder looks dead."),
+        click.option("--no-lock", is_flag=True, help="Work without the lock: the state stays safe, work may be wasted."),
+        click.option("--lock-timeout", default="0", metavar="DUR", help="How long to wait for the lock.  [default: 0]"),
+    ):
+        function = option(function)
+    return function
+
+
+def choices(
+    given: Mapping[str, Any], *, force: bool = False, new_state: bool = False, with_dependents: bool = False
+) -> Choices:
+    """What the options of a writing command say."""
+    return Choices(
+        parallelism=given.get("parallelism", 10),
+        lock=not given.get("no_lock"),
+        lock_timeout=duration(given.get("lock_timeout", "0")),
+        takeover=not given.get("no_takeover"),
+        refresh=not given.get("no_refresh"),
+        force=force,
+        new_state=new_state,
+        dry_run=bool(given.get("dry_run")),
+        with_dependents=with_dependents,
+        resolve=tuple(given.get("resolve", ())),
+    )
+
+
+def yes_option(*more: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command `-y`."""
+    return click.option("-y", "--yes", "--auto-approve", *more, "yes", is_flag=True, help="Answer the question with yes.")
+
+
+def must_be_answerable(context: Context, yes: bool) -> None:
+    """Refuse early what would only fail at the question. Raises UsageError naming the flag."""
+    if not yes and (context.json or not sys.stdin.isatty()):
+        raise UsageError("there is nobody to ask", hint="answer in advance with -y (--yes, --auto-approve)")
+
+
+def agreed(context: Context, yes: bool, question: str = "", *, exactly: str = "") -> bool:
+    """Whether to go on. `exactly` is an answer that `-y` does not give. Raises UsageError if nobody can be asked."""
+    from dtm.render import sentences
+    from dtm.render.prompt import CONTINUE, confirm, confirm_exactly
+
+    if yes and not exactly:
+        return True
+    must_be_answerable(context, yes=False)
+    if exactly:
+        answer = confirm_exactly(sys.stdin, sys.stderr, question, exactly)
+    else:
+        answer = confirm(sys.stdin, sys.stderr, question or CONTINUE)
+    if not answer:
+        context.renderer.notice("info", sentences.CANCELLED)
+    return answer
+
+
+Body: TypeAlias = Callable[..., int | None]
+
+CONFIG_OPTIONS = [
+    click.option("-f", "--config-file", metavar="PATH", help="A config file or a directory of them.  [default: config.yaml]"),
+    click.option("-d", "--plugin-dir", metavar="DIR", help="Where unpacked plugins are."),
+    click.option("--var", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable; wins over all files."),
+    click.option("--var-file", "var_files", multiple=True, metavar="FILE", help="A file of variables; wins over vars."),
+]
+COMMON_OPTIONS = [
+    click.option("--state", "state_url", default="", metavar="URL", help="Where the state is; wins over DTM_STATE and config."),
+    click.option("--chdir", metavar="DIR", help="Change to this directory first."),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object a line."),
+    click.option("--no-color", is_flag=True, help="No colours; NO_COLOR does the same."),
+    click.option("--debug", is_flag=True, help="Show tracebacks."),
+    click.option("-v", "--verbose", is_flag=True, help="Say more."),
+    click.option("-q", "--quiet", is_flag=True, help="Say only what was asked for and what went wrong."),
+]
+
+
+def command(*, config: bool = True) -> Callable[[Body], Callable[..., int]]:
+    """Give a function the common options; it receives a Context first and returns its exit code (None is 0)."""
+
+    def wrap(body: Body) -> Callable[..., int]:
+        @wraps(body)
+        def run(**given: Any) -> int:
+            return _run(body, given)
+
+        for option in reversed([*(CONFIG_OPTIONS if config else []), *COMMON_OPTIONS]):
+            option(run)
+        return run
+
+    return wrap
+
+
+def _run(body: Body, given: dict[str, Any]) -> int:
+    debug, as_json = given.pop("debug"), given.pop("as_json")
+    verbose, quiet = given.pop("verbose"), given.pop("quiet")
+    color = not (given.pop("no_color") or os.environ.get("NO_COLOR"))
+    terminal = sys.stderr.isatty() and sys.stdout.isatty()
+    kind: Kind = "json" if as_json else "rich" if terminal else "plain"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: leave by the door, with the lock released
+    redactor = Redactor()
+    renderer = make_renderer(
+        kind, sys.stdout, sys.stderr, clean=redactor.clean, color=color and terminal, verbose=verbose, quiet=quiet
+    )
+    try:
+        return body(Context(_request(given), renderer, redactor, as_json, verbose), **given) or 0
+    except DtmError as error:
+        renderer.error(error, debug=debug)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last resort: a person gets a sentence, not a traceback
+        renderer.error(_bug(error), debug=debug)
+        return 1
+    finally:
+        renderer.close()
+
+
+def _bug(error: Exception) -> DtmError:
+    told = DtmError(
+        f"internal error: {type(error).__name__}: {error}",
+        hint="this is a bug in dtm; run again with --debug and report what it prints",
+    )
+    told.__cause__ = error
+    return told
+
+
+def _request(given: dict[str, Any]) -> Request:
+    if chdir := given.pop("chdir"):
+        try:
+            os.chdir(chdir)
+        except OSError as error:
+            raise UsageError(f"--chdir {chdir}: {error.strerror}") from error
+    cwd = Path.cwd()
+    config_file = given.pop("config_file", None)
+    plugin_dir = given.pop("plugin_dir", None)
+    return Request(
+        config_file=cwd / Path(config_file).expanduser() if config_file else None,
+        plugin_dir=cwd / Path(plugin_dir).expanduser() if plugin_dir else None,
+        state_url=given.pop("state_url"),
+        variables=tuple(_pair(text) for text in given.pop("variables", ())),
+        var_files=tuple(cwd / Path(name).expanduser() for name in given.pop("var_files", ())),
+        cwd=cwd,
+        env=os.environ,
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--var {text}: expected NAME=VALUE")
+    return name, value
+
+
+def duration(text: str) -> float:
+    """Seconds from `30`, `1.5s`, `5m`, `1h`. Raises UsageError."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    unit = units.get(text[-1:])
+    try:
+        seconds = float(text[:-1] if unit else text) * (unit or 1.0)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise UsageError(f'"{text}" is no duration', hint="write seconds or a number with s, m or h, such as 30s or 5m")
+    return seconds

@@ -1,0 +1,70 @@
+"""`dtm develop create-plugin, validate-plugin`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from dtm.cli.common import Context, command
+from engine.errors import UsageError
+
+
+@click.group(short_help="Write and check plugins.", invoke_without_command=True)
+@click.pass_context
+def develop(ctx: click.Context) -> None:
+    """Write and check plugins."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@develop.command("create-plugin")
+@click.argument("argument", metavar="[NAME]", default="")
+@click.option("-n", "--name", default="", metavar="NAME", help="The same as NAME.")
+@command(config=False)
+def create_plugin(context: Context, argument: str, name: str) -> None:
+    """Write a package with a plugin, its sample and a passing test, ready to be changed."""
+    from dtm.scaffold import create_plugin as use
+
+    if argument and name and argument != name:
+        raise UsageError(f"which name, {argument} or {name}?")
+    for path in use(argument or name, context.request.cwd):
+        context.renderer.notice("info", f"Wrote {path.relative_to(context.request.cwd)}")
+    context.say(f"Plugin {argument or name} created; its README.md says what to do next.")
+
+
+@develop.command("validate-plugin")
+@click.argument("argument", metavar="[NAME]", default="")
+@click.option("-n", "--name", default="", metavar="NAME", help="The same as NAME.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Every plugin there is.")
+@command(config=False)
+def validate_plugin(context: Context, argument: str, name: str, everything: bool) -> int:
+    """Try every promise of a plugin in a temporary world, one line each: exit 1 if one is broken."""
+    from dtm.plugins import catalog, providers
+
+    if not everything and not (argument or name):
+        raise UsageError('the name must be not "", you can specify it by --name flag')
+    names = list(catalog().names()) if everything else [argument or name]
+    broken = sum(_validate(context, plugin, providers()) for plugin in names)
+    return 1 if broken else 0
+
+
+def _validate(context: Context, name: str, plugins: object) -> bool:
+    from dtm.plugins import Plugins
+    from dtm.scaffold import validate_plugin as use
+
+    assert isinstance(plugins, Plugins)
+    broken = False
+    with tempfile.TemporaryDirectory(prefix="dtm-validate-") as world:
+        for verdict in use(name, plugins, Path(world)):
+            broken = broken or bool(verdict.problem)
+            mark = "✖" if verdict.problem else "-" if verdict.untried else "✔"
+            reason = verdict.problem or verdict.untried
+            sys.stdout.write(f"{mark} {verdict.promise}{': ' + reason if reason else ''}\n")
+    if broken:
+        context.renderer.notice("error", f"Plugin <{name}> does NOT passed validation.")
+    else:
+        context.say(f"Plugin <{name}> passed validation.")
+    return broken

@@ -1,0 +1,144 @@
+"""`dtm init`, `validate`, `verify`, `drift`, `output`, `graph`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dtm.cli.common import Context, choices, command, locking
+from engine.errors import ConfigError, DtmError, LockError, PluginError, StateError, StoreError, UsageError
+
+parallelism = click.option("--parallelism", default=10, type=click.IntRange(1, 256), help="Reads at once.  [default: 10]")
+held = click.option("--lock", is_flag=True, help="Hold the lock meanwhile.")
+
+
+@click.command(short_help="Check config, plugins and state.")
+@command()
+def init(context: Context) -> None:
+    """Check config, plugins and state. Never required: apply does silently what this would."""
+    from dtm.app.states import probe as try_store
+    from dtm.app.states import reading
+
+    workspace = context.open()
+    names = sorted({tool.address.name for tool in workspace.config.tools})
+    for name in names:
+        workspace.providers[name]
+    context.renderer.notice("info", f"Config: {len(workspace.config.tools)} tools, plugins {', '.join(names) or 'none'}.")
+    found = reading(workspace)
+    what = f"serial {found.state.id.serial}, {len(found.state.entries)} tools" if found.exists else "empty"
+    context.renderer.notice("info", f"State: {found.location}, {what}.")
+    for row in try_store(workspace):
+        context.renderer.notice("info", f"Store: {row['what']}: {row['result']}")
+    context.say("Initialize finished.")
+
+
+@click.command(short_help="Check the config alone.")
+@command()
+def validate(context: Context) -> None:
+    """Check the config alone: every problem at once, no state, no provider asked."""
+    from dtm.app.workspace import load_config
+    from dtm.plugins import catalog
+
+    config = load_config(context.request, catalog())
+    for warning in config.warnings:
+        context.renderer.notice("warning", warning)
+    context.say(f"The config is valid: {len(config.tools)} tools.")
+
+
+@click.command(short_help="Say whether config, state and world agree.")
+@click.option("--strict", is_flag=True, help="Exit 1 if they do not agree.")
+@held
+@parallelism
+@locking
+@command()
+def verify(context: Context, strict: bool, lock: bool, **given: Any) -> int:
+    """Say whether config, plugins, state and world agree. Exits 0 whatever it finds, unless --strict."""
+    from dtm.render import sentences
+
+    context.renderer.notice("info", sentences.started("verify"))
+    try:
+        agree = _agree(context, lock, given)
+    except LockError:
+        raise
+    except ConfigError as error:
+        context.renderer.error(error)
+        context.renderer.notice("error", "verify failed, error: the config is not valid.")
+        agree = False
+    except PluginError as error:
+        context.renderer.error(error)
+        context.renderer.notice("info", 'Maybe you forgot to run "dtm init" first?')
+        agree = False
+    except (StateError, StoreError) as error:
+        context.renderer.error(error)
+        context.renderer.notice("error", "Something is wrong with the state.")
+        agree = False
+    except UsageError:
+        raise
+    except DtmError as error:
+        context.renderer.error(error)
+        context.renderer.notice("error", f"Get changes failed: {error.message}.")
+        agree = False
+    if agree:
+        context.say(sentences.VERIFIED)
+    else:
+        context.renderer.notice("info", sentences.finished("verify"))
+    return 1 if strict and not agree else 0
+
+
+def _agree(context: Context, lock: bool, given: Any) -> bool:
+    from dtm.app.run import Run
+
+    found = Run(
+        context.open(), choices({**given, "no_lock": given["no_lock"] or not lock}), context.emit, context.redactor
+    ).plan()
+    if not found.empty:
+        context.renderer.plan(found)
+    return bool(found.empty)
+
+
+@click.command(short_help="Show what changed outside dtm.")
+@held
+@parallelism
+@locking
+@command()
+def drift(context: Context, lock: bool, **given: Any) -> int:
+    """Show what changed outside dtm: exit 0 if nothing did, 2 if something did, 1 if that cannot be told."""
+    from dtm.app.run import Run
+
+    workspace = context.open(need_config=False)
+    chosen = choices({**given, "no_lock": given["no_lock"] or not lock})
+    found = Run(workspace, chosen, context.emit, context.redactor).drift()
+    context.renderer.plan(found, nothing="Nothing changed outside dtm.")
+    return 0 if found.empty else 2
+
+
+@click.command(short_help="Print the outputs.")
+@click.argument("name", required=False)
+@command()
+def output(context: Context, name: str | None) -> None:
+    """Print the config's outputs as they were after the last apply; with NAME, that one alone."""
+    from dtm.app.states import present
+
+    outputs = present(context.open(need_config=False)).outputs
+    if name is None:
+        context.renderer.outputs(outputs)
+        return
+    if name not in outputs:
+        raise UsageError(f'there is no output "{name}"', hint=f"there are: {', '.join(sorted(outputs)) or 'none'}")
+    context.renderer.value(outputs[name])
+
+
+@click.command(short_help="Print the dependency graph.")
+@click.option("-o", "form", type=click.Choice(["dot", "mermaid", "svg"]), default="dot", help="Format.  [default: dot]")
+@command()
+def graph(context: Context, form: str) -> None:
+    """Print the dependency graph of the config, written and implied edges alike."""
+    import sys
+
+    from dtm.app.drawing import draw
+    from dtm.app.workspace import load_config
+    from dtm.plugins import catalog
+
+    config = load_config(context.request, catalog())
+    sys.stdout.write(draw({tool.address: tool.depends_on for tool in config.tools}, form))

@@ -1,0 +1,103 @@
+"""`dtm plan`, `apply`, `delete`, `destroy`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from dtm.app.choices import Choices
+from dtm.cli.common import Context, agreed, choices, command, locking, must_be_answerable, yes_option
+from engine.errors import ApplyError, CancelledError
+from engine.plan import Plan
+
+
+def executing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the executor's options."""
+    for option in (
+        click.option(
+            "--resolve",
+            multiple=True,
+            metavar="ADDR=WHAT",
+            help="What became of an interrupted tool that cannot be found again: adopt:ID, retry or forget.",
+        ),
+        click.option("--parallelism", default=10, type=click.IntRange(1, 256), help="Operations at once.  [default: 10]"),
+        click.option("--new-state", is_flag=True, help="Say that an empty state is meant."),
+    ):
+        function = option(function)
+    return locking(yes_option()(function))
+
+
+@click.command(short_help="Show what apply would do.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 if there are changes.")
+@click.option("--no-refresh", is_flag=True, help="Compare with the state alone, ask no provider.")
+@click.option("--destroy", "removal", is_flag=True, help="Show what destroy would do.")
+@click.option("--lock", is_flag=True, help="Hold the lock while planning.")
+@click.option("--new-state", is_flag=True, help="Say that an empty state is meant.")
+@click.option("--parallelism", default=10, type=click.IntRange(1, 256), help="Reads at once.  [default: 10]")
+@locking
+@command()
+def plan(context: Context, detailed_exitcode: bool, removal: bool, lock: bool, new_state: bool, **given: Any) -> int:
+    """Show what apply would do. Nothing is changed and, without --lock, nothing is locked."""
+    from dtm.app.run import Run
+
+    chosen = choices({**given, "no_lock": given["no_lock"] or not lock}, new_state=new_state)
+    found = Run(context.open(need_config=not removal), chosen, context.emit, context.redactor).plan(destroy=removal, lock=lock)
+    context.renderer.plan(found)
+    return 2 if detailed_exitcode and not found.empty else 0
+
+
+@click.command(short_help="Make the world what the config says.")
+@click.option("--force", is_flag=True, help="Answer the question about large deletions too.")
+@executing
+@command()
+def apply(context: Context, yes: bool, force: bool, new_state: bool, **given: Any) -> None:
+    """Plan, ask, and make the world what the config says."""
+    _execute(context, "apply", yes, choices(given, force=force, new_state=new_state))
+
+
+@click.command(short_help="Delete the config's tools, dependents first.")
+@click.option("--force", is_flag=True, help="Look tools that are not in the state up by identity, and delete what is found.")
+@click.option("--with-dependents", is_flag=True, help="Also delete tools outside the config that depend on them.")
+@executing
+@command()
+def delete(context: Context, yes: bool, force: bool, with_dependents: bool, new_state: bool, **given: Any) -> None:
+    """Delete the config's tools that are in the state, dependents first."""
+    _execute(context, "delete", yes, choices(given, force=force, new_state=new_state, with_dependents=with_dependents))
+
+
+@click.command(short_help="Delete everything that the state remembers.")
+@executing
+@command()
+def destroy(context: Context, yes: bool, new_state: bool, **given: Any) -> None:
+    """Delete everything that the state remembers, dependents first. A state alone suffices: --state URL."""
+    _execute(context, "destroy", yes, choices(given, new_state=new_state))
+
+
+def _execute(context: Context, operation: str, yes: bool, chosen: Choices) -> None:
+    from dtm.app.run import Run
+    from dtm.render import sentences
+
+    def show(found: Plan) -> None:
+        nothing = sentences.NOTHING_TO_DELETE if operation == "delete" else ""
+        context.renderer.plan(found, nothing=nothing)
+
+    def agree(lost: int) -> bool:
+        if not lost:
+            return agreed(context, yes)
+        question = f"{lost} tools will be deleted or replaced, more than 30 %. To go on, answer: yes, {lost}"
+        return agreed(context, yes, question, exactly=f"yes, {lost}")
+
+    must_be_answerable(context, yes)
+    context.renderer.notice("info", sentences.started(operation))
+    run = Run(context.open(need_config=operation != "destroy"), chosen, context.emit, context.redactor)
+    summary = run.execute(operation, show=show, agree=agree)
+    if summary is None:
+        return
+    if summary.interrupted:
+        raise CancelledError("interrupted: what was running has ended and is recorded", hint="run the command again to go on")
+    if summary.failed or summary.skipped:
+        raise ApplyError(sentences.failed(operation, f"{len(summary.failed)} failed, {len(summary.skipped)} skipped"))
+    context.say(sentences.ALL_DONE[operation])
+    context.say(sentences.finished(operation))

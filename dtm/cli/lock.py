@@ -1,0 +1,37 @@
+"""`dtm lock`, `dtm force-unlock`."""
+
+from __future__ import annotations
+
+import click
+
+from dtm.cli.common import Context, agreed, command, yes_option
+
+
+@click.command(short_help="Show who holds the lock.")
+@command()
+def lock(context: Context) -> int:
+    """Show who holds the lock: exit 0 if nobody does, 3 if somebody does."""
+    from dtm.app.locks import holder
+
+    record = holder(context.open(need_config=False))
+    context.renderer.lock(record)
+    return 3 if record else 0
+
+
+@click.command("force-unlock", short_help="Break a lock by its exact ID.")
+@click.argument("lock_id", required=False, default="")
+@click.option("--corrupt", is_flag=True, help="Break a lock whose record cannot be read and so has no ID.")
+@yes_option("--force")
+@command()
+def force_unlock(context: Context, lock_id: str, corrupt: bool, yes: bool) -> int:
+    """Break a lock by its exact ID, as `dtm lock` shows it. Its holder notices at its next commit and stops."""
+    from dtm.app.locks import break_lock, held
+
+    workspace = context.open(need_config=False)
+    record = held(workspace, lock_id, corrupt=corrupt)
+    context.renderer.lock(record)
+    if not agreed(context, yes, "Do you really want to break this lock? [y/n]"):
+        return 0
+    break_lock(workspace, record)
+    context.say("The lock was broken. Whoever held it can write nothing more.")
+    return 0

@@ -1,0 +1,91 @@
+"""`dtm show config, schema, status`; `dtm list plugins`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from dtm.cli.common import Context, choices, command
+from engine.errors import UsageError
+
+
+@click.group(short_help="Show sample configs, the schema, or the status of tools.")
+def show() -> None:
+    """Show sample configs, the schema, or the status of tools."""
+
+
+@show.command()
+@click.option("-p", "--plugin", default="", metavar="NAME", help="A sample of that plugin, every option explained.")
+@click.option("-t", "--template", default="", metavar="NAME", help="A whole toolchain: quickstart, gitops or apps.")
+@command(config=False)
+def config(context: Context, plugin: str, template: str) -> None:  # noqa: ARG001 - every command gets the context
+    """Print a commented config that loads and applies as it is."""
+    from dtm.describe import config_sample, sample
+    from dtm.plugins import installed
+
+    if plugin and template:
+        raise UsageError("--plugin and --template exclude each other")
+    sys.stdout.write(sample(plugin, installed()) if plugin else config_sample(template))
+
+
+@show.command()
+@command(config=False)
+def schema(context: Context) -> None:  # noqa: ARG001 - every command gets the context
+    """Print the JSON Schema of the whole config, for editors."""
+    import json
+
+    from dtm.jsonschema import config_schema
+    from dtm.plugins import installed
+
+    sys.stdout.write(json.dumps(config_schema(installed()), indent=2) + "\n")
+
+
+@show.command()
+@click.option("-p", "--plugin", default="", metavar="NAME", help="Only tools of that plugin.")
+@click.option("-i", "--id", "instance", default="", metavar="ID", help="Only that instance.")
+@click.option("-a", "--all", "everything", is_flag=True, help="All tools, as without --plugin and --id.")
+@command()
+def status(context: Context, plugin: str, instance: str, everything: bool) -> None:
+    """Show each tool as recorded and as found."""
+    from dtm.app.run import Run
+
+    wanted = (lambda _: True) if everything else _filter(plugin, instance)  # pyright: ignore[reportUnknownLambdaType]
+    run = Run(context.open(need_config=False), choices({}), context.emit, context.redactor)
+    shown = [found for found in run.status() if wanted(found.address)]
+    if not shown:
+        if plugin or instance:
+            raise UsageError(f"state with (id: {instance or '*'}, plugin: {plugin or '*'}) not found")
+        context.renderer.notice("info", "No resources found.")
+    for found in shown:
+        context.renderer.document(found.document, title=str(found.address))
+
+
+def _filter(plugin: str, instance: str) -> Any:
+    def wanted(address: Any) -> bool:
+        return plugin in ("", address.name) and instance in ("", address.instance)
+
+    return wanted
+
+
+@click.group("list", short_help="List what there is.")
+def list_group() -> None:
+    """List what there is."""
+
+
+@list_group.command()
+@click.option("-r", "--filter", "pattern", default="", metavar="REGEX", help="Only names in which this is found.")
+@command(config=False)
+def plugins(context: Context, pattern: str) -> None:
+    """List the plugins, one name a line."""
+    import re
+
+    from dtm.plugins import catalog
+
+    try:
+        wanted = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"-r {pattern}: {error}") from error
+    names = [name for name in catalog().names() if wanted.search(name)]
+    context.renderer.data("".join(f"{name}\n" for name in names), list(names))

@@ -1,0 +1,177 @@
+"""`dtm state list, show, pull, push, mv, rm, history, diff, rollback, recover, probe`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dtm.cli.common import Context, choices, command, locking
+from engine.errors import UsageError
+
+dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
+
+
+def writing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that writes the state its options."""
+    return locking(dry_run(function))
+
+
+@click.group(short_help="Inspect and mend the state.")
+def state() -> None:
+    """Inspect and mend the state."""
+
+
+@state.command("list")
+@command()
+def list_entries(context: Context) -> None:
+    """List what the state remembers."""
+    from dtm.app.states import reading
+
+    found = reading(context.open(need_config=False))
+    rows = [
+        {"tool": str(address), "id": entry.resource.id if entry.resource else "", "unfinished": _unfinished(entry)}
+        for address, entry in sorted(found.state.entries.items())
+    ]
+    context.renderer.table(rows)
+
+
+def _unfinished(entry: Any) -> str:
+    return entry.pending.action if entry.pending else ""
+
+
+@state.command()
+@click.argument("address")
+@click.option("--serial", type=int, help="As it was then.")
+@command()
+def show(context: Context, address: str, serial: int | None) -> None:
+    """Show one entry whole."""
+    from dtm.app.states import entry_of, past, shown
+
+    found = past(context.open(need_config=False), serial)
+    context.renderer.document(shown(entry_of(found, context.address(address))), title=address)
+
+
+@state.command()
+@click.option("-o", "form", type=click.Choice(["json", "yaml", "devstream"]), default="json", help="Format.  [default: json]")
+@command()
+def pull(context: Context, form: str) -> None:
+    """Print the state."""
+    from dtm.app.states import present, pulled
+
+    sys.stdout.write(pulled(present(context.open(need_config=False)), form))
+
+
+@state.command()
+@click.argument("file", metavar="FILE|-")
+@click.option("--force", is_flag=True, help="Push what is no successor of the present state.")
+@click.option("--adopt", is_flag=True, help="Make this place the home of a copy.")
+@writing
+@command()
+def push(context: Context, file: str, force: bool, adopt: bool, **given: Any) -> None:
+    """Make a document the state, if it succeeds the present one."""
+    from dtm.app.states import push as use
+
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+    chosen = choices(given, force=force)
+    context.say(use(context.open(need_config=False), chosen, context.emit, context.redactor, data, adopt=adopt))
+
+
+@state.command()
+@click.argument("old")
+@click.argument("new")
+@writing
+@command()
+def mv(context: Context, old: str, new: str, **given: Any) -> None:
+    """Give an entry another address."""
+    from dtm.app.states import move
+
+    addresses = context.address(old), context.address(new)
+    context.say(move(context.open(need_config=False), choices(given), context.emit, context.redactor, *addresses))
+
+
+@state.command()
+@click.argument("addresses", nargs=-1, required=True)
+@click.option("--force", is_flag=True, help="Cut the edges of what depends on them.")
+@writing
+@command()
+def rm(context: Context, addresses: tuple[str, ...], force: bool, **given: Any) -> None:
+    """Forget entries; what they stand for is not touched."""
+    from dtm.app.states import remove
+
+    gone = [context.address(text) for text in addresses]
+    context.say(remove(context.open(need_config=False), choices(given, force=force), context.emit, context.redactor, gone))
+
+
+@state.command()
+@command()
+def history(context: Context) -> None:
+    """List the states that were, newest first."""
+    from dtm.app.states import serials
+
+    rows = [
+        {
+            "serial": found.id.serial,
+            "written": found.written.at,
+            "by": found.written.who,
+            "command": found.written.command,
+            "tools": len(found.entries),
+            "now": "now" if now else "",
+        }
+        for found, now in serials(context.open(need_config=False))
+    ]
+    context.renderer.table(rows)
+
+
+@state.command()
+@click.argument("old", type=int)
+@click.argument("new", type=int, required=False)
+@command()
+def diff(context: Context, old: int, new: int | None) -> None:
+    """Show how two serials differ; without NEW, how the present one does."""
+    from dtm.app.states import compare, past
+
+    workspace = context.open(need_config=False)
+    context.renderer.differences(compare(past(workspace, old), past(workspace, new)))
+
+
+@state.command()
+@click.argument("serial", type=int)
+@writing
+@command()
+def rollback(context: Context, serial: int, **given: Any) -> None:
+    """Write a new serial with an earlier one's tools, then show the plan that follows."""
+    from dtm.app.run import Run
+    from dtm.app.states import rollback as use
+
+    workspace, chosen = context.open(need_config=False), choices(given)
+    context.say(use(workspace, chosen, context.emit, context.redactor, serial))
+    if workspace.config is not None and not chosen.dry_run:
+        context.renderer.plan(Run(workspace, chosen, context.emit, context.redactor).plan())
+
+
+@state.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@writing
+@command()
+def recover(context: Context, file: str, **given: Any) -> None:
+    """Enter the outcomes of a rescue file where the state still waits for them; twice is harmless."""
+    from dtm.app.states import recover as use
+
+    for line in use(context.open(need_config=False), choices(given), context.emit, context.redactor, Path(file)):
+        context.say(line)
+
+
+@state.command()
+@command()
+def probe(context: Context) -> None:
+    """Try what the store guarantees."""
+    from dtm.app.states import probe as use
+
+    context.renderer.table(use(context.open(need_config=False)))

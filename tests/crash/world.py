@@ -1,0 +1,99 @@
+"""Twelve tools of three kinds, before and after, so that one apply creates, updates, replaces and deletes of each kind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+MAKE = "echo \"$DTM_ADDRESS $DTM_TOKEN\" >> effects.log; echo '{\"size\": SIZE}' > NAME.json"
+COMMAND = """- name: command
+  instanceID: NAME
+  DEPENDS
+  options:
+    create: MAKE
+    update: MAKE
+    read: cat NAME.json 2> /dev/null || true
+    delete: rm -f NAME.json
+"""
+FILE = """- name: file
+  instanceID: NAME
+  DEPENDS
+  options: {path: out/PATH, content: "SIZE\\n"}
+"""
+REPOSITORY = """- name: repo-scaffolding
+  instanceID: NAME
+  DEPENDS
+  options:
+    sourceRepo: {url: source}
+    destinationRepo: {scmType: local, root: repos, owner: me, name: NAME, branch: main}
+    vars: {size: "SIZE"}
+"""
+
+
+def _tool(template: str, name: str, size: int, depends: str = "", path: str = "") -> str:
+    edges = f"dependsOn: [{depends}]" if depends else "dependsOn: []"
+    make = json.dumps(MAKE.replace("NAME", name).replace("SIZE", str(size)))
+    text = template.replace("DEPENDS", edges).replace("MAKE", make).replace("PATH", path or name)
+    return text.replace("NAME", name).replace("SIZE", str(size))
+
+
+BEFORE = [
+    _tool(COMMAND, "keep", 1),
+    _tool(COMMAND, "grow", 1, "command.keep"),
+    _tool(COMMAND, "gone", 1, "command.keep"),
+    _tool(FILE, "same", 1),
+    _tool(FILE, "edit", 1, "command.grow"),
+    _tool(FILE, "move", 1, "file.edit", "old-place"),
+    _tool(FILE, "drop", 1, "command.gone"),
+    _tool(REPOSITORY, "service", 1, "file.same"),
+    _tool(REPOSITORY, "legacy", 1, "file.drop"),
+]
+AFTER = [
+    _tool(COMMAND, "keep", 1),
+    _tool(COMMAND, "grow", 2, "command.keep"),
+    _tool(COMMAND, "fresh", 1, "command.grow"),
+    _tool(FILE, "same", 1),
+    _tool(FILE, "edit", 2, "command.grow"),
+    _tool(FILE, "move", 1, "file.edit", "new-place"),
+    _tool(FILE, "extra", 1, "command.fresh"),
+    _tool(REPOSITORY, "service", 2, "file.same"),
+    _tool(REPOSITORY, "second", 1, "file.edit, command.fresh"),
+]
+"""Twelve addresses over both: 3 created, 3 updated, 1 replaced, 3 deleted, 2 kept."""
+
+
+def write(folder: Path, tools: list[str]) -> None:
+    """The config, and the template that the repositories are scaffolded from."""
+    (folder / "config.yaml").write_text("tools:\n" + "".join(tools), "utf-8")
+    source = folder / "source"
+    source.mkdir(exist_ok=True)
+    (source / "size.txt.tpl").write_text("[[ size ]]\n", "utf-8")
+
+
+def effects(folder: Path) -> list[str]:
+    """`address token` of everything that `create` and `update` of the commands did."""
+    log = folder / "effects.log"
+    return log.read_text("utf-8").split("\n")[:-1] if log.exists() else []
+
+
+def world(folder: Path) -> dict[str, str]:
+    """Every file outside dtm's own, and the whole history of every repository: names to digests or texts."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not name.startswith(("devstream.state", ".devstream", "repos/", "effects.log", "home/")):
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    for repository in sorted(folder.glob("repos/*/*.git")):
+        log = subprocess.run(
+            ["git", "--git-dir", str(repository), "log", "--format=%s %T", "main"], capture_output=True, text=True, check=True
+        )
+        found[repository.relative_to(folder).as_posix()] = log.stdout
+    return found
+
+
+def remembered(folder: Path) -> bytes:
+    """`tools` and `outputs` of the state, as bytes."""
+    document = json.loads((folder / "devstream.state").read_bytes())
+    return json.dumps([document["tools"], document["outputs"]], sort_keys=True).encode()

@@ -1,0 +1,57 @@
+"""What an apply records besides its operations: new names, root outputs; and the token that names an operation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+
+from engine.config import Config
+from engine.errors import DtmError
+from engine.plan import Plan
+from engine.preparation import Preparation
+from engine.recording import Session
+from engine.references import resolve
+from engine.state import StateEntry
+from engine.values import Value, holds_unknown
+
+
+def record_moves(plan: Plan, session: Session) -> None:
+    """Tools under a new name are recorded under it, and whatever depended on the old one depends on the new."""
+    moves = {change.previous: change.address for change in plan.changes if change.previous is not None}
+    for old, new in moves.items():
+        entry = session.entry(old)
+        if entry is not None:
+            session.moved(old, replace(entry, address=new))
+    for address, entry in list(session.state.entries.items()) if moves else ():
+        if entry.pending is None and not moves.keys().isdisjoint(entry.depends_on):
+            session.done(address, replace(entry, depends_on=tuple(moves.get(other, other) for other in entry.depends_on)))
+
+
+def record_outputs(plan: Plan, config: Config, session: Session, preparation: Preparation) -> list[DtmError]:
+    """Record root outputs with real values; one that waits for a tool that was not applied stays as it was.
+
+    Returns what is wrong with those that could not be worked out.
+    """
+    recorded, problems = session.state.outputs, list[DtmError]()
+    values: dict[str, Value] = dict(plan.outputs) if plan.destroy else {}
+    for name, value in () if plan.destroy else config.outputs.items():
+        try:
+            found = resolve(value, preparation.lookup)
+        except DtmError as error:
+            problems.append(DtmError(f"output {name}: {error.message}", hint=error.hint))
+            continue
+        if not holds_unknown(found):
+            values[name] = found
+        elif name in recorded:
+            values[name] = recorded[name]
+    session.set_outputs(values)
+    return problems
+
+
+def token(lineage: str, before: StateEntry | None, begun: StateEntry | None) -> str:
+    """What names an operation towards the world, the same when a run that was interrupted is continued."""
+    assert begun is not None and begun.pending is not None
+    pending = begun.pending
+    if before and before.pending and before.pending.action == pending.action:
+        pending = before.pending
+    return sha256(f"{lineage} {begun.address} {pending.action} {pending.session} {pending.seq}".encode()).hexdigest()[:32]

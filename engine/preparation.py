@@ -1,0 +1,154 @@
+"""From a step to a call: options with real values, decided again, secrets at hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from engine.address import Address
+from engine.compare import Subject, decide, predicted, severity, value_of
+from engine.config import Config, Timeouts
+from engine.errors import DtmError, PlanError, Problem
+from engine.execution import Job
+from engine.operations import Operations
+from engine.plan import Action, Change, Plan, Reason
+from engine.planner import resolved
+from engine.recording import Session
+from engine.schedule import ENDS, Step
+from engine.secrets import Sealer
+from engine.state import StateEntry
+from engine.values import UNKNOWN, Attributes, Unknown, holds_unknown, is_plain
+
+TIMEOUT = 1800.0
+"""Seconds that a create, update or delete may take where the config says nothing."""
+
+_CALLS = frozenset({Action.CREATE, Action.UPDATE, Action.REPLACE, Action.DELETE})
+
+
+class Preparation:
+    """Knows the real outputs of every tool that is done. For one thread."""
+
+    def __init__(self, plan: Plan, config: Config, session: Session, operations: Operations) -> None:
+        self._planned = {change.address: change for change in plan.changes}
+        self.changes = dict(self._planned)
+        self.specs = {spec.address: spec for spec in config.tools}
+        self.outputs: dict[Address, Attributes | Unknown] = {}
+        self._session, self._operations = session, operations
+        self._sealer = Sealer(session.state.salt)
+
+    def lookup(self, address: Address) -> Attributes | Unknown | None:
+        """A tool's real outputs; UNKNOWN while it is still to be done, None if it has none."""
+        if address not in self.outputs:
+            change = self.changes.get(address)
+            if change is None:
+                return None
+            untouched = change.action in (Action.KEEP, Action.MOVE, Action.RECOVER)
+            self.outputs[address] = predicted(change, self._operations, self._sealer) if untouched else UNKNOWN
+        return self.outputs[address]
+
+    def decided(self, change: Change) -> Change:
+        """The change with real values where the plan had to leave some open; never worse than planned. Raises DtmError."""
+        if change.after is None or not _open(change.after):
+            return change
+        spec = self.specs[change.address]
+        options = resolved(spec, self.lookup, self._operations)
+        if _open(options):
+            return change
+        entry = self._session.entry(change.address)
+        if change.action is Action.CREATE or entry is None or entry.resource is None:
+            return replace(change, after=options)
+        again = decide(spec, options, Subject(entry, change.live), self._operations, self._sealer)
+        if severity(again.action) > severity(change.action):
+            raise DtmError(f"was planned as {change.action.value}, and would now be {again.action.value}", hint="plan again")
+        if change.reason is Reason.INTERRUPTED and again.action is not change.action:
+            return replace(change, after=options)
+        return replace(again, reason=change.reason, previous=change.previous, rewrite=again.action is Action.KEEP)
+
+    def make(self, step: Step, change: Change) -> Job:
+        """The call that creates or updates. Raises DtmError if its options do not fit or are not known after all."""
+        options = change.after
+        assert options is not None
+        if _open(options):
+            raise DtmError("an option waits for a tool that was not applied", where=str(step.address))
+        update = change.action is Action.UPDATE
+        resource = (change.live or change.before) if update else None
+        operations = self._operations
+        return Job(
+            step,
+            change,
+            options,
+            operations.build(step.address, options),
+            timeout(self.specs[step.address].timeouts, Action.UPDATE if update else Action.CREATE),
+            resource,
+            value_of(operations.predict(step.address, options, resource)),
+            operations.identity(step.address, options) is not None,
+            self._unseen(change),
+        )
+
+    def _unseen(self, change: Change) -> bool:
+        """Whether a new tool could not be looked up when the plan was made, for want of a known identity."""
+        planned = self._planned[change.address].after
+        if change.reason is not Reason.NEW or planned is None or not _open(planned):
+            return False
+        return isinstance(self._operations.identity(change.address, planned), Unknown)
+
+    def end(self, step: Step, change: Change) -> Job:
+        """The call that deletes. Raises DtmError if a secret that it needs is gone."""
+        options = self.ending_options(change)
+        spec = self.specs.get(step.address)
+        findable = self._operations.identity(step.address, options) is not None
+        built = self._operations.build(step.address, options)
+        seconds = timeout(spec.timeouts if spec else Timeouts(), Action.DELETE)
+        return Job(step, change, options, built, seconds, change.live or change.before, findable=findable)
+
+    def ending_options(self, change: Change) -> Attributes:
+        """Recorded options with secrets evaluated again; the config's for what is not recorded. Raises DtmError."""
+        spec = self.specs.get(change.address)
+        entry = self._session.entry(change.previous or change.address) or self._session.entry(change.address)
+        if entry is not None:
+            return self._operations.recalled(entry, "delete", spec.options if spec else None)
+        assert spec is not None  # only a delete of config tools that are not recorded comes here
+        return resolved(spec, self.lookup, self._operations)
+
+    def entry(self, change: Change) -> StateEntry:
+        """What the state says of a tool once the change is made, the resource as it was before."""
+        assert change.after is not None
+        before = change.live or change.before
+        return StateEntry(change.address, change.depends_on, change.after, before, change.protected)
+
+    def problems(self) -> list[Problem]:
+        """What is missing for any call: a person's word, secrets, and what providers say they require."""
+        found: list[Problem] = []
+        for change in self.changes.values():
+            if change.action is Action.RECOVER and change.live is None:
+                found.append(Problem(str(change.address), change.note))
+            elif change.action in _CALLS:
+                found += self._missing(change)
+        return found
+
+    def _missing(self, change: Change) -> list[Problem]:
+        where = str(change.address)
+        try:
+            texts: list[str] = []
+            if change.after is not None:
+                texts += self._operations.missing(change.address, change.after)
+            if change.action in ENDS:
+                texts += self._operations.missing(change.address, self.ending_options(change))
+        except DtmError as error:
+            return [Problem(where, error.message, error.hint)]
+        return [Problem(where, text) for text in dict.fromkeys(texts)]
+
+
+def preflight(preparation: Preparation) -> None:
+    """Find what is missing before anything is changed. Raises PlanError with every problem."""
+    if problems := preparation.problems():
+        raise PlanError(tuple(problems))
+
+
+def timeout(timeouts: Timeouts, action: Action) -> float:
+    """Seconds that a call may take."""
+    chosen = {Action.CREATE: timeouts.create, Action.UPDATE: timeouts.update, Action.DELETE: timeouts.delete}[action]
+    return TIMEOUT if chosen is None else chosen
+
+
+def _open(options: Attributes) -> bool:
+    return not is_plain(options) and any(holds_unknown(value) for value in options.values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import copy
 import os
 import random
 import re
@@ -88,6 +89,12 @@ class Repository:
         self.location = without_credentials(self.url)
         self.identity = canonical(self.url)
         self._git = Git(call, env=_token_config(url, token), secrets=_secrets(url, self.location, token))
+
+    def on(self, branch: str) -> Repository:
+        """The same repository, another branch."""
+        other = copy.copy(self)
+        other.branch = branch
+        return other
 
     def heads(self) -> dict[str, str] | None:
         """Branch name to commit id; None if there is no such repository. A directory that is none is a ProviderError."""

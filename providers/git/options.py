@@ -1,0 +1,147 @@
+"""The options of `repo-scaffolding` in all their spellings, and what they come to."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from engine.ports import Call
+from engine.schema import Field, Options, Outputs
+from engine.values import Unknown, Value
+from providers._git import AUTHOR, File
+from providers._giturl import is_path, without_credentials
+from providers._scm import Location, Repo, ScmType, located
+from providers.git import source
+from providers.git.render import render
+from providers.git.source import Template
+
+Visibility = Literal["public", "internal", "private"]
+
+
+class Destination(Repo, frozen=True, kw_only=True):
+    """The repository to make."""
+
+    visibility: Annotated[
+        Visibility | None,
+        Field("who on this machine may read a local repository: public everybody, internal the group, private only you"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if any(isinstance(getattr(self, name), Unknown) for name in self.__struct_fields__):
+            return
+        Repo.__post_init__(self)
+        if self.visibility is not None and not is_path(located(self).url):
+            raise ValueError("visibility can only be set for a repository on this machine: git cannot set it elsewhere")
+
+
+AUTHOR_FIELD: Final = Field(
+    "author of the commits; git's own user.name and user.email if not given", example="Ann <ann@example.com>",
+    pattern=f"^({AUTHOR.pattern})?$",
+)  # fmt: skip
+
+
+class ScaffoldOptions(Options, frozen=True, kw_only=True):
+    """What to make from what."""
+
+    destination_repo: Annotated[Destination, Field("the repository to make", aliases=("destination_repo",))]
+    source_repo: Annotated[
+        str | Template,
+        Field(
+            "the template: golang-gin, golang-cli, python-flask, java-springboot or nodejs-express, which ship inside; "
+            "a directory; a zip or tar archive; or any git repository",
+            example="golang-gin",
+        ),
+    ] = source.DEFAULT
+    vars: Annotated[
+        dict[str, Any], Field("values for [[ key ]] in the template's .tpl files", example={"imageRepo": "me/app"})
+    ] = msgspec.field(default_factory=dict[str, Any])
+    author: Annotated[str, AUTHOR_FIELD] = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.source_repo, str):
+            source.reference(self.source_repo)
+
+
+class GolangOptions(Destination, frozen=True, kw_only=True):
+    """DevStream's flat spelling; the template is golang-gin."""
+
+    image_repo: Annotated[str, Field("the image that the Helm chart runs; owner/name if not given", example="me/app")] = ""
+    author: Annotated[str, AUTHOR_FIELD] = ""
+
+
+class GithubOptions(GolangOptions, frozen=True, kw_only=True):
+    """As GolangOptions, for GitHub unless something else is said."""
+
+    scm_type: Annotated[ScmType | None, Field("local, github, gitlab or git", example="local")] = "github"
+
+
+class GitlabOptions(GolangOptions, frozen=True, kw_only=True):
+    """As GolangOptions, for GitLab unless something else is said."""
+
+    scm_type: Annotated[ScmType | None, Field("local, github, gitlab or git", example="local")] = "gitlab"
+
+
+class ScaffoldOutputs(Outputs, frozen=True, kw_only=True):
+    """What references may name."""
+
+    owner: Annotated[str, Field("the user who owns it, empty if an organisation does")]
+    org: Annotated[str, Field("the organisation that owns it, empty if a user does")]
+    repo: Annotated[str, Field("its name")]
+    repo_url: Annotated[str, Field("its URL for git, without credentials; a relative path is relative to the config")] = (
+        msgspec.field(name="repoURL")
+    )
+    branch: Annotated[str, Field("the branch that was written")]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What every spelling of the options comes to."""
+
+    place: Location
+    template: Template | str
+    vars: Mapping[str, Any]
+    author: str
+    visibility: Visibility | None
+    by_url: bool
+
+    def outputs(self) -> dict[str, Value]:
+        """All known beforehand."""
+        place = self.place
+        url = f"./{os.path.normpath(place.url)}" if place.url.startswith("./") else without_credentials(place.url)
+        return {"owner": place.owner, "org": place.org, "repo": place.name, "repoURL": url, "branch": place.branch}
+
+    def files(self, call: Call) -> dict[str, File]:
+        """The rendered template."""
+        place, owner = self.place, self.place.org or self.place.owner
+        image = "/".join(part for part in (owner.lower(), place.name.lower()) if part)
+        host = place.identity if not is_path(place.url) else "/".join(part for part in (owner, place.name) if part)
+        known = {
+            "AppName": place.name,
+            "ImageRepo": image,
+            "App": {"Name": place.name, "Module": re.sub(r"[^\w./~-]", "-", host)},
+            "Repo": {"Name": place.name, "Owner": owner, "URL": self.outputs()["repoURL"], "Branch": place.branch},
+        }
+        return render(source.load(self.template, call), place.name, known | _overriding(known, self.vars))
+
+
+def _overriding(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`image_repo` and `imageRepo` mean the known `ImageRepo`."""
+    spelled = {name.lower(): name for name in known}
+    return {spelled.get(key.replace("_", "").lower(), key): value for key, value in given.items()}
+
+
+def order(options: ScaffoldOptions) -> Order:
+    """Of the nested spelling. Raises ProviderError for what validation would refuse."""
+    target = options.destination_repo
+    return Order(located(target), options.source_repo, options.vars, options.author, target.visibility, bool(target.url))
+
+
+def golang_order(options: GolangOptions) -> Order:
+    """Of the flat spelling. Raises ProviderError for what validation would refuse."""
+    values = {"ImageRepo": options.image_repo} if options.image_repo else {}
+    return Order(located(options), source.DEFAULT, values, options.author, options.visibility, bool(options.url))

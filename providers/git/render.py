@@ -1,0 +1,95 @@
+"""Template files -> the files of a new repository: names in paths, `[[ values ]]` in files whose name ends in `.tpl`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any, Final, cast
+
+from engine.errors import ProviderError
+from providers._git import File
+
+APP: Final = "_app_name_"
+SUFFIX: Final = ".tpl"
+VALUE = re.compile(r"\[\[-?\s*\.?([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*-?\]\]")
+ACTION = re.compile(r"\[\[-?\s*(if|range|with|end|else|template|define|block|include)\b[^]]*\]\]")
+SKIPPED_AT_TOP: Final = frozenset({"README.md"})
+"""Describes the template, not the application; one that does is called README.md.tpl."""
+
+
+def render(files: Mapping[str, File], name: str, values: Mapping[str, Any]) -> dict[str, File]:
+    """The files of an application called `name`, sorted by path.
+
+    `_app_name_` in a path stands for the name. A file that ends in `.tpl` loses that suffix, and in its text
+    `_app_name_`, `[[ key ]]`, `[[ .Key ]]` and `[[ .Group.Key ]]` are replaced; letter case and underscores of keys do
+    not count. Any other file is copied byte by byte. `.git` and a README.md at the top are left out. Raises
+    ProviderError with everything that is wrong.
+    """
+    known, problems, made = _folded(values), list[str](), dict[str, File]()
+    for path, file in sorted(files.items()):
+        if path in SKIPPED_AT_TOP or ".git" in path.split("/"):
+            continue
+        target = path.removesuffix(SUFFIX).replace(APP, name)
+        if target in made:
+            problems.append(f"{path}: another file is called {target} too")
+        made[target] = _filled(path, file, name, known, problems) if path.endswith(SUFFIX) else file
+    if problems:
+        raise ProviderError("the template cannot be rendered:\n" + "\n".join(problems), hint="give missing values under vars")
+    return made
+
+
+def _folded(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        _fold(key): _folded(cast("dict[str, Any]", item)) if isinstance(item, dict) else item for key, item in values.items()
+    }
+
+
+def _fold(key: str) -> str:
+    return key.replace("_", "").lower()
+
+
+def _filled(path: str, file: File, name: str, known: Mapping[str, Any], problems: list[str]) -> File:
+    try:
+        text = file.data.decode()
+    except UnicodeDecodeError:
+        problems.append(f"{path}: is not UTF-8 text, so it cannot be a {SUFFIX} file")
+        return file
+    problems += [
+        f"{_line(path, text, action)}: {action[0]}: only values can be filled in, there is no {action[1]}"
+        for action in ACTION.finditer(text)
+    ]
+
+    def value(match: re.Match[str]) -> str:
+        if ACTION.fullmatch(match[0]):
+            return match[0]
+        found = _lookup(known, match[1].split("."))
+        if isinstance(found, str):
+            return found
+        problems.append(f"{_line(path, text, match)}: {match[0]} is not defined{_near(match[1], known)}")
+        return match[0]
+
+    return replace(file, data=VALUE.sub(value, text.replace(APP, name)).encode())
+
+
+def _lookup(known: Mapping[str, Any], keys: list[str]) -> str | None:
+    found: Any = known
+    for key in keys:
+        found = cast("dict[str, Any]", found).get(_fold(key)) if isinstance(found, dict) else None
+    match found:
+        case bool():
+            return "true" if found else "false"
+        case str() | int() | float():
+            return str(found)
+        case _:
+            return None
+
+
+def _near(name: str, known: Mapping[str, Any]) -> str:
+    close = get_close_matches(_fold(name), known, 1)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def _line(path: str, text: str, match: re.Match[str]) -> str:
+    return f"{path}:{text.count(chr(10), 0, match.start()) + 1}"

@@ -1,0 +1,207 @@
+"""`repo-scaffolding`: a repository that begins as a rendered template, one commit, and is kept as the template says."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Generic, TypeVar, cast
+
+import msgspec
+
+from engine.errors import ProviderError
+from engine.ports import Call, Provider
+from engine.state import Resource
+from engine.values import Attributes, Value
+from providers._git import Entry, File, Repository, blob_id
+from providers.git.options import (
+    GithubOptions,
+    GitlabOptions,
+    Order,
+    ScaffoldOptions,
+    ScaffoldOutputs,
+    Visibility,
+    golang_order,
+    order,
+)
+
+MODES: Final[Mapping[Visibility, int]] = {"public": 0o755, "internal": 0o750, "private": 0o700}
+KINDS: Final = {"100755": " (executable)", "120000": " (link)", "160000": " (submodule)"}
+O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct
+
+
+class Scaffolding(Generic[O]):
+    """A repository made from a template: one commit at first, one more for each change, and nothing else ever touched.
+
+    Drift is found in content and mode of each file that was written; files of others do not matter. A repository
+    that this state did not make is refused. Deleting removes a repository on this machine if dtm made it; from any
+    other it removes, with a commit, the files that dtm wrote.
+    """
+
+    plugin = "repo-scaffolding"
+    outputs: type[msgspec.Struct] | None = ScaffoldOutputs
+
+    def __init__(self, options: type[O], order: Callable[[O], Order]) -> None:
+        self.options, self._order = options, order
+
+    def requires(self, options: O) -> Sequence[str]:  # noqa: ARG002
+        """The git program."""
+        return () if shutil.which("git") else ("the git program is not on the PATH: install git",)
+
+    def identity(self, options: O) -> str | None:
+        """`github.com/me/app`, or the path."""
+        return self._order(options).place.identity
+
+    def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:  # noqa: ARG002
+        """Everything."""
+        return self._order(options).outputs()
+
+    def read(self, options: O, resource: Resource | None, call: Call) -> Resource | None:
+        """Blob id and mode of each file that was written; with `visibility` also who may read it."""
+        asked = self._order(options)
+        url, branch = _recorded(asked, resource, call)
+        repository = Repository(url, branch, call=call, token=asked.place.token)
+        heads = repository.heads()
+        if not heads or (resource is not None and branch not in heads):
+            return None
+        tip = repository.tip()
+        written = _written(resource) or (asked.files(call) if tip else {})
+        found = {path: entry for path, entry in tip.entries.items() if path in written} if tip else dict[str, Entry]()
+        if not found and _ours(_first(repository, heads), call):
+            return None
+        outputs = dict(resource.outputs) if resource else asked.outputs()
+        return Resource(asked.place.identity if resource is None else resource.id, _facts(found, asked, repository), outputs)
+
+    def create(self, options: O, call: Call) -> Resource:
+        """Make the repository where that is on this machine, and its first commit; complete what was begun before."""
+        asked = self._order(options)
+        repository = Repository(asked.place.url, asked.place.branch, call=call, token=asked.place.token)
+        files = asked.files(call)
+        heads = repository.heads()
+        if heads is None:
+            repository.init_bare(_marks(call))
+        _refuse_foreign(repository, heads, call)
+        message = f"Scaffold {asked.place.name}"
+        repository.commit(files, message, author=asked.author, first=not heads)
+        return _made(asked, files, repository)
+
+    def update(self, options: O, resource: Resource, call: Call) -> Resource:
+        """One commit with what differs; a new branch begins at the old one."""
+        asked = self._order(options)
+        _recorded(asked, resource, call)
+        repository = Repository(asked.place.url, asked.place.branch, call=call, token=asked.place.token)
+        files = asked.files(call)
+        changes: dict[str, bytes | File | None] = {**files, **{path: None for path in _written(resource) if path not in files}}
+        before = str(resource.outputs.get("branch") or "")
+        repository.commit(changes, f"Update {asked.place.name} from its template", author=asked.author, start=before)
+        return _made(asked, files, repository)
+
+    def delete(self, options: O, resource: Resource, call: Call) -> None:
+        """Remove it if dtm made it on this machine, else the files in it."""
+        asked = self._order(options)
+        url, branch = str(resource.outputs["repoURL"]), str(resource.outputs["branch"])
+        url = asked.place.url if asked.outputs()["repoURL"] == url else url  # may hold what lets us in
+        repository = Repository(url, branch, call=call, token=asked.place.token)
+        heads = repository.heads()
+        if heads is None:
+            return
+        if heads and not _ours(_first(repository, heads), call):
+            raise ProviderError(
+                f"{repository.location} was not made by this state, so it is not deleted",
+                hint=f"dtm state rm {call.address} forgets it; delete it by hand if you want it gone",
+            )
+        if _ours(repository.marks(), call):
+            repository.delete()
+        elif branch in heads:
+            repository.commit(
+                dict.fromkeys(_written(resource)), f"Remove the scaffolding of {asked.place.name}", author=asked.author
+            )
+            call.report(f"{repository.location} stays, without the files that were written to it: only its host can remove it")
+
+
+def _recorded(asked: Order, resource: Resource | None, call: Call) -> tuple[str, str]:
+    """URL and branch of what is recorded; what the options say where nothing is. A repository elsewhere is refused."""
+    place = asked.place
+    if resource is None or "repoURL" not in resource.outputs:
+        return place.url, place.branch
+    recorded, branch = str(resource.outputs["repoURL"]), str(resource.outputs.get("branch") or place.branch)
+    old, new = (Repository(url, call=call).identity for url in (recorded, place.url))
+    if old == new:
+        return place.url, branch
+    named = asked.outputs()
+    if asked.by_url or all(resource.outputs.get(key) == named[key] for key in ("owner", "org", "repo")):
+        raise ProviderError(
+            f"this tool made {recorded}, and now names another repository, {named['repoURL']}",
+            hint="give the new one an instanceID of its own; the old one is then deleted, or kept by dtm state rm",
+        )
+    return recorded, branch  # owner, org or name differ: it will be replaced
+
+
+def _written(resource: Resource | None) -> Attributes:
+    """Paths of the files that are there and ours."""
+    return cast("Attributes", resource.attributes.get("files") or {}) if resource else {}
+
+
+def _marks(call: Call) -> dict[str, str]:
+    found = {"address": str(call.address), "lineage": call.lineage, "token": call.token}
+    return {key: value for key, value in found.items() if value}
+
+
+def _first(repository: Repository, heads: Mapping[str, str]) -> dict[str, str]:
+    """Marks of the first commit of the branch, or of any other where the branch is absent."""
+    if not heads:
+        return {}
+    branch = repository.branch if repository.branch in heads else min(heads)
+    tip = repository.on(branch).tip(history=True)
+    return {key.removeprefix("Dtm-").lower(): value for key, value in tip.first.items()} if tip else {}
+
+
+def _ours(marks: Mapping[str, str], call: Call) -> bool:
+    return "address" in marks and marks.get("lineage", "") == call.lineage
+
+
+def _refuse_foreign(repository: Repository, heads: Mapping[str, str] | None, call: Call) -> None:
+    """Only an unmarked empty repository, or what this very tool began, may be written to."""
+    marks = _first(repository, heads) if heads else repository.marks()
+    same = marks.get("address") == str(call.address) or (call.token and marks.get("token") == call.token)
+    if (heads or marks) and not (same and _ours(marks, call)):
+        raise ProviderError(
+            f"{repository.location} exists and was not made by {call.address} of this state",
+            hint="choose another name or place, or take it over with dtm import",
+        )
+
+
+def _facts(found: Mapping[str, Entry], asked: Order, repository: Repository) -> dict[str, Value]:
+    facts: dict[str, Value] = {"files": {path: entry.blob + KINDS.get(entry.mode, "") for path, entry in sorted(found.items())}}
+    if asked.visibility is not None and repository.path is not None:
+        facts["visibility"] = _visibility(stat.S_IMODE(repository.path.stat().st_mode))
+    return facts
+
+
+def _visibility(mode: int) -> Visibility:
+    return "public" if mode & 0o005 == 0o005 else "internal" if mode & 0o050 == 0o050 else "private"
+
+
+def _made(asked: Order, files: Mapping[str, File], repository: Repository) -> Resource:
+    if asked.visibility is not None and repository.path is not None:
+        repository.path.chmod(MODES[asked.visibility])
+    entries = {path: Entry(file.mode, blob_id(file.data)) for path, file in files.items()}
+    return Resource(asked.place.identity, _facts(entries, asked, repository), asked.outputs())
+
+
+def repo_scaffolding() -> Scaffolding[ScaffoldOptions]:
+    """`repo-scaffolding`."""
+    return Scaffolding(ScaffoldOptions, order)
+
+
+def github_golang() -> Scaffolding[GithubOptions]:
+    """`github-repo-scaffolding-golang`."""
+    return Scaffolding(GithubOptions, golang_order)
+
+
+def gitlab_golang() -> Scaffolding[GitlabOptions]:
+    """`gitlab-repo-scaffolding-golang`."""
+    return Scaffolding(GitlabOptions, golang_order)
+
+
+_conforms: Provider[ScaffoldOptions] = repo_scaffolding()

@@ -1,0 +1,181 @@
+"""Where template files come from: those that ship inside, a directory, an archive, or any git repository."""
+
+from __future__ import annotations
+
+import io
+import stat
+import tarfile
+import time
+import zipfile
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import msgspec
+
+from engine.errors import ProviderError
+from engine.ports import Call
+from engine.schema import Field, Options
+from engine.values import Unknown
+from providers._git import File, Repository
+from providers._giturl import is_path, local_path
+from providers._scm import PATH_STARTS, ScmType, full_url
+
+SHIPPED: Final = Path(__file__).parent / "templates"
+DEFAULT: Final = "golang-gin"
+ARCHIVES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+DEVSTREAM: Final = ("dtm-repo-scaffolding-", "dtm-scaffolding-")
+HOSTS: Final = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
+
+
+class Template(Options, frozen=True, kw_only=True):
+    """Which template, by url, or by name as for a repository."""
+
+    url: Annotated[str, Field("a URL that git can reach, a path, an archive, or the name of a template that ships inside")] = ""
+    owner: Annotated[str, Field("the user who owns the template's repository")] = ""
+    org: Annotated[str, Field("the organisation that owns it, instead of owner")] = ""
+    name: Annotated[str, Field("its name; those of DevStream's templates ship inside", aliases=("repo",))] = ""
+    branch: Annotated[str, Field("the branch; the repository's own default if not given")] = ""
+    scm_type: Annotated[ScmType, Field("github or gitlab, where there is no url", aliases=("repoType",))] = "github"
+    base_url: Annotated[str, Field("what owner/name.git is appended to, for other hosts")] = msgspec.field(
+        default="", name="baseURL"
+    )
+
+    def __post_init__(self) -> None:
+        if not any(isinstance(getattr(self, name), Unknown) for name in self.__struct_fields__):
+            reference(self)
+
+
+def names() -> list[str]:
+    """The templates that ship inside."""
+    return sorted(place.name for place in SHIPPED.iterdir() if place.is_dir())
+
+
+def reference(template: Template | str) -> str:
+    """A shipped template's name, a path, or a URL. Raises ValueError with a sentence for people."""
+    if isinstance(template, str):
+        return _checked(template)
+    if template.url:
+        return _checked(template.url)
+    if not template.name:
+        raise ValueError("which template is meant: give url or name")
+    owner = template.org or template.owner
+    if owner in ("", "devstream-io") and (shipped := _shipped(template.name)):
+        return shipped
+    base = template.base_url.rstrip("/") or HOSTS.get(template.scm_type, "")
+    if not base or not owner:
+        raise ValueError(_unknown(template.name))
+    return full_url(f"{base}/{owner}/{template.name}.git")
+
+
+def _shipped(name: str) -> str:
+    for prefix in DEVSTREAM:
+        name = name.removeprefix(prefix)
+    return {"golang": DEFAULT}.get(name, name if name in names() else "")
+
+
+def _checked(text: str) -> str:
+    if found := _shipped(text):
+        return found
+    if text.startswith(PATH_STARTS) or text.lower().endswith(ARCHIVES) or "/" in text or ":" in text:
+        return text if text.lower().endswith(ARCHIVES) else full_url(text)
+    raise ValueError(_unknown(text))
+
+
+def _unknown(name: str) -> str:
+    close = get_close_matches(name, names(), 1)
+    return f'there is no template "{name}"' + (f", did you mean {close[0]}?" if close else f"; there are {', '.join(names())}")
+
+
+def load(template: Template | str, call: Call) -> dict[str, File]:
+    """The template's files by path. Raises ProviderError if it is not there or cannot be read."""
+    try:
+        where = reference(template)
+    except ValueError as error:
+        raise ProviderError(str(error)) from error
+    branch = "" if isinstance(template, str) else template.branch
+    if where in names():
+        return _directory(SHIPPED / where)
+    if where.lower().endswith(ARCHIVES):
+        return _unpacked(where, _download(where, call) if "://" in where else _bytes(call.base_dir / local_path(where)))
+    place = call.base_dir / local_path(where)
+    if is_path(where) and place.is_dir() and not branch and not (place / "HEAD").is_file():
+        return _directory(place)
+    return _cloned(Repository(where, branch, call=call), where)
+
+
+def _cloned(repository: Repository, where: str) -> dict[str, File]:
+    named = repository.branch or repository.default_branch() or ""
+    files = repository.on(named).files()
+    if files is None:
+        branch = f" with a branch {named}" if named else ""
+        raise ProviderError(f"there is no template repository {where}{branch}")
+    return files
+
+
+def _directory(root: Path) -> dict[str, File]:
+    """Everything below, symbolic links as links; what git and Python keep beside sources is none of it."""
+    found: dict[str, File] = {}
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root)
+        if {".git", "__pycache__"} & set(name.parts):
+            continue
+        if path.is_symlink():
+            found[name.as_posix()] = File(str(path.readlink()).encode(), "120000")
+        elif path.is_file():
+            found[name.as_posix()] = File(_bytes(path), _mode(path.stat().st_mode))
+    return found
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ProviderError(f"cannot read the template {path}: {error.strerror}") from error
+
+
+def _mode(mode: int) -> str:
+    return "120000" if stat.S_ISLNK(mode) else "100755" if mode & 0o100 else "100644"
+
+
+def _download(url: str, call: Call) -> bytes:
+    left = call.deadline - time.monotonic()
+    if not url.startswith(("http://", "https://")):
+        raise ProviderError(f"cannot download the template {url}: only http and https can")
+    try:
+        with urlopen(Request(url), timeout=max(1.0, min(60.0, left))) as answer:  # noqa: S310 - the scheme was checked above
+            data: bytes = answer.read()
+    except (URLError, OSError) as error:
+        raise ProviderError(f"cannot download the template {url}: {error}", retryable=True) from error
+    return data
+
+
+def _unpacked(where: str, data: bytes) -> dict[str, File]:
+    """Files of a zip or tar; a single directory around everything, as hosts put it there, is taken off."""
+    try:
+        files = dict(_zipped(data) if where.lower().endswith(".zip") else _tarred(data))
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+        raise ProviderError(f"the template {where} is no readable archive: {error}") from error
+    tops = {path.split("/", 1)[0] for path in files}
+    if len(tops) == 1 and all("/" in path for path in files):
+        return {path.split("/", 1)[1]: file for path, file in files.items()}
+    return files
+
+
+def _zipped(data: bytes) -> Iterator[tuple[str, File]]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for item in archive.infolist():
+            if not item.is_dir():
+                yield item.filename.removeprefix("./"), File(archive.read(item), _mode(item.external_attr >> 16))
+
+
+def _tarred(data: bytes) -> Iterator[tuple[str, File]]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        for item in archive:
+            if item.issym():
+                yield item.name.removeprefix("./"), File(item.linkname.encode(), "120000")
+            elif content := archive.extractfile(item):
+                yield item.name.removeprefix("./"), File(content.read(), _mode(item.mode))

@@ -1,0 +1,3 @@
+module [[ .App.Module ]]
+
+go 1.18

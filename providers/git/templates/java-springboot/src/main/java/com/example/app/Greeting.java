@@ -1,0 +1,5 @@
+package com.example.app;
+
+/** One greeting; numbers count from 1. */
+public record Greeting(long number, String text) {
+}

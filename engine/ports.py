@@ -145,8 +145,11 @@ class Provider(Protocol[O]):
 
     plugin: str
     options: type[O]
-    outputs: type[msgspec.Struct] | None
-    """None: open outputs, keys unknown before the first run."""
+
+    @property
+    def outputs(self) -> type[msgspec.Struct] | None:
+        """A plain attribute will do. None: open outputs, keys unknown before the first run."""
+        ...
 
     def identity(self, options: O) -> str | None:
         """The natural key as text (`file:out/a.txt`) or BY_ADDRESS, None if the thing cannot be found again. Pure."""

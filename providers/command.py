@@ -57,7 +57,7 @@ class CommandTool:
 
     plugin = "command"
     options = CommandOptions
-    outputs: type[msgspec.Struct] | None = None
+    outputs = None
 
     def identity(self, options: CommandOptions) -> str | None:
         """Its address, if `read` can tell what is there."""

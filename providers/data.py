@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import msgspec
-
 from engine.ports import BY_ADDRESS, Call, Provider
 from engine.schema import Field, Options, Outputs
 from engine.state import Resource
@@ -32,7 +30,7 @@ class Data:
 
     plugin = "data"
     options = DataOptions
-    outputs: type[msgspec.Struct] | None = DataOutputs
+    outputs = DataOutputs
 
     def identity(self, options: DataOptions) -> str | None:  # noqa: ARG002 - whatever the options say
         """The address: there is nothing outside the state to look for."""

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated
 
-import msgspec
-
 from engine.errors import ProviderError
 from engine.ports import Call, Provider
 from engine.schema import Field, Options, Outputs
@@ -39,7 +37,7 @@ class Directory:
 
     plugin = "directory"
     options = DirectoryOptions
-    outputs: type[msgspec.Struct] | None = DirectoryOutputs
+    outputs = DirectoryOutputs
 
     def identity(self, options: DirectoryOptions) -> str | None:
         """`directory:` and the path."""

@@ -11,8 +11,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
-import msgspec
-
 from engine.errors import ProviderError
 from engine.ports import Call, Provider
 from engine.schema import Field, Options, Outputs
@@ -52,7 +50,7 @@ class File:
 
     plugin = "file"
     options = FileOptions
-    outputs: type[msgspec.Struct] | None = FileOutputs
+    outputs = FileOutputs
 
     def identity(self, options: FileOptions) -> str | None:
         """`file:` and the path."""

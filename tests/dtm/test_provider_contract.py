@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from dtm.testing.provider import PromiseError, Trial, Verdict, provider_contract, verdicts
@@ -56,7 +55,7 @@ class Incomplete(File):
     class Wider(FileOutputs, frozen=True, kw_only=True):
         more: str
 
-    outputs: type[msgspec.Struct] | None = Wider
+    outputs: type[FileOutputs] = Wider
 
 
 class Unstorable(File):

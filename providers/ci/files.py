@@ -91,12 +91,13 @@ class CIFiles(ABC, Generic[O]):
 
     def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:  # noqa: ARG002 - nothing is kept
         """Everything, but for the paths of files in a directory or behind a URL."""
-        paths = _known(lambda: self.source(options, "name").paths())
-        place = _known(lambda: shown(self.location(options)))
-        secrets = _known(lambda: self.secrets(options))
-        where = place if place is not None else dict.fromkeys(("repoURL", "branch"), UNKNOWN)
-        found = {**where, "files": UNKNOWN if paths is None else paths, "secrets": UNKNOWN if secrets is None else secrets}
-        return cast("dict[str, Value]", found)  # lists of text are values
+        found = {
+            "repoURL": _known(lambda: shown(self.location(options))["repoURL"]),
+            "branch": _known(lambda: self.location(options).branch),
+            "files": _known(lambda: self.source(options, "name").paths() or UNKNOWN),
+            "secrets": _known(lambda: self.secrets(options)),
+        }
+        return cast("dict[str, Value]", found)  # text and lists of text
 
     def requires(self, options: O) -> Sequence[str]:  # noqa: ARG002 - whatever the options say
         """The git binary."""
@@ -164,11 +165,11 @@ def _owned(resource: Resource) -> list[str]:
     return sorted(files) if isinstance(files, dict) else []
 
 
-def _known(compute: Callable[[], T]) -> T | None:
+def _known(compute: Callable[[], object]) -> object:
     try:
         return compute()
     except UnknownValueError:
-        return None
+        return UNKNOWN
 
 
 def _refusing(compute: Callable[[], T]) -> T:

@@ -14,6 +14,8 @@ import yaml
 Node: TypeAlias = "None | bool | int | str | tuple[str, ...] | list[Node] | Mapping[str, Node] | Note"
 """A tuple is written on one line, a list one item a line."""
 
+Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the fast one is absent where PyYAML was built without libyaml
+
 WIDTH = 110
 """Where a comment behind a line would end too far right."""
 
@@ -99,5 +101,5 @@ def _one_line(value: Node) -> str:
 
 
 def _scalar(value: object) -> str:
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
+    text: str = yaml.dump(value, Dumper=Dumper, default_flow_style=True, width=10**6, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")

@@ -1,0 +1,262 @@
+"""`argocdapp`: the manifest of an Argo CD Application, kept in the repository that it deploys."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Annotated, Any, Final, cast
+
+import msgspec
+import yaml
+
+from engine.ports import Call, Provider
+from engine.schema import Field, Options, Outputs
+from engine.state import Resource
+from engine.values import Unknown, UnknownValueError, Value
+from providers._git import Repository
+from providers._giturl import without_credentials
+from providers._image import DOCKER_HUB, image_name
+from providers._repofiles import opened, recorded, remove, shown, write
+from providers._scm import Location, Repo, locate
+
+DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+FINALIZER: Final = "resources-finalizer.argocd.argoproj.io"
+HEADER: Final = "# Written by dtm: change the tool's options instead, what is edited here is undone by the next `dtm apply`.\n"
+
+ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
+    "app.name": ("metadata", "name"),
+    "app.namespace": ("metadata", "namespace"),
+    "src.repoURL": ("spec", "source", "repoURL"),
+    "src.targetRevision": ("spec", "source", "targetRevision"),
+    "src.path": ("spec", "source", "path"),
+    "src.valueFiles": ("spec", "source", "helm", "valueFiles"),
+    "src.parameters": ("spec", "source", "helm", "parameters"),
+    "dest.server": ("spec", "destination", "server"),
+    "dest.namespace": ("spec", "destination", "namespace"),
+    "project": ("spec", "project"),
+    "syncPolicy": ("spec", "syncPolicy"),
+    "finalizers": ("metadata", "finalizers"),
+    "apiVersion": ("apiVersion",),
+    "kind": ("kind",),
+}
+"""Attribute -> where the manifest says it; the names of the first three groups are DevStream's."""
+
+
+class App(Options, frozen=True, kw_only=True):
+    """The Application resource."""
+
+    name: Annotated[str, Field("its name", example="app", replace=True, pattern=DNS_LABEL, max_length=63)]
+    namespace: Annotated[str, Field("the namespace that Argo CD runs in", replace=True, pattern=DNS_LABEL)] = "argocd"
+
+
+class Target(Options, frozen=True, kw_only=True):
+    """Where it is deployed to."""
+
+    server: Annotated[str, Field("the cluster's API server", min_length=1)] = "https://kubernetes.default.svc"
+    namespace: Annotated[str, Field("the namespace", pattern=DNS_LABEL)] = "default"
+
+
+class AppSource(Options, frozen=True, kw_only=True):
+    """What is deployed: a Helm chart in a git repository."""
+
+    valuefile: Annotated[str, Field("the chart's values file, relative to the chart", min_length=1)] = "values.yaml"
+    path: Annotated[str, Field("the chart's directory; helm/<app.name> if not given", example="helm/app")] = ""
+    repo_url: Annotated[
+        str, Field("the repository: any URL that git can reach, or a path", example="./repos/me/app.git", min_length=1)
+    ] = msgspec.field(name="repoURL")
+    repo_branch: Annotated[str, Field("the branch; its HEAD, for the manifest main, if not given")] = ""
+    token: Annotated[str, Field("the password for http URLs; without it git asks its credential helpers", secret=True)] = ""
+
+
+class ImageVersion(Options, frozen=True, kw_only=True):
+    """The image that is deployed: given to the chart as image.repository and image.tag."""
+
+    url: Annotated[str, Field("the registry; Docker Hub unless given")] = DOCKER_HUB
+    user: Annotated[str, Field("the account, which is the first part of the image's name", example="me", min_length=1)]
+    inital_tag: Annotated[str, Field("the first version", aliases=("initialTag",), min_length=1)] = "0.0.1"
+
+
+class ArgoCDAppOptions(Options, frozen=True, kw_only=True):
+    """What is deployed where."""
+
+    app: Annotated[App, Field("the Application resource")]
+    source: Annotated[AppSource, Field("what is deployed")]
+    destination: Annotated[Target, Field("where it is deployed to")] = Target()
+    image_repo: Annotated[ImageVersion | None, Field("the image to deploy, instead of the chart's own")] = None
+    path: Annotated[str, Field("where the manifest goes in the repository; argocd/<app.name>.yaml if not given")] = ""
+
+    def __post_init__(self) -> None:
+        with suppress(UnknownValueError):
+            place(self)
+
+
+class ArgoCDAppOutputs(Outputs, frozen=True, kw_only=True):
+    """What references may name."""
+
+    repo_url: Annotated[str, Field("the repository, without credentials")] = msgspec.field(name="repoURL")
+    branch: Annotated[str, Field("the branch that the manifest is in")]
+    path: Annotated[str, Field("the manifest's path in it")]
+    name: Annotated[str, Field("the Application's name")]
+    namespace: Annotated[str, Field("its namespace")]
+
+
+def place(options: ArgoCDAppOptions) -> Location:
+    """The repository and branch that the manifest goes into. Raises ValueError, UnknownValueError."""
+    source = options.source
+    if any(isinstance(value, Unknown) for value in (source.repo_url, source.repo_branch)):
+        raise UnknownValueError("the repository is only known after apply")
+    return locate(Repo(url=source.repo_url, branch=source.repo_branch, token=source.token))
+
+
+def manifest_path(options: ArgoCDAppOptions) -> str:
+    """Where the manifest goes. Raises UnknownValueError."""
+    return str(options.path) or f"argocd/{options.app.name}.yaml"
+
+
+def manifest(options: ArgoCDAppOptions) -> dict[str, Any]:
+    """The Application resource."""
+    source, image = options.source, options.image_repo
+    helm: dict[str, Any] = {"valueFiles": [source.valuefile]}
+    if image:
+        values = {"image.repository": image_name(image.url, image.user, options.app.name), "image.tag": image.inital_tag}
+        helm["parameters"] = [{"name": name, "value": value} for name, value in values.items()]
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": options.app.name, "namespace": options.app.namespace, "finalizers": [FINALIZER]},
+        "spec": {
+            "project": "default",
+            "source": {
+                "repoURL": without_credentials(place(options).url),
+                "targetRevision": source.repo_branch or "HEAD",
+                "path": chart_path(options),
+                "helm": helm,
+            },
+            "destination": {"server": options.destination.server, "namespace": options.destination.namespace},
+            "syncPolicy": {"automated": {"prune": True, "selfHeal": True}},
+        },
+    }
+
+
+def chart_path(options: ArgoCDAppOptions) -> str:
+    """The chart's directory."""
+    return options.source.path or f"helm/{options.app.name}"
+
+
+def written(options: ArgoCDAppOptions) -> bytes:
+    """The manifest's file."""
+    return (HEADER + yaml.safe_dump(manifest(options), sort_keys=False, allow_unicode=True, width=10**6)).encode()
+
+
+def facts(data: bytes) -> dict[str, Value]:
+    """What a manifest says, by attribute; `other` holds what dtm would not have written. Comments do not count."""
+    try:
+        document = yaml.safe_load(data)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return {"other": "no YAML"}
+    left = cast("Value", json.loads(json.dumps(document, default=str)))  # dates and the like as text
+    found: dict[str, Value] = {}
+    for attribute, path in ATTRIBUTES.items():
+        value, left = _taken(left, path)
+        if value is not None:
+            name, _, key = attribute.partition(".")
+            within = found.setdefault(name, {}) if key else found
+            assert isinstance(within, dict)  # no name stands both alone and before a dot
+            within[key or name] = value
+    return {**found, "other": left}
+
+
+def _taken(value: Value, path: tuple[str, ...]) -> tuple[Value, Value]:
+    """What stands at a path (None: nothing), and the rest without it and without maps that it leaves empty."""
+    if not path:
+        return value, None
+    if not isinstance(value, dict) or path[0] not in value:
+        return None, value
+    taken, rest = _taken(value[path[0]], path[1:])
+    kept = {key: item for key, item in value.items() if key != path[0]}
+    if rest is not None and rest != {}:
+        kept = {**value, path[0]: rest}
+    return taken, kept
+
+
+class ArgoCDApp:
+    """The manifest of an Argo CD Application in the repository that it deploys, one commit for each change.
+
+    Argo CD deploys it where an app of apps, or `kubectl apply`, brings it in. Drift is found in each thing that the
+    manifest says. Deleting removes the file.
+    """
+
+    plugin = "argocdapp"
+    options = ArgoCDAppOptions
+    outputs: type[msgspec.Struct] | None = ArgoCDAppOutputs
+
+    def identity(self, options: ArgoCDAppOptions) -> str | None:
+        """Repository, branch and path."""
+        location = place(options)
+        return f"{location.identity}@{location.branch}:{manifest_path(options)}"
+
+    def predict(self, options: ArgoCDAppOptions, resource: Resource | None) -> Mapping[str, Value]:  # noqa: ARG002
+        """Everything."""
+        return _outputs(options)
+
+    def requires(self, options: ArgoCDAppOptions) -> Sequence[str]:  # noqa: ARG002 - whatever the options say
+        """The git binary."""
+        return [] if shutil.which("git") else ["git is not installed, or not on the PATH"]
+
+    def read(self, options: ArgoCDAppOptions, resource: Resource | None, call: Call) -> Resource | None:
+        """What the manifest says, where it was written by the record."""
+        path = _recorded_path(options, resource)
+        found = _recorded(options, resource, call).read([path])
+        if not found:
+            return None
+        outputs = dict(resource.outputs) if resource else _outputs(options)
+        return Resource(_id(options), facts(found[path]), outputs)
+
+    def create(self, options: ArgoCDAppOptions, call: Call) -> Resource:
+        """Commit the manifest; somebody else's file is refused."""
+        return self._write(options, [], call)
+
+    def update(self, options: ArgoCDAppOptions, resource: Resource, call: Call) -> Resource:
+        """Commit what differs; a manifest that is to stand elsewhere is moved."""
+        before, now = _recorded(options, resource, call), opened(place(options), call)
+        path = _recorded_path(options, resource)
+        if (before.identity, before.branch) == (now.identity, now.branch):
+            return self._write(options, [path], call)
+        made = self._write(options, [], call)
+        remove(before, [path], f"argocd: move {options.app.name} to another repository")
+        return made
+
+    def delete(self, options: ArgoCDAppOptions, resource: Resource, call: Call) -> None:
+        """Commit the removal of the manifest."""
+        path = _recorded_path(options, resource)
+        remove(_recorded(options, resource, call), [path], f"argocd: remove {options.app.name}")
+
+    def _write(self, options: ArgoCDAppOptions, owned: Sequence[str], call: Call) -> Resource:
+        repository, path, data = opened(place(options), call), manifest_path(options), written(options)
+        write(repository, {path: data}, owned, f"argocd: write {options.app.name}")
+        tip, chart = repository.tip(), f"{chart_path(options)}/Chart.yaml"
+        if tip and chart not in tip.entries:
+            call.report(f"{repository.location} has no {chart} yet: Argo CD cannot deploy {options.app.name} before it has")
+        return Resource(_id(options), facts(data), _outputs(options))
+
+
+def _id(options: ArgoCDAppOptions) -> str:
+    return f"{options.app.namespace}/{options.app.name}"
+
+
+def _outputs(options: ArgoCDAppOptions) -> dict[str, Value]:
+    where = shown(place(options))
+    return {**where, "path": manifest_path(options), "name": options.app.name, "namespace": options.app.namespace}
+
+
+def _recorded(options: ArgoCDAppOptions, resource: Resource | None, call: Call) -> Repository:
+    return recorded(place(options), resource, call)
+
+
+def _recorded_path(options: ArgoCDAppOptions, resource: Resource | None) -> str:
+    return str(resource.outputs["path"]) if resource and "path" in resource.outputs else manifest_path(options)
+
+
+_conforms: type[Provider[ArgoCDAppOptions]] = ArgoCDApp

@@ -1,0 +1,272 @@
+"""Each option of github-actions and its aliases shows in the workflow, which is valid whatever is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from providers.ci.github import GitHubActions, GitHubActionsGolang, GitHubActionsNodejs, GitHubActionsPython
+from tests.providers.repos import faults, options
+from tests.providers.schemas import load, problems
+
+SCM = {"scmType": "local", "owner": "me", "name": "app"}
+GO = {"language": {"name": "go"}}
+HOOK = "https://oapi.dingtalk.com/robot/send?access_token=abcdef"
+FLAT = {"scmType": "local", "owner": "me", "repo": "app"}
+
+
+def text(given: dict[str, Any], provider: GitHubActions | None = None) -> str:
+    provider = provider or GitHubActions()
+    chosen: Any = options(provider, **given)
+    [content] = provider.source(chosen, provider.location(chosen).name).files(Path("/nowhere")).values()
+    return content.decode()
+
+
+def job(given: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = load(text(given))["jobs"][name]
+    return found
+
+
+def new(**pipeline: Any) -> dict[str, Any]:
+    return {"scm": SCM, "pipeline": {**GO, **pipeline}}
+
+
+def old(**given: Any) -> dict[str, Any]:
+    return {**FLAT, **GO, **given}
+
+
+OWN = "on: push\njobs: {a: {runs-on: x, steps: [{run: 'true'}]}}\n"
+TALK = {"webhook": HOOK}
+SONAR = {"name": "key"}
+IMAGE = {"user": "me"}
+DOCKER = {"registry": {"username": "me"}}
+
+# what is asked for before, what is changed, and what the file then says
+SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "scm.name": (new(imageRepo=IMAGE), new(imageRepo=IMAGE) | {"scm": {**SCM, "name": "web"}}, "tags: me/web:"),
+    "scm.branch": (new(), new() | {"scm": {**SCM, "branch": "trunk"}}, "branches: [trunk]"),
+    "pipeline.branch": (new(), new(branch="release"), "branches: [release]"),
+    "pipeline.configContents": (new(), new(configContents={"x.yml": OWN}), OWN),
+    "pipeline.language.name": (new(), new(language={"name": "python"}), "python3 -m unittest"),
+    "pipeline.language.version": (new(), new(language={"name": "go", "version": "1.22"}), "go-version: '1.22'"),
+    "pipeline.language.framework": (new(), new(language={"framework": "django"}), "actions/setup-python@"),
+    "pipeline.language.frameWork": (new(), new(language={"frameWork": "spring-boot"}), "mvn -B test"),
+    "pipeline.build.enable": (new(build={"enable": False}), new(build={"enable": True}), "run: go build ./..."),
+    "pipeline.build.command": (new(build={}), new(build={"command": "make"}), "run: make"),
+    "pipeline.test.enable": (new(test={"enable": False}, imageRepo=IMAGE), new(imageRepo=IMAGE), "needs: [test]"),
+    "pipeline.test.command": (new(), new(test={"command": ["go vet", "make check"]}), "go vet\n          make check"),
+    "pipeline.test.command as text": (new(), new(test={"command": "make check"}), "run: make check"),
+    "pipeline.test.containerName": (new(), new(test={"containerName": "golang:1.21"}), "container: golang:1.21"),
+    "pipeline.test.coverageCommand": (new(), new(test={"coverageCommand": "make cover"}), "run: make cover"),
+    "pipeline.test.coverageStatusCommand": (new(), new(test={"coverageStatusCommand": "cat c.txt"}), "cat c.txt"),
+    "pipeline.test.coverage.enable": (
+        new(test={"coverage": {"enable": False}}), new(test={"coverage": {"enable": True}}),
+        "go test ./... -race -covermode=atomic -coverprofile=coverage.out",
+    ),
+    "pipeline.test.coverage.profile": (
+        new(test={"coverage": {}}), new(test={"coverage": {"profile": "-covermode=set"}}),
+        "run: go test ./... -covermode=set -coverprofile=coverage.out",
+    ),
+    "pipeline.test.coverage.output": (new(test={"coverage": {}}), new(test={"coverage": {"output": "c.out"}}), "-func=c.out"),
+    "pipeline.imageRepo": (new(), new(imageRepo=IMAGE), "tags: me/app:${{ needs.tag.outputs.version }}"),
+    "pipeline.imageRepo.url": (
+        new(imageRepo=IMAGE), new(imageRepo={**IMAGE, "url": "https://harbor.example.com:8443/library"}),
+        "tags: harbor.example.com:8443/library/me/app:",
+    ),
+    "pipeline.imageRepo.user": (new(imageRepo=IMAGE), new(imageRepo={"user": "you"}), "tags: you/app:"),
+    "pipeline.imageRepo.password": (
+        new(imageRepo=IMAGE), new(imageRepo={**IMAGE, "password": "hush"}), "password: ${{ secrets.IMAGE_REPO_SECRET }}",
+    ),
+    "pipeline.sonarqube": (new(), new(sonarqube=SONAR), "-Dsonar.projectKey=key"),
+    "pipeline.sonarqube.name": (new(sonarqube=SONAR), new(sonarqube={"name": "other"}), "-Dsonar.projectKey=other"),
+    "pipeline.sonarqube.url": (new(sonarqube=SONAR), new(sonarqube={**SONAR, "url": "https://s.io"}), "SONAR_HOST_URL: https://s.io"),
+    "pipeline.sonarqube.token": (
+        new(sonarqube=SONAR), new(sonarqube={**SONAR, "token": "hush"}), "SONAR_TOKEN: ${{ secrets.SONAR_SECRET_TOKEN }}",
+    ),
+    "pipeline.dingTalk": (new(), new(dingTalk=TALK), "DINGTALK_TOKEN: ${{ secrets.DINGTALK_SECURITY_TOKEN }}"),
+    "pipeline.dingTalk.name": (new(dingTalk=TALK), new(dingTalk={**TALK, "name": "Robot"}), "TITLE: Robot"),
+    "pipeline.dingTalk.webhook": (
+        new(dingTalk=TALK), new(dingTalk={"webhook": "https://proxy.example.com/ding"}), "DINGTALK_URL: https://proxy.example.com/ding",
+    ),
+    "pipeline.dingTalk.securityType": (
+        new(dingTalk={**TALK, "securityType": "SECRET", "securityValue": "k"}),
+        new(dingTalk={**TALK, "securityType": "KEY", "securityValue": "k"}), "DINGTALK_SECURITY: KEY",
+    ),
+    "pipeline.dingTalk.securityValue": (
+        new(dingTalk=TALK), new(dingTalk={**TALK, "securityType": "KEY", "securityValue": "k"}),
+        "DINGTALK_VALUE: ${{ secrets.DINGTALK_SECURITY_VALUE }}",
+    ),
+    "pipeline.dingTalk.atUsers": (
+        new(dingTalk=TALK), new(dingTalk={**TALK, "atUsers": ["138", "139"]}), "DINGTALK_AT: 138,139",
+    ),
+    "pipeline.docker": (new(), new(docker=DOCKER), "password: ${{ secrets.DOCKERHUB_TOKEN }}"),
+    "repo": (old(docker=DOCKER), old(docker=DOCKER) | {"repo": "web"}, "tags: me/web:"),
+    "branch": (old(), old(branch="trunk"), "branches: [trunk]"),
+    "language.version": (old(), old(language={"name": "golang", "version": "1.20"}), "go-version: '1.20'"),
+    "build": (old(), old(build={"enable": True, "command": "go build ./cmd/..."}), "run: go build ./cmd/..."),
+    "test.enable": (old(test={"enable": False}, build={}), old(build={}), "run: go test ./..."),
+    "test.command": (old(), old(test={"enable": True, "command": "go test -short ./..."}), "run: go test -short ./..."),
+    "test.coverage": (old(), old(test={"coverage": {"enable": True}}), "go tool cover -func=coverage.out"),
+    "docker.enable": (old(docker={"enable": False, **DOCKER}), old(docker=DOCKER), "tags: me/app:"),
+    "docker.registry.type": (
+        old(docker=DOCKER),
+        old(docker={"registry": {"type": "harbor", "username": "me", "repository": "harbor.example.com:80/library/app"}}),
+        "registry: harbor.example.com:80",
+    ),
+    "docker.registry.username": (old(docker=DOCKER), old(docker={"registry": {"username": "you"}}), "username: you"),
+    "docker.registry.repository": (
+        old(docker=DOCKER), old(docker={"registry": {"username": "me", "repository": "other"}}), "tags: me/other:",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "said"), SHOWN.values(), ids=SHOWN)
+def test_an_option_shows_in_the_file(before: dict[str, Any], after: dict[str, Any], said: str) -> None:
+    assert said not in text(before)
+    assert said in text(after)
+    assert problems("github-workflows", text(before)) == []
+    assert problems("github-workflows", text(after)) == []
+
+
+SNAKE = {
+    **FLAT, "test": {"container_name": "golang:1.21", "coverage_command": "c", "coverage_status_command": "d"},
+    "language": {"name": "golang", "frame_work": "gin"},
+}  # fmt: skip
+
+
+def test_snake_case_says_the_same() -> None:
+    camel = {
+        **FLAT, "test": {"containerName": "golang:1.21", "coverageCommand": "c", "coverageStatusCommand": "d"},
+        "language": {"name": "go", "frameWork": "gin"},
+    }  # fmt: skip
+    assert text(SNAKE) == text(camel)
+
+
+def test_both_generations_say_the_same() -> None:
+    block = {**GO, "build": {}, "test": {"command": "make"}, "docker": DOCKER}
+    assert text({**FLAT, **block}) == text({"scm": SCM, "pipeline": block})
+
+
+@pytest.mark.parametrize(
+    ("provider", "said"),
+    [
+        (GitHubActionsGolang(), "go test ./..."),
+        (GitHubActionsNodejs(), "npm ci"),
+        (GitHubActionsPython(), "python3 -m unittest"),
+    ],
+    ids=["githubactions-golang", "githubactions-nodejs", "githubactions-python"],
+)
+def test_an_old_name_is_the_plugin_with_a_language(provider: GitHubActions, said: str) -> None:
+    assert said in text(FLAT, provider)
+    assert provider.plugin == GitHubActions.plugin
+    assert said in text({**FLAT, "language": {"name": provider.language}})
+
+
+ALL = new(
+    build={}, test={"coverage": {}}, imageRepo={**IMAGE, "password": "p"}, sonarqube={**SONAR, "token": "t"},
+    dingTalk={**TALK, "securityType": "SECRET", "securityValue": "k"},
+)  # fmt: skip
+
+
+def test_jobs_wait_only_for_jobs_that_are_there() -> None:
+    for given in (ALL, new(test={"enable": False}, imageRepo=IMAGE), old(test={"enable": False}, docker=DOCKER)):
+        jobs = load(text(given))["jobs"]
+        assert {need for job in jobs.values() for need in job.get("needs", [])} <= jobs.keys()
+
+
+def test_nobody_gets_more_rights_than_needed() -> None:
+    workflow = load(text(ALL))
+    assert workflow["permissions"] == {"contents": "read"}
+    beyond = {name: job["permissions"] for name, job in workflow["jobs"].items() if "permissions" in job}
+    assert beyond == {"tag": {"contents": "write"}, "notify": {}}
+
+
+def test_actions_are_pinned_to_commits_and_say_their_release() -> None:
+    uses = [line for line in text(ALL).splitlines() if "uses:" in line]
+    assert len(uses) >= 10
+    for line in uses:
+        action, _, release = line.partition(" # ")
+        assert len(action.rpartition("@")[2]) == 40
+        assert release.startswith("v")
+
+
+def test_scripts_never_hold_expressions_that_others_fill() -> None:
+    steps = [step for job in load(text(ALL))["jobs"].values() for step in job["steps"]]
+    assert all("${{" not in step.get("run", "") for step in steps)
+
+
+def test_secrets_are_named_and_never_told() -> None:
+    given = new(
+        imageRepo={"user": "me", "password": "hush-1"}, sonarqube={**SONAR, "token": "hush-2"},
+        dingTalk={"webhook": "https://x.io/?access_token=hush-3", "securityType": "KEY", "securityValue": "hush-4"},
+    )  # fmt: skip
+    assert "hush" not in text(given)
+    provider = GitHubActions()
+    chosen: Any = options(provider, **given)
+    secrets = ["DINGTALK_SECURITY_TOKEN", "DINGTALK_SECURITY_VALUE", "IMAGE_REPO_SECRET", "SONAR_SECRET_TOKEN"]
+    assert provider.secrets(chosen) == secrets
+    assert all(f"secrets.{name} " in text(given) for name in secrets)
+
+
+@pytest.mark.parametrize(
+    ("framework", "language", "cache"),
+    [
+        ("gin", "go", None),
+        ("springboot", "java", "maven"),
+        ("django", "python", "pip"),
+        ("flask", "python", "pip"),
+        ("express", "node", "npm"),
+    ],
+)
+def test_a_framework_means_its_language(framework: str, language: str, cache: str | None) -> None:
+    setup = job({"scm": SCM, "pipeline": {"language": {"framework": framework}}}, "test")["steps"][1]
+    assert f"setup-{language}" in setup["uses"]
+    assert setup["with"].get("cache") == cache
+
+
+def test_an_unknown_framework_leaves_the_language() -> None:
+    assert "go test" in text(new(language={"name": "golang", "framework": "echo"}))
+
+
+def test_a_cache_is_kept_only_where_its_lock_file_is_used() -> None:
+    assert (
+        "cache" not in job(new(language={"name": "nodejs"}, test={"command": "npm install-test"}), "test")["steps"][1]["with"]
+    )
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no repository": ({"pipeline": GO}, "scm is required"),
+    "gitlab": ({"scm": {"url": "https://gitlab.com/me/app"}, "pipeline": GO}, "github action only support github repo"),
+    "scm and repo": ({"scm": SCM, "repo": "app", "pipeline": GO}, "repo: given beside scm"),
+    "owner and org": ({**FLAT, "org": "us", **GO}, "owner can't be configured at the same time"),
+    "twice": (new() | GO, "language: given twice"),
+    "unknown language": (new(language={"name": "cobol"}), 'no default test for language "cobol"'),
+    "contradiction": (new(language={"name": "java", "framework": "gin"}), "is for go"),
+    "version of nothing": (
+        new(language={"name": "cobol", "version": "6"}, test={"command": "x"}),
+        "nothing to set up for cobol",
+    ),
+    "coverage of python": (new(language={"name": "python"}, test={"coverage": {}}), "test.coverage is for Go"),
+    "two coverages": (new(test={"coverage": {}, "coverageCommand": "x"}), "exclude each other"),
+    "two images": (new(imageRepo=IMAGE, docker=DOCKER), "docker and imageRepo say the same"),
+    "docker without registry": (new(docker={}), "docker.registry is needed"),
+    "harbor without host": (new(docker={"registry": {"type": "harbor", "username": "me"}}), "needs the host"),
+    "password without user": (new(imageRepo={"password": "p"}), "imageRepo.user is needed"),
+    "security without value": (new(dingTalk={**TALK, "securityType": "KEY"}), "needed together"),
+    "webhook": (new(dingTalk={"webhook": "robot"}), "must be a URL"),
+    "wrong name": (new(configContents={"ci.txt": ""}), "looks only at *.yml or *.yaml"),
+    "same name": (new(configContents={"a/x.yml": "", "b/x.yml": ""}), "would become one"),
+    "unknown": (new(imagRepo=IMAGE), "imagRepo"),
+}
+
+
+@pytest.mark.parametrize(("given", "said"), REFUSED.values(), ids=REFUSED)
+def test_nonsense_is_refused_before_anything_runs(given: dict[str, Any], said: str) -> None:
+    assert said in faults(GitHubActions(), **given)
+
+
+def test_nothing_to_do_is_refused() -> None:
+    with pytest.raises(ValueError, match="has no job"):
+        text({"scm": SCM})

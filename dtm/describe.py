@@ -46,6 +46,7 @@ class Item:
     within: str
 
 
+@cache
 def items(struct: type[msgspec.Struct]) -> tuple[Item, ...]:
     """The fields of an options or outputs Struct, in order."""
     found = shapes.type_info(struct)

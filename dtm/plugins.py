@@ -15,10 +15,23 @@ GROUP: Final = "dtm.providers"
 """Entry points of this group name a provider class: `my-plugin = "my_package:MyProvider"`."""
 
 BUILT_IN: Final[Mapping[str, str]] = {
+    "argocdapp": "providers.argocd:ArgoCDApp",
+    "ci-generic": "providers.ci.generic:CIGeneric",
     "command": "providers.command:CommandTool",
     "data": "providers.data:Data",
     "directory": "providers.directory:Directory",
     "file": "providers.file:File",
+    "github-actions": "providers.ci.github:GitHubActions",
+    "github-repo-scaffolding-golang": "providers.git.scaffolding:github_golang",
+    "githubactions-golang": "providers.ci.github:GitHubActionsGolang",
+    "githubactions-nodejs": "providers.ci.github:GitHubActionsNodejs",
+    "githubactions-python": "providers.ci.github:GitHubActionsPython",
+    "gitlab-ci": "providers.ci.gitlab:GitLabCI",
+    "gitlab-repo-scaffolding-golang": "providers.git.scaffolding:gitlab_golang",
+    "gitlabci-generic": "providers.ci.gitlab:GitLabCI",
+    "gitlabci-golang": "providers.ci.gitlab:GitLabCIGolang",
+    "gitlabci-java": "providers.ci.gitlab:GitLabCIJava",
+    "repo-scaffolding": "providers.git.scaffolding:repo_scaffolding",
 }
 
 DEVSTREAM: Final = frozenset({

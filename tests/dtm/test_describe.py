@@ -14,6 +14,7 @@ from engine.schema import Field, Options
 
 PLUGINS = Plugins(list)
 NAMES = sorted(BUILT_IN)
+PAGES = reference_pages(PLUGINS)
 
 
 class Inner(Options, frozen=True, kw_only=True):
@@ -93,7 +94,7 @@ def test_a_sample_names_every_option_with_its_explanation(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_names_every_option_and_output(name: str) -> None:
-    page = reference_pages(PLUGINS)[f"{name}.md"]
+    page = PAGES[f"{name}.md"]
     assert page.startswith(f"# {name}\n")
     for item in items(PLUGINS[name].options):
         assert f"| `{item.key}` |" in page
@@ -105,7 +106,7 @@ def test_a_page_names_every_option_and_output(name: str) -> None:
 
 
 def test_the_index_names_every_plugin() -> None:
-    index = reference_pages(PLUGINS)["index.md"]
+    index = PAGES["index.md"]
     assert [name for name in NAMES if f"| [{name}]({name}.md) |" not in index] == []
 
 
@@ -117,7 +118,7 @@ def test_writing_the_pages_removes_those_of_plugins_that_are_no_more(tmp_path: P
     (tmp_path / "old.md").write_text("old", "utf-8")
     (tmp_path / "notes.txt").write_text("kept", "utf-8")
     write_reference(tmp_path, PLUGINS)
-    assert {path.name for path in tmp_path.iterdir()} == {*reference_pages(PLUGINS), "notes.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {*PAGES, "notes.txt"}
 
 
 def test_unknown_names_are_refused_in_devstreams_words() -> None:
@@ -155,8 +156,9 @@ def test_a_sample_fits_the_schema(name: str) -> None:
         {"state": {"backend": "s3", "options": {"bucket": "b"}, "lock": {"kind": "native"}, "history": 3}},
         {"anything": 1, "else": [2]},
         {"tools": [{"name": "data", "instanceID": 1, "options": None, "dependsOn": ["file.a", "file/b"]}]},
+        {"tools": [{"name": "data", "instanceID": "a", "dependsOn": None}]},
         {"tools": [{"name": "data", "instanceID": "a", "options": {"triggers_replace": 1}}]},
-        {"apps": [{"name": "a", "spec": {"language": "go"}, "ci": [{"type": "template", "templateName": "t"}]}]},
+        {"apps": [{"name": "a", "spec": {"language": "go"}, "repo": {}, "ci": [{"type": "template", "templateName": "t"}]}]},
         tool(path="a", content=7),
         tool(path="${{ data.a.outputs.output }}", content="x", mode="[[ mode ]]"),
         tool(path=[["path"]], content="x"),
@@ -173,10 +175,12 @@ def test_what_a_config_may_say_fits_the_schema(config: object) -> None:
         ({"tools": [{"name": "filee", "instanceID": "a"}]}, "'filee' is not one of"),
         ({"tools": [{"name": "file"}]}, "'instanceID' is a required property"),
         (tool(path="a", modee="0600"), "Additional properties are not allowed ('modee' was unexpected)"),
-        (tool(content="x"), "{'content': 'x'} is not valid under any of the given schemas"),
-        (tool(path="a", mode="rw"), "'rw' is not valid under any of the given schemas"),
-        (tool(path={"a": 1}), "{'a': 1} is not valid under any of the given schemas"),
+        (tool(content="x"), "'path' is a required property"),
+        (tool(path="a", mode="rw"), "'rw' does not match '^[0-7]{3,4}$'"),
+        (tool(path={"a": 1}), "{'a': 1} is not of type 'string', 'number', 'boolean'"),
         ({"state": {"backendd": "s3"}}, "is not valid under any of the given schemas"),
+        ({"tools": [{"name": "data", "instanceID": "a", "timeouts": {"creat": "1s"}}]}, "('creat' was unexpected)"),
+        ({"apps": [{"name": "a"}]}, "'repo' is a required property"),
     ],
 )
 def test_what_a_config_may_not_say_does_not(config: object, problem: str) -> None:

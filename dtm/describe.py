@@ -46,7 +46,6 @@ class Item:
     within: str
 
 
-@cache
 def items(struct: type[msgspec.Struct]) -> tuple[Item, ...]:
     """The fields of an options or outputs Struct, in order."""
     found = shapes.type_info(struct)

@@ -41,14 +41,14 @@ class Fault:
 
 
 def decode(
-    raw: Mapping[str, Raw], struct: type[msgspec.Struct], *, env: Mapping[str, str], plain: bool = False, noun: str = "option"
+    raw: Mapping[str, Raw], struct: type[msgspec.Struct], *, env: Mapping[str, str], simple: bool = False, noun: str = "option"
 ) -> tuple[Attributes, list[Fault]]:
     """Options by a Struct: canonical names, declared types, secrets wrapped, absent ones from `env`; and every fault.
 
-    `plain` says that `raw` holds nothing but JSON: then options that msgspec accepts as they are need no walk.
+    `simple` says that no Literal is inside: then options that msgspec accepts as they are need no walk.
     `noun` is what messages call an entry.
     """
-    if plain and not declared.special(struct) and _converts(raw, struct):
+    if simple and not declared.special(struct) and _converts(raw, struct):
         return raw, []
     decoder = _Decoder(env, noun=noun)
     values = decoder.struct(raw, struct, ())

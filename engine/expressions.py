@@ -88,13 +88,18 @@ class Scanned:
     expressions: tuple[Expression, ...] = ()
     alphabet: int = 0
 
+    @property
+    def variables(self) -> bool:
+        """Whether rendering may bring in values that the text itself does not hold."""
+        return any(not expression.text.startswith("$") for expression in self.expressions)
+
     def restore(self, value: Raw) -> Raw:
         """The value with its placeholders turned back: strings into Templates, map keys into Keys."""
         match value:
             case str():
-                return self._string(value)
+                return value if value.isascii() else self._string(value)
             case dict():
-                return {self._key(key): self.restore(item) for key, item in value.items()}
+                return {key if key.isascii() else self._key(key): self.restore(item) for key, item in value.items()}
             case list():
                 return [self.restore(item) for item in value]
             case _:
@@ -105,8 +110,9 @@ class Scanned:
         return found if isinstance(found, str) else Key.of(found)
 
     def _string(self, text: str) -> str | Template:
-        first, last = chr(self.alphabet), chr(self.alphabet + 63)
-        if text.isascii() or not (found := re.split(f"({first}[{chr(self.alphabet + 1)}-{last}]+)", text))[1:]:
+        first, second, last = (chr(self.alphabet + digit) for digit in (0, 1, 63))
+        found = re.split(f"({first}[{second}-{last}]+)", text)
+        if len(found) == 1:
             return text
         parts = [self._expression(part) if index % 2 else part for index, part in enumerate(found)]
         return Template(tuple(part for part in parts if part))
@@ -114,7 +120,7 @@ class Scanned:
     def _expression(self, placeholder: str) -> Expression | str:
         """The expression behind it; a look-alike that the source wrote as an escape stays text."""
         number = 0
-        for char in placeholder[1:]:
+        for char in placeholder[1:].lstrip(chr(self.alphabet + 1)):
             number = number * 63 + ord(char) - self.alphabet - 1
         known = number < len(self.expressions) and len(self.expressions[number].text) == len(placeholder)
         return self.expressions[number] if known else placeholder

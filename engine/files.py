@@ -24,13 +24,17 @@ _FILES: Final = {"varFile": True, "toolFile": False}
 """Keys that name further files, and whether those hold bare variables."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Section:
     """What stands under one top-level key in one document."""
 
     value: Raw
     place: Place
-    plain: bool
+
+    @property
+    def text(self) -> Text:
+        """The file that it stands in."""
+        return self.place.text
 
 
 @dataclass(slots=True)
@@ -53,7 +57,7 @@ class Files:
         for section in self.sections.get(key, ()):
             if isinstance(section.value, list):
                 for index, item in enumerate(section.value):
-                    yield Section(item, section.place.step(index), section.plain)
+                    yield Section(item, section.place.step(index))
 
     def entries(self, key: str, kind: str) -> Mapping[str, Section]:
         """The entries of a map that several documents may give; one given twice is reported as a `kind`."""
@@ -65,7 +69,7 @@ class Files:
                     first = found[name].place.at(key=True)
                     self.report.add(place.at(key=True), f'{kind} "{name}" is given twice, first at {first}')
                 else:
-                    found[name] = Section(item, place, section.plain)
+                    found[name] = Section(item, place)
         return found
 
     def single(self, key: str) -> Section | None:
@@ -159,25 +163,25 @@ def _classify(files: Files, text: Text, *, bare: bool) -> None:
         if isinstance(document, dict):
             known = any(key in KEYS or key in LATER for key in document)
             if document and not known and (bare or several):
-                _add(files, "vars", document, place, text)
+                _add(files, "vars", document, place)
             else:
-                _keys(files, document, place, text)
+                _keys(files, document, place)
         elif document is not None:
             kind = "a list" if isinstance(document, list) else "a single value"
             files.report.add(place.at(), f"a configuration is a map of keys, not {kind}", f"known: {', '.join(KEYS)}")
 
 
-def _keys(files: Files, document: dict[str, Raw], place: Place, text: Text) -> None:
+def _keys(files: Files, document: dict[str, Raw], place: Place) -> None:
     for key, value in document.items():
         here = place.step(key)
         if key == "config" and isinstance(value, dict):
             for inner, item in value.items():
                 if inner in _SETTINGS:
-                    _add(files, inner, item, here.step(inner), text)
+                    _add(files, inner, item, here.step(inner))
                 else:
                     _unknown(files, here.step(inner), _SETTINGS)
         elif key in KEYS:
-            _add(files, key, value, here, text)
+            _add(files, key, value, here)
         else:
             _unknown(files, here, KEYS)
 
@@ -191,11 +195,11 @@ def _unknown(files: Files, place: Place, known: tuple[str, ...]) -> None:
         files.report.add(place.at(key=True), f'unknown key "{key}"', hint)
 
 
-def _add(files: Files, key: str, value: Raw, place: Place, text: Text) -> None:
+def _add(files: Files, key: str, value: Raw, place: Place) -> None:
     """Keep a section. An empty one counts as given, but holds nothing."""
     wanted = list if key in _LISTS else dict if key in _MAPS else None
     if wanted and value is not None and not isinstance(value, wanted):
         files.report.add(place.at(), f'"{key}" must be a {"list" if wanted is list else "map"}')
         value = None
     if value is not None or wanted:
-        files.sections.setdefault(key, []).append(Section(value, place, text.plain))
+        files.sections.setdefault(key, []).append(Section(value, place))

@@ -58,8 +58,8 @@ def _load(source: Source, catalog: Catalog, state_url: Callable[[str], StateSett
     found = settings(files, scope, state_url)
     checker = Checker(catalog, source.env, report)
     for section in files.items("tools"):
-        value = section.value if section.plain else scope.render(section.value)
-        checker.add(Entry(value, section.place, section.plain))
+        value = scope.render(section.value) if section.text.scanned.expressions else section.value
+        checker.add(Entry(value, section.place, simple=section.text.simple))
     for tool in expand(files, scope, checker.names):
         checker.add(Entry(tool.value, tool.place, expanded=True))
     tools, outputs = checker.finish(), dict(_outputs(files, scope, checker))

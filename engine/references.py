@@ -9,11 +9,15 @@ from typing import TypeAlias
 
 import msgspec
 
-from engine.address import Address, instance_problem, name_problem
+from engine.address import Address
 from engine.errors import DtmError
 from engine.values import UNKNOWN, Attributes, Deferred, Digest, Secret, Unknown, Value, leaves, map_leaves, reveal
 
-_REFERENCE = re.compile(r"\s*([^\s.{}]+)\.([^\s{}]+?)\.outputs\.([^\s.{}]+(?:\.[^\s.{}]+)*)\s*")
+_REFERENCE = re.compile(
+    r"\s*([a-z0-9](?:[-a-z0-9]*[a-z0-9])?)"  # name and instance as `engine.address` wants them
+    r"\.([a-z0-9](?:[-a-z0-9.]*?[a-z0-9])??)"  # the instance ends at the first `.outputs.`
+    r"\.outputs\.([^\s.{}]+(?:\.[^\s.{}]+)*)\s*"
+)
 _WORKFLOW_CONTEXTS = frozenset({"steps", "needs", "jobs"})
 """GitHub Actions writes its own outputs the same way (`steps.build.outputs.tag`): such expressions are not ours."""
 
@@ -48,7 +52,7 @@ def parse(text: str) -> Reference | None:
     if not found:
         return None
     name, instance, path = found.groups()
-    if name in _WORKFLOW_CONTEXTS or name_problem(name) or instance_problem(instance):
+    if name in _WORKFLOW_CONTEXTS:
         return None
     steps = tuple(int(step) if step.isascii() and step.isdigit() else step for step in path.split("."))
     return Reference(Address(name, instance), steps, "${{ " + text.strip() + " }}")

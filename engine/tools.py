@@ -26,20 +26,20 @@ _FREE: Final = Lifecycle()
 _UNTIMED: Final = Timeouts()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """One tool as written and rendered. `expanded`: an app became it, so its options have no places of their own.
 
-    `plain`: nothing but JSON is inside.
+    `simple`: no Literal is inside.
     """
 
     value: Raw
     place: Place
-    plain: bool = False
+    simple: bool = False
     expanded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Tool:
     """A tool whose own entry was checked, its edges not yet."""
 
@@ -68,7 +68,7 @@ class Checker:
     def add(self, entry: Entry) -> None:
         """Check one entry by itself. Edges come later, when every tool is known."""
         try:
-            tool = msgspec.convert(entry.value, layout.Tool) if entry.plain else None
+            tool: layout.Tool | None = msgspec.convert(entry.value, layout.Tool)
         except msgspec.ValidationError:
             tool = None  # a second, slower look says what is wrong, or finds another spelling
         if tool is None and (tool := self._shape(entry)) is None:
@@ -129,7 +129,7 @@ class Checker:
         schema = self._schema(entry, address.name)
         if schema is None:
             return {}
-        options, faults = decode(raw, schema.options, env=self.env, plain=entry.plain)
+        options, faults = decode(raw, schema.options, env=self.env, simple=entry.simple)
         for fault in faults:
             message = f"{address}: {fault.message}" if entry.expanded else fault.message
             self._fail(entry, ("options", *fault.path), message, fault.hint, key=fault.key)
@@ -147,20 +147,26 @@ class Checker:
 
     def finish(self) -> tuple[ToolSpec, ...]:
         """Every tool with its edges, in the order given."""
-        texts = {address.dotted: address for address in self._tools} | {str(address): address for address in self._tools}
-        edges: dict[Address, list[Address]] = {}
-        for address, tool in self._tools.items():
+        addresses = list(self._tools)
+        numbers = {address: number for number, address in enumerate(addresses)}
+        texts = {spelling: number for address, number in numbers.items() for spelling in (address.dotted, str(address))}
+        edges: dict[int, list[int]] = {}
+        for number, tool in enumerate(self._tools.values()):
             found = dict.fromkeys(self._written(tool, texts))
-            if not tool.entry.plain:
-                found |= dict.fromkeys(self.targets(dict(tool.options), tool.entry.value, tool.entry))
-            edges[address] = list(found)
-        self._cycle(edges)
+            if tool.entry.expanded or tool.entry.place.text.scanned.expressions:
+                targets = self.targets(dict(tool.options), tool.entry.value, tool.entry)
+                found |= dict.fromkeys(numbers[address] for address in targets)
+            edges[number] = list(found)
+        self._cycle(edges, addresses)
         return tuple(
-            ToolSpec(address, tool.options, tuple(edges[address]), tool.lifecycle, tool.timeouts, tool.entry.place.where)
-            for address, tool in self._tools.items()
-        )
+            ToolSpec(
+                address, tool.options, tuple([addresses[other] for other in edges[number]]), tool.lifecycle, tool.timeouts,
+                tool.entry.place.where,
+            )
+            for number, (address, tool) in enumerate(self._tools.items())
+        )  # fmt: skip
 
-    def _written(self, tool: _Tool, texts: Mapping[str, Address]) -> Iterator[Address]:
+    def _written(self, tool: _Tool, texts: Mapping[str, int]) -> Iterator[int]:
         for index, text in enumerate(tool.depends_on):
             if text in texts:
                 yield texts[text]
@@ -193,11 +199,15 @@ class Checker:
         message = f'{reference}: {reference.address} has no output "{reference.path[0]}"'
         return message, nearest(str(reference.path[0]), known)
 
-    def _cycle(self, edges: Mapping[Address, Sequence[Address]]) -> None:
+    def _cycle(self, edges: Mapping[int, Sequence[int]], addresses: Sequence[Address]) -> None:
+        if all(other < number for number, others in edges.items() for other in others):
+            return  # everything waits for what stands above it: the usual case, and no cycle
         try:
             order(edges)
         except CycleError as error:
-            self._fail(self._tools[error.nodes[0]].entry, (), error.message, "a tool must not wait for itself")
+            circle: list[Address] = [addresses[number] for number in [*error.nodes, error.nodes[0]]]
+            message = f"dependency cycle: {' → '.join(map(str, circle))}"
+            self._fail(self._tools[circle[0]].entry, (), message, "a tool cannot wait for itself")
 
 
 def _entry(value: dict[str, Raw], key: str) -> Raw:

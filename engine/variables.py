@@ -89,6 +89,8 @@ class Scope:
     def render(self, value: Raw) -> Value:
         """The value with every expression replaced; UNKNOWN stands in for one that is wrong, after reporting it."""
         match value:
+            case str() | None:
+                return value
             case dict():
                 return self._map(value)
             case list():

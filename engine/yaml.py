@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -46,15 +47,20 @@ _TAG: Final = "tag:yaml.org,2002:"
 _RESOLVED: Final = frozenset({_PLAIN, *(f"{_TAG}{name}" for name in ("int", "float", "bool", "null"))})
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Text:
-    """One parsed file. `documents` hold their values, None where one is empty; `plain`: nothing but JSON is inside."""
+    """One parsed file. `documents` hold their values, None where one is empty; `literals`: some of them are Literals."""
 
     source: Source
     scanned: Scanned
     documents: list[Raw]
-    plain: bool
+    literals: bool
     _roots: list[Any] = field(default_factory=list[Any])
+
+    @cached_property
+    def simple(self) -> bool:
+        """Whether no value of this file is, or can become by rendering, a Literal."""
+        return not self.literals and not self.scanned.variables
 
     def at(self, document: int, path: Steps, *, key: bool = False) -> str:
         """`file:line:column` of a value, or of its key; of the nearest thing around it if it has no place of its own."""
@@ -64,9 +70,9 @@ class Text:
         return f"{self.source.name}:{mark.line + 1}:{mark.column + 1}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Place:
-    """A value in a file; its line and column are looked up when somebody asks."""
+    """A value in a file; its line and column are looked up when somebody asks. One is made per tool: hence not frozen."""
 
     text: Text
     document: int = 0
@@ -90,15 +96,13 @@ def parse(name: str, text: str) -> Text:
     """Parse a file's text; `name` is how messages call it. Raises ConfigError: the first wrong syntax, or all repeated keys."""
     source = Source(name, text.removeprefix("\ufeff"))
     scanned = scan(source)
-    documents = _quick(scanned.text)
-    plain = documents is not None and not scanned.expressions
+    documents, literals = _quick(scanned.text), False
     if documents is None:
         reader = _Reader(name)
-        documents = reader.documents(scanned.text)
-        plain = not reader.literals and not scanned.expressions
+        documents, literals = reader.documents(scanned.text), reader.literals
     if scanned.expressions:
         documents = [scanned.restore(document) for document in documents]
-    return Text(source, scanned, documents, plain)
+    return Text(source, scanned, documents, literals)
 
 
 def locate(where: Where) -> str:
@@ -120,7 +124,7 @@ def _quick(text: str) -> list[Raw] | None:
         return None
     if documents[0] is None:
         del documents[0]  # what stands before the first marker is a document only if it is not empty
-    return documents if all(map(_json, documents)) else None
+    return documents if _json(documents) else None
 
 
 def _loads() -> Callable[[str], Raw] | None:
@@ -131,11 +135,15 @@ def _loads() -> Callable[[str], Raw] | None:
     return lambda text: yaml_rs.loads(text, parse_datetime=False)  # type: ignore[return-value] # a scalar, too, if it is one
 
 
-def _json(value: Raw) -> bool:
-    """Whether all keys are strings."""
-    if isinstance(value, dict):
-        return all(type(key) is str and (type(item) not in (dict, list) or _json(item)) for key, item in value.items())
-    return not isinstance(value, list) or all(type(item) not in (dict, list) or _json(item) for item in value)
+def _json(value: Any) -> bool:
+    """Whether all keys of a map or list are strings, all the way down. In the way of every large file: hence a plain loop."""
+    inner: Any = value
+    if type(value) is dict:
+        for key in value:  # pyright: ignore[reportUnknownVariableType] - anything may come from a parser
+            if type(key) is not str:  # pyright: ignore[reportUnknownArgumentType]
+                return False
+        inner = value.values()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return all(_json(item) for item in inner if type(item) is dict or type(item) is list)
 
 
 def _deep(text: str) -> bool:

@@ -196,8 +196,8 @@ def test_a_struct_may_have_rules_of_its_own() -> None:
 
 def test_plain_options_that_fit_are_taken_as_they_are() -> None:
     raw: Raw = {"owner": "me"}
-    assert decode(raw, Either, env={}, plain=True)[0] is raw
-    assert decode({"Owner": "me"}, Either, env={}, plain=True) == ({"owner": "me"}, [])
+    assert decode(raw, Either, env={}, simple=True)[0] is raw
+    assert decode({"Owner": "me"}, Either, env={}, simple=True) == ({"owner": "me"}, [])
 
 
 def test_build_gives_the_struct_with_secrets_revealed() -> None:

@@ -22,7 +22,7 @@ from engine.refresh import READ_TIMEOUT
 from engine.retry import PROVIDER, Policy, provider_retry
 from engine.schedule import Phase, Step
 from engine.state import Resource
-from engine.values import Attributes, holds_unknown, reveal
+from engine.values import Attributes, Value, holds_unknown, is_plain, reveal
 
 
 class Stop:
@@ -274,8 +274,10 @@ class Tries:
 
 def untrue(predicted: Attributes, found: Resource) -> list[str]:
     """Outputs that are not as predicted."""
-    return [
-        key
-        for key, value in predicted.items()
-        if not holds_unknown(value) and not same(reveal(value), reveal(found.outputs.get(key)))
-    ]
+    return [key for key, value in predicted.items() if not _true(value, found.outputs.get(key))]
+
+
+def _true(predicted: Value, found: Value) -> bool:
+    if is_plain(predicted) and same(predicted, found):
+        return True
+    return holds_unknown(predicted) or same(reveal(predicted), reveal(found))

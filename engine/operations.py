@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -84,18 +85,26 @@ class Operations:
 
     def identity(self, address: Address, options: Attributes) -> str | None | Unknown:
         """The natural key, None if the plugin has none, UNKNOWN while an option that it needs is."""
+        return self.identity_of(address, self.build(address, options))
+
+    def identity_of(self, address: Address, built: Any) -> str | None | Unknown:
+        """`identity`, of options that are built already."""
         try:
-            return self.provider(address).identity(self.build(address, options))
+            return self.provider(address).identity(built)
         except UnknownValueError:
             return UNKNOWN
 
     def predict(self, address: Address, options: Attributes, resource: Resource | None) -> Attributes | Unknown:
         """Outputs as they will be; every declared key is there. UNKNOWN if nothing can be said, not even the keys."""
+        return self.predict_of(address, self.build(address, options), options, resource)
+
+    def predict_of(self, address: Address, built: Any, options: Attributes, resource: Resource | None) -> Attributes | Unknown:
+        """`predict`, of options that are built already."""
         provider = self.provider(address)
         declared: type[msgspec.Struct] | None = provider.outputs
         found: dict[str, Value] = {option.key: UNKNOWN for option in options_of(declared)} if declared else {}
         with suppress(UnknownValueError):
-            found.update(provider.predict(self.build(address, options), resource))
+            found.update(provider.predict(built, resource))
         return concealed(found, secrets_of(options)) if found else UNKNOWN
 
     def outputs(self, address: Address, options: Attributes, live: Resource, sealer: Sealer) -> Attributes:
@@ -172,12 +181,19 @@ class Operations:
     def missing(self, address: Address, options: Attributes) -> list[str]:
         """What the provider says is absent before its first call: binaries, variables, credentials."""
         provider = self.provider(address)
-        if not isinstance(provider, Requiring):
+        if not _requires(type(provider)):
             return []
+        assert isinstance(provider, Requiring)
         try:
             return list(provider.requires(self.build(address, options)))
         except UnknownValueError:
             return []
+
+
+@cache
+def _requires(kind: type) -> bool:
+    """Whether a provider's class is Requiring; asking costs too much to do it for every tool."""
+    return issubclass(kind, Requiring)
 
 
 def guarded(plugin: str, method: str, call: Callable[[], T]) -> T:

@@ -72,15 +72,16 @@ class Preparation:
         update = change.action is Action.UPDATE
         resource = (change.live or change.before) if update else None
         operations = self._operations
+        built = operations.build(step.address, options)
         return Job(
             step,
             change,
             options,
-            operations.build(step.address, options),
+            built,
             timeout(self.specs[step.address].timeouts, Action.UPDATE if update else Action.CREATE),
             resource,
-            value_of(operations.predict(step.address, options, resource)),
-            operations.identity(step.address, options) is not None,
+            value_of(operations.predict_of(step.address, built, options, resource)),
+            operations.identity_of(step.address, built) is not None,
             self._unseen(change),
         )
 
@@ -95,8 +96,8 @@ class Preparation:
         """The call that deletes. Raises DtmError if a secret that it needs is gone."""
         options = self.ending_options(change)
         spec = self.specs.get(step.address)
-        findable = self._operations.identity(step.address, options) is not None
         built = self._operations.build(step.address, options)
+        findable = self._operations.identity_of(step.address, built) is not None
         seconds = timeout(spec.timeouts if spec else Timeouts(), Action.DELETE)
         return Job(step, change, options, built, seconds, change.live or change.before, findable=findable)
 

@@ -7,6 +7,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from hashlib import scrypt, sha256
 from threading import Lock
 from urllib.parse import quote
@@ -27,6 +28,12 @@ OUTPUTS = Address("", "outputs")
 """The place of root outputs in digests."""
 
 
+@cache
+def _keys_of(_salt: bytes) -> dict[bytes, bytes]:
+    """Stretched secrets by content: planner, executor and session seal with one salt, and scrypt is to be paid once."""
+    return {}
+
+
 class Sealer:
     """Turns secrets into digests: HMAC(scrypt(value, salt), address + path).
 
@@ -36,7 +43,7 @@ class Sealer:
 
     def __init__(self, salt: str) -> None:
         self._salt = bytes.fromhex(salt)
-        self._keys: dict[bytes, bytes] = {}
+        self._keys = _keys_of(self._salt)
         self._lock = Lock()
 
     def seal(self, value: Value, address: Address, path: tuple[str | int, ...] = ()) -> Value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -200,9 +200,16 @@ def variables(pipeline: Pipeline, app: str) -> dict[str, Any]:
 
 
 def _shown(block: Options) -> dict[str, Any]:
-    """An options block as a map, without its secrets."""
+    """An options block as a map, without its secrets. Raises UnknownValueError."""
+    if isinstance(block, Unknown):
+        _refuse(block)
     values = {field.encode_name: getattr(block, field.name) for field in msgspec.structs.fields(block)}
-    return {key: msgspec.to_builtins(value) for key, value in values.items() if key not in SECRETS}
+    return {key: msgspec.to_builtins(value, enc_hook=_refuse) for key, value in values.items() if key not in SECRETS}
+
+
+def _refuse(_value: object) -> NoReturn:
+    """What is no plain value here is UNKNOWN."""
+    raise UnknownValueError("a pipeline option is only known after apply")
 
 
 def secrets(pipeline: Pipeline) -> list[str]:

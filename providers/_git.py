@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from engine.errors import CancelledError, NotFoundError, OutcomeUnknownError, ProviderError
 from engine.ports import Call
+from engine.values import HIDDEN
 from providers._gitcmd import Git, Result
 from providers._giturl import canonical, is_path, local_path, without_credentials
 
@@ -34,6 +35,7 @@ CUT_OFF = re.compile(r"hung up unexpectedly|unexpected disconnect|RPC failed|ear
 HEAD_REF = re.compile(r"^ref: refs/heads/(.+)\tHEAD$", re.MULTILINE)
 SUBMODULE = "160000"
 MAX_TRIES = 30
+SHORTEST_SECRET = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,9 +306,12 @@ def _token_config(url: str, token: str) -> dict[str, str]:
 
 
 def _secrets(url: str, shown: str, token: str) -> tuple[tuple[str, str], ...]:
-    password = urlsplit(url).password if "://" in url else None
-    pairs = [(url, shown)] if url != shown and password else []
-    return (*pairs, *((text, "(sensitive)") for text in (password, token) if text))
+    """What git may repeat, and what is shown for it; a short password alone would blacken innocent words."""
+    parts = urlsplit(url) if "://" in url else None
+    if parts is None or "@" not in parts.netloc:
+        return ((token, HIDDEN),) if token else ()
+    words = [word for word in (parts.password or "", token) if len(word) >= SHORTEST_SECRET]
+    return ((url, shown), (f"{parts.netloc.rpartition('@')[0]}@", ""), *((word, HIDDEN) for word in words))
 
 
 def _list(git: Git, sha: str) -> dict[str, Entry]:

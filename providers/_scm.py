@@ -12,7 +12,7 @@ import msgspec
 
 from engine.errors import ProviderError
 from engine.schema import Field, Options
-from engine.values import Unknown
+from engine.values import Unknown, UnknownValueError
 from providers._giturl import SCP_LIKE, canonical, is_path, local_path
 
 ScmType = Literal["local", "github", "gitlab", "git"]
@@ -79,6 +79,8 @@ class Location:
 
 def locate(repo: Repo) -> Location:
     """Where that is. Raises ValueError with a sentence for people, UnknownValueError where a needed field is unknown."""
+    if isinstance(repo.scm_type, Unknown):  # the only field whose use as a value would go unnoticed
+        raise UnknownValueError("scmType is only known after apply")
     if repo.owner and repo.org:
         raise ValueError("git org and owner can't be configured at the same time")
     url = full_url(repo.url) if repo.url else _composed(repo)
@@ -88,7 +90,8 @@ def locate(repo: Repo) -> Location:
     owner, name = (repo.owner, repo.name or _stem(url)) if is_path(url) else _owner_and_name(url, repo)
     if not name:
         raise ValueError("git name field must be configured")
-    branch = repo.branch or ("master" if kind == "gitlab" else "main")
+    usual = "master" if kind == "gitlab" else "main"
+    branch = repo.branch if isinstance(repo.branch, Unknown) else repo.branch or usual  # only a part of it may be unknown
     return Location(url, "" if repo.org else owner, repo.org, name, branch, kind, repo.token)
 
 
@@ -141,8 +144,10 @@ def _owner_and_name(url: str, repo: Repo) -> tuple[str, str]:
 
 
 def located(repo: Repo) -> Location:
-    """As `locate`, for provider calls: what validation would have said is a ProviderError."""
+    """As `locate`, for provider calls: what validation would have said is a ProviderError; UnknownValueError stays."""
     try:
         return locate(repo)
+    except UnknownValueError:
+        raise
     except ValueError as error:
         raise ProviderError(str(error)) from error

@@ -12,7 +12,7 @@ import msgspec
 
 from engine.ports import Call
 from engine.schema import Field, Options, Outputs
-from engine.values import Unknown, Value
+from engine.values import Unknown, UnknownValueError, Value
 from providers._git import AUTHOR, File
 from providers._giturl import is_path, without_credentials
 from providers._scm import Location, Repo, ScmType, located
@@ -63,7 +63,7 @@ class ScaffoldOptions(Options, frozen=True, kw_only=True):
     author: Annotated[str, AUTHOR_FIELD] = ""
 
     def __post_init__(self) -> None:
-        if isinstance(self.source_repo, str):
+        if isinstance(self.source_repo, str):  # a Template checks itself; it may also be unknown
             source.reference(self.source_repo)
 
 
@@ -136,12 +136,14 @@ def _overriding(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
 
 
 def order(options: ScaffoldOptions) -> Order:
-    """Of the nested spelling. Raises ProviderError for what validation would refuse."""
+    """Of the nested spelling. Raises ProviderError for what validation would refuse, UnknownValueError."""
     target = options.destination_repo
+    if isinstance(target, Unknown):
+        raise UnknownValueError("destinationRepo is only known after apply")
     return Order(located(target), options.source_repo, options.vars, options.author, target.visibility, bool(target.url))
 
 
 def golang_order(options: GolangOptions) -> Order:
-    """Of the flat spelling. Raises ProviderError for what validation would refuse."""
+    """Of the flat spelling. Raises ProviderError for what validation would refuse, UnknownValueError."""
     values = {"ImageRepo": options.image_repo} if options.image_repo else {}
     return Order(located(options), source.DEFAULT, values, options.author, options.visibility, bool(options.url))

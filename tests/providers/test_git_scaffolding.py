@@ -1,0 +1,326 @@
+"""`repo-scaffolding` over repositories on disk and over real smart HTTP, changed by git itself and by nobody's provider."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from dtm.testing.promises import differences
+from dtm.testing.provider import Trial, provider_contract, trial_call
+from engine.address import Address
+from engine.errors import AuthError, NotFoundError, ProviderError
+from engine.ports import Call
+from engine.state import Resource
+from providers._git import Repository
+from providers.git.options import GithubOptions, GitlabOptions, ScaffoldOptions
+from providers.git.scaffolding import github_golang, gitlab_golang, repo_scaffolding
+from tests.providers.git_http import serve
+
+TINY = Path(__file__).parents[2] / "fixtures" / "repos" / "tiny"
+FILES = {"README.md", "docs/README.md", "run.sh", "src/app.txt"}
+
+
+@pytest.fixture(autouse=True)
+def _bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No git identity, an empty HOME, and no system-wide settings."""
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for name in ("XDG_CONFIG_HOME", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "EMAIL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> Call:
+    return Call(Address("repo-scaffolding", "a"), base_dir=tmp_path, token="t-1", lineage="line-1")
+
+
+def git(bare: Path, *args: str, stdin: str = "") -> str:
+    done = subprocess.run(["git", "--git-dir", str(bare), *args], input=stdin, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def empty(bare: Path) -> Path:
+    """A bare repository made by a person."""
+    subprocess.run(["git", "init", "-q", "--bare", "--initial-branch=main", str(bare)], check=True)
+    return bare
+
+
+def by_hand(bare: Path, *changes: str, branch: str = "main", orphan: bool = False) -> None:
+    """A commit by a person; changes are fast-import's: `M 100644 inline PATH\\ndata ...` or `D PATH`."""
+    parent = "" if orphan else f"from refs/heads/{branch}^0\n"
+    head = f"commit refs/heads/{branch}\ncommitter Ann <ann@example.com> 1700000000 +0000\ndata 7\nby hand\n{parent}"
+    git(bare, "fast-import", "--quiet", "--force", stdin=head + "\n".join(changes) + "\n")
+
+
+def write(path: str, text: str, mode: str = "100644") -> str:
+    return f'M {mode} inline "{path}"\ndata {len(text)}\n{text}'
+
+
+def options(**given: Any) -> ScaffoldOptions:
+    destination = {"url": "./repos/app.git", "owner": "me"} | given.pop("destination", {})
+    return msgspec.convert(
+        {"destinationRepo": destination, "sourceRepo": str(TINY), "vars": {"greeting": "Hello"}} | given, ScaffoldOptions
+    )
+
+
+def shown(bare: Path, path: str, branch: str = "main") -> str:
+    return git(bare, "show", f"{branch}:{path}")
+
+
+def disk_trial(directory: Path) -> Trial:
+    bare = directory / "repos" / "app.git"
+
+    def foreign() -> None:
+        empty(bare)
+        by_hand(bare, write("README.md", "mine"), orphan=True)
+
+    return Trial(
+        options=options(destination={"visibility": "private"}),
+        call=trial_call("repo-scaffolding", directory),
+        changes=[
+            options(destination={"visibility": "private"}, vars={"greeting": "Bye"}),
+            options(destination={"visibility": "public"}, vars={"greeting": "Bye"}, sourceRepo="golang-cli"),
+            options(destination={"branch": "trunk"}, sourceRepo="golang-cli"),
+        ],
+        drifts={
+            "files": lambda: by_hand(bare, write("README.md", "changed")),
+            "visibility": lambda: bare.chmod(0o755),
+        },
+        vanish=lambda: shutil.rmtree(bare),
+        foreign=foreign,
+    )
+
+
+def test_every_promise_is_kept_on_disk(tmp_path: Path) -> None:
+    found = provider_contract(repo_scaffolding(), disk_trial, tmp_path / "worlds")
+    assert [verdict.promise for verdict in found if verdict.untried] == []
+
+
+@pytest.mark.parametrize(
+    ("provider", "struct"), [(github_golang(), GithubOptions), (gitlab_golang(), GitlabOptions)], ids=["github", "gitlab"]
+)
+def test_every_promise_is_kept_under_the_old_names(provider: Any, struct: type[msgspec.Struct], tmp_path: Path) -> None:
+    def trial(directory: Path) -> Trial:
+        old = {"owner": "me", "org": "", "repo": "app", "branch": "main", "scmType": "local", "imageRepo": "me/app"}
+        return Trial(
+            options=msgspec.convert(renamed(old), struct),
+            call=trial_call("repo-scaffolding", directory),
+            changes=[msgspec.convert(renamed(old) | {"imageRepo": "you/app"}, struct)],
+            drifts={"files": lambda: by_hand(directory / "repos" / "me" / "app.git", write("Makefile", ""))},
+            vanish=lambda: shutil.rmtree(directory / "repos"),
+        )
+
+    provider_contract(provider, trial, tmp_path / "worlds")
+
+
+def renamed(old: Mapping[str, str]) -> dict[str, str]:
+    """As the configuration's decoder does it: `repo` is an old spelling of `name`."""
+    return {"name" if key == "repo" else key: value for key, value in old.items()}
+
+
+def test_every_promise_is_kept_over_http(tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    with serve(served) as server:
+
+        def trial(directory: Path) -> Trial:
+            bare = served / f"{directory.name}.git"
+            empty(bare)
+
+            def vanish() -> None:
+                shutil.rmtree(bare)
+                empty(bare)
+
+            url = server.with_password(bare.name)
+            return Trial(
+                options=options(destination={"url": url}),
+                call=trial_call("repo-scaffolding", directory),
+                changes=[options(destination={"url": url}, vars={"greeting": "Bye"})],
+                drifts={"files": lambda: by_hand(bare, 'D "run.sh"')},
+                vanish=vanish,
+                foreign=lambda: by_hand(bare, write("README.md", "mine"), orphan=True),
+            )
+
+        found = provider_contract(repo_scaffolding(), trial, tmp_path / "worlds")
+    assert [verdict.promise for verdict in found if verdict.untried] == []
+
+
+def test_the_template_is_rendered_into_one_commit(tmp_path: Path, call: Call) -> None:
+    made = repo_scaffolding().create(options(author="Bob <bob@x>"), call)
+    bare = tmp_path / "repos" / "app.git"
+    assert set(git(bare, "ls-tree", "-r", "--name-only", "main").split()) == FILES
+    assert shown(bare, "README.md") == "# app\n\nHello from app of me, image me/app, branch main."
+    assert shown(bare, "docs/README.md") == (TINY / "docs" / "README.md").read_text().strip()
+    assert git(bare, "ls-tree", "main", "run.sh").startswith("100755")
+    assert git(bare, "log", "--format=%an|%B", "main") == (
+        "Bob|Scaffold app\n\nDtm-Address: repo-scaffolding/a\nDtm-Lineage: line-1\nDtm-Token: t-1"
+    )
+    assert made.outputs == {"owner": "me", "org": "", "repo": "app", "repoURL": "./repos/app.git", "branch": "main"}
+    assert made.attributes["files"]["src/app.txt"] == git(bare, "rev-parse", "main:src/app.txt")  # type: ignore[index,call-overload]
+
+
+@pytest.mark.parametrize("path", sorted(FILES))
+@pytest.mark.parametrize("how", ["changed", "removed", "mode"])
+def test_drift_names_the_very_file(path: str, how: str, tmp_path: Path, call: Call) -> None:
+    made = repo_scaffolding().create(options(), call)
+    bare = tmp_path / "repos" / "app.git"
+    text = shown(bare, path) + "\n"
+    mode = "100644" if path == "run.sh" else "100755"
+    change = {"changed": write(path, "x"), "removed": f'D "{path}"', "mode": write(path, text, mode)}[how]
+    by_hand(bare, change, write("others.txt", "not ours"))
+    live = repo_scaffolding().read(options(), made, call)
+    assert live is not None
+    assert differences(made, live) == ["files"]
+    before, after = files(made), files(live)
+    assert {name for name in {*before, *after} if before.get(name) != after.get(name)} == {path}
+
+
+def files(resource: Resource) -> Mapping[str, str]:
+    found = resource.attributes["files"]
+    assert isinstance(found, dict)
+    return {path: str(value) for path, value in found.items()}
+
+
+def test_an_update_is_one_more_commit_of_what_differs(tmp_path: Path, call: Call) -> None:
+    provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
+    made = provider.create(options(), call)
+    by_hand(bare, write("others.txt", "not ours"))
+    made = provider.update(options(vars={"greeting": "Bye"}), made, call)
+    assert git(bare, "diff", "--name-only", "main~1", "main") == "README.md"
+    assert shown(bare, "others.txt") == "not ours"
+    provider.update(options(vars={"greeting": "Bye"}, sourceRepo="golang-cli"), made, call)
+    present = set(git(bare, "ls-tree", "-r", "--name-only", "main").split())
+    assert not present & {"run.sh", "src/app.txt"}
+    assert {"others.txt", "go.mod", "cmd/app/main.go"} <= present
+    assert git(bare, "rev-list", "--count", "main") == "4"
+
+
+def test_a_new_branch_begins_at_the_old_one(tmp_path: Path, call: Call) -> None:
+    provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
+    made = provider.create(options(), call)
+    by_hand(bare, write("others.txt", "not ours"))
+    moved = provider.update(options(destination={"branch": "trunk"}), made, call)
+    assert moved.outputs["branch"] == "trunk"
+    assert shown(bare, "others.txt", "trunk") == "not ours"
+    assert shown(bare, "README.md", "main").endswith("branch main.")
+
+
+def test_a_repository_of_another_state_is_refused_and_never_deleted(tmp_path: Path, call: Call) -> None:
+    provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
+    made = provider.create(options(), call)
+    other = dataclasses.replace(call, lineage="line-2", token="t-2")
+    for refused in (lambda: provider.create(options(), other), lambda: provider.delete(options(), made, other)):
+        with pytest.raises(ProviderError) as caught:
+            refused()
+        assert caught.value.hint
+    assert set(git(bare, "ls-tree", "-r", "--name-only", "main").split()) == FILES
+
+
+def test_a_rewritten_history_is_no_longer_ours(tmp_path: Path, call: Call) -> None:
+    provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
+    made = provider.create(options(), call)
+    by_hand(bare, write("README.md", "mine"), orphan=True)
+    with pytest.raises(ProviderError, match="was not made by this state"):
+        provider.delete(options(), made, call)
+    assert shown(bare, "README.md") == "mine"
+
+
+def test_what_a_crash_left_between_two_steps_is_completed(tmp_path: Path, call: Call) -> None:
+    repository = Repository("./repos/app.git", call=call)
+    repository.init_bare({"address": str(call.address), "lineage": call.lineage})
+    assert repo_scaffolding().read(options(), None, call) is None
+    repo_scaffolding().create(options(), call)
+    assert set(repository.read() or {}) == FILES
+
+
+def test_an_empty_repository_begun_by_another_state_is_refused(tmp_path: Path, call: Call) -> None:
+    Repository("./repos/app.git", call=call).init_bare({"address": "repo-scaffolding/a", "lineage": "line-2"})
+    with pytest.raises(ProviderError, match="not made by"):
+        repo_scaffolding().create(options(), call)
+
+
+def test_a_repository_made_by_a_person_keeps_everything_but_our_files(tmp_path: Path, call: Call) -> None:
+    provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
+    empty(bare)
+    made = provider.create(options(), call)
+    by_hand(bare, write("others.txt", "not ours"))
+    said: list[str] = []
+    provider.delete(options(), made, dataclasses.replace(call, report=said.append))
+    assert git(bare, "ls-tree", "-r", "--name-only", "main") == "others.txt"
+    assert "stays" in said[0]
+    assert provider.read(options(), made, call) is None
+
+
+def test_a_renamed_repository_is_read_where_it_was_and_another_url_is_refused(tmp_path: Path, call: Call) -> None:
+    provider = repo_scaffolding()
+    by_name = {"destinationRepo": {"scmType": "local", "owner": "me", "name": "app"}, "sourceRepo": "golang-cli"}
+    made = provider.create(msgspec.convert(by_name, ScaffoldOptions), call)
+    by_name["destinationRepo"] = {"scmType": "local", "owner": "me", "name": "renamed"}
+    assert provider.read(msgspec.convert(by_name, ScaffoldOptions), made, call) == made
+    by_name["destinationRepo"] = {"scmType": "local", "owner": "me", "name": "app", "baseURL": "elsewhere"}
+    with pytest.raises(ProviderError, match=r"now names another repository, \./elsewhere/me/app\.git"):
+        provider.read(msgspec.convert(by_name, ScaffoldOptions), made, call)
+    same = f"{tmp_path}/repos/me/../me/app.git"
+    live = provider.read(options(destination={"url": same}, sourceRepo="golang-cli"), made, call)
+    assert live is not None
+    assert differences(made, live) == []
+
+
+def test_visibility_is_for_this_machine_only(tmp_path: Path, call: Call) -> None:
+    with pytest.raises(msgspec.ValidationError, match="only be set for a repository on this machine"):
+        options(destination={"url": "https://git.test/me/app", "visibility": "private"})
+    for visibility, mode in (("private", 0o700), ("internal", 0o750), ("public", 0o755)):
+        asked = options(destination={"url": f"./{visibility}.git", "visibility": visibility})
+        made = repo_scaffolding().create(asked, call)
+        assert (tmp_path / f"{visibility}.git").stat().st_mode & 0o777 == mode
+        assert made.attributes["visibility"] == visibility
+
+
+def test_old_names_without_a_place_say_what_is_missing() -> None:
+    for struct in (GithubOptions, GitlabOptions):
+        with pytest.raises(msgspec.ValidationError, match="comes with a later version"):
+            msgspec.convert({"owner": "me", "name": "app", "branch": "main"}, struct)
+
+
+def test_a_remote_that_is_not_there_names_the_next_step(tmp_path: Path, call: Call) -> None:
+    (tmp_path / "served").mkdir()
+    with serve(tmp_path / "served") as server:
+        asked = options(destination={"url": server.with_password("none.git")})
+        assert repo_scaffolding().read(asked, None, call) is None
+        with pytest.raises(NotFoundError) as caught:
+            repo_scaffolding().create(asked, call)
+    assert "make an empty repository there first" in caught.value.hint
+    assert "u:p" not in str(caught.value)
+
+
+def test_denied_is_an_error_and_never_gone(tmp_path: Path, call: Call) -> None:
+    (tmp_path / "served").mkdir()
+    with serve(tmp_path / "served") as server:
+        server.private = True
+        with pytest.raises(AuthError):
+            repo_scaffolding().read(options(destination={"url": f"{server.url}/me/app.git"}), None, call)
+
+
+def test_a_token_is_used_and_stays_out_of_what_is_recorded(tmp_path: Path, call: Call) -> None:
+    empty(tmp_path / "served" / "app.git")
+    with serve(tmp_path / "served") as server:
+        server.private = True
+        asked = options(destination={"url": f"{server.url}/app.git", "token": "s3cret-token"})
+        made = repo_scaffolding().create(asked, call)
+        assert repo_scaffolding().read(asked, made, call) == made
+        repo_scaffolding().delete(asked, made, call)
+        assert repo_scaffolding().read(asked, made, call) is None
+    assert "s3cret" not in str(made)
+
+
+def test_a_missing_git_is_said_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert repo_scaffolding().requires(options()) == ()
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert "install git" in repo_scaffolding().requires(options())[0]

@@ -61,7 +61,8 @@ def write(repository: Repository, wanted: Mapping[str, bytes], owned: Collection
         raise ProviderError(
             f"{repository.location} has no branch {repository.branch}", hint=f"it has {', '.join(sorted(heads))}"
         )
-    found = blobs(repository, wanted.keys() - set(owned))
+    others = wanted.keys() - set(owned)
+    found = blobs(repository, others) if others else {}
     foreign = [path for path, blob in found.items() if blob != blob_id(wanted[path])]
     if foreign:
         raise ProviderError(f"{repository.location} already has {', '.join(foreign)}, not made by dtm", hint=FOREIGN)

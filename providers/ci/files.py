@@ -35,7 +35,7 @@ class Source:
     contents: Mapping[str, str]
     location: str
     built_in: Callable[[], str] | None = None
-    square: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    square: Callable[[], Mapping[str, Any]] = dict
     curly: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def paths(self) -> list[str] | None:
@@ -56,7 +56,7 @@ class Source:
         else:
             assert self.built_in is not None  # options without any source are refused before
             return {self.kind.default: self.built_in().encode()}
-        return checked(rendered(texts, self.square, self.curly), self.kind)
+        return checked(rendered(texts, self.square(), self.curly), self.kind)
 
 
 class CIFiles(ABC, Generic[O]):

@@ -65,7 +65,7 @@ class CIGeneric(CIFiles[GenericOptions]):
 
 def _source(options: GenericOptions) -> Source:
     ci = options.ci
-    return Source(kind=KINDS[ci.type], contents=ci.config_contents, location=ci.config_location, square=ci.vars)
+    return Source(kind=KINDS[ci.type], contents=ci.config_contents, location=ci.config_location, square=lambda: ci.vars)
 
 
 _conforms: type[Provider[GenericOptions]] = CIGeneric

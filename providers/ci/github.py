@@ -127,7 +127,7 @@ def _source(options: GitHubOptions, name: str, language: str) -> Source:
     given = settings(options)
     return Source(
         kind=GITHUB, contents=given.config_contents, location=given.config_location,
-        built_in=lambda: workflow(_recipe(options, name, language)), square=variables(given, name),
+        built_in=lambda: workflow(_recipe(options, name, language)), square=lambda: variables(given, name),
     )  # fmt: skip
 
 

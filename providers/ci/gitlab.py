@@ -163,7 +163,7 @@ def _source(options: GitLabOptions, name: str, language: str) -> Source:
     return Source(
         kind=GITLAB, contents=given.config_contents, location=given.config_location,
         built_in=lambda: pipeline(_recipe(options, name, language), _stages(options)),
-        square=variables(given, name), curly=options.template_variables,
+        square=lambda: variables(given, name), curly=options.template_variables,
     )  # fmt: skip
 
 

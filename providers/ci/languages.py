@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -31,14 +32,24 @@ LANGUAGES = {
 
 OTHER_NAMES = {"golang": "go", "node": "nodejs", "javascript": "nodejs"}
 
-FRAMEWORKS = {"gin": "go", "springboot": "java", "django": "python", "flask": "python", "express": "nodejs"}
+FRAMEWORKS = {
+    "gin": ("go", "1.22"),
+    "springboot": ("java", "17"),
+    "django": ("python", "3.12"),
+    "flask": ("python", "3.12"),
+    "express": ("nodejs", "22"),
+}
+"""Framework -> its language, and the version that its releases of today need or suit; it goes before the language's."""
 
 
-def find(name: str, framework: str) -> str:
-    """The language's usual name, "" if neither says one; a known framework says it. Raises ValueError on a contradiction."""
+def find(name: str, framework: str) -> tuple[str, str]:
+    """The language's usual name and the framework's version of it, "" where neither says one.
+
+    Raises ValueError if they contradict each other.
+    """
     named = name.strip().lower()
     named = OTHER_NAMES.get(named, named)
-    implied = FRAMEWORKS.get(framework.strip().lower().replace("-", "").replace("_", "").replace(" ", ""), "")
+    implied, version = FRAMEWORKS.get(re.sub(r"[\s_-]", "", framework.lower()), ("", ""))
     if named and implied and named != implied:
         raise ValueError(f'language.framework "{framework}" is for {implied}, but language.name is "{name}"')
-    return implied or named
+    return implied or named, version

@@ -115,14 +115,14 @@ def recipe(
 
 def _language(options: LanguageOptions | None, otherwise: str) -> tuple[Language | None, str, str]:
     """The known language, its version, and the name that was meant."""
-    named = find(str(options.name), str(options.framework)) if options else ""
+    named, suited = find(str(options.name), str(options.framework)) if options else ("", "")
     named = named or otherwise
     found = LANGUAGES.get(named)
     version = str(options.version) if options else ""
     if version and not found:
         raise ValueError(f"language.version is set, but there is nothing to set up for {named or 'no language'}: "
                          "name the version in test.containerName")  # fmt: skip
-    return found, version or (found.version if found else ""), named
+    return found, version or suited or (found.version if found else ""), named
 
 
 def _tests(options: UnitTests, language: Language | None, named: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from engine.address import Address
 from engine.decode import build, decode
@@ -55,13 +56,13 @@ def call(directory: Path, plugin: str = "ci") -> Call:
     return Call(Address(plugin, "a"), directory, token="t-1", lineage="line-1")
 
 
-def options(provider: AnyProvider, **given: object) -> object:
+def options(provider: AnyProvider, **given: Any) -> Any:
     """Options as a configuration has them, by the engine's own decoder."""
-    values, faults = decode(given, provider.options, env={})  # type: ignore[arg-type] # tests write plain values
+    values, faults = decode(given, provider.options, env={})
     assert not faults, faults
     return build(values, provider.options)
 
 
-def faults(provider: AnyProvider, **given: object) -> str:
+def faults(provider: AnyProvider, **given: Any) -> str:
     """What validation says of options."""
-    return "\n".join(fault.message for fault in decode(given, provider.options, env={})[1])  # type: ignore[arg-type] # as above
+    return "\n".join(fault.message for fault in decode(given, provider.options, env={})[1])

@@ -1,0 +1,411 @@
+"""CI files in real repositories: written, compared, drifted, moved, removed; and where their text may come from."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dtm.testing.provider import Trial, provider_contract
+from engine.errors import AuthError, NotFoundError, ProviderError
+from engine.ports import AnyProvider
+from engine.state import Resource
+from engine.values import UNKNOWN, UnknownValueError
+from providers._git import blob_id
+from providers.ci.generic import CIGeneric
+from providers.ci.github import GitHubActions
+from providers.ci.gitlab import GitLabCI
+from tests.providers.repos import call, faults, listed, log, make, options, push, show
+
+SCM = {"scmType": "local", "owner": "me", "name": "app"}
+MAIN = ".github/workflows/main.yml"
+YAML = "on: push\n"
+
+
+def github(**pipeline: Any) -> Any:
+    return options(GitHubActions(), scm=SCM, pipeline={"language": {"name": "go"}, **pipeline})
+
+
+def generic(kind: str = "github", **ci: Any) -> Any:
+    return options(CIGeneric(), scm=SCM, ci={"type": kind, **ci})
+
+
+def written(provider: AnyProvider, chosen: Any, directory: Path) -> dict[str, str]:
+    """What ends up in the repository, by path."""
+    bare = make(directory)
+    provider.create(chosen, call(directory))
+    return {path: show(bare, path) for path in listed(bare) - {"README.md"}}
+
+
+def bundled(directory: Path) -> Trial:
+    """The built-in workflow."""
+    bare = make(directory)
+    return Trial(
+        options=github(),
+        call=call(directory),
+        changes=[github(build={})],
+        drifts={"files": lambda: push(bare, {MAIN: "edited: by hand\n"})},
+        fixed=frozenset({"rendered"}),  # what should be there moves with dtm's own release
+        vanish=lambda: push(bare, {MAIN: None}),
+        foreign=lambda: push(bare, {MAIN: "somebody: else's\n"}),
+    )
+
+
+def from_a_directory(directory: Path) -> Trial:
+    """Several files from a directory of the user's, which may change too."""
+    bare, source = make(directory), directory / "ci"
+    source.mkdir()
+    (source / "a.yml").write_text(YAML, "utf-8")
+    (source / "b.yaml").write_text(YAML, "utf-8")
+    return Trial(
+        options=generic(configLocation="ci"),
+        call=call(directory),
+        changes=[generic(configContents={"c.yml": YAML}), generic(configContents={"c.yml": "on: pull_request\n"})],
+        drifts={
+            "files": lambda: push(bare, {".github/workflows/b.yaml": None}),
+            "rendered": lambda: (source / "a.yml").write_text("on: release\n", "utf-8"),
+        },
+        vanish=lambda: push(bare, {".github/workflows/a.yml": None, ".github/workflows/b.yaml": None}),
+        foreign=lambda: push(bare, {".github/workflows/a.yml": "on: [issues]\n"}),
+    )
+
+
+TRIALS: dict[str, tuple[AnyProvider, Any]] = {
+    "github-actions": (GitHubActions(), bundled),
+    "ci-generic": (CIGeneric(), from_a_directory),
+}
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_every_promise_is_kept(name: str, tmp_path: Path) -> None:
+    provider, trial = TRIALS[name]
+    found = provider_contract(provider, trial, tmp_path)
+    assert not [verdict.promise for verdict in found if verdict.untried]
+
+
+def test_a_commit_says_what_and_for_whom(tmp_path: Path) -> None:
+    bare = make(tmp_path)
+    GitHubActions().create(github(), call(tmp_path, "github-actions"))
+    newest = log(bare)[0]
+    assert newest.splitlines()[0] == f"ci: write {MAIN}"
+    assert {"Dtm-Address: github-actions/a", "Dtm-Lineage: line-1", "Dtm-Token: t-1"} <= set(newest.splitlines())
+
+
+def test_nothing_to_change_makes_no_commit(tmp_path: Path) -> None:
+    bare = make(tmp_path)
+    made = GitHubActions().create(github(), call(tmp_path))
+    GitHubActions().update(github(), made, call(tmp_path))
+    GitHubActions().create(github(), call(tmp_path))
+    assert len(log(bare)) == 2
+
+
+def test_only_own_files_are_touched(tmp_path: Path) -> None:
+    bare = make(tmp_path)
+    push(bare, {".github/workflows/release.yml": YAML, "src/x.go": "package x\n"})
+    made = GitHubActions().create(github(), call(tmp_path))
+    GitHubActions().delete(github(), made, call(tmp_path))
+    assert listed(bare) == {"README.md", ".github/workflows/release.yml", "src/x.go"}
+
+
+def test_a_file_that_is_no_longer_wanted_goes_with_the_update(tmp_path: Path) -> None:
+    bare = make(tmp_path)
+    made = CIGeneric().create(generic(configContents={"a.yml": YAML, "b.yml": YAML}), call(tmp_path))
+    CIGeneric().update(generic(configContents={"b.yml": "on: release\n", "c.yml": YAML}), made, call(tmp_path))
+    assert listed(bare) == {"README.md", ".github/workflows/b.yml", ".github/workflows/c.yml"}
+
+
+def test_an_update_refuses_to_take_over_what_others_put_where_a_new_file_goes(tmp_path: Path) -> None:
+    bare = make(tmp_path)
+    made = CIGeneric().create(generic(configContents={"a.yml": YAML}), call(tmp_path))
+    push(bare, {".github/workflows/b.yml": "on: release\n"})
+    with pytest.raises(ProviderError, match=r"already has \.github/workflows/b\.yml") as refused:
+        CIGeneric().update(generic(configContents={"a.yml": YAML, "b.yml": YAML}), made, call(tmp_path))
+    assert "dtm import" in refused.value.hint
+    assert show(bare, ".github/workflows/b.yml") == "on: release\n"
+
+
+def test_the_same_content_by_somebody_else_is_accepted(tmp_path: Path) -> None:
+    bare = make(tmp_path)
+    push(bare, {".github/workflows/a.yml": YAML})
+    CIGeneric().create(generic(configContents={"a.yml": YAML}), call(tmp_path))
+    assert len(log(bare)) == 2
+
+
+def test_files_move_with_their_repository(tmp_path: Path) -> None:
+    old, new = make(tmp_path), make(tmp_path, "repos/me/web.git")
+    provider, elsewhere = GitHubActions(), options(GitHubActions(), url="./repos/me/web.git", language={"name": "go"})
+    made = provider.create(github(), call(tmp_path))
+    live = provider.read(elsewhere, made, call(tmp_path))
+    assert live is not None and live.attributes["files"] == made.attributes["files"]
+    moved = provider.update(elsewhere, live, call(tmp_path))
+    assert listed(old) == {"README.md"}
+    assert listed(new) == {"README.md", MAIN}
+    assert moved.outputs["repoURL"] == "./repos/me/web.git"
+    assert provider.read(elsewhere, moved, call(tmp_path)) == moved
+
+
+def test_both_spellings_of_a_repository_are_one(tmp_path: Path) -> None:
+    provider = GitHubActions()
+    flat = options(provider, scmType="local", owner="me", repo="app", language={"name": "go"})
+    assert provider.identity(flat) == provider.identity(github())
+
+
+def test_a_missing_repository_is_absent_to_read_and_an_error_to_create(tmp_path: Path) -> None:
+    assert GitHubActions().read(github(), None, call(tmp_path)) is None
+    with pytest.raises(NotFoundError, match="there is no repository") as missing:
+        GitHubActions().create(github(), call(tmp_path))
+    assert "repo-scaffolding" in missing.value.hint
+
+
+def test_an_empty_repository_gets_its_branch_and_a_mistyped_branch_is_refused(tmp_path: Path) -> None:
+    bare = make(tmp_path)
+    wrong = options(GitHubActions(), scm={**SCM, "branch": "mian"}, pipeline={"language": {"name": "go"}})
+    with pytest.raises(ProviderError, match="has no branch mian") as refused:
+        GitHubActions().create(wrong, call(tmp_path))
+    assert refused.value.hint == "it has main"
+    assert listed(bare) == {"README.md"}
+
+
+def test_secrets_that_must_exist_are_reported(tmp_path: Path) -> None:
+    make(tmp_path)
+    told: list[str] = []
+    calling = dataclasses.replace(call(tmp_path), report=lambda text, _fraction=None: told.append(text))
+    made = GitHubActions().create(github(imageRepo={"user": "me", "password": "hush"}), calling)
+    assert told == ["app needs these CI secrets, which dtm does not set: IMAGE_REPO_SECRET"]
+    assert made.outputs["secrets"] == ["IMAGE_REPO_SECRET"]
+    assert "hush" not in repr(made)
+
+
+def test_attributes_name_each_file_by_its_content(tmp_path: Path) -> None:
+    make(tmp_path)
+    made = CIGeneric().create(generic(configContents={"a.yml": YAML, "b.yml": YAML}), call(tmp_path))
+    ids = {f".github/workflows/{name}.yml": blob_id(YAML.encode()) for name in "ab"}
+    assert made.attributes == {"files": ids, "rendered": ids}
+    assert made.outputs["files"] == sorted(ids)
+
+
+@pytest.mark.parametrize("unknown", ["url", "name", "branch"])
+def test_what_depends_on_an_unknown_repository_is_unknown(unknown: str) -> None:
+    scm = {"scmType": "local", "name": "app", unknown: UNKNOWN}
+    chosen = options(GitHubActions(), scm=scm, pipeline={"language": {"name": "go"}})
+    with pytest.raises(UnknownValueError):
+        GitHubActions().identity(chosen)
+    assert GitHubActions().predict(chosen, None)["secrets"] == []
+
+
+def test_files_of_a_directory_are_predicted_only_where_there_can_be_one(tmp_path: Path) -> None:
+    assert CIGeneric().predict(generic(configLocation="ci"), None)["files"] is UNKNOWN
+    assert CIGeneric().predict(generic("jenkins", configLocation="ci"), None)["files"] == ["Jenkinsfile"]
+
+
+# --- where the text comes from
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A web server: /ok.yml and /raw answer YAML, a number answers with that status, /page a web page."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = self.path.strip("/").partition("?")[0]
+            body = b"<html><p>hello</p></html>" if name == "page" else b"on: [[ event ]]\n" if name == "raw" else YAML.encode()
+            self.send_response(int(name) if name.isdigit() else 200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+TREE = {
+    "main.yml": YAML,
+    "sub/other.yaml": YAML,
+    "readme.md": "no",
+    "x.yml.bak": "no",
+    ".gitlab-ci.yml": "x: {}\n",
+    "Jenkinsfile": "node {}",
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for name, content in TREE.items():
+        file = tmp_path / "ci" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, "utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("kind", "location", "paths"),
+    [
+        ("github", "ci", {".github/workflows/main.yml", ".github/workflows/other.yaml", ".github/workflows/.gitlab-ci.yml"}),
+        ("github", "ci/sub", {".github/workflows/other.yaml"}),
+        ("github", "ci/sub/other.yaml", {".github/workflows/other.yaml"}),
+        ("gitlab", "ci", {".gitlab-ci.yml"}),
+        ("gitlab", "ci/main.yml", {".gitlab-ci.yml"}),
+        ("jenkins", "ci", {"Jenkinsfile"}),
+        ("jenkins", "ci/readme.md", {"Jenkinsfile"}),
+    ],
+)
+def test_a_location_gives_the_files_of_its_system(kind: str, location: str, paths: set[str], tree: Path) -> None:
+    assert written(CIGeneric(), generic(kind, configLocation=location), tree).keys() == paths
+
+
+def test_a_location_is_taken_from_the_configuration_a_file_url_or_home(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tree))
+    make(tree)
+    for location in ("ci/main.yml", f"file://{tree}/ci/main.yml", str(tree / "ci/main.yml"), "~/ci/main.yml"):
+        made = CIGeneric().create(generic(configLocation=location), call(tree))
+        assert made.attributes["files"] == {MAIN: blob_id(YAML.encode())}
+
+
+def test_a_url_is_fetched(url: str, tmp_path: Path) -> None:
+    assert written(CIGeneric(), generic(configLocation=f"{url}/ok.yml?x=1"), tmp_path) == {".github/workflows/ok.yml": YAML}
+
+
+def test_a_url_without_a_name_gives_the_usual_file(url: str, tmp_path: Path) -> None:
+    chosen = generic(configLocation=f"{url}/raw", vars={"event": "push"})
+    assert CIGeneric().predict(chosen, None)["files"] == [MAIN]
+    assert written(CIGeneric(), chosen, tmp_path) == {MAIN: YAML}
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "retryable", "said"),
+    [
+        ("404", NotFoundError, False, "answers 404"),
+        ("403", AuthError, False, "answers 403"),
+        ("429", ProviderError, True, "answers 429"),
+        ("503", ProviderError, True, "answers 503"),
+        ("page", ProviderError, False, "no YAML map"),
+    ],
+)
+def test_a_url_that_gives_no_file_is_an_error(
+    path: str, error: type[ProviderError], retryable: bool, said: str, url: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=said) as raised:
+        CIGeneric().read(generic(configLocation=f"{url}/{path}"), None, call(tmp_path))
+    assert raised.value.retryable is retryable
+
+
+def test_a_server_that_does_not_answer_may_be_tried_again(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ProviderError, match="cannot fetch") as raised:
+        CIGeneric().read(generic(configLocation="http://127.0.0.1:1/x.yml"), None, call(tmp_path))
+    assert raised.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("kind", "location", "said"),
+    [
+        ("github", "nowhere.yml", "cannot read"),
+        ("gitlab", "ci/sub", "holds no file for GitLab CI"),
+        ("jenkins", "ci/sub", "holds no file for Jenkins"),
+        ("github", "ftp://x/y.yml", "only paths"),
+        ("github", "broken.yml", "would not be YAML"),
+        ("github", "latin.yml", "is not text"),
+        ("github", "twins", "several files of the same name"),
+    ],
+)
+def test_a_location_that_gives_nothing_usable_is_an_error(kind: str, location: str, said: str, tree: Path) -> None:
+    (tree / "broken.yml").write_text("a: [", "utf-8")
+    (tree / "latin.yml").write_bytes(b"\xff\xfe")
+    for name in ("a", "b"):
+        (tree / "twins" / name).mkdir(parents=True)
+        (tree / "twins" / name / "x.yml").write_text(YAML, "utf-8")
+    with pytest.raises(ProviderError, match=said):
+        CIGeneric().read(generic(kind, configLocation=location), None, call(tree))
+
+
+def test_contents_win_over_a_location(tmp_path: Path) -> None:
+    assert written(CIGeneric(), generic(configContents={"a.yml": YAML}, configLocation="nowhere"), tmp_path).keys() == {
+        ".github/workflows/a.yml"
+    }
+
+
+TEMPLATE = """\
+on: [[ event ]]
+env:
+  A: ${{ secrets.A }}
+  B: [[ .image.name ]]
+  C: $[[ inputs.c ]]
+run: if [[ -f x ]]; then :; fi
+"""
+
+
+def test_variables_are_filled_in_and_what_only_looks_like_one_stays(tmp_path: Path) -> None:
+    chosen = generic(configContents={"a.yml": TEMPLATE}, vars={"event": "push", "image": {"name": "me/app"}})
+    [content] = written(CIGeneric(), chosen, tmp_path).values()
+    assert content == TEMPLATE.replace("[[ event ]]", "push").replace("[[ .image.name ]]", "me/app")
+
+
+def test_without_variables_nothing_is_filled_in(tmp_path: Path) -> None:
+    assert (
+        written(CIGeneric(), generic(configContents={"a.yml": "on: '[[ event ]]'\n"}), tmp_path).popitem()[1]
+        == "on: '[[ event ]]'\n"
+    )
+
+
+def test_every_variable_without_a_value_is_named(tmp_path: Path) -> None:
+    chosen = generic(configContents={"a.yml": "[[ a ]]: [[ b.c ]]\n[[ d ]]: 1\n"}, vars={"d": "x", "b": {"e": 1}})
+    with pytest.raises(ProviderError, match=r"use \[\[ a \]\], \[\[ b\.c \]\], which vars do not have") as raised:
+        CIGeneric().read(chosen, None, call(tmp_path))
+    assert raised.value.hint == "they have b, d"
+
+
+def test_the_old_generic_plugin_fills_in_curly_variables(tmp_path: Path) -> None:
+    (tmp_path / "t.yml").write_text("x: {script: ['echo {{ .Name }} ${{ y }}']}\n", "utf-8")
+    given = {"scmType": "local", "pathWithNamespace": "me/app", "templateURL": "t.yml", "templateVariables": {"Name": "Ann"}}
+    assert written(GitLabCI(), options(GitLabCI(), **given), tmp_path) == {
+        ".gitlab-ci.yml": "x: {script: ['echo Ann ${{ y }}']}\n"
+    }
+    given["templateVariables"] = {"Other": "x"}
+    with pytest.raises(ProviderError, match=r"\{\{ Name \}\}"):
+        GitLabCI().read(options(GitLabCI(), **given), None, call(tmp_path))
+
+
+def test_the_pipeline_s_options_are_variables_of_its_own_files_but_for_secrets(tmp_path: Path) -> None:
+    pipeline: dict[str, Any] = {
+        "configContents": {"a.yml": "on: '[[ app ]] [[ language.framework ]] [[ imageRepo.user ]] [[ x ]]'\n"},
+        "vars": {"x": 1}, "language": {"framework": "gin"}, "imageRepo": {"user": "me", "password": "hush"},
+    }  # fmt: skip
+    provider = GitHubActions()
+    assert written(provider, options(provider, scm=SCM, pipeline=pipeline), tmp_path).popitem()[1] == "on: 'app gin me 1'\n"
+    pipeline["configContents"] = {"a.yml": "on: '[[ imageRepo.password ]]'\n"}
+    with pytest.raises(ProviderError, match=r"imageRepo\.password"):
+        provider.read(options(provider, scm=SCM, pipeline=pipeline), None, call(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("ci", "said"),
+    [
+        ({"type": "github"}, "configLocation or ci.configContents is needed"),
+        ({"type": "circle", "configLocation": "x"}, 'must be one of "github", "gitlab", "jenkins"'),
+        ({"type": "jenkins", "configContents": {"x": "y"}}, "looks only at Jenkinsfile"),
+    ],
+)
+def test_nonsense_is_refused_before_anything_runs(ci: dict[str, Any], said: str) -> None:
+    assert said in faults(CIGeneric(), scm=SCM, ci=ci)
+
+
+def test_the_old_name_of_the_repository_is_accepted(tmp_path: Path) -> None:
+    chosen: Any = options(CIGeneric(), projectRepo=SCM, ci={"type": "jenkins", "configContents": {"Jenkinsfile": "node {}\n"}})
+    assert written(CIGeneric(), chosen, tmp_path) == {"Jenkinsfile": "node {}\n"}
+
+
+def test_a_record_of_another_kind_owns_nothing(tmp_path: Path) -> None:
+    bare = make(tmp_path)
+    push(bare, {MAIN: YAML})
+    GitHubActions().delete(github(), Resource("x", {"workflowDir": "/repos/me/app"}), call(tmp_path))
+    assert listed(bare) == {"README.md", MAIN}

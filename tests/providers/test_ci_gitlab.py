@@ -1,0 +1,188 @@
+"""Each option of gitlab-ci and its aliases shows in the pipeline, which is valid whatever is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from providers.ci.gitlab import GitLabCI, GitLabCIGolang, GitLabCIJava
+from tests.providers.repos import faults, options
+from tests.providers.schemas import load, problems
+
+SCM = {"scmType": "local", "owner": "me", "name": "app"}
+GO = {"language": {"name": "go"}}
+IMAGE = {"user": "me"}
+SONAR = {"name": "key"}
+TALK = {"webhook": "https://oapi.dingtalk.com/robot/send?access_token=abcdef"}
+BUILD = {"registry": {"username": "me"}}
+OWN = "stages: [x]\nx: {script: [echo own]}\n"
+
+
+def text(given: dict[str, Any], provider: GitLabCI | None = None) -> str:
+    provider = provider or GitLabCI()
+    chosen: Any = options(provider, **given)
+    [(path, content)] = provider.source(chosen, provider.location(chosen).name).files(Path("/nowhere")).items()
+    assert path == ".gitlab-ci.yml"
+    return content.decode()
+
+
+def new(**pipeline: Any) -> dict[str, Any]:
+    return {"scm": SCM, "pipeline": {**GO, **pipeline}}
+
+
+def java(**stages: Any) -> dict[str, Any]:
+    return {"pathWithNamespace": "me/app", "branch": "main", **stages}
+
+
+def base(**option: Any) -> dict[str, Any]:
+    return {"baseOption": option}
+
+
+# what is asked for before, what is changed, and what the file then says
+SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "scm.name": (new(imageRepo=IMAGE), new(imageRepo=IMAGE) | {"scm": {**SCM, "name": "web"}}, "me/web:$CI_COMMIT_SHORT_SHA"),
+    "scm.branch": (new(), new() | {"scm": {**SCM, "branch": "trunk"}}, '$CI_COMMIT_BRANCH == "trunk"'),
+    "pipeline.branch": (new(), new(branch="release"), '$CI_COMMIT_BRANCH == "release"'),
+    "pipeline.configContents": (new(), new(configContents={".gitlab-ci.yml": OWN}), "echo own"),
+    "pipeline.language.name": (new(), new(language={"name": "python"}), "image: python:3.9"),
+    "pipeline.language.version": (new(), new(language={"name": "go", "version": "1.22"}), "image: golang:1.22"),
+    "pipeline.language.framework": (new(), new(language={"framework": "spring-boot"}), "maven:3.9-eclipse-temurin-17"),
+    "pipeline.test.enable": (new(imageRepo=IMAGE, test={"enable": False}), new(imageRepo=IMAGE), "go test ./..."),
+    "pipeline.test.command": (new(), new(test={"command": ["go vet", "make check"]}), "- go vet\n    - make check"),
+    "pipeline.test.containerName": (new(), new(test={"containerName": "golang:1.21-alpine"}), "image: golang:1.21-alpine"),
+    "pipeline.test.coverageCommand": (new(), new(test={"coverageCommand": "make cover"}), "- make cover"),
+    "pipeline.test.coverageStatusCommand": (new(), new(test={"coverageStatusCommand": "cat c.txt"}), "coverage: /"),
+    "pipeline.test.coverage": (new(), new(test={"coverage": {}}), "- go tool cover -func=coverage.out"),
+    "pipeline.imageRepo": (new(), new(imageRepo=IMAGE), 'docker push "me/app:$CI_COMMIT_SHORT_SHA"'),
+    "pipeline.imageRepo.url": (
+        new(imageRepo=IMAGE), new(imageRepo={**IMAGE, "url": "http://harbor.example.com:80/library"}),
+        'docker push "harbor.example.com:80/library/me/app:',
+    ),
+    "pipeline.imageRepo.user": (new(imageRepo=IMAGE), new(imageRepo={"user": "you"}), 'docker push "you/app:'),
+    "pipeline.imageRepo.password": (
+        new(imageRepo=IMAGE), new(imageRepo={**IMAGE, "password": "hush"}),
+        'echo "$IMAGE_REPO_SECRET" | docker login --username me --password-stdin',
+    ),
+    "pipeline.sonarqube": (new(), new(sonarqube=SONAR), "-Dsonar.projectKey=key"),
+    "pipeline.sonarqube.url": (new(sonarqube=SONAR), new(sonarqube={**SONAR, "url": "https://s.io"}), "SONAR_HOST_URL: https://s.io"),
+    "pipeline.sonarqube.token": (new(sonarqube=SONAR), new(sonarqube={**SONAR, "token": "t"}), "SONAR_TOKEN: $SONAR_"),
+    "pipeline.dingTalk": (new(), new(dingTalk=TALK), "DINGTALK_TOKEN: $DINGTALK_SECURITY_TOKEN"),
+    "pipeline.dingTalk.name": (new(dingTalk=TALK), new(dingTalk={**TALK, "name": "Robot"}), "TITLE: Robot"),
+    "pipeline.dingTalk.webhook": (
+        new(dingTalk=TALK), new(dingTalk={"webhook": "https://proxy.example.com/ding"}), "DINGTALK_URL: https://proxy.example.com/ding",
+    ),
+    "pipeline.dingTalk.security": (
+        new(dingTalk=TALK), new(dingTalk={**TALK, "securityType": "KEY", "securityValue": "k"}),
+        "DINGTALK_SECURITY: KEY\n    DINGTALK_VALUE: $DINGTALK_SECURITY_VALUE",
+    ),
+    "pipeline.dingTalk.atUsers": (new(dingTalk=TALK), new(dingTalk={**TALK, "atUsers": "138, 139"}), "DINGTALK_AT: 138, 139"),
+    "pathWithNamespace": (java(build=BUILD), java(build=BUILD) | {"pathWithNamespace": "us/group/web"}, "me/web:"),
+    "branch": (java(package={}), java(package={}) | {"branch": "trunk"}, '"trunk"'),
+    "package.baseOption.enable": (
+        java(deploy={}, package=base(enable=False)), java(deploy={}, package=base(enable=True)), "mvn -B clean package",
+    ),
+    "package.baseOption.image": (java(package={}), java(package=base(image="maven:3-jdk-21")), "image: maven:3-jdk-21"),
+    "package.baseOption.tags": (java(package={}), java(package=base(tags="gitlab-java,big")), "tags: [gitlab-java, big]"),
+    "package.baseOption.allowedBranch": (
+        java(package={}), java(package=base(allowedBranch=["a", "b"])), '$CI_COMMIT_BRANCH == "a" || $CI_COMMIT_BRANCH == "b"',
+    ),
+    "package.scriptCommand": (java(package={}), java(package={"scriptCommand": ["mvn a", "mvn b"]}), "- mvn a\n    - mvn b"),
+    "build.baseOption": (
+        java(build=BUILD), java(build={**BUILD, **base(image="docker:27", allowedBranch=["c"])}), "image: docker:27",
+    ),
+    "build.baseOption.enable": (
+        java(package={}, build={**BUILD, **base(enable=False)}), java(package={}, build=BUILD), "docker push",
+    ),
+    "build.registry.username": (java(build=BUILD), java(build={"registry": {"username": "you"}}), "--username you"),
+    "build.imageName": (java(build=BUILD), java(build={**BUILD, "imageName": "spring"}), "me/spring:"),
+    "deploy": (java(package={}), java(package={}, deploy={}), "helm upgrade --install app helm/app --wait"),
+    "deploy.k8sAgentName": (java(deploy={}), java(deploy={"k8sAgentName": "me/app:agent"}), "use-context me/app:agent"),
+    "deploy.baseOption": (java(deploy={}), java(deploy=base(image="alpine/k8s:1.30.0")), "image: alpine/k8s:1.30.0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "said"), SHOWN.values(), ids=SHOWN)
+def test_an_option_shows_in_the_file(before: dict[str, Any], after: dict[str, Any], said: str) -> None:
+    assert said not in text(before)
+    assert said in text(after)
+    assert problems("gitlab-ci", text(before)) == []
+    assert problems("gitlab-ci", text(after)) == []
+
+
+def test_snake_case_says_the_same() -> None:
+    snake = {"path_with_namespace": "me/app", "package": {"base_option": {"allowed_branch": ["x"]}, "script_command": "mvn"},
+             "deploy": {"k8s_agent_name": "a"}}  # fmt: skip
+    camel = {"pathWithNamespace": "me/app", "package": {"baseOption": {"allowedBranch": ["x"]}, "scriptCommand": "mvn"},
+             "deploy": {"k8sAgentName": "a"}}  # fmt: skip
+    assert text(snake) == text(camel)
+
+
+def test_the_old_java_pipeline_has_its_three_stages() -> None:
+    pipeline = load(text(java(package={}, build=BUILD, deploy={}), GitLabCIJava()))
+    assert pipeline["stages"] == ["package", "build", "deploy"]
+    assert pipeline["deploy"]["script"] == [
+        'helm upgrade --install app helm/app --set image.repository=me/app --set image.tag="$CI_COMMIT_SHORT_SHA" --wait'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("provider", "said"),
+    [(GitLabCIGolang(), "go test ./..."), (GitLabCIJava(), "mvn -B test")],
+    ids=["gitlabci-golang", "gitlabci-java"],
+)
+def test_an_old_name_is_the_plugin_with_a_language(provider: GitLabCI, said: str) -> None:
+    assert said in text({"pathWithNamespace": "me/app", "branch": "main"}, provider)
+    assert provider.plugin == GitLabCI.plugin
+
+
+@pytest.mark.parametrize("name", ["go", "java", "nodejs", "python"])
+def test_each_language_has_an_image_and_a_cache(name: str) -> None:
+    job = load(text(new(language={"name": name})))["test"]
+    assert job["image"].partition(":")[0] in {"golang", "maven", "node", "python"}
+    assert job["cache"]["paths"]
+
+
+def test_every_job_runs_in_a_declared_stage_and_waits_for_none_that_is_absent() -> None:
+    everything = new(
+        test={"coverage": {}}, imageRepo={**IMAGE, "password": "p"}, sonarqube=SONAR, dingTalk=TALK
+    ) | {"package": {}, "deploy": {}}  # fmt: skip
+    pipeline = load(text(everything))
+    jobs = {name: job for name, job in pipeline.items() if isinstance(job, dict) and "stage" in job}
+    assert {job["stage"] for job in jobs.values()} - {".post"} == set(pipeline["stages"])
+
+
+def test_secrets_are_named_and_never_told() -> None:
+    given = new(
+        imageRepo={"user": "me", "password": "hush-1"}, sonarqube={**SONAR, "token": "hush-2"},
+        dingTalk={"webhook": "https://x.io/?access_token=hush-3", "securityType": "KEY", "securityValue": "hush-4"},
+    )  # fmt: skip
+    assert "hush" not in text(given)
+    provider = GitLabCI()
+    assert provider.secrets(options(provider, **given)) == [
+        "DINGTALK_SECURITY_TOKEN", "DINGTALK_SECURITY_VALUE", "IMAGE_REPO_SECRET", "SONAR_SECRET_TOKEN",
+    ]  # fmt: skip
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no repository": ({"pipeline": GO}, "scm is required"),
+    "github": ({"scm": {"url": "https://github.com/me/app"}, "pipeline": GO}, "gitlab ci only support gitlab repo"),
+    "runner": (new() | {"runner": {"enable": True}}, "comes with a later version"),
+    "owner twice": (java() | {"owner": "me"}, "pathWithNamespace says owner and repo already"),
+    "unknown language": (new(language={"name": "cobol"}, test={"command": "x"}), "test.containerName is needed"),
+    "two locations": (new(configLocation="x.yml") | {"templateURL": "y.yml"}, "say the same"),
+    "stages of own file": (java(package={}) | {"templateURL": "y.yml"}, "belong to the built-in pipeline"),
+    "variables of none": (java() | {"templateVariables": {"a": 1}}, "templateVariables need templateURL"),
+    "two images": (new(imageRepo=IMAGE) | {"build": BUILD}, "build and pipeline.imageRepo say the same"),
+    "wrong name": (new(configContents={"ci.yml": ""}), "looks only at .gitlab-ci.yml"),
+}
+
+
+@pytest.mark.parametrize(("given", "said"), REFUSED.values(), ids=REFUSED)
+def test_nonsense_is_refused_before_anything_runs(given: dict[str, Any], said: str) -> None:
+    assert said in faults(GitLabCI(), **given)
+
+
+def test_a_runner_that_is_not_wanted_is_fine() -> None:
+    assert text(new() | {"runner": {"enable": False}}) == text(new())

@@ -47,7 +47,8 @@ $(BIN)/python:
 
 $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV) ..."
-	@$(PIP) install -c constraints.txt -e . && touch $@
+	@$(PIP) install -c constraints.txt -e .
+	@$(BIN)/python -m compileall -q dtm engine backends providers -x templates && touch $@
 
 $(VENV)/.test: $(VENV)/.run
 	@$(PIP) install -c constraints.txt -e '.[test]' && touch $@

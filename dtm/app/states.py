@@ -129,7 +129,7 @@ def push(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor,
             return "Nothing to do: the pushed document is the state."
         if not choices.dry_run:
             session.claim(adopt=True)
-            session.replace(candidate)
+            session.replace(candidate, exact=True)
     serial = f"serial {candidate.id.serial}, {len(candidate.entries)} tools"
     overrode = f" Overridden: {refused}." if refused else ""
     return f"{'Would push' if choices.dry_run else 'Pushed'} {serial} to {workspace.place.location}.{overrode}"
@@ -162,7 +162,7 @@ def move(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor,
                 moved = moved.put(replace(other, depends_on=edges))
         if not choices.dry_run:
             session.claim()
-            session.replace(_next(moved))
+            session.replace(moved)
     return f"{'Would move' if choices.dry_run else 'Moved'} {old} to {new}."
 
 
@@ -186,7 +186,7 @@ def remove(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redacto
                 state = state.put(replace(entry, depends_on=tuple(e for e in entry.depends_on if e not in gone)))
         if not choices.dry_run:
             session.claim()
-            session.replace(_next(state))
+            session.replace(state)
     names = ", ".join(map(str, addresses))
     return f"{'Would forget' if choices.dry_run else 'Forgot'} {names}. What it stands for was not touched."
 
@@ -202,7 +202,7 @@ def rollback(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redac
             )
         if not choices.dry_run:
             session.claim()
-            session.replace(_next(restored))
+            session.replace(restored)
     told = f"serial {now.id.serial + 1} with the {len(old.entries)} tools of serial {serial}"
     return (
         f"{'Would write' if choices.dry_run else 'Wrote'} {told}. The world was not touched; dtm plan shows what would follow."
@@ -220,10 +220,6 @@ def entry_of(state: State, address: Address) -> StateEntry:
             f"{address} is not in the state", hint=f'did you mean "{near[0]}"?' if near else "dtm state list shows what is"
         )
     return found
-
-
-def _next(state: State) -> State:
-    return replace(state, id=replace(state.id, serial=state.id.serial + 1))
 
 
 def recover(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, file: Path) -> list[str]:

@@ -1,0 +1,65 @@
+"""The command line as a user runs it: a process of its own in an empty folder with an empty home."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+
+class Runner:
+    def __init__(self, folder: Path, home: Path) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DTM_", "GIT_"))}
+        self.folder = folder
+        self.started: list[subprocess.Popen[str]] = []
+        self.env = {**kept, "HOME": str(home), "NO_COLOR": "1", "COLUMNS": "100", "LANG": "C.UTF-8"}
+
+    def __call__(self, *words: str, code: int = 0, stdin: str = "", env: dict[str, str] | None = None) -> str:
+        done = self.run(*words, stdin=stdin, env=env)
+        told = f"$ dtm {' '.join(words)}\nexit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == code, told
+        assert "Traceback" not in told
+        return done.stdout + done.stderr
+
+    def run(self, *words: str, stdin: str = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dtm", *words], cwd=self.folder, env={**self.env, **(env or {})},
+            input=stdin, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """In the background; its output goes to the home."""
+        with (Path(self.env["HOME"]) / "background.txt").open("w", encoding="utf-8") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dtm", *words], cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL,
+                stdout=output, stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
+        self.started.append(process)
+        return process
+
+
+@pytest.fixture
+def dtm(tmp_path: Path) -> Iterator[Runner]:
+    folder, home = tmp_path / "work", tmp_path / "home"
+    folder.mkdir()
+    home.mkdir()
+    runner = Runner(folder, home)
+    yield runner
+    for process in runner.started:
+        process.kill()
+        process.wait()
+
+
+Write = Callable[[str], None]
+
+
+@pytest.fixture
+def config(dtm: Runner) -> Write:
+    """Write config.yaml."""
+
+    def write(text: str) -> None:
+        (dtm.folder / "config.yaml").write_text(text, "utf-8")
+
+    return write

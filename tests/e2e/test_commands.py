@@ -1,0 +1,232 @@
+"""Every command once from the outside: what it prints where, and its exit code."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Runner, Write
+
+TWO = """
+tools:
+- name: data
+  instanceID: a
+  options: {input: hello}
+- name: data
+  instanceID: b
+  options: {input: "${{ data.a.outputs.output }} world"}
+outputs:
+  greeting: ${{ data.b.outputs.output }}
+"""
+SLOW = """
+tools:
+- name: command
+  instanceID: slow
+  options: {create: "echo x >> made.log; sleep 3; echo '{}' > made.json", read: "cat made.json 2>/dev/null || true"}
+- name: command
+  instanceID: later
+  dependsOn: [command.slow]
+  options: {create: "echo '{}' > later.json", read: "cat later.json 2>/dev/null || true"}
+"""
+
+
+def lines(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_life_from_plan_to_destroy(dtm: Runner, config: Write) -> None:
+    config(TWO)
+    assert "Plan: 2 to create" in dtm("plan", "--detailed-exitcode", code=2)
+    assert "All plugins applied successfully." in dtm("apply", "-y")
+    assert "nothing to do" in dtm("plan", "--detailed-exitcode")
+    assert "hello world" in dtm("output", "greeting")
+    config(TWO.replace("hello", "good bye"))
+    assert "Plan: 0 to create, 2 to update" in dtm("plan")
+    dtm("apply", "-y")
+    assert dtm("output", "greeting").strip() == "good bye world"
+    assert "Destroy finished." in dtm("destroy", "-y")
+    assert "No tools have been deployed now." in dtm("destroy", "-y")
+
+
+def test_without_a_terminal_nothing_is_asked(dtm: Runner, config: Write) -> None:
+    config(TWO)
+    assert "-y" in dtm("apply", code=1)
+    assert not (dtm.folder / "devstream.state").exists()
+
+
+def test_without_a_config_the_error_says_how_to_get_one(dtm: Runner) -> None:
+    for command in ("plan", "apply", "validate", "verify"):
+        assert "dtm show config > config.yaml" in dtm(command, *(["-y"] if command == "apply" else []), code=1)
+
+
+def test_usage_errors_exit_1(dtm: Runner) -> None:
+    assert 'Did you mean "apply"?' in dtm("aply", code=1)
+    dtm("plan", "--no-such-flag", code=1)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["develop"], ["--help"], ["version"], ["list", "plugins"], ["show", "config"], ["completion", "bash"]]
+)
+def test_what_needs_no_config(dtm: Runner, words: list[str]) -> None:
+    assert dtm(*words)
+
+
+def test_the_sample_config_applies_as_it_is(dtm: Runner, config: Write) -> None:
+    config(dtm.run("show", "config").stdout)
+    dtm("apply", "-y")
+    dtm("plan", "--detailed-exitcode")
+    dtm("destroy", "-y")
+
+
+def test_plan_as_json_is_one_object_a_line(dtm: Runner, config: Write) -> None:
+    config(TWO)
+    done = dtm.run("plan", "--json")
+    found = lines(done.stdout)
+    assert found[0]["type"] == "version"
+    assert [line["type"] for line in found].count("planned_change") == 2
+
+
+def test_verify_always_exits_0_unless_strict(dtm: Runner, config: Write) -> None:
+    config(TWO)
+    dtm("verify")
+    dtm("verify", "--strict", code=1)
+    dtm("apply", "-y")
+    assert "Verify succeeded." in dtm("verify", "--strict")
+    config("tools: [")
+    dtm("verify")
+
+
+def test_drift_is_2(dtm: Runner, config: Write) -> None:
+    config("tools:\n- {name: file, instanceID: x, options: {path: x.txt, content: one}}\n")
+    dtm("apply", "-y")
+    dtm("drift")
+    (dtm.folder / "x.txt").write_text("two", "utf-8")
+    assert "sha256" in dtm("drift", code=2)
+    assert "Tool (file/x) drifted from the state, will be updated." in dtm("plan")
+    dtm("apply", "-y")
+    dtm("drift")
+    (dtm.folder / "x.txt").unlink()
+    dtm("drift", code=2)
+
+
+def test_state_commands(dtm: Runner, config: Write) -> None:
+    config(TWO)
+    dtm("apply", "-y")
+    assert "data/a" in dtm("state", "list")
+    assert "hello" in dtm("state", "show", "data.a")
+    document = dtm.run("state", "pull").stdout
+    assert json.loads(document)["serial"] == 1
+    assert dtm.run("state", "pull", "-o", "yaml").stdout.startswith("dtm:")
+    assert dtm.run("state", "pull", "-o", "devstream").stdout.startswith("data_a:")
+    assert "Would move" in dtm("state", "mv", "data.a", "data.c", "--dry-run")
+    dtm("state", "mv", "data.a", "data.c")
+    assert "data/c" in dtm("state", "list")
+    assert "depended on by data/b" in dtm("state", "rm", "data.c", code=1)
+    dtm("state", "rm", "data.b")
+    assert "data/b" not in dtm("state", "list")
+    assert "data/b" in dtm("state", "diff", "1", "3")
+    dtm("state", "rollback", "1")
+    assert "nothing to do" in dtm("plan", "--detailed-exitcode")
+    assert dtm("state", "history").count("\n") >= 4
+    assert "older than the present" in dtm("state", "push", "-", code=1, stdin=document)
+    dtm("state", "push", "-", "--force", stdin=document)
+    assert json.loads(dtm.run("state", "pull").stdout)["serial"] == 1
+    assert "yes" in dtm("state", "probe")
+    assert "there is no serial 77" in dtm("state", "show", "data.a", "--serial", "77", code=1)
+
+
+def test_status_of_a_drifted_tool_shows_both_sides(dtm: Runner, config: Write) -> None:
+    config("tools:\n- {name: file, instanceID: x, options: {path: x.txt, content: one}}\n")
+    dtm("apply", "-y")
+    (dtm.folder / "x.txt").write_text("two", "utf-8")
+    shown = dtm("show", "status")
+    assert "Drifted: true" in shown
+    assert "Resource:" in shown
+
+
+@pytest.mark.parametrize("form", ["dot", "mermaid", "svg"])
+def test_graph(dtm: Runner, config: Write, form: str) -> None:
+    config(TWO)
+    assert "data/b" in dtm("graph", "-o", form)
+
+
+def test_delete_takes_dependents_first_and_refuses_what_others_need(dtm: Runner, config: Write) -> None:
+    config(TWO)
+    dtm("apply", "-y")
+    config("tools:\n- {name: data, instanceID: a, options: {input: hello}}\n")
+    assert "data/b" in dtm("delete", "-y", code=1)
+    dtm("delete", "-y", "--with-dependents")
+    assert "Nothing needs to be deleted." in dtm("delete", "-y")
+
+
+def test_an_empty_state_is_not_taken_for_the_real_one(dtm: Runner, config: Write) -> None:
+    config(TWO)
+    dtm("apply", "-y")
+    told = dtm("plan", "--state", "elsewhere.state", code=1)
+    assert "holds 2 tools" in told
+    assert "Plan: 2 to create" in dtm("plan", "--state", "elsewhere.state", "--new-state")
+
+
+def test_two_runs_at_once_and_a_wait(dtm: Runner, config: Write) -> None:
+    config(SLOW)
+    first = dtm.start("apply", "-y")
+    wait_for(dtm.folder / "made.log")
+    refused = dtm("apply", "-y", code=3)
+    assert "dtm force-unlock" in refused
+    dtm("lock", code=3)
+    assert "in progress" in dtm("plan") or "at work on this state" in dtm("plan")
+    waited = dtm("apply", "-y", "--lock-timeout", "30s")
+    assert "nothing to do" in waited
+    assert first.wait() == 0
+    dtm("lock")
+    assert (dtm.folder / "made.log").read_text("utf-8") == "x\n"
+
+
+def wait_for(path: Path) -> None:
+    for _ in range(500):
+        if path.exists():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{path} never came")
+
+
+def test_ctrl_c_once_finishes_what_runs(dtm: Runner, config: Write) -> None:
+    config(SLOW)
+    run = dtm.start("apply", "-y")
+    wait_for(dtm.folder / "made.log")
+    run.send_signal(signal.SIGINT)
+    assert run.wait(30) == 130
+    assert "command/slow" in dtm("state", "list")
+    assert "command/later" not in dtm("state", "list")
+    dtm("lock")
+    dtm("apply", "-y")
+    assert (dtm.folder / "made.log").read_text("utf-8") == "x\n"
+
+
+def test_ctrl_c_twice_stops_now_and_the_next_run_knows(dtm: Runner, config: Write) -> None:
+    config(SLOW)
+    run = dtm.start("apply", "-y")
+    wait_for(dtm.folder / "made.log")
+    started = time.monotonic()
+    run.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(30) == 130
+    assert time.monotonic() - started < 3
+    assert "create" in dtm("state", "list")
+    dtm("apply", "-y")
+    dtm("plan", "--detailed-exitcode")
+
+
+def test_force_unlock_wants_the_exact_id(dtm: Runner, config: Write) -> None:
+    config(SLOW)
+    run = dtm.start("apply", "-y")
+    wait_for(dtm.folder / "made.log")
+    dtm("force-unlock", "nonsense", "-y", code=3)
+    held = next(line for line in lines(dtm.run("lock", "--json").stdout) if line["type"] == "lock_acquire")
+    lock_id = json.dumps(held).split('"id": "')[1].split('"')[0] if '"id"' in json.dumps(held) else str(held)
+    dtm("force-unlock", lock_id, "-y")
+    run.wait(30)
+    assert "is not locked" in dtm("force-unlock", lock_id, "-y", code=3)

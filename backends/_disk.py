@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 BUSY_AFTER = 10.0
 """Seconds after which the short lock counts as stuck: whoever holds it does so for milliseconds."""
@@ -129,15 +130,20 @@ def replace(disk: Disk, path: Path, data: bytes, *, durable: bool = True) -> Non
             raise SyncError(error.errno, error.strerror, str(path)) from error
 
 
+_mutexes: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+"""One for each lock file in use in this process."""
+
+
 class ShortLock:
     """Excludes other threads and processes for the few milliseconds of a swap; not re-entrant.
 
     A lock file that is kept open and re-used: taking it costs microseconds. The kernel frees it when its holder dies.
+    Threads of one process queue at a mutex, so that only processes poll.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path, self._clock = path, clock
-        self._mutex = threading.Lock()
+        self._mutex = _mutexes.setdefault(str(path), threading.Lock())
         self._descriptor = -1
 
     @contextmanager
@@ -145,17 +151,21 @@ class ShortLock:
         """Hold it. Raises TimeoutError if somebody keeps it for BUSY_AFTER seconds, OSError if there can be no lock file."""
         from filelock import unlock_descriptor
 
-        with self._mutex:
-            self._take()
+        give_up = self._clock() + BUSY_AFTER
+        if not self._mutex.acquire(timeout=BUSY_AFTER):
+            raise self._busy()
+        try:
+            self._take(give_up)
             try:
                 yield
             finally:
                 unlock_descriptor(self._descriptor)
+        finally:
+            self._mutex.release()
 
-    def _take(self) -> None:
+    def _take(self, give_up: float) -> None:
         from filelock import lock_descriptor
 
-        give_up = self._clock() + BUSY_AFTER
         while True:
             self._open()
             locked = lock_descriptor(self._descriptor, blocking=False)
@@ -164,13 +174,16 @@ class ShortLock:
             elif locked:
                 return
             elif self._clock() >= give_up:
-                raise TimeoutError(errno.ETIMEDOUT, f"busy for {BUSY_AFTER:.0f} s", str(self._path))
+                raise self._busy()
             else:
                 time.sleep(POLL)
 
     def _open(self) -> None:
         if self._descriptor < 0:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+
+    def _busy(self) -> TimeoutError:
+        return TimeoutError(errno.ETIMEDOUT, f"busy for {BUSY_AFTER:.0f} s", str(self._path))
 
     def close(self) -> None:
         """Give the descriptor back; the next use opens it again."""

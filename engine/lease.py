@@ -171,7 +171,10 @@ def looks_dead(info: LockInfo, now: datetime) -> bool:
 
 @dataclass(slots=True)
 class _Wait:
-    """How long to wait for whom: the holder's record as last seen, and since when it has not changed by our own clock."""
+    """How long to wait for whom: the holder's record as last seen, and since when it has not changed by our own clock.
+
+    `alive`: it was renewed while we watched, which is proof where wall clocks are only a hint.
+    """
 
     timeout: float
     takeover: bool
@@ -182,6 +185,7 @@ class _Wait:
     started: float = field(init=False)
     seen: LockRecord | None = None
     since: float = 0.0
+    alive: bool = False
     told: tuple[str, float] = ("", 0.0)
 
     def __post_init__(self) -> None:
@@ -202,10 +206,11 @@ class _Wait:
     def pause(self, holder: LockRecord) -> float:
         """Seconds until the next try. Raises LockHeldError when there is to be none."""
         if self.seen is None or self.seen.version != holder.version:
+            self.alive = _id(self.seen) == _id(holder) != ""
             self.seen, self.since = holder, self.clock()
         waited, overdue = self.waited(), self._overdue_in()
         rest = self.timeout - waited
-        counting = overdue is not None and holder.info is not None and looks_dead(holder.info, self.now())
+        counting = holder.info is not None and not self.alive and looks_dead(holder.info, self.now())
         if overdue is not None and counting:
             rest = max(rest, overdue)
         if rest <= 0:
@@ -261,7 +266,9 @@ def _put(locker: Locker, key: str, info: LockInfo, expect: LockRecord | None, as
         except LockHeldError as error:
             if _id(error.record) != info.id:
                 raise
-            expect = error.record  # ours, from a request whose answer was lost or late
+            if error.record.info == info:
+                return error.record  # the answer was lost
+            expect = error.record  # ours too, from a request that arrived late
         except OutcomeUnknownError as error:
             lost = error
     raise lost or OutcomeUnknownError(f"the lock on {key} keeps changing under our own ID {info.id}")

@@ -1,0 +1,83 @@
+"""Numbered cases and what became of them: the material of a conformance report. No test runner is needed.
+
+    for case in STORE_CASES:
+        case.check(place)
+
+or `results(STORE_CASES, make_place)` for all of them with a verdict each.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+P = TypeVar("P")
+
+
+class Untried(Exception):  # noqa: N818 - no error: a case says that this place cannot show it
+    """The place offers no means to try the case; the text says which."""
+
+
+class BrokenError(AssertionError):
+    """A promise is broken; the text says how."""
+
+
+def require(kept: bool, problem: str) -> None:
+    """Raises BrokenError unless the promise was kept."""
+    if not kept:
+        raise BrokenError(problem)
+
+
+def refused(call: Callable[[], object], kind: type[Exception], what: str) -> Exception:
+    """The error of a call that must fail in that very way. Raises BrokenError if it succeeds."""
+    try:
+        call()
+    except kind as error:
+        return error
+    raise BrokenError(f"{what} was not refused")
+
+
+@dataclass(frozen=True, slots=True)
+class Case(Generic[P]):
+    """One promise. `ids` are the numbers under which it is known; `check` raises if it is broken, or Untried."""
+
+    ids: tuple[str, ...]
+    name: str
+    check: Callable[[P], None]
+
+    def __str__(self) -> str:
+        return f"{'-'.join(self.ids)} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one case: `problem` says how it is broken, `untried` why it could not be tried; seconds."""
+
+    ids: tuple[str, ...]
+    name: str
+    problem: str
+    untried: str
+    elapsed: float
+
+
+def results(cases: Iterable[Case[P]], make_place: Callable[[], P]) -> Iterator[Result]:
+    """Try one case after the other, each in a new, empty place."""
+    for case in cases:
+        problem = untried = ""
+        started = time.monotonic()
+        try:
+            case.check(make_place())
+        except Untried as reason:
+            untried = str(reason)
+        except Exception as error:  # noqa: BLE001 - a backend may raise anything, and every case gets its verdict
+            problem = str(error) if isinstance(error, BrokenError) else f"{type(error).__name__}: {error}"
+        yield Result(case.ids, case.name, problem, untried, time.monotonic() - started)
+
+
+def insist(found: list[Result]) -> list[Result]:
+    """The results, if nothing is broken. Raises BrokenError that lists everything that is."""
+    broken = [f"{'-'.join(result.ids)} {result.name}: {result.problem}" for result in found if result.problem]
+    require(not broken, "\n".join([f"{len(broken)} of {len(found)} cases fail:", *broken]))
+    return found

@@ -1,0 +1,78 @@
+"""Two clients who want one lock, and a clock that both live by."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dtm.testing.clock import FakeClock
+from engine.events import Event
+from engine.lease import HeldLock, acquire
+from engine.lock import LockInfo
+from engine.ports import Locker
+
+KEY = "devstream.state"
+LEASE = 30.0
+HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class LockerPlace:
+    """A place where nothing is locked, and how to get at it.
+
+    `connect`: a new client each time, the second one best in another process. `corrupt(key)` spoils the record that is
+    there. `clients` times `attempts`: how much contention is tried.
+    """
+
+    connect: Callable[[], Locker]
+    corrupt: Callable[[str], object] | None = None
+    clients: int = 100
+    attempts: int = 100
+
+    def two(self) -> tuple[Locker, Locker]:
+        """Two clients of the place."""
+        return self.connect(), self.connect()
+
+
+def info_of(lock_id: str) -> LockInfo:
+    """A holder with every field filled in."""
+    return LockInfo(lock_id, "apply", f"{lock_id}@host", "0.1.0", "2026-01-01T00:00:00.000000Z", KEY, "dtm apply")
+
+
+class Client:
+    """Somebody who wants the lock: a locker, the shared clock, a wall clock `skew` seconds ahead, and what was told."""
+
+    def __init__(self, locker: Locker, clock: FakeClock, name: str = "me", skew: float = 0.0) -> None:
+        self.locker, self.clock, self.name, self.skew = locker, clock, name, skew
+        self.events: list[Event] = []
+
+    def acquire(self, timeout: float = 0.0, *, takeover: bool = True) -> HeldLock:
+        """Have the lock; nothing renews it but the test."""
+        return acquire(
+            self.locker, KEY, info_of(self.name),
+            timeout=timeout, takeover=takeover, lease=LEASE,
+            emit=self.events.append, clock=self.clock, sleep=self.clock.sleep, rng=random.Random(1),  # noqa: S311 - jitter
+            now=lambda: self.clock.now(self.skew), background=False,
+        )  # fmt: skip
+
+    def renew_for(self, held: HeldLock, seconds: float) -> None:
+        """Renew as the background would, from now on for so long."""
+        for number in range(1, int(seconds / (LEASE / 3)) + 1):
+            self.clock.later(number * LEASE / 3, held.renew)
+
+
+def pair(place: LockerPlace) -> tuple[Client, Client, FakeClock]:
+    """Alice and Bob, who share a clock."""
+    clock, (a, b) = FakeClock(), place.two()
+    return Client(a, clock, "alice"), Client(b, clock, "bob"), clock
+
+
+def together(work: Callable[[int], None], count: int) -> None:
+    """Do the numbered pieces of work in as many threads."""
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

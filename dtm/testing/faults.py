@@ -1,0 +1,56 @@
+"""A locker that fails as told, before or after its call had its effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from engine.lock import LockInfo, LockRecord
+from engine.ports import Locker
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong with one call: `error` instead of an answer, `lost`: only after the effect; `first` runs before both."""
+
+    error: Exception | None = None
+    lost: bool = False
+    first: Callable[[], object] | None = None
+
+
+class FaultyLocker:
+    """`engine.ports.Locker` over another one; each call takes the next fault of its kind, and none once they run out."""
+
+    def __init__(
+        self, locker: Locker, *, read: Iterable[Fault] = (), put: Iterable[Fault] = (), remove: Iterable[Fault] = ()
+    ) -> None:
+        self._locker = locker
+        self._faults: dict[str, Iterator[Fault]] = {"read": iter(read), "put": iter(put), "remove": iter(remove)}
+        self.calls: list[str] = []
+
+    def read(self, key: str) -> LockRecord | None:
+        """See `engine.ports.Locker.read`."""
+        return self._call("read", lambda: self._locker.read(key))
+
+    def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
+        """See `engine.ports.Locker.put`."""
+        return self._call("put", lambda: self._locker.put(key, info, expect=expect))
+
+    def remove(self, key: str, *, expect: LockRecord) -> None:
+        """See `engine.ports.Locker.remove`."""
+        return self._call("remove", lambda: self._locker.remove(key, expect=expect))
+
+    def _call(self, kind: str, call: Callable[[], T]) -> T:
+        self.calls.append(kind)
+        fault = next(self._faults[kind], Fault())
+        if fault.first:
+            fault.first()
+        if fault.error and not fault.lost:
+            raise fault.error
+        answer = call()
+        if fault.error:
+            raise fault.error
+        return answer

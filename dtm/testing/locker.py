@@ -1,0 +1,223 @@
+"""The locker contract: what a lock and the lease on it must do, two clients always.
+
+    locker_contract(lambda: LockerPlace(lambda: MyLocker(fresh_directory)))
+
+`C` and `G` numbers as in `dtm.testing.store`; the cases about time are in `dtm.testing.leases`.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from dtm.testing.conformance import Case, Result, Untried, insist, refused, require, results
+from dtm.testing.contenders import KEY, LEASE, Client, LockerPlace, info_of, pair, together
+from dtm.testing.leases import LEASE_CASES
+from engine.errors import DtmError, LockError, LockHeldError, StoreUnavailableError
+from engine.events import LockWaiting
+from engine.lease import break_lock
+from engine.lock import timestamp
+from engine.ports import Locker
+
+__all__ = ["LOCKER_CASES", "LockerPlace", "locker_contract"]
+
+
+def holder_is_shown(place: LockerPlace) -> None:
+    """The second client is refused and told every field of the holder."""
+    alice, bob, clock = pair(place)
+    held = alice.acquire()
+    error = refused(bob.acquire, LockHeldError, "a lock that somebody holds")
+    assert isinstance(error, LockHeldError)
+    expected = replace(info_of("alice"), lease=LEASE, renewed=timestamp(clock.now()))
+    require(error.record.info == expected, f"the holder is shown as {error.record.info}, not {expected}")
+    require("dtm force-unlock alice" in error.hint, "the command that breaks the lock is not shown")
+    require(bob.locker.read(KEY) == error.record, "reading the lock shows another record than the refusal")
+    held.release()
+
+
+def released_is_free(place: LockerPlace) -> None:
+    """After a release no record is left, and somebody else gets the lock."""
+    alice, bob, _ = pair(place)
+    alice.acquire().release()
+    require(alice.locker.read(KEY) is None and bob.locker.read(KEY) is None, "a record is left after a release")
+    held = bob.acquire()
+    require(not bob.events or not isinstance(bob.events[0], LockWaiting), "a released lock is waited for")
+    held.release()
+
+
+def keys_are_independent(place: LockerPlace) -> None:
+    """A lock on one key does not block another one."""
+    a, b = place.two()
+    one = a.put("k1", info_of("alice"), expect=None)
+    two = b.put("k2", info_of("bob"), expect=None)
+    a.remove("k1", expect=one)
+    require(a.read("k2") == two, "releasing one key touched another one")
+    b.remove("k2", expect=two)
+
+
+def wrong_id_is_refused(place: LockerPlace) -> None:
+    """Breaking a lock under another ID is refused, shows the holder, and leaves the lock."""
+    alice, bob, _ = pair(place)
+    held = alice.acquire()
+    error = refused(lambda: break_lock(bob.locker, KEY, "carol"), LockHeldError, "breaking a lock of another ID")
+    require(isinstance(error, LockHeldError) and error.record.info == held.info, "the refusal does not show the holder")
+    held.release()
+
+
+def released_twice(place: LockerPlace) -> None:
+    """The second release is an error and removes nobody else's lock."""
+    alice, bob, _ = pair(place)
+    held = alice.acquire()
+    held.release()
+    refused(held.release, LockError, "a second release")
+    theirs = bob.acquire()
+    refused(held.release, LockHeldError, "a release of somebody else's lock")
+    theirs.release()
+
+
+def broken_by_id(place: LockerPlace) -> None:
+    """The ID that the refusal shows breaks the lock, even one renewed meanwhile; then it can be had."""
+    alice, bob, clock = pair(place)
+    held = alice.acquire()
+    error = refused(bob.acquire, LockHeldError, "a lock that somebody holds")
+    clock.sleep(LEASE / 3)
+    held.renew()
+    assert isinstance(error, LockHeldError) and error.record.info
+    break_lock(bob.locker, KEY, error.record.info.id)
+    theirs = bob.acquire()
+    require(not held.renew() and held.lost is not None, "a holder whose lock was broken does not notice")
+    theirs.release()
+
+
+def break_without_lock(place: LockerPlace) -> None:
+    """Breaking a lock where none is says so."""
+    _, bob, _ = pair(place)
+    error = refused(lambda: break_lock(bob.locker, KEY, "alice"), LockError, "breaking a lock that is not there")
+    require("not locked" in str(error), f'the refusal does not say "not locked" but: {error}')
+
+
+def corrupt_record(place: LockerPlace) -> None:
+    """An unreadable record is a lock that says so, is never taken over, and can be broken."""
+    if place.corrupt is None:
+        raise Untried("no means to spoil the record is at hand")
+    alice, bob, _ = pair(place)
+    held = alice.acquire()
+    place.corrupt(KEY)
+    error = refused(lambda: bob.acquire(10 * LEASE), LockHeldError, "a lock with an unreadable record")
+    require(isinstance(error, LockHeldError) and error.record.info is None, "an unreadable record is shown as a holder")
+    require("--corrupt" in error.hint if isinstance(error, LockHeldError) else False, "the way to break it is not shown")
+    break_lock(bob.locker, KEY, "")
+    theirs = bob.acquire()
+    refused(held.release, LockError, "a release of somebody else's lock")
+    theirs.release()
+
+
+def late_release_is_refused(place: LockerPlace) -> None:
+    """Whoever's lock was broken and taken by somebody else cannot release it."""
+    alice, bob, _ = pair(place)
+    held = alice.acquire()
+    break_lock(bob.locker, KEY, "alice")
+    theirs = bob.acquire()
+    refused(held.release, LockHeldError, "a release of somebody else's lock")
+    require(bob.locker.read(KEY) is not None and theirs.renew(), "a refused release removed the lock")
+    theirs.release()
+
+
+def removed_by_others(place: LockerPlace) -> None:
+    """A holder whose lock was removed is told when it renews and when it releases."""
+    alice, bob, _ = pair(place)
+    held = alice.acquire()
+    break_lock(bob.locker, KEY, "alice")
+    require(not held.renew() and held.lost is not None, "a renewal does not notice that the lock is gone")
+    refused(held.release, LockError, "a release of a lock that is gone")
+    bob.acquire().release()
+
+
+def one_holder_at_a_time(place: LockerPlace) -> None:
+    """Many clients, many attempts each: never two holders, refusals are the only errors, every release succeeds."""
+    inside, had = threading.Semaphore(1), threading.Semaphore(0)
+    problems: list[str] = []
+    chance = random.Random(38)  # noqa: S311 - how long each one holds
+
+    def attempt(locker: Locker, lock_id: str, hold: float) -> None:
+        try:
+            record = locker.put(KEY, info_of(lock_id), expect=None)
+        except (LockHeldError, StoreUnavailableError):
+            return
+        if not inside.acquire(blocking=False):
+            problems.append(f"{lock_id} was let in while somebody else held the lock")
+            return
+        threading.Event().wait(hold)
+        inside.release()
+        had.release()
+        locker.remove(KEY, expect=record)
+
+    def work(number: int) -> None:
+        locker = place.connect()
+        try:
+            for turn in range(place.attempts):
+                attempt(locker, f"{number}-{turn}", chance.random() * 1e-5)
+        except DtmError as error:
+            problems.append(f"{type(error).__name__}: {error}")
+
+    together(work, place.clients)
+    require(not problems, "; ".join(problems[:3]))
+    require(had.acquire(blocking=False), "nobody ever had the lock")
+
+
+def locked_twice(place: LockerPlace) -> None:
+    """The same client cannot lock twice; its first lock stays."""
+    alice, _, _ = pair(place)
+    held = alice.acquire()
+    twin = Client(alice.locker, alice.clock, "alice-again")
+    refused(twin.acquire, LockHeldError, "a second lock of the same client")
+    require(held.renew() and not held.lost, "a refused second lock touched the first one")
+    held.release()
+
+
+def renewal_moves_the_version(place: LockerPlace) -> None:
+    """Each renewal gives the record another version, so that a watcher sees a sign of life; an old one cannot be used."""
+    a, b = place.two()
+    records = [a.put(KEY, replace(info_of("alice"), renewed="0"), expect=None)]
+    for number in range(1, 4):
+        records.append(a.put(KEY, replace(info_of("alice"), renewed=str(number)), expect=records[-1]))
+    require(len({record.version for record in records}) == 4, "a renewal does not change the version")
+    require(b.read(KEY) == records[-1], "a renewal is not seen by others")
+    refused(lambda: b.put(KEY, info_of("bob"), expect=records[0]), LockHeldError, "taking over an old version")
+    refused(lambda: b.remove(KEY, expect=records[0]), LockHeldError, "removing an old version")
+    a.remove(KEY, expect=records[-1])
+    refused(lambda: a.put(KEY, info_of("alice"), expect=records[-1]), LockError, "renewing a lock that is gone")
+    require(a.read(KEY) is None, "a refused renewal brought the lock back")
+
+
+def no_lock_no_request(place: LockerPlace) -> None:
+    """Looking at a lock that is free changes nothing and needs no release."""
+    a, b = place.two()
+    require(a.read(KEY) is None and b.read(KEY) is None, "a free lock is shown as held")
+    b.remove(KEY, expect=b.put(KEY, info_of("bob"), expect=None))
+
+
+LOCKER_CASES: tuple[Case[LockerPlace], ...] = (
+    Case(("C24", "G48"), "a held lock is refused with every field", holder_is_shown),
+    Case(("C25", "C28"), "a released lock is free and leaves no record", released_is_free),
+    Case(("C27",), "keys are independent", keys_are_independent),
+    Case(("C29", "G55"), "breaking under a wrong ID is refused", wrong_id_is_refused),
+    Case(("C30",), "the second release is an error", released_twice),
+    Case(("C31",), "the shown ID breaks the lock", broken_by_id),
+    Case(("C32",), "breaking where no lock is says so", break_without_lock),
+    Case(("C34",), "a corrupt record is a lock that can be broken", corrupt_record),
+    Case(("C35",), "a late release is refused", late_release_is_refused),
+    Case(("C37",), "a holder notices that its lock was removed", removed_by_others),
+    Case(("C38",), "never two holders", one_holder_at_a_time),
+    Case(("C42",), "looking changes nothing", no_lock_no_request),
+    Case(("C50",), "the same client cannot lock twice", locked_twice),
+    Case(("C35", "C47"), "a renewal moves the version", renewal_moves_the_version),
+    *LEASE_CASES,
+)
+
+
+def locker_contract(make_place: Callable[[], LockerPlace]) -> list[Result]:
+    """Try every case, each in a new place. Raises BrokenError that lists all that fail."""
+    return insist(list(results(LOCKER_CASES, make_place)))

@@ -1,0 +1,179 @@
+"""Reading the world: how often, with which options, and what becomes of failures."""
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from engine.compare import Resolution, Verdict
+from engine.config import Timeouts
+from engine.errors import AuthError, ProviderError
+from engine.refresh import read
+from engine.values import UNKNOWN, Secret
+from tests.engine.fake_world import Thing, World, at, config, entry, operations, pending, providers, ref, state, tool
+
+
+def there(*keys: str) -> World:
+    return World({key: {"value": None, "color": "red", "serial": 1} for key in keys})
+
+
+def test_every_recorded_tool_is_read_exactly_once_and_new_ones_with_a_known_identity_too() -> None:
+    world = there("a", "b", "gone-from-config")
+    wanted = config(
+        tool("a"), tool("b", "a", value=ref("a.value")), tool("new"), tool("blind.new"), tool("later", key=ref("new.key"))
+    )
+    known = state(entry("a"), entry("b", "a"), entry("gone-from-config"), entry("vanished"))
+    live = read(wanted, known, operations(world))
+    assert sorted(world.calls) == ["read a", "read b", "read gone-from-config", "read new", "read vanished"]
+    assert live.reads == len(world.calls)
+    assert {str(a): r and r.id for a, r in live.found.items()} == {
+        "thing/a": "a", "thing/b": "b", "thing/gone-from-config": "gone-from-config", "thing/vanished": None, "thing/new": None,
+    }  # fmt: skip
+    assert read(wanted, known, operations(world), new=False).reads == 4
+
+
+def test_a_moved_tool_is_read_once_under_its_old_name() -> None:
+    world = there("a")
+    live = read(config(tool("b", key="a")), state(entry("a")), operations(world))
+    assert world.calls == ["read a"]
+    assert list(live.found) == [at("a")]
+
+
+@pytest.mark.parametrize(
+    ("known", "calls"),
+    [
+        (entry("a", made=False, pending=pending("create")), ["read a"]),
+        (entry("a", made=False, key="old", pending=pending("create")), ["read old"]),
+        (entry("blind.a", made=False, pending=pending("create")), []),
+        (entry("blind.a", pending=pending("delete")), ["read a"]),
+    ],
+)
+def test_an_unfinished_tool_is_looked_up_where_it_was_begun(known: Any, calls: list[str]) -> None:
+    world = World()
+    read(config(tool(known.address.dotted)), state(known), operations(world))
+    assert world.calls == calls
+
+
+def test_what_a_person_adopts_is_read_by_the_id_given() -> None:
+    world = there("id-7")
+    known = state(entry("blind.a", made=False, pending=pending("create")))
+    live = read(
+        config(tool("blind.a")), known, operations(world), resolutions={at("blind.a"): Resolution(Verdict.ADOPT, "id-7")}
+    )
+    assert world.calls == ["read id-7"]
+    assert live.found[at("blind.a")] is not None
+
+
+class Seen(Thing):
+    """Remembers the options it was given."""
+
+    def read(self, options: Any, resource: Any, call: Any) -> Any:
+        self.world.tokens.append(options.token)
+        assert options.value is not UNKNOWN
+        return super().read(options, resource, call)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "secrets", "token"),
+    [
+        (tool("a", token=Secret("now in config", ("var t",))), {}, "now in config"),
+        (tool("a", "b", token=Secret("now in config"), value=ref("b.serial")), {"env T": "recalled"}, "recalled"),
+        (None, {"env T": "recalled"}, "recalled"),
+        (None, {"env THING_TOKEN": "fallback"}, "fallback"),
+        (None, {}, None),
+    ],
+)
+def test_options_are_the_configs_or_else_the_recorded_ones_with_secrets_evaluated_again(
+    wanted: Any, secrets: dict[str, str], token: str | None
+) -> None:
+    world = there("a")
+    known = state(entry("a", token=Secret("at first", ("env T",))))
+    used = operations(world, secrets)
+    used = type(used)({**providers(world), "thing": Seen(world)}, used.base_dir, used.recall)
+    live = read(config(*([wanted] if wanted else []), tool("b")), known, used)
+    if token is None:
+        assert world.tokens == [""]
+        assert live.failed[at("a")].message == "to read thing.a I need option token, which came from env T"
+    else:
+        assert token in world.tokens
+
+
+def test_every_failure_is_collected_and_a_fault_of_the_plugin_is_called_one() -> None:
+    def fail(error: Exception) -> Any:
+        def fault() -> None:
+            raise error
+
+        return [fault]
+
+    world = there("ok")
+    world.faults = {
+        "read a": fail(AuthError("token lacks scope repo")),
+        "read b": fail(ProviderError("no route to host")),
+        "read c": fail(KeyError("id")),
+    }
+    live = read(config(), state(*map(entry, ["a", "b", "c", "ok"])), operations(world))
+    assert {a.instance: error.message for a, error in live.failed.items()} == {
+        "a": "token lacks scope repo",
+        "b": "no route to host",
+        "c": "plugin \"thing\" failed in read: KeyError: 'id'",
+    }
+    assert live.reads == 4
+    assert list(live.found) == [at("ok")]
+
+
+def test_reads_run_in_parallel_and_no_more_than_asked() -> None:
+    together = threading.Barrier(4, timeout=10)
+    busy: list[int] = []
+
+    class Slow(Thing):
+        def read(self, options: Any, resource: Any, call: Any) -> Any:
+            busy.append(1)
+            assert len(busy) <= 4
+            together.wait()
+            busy.pop()
+            return None
+
+    world = World()
+    used = operations(world)
+    used = type(used)({"thing": Slow(world)}, used.base_dir, used.recall)
+    live = read(config(), state(*(entry(f"n{index}") for index in range(12))), used, parallelism=4)
+    assert len(live.found) == 12
+
+
+def test_a_read_that_does_not_come_back_is_given_up_and_the_others_go_on() -> None:
+    hold = threading.Event()
+    world = there("a", "b")
+    world.faults = {"read a": [lambda: None if hold.wait() else None]}
+    tools = [tool("a"), tool("b")]
+    tools[0] = type(tools[0])(tools[0].address, tools[0].options, timeouts=Timeouts(read=0.0))
+    moments = iter(range(0, 10_000, 3))
+    live = read(config(*tools), state(entry("a"), entry("b")), operations(world), parallelism=1, clock=lambda: next(moments))
+    hold.set()
+    assert "given up" in live.failed[at("a")].message
+    assert at("b") in live.found
+
+
+def test_secrets_that_providers_report_are_known_as_such() -> None:
+    world = there("a")
+    used = operations(world)
+    live = read(config(), state(entry("a")), used)
+    found = live.found[at("a")]
+    assert found is not None
+    assert found.outputs["password"] == Secret("secret of a")
+    assert used.redactor.clean("the secret of a is out") == "the (sensitive) is out"
+
+
+def test_ten_thousand_reads_take_little_time() -> None:
+    class Quick(Thing):
+        def read(self, options: Any, resource: Any, call: Any) -> Any:
+            return resource
+
+    used = operations(World())
+    used = type(used)({"thing": Quick(World())}, used.base_dir, used.recall)
+    names = [f"n{index}" for index in range(10_000)]
+    first = entry("a")
+    known = state(*(type(first)(at(name), (), {"key": name}, first.resource) for name in names))
+    began = time.process_time()
+    assert read(config(*map(tool, names)), known, used).reads == 10_000
+    assert time.process_time() - began < 3

@@ -14,7 +14,7 @@ from engine.expressions import Expression, Raw
 from engine.files import Files, Section, load_text
 from engine.options import folded
 from engine.report import Report
-from engine.values import Attributes
+from engine.values import UNKNOWN, Attributes
 from engine.variables import PREFIX, Binding, Declared, given
 from engine.yaml import Place, Text
 
@@ -57,6 +57,7 @@ def bindings(
 def _give(
     bound: dict[str, Binding], name: str, text: str, declared: Mapping[str, Declared], where: str, report: Report
 ) -> None:
+    bound[name] = Binding(UNKNOWN)
     try:
         text.encode()
         bound[name] = given(text, declared.get(name, Declared()), where)

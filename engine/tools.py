@@ -74,11 +74,12 @@ class Checker:
         if tool is None and (tool := self._shape(entry)) is None:
             return
         address = Address(tool.name, tool.instance_id)
-        if not self._named(entry, address):
-            return
+        named = self._named(entry, address)
+        options = self._options(entry, address, tool.options)
         lifecycle = Lifecycle(tool.lifecycle.prevent_destroy) if tool.lifecycle else _FREE
         timeouts = self._timeouts(entry, tool.timeouts) if tool.timeouts else _UNTIMED
-        self._tools[address] = _Tool(entry, self._options(entry, address, tool.options), tool.depends_on, lifecycle, timeouts)
+        if named:
+            self._tools[address] = _Tool(entry, options, tool.depends_on, lifecycle, timeouts)
 
     def _fail(self, entry: Entry, path: Sequence[str | int], message: str, hint: str = "", *, key: bool = False) -> None:
         where = entry.place.at() if entry.expanded else entry.place.at(*path, key=key)
@@ -107,13 +108,14 @@ class Checker:
 
     def _named(self, entry: Entry, address: Address) -> bool:
         """Whether the tool may bear this name."""
-        problems = (("name", name_problem(address.name)), ("instanceID", instance_problem(address.instance)))
-        for key, problem in problems:
-            if problem:
-                self._fail(entry, (key,), problem)
+        before = len(self.report.problems)
+        if problem := name_problem(address.name):
+            self._fail(entry, ("name",), problem)
+        if problem := instance_problem(address.instance):
+            self._fail(entry, ("instanceID",), problem)
         if address in self._tools:
             self._fail(entry, (), f"tool {address} is given twice, first at {self._tools[address].entry.place.at()}")
-        return address not in self._tools and not any(problem for _, problem in problems)
+        return len(self.report.problems) == before
 
     def _timeouts(self, entry: Entry, timeouts: layout.Timeouts) -> Timeouts:
         found: dict[str, float] = {}
@@ -138,7 +140,7 @@ class Checker:
     def _schema(self, entry: Entry, name: str) -> PluginSchema | None:
         if name not in self._schemas:
             self._schemas[name] = self.catalog.find(name)
-        if self._schemas[name] is None:
+        if self._schemas[name] is None and not name_problem(name):
             if name in self.catalog.unshipped():
                 self._fail(entry, ("name",), f'plugin "{name}" is not part of this version', "its options were not checked")
             else:

@@ -308,6 +308,6 @@ class _Reader:
 def _syntax_hint(lines: list[str]) -> str:
     if any("[[" in line and "]]" not in line.split("[[")[-1] for line in lines):
         return "[[ is not closed by ]] on the same line"
-    if any("\t" in line[: len(line) - len(line.lstrip())] for line in lines):
+    if any("\t" in line for line in lines):
         return "indent with spaces, not with tabs"
     return ""

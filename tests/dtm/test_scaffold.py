@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dtm.describe import sample
-from dtm.plugins import BUILT_IN, GROUP, Plugins
+from dtm.plugins import GROUP, Plugins
 from dtm.scaffold import create_plugin, validate_plugin
 from engine.errors import PluginError, UsageError
 
@@ -90,8 +90,8 @@ def test_a_plugin_without_a_trial_is_tried_with_its_sample(tmp_path: Path) -> No
     assert found["drift of each attribute is found and repaired"].untried == "its trial has no drifts"
 
 
-@pytest.mark.parametrize("name", sorted(BUILT_IN))
-def test_no_built_in_plugin_breaks_a_promise(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["data", "repo-scaffolding", "argocdapp"])
+def test_a_shipped_plugin_breaks_no_promise_on_its_own_example(name: str, tmp_path: Path) -> None:
     found = [str(verdict) for verdict in validate_plugin(name, PLUGINS, tmp_path) if verdict.problem]
     assert found == []
 

@@ -1,0 +1,62 @@
+"""What `dtm show config` prints loads and applies as it is."""
+
+from pathlib import Path
+
+import jsonschema  # type: ignore[import-untyped]  # has no types
+import pytest
+import yaml
+
+from dtm.cli import root
+from dtm.describe import TEMPLATES, config_sample, sample
+from dtm.jsonschema import config_schema
+from dtm.plugins import BUILT_IN, Plugins
+from engine.loader import Source, load
+
+PLUGINS = Plugins(list)
+SCHEMA = jsonschema.Draft202012Validator(config_schema(PLUGINS))
+WHOLE = ("", *TEMPLATES)
+REPOSITORIES = {"": [], "quickstart": ["hello.git"], "gitops": ["hello.git"], "apps": ["shop.git", "site.git"]}
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_a_plugins_sample_loads(name: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(sample(name, PLUGINS), "utf-8")
+    config = load(Source(tmp_path / "config.yaml"), PLUGINS)
+    assert config.tools[-1].address.dotted == f"{name}.sample"
+    assert config.warnings == ()
+
+
+@pytest.mark.parametrize("template", WHOLE)
+def test_a_whole_sample_loads_without_a_warning(template: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(config_sample(template), "utf-8")
+    assert load(Source(tmp_path / "config.yaml"), PLUGINS).warnings == ()
+
+
+@pytest.mark.parametrize("template", WHOLE)
+def test_a_whole_sample_fits_the_schema_that_it_names(template: str) -> None:
+    text = config_sample(template)
+    assert "# yaml-language-server: $schema=dtm.schema.json\n" in text
+    plain = text.replace("[[ owner ]]/[[ app ]]", "me/hello").replace("helm/[[ app ]]", "helm/hello")  # else it is no YAML yet
+    assert [error.message for error in SCHEMA.iter_errors(yaml.safe_load(plain))] == []
+
+
+def run(*arguments: str) -> int:
+    try:
+        code: int | None = root.main([*arguments], standalone_mode=False)
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    return code or 0
+
+
+@pytest.mark.parametrize("template", WHOLE)
+def test_a_whole_sample_is_applied_is_then_up_to_date_and_goes(
+    template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text(config_sample(template), "utf-8")
+    assert run("apply", "--yes") == 0
+    assert sorted(path.name for path in Path("repos/me").glob("*")) == REPOSITORIES[template]
+    assert run("plan", "--detailed-exitcode") == 0
+    assert run("destroy", "--yes") == 0
+    assert list(Path("repos/me").glob("*")) == []
+    assert not Path("greetings").exists()

@@ -1,6 +1,9 @@
 """Whole configurations: every mistake with its exact message, and every form that must load."""
 
+import json
+import os
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,8 @@ import pytest
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.loader import Source, load
+from engine.references import Interpolation, Reference
+from engine.values import Json, Secret, Value
 from tests.engine.catalog import FakeCatalog
 
 CONFIGS = Path(__file__).parents[2] / "fixtures" / "configs"
@@ -43,3 +48,49 @@ def test_each_mistake_has_its_message(path: Path) -> None:
 def test_there_are_enough_mistakes_and_no_message_without_one() -> None:
     assert len(MISTAKES) >= 60
     assert {path.stem for path in MISTAKES} == {path.stem for path in (CONFIGS / "mistakes").glob("*.txt")}
+
+
+VALID = sorted(path for path in (CONFIGS / "valid").iterdir() if path.suffix != ".json")
+
+
+def shown(value: Value) -> Json:
+    """A value as JSON: references as written, secrets with what they hold and where that came from."""
+    match value:
+        case dict():
+            return {key: shown(item) for key, item in value.items()}
+        case list():
+            return [shown(item) for item in value]
+        case Secret():
+            return {"secret": shown(value.value), "from": list(value.sources)}
+        case Interpolation() | Reference():
+            return f"{type(value).__name__}: {value}"
+        case _:
+            assert value is None or isinstance(value, bool | int | float | str)
+            return value
+
+
+def summary(config: Config, base: Path) -> dict[str, Json]:
+    """All of a config that a person would check."""
+    state = config.settings.state
+    tools: list[Json] = []
+    for tool in config.tools:
+        found: dict[str, Json] = {"tool": str(tool.address), "dependsOn": [str(other) for other in tool.depends_on]}
+        found |= {"preventDestroy": True} if tool.lifecycle.prevent_destroy else {}
+        found |= {key: value for key, value in asdict(tool.timeouts).items() if value is not None}
+        tools.append({**found, "options": shown(dict(tool.options))})
+    plugins = config.settings.plugin_dir
+    return {
+        "tools": tools,
+        "outputs": shown(dict(config.outputs)),
+        "state": {**asdict(state), "options": shown(dict(state.options))} if state else None,
+        "pluginDir": os.path.relpath(plugins, base) if plugins and plugins.is_relative_to(base) else plugins and str(plugins),
+        "files": list(config.settings.files),
+        "warnings": list(config.warnings),
+    }
+
+
+@pytest.mark.parametrize("path", VALID, ids=lambda path: path.stem)
+def test_each_form_loads(path: Path) -> None:
+    config = load_fixture(path)
+    assert config.settings.base_dir == (path if path.is_dir() else path.parent)
+    assert summary(config, config.settings.base_dir) == json.loads(path.with_suffix(".json").read_text("utf-8"))

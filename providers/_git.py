@@ -234,6 +234,9 @@ class Repository:
         if sha is None:
             yield self._git, None
             return
+        if self.path is not None:
+            yield Git(self.call, self._directory()), sha
+            return
         with self._scratch(sha, history=history, blobs=blobs) as git:
             yield git, sha
 

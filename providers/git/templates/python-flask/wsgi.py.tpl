@@ -1,5 +1,5 @@
 """Where a web server finds the application."""
 
-from app import create_app
+from app.web import create_app
 
 app = create_app()

@@ -2,7 +2,7 @@
 
 import unittest
 
-from app import create_app
+from app.web import create_app
 
 
 class AppTest(unittest.TestCase):

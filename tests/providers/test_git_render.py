@@ -1,0 +1,81 @@
+"""Template files become the files of a repository."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.errors import ProviderError
+from providers._git import File
+from providers.git.render import render
+
+VALUES = {"App": {"Name": "app"}, "AppName": "app", "ImageRepo": "me/app", "port": 8080, "debug": True, "empty": ""}
+
+
+def rendered(path: str, text: str) -> tuple[str, str]:
+    ((target, file),) = render({path: File(text.encode())}, "app", VALUES).items()
+    return target, file.data.decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("_app_name_.txt", "app.txt"),
+        ("cmd/_app_name_/main.go.tpl", "cmd/app/main.go"),
+        ("_app_name__app_name_", "appapp"),
+        ("docs/README.md", "docs/README.md"),
+        ("README.md.tpl", "README.md"),
+        ("_helpers.tpl.tpl", "_helpers.tpl"),
+        ("tpl/file", "tpl/file"),
+    ],
+)
+def test_names_in_paths(path: str, target: str) -> None:
+    assert rendered(path, "x") == (target, "x")
+
+
+@pytest.mark.parametrize("path", ["README.md", ".git/config", "sub/.git/HEAD"])
+def test_what_describes_the_template_is_left_out(path: str) -> None:
+    assert render({path: File(b"x")}, "app", VALUES) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[[ .App.Name ]] [[.AppName]] [[ appName ]] [[ .app_name ]]", "app app app app"),
+        ("[[- .ImageRepo -]]", "me/app"),
+        ("[[ port ]] [[ debug ]] [[ empty ]]", "8080 true "),
+        ("_app_name_/[[ imageRepo ]]", "app/me/app"),
+        ("if [[ -f x ]]; [[1, 2]] {{ .Values.x }}", "if [[ -f x ]]; [[1, 2]] {{ .Values.x }}"),
+    ],
+)  # fmt: skip
+def test_values_in_templates(text: str, expected: str) -> None:
+    assert rendered("a.tpl", text) == ("a", expected)
+
+
+def test_other_files_are_copied_byte_by_byte() -> None:
+    file = File(b"\xff[[ .App.Name ]] _app_name_ \r\n", "100755")
+    assert render({"bin/x": file}, "app", VALUES) == {"bin/x": file}
+    assert render({"run.sh.tpl": File(b"x", "100755")}, "app", VALUES) == {"run.sh": File(b"x", "100755")}
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    files = {
+        "a.tpl": File(b"one\n[[ imageRep ]] [[ .App.Nam ]]\n[[ if .x ]]y[[ end ]]"),
+        "b.tpl": File(b"\xff"),
+        "c": File(b""),
+        "c.tpl": File(b""),
+        "d.tpl": File(b"[[ App ]]"),
+    }
+    with pytest.raises(ProviderError) as caught:
+        render(files, "app", VALUES)
+    said = str(caught.value)
+    for part in (
+        "a.tpl:2: [[ imageRep ]] is not defined, did you mean imagerepo?",
+        "a.tpl:2: [[ .App.Nam ]] is not defined",
+        "a.tpl:3: [[ if .x ]]: only values can be filled in, there is no if",
+        "a.tpl:3: [[ end ]]: only values can be filled in, there is no end",
+        "b.tpl: is not UTF-8",
+        "c.tpl: another file is called c too",
+        "d.tpl:1: [[ App ]] is not defined",
+    ):
+        assert part in said
+    assert "vars" in caught.value.hint

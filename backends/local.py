@@ -27,10 +27,10 @@ from engine.values import Value
 
 SWAP_LOCK = ".dtm.swap"
 """The short lock of a directory; it stays there, empty."""
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 _HINTS = {
     errno.ENOSPC: "the disk is full; what was there before is intact",
     errno.EDQUOT: "your quota is used up; what was there before is intact",
-    errno.ENOTDIR: "a part of this path is a file",
     errno.EISDIR: "a directory stands where the state file should be",
 }
 
@@ -111,14 +111,15 @@ class LocalStore:
     def delete(self, key: str, *, expect: Version | None = None) -> None:
         """See `engine.ports.Store.delete`."""
         path = self._path(key)
-        if not path.exists():
-            return
-        with _errors(path), self._lock.held():
-            if expect is not None and (found := _content(path)) is not None:
-                _require(key, expect, found)
-            with suppress(FileNotFoundError):
-                self._disk.unlink(path)
-                sync_directory(self._disk, path.parent)
+        with _errors(path):
+            if not path.exists():
+                return
+            with self._lock.held():
+                if expect is not None and (found := _content(path)) is not None:
+                    _require(key, expect, found)
+                with suppress(FileNotFoundError):
+                    self._disk.unlink(path)
+                    sync_directory(self._disk, path.parent)
 
     def list(self, prefix: str) -> Iterator[str]:
         """See `engine.ports.Store.list`; lock files and what a crash left of a write are no keys."""
@@ -310,8 +311,13 @@ def _require(key: str, expect: Version | None, found: bytes | None) -> None:
         raise ConflictError(key, expect, version)
 
 
+def _unless_absent(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
 def _files(folder: Path) -> Iterator[Path]:
-    for directory, _, names in os.walk(folder):
+    for directory, _, names in os.walk(folder, onerror=_unless_absent):
         for name in names:
             if name != SWAP_LOCK and not (name.startswith(".") and name.endswith((".tmp", ".lock", ".lock.info"))):
                 yield Path(directory, name)
@@ -330,7 +336,7 @@ def _errors(path: Path) -> Generator[None]:
         ) from error
     except OSError as error:
         place = error.filename or path
-        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        if error.errno in _CLOSED:
             raise StoreAccessError(f"{place}: {error.strerror}, as {_user()}") from error
         raise StoreError(f"{place}: {error.strerror}", hint=_HINTS.get(error.errno or 0, "")) from error
 

@@ -1,0 +1,171 @@
+"""Every store and locker of this version under its contract; on disk the second client is another process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backends.local import LocalLocker, LocalStore
+from backends.memory import AppendingMemoryStore, MemoryStore
+from backends.object_lock import ObjectLocker
+from dtm.testing.conformance import BrokenError, Case, Untried
+from dtm.testing.locker import LOCKER_CASES, LockerPlace, locker_contract
+from dtm.testing.store import STORE_CASES, StorePlace, store_contract
+from engine.lock import LockInfo, LockRecord
+from tests.contracts.remote import OtherProcess, Remote, RemoteLocker, RemoteStore
+
+
+class ObjectLockerOnDisk(ObjectLocker):
+    """With the files that it keeps open given back at the end."""
+
+    def __init__(self, directory: Path) -> None:
+        self._files = LocalStore(directory)
+        super().__init__(self._files)
+
+    def close(self) -> None:
+        self._files.close()
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[OtherProcess]:
+    with closing(OtherProcess()) as process:
+        yield process
+
+
+class TwoProcesses:
+    """Makes clients of one directory; the second one lives in the other process."""
+
+    def __init__(self, make: Callable[[Path], Any], remote: type[Remote], directory: Path, other: OtherProcess) -> None:
+        self._make, self._remote, self._directory, self._other = make, remote, directory, other
+        self._clients: list[Any] = []
+
+    def __call__(self) -> Any:
+        second = len(self._clients) == 1
+        self._clients.append(self._remote(self._other, self._make, self._directory) if second else self._make(self._directory))
+        return self._clients[-1]
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+
+
+@contextmanager
+def memory(_directory: Path, _other: OtherProcess) -> Iterator[StorePlace]:
+    store = MemoryStore("contract")
+    yield StorePlace(lambda: store)
+
+
+@contextmanager
+def appending_memory(_directory: Path, _other: OtherProcess) -> Iterator[StorePlace]:
+    store = AppendingMemoryStore("contract")
+    yield StorePlace(lambda: store)
+
+
+@contextmanager
+def local(directory: Path, other: OtherProcess) -> Iterator[StorePlace]:
+    blocked = directory / "file"
+    blocked.write_bytes(b"in the way")
+    with closing(TwoProcesses(LocalStore, RemoteStore, directory / "state", other)) as connect:
+        yield StorePlace(connect, denied=lambda: LocalStore(blocked / "below"), many=200)
+
+
+@contextmanager
+def memory_locker(_directory: Path, _other: OtherProcess) -> Iterator[LockerPlace]:
+    store = MemoryStore("contract")
+
+    def corrupt(key: str) -> None:
+        found = store.read(key + ".lock")
+        store.write(key + ".lock", b'{"ID": ', expect=found.version if found else None)
+
+    yield LockerPlace(lambda: ObjectLocker(store), corrupt)
+
+
+@contextmanager
+def local_locker(directory: Path, other: OtherProcess) -> Iterator[LockerPlace]:
+    with closing(TwoProcesses(LocalLocker, RemoteLocker, directory, other)) as connect:
+        yield LockerPlace(connect, lambda key: (directory / f".{key}.lock.info").write_bytes(b'{"ID": '))
+
+
+@contextmanager
+def local_object_locker(directory: Path, other: OtherProcess) -> Iterator[LockerPlace]:
+    with closing(TwoProcesses(ObjectLockerOnDisk, RemoteLocker, directory, other)) as connect:
+        yield LockerPlace(connect, lambda key: (directory / f"{key}.lock").write_bytes(b'{"ID": '), attempts=20)
+
+
+def check(case: Case[Any], place: Any) -> None:
+    try:
+        case.check(place)
+    except Untried as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize("case", STORE_CASES, ids=str)
+@pytest.mark.parametrize("place", [memory, appending_memory, local], ids=lambda place: place.__name__)
+def test_store(place: Any, case: Case[StorePlace], tmp_path: Path, other: OtherProcess) -> None:
+    with place(tmp_path, other) as made:
+        check(case, made)
+
+
+@pytest.mark.parametrize("case", LOCKER_CASES, ids=str)
+@pytest.mark.parametrize("place", [memory_locker, local_locker, local_object_locker], ids=lambda place: place.__name__)
+def test_locker(place: Any, case: Case[LockerPlace], tmp_path: Path, other: OtherProcess) -> None:
+    with place(tmp_path, other) as made:
+        check(case, made)
+
+
+class Careless(MemoryStore):
+    """Ignores which version its caller has seen."""
+
+    def write(self, key: str, data: bytes, *, expect: str | None) -> str:
+        found = self.read(key)
+        return super().write(key, data, expect=found.version if found else None)
+
+
+class Forgetful(MemoryStore):
+    """Acknowledges a second write without keeping it."""
+
+    def write(self, key: str, data: bytes, *, expect: str | None) -> str:
+        return super().write(key, data, expect=None) if expect is None else expect + "+"
+
+
+class Welcoming(ObjectLocker):
+    """Lets in whoever asks."""
+
+    def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
+        return super().put(key, info, expect=expect or self.read(key))
+
+
+@pytest.mark.parametrize("flawed", [Careless, Forgetful])
+def test_the_store_contract_notices(flawed: type[MemoryStore]) -> None:
+    def place() -> StorePlace:
+        store = flawed()
+        return StorePlace(lambda: store, many=10)
+
+    with pytest.raises(BrokenError, match=r"C14.* a stale writer is refused"):
+        store_contract(place)
+
+
+def test_the_locker_contract_notices_two_holders() -> None:
+    def place() -> LockerPlace:
+        store = MemoryStore()
+        return LockerPlace(lambda: Welcoming(store), clients=5, attempts=5)
+
+    with pytest.raises(BrokenError, match="C38 never two holders"):
+        locker_contract(place)
+
+
+def test_a_sound_store_and_locker_pass_whole_contracts() -> None:
+    def place() -> StorePlace:
+        store = MemoryStore()
+        return StorePlace(lambda: store, many=10)
+
+    def locks() -> LockerPlace:
+        store = MemoryStore()
+        return LockerPlace(lambda: ObjectLocker(store), clients=5, attempts=5)
+
+    untried = {result.ids for result in store_contract(place) + locker_contract(locks) if result.untried}
+    assert untried == {("G26",), ("C02",), ("C14", "C36"), ("C34",)}

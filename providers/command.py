@@ -103,7 +103,7 @@ class CommandTool:
         """Programs that are not installed; one with a path is left alone, another tool may make it."""
         import shutil
 
-        search = options.env.get("PATH", os.environ.get("PATH"))
+        search = str({**os.environ, **options.env}.get("PATH", os.defpath))
         commands = (options.create, options.read, options.update, options.delete)
         programs = {command[0]: None for command in commands if isinstance(command, list)}
         return [f"{name} is not installed" for name in programs if os.sep not in name and not shutil.which(name, path=search)]

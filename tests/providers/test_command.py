@@ -4,7 +4,9 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from engine.address import Address
@@ -12,7 +14,7 @@ from engine.decode import check
 from engine.errors import OutcomeUnknownError, ProviderError
 from engine.ports import BY_ADDRESS, Call
 from engine.state import Resource
-from engine.values import UNKNOWN
+from engine.values import UNKNOWN, UnknownValueError
 from providers.command import CommandOptions, CommandTool
 
 PROVIDER = CommandTool()
@@ -123,6 +125,15 @@ def test_programs_that_are_not_installed_are_told_beforehand(tmp_path: Path) -> 
     tools = CommandOptions(create=["mine"], read=["no-such"], update=["no-such", "x"], delete=["./made-later"])
     assert PROVIDER.requires(tools) == ["mine is not installed", "no-such is not installed"]
     assert PROVIDER.requires(CommandOptions(create=["mine"], env={"PATH": str(tmp_path)})) == []
+
+
+@pytest.mark.parametrize("unknown", ["env", "PATH", "create"])
+def test_what_waits_for_another_tool_is_not_missing(unknown: str) -> None:
+    later: Any = UNKNOWN
+    tools = CommandOptions(create=["no-such"], env={"PATH": "/bin"})
+    changed = {"env": later} if unknown == "env" else {"env": {"PATH": later}} if unknown == "PATH" else {"create": [later]}
+    with pytest.raises(UnknownValueError):
+        PROVIDER.requires(msgspec.structs.replace(tools, **changed))
 
 
 @pytest.mark.parametrize("options", [{}, {"create": []}, {"create": ""}, {"create": "a", "cwd": ""}])

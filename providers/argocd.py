@@ -211,7 +211,7 @@ class ArgoCDApp:
         found = _recorded(options, resource, call).read([path])
         if not found:
             return None
-        outputs = dict(resource.outputs) if resource else _outputs(options)
+        outputs = dict(resource.outputs) if resource and "repoURL" in resource.outputs else _outputs(options)
         return Resource(_id(options), facts(found[path]), outputs)
 
     def create(self, options: ArgoCDAppOptions, call: Call) -> Resource:

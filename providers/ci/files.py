@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,8 @@ from providers._repofiles import blobs, blobs_of, opened, recorded, remove, show
 from providers._scm import Location
 from providers.ci.options import CIOutputs
 from providers.ci.source import Kind, checked, fetched, named, rendered, written
+
+DEVSTREAM_PATH = re.compile(r"\.github/workflows/.+|\.gitlab-ci\.yml|Jenkinsfile")
 
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a plugin
 T = TypeVar("T")
@@ -152,17 +155,19 @@ class CIFiles(ABC, Generic[O]):
     ) -> Resource:
         """What is there; of the outputs, those that tell where it is stay as recorded."""
         attributes = {"files": live, "rendered": blobs_of(wanted)}
-        place = (
-            {key: value for key, value in record.outputs.items() if key in ("repoURL", "branch")} if record else shown(location)
-        )
+        kept = {key: value for key, value in record.outputs.items() if key in ("repoURL", "branch")} if record else {}
+        place = kept or shown(location)
         outputs = {**place, "files": sorted(wanted), "secrets": _refusing(lambda: self.secrets(options))}
         name = record.id if record else f"{location.identity}@{location.branch}:{self.plugin}"
         return Resource(name, cast("dict[str, Value]", attributes), cast("dict[str, Value]", outputs))  # text all through
 
 
 def _owned(resource: Resource) -> list[str]:
+    """Paths by the record; DevStream's has each file under its path."""
     files = resource.attributes.get("files")
-    return sorted(files) if isinstance(files, dict) else []
+    return sorted(
+        files if isinstance(files, dict) else (path for path in resource.attributes if DEVSTREAM_PATH.fullmatch(path))
+    )
 
 
 def _known(compute: Callable[[], object]) -> object:

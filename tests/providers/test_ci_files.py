@@ -409,3 +409,13 @@ def test_a_record_of_another_kind_owns_nothing(tmp_path: Path) -> None:
     push(bare, {MAIN: YAML})
     GitHubActions().delete(github(), Resource("x", {"workflowDir": "/repos/me/app"}), call(tmp_path))
     assert listed(bare) == {"README.md", MAIN}
+
+
+@pytest.mark.parametrize("attributes", [{MAIN: {"localSHA": "1", "scm": []}}, {"files": {MAIN: "?"}}])
+def test_a_record_by_devstream_owns_the_files_it_names(attributes: dict[str, Any], tmp_path: Path) -> None:
+    push(make(tmp_path), {MAIN: "on: what DevStream wrote\n"})
+    provider = GitHubActions()
+    live = provider.read(github(), Resource("x", attributes), call(tmp_path))
+    assert live is not None and live.outputs["repoURL"] == "./repos/me/app.git"
+    made = provider.update(github(), live, call(tmp_path))
+    assert provider.read(github(), made, call(tmp_path)) == made

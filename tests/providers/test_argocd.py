@@ -1,0 +1,256 @@
+"""argocdapp: one manifest in a repository, every part of it compared."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dtm.testing.provider import Trial, provider_contract
+from engine.errors import ProviderError
+from engine.state import Resource
+from engine.values import UNKNOWN, UnknownValueError
+from providers.argocd import ArgoCDApp, written
+from tests.providers.repos import call, faults, listed, log, make, options, push, show
+
+PATH = "argocd/app.yaml"
+SOURCE = {"repoURL": "./repos/me/app.git"}
+
+
+def given(**changed: Any) -> dict[str, Any]:
+    return {"app": {"name": "app"}, "source": SOURCE, **changed}
+
+
+def chosen(**changed: Any) -> Any:
+    return options(ArgoCDApp(), **given(**changed))
+
+
+def manifest(directory: Path, **changed: Any) -> Any:
+    """What is written for these options."""
+    wanted = chosen(**changed)
+    made = ArgoCDApp().create(wanted, call(directory, "argocdapp"))
+    return yaml.safe_load(show(directory / "repos/me/app.git", str(made.outputs["path"]), str(made.outputs["branch"])))
+
+
+def test_the_defaults_are_devstream_s(tmp_path: Path) -> None:
+    make(tmp_path)
+    assert manifest(tmp_path) == {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": "app", "namespace": "argocd", "finalizers": ["resources-finalizer.argocd.argoproj.io"]},
+        "spec": {
+            "project": "default",
+            "source": {
+                "repoURL": "./repos/me/app.git", "targetRevision": "HEAD", "path": "helm/app",
+                "helm": {"valueFiles": ["values.yaml"]},
+            },
+            "destination": {"server": "https://kubernetes.default.svc", "namespace": "default"},
+            "syncPolicy": {"automated": {"prune": True, "selfHeal": True}},
+        },
+    }  # fmt: skip
+
+
+SHOWN: dict[str, tuple[dict[str, Any], tuple[str | int, ...], Any]] = {
+    "app.name": ({"app": {"name": "web"}}, ("metadata", "name"), "web"),
+    "app.namespace": ({"app": {"name": "app", "namespace": "cd"}}, ("metadata", "namespace"), "cd"),
+    "destination.server": ({"destination": {"server": "https://k"}}, ("spec", "destination", "server"), "https://k"),
+    "destination.namespace": ({"destination": {"namespace": "prod"}}, ("spec", "destination", "namespace"), "prod"),
+    "source.valuefile": ({"source": {**SOURCE, "valuefile": "v.yaml"}}, ("spec", "source", "helm", "valueFiles"), ["v.yaml"]),
+    "source.path": ({"source": {**SOURCE, "path": "deploy/x"}}, ("spec", "source", "path"), "deploy/x"),
+    "source.repoURL": (
+        {"source": {"repo_url": "./repos/../repos/me/app.git"}}, ("spec", "source", "repoURL"), "./repos/../repos/me/app.git",
+    ),
+    "source.repoBranch": ({"source": {**SOURCE, "repoBranch": "main"}}, ("spec", "source", "targetRevision"), "main"),
+    "imageRepo.user": ({"imageRepo": {"user": "me"}}, ("spec", "source", "helm", "parameters", 0),
+                       {"name": "image.repository", "value": "me/app"}),
+    "imageRepo.url": ({"image_repo": {"user": "me", "url": "https://h.io/lib"}},
+                      ("spec", "source", "helm", "parameters", 0, "value"), "h.io/lib/me/app"),
+    "imageRepo.initalTag": ({"imageRepo": {"user": "me", "initalTag": "1.0"}}, ("spec", "source", "helm", "parameters", 1),
+                            {"name": "image.tag", "value": "1.0"}),
+    "imageRepo.initialTag": ({"imageRepo": {"user": "me"}}, ("spec", "source", "helm", "parameters", 1, "value"), "0.0.1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changed", "at", "value"), SHOWN.values(), ids=SHOWN)
+def test_an_option_shows_in_the_manifest(
+    changed: dict[str, Any], at: tuple[str | int, ...], value: Any, tmp_path: Path
+) -> None:
+    make(tmp_path)
+    found = manifest(tmp_path, **changed)
+    for step in at:
+        found = found[step]
+    assert found == value
+
+
+def edit(bare: Path, **changes: Any) -> None:
+    """A person changes the manifest: dotted path -> value."""
+    document = yaml.safe_load(show(bare, PATH))
+    for path, value in changes.items():
+        *way, last = path.split("__")
+        inside = document
+        for step in way:
+            inside = inside.setdefault(step, {})
+        inside[last] = value
+    push(bare, {PATH: yaml.safe_dump(document)})
+
+
+# which attribute a hand-made change shows in
+DRIFTS: dict[str, tuple[str, Any]] = {
+    "app name": ("app", {"metadata__name": "x"}),
+    "app namespace": ("app", {"metadata__namespace": "x"}),
+    "src repoURL": ("src", {"spec__source__repoURL": "x"}),
+    "src targetRevision": ("src", {"spec__source__targetRevision": "x"}),
+    "src path": ("src", {"spec__source__path": "x"}),
+    "src valueFiles": ("src", {"spec__source__helm__valueFiles": ["x"]}),
+    "src parameters": ("src", {"spec__source__helm__parameters": [{"name": "a", "value": "b"}]}),
+    "dest server": ("dest", {"spec__destination__server": "x"}),
+    "dest namespace": ("dest", {"spec__destination__namespace": "x"}),
+    "project": ("project", {"spec__project": "x"}),
+    "syncPolicy": ("syncPolicy", {"spec__syncPolicy__automated__prune": False}),
+    "finalizers": ("finalizers", {"metadata__finalizers": []}),
+    "apiVersion": ("apiVersion", {"apiVersion": "argoproj.io/v2"}),
+    "kind": ("kind", {"kind": "ApplicationSet"}),
+    "other label": ("other", {"metadata__labels": {"a": "b"}}),
+    "other date": ("other", {"spec__since": date(2026, 1, 2)}),
+}
+
+
+@pytest.mark.parametrize(("attribute", "change"), DRIFTS.values(), ids=DRIFTS)
+def test_a_drift_shows_in_its_attribute_alone(attribute: str, change: dict[str, Any], tmp_path: Path) -> None:
+    bare, provider = make(tmp_path), ArgoCDApp()
+    made = provider.create(chosen(), call(tmp_path))
+    edit(bare, **change)
+    live = provider.read(chosen(), made, call(tmp_path))
+    assert live is not None
+    assert [key for key in {*made.attributes, *live.attributes} if made.attributes.get(key) != live.attributes.get(key)] == [
+        attribute
+    ]
+
+
+def trial(directory: Path) -> Trial:
+    bare = make(directory)
+    drifts = {name: (lambda change=change: edit(bare, **change)) for name, change in DRIFTS.values()}
+    return Trial(
+        options=chosen(),
+        call=call(directory),
+        changes=[
+            chosen(destination={"namespace": "prod"}, imageRepo={"user": "me"}),
+            chosen(source={**SOURCE, "repoBranch": "main"}, destination={"server": "https://k"}),
+        ],
+        drifts=drifts,
+        vanish=lambda: push(bare, {PATH: None}),
+        foreign=lambda: push(bare, {PATH: "kind: Application\n"}),
+    )
+
+
+def test_every_promise_is_kept(tmp_path: Path) -> None:
+    found = provider_contract(ArgoCDApp(), trial, tmp_path)
+    assert not [verdict.promise for verdict in found if verdict.untried]
+
+
+def test_a_comment_is_no_drift(tmp_path: Path) -> None:
+    bare, provider = make(tmp_path), ArgoCDApp()
+    made = provider.create(chosen(), call(tmp_path))
+    push(bare, {PATH: "# mine\n" + show(bare, PATH)})
+    assert provider.read(chosen(), made, call(tmp_path)) == made
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a\n", "", "just text\n"])
+def test_what_is_no_manifest_any_more_is_drift_not_an_error(text: str, tmp_path: Path) -> None:
+    bare, provider = make(tmp_path), ArgoCDApp()
+    made = provider.create(chosen(), call(tmp_path))
+    push(bare, {PATH: text})
+    live = provider.read(chosen(), made, call(tmp_path))
+    assert live is not None and live.attributes != made.attributes
+    assert provider.update(chosen(), live, call(tmp_path)) == made
+
+
+def test_the_manifest_goes_where_path_says_and_moves_with_it(tmp_path: Path) -> None:
+    bare, provider = make(tmp_path), ArgoCDApp()
+    made = provider.create(chosen(), call(tmp_path))
+    moved = provider.update(chosen(path="deploy/cd.yaml"), made, call(tmp_path))
+    assert listed(bare) == {"README.md", "deploy/cd.yaml"}
+    assert provider.read(chosen(path="deploy/cd.yaml"), moved, call(tmp_path)) == moved
+
+
+def test_it_moves_to_another_repository(tmp_path: Path) -> None:
+    old, new, provider = make(tmp_path), make(tmp_path, "repos/me/ops.git"), ArgoCDApp()
+    made = provider.create(chosen(), call(tmp_path))
+    elsewhere = chosen(source={"repoURL": "./repos/me/ops.git"})
+    live = provider.read(elsewhere, made, call(tmp_path))
+    assert live is not None
+    provider.update(elsewhere, live, call(tmp_path))
+    assert (listed(old), listed(new)) == ({"README.md"}, {"README.md", PATH})
+
+
+def test_commits_carry_the_marks_of_the_operation(tmp_path: Path) -> None:
+    bare, provider = make(tmp_path), ArgoCDApp()
+    made = provider.create(chosen(), call(tmp_path, "argocdapp"))
+    provider.delete(chosen(), made, call(tmp_path, "argocdapp"))
+    subjects = [message.splitlines()[0] for message in log(bare)]
+    assert subjects == ["argocd: remove app", "argocd: write app", "by hand"]
+    assert "Dtm-Address: argocdapp/a" in log(bare)[0]
+    assert listed(bare) == {"README.md"}
+
+
+def test_a_chart_that_is_not_there_yet_is_told(tmp_path: Path) -> None:
+    bare, told = make(tmp_path), list[str]()
+    calling = dataclasses.replace(call(tmp_path), report=lambda text, _fraction=None: told.append(text))
+    made = ArgoCDApp().create(chosen(), calling)
+    assert len(told) == 1 and "no helm/app/Chart.yaml yet" in told[0]
+    push(bare, {"helm/app/Chart.yaml": "name: app\n"})
+    ArgoCDApp().update(chosen(), made, calling)
+    assert len(told) == 1
+
+
+def test_credentials_reach_neither_manifest_nor_record() -> None:
+    wanted = chosen(source={"repoURL": "https://ann:hush@git.example.com/me/app.git", "token": "hush-too"})
+    assert b"hush" not in written(wanted)
+    assert "hush" not in repr(ArgoCDApp().predict(wanted, None))
+
+
+def test_identity_is_repository_branch_and_file() -> None:
+    spelled = [
+        chosen(source={"repoURL": url, "repoBranch": "main"})
+        for url in ("git@github.com:Me/App.git", "https://github.com/me/app", "github.com/me/app")
+    ]
+    assert {ArgoCDApp().identity(wanted) for wanted in spelled} == {f"github.com/me/app@main:{PATH}"}
+
+
+def test_what_hangs_on_an_unknown_repository_is_unknown() -> None:
+    with pytest.raises(UnknownValueError):
+        ArgoCDApp().identity(chosen(source={"repoURL": UNKNOWN}))
+    with pytest.raises(UnknownValueError):
+        ArgoCDApp().identity(chosen(app={"name": UNKNOWN}))
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no name": ({"app": {}}, "name"),
+    "bad name": ({"app": {"name": "My_App"}}, "must match"),
+    "no repository": ({"source": {}}, "repoURL"),
+    "bad repository": ({"source": {"repoURL": "just words"}}, "transport not support"),
+    "image without user": ({"imageRepo": {}}, "user"),
+}
+
+
+@pytest.mark.parametrize(("changed", "said"), REFUSED.values(), ids=REFUSED)
+def test_nonsense_is_refused_before_anything_runs(changed: dict[str, Any], said: str) -> None:
+    assert said in faults(ArgoCDApp(), **given(**changed))
+
+
+def test_a_record_by_devstream_is_compared_where_the_options_say(tmp_path: Path) -> None:
+    make(tmp_path)
+    made = ArgoCDApp().create(chosen(), call(tmp_path))
+    record = Resource("app", {"app": {"name": "app", "namespace": "argocd"}})
+    assert ArgoCDApp().read(chosen(), record, call(tmp_path)) == made
+
+
+def test_somebody_else_s_manifest_is_refused(tmp_path: Path) -> None:
+    bare = make(tmp_path)
+    push(bare, {PATH: "kind: Application\n"})
+    with pytest.raises(ProviderError, match="not made by dtm"):
+        ArgoCDApp().create(chosen(), call(tmp_path))

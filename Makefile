@@ -5,16 +5,19 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs lock clean
+.PHONY: help demo test test-crash check bench docs lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run ## Set up, then scaffold, change, break, repair and destroy a four-tool chain
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/demo/demo.sh
 
 test: $(VENV)/.test ## Set up, then run the tests
 	@$(BIN)/python -m pytest -q
+
+test-crash: $(VENV)/.test ## Kill an apply at every single call and at a hundred random moments
+	@DTM_CRASH_STEP=1 DTM_CRASH_MOMENTS=100 $(BIN)/python -m pytest -q -s tests/crash
 
 check: $(VENV)/.check ## Format, lint, types, import contracts, generated files, docs, wheel
 	$(BIN)/ruff format --check .

@@ -15,31 +15,28 @@ from tests.crash.victim import Point, run
 from tests.crash.world import AFTER, BEFORE, effects, remembered, world, write
 
 APPLY = ["apply", "--auto-approve", "--parallelism", "4"]
-STEP = int(os.environ.get("DTM_CRASH_STEP", "1"))
-"""Every how many-th kill point is tried."""
-MOMENTS = int(os.environ.get("DTM_CRASH_MOMENTS", "100"))
+STEP = int(os.environ.get("DTM_CRASH_STEP", "5"))
+"""Every how many-th kill point is tried; `make test-crash` tries each, and a hundred random moments."""
+MOMENTS = int(os.environ.get("DTM_CRASH_MOMENTS", "15"))
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The world before: twelve addresses are about to be created, updated, replaced, deleted or kept."""
-    folder = tmp_path_factory.mktemp("start")
-    (folder / "home").mkdir()
-    write(folder, BEFORE)
-    code, _ = run(folder, APPLY)
-    assert code == 0, (folder / "home" / "output.txt").read_text("utf-8")
-    write(folder, AFTER)
-    return folder
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Makes the world before, again and again at the same path, which is the home of its state.
 
-
-@pytest.fixture(scope="module")
-def fresh(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """Copies of the world before, all at the same path, since repositories are named by it."""
-    place = tmp_path_factory.mktemp("try") / "world"
+    Twelve addresses are about to be created, updated, replaced, deleted or kept.
+    """
+    place, saved = tmp_path_factory.mktemp("try") / "world", tmp_path_factory.mktemp("start") / "world"
+    (place / "home").mkdir(parents=True)
+    write(place, BEFORE)
+    code, _ = run(place, APPLY)
+    assert code == 0, (place / "home" / "output.txt").read_text("utf-8")
+    write(place, AFTER)
+    place.rename(saved)
 
     def copy() -> Path:
         shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(start, place, symlinks=True)
+        shutil.copytree(saved, place, symlinks=True)
         return place
 
     return copy

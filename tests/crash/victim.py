@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import dtm.cli
-from backends.local import LocalStore
+from backends.local import LocalLocker, LocalStore
 from providers.command import CommandTool
 from providers.file import File
-from providers.git import RepoScaffolding
+from providers.git.scaffolding import Scaffolding
 
 WATCHED: list[tuple[type, str]] = [
-    *((LocalStore, name) for name in ("read", "write", "append", "delete")),
-    *((kind, name) for kind in (CommandTool, File, RepoScaffolding) for name in ("read", "create", "update", "delete")),
+    *((LocalStore, name) for name in ("read", "write", "append", "delete", "list")),
+    *((LocalLocker, name) for name in ("read", "put", "remove")),
+    *((kind, name) for kind in (CommandTool, File, Scaffolding) for name in ("read", "create", "update", "delete")),
 ]
 """The named store calls and provider calls."""
 
@@ -106,7 +107,7 @@ def _child(folder: Path, command: list[str], point: Point | None, report: int) -
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115, PTH123
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         os.environ["HOME"] = str(folder / "home")
         Watch(point or Point(), report).install()
         code = dtm.cli.root.main(command, standalone_mode=False) or 0

@@ -7,7 +7,11 @@ import json
 import subprocess
 from pathlib import Path
 
-MAKE = "echo \"$DTM_ADDRESS $DTM_TOKEN\" >> effects.log; echo '{\"size\": SIZE}' > NAME.json"
+from backends.local import open_local
+from engine.session import read_state
+from engine.statefile import encode
+
+MAKE = 'echo "$DTM_ADDRESS $DTM_TOKEN" >> effects.log; echo \'{"size": SIZE}\' > NAME.json'
 COMMAND = """- name: command
   instanceID: NAME
   DEPENDS
@@ -26,8 +30,8 @@ REPOSITORY = """- name: repo-scaffolding
   instanceID: NAME
   DEPENDS
   options:
-    sourceRepo: {url: source}
-    destinationRepo: {scmType: local, root: repos, owner: me, name: NAME, branch: main}
+    sourceRepo: ./source
+    destinationRepo: {scmType: local, owner: me, name: NAME, branch: main}
     vars: {size: "SIZE"}
 """
 
@@ -94,6 +98,7 @@ def world(folder: Path) -> dict[str, str]:
 
 
 def remembered(folder: Path) -> bytes:
-    """`tools` and `outputs` of the state, as bytes."""
-    document = json.loads((folder / "devstream.state").read_bytes())
+    """`tools` and `outputs` as any reader sees them, as bytes: an empty plan leaves a dead session's log as it is."""
+    store, locker, key = open_local({"stateFile": "devstream.state"}, folder)
+    document = json.loads(encode(read_state(store, key, locker=locker).state))
     return json.dumps([document["tools"], document["outputs"]], sort_keys=True).encode()

@@ -48,7 +48,7 @@ AUTHOR_FIELD: Final = Field(
 class ScaffoldOptions(Options, frozen=True, kw_only=True):
     """What to make from what."""
 
-    destination_repo: Annotated[Destination, Field("the repository to make", aliases=("destination_repo",))]
+    destination_repo: Annotated[Destination, Field("the repository to make")]
     source_repo: Annotated[
         str | Template,
         Field(

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import io
 import stat
-import tarfile
 import time
-import zipfile
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
 import msgspec
 
@@ -142,6 +138,9 @@ def _mode(mode: int) -> str:
 
 
 def _download(url: str, call: Call) -> bytes:
+    from urllib.error import URLError  # heavy, and rarely needed
+    from urllib.request import Request, urlopen
+
     left = call.deadline - time.monotonic()
     if not url.startswith(("http://", "https://")):
         raise ProviderError(f"cannot download the template {url}: only http and https can")
@@ -155,6 +154,9 @@ def _download(url: str, call: Call) -> bytes:
 
 def _unpacked(where: str, data: bytes) -> dict[str, File]:
     """Files of a zip or tar; a single directory around everything, as hosts put it there, is taken off."""
+    import tarfile  # both heavy, and rarely needed
+    import zipfile
+
     try:
         files = dict(_zipped(data) if where.lower().endswith(".zip") else _tarred(data))
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
@@ -166,6 +168,8 @@ def _unpacked(where: str, data: bytes) -> dict[str, File]:
 
 
 def _zipped(data: bytes) -> Iterator[tuple[str, File]]:
+    import zipfile
+
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for item in archive.infolist():
             if not item.is_dir():
@@ -173,6 +177,8 @@ def _zipped(data: bytes) -> Iterator[tuple[str, File]]:
 
 
 def _tarred(data: bytes) -> Iterator[tuple[str, File]]:
+    import tarfile
+
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         for item in archive:
             if item.issym():

@@ -12,9 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from dtm.plugins import installed
 from dtm.testing.promises import differences
 from dtm.testing.provider import Trial, provider_contract, trial_call
 from engine.address import Address
+from engine.decode import build, decode
 from engine.errors import AuthError, NotFoundError, ProviderError
 from engine.ports import Call
 from engine.state import Resource
@@ -281,6 +283,37 @@ def test_visibility_is_for_this_machine_only(tmp_path: Path, call: Call) -> None
         made = repo_scaffolding().create(asked, call)
         assert (tmp_path / f"{visibility}.git").stat().st_mode & 0o777 == mode
         assert made.attributes["visibility"] == visibility
+
+
+@pytest.mark.parametrize(
+    ("plugin", "given"),
+    [
+        ("repo-scaffolding", {
+            "destinationRepo": {"owner": "me", "name": "app", "scmType": "local", "branch": "main"},
+            "sourceRepo": {"url": "golang-gin"}, "vars": {"imageRepo": "you/app"}}),
+        ("repo-scaffolding", {
+            "destination_repo": {"owner": "me", "org": "", "repo": "app", "branch": "main", "repo_type": "local"},
+            "source_repo": {"org": "devstream-io", "repo": "dtm-scaffolding-golang", "repo_type": "github"},
+            "vars": {"image_repo": "you/app"}}),
+        ("repo-scaffolding", {
+            "destinationRepo": {"url": "./repos/me/app.git", "owner": "me", "repo": "app", "repoType": "github"},
+            "sourceRepo": {"owner": "devstream-io", "repo": "dtm-repo-scaffolding-golang-gin", "repoType": "github"},
+            "vars": {"ImageRepo": "you/app"}}),
+        ("github-repo-scaffolding-golang", {
+            "owner": "me", "org": "", "repo": "app", "branch": "main", "image_repo": "you/app", "scmType": "local"}),
+        ("gitlab-repo-scaffolding-golang", {
+            "owner": "me", "repo": "app", "branch": "main", "imageRepo": "you/app", "baseURL": "./repos", "scm_type": "local"}),
+    ],
+)  # fmt: skip
+def test_every_spelling_of_the_options_makes_the_same(plugin: str, given: dict[str, Any], tmp_path: Path, call: Call) -> None:
+    provider = installed()[plugin]
+    values, faults = decode(given, provider.options, env={})
+    assert not faults
+    made = provider.create(build(values, provider.options), call)
+    bare = tmp_path / "repos" / "me" / "app.git"
+    assert shown(bare, "helm/app/values.yaml").startswith("image:\n  repository: you/app\n")
+    assert made.outputs == {"owner": "me", "org": "", "repo": "app", "repoURL": "./repos/me/app.git", "branch": "main"}
+    assert made.id == "repos/me/app.git"
 
 
 def test_old_names_without_a_place_say_what_is_missing() -> None:

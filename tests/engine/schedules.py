@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 
 from backends.memory import AppendingMemoryStore, MemoryStore
 from engine.address import Address
-from engine.errors import DtmError, OutcomeUnknownError, StoreError, StoreUnavailableError, SupersededError
+from engine.errors import DtmError, OutcomeUnknownError, StateError, StoreError, StoreUnavailableError, SupersededError
 from engine.group import Ticket
 from engine.plan import Action
 from engine.ports import Snapshot, Store, Version
@@ -284,7 +284,8 @@ class Story:
             session.flush()
             self.book.acknowledge(session.id, waiting)
             if self.rescued and self.rng.random() < 0.3:
-                recover(session, self.rng.choice(self.rescued), "rescue file")
+                with suppress(StateError):  # of a lineage that ended before anything was made in it
+                    recover(session, self.rng.choice(self.rescued), "rescue file")
             if self.rng.random() < 0.2:
                 self._replace(session)
 

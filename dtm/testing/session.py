@@ -1,0 +1,31 @@
+"""The session contract: what must hold of a state on any Store and Locker, whoever implements them.
+
+    @pytest.mark.parametrize("case", SESSION_CASES)
+    def test_sessions(case: str, tmp_path: Path) -> None:
+        SESSION_CASES[case](lambda: Client(MyStore(tmp_path), MyLocker(tmp_path)))
+
+Every call of the factory makes one more client of the same, first empty place. The names begin with the number of the
+rule that a case holds a store to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dtm.testing import session_crash, session_rules
+from dtm.testing.session_bench import SESSION_CASES, Case, Client, Connect
+
+__all__ = ["SESSION_CASES", "Case", "Client", "Connect", "session_contract"]
+
+PARTS = (session_rules, session_crash)
+"""Importing them fills SESSION_CASES."""
+
+
+def session_contract(place: Callable[[], Connect]) -> list[str]:
+    """Run every case on a place of its own; returns their names. Raises AssertionError naming the case."""
+    for name, case in SESSION_CASES.items():
+        try:
+            case(place())
+        except Exception as error:
+            raise AssertionError(f"{name}: {error!r}") from error
+    return list(SESSION_CASES)

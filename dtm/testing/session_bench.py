@@ -1,0 +1,191 @@
+"""What the session contract is made of: clients, processes that can be killed, sessions as the cases need them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from engine.address import Address
+from engine.errors import DtmError
+from engine.events import Event
+from engine.lock import LockInfo, LockRecord
+from engine.plan import Action
+from engine.ports import Locker, Snapshot, Store, Version
+from engine.session import Session, open_session, read_state
+from engine.state import Resource, State, StateEntry
+from engine.values import Value
+from engine.world import World
+
+KEY = "contract.state"
+
+
+def _nothing(_locker: Locker) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One process's view of a place. `die`: let the lock go as the kernel does for a process that ends."""
+
+    store: Store
+    locker: Locker
+    die: Callable[[Locker], None] = _nothing
+
+
+Connect: TypeAlias = Callable[[], Client]
+Case: TypeAlias = Callable[[Connect], None]
+SESSION_CASES: dict[str, Case] = {}
+
+
+def case(name: str) -> Callable[[Case], Case]:
+    """Put a function among the cases under this name."""
+
+    def register(found: Case) -> Case:
+        SESSION_CASES[name] = found
+        return found
+
+    return register
+
+
+class Dead(BaseException):
+    """This process was killed: nothing of it runs any more."""
+
+
+@dataclass
+class Mortal:
+    """A client's store and locker while its process lives."""
+
+    client: Client
+    alive: bool = True
+
+    def __post_init__(self) -> None:
+        self.store, self.locker = _MortalStore(self), _MortalLocker(self)
+
+    def check(self) -> None:
+        """Called before each call."""
+        if not self.alive:
+            raise Dead
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.alive = False
+        self.client.die(self.client.locker)
+        raise Dead
+
+
+class _MortalStore:
+    """Hands on to the client's store; `faults` may speak before and after each write."""
+
+    def __init__(self, owner: Mortal) -> None:
+        self._owner, self._store = owner, owner.client.store
+        self.before: Callable[[str], None] = lambda _: None
+        self.after: Callable[[str], None] = lambda _: None
+
+    @property
+    def location(self) -> str:
+        return self._store.location
+
+    def read(self, key: str) -> Snapshot | None:
+        self._owner.check()
+        return self._store.read(key)
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        self._owner.check()
+        self.before(key)
+        version = self._store.write(key, data, expect=expect)
+        self.after(key)
+        return version
+
+    def delete(self, key: str, *, expect: Version | None = None) -> None:
+        self._owner.check()
+        self._store.delete(key, expect=expect)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        self._owner.check()
+        return self._store.list(prefix)
+
+
+class _MortalLocker:
+    def __init__(self, owner: Mortal) -> None:
+        self._owner, self._locker, self.requests = owner, owner.client.locker, 0
+
+    def _check(self) -> Locker:
+        self._owner.check()
+        self.requests += 1
+        return self._locker
+
+    def read(self, key: str) -> LockRecord | None:
+        return self._check().read(key)
+
+    def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
+        return self._check().put(key, info, expect=expect)
+
+    def remove(self, key: str, *, expect: LockRecord) -> None:
+        self._check().remove(key, expect=expect)
+
+
+@contextmanager
+def opened(
+    store: Store,
+    locker: Locker | None = None,
+    *,
+    claim: bool = True,
+    lease: float = 30.0,
+    timeout: float = 0.0,
+    history: int = 30,
+    who: str = "me@here",
+    world: World | None = None,
+    emit: Callable[[Event], None] = lambda _: None,
+) -> Generator[Session]:
+    """A session as the cases need it; tests of stores may use it too."""
+    with open_session(
+        store, locker, KEY, operation="apply", command="apply", who=who, version="0", emit=emit,
+        lease=lease, lock_timeout=timeout, history=history, world=world or World(sleep=_short),
+    ) as session:  # fmt: skip
+        if claim:
+            session.claim()
+        yield session
+
+
+def _short(seconds: float) -> None:
+    time.sleep(min(seconds, 0.01))
+
+
+def entry(name: str, value: Value = "x") -> StateEntry:
+    """An entry for `data.NAME`."""
+    return StateEntry(Address("data", name), (), {"input": value}, Resource(f"data.{name}", {}, {"output": value}))
+
+
+def make(session: Session, name: str, value: Value = "x") -> None:
+    """Begin and finish one operation."""
+    made = entry(name, value)
+    session.begin(made.address, Action.CREATE, entry=replace(made, resource=None)).wait()
+    session.done(made.address, made).wait()
+
+
+def names(state: State) -> set[str]:
+    """The instances in a state."""
+    return {address.instance for address in state.entries}
+
+
+def current(client: Client) -> State:
+    """What a reader sees."""
+    return read_state(client.store, KEY).state
+
+
+def put_by_hand(client: Client, data: bytes) -> None:
+    """Replace the snapshot by hand."""
+    found = client.store.read(KEY)
+    client.store.write(KEY, data, expect=found.version if found else None)
+
+
+def refused(kind: type[DtmError], act: Callable[[], object]) -> DtmError:
+    """The error of that kind that `act` must raise."""
+    try:
+        act()
+    except kind as error:
+        return error
+    raise AssertionError(f"{kind.__name__} was expected")

@@ -1,0 +1,346 @@
+"""The session contract, second part: locks, deaths, lost answers, and what is found afterwards."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+from threading import Thread
+
+from dtm.testing.session_bench import (
+    KEY,
+    Connect,
+    Dead,
+    Mortal,
+    case,
+    current,
+    entry,
+    make,
+    names,
+    opened,
+    put_by_hand,
+    refused,
+)
+from engine.address import Address
+from engine.commit import head_key
+from engine.errors import LockHeldError, OutcomeUnknownError, StateError, StoreError, StoreUnavailableError, SupersededError
+from engine.history import history, load
+from engine.plan import Action
+from engine.ports import AppendStore
+from engine.recovery import push, recover
+from engine.retry import store_retry
+from engine.session import Session, read_state
+from engine.state import State, StateId
+from engine.values import Digest, Secret
+from engine.world import World
+
+DEVSTREAM = b"""data_a:
+  name: data
+  instanceid: a
+  dependson: []
+  options:
+    input: x
+  resource:
+    outputs:
+      output: x
+"""
+
+
+@case("C24, C26 while one works another is refused the lock, and readers see who is at work and what is begun")
+def _in_progress(connect: Connect) -> None:
+    one, two = connect(), connect()
+    with opened(one.store, one.locker, who="one@here") as session:
+        make(session, "a")
+        session.begin(Address("data", "b"), Action.CREATE).wait()
+        reading = read_state(two.store, KEY, locker=two.locker)
+        assert reading.in_progress.startswith("one@here since ") and names(reading.state) == {"a", "b"}
+        pending = reading.state.entries[Address("data", "b")].pending
+        assert pending is not None and pending.action == "create" and pending.session == session.id
+        error = refused(LockHeldError, lambda: opened(two.store, two.locker, claim=False).__enter__())
+        assert isinstance(error, LockHeldError) and error.record.info is not None and error.record.info.who == "one@here"
+    assert read_state(two.store, KEY, locker=two.locker).in_progress == ""
+    assert two.locker.read(KEY) is None
+
+
+@case("C36, G54 a session that was force-unlocked or slept through its lease can begin and write nothing more")
+def _superseded(connect: Connect) -> None:
+    one, two = connect(), connect()
+    rescued: dict[str, bytes] = {}
+    world = World(keep=lambda name, data: name if rescued.setdefault(name, data) else "")
+    caught = None
+    try:
+        with opened(one.store, who="slow@here", world=world) as slow:
+            make(slow, "a")
+            slow.begin(Address("data", "b"), Action.CREATE, entry=replace(entry("b"), resource=None)).wait()
+            with opened(two.store, who="quick@there", lease=0) as quick:
+                make(quick, "c")
+            with suppress(SupersededError):
+                slow.done(Address("data", "b"), entry("b")).wait()
+            refused(SupersededError, lambda: slow.begin(Address("data", "d"), Action.CREATE))
+    except SupersededError as error:
+        caught = error
+    assert caught is not None and "recover" in caught.hint
+    state = current(two)
+    assert names(state) == {"a", "b", "c"} and state.entries[Address("data", "b")].pending
+    with opened(two.store, lease=0) as session:
+        assert recover(session, next(iter(rescued.values())), "rescue").applied == (Address("data", "b"),)
+    with opened(two.store) as session:
+        again = recover(session, next(iter(rescued.values())), "rescue")
+        assert not again.applied and "knows how it ended" in again.refused[0]
+    assert current(two).entries[Address("data", "b")] == entry("b")
+
+
+@case("C42 without a lock no lock request is made")
+def _no_lock(connect: Connect) -> None:
+    mortal = Mortal(connect())
+    with opened(mortal.store) as session:
+        make(session, "a")
+    assert mortal.locker.requests == 0 and names(current(connect())) == {"a"}
+
+
+def _fail(mortal: Mortal, number: int, before: bool, error: Exception | None, times: int = 1) -> list[str]:
+    """Let the `number`-th write raise, or kill the process, before or after its effect; returns the keys written."""
+    seen: list[str] = []
+
+    def act(key: str) -> None:
+        seen.append(key)
+        if not number <= len(seen) < number + times:
+            return
+        if error is None:
+            mortal.kill()
+        else:
+            raise error
+
+    if before:
+        mortal.store.before = act
+    else:
+        mortal.store.after = act
+    return seen
+
+
+def _quick(seconds: float) -> None:
+    time.sleep(min(seconds, 0.02))
+
+
+def _run(mortal: Mortal, round_: int, done: set[str]) -> None:
+    with opened(
+        mortal.store,
+        mortal.locker,
+        lease=0.2,
+        timeout=5,
+        world=World(sleep=_quick, keep=lambda name, _: name, background=False),
+    ) as session:
+        for part in ("x", "y"):
+            make(session, f"{part}{round_}")
+            done.add(f"{part}{round_}")
+
+
+def _each_write(connect: Connect, before: bool, error: Exception | None) -> int:
+    """Runs that fail at their first, second ... write until one gets through; what was acknowledged is always there."""
+    done: set[str] = set()
+    for number in range(1, 40):
+        mortal = Mortal(connect())
+        seen = _fail(mortal, number, before, error)
+        with suppress(Dead):
+            _run(mortal, number, done)
+        state = current(connect())
+        assert done <= {address.instance for address, found in state.entries.items() if not found.pending}
+        if len(seen) < number:
+            assert not [
+                found for found in state.entries.values() if found.address.instance.endswith(str(number)) and found.pending
+            ]
+            return number
+    raise AssertionError("a run makes too many writes")
+
+
+@case("C43 an answer lost after its effect is recognised at every write")
+def _lost_after(connect: Connect) -> None:
+    assert _each_write(connect, False, OutcomeUnknownError("the answer was lost")) > 5
+
+
+@case("C43 an answer lost without any effect is made good at every write")
+def _lost_before(connect: Connect) -> None:
+    assert _each_write(connect, True, OutcomeUnknownError("the answer was lost")) > 5
+
+
+@case("C47, G53, G57 killed before any write: the next run takes over, nothing done is forgotten, what was begun is known")
+def _killed_before(connect: Connect) -> None:
+    assert _each_write(connect, True, None) > 5
+
+
+@case("C47, G53, G57 killed after any write: the next run takes over, nothing done is forgotten, what was begun is known")
+def _killed_after(connect: Connect) -> None:
+    assert _each_write(connect, False, None) > 5
+
+
+@case("C46 an unreachable store is asked a few times, then the run ends and the old state stands")
+def _unreachable(connect: Connect) -> None:
+    with opened(connect().store) as session:
+        make(session, "a")
+    mortal = Mortal(connect())
+    seen = _fail(mortal, 1, True, StoreUnavailableError("the store is away"), times=1000)
+    world = World(retry=lambda call: store_retry(call, sleep=lambda _: None))
+    refused(StoreUnavailableError, lambda: opened(mortal.store, mortal.locker, world=world).__enter__())
+    assert 1 < len(seen) < 20 and names(current(connect())) == {"a"} and connect().locker.read(KEY) is None
+
+
+@case("G56 an interrupted run keeps what it did, compacts and gives the lock back")
+def _interrupted(connect: Connect) -> None:
+    client = connect()
+    with suppress(KeyboardInterrupt), opened(client.store, client.locker) as session:
+        make(session, "a")
+        session.begin(Address("data", "b"), Action.CREATE).wait()
+        raise KeyboardInterrupt
+    state = current(client)
+    assert state.id.serial == 1 and names(state) == {"a", "b"} and state.entries[Address("data", "b")].pending
+    assert client.locker.read(KEY) is None
+
+
+@case("G59, G60 outcomes that cannot be committed go to a rescue file that the error names")
+def _rescue(connect: Connect) -> None:
+    mortal, rescued = Mortal(connect()), dict[str, bytes]()
+    world = World(sleep=lambda _: None, keep=lambda name, data: f"/there/{name}" if rescued.setdefault(name, data) else "")
+    error = None
+    try:
+        with opened(mortal.store, mortal.locker, world=world) as session:
+            session.begin(Address("data", "a"), Action.CREATE, entry=replace(entry("a"), resource=None)).wait()
+            _fail(mortal, 1, True, StoreError("credentials expired"), times=1000)
+            session.done(Address("data", "a"), entry("a"))
+    except StoreError as found:
+        error = found
+    ((name, data),) = rescued.items()
+    assert error is not None and f"dtm state recover /there/{name}" in error.hint and connect().locker.read(KEY) is None
+    with opened(connect().store, lease=0) as session:
+        recover(session, data, name)
+    assert current(connect()).entries[Address("data", "a")] == entry("a")
+
+
+@case("G61 a torn last line of the log was never acknowledged and hinders nobody")
+def _torn(connect: Connect) -> None:
+    client, mortal = connect(), Mortal(connect())
+    with suppress(Dead), opened(mortal.store) as session:
+        make(session, "a")
+        mortal.kill()
+    if isinstance(client.store, AppendStore):
+        head = client.store.read(head_key(KEY))
+        assert head is not None
+        client.store.append(head_key(KEY), b'{"session":"x","seq":9,"at":"","rec', expect=head.version)
+    assert names(current(client)) == {"a"}
+    with opened(client.store, lease=0) as session:
+        make(session, "b")
+    assert names(current(client)) == {"a", "b"}
+
+
+@case("a log that outgrows its head is read whole, by others and after a death")
+def _long(connect: Connect) -> None:
+    client, mortal = connect(), Mortal(connect())
+    with suppress(Dead), opened(mortal.store) as session:
+        for number in range(60):
+            make(session, f"n{number}", "x" * 5000)
+        assert len(current(client).entries) == 60
+        mortal.kill()
+    assert len(current(client).entries) == 60
+    with opened(client.store, lease=0) as session:
+        make(session, "last")
+    assert len(current(client).entries) == 61 and not list(client.store.list(f"{KEY}.log.d/"))
+
+
+@case("many threads: each record is readable by others once its caller goes on")
+def _threads(connect: Connect) -> None:
+    client, other, flaws = connect(), connect(), list[str]()
+
+    def work(session: Session, thread: int) -> None:
+        for number in range(5):
+            make(session, f"t{thread}-{number}")
+            if f"t{thread}-{number}" not in names(current(other)):
+                flaws.append(f"t{thread}-{number}")
+
+    with opened(client.store) as session:
+        threads = [Thread(target=work, args=(session, number)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not flaws and len(current(other).entries) == 20
+
+
+@case("a DevStream file of either spelling is taken over, its bytes kept as history 0")
+def _devstream(connect: Connect) -> None:
+    client = connect()
+    client.store.write(KEY, DEVSTREAM, expect=None)
+    assert names(current(client)) == {"a"}
+    with opened(client.store) as session:
+        make(session, "b")
+    (past,) = history(client.store, KEY)
+    kept = client.store.read(past.key)
+    assert past.serial == 0 and kept is not None and kept.data == DEVSTREAM
+    assert names(current(client)) == {"a", "b"} and current(client).id.serial == 1
+    assert names(load(client.store, past)) == {"a"}
+
+
+@case("G73 the history keeps as many snapshots as it is told, the newest ones")
+def _history(connect: Connect) -> None:
+    client = connect()
+    for number in range(6):
+        with opened(client.store, history=3) as session:
+            make(session, f"n{number}")
+    assert [past.serial for past in history(client.store, KEY)] == [3, 4, 5]
+
+
+@case("a snapshot put in place by hand is worked on, and the records it does not know are kept")
+def _replaced(connect: Connect) -> None:
+    client, mortal = connect(), Mortal(connect())
+    with opened(client.store) as session:
+        make(session, "a")
+    with suppress(Dead), opened(mortal.store) as session:
+        make(session, "lost")
+        mortal.kill()
+    put_by_hand(client, DEVSTREAM)
+    reading = read_state(client.store, KEY)
+    assert "replaced by other means" in reading.notice and names(reading.state) == {"a"} and not reading.state.id.lineage
+    with opened(client.store) as session:
+        make(session, "b")
+    assert names(current(client)) == {"a", "b"}
+    kept = [key for key in client.store.list(f"{KEY}.history/") if "log-" in key]
+    found = client.store.read(kept[0])
+    assert found is not None and b"lost" in found.data
+
+
+@case("a copy is read with its home named, and never written until it is made home")
+def _copy(connect: Connect) -> None:
+    client = connect()
+    with opened(client.store, claim=False) as session:
+        push(session, State(StateId("l", 3)).put(entry("a")))
+    found = client.store.read(KEY)
+    assert found is not None
+    put_by_hand(client, found.data.replace(b'"home": "', b'"home": "elsewhere:'))
+    assert read_state(client.store, KEY).copy_of.startswith("elsewhere:")
+    with opened(client.store, claim=False) as session:
+        assert "copy" in refused(StateError, session.claim).message
+        push(session, session.state, adopt=True)
+    assert read_state(client.store, KEY).copy_of == "" and names(current(client)) == {"a"}
+
+
+@case("no secret is in anything that is written")
+def _secrets(connect: Connect) -> None:
+    client, secret = connect(), Secret("correct horse battery", ("env TOKEN",))
+    made = replace(entry("a"), options={"input": "x", "token": {"deep": [secret]}})
+    with opened(client.store) as session:
+        session.begin(made.address, Action.CREATE, entry=made)
+        session.done(made.address, made)
+        session.set_outputs({"token": secret})
+    for key in client.store.list(""):
+        found = client.store.read(key)
+        assert found is not None and b"horse" not in found.data, key
+    state = current(client)
+    token = state.entries[made.address].options["token"]
+    assert isinstance(token, dict) and isinstance(state.outputs["token"], Digest) and "env TOKEN" in str(vars_of(token))
+
+
+def vars_of(token: object) -> object:
+    """The sources of the digest inside the token above."""
+    match token:
+        case {"deep": [Digest() as digest]}:
+            return digest.sources
+        case _:
+            raise AssertionError(token)

@@ -39,8 +39,8 @@ def list_entries(context: Context) -> None:
     context.renderer.table(rows)
 
 
-def _unfinished(entry: Any) -> str:
-    return entry.pending.action if entry.pending else ""
+def _unfinished(entry: Any) -> str | None:
+    return entry.pending.action if entry.pending else None
 
 
 @state.command()
@@ -122,7 +122,7 @@ def history(context: Context) -> None:
             "by": found.written.who,
             "command": found.written.command,
             "tools": len(found.entries),
-            "now": "now" if now else "",
+            "now": "now" if now else None,
         }
         for found, now in serials(context.open(need_config=False))
     ]

@@ -15,7 +15,6 @@ import re
 import shutil
 import tempfile
 import time
-import uuid
 from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,7 +184,8 @@ class Repository:
             raise NotFoundError(f"{self.location} does not exist, and git cannot make repositories on other machines",
                                 hint="make an empty repository there first, or use scmType: local")  # fmt: skip
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.new")
+        fresh = self._beside("new")
+        shutil.rmtree(fresh, ignore_errors=True)  # left by a process that was killed
         try:
             self._git("init", "-q", "--bare", "--template=", f"--initial-branch={self.branch}", str(fresh))
             with (fresh / "config").open("a", encoding="utf-8") as config:
@@ -210,10 +210,17 @@ class Repository:
         """Remove the repository from this machine, at once for readers; already gone is fine."""
         if self.path is None:
             raise ProviderError(f"{self.location} is on another machine: only its host can remove it")
-        doomed = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.old")
+        doomed = self._beside("old")
+        shutil.rmtree(doomed, ignore_errors=True)  # left by a process that was killed
         with contextlib.suppress(FileNotFoundError):
             self.path.rename(doomed)
             shutil.rmtree(doomed)
+
+    def _beside(self, what: str) -> Path:
+        """A hidden place next to the repository, the same whenever this operation is tried again."""
+        assert self.path is not None  # callers know that the repository is local
+        mark = blob_id(f"{self.call.lineage}\n{self.call.address}\n{self.call.token}".encode())[:8]
+        return self.path.with_name(f".{self.path.name}.{mark}.{what}")
 
     def _directory(self) -> Path | None:
         assert self.path is not None  # callers know that the repository is local

@@ -196,6 +196,15 @@ def test_delete_removes_the_repository_and_once_more_is_fine(tmp_path: Path, cal
     assert [p.name for p in tmp_path.iterdir()] == ["home"]
 
 
+def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path, call: Call) -> None:
+    repository = Repository("new/app.git", call=call)
+    for step, left in ((repository.init_bare, repository._beside("new")), (repository.delete, repository._beside("old"))):
+        left.mkdir(parents=True)
+        (left / "half").write_text("made")
+        step()
+    assert list((tmp_path / "new").iterdir()) == []
+
+
 def test_a_directory_that_is_no_repository_is_not_taken_for_absence(tmp_path: Path, call: Call) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "thesis.txt").write_text("years")

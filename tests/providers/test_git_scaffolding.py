@@ -22,7 +22,7 @@ from engine.ports import Call
 from engine.state import Resource
 from providers._git import Repository
 from providers.git.options import GithubOptions, GitlabOptions, ScaffoldOptions
-from providers.git.scaffolding import github_golang, gitlab_golang, repo_scaffolding
+from providers.git.scaffolding import github_golang, repo_scaffolding
 from tests.providers.git_http import serve
 
 TINY = Path(__file__).parents[2] / "fixtures" / "repos" / "tiny"
@@ -106,26 +106,18 @@ def test_every_promise_is_kept_on_disk(tmp_path: Path) -> None:
     assert [verdict.promise for verdict in found if verdict.untried] == []
 
 
-@pytest.mark.parametrize(
-    ("provider", "struct"), [(github_golang(), GithubOptions), (gitlab_golang(), GitlabOptions)], ids=["github", "gitlab"]
-)
-def test_every_promise_is_kept_under_the_old_names(provider: Any, struct: type[msgspec.Struct], tmp_path: Path) -> None:
+def test_every_promise_is_kept_under_an_old_name(tmp_path: Path) -> None:
     def trial(directory: Path) -> Trial:
-        old = {"owner": "me", "org": "", "repo": "app", "branch": "main", "scmType": "local", "imageRepo": "me/app"}
+        old = {"owner": "me", "org": "", "name": "app", "branch": "main", "scmType": "local", "imageRepo": "me/app"}
         return Trial(
-            options=msgspec.convert(renamed(old), struct),
+            options=msgspec.convert(old, GithubOptions),
             call=trial_call("repo-scaffolding", directory),
-            changes=[msgspec.convert(renamed(old) | {"imageRepo": "you/app"}, struct)],
+            changes=[msgspec.convert(old | {"imageRepo": "you/app"}, GithubOptions)],
             drifts={"files": lambda: by_hand(directory / "repos" / "me" / "app.git", write("Makefile", ""))},
             vanish=lambda: shutil.rmtree(directory / "repos"),
         )
 
-    provider_contract(provider, trial, tmp_path / "worlds")
-
-
-def renamed(old: Mapping[str, str]) -> dict[str, str]:
-    """As the configuration's decoder does it: `repo` is an old spelling of `name`."""
-    return {"name" if key == "repo" else key: value for key, value in old.items()}
+    provider_contract(github_golang(), trial, tmp_path / "worlds")
 
 
 def test_every_promise_is_kept_over_http(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ check: $(VENV)/.check ## Format, lint, types, import contracts, generated files,
 	sh tests/wheel_smoke.sh $(BIN)/python
 
 bench: $(VENV)/.run ## Print figures, and ratios against terraform where it is on the PATH
-	@$(BIN)/python tests/bench/bench.py $(BENCH)
+	@$(BIN)/python -m tests.bench.bench $(BENCH)
 
 docs: $(VENV)/.check ## Write the generated pages and build the site into site/
 	$(BIN)/python docs/generate.py

@@ -141,7 +141,7 @@ class Run:
         found = live.found.get(address, entry.resource)
         if found is None:
             return Change(address, Action.CREATE, Reason.VANISHED, entry.resource, after=entry.options)
-        fields = drifted(entry, found, Sealer(state.salt))
+        fields = drifted(entry, found, Sealer(state.salt), self.redactor)
         action, reason = (Action.UPDATE, Reason.DRIFTED) if fields else (Action.KEEP, Reason.UNCHANGED)
         return Change(address, action, reason, entry.resource, found, entry.options, fields=fields)
 

@@ -115,14 +115,15 @@ def agreed(context: Context, yes: bool, question: str = "", *, exactly: str = ""
 
 
 Body: TypeAlias = Callable[..., int | None]
+Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-CONFIG_OPTIONS = [
+CONFIG_OPTIONS: list[Decorator] = [
     click.option("-f", "--config-file", metavar="PATH", help="A config file or a directory of them.  [default: config.yaml]"),
     click.option("-d", "--plugin-dir", metavar="DIR", help="Where unpacked plugins are."),
     click.option("--var", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable; wins over all files."),
     click.option("--var-file", "var_files", multiple=True, metavar="FILE", help="A file of variables; wins over vars."),
 ]
-COMMON_OPTIONS = [
+COMMON_OPTIONS: list[Decorator] = [
     click.option("--state", "state_url", default="", metavar="URL", help="Where the state is; wins over DTM_STATE and config."),
     click.option("--chdir", metavar="DIR", help="Change to this directory first."),
     click.option("--json", "as_json", is_flag=True, help="One JSON object a line."),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import click
 
 from dtm.cli.common import Context, choices, command
+from engine.address import Address
 from engine.errors import UsageError
 
 
@@ -51,9 +51,8 @@ def status(context: Context, plugin: str, instance: str, everything: bool) -> No
     """Show each tool as recorded and as found."""
     from dtm.app.run import Run
 
-    wanted = (lambda _: True) if everything else _filter(plugin, instance)  # pyright: ignore[reportUnknownLambdaType]
     run = Run(context.open(need_config=False), choices({}), context.emit, context.redactor)
-    shown = [found for found in run.status() if wanted(found.address)]
+    shown = [found for found in run.status() if everything or _named(found.address, plugin, instance)]
     if not shown:
         if plugin or instance:
             raise UsageError(f"state with (id: {instance or '*'}, plugin: {plugin or '*'}) not found")
@@ -62,11 +61,8 @@ def status(context: Context, plugin: str, instance: str, everything: bool) -> No
         context.renderer.document(found.document, title=str(found.address))
 
 
-def _filter(plugin: str, instance: str) -> Any:
-    def wanted(address: Any) -> bool:
-        return plugin in ("", address.name) and instance in ("", address.instance)
-
-    return wanted
+def _named(address: Address, plugin: str, instance: str) -> bool:
+    return plugin in ("", address.name) and instance in ("", address.instance)
 
 
 @click.group("list", short_help="List what there is.")

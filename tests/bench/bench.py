@@ -14,22 +14,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from measure import Cost, median, run
-from shapes import SHAPES, write_dtm, write_terraform
+from tests.bench.measure import Cost, median, run
+from tests.bench.shapes import SHAPES, write_dtm, write_terraform
 
 DTM = [sys.executable, "-m", "dtm"]
 COUNT_READS = """
 import sys
-from providers.data import DataProvider
+from providers.data import Data
 from dtm.cli import main
 count = 0
-def read(self, *args, original=DataProvider.read):
+def read(self, *args, original=Data.read):
     global count
     count += 1
     return original(self, *args)
-DataProvider.read = read
+Data.read = read
 sys.argv = ["dtm", "plan", "--no-color"]
 try:
     main()
@@ -46,7 +44,7 @@ def say(text: str = "") -> None:
 def dtm_costs(shape: str, n: int, folder: Path, times: int) -> dict[str, Cost]:
     """Every operation on one shape, in the order a user meets them."""
     write_dtm(shape, n, folder)
-    env = {**os.environ, "HOME": str(folder), "NO_COLOR": "1"}
+    env = {**os.environ, "HOME": str(folder), "NO_COLOR": "1", "DTM_STATE": ""}
 
     def cost(*words: str, repeat: int = 1) -> Cost:
         return median([*DTM, *words], folder, env, 900, repeat)

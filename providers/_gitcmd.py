@@ -126,7 +126,7 @@ class Git:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End git and the ssh or helper that it started."""
+    """End git and whatever it started: ssh, a credential helper."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -142,7 +142,8 @@ def command(*, config: bool = True) -> Callable[[Body], Callable[..., int]]:
         def run(**given: Any) -> int:
             return _run(body, given)
 
-        for option in reversed([*(CONFIG_OPTIONS if config else []), *COMMON_OPTIONS]):
+        options: list[Decorator] = [*(CONFIG_OPTIONS if config else []), *COMMON_OPTIONS]
+        for option in reversed(options):
             option(run)
         return run
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-
 from tests.e2e.walk import File, Step, run, steps
 
 ROOT = Path(__file__).parents[2]

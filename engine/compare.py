@@ -12,9 +12,9 @@ from engine.diff import diff, same, same_map
 from engine.errors import UsageError
 from engine.operations import Operations
 from engine.plan import Action, Change, FieldChange, Reason, Source
-from engine.secrets import Sealer
+from engine.secrets import Redactor, Sealer
 from engine.state import Resource, StateEntry
-from engine.values import UNKNOWN, Attributes, Unknown, Value, holds_unknown, reveal
+from engine.values import UNKNOWN, Attributes, Digest, Secret, Unknown, Value, holds_unknown, is_plain, reveal
 
 
 class Verdict(Enum):
@@ -82,6 +82,8 @@ def decide(spec: ToolSpec, options: Attributes, subject: Subject, operations: Op
             spec.address, Action.KEEP, Reason.UNCHANGED, entry.resource, live,
             after=options, depends_on=spec.depends_on, protected=entry.protected,
         )  # fmt: skip
+    if live is not None and entry.resource is not None:
+        live = tainted(live, entry.resource)
     change = replace(absent(spec, options, Reason.VANISHED, entry), previous=_previous(spec, entry))
     if subject.unclear:
         return replace(change, action=Action.RECOVER, reason=Reason.INTERRUPTED, note=unresolved(subject))
@@ -90,7 +92,7 @@ def decide(spec: ToolSpec, options: Attributes, subject: Subject, operations: Op
     if live is None:
         return replace(change, reason=Reason.INTERRUPTED) if entry.pending else change
     fields = option_changes(entry, options, operations, sealer)
-    drift = () if entry.pending else drifted(entry, live, sealer)
+    drift = () if entry.pending else drifted(entry, live, sealer, operations.redactor)
     change = replace(change, before=entry.resource or live, live=live, fields=fields + drift)
     if fields or drift:
         return _differing(change, fields, drift, interrupted=entry.pending is not None)
@@ -187,12 +189,15 @@ def option_changes(entry: StateEntry, options: Attributes, operations: Operation
     return found if recorded == entry.options else diff(recorded, sealed, replaces=marks)
 
 
-def drifted(entry: StateEntry, live: Resource, sealer: Sealer) -> tuple[FieldChange, ...]:
-    """How the world differs from what was recorded; an output that only repeats an attribute's difference is left out."""
-    recorded = entry.resource
-    if recorded is live or recorded is None or _alike(recorded, live):
+def drifted(entry: StateEntry, live: Resource, sealer: Sealer, redactor: Redactor) -> tuple[FieldChange, ...]:
+    """How the world differs from what was recorded; an output that only repeats an attribute's difference is left out.
+
+    Both sides are cleaned of the secrets known by now: which were known when they were read or recorded depends on chance.
+    """
+    if live is entry.resource or entry.resource is None or _alike(entry.resource, live):
         return ()
-    now = sealer.seal_resource(live, entry.address)
+    recorded = redactor.clean_resource(entry.resource)
+    now = redactor.clean_resource(sealer.seal_resource(live, entry.address))
     attributes = diff({"id": recorded.id, **recorded.attributes}, {"id": now.id, **now.attributes}, source=Source.LIVE)
     told = {field.path: field for field in attributes}
     return attributes + tuple(
@@ -200,6 +205,24 @@ def drifted(entry: StateEntry, live: Resource, sealer: Sealer) -> tuple[FieldCha
         for field in diff(recorded.outputs, now.outputs, source=Source.LIVE)
         if not (field.path in told and same(told[field.path].new, field.new))
     )
+
+
+def tainted(live: Resource, recorded: Resource) -> Resource:
+    """What is live, with every output a Secret that was recorded as one, however it came to be one."""
+    if is_plain(recorded.outputs):
+        return live
+    outputs = {key: _tainted(value, recorded.outputs.get(key)) for key, value in live.outputs.items()}
+    return replace(live, outputs=outputs)
+
+
+def _tainted(value: Value, recorded: Value) -> Value:
+    if isinstance(recorded, Digest) and not isinstance(value, Secret | Digest):
+        return Secret(value, recorded.sources)
+    if isinstance(value, dict) and isinstance(recorded, dict):
+        return {key: _tainted(item, recorded.get(key)) for key, item in value.items()}
+    if isinstance(value, list) and isinstance(recorded, list) and len(value) == len(recorded):
+        return [_tainted(item, one) for item, one in zip(value, recorded, strict=True)]
+    return value
 
 
 def _alike(one: Resource, other: Resource) -> bool:

@@ -13,16 +13,17 @@ from typing import Any, Protocol
 
 from engine.address import Address
 from engine.diff import same
-from engine.errors import DtmError, OutcomeUnknownError
+from engine.errors import DtmError, OutcomeUnknownError, PluginError
 from engine.events import ApplyProgress, Event, Retrying
 from engine.operations import Operations, guarded
 from engine.plan import Action, Change
 from engine.ports import Call
-from engine.refresh import READ_TIMEOUT
+from engine.refresh import POLL, READ_TIMEOUT
 from engine.retry import PROVIDER, Policy, provider_retry
 from engine.schedule import Phase, Step
+from engine.secrets import Sealer
 from engine.state import Resource
-from engine.values import Attributes, Value, holds_unknown, is_plain, reveal
+from engine.values import Attributes, UnknownValueError, Value, holds_unknown, is_plain, reveal
 
 
 class Stop:
@@ -124,6 +125,7 @@ class Execution:
     stop: Stop
     halted: Callable[[], object]
     lineage: str
+    sealer: Sealer
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     rng: random.Random = field(default_factory=random.Random)
@@ -172,23 +174,40 @@ class Execution:
                 deadline=call.deadline, failed=tries.failed, sleep=tries.sleep,
                 clock=self.clock, rng=self.rng, policy=self.policy,
             )  # fmt: skip
+        except UnknownValueError:
+            return Outcome(job, Ending.FAILED, error=self._lost(job), attempts=tries.made)
         except DtmError as error:
             return replace(self._aftermath(job, error), attempts=tries.made)
         return Outcome(job, Ending.DONE, found, attempts=tries.made)
 
+    def _lost(self, job: Job) -> DtmError:
+        """Why a provider met an option that is not known: a recorded secret that could not be evaluated again."""
+        try:
+            self.operations.refuse_lost(job.address, job.options, "delete")
+        except DtmError as error:
+            return error
+        return PluginError(f'plugin "{job.address.name}" used an option that is not known')
+
     def _operate(self, job: Job, call: Call) -> Resource | None:
         provider = self.operations.provider(job.address)
-        if job.step.phase is Phase.END:
-            assert job.resource is not None  # nothing is ended that is not there
-            ended = job.resource
-            return guarded(provider.plugin, "delete", lambda: provider.delete(job.built, ended, call))
-        if job.action is Action.UPDATE:
-            assert job.resource is not None
-            present = job.resource
-            made = guarded(provider.plugin, "update", lambda: provider.update(job.built, present, call))
-        else:
-            made = guarded(provider.plugin, "create", lambda: provider.create(job.built, call))
-        return self.operations.found(job.address, job.options, made)
+        method = "delete" if job.step.phase is Phase.END else "update" if job.action is Action.UPDATE else "create"
+
+        def operating() -> Resource | None:
+            if method == "create":
+                made = provider.create(job.built, call)
+            else:
+                assert job.resource is not None  # nothing is changed or ended that is not there
+                if method == "delete":
+                    return provider.delete(job.built, job.resource, call)
+                made = provider.update(job.built, job.resource, call)
+            return self._sealed(job, self.operations.found(job.address, job.options, made))
+
+        return guarded(provider.plugin, method, operating)
+
+    def _sealed(self, job: Job, found: Resource) -> Resource:
+        """The resource; sealing a new secret takes long, and is better paid here than in the one thread that records."""
+        self.sealer.seal_resource(found, job.address)
+        return found
 
     def _aftermath(self, job: Job, error: DtmError) -> Outcome:
         """One `read` tells what became of a create that failed and of anything whose outcome is unknown."""
@@ -265,11 +284,11 @@ class Tries:
 
     def sleep(self, seconds: float) -> None:
         """Pause before the next call, but not when the run is being stopped: then the last error stands."""
-        until = self._execution.clock() + seconds
-        while (left := until - self._execution.clock()) > 0:
+        while seconds > 0:
             if self._last and (self._execution.stop.level or self._execution.halted()):
                 raise self._last
-            self._execution.sleep(min(left, 0.1))
+            self._execution.sleep(min(seconds, POLL))
+            seconds -= POLL
 
 
 def untrue(predicted: Attributes, found: Resource) -> list[str]:

@@ -37,8 +37,9 @@ from engine.planner import exists
 from engine.ports import Emit
 from engine.preparation import Preparation, preflight
 from engine.recording import Session
-from engine.refresh import GRACE, PARALLELISM
+from engine.refresh import GRACE, PARALLELISM, POLL
 from engine.schedule import Phase, Step, steps
+from engine.secrets import Sealer
 from engine.state import Resource
 
 HEARTBEAT = 10.0
@@ -92,8 +93,8 @@ class _Run:
     ) -> None:
         self.plan, self.session, self.preparation, self.stop = plan, session, preparation, stop
         self.inbox: SimpleQueue[Started | Outcome | Event | None] = SimpleQueue()
-        lineage = session.state.id.lineage
-        self.execution = Execution(operations, self.inbox.put, stop, lambda: session.lost, lineage, clock, sleep)
+        lineage, sealer = session.state.id.lineage, Sealer(session.state.salt)
+        self.execution = Execution(operations, self.inbox.put, stop, lambda: session.lost, lineage, sealer, clock, sleep)
         self._crew = Crew(parallelism, self.execution.perform, self.inbox.put)
         self._emit, self._clock, self._parallelism = emit, clock, parallelism
         self._outstanding = 0
@@ -255,7 +256,7 @@ class _Run:
 
     def _patience(self) -> float:
         ends = [started.deadline + GRACE for started in self._running.values()]
-        return max(0.01, min([*ends, self._beat, self._giving_up]) - self._clock())
+        return min(POLL, max(0.01, min([*ends, self._beat, self._giving_up]) - self._clock()))
 
     def _watch(self) -> None:
         """Give up calls that overran, and tell of those that are still running."""

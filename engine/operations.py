@@ -17,7 +17,7 @@ from engine.errors import DtmError, PluginError
 from engine.options import options_of
 from engine.ports import AnyProvider, Call, Requiring
 from engine.secrets import Redactor, Sealer
-from engine.state import Resource, StateEntry
+from engine.state import Resource, State, StateEntry
 from engine.values import (
     UNKNOWN,
     Attributes,
@@ -118,16 +118,21 @@ class Operations:
         return {key: predicted[key] if sealed.outputs.get(key) == value else value for key, value in live.outputs.items()}
 
     def found(self, address: Address, options: Attributes, resource: Resource) -> Resource:
-        """What a provider reported, with secret outputs marked: those declared so, and those that hold an option's secret."""
+        """What a provider reported, with secret outputs marked: those declared so, and those that hold an option's secret.
+
+        Texts in attributes are cleaned of secrets; those in outputs are when they are recorded, since references need them.
+        """
         declared: type[msgspec.Struct] | None = self.provider(address).outputs
         outputs: Attributes = resource.outputs
         for path in secret_paths(declared) if declared else ():
-            outputs = {key: _marked(value, path[1:]) if key == path[0] else value for key, value in outputs.items()}
+            source = f"output {address.dotted}.outputs.{'.'.join(path)}"
+            outputs = {key: _marked(value, path[1:], source) if key == path[0] else value for key, value in outputs.items()}
         secrets = secrets_of(options)
         self.known(outputs)
-        if outputs is resource.outputs and not secrets:
-            return resource
-        return replace(resource, outputs=concealed(outputs, secrets))
+        if outputs is not resource.outputs or secrets:
+            resource = replace(resource, outputs=concealed(outputs, secrets))
+        clean = self.redactor.clean_resource(resource)
+        return resource if clean is resource else replace(clean, outputs=resource.outputs)
 
     def known(self, options: Attributes) -> Attributes:
         """The same options, their secrets from now on blotted out of every text."""
@@ -138,45 +143,66 @@ class Operations:
     def recalled(self, entry: StateEntry, verb: str, current: Attributes | None = None) -> Attributes:
         """Recorded options with their secrets evaluated again: as the `current` options have them, else from their source.
 
-        Raises DtmError naming the first that is gone and where it came from.
+        Raises DtmError naming the first secret option that is gone and where it came from. A secret value in an option that
+        is none by itself may be gone: it is UNKNOWN in the built Struct.
         """
+        options = self.recalled_if_possible(entry, current)
+        needed = {path[0] for path in secret_paths(self.struct(entry.address))}
+        self.refuse_lost(entry.address, {key: value for key, value in options.items() if key in needed}, verb)
+        return options
+
+    def recalled_if_possible(self, entry: StateEntry, current: Attributes | None = None) -> Attributes:
+        """`recalled`, but any secret may be gone."""
         if is_plain(entry.options):
             return entry.options
         now = current or {}
-        return self.known({
-            key: self._recalled(value, now.get(key), key, entry.address, verb) for key, value in entry.options.items()
-        })  # fmt: skip
+        return self.known({key: self._recalled(item, now.get(key), key, entry.address) for key, item in entry.options.items()})
 
-    def _recalled(self, value: Value, now: Value, key: str, address: Address, verb: str) -> Value:
+    def refuse_lost(self, address: Address, options: Attributes, verb: str) -> None:
+        """Raise DtmError for the first secret that is known only by its digest."""
+        for key, value in options.items():
+            for leaf in leaves(value):
+                if isinstance(leaf, Digest):
+                    came = f", which came from {', '.join(leaf.sources)}" if leaf.sources else ""
+                    raise DtmError(
+                        f"to {verb} {address.dotted} I need option {key}{came}",
+                        hint="set it again, as it was when the tool was made",
+                        where=str(address),
+                    )
+
+    def _recalled(self, value: Value, now: Value, key: str, address: Address) -> Value:
         if isinstance(value, dict):
             inner = now if isinstance(now, dict) else {}
-            return {name: self._recalled(item, inner.get(name), key, address, verb) for name, item in value.items()}
+            return {name: self._recalled(item, inner.get(name), key, address) for name, item in value.items()}
         if isinstance(value, list):
             items = now if isinstance(now, list) and len(now) == len(value) else [None] * len(value)
-            return [self._recalled(item, one, key, address, verb) for item, one in zip(value, items, strict=True)]
+            return [self._recalled(item, one, key, address) for item, one in zip(value, items, strict=True)]
         if not isinstance(value, Digest):
             return value
-        return now if isinstance(now, Secret) else self._evaluated(value, key, address, verb)
+        return now if isinstance(now, Secret) else self._evaluated(value, key, address)
 
-    def _evaluated(self, secret: Digest, key: str, address: Address, verb: str) -> Secret:
+    def _evaluated(self, secret: Digest, key: str, address: Address) -> Value:
         fallback = [f"env {option.env}" for option in options_of(self.struct(address)) if option.key == key and option.env]
         for source in [*secret.sources, *fallback]:
             value = self.recall(source)
             if value is not None:
                 return Secret(value, secret.sources)
-        came = f", which came from {', '.join(secret.sources)}" if secret.sources else ""
-        raise DtmError(
-            f"to {verb} {address.dotted} I need option {key}{came}",
-            hint="set it again, as it was when the tool was made",
-            where=str(address),
-        )
+        return secret
 
     def read(self, address: Address, options: Attributes, resource: Resource | None, call: Call) -> Resource | None:
         """What is live, None if it is gone. Raises DtmError, whatever the provider raised."""
         provider = self.provider(address)
         built = self.build(address, options)
-        found = guarded(provider.plugin, "read", lambda: provider.read(built, resource, call))
-        return found and self.found(address, options, found)
+
+        def reading() -> Resource | None:
+            found = provider.read(built, resource, call)
+            return found and self.found(address, options, found)
+
+        try:
+            return guarded(provider.plugin, "read", reading)
+        except UnknownValueError as error:
+            self.refuse_lost(address, options, "read")
+            raise DtmError("reading it needs an option that is only known after apply", where=str(address)) from error
 
     def missing(self, address: Address, options: Attributes) -> list[str]:
         """What the provider says is absent before its first call: binaries, variables, credentials."""
@@ -196,14 +222,17 @@ def _requires(kind: type) -> bool:
     return issubclass(kind, Requiring)
 
 
+def sealer_of(state: State) -> Sealer:
+    """What compares with the secrets of a state. One without a salt (DevStream's, or none yet) holds no digest to compare."""
+    return Sealer(state.salt or "00" * 16)
+
+
 def guarded(plugin: str, method: str, call: Callable[[], T]) -> T:
-    """The call's result. Raises DtmError: anything else that a plugin raises is a fault of the plugin and says so."""
+    """The call's result. Raises DtmError and UnknownValueError; anything else is a fault of the plugin and says so."""
     try:
         return call()
-    except DtmError:
+    except (DtmError, UnknownValueError):
         raise
-    except UnknownValueError as error:
-        raise DtmError("an option is only known after apply") from error
     except Exception as error:  # plugins may raise anything
         raise PluginError(f'plugin "{plugin}" failed in {method}: {type(error).__name__}: {error}') from error
 
@@ -215,14 +244,14 @@ def secrets_of(values: Attributes) -> list[Secret]:
     return [leaf for value in values.values() for leaf in leaves(value) if isinstance(leaf, Secret)]
 
 
-def _marked(value: Value, path: tuple[str, ...]) -> Value:
+def _marked(value: Value, path: tuple[str, ...], source: str) -> Value:
     """The value with a Secret at a path, where "*" is any step."""
     if not path:
-        return value if value is None or isinstance(value, Secret | Unknown | Digest) else Secret(value)
+        return value if value is None or isinstance(value, Secret | Unknown | Digest) else Secret(value, (source,))
     if isinstance(value, dict):
-        return {key: _marked(item, path[1:]) if path[0] in ("*", key) else item for key, item in value.items()}
+        return {key: _marked(item, path[1:], source) if path[0] in ("*", key) else item for key, item in value.items()}
     if isinstance(value, list) and path[0] == "*":
-        return [_marked(item, path[1:]) for item in value]
+        return [_marked(item, path[1:], source) for item in value]
     return value
 
 

@@ -11,7 +11,7 @@ from engine.config import Config, ToolSpec
 from engine.diff import same
 from engine.errors import DtmError, PlanError, Problem, UnsafePlanError
 from engine.graph import order
-from engine.operations import Operations
+from engine.operations import Operations, sealer_of
 from engine.plan import Action, Change, OutputChange, Plan, Reason
 from engine.ports import BY_ADDRESS
 from engine.references import Lookup, resolve
@@ -163,7 +163,7 @@ class _Planning:
     ) -> None:
         self.config, self.state, self.live, self.operations = config, state, live, operations
         self.resolutions = resolutions
-        self.sealer = Sealer(state.salt)
+        self.sealer = sealer_of(state)
         self.specs = {spec.address: spec for spec in config.tools}
         self.outputs_of: dict[Address, Attributes | Unknown] = {}
         self.moves = renamed(config, state, operations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 from engine.address import Address
@@ -13,10 +14,11 @@ from engine.operations import Operations
 from engine.plan import Action, Change, Plan, Reason
 from engine.planner import resolved
 from engine.recording import Session
+from engine.references import parse, resolve
 from engine.schedule import ENDS, Step
 from engine.secrets import Sealer
 from engine.state import StateEntry
-from engine.values import UNKNOWN, Attributes, Unknown, holds_unknown, is_plain
+from engine.values import UNKNOWN, Attributes, Secret, Unknown, Value, holds_unknown, is_plain
 
 TIMEOUT = 1800.0
 """Seconds that a create, update or delete may take where the config says nothing."""
@@ -32,7 +34,8 @@ class Preparation:
         self.changes = dict(self._planned)
         self.specs = {spec.address: spec for spec in config.tools}
         self.outputs: dict[Address, Attributes | Unknown] = {}
-        self._session, self._operations = session, operations
+        self._session, self._recall = session, operations.recall
+        self._operations = replace(operations, recall=self._recalled)
         self._sealer = Sealer(session.state.salt)
 
     def lookup(self, address: Address) -> Attributes | Unknown | None:
@@ -109,6 +112,21 @@ class Preparation:
             return self._operations.recalled(entry, "delete", spec.options if spec else None)
         assert spec is not None  # only a delete of config tools that are not recorded comes here
         return resolved(spec, self.lookup, self._operations)
+
+    def _recalled(self, source: str) -> Value | None:
+        """A secret by its source; another tool's output as this run found it."""
+        kind, _, text = source.partition(" ")
+        reference = parse(text) if kind == "output" else None
+        if reference is None:
+            return self._recall(source)
+        change = self.changes.get(reference.address)
+        if change is None or change.live is None:
+            return None
+        outputs = change.live.outputs
+        with suppress(DtmError):
+            found = resolve(reference, lambda _address: outputs)
+            return found.value if isinstance(found, Secret) else None
+        return None
 
     def entry(self, change: Change) -> StateEntry:
         """What the state says of a tool once the change is made, the resource as it was before."""

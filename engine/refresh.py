@@ -12,7 +12,7 @@ from engine.address import Address
 from engine.compare import Resolution, Verdict
 from engine.config import Config, ToolSpec
 from engine.errors import DtmError, ProviderError
-from engine.operations import Operations
+from engine.operations import Operations, sealer_of
 from engine.planner import Live, renamed
 from engine.ports import Call
 from engine.references import resolve
@@ -56,7 +56,7 @@ def read(
     """
     failed: dict[Address, DtmError] = {}
     readings = list(_readings(config, state, operations, resolutions or {}, failed, new=new))
-    readers = _Readers(readings, state.id.lineage, operations, clock)
+    readers = _Readers(readings, state, operations, clock)
     readers.run(min(parallelism, len(readings)))
     return Live(readers.found, failed | readers.failed, len(readings))
 
@@ -98,7 +98,7 @@ def _recorded(
             return None
     options = _config_options(spec, state) if spec else UNKNOWN
     if isinstance(options, Unknown) or (resource is None and _moved_on(entry, options, operations)):
-        options = operations.recalled(entry, "read")
+        options = operations.recalled_if_possible(entry)
     timeout = spec.timeouts.read if spec and spec.timeouts.read is not None else READ_TIMEOUT
     return Reading(entry.address, operations.known(options), resource, timeout)
 
@@ -143,11 +143,12 @@ def _config_options(spec: ToolSpec, state: State) -> Attributes | Unknown:
 class _Readers:
     """Threads that share one list of readings. A call that is given up loses its slot, and its result is dropped."""
 
-    def __init__(self, readings: list[Reading], lineage: str, operations: Operations, clock: Callable[[], float]) -> None:
+    def __init__(self, readings: list[Reading], state: State, operations: Operations, clock: Callable[[], float]) -> None:
         self.found: dict[Address, Resource | None] = {}
         self.failed: dict[Address, DtmError] = {}
         self._left = iter(readings)  # a list's iterator hands each item to exactly one thread
-        self._lineage, self._operations, self._clock = lineage, operations, clock
+        self._lineage, self._sealer = state.id.lineage, sealer_of(state)
+        self._operations, self._clock = operations, clock
         self._running: dict[int, Call] = {}
         self._slots = count()
         self._threads = 0
@@ -183,9 +184,12 @@ class _Readers:
 
     def _read(self, reading: Reading, call: Call) -> Resource | None | DtmError:
         try:
-            return self._operations.read(reading.address, reading.options, reading.resource, call)
+            found = self._operations.read(reading.address, reading.options, reading.resource, call)
         except DtmError as error:
             return error
+        if found is not None and reading.resource is not None and not is_plain(found.outputs):
+            self._sealer.seal_resource(found, reading.address)  # takes long for a new secret: the planner then has it ready
+        return found
 
     def _give_up(self) -> int:
         """Take the slots of calls that are long over their deadline; returns how many."""

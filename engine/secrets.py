@@ -116,6 +116,8 @@ class Redactor:
 
     def clean_resource(self, resource: Resource) -> Resource:
         """A resource with every text in its attributes and outputs cleaned."""
+        if self._pattern is None:
+            return resource
         attributes = {key: self.clean_value(value) for key, value in resource.attributes.items()}
         return Resource(resource.id, attributes, {key: self.clean_value(value) for key, value in resource.outputs.items()})
 

@@ -58,7 +58,7 @@ class World:
     effects: list[str] = field(default_factory=list[str])
     calls: list[str] = field(default_factory=list[str])
     tokens: list[str] = field(default_factory=list[str])
-    faults: dict[str, list[Callable[[], None]]] = field(default_factory=dict[str, list[Callable[[], None]]])
+    faults: dict[str, list[Callable[[], object]]] = field(default_factory=dict[str, list[Callable[[], object]]])
     lock: RLock = field(default_factory=RLock)
 
     def called(self, method: str, key: str) -> None:
@@ -142,9 +142,10 @@ class Alias(Thing):
 
 
 class Blind(Thing):
-    """Cannot find its things again, but by their id."""
+    """Cannot find its things again, but by their id. Its outputs are open, so nothing of them is secret."""
 
     plugin = "blind"
+    outputs: type[msgspec.Struct] | None = None
 
     def identity(self, options: ThingOptions) -> str | None:
         return None
@@ -235,20 +236,30 @@ class Bench:
     """A state in memory and a world; `run` plans and applies as the command line does."""
 
     world: World = field(default_factory=World)
-    store: MemoryStore = field(default_factory=lambda: MemoryStore("memfs://test"))
+    store: MemoryStore = field(default_factory=lambda: MemoryStore("test"))
     events: list[Event] = field(default_factory=list[Event])
     secrets: dict[str, str] = field(default_factory=dict[str, str])
 
-    @property
-    def operations(self) -> Operations:
-        """Fresh for each run, as in a new process."""
-        return operations(self.world, self.secrets)
+    operations: Operations = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.operations = operations(self.world, self.secrets)
 
     @contextmanager
     def session(self) -> Generator[Session]:
-        """A session without a lock."""
+        """A session without a lock, with fresh operations, as in a new process."""
+        self.operations = operations(self.world, self.secrets)
         with open_session(
-            self.store, None, "k", operation="apply", command="apply", who="test", version="1", emit=self.events.append, lease=0
+            self.store,
+            None,
+            "k",
+            operation="apply",
+            command="apply",
+            who="test",
+            version="1",
+            emit=self.events.append,
+            lease=0,
+            redactor=self.operations.redactor,
         ) as session:
             yield session
 

@@ -338,6 +338,14 @@ def test_a_moved_secret_is_no_change() -> None:
     assert told(moved(entry("oldthing.a", token=secret), tool("a", token=secret), thing("a"))) == ("move", "renamed")
 
 
+def test_secrets_in_clear_in_a_devstream_state_are_recognised_and_rewritten() -> None:
+    old = StateEntry(at("a"), (), {"key": "a", "token": "in clear"}, thing("a"))
+    known = replace(state(old), salt="")
+    change = only(config(tool("a", token=Secret("in clear"))), known, found(("a", thing("a"))))
+    assert (change.action, change.rewrite, change.note) == (Action.KEEP, True, "options: recorded in another spelling")
+    assert told(only(config(tool("a", token=Secret("another"))), known, found(("a", thing("a"))))) == ("update", "changed")
+
+
 def test_another_identity_is_no_move() -> None:
     changes = plan(config(tool("b")), state(entry("a")), found(("a", thing("a")))).changes
     assert [told(change) for change in changes] == [("create", "new"), ("delete", "removed")]

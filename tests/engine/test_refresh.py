@@ -69,7 +69,7 @@ class Seen(Thing):
     """Remembers the options it was given."""
 
     def read(self, options: Any, resource: Any, call: Any) -> Any:
-        self.world.tokens.append(options.token)
+        self.world.tokens.append(str(options.token))
         assert options.value is not UNKNOWN
         return super().read(options, resource, call)
 
@@ -144,7 +144,7 @@ def test_reads_run_in_parallel_and_no_more_than_asked() -> None:
 def test_a_read_that_does_not_come_back_is_given_up_and_the_others_go_on() -> None:
     hold = threading.Event()
     world = there("a", "b")
-    world.faults = {"read a": [lambda: None if hold.wait() else None]}
+    world.faults = {"read a": [hold.wait]}
     tools = [tool("a"), tool("b")]
     tools[0] = type(tools[0])(tools[0].address, tools[0].options, timeouts=Timeouts(read=0.0))
     moments = iter(range(0, 10_000, 3))
@@ -160,7 +160,7 @@ def test_secrets_that_providers_report_are_known_as_such() -> None:
     live = read(config(), state(entry("a")), used)
     found = live.found[at("a")]
     assert found is not None
-    assert found.outputs["password"] == Secret("secret of a")
+    assert found.outputs["password"] == Secret("secret of a", ("output thing.a.outputs.password",))
     assert used.redactor.clean("the secret of a is out") == "the (sensitive) is out"
 
 

@@ -1,0 +1,741 @@
+"""Carrying out plans: order, parallelism, failures, interruption, and what is recorded at every moment."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from engine import executor, refresh
+from engine.compare import Resolution, Verdict
+from engine.config import Config, Timeouts
+from engine.errors import (
+    AuthError,
+    DtmError,
+    OutcomeUnknownError,
+    PlanError,
+    ProviderError,
+    StalePlanError,
+    SupersededError,
+)
+from engine.events import (
+    ApplyComplete,
+    ApplyErrored,
+    ApplyMilder,
+    ApplyProgress,
+    ApplySkipped,
+    ApplyStart,
+    ApplySummary,
+    Event,
+    Notice,
+    Retrying,
+)
+from engine.execution import Stop
+from engine.plan import Action
+from engine.planner import make_plan, plan_removal
+from engine.session import read_state
+from engine.state import Pending
+from engine.values import Digest, Secret
+from tests.engine.fake_world import Bench, Thing, at, config, ref, tool
+
+
+def apply(bench: Bench, wanted: Config, **options: Any) -> ApplySummary:
+    """Read, plan, claim, apply, as `dtm apply -y`."""
+    resolutions = options.pop("resolutions", None)
+    with bench.session() as session:
+        plan = bench.plan(wanted, session, resolutions)
+        session.claim()
+        return executor.apply(
+            plan, wanted, session, bench.operations, emit=bench.events.append, **{"sleep": _no_sleep, **options}
+        )
+
+
+def destroy(bench: Bench, **options: Any) -> ApplySummary:
+    with bench.session() as session:
+        live = refresh.read(config(), session.state, bench.operations)
+        plan = plan_removal(config(), session.state, live, bench.operations)
+        session.claim()
+        return executor.apply(plan, config(), session, bench.operations, emit=bench.events.append, **options)
+
+
+def _no_sleep(_seconds: float) -> None:
+    return None
+
+
+def is_empty(bench: Bench, wanted: Config) -> bool:
+    with bench.session() as session:
+        return bench.plan(wanted, session).empty
+
+
+def failing(*errors: Exception) -> list[Callable[[], object]]:
+    def fault(error: Exception) -> Callable[[], object]:
+        def fail() -> None:
+            raise error
+
+        return fail
+
+    return [fault(error) for error in errors]
+
+
+def events(bench: Bench, kind: type[Event]) -> list[Any]:
+    return [event for event in bench.events if isinstance(event, kind)]
+
+
+def pendings(bench: Bench) -> dict[str, Pending | None]:
+    return {address.instance: entry.pending for address, entry in bench.state().entries.items()}
+
+
+# What is done and recorded
+
+
+def test_an_apply_makes_records_and_leaves_nothing_to_do() -> None:
+    bench, wanted = Bench(), config(tool("a", value=1), tool("b", "a", value=ref("a.serial")), total=ref("b.value"))
+    summary = apply(bench, wanted)
+    assert summary.done == {Action.CREATE: 2}
+    assert (summary.failed, summary.skipped, summary.interrupted, summary.location) == ((), (), False, "memfs://test/k")
+    made = bench.state()
+    assert made.entries[at("b")].options == {"key": "b", "value": 1}
+    assert made.entries[at("b")].depends_on == (at("a"),)
+    assert made.outputs == {"total": 1}
+    assert is_empty(bench, wanted)
+    assert [(e.address.instance, e.index, e.total) for e in events(bench, ApplyStart)] == [("a", 1, 2), ("b", 2, 2)]
+    assert [(e.address.instance, e.id) for e in events(bench, ApplyComplete)] == [("a", "a"), ("b", "b")]
+    assert bench.events[-1] == summary
+
+
+def test_every_begin_is_durable_before_its_call_and_every_done_before_a_dependents_call() -> None:
+    bench = Bench()
+    seen: dict[str, Any] = {}
+
+    def look(name: str) -> Callable[[], object]:
+        def fault() -> None:
+            entries = read_state(bench.store, "k").state.entries
+            seen[name] = {a.instance: e.pending.action if e.pending else "ok" for a, e in entries.items()}
+
+        return fault
+
+    bench.world.faults = {
+        f"{method} {key}": [look(f"{method} {key}")] for method in ("create", "update", "delete") for key in "abx"
+    }
+    apply(bench, config(tool("a"), tool("b", "a"), tool("x")))
+    assert seen["create a"]["a"] == "create"
+    assert (seen["create b"]["a"], seen["create b"]["b"]) == ("ok", "create")
+    apply(bench, config(tool("a", value=1), tool("b", "a")))
+    assert seen["update a"]["a"] == "update"
+    assert seen["delete x"]["x"] == "delete"
+    assert pendings(bench) == {"a": None, "b": None}
+
+
+def test_independent_changes_run_in_parallel_and_no_more_than_asked() -> None:
+    bench, together = Bench(), threading.Barrier(3, timeout=10)
+    busy: list[int] = []
+
+    def meet() -> None:
+        busy.append(1)
+        assert len(busy) <= 3
+        together.wait()
+        busy.pop()
+
+    bench.world.faults = {"create *": [meet] * 9}
+    assert apply(bench, config(*(tool(f"n{i}") for i in range(9))), parallelism=3).done == {Action.CREATE: 9}
+
+
+def test_a_failure_skips_its_dependents_and_nobody_else() -> None:
+    bench = Bench()
+    bench.world.faults = {"create a": failing(ProviderError("quota of ann@example used up", hint="ask for more"))}
+    wanted = config(tool("a"), tool("b", "a"), tool("c", "b"), tool("x"), tool("y", "x"))
+    summary = apply(bench, wanted)
+    assert summary.failed == (at("a"),)
+    assert summary.skipped == (at("b"), at("c"))
+    assert summary.done == {Action.CREATE: 2}
+    (errored,) = events(bench, ApplyErrored)
+    assert (errored.address, errored.message, errored.hint, errored.attempts) == (
+        at("a"),
+        "quota of ann@example used up",
+        "ask for more",
+        1,
+    )
+    assert [(e.address, e.because) for e in events(bench, ApplySkipped)] == [(at("b"), at("a")), (at("c"), at("a"))]
+    assert apply(bench, wanted).done == {Action.CREATE: 3}
+    assert is_empty(bench, wanted)
+    assert sorted(bench.world.effects) == ["a", "b", "c", "x", "y"]
+
+
+def test_a_reference_that_cannot_be_resolved_at_last_is_a_failure_and_never_a_skip() -> None:
+    bench = Bench()
+    reference: Any = replace(ref("a.value"), address=at("open.a"), path=("nothing",))  # type: ignore[type-var] # a Reference
+    summary = apply(bench, config(tool("open.a"), tool("b", "open.a", value=reference)))
+    assert summary.failed == (at("b"),)
+    (errored,) = events(bench, ApplyErrored)
+    assert 'has no output "nothing"' in errored.message
+    assert errored.attempts == 0
+    assert set(pendings(bench)) == {"a"}
+
+
+# Errors: how many calls are made, and what is known afterwards
+
+UNKNOWN_OUTCOME = OutcomeUnknownError("no answer")
+PASSING = ProviderError("busy", retryable=True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "errors", "calls", "state"),
+    [
+        ("create a", [ProviderError("no")], {"create": 1, "read": 2}, "unfinished, absent"),
+        ("create a", [AuthError("no")], {"create": 1, "read": 2}, "unfinished, absent"),
+        ("create a", [PASSING], {"create": 2, "read": 1}, "made"),
+        ("create a", [PASSING] * 3, {"create": 4, "read": 1}, "made"),
+        ("create a", [PASSING] * 9, {"create": 4, "read": 2}, "unfinished, absent"),
+        ("create a", [UNKNOWN_OUTCOME], {"create": 1, "read": 2}, "unfinished, absent"),
+        ("after create a", [UNKNOWN_OUTCOME], {"create": 1, "read": 2}, "made"),
+        ("after create a", [ProviderError("half")], {"create": 1, "read": 2}, "unfinished, present"),
+        ("create a", [ValueError("a bug")], {"create": 1, "read": 2}, "unfinished, absent"),
+        ("update u", [ProviderError("no")], {"update": 1, "read": 1}, "unfinished, present"),
+        ("update u", [PASSING], {"update": 2, "read": 1}, "made"),
+        ("after update u", [UNKNOWN_OUTCOME], {"update": 1, "read": 2}, "unfinished, present"),
+        ("delete d", [ProviderError("no")], {"delete": 1, "read": 1}, "unfinished, present"),
+        ("delete d", [PASSING], {"delete": 2, "read": 1}, "gone"),
+        ("delete d", [UNKNOWN_OUTCOME], {"delete": 1, "read": 2}, "unfinished, present"),
+        ("after delete d", [UNKNOWN_OUTCOME], {"delete": 1, "read": 2}, "gone"),
+        ("create blind.a", [ProviderError("no")], {"create": 1, "read": 0}, "unfinished, absent"),
+        ("create blind.a", [UNKNOWN_OUTCOME], {"create": 1, "read": 0}, "begun"),
+        ("create blind.a", [PASSING], {"create": 2, "read": 0}, "made"),
+    ],
+)
+def test_each_kind_of_error_costs_a_known_number_of_calls(fault: str, errors: Any, calls: dict[str, int], state: str) -> None:
+    bench = Bench()
+    what, name = fault.rsplit(" ", 1)
+    address = at(name)
+    action = what.removeprefix("after ")
+    if action != "create":
+        apply(bench, config(tool(name, value=1)))
+        bench.world.calls.clear()
+    bench.world.faults = {f"{what} {address.instance}": failing(*errors)}
+    summary = apply(bench, config(*([] if action == "delete" else [tool(name, value=2)])))
+    assert {method: bench.world.count(method) for method in calls} == calls
+    entry = bench.state().entries.get(address)
+    if state == "gone":
+        assert entry is None
+        assert not summary.failed
+        return
+    assert entry is not None
+    present = "present" if entry.resource else "absent"
+    pending = entry.pending
+    assert state == ("made" if pending is None else "begun" if pending.message is None else f"unfinished, {present}")
+    assert bool(summary.failed) is (state != "made")
+    assert events(bench, Retrying)[: len(errors)] == [] or errors[0] is PASSING
+
+
+@pytest.mark.parametrize("fault", ["create a", "after create a", "after update u", "update u", "delete d", "after delete d"])
+@pytest.mark.parametrize("error", [UNKNOWN_OUTCOME, ProviderError("no")])
+def test_the_next_run_completes_what_failed_and_makes_nothing_twice(fault: str, error: Exception) -> None:
+    bench = Bench()
+    apply(bench, config(tool("u", value=1), tool("d")))
+    bench.world.faults = {fault: failing(error)}
+    wanted = config(tool("a"), tool("u", value=2))
+    apply(bench, wanted)
+    assert not apply(bench, wanted).failed
+    assert is_empty(bench, wanted)
+    assert sorted(bench.world.effects) == ["a", "d", "u"]
+    assert sorted(bench.world.things) == ["a", "u"]
+    assert bench.world.things["u"]["value"] == 2
+
+
+def test_a_plugin_that_predicts_wrongly_is_named_and_its_thing_recorded() -> None:
+    bench = Bench()
+
+    class Liar(Thing):
+        def predict(self, options: Any, resource: Any) -> Any:
+            return {"value": "something else"}
+
+    used = bench.operations
+    used = replace(used, providers={"thing": Liar(bench.world)})
+    wanted = config(tool("a"), tool("b", "a"))
+    with bench.session() as session:
+        plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
+        session.claim()
+        summary = executor.apply(plan, wanted, session, used, emit=bench.events.append)
+    assert (summary.failed, summary.skipped) == ((at("a"),), (at("b"),))
+    assert 'plugin "thing" predicted other outputs than it delivered: value' in events(bench, ApplyErrored)[0].message
+    assert pendings(bench) == {"a": None}
+
+
+# Real values
+
+
+def test_with_real_values_a_change_is_decided_again_and_only_gets_milder() -> None:
+    bench = Bench()
+    first = config(tool("a", value=1), tool("b", "a", value=ref("a.serial")), tool("c", "a", value=ref("a.key")))
+    apply(bench, first)
+    bench.world.things.pop("a")
+    bench.world.calls.clear()
+    with bench.session() as session:
+        plan = bench.plan(first, session)
+        planned = {change.address.instance: change.action for change in plan}
+        session.claim()
+        bench.world.effects.clear()
+        summary = executor.apply(plan, first, session, bench.operations, emit=bench.events.append)
+    assert planned == {"a": Action.CREATE, "b": Action.UPDATE}
+    assert [(e.address.instance, e.planned, e.actual) for e in events(bench, ApplyMilder)] == [
+        ("b", Action.UPDATE, Action.KEEP)
+    ]
+    assert summary.done == {Action.CREATE: 1}
+    assert bench.world.count("update") == 0
+    assert is_empty(bench, first)
+
+
+def test_a_replace_that_turns_out_needless_deletes_nothing() -> None:
+    bench = Bench()
+    wanted = config(tool("a"), tool("b", "a", key=ref("a.password"), value=1))
+    apply(bench, wanted)
+    bench.world.things.pop("a")
+    with bench.session() as session:
+        plan = bench.plan(wanted, session)
+        assert [change.action for change in plan.changes] == [Action.CREATE, Action.REPLACE]
+        session.claim()
+        bench.world.calls.clear()
+        bench.world.effects.clear()
+        summary = executor.apply(plan, wanted, session, bench.operations, emit=bench.events.append)
+    assert summary.done == {Action.CREATE: 1}
+    assert bench.world.count("delete") == 0
+    assert is_empty(bench, wanted)
+
+
+def test_a_new_tool_whose_name_was_unknown_is_looked_up_right_before_it_is_begun() -> None:
+    bench = Bench()
+    bench.world.things["secret of a"] = {"value": None, "color": "red", "serial": 0}
+    summary = apply(bench, config(tool("a"), tool("b", "a", key=ref("a.password"))))
+    assert summary.failed == (at("b"),)
+    assert "was not made by this state" in events(bench, ApplyErrored)[0].message
+    assert set(pendings(bench)) == {"a"}
+    assert bench.world.count("create") == 1
+
+
+# Order
+
+
+def test_a_replaced_tool_ends_after_its_dependents_and_comes_back_before_them() -> None:
+    bench = Bench()
+    apply(bench, config(tool("d", key="d1"), tool("f", "d", key="f1"), tool("g", "f")))
+    bench.world.calls.clear()
+    apply(bench, config(tool("d", key="d2"), tool("f", "d", key="f2"), tool("g", "f", value=2)))
+    changes = [call for call in bench.world.calls if not call.startswith(("read", "after"))]
+    assert changes == ["delete f1", "delete d1", "create d2", "create f2", "update g"]
+    assert summary_of(bench).done == {Action.REPLACE: 2, Action.UPDATE: 1}
+
+
+def summary_of(bench: Bench) -> ApplySummary:
+    found: ApplySummary = events(bench, ApplySummary)[-1]
+    return found
+
+
+def test_a_removed_tool_goes_only_when_those_that_used_it_do_without() -> None:
+    bench = Bench()
+    apply(bench, config(tool("old"), tool("user", "old"), tool("kept", "old")))
+    bench.world.calls.clear()
+    bench.world.faults = {"update user": [lambda: time.sleep(0.05)]}
+    apply(bench, config(tool("user", value=1), tool("kept")))
+    assert [call for call in bench.world.calls if call in ("after update user", "delete old")] == [
+        "after update user",
+        "delete old",
+    ]
+    assert [entry.depends_on for entry in bench.state().entries.values()] == [(), ()]
+
+
+def test_a_tool_stays_while_the_change_that_would_do_without_it_failed() -> None:
+    bench = Bench()
+    apply(bench, config(tool("old"), tool("user", "old")))
+    bench.world.faults = {"update user": failing(ProviderError("no"))}
+    summary = apply(bench, config(tool("user", value=1)))
+    assert (summary.failed, summary.skipped) == ((at("user"),), (at("old"),))
+    assert "old" in bench.world.things
+
+
+def test_a_replace_whose_dependency_fails_is_not_even_ended() -> None:
+    bench = Bench()
+    apply(bench, config(tool("a"), tool("b", "a", key="b1")))
+    bench.world.faults = {"update a": failing(ProviderError("no"))}
+    summary = apply(bench, config(tool("a", value=1), tool("b", "a", key="b2")))
+    assert (summary.failed, summary.skipped) == ((at("a"),), (at("b"),))
+    assert bench.world.count("delete") == 0
+
+
+def test_destroy_goes_in_true_reverse_order_by_recorded_edges() -> None:
+    bench = Bench()
+    apply(bench, config(tool("z"), tool("m", "z"), tool("a", "m"), x=1))
+    bench.world.calls.clear()
+    summary = destroy(bench)
+    assert [call for call in bench.world.calls if call.startswith("delete")] == ["delete a", "delete m", "delete z"]
+    assert summary.done == {Action.DELETE: 3}
+    assert (dict(bench.state().entries), dict(bench.state().outputs)) == ({}, {})
+
+
+# Records without a call
+
+
+def test_a_move_is_recorded_with_everything_that_points_to_it_and_calls_nothing() -> None:
+    bench = Bench()
+    secret = Secret("hush hush", ("env A",))
+    apply(bench, config(tool("oldthing.a", token=secret), tool("b", "oldthing.a")))
+    bench.world.calls.clear()
+    wanted = config(tool("a", token=secret), tool("b", "a"))
+    assert apply(bench, wanted).done == {Action.MOVE: 1}
+    assert bench.world.calls == ["read a", "read b"]
+    assert {str(a): [str(n) for n in e.depends_on] for a, e in bench.state().entries.items()} == {
+        "thing/a": [],
+        "thing/b": ["thing/a"],
+    }
+    assert is_empty(bench, wanted)
+
+
+def test_edges_and_protection_alone_are_rewritten_without_a_call_and_not_counted() -> None:
+    bench = Bench()
+    apply(bench, config(tool("a"), tool("b")))
+    bench.world.calls.clear()
+    wanted = config(tool("a", protect=True), tool("b", "a"))
+    assert apply(bench, wanted).done == {}
+    assert bench.world.calls == ["read a", "read b"]
+    made = bench.state().entries
+    assert made[at("a")].protected
+    assert made[at("b")].depends_on == (at("a"),)
+    assert is_empty(bench, wanted)
+
+
+class DiedError(BaseException):
+    """The process is gone."""
+
+
+def crashed(bench: Bench, fault: str, wanted: Config) -> None:
+    """A run that dies inside a call: its records end with the begin."""
+
+    def emit(event: Event) -> None:
+        if isinstance(event, ApplyStart):
+            raise DiedError
+
+    bench.world.faults = {fault: [lambda: threading.Event().wait(20)]}
+    with bench.session() as session:
+        plan = bench.plan(wanted, session)
+        session.claim()
+        with pytest.raises(DiedError):
+            executor.apply(plan, wanted, session, bench.operations, emit=emit)
+
+
+def test_what_a_dead_run_began_is_found_adopted_and_not_made_again() -> None:
+    bench, wanted = Bench(), config(tool("a", value=1))
+    crashed(bench, "after create a", wanted)
+    while "a" not in bench.world.things:
+        time.sleep(0.001)
+    assert apply(bench, wanted).done == {Action.RECOVER: 1}
+    assert bench.world.effects == ["a"]
+    assert is_empty(bench, wanted)
+
+
+def test_the_token_is_the_same_in_every_try_and_in_the_run_that_recovers() -> None:
+    bench, wanted = Bench(), config(tool("a"))
+    bench.world.faults = {"create a": failing(PASSING, PASSING, ProviderError("no"))}
+    apply(bench, wanted)
+    bench.world.faults = {"create b": []}
+    apply(bench, config(tool("a"), tool("b")))
+    tokens = bench.world.tokens
+    assert len(tokens) == 5
+    assert len(set(tokens[:3])) == 1
+    assert tokens[0] in tokens[3:]
+    assert len(set(tokens)) == 2
+
+
+# What a person must say or provide first
+
+
+def test_an_unclear_outcome_stops_everything_before_the_first_change_until_it_is_resolved() -> None:
+    bench, wanted = Bench(), config(tool("blind.a"), tool("b"))
+    bench.world.faults = {"after create a": failing(UNKNOWN_OUTCOME)}
+    assert apply(bench, config(tool("blind.a"))).failed == (at("blind.a"),)
+    with pytest.raises(PlanError, match=r"--resolve blind\.a=adopt:ID"):
+        apply(bench, wanted)
+    assert bench.world.effects == ["a"]
+    words = {at("blind.a"): Resolution(Verdict.ADOPT, "a")}
+    assert apply(bench, wanted, resolutions=words).done == {Action.RECOVER: 1, Action.CREATE: 1}
+    assert is_empty(bench, wanted)
+    assert bench.world.effects == ["a", "b"]
+
+
+@pytest.mark.parametrize(("verdict", "effects"), [(Verdict.RETRY, ["a", "a"]), (Verdict.FORGET, ["a", "a"])])
+def test_retry_and_forget_make_it_again(verdict: Verdict, effects: list[str]) -> None:
+    bench, wanted = Bench(), config(tool("blind.a"))
+    bench.world.faults = {"after create a": failing(UNKNOWN_OUTCOME)}
+    apply(bench, wanted)
+    bench.world.things.clear()
+    assert apply(bench, wanted, resolutions={at("blind.a"): Resolution(verdict)}).done == {Action.CREATE: 1}
+    assert bench.world.effects == effects
+
+
+def test_a_secret_that_a_delete_needs_is_missed_before_anything_runs() -> None:
+    bench = Bench()
+    bench.secrets["env T"] = "the token"
+    apply(bench, config(tool("a", token=Secret("the token", ("env T",)))))
+    bench.world.calls.clear()
+    with bench.session() as session:
+        plan = bench.plan(config(tool("b")), session)
+        bench.secrets.clear()
+        session.claim()
+        with pytest.raises(PlanError, match=r"to delete thing.a I need option token, which came from env T"):
+            executor.apply(plan, config(tool("b")), session, bench.operations, emit=bench.events.append)
+    assert bench.world.count("create") == 0
+
+
+class Needy(Thing):
+    def requires(self, options: Any) -> list[str]:
+        return ["the program frobnicate is not installed"] if options.key else []
+
+
+def test_what_providers_require_is_missed_before_anything_runs() -> None:
+    bench, wanted = Bench(), config(tool("a"), tool("open.b"))
+    used = replace(bench.operations, providers={**bench.operations.providers, "thing": Needy(bench.world)})
+    with bench.session() as session:
+        plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
+        session.claim()
+        with pytest.raises(PlanError, match="thing/a: the program frobnicate is not installed"):
+            executor.apply(plan, wanted, session, used, emit=bench.events.append)
+    assert bench.world.count("create") == 0
+
+
+def test_a_plan_of_an_older_state_is_refused() -> None:
+    bench, wanted = Bench(), config(tool("a"))
+    with bench.session() as session:
+        plan = bench.plan(wanted, session)
+    apply(bench, wanted)
+    with bench.session() as session:
+        session.claim()
+        with pytest.raises(StalePlanError):
+            executor.apply(plan, wanted, session, bench.operations, emit=bench.events.append)
+
+
+# Secrets
+
+
+def test_no_secret_reaches_the_store_or_an_event() -> None:
+    bench = Bench()
+    secret = Secret("correct horse", ("env T",))
+    bench.world.faults = {"create bad": failing(ProviderError("cannot log in with correct horse", hint="not correct horse"))}
+    wanted = config(
+        tool("a", token=secret), tool("b", value=secret), tool("c", "b", value=ref("b.value")), tool("bad", token=secret)
+    )
+    apply(bench, wanted)
+    written = b"".join(found.data for key in bench.store.list("") if (found := bench.store.read(key)))
+    assert b"correct horse" not in written
+    assert b"secret of" not in written
+    assert "correct horse" not in repr(bench.events)
+    assert isinstance(bench.state().entries[at("a")].options["token"], Digest)
+    assert bench.world.things["c"]["value"] == "correct horse"
+    assert is_empty(bench, config(*wanted.tools[:3])) is False
+    assert apply(bench, wanted).done == {Action.CREATE: 1}
+    assert is_empty(bench, wanted)
+
+
+# Time
+
+
+def timed(name: str, seconds: float, **options: Any) -> Any:
+    return replace(tool(name, **options), timeouts=Timeouts(create=seconds, update=seconds, delete=seconds))
+
+
+def test_a_call_that_overruns_its_deadline_is_given_up_and_its_begin_stands() -> None:
+    bench, hold = Bench(), threading.Event()
+    bench.world.faults = {"create slow": [lambda: hold.wait(20)]}
+    start = time.monotonic()
+
+    def clock() -> float:
+        return start + (time.monotonic() - start) * 50
+
+    summary = apply(bench, config(timed("slow", 1.0), tool("b"), tool("c", "slow")), clock=clock, parallelism=1)
+    hold.set()
+    assert (summary.failed, summary.skipped, summary.done) == ((at("slow"),), (at("c"),), {Action.CREATE: 1})
+    assert "no answer within 1 s" in events(bench, ApplyErrored)[0].message
+    found = pendings(bench)["slow"]
+    assert found is not None
+    assert (found.action, found.message) == ("create", None)
+
+
+def test_providers_are_told_their_deadline_and_may_report() -> None:
+    bench = Bench()
+    deadlines: list[float] = []
+
+    class Talking(Thing):
+        def create(self, options: Any, call: Any) -> Any:
+            deadlines.append(call.deadline - time.monotonic())
+            call.report("halfway", 0.5)
+            return super().create(options, call)
+
+    used = replace(bench.operations, providers={"thing": Talking(bench.world)})
+    wanted = config(timed("a", 60.0), tool("b"))
+    with bench.session() as session:
+        plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
+        session.claim()
+        executor.apply(plan, wanted, session, used, emit=bench.events.append, parallelism=1)
+    assert [round(seconds) for seconds in deadlines] == [60, 1800]
+    assert [(e.text, e.fraction) for e in events(bench, ApplyProgress)] == [("halfway", 0.5)] * 2
+
+
+def test_a_long_operation_gives_signs_of_life() -> None:
+    bench = Bench()
+    start = time.monotonic()
+    bench.world.faults = {"create a": [lambda: time.sleep(0.5)]}
+    apply(bench, config(tool("a")), clock=lambda: start + (time.monotonic() - start) * 300)
+    beats = [e for e in events(bench, ApplyProgress) if not e.text]
+    assert 1 <= len(beats) <= 3
+    assert beats[0].elapsed >= 0
+
+
+# Stopping
+
+
+def test_asked_to_stop_once_nothing_new_starts_and_what_runs_ends() -> None:
+    bench, stop = Bench(), Stop()
+    bench.world.faults = {"create a": [stop.request]}
+    wanted = config(tool("a"), tool("b", "a"), tool("c"))
+    summary = apply(bench, wanted, stop=stop, parallelism=1)
+    assert summary.interrupted
+    assert summary.done == {Action.CREATE: 1}
+    assert sorted(summary.skipped) == [at("b"), at("c")]
+    assert {e.because for e in events(bench, ApplySkipped)} == {None}
+    assert pendings(bench) == {"a": None}
+    assert apply(bench, wanted).done == {Action.CREATE: 2}
+
+
+def test_asked_twice_calls_are_told_and_begins_stand() -> None:
+    bench, stop = Bench(), Stop()
+
+    class Patient(Thing):
+        def create(self, options: Any, call: Any) -> Any:
+            stop.request()
+            assert not call.cancelled()
+            stop.request()
+            assert call.cancelled()
+            raise OutcomeUnknownError("cancelled")
+
+    used = replace(bench.operations, providers={"thing": Patient(bench.world)})
+    wanted = config(tool("a"), tool("b"))
+    with bench.session() as session:
+        plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
+        session.claim()
+        bench.world.calls.clear()
+        summary = executor.apply(plan, wanted, session, used, emit=bench.events.append, stop=stop, parallelism=1)
+    assert summary.interrupted
+    assert summary.failed == (at("a"),)
+    assert bench.world.calls == []
+    found = pendings(bench)
+    assert set(found) == {"a"}
+    assert found["a"] is not None
+    assert found["a"].message is None
+
+
+def test_asked_twice_a_call_that_does_not_listen_is_left_behind() -> None:
+    bench, stop, hold = Bench(), Stop(), threading.Event()
+
+    def hang() -> None:
+        stop.request()
+        stop.request()
+        hold.wait(20)
+
+    bench.world.faults = {"create a": [hang]}
+    start = time.monotonic()
+    summary = apply(bench, config(tool("a")), stop=stop, clock=lambda: start + (time.monotonic() - start) * 50)
+    hold.set()
+    assert time.monotonic() - start < 5
+    assert (summary.interrupted, summary.failed) == (True, (at("a"),))
+    assert events(bench, ApplyErrored)[0].message == "interrupted"
+
+
+def test_a_pause_before_another_try_ends_when_asked_to_stop() -> None:
+    bench, stop = Bench(), Stop()
+    bench.world.faults = {"create a": failing(PASSING, PASSING)}
+    summary = apply(bench, config(tool("a")), stop=stop, sleep=lambda _seconds: stop.request())
+    assert summary.failed == (at("a"),)
+    assert bench.world.count("create") == 1
+
+
+def test_whoever_lost_the_state_starts_nothing_more_and_says_so() -> None:
+    bench = Bench()
+
+    def take_over() -> None:
+        with bench.session() as other:
+            other.claim()
+
+    bench.world.faults = {"create a": [take_over]}
+    wanted = config(tool("a"), tool("b", "a"), tool("c", "b"))
+    with pytest.raises(SupersededError):
+        apply(bench, wanted)
+    assert bench.world.effects == ["a"]
+    assert isinstance(bench.events[-1], Notice | ApplySummary)
+    assert at("c") in summary_of(bench).skipped
+
+
+# Running ahead
+
+
+class Counting:
+    """A store that counts and slows down writes."""
+
+    def __init__(self, bench: Bench, seconds: float) -> None:
+        self.store, self.seconds, self.writes = bench.store, seconds, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def write(self, key: str, data: bytes, *, expect: Any) -> Any:
+        self.writes += 1
+        time.sleep(self.seconds)
+        return self.store.write(key, data, expect=expect)
+
+
+@pytest.mark.parametrize(("plugin", "least", "most"), [("open", 2, 45), ("blind", 50, 250)])
+def test_begins_run_ahead_of_their_calls_but_for_what_cannot_be_found_again(plugin: str, least: int, most: int) -> None:
+    bench = Bench()
+    ahead: list[int] = []
+    wanted = config(*(tool(f"{plugin}.n{i}") for i in range(100)))
+    store: Any = Counting(bench, 0.01)
+    bench.store = store
+    with bench.session() as session:
+
+        def look() -> None:
+            begun = sum(entry.pending is not None for entry in list(session.state.entries.values()))
+            ahead.append(begun)
+
+        bench.world.faults = {"create *": [look] * 100}
+        plan = bench.plan(wanted, session)
+        session.claim()
+        store.writes = 0
+        summary = executor.apply(plan, wanted, session, bench.operations, emit=bench.events.append, parallelism=2)
+        writes = store.writes
+    assert summary.done == {Action.CREATE: 100}
+    assert least <= writes <= most
+    assert max(ahead) <= (2 if plugin == "blind" else 16)
+    if plugin == "open":
+        assert max(ahead) > 2
+
+
+def test_a_begin_that_is_never_called_is_taken_back() -> None:
+    bench, stop = Bench(), Stop()
+    bench.world.faults = {"create *": [stop.request]}
+    summary = apply(bench, config(*(tool(f"n{i}") for i in range(20))), stop=stop, parallelism=1)
+    assert summary.done == {Action.CREATE: 1}
+    assert list(pendings(bench).values()) == [None]
+    assert len(summary.skipped) == 19
+
+
+def test_an_output_that_cannot_be_worked_out_is_an_error_and_the_others_are_recorded() -> None:
+    bench = Bench()
+    reference: Any = replace(ref("a.value"), address=at("open.a"), path=("nothing",))  # type: ignore[type-var] # a Reference
+    with pytest.raises(DtmError, match="some outputs could not be worked out"):
+        apply(bench, config(tool("open.a"), good=1, bad=reference))
+    assert bench.state().outputs == {"good": 1}
+
+
+def test_outputs_of_what_failed_stay_as_they_were() -> None:
+    bench = Bench()
+    apply(bench, config(tool("a", value=1), x=ref("a.value")))
+    bench.world.faults = {"update a": failing(ProviderError("no"))}
+    apply(bench, config(tool("a", value=2), x=ref("a.serial")))
+    assert bench.state().outputs == {"x": 1}

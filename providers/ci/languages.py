@@ -8,19 +8,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """`version`, `build` and `test` are defaults; `image` is that of the version in braces, with its tools inside."""
+    """`version`, `build` and `test` are defaults; `image` is that of the version in braces, with its tools inside.
+
+    `prepare` goes before whatever is run.
+    """
 
     name: str
     version: str
     build: str
     test: tuple[str, ...]
     image: str
+    prepare: str = ""
 
 
 LANGUAGES = {
     language.name: language
     for language in (
-        Language("go", "1.17", "go build ./...", ("go test ./...",), "golang:{}"),
+        Language("go", "1.17", "go build ./...", ("go test ./...",), "golang:{}", "test -f go.sum || go mod tidy"),
         Language("java", "8", "mvn -B package -DskipTests", ("mvn -B test",), "maven:3.9-eclipse-temurin-{}"),
         Language("nodejs", "18", "npm ci && npm run build --if-present",
                  ("npm ci", "npm run build --if-present", "npm test"), "node:{}"),

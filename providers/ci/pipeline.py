@@ -109,7 +109,8 @@ def _tools(recipe: Recipe) -> Job:
 def _tests(recipe: Recipe) -> Job:
     """GitLab finds the coverage in the log by itself."""
     shown = [recipe.coverage_status] if recipe.coverage_status else []
-    script: Job = {"script": [*recipe.test, *recipe.coverage, *shown]}
+    first = [recipe.language.prepare] if recipe.language and recipe.language.prepare else []
+    script: Job = {"script": [*first, *recipe.test, *recipe.coverage, *shown]}
     return {**script, "coverage": PERCENT} if shown else script
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from providers.ci.languages import Language
 from providers.ci.recipe import HEADER, Analysis, Image, Message, Recipe, dingtalk
 from providers.ci.yamltext import Node, Note, dump
 
@@ -98,16 +99,24 @@ def _run(name: str, commands: list[str]) -> Job:
 
 
 def _prepared(recipe: Recipe, commands: list[str]) -> list[Node]:
-    """Code and tools; a container brings its own tools."""
-    checkout = _uses("actions/checkout", persist_credentials=False)
-    if recipe.container or recipe.language is None:
-        return [checkout]
-    name = recipe.language.name
+    """Code, tools and what the language wants done first; a container brings its own tools."""
+    steps: list[Node] = [_uses("actions/checkout", persist_credentials=False)]
+    if recipe.language is None:
+        return steps
+    if not recipe.container:
+        steps.append(_tools(recipe, recipe.language, commands))
+    if recipe.language.prepare:
+        steps.append({"name": "Prepare", "run": recipe.language.prepare})
+    return steps
+
+
+def _tools(recipe: Recipe, language: Language, commands: list[str]) -> Job:
+    name = language.name
     inputs: Job = {"distribution": "temurin"} if name == "java" else {}
     inputs[VERSION_INPUT[name]] = recipe.version
     found = [cache for words, cache in CACHES.get(name, {}).items() if any(words in command for command in commands)]
     inputs |= {"cache": found[0]} if found else {}
-    return [checkout, _uses(f"actions/{SETUP[name]}", **inputs)]
+    return _uses(f"actions/{SETUP[name]}", **inputs)
 
 
 def _tests(recipe: Recipe) -> list[Node]:

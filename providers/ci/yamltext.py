@@ -54,7 +54,7 @@ def _written(start: str, value: Node) -> Iterator[str]:
     comment, value = (value.comment, value.value) if isinstance(value, Note) else ("", value)
     block = list(_block(value))
     line = "" if block else f"{start} {_one_line(value)}"
-    if line and comment and len(line) + len(comment) < WIDTH:
+    if line and comment and "\n" not in comment and len(line) + len(comment) < WIDTH:
         yield f"{line} # {comment}"
         return
     yield from (f"# {text}" for text in comment.splitlines())
@@ -97,9 +97,23 @@ def _indented(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _one_line(value: Node) -> str:
-    return _scalar(list(value) if isinstance(value, tuple) else value)
+    return f"[{', '.join(_in_brackets(item) for item in value)}]" if isinstance(value, tuple) else _scalar(value)
+
+
+def _in_brackets(text: str) -> str:
+    """A text where a comma would end it."""
+    return _scalar(text) if _breaks(text) else _dumped([text]).removeprefix("[").removesuffix("]")
 
 
 def _scalar(value: object) -> str:
-    text: str = yaml.dump(value, Dumper=Dumper, default_flow_style=True, width=10**6, allow_unicode=True)
+    return _dumped(value, '"' if isinstance(value, str) and _breaks(value) else None)
+
+
+def _breaks(text: str) -> bool:
+    """Whether PyYAML would write it on several lines."""
+    return len(text.splitlines()) > 1 or text.endswith(("\n", "\r"))
+
+
+def _dumped(value: object, style: str | None = None) -> str:
+    text: str = yaml.dump(value, Dumper=Dumper, default_flow_style=True, default_style=style, width=10**6, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")

@@ -270,3 +270,19 @@ def test_nonsense_is_refused_before_anything_runs(given: dict[str, Any], said: s
 def test_nothing_to_do_is_refused() -> None:
     with pytest.raises(ValueError, match="has no job"):
         text({"scm": SCM})
+
+
+@pytest.mark.parametrize(
+    ("language", "version"),
+    [({"name": "go"}, "1.17"), ({"name": "java"}, "8"), ({"name": "nodejs"}, "18"), ({"name": "python"}, "3.9"),
+     ({"framework": "gin"}, "1.22"), ({"name": "go", "framework": "gin", "version": "1.23"}, "1.23")],
+)  # fmt: skip
+def test_the_version_is_the_asked_one_then_the_framework_s_then_the_language_s(language: dict[str, str], version: str) -> None:
+    inputs = job({"scm": SCM, "pipeline": {"language": language}}, "test")["steps"][1]["with"]
+    assert version in inputs.values()
+
+
+def test_go_resolves_its_modules_where_go_sum_was_not_committed_yet() -> None:
+    for given in (new(build={}), new(build={}, test={"containerName": "golang:1.22"})):
+        for name in ("build", "test"):
+            assert "test -f go.sum || go mod tidy" in [step.get("run") for step in job(given, name)["steps"]]

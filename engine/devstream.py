@@ -17,6 +17,7 @@ from engine.values import HIDDEN, SECRET_KEY
 from engine.wire import ToolForm, plain, tool_form
 
 SPELLINGS = {"instanceid": "instanceID", "dependson": "dependsOn", "resourceStatus": "resource"}
+DEEPEST = 200
 TEXT = "tag:yaml.org,2002:str"
 
 
@@ -32,10 +33,11 @@ class _Loader(yaml.CSafeLoader):
 def tools(data: bytes, location: str) -> dict[str, ToolForm]:
     """The tools of a DevStream state file. Raises StateError with the place of what is wrong."""
     found: dict[str, ToolForm] = {}
-    loader = _Loader(data)
     try:
+        _check_depth(data, location)
+        loader = _Loader(data)
         for key, value in _pairs(loader.get_single_node(), location):
-            where = f"{location}:{key.start_mark.line + 1}:{key.start_mark.column + 1}"
+            where = _place(location, key.start_mark)
             tool = _tool(key.value, cast("Any", loader).construct_document(value), where)  # untyped in its stubs
             if tool.key in found:
                 raise _invalid(where, f"tool {tool.key} stands here twice")
@@ -45,11 +47,20 @@ def tools(data: bytes, location: str) -> dict[str, ToolForm]:
     return found
 
 
+def _check_depth(data: bytes, location: str) -> None:
+    """Libyaml composes by recursion without a limit: refuse what would end the process."""
+    depth = 0
+    for event in yaml.parse(data, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise _invalid(_place(location, event.start_mark), "it is nested too deep")
+
+
 def _pairs(root: yaml.Node | None, location: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
     if root is None:
         return []
     if not isinstance(root, yaml.MappingNode):
-        raise _invalid(f"{location}:{root.start_mark.line + 1}:{root.start_mark.column + 1}", "a map of tools is expected")
+        raise _invalid(_place(location, root.start_mark), "a map of tools is expected")
     return cast("list[tuple[yaml.ScalarNode, yaml.Node]]", root.value)
 
 
@@ -74,9 +85,12 @@ def _literal(value: Any) -> Any:
 
 
 def _broken(error: yaml.YAMLError, location: str) -> StateError:
-    mark = cast("yaml.Mark | None", getattr(error, "problem_mark", None))
-    where = f"{location}:{mark.line + 1}:{mark.column + 1}" if mark else location
-    return _invalid(where, str(getattr(error, "problem", None) or error))
+    return _invalid(_place(location, getattr(error, "problem_mark", None)), str(getattr(error, "problem", None) or error))
+
+
+def _place(location: str, mark: Any) -> str:
+    """Line and column from 1, where PyYAML knows them."""
+    return f"{location}:{mark.line + 1}:{mark.column + 1}" if mark else location
 
 
 def _invalid(where: str, reason: str) -> StateError:

@@ -66,8 +66,11 @@ def decode(data: bytes, location: str) -> State:
     `location` is for messages. Raises StateError naming location and place where the content is invalid or its format
     newer than this program knows.
     """
-    with no_gc():
-        return state_of(decode_document(data, location), location, literal=b'"$' not in data)
+    try:
+        with no_gc():
+            return state_of(decode_document(data, location), location, literal=b'"$' not in data)
+    except RecursionError as error:
+        raise StateError(f"{location} is no valid state: it is nested too deep", where=location) from error
 
 
 def to_devstream(state: State) -> bytes:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from threading import Thread
+from typing import TypeVar
 
 from dtm.testing.session_bench import (
     KEY,
@@ -34,6 +36,7 @@ from engine.state import State, StateId
 from engine.values import Digest, Secret
 from engine.world import World
 
+T = TypeVar("T")
 DEVSTREAM = b"""data_a:
   name: data
   instanceid: a
@@ -118,6 +121,10 @@ def _fail(mortal: Mortal, number: int, before: bool, error: Exception | None, ti
     return seen
 
 
+def _impatient(call: Callable[[], T]) -> T:
+    return store_retry(call, sleep=lambda _: None)
+
+
 def _quick(seconds: float) -> None:
     time.sleep(min(seconds, 0.02))
 
@@ -179,7 +186,7 @@ def _unreachable(connect: Connect) -> None:
         make(session, "a")
     mortal = Mortal(connect())
     seen = _fail(mortal, 1, True, StoreUnavailableError("the store is away"), times=1000)
-    world = World(retry=lambda call: store_retry(call, sleep=lambda _: None))
+    world = World(retry=_impatient)
     refused(StoreUnavailableError, lambda: opened(mortal.store, mortal.locker, world=world).__enter__())
     assert 1 < len(seen) < 20 and names(current(connect())) == {"a"} and connect().locker.read(KEY) is None
 

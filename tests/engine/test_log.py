@@ -1,0 +1,169 @@
+"""Records, head, chunks and replay as values."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.errors import StateError
+from engine.log import (
+    Begin,
+    Cancelled,
+    Done,
+    End,
+    Failed,
+    Head,
+    Moved,
+    Opened,
+    OutputsSet,
+    Record,
+    Replay,
+    decode_chunk,
+    decode_head,
+    decode_records,
+    encode_chunk,
+    encode_head,
+    encode_line,
+    encode_records,
+)
+from engine.statefile import EMPTY
+from engine.wire import PendingForm, ToolForm
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+numbers = st.integers(0, 2**40)
+tools = st.builds(ToolForm, texts, texts, st.lists(texts, max_size=2), st.dictionaries(texts, texts, max_size=2), st.booleans())
+pendings = st.builds(PendingForm, texts, texts, texts, numbers, st.none() | texts, st.none() | texts)
+records: st.SearchStrategy[list[Record]] = st.lists(
+    st.one_of(
+        st.builds(Opened, *[texts] * 10),
+        st.builds(Begin, numbers, texts, pendings, st.none() | tools, texts),
+        st.builds(Done, numbers, texts, numbers, st.none() | tools, st.none() | st.dictionaries(texts, texts, max_size=2)),
+        st.builds(Failed, numbers, texts, numbers, texts, st.none() | tools),
+        st.builds(Cancelled, numbers, texts, numbers, st.none() | tools),
+        st.builds(Moved, numbers, texts, tools),
+        st.builds(OutputsSet, numbers, st.dictionaries(texts, texts, max_size=2)),
+        st.builds(End, texts),
+    ),
+    max_size=4,
+)
+heads = st.builds(
+    Head, texts, texts, numbers, texts, texts, st.lists(texts, max_size=2).map(tuple), records.map(encode_records)
+)
+
+PENDING = PendingForm("create", "then", "s", 1, None)
+
+
+def tool(name: str, pending: PendingForm | None = None) -> ToolForm:
+    return ToolForm(name, "i", [], {"n": name}, False, {"id": name, "outputs": {}}, pending)
+
+
+def replayed(*applied: Record) -> Replay:
+    replay = Replay(EMPTY)
+    replay.apply(applied)
+    return replay
+
+
+@given(records)
+def test_records_come_back(found: list[Record]) -> None:
+    assert decode_records(encode_records(found), "here") == found
+
+
+@given(heads, records, records)
+def test_a_head_comes_back_with_the_lines_appended_to_it(head: Head, one: list[Record], two: list[Record]) -> None:
+    assert decode_head(encode_head(head), "here") == head
+    grown = (
+        encode_head(head)
+        + encode_line(head.session, 8, "x", encode_records(one))
+        + encode_line("s", 9, "y", encode_records(two))
+    )
+    found = decode_head(grown, "here")
+    assert (found.seq, found.at, found.base, found.chunks) == (9, "y", head.base, head.chunks)
+    assert decode_records(found.records, "here") == [*decode_records(head.records, "here"), *one, *two]
+
+
+@given(heads, records)
+def test_a_line_torn_anywhere_is_left_out(head: Head, more: list[Record]) -> None:
+    whole, line = encode_head(head), encode_line(head.session, 8, "x", encode_records(more))
+    for end in range(len(line) - 1):
+        assert decode_head(whole + line[:end], "here") == head
+
+
+@given(heads)
+def test_a_chunk_holds_the_records_of_its_head(head: Head) -> None:
+    assert decode_chunk(encode_chunk(head), "here") == head.records
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"{}\n", b'{"format": 7}\n', b"\xff\n", encode_head(Head("b", "s", 1)) + b"{}\n"])
+def test_a_damaged_head_is_an_error_with_its_place(data: bytes) -> None:
+    with pytest.raises(StateError, match="here"):
+        decode_head(data, "here")
+
+
+def test_a_newer_head_is_refused() -> None:
+    data = encode_head(Head("b", "s", 1)).replace(b'"format":1', b'"format":2')
+    with pytest.raises(StateError, match="log format 2"):
+        decode_head(data, "here")
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{"])
+def test_a_damaged_chunk_is_an_error_with_its_place(data: bytes) -> None:
+    with pytest.raises(StateError, match="here"):
+        decode_chunk(data, "here")
+
+
+def test_begin_and_done_leave_a_finished_entry() -> None:
+    begin = Begin(1, "a_i", PENDING, tool("a"))
+    assert replayed(begin).tools == {"a_i": tool("a", PENDING)}
+    assert replayed(begin, Done(2, "a_i", 1, tool("a"))).tools == {"a_i": tool("a")}
+    assert replayed(begin, Done(2, "a_i", 1, None, {"id": "r"})).tools["a_i"].resource == {"id": "r"}
+    assert replayed(begin, Done(2, "a_i", 1)).tools == {}
+
+
+def test_a_begin_without_an_entry_keeps_the_one_there() -> None:
+    done = replayed(Begin(1, "a_i", PENDING, tool("a")), Done(2, "a_i", 1, tool("a")))
+    done.apply([Begin(3, "a_i", PENDING)])
+    assert done.tools == {"a_i": tool("a", PENDING)}
+
+
+def test_a_failure_stays_unfinished_with_its_message() -> None:
+    failed = replayed(Begin(1, "a_i", PENDING, tool("a")), Failed(2, "a_i", 1, "no"))
+    pending = failed.tools["a_i"].pending
+    assert pending is not None and pending.message == "no" and pending.action == "create"
+
+
+def test_cancelled_moved_and_outputs() -> None:
+    begin = Begin(1, "a_i", PENDING, tool("a"))
+    assert replayed(begin, Cancelled(2, "a_i", 1)).tools == {}
+    assert replayed(begin, Cancelled(2, "a_i", 1, tool("a"))).tools == {"a_i": tool("a")}
+    assert replayed(begin, Moved(2, "a_i", tool("b"))).tools == {"b_i": tool("b")}
+    assert replayed(OutputsSet(1, {"x": 1})).outputs == {"x": 1}
+
+
+def test_the_next_snapshot_is_a_function_of_snapshot_records_and_id() -> None:
+    opened = Opened("s", "t0", "me", "apply", "0.1", "lineage", "salt", "home")
+    after = replayed(opened, OutputsSet(1, {"x": 1}), End("t1"))
+    document = after.next("new")
+    assert (document.id, document.serial, document.lineage, document.salt, document.home) == (
+        "new",
+        1,
+        "lineage",
+        "salt",
+        "home",
+    )
+    assert document.dtm == "0.1" and document.written is not None and document.written.at == "t1"
+    again = replayed(opened, OutputsSet(1, {"x": 1}), End("t1")).next("new")
+    assert again == document
+    later = Replay(document)
+    later.apply([Opened("s2", "t2", "me", "apply", "0.2", "other", "pepper", "home")])
+    assert (later.lineage, later.salt) == ("lineage", "salt") and not later.changed
+
+
+def test_a_record_about_nothing_is_damage() -> None:
+    with pytest.raises(StateError, match="a_i"):
+        replayed(Begin(1, "a_i", PENDING))
+
+
+def test_who_left_what_unfinished() -> None:
+    replay = replayed(Begin(1, "a_i", PENDING, tool("a")))
+    assert replay.unfinished("s") and not replay.unfinished("other")

@@ -1,0 +1,53 @@
+"""Random schedules of real sessions, and proof that they would find a bug."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engine.schedules import Story, play
+from tests.engine.seeded_bugs import BUGS, Distorted, found_after
+
+SCHEDULES = int(os.environ.get("DTM_SCHEDULES", "700"))
+"""How many schedules in all; the same seeds each time, more of them where there is time."""
+PARTS = 10
+
+
+@pytest.fixture(autouse=True)
+def one_processor() -> Iterator[None]:
+    """Threads that take turns hand over to each other five times faster on one processor."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("appending", [False, True], ids=["swapping", "appending"])
+def test_nothing_acknowledged_is_ever_lost(part: int, appending: bool) -> None:
+    acknowledged = 0
+    for seed in range(part, SCHEDULES // 2, PARTS):
+        try:
+            acknowledged += play(Story(seed, appending=appending)).acknowledged
+        except AssertionError as flaw:
+            raise AssertionError(f"seed {seed}: {flaw}") from flaw
+    assert acknowledged > 0
+
+
+def test_the_same_seed_is_the_same_schedule() -> None:
+    one, two = play(Story(7)), play(Story(7))
+    assert list(one.durable) == list(two.durable) and one.claims == two.claims
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
+def test_a_planted_bug_is_found(bug: type[Distorted]) -> None:
+    assert found_after(bug) is not None
+
+
+def test_what_changes_nothing_is_not_found() -> None:
+    assert found_after(Distorted, limit=20) is None

@@ -117,13 +117,11 @@ class Scanned:
         parts = [self._expression(part) if index % 2 else part for index, part in enumerate(found)]
         return Template(tuple(part for part in parts if part))
 
-    def _expression(self, placeholder: str) -> Expression | str:
-        """The expression behind it; a look-alike that the source wrote as an escape stays text."""
+    def _expression(self, placeholder: str) -> Expression:
         number = 0
         for char in placeholder[1:].lstrip(chr(self.alphabet + 1)):
             number = number * 63 + ord(char) - self.alphabet - 1
-        known = number < len(self.expressions) and len(self.expressions[number].text) == len(placeholder)
-        return self.expressions[number] if known else placeholder
+        return self.expressions[number]
 
 
 def scan(source: Source) -> Scanned:
@@ -131,7 +129,7 @@ def scan(source: Source) -> Scanned:
     text = source.text
     if "[[" not in text and "${{" not in text:
         return Scanned(text)
-    alphabet = next((start for start in _ALPHABETS if not re.search(f"[{chr(start)}-{chr(start + 63)}]", text)), None)
+    alphabet = next((start for start in _ALPHABETS if not _uses(text, start)), None)
     if alphabet is None:
         return Scanned(text)
     expressions: list[Expression] = []
@@ -141,6 +139,12 @@ def scan(source: Source) -> Scanned:
         return _placeholder(alphabet, len(expressions) - 1, len(found[0]))
 
     return Scanned(_EXPRESSION.sub(replace, text), tuple(expressions), alphabet)
+
+
+def _uses(text: str, alphabet: int) -> bool:
+    """Whether a text holds characters of an alphabet, as such or as escapes."""
+    escape = rf"\\[uU](?:0000)?{alphabet >> 8:x}"
+    return bool(re.search(f"[{chr(alphabet)}-{chr(alphabet + 63)}]|(?i:{escape})", text))
 
 
 def _placeholder(alphabet: int, number: int, width: int) -> str:

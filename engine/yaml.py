@@ -26,20 +26,27 @@ _ODD: Final = re.compile(r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uf
 """Tabs, carriage returns, byte order marks, and line ends that only YAML 1.1 knows."""
 _DOUBT: Final = re.compile(
     r"""
-    ^(?:%|\.\.\.|---(?!\ *(?:\#.*)?$))        # directives; documents that begin or end on a marker's line
-    |[\n:,\[{][ -]*(?=[0-9&*!%?:<TF+.-])(?:   # where a value may begin
-        [&*!%]|<<|[?:](?=[\ \n,\]}])          # anchors, aliases, tags, merges, complex and empty keys
+    ^(?:%|\ *[|>]|\ +$|\.\.\.|---(?!(?:\ +(?:\#.*)?)?$))  # directives; documents on a marker's line; lines of spaces
+    |:[,\[\]{}?]|\\u[dD][89a-fA-F]           # keys right before punctuation; surrogates
+    |[\n:,\[{][ -]*(?=[0-9&*!%?:<|>TF+.-])(?:   # where a value may begin
+        [&*!%?:]|<<                           # anchors, aliases, tags, merges, complex and empty keys
+        |(?![|>][+1-9-]{0,2}\ *(?:\#.*)?\n\ +[^\ \n])[|>]  # what is no head of a block scalar with text
         |(?:True|TRUE|False|FALSE)(?=[\ \n,\]}:])
         # numbers that are not written the way their value would be
         |(?!(?:0|-?[1-9][0-9]{0,15}|-?(?:0|[1-9][0-9]{0,8})\.(?:0|[0-9]{0,3}[1-9]))[\ \n,\]}:])
         [-+]?(?:0[xXoObB][0-9a-fA-F_]+
             |(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9_]+)(?:[eE][-+]?[0-9_]+)?
             |\.(?:inf|Inf|INF|nan|NaN|NAN))(?=[\ \n,\]}:])
-    )""",
+    )
+    |[\[{,][ ]*[|>?:@`%]                      # what may begin a value outside brackets, but not inside
+    """,
     re.VERBOSE | re.MULTILINE,
 )
-_SEPARATOR: Final = re.compile(r"^---\ *(?:\#.*)?$", re.MULTILINE)
-_MAX_DEPTH: Final = 200
+_BLANK: Final = re.compile(r"(?:[ \n]|#[^\n]*)*")
+_SEPARATOR: Final = re.compile(r"^---(?: +(?:#.*)?)?$", re.MULTILINE)
+_STAIRS: Final = re.compile(r"(?:[-?:][ \t]+){20}")
+"""Lists in lists in lists, begun on one line."""
+_MAX_DEPTH: Final = 20
 _MAX_ALIASED: Final = 100_000
 """How many nodes aliases may multiply a file to: a "billion laughs" stops here."""
 _PLAIN: Final = "plain"
@@ -116,14 +123,15 @@ def locate(where: Where) -> str:
 def _quick(text: str) -> list[Raw] | None:
     """What yaml-rs reads, or None where the reference has to decide."""
     loads = _loads()
-    if loads is None or _ODD.search(text) or _DOUBT.search(f"\n{text}\n") or _deep(text):
+    if loads is None or not text.endswith("\n") or _ODD.search(text) or _DOUBT.search(f"\n{text}\n") or not _short(text):
         return None
+    parts = _SEPARATOR.split(text)
+    if _BLANK.fullmatch(parts[0]):
+        del parts[0]  # what stands before the first marker is a document only if there is something
     try:
-        documents = [loads(part) for part in _SEPARATOR.split(text)]
-    except ValueError:
+        documents = [loads(part) for part in parts]
+    except (ValueError, TypeError):  # wrong, or with a list or map for a key: the reference says so in words
         return None
-    if documents[0] is None:
-        del documents[0]  # what stands before the first marker is a document only if it is not empty
     return documents if _json(documents) else None
 
 
@@ -146,11 +154,24 @@ def _json(value: Any) -> bool:
     return all(_json(item) for item in inner if type(item) is dict or type(item) is list)
 
 
+def _short(text: str) -> bool:
+    """Whether every bracket closes on its own line, with little nesting."""
+    left = _only(text, b"[]{}\n")
+    for _ in range(_MAX_DEPTH):
+        before, left = left, left.replace(b"[]", b"").replace(b"{}", b"")
+        if left == before:
+            break
+    return not left.strip(b"\n") and not _STAIRS.search(text)
+
+
 def _deep(text: str) -> bool:
-    """Whether a text may nest so deeply that a parser in C or Rust would overflow its stack."""
-    brackets = text.encode("utf-8", "replace").translate(None, bytes(set(range(256)) - set(b"[]{}")))
-    steps = (1 if bracket in b"[{" else -1 for bracket in brackets)
-    return max(accumulate(steps), default=0) > _MAX_DEPTH or bool(re.search(r"(?:[-?:][ \t]+){100}", text))
+    """Whether a text may nest so deeply that a parser in C would overflow its stack."""
+    steps = (1 if bracket in b"[{" else -1 for bracket in _only(text, b"[]{}"))
+    return max(accumulate(steps), default=0) > _MAX_DEPTH or bool(_STAIRS.search(text))
+
+
+def _only(text: str, kept: bytes) -> bytes:
+    return text.encode("utf-8", "replace").translate(None, bytes(set(range(256)) - set(kept)))
 
 
 def _compose(text: str) -> Iterator[Any]:

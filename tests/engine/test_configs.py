@@ -1,7 +1,6 @@
 """Whole configurations: every mistake with its exact message, and every form that must load."""
 
 import json
-import os
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -83,7 +82,7 @@ def summary(config: Config, base: Path) -> dict[str, Json]:
         "tools": tools,
         "outputs": shown(dict(config.outputs)),
         "state": {**asdict(state), "options": shown(dict(state.options))} if state else None,
-        "pluginDir": os.path.relpath(plugins, base) if plugins and plugins.is_relative_to(base) else plugins and str(plugins),
+        "pluginDir": str(plugins.relative_to(base) if plugins.is_relative_to(base) else plugins) if plugins else None,
         "files": list(config.settings.files),
         "warnings": list(config.warnings),
     }

@@ -1,0 +1,146 @@
+"""Write the pages that are made from the program: plugins, commands, schemas.
+
+Without arguments they are written; with --check nothing is, stale ones are named and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from dtm.cli import root
+from dtm.describe import reference_pages
+from dtm.jsonschema import config_schema
+from dtm.plugins import Plugins
+from dtm.render.jsontypes import schema as events_schema
+
+REFERENCE = Path(__file__).parent / "reference"
+HEAD = """\
+# Commands
+
+`dtm COMMAND --help` says the same. An address is written `name.instanceID` or `name/instanceID`.
+
+| exit code | meaning |
+|---|---|
+| 0 | done, or nothing to do |
+| 1 | an error, or wrong arguments |
+| 2 | changes or drift, where a command says so |
+| 3 | the lock is held by somebody else |
+| 130 | interrupted |
+
+## Options of every command
+"""
+TAIL = """
+`-f`, `-d`, `--var` and `--var-file` belong to the commands that read a configuration. `dtm version` and `dtm completion`
+have only what stands at their heading."""
+
+
+def pages() -> dict[str, str]:
+    """Path below `reference/` -> text. Only shipped plugins, whatever else is installed."""
+    shipped = Plugins(tuple)
+    return {
+        "commands.md": commands(),
+        "config.schema.json": json.dumps(config_schema(shipped), indent=2) + "\n",
+        "events.schema.json": events_schema(),
+        **{f"plugins/{name}": text for name, text in reference_pages(shipped).items()},
+    }
+
+
+def commands() -> str:
+    """Every command with every option, from the click tree; what all commands share once, at the top."""
+    found = list(_commands(root, click.Context(root, info_name="dtm")))
+    shared = _rows(next(command for command, _ in found if "--var" in _options(command)), found, shared=True)
+    lines = [HEAD, *_table(shared), TAIL]
+    for command, context in found:
+        lines += ["", f"## {context.command_path}", "", _usage(command, context), "", *_text(command)]
+        if own := _rows(command, found, shared=False):
+            lines += ["", *_table(own)]
+    return "\n".join(lines) + "\n"
+
+
+def _commands(group: click.Group, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        inner = click.Context(command, info_name=name, parent=context)
+        yield command, inner
+        if isinstance(command, click.Group):
+            yield from _commands(command, inner)
+
+
+def _options(command: click.Command) -> dict[str, click.Option]:
+    return {each.opts[-1]: each for each in command.params if isinstance(each, click.Option)}
+
+
+def _rows(command: click.Command, found: list[tuple[click.Command, click.Context]], *, shared: bool) -> list[tuple[str, str]]:
+    """Options as (spelling, explanation): those that `dtm state list` has too, or the others."""
+    common = _options(next(each for each, context in found if context.command_path == "dtm state list"))
+    return [
+        _row(option)
+        for name, option in _options(command).items()
+        if (name in common and common[name].help == option.help) is shared
+    ]
+
+
+def _row(option: click.Option) -> tuple[str, str]:
+    value = "" if option.is_flag else f" {option.metavar or _value(option)}"
+    return f"`{', '.join(option.opts)}{value}`", (option.help or "").replace("|", "\\|")
+
+
+def _value(option: click.Option) -> str:
+    return "/".join(option.type.choices) if isinstance(option.type, click.Choice) else "N"
+
+
+def _table(rows: list[tuple[str, str]]) -> list[str]:
+    return ["| option | meaning |", "|---|---|", *(f"| {spelling} | {meaning} |" for spelling, meaning in rows)]
+
+
+def _usage(command: click.Command, context: click.Context) -> str:
+    return f"`{context.command_path} {' '.join(command.collect_usage_pieces(context))}`"
+
+
+def _text(command: click.Command) -> list[str]:
+    return (command.help or "").split("\n")
+
+
+def stale() -> list[str]:
+    """Files that differ from what the program says now, or that it says no more, below `docs/reference/`."""
+    wanted = pages()
+    there = {f"plugins/{path.name}" for path in (REFERENCE / "plugins").glob("*.md")}
+    differing = [name for name, text in wanted.items() if not _same(REFERENCE / name, text)]
+    return sorted({*differing, *(there - wanted.keys())})
+
+
+def _same(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text("utf-8") == text
+
+
+def write(names: list[str]) -> None:
+    """Bring the named files up to date."""
+    wanted = pages()
+    for name in names:
+        path = REFERENCE / name
+        if name in wanted:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(wanted[name], "utf-8")
+        else:
+            path.unlink()
+
+
+def main() -> int:
+    """Write or check."""
+    names = stale()
+    if sys.argv[1:] == ["--check"]:
+        for name in names:
+            sys.stderr.write(f"docs/reference/{name} is stale: run make docs\n")
+        return 1 if names else 0
+    write(names)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -215,7 +215,7 @@ class _App:
             "destination": {"server": "https://kubernetes.default.svc", "namespace": "default"},
             "source": {key: value for key, value in source.items() if value not in (None, "")},
         }
-        images = [build.options["imageRepo"] for build in self.ci if "imageRepo" in build.options]
+        images = [_public(build.options["imageRepo"]) for build in self.ci if "imageRepo" in build.options]
         return merge(defaults | {"imageRepo": images[0]} if images else defaults, step.options)
 
     def _clone_url(self) -> Value:
@@ -229,6 +229,11 @@ class _App:
         server, account = host if host != "" else _HOSTS.get(str(kind), _HOSTS["github"]), owner if owner != "" else org
         known = isinstance(server, str) and isinstance(account, str) and account != ""
         return f"{server}/{account}/{self.repository['name']}.git" if known else ""
+
+
+def _public(image: Value) -> Value:
+    """An image without the password that pushing it needs: deploying has no use for it."""
+    return {key: value for key, value in image.items() if key != "password"} if isinstance(image, dict) else image
 
 
 def _written(name: str, instance: str, depends_on: Iterable[str], options: dict[str, Value]) -> dict[str, Value]:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from dtm.plugins import catalog
 from dtm.testing.provider import Trial, provider_contract
 from engine.errors import ProviderError
+from engine.loader import Source, load
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError
 from providers.argocd import ArgoCDApp, written
@@ -254,3 +256,15 @@ def test_somebody_else_s_manifest_is_refused(tmp_path: Path) -> None:
     push(bare, {PATH: "kind: Application\n"})
     with pytest.raises(ProviderError, match="not made by dtm"):
         ArgoCDApp().create(chosen(), call(tmp_path))
+
+
+def test_an_app_deploys_the_image_that_its_pipeline_pushes_without_knowing_the_password(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "apps:\n- name: web\n  repo: {scmType: local, owner: me}\n"
+        "  cd: [{type: argocdapp, options: {source: {repoURL: ./web.git}}}]\n"
+        "  ci: [{type: github-actions, options: {language: {name: go}, imageRepo: {user: me, password: '[[ env PASS ]]'}}}]\n",
+        "utf-8",
+    )
+    config = load(Source(tmp_path / "config.yaml", (), (), {"PASS": "hush"}, tmp_path), catalog())
+    [deployed] = [tool.options for tool in config.tools if tool.address.name == "argocdapp"]
+    assert deployed["imageRepo"] == {"user": "me"}

@@ -15,7 +15,7 @@ from engine.expressions import Expression, Key, Raw, Template
 from engine.references import Interpolation, Reference
 from engine.report import Report
 from engine.scalars import Literal
-from engine.values import UNKNOWN, Deferred, Secret, Unknown, Value, map_leaves, reveal
+from engine.values import UNKNOWN, Deferred, Secret, Unknown, Value, leaves, map_leaves, reveal
 
 _NAME: Final = re.compile(r"\.?([A-Za-z_][\w-]*(?:\.[\w-]+)*)")
 _CALL: Final = re.compile(r"([A-Za-z_]\w*)\s+(.*)")
@@ -232,7 +232,11 @@ class Scope:
                 return fallback
             else:
                 return self._wrong(expression, f'variable "{name}": there is no "{step}"', nearest(step, list(entries)))
-        return Secret(value, tuple(source for secret in secrets for source in secret.sources)) if secrets else value
+        if isinstance(value, Secret):
+            secrets.append(value)
+            value = value.value
+        sources = tuple(source for found in reversed(secrets) for source in found.sources)
+        return secret(value, sources) if secrets else value
 
     def value(self, name: str, expression: Expression | None = None) -> Value:
         """A variable's own value, rendered, of its declared type, and found valid."""
@@ -264,7 +268,15 @@ class Scope:
         if problem:
             shown = "" if declared.sensitive or isinstance(value, Secret) else f" ({references.to_json(value)})"
             self.report.add(binding.where(), f'variable "{name}"{shown} {problem}')
-        return Secret(value, (f"var {name}",)) if declared.sensitive and not isinstance(value, Secret | Deferred) else value
+        if declared.sensitive and references.addresses(value):
+            self.report.add(binding.where(), f'variable "{name}" is sensitive and cannot hold references')
+        return Secret(value, (f"var {name}",)) if declared.sensitive else value
+
+
+def secret(value: Value, sources: tuple[str, ...]) -> Secret:
+    """A sensitive value with everything inside it: one Secret that knows all sources."""
+    inner = [source for leaf in leaves(value) if isinstance(leaf, Secret) for source in leaf.sources]
+    return Secret(reveal(value), tuple(dict.fromkeys([*inner, *sources])))
 
 
 def _entries(value: Value) -> Mapping[str, Value]:

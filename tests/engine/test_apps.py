@@ -1,0 +1,136 @@
+"""Applications become tools."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.address import Address
+from engine.apps import merge
+from engine.config import Config
+from engine.loader import Source, load
+from engine.references import Reference
+from engine.values import Secret, Value
+from tests.engine.catalog import FakeCatalog
+
+APP = "apps:\n- name: web\n  repo: {owner: me, scmType: github}\n"
+
+
+def loaded(tmp_path: Path, text: str) -> Config:
+    (tmp_path / "config.yaml").write_text(text)
+    return load(Source(tmp_path / "config.yaml", cwd=tmp_path, env={"T": "s3cret"}), FakeCatalog())
+
+
+def edges(config: Config) -> dict[str, list[str]]:
+    return {str(tool.address): [str(other) for other in tool.depends_on] for tool in config.tools}
+
+
+def options(config: Config, name: str) -> Value:
+    return dict(next(tool.options for tool in config.tools if str(tool.address) == name))
+
+
+def test_an_app_without_anything_to_do_becomes_nothing(tmp_path: Path) -> None:
+    assert loaded(tmp_path, APP).tools == ()
+
+
+def test_delivery_waits_for_every_build_and_all_wait_for_the_repository_and_the_tools(tmp_path: Path) -> None:
+    text = APP + "  repoTemplate: {url: x}\n  ci: [{type: gitlab-ci}, {type: github-actions}]\n  cd: [{type: argocdapp}]\n"
+    assert edges(loaded(tmp_path, text + "tools: [{name: data, instanceID: a}]\n")) == {
+        "data/a": [],
+        "gitlab-ci/web": ["repo-scaffolding/web", "data/a"],
+        "github-actions/web": ["repo-scaffolding/web", "data/a"],
+        "argocdapp/web": ["repo-scaffolding/web", "data/a", "gitlab-ci/web", "github-actions/web"],
+        "repo-scaffolding/web": ["data/a"],
+    }
+
+
+def test_two_builds_of_one_kind_get_names_of_their_own(tmp_path: Path) -> None:
+    text = APP + "  ci: [{type: gitlab-ci}, {type: gitlab-ci}, {type: gitlab-ci}]\n"
+    assert list(edges(loaded(tmp_path, text))) == ["gitlab-ci/web", "gitlab-ci/web-2", "gitlab-ci/web-3"]
+
+
+def test_pipeline_options_get_language_and_repository_and_give_up_what_belongs_to_the_tool(tmp_path: Path) -> None:
+    text = (
+        "apps:\n- name: web\n  spec: {language: go, framework: gin}\n  repo: {owner: me, token: '[[ env T ]]'}\n"
+        "  ci: [{type: jenkins-pipeline, options: {jenkins: {url: u}, language: {name: golang}, test: {enable: false}}}]\n"
+    )
+    assert options(loaded(tmp_path, text), "jenkins-pipeline/web") == {
+        "pipeline": {"language": {"name": "golang", "framework": "gin"}, "test": {"enable": False}},
+        "scm": {"name": "web", "owner": "me", "token": Secret("s3cret", ("env T",))},
+        "jenkins": {"url": "u"},
+    }
+
+
+TEMPLATE = (
+    "vars: {branch: global, image: global}\n"
+    "pipelineTemplates:\n- name: ci\n  type: github-actions\n"
+    "  options:\n    branch: '[[ branch ]]'\n    docker: {image: '[[ image ]]', tags: [a, b], tag: 1.10}\n"
+    "    language: {version: '[[ language ]]'}\n"
+)
+
+
+def test_a_template_takes_variables_from_the_step_then_globally_then_from_the_app(tmp_path: Path) -> None:
+    text = TEMPLATE + (
+        "apps:\n- name: web\n  spec: {language: go}\n  repo: {owner: me}\n"
+        "  ci: [{type: template, templateName: ci, vars: {image: '[[ branch ]]-own'}, options: {docker: {tags: [c]}}}]\n"
+    )
+    assert options(loaded(tmp_path, text), "github-actions/web") == {
+        "pipeline": {
+            "language": {"name": "go", "version": "go"},
+            "branch": "global",
+            "docker": {"image": "global-own", "tags": ["c"], "tag": 1.1},
+        },
+        "scm": {"name": "web", "owner": "me"},
+    }
+
+
+def test_references_inside_templates_survive(tmp_path: Path) -> None:
+    text = (
+        "tools: [{name: data, instanceID: a}]\n"
+        "pipelineTemplates: [{name: ci, type: gitlab-ci, options: {branch: '${{ data.a.outputs.output }}'}}]\n"
+        "apps: [{name: web, repo: {owner: me}, ci: [{type: template, templateName: ci}]}]\n"
+    )
+    found = options(loaded(tmp_path, text), "gitlab-ci/web")
+    assert isinstance(found, dict)
+    assert found["pipeline"] == {"branch": Reference(Address("data", "a"), ("output",), "${{ data.a.outputs.output }}")}
+
+
+@pytest.mark.parametrize(
+    ("repo", "url"),
+    [
+        ("{owner: me}", "https://github.com/me/web.git"),
+        ("{org: us, scmType: gitlab, name: other}", "https://gitlab.com/us/other.git"),
+        ("{owner: me, baseURL: 'http://git.local'}", "http://git.local/me/web.git"),
+        ("{url: github.com/me/web}", "https://github.com/me/web"),
+        ("{url: 'git@github.com:me/web.git'}", "git@github.com:me/web.git"),
+        ("{url: /srv/git/web.git}", "/srv/git/web.git"),
+        ("{name: web}", None),
+    ],
+)
+def test_where_delivery_looks_for_the_repository(tmp_path: Path, repo: str, url: str | None) -> None:
+    text = f"apps: [{{name: web, repo: {repo}, cd: [{{type: argocdapp, options: {{app: {{namespace: ns}}}}}}]}}]\n"
+    source = {"valuefile": "values.yaml", "path": "helm/web", **({"repoURL": url} if url else {})}
+    assert options(loaded(tmp_path, text), "argocdapp/web") == {
+        "app": {"name": "web", "namespace": "ns"},
+        "destination": {"server": "https://kubernetes.default.svc", "namespace": "default"},
+        "source": source,
+    }
+
+
+def test_delivery_takes_the_image_of_the_build(tmp_path: Path) -> None:
+    text = APP + "  ci: [{type: gitlab-ci, options: {imageRepo: {user: me}}}]\n  cd: [{type: argocdapp}]\n"
+    found = options(loaded(tmp_path, text), "argocdapp/web")
+    assert isinstance(found, dict)
+    assert found["imageRepo"] == {"user": "me"}
+
+
+def test_template_variables_reach_the_scaffolding(tmp_path: Path) -> None:
+    text = APP + "  repoTemplate: {url: x, vars: {a: 1}}\n"
+    assert options(loaded(tmp_path, text), "repo-scaffolding/web") == {
+        "destinationRepo": {"name": "web", "owner": "me", "scmType": "github"}, "sourceRepo": {"url": "x"}, "vars": {"a": 1},
+    }  # fmt: skip
+
+
+def test_maps_merge_leaf_by_leaf_and_lists_do_not() -> None:
+    assert merge({"a": {"b": 1, "c": [1]}, "d": 1}, {"a": {"c": [2], "e": 3}, "d": {"x": 1}}) == {
+        "a": {"b": 1, "c": [2], "e": 3}, "d": {"x": 1},
+    }  # fmt: skip

@@ -1,0 +1,85 @@
+"""A disk that stops in the middle: after so many bytes, or before or after its n-th call; and what a power cut leaves."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from backends._disk import Disk
+
+
+class Died(BaseException):
+    """The process is gone: no `except OSError` of the code under test may run."""
+
+
+class FaultyDisk(Disk):
+    """Counts calls and bytes; raises `error` before or after a call had its effect, or once so many bytes are written.
+
+    Remembers what is not yet on the medium, so that `cut_power` can take it back.
+    """
+
+    def __init__(
+        self, *, before: int = -1, after: int = -1, bytes_left: int = -1, error: Callable[[], BaseException] = Died
+    ) -> None:
+        self.calls: list[str] = []
+        self._before, self._after, self._left, self._error = before, after, bytes_left, error
+        self._unsynced: dict[int, int] = {}  # inode -> bytes surely on the medium
+        self._names: list[tuple[Path, bytes | None]] = []  # renamed paths, and what they held before
+
+    def _call(self, name: str, effect: Callable[[], None]) -> None:
+        number = len(self.calls)
+        self.calls.append(name)
+        if number == self._before:
+            raise self._error()
+        effect()
+        if number == self._after:
+            raise self._error()
+
+    def write(self, descriptor: int, data: memoryview) -> int:
+        self._unsynced.setdefault(os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size)
+        if 0 <= self._left <= len(data):
+            os.write(descriptor, data[: self._left])
+            raise self._error()
+        written = super().write(descriptor, data)
+        if self._left >= 0:
+            self._left -= written
+        return written
+
+    def sync(self, descriptor: int) -> None:
+        def effect() -> None:
+            Disk.sync(self, descriptor)
+            self._unsynced.pop(os.fstat(descriptor).st_ino, None)
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                self._names.clear()
+
+        self._call("fsync", effect)
+
+    def sync_data(self, descriptor: int) -> None:
+        def effect() -> None:
+            Disk.sync_data(self, descriptor)
+            self._unsynced.pop(os.fstat(descriptor).st_ino, None)
+
+        self._call("fdatasync", effect)
+
+    def rename(self, source: Path, target: Path) -> None:
+        held = target.read_bytes() if target.exists() else None
+
+        def effect() -> None:
+            Disk.rename(self, source, target)
+            self._names.append((target, held))
+
+        self._call("rename", effect)
+
+    def cut_power(self, directory: Path, *, names_too: bool) -> None:
+        """Lose every byte that was not synced and, `names_too`, every rename whose directory was not."""
+        for path in directory.rglob("*"):
+            if path.is_file() and (size := self._unsynced.get(path.stat().st_ino)) is not None:
+                os.truncate(path, size)
+        for path, held in reversed(self._names if names_too else []):
+            with suppress(FileNotFoundError):
+                path.unlink()
+            if held is not None:
+                path.write_bytes(held)

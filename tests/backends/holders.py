@@ -1,0 +1,67 @@
+"""What the other processes of these tests do; importable by them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+from backends.local import LocalLocker, LocalStore
+from backends.object_lock import ObjectLocker
+from dtm.testing.contenders import info_of
+from engine.errors import ConflictError, DtmError
+from engine.lease import HeldLock, acquire
+from engine.ports import Locker
+
+KEY = "devstream.state"
+LEASE = 1.2
+LOCKERS = ("local", "object")
+
+
+@contextmanager
+def locker_of(kind: str, directory: Path) -> Iterator[Locker]:
+    store, local = LocalStore(directory), LocalLocker(directory)
+    yield local if kind == "local" else ObjectLocker(store)
+    store.close()
+    local.close()
+
+
+def have(locker: Locker, name: str, timeout: float = 0.0, lease: float = LEASE) -> HeldLock:
+    return acquire(locker, KEY, info_of(name), timeout=timeout, takeover=True, lease=lease, emit=lambda _event: None)
+
+
+def work_for_a_while(directory: Path, ready: Barrier, results: Connection) -> None:
+    """Wait for the lock, hold it for 0.2 s, tell when."""
+    with locker_of("local", directory) as locker:
+        ready.wait()
+        held = have(locker, f"worker-{os.getpid()}", timeout=60, lease=30)
+        start = time.monotonic()
+        time.sleep(0.2)
+        held.release()
+        results.send((start, time.monotonic()))
+
+
+def hold(kind: str, directory: Path, pipe: Connection) -> None:
+    """Hold the lock and append to the log whenever told so, and tell what came of it."""
+    store = LocalStore(directory)
+    with locker_of(kind, directory) as locker:
+        held = have(locker, "holder")
+        version = store.append(KEY, b"1", expect=store.write(KEY, b"0", expect=None))
+        pipe.send("holding")
+        while pipe.recv() == "go on":
+            try:
+                version = store.append(KEY, b"2", expect=version)
+                answer = "appended"
+            except ConflictError:
+                answer = "overtaken"
+            pipe.send((answer, str(held.lost or "")))
+        try:
+            held.release()
+            pipe.send("released")
+        except DtmError as error:
+            pipe.send(str(error))
+    store.close()

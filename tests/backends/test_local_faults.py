@@ -1,0 +1,192 @@
+"""Writing to a disk that fails or stops at every possible moment: a reader sees the old state or the new one."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backends._disk import Disk
+from backends.local import LocalLocker, LocalStore
+from engine.errors import ConflictError, DtmError, OutcomeUnknownError, StoreAccessError, StoreError, StoreUnavailableError
+from tests.backends.faulty_disk import Died, FaultyDisk
+
+OLD = b"old state\n" * 50
+NEW = b"the new state\n" * 500
+LINE = b'{"record": "' + b"x" * 1500 + b'"}\n'
+BYTES = [*range(201), *range(1024, len(NEW) + 1024, 1024)]
+
+
+def prepared(directory: Path) -> str:
+    """A directory with the old state in it; its version."""
+    store = LocalStore(directory)
+    version = store.write("state", OLD, expect=None)
+    store.close()
+    return version
+
+
+def seen(directory: Path) -> bytes:
+    """What a new process reads and lists."""
+    store = LocalStore(directory)
+    found = store.read("state")
+    assert list(store.list("")) == ["state"]
+    assert found is not None
+    store.close()
+    return found.data
+
+
+def works_again(directory: Path) -> None:
+    store = LocalStore(directory)
+    found = store.read("state")
+    assert found is not None
+    store.write("state", b"later", expect=found.version)
+    assert seen(directory) == b"later"
+    assert not list(directory.glob(".state.tmp"))
+    store.close()
+
+
+@pytest.mark.parametrize("count", BYTES)
+def test_dying_after_so_many_bytes_of_a_write_leaves_the_old_state(tmp_path: Path, count: int) -> None:
+    version = prepared(tmp_path)
+    with pytest.raises(Died):
+        LocalStore(tmp_path, FaultyDisk(bytes_left=min(count, len(NEW)))).write("state", NEW, expect=version)
+    assert seen(tmp_path) == OLD
+    works_again(tmp_path)
+
+
+WRITE_CALLS = ["fsync", "rename", "fsync"]  # the file, its name, the directory
+
+
+@pytest.mark.parametrize("power", ["stays", "goes", "goes with names"])
+@pytest.mark.parametrize("call", range(len(WRITE_CALLS)))
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_dying_around_each_call_of_a_write_leaves_old_or_new(tmp_path: Path, side: str, call: int, power: str) -> None:
+    version = prepared(tmp_path)
+    disk = FaultyDisk(before=call) if side == "before" else FaultyDisk(after=call)
+    with pytest.raises(Died):
+        LocalStore(tmp_path, disk).write("state", NEW, expect=version)
+    assert disk.calls == WRITE_CALLS[: call + 1]
+    if power != "stays":
+        disk.cut_power(tmp_path, names_too=power == "goes with names")
+    renamed = call == 2 or (side, call) == ("after", 1)
+    undone = power == "goes with names" and (side, call) != ("after", 2)
+    assert seen(tmp_path) == (NEW if renamed and not undone else OLD)
+    works_again(tmp_path)
+
+
+def test_a_finished_write_survives_a_power_cut(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    store = LocalStore(tmp_path, disk)
+    store.write("state", NEW, expect=None)
+    disk.cut_power(tmp_path, names_too=True)
+    assert seen(tmp_path) == NEW
+
+
+def test_a_finished_append_survives_a_power_cut(tmp_path: Path) -> None:
+    version, disk = prepared(tmp_path), FaultyDisk()
+    LocalStore(tmp_path, disk).append("state", LINE, expect=version)
+    disk.cut_power(tmp_path, names_too=True)
+    assert disk.calls == ["fdatasync"]
+    assert seen(tmp_path) == OLD + LINE
+
+
+@pytest.mark.parametrize("count", [*range(201), 1024, len(LINE)])
+def test_dying_in_an_append_leaves_what_was_there_and_at_most_a_torn_end(tmp_path: Path, count: int) -> None:
+    version = prepared(tmp_path)
+    with pytest.raises(Died):
+        LocalStore(tmp_path, FaultyDisk(bytes_left=count)).append("state", LINE, expect=version)
+    assert seen(tmp_path) == OLD + LINE[:count]
+    other = LocalStore(tmp_path)
+    if count:
+        with pytest.raises(ConflictError):
+            other.append("state", LINE, expect=version)
+    works_again(tmp_path)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT], ids=errno.errorcode.get)
+@pytest.mark.parametrize("count", [0, 1, 100, 1400])
+def test_a_full_disk_is_a_clear_error_and_changes_nothing(tmp_path: Path, code: int, count: int) -> None:
+    version = prepared(tmp_path)
+    full = FaultyDisk(bytes_left=count, error=lambda: OSError(code, os.strerror(code)))
+    with pytest.raises(StoreError, match=os.strerror(code)) as caught:
+        LocalStore(tmp_path, full).write("state", NEW, expect=version)
+    assert not isinstance(caught.value, StoreUnavailableError)  # waiting half a minute would not help
+    assert ("intact" in caught.value.hint) == (code != errno.EIO)
+    assert not list(tmp_path.glob(".state.tmp"))
+    full = FaultyDisk(bytes_left=count, error=lambda: OSError(code, os.strerror(code)))
+    store = LocalStore(tmp_path, full)
+    with pytest.raises(StoreError, match=os.strerror(code)):
+        store.append("state", LINE, expect=version)
+    assert seen(tmp_path) == OLD
+    full._left = -1  # space again: the same store goes on
+    assert store.append("state", LINE, expect=version)
+    assert seen(tmp_path) == OLD + LINE
+
+
+def test_a_failed_sync_of_the_file_is_a_failure_and_of_the_directory_an_unknown_outcome(tmp_path: Path) -> None:
+    version = prepared(tmp_path)
+    with pytest.raises(StoreError, match="Input/output error"):
+        LocalStore(tmp_path, FaultyDisk(before=0, error=lambda: OSError(errno.EIO, os.strerror(errno.EIO)))).write(
+            "state", NEW, expect=version
+        )
+    assert seen(tmp_path) == OLD
+    with pytest.raises(OutcomeUnknownError, match="perhaps not for good"):
+        LocalStore(tmp_path, FaultyDisk(before=2, error=lambda: OSError(errno.EIO, os.strerror(errno.EIO)))).write(
+            "state", NEW, expect=version
+        )
+    assert seen(tmp_path) == NEW
+
+
+def test_nothing_is_appended_to_a_file_whose_sync_failed(tmp_path: Path) -> None:
+    version = prepared(tmp_path)
+    store = LocalStore(tmp_path, FaultyDisk(before=0, error=lambda: OSError(errno.EIO, os.strerror(errno.EIO))))
+    with pytest.raises(OutcomeUnknownError):
+        store.append("state", LINE, expect=version)
+    with pytest.raises(ConflictError):
+        store.append("state", LINE, expect=version)
+    found = store.read("state")
+    assert found is not None
+    assert found.data == OLD + LINE
+    assert store.append("state", LINE, expect=found.version)
+
+
+class Forbidden(Disk):
+    """Opens nothing for writing."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def open(self, path: Path, flags: int) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(self._code, os.strerror(self._code), str(path))
+        return super().open(path, flags)
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS], ids=errno.errorcode.get)
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda store, version: store.write("state", NEW, expect=version),
+        lambda store, version: store.append("state", LINE, expect=version),
+    ],
+    ids=["write", "append"],
+)
+def test_a_read_only_directory_names_the_file_and_the_user(
+    tmp_path: Path, code: int, act: Callable[[LocalStore, str], object]
+) -> None:
+    version = prepared(tmp_path)
+    with pytest.raises(StoreAccessError, match=r"state.*: .*, as user ") as caught:
+        act(LocalStore(tmp_path, Forbidden(code)), version)
+    assert str(tmp_path) in caught.value.message
+    assert seen(tmp_path) == OLD
+
+
+def test_every_error_of_a_locker_is_one_of_ours(tmp_path: Path) -> None:
+    from dtm.testing.contenders import info_of
+
+    with pytest.raises(DtmError, match="Permission denied, as user "):
+        LocalLocker(tmp_path, Forbidden(errno.EACCES)).put("state", info_of("me"), expect=None)
+    assert LocalLocker(tmp_path).read("state") is None

@@ -1,0 +1,129 @@
+"""Several processes at one local state: waiting, dying, and being stopped for longer than a lease."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import pairwise
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from backends.local import LocalStore
+from dtm.testing.contenders import info_of
+from engine.errors import LockHeldError
+from engine.events import Event, LockAcquired
+from engine.lease import acquire
+from tests.backends.holders import KEY, LEASE, LOCKERS, have, hold, locker_of, work_for_a_while
+
+processes = multiprocessing.get_context("spawn")
+
+
+def test_ten_processes_are_through_within_four_seconds(tmp_path: Path) -> None:
+    """C39: each of them waits up to a minute and holds the lock for 0.2 s."""
+    ready = processes.Barrier(10)
+    pairs = [processes.Pipe() for _ in range(10)]
+    workers = [processes.Process(target=work_for_a_while, args=(tmp_path, ready, theirs)) for _, theirs in pairs]
+    for worker in workers:
+        worker.start()
+    for _, theirs in pairs:
+        theirs.close()
+    times = sorted(ours.recv() for ours, _ in pairs)
+    for worker in workers:
+        worker.join()
+    assert times[-1][1] - times[0][0] < 4.0
+    assert all(end <= start for (_, end), (start, _) in pairwise(times))
+    assert not list(tmp_path.glob(".*.lock*"))
+
+
+@contextmanager
+def holder(kind: str, directory: Path) -> Iterator[tuple[int, Connection]]:
+    """Another process that holds the lock: its id, and the pipe to it."""
+    ours, theirs = processes.Pipe()
+    process = processes.Process(target=hold, args=(kind, directory, theirs))
+    process.start()
+    theirs.close()
+    assert ours.recv() == "holding"
+    assert process.pid is not None
+    yield process.pid, ours
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGCONT)
+    process.kill()
+    process.join()
+
+
+@pytest.mark.parametrize("kind", LOCKERS)
+def test_a_living_holder_keeps_the_lock_for_many_leases(tmp_path: Path, kind: str) -> None:
+    """C24, C26, C47: it renews by itself, and others may read meanwhile."""
+    with holder(kind, tmp_path) as (_, pipe), locker_of(kind, tmp_path) as locker:
+        with pytest.raises(LockHeldError, match="still locked by holder@host after"):
+            have(locker, "me", timeout=2 * LEASE)
+        found = LocalStore(tmp_path).read(KEY)
+        assert found is not None
+        assert found.data == b"01"
+        pipe.send("go on")
+        assert pipe.recv() == ("appended", "")
+        pipe.send("end")
+        assert pipe.recv() == "released"
+        have(locker, "me").release()
+
+
+def test_the_lock_of_a_killed_process_is_free_at_once_and_its_death_is_told(tmp_path: Path) -> None:
+    """C47, C69: the kernel frees it, so its record is stale without any waiting."""
+    told: list[Event] = []
+    with holder("local", tmp_path) as (pid, _), locker_of("local", tmp_path) as locker:
+        os.kill(pid, signal.SIGKILL)
+        started = time.monotonic()
+        while locker.read(KEY):
+            assert time.monotonic() - started < 5
+            time.sleep(0.01)
+        held = acquire(locker, KEY, info_of("me"), timeout=0, takeover=False, lease=30, emit=told.append)
+        assert isinstance(told[-1], LockAcquired)
+        assert told[-1].waited < 0.1
+        assert told[-1].taken_from is not None
+        assert told[-1].taken_from.id == "holder"
+        held.release()
+        acquire(locker, KEY, info_of("me"), timeout=0, takeover=False, lease=30, emit=told.append).release()
+        assert isinstance(told[-2], LockAcquired)
+        assert told[-2].taken_from is None
+
+
+def test_the_lock_object_of_a_killed_process_is_taken_over_after_its_lease(tmp_path: Path) -> None:
+    """C47, G53."""
+    with holder("object", tmp_path) as (pid, _), locker_of("object", tmp_path) as locker:
+        os.kill(pid, signal.SIGKILL)
+        started = time.monotonic()
+        held = have(locker, "me", timeout=20 * LEASE)
+        assert time.monotonic() - started > LEASE * 0.6
+        held.release()
+
+
+@pytest.mark.parametrize("kind", LOCKERS)
+def test_a_stopped_process_is_taken_over_and_can_do_nothing_when_it_goes_on(tmp_path: Path, kind: str) -> None:
+    """C35, C36, G54: its append is refused by the log, it finds its lock lost, and it cannot release ours."""
+    with holder(kind, tmp_path) as (pid, pipe), locker_of(kind, tmp_path) as locker, locker_of(kind, tmp_path) as other:
+        os.kill(pid, signal.SIGSTOP)
+        held = have(locker, "me", timeout=20 * LEASE)
+        store = LocalStore(tmp_path)
+        found = store.read(KEY)
+        assert found is not None
+        version = store.append(KEY, b"claim", expect=found.version)
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(LEASE)
+        pipe.send("go on")
+        assert pipe.recv() == ("overtaken", "me@host took over the lock on this state")
+        pipe.send("end")
+        assert pipe.recv() == "the state is locked by me@host"
+        assert held.lost is None
+        with pytest.raises(LockHeldError):
+            have(other, "third")
+        store.append(KEY, b"!", expect=version)
+        found = store.read(KEY)
+        assert found is not None
+        assert found.data == b"01claim!"
+        held.release()

@@ -1,0 +1,149 @@
+"""Every form of a state URL, and the sentence that a wrong one gets."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.local import open_local
+from backends.url import FORMS, parse
+from engine.config import LockSettings, StateSettings
+from engine.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("url", "backend", "options"),
+    [
+        ("state.yaml", "local", {"stateFile": "state.yaml"}),
+        ("dir/with space/devstream.state", "local", {"stateFile": "dir/with space/devstream.state"}),
+        ("./s3.state", "local", {"stateFile": "./s3.state"}),
+        ("~/devstream.state", "local", {"stateFile": "~/devstream.state"}),
+        ("/srv/devstream.state", "local", {"stateFile": "/srv/devstream.state"}),
+        ("/srv/devstream.state//", "local", {"stateFile": "/srv/devstream.state"}),
+        ("what?.state", "local", {"stateFile": "what?.state"}),
+        ("a:b", "local", {"stateFile": "a:b"}),
+        ("file:///srv/devstream.state", "local", {"stateFile": "/srv/devstream.state"}),
+        ("file://relative/devstream.state", "local", {"stateFile": "relative/devstream.state"}),
+        ("FILE:///srv/A%20b", "local", {"stateFile": "/srv/A%20b"}),
+        ("s3://b/k", "s3", {"bucket": "b", "key": "k"}),
+        ("s3://b/deep/er/k///", "s3", {"bucket": "b", "key": "deep/er/k"}),
+        (
+            "s3://b/k?region=eu-west-1&dynamodb_table=locks&endpoint=http%3A%2F%2Flocalhost%3A9000",
+            "s3",
+            {"bucket": "b", "key": "k", "region": "eu-west-1", "dynamodbTable": "locks", "endpoint": "http://localhost:9000"},
+        ),
+        ("do://b/k", "s3", {"flavour": "do", "bucket": "b", "key": "k"}),
+        ("scw://b/k?region=fr-par", "s3", {"flavour": "scw", "bucket": "b", "key": "k", "region": "fr-par"}),
+        ("hos://b/k?endpoint=https://e", "s3", {"flavour": "hos", "bucket": "b", "key": "k", "endpoint": "https://e"}),
+        ("linode://b/k", "s3", {"flavour": "linode", "bucket": "b", "key": "k"}),
+        ("k8s://devstream/state", "kubernetes", {"namespace": "devstream", "configmap": "state"}),
+        ("k8s://ns/state?context=kind", "kubernetes", {"namespace": "ns", "configmap": "state", "context": "kind"}),
+        ("gs://b/k", "gcs", {"bucket": "b", "key": "k"}),
+        ("azureblob://account/container/a/b", "azure", {"account": "account", "container": "container", "key": "a/b"}),
+        ("swift://container/key", "swift", {"container": "container", "key": "key"}),
+        ("oss://b/k", "oss", {"bucket": "b", "key": "k"}),
+        ("memfs://name", "memory", {"name": "name"}),
+    ],
+)
+def test_a_good_url(url: str, backend: str, options: dict[str, str]) -> None:
+    assert parse(url) == StateSettings(backend, options)
+
+
+def test_lock_log_and_history_in_a_query() -> None:
+    found = parse("s3://b/k?lock=both&lock_url=dynamodb://t/ID&lease=2m&log=inline&history=5")
+    assert found == StateSettings(
+        "s3", {"bucket": "b", "key": "k"}, LockSettings("both", "dynamodb://t/ID", 120.0), "inline", 5
+    )
+    assert parse("file:///s?lease=500ms").lock.lease == 0.5
+
+
+@pytest.mark.parametrize(
+    ("url", "message", "hint"),
+    [
+        ("", "the state URL is empty", "s3://bucket/key"),
+        ("  ", "the state URL is empty", "file:///path"),
+        ("s3:/b", "expected s3://bucket/key", "two slashes"),
+        ("s3:b/k", "expected s3://bucket/key", "two slashes"),
+        ("s3:///b/k", "bucket is missing, expected s3://bucket/key", ""),
+        ("s3://", "expected s3://bucket/key", "two slashes"),
+        ("s3://b", "key is missing, expected s3://bucket/key", ""),
+        ("s3://b/", "key is missing, expected s3://bucket/key", ""),
+        ("gs://", "expected gs://bucket/key", ""),
+        ("file://", "expected file:///path", ""),
+        ("foo://b/k", "unknown scheme foo", "expected a path or one of"),
+        ("foo:/b", "unknown scheme foo", "expected a path or one of"),
+        ("gss://b/k", "unknown scheme gss", "did you mean gs://bucket/key"),
+        ("https://host/state", "unknown scheme https", "expected a path"),
+        ("vault://host/mount/path", "unknown scheme vault", "expected a path"),
+        ("k8s://", "expected k8s://namespace/configmap", ""),
+        ("k8s://kind-kind", "configmap is missing", "kops writes a context behind k8s://"),
+        ("k8s://me@cluster/key", "expected k8s://namespace/configmap", "the context is an option"),
+        ("k8s://ns/a/b", "expected k8s://namespace/configmap", "kops"),
+        ("azureblob://container/key", "key is missing, expected azureblob://account/container/key", "storage account"),
+        ("s3://b/k?regoin=x", "s3:// has no option regoin", "did you mean region?"),
+        ("gs://b/k?zzz=x", "gs:// has no option zzz", "known: "),
+        ("file:///s?region=x", "file:// has no option region", "known: lock"),
+        ("s3://b/k?region=", "option region is empty", ""),
+        ("s3://b/k?region=a&region=b", "option region is given twice", ""),
+        ("s3://b/k?lock=maybe", 'lock "maybe" must be one of auto', ""),
+        ("s3://b/k?log=here", 'log "here" must be one of auto', ""),
+        ("s3://b/k?lease=30", 'lease "30" is no duration', ""),
+        ("s3://b/k?lease=0s", 'lease "0s" is no duration', ""),
+        ("s3://b/k?history=0", 'history "0" is no number', ""),
+    ],
+)
+def test_a_wrong_url_is_refused_with_the_expected_form(url: str, message: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(url)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_credentials_in_a_url_are_refused_and_not_repeated() -> None:
+    with pytest.raises(UsageError, match="credentials do not belong in a URL") as caught:
+        parse("s3://AKIA:hunter2@b/k")
+    assert "hunter2" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_every_example_is_a_good_url(form: object) -> None:
+    assert parse(form.example).backend == form.backend  # type: ignore[attr-defined]
+
+
+@given(st.text() | st.tuples(st.sampled_from(sorted(FORMS)), st.text()).map(lambda pair: f"{pair[0]}://{pair[1]}"))
+def test_any_text_is_settings_or_a_usage_error(text: str) -> None:
+    with suppress(UsageError):
+        assert parse(text).options
+
+
+def test_opening_makes_nothing_and_finds_the_file_relative_to_the_base(tmp_path: Path) -> None:
+    store, locker, key = open_local({"stateFile": "deep/devstream.state"}, tmp_path)
+    assert (store.location, key) == (f"file://{tmp_path}/deep", "devstream.state")
+    assert store.read(key) is None
+    assert locker.read(key) is None
+    assert list(store.list("")) == []
+    store.delete(key)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_linked_state_is_replaced_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "s").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real/s")
+    store, _, key = open_local({"stateFile": "link"}, tmp_path)
+    found = store.read(key)
+    assert found is not None
+    store.write(key, b"new", expect=found.version)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "s").read_bytes() == b"new"
+    store.close()
+
+
+def test_a_directory_is_no_state_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a directory") as caught:
+        open_local({"stateFile": str(tmp_path)}, Path("/"))
+    assert str(tmp_path / "devstream.state") in caught.value.hint

@@ -1,0 +1,141 @@
+"""Keeping a lock by the background renewal, and what people are told; the rules themselves are in the locker contract."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from backends.memory import MemoryStore
+from backends.object_lock import ObjectLocker
+from dtm.testing.clock import FakeClock
+from dtm.testing.contenders import KEY, info_of
+from dtm.testing.faults import Fault, FaultyLocker
+from engine.errors import LockHeldError, StoreAccessError, StoreUnavailableError
+from engine.events import Event, LockAcquired, LockReleased, LockWaiting, Notice
+from engine.lease import HeldLock, acquire, break_lock, looks_dead
+from engine.lock import LockRecord
+from engine.ports import Locker
+from engine.world import new_id
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def have(locker: Locker, events: list[Event], *, lease: float = 30.0, background: bool = False) -> HeldLock:
+    return acquire(locker, KEY, info_of("me"), timeout=0, takeover=True, lease=lease, emit=events.append, background=background)
+
+
+def test_the_background_renews_until_the_release() -> None:
+    locker, events = ObjectLocker(MemoryStore()), list[Event]()
+    held = have(locker, events, lease=0.09, background=True)
+    seen: set[str] = set()
+    until = time.monotonic() + 5
+    while len(seen) < 4:
+        assert time.monotonic() < until
+        found = locker.read(KEY)
+        assert found is not None
+        seen.add(found.version)
+        time.sleep(0.005)
+    held.release()
+    assert locker.read(KEY) is None
+    assert [type(event) for event in events] == [LockAcquired, LockReleased]
+    assert not [thread for thread in threading.enumerate() if thread.name == "lock-renewal"]
+
+
+def test_the_background_ends_when_the_lock_is_lost() -> None:
+    locker = ObjectLocker(MemoryStore())
+    held = have(locker, [], lease=0.09, background=True)
+    break_lock(locker, KEY, "me")
+    until = time.monotonic() + 5
+    while held.lost is None:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    assert str(held.lost) == "the lock on this state was removed"
+    assert locker.read(KEY) is None
+
+
+@pytest.mark.parametrize("error", [StoreUnavailableError("no route", hint="plug it in"), StoreAccessError("expired")])
+def test_a_renewal_that_fails_is_told_once_and_is_no_loss(error: Exception) -> None:
+    events: list[Event] = []
+    locker = FaultyLocker(ObjectLocker(MemoryStore()), put=[Fault(), Fault(error), Fault(error), Fault(), Fault(error)])
+    held = have(locker, events)
+    assert [held.renew() for _ in range(4)] == [False, False, True, False]
+    assert held.lost is None
+    notices = [event.message for event in events if isinstance(event, Notice)]
+    assert notices == [f"the lock could not be renewed: {error}"] * 2  # once for each time that it stops working
+    held.release()
+
+
+def test_breaking_a_lock_that_is_renewed_meanwhile_breaks_it_still() -> None:
+    plain = ObjectLocker(MemoryStore())
+    held = have(plain, [])
+    broken = break_lock(FaultyLocker(plain, remove=[Fault(first=held.renew)]), KEY, "me")
+    assert broken.info is not None
+    assert plain.read(KEY) is None
+
+
+def test_waiting_is_told_at_once_then_seldom_and_counts_down_only_for_the_dead() -> None:
+    locker, events, clock = ObjectLocker(MemoryStore()), list[Event](), FakeClock()
+    alive = acquire(
+        locker, KEY, info_of("other"),
+        timeout=0, takeover=True, lease=30, emit=lambda _event: None, now=clock.now, clock=clock, background=False,
+    )  # fmt: skip
+    for turn in range(6):
+        clock.later(10.0 * turn, alive.renew)
+    clock.later(60.0, alive.release)
+    mine = acquire(
+        locker, KEY, info_of("me"),
+        timeout=100, takeover=True, lease=30, emit=events.append,
+        now=clock.now, clock=clock, sleep=clock.sleep, background=False,
+    )  # fmt: skip
+    waits = [event for event in events if isinstance(event, LockWaiting)]
+    assert waits[0].waited == 0
+    assert 4 <= len(waits) <= 7
+    assert all(event.takeover_in is not None and event.takeover_in > 10 for event in waits)
+    mine.release()
+
+
+@pytest.mark.parametrize(
+    ("lease", "renewed", "dead"),
+    [
+        (30.0, NOON - timedelta(seconds=29), False),
+        (30.0, NOON - timedelta(seconds=31), True),
+        (30.0, NOON + timedelta(seconds=29), False),
+        (30.0, NOON + timedelta(hours=1), True),  # a clock an hour ahead says nothing: worth watching
+        (None, NOON - timedelta(days=1), False),
+    ],
+)
+def test_who_looks_dead(lease: float | None, renewed: datetime, dead: bool) -> None:
+    from dataclasses import replace
+
+    from engine.lock import timestamp
+
+    info = replace(info_of("other"), lease=lease, renewed=timestamp(renewed))
+    assert looks_dead(info, NOON) is dead
+
+
+def test_a_record_without_a_readable_time_looks_dead_and_nanoseconds_are_readable() -> None:
+    from dataclasses import replace
+
+    info = replace(info_of("other"), lease=30.0)
+    assert looks_dead(replace(info, renewed="soon"), NOON)
+    assert not looks_dead(replace(info, created="2026-01-01T11:59:50.151200792Z"), NOON)
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_the_refusal_of_an_unreadable_record_shows_how_to_break_it(background: bool) -> None:
+    store = MemoryStore()
+    store.write(f"{KEY}.lock", b"rubbish", expect=None)
+    locker = ObjectLocker(store)
+    with pytest.raises(LockHeldError, match="an unreadable record") as caught:
+        have(locker, [], background=background)
+    assert caught.value.hint == "dtm force-unlock --corrupt"
+    assert isinstance(break_lock(locker, KEY, ""), LockRecord)
+    have(locker, [], background=background).release()
+
+
+def test_lock_ids_are_unique() -> None:
+    """C49."""
+    assert len({new_id() for _ in range(100_000)}) == 100_000

@@ -198,7 +198,8 @@ class Execution:
             else:
                 assert job.resource is not None  # nothing is changed or ended that is not there
                 if method == "delete":
-                    return provider.delete(job.built, job.resource, call)
+                    provider.delete(job.built, job.resource, call)
+                    return None
                 made = provider.update(job.built, job.resource, call)
             return self._sealed(job, self.operations.found(job.address, job.options, made))
 

@@ -210,8 +210,15 @@ class _Planning:
             subject = subject_of(entry, self.live.found.get(entry.address), self.operations, self.resolutions)
             return decide(spec, options, subject, self.operations, self.sealer)
         if self.live.found.get(spec.address) is not None:
-            raise exists(spec.address, self.operations.identity(spec.address, options))
+            raise self._taken(spec.address, self.operations.identity(spec.address, options))
         return absent(spec, options, Reason.NEW)
+
+    def _taken(self, address: Address, identity: str | None | Unknown) -> DtmError:
+        """Why a new tool cannot be made: its thing is there already, perhaps as another tool's."""
+        for other, entry in self.state.entries.items():
+            if identity != BY_ADDRESS and self.operations.identity(other, entry.options) == identity:
+                return DtmError(f"is still {other}: both are {identity}", hint=f"apply the change of {other} first, alone")
+        return exists(address, identity)
 
     def removals(self, edges: Mapping[Address, Iterable[Address]], reason: Reason) -> tuple[Change, ...]:
         """Deletions, each before what it depended on."""

@@ -20,7 +20,7 @@ from engine.events import Event
 from engine.operations import Operations
 from engine.plan import Plan
 from engine.planner import Live, make_plan
-from engine.ports import AnyProvider, Call
+from engine.ports import AnyProvider, Call, Store
 from engine.recording import Session
 from engine.references import parse
 from engine.schema import Field, Options, Outputs
@@ -28,6 +28,7 @@ from engine.secrets import Sealer
 from engine.session import open_session
 from engine.state import Entries, Pending, Resource, State, StateEntry, StateId
 from engine.values import UNKNOWN, Secret, Value, map_leaves
+from engine.world import World as Surroundings
 
 SALT = "5a" * 16
 SEALER = Sealer(SALT)
@@ -161,12 +162,30 @@ class Open(Thing):
         return f"open:{options.key}"
 
     def predict(self, options: ThingOptions, resource: Resource | None) -> Mapping[str, Value]:
-        return dict(resource.outputs) if resource else {}
+        return {**resource.outputs, "value": options.value} if resource else {}
+
+
+class PlainOutputs(Outputs, frozen=True, kw_only=True):
+    """Outputs of `plain`."""
+
+    key: Annotated[str, Field("its key")]
+    value: Annotated[Any, Field("its value")]
+    serial: Annotated[int, Field("how many things were made before")]
+
+
+class Plain(Thing):
+    """Has no secret output, so that much can be done with it in little time."""
+
+    plugin = "plain"
+    outputs: type[msgspec.Struct] | None = PlainOutputs
+
+    def identity(self, options: ThingOptions) -> str | None:
+        return f"plain:{options.key}"
 
 
 def providers(world: World) -> dict[str, AnyProvider]:
     """Every fake by its names."""
-    return {"thing": Thing(world), "oldthing": Alias(world), "blind": Blind(world), "open": Open(world)}
+    return {"thing": Thing(world), "oldthing": Alias(world), "blind": Blind(world), "open": Open(world), "plain": Plain(world)}
 
 
 def operations(world: World, secrets: Mapping[str, str] | None = None) -> Operations:
@@ -236,10 +255,10 @@ class Bench:
     """A state in memory and a world; `run` plans and applies as the command line does."""
 
     world: World = field(default_factory=World)
-    store: MemoryStore = field(default_factory=lambda: MemoryStore("test"))
+    store: Store = field(default_factory=lambda: MemoryStore("test"))
     events: list[Event] = field(default_factory=list[Event])
     secrets: dict[str, str] = field(default_factory=dict[str, str])
-
+    background: bool = True
     operations: Operations = field(init=False)
 
     def __post_init__(self) -> None:
@@ -260,6 +279,7 @@ class Bench:
             emit=self.events.append,
             lease=0,
             redactor=self.operations.redactor,
+            world=Surroundings(background=self.background, keep=lambda name, _data: name),
         ) as session:
             yield session
 

@@ -166,6 +166,12 @@ def test_an_existing_thing_is_not_ours() -> None:
     assert "dtm import thing.a ID" in caught.value.hint
 
 
+def test_a_thing_that_another_tool_is_about_to_leave_is_not_free_yet() -> None:
+    with pytest.raises(PlanError, match="thing/b: is still thing/a: both are thing:a") as caught:
+        plan(config(tool("a", key="x"), tool("b", key="a")), state(entry("a")), found(("a", thing("a")), ("b", thing("a"))))
+    assert caught.value.hint == "apply the change of thing/a first, alone"
+
+
 def test_two_tools_that_are_one_thing_are_refused() -> None:
     with pytest.raises(PlanError, match="thing/b: is the same thing as thing/a: both are thing:same"):
         plan(config(tool("a", key="same"), tool("b", key="same")), state(), found())

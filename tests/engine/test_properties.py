@@ -1,0 +1,206 @@
+"""Any state plus one operation, with failures and deaths, gives a valid state that the next run completes."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from backends.memory import MemoryStore
+from engine import executor, refresh
+from engine.config import Config, ToolSpec
+from engine.errors import DtmError, OutcomeUnknownError, ProviderError, StoreAccessError
+from engine.events import ApplySummary
+from engine.plan import Action
+from engine.planner import plan_removal
+from engine.ports import Snapshot, Store, Version
+from engine.references import parse
+from engine.session import read_state
+from engine.state import State
+from tests.engine.fake_world import Bench, config, tool
+
+EXAMPLES = int(os.environ.get("DTM_EXAMPLES", "50"))
+"""Histories to try; CI sets 500."""
+
+NAMES = "abcdef"
+
+
+class Dying:
+    """A store that the process can reach for `writes` more writes; the last one may arrive without an answer."""
+
+    def __init__(self, store: Store, writes: int, *, arrives: bool) -> None:
+        self.store, self.writes, self.arrives = store, writes, arrives
+
+    @property
+    def location(self) -> str:
+        return self.store.location
+
+    def _alive(self) -> None:
+        if self.writes <= 0:
+            raise StoreAccessError("dead")
+
+    def read(self, key: str) -> Snapshot | None:
+        self._alive()
+        return self.store.read(key)
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        self._alive()
+        self.writes -= 1
+        version = self.store.write(key, data, expect=expect) if self.writes or self.arrives else ""
+        self._alive()
+        return version
+
+    def delete(self, key: str, *, expect: Version | None = None) -> None:
+        self._alive()
+        self.store.delete(key, expect=expect)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        self._alive()
+        return self.store.list(prefix)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One run: what is wanted (None: destroy), which calls fail and how, and after how many writes the process dies."""
+
+    wanted: Config | None
+    faults: dict[str, Exception]
+    writes: int | None
+    arrives: bool
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> Config:
+    """Up to five tools; each may depend on and refer to earlier ones, in an order drawn anew each time.
+
+    `c` and `f` are two names of one thing, never both wanted.
+    """
+    names = draw(st.permutations(NAMES))[: draw(st.integers(0, len(NAMES)))]
+    names = [name for name in names if name != "f" or "c" not in names]
+    tools: list[ToolSpec] = []
+    for index, name in enumerate(names):
+        needs = draw(st.lists(st.sampled_from(names[:index]), unique=True, max_size=2)) if index else []
+        value: Any = draw(st.sampled_from([1, 2, "ref"]))
+        if value == "ref":
+            value = parse(f"{address(needs[0])}.outputs.{draw(st.sampled_from(['value', 'serial']))}") if needs else 3
+        key = ("c" if name == "f" else name) + draw(st.sampled_from(["", "", "2"]))
+        tools.append(tool(address(name), *map(address, needs), key=key, value=value))
+    return config(*tools, total=draw(st.sampled_from([1, 2])))
+
+
+def address(name: str) -> str:
+    """Two plugins, one with closed and one with open outputs."""
+    return f"{'open' if name in 'be' else 'plain'}.{name}"
+
+
+ERRORS = st.sampled_from([ProviderError("no"), OutcomeUnknownError("no answer"), ProviderError("busy", retryable=True)])
+FAULTS = st.dictionaries(
+    st.builds(
+        "{} {}".format,
+        st.sampled_from(["create", "update", "delete", "after create", "after update", "after delete"]),
+        st.sampled_from([name + end for name in NAMES for end in ("", "2")]),
+    ),
+    ERRORS,
+    max_size=4,
+)
+OPERATIONS = st.builds(
+    Operation,
+    st.none() | configs(),
+    FAULTS,
+    st.none() | st.integers(1, 25),
+    st.booleans(),
+)
+
+
+def run(bench: Bench, wanted: Config | None) -> ApplySummary | None:
+    """Apply or destroy; None if there is nothing to do."""
+    with bench.session() as session:
+        if wanted is None:
+            live = refresh.read(config(), session.state, bench.operations)
+            plan = plan_removal(config(), session.state, live, bench.operations)
+        else:
+            plan = bench.plan(wanted, session)
+        if plan.empty:
+            return None
+        session.claim()
+        return executor.apply(
+            plan, wanted or config(), session, bench.operations, emit=bench.events.append, parallelism=3, sleep=lambda _: None
+        )
+
+
+def fault(error: Exception) -> Any:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def disturbed(bench: Bench, operation: Operation, store: Store) -> None:
+    """One run in which things go wrong."""
+    bench.world.faults = {call: [fault(error)] for call, error in operation.faults.items()}
+    if operation.writes is not None:
+        bench.store = Dying(store, operation.writes, arrives=operation.arrives)
+    try:
+        run(bench, operation.wanted)
+    except DtmError:
+        assert operation.writes is not None, "only a death may end a run with an error"
+    finally:
+        bench.store, bench.world.faults = store, {}
+
+
+def check_valid(state: State, bench: Bench) -> None:
+    """No edge into nowhere, and what stands in the world is recorded, or at least begun."""
+    for entry in state.entries.values():
+        assert set(entry.depends_on) <= set(state.entries), f"{entry.address} depends on what is not there"
+        assert entry.pending is None or entry.pending.action in {action.value for action in Action}
+        assert entry.resource is not None or entry.pending is not None
+    recorded = {str(entry.resource.id) for entry in state.entries.values() if entry.resource}
+    begun = {str(entry.options["key"]) for entry in state.entries.values() if entry.pending}
+    assert set(bench.world.things) <= recorded | begun
+
+
+def check_complete(bench: Bench, wanted: Config | None) -> None:
+    """One run without disturbance does all that is left, and then there is nothing to do."""
+    summary = run(bench, wanted)
+    assert summary is None or (summary.failed, summary.skipped) == ((), ())
+    assert run(bench, wanted) is None
+    state = read_state(bench.store, "k").state
+    tools = wanted.tools if wanted else ()
+    assert set(state.entries) == {spec.address for spec in tools}
+    assert sorted(bench.world.things) == sorted(str(spec.options["key"]) for spec in tools)
+    assert all(entry.pending is None for entry in state.entries.values())
+    check_valid(state, bench)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.lists(OPERATIONS, min_size=1, max_size=3), st.none() | configs())
+@example([Operation(config(tool("plain.a")), {"after create a": OutcomeUnknownError("no answer")}, None, False)], None)
+@example([Operation(config(tool("plain.a")), {}, 2, True), Operation(None, {}, 2, False)], config(tool("plain.a", key="a2")))
+def test_every_history_leaves_a_valid_state_that_one_more_run_completes(
+    operations: list[Operation], wanted: Config | None
+) -> None:
+    store = MemoryStore("test")
+    bench = Bench(store=store)
+    for operation in operations:
+        disturbed(bench, operation, store)
+        check_valid(read_state(store, "k").state, bench)
+    check_complete(bench, operations[-1].wanted)
+    check_complete(bench, wanted)
+
+
+@pytest.mark.parametrize("writes", range(1, 30))
+@pytest.mark.parametrize("arrives", [False, True])
+def test_a_death_at_every_commit_of_an_apply_that_does_everything_is_made_good(writes: int, arrives: bool) -> None:
+    store = MemoryStore("test")
+    bench = Bench(store=store)
+    first = config(
+        tool("plain.old"), tool("plain.r", key="r1"), tool("plain.u", "plain.r", value=1), tool("open.d", "plain.old")
+    )
+    run(bench, first)
+    second = config(tool("plain.r", key="r2"), tool("plain.u", "plain.r", value=2), tool("plain.n", "plain.u"))
+    disturbed(bench, Operation(second, {}, writes, arrives), store)
+    check_valid(read_state(store, "k").state, bench)
+    check_complete(bench, second)

@@ -132,12 +132,17 @@ class GroupCommit:
                 self._try(self._settle)
 
     def _gather(self) -> None:
-        """Give callers that the last write woke a moment to come back: else they would split into two camps."""
-        until = time.monotonic() + min(self._took / 10, 0.005)
+        """Give the callers that the last write woke a moment to come back: else they would split into two camps.
+
+        It lasts as long as they keep coming, and no longer than half of what a write takes.
+        """
+        until, pause = time.monotonic() + self._took / 2, self._took / 10
         with self._filled:
-            while not self._closing and len(self._queue) == 1 and len(self._queue[0].records) < self._last:
-                left = until - time.monotonic()
-                if left <= 0 or not self._filled.wait(left):
+            while not self._closing and len(self._queue) == 1 and (come := len(self._queue[0].records)) < self._last:
+                if time.monotonic() >= until:
+                    return
+                self._filled.wait(pause)
+                if len(self._queue[0].records) == come:
                     return
 
     def _drain(self) -> None:

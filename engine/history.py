@@ -49,6 +49,14 @@ def prune(store: Store, key: str, keep: int, serial: int, world: World | None = 
     if len(found) <= keep:
         return
     if found[-1].serial >= serial:
-        found.sort(key=lambda past: load(store, past, world).written.at)
+        found.sort(key=lambda past: _written(store, past, world))
     for past in found[: len(found) - keep]:
         store.delete(past.key)
+
+
+def _written(store: Store, past: Past, world: World | None) -> str:
+    """When a snapshot was written; one that cannot be read counts as the oldest."""
+    try:
+        return load(store, past, world).written.at
+    except StateError:
+        return ""

@@ -38,7 +38,9 @@ class Begin(msgspec.Struct, frozen=True, omit_defaults=True, tag="begin"):
 
     seq: int
     key: str
-    pending: PendingForm
+    action: str
+    since: str
+    deadline: str | None = None
     tool: ToolForm | None = None
     digest: str = ""
 
@@ -228,7 +230,7 @@ class Replay:
     def _apply(self, record: Record) -> None:
         match record:
             case Begin():
-                self._put(record.key, msgspec.structs.replace(self._tool(record), pending=record.pending))
+                self._put(record.key, msgspec.structs.replace(self._tool(record), pending=self._pending(record)))
             case Done():
                 self._put(record.key, self._finished(record))
             case Failed():
@@ -256,6 +258,10 @@ class Replay:
         if tool is None:
             raise StateError(f"the commit log speaks of {record.key}, which is not in the state")
         return tool
+
+    def _pending(self, record: Begin) -> PendingForm:
+        session = self.opened.session if self.opened else ""
+        return PendingForm(record.action, record.since, session, record.seq, None, record.deadline)
 
     def _finished(self, record: Done) -> ToolForm | None:
         if record.tool is None and record.resource is None:

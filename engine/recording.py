@@ -26,7 +26,7 @@ from engine.secrets import OUTPUTS, Redactor, Sealer
 from engine.state import Pending, State, StateEntry, Written, same_content
 from engine.statefile import document_of, no_gc, state_of
 from engine.values import Attributes
-from engine.wire import pending_form, plain_map, resource_form, tool_form
+from engine.wire import plain_map, resource_form, tool_form
 from engine.world import World
 from engine.writer import LogWriter
 
@@ -74,6 +74,11 @@ class Session:
     def lost(self) -> DtmError | None:
         """Why nothing more may be started: somebody took over, or commits fail for good."""
         return (self._queue.error if self._queue else None) or self._lock_lost()
+
+    @property
+    def serial(self) -> int:
+        """That of the snapshot that now stands there, as far as this session knows."""
+        return self._writer.serial
 
     @property
     def claimed(self) -> bool:
@@ -127,9 +132,8 @@ class Session:
             pending = Pending(action.value, self._world.now(), self.id, self._next_seq(), None, deadline)
             form = None if current and _same(base, current) and base.resource == current.resource else tool_form(base)
             self._before[address] = current
-            return self._put(
-                address, replace(base, pending=pending), Begin(pending.seq, address.key, pending_form(pending), form, digest)
-            )
+            record = Begin(pending.seq, address.key, pending.action, pending.since, deadline, form, digest)
+            return self._put(address, replace(base, pending=pending), record)
 
     def done(self, address: Address, entry: StateEntry | None) -> Ticket:
         """Say that the operation ended well; `entry` is the new entry, None if the thing is gone.

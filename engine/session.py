@@ -135,7 +135,15 @@ def open_session(
         with _leaving(session, emit):
             yield session
         if session.claimed:
-            prune(store, key, history, session.state.id.serial, world)
+            _forget(store, key, history, session, emit, world)
+
+
+def _forget(store: Store, key: str, keep: int, session: Session, emit: Emit, world: World) -> None:
+    """Drop what is too old; the run is done, so failing to is only told."""
+    try:
+        prune(store, key, keep, session.serial, world)
+    except (StoreError, OutcomeUnknownError) as error:
+        emit(Notice("warning", f"old snapshots were not dropped: {error.message}", error.hint))
 
 
 @dataclass(slots=True)

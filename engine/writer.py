@@ -36,6 +36,11 @@ class LogWriter:
         self._growing = False
         self._grown: list[bytes] = []
 
+    @property
+    def serial(self) -> int:
+        """That of the snapshot which the log continues."""
+        return self._replay.snapshot.serial
+
     def claim(self, opened: Opened) -> None:
         """The first swap: from here on every earlier session is refused. Raises also StateError where K is damaged."""
         with self._fenced():
@@ -98,7 +103,7 @@ class LogWriter:
     def _spilled(self, coming: int) -> Head:
         """The head with room for as many bytes more: if it is full its records move to a chunk."""
         head = self._whole()
-        if len(head.records) <= max(self._limits.spill, 8 * coming):
+        if len(head.records) <= max(self._limits.spill, min(16 * coming, 8 * self._limits.spill)):
             return head
         name = f"{chunk_prefix(self._key, head.base)}{head.seq}-{self.session[:8]}"
         write_once(self._store, name, encode_chunk(head), self._world)
@@ -198,15 +203,13 @@ class LogWriter:
 
     def _superseded(self) -> SupersededError:
         """Say who took over, as far as the log tells."""
-        try:
-            view = read_view(self._store, self._key, self._world)
-            opened = view.replay.opened
-        except (StoreError, StateError):
-            opened = None
         location = where(self._store, self._key)
-        by = (
-            f"{opened.who} (dtm {opened.command}, since {opened.at})"
-            if opened and opened.session != self.session
-            else "somebody else"
-        )
+        by = "somebody else"
+        with suppress(StoreError, StateError, OutcomeUnknownError):
+            view = read_view(self._store, self._key, self._world)
+            opened, written = view.replay.opened, view.document.written
+            if opened and opened.session != self.session:
+                by = f"{opened.who} (dtm {opened.command}, since {opened.at})"
+            elif written and view.document.id != self._replay.snapshot.id:
+                by = f"{written.who} (dtm {written.command}, at {written.at})"
         return SupersededError(f"{location} was taken over by {by}: nothing more is written by this run", where=location)

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from threading import RLock
 from typing import TypeAlias
 
 from engine.address import Address
-from engine.errors import DtmError
+from engine.errors import DtmError, LockError
 from engine.events import Event
 from engine.lock import LockInfo, LockRecord
 from engine.plan import Action
@@ -71,8 +72,9 @@ class Mortal:
 
     def kill(self) -> None:
         """SIGKILL."""
-        self.alive = False
-        self.client.die(self.client.locker)
+        with self.locker.mutex:
+            self.alive = False
+            self.client.die(self.client.locker)
         raise Dead
 
 
@@ -109,22 +111,31 @@ class _MortalStore:
 
 
 class _MortalLocker:
+    """Hands on to the client's locker; after death each call fails, in the renewing thread too."""
+
     def __init__(self, owner: Mortal) -> None:
         self._owner, self._locker, self.requests = owner, owner.client.locker, 0
+        self.mutex = RLock()
 
-    def _check(self) -> Locker:
-        self._owner.check()
-        self.requests += 1
-        return self._locker
+    @contextmanager
+    def _living(self) -> Generator[Locker]:
+        with self.mutex:
+            if not self._owner.alive:
+                raise LockError("this process is dead")
+            self.requests += 1
+            yield self._locker
 
     def read(self, key: str) -> LockRecord | None:
-        return self._check().read(key)
+        with self._living() as locker:
+            return locker.read(key)
 
     def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
-        return self._check().put(key, info, expect=expect)
+        with self._living() as locker:
+            return locker.put(key, info, expect=expect)
 
     def remove(self, key: str, *, expect: LockRecord) -> None:
-        self._check().remove(key, expect=expect)
+        with self._living() as locker:
+            locker.remove(key, expect=expect)
 
 
 @contextmanager

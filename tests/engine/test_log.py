@@ -33,11 +33,10 @@ from engine.wire import PendingForm, ToolForm
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 numbers = st.integers(0, 2**40)
 tools = st.builds(ToolForm, texts, texts, st.lists(texts, max_size=2), st.dictionaries(texts, texts, max_size=2), st.booleans())
-pendings = st.builds(PendingForm, texts, texts, texts, numbers, st.none() | texts, st.none() | texts)
 records: st.SearchStrategy[list[Record]] = st.lists(
     st.one_of(
         st.builds(Opened, *[texts] * 10),
-        st.builds(Begin, numbers, texts, pendings, st.none() | tools, texts),
+        st.builds(Begin, numbers, texts, texts, texts, st.none() | texts, st.none() | tools, texts),
         st.builds(Done, numbers, texts, numbers, st.none() | tools, st.none() | st.dictionaries(texts, texts, max_size=2)),
         st.builds(Failed, numbers, texts, numbers, texts, st.none() | tools),
         st.builds(Cancelled, numbers, texts, numbers, st.none() | tools),
@@ -51,6 +50,7 @@ heads = st.builds(
     Head, texts, texts, numbers, texts, texts, st.lists(texts, max_size=2).map(tuple), records.map(encode_records)
 )
 
+OPENED = Opened("s", "t0", "me", "apply", "0.1", "lineage", "salt", "home")
 PENDING = PendingForm("create", "then", "s", 1, None)
 
 
@@ -60,7 +60,7 @@ def tool(name: str, pending: PendingForm | None = None) -> ToolForm:
 
 def replayed(*applied: Record) -> Replay:
     replay = Replay(EMPTY)
-    replay.apply(applied)
+    replay.apply([OPENED, *applied])
     return replay
 
 
@@ -113,7 +113,7 @@ def test_a_damaged_chunk_is_an_error_with_its_place(data: bytes) -> None:
 
 
 def test_begin_and_done_leave_a_finished_entry() -> None:
-    begin = Begin(1, "a_i", PENDING, tool("a"))
+    begin = Begin(1, "a_i", "create", "then", tool=tool("a"))
     assert replayed(begin).tools == {"a_i": tool("a", PENDING)}
     assert replayed(begin, Done(2, "a_i", 1, tool("a"))).tools == {"a_i": tool("a")}
     assert replayed(begin, Done(2, "a_i", 1, None, {"id": "r"})).tools["a_i"].resource == {"id": "r"}
@@ -121,19 +121,19 @@ def test_begin_and_done_leave_a_finished_entry() -> None:
 
 
 def test_a_begin_without_an_entry_keeps_the_one_there() -> None:
-    done = replayed(Begin(1, "a_i", PENDING, tool("a")), Done(2, "a_i", 1, tool("a")))
-    done.apply([Begin(3, "a_i", PENDING)])
+    done = replayed(Begin(1, "a_i", "create", "then", tool=tool("a")), Done(2, "a_i", 1, tool("a")))
+    done.apply([Begin(1, "a_i", "create", "then")])
     assert done.tools == {"a_i": tool("a", PENDING)}
 
 
 def test_a_failure_stays_unfinished_with_its_message() -> None:
-    failed = replayed(Begin(1, "a_i", PENDING, tool("a")), Failed(2, "a_i", 1, "no"))
+    failed = replayed(Begin(1, "a_i", "create", "then", tool=tool("a")), Failed(2, "a_i", 1, "no"))
     pending = failed.tools["a_i"].pending
     assert pending is not None and pending.message == "no" and pending.action == "create"
 
 
 def test_cancelled_moved_and_outputs() -> None:
-    begin = Begin(1, "a_i", PENDING, tool("a"))
+    begin = Begin(1, "a_i", "create", "then", tool=tool("a"))
     assert replayed(begin, Cancelled(2, "a_i", 1)).tools == {}
     assert replayed(begin, Cancelled(2, "a_i", 1, tool("a"))).tools == {"a_i": tool("a")}
     assert replayed(begin, Moved(2, "a_i", tool("b"))).tools == {"b_i": tool("b")}
@@ -141,8 +141,7 @@ def test_cancelled_moved_and_outputs() -> None:
 
 
 def test_the_next_snapshot_is_a_function_of_snapshot_records_and_id() -> None:
-    opened = Opened("s", "t0", "me", "apply", "0.1", "lineage", "salt", "home")
-    after = replayed(opened, OutputsSet(1, {"x": 1}), End("t1"))
+    after = replayed(OutputsSet(1, {"x": 1}), End("t1"))
     document = after.next("new")
     assert (document.id, document.serial, document.lineage, document.salt, document.home) == (
         "new",
@@ -152,7 +151,7 @@ def test_the_next_snapshot_is_a_function_of_snapshot_records_and_id() -> None:
         "home",
     )
     assert document.dtm == "0.1" and document.written is not None and document.written.at == "t1"
-    again = replayed(opened, OutputsSet(1, {"x": 1}), End("t1")).next("new")
+    again = replayed(OutputsSet(1, {"x": 1}), End("t1")).next("new")
     assert again == document
     later = Replay(document)
     later.apply([Opened("s2", "t2", "me", "apply", "0.2", "other", "pepper", "home")])
@@ -161,9 +160,9 @@ def test_the_next_snapshot_is_a_function_of_snapshot_records_and_id() -> None:
 
 def test_a_record_about_nothing_is_damage() -> None:
     with pytest.raises(StateError, match="a_i"):
-        replayed(Begin(1, "a_i", PENDING))
+        replayed(Begin(1, "a_i", "create", "then"))
 
 
 def test_who_left_what_unfinished() -> None:
-    replay = replayed(Begin(1, "a_i", PENDING, tool("a")))
+    replay = replayed(Begin(1, "a_i", "create", "then", tool=tool("a")))
     assert replay.unfinished("s") and not replay.unfinished("other")

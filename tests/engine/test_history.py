@@ -1,0 +1,84 @@
+"""Earlier snapshots: which there are, what is in them, which are dropped."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+
+from backends.memory import MemoryStore
+from dtm.testing.session_bench import KEY, entry, make, names, opened
+from engine.errors import StateError
+from engine.history import history, load, prune
+from engine.ports import Snapshot
+from engine.recovery import push
+from engine.session import read_state
+
+
+def test_each_changing_run_leaves_one_snapshot_and_the_31st_drops_the_oldest() -> None:
+    store = MemoryStore("m")
+    for number in range(32):
+        with opened(store) as session:
+            make(session, f"n{number}")
+    found = history(store, KEY)
+    assert [past.serial for past in found] == list(range(2, 32))
+    assert len(load(store, found[0]).entries) == 2 and load(store, found[0]).written.who == "me@here"
+
+
+def test_after_a_forced_push_of_a_lower_serial_age_decides() -> None:
+    store = MemoryStore("m")
+    for number in range(5):
+        with opened(store) as session:
+            make(session, f"n{number}")
+    old = load(store, history(store, KEY)[0])
+    with opened(store, claim=False) as session:
+        push(session, old, force=True)
+    for number in range(3):
+        with opened(store, history=3) as session:
+            make(session, f"m{number}")
+    kept = [names(load(store, past)) for past in history(store, KEY)]
+    assert {"n0", "m0", "m1"} in kept and {"n0", "m0"} in kept and len(kept) == 3
+    assert names(read_state(store, KEY).state) == {"n0", "m0", "m1", "m2"}
+
+
+def test_foreign_keys_are_neither_listed_nor_dropped() -> None:
+    store = MemoryStore("m")
+    store.write(f"{KEY}.history/notes.txt", b"mine", expect=None)
+    store.write(f"{KEY}2.history/1-aaaaaaaa", b"another state's", expect=None)
+    with opened(store) as session:
+        make(session, "a")
+    prune(store, KEY, 0, 1)
+    assert history(store, KEY) == () and len(list(store.list(f"{KEY}"))) == 4
+
+
+def test_dropping_reads_no_snapshot_as_long_as_serials_tell_the_age() -> None:
+    class Watched(MemoryStore):
+        reads: ClassVar[list[str]] = []
+
+        def read(self, key: str) -> Snapshot | None:
+            self.reads.append(key)
+            return super().read(key)
+
+    store = Watched("m")
+    for number in range(4):
+        with opened(store, history=1) as session:
+            make(session, f"n{number}")
+    assert not [key for key in Watched.reads if ".history/" in key] and len(history(store, KEY)) == 1
+
+
+def test_what_is_gone_is_an_error() -> None:
+    store = MemoryStore("m")
+    for name in ("a", "b"):
+        with opened(store) as session:
+            make(session, name)
+    (past,) = history(store, KEY)
+    store.delete(past.key)
+    with pytest.raises(StateError, match="not in the history"):
+        load(store, past)
+
+
+def test_an_entry_made_by_hand_is_equal_to_a_read_one() -> None:
+    store = MemoryStore("m")
+    with opened(store) as session:
+        make(session, "a", {"x": [1, 2.5, None]})
+    assert read_state(store, KEY).state.entries[entry("a").address] == entry("a", {"x": [1, 2.5, None]})

@@ -1,0 +1,244 @@
+"""Sessions on the stores of this machine: the contract, what it does not cover, and what a commit costs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.local import LocalLocker, LocalStore
+from backends.memory import AppendingMemoryStore, MemoryStore
+from backends.object_lock import ObjectLocker
+from dtm.testing.session import SESSION_CASES, Client, Connect, session_contract
+from dtm.testing.session_bench import KEY, Mortal, current, entry, make, names, opened
+from engine.address import Address
+from engine.errors import LockError, StateError, SupersededError
+from engine.events import Event, Notice
+from engine.plan import Action
+from engine.ports import Store
+from engine.secrets import Redactor
+from engine.session import open_session, read_state
+from engine.state import Resource, StateEntry, same_content
+from engine.values import Secret
+from engine.world import Limits, World
+
+
+def place(kind: str, directory: Path) -> Connect:
+    if kind == "local":
+        return lambda: Client(LocalStore(directory), LocalLocker(directory), lambda locker: _close(locker))
+    store = MemoryStore("m") if kind == "memory" else AppendingMemoryStore("m")
+    return lambda: Client(store, ObjectLocker(store))
+
+
+def _close(locker: object) -> None:
+    assert isinstance(locker, LocalLocker)
+    locker.close()
+
+
+@pytest.mark.parametrize("case", list(SESSION_CASES), ids=str)
+@pytest.mark.parametrize("kind", ["memory", "appending", "local"])
+def test_the_session_contract(kind: str, case: str, tmp_path: Path) -> None:
+    SESSION_CASES[case](place(kind, tmp_path))
+
+
+def test_the_contract_names_the_case_that_fails(tmp_path: Path) -> None:
+    class Forgetful(MemoryStore):
+        def write(self, key: str, data: bytes, *, expect: str | None) -> str:
+            return "1"
+
+    def broken() -> Client:
+        store = Forgetful("m")
+        return Client(store, ObjectLocker(store))
+
+    with pytest.raises(AssertionError, match="C24"):
+        session_contract(lambda: broken)
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["create", "update", "delete", "failed", "cancelled", "moved", "outputs", "flush"]),
+        st.integers(0, 3),
+        st.integers(0, 9),
+    ),
+    max_size=12,
+)
+
+
+@given(steps, st.booleans(), st.booleans())
+def test_what_a_session_says_is_what_a_reader_finds(
+    found: list[tuple[str, int, int]], appending: bool, background: bool
+) -> None:
+    store = AppendingMemoryStore("m") if appending else MemoryStore("m")
+    world = World(limits=Limits(spill=300, compact=900), background=background)
+    fresh = itertools.count(100)
+    with opened(store, world=world) as session:
+        for kind, which, value in found:
+            made = entry(f"n{which}", value)
+            present = made.address in session.state.entries
+            if kind == "flush":
+                session.flush()
+                assert same_content(read_state(store, KEY).state, session.state)
+            elif kind == "outputs":
+                session.set_outputs({"n": value})
+            elif kind == "moved":
+                if present:
+                    session.moved(made.address, entry(f"n{next(fresh)}", value))
+            else:
+                session.begin(
+                    made.address, Action(kind) if kind in ("create", "update", "delete") else Action.UPDATE, entry=made
+                )
+                if kind == "failed":
+                    session.failed(made.address, "no", made if value % 2 else None)
+                elif kind == "cancelled":
+                    session.cancelled(made.address)
+                elif value < 8:
+                    session.done(made.address, None if kind == "delete" else made)
+        session.flush()
+        assert same_content(read_state(store, KEY).state, session.state)
+        last = session.state
+    assert same_content(read_state(store, KEY).state, last)
+
+
+def test_the_wait_for_a_session_that_was_force_unlocked_ends_when_its_log_is_silent(tmp_path: Path) -> None:
+    client, mortal = place("memory", tmp_path)(), Mortal(place("memory", tmp_path)())
+    mortal.client = client
+    clock = itertools.count()
+    heard: list[Event] = []
+    mortal = Mortal(client)
+    with suppress(BaseException), opened(mortal.store) as session:
+        session.begin(Address("data", "a"), Action.CREATE).wait()
+        mortal.kill()
+    world = World(clock=lambda: float(next(clock)), sleep=lambda _: None)
+    with opened(client.store, lease=30, world=world, emit=heard.append):
+        pass
+    assert next(clock) > 30
+    assert any(isinstance(event, Notice) and "sign of life" in event.message for event in heard)
+
+
+def test_a_log_that_is_still_written_is_not_taken_over(tmp_path: Path) -> None:
+    store = MemoryStore("m")
+    with opened(store, who="busy@there") as busy:
+        busy.begin(Address("data", "a"), Action.CREATE).wait()
+        clock, numbers = itertools.count(), itertools.count()
+
+        def sleep(_: float) -> None:
+            busy.begin(Address("data", f"n{next(numbers)}"), Action.CREATE).wait()
+
+        world = World(clock=lambda: float(next(clock)), sleep=sleep)
+        with pytest.raises(LockError, match="busy@there is at work"), opened(store, lease=10, world=world):
+            pass
+
+
+def test_the_state_is_compacted_in_mid_session_and_others_read_on() -> None:
+    store = MemoryStore("m")
+    with opened(store, world=World(limits=Limits(spill=500, compact=1000), background=False)) as session:
+        for number in range(40):
+            make(session, f"n{number}")
+            reading = read_state(store, KEY)
+            assert len(reading.state.entries) == number + 1 and reading.in_progress.startswith("me@here")
+        assert read_state(store, KEY).state.id.serial > 1
+        session.begin(Address("data", "n0"), Action.UPDATE).wait()
+    assert current(Client(store, ObjectLocker(store))).entries[Address("data", "n0")].pending
+
+
+def _lose_the_lock(store: Store, locker: ObjectLocker) -> None:
+    with opened(store, locker, lease=0.03) as session:
+        session.begin(Address("data", "a"), Action.CREATE, entry=replace(entry("a"), resource=None)).wait()
+        while session.lost is None:
+            found = locker.read(KEY)
+            with suppress(LockError):
+                if found is not None:
+                    locker.remove(KEY, expect=found)
+        with pytest.raises(SupersededError):
+            session.begin(Address("data", "b"), Action.CREATE)
+        session.done(Address("data", "a"), entry("a")).wait()
+
+
+def test_a_lost_lock_stops_new_work_but_keeps_the_outcomes() -> None:
+    store = MemoryStore("m")
+    with pytest.raises(SupersededError):
+        _lose_the_lock(store, ObjectLocker(store))
+    assert read_state(store, KEY).state.entries[Address("data", "a")] == entry("a")
+
+
+def _fail_while_superseded(store: Store, emit: Callable[[Event], None]) -> None:
+    with opened(store, emit=emit, world=World(keep=lambda name, _: name)) as slow:
+        with opened(store) as quick:
+            make(quick, "b")
+        slow.done(Address("data", "a"), entry("a"))
+        raise ZeroDivisionError
+
+
+def test_an_error_of_the_body_is_never_hidden_and_the_rescue_is_told() -> None:
+    heard: list[Event] = []
+    with pytest.raises(ZeroDivisionError):
+        _fail_while_superseded(MemoryStore("m"), heard.append)
+    (notice,) = [event for event in heard if isinstance(event, Notice)]
+    assert notice.level == "error" and "taken over by me@here" in notice.message and "dtm state recover" in notice.hint
+
+
+def test_nothing_is_recorded_before_the_claim() -> None:
+    with opened(MemoryStore("m"), claim=False) as session, pytest.raises(StateError, match="claimed"):
+        session.begin(Address("data", "a"), Action.CREATE)
+
+
+def test_outputs_that_stay_the_same_cost_nothing() -> None:
+    store = MemoryStore("m")
+    with opened(store) as session:
+        session.set_outputs({"a": 1}).wait()
+        before = store.read(f"{KEY}.log")
+        session.set_outputs({"a": 1}).wait()
+        assert store.read(f"{KEY}.log") == before
+
+
+def test_texts_from_providers_are_cleaned_of_known_secrets() -> None:
+    store, redactor = MemoryStore("m"), Redactor()
+    redactor.add(Secret("hunter22"))
+    made = StateEntry(Address("data", "a"), (), {}, Resource("a", {"url": "https://hunter22@x"}))
+    with open_session(
+        store, None, KEY, operation="apply", command="apply", who="me", version="0", emit=lambda _: None, redactor=redactor
+    ) as session:
+        session.claim()
+        session.begin(made.address, Action.CREATE)
+        session.failed(made.address, "denied for hunter22", made)
+    found = read_state(store, KEY).state.entries[made.address]
+    assert found.pending is not None and found.pending.message == "denied for (sensitive)"
+    assert found.resource is not None and found.resource.attributes == {"url": "https://(sensitive)@x"}
+
+
+def test_replacing_with_equal_content_writes_nothing_and_else_the_next_serial() -> None:
+    store = MemoryStore("m")
+    with opened(store) as session:
+        make(session, "a")
+    with opened(store) as session:
+        before = store.read(KEY)
+        session.replace(session.state)
+        assert store.read(KEY) == before
+        session.replace(session.state.drop(Address("data", "a")).put(entry("b")))
+        assert session.state.id.serial == 2
+    state = read_state(store, KEY).state
+    assert names(state) == {"b"} and state.id.serial == 2
+
+
+@pytest.mark.parametrize("name", ["devstream.state", "deep.json"])
+def test_home_is_the_url_of_the_document(name: str, tmp_path: Path) -> None:
+    store: Store = LocalStore(tmp_path)
+    assert read_state(store, name).location == f"file://{tmp_path}/{name}"
+
+
+def test_a_retry_policy_is_asked_for_every_call() -> None:
+    asked: list[object] = []
+
+    def retry(call: Callable[[], object]) -> object:
+        asked.append(call)
+        return call()
+
+    with opened(MemoryStore("m"), world=World(retry=retry)) as session:  # type: ignore[arg-type]  # not generic, as tests may be
+        make(session, "a")
+    assert len(asked) > 5

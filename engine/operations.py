@@ -127,8 +127,8 @@ class Operations:
         for path in secret_paths(declared) if declared else ():
             source = f"output {address.dotted}.outputs.{'.'.join(path)}"
             outputs = {key: _marked(value, path[1:], source) if key == path[0] else value for key, value in outputs.items()}
-        secrets = secrets_of(options)
         self.known(outputs)
+        secrets = secrets_of(options)
         if outputs is not resource.outputs or secrets:
             resource = replace(resource, outputs=concealed(outputs, secrets))
         clean = self.redactor.clean_resource(resource)

@@ -187,7 +187,7 @@ class _Readers:
             found = self._operations.read(reading.address, reading.options, reading.resource, call)
         except DtmError as error:
             return error
-        if found is not None and reading.resource is not None and not is_plain(found.outputs):
+        if found is not None and reading.resource is not None and found is not reading.resource and not is_plain(found.outputs):
             self._sealer.seal_resource(found, reading.address)  # takes long for a new secret: the planner then has it ready
         return found
 

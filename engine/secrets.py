@@ -17,7 +17,7 @@ import msgspec
 from engine.address import Address
 from engine.errors import StateError
 from engine.state import Resource
-from engine.values import HIDDEN, Attributes, Digest, Secret, Value, leaves, reveal
+from engine.values import HIDDEN, Attributes, Digest, Secret, Value, is_plain, leaves, reveal
 from engine.wire import plain
 
 SHORTEST = 6
@@ -59,7 +59,9 @@ class Sealer:
                 return value
 
     def seal_map(self, values: Attributes, address: Address, path: tuple[str | int, ...] = ()) -> dict[str, Value]:
-        """`seal` of a whole map of options, attributes or outputs."""
+        """`seal` of a whole map of options, attributes or outputs; one without anything special in it is not copied deeply."""
+        if is_plain(values):
+            return dict(values)
         return {key: self.seal(item, address, (*path, key)) for key, item in values.items()}
 
     def seal_resource(self, resource: Resource, address: Address) -> Resource:

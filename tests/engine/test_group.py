@@ -1,0 +1,182 @@
+"""Group commit: few writes for many callers, and nobody goes on before others can read what it said."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Lock, Thread
+
+import pytest
+
+from backends.local import LocalStore
+from dtm.testing.session_bench import KEY, opened
+from engine.address import Address
+from engine.errors import StoreError, SupersededError
+from engine.group import BATCH, GroupCommit
+from engine.log import OutputsSet, Record
+from engine.plan import Action
+from engine.ports import Version
+from engine.session import read_state
+from engine.world import Limits, World
+
+THREADS, PAUSE = 100, 0.02
+EACH = int(os.environ.get("DTM_GROUP_RECORDS", "100"))
+"""Records per thread; 1,000 take about half a minute."""
+WATCH = """
+import json, sys
+from pathlib import Path
+from backends.local import LocalStore
+from engine.session import read_state
+store = LocalStore(Path(sys.argv[1]))
+for line in sys.stdin:
+    entries = read_state(store, sys.argv[2]).state.entries
+    wanted = json.loads(line)
+    seen = {address.instance: entry.pending and entry.pending.seq for address, entry in entries.items()}
+    print(json.dumps(wanted[1] <= (seen.get(wanted[0]) or 0)), flush=True)
+"""
+
+
+class SlowStore:
+    """A local store far away: each write takes 20 ms; it cannot append."""
+
+    def __init__(self, directory: Path) -> None:
+        self._store, self.writes = LocalStore(directory), 0
+        self.location = self._store.location
+        self.read, self.delete, self.list = self._store.read, self._store.delete, self._store.list
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        time.sleep(PAUSE)
+        self.writes += 1
+        return self._store.write(key, data, expect=expect)
+
+
+def record(number: int) -> Record:
+    return OutputsSet(number, {})
+
+
+def run_in_threads(count: int, work: Callable[[int], None]) -> None:
+    threads = [Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_hundred_callers_share_few_writes(tmp_path: Path) -> None:
+    """On a store of 20 ms: as many writes as one thread has records are ideal."""
+    store = SlowStore(tmp_path)
+
+    def work(thread: int) -> None:
+        for _ in range(EACH):
+            session.begin(Address("data", f"t{thread}"), Action.UPDATE).wait()
+
+    with opened(store) as session:
+        before = store.writes
+        run_in_threads(THREADS, work)
+        assert store.writes - before <= 1.2 * EACH
+        assert session.state.entries == dict(read_state(store, KEY).state.entries)
+
+
+def test_each_caller_goes_on_only_when_another_process_can_read_its_record(tmp_path: Path) -> None:
+    store, unseen, asking = SlowStore(tmp_path), list[str](), Lock()
+    command = [sys.executable, "-c", WATCH, str(tmp_path), KEY]
+    watcher = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    asked, answered = watcher.stdin, watcher.stdout
+    assert asked and answered
+
+    def work(thread: int) -> None:
+        address = Address("data", f"t{thread}")
+        for _ in range(3):
+            session.begin(address, Action.UPDATE).wait()
+            mine = session.entry(address)
+            assert mine and mine.pending
+            with asking:
+                asked.write(json.dumps([address.instance, mine.pending.seq]) + "\n")
+                asked.flush()
+                if answered.readline() != "true\n":
+                    unseen.append(address.instance)
+
+    with opened(store) as session:
+        run_in_threads(20, work)
+    asked.close()
+    answered.close()
+    assert watcher.wait() == 0 and not unseen
+
+
+def test_batches_are_written_in_order_and_never_two_at_once() -> None:
+    written: list[int] = []
+
+    def commit(records: Sequence[Record], data: bytes) -> None:
+        assert data
+        written.extend(item.seq for item in records if isinstance(item, OutputsSet))
+
+    queue = GroupCommit(commit, lambda: None, background=True)
+    tickets = [queue.add(record(number)) for number in range(500)]
+    tickets[-1].wait()
+    queue.close()
+    assert written == list(range(500))
+
+
+def test_a_batch_does_not_outgrow_its_limit() -> None:
+    sizes: list[int] = []
+    queue = GroupCommit(lambda _, data: sizes.append(len(data)), lambda: None, background=False)
+    for number in range(40):
+        queue.add(OutputsSet(number, {"x": "y" * 10_000}))
+    queue.flush()
+    assert max(sizes) < BATCH + 11_000 and sum(sizes) > 400_000
+
+
+@pytest.mark.parametrize("background", [True, False])
+@pytest.mark.parametrize("error", [SupersededError("over"), StoreError("full"), ValueError("a bug")])
+def test_after_an_error_every_caller_is_told_and_the_records_are_kept(error: Exception, background: bool) -> None:
+    def commit(records: Sequence[Record], _data: bytes) -> None:
+        if any(isinstance(item, OutputsSet) and item.seq == 2 for item in records):
+            raise error
+
+    queue = GroupCommit(commit, lambda: None, background=background)
+    queue.add(record(1)).wait()
+    with pytest.raises((SupersededError, StoreError)):
+        queue.add(record(2)).wait()
+    with pytest.raises((SupersededError, StoreError)):
+        queue.add(record(3)).wait()
+    with pytest.raises((SupersededError, StoreError)):
+        queue.flush()
+    queue.close()
+    assert queue.rejected == [record(2), record(3)]
+
+
+def test_compaction_keeps_nobody_waiting() -> None:
+    order: list[str] = []
+    queue = GroupCommit(lambda *_: order.append("commit"), lambda: order.append("settle"), background=False)
+    queue.add(record(1)).wait()
+    assert order == ["settle", "commit"]
+    queue.close()
+
+
+def test_a_session_of_many_records_stays_linear(tmp_path: Path) -> None:
+    """Twice the work costs about twice the bytes written: no copy of the state per change."""
+
+    class Counting(LocalStore):
+        written = 0
+
+        def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+            Counting.written += len(data)
+            return super().write(key, data, expect=expect)
+
+        def append(self, key: str, data: bytes, *, expect: Version) -> Version:
+            Counting.written += len(data)
+            return super().append(key, data, expect=expect)
+
+    def cost(count: int) -> int:
+        Counting.written = 0
+        with opened(Counting(tmp_path / str(count)), world=World(limits=Limits(compact=20_000))) as session:
+            for number in range(count):
+                session.begin(Address("data", f"n{number}"), Action.CREATE)
+        return Counting.written
+
+    assert cost(4000) < 2.6 * cost(2000)

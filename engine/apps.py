@@ -64,10 +64,12 @@ def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
             continue
         rest = {key: item for key, item in section.value.items() if folded(key) != "options"}
         found, sound = _decoded(scope.render(rest), layout.PipelineTemplate, section.place, files.report)
-        name = str(found.get("name"))
+        if not sound:
+            continue
+        name = str(found["name"])
         if name in first:
             files.report.add(section.place.at(), f'pipeline template "{name}" is given twice, first at {first[name].at()}')
-        elif sound:
+        else:
             first[name] = section.place
             yield name, _Template(str(found["type"]), _entry(section.value, "options"))
 
@@ -79,10 +81,14 @@ def _decoded(
     if not isinstance(value, dict):
         report.add(place.at(), "an app is a map with name and repo")
         return {}, False
+    before = len(report.problems)
     found, faults = decode(value, struct, env={}, noun="key")
     for fault in faults:
         report.add(place.at(*fault.path, key=fault.key), fault.message, fault.hint)
-    return found, not faults
+    for path in _unsettled(found):
+        report.add(place.at(*path), "this must be known from the start: no ${{ }} and nothing sensitive here")
+    wrong = len(report.problems) > before or any(isinstance(leaf, Unknown) for leaf in leaves(value))
+    return found, not wrong
 
 
 def _entry(value: Raw, key: str) -> Raw:
@@ -101,10 +107,7 @@ def _list(value: Value) -> list[Value]:
 def _app(section: Section, scope: Scope, templates: Mapping[str, _Template]) -> _App | None:
     rendered = scope.render(section.value)
     found, sound = _decoded(rendered, layout.App, section.place, scope.report)
-    for path in _unsettled(found):
-        scope.report.add(section.place.at(*path), "this must be known from the start: no ${{ }} and nothing sensitive here")
-        sound = False
-    if not sound or any(isinstance(leaf, Unknown) for leaf in leaves(rendered)):
+    if not sound:
         return None
     spec = {key: value for key, value in _map(found.get("spec")).items() if value != ""}
     repository: dict[str, Value] = {"name": str(found["name"]), **_map(found["repo"])}
@@ -123,8 +126,8 @@ def _app(section: Section, scope: Scope, templates: Mapping[str, _Template]) -> 
 
 
 def _unsettled(app: Attributes) -> Iterator[tuple[str | int, ...]]:
-    """Where an app's structure, which decides what tools there are, holds a value that is not known yet or sensitive."""
-    for key in ("name", "spec", "repo", "repoTemplate", "ci", "cd"):
+    """Where the structure, which decides what tools there are, holds a value that is not known yet or sensitive."""
+    for key in ("name", "type", "spec", "repo", "repoTemplate", "ci", "cd"):
         if isinstance(app.get(key), _UNSETTLED):
             yield (key,)
     for kind in ("ci", "cd"):

@@ -73,7 +73,7 @@ def build(options: Attributes, struct: type[O]) -> O:
     usable = cast("dict[str, Value]", map_leaves(dict(options), _usable))  # a map stays a map
     try:
         return msgspec.convert(usable, struct)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnknownValueError):
         decoder = _Decoder({}, tolerant=True)
         values = decoder.struct(usable, struct, ())
     if not decoder.faults:
@@ -111,7 +111,7 @@ def nearest(name: str, known: Sequence[str], *, few: int = 12) -> str:
 def _converts(raw: Mapping[str, Raw], struct: type[msgspec.Struct]) -> bool:
     try:
         msgspec.convert(raw, struct)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnknownValueError):
         return False
     return True
 

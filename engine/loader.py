@@ -64,7 +64,9 @@ def _load(source: Source, catalog: Catalog, state_url: Callable[[str], StateSett
         checker.add(Entry(tool.value, tool.place, expanded=True))
     tools, outputs = checker.finish(), dict(_outputs(files, scope, checker))
     if not report.problems and not {"tools", "apps"} & files.sections.keys():
-        report.add(report.files[0], "there are no tools and no apps", "start from a sample: dtm show config")
+        report.add(
+            files.shown(source.cwd / source.path), "there are no tools and no apps", "start from a sample: dtm show config"
+        )
     report.check()
     return Config(found, tools, outputs, _digest(tools, outputs), tuple(report.warnings))
 

@@ -19,7 +19,7 @@ from engine.options import folded, options_of
 from engine.references import Interpolation, Reference, references
 from engine.report import Report
 from engine.schema import Catalog, PluginSchema
-from engine.values import Attributes, Secret, Unknown, Value, leaves
+from engine.values import Attributes, Secret, Unknown, UnknownValueError, Value, leaves
 from engine.yaml import Place
 
 _FREE: Final = Lifecycle()
@@ -69,7 +69,7 @@ class Checker:
         """Check one entry by itself. Edges come later, when every tool is known."""
         try:
             tool: layout.Tool | None = msgspec.convert(entry.value, layout.Tool)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnknownValueError):
             tool = None  # a second, slower look says what is wrong, or finds another spelling
         if tool is None and (tool := self._shape(entry)) is None:
             return

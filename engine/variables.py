@@ -132,7 +132,7 @@ class Scope:
         values = [part if isinstance(part, str) else self.evaluate(part) for part in template.parts]
         if len(values) == 1:
             return values[0]
-        if any(isinstance(value, Unknown) for value in values):
+        if any(isinstance(leaf, Unknown) for value in values for leaf in leaves(reveal(value))):
             return UNKNOWN
         pieces = [piece for part, value in zip(template.parts, values, strict=True) for piece in self._pieces(part, value)]
         if any(isinstance(piece, Unknown) for piece in pieces):

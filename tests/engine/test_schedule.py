@@ -1,0 +1,61 @@
+"""Which step waits for which."""
+
+import pytest
+
+from engine.graph import order
+from engine.plan import Action, Change, Plan, Reason
+from engine.schedule import Phase, Step, steps
+from engine.state import StateEntry, StateId
+from tests.engine.fake_world import at, entry, state
+
+
+def change(name: str, action: Action, *needs: str, rewrite: bool = False) -> Change:
+    gone = action in (Action.DELETE, Action.FORGET)
+    return Change(
+        at(name), action, Reason.CHANGED, after=None if gone else {}, depends_on=tuple(map(at, needs)), rewrite=rewrite
+    )
+
+
+def scheduled(changes: list[Change], known: dict[str, str]) -> list[str]:
+    """Steps in order: `+a` makes, `-a` ends."""
+    recorded = state(*(entry(name, *needs.split()) for name, needs in known.items()))
+    found = order(steps(Plan(StateId("lineage", 3), "", tuple(changes)), recorded))
+    return [("-" if step.phase is Phase.END else "+") + step.address.instance for step in found]
+
+
+@pytest.mark.parametrize(
+    ("changes", "known", "expected"),
+    [
+        ([change("b", Action.CREATE, "a"), change("a", Action.CREATE)], {}, "+a +b"),
+        ([change("a", Action.DELETE), change("b", Action.DELETE)], {"a": "", "b": "a"}, "-b -a"),
+        ([change("a", Action.REPLACE), change("b", Action.REPLACE, "a")], {"a": "", "b": "a"}, "-b -a +a +b"),
+        ([change("a", Action.REPLACE), change("b", Action.UPDATE, "a")], {"a": "", "b": "a"}, "-a +a +b"),
+        ([change("a", Action.REPLACE), change("b", Action.DELETE)], {"a": "", "b": "a"}, "-b -a +a"),
+        ([change("b", Action.REPLACE, "a"), change("a", Action.CREATE)], {"b": ""}, "+a -b +b"),
+        ([change("a", Action.DELETE), change("b", Action.UPDATE)], {"a": "", "b": "a"}, "+b -a"),
+        ([change("a", Action.DELETE), change("b", Action.KEEP, rewrite=True)], {"a": "", "b": "a"}, "+b -a"),
+        ([change("a", Action.FORGET), change("b", Action.KEEP)], {"a": "", "b": "a"}, "-a"),
+        ([change("b", Action.UPDATE, "a"), change("a", Action.KEEP)], {"a": "", "b": "a"}, "+b"),
+        ([change("m", Action.MOVE), change("n", Action.RECOVER, "m")], {}, "+m +n"),
+    ],
+)
+def test_making_goes_with_the_dependencies_and_ending_against_them(
+    changes: list[Change], known: dict[str, str], expected: str
+) -> None:
+    assert " ".join(scheduled(changes, known)) == expected
+
+
+def test_where_no_order_suits_everybody_only_wishes_are_given_up() -> None:
+    """`x` used `d`, which used `q`; now `x` uses `q` itself, `d` goes and `q` is replaced."""
+    changes = [change("q", Action.REPLACE), change("x", Action.UPDATE, "q"), change("d", Action.DELETE)]
+    found = scheduled(changes, {"q": "", "d": "q", "x": "d"})
+    assert found == ["-d", "-q", "+q", "+x"]
+
+
+def test_ten_thousand_steps_are_scheduled_in_linear_time() -> None:
+    names = [f"n{index}" for index in range(10_000)]
+    changes = [change(name, Action.REPLACE, *names[max(0, i - 1) : i]) for i, name in enumerate(names)]
+    recorded = state(*(StateEntry(item.address, item.depends_on) for item in changes))
+    found = order(steps(Plan(StateId("lineage", 3), "", tuple(changes)), recorded))
+    assert found[0] == Step(at("n9999"), Phase.END)
+    assert found[-1] == Step(at("n9999"), Phase.MAKE)

@@ -279,5 +279,5 @@ def exists(address: Address, identity: str | None | Unknown) -> DtmError:
     thing = "" if not isinstance(identity, str) or identity == BY_ADDRESS else f" ({identity})"
     return DtmError(
         f"exists{thing}, but was not made by this state",
-        hint=f"take it over with dtm import {address.dotted} ID, or remove it",
+        hint="remove it, or give this tool another name or place",
     )

@@ -16,7 +16,7 @@ from engine.ports import Call
 
 PathText: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\x00]*$")]
 ModeText: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-7]{3,4}$")]
-FOREIGN = "remove it, choose another path, or take it over with dtm import"
+FOREIGN = "remove it, or choose another path"
 
 
 def canonical(path: str) -> str:

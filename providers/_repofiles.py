@@ -11,7 +11,7 @@ from providers._git import Repository, blob_id
 from providers._giturl import without_credentials
 from providers._scm import Location
 
-FOREIGN = "remove it from the repository, or take it over with dtm import"
+FOREIGN = "remove it from the repository, or choose another path"
 
 
 def opened(location: Location, call: Call) -> Repository:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dtm.app.workspace import Workspace
 from engine.errors import LockError, UsageError
+from engine.lease import break_lock as engine_break
 from engine.lock import LockRecord
 from engine.ports import Locker
 
@@ -39,5 +40,5 @@ def held(workspace: Workspace, lock_id: str, *, corrupt: bool) -> LockRecord:
 
 
 def break_lock(workspace: Workspace, record: LockRecord) -> None:
-    """Remove exactly that record. Raises LockError if it changed meanwhile."""
-    _locker(workspace).remove(workspace.place.key, expect=record)
+    """Remove the lock with that record's ID, renewed meanwhile or not. Raises LockError if it is another one by now."""
+    engine_break(_locker(workspace), workspace.place.key, record.info.id if record.info else "")

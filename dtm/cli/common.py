@@ -93,8 +93,12 @@ def yes_option(*more: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
 
 def must_be_answerable(context: Context, yes: bool) -> None:
     """Refuse early what would only fail at the question. Raises UsageError naming the flag."""
-    if not yes and (context.json or not sys.stdin.isatty()):
+    if not yes and not _can_ask(context):
         raise UsageError("there is nobody to ask", hint="answer in advance with -y (--yes, --auto-approve)")
+
+
+def _can_ask(context: Context) -> bool:
+    return not context.json and sys.stdin.isatty()
 
 
 def agreed(context: Context, yes: bool, question: str = "", *, exactly: str = "") -> bool:
@@ -104,6 +108,8 @@ def agreed(context: Context, yes: bool, question: str = "", *, exactly: str = ""
 
     if yes and not exactly:
         return True
+    if exactly and not _can_ask(context):
+        raise UsageError(question, hint="-y does not answer this; --force does")
     must_be_answerable(context, yes=False)
     if exactly:
         answer = confirm_exactly(sys.stdin, sys.stderr, question, exactly)

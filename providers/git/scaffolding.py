@@ -167,7 +167,7 @@ def _refuse_foreign(repository: Repository, heads: Mapping[str, str] | None, cal
     if (heads or marks) and not (same and _ours(marks, call)):
         raise ProviderError(
             f"{repository.location} exists and was not made by {call.address} of this state",
-            hint="choose another name or place, or take it over with dtm import",
+            hint="choose another name or place, or remove what is there",
         )
 
 

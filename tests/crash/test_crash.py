@@ -6,22 +6,29 @@ import os
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.crash.victim import Point, run
+from tests.crash.victim import Point, Zygote
 from tests.crash.world import AFTER, BEFORE, effects, remembered, world, write
 
-APPLY = ["apply", "--auto-approve", "--parallelism", "4"]
+APPLY = ["apply", "--auto-approve", "--force", "--parallelism", "4"]
 STEP = int(os.environ.get("DTM_CRASH_STEP", "5"))
 """Every how many-th kill point is tried; `make test-crash` tries each, and a hundred random moments."""
 MOMENTS = int(os.environ.get("DTM_CRASH_MOMENTS", "15"))
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+def zygote() -> Iterator[Zygote]:
+    started = Zygote()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def fresh(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     """Makes the world before, again and again at the same path, which is the home of its state.
 
     Twelve addresses are about to be created, updated, replaced, deleted or kept.
@@ -29,7 +36,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     place, saved = tmp_path_factory.mktemp("try") / "world", tmp_path_factory.mktemp("start") / "world"
     (place / "home").mkdir(parents=True)
     write(place, BEFORE)
-    code, _ = run(place, APPLY)
+    code, _ = zygote.run(place, APPLY)
     assert code == 0, (place / "home" / "output.txt").read_text("utf-8")
     write(place, AFTER)
     place.rename(saved)
@@ -45,29 +52,29 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
 class Expected:
     """What an undisturbed run leaves behind, and the calls that it makes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, zygote: Zygote, folder: Path) -> None:
         before = len(effects(folder))
-        code, self.calls = run(folder, APPLY)
+        code, self.calls = zygote.run(folder, APPLY)
         assert code == 0, (folder / "home" / "output.txt").read_text("utf-8")
         self.world, self.remembered = world(folder), remembered(folder)
         self.made = Counter(line.split()[0] for line in effects(folder)[before:])
 
 
 @pytest.fixture(scope="module")
-def expected(fresh: Callable[[], Path]) -> Expected:
-    return Expected(fresh())
+def expected(zygote: Zygote, fresh: Callable[[], Path]) -> Expected:
+    return Expected(zygote, fresh())
 
 
-def check(folder: Path, expected: Expected, point: Point, before: int) -> None:
+def check(zygote: Zygote, folder: Path, expected: Expected, point: Point, before: int) -> None:
     """Run again, undisturbed, and compare."""
-    code, _ = run(folder, APPLY)
+    code, _ = zygote.run(folder, APPLY)
     output = (folder / "home" / "output.txt").read_text("utf-8")
     assert code == 0, f"{point}: {output}"
     assert world(folder) == expected.world, point
     assert remembered(folder) == expected.remembered, point
     made = Counter(line.split()[0] for line in effects(folder)[before:])
     assert made["command.fresh"] == 1, f"{point}: made twice: {made}"
-    assert run(folder, ["plan", "--detailed-exitcode"])[0] == 0, point
+    assert zygote.run(folder, ["plan", "--detailed-exitcode"])[0] == 0, point
 
 
 def test_there_are_at_least_a_hundred_kill_points(expected: Expected) -> None:
@@ -78,18 +85,18 @@ def test_there_are_at_least_a_hundred_kill_points(expected: Expected) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_a_death_at_any_call_is_healed_by_the_next_run(fresh: Callable[[], Path], expected: Expected) -> None:
+def test_a_death_at_any_call_is_healed_by_the_next_run(zygote: Zygote, fresh: Callable[[], Path], expected: Expected) -> None:
     points = [Point(index, before) for index in range(len(expected.calls)) for before in (True, False)]
     for point in points[::STEP]:
         folder = fresh()
         made = len(effects(folder))
-        code, _ = run(folder, APPLY, point)
+        code, _ = zygote.run(folder, APPLY, point)
         assert code in (0, -9), (folder / "home" / "output.txt").read_text("utf-8")
-        check(folder, expected, point, made)
+        check(zygote, folder, expected, point, made)
 
 
 @pytest.mark.timeout(900)
-def test_a_death_at_any_moment_is_healed_by_the_next_run(fresh: Callable[[], Path], expected: Expected) -> None:
+def test_a_death_at_any_moment_is_healed_by_the_next_run(zygote: Zygote, fresh: Callable[[], Path], expected: Expected) -> None:
     changes = [at for name, at in expected.calls if name.endswith((".create", ".update", ".delete"))]
     span = max(changes) - min(changes)
     rng = random.Random(7)
@@ -98,8 +105,8 @@ def test_a_death_at_any_moment_is_healed_by_the_next_run(fresh: Callable[[], Pat
         point = Point(delay=rng.uniform(0, span))
         folder = fresh()
         made = len(effects(folder))
-        code, _ = run(folder, APPLY, point)
+        code, _ = zygote.run(folder, APPLY, point)
         assert code in (0, -9), (folder / "home" / "output.txt").read_text("utf-8")
         died += code == -9
-        check(folder, expected, point, made)
+        check(zygote, folder, expected, point, made)
     assert died > MOMENTS / 2, f"only {died} of {MOMENTS} runs died: the moments miss the run"

@@ -1,11 +1,13 @@
-"""Run dtm in a forked child that kills itself at a chosen call: no clean-up, no flush, as when the power fails."""
+"""Run dtm in a process that kills itself at a chosen call: no clean-up, no flush, as when the power fails."""
 
 from __future__ import annotations
 
 import functools
+import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -26,6 +28,9 @@ WATCHED: list[tuple[type, str]] = [
     *((kind, name) for kind in (CommandTool, File, Scaffolding) for name in ("read", "create", "update", "delete")),
 ]
 """The named store calls and provider calls."""
+
+LIMIT = 60
+"""Seconds after which a run counts as hung, and ends by SIGALRM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +86,56 @@ def die() -> None:
     time.sleep(60)
 
 
-def run(folder: Path, command: list[str], point: Point | None = None) -> tuple[int, list[tuple[str, float]]]:
-    """Fork, run the command line in `folder`; exit code (-9 if it died) and the calls that were begun, with their times."""
+class Zygote:
+    """A process without threads that forks the victims: to fork the test runner, which has some, could deadlock."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.victim"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, folder: Path, command: list[str], point: Point | None = None) -> tuple[int, list[tuple[str, float]]]:
+        """Run the command line in `folder`; exit code (-9 if it died) and the calls that were begun, with their times."""
+        asked = point or Point()
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps([str(folder), command, asked.index, asked.before, asked.delay]) + "\n")
+        self.process.stdin.flush()
+        code, calls = json.loads(self.process.stdout.readline())
+        return code, [(name, at) for name, at in calls]
+
+    def close(self) -> None:
+        """End it."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def serve() -> None:
+    """The zygote's loop: a request a line, an answer a line."""
+    for line in sys.stdin:
+        folder, command, index, before, delay = json.loads(line)
+        sys.stdout.write(json.dumps(_fork(Path(folder), command, Point(index, before, delay))) + "\n")
+        sys.stdout.flush()
+
+
+def _fork(folder: Path, command: list[str], point: Point) -> tuple[int, list[tuple[str, float]]]:
     reader, writer = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
     child = os.fork()
     if not child:
         os.close(reader)
+        signal.alarm(LIMIT)
         _child(folder, command, point, writer)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         lines = pipe.read().decode().splitlines()
     _, status = os.waitpid(child, 0)
-    calls = [(name, float(at)) for name, at in (line.split() for line in lines)]
-    return os.waitstatus_to_exitcode(status), calls
+    return os.waitstatus_to_exitcode(status), [(name, float(at)) for name, at in (line.split() for line in lines)]
 
 
-def _child(folder: Path, command: list[str], point: Point | None, report: int) -> None:
+def _child(folder: Path, command: list[str], point: Point, report: int) -> None:
     code = 70
     try:
         os.chdir(folder)
@@ -109,7 +146,7 @@ def _child(folder: Path, command: list[str], point: Point | None, report: int) -
             os.dup2(source, target)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         os.environ["HOME"] = str(folder / "home")
-        Watch(point or Point(), report).install()
+        Watch(point, report).install()
         code = dtm.cli.root.main(command, standalone_mode=False) or 0
         sys.stdout.flush()
     except BaseException:  # noqa: BLE001 - the child must never return into the test runner
@@ -118,3 +155,7 @@ def _child(folder: Path, command: list[str], point: Point | None, report: int) -
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+if __name__ == "__main__":
+    serve()

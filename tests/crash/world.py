@@ -98,7 +98,7 @@ def world(folder: Path) -> dict[str, str]:
 
 
 def remembered(folder: Path) -> bytes:
-    """`tools` and `outputs` as any reader sees them, as bytes: an empty plan leaves a dead session's log as it is."""
+    """`tools` and `outputs` as any reader sees them, as bytes: an empty plan leaves a dead session's log."""
     store, locker, key = open_local({"stateFile": "devstream.state"}, folder)
     document = json.loads(encode(read_state(store, key, locker=locker).state))
     return json.dumps([document["tools"], document["outputs"]], sort_keys=True).encode()

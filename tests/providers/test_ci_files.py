@@ -125,7 +125,7 @@ def test_an_update_refuses_to_take_over_what_others_put_where_a_new_file_goes(tm
     push(bare, {".github/workflows/b.yml": "on: release\n"})
     with pytest.raises(ProviderError, match=r"already has \.github/workflows/b\.yml") as refused:
         CIGeneric().update(generic(configContents={"a.yml": YAML, "b.yml": YAML}), made, call(tmp_path))
-    assert "dtm import" in refused.value.hint
+    assert "choose another path" in refused.value.hint
     assert show(bare, ".github/workflows/b.yml") == "on: release\n"
 
 

@@ -97,15 +97,15 @@ def _recorded(
         elif operations.identity(entry.address, entry.options) is None:
             return None
     options = _config_options(spec, state) if spec else UNKNOWN
-    if isinstance(options, Unknown) or (resource is None and _moved_on(entry, options, operations)):
+    if isinstance(options, Unknown) or _moved_on(entry, options, operations):
         options = operations.recalled_if_possible(entry)
     timeout = spec.timeouts.read if spec and spec.timeouts.read is not None else READ_TIMEOUT
     return Reading(entry.address, operations.known(options), resource, timeout)
 
 
 def _moved_on(entry: StateEntry, options: Attributes, operations: Operations) -> bool:
-    """Whether the config now means another thing than the one that was begun."""
-    return operations.identity(entry.address, options) != operations.identity(entry.address, entry.options)
+    """Whether the config now means another thing than the one that is recorded, which is the one to be read."""
+    return options != entry.options and operations.identity(entry.address, options) != operations.identity(entry.address, entry.options)
 
 
 def _joined(spec: ToolSpec, state: State, operations: Operations, failed: dict[Address, DtmError]) -> Iterator[Reading]:

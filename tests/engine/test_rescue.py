@@ -1,0 +1,160 @@
+"""Outcomes that could not be committed: where they are kept, and how they come back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from backends.memory import MemoryStore
+from dtm.testing.session_bench import KEY, entry, make, names, opened
+from engine import rescue
+from engine.address import Address
+from engine.errors import StateError
+from engine.log import Cancelled, Done, Failed, Moved, OutputsSet, Record
+from engine.plan import Action
+from engine.recovery import Recovered, push, recover, successor_problem
+from engine.session import Session, read_state
+from engine.state import State, StateEntry, StateId
+from engine.wire import resource_form, tool_form
+
+A = Address("data", "a")
+
+
+def test_the_file_is_readable_by_its_owner_only_and_never_overwrites(tmp_path: Path) -> None:
+    def places() -> list[Path]:
+        return [tmp_path / "one", tmp_path / "two"]
+
+    first = Path(rescue.keep("x.dtm", b"1", places))
+    assert first == tmp_path / "one" / "x.dtm" and first.read_bytes() == b"1"
+    assert first.stat().st_mode & 0o777 == 0o600 and first.parent.stat().st_mode & 0o777 == 0o700
+    second = Path(rescue.keep("x.dtm", b"2", places))
+    assert second == tmp_path / "two" / "x.dtm" and first.read_bytes() == b"1"
+
+
+def test_without_any_place_it_goes_to_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert rescue.keep("x.dtm", b"the records", lambda: [blocked / "sub"]) == rescue.STDOUT
+    assert capsys.readouterr().out == "the records"
+
+
+def test_the_current_directory_comes_first_then_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
+    assert rescue.directories() == [tmp_path, Path("/somewhere/dtm")]
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"text", b'{"format": 1}'])
+def test_what_is_no_rescue_file_is_refused(data: bytes) -> None:
+    with pytest.raises(StateError, match="here is no rescue file"):
+        rescue.decode(data, "here")
+
+
+def test_a_newer_rescue_file_is_refused() -> None:
+    data = rescue.encode(rescue.Rescued(2, "l", "s", "where", "then", []))
+    with pytest.raises(StateError, match="rescue format 2"):
+        rescue.decode(data, "here")
+
+
+def _begun(store: MemoryStore) -> tuple[str, str]:
+    """A state in which `a` was begun and never ended; its lineage and the session."""
+    with opened(store) as session:
+        session.begin(A, Action.CREATE, entry=replace(entry("a"), resource=None))
+        return session.state.id.lineage, session.id
+
+
+def _recovered(store: MemoryStore, lineage: str, session: str, record: Record) -> Recovered:
+    data = rescue.encode(rescue.Rescued(1, lineage, session, "where", "then", [record]))
+    with opened(store) as again:
+        return recover(again, data, "rescue")
+
+
+FORM = resource_form(entry("a").resource or pytest.fail("it has one"))
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (Done(2, A.key, 1, tool_form(entry("a"))), entry("a")),
+        (Done(2, A.key, 1, None, FORM), entry("a")),
+        (Done(2, A.key, 1), None),
+        (Cancelled(2, A.key, 1), None),
+        (Cancelled(2, A.key, 1, tool_form(entry("a"))), entry("a")),
+    ],
+)
+def test_an_outcome_that_is_waited_for_is_brought_back(record: Record, expected: StateEntry | None) -> None:
+    store = MemoryStore("m")
+    found = _recovered(store, *_begun(store), record)
+    assert found.applied == (A,) and read_state(store, KEY).state.entries.get(A) == expected
+
+
+@pytest.mark.parametrize("form", [None, tool_form(entry("a"))])
+def test_a_rescued_failure_stays_unfinished(form: object) -> None:
+    store = MemoryStore("m")
+    record = Failed(2, A.key, 1, "no", tool_form(entry("a")) if form else None)
+    assert _recovered(store, *_begun(store), record).applied == (A,)
+    found = read_state(store, KEY).state.entries[A]
+    assert found.pending is not None and found.pending.message == "no"
+    assert (found.resource is not None) == bool(form)
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        (Done(2, A.key, 7), "another create has begun since"),
+        (Done(2, "data_b", 1), "data_b: not in the state any more"),
+        (OutputsSet(2, {}), "answers no operation"),
+        (Moved(2, A.key, tool_form(entry("b"))), "answers no operation"),
+    ],
+)
+def test_an_outcome_that_nobody_waits_for_changes_nothing(record: Record, says: str) -> None:
+    store = MemoryStore("m")
+    begun = _begun(store)
+    before = store.read(KEY)
+    found = _recovered(store, *begun, record)
+    assert not found.applied and says in found.refused[0] and store.read(KEY) == before
+
+
+def test_another_states_rescue_file_is_refused() -> None:
+    store = MemoryStore("m")
+    _, session = _begun(store)
+    with pytest.raises(StateError, match="belongs to another state"):
+        _recovered(store, "other", session, Done(2, A.key, 1))
+
+
+L, M = StateId("l", 5), StateId("m", 9)
+SOME, OTHER = State(L).put(entry("a")), State(L).put(entry("b"))
+
+
+@pytest.mark.parametrize(
+    ("existing", "candidate", "says"),
+    [
+        (State(StateId("", 0)), SOME, ""),
+        (SOME, replace(OTHER, id=StateId("l", 6)), ""),
+        (SOME, SOME, ""),
+        (SOME, OTHER, "same serial (5)"),
+        (SOME, replace(OTHER, id=StateId("l", 4)), "newer (serial 5)"),
+        (SOME, replace(OTHER, id=M), "another lineage (l)"),
+        (SOME, replace(OTHER, id=StateId("", 0)), ""),
+        (replace(SOME, id=StateId("", 0)), OTHER, ""),
+    ],
+)
+def test_who_may_follow_whom(existing: State, candidate: State, says: str) -> None:
+    problem = successor_problem(existing, candidate)
+    assert says in problem and bool(says) == bool(problem)
+
+
+def test_a_forced_push_says_what_it_overrode() -> None:
+    store = MemoryStore("m")
+
+    def pushed(session: Session) -> str:
+        return push(session, replace(OTHER, id=StateId("other", 1)), force=True)
+
+    with opened(store) as session:
+        make(session, "a")
+    with opened(store, claim=False) as session:
+        assert "another lineage" in pushed(session)
+    state = read_state(store, KEY).state
+    assert state.id == StateId("other", 1) and names(state) == {"b"}

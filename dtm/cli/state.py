@@ -33,7 +33,7 @@ def list_entries(context: Context) -> None:
 
     found = reading(context.open(need_config=False))
     rows = [
-        {"tool": str(address), "id": entry.resource.id if entry.resource else "", "unfinished": _unfinished(entry)}
+        {"tool": str(address), "id": (entry.resource and entry.resource.id) or None, "unfinished": _unfinished(entry)}
         for address, entry in sorted(found.state.entries.items())
     ]
     context.renderer.table(rows)
@@ -118,9 +118,9 @@ def history(context: Context) -> None:
     rows = [
         {
             "serial": found.id.serial,
-            "written": found.written.at,
-            "by": found.written.who,
-            "command": found.written.command,
+            "written": found.written.at or None,
+            "by": found.written.who or None,
+            "command": found.written.command or None,
             "tools": len(found.entries),
             "now": "now" if now else None,
         }

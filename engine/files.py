@@ -12,12 +12,11 @@ from engine.decode import nearest
 from engine.errors import ConfigError
 from engine.expressions import Expression, Raw
 from engine.layout import LATER
-from engine.options import options_of
 from engine.report import Report
 from engine.yaml import Place, Text
 
-_SETTINGS: Final = tuple(option.key for option in options_of(layout.Settings))
-KEYS: Final = tuple(option.key for option in options_of(layout.File))
+_SETTINGS: Final = layout.Settings.__struct_encode_fields__
+KEYS: Final = layout.File.__struct_encode_fields__
 _LISTS: Final = frozenset({"tools", "apps", "pipelineTemplates"})
 _MAPS: Final = frozenset({"config", "vars", "variables", "outputs"})
 _FILES: Final = {"varFile": True, "toolFile": False}

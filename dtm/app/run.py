@@ -89,7 +89,7 @@ class Run:
                 return None
             session.claim(plan.config_digest)
             with stoppable() as stop:
-                config = self.workspace.required_config if operation == "apply" else self._nothing()
+                config = self._nothing() if operation == "destroy" else self.workspace.required_config
                 summary = executor.apply(
                     plan, config, session, self.operations, emit=self.emit, parallelism=self.choices.parallelism, stop=stop
                 )

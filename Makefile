@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-crash check bench docs lock clean
+.PHONY: help demo test test-long check bench docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,8 +16,11 @@ demo: $(VENV)/.run ## Set up, then scaffold, change, break, repair and destroy a
 test: $(VENV)/.test ## Set up, then run the tests
 	@$(BIN)/python -m pytest -q
 
-test-crash: $(VENV)/.test ## Kill an apply at every single call and at a hundred random moments
-	@DTM_CRASH_STEP=1 DTM_CRASH_MOMENTS=100 $(BIN)/python -m pytest -q -s tests/crash
+test-long: $(VENV)/.test ## Every kill point, 500 random histories, 10,000 random schedules, five planted bugs
+	@DTM_CRASH_STEP=1 DTM_CRASH_MOMENTS=100 DTM_EXAMPLES=500 DTM_SCHEDULES=10000 DTM_GROUP_RECORDS=1000 \
+	$(BIN)/python -m pytest -q -s --timeout=1800 tests/crash tests/engine/test_properties.py tests/engine/test_model.py \
+	tests/engine/test_group.py
+	@$(BIN)/python -m tests.planted
 
 check: $(VENV)/.check ## Format, lint, types, import contracts, generated files, docs, wheel
 	$(BIN)/ruff format --check .

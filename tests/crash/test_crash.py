@@ -16,7 +16,7 @@ from tests.crash.world import AFTER, BEFORE, effects, remembered, world, write
 
 APPLY = ["apply", "--auto-approve", "--force", "--parallelism", "4"]
 STEP = int(os.environ.get("DTM_CRASH_STEP", "5"))
-"""Every how many-th kill point is tried; `make test-crash` tries each, and a hundred random moments."""
+"""Every how many-th kill point is tried; `make test-long` tries each, and a hundred random moments."""
 MOMENTS = int(os.environ.get("DTM_CRASH_MOMENTS", "15"))
 
 

@@ -1,0 +1,49 @@
+"""Plant five bugs, one at a time, and show that a suite fails for each: exit 1 if one stays hidden.
+
+Run: python -m tests.planted
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.engine.seeded_bugs import ENOUGH, DropADone, IgnoreExpect, LoseTheLastChunk, found_after
+
+MODEL = {"drop a done": DropADone, "ignore expect": IgnoreExpect, "lose the last chunk": LoseTheLastChunk}
+"""Bugs of a store or a log, and the random schedules that find them."""
+
+SUITES = {
+    "wrong reverse order": ("tests.planted.reversed_order", ["tests/engine/test_schedule.py"]),
+    "retry a create": ("tests.planted.retried_create", ["tests/engine/test_executor.py"]),
+}
+"""Bugs of the executor, planted by a plugin of the test runner, and the suite that must fail."""
+
+
+def suite_fails(plugin: str, tests: list[str]) -> str:
+    """The first test that fails with the bug, "" if the suite passes. Raises RuntimeError if it passes or fails without it."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *tests]
+    sound = subprocess.run(command, capture_output=True, text=True, check=False)
+    if sound.returncode:
+        raise RuntimeError(f"the suite fails without any bug:\n{sound.stdout[-2000:]}")
+    planted = subprocess.run([*command, "-p", plugin], capture_output=True, text=True, check=False)
+    failed = [line.removeprefix("FAILED ") for line in planted.stdout.splitlines() if line.startswith("FAILED ")]
+    return failed[0] if planted.returncode == 1 and failed else ""
+
+
+def main() -> int:
+    """Try all five."""
+    hidden = 0
+    for name, bug in MODEL.items():
+        after = found_after(bug)
+        hidden += after is None
+        print(f"{name}: {f'found after {after} random schedules' if after else f'HIDDEN for {ENOUGH} schedules'}")  # noqa: T201
+    for name, (plugin, tests) in SUITES.items():
+        failed = suite_fails(plugin, tests)
+        hidden += not failed
+        print(f"{name}: {f'found by {failed}' if failed else f'HIDDEN from {tests}'}")  # noqa: T201
+    return int(hidden > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

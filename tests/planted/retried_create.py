@@ -1,0 +1,10 @@
+"""A planted bug: every failed call is made again, whether the provider said that it may be or not."""
+
+import engine.retry
+
+
+def _anything(error: BaseException) -> bool:
+    return True
+
+
+engine.retry._is_retryable = _anything

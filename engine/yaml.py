@@ -28,14 +28,14 @@ _DOUBT: Final = re.compile(
     r"""
     ^(?:%|\ *[|>]|\ +$|\.\.\.|---(?!(?:\ +(?:\#.*)?)?$))  # directives; documents on a marker's line; lines of spaces
     |:[,\[\]{}?]|\\u[dD][89a-fA-F]           # keys right before punctuation; surrogates
-    |[\n:,\[{][ -]*(?=[0-9&*!%?:<|>TF+.-])(?:   # where a value may begin
+    |[\n:,\[{][ -]*(?=[0-9&*!%?:<|>TF+._-])(?:  # where a value may begin
         [&*!%?:]|<<                           # anchors, aliases, tags, merges, complex and empty keys
         |(?![|>][+1-9-]{0,2}\ *(?:\#.*)?\n\ +[^\ \n])[|>]  # what is no head of a block scalar with text
         |(?:True|TRUE|False|FALSE)(?=[\ \n,\]}:])
         # numbers that are not written the way their value would be
         |(?!(?:0|-?[1-9][0-9]{0,15}|-?(?:0|[1-9][0-9]{0,8})\.(?:0|[0-9]{0,3}[1-9]))[\ \n,\]}:])
         [-+]?(?:0[xXoObB][0-9a-fA-F_]+
-            |(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9_]+)(?:[eE][-+]?[0-9_]+)?
+            |(?:[0-9_]+(?:\.[0-9_]*)?|\.[0-9_]+)(?:[eE][-+]?[0-9_]+)?
             |\.(?:inf|Inf|INF|nan|NaN|NAN))(?=[\ \n,\]}:])
     )
     |[\[{,][ ]*[|>?:@`%]                      # what may begin a value outside brackets, but not inside

@@ -95,8 +95,8 @@ def test_the_usual_is_read_by_the_quick_reader(text: str) -> None:
 @pytest.mark.parametrize(
     "token",
     [
-        "1.10", "0644", "+5", "1e3", "1E3", "0o14", "0x1F", ".5", "5.", "-0", "1_000", "_0", "0b11", "True", "TRUE", "False", ".inf",
-        "-.INF", ".nan", "1.0e3", "12345678901234567890", "0.00001",
+        "1.10", "0644", "+5", "1e3", "1E3", "0o14", "0x1F", ".5", "5.", "-0", "1_000", "_0", "0b11", "True", "TRUE", "False",
+        ".inf", "-.INF", ".nan", "1.0e3", "12345678901234567890", "0.00001",
     ],
 )  # fmt: skip
 def test_a_number_that_could_be_meant_as_text_goes_to_the_reference(token: str) -> None:

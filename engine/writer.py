@@ -179,7 +179,7 @@ class LogWriter:
                     raise
         self._swap(Head(sealed.next, self.session, sealed.seq))
         view = read_view(self._store, self._key, self._world)
-        if view.head_version != self._version or view.replay.tools != before.tools or view.replay.outputs != before.outputs:
+        if view.replay.tools != before.tools or view.replay.outputs != before.outputs:
             raise ConflictError(self._key, self._version, view.head_version)
         self._snapshot, self._replay = view.snapshot, view.replay
         self._drop(sealed.chunks)

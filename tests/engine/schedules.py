@@ -7,6 +7,7 @@ a call may lose its answer before or after its effect, or take effect long after
   I2  once a session's claim is durable no earlier session gets anything acknowledged
   I3  a lock-free reader sees a prefix of what was committed
   I4  at the end a new session gets through without help
+  I5  what a session claims is what it read, and nobody ever takes the state for one put there by other means
 
 The sessions run in threads that are let go one at a time, so a seed gives the same schedule again.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -27,7 +28,7 @@ from engine.plan import Action
 from engine.ports import Snapshot, Store, Version
 from engine.recovery import recover
 from engine.session import Session, open_session, read_state
-from engine.state import Resource, State, StateEntry
+from engine.state import Resource, State, StateEntry, same_content
 from engine.world import Limits, World
 
 KEY = "K"
@@ -273,6 +274,7 @@ class Story:
         ) as session:  # fmt: skip
             session.claim()
             self.book.claims.append(session.id)
+            assert same_content(self.look(), session.state), "I5: a session claimed another state than the one it had read"
             waiting: list[Item] = []
             for _ in range(self.rng.randrange(1, 8)):
                 ticket, items = self._act(session)
@@ -288,6 +290,12 @@ class Story:
                     recover(session, self.rng.choice(self.rescued), "rescue file")
             if self.rng.random() < 0.2:
                 self._replace(session)
+
+    def look(self) -> State:
+        """The state as it is, seen without any step."""
+        reading = read_state(self.store, KEY)
+        assert not reading.notice, f"I5: {reading.notice}"
+        return reading.state
 
     def _act(self, session: Session) -> tuple[Ticket, list[Item]]:
         kind = self.rng.choice(["begin", "begin", "whole", "failed", "cancelled", "moved", "outputs"])
@@ -326,13 +334,15 @@ class Story:
         """The life of one reader without a lock."""
         least = len(self.book.durable)
         reading = read_state(self.wire(actor), KEY, world=self.world())
+        assert not reading.notice, f"I5: {reading.notice}"
         self.book.check_prefix(reading.state, least)
 
 
 def play(story: Story) -> Book:
     """Run one schedule; raises AssertionError with the flaw."""
-    rng, live, reader, seen = story.rng, list[Actor](), None, -1
-    for _ in range(rng.randrange(40, 200)):
+    rng, live, reader = story.rng, list[Actor](), None
+    steps, bursts = rng.choice([(120, (0, 1, 1)), (40, (1, 1, 2, 3, 20))])
+    for _ in range(rng.randrange(steps // 3, steps)):
         while len(live) < 3:
             live.append(Actor(story.live))
         if reader is None and rng.random() < 0.2:
@@ -343,16 +353,25 @@ def play(story: Story) -> Book:
             story.deaths += 1
         elif story.network.delayed and rng.random() < 0.1:
             story.network.delayed.pop(rng.randrange(len(story.network.delayed)))()
-        elif rng.random() < 0.7:
-            chosen.step()
+            story.book.check(story.look())
+        else:
+            _let_go(story, chosen, bursts)
         live = [actor for actor in live if not actor.ended]
         reader = None if reader and reader.ended else reader
-        if story.network.effects != seen:
-            seen = story.network.effects
-            story.book.check(read_state(story.store, KEY).state)
     for actor in [*live, reader] if reader else live:
         actor.kill()
     return _get_through(story)
+
+
+def _let_go(story: Story, actor: Actor, bursts: Sequence[int]) -> None:
+    """A few steps, or so many that others sleep through a whole life."""
+    for _ in range(story.rng.choice(bursts)):
+        before = story.network.effects
+        actor.step()
+        if story.network.effects != before:
+            story.book.check(story.look())
+        if actor.ended:
+            return
 
 
 def _get_through(story: Story) -> Book:
@@ -361,7 +380,7 @@ def _get_through(story: Story) -> Book:
         last, claims = Actor(story.live), len(story.book.claims)
         while not last.ended:
             last.step()
-        story.book.check(read_state(story.store, KEY).state)
+        story.book.check(story.look())
         if len(story.book.claims) > claims:
             return story.book
     raise AssertionError("I4: nobody gets through")

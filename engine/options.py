@@ -192,3 +192,47 @@ def _bounds(member: shapes.IntType | shapes.FloatType, value: float) -> str:
     if member.le is not None and value > member.le:
         return f"must be at most {member.le}"
     return f"must be less than {member.lt}" if member.lt is not None and value >= member.lt else ""
+
+
+def shape_at(struct: type[msgspec.Struct], path: Sequence[str | int]) -> shapes.Type | None:
+    """The declared type at a canonical path; None where none is declared."""
+    shape: shapes.Type = shapes.type_info(struct)
+    for step in path:
+        below = [found for member in members(shape) if (found := _below(member, step))]
+        if not below:
+            return None
+        shape = below[0]
+    return shape
+
+
+def _below(member: shapes.Type, step: str | int) -> shapes.Type | None:
+    match member:
+        case shapes.StructType():
+            return next((option.shape for option in options_of(member.cls) if option.key == step), None)
+        case shapes.DictType():
+            return member.value_type
+        case shapes.ListType():
+            return member.item_type
+        case _:
+            return None
+
+
+def agree(wanted: shapes.Type, given: shapes.Type) -> bool:
+    """Whether a value of one declared type may become one of another: text takes every scalar."""
+    return any(_takes(member, other) for member in members(wanted) for other in members(given))
+
+
+def _takes(wanted: shapes.Type, given: shapes.Type) -> bool:
+    match wanted, given:
+        case (shapes.AnyType(), _) | (_, shapes.AnyType()):
+            return True
+        case shapes.DictType() | shapes.StructType(), _:
+            return isinstance(given, shapes.DictType | shapes.StructType)
+        case shapes.ListType(), _:
+            return isinstance(given, shapes.ListType)
+        case ((shapes.BoolType() | shapes.IntType() | shapes.NoneType()), _):
+            return isinstance(given, type(wanted))
+        case shapes.FloatType(), _:
+            return isinstance(given, shapes.FloatType | shapes.IntType)
+        case _:
+            return not isinstance(given, shapes.DictType | shapes.StructType | shapes.ListType | shapes.NoneType)

@@ -11,11 +11,11 @@ import msgspec
 from engine import layout
 from engine.address import Address, instance_problem, name_problem
 from engine.config import Lifecycle, Timeouts, ToolSpec
-from engine.decode import build, decode, nearest
+from engine.decode import build, decode, dotted, nearest
 from engine.duration import seconds
 from engine.expressions import Raw
 from engine.graph import CycleError, order
-from engine.options import folded, options_of
+from engine.options import agree, expected, folded, options_of, shape_at
 from engine.references import Interpolation, Reference, references
 from engine.report import Report
 from engine.schema import Catalog, PluginSchema
@@ -158,6 +158,7 @@ class Checker:
             if tool.entry.expanded or tool.entry.place.text.scanned.expressions:
                 targets = self.targets(dict(tool.options), tool.entry.value, tool.entry)
                 found |= dict.fromkeys(numbers[address] for address in targets)
+                self._types(tool, self._schemas.get(addresses[number].name))
             edges[number] = list(found)
         self._cycle(edges, addresses)
         return tuple(
@@ -191,6 +192,17 @@ class Checker:
             if message:
                 self._fail(entry, next(_paths(written, reference), ()), message, hint)
 
+    def _types(self, tool: _Tool, schema: PluginSchema | None) -> None:
+        """Options that are one reference each: whether the output's declared type is what the option wants."""
+        for path, leaf in _leaves(dict(tool.options)):
+            source = self._schemas.get(leaf.address.name) if isinstance(leaf, Reference) else None
+            if not isinstance(leaf, Reference) or schema is None or source is None or source.outputs is None:
+                continue
+            wanted, given = shape_at(schema.options, path), shape_at(source.outputs, leaf.path)
+            if wanted and given and not agree(wanted, given):
+                message = f'option "{dotted(path)}" must be {expected(wanted)}, and {leaf} is {expected(given)}'
+                self._fail(tool.entry, next(_paths(tool.entry.value, leaf), ()), message)
+
     def _output(self, reference: Reference) -> tuple[str, str]:
         schema = self._schemas.get(reference.address.name)
         if schema is None or schema.outputs is None:
@@ -216,10 +228,16 @@ def _entry(value: dict[str, Raw], key: str) -> Raw:
     return next((item for name, item in value.items() if folded(name) == folded(key)), None)
 
 
-def _paths(value: Raw, wanted: Reference, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+def _leaves(value: Value, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Value]]:
+    """Every value that is neither list nor map, and where it stands."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        yield path, value
+    else:
+        for key, item in items:
+            yield from _leaves(item, (*path, key))
+
+
+def _paths(value: Raw, wanted: Reference) -> Iterator[tuple[str | int, ...]]:
     """Where a reference stands inside a value as written."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        yield from _paths(item, wanted, (*path, key))
-    if not isinstance(value, dict | list) and wanted in references(value):
-        yield path
+    return (path for path, leaf in _leaves(value) if any(wanted is found for found in references(leaf)))

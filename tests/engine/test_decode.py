@@ -4,12 +4,14 @@ from enum import Enum
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
+import msgspec.inspect as shapes
 import pytest
 
 from engine import scalars
 from engine.address import Address
 from engine.decode import build, canonical, check, decode, replace_paths, secret_paths
 from engine.errors import ConfigError
+from engine.options import agree, members, shape_at
 from engine.references import Interpolation, Reference
 from engine.schema import Field, Options
 from engine.values import UNKNOWN, Digest, Secret, UnknownValueError, Value
@@ -252,3 +254,28 @@ def test_check_looks_at_resolved_options() -> None:
 def test_marked_paths() -> None:
     assert replace_paths(Sample) == {("path",)}
     assert secret_paths(Sample) == {("token",), ("login", "password"), ("logins", "*", "password")}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "fits"),
+    [
+        (str, int, True), (str, list[str], False), (int, str, False), (float, int, True), (int, float, False), (bool, bool, True),
+        (bool, str, False), (list[str], list[int], True), (dict[str, str], Login, True), (Login, str, False), (Any, list[str], True),
+        (int, Any, True), (str | list[str], list[str], True), (str | None, str | None, True), (Literal["a"], str, True),
+        (Visibility, str, True), (int, int | None, True), (int, None, False),
+    ],
+)  # fmt: skip
+def test_which_declared_types_agree(wanted: Any, given: Any, fits: bool) -> None:
+    assert agree(shapes.type_info(wanted), shapes.type_info(given)) is fits
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        (("path",), shapes.StrType), (("login", "user"), shapes.StrType), (("logins", 3, "user"), shapes.StrType),
+        (("env", "A"), shapes.StrType), (("input",), shapes.AnyType), (("input", "a"), None), (("login", "nobody"), None),
+    ],
+)  # fmt: skip
+def test_the_declared_type_at_a_path(path: tuple[str | int, ...], kind: type[shapes.Type] | None) -> None:
+    shape = shape_at(Sample, path)
+    assert (shape and type(members(shape)[0])) is kind

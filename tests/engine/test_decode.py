@@ -259,9 +259,9 @@ def test_marked_paths() -> None:
 @pytest.mark.parametrize(
     ("wanted", "given", "fits"),
     [
-        (str, int, True), (str, list[str], False), (int, str, False), (float, int, True), (int, float, False), (bool, bool, True),
-        (bool, str, False), (list[str], list[int], True), (dict[str, str], Login, True), (Login, str, False), (Any, list[str], True),
-        (int, Any, True), (str | list[str], list[str], True), (str | None, str | None, True), (Literal["a"], str, True),
+        (str, int, True), (str, list[str], False), (int, str, False), (float, int, True), (int, float, False),
+        (bool, bool, True), (bool, str, False), (list[str], list[int], True), (dict[str, str], Login, True), (Login, str, False),
+        (Any, list[str], True), (int, Any, True), (str | list[str], list[str], True), (str | None, str | None, True), (Literal["a"], str, True),
         (Visibility, str, True), (int, int | None, True), (int, None, False),
     ],
 )  # fmt: skip

@@ -4,8 +4,8 @@ A fenced block with `title="name"` is a file. A `console` block holds `$ command
 the reader will see; a line of `...` stands for any lines, `…` inside a line for any text. A comment
 `<!-- exit 2 -->` on the line before a block says how its last command ends (0 if absent).
 
-A page shows somebody's run: times, durations, the width of columns, who it was (`me@laptop`) and where (`/home/me/work`)
-are not compared.
+A page shows somebody's run: times, durations, ids of locks, digests of secrets, the width of columns, who it was
+(`me@laptop`) and where (`/home/me/work`) are not compared.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ FENCE = re.compile(r"^```(\w+)?(?: title=\"([^\"]+)\")?[^\n]*\n(.*?)^```$", re.M
 VARYING = [
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?Z?"), "2026-01-31 12:00:00"),
     (re.compile(r"\b\d+(\.\d+)?s\b"), "1s"),
+    (re.compile(r"\b\d+ s ago"), "1 s ago"),
+    (re.compile(r"\b[0-9a-f]{32}\b|(?<=\"digest\": \")[0-9a-f]{64}"), "id"),
     (re.compile(r"(?<=\S) {2,}"), "  "),
 ]
 EXIT = re.compile(r"<!-- exit (\d+) -->\s*$")

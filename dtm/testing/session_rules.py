@@ -169,6 +169,9 @@ def _copies(connect: Connect) -> None:
     with opened(client.store) as session:
         make(session, "a", value)
         value["list"] = "changed"
+        handed = session.state.entries[Address("data", "a")].options["input"]
+        assert isinstance(handed, dict)
+        handed["list"] = "changed too"
     assert current(client).entries[Address("data", "a")].options == {"input": {"list": [1]}}
 
 

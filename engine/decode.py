@@ -22,7 +22,7 @@ from engine.references import Interpolation
 from engine.scalars import Literal, read, written
 from engine.values import HIDDEN, UNKNOWN, Attributes, Deferred, Digest, Secret, Unknown, UnknownValueError, Value, map_leaves
 
-__all__ = ["Fault", "build", "canonical", "check", "convert", "decode", "dotted", "nearest", "replace_paths", "secret_paths"]
+__all__ = ["Fault", "build", "canonical", "convert", "decode", "dotted", "nearest", "replace_paths", "secret_paths"]
 
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a provider
 Path: TypeAlias = "tuple[str | int, ...]"
@@ -58,11 +58,6 @@ def decode(
 def canonical(options: Attributes, struct: type[msgspec.Struct]) -> Attributes:
     """Options by the same rules, faults ignored and unknown keys kept: for what another version or DevStream recorded."""
     return _Decoder({}, tolerant=True).struct(options, struct, ())
-
-
-def check(options: Attributes, struct: type[msgspec.Struct]) -> list[Fault]:
-    """Every fault of options whose references are resolved by now."""
-    return decode(options, struct, env={})[1]
 
 
 def build(options: Attributes, struct: type[O]) -> O:

@@ -16,7 +16,7 @@ from backends.local import LocalLocker, LocalStore
 from backends.memory import AppendingMemoryStore, MemoryStore
 from backends.object_lock import ObjectLocker
 from dtm.testing.session import SESSION_CASES, Client, Connect, session_contract
-from dtm.testing.session_bench import KEY, Mortal, current, entry, make, names, opened
+from dtm.testing.session_bench import KEY, Dead, Mortal, current, entry, make, names, opened
 from engine.address import Address
 from engine.errors import LockError, StateError, SupersededError
 from engine.events import Event, Notice
@@ -242,3 +242,65 @@ def test_a_retry_policy_is_asked_for_every_call() -> None:
     with opened(MemoryStore("m"), world=World(retry=retry)) as session:  # type: ignore[arg-type]  # not generic, as tests may be
         make(session, "a")
     assert len(asked) > 5
+
+
+def _between(mortal: Mortal, act: Callable[[], None]) -> None:
+    """Let `act` happen right before the next write of the snapshot."""
+
+    def before(key: str) -> None:
+        if key == KEY:
+            mortal.store.before = lambda _: None
+            act()
+
+    mortal.store.before = before
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_replacement_that_somebody_got_ahead_of_changes_nothing(finished: bool) -> None:
+    """Whoever meets the sealed log completes it with the old content; the slow one must not think that it won."""
+    store = MemoryStore("m")
+    with opened(store) as session:
+        make(session, "a")
+    client = Client(store, ObjectLocker(store))
+    mortal, other = Mortal(client), Mortal(client)
+
+    def get_ahead() -> None:
+        if not finished:  # the other one dies between snapshot and head
+            other.store.after = lambda key: other.kill() if key == KEY else None
+        with suppress(Dead), opened(other.store) as quick:
+            make(quick, "b")
+
+    def replace_all() -> None:
+        with opened(mortal.store) as slow:
+            _between(mortal, get_ahead)
+            slow.replace(slow.state.put(entry("c")).drop(Address("data", "a")))
+
+    with pytest.raises(SupersededError):
+        replace_all()
+    assert names(read_state(store, KEY).state) == ({"a", "b"} if finished else {"a"})
+    with opened(store) as session:
+        make(session, "d")
+    assert "d" in names(read_state(store, KEY).state)
+
+
+def test_a_snapshot_put_there_by_hand_in_mid_compaction_costs_no_record() -> None:
+    store = MemoryStore("m")
+    mortal = Mortal(Client(store, ObjectLocker(store)))
+    with opened(store) as session:
+        make(session, "a")
+
+    def by_hand() -> None:
+        found = store.read(KEY)
+        assert found is not None
+        store.write(KEY, found.data.replace(b'"id": "', b'"id": "0'), expect=found.version)
+
+    with opened(mortal.store) as session:
+        make(session, "b")
+        _between(mortal, by_hand)
+    reading = read_state(store, KEY)
+    assert "replaced by other means" in reading.notice and names(reading.state) == {"a"}
+    with opened(store) as session:
+        make(session, "c")
+    (kept,) = store.list(f"{KEY}.history/log-")
+    found = store.read(kept)
+    assert found is not None and b"data_b" in found.data

@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.config import Config, StateSettings
 from engine.errors import StateError, UsageError
 from engine.ports import Locker, Store
+from engine.values import reveal
 
 DEFAULT_FILE = "devstream.state"
 HOME_FILE = ".devstream/home"
@@ -103,7 +104,8 @@ def open_place(settings: StateSettings, base_dir: Path) -> Place:
     if settings.backend == "local":
         from backends.local import open_local
 
-        store, locker, key = open_local(settings.options, base_dir)
+        options = {name: reveal(value) for name, value in settings.options.items()}
+        store, locker, key = open_local(options, base_dir)
         return Place(store, None if settings.lock.kind == "none" else locker, key, settings)
     raise UsageError(
         f"state backend {settings.backend} is not part of this version",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from backends.url import parse as parse_url
 from dtm.app import place as places
 from dtm.app.choices import Request
 from dtm.app.place import Place
@@ -50,7 +51,8 @@ def load_config(request: Request, catalog: Catalog) -> Config:
             f"there is no config file {path.name}" if request.config_file is None else f"there is no config file {path}",
             hint="name one with -f, or start from a sample: dtm show config > config.yaml",
         )
-    return load(Source(path, request.variables, request.var_files, request.env, request.cwd), catalog)
+    source = Source(path, request.variables, request.var_files, request.env, request.cwd)
+    return load(source, catalog, state_url=parse_url)
 
 
 def open_workspace(request: Request, emit: Emit, redactor: Redactor, *, need_config: bool = True) -> Workspace:

@@ -220,13 +220,10 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def duration(text: str) -> float:
-    """Seconds from `30`, `1.5s`, `5m`, `1h`. Raises UsageError."""
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    unit = units.get(text[-1:])
+    """Seconds from `30`, `1.5s`, `5m`, `1h30m`. Raises UsageError."""
+    from engine.duration import seconds
+
     try:
-        seconds = float(text[:-1] if unit else text) * (unit or 1.0)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise UsageError(f'"{text}" is no duration', hint="write seconds or a number with s, m or h, such as 30s or 5m")
-    return seconds
+        return seconds(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error

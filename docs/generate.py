@@ -6,19 +6,24 @@ Without arguments they are written; with --check nothing is, stale ones are name
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
+import msgspec
 
 from dtm.cli import root
-from dtm.describe import reference_pages
+from dtm.describe import Item, items, reference_pages
 from dtm.jsonschema import config_schema
 from dtm.plugins import Plugins
 from dtm.render.jsontypes import schema as events_schema
+from engine import layout
 
-REFERENCE = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
+REFERENCE = DOCS / "reference"
+KEYS = re.compile(r"(<!-- keys of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 HEAD = """\
 # Commands
 
@@ -40,14 +45,40 @@ have only what stands at their heading."""
 
 
 def pages() -> dict[str, str]:
-    """Path below `reference/` -> text. Only shipped plugins, whatever else is installed."""
+    """Path below `docs/` -> text. Only shipped plugins, whatever else is installed."""
     shipped = Plugins(tuple)
     return {
-        "commands.md": commands(),
-        "config.schema.json": json.dumps(config_schema(shipped), indent=2) + "\n",
-        "events.schema.json": events_schema(),
-        **{f"plugins/{name}": text for name, text in reference_pages(shipped).items()},
+        "decisions/index.md": decisions(),
+        "reference/commands.md": commands(),
+        "reference/configuration.md": configuration(),
+        "reference/config.schema.json": json.dumps(config_schema(shipped), indent=2) + "\n",
+        "reference/events.schema.json": events_schema(),
+        **{f"reference/plugins/{name}": text for name, text in reference_pages(shipped).items()},
     }
+
+
+def decisions() -> str:
+    """An index of the decisions by the titles that they have."""
+    found = sorted(DOCS.glob("decisions/[0-9]*.md"))
+    titles = [(path.name, path.read_text("utf-8").partition("\n")[0].removeprefix("# ")) for path in found]
+    return "\n".join(["# Decisions", "", *(f"- [{title.replace('. ', ': ', 1)}]({name})" for name, title in titles)]) + "\n"
+
+
+def configuration() -> str:
+    """The written page, its tables of keys as the program reads them."""
+    written = (REFERENCE / "configuration.md").read_text("utf-8")
+    return KEYS.sub(lambda found: found[1] + _keys(getattr(layout, found[2])) + found[3], written)
+
+
+def _keys(struct: type[msgspec.Struct]) -> str:
+    return "\n" + "\n".join(["| key | value | meaning |", "|---|---|---|", *_key_rows(items(struct))]) + "\n\n"
+
+
+def _key_rows(found: Sequence[Item], path: str = "") -> Iterator[str]:
+    for item in found:
+        meaning = "; ".join([item.text, *(["required"] if item.required else []), *item.notes])
+        yield f"| `{path}{item.key}` | {item.kind} | {meaning} |"
+        yield from _key_rows(item.inner, f"{path}{item.key}{'[]' if item.within == 'list' else ''}.")
 
 
 def commands() -> str:
@@ -108,10 +139,10 @@ def _text(command: click.Command) -> list[str]:
 
 
 def stale() -> list[str]:
-    """Files that differ from what the program says now, or that it says no more, below `docs/reference/`."""
+    """Files below `docs/` that differ from what the program says now, or that it says no more."""
     wanted = pages()
-    there = {f"plugins/{path.name}" for path in (REFERENCE / "plugins").glob("*.md")}
-    differing = [name for name, text in wanted.items() if not _same(REFERENCE / name, text)]
+    there = {f"reference/plugins/{path.name}" for path in REFERENCE.glob("plugins/*.md")}
+    differing = [name for name, text in wanted.items() if not _same(DOCS / name, text)]
     return sorted({*differing, *(there - wanted.keys())})
 
 
@@ -123,7 +154,7 @@ def write(names: list[str]) -> None:
     """Bring the named files up to date."""
     wanted = pages()
     for name in names:
-        path = REFERENCE / name
+        path = DOCS / name
         if name in wanted:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(wanted[name], "utf-8")
@@ -136,7 +167,7 @@ def main() -> int:
     names = stale()
     if sys.argv[1:] == ["--check"]:
         for name in names:
-            sys.stderr.write(f"docs/reference/{name} is stale: run make docs\n")
+            sys.stderr.write(f"docs/{name} is stale: run make docs\n")
         return 1 if names else 0
     write(names)
     return 0

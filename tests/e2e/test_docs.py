@@ -1,6 +1,8 @@
 """The README's tutorial, the tutorial and every how-to work as printed."""
 
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -29,3 +31,42 @@ def test_the_page_works_as_printed(page: Path, tmp_path: Path) -> None:
             target.write_text(step.content, "utf-8")
         else:
             run(step, work, env)
+
+
+WORKFLOWS = [
+    (page, step)
+    for page in PAGES
+    for step in steps(page.read_text("utf-8"))
+    if isinstance(step, File) and step.name.startswith(".github/workflows/")
+]
+
+
+@pytest.mark.parametrize("workflow", [step for _, step in WORKFLOWS], ids=[page.name for page, _ in WORKFLOWS])
+def test_a_workflow_that_is_shown_is_valid(workflow: File, tmp_path: Path) -> None:
+    path = tmp_path / "workflow.yml"
+    path.write_text(workflow.content, "utf-8")
+    schema = ["--builtin-schema", "vendor.github-workflows"]
+    done = subprocess.run([sys.executable, "-m", "check_jsonschema", *schema, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def generate(docs: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, str(docs / "generate.py"), *words], env=env, capture_output=True, text=True)
+
+
+def test_generated_pages_are_checked_and_written(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    shutil.copytree(ROOT / "docs", docs)
+    assert generate(docs).returncode == 0
+    (docs / "reference" / "commands.md").write_text("old", "utf-8")
+    (docs / "reference" / "plugins" / "gone.md").write_text("of a plugin that is no more", "utf-8")
+    checked = generate(docs, "--check")
+    assert checked.returncode == 1
+    assert checked.stderr.splitlines() == [
+        "docs/reference/commands.md is stale: run make docs",
+        "docs/reference/plugins/gone.md is stale: run make docs",
+    ]
+    assert generate(docs).returncode == 0
+    assert not (docs / "reference" / "plugins" / "gone.md").exists()
+    assert generate(docs, "--check").returncode == 0

@@ -305,7 +305,7 @@ class _Run:
         if outcome.error is not None:
             self._fail(job.step, outcome.error)
         elif outcome.resource is not None:
-            self._fail(job.step, exists(job.address, None))
+            self._fail(job.step, exists(None))
         elif self._may_start:
             job.look = False
             self._launch(job)

@@ -218,7 +218,7 @@ class _Planning:
         for other, entry in self.state.entries.items():
             if identity != BY_ADDRESS and self.operations.identity(other, entry.options) == identity:
                 return DtmError(f"is still {other}: both are {identity}", hint=f"apply the change of {other} first, alone")
-        return exists(address, identity)
+        return exists(identity)
 
     def removals(self, edges: Mapping[Address, Iterable[Address]], reason: Reason) -> tuple[Change, ...]:
         """Deletions, each before what it depended on."""
@@ -274,7 +274,7 @@ def resolved(spec: ToolSpec, lookup: Lookup, operations: Operations) -> Attribut
     return operations.known(operations.decoded(spec.address, options))
 
 
-def exists(address: Address, identity: str | None | Unknown) -> DtmError:
+def exists(identity: str | None | Unknown) -> DtmError:
     """The error of a new tool that is already there."""
     thing = "" if not isinstance(identity, str) or identity == BY_ADDRESS else f" ({identity})"
     return DtmError(

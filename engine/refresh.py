@@ -104,8 +104,10 @@ def _recorded(
 
 
 def _moved_on(entry: StateEntry, options: Attributes, operations: Operations) -> bool:
-    """Whether the config now means another thing than the one that is recorded, which is the one to be read."""
-    return options != entry.options and operations.identity(entry.address, options) != operations.identity(entry.address, entry.options)
+    """Whether the config means another thing now: then the recorded one is to be read."""
+    return options != entry.options and operations.identity(entry.address, options) != operations.identity(
+        entry.address, entry.options
+    )
 
 
 def _joined(spec: ToolSpec, state: State, operations: Operations, failed: dict[Address, DtmError]) -> Iterator[Reading]:

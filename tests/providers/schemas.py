@@ -15,7 +15,7 @@ import yaml
 class Loader(yaml.CSafeLoader):
     """Booleans by YAML 1.2, as the CI systems read them: `on` is a key."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {  # type: ignore[misc]  # so it is used
         first: [(tag, regexp) for tag, regexp in found if not tag.endswith(":bool")]
         for first, found in yaml.CSafeLoader.yaml_implicit_resolvers.items()
     }

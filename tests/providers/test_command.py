@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from engine.address import Address
-from engine.decode import check
+from engine.decode import decode
 from engine.errors import OutcomeUnknownError, ProviderError
 from engine.ports import BY_ADDRESS, Call
 from engine.state import Resource
@@ -138,7 +138,7 @@ def test_what_waits_for_another_tool_is_not_missing(unknown: str) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"create": []}, {"create": ""}, {"create": "a", "cwd": ""}])
 def test_wrong_options_are_faults(options: dict[str, object]) -> None:
-    assert check(options, CommandOptions) != []  # type: ignore[arg-type]  # the table holds JSON only
+    assert decode(options, CommandOptions, env={})[1] != []
 
 
 def test_a_large_record_does_not_block_a_program_that_never_reads_it(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.address import Address
-from engine.decode import check
+from engine.decode import decode
 from engine.errors import ProviderError
 from engine.ports import Call
 from engine.state import Resource
@@ -73,7 +73,7 @@ def test_home_is_expanded_when_the_file_is_made(tmp_path: Path, monkeypatch: pyt
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Value], message: str) -> None:
-    assert [fault.message for fault in check(options, FileOptions)] == [message]
+    assert [fault.message for fault in decode(options, FileOptions, env={})[1]] == [message]
 
 
 def test_what_a_source_holds_is_predicted_only_by_the_apply() -> None:

@@ -10,7 +10,7 @@ from typing import Final, cast
 from engine import layout
 from engine.decode import build, decode, nearest
 from engine.errors import ConfigError
-from engine.expressions import Expression, Raw
+from engine.expressions import NAME, Expression, Raw
 from engine.files import Files, Section, load_text
 from engine.options import folded
 from engine.report import Report
@@ -18,7 +18,7 @@ from engine.values import UNKNOWN, Attributes
 from engine.variables import PREFIX, Binding, Declared, given
 from engine.yaml import Place, Text
 
-_USED: Final = re.compile(r"\[\[ *\.?([A-Za-z_][\w-]*)")
+_USED: Final = re.compile(rf"\[\[ *\.?({NAME})")
 
 
 def bindings(

@@ -14,11 +14,15 @@ from typing import Final, TypeAlias
 
 from engine.values import Deferred, Value
 
-_NAME = r"\.?[A-Za-z_][\w-]*(?:\.[\w-]+)*"
+_LATER: Final = r"[^\x00-,./:-@\[-^`{-\x7f\s]"  # a letter of any script with its marks, a digit, "-" or "_"
+NAME: Final = rf"[^\W\d]{_LATER}*"
+"""Pattern of a variable's name, in any script."""
+DOTTED: Final = rf"{NAME}(?:\.{_LATER}+)*"
+"""Pattern of a name and the keys that lead further into its value."""
 _DEFAULT = r"(?:\|[^\n\]]*)?"
 _EXPRESSION: Final = re.compile(
-    rf"\[\[[ ]*{_NAME}[ ]*{_DEFAULT}\]\]"  # a variable
-    rf"|\[\[[ ]*[A-Za-z_]\w*[ ]+[\w\"'\\][^\n\[\],]*?\]\]"  # env NAME, or a function that does not exist
+    rf"\[\[[ ]*\.?{DOTTED}[ ]*{_DEFAULT}\]\]"  # a variable
+    rf"|\[\[[ ]*{NAME}[ ]+[\w\"'\\][^\n\[\],]*?\]\]"  # env NAME, or a function that does not exist
     r"|\$\{\{[^{}\n\"'\\]*\}\}"  # a reference, or somebody else's expression; quotes and escapes are left to YAML
 )
 _ALPHABETS: Final = range(0xE000, 0xF8C0, 64)

@@ -11,14 +11,14 @@ import msgspec.inspect as shapes
 
 from engine import references, scalars, yaml
 from engine.decode import convert, nearest
-from engine.expressions import Expression, Key, Raw, Template
+from engine.expressions import DOTTED, NAME, Expression, Key, Raw, Template
 from engine.references import Interpolation, Reference
 from engine.report import Report
 from engine.scalars import Literal
 from engine.values import UNKNOWN, Deferred, Secret, Unknown, Value, leaves, map_leaves, reveal
 
-_NAME: Final = re.compile(r"\.?([A-Za-z_][\w-]*(?:\.[\w-]+)*)")
-_CALL: Final = re.compile(r"([A-Za-z_]\w*)\s+(.*)")
+_NAME: Final = re.compile(rf"\.?({DOTTED})")
+_CALL: Final = re.compile(rf"({NAME})\s+(.*)")
 _ENV_NAME: Final = re.compile(r"""(\\?["']|)([A-Za-z_]\w*)\1""")
 _DEFAULT: Final = re.compile(r"\s*default\s*:\s*(.*)")
 _QUOTED: Final = re.compile(r"""(\\?["'])(.*)\1""")

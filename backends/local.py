@@ -39,8 +39,10 @@ def open_local(options: Mapping[str, Value], base_dir: Path) -> tuple[LocalStore
     """Store, locker and key of `options["stateFile"]` (default devstream.state), relative to `base_dir`.
 
     Links are followed, so that a linked state is replaced where it really is. Nothing is made before the first write.
-    Raises UsageError for a directory.
+    Raises UsageError for a directory and for an option that is not known here.
     """
+    if unknown := sorted(options.keys() - {"stateFile"}):
+        raise UsageError(f'a local state has no option "{unknown[0]}"', hint="known: stateFile")
     path = (base_dir / Path(str(options.get("stateFile") or "devstream.state")).expanduser()).resolve()
     if path.is_dir():
         raise UsageError(f"the state file {path} is a directory", hint=f"name a file in it: {path / 'devstream.state'}")

@@ -212,17 +212,6 @@ def reference_pages(plugins: Plugins) -> dict[str, str]:
     return {"index.md": "\n".join(index) + "\n", **pages}
 
 
-def write_reference(directory: Path, plugins: Plugins) -> None:
-    """Write the pages, and remove those of plugins that are no more."""
-    directory.mkdir(parents=True, exist_ok=True)
-    pages = reference_pages(plugins)
-    for old in directory.glob("*.md"):
-        if old.name not in pages:
-            old.unlink()
-    for name, text in pages.items():
-        (directory / name).write_text(text, "utf-8")
-
-
 def _page(name: str, plugins: Plugins) -> str:
     provider = plugins[name]
     lines = [f"# {name}", "", *_introduction(name, plugins), "", "## Options", ""]

@@ -283,6 +283,6 @@ def copied(state: State, location: str) -> StateError:
     """The error of who wants to change a copy."""
     return StateError(
         f"this state is a copy: it stands at {location} and belongs to {state.home}",
-        hint="dtm state migrate, or dtm state push --adopt, makes this place its home",
+        hint="to make this place its home: dtm state pull > copy.json, then dtm state push --adopt copy.json",
         where=location,
     )

@@ -197,11 +197,11 @@ class ArgoCDApp:
         location = place(options)
         return f"{location.identity}@{location.branch}:{manifest_path(options)}"
 
-    def predict(self, options: ArgoCDAppOptions, resource: Resource | None) -> Mapping[str, Value]:  # noqa: ARG002
+    def predict(self, options: ArgoCDAppOptions, resource: Resource | None) -> Mapping[str, Value]:
         """Everything."""
         return _outputs(options)
 
-    def requires(self, options: ArgoCDAppOptions) -> Sequence[str]:  # noqa: ARG002 - whatever the options say
+    def requires(self, options: ArgoCDAppOptions) -> Sequence[str]:
         """The git binary."""
         return [] if shutil.which("git") else ["git is not installed, or not on the PATH"]
 

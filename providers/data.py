@@ -32,7 +32,7 @@ class Data:
     options = DataOptions
     outputs = DataOutputs
 
-    def identity(self, options: DataOptions) -> str | None:  # noqa: ARG002 - whatever the options say
+    def identity(self, options: DataOptions) -> str | None:
         """The address: there is nothing outside the state to look for."""
         return BY_ADDRESS
 
@@ -40,7 +40,7 @@ class Data:
         """All of it, but for the id before the first run."""
         return {"id": resource.id if resource else UNKNOWN, "output": options.input}
 
-    def read(self, options: DataOptions, resource: Resource | None, call: Call) -> Resource | None:  # noqa: ARG002
+    def read(self, options: DataOptions, resource: Resource | None, call: Call) -> Resource | None:
         """What was recorded: nobody else can change it."""
         return resource
 
@@ -49,7 +49,7 @@ class Data:
         address = call.address.dotted
         return Resource(address, {}, {"id": address, "output": options.input})
 
-    def update(self, options: DataOptions, resource: Resource, call: Call) -> Resource:  # noqa: ARG002
+    def update(self, options: DataOptions, resource: Resource, call: Call) -> Resource:
         """Remember the new `input`."""
         return self.create(options, call)
 

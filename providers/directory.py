@@ -43,11 +43,11 @@ class Directory:
         """`directory:` and the path."""
         return f"directory:{canonical(options.path)}"
 
-    def predict(self, options: DirectoryOptions, resource: Resource | None) -> Mapping[str, Value]:  # noqa: ARG002
+    def predict(self, options: DirectoryOptions, resource: Resource | None) -> Mapping[str, Value]:
         """The path."""
         return {"path": canonical(options.path)}
 
-    def read(self, options: DirectoryOptions, resource: Resource | None, call: Call) -> Resource | None:  # noqa: ARG002
+    def read(self, options: DirectoryOptions, resource: Resource | None, call: Call) -> Resource | None:
         """Its mode."""
         path = place(options.path, call)
         with reported("read", path):
@@ -72,7 +72,7 @@ class Directory:
                     raise ProviderError(f"{path} exists and was not made by dtm", hint=FOREIGN) from None
         return self.update(options, Resource(canonical(options.path)), call)
 
-    def update(self, options: DirectoryOptions, resource: Resource, call: Call) -> Resource:  # noqa: ARG002
+    def update(self, options: DirectoryOptions, resource: Resource, call: Call) -> Resource:
         """Set the mode."""
         path = place(options.path, call)
         with reported("set the mode of", path):
@@ -82,7 +82,7 @@ class Directory:
             raise ProviderError(f"{path} was removed while it was being made")
         return made
 
-    def delete(self, options: DirectoryOptions, resource: Resource, call: Call) -> None:  # noqa: ARG002
+    def delete(self, options: DirectoryOptions, resource: Resource, call: Call) -> None:
         """Remove it, which only works while it is empty."""
         path = place(options.path, call)
         with reported("remove", path), suppress(FileNotFoundError, NotADirectoryError):

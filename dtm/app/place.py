@@ -104,6 +104,7 @@ def open_place(settings: StateSettings, base_dir: Path) -> Place:
     if settings.backend == "local":
         from backends.local import open_local
 
+        _refuse_remote_settings(settings)
         options = {name: reveal(value) for name, value in settings.options.items()}
         store, locker, key = open_local(options, base_dir)
         return Place(store, None if settings.lock.kind == "none" else locker, key, settings)
@@ -111,6 +112,17 @@ def open_place(settings: StateSettings, base_dir: Path) -> Place:
         f"state backend {settings.backend} is not part of this version",
         hint="use a local state: --state file:///path/to/devstream.state",
     )
+
+
+def _refuse_remote_settings(settings: StateSettings) -> None:
+    """What means nothing for a local state is refused: it would be taken for protection that is not there."""
+    if settings.log == "inline":
+        raise UsageError("state.log: inline is not part of this version", hint="leave it out: the log stands beside the state")
+    if settings.lock.url or settings.lock.kind not in ("auto", "none"):
+        raise UsageError(
+            f"state.lock.{'url' if settings.lock.url else 'kind: ' + settings.lock.kind} means nothing for a local state",
+            hint="a local state is locked by the system; kind: none turns that off",
+        )
 
 
 def refuse_empty(place: Place, config: Config | None, cwd: Path, *, exists: bool, new_state: bool) -> None:

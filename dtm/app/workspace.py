@@ -12,6 +12,7 @@ from dtm.app.choices import Request
 from dtm.app.place import Place
 from engine.config import Config
 from engine.errors import UsageError
+from engine.events import Notice
 from engine.loader import Source, load
 from engine.ports import AnyProvider, Emit
 from engine.schema import Catalog
@@ -62,7 +63,6 @@ def open_workspace(request: Request, emit: Emit, redactor: Redactor, *, need_con
     UsageError, PluginError and store errors.
     """
     from dtm.plugins import catalog, providers
-    from engine.events import Notice
 
     config = None
     if need_config or _wanted(request):
@@ -70,11 +70,19 @@ def open_workspace(request: Request, emit: Emit, redactor: Redactor, *, need_con
         _hide_secrets(config, redactor)
         for warning in config.warnings:
             emit(Notice("warning", warning))
+    _tell_of_plugins(request.plugin_dir or (config.settings.plugin_dir if config else None), emit)
     settings, overridden = places.choose(request.state_url, request.env, config, request.cwd)
     if overridden:
         emit(Notice("warning", overridden))
     base = config.settings.base_dir if config else request.cwd
     return Workspace(request, config, providers(), places.open_place(settings, base), overridden)
+
+
+def _tell_of_plugins(directory: Path | None, emit: Emit) -> None:
+    """A directory named for plugins may come with somebody's repository: what is in it is named and never imported."""
+    if directory and directory.is_dir() and (names := sorted(path.name for path in directory.iterdir())):
+        hint = "plugins are Python packages: install them beside dtm with pip, pipx inject or uv"
+        emit(Notice("warning", f"nothing in the plugin directory {directory} is loaded: {', '.join(names[:5])}", hint))
 
 
 def _hide_secrets(config: Config, redactor: Redactor) -> None:

@@ -92,7 +92,7 @@ class CIFiles(ABC, Generic[O]):
         paths = source.paths()
         return f"{found.identity}@{found.branch}:{','.join(paths) if paths is not None else source.location}"
 
-    def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:  # noqa: ARG002 - nothing is kept
+    def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:
         """Everything, but for the paths of files in a directory or behind a URL."""
         found = {
             "repoURL": _known(lambda: shown(self.location(options))["repoURL"]),
@@ -102,7 +102,7 @@ class CIFiles(ABC, Generic[O]):
         }
         return cast("dict[str, Value]", found)  # text and lists of text
 
-    def requires(self, options: O) -> Sequence[str]:  # noqa: ARG002 - whatever the options say
+    def requires(self, options: O) -> Sequence[str]:
         """The git binary."""
         return [] if shutil.which("git") else ["git is not installed, or not on the PATH"]
 

@@ -54,11 +54,11 @@ class CIGeneric(CIFiles[GenericOptions]):
         """The repository."""
         return at(options.scm)
 
-    def source(self, options: GenericOptions, name: str) -> Source:  # noqa: ARG002 - nothing here depends on it
+    def source(self, options: GenericOptions, name: str) -> Source:
         """The user's files."""
         return _source(options)
 
-    def secrets(self, options: GenericOptions) -> list[str]:  # noqa: ARG002
+    def secrets(self, options: GenericOptions) -> list[str]:
         """None: what the user's own files need, the user knows."""
         return []
 

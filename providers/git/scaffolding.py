@@ -44,7 +44,7 @@ class Scaffolding(Generic[O]):
     def __init__(self, options: type[O], order: Callable[[O], Order]) -> None:
         self.options, self._order = options, order
 
-    def requires(self, options: O) -> Sequence[str]:  # noqa: ARG002
+    def requires(self, options: O) -> Sequence[str]:
         """The git program."""
         return () if shutil.which("git") else ("the git program is not on the PATH: install git",)
 
@@ -52,7 +52,7 @@ class Scaffolding(Generic[O]):
         """`github.com/me/app`, or the path."""
         return self._order(options).place.identity
 
-    def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:  # noqa: ARG002
+    def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:
         """Everything."""
         return self._order(options).outputs()
 

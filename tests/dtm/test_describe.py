@@ -1,12 +1,12 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import jsonschema  # type: ignore[import-untyped]  # has no types
+import jsonschema
 import msgspec
 import pytest
 import yaml
 
-from dtm.describe import config_sample, items, option_lines, reference_pages, sample, write_reference
+from dtm.describe import config_sample, items, option_lines, reference_pages, sample
 from dtm.jsonschema import config_schema
 from dtm.plugins import BUILT_IN, Plugins
 from engine.errors import UsageError
@@ -112,13 +112,6 @@ def test_the_index_names_every_plugin() -> None:
 
 def test_every_plugin_says_in_one_sentence_what_it_is() -> None:
     assert [name for name in NAMES if not (PLUGINS[name].__doc__ or "").strip()] == []
-
-
-def test_writing_the_pages_removes_those_of_plugins_that_are_no_more(tmp_path: Path) -> None:
-    (tmp_path / "old.md").write_text("old", "utf-8")
-    (tmp_path / "notes.txt").write_text("kept", "utf-8")
-    write_reference(tmp_path, PLUGINS)
-    assert {path.name for path in tmp_path.iterdir()} == {*PAGES, "notes.txt"}
 
 
 def test_unknown_names_are_refused_in_devstreams_words() -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import jsonschema  # type: ignore[import-untyped]  # has no types
+import jsonschema
 import pytest
 import yaml
 

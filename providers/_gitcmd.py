@@ -14,6 +14,7 @@ from pathlib import Path
 
 from engine.errors import AuthError, CancelledError, DtmError, NotFoundError, OutcomeUnknownError, ProviderError
 from engine.ports import Call
+from providers._tether import tether
 
 POLL = 0.2
 """Seconds between looks at deadline and cancellation while git runs."""
@@ -80,7 +81,7 @@ class Git:
             process = subprocess.Popen(
                 ["git", *QUIET, *place, *args],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                env=self._environment(), start_new_session=True,
+                env=self._environment(), start_new_session=True, preexec_fn=tether(),
             )  # fmt: skip
         except FileNotFoundError as error:
             raise ProviderError("the git program was not found", hint="install git and put it on the PATH") from error

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from providers._tether import tether
+
 TICK = 0.1
 """Seconds between two looks at whether to stop."""
 GRACE = 2.0
@@ -48,14 +50,16 @@ def run(
 ) -> int | None:
     """Run a program; its output goes to `out` and `err` in pieces. Returns the exit code, negative for a signal.
 
-    None: `stop` said so first, and the process group was ended. Raises OSError if the program cannot be started.
+    None: `stop` said so first, and the process group was ended. The program dies with dtm, as `tether` says. Raises OSError
+    if the program cannot be started.
     """
     with tempfile.TemporaryFile() as given:  # not a pipe: a program that never reads must not block us
         given.write(stdin)
         given.seek(0)
         process = subprocess.Popen(
-            argv, cwd=cwd, env=env, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        )
+            argv, cwd=cwd, env=env, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True, preexec_fn=tether(),
+        )  # fmt: skip
     assert process.stdout is not None and process.stderr is not None
     with process.stdout, process.stderr, selectors.DefaultSelector() as pipes:
         pipes.register(process.stdout, selectors.EVENT_READ, out)

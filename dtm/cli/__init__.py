@@ -101,15 +101,28 @@ def main() -> None:
     """Run the command line; the exit code is the process's. Usage errors are 1, as DevStream's were."""
     gc.set_threshold(100_000, 50, 50)  # what a command makes it keeps: looking through it often costs a fifth of the time
     try:
-        code = root.main(standalone_mode=False)
+        code = root.main(prog_name="dtm", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.Abort:
         code = 130
     except click.ClickException as error:
-        error.show()
+        _refuse(error)
         code = 1
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe left; there is nobody to tell
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse(error: click.ClickException) -> None:
+    """Say what is wrong with the arguments: to people as click does, to programs as all else is said to them."""
+    if "--json" not in sys.argv:
+        error.show()
+        return
+    from dtm.render import make_renderer
+    from engine.errors import UsageError
+
+    context = getattr(error, "ctx", None)  # only usage errors have one, and not all of them
+    hint = f"{context.command_path} --help" if isinstance(context, click.Context) else ""
+    make_renderer("json", sys.stdout, sys.stderr, clean=str).error(UsageError(error.format_message(), hint=hint))

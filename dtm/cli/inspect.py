@@ -134,11 +134,9 @@ def output(context: Context, name: str | None) -> None:
 @command()
 def graph(context: Context, form: str) -> None:
     """Print the dependency graph of the config, written and implied edges alike."""
-    import sys
-
     from dtm.app.drawing import draw
     from dtm.app.workspace import load_config
     from dtm.plugins import catalog
 
     config = load_config(context.request, catalog())
-    sys.stdout.write(draw({tool.address: tool.depends_on for tool in config.tools}, form))
+    context.renderer.data(draw({tool.address: tool.depends_on for tool in config.tools}, form))

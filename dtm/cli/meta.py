@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from dtm import __version__
@@ -11,12 +13,12 @@ from dtm import __version__
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def version(as_json: bool) -> None:
     """Print the version."""
-    if as_json:
-        import json
-
-        click.echo(json.dumps({"type": "version", "dtm": __version__}))
-    else:
+    if not as_json:
         click.echo(__version__)
+        return
+    from dtm.render import make_renderer
+
+    make_renderer("json", sys.stdout, sys.stderr, clean=str).version(__version__)
 
 
 @click.command(short_help="Print the completion script for a shell.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from dtm.cli.common import Context, choices, command
@@ -20,26 +18,27 @@ def show() -> None:
 @click.option("-p", "--plugin", default="", metavar="NAME", help="A sample of that plugin, every option explained.")
 @click.option("-t", "--template", default="", metavar="NAME", help="A whole toolchain: quickstart, gitops or apps.")
 @command(config=False)
-def config(context: Context, plugin: str, template: str) -> None:  # noqa: ARG001 - every command gets the context
+def config(context: Context, plugin: str, template: str) -> None:
     """Print a commented config that loads and applies as it is."""
     from dtm.describe import config_sample, sample
     from dtm.plugins import installed
 
     if plugin and template:
         raise UsageError("--plugin and --template exclude each other")
-    sys.stdout.write(sample(plugin, installed()) if plugin else config_sample(template))
+    context.renderer.data(sample(plugin, installed()) if plugin else config_sample(template))
 
 
 @show.command()
 @command(config=False)
-def schema(context: Context) -> None:  # noqa: ARG001 - every command gets the context
+def schema(context: Context) -> None:
     """Print the JSON Schema of the whole config, for editors."""
     import json
 
     from dtm.jsonschema import config_schema
     from dtm.plugins import installed
 
-    sys.stdout.write(json.dumps(config_schema(installed()), indent=2) + "\n")
+    found = config_schema(installed())
+    context.renderer.data(json.dumps(found, indent=2), found)
 
 
 @show.command()

@@ -1,0 +1,58 @@
+"""With --json every line on stdout fits the published schema, whatever the command and however it ends."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.e2e.conftest import Runner, Write
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/events.schema.json").read_text("utf-8"))
+ONE = "tools:\n- {name: file, instanceID: a, options: {path: out.txt, content: x}}\n"
+
+
+def lines(dtm: Runner, *words: str, code: int = 0) -> list[dict[str, Any]]:
+    done = dtm.run(*words, "--json")
+    assert done.returncode == code, done.stdout + done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    for line in found:
+        Draft202012Validator(SCHEMA).validate(line)
+    assert found[0]["type"] == "version"
+    return found
+
+
+def data(found: list[dict[str, Any]]) -> list[Any]:
+    return [line["data"] for line in found if line["type"] == "data"]
+
+
+def test_the_version_is_a_stream_of_one_line(dtm: Runner) -> None:
+    (line,) = lines(dtm, "version")
+    assert line["dtm"] == dtm("version").strip()
+
+
+@pytest.mark.parametrize(
+    "words", [("graph",), ("graph", "-o", "mermaid"), ("show", "config"), ("show", "config", "-p", "file")]
+)
+def test_a_text_is_one_data_line(words: tuple[str, ...], dtm: Runner, config: Write) -> None:
+    config(ONE)
+    assert data(lines(dtm, *words)) == [dtm(*words)]
+
+
+def test_the_schema_is_data_and_the_same_as_for_people(dtm: Runner) -> None:
+    assert data(lines(dtm, "show", "schema")) == [json.loads(dtm("show", "schema"))]
+
+
+@pytest.mark.parametrize(
+    ("words", "summary", "hint"),
+    [
+        (("plan", "--nope"), "No such option", "dtm plan --help"),
+        (("state", "show"), "Missing argument", "dtm state show --help"),
+        (("aply",), 'Did you mean "apply"?', "dtm --help"),
+    ],
+)
+def test_wrong_arguments_are_a_diagnostic(words: tuple[str, ...], summary: str, hint: str, dtm: Runner) -> None:
+    line = lines(dtm, *words, code=1)[-1]
+    assert (line["type"], line["severity"], line["hint"]) == ("diagnostic", "error", hint)
+    assert summary in line["summary"]

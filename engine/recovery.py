@@ -92,11 +92,13 @@ def _refusal(state: State, record: Record) -> str:
 def successor_problem(existing: State, candidate: State) -> str:
     """Why a candidate may not be pushed over a state, "" if it may.
 
-    The table: nothing there, or a lineage missing on either side: accepted. Same lineage: a higher serial, or the same
-    with the same content. Else refused.
+    The table: nothing there, or DevStream's on either side, which knows no lineage: accepted. Same lineage: a higher
+    serial, or the same with the same content. Else refused.
     """
-    if not existing.id.lineage or not candidate.id.lineage:
+    if not existing.id.lineage or _is_devstream(candidate):
         return ""
+    if not candidate.id.lineage:
+        return f"the one pushed has no lineage, the state there has one ({existing.id.lineage})"
     if existing.id.lineage != candidate.id.lineage:
         return f"the state there has another lineage ({existing.id.lineage}) than the one pushed ({candidate.id.lineage})"
     if candidate.id.serial < existing.id.serial:
@@ -106,17 +108,39 @@ def successor_problem(existing: State, candidate: State) -> str:
     return ""
 
 
+def _is_devstream(state: State) -> bool:
+    """Whether DevStream wrote it: only that has neither lineage nor the version of a dtm."""
+    return not state.id.lineage and not state.written.version
+
+
+def push_problem(session: Session, candidate: State, *, force: bool = False, adopt: bool = False) -> str:
+    """What `force` would override if this state were pushed, "" for nothing.
+
+    Raises StateError if there is nothing in the candidate, by the table of `successor_problem` without `force`, and for
+    another place's state without `adopt`.
+    """
+    if not candidate.id.lineage and not candidate.entries:
+        raise StateError("there is no state in the pushed document: neither a lineage nor tools")
+    problem = successor_problem(session.state, candidate)
+    if problem and not force:
+        raise StateError(problem, hint="dtm state push --force overrides this", where=session.location)
+    if candidate.home not in ("", session.location) and not adopt:
+        raise StateError(
+            f"the pushed document belongs to {candidate.home}", hint="--adopt makes this place its home", where=session.location
+        )
+    return problem
+
+
 def push(session: Session, candidate: State, *, force: bool = False, adopt: bool = False) -> str:
     """Put a state in place of the session's, whole; returns what `force` overrode, "" for nothing.
 
-    Its serial and lineage are kept, unless it has none (DevStream's). Equal content is not written again. `adopt` makes
-    this place home of a copy. Raises StateError by the table of `successor_problem`.
+    Its serial and lineage are kept, unless it has none (DevStream's). Equal content is not written again: the session
+    then stays unclaimed. `adopt` makes this place home of a copy. Raises StateError as `push_problem`.
     """
+    problem = push_problem(session, candidate, force=force, adopt=adopt)
     existing = session.state
-    problem = successor_problem(existing, candidate)
-    if problem and not force:
-        raise StateError(f"{session.location}: {problem}", hint="dtm state push --force overrides this", where=session.location)
-    if candidate.id == existing.id and same_content(existing, candidate) and not adopt:
+    copy = existing.home not in ("", session.location)
+    if candidate.id == existing.id and same_content(existing, candidate) and not (copy and adopt):
         return ""
     session.claim(adopt=adopt)
     own = session.state.id

@@ -14,7 +14,7 @@ from dtm.app.workspace import Workspace
 from dtm.render.port import Difference
 from engine.address import Address
 from engine.diff import diff
-from engine.errors import ConflictError, StateError, UsageError
+from engine.errors import ConflictError, StateError
 from engine.history import history, load
 from engine.ports import Emit
 from engine.secrets import Redactor
@@ -107,45 +107,19 @@ def shown(entry: StateEntry) -> dict[str, Value]:
 
 
 def push(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, data: bytes, *, adopt: bool) -> str:
-    """Make a document the state. Returns what was done; raises StateError if it is no successor and `force` is not given.
+    """Make a document the state. Returns what was done; raises StateError as `engine.recovery.push_problem`."""
+    from engine import recovery
 
-    Accepted: onto nothing; the same lineage with a higher serial; the same serial with the same content.
-    """
     candidate = decode(data, "the pushed document")
-    if not data.strip():
-        raise UsageError("the pushed document is empty: there is no state in it")
     with opened(workspace, choices, "state push", emit, redactor) as session:
-        existing = session.state
-        exists = bool(existing.id.lineage or existing.entries)
-        refused = _refusal(existing, candidate) if exists else ""
-        if refused and not choices.force:
-            raise StateError(f"{workspace.place.location}: {refused}", hint="--force pushes it all the same")
-        if candidate.home not in ("", session.location) and not adopt:
-            raise StateError(
-                f"the pushed document belongs to {candidate.home}, not to {session.location}",
-                hint="--adopt makes this place its home",
-            )
-        if exists and encode(replace(candidate, home=existing.home)) == encode(existing):
-            return "Nothing to do: the pushed document is the state."
-        if not choices.dry_run:
-            session.claim(adopt=True)
-            session.replace(candidate, exact=True)
-    serial = f"serial {candidate.id.serial}, {len(candidate.entries)} tools"
-    overrode = f" Overridden: {refused}." if refused else ""
-    return f"{'Would push' if choices.dry_run else 'Pushed'} {serial} to {workspace.place.location}.{overrode}"
-
-
-def _refusal(existing: State, candidate: State) -> str:
-    """Why the candidate is no successor, "" if it is one."""
-    old, new = existing.id, candidate.id
-    if old.lineage and new.lineage and old.lineage != new.lineage:
-        return f"lineage {new.lineage} is not that of the present state, {old.lineage}"
-    if not old.lineage or not new.lineage or new.serial > old.serial:
-        return ""
-    if new.serial < old.serial:
-        return f"serial {new.serial} is older than the present serial {old.serial}"
-    same = encode(replace(candidate, home=existing.home)) == encode(existing)
-    return "" if same else f"serial {new.serial} is the present one, but the content differs"
+        if choices.dry_run:
+            overrode = recovery.push_problem(session, candidate, force=choices.force, adopt=adopt)
+        else:
+            overrode = recovery.push(session, candidate, force=choices.force, adopt=adopt)
+            if not session.claimed:
+                return "Nothing to do: the pushed document is the state."
+    told = f"serial {candidate.id.serial}, {len(candidate.entries)} tools to {workspace.place.location}."
+    return f"{'Would push' if choices.dry_run else 'Pushed'} {told}" + (f" Overridden: {overrode}." if overrode else "")
 
 
 def move(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, old: Address, new: Address) -> str:

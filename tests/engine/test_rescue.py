@@ -16,7 +16,7 @@ from engine.log import Cancelled, Done, Failed, Moved, OutputsSet, Record
 from engine.plan import Action
 from engine.recovery import Recovered, push, recover, successor_problem
 from engine.session import Session, read_state
-from engine.state import State, StateEntry, StateId
+from engine.state import State, StateEntry, StateId, Written
 from engine.wire import resource_form, tool_form
 
 A = Address("data", "a")
@@ -138,6 +138,8 @@ SOME, OTHER = State(L).put(entry("a")), State(L).put(entry("b"))
         (SOME, replace(OTHER, id=StateId("l", 4)), "newer (serial 5)"),
         (SOME, replace(OTHER, id=M), "another lineage (l)"),
         (SOME, replace(OTHER, id=StateId("", 0)), ""),
+        (SOME, replace(OTHER, id=StateId("", 0), written=Written("0.1.0")), "no lineage"),
+        (replace(SOME, id=StateId("", 0)), replace(OTHER, id=StateId("", 0), written=Written("0.1.0")), ""),
         (replace(SOME, id=StateId("", 0)), OTHER, ""),
     ],
 )

@@ -45,6 +45,10 @@ class Stages:
     deploy: Stage | None = None
     agent: str = ""
 
+    def branches(self) -> list[str]:
+        """Those that a stage is for: without a pipeline of theirs it would never run."""
+        return [branch for stage in (self.package, self.build, self.deploy) if stage for branch in stage.branches]
+
 
 def pipeline(recipe: Recipe, stages: Stages) -> str:
     """The text of .gitlab-ci.yml."""
@@ -53,7 +57,7 @@ def pipeline(recipe: Recipe, stages: Stages) -> str:
     document: dict[str, Node] = {
         "workflow": Note(
             "One pipeline a push: for merge requests, and for the branch itself.",
-            {"rules": [{"if": '$CI_PIPELINE_SOURCE == "merge_request_event"'}, _on(recipe.branch)]},
+            {"rules": [{"if": '$CI_PIPELINE_SOURCE == "merge_request_event"'}, _on(recipe.branch, *stages.branches())]},
         ),
         "default": Note("A newer commit replaces the jobs of the older one that can be stopped.", {"interruptible": True}),
         "stages": tuple(used),
@@ -63,7 +67,7 @@ def pipeline(recipe: Recipe, stages: Stages) -> str:
 
 
 def _on(*branches: str) -> Job:
-    return {"if": " || ".join(f'$CI_COMMIT_BRANCH == "{branch}"' for branch in branches)}
+    return {"if": " || ".join(f'$CI_COMMIT_BRANCH == "{branch}"' for branch in dict.fromkeys(branches))}
 
 
 def _jobs(recipe: Recipe, stages: Stages) -> dict[str, Job]:

@@ -11,6 +11,7 @@ from providers.ci.gitlab import GitLabCI, GitLabCIGolang, GitLabCIJava
 from tests.providers.repos import faults, options
 from tests.providers.schemas import load, problems
 
+FILES = Path(__file__).parents[2] / "fixtures" / "ci"
 SCM = {"scmType": "local", "owner": "me", "name": "app"}
 GO = {"language": {"name": "go"}}
 IMAGE = {"user": "me"}
@@ -23,13 +24,17 @@ OWN = "stages: [x]\nx: {script: [echo own]}\n"
 def text(given: dict[str, Any], provider: GitLabCI | None = None) -> str:
     provider = provider or GitLabCI()
     chosen: Any = options(provider, **given)
-    [(path, content)] = provider.source(chosen, provider.location(chosen).name).files(Path("/nowhere")).items()
+    [(path, content)] = provider.source(chosen, provider.location(chosen).name).files(FILES).items()
     assert path == ".gitlab-ci.yml"
     return content.decode()
 
 
 def new(**pipeline: Any) -> dict[str, Any]:
     return {"scm": SCM, "pipeline": {**GO, **pipeline}}
+
+
+def own(who: str) -> dict[str, Any]:
+    return new(configContents={".gitlab-ci.yml": OWN.replace("own", "[[ who ]]")}, vars={"who": who})
 
 
 def java(**stages: Any) -> dict[str, Any]:
@@ -46,6 +51,12 @@ SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "scm.branch": (new(), new() | {"scm": {**SCM, "branch": "trunk"}}, '$CI_COMMIT_BRANCH == "trunk"'),
     "pipeline.branch": (new(), new(branch="release"), '$CI_COMMIT_BRANCH == "release"'),
     "pipeline.configContents": (new(), new(configContents={".gitlab-ci.yml": OWN}), "echo own"),
+    "pipeline.configLocation": (new(), new(configLocation="gitlab.yml"), "echo from a file"),
+    "pipeline.vars": (own("Ann"), own("Bob"), "echo Bob"),
+    "templateURL": (java(package={}), java(templateURL="gitlab.yml"), "echo from a file"),
+    "templateVariables": (
+        java(templateURL="gitlab.yml"), java(templateURL="gitlab.yml", templateVariables={"who": "Ann"}), "from a file, Ann",
+    ),
     "pipeline.language.name": (new(), new(language={"name": "python"}), "image: python:3.9"),
     "pipeline.language.version": (new(), new(language={"name": "go", "version": "1.22"}), "image: golang:1.22"),
     "pipeline.language.framework": (new(), new(language={"framework": "spring-boot"}), "maven:3.9-eclipse-temurin-17"),
@@ -55,6 +66,15 @@ SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "pipeline.test.coverageCommand": (new(), new(test={"coverageCommand": "make cover"}), "- make cover"),
     "pipeline.test.coverageStatusCommand": (new(), new(test={"coverageStatusCommand": "cat c.txt"}), "coverage: /"),
     "pipeline.test.coverage": (new(), new(test={"coverage": {}}), "- go tool cover -func=coverage.out"),
+    "pipeline.test.coverage.enable": (
+        new(test={"coverage": {"enable": False}}), new(test={"coverage": {}}),
+        "- go test ./... -race -covermode=atomic -coverprofile=coverage.out",
+    ),
+    "pipeline.test.coverage.profile": (
+        new(test={"coverage": {}}), new(test={"coverage": {"profile": "-covermode=set"}}),
+        "- go test ./... -covermode=set -coverprofile=coverage.out",
+    ),
+    "pipeline.test.coverage.output": (new(test={"coverage": {}}), new(test={"coverage": {"output": "c.out"}}), "-func=c.out"),
     "pipeline.imageRepo": (new(), new(imageRepo=IMAGE), 'docker push "me/app:$CI_COMMIT_SHORT_SHA"'),
     "pipeline.imageRepo.url": (
         new(imageRepo=IMAGE), new(imageRepo={**IMAGE, "url": "http://harbor.example.com:80/library"}),
@@ -66,6 +86,7 @@ SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         'echo "$IMAGE_REPO_SECRET" | docker login --username me --password-stdin',
     ),
     "pipeline.sonarqube": (new(), new(sonarqube=SONAR), "-Dsonar.projectKey=key"),
+    "pipeline.sonarqube.name": (new(sonarqube=SONAR), new(sonarqube={"name": "other"}), "-Dsonar.projectKey=other"),
     "pipeline.sonarqube.url": (new(sonarqube=SONAR), new(sonarqube={**SONAR, "url": "https://s.io"}), "SONAR_HOST_URL: https://s.io"),
     "pipeline.sonarqube.token": (new(sonarqube=SONAR), new(sonarqube={**SONAR, "token": "t"}), "SONAR_TOKEN: $SONAR_"),
     "pipeline.dingTalk": (new(), new(dingTalk=TALK), "DINGTALK_TOKEN: $DINGTALK_SECURITY_TOKEN"),
@@ -73,9 +94,13 @@ SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "pipeline.dingTalk.webhook": (
         new(dingTalk=TALK), new(dingTalk={"webhook": "https://proxy.example.com/ding"}), "DINGTALK_URL: https://proxy.example.com/ding",
     ),
-    "pipeline.dingTalk.security": (
+    "pipeline.dingTalk.securityType": (
+        new(dingTalk={**TALK, "securityType": "SECRET", "securityValue": "k"}),
+        new(dingTalk={**TALK, "securityType": "KEY", "securityValue": "k"}), "DINGTALK_SECURITY: KEY",
+    ),
+    "pipeline.dingTalk.securityValue": (
         new(dingTalk=TALK), new(dingTalk={**TALK, "securityType": "KEY", "securityValue": "k"}),
-        "DINGTALK_SECURITY: KEY\n    DINGTALK_VALUE: $DINGTALK_SECURITY_VALUE",
+        "DINGTALK_VALUE: $DINGTALK_SECURITY_VALUE",
     ),
     "pipeline.dingTalk.atUsers": (new(dingTalk=TALK), new(dingTalk={**TALK, "atUsers": "138, 139"}), "DINGTALK_AT: 138, 139"),
     "pathWithNamespace": (java(build=BUILD), java(build=BUILD) | {"pathWithNamespace": "us/group/web"}, "me/web:"),
@@ -89,8 +114,10 @@ SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         java(package={}), java(package=base(allowedBranch=["a", "b"])), '$CI_COMMIT_BRANCH == "a" || $CI_COMMIT_BRANCH == "b"',
     ),
     "package.scriptCommand": (java(package={}), java(package={"scriptCommand": ["mvn a", "mvn b"]}), "- mvn a\n    - mvn b"),
-    "build.baseOption": (
-        java(build=BUILD), java(build={**BUILD, **base(image="docker:27", allowedBranch=["c"])}), "image: docker:27",
+    "build.baseOption.image": (java(build=BUILD), java(build={**BUILD, **base(image="docker:27")}), "image: docker:27"),
+    "build.baseOption.tags": (java(build=BUILD), java(build={**BUILD, **base(tags=["big"])}), "tags: [big]"),
+    "build.baseOption.allowedBranch": (
+        java(build=BUILD), java(build={**BUILD, **base(allowedBranch=["c"])}), '  rules:\n    - if: $CI_COMMIT_BRANCH == "c"',
     ),
     "build.baseOption.enable": (
         java(package={}, build={**BUILD, **base(enable=False)}), java(package={}, build=BUILD), "docker push",
@@ -99,7 +126,14 @@ SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "build.imageName": (java(build=BUILD), java(build={**BUILD, "imageName": "spring"}), "me/spring:"),
     "deploy": (java(package={}), java(package={}, deploy={}), "helm upgrade --install app helm/app --wait"),
     "deploy.k8sAgentName": (java(deploy={}), java(deploy={"k8sAgentName": "me/app:agent"}), "use-context me/app:agent"),
-    "deploy.baseOption": (java(deploy={}), java(deploy=base(image="alpine/k8s:1.30.0")), "image: alpine/k8s:1.30.0"),
+    "deploy.baseOption.enable": (
+        java(package={}, deploy=base(enable=False)), java(package={}, deploy=base(enable=True)), "helm upgrade --install app",
+    ),
+    "deploy.baseOption.image": (java(deploy={}), java(deploy=base(image="alpine/k8s:1.30.0")), "image: alpine/k8s:1.30.0"),
+    "deploy.baseOption.tags": (java(deploy={}), java(deploy=base(tags="cluster")), "tags: [cluster]"),
+    "deploy.baseOption.allowedBranch": (
+        java(deploy={}), java(deploy=base(allowedBranch=["c"])), '  rules:\n    - if: $CI_COMMIT_BRANCH == "c"',
+    ),
 }  # fmt: skip
 
 
@@ -125,6 +159,13 @@ def test_the_old_java_pipeline_has_its_three_stages() -> None:
     assert pipeline["deploy"]["script"] == [
         'helm upgrade --install app helm/app --set image.repository=me/app --set image.tag="$CI_COMMIT_SHORT_SHA" --wait'
     ]
+
+
+@pytest.mark.parametrize("stage", ["package", "build", "deploy"])
+def test_a_stage_s_branches_get_a_pipeline_to_run_in(stage: str) -> None:
+    other = {"package": {}, "build": BUILD, "deploy": {}}[stage] | base(allowedBranch=["main", "release"])
+    pipeline = load(text(java(**{stage: other})))
+    assert pipeline["workflow"]["rules"][1] == {"if": '$CI_COMMIT_BRANCH == "main" || $CI_COMMIT_BRANCH == "release"'}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from providers.ci.github import GitHubActions, GitHubActionsGolang, GitHubAction
 from tests.providers.repos import faults, options
 from tests.providers.schemas import load, problems
 
+FILES = Path(__file__).parents[2] / "fixtures" / "ci"
 SCM = {"scmType": "local", "owner": "me", "name": "app"}
 GO = {"language": {"name": "go"}}
 HOOK = "https://oapi.dingtalk.com/robot/send?access_token=abcdef"
@@ -20,7 +21,7 @@ FLAT = {"scmType": "local", "owner": "me", "repo": "app"}
 def text(given: dict[str, Any], provider: GitHubActions | None = None) -> str:
     provider = provider or GitHubActions()
     chosen: Any = options(provider, **given)
-    [content] = provider.source(chosen, provider.location(chosen).name).files(Path("/nowhere")).values()
+    [content] = provider.source(chosen, provider.location(chosen).name).files(FILES).values()
     return content.decode()
 
 
@@ -37,11 +38,24 @@ def old(**given: Any) -> dict[str, Any]:
     return {**FLAT, **GO, **given}
 
 
+def own(event: str) -> dict[str, Any]:
+    return new(configContents={"x.yml": OWN.replace("push", "[[ event ]]")}, vars={"event": event})
+
+
+def beside(given: dict[str, Any]) -> dict[str, Any]:
+    """The same with the older options where DevStream had them: beside `pipeline`."""
+    pipeline = given["pipeline"]
+    kept = {key: value for key, value in pipeline.items() if key not in BESIDE}
+    return {**given, "pipeline": kept, **{key: pipeline[key] for key in BESIDE if key in pipeline}}
+
+
 OWN = "on: push\njobs: {a: {runs-on: x, steps: [{run: 'true'}]}}\n"
 TALK = {"webhook": HOOK}
 SONAR = {"name": "key"}
 IMAGE = {"user": "me"}
+BESIDE = ("language", "build", "test", "docker")
 DOCKER = {"registry": {"username": "me"}}
+HARBOR = {"type": "harbor", "username": "me", "repository": "harbor.example.com:80/library/app"}
 
 # what is asked for before, what is changed, and what the file then says
 SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
@@ -49,6 +63,8 @@ SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "scm.branch": (new(), new() | {"scm": {**SCM, "branch": "trunk"}}, "branches: [trunk]"),
     "pipeline.branch": (new(), new(branch="release"), "branches: [release]"),
     "pipeline.configContents": (new(), new(configContents={"x.yml": OWN}), OWN),
+    "pipeline.configLocation": (new(), new(configLocation="github.yml"), "echo from a file"),
+    "pipeline.vars": (own("push"), own("pull_request"), "on: pull_request"),
     "pipeline.language.name": (new(), new(language={"name": "python"}), "python3 -m unittest"),
     "pipeline.language.version": (new(), new(language={"name": "go", "version": "1.22"}), "go-version: '1.22'"),
     "pipeline.language.framework": (new(), new(language={"framework": "django"}), "actions/setup-python@"),
@@ -102,24 +118,23 @@ SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         new(dingTalk=TALK), new(dingTalk={**TALK, "atUsers": ["138", "139"]}), "DINGTALK_AT: 138,139",
     ),
     "pipeline.docker": (new(), new(docker=DOCKER), "password: ${{ secrets.DOCKERHUB_TOKEN }}"),
-    "repo": (old(docker=DOCKER), old(docker=DOCKER) | {"repo": "web"}, "tags: me/web:"),
-    "branch": (old(), old(branch="trunk"), "branches: [trunk]"),
-    "language.version": (old(), old(language={"name": "golang", "version": "1.20"}), "go-version: '1.20'"),
-    "build": (old(), old(build={"enable": True, "command": "go build ./cmd/..."}), "run: go build ./cmd/..."),
-    "test.enable": (old(test={"enable": False}, build={}), old(build={}), "run: go test ./..."),
-    "test.command": (old(), old(test={"enable": True, "command": "go test -short ./..."}), "run: go test -short ./..."),
-    "test.coverage": (old(), old(test={"coverage": {"enable": True}}), "go tool cover -func=coverage.out"),
-    "docker.enable": (old(docker={"enable": False, **DOCKER}), old(docker=DOCKER), "tags: me/app:"),
-    "docker.registry.type": (
-        old(docker=DOCKER),
-        old(docker={"registry": {"type": "harbor", "username": "me", "repository": "harbor.example.com:80/library/app"}}),
+    "pipeline.docker.enable": (new(docker={"enable": False, **DOCKER}), new(docker=DOCKER), "tags: me/app:"),
+    "pipeline.docker.registry.type": (
+        new(docker={"registry": {**HARBOR, "type": "dockerhub"}}), new(docker={"registry": HARBOR}),
         "registry: harbor.example.com:80",
     ),
-    "docker.registry.username": (old(docker=DOCKER), old(docker={"registry": {"username": "you"}}), "username: you"),
-    "docker.registry.repository": (
-        old(docker=DOCKER), old(docker={"registry": {"username": "me", "repository": "other"}}), "tags: me/other:",
+    "pipeline.docker.registry.username": (new(docker=DOCKER), new(docker={"registry": {"username": "you"}}), "username: you"),
+    "pipeline.docker.registry.repository": (
+        new(docker=DOCKER), new(docker={"registry": {"username": "me", "repository": "other"}}), "tags: me/other:",
     ),
+    "repo": (old(docker=DOCKER), old(docker=DOCKER) | {"repo": "web"}, "tags: me/web:"),
+    "branch": (old(), old(branch="trunk"), "branches: [trunk]"),
 }  # fmt: skip
+SHOWN |= {
+    name.removeprefix("pipeline."): (beside(before), beside(after), said)
+    for name, (before, after, said) in SHOWN.items()
+    if name.removeprefix("pipeline.").partition(".")[0] in BESIDE
+}
 
 
 @pytest.mark.parametrize(("before", "after", "said"), SHOWN.values(), ids=SHOWN)

@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check bench docs lock clean
+.PHONY: help demo test test-long check bench docs conformance lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run ## Set up, then scaffold, change, break, repair and destroy a four-tool chain
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/demo/demo.sh
@@ -38,6 +38,9 @@ bench: $(VENV)/.run ## Print figures, and ratios against terraform where it is o
 docs: $(VENV)/.check ## Write the generated pages and build the site into site/
 	$(BIN)/python docs/generate.py
 	$(BIN)/mkdocs build --strict --quiet
+
+conformance: $(VENV)/.test ## Run the contract suites and write what became of each case into the docs
+	@$(BIN)/python -m pytest -q -p tests.conformance --ignore=tests/contracts/test_conformance_page.py tests/contracts tests/engine/test_session.py
 
 lock: ## Pin what pyproject.toml resolves to now into constraints.txt
 	@tmp=$$(mktemp -d) && $(PYTHON) -m venv $$tmp && $$tmp/bin/pip install -q -e '.[test,check]' \

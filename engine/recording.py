@@ -96,8 +96,8 @@ class Session:
         `adopt`: make this place home of a copy. Raises StateError for a copy, SupersededError if the state was changed
         since it was read.
         """
-        if self._base.home not in ("", self.location) and not adopt:
-            raise copied(self._base, self.location)
+        if not adopt:
+            self.refuse_copy()
         opened = self._opening
         lineage, salt = self._base.id.lineage or str(uuid.uuid4()), self._base.salt or randomness.token_hex(16)
         opened = Opened(
@@ -108,6 +108,11 @@ class Session:
         self._base = replace(self._base, id=replace(self._base.id, lineage=lineage), salt=salt, home=self.location)
         self._sealer = Sealer(salt)
         self._queue = GroupCommit(self._writer.append, self._writer.settle, background=self._world.background)
+
+    def refuse_copy(self) -> None:
+        """Raise StateError if this is a copy: worth asking before a person is asked."""
+        if self._base.home not in ("", self.location):
+            raise copied(self._base, self.location)
 
     def begin(
         self,

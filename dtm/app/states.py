@@ -123,7 +123,8 @@ def push(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor,
 
 
 def move(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, old: Address, new: Address) -> str:
-    """Give an entry another address; edges of others follow. Raises StateError."""
+    """Give an entry another address; edges of others follow. Raises StateError, also for an address of another plugin."""
+    _refuse_other_plugin(workspace, old, new)
     with opened(workspace, choices, "state mv", emit, redactor) as session:
         state = session.state
         entry = entry_of(state, old)
@@ -138,6 +139,18 @@ def move(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor,
             session.claim()
             session.replace(moved)
     return f"{'Would move' if choices.dry_run else 'Moved'} {old} to {new}."
+
+
+def _refuse_other_plugin(workspace: Workspace, old: Address, new: Address) -> None:
+    """Another plugin would look for another thing, find nothing, and what stands there would be forgotten."""
+    if old.name == new.name:
+        return
+    ours, other = (workspace.providers[name].plugin for name in (old.name, new.name))
+    if ours != other:
+        raise StateError(
+            f"{new} belongs to plugin {other}, {old} to plugin {ours}: neither could read what the other made",
+            hint=f"keep the name: dtm state mv {old.dotted} {old.name}.{new.instance}",
+        )
 
 
 def remove(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, addresses: Sequence[Address]) -> str:

@@ -160,3 +160,22 @@ def test_a_forced_push_says_what_it_overrode() -> None:
         assert "another lineage" in pushed(session)
     state = read_state(store, KEY).state
     assert state.id == StateId("other", 1) and names(state) == {"b"}
+
+
+def test_a_copy_adopted_with_its_own_content_is_at_home_and_only_once() -> None:
+    here, there = MemoryStore("here"), MemoryStore("there")
+    with opened(here) as session:
+        make(session, "a")
+    found = here.read(KEY) or pytest.fail("it was written")
+    there.write(KEY, found.data, expect=None)
+    state = read_state(there, KEY).state
+    with opened(there, claim=False) as session:
+        with pytest.raises(StateError, match="is a copy"):
+            session.refuse_copy()
+        push(session, state, adopt=True)
+        session.refuse_copy()
+    home = read_state(there, KEY)
+    assert not home.copy_of and home.state.id == state.id
+    with opened(there, claim=False) as session:
+        push(session, home.state, adopt=True)
+        assert not session.claimed

@@ -63,15 +63,17 @@ def apply(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> ApplySummary:
-    """Carry out a plan on a claimed session; the summary is emitted too. Failures of tools are in it, not raised.
+    """Claim the session and carry out a plan; the summary is emitted too. Failures of tools are in it, not raised.
 
-    Raises StalePlanError if the plan is not of this state, PlanError if something is missing that can be known before
-    the first change, SupersededError or StoreError if outcomes could not be recorded any more.
+    Nothing is written before it is sure that nothing is missing. Raises StalePlanError if the plan is not of this state,
+    PlanError if something is missing that can be known before the first change, StateError or SupersededError if the state
+    cannot be claimed, SupersededError or StoreError if outcomes could not be recorded any more.
     """
     if plan.base.serial != session.state.id.serial:
         raise StalePlanError(f"the plan was made for serial {plan.base.serial}, the state is at {session.state.id.serial}")
-    preparation = Preparation(plan, config, session, operations)
-    preflight(preparation)
+    preflight(Preparation(plan, config, session.state, operations))
+    session.claim(plan.config_digest)
+    preparation = Preparation(plan, config, session.state, operations, session.entry)
     run = _Run(plan, session, preparation, operations, emit, stop or Stop(), parallelism, clock, sleep)
     return run.run(config)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -10,14 +11,12 @@ from engine.compare import Subject, decide, predicted, severity, value_of
 from engine.config import Config, Timeouts
 from engine.errors import DtmError, PlanError, Problem
 from engine.execution import Job
-from engine.operations import Operations
+from engine.operations import Operations, sealer_of
 from engine.plan import Action, Change, Plan, Reason
 from engine.planner import resolved
-from engine.recording import Session
 from engine.references import parse, resolve
 from engine.schedule import ENDS, Step
-from engine.secrets import Sealer
-from engine.state import StateEntry
+from engine.state import State, StateEntry
 from engine.values import UNKNOWN, Attributes, Secret, Unknown, Value, holds_unknown, is_plain
 
 TIMEOUT = 1800.0
@@ -27,16 +26,26 @@ _CALLS = frozenset({Action.CREATE, Action.UPDATE, Action.REPLACE, Action.DELETE}
 
 
 class Preparation:
-    """Knows the real outputs of every tool that is done. For one thread."""
+    """Knows the real outputs of every tool that is done. For one thread.
 
-    def __init__(self, plan: Plan, config: Config, session: Session, operations: Operations) -> None:
+    `state` is what the plan was made for; `recorded` gives an entry as it is by now.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        config: Config,
+        state: State,
+        operations: Operations,
+        recorded: Callable[[Address], StateEntry | None] | None = None,
+    ) -> None:
         self._planned = {change.address: change for change in plan.changes}
         self.changes = dict(self._planned)
         self.specs = {spec.address: spec for spec in config.tools}
         self.outputs: dict[Address, Attributes | Unknown] = {}
-        self._session, self._recall = session, operations.recall
+        self._recorded, self._recall = recorded or state.entries.get, operations.recall
         self._operations = replace(operations, recall=self._recalled)
-        self._sealer = Sealer(session.state.salt)
+        self._sealer = sealer_of(state)
 
     def lookup(self, address: Address) -> Attributes | Unknown | None:
         """A tool's real outputs; UNKNOWN while it is still to be done, None if it has none."""
@@ -56,7 +65,7 @@ class Preparation:
         options = resolved(spec, self.lookup, self._operations)
         if _open(options):
             return change
-        entry = self._session.entry(change.address)
+        entry = self._recorded(change.address)
         if change.action is Action.CREATE or entry is None or entry.resource is None:
             return replace(change, after=options)
         again = decide(spec, options, Subject(entry, change.live), self._operations, self._sealer)
@@ -107,9 +116,9 @@ class Preparation:
     def ending_options(self, change: Change) -> Attributes:
         """Recorded options with secrets evaluated again; the config's for what is not recorded. Raises DtmError."""
         spec = self.specs.get(change.address)
-        entry = self._session.entry(change.previous or change.address) or self._session.entry(change.address)
+        entry = self._recorded(change.previous or change.address) or self._recorded(change.address)
         if entry is not None:
-            return self._operations.recalled(entry, "delete", spec.options if spec else None)
+            return self._operations.recalled(entry, "delete", self._sealer, spec.options if spec else None)
         assert spec is not None  # only a delete of config tools that are not recorded comes here
         return resolved(spec, self.lookup, self._operations)
 
@@ -135,14 +144,14 @@ class Preparation:
         return StateEntry(change.address, change.depends_on, change.after, before, change.protected)
 
     def problems(self) -> list[Problem]:
-        """What is missing for any call: a person's word, secrets, and what providers say they require."""
-        found: list[Problem] = []
-        for change in self.changes.values():
-            if change.action is Action.RECOVER and change.live is None:
-                found.append(Problem(str(change.address), change.note))
-            elif change.action in _CALLS:
-                found += self._missing(change)
-        return found
+        """What is missing for any call: a person's word, and what `missing` says."""
+        undecided = [change for change in self.changes.values() if change.action is Action.RECOVER and change.live is None]
+        return [Problem(str(change.address), change.note) for change in undecided] + self.missing()
+
+    def missing(self) -> list[Problem]:
+        """Secrets that are gone, and what providers say they require."""
+        calls = [change for change in self.changes.values() if change.action in _CALLS]
+        return [problem for change in calls for problem in self._missing(change)]
 
     def _missing(self, change: Change) -> list[Problem]:
         where = str(change.address)

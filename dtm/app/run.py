@@ -15,6 +15,7 @@ from dtm.app import place as places
 from dtm.app.choices import Choices
 from dtm.app.signals import stoppable
 from dtm.app.workspace import Workspace
+from dtm.render import sentences
 from engine import executor, planner, refresh, safety
 from engine.address import Address
 from engine.compare import Resolution, drifted
@@ -24,6 +25,7 @@ from engine.operations import Operations
 from engine.plan import Action, Change, Plan, Reason
 from engine.planner import Live
 from engine.ports import Emit
+from engine.preparation import Preparation
 from engine.retry import store_retry
 from engine.secrets import Redactor, Sealer
 from engine.session import Reading, Session, open_session, read_state
@@ -53,13 +55,14 @@ class Run:
         self.resolutions = dict(map(Resolution.parse, choices.resolve))
 
     def plan(self, *, destroy: bool = False, lock: bool = False) -> Plan:
-        """What apply, or destroy, would do."""
+        """What apply, or destroy, would do; warns of what it would refuse to."""
+        operation = "destroy" if destroy else "apply"
         if lock:
             with opened(self.workspace, self.choices, "plan", self.emit, self.redactor) as session:
-                return self._planned("destroy" if destroy else "apply", session.state)
+                return self._foreseen(operation, session.state, self._planned(operation, session.state))
         reading = self._reading()
         self._refuse_empty(exists=reading.exists)
-        return self._planned("destroy" if destroy else "apply", reading.state, reading.in_progress)
+        return self._foreseen(operation, reading.state, self._planned(operation, reading.state, reading.in_progress))
 
     def drift(self) -> Plan:
         """What differs between the state and the world, as a plan that would only be looked at."""
@@ -87,7 +90,6 @@ class Run:
             show(plan)
             if plan.empty or not self._agreed(plan, agree):
                 return None
-            session.claim(plan.config_digest)
             with stoppable() as stop:
                 config = self._nothing() if operation == "destroy" else self.workspace.required_config
                 summary = executor.apply(
@@ -98,6 +100,15 @@ class Run:
 
     def _agreed(self, plan: Plan, agree: Agree) -> bool:
         return agree(safety.check(plan, force=self.choices.force))
+
+    def _foreseen(self, operation: str, state: State, plan: Plan) -> Plan:
+        """The plan as it is; everything for which it would be refused is told."""
+        if refused := safety.protected(plan):
+            self.emit(Notice("warning", sentences.will_refuse(operation, refused.message), refused.hint))
+        config = self._nothing() if operation == "destroy" else self.workspace.required_config
+        for problem in Preparation(plan, config, state, self.operations).missing():
+            self.emit(Notice("warning", sentences.will_refuse(operation, problem.message), problem.hint, problem.where))
+        return plan
 
     def _planned(self, operation: str, state: State, in_progress: str = "") -> Plan:
         operations, resolutions = self.operations, self.resolutions

@@ -68,6 +68,11 @@ def in_progress(plan: Plan) -> str:
     return f"Another run is at work on this state: {plan.in_progress}"
 
 
+def will_refuse(command: str, reason: str) -> str:
+    """What a plan says of a refusal to come."""
+    return f"{command.capitalize()} will refuse this plan: {reason}"
+
+
 def separator(text: str) -> str:
     """The line that sets one step of a log apart from the next."""
     return f"-------------------- [  {text}  ] --------------------"

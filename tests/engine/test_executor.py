@@ -42,11 +42,10 @@ from tests.engine.fake_world import Bench, Thing, at, config, ref, tool
 
 
 def apply(bench: Bench, wanted: Config, **options: Any) -> ApplySummary:
-    """Read, plan, claim, apply, as `dtm apply -y`."""
+    """Read, plan, apply, as `dtm apply -y`."""
     resolutions = options.pop("resolutions", None)
     with bench.session() as session:
         plan = bench.plan(wanted, session, resolutions)
-        session.claim()
         return executor.apply(
             plan, wanted, session, bench.operations, emit=bench.events.append, **{"sleep": _no_sleep, **options}
         )
@@ -56,7 +55,6 @@ def destroy(bench: Bench, **options: Any) -> ApplySummary:
     with bench.session() as session:
         live = refresh.read(config(), session.state, bench.operations)
         plan = plan_removal(config(), session.state, live, bench.operations)
-        session.claim()
         return executor.apply(plan, config(), session, bench.operations, emit=bench.events.append, **options)
 
 
@@ -255,7 +253,6 @@ def test_a_plugin_that_predicts_wrongly_is_named_and_its_thing_recorded() -> Non
     wanted = config(tool("a"), tool("b", "a"))
     with bench.session() as session:
         plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
-        session.claim()
         summary = executor.apply(plan, wanted, session, used, emit=bench.events.append)
     assert (summary.failed, summary.skipped) == ((at("a"),), (at("b"),))
     assert 'plugin "thing" predicted other outputs than it delivered: value' in events(bench, ApplyErrored)[0].message
@@ -274,7 +271,6 @@ def test_with_real_values_a_change_is_decided_again_and_only_gets_milder() -> No
     with bench.session() as session:
         plan = bench.plan(first, session)
         planned = {change.address.instance: change.action for change in plan}
-        session.claim()
         bench.world.effects.clear()
         summary = executor.apply(plan, first, session, bench.operations, emit=bench.events.append)
     assert planned == {"a": Action.CREATE, "b": Action.UPDATE}
@@ -294,7 +290,6 @@ def test_a_replace_that_turns_out_needless_deletes_nothing() -> None:
     with bench.session() as session:
         plan = bench.plan(wanted, session)
         assert [change.action for change in plan.changes] == [Action.CREATE, Action.REPLACE]
-        session.claim()
         bench.world.calls.clear()
         bench.world.effects.clear()
         summary = executor.apply(plan, wanted, session, bench.operations, emit=bench.events.append)
@@ -417,7 +412,6 @@ def crashed(bench: Bench, fault: str, wanted: Config) -> None:
     bench.world.faults = {fault: [lambda: threading.Event().wait(20)]}
     with bench.session() as session:
         plan = bench.plan(wanted, session)
-        session.claim()
         with pytest.raises(DiedError):
             executor.apply(plan, wanted, session, bench.operations, emit=emit)
 
@@ -479,7 +473,6 @@ def test_a_secret_that_a_delete_needs_is_missed_before_anything_runs() -> None:
     with bench.session() as session:
         plan = bench.plan(config(tool("b")), session)
         bench.secrets.clear()
-        session.claim()
         with pytest.raises(PlanError, match=r"to delete thing.a I need option token, which came from env T"):
             executor.apply(plan, config(tool("b")), session, bench.operations, emit=bench.events.append)
     assert bench.world.count("create") == 0
@@ -495,10 +488,10 @@ def test_what_providers_require_is_missed_before_anything_runs() -> None:
     used = replace(bench.operations, providers={**bench.operations.providers, "thing": Needy(bench.world)})
     with bench.session() as session:
         plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
-        session.claim()
         with pytest.raises(PlanError, match="thing/a: the program frobnicate is not installed"):
             executor.apply(plan, wanted, session, used, emit=bench.events.append)
     assert bench.world.count("create") == 0
+    assert list(bench.store.list("")) == []  # a refused run leaves nothing behind
 
 
 def test_a_plan_of_an_older_state_is_refused() -> None:
@@ -506,10 +499,8 @@ def test_a_plan_of_an_older_state_is_refused() -> None:
     with bench.session() as session:
         plan = bench.plan(wanted, session)
     apply(bench, wanted)
-    with bench.session() as session:
-        session.claim()
-        with pytest.raises(StalePlanError):
-            executor.apply(plan, wanted, session, bench.operations, emit=bench.events.append)
+    with bench.session() as session, pytest.raises(StalePlanError):
+        executor.apply(plan, wanted, session, bench.operations, emit=bench.events.append)
 
 
 # Secrets
@@ -572,7 +563,6 @@ def test_providers_are_told_their_deadline_and_may_report() -> None:
     wanted = config(timed("a", 60.0), tool("b"))
     with bench.session() as session:
         plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
-        session.claim()
         executor.apply(plan, wanted, session, used, emit=bench.events.append, parallelism=1)
     assert [round(seconds) for seconds in deadlines] == [60, 1800]
     assert [(e.text, e.fraction) for e in events(bench, ApplyProgress)] == [("halfway", 0.5)] * 2
@@ -619,7 +609,6 @@ def test_asked_twice_calls_are_told_and_begins_stand() -> None:
     wanted = config(tool("a"), tool("b"))
     with bench.session() as session:
         plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
-        session.claim()
         bench.world.calls.clear()
         summary = executor.apply(plan, wanted, session, used, emit=bench.events.append, stop=stop, parallelism=1)
     assert summary.interrupted
@@ -705,7 +694,6 @@ def test_begins_run_ahead_of_their_calls_but_for_what_cannot_be_found_again(plug
 
         bench.world.faults = {"create *": [look] * 100}
         plan = bench.plan(wanted, session)
-        session.claim()
         store.writes = 0
         summary = executor.apply(plan, wanted, session, bench.operations, emit=bench.events.append, parallelism=2)
         writes = store.writes

@@ -125,7 +125,6 @@ def run(bench: Bench, wanted: Config | None) -> ApplySummary | None:
             plan = bench.plan(wanted, session)
         if plan.empty:
             return None
-        session.claim()
         return executor.apply(
             plan, wanted or config(), session, bench.operations, emit=bench.events.append, parallelism=3, sleep=lambda _: None
         )

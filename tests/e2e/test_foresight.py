@@ -1,0 +1,37 @@
+"""What can be known beforehand is said by plan, and leaves no trace of an apply that was refused."""
+
+from tests.e2e.conftest import Runner, Write
+
+MISSING = """
+tools:
+- {name: command, instanceID: c, options: {create: [no-such-program]}}
+- {name: data, instanceID: a, options: {input: 1}}
+"""
+PROTECTED = """
+tools:
+- {name: data, instanceID: a, options: {input: 1}, lifecycle: {preventDestroy: true}}
+- {name: data, instanceID: b, options: {input: 1}}
+"""
+REST = """
+tools:
+- {name: data, instanceID: b, options: {input: 1}}
+"""
+
+
+def test_a_missing_program_is_told_by_plan_and_refused_by_apply_before_anything_is_written(dtm: Runner, config: Write) -> None:
+    config(MISSING)
+    told = dtm("plan")
+    assert "command/c: Apply will refuse this plan: no-such-program is not installed" in told
+    assert "no-such-program is not installed" in dtm("apply", "-y", code=1)
+    assert list(dtm.folder.glob("devstream*")) == []
+
+
+def test_a_plan_that_would_delete_what_is_protected_says_that_it_will_be_refused(dtm: Runner, config: Write) -> None:
+    config(PROTECTED)
+    dtm("apply", "-y")
+    refusal = "will refuse this plan: protected by lifecycle.preventDestroy: data/a"
+    assert refusal not in dtm("plan")
+    assert f"Destroy {refusal}" in dtm("plan", "--destroy")
+    config(REST)
+    assert f"Apply {refusal}" in dtm("plan")
+    assert "protected by lifecycle.preventDestroy: data/a" in dtm("apply", "-y", code=1)

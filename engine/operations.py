@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -16,6 +16,7 @@ from engine.decode import build, decode, replace_paths, secret_paths
 from engine.errors import DtmError, PluginError
 from engine.options import options_of
 from engine.ports import AnyProvider, Call, Requiring
+from engine.references import TEXT, evaluate
 from engine.secrets import Redactor, Sealer
 from engine.state import Resource, State, StateEntry
 from engine.values import (
@@ -140,54 +141,51 @@ class Operations:
             self.redactor.add(secret)
         return options
 
-    def recalled(self, entry: StateEntry, verb: str, current: Attributes | None = None) -> Attributes:
+    def recalled(self, entry: StateEntry, verb: str, sealer: Sealer, current: Attributes | None = None) -> Attributes:
         """Recorded options with their secrets evaluated again: as the `current` options have them, else from their source.
 
         Raises DtmError naming the first secret option that is gone and where it came from. A secret value in an option that
         is none by itself may be gone: it is UNKNOWN in the built Struct.
         """
-        options = self.recalled_if_possible(entry, current)
+        options = self.recalled_if_possible(entry, sealer, current)
         needed = {path[0] for path in secret_paths(self.struct(entry.address))}
         self.refuse_lost(entry.address, {key: value for key, value in options.items() if key in needed}, verb)
         return options
 
-    def recalled_if_possible(self, entry: StateEntry, current: Attributes | None = None) -> Attributes:
-        """`recalled`, but any secret may be gone."""
+    def recalled_if_possible(self, entry: StateEntry, sealer: Sealer, current: Attributes | None = None) -> Attributes:
+        """`recalled`, but any secret may be gone.
+
+        One that is another now than was recorded stands in for it (a token that was renewed), unless it names the thing:
+        DtmError then, since nothing says any more which thing was made.
+        """
         if is_plain(entry.options):
             return entry.options
-        now = current or {}
-        return self.known({key: self._recalled(item, now.get(key), key, entry.address) for key, item in entry.options.items()})
+        recall = _Recollection(self, entry.address, sealer)
+        options = recall.options(entry.options, current or {})
+        if recall.doubtful:
+            self._refuse_renamed(entry.address, options, recall.doubtful)
+        return self.known(options)
+
+    def _refuse_renamed(self, address: Address, options: Attributes, doubtful: Attributes) -> None:
+        """Raise DtmError if the identity depends on a secret that is another now; `doubtful` holds what was recorded."""
+        if isinstance(self.identity(address, options), Unknown):
+            return
+        for key, value in doubtful.items():
+            if isinstance(self.identity(address, {**options, key: value}), Unknown):
+                self.refuse_lost(address, {key: value}, "find")
 
     def refuse_lost(self, address: Address, options: Attributes, verb: str) -> None:
         """Raise DtmError for the first secret that is known only by its digest."""
         for key, value in options.items():
             for leaf in leaves(value):
                 if isinstance(leaf, Digest):
-                    came = f", which came from {', '.join(leaf.sources)}" if leaf.sources else ""
+                    sources = ", ".join(source.removeprefix(TEXT) for source in leaf.sources)
+                    came = f", which came from {sources}" if sources else ""
                     raise DtmError(
                         f"to {verb} {address.dotted} I need option {key}{came}",
                         hint="set it again, as it was when the tool was made",
                         where=str(address),
                     )
-
-    def _recalled(self, value: Value, now: Value, key: str, address: Address) -> Value:
-        if isinstance(value, dict):
-            inner = now if isinstance(now, dict) else {}
-            return {name: self._recalled(item, inner.get(name), key, address) for name, item in value.items()}
-        if isinstance(value, list):
-            items = now if isinstance(now, list) and len(now) == len(value) else [None] * len(value)
-            return [self._recalled(item, one, key, address) for item, one in zip(value, items, strict=True)]
-        if not isinstance(value, Digest):
-            return value
-        return now if isinstance(now, Secret) else self._evaluated(value, key, address)
-
-    def _evaluated(self, secret: Digest, key: str, address: Address) -> Value:
-        fallback = [f"env {option.env}" for option in options_of(self.struct(address)) if option.key == key and option.env]
-        for source in [*secret.sources, *fallback]:
-            value = self.recall(source)
-            if value is not None:
-                return Secret(value, secret.sources)
-        return secret
 
     def read(self, address: Address, options: Attributes, resource: Resource | None, call: Call) -> Resource | None:
         """What is live, None if it is gone. Raises DtmError, whatever the provider raised."""
@@ -214,6 +212,55 @@ class Operations:
             return list(provider.requires(self.build(address, options)))
         except UnknownValueError:
             return []
+
+
+class _Recollection:
+    """Evaluates one tool's recorded secrets again; the digest tells the recorded value from a later one.
+
+    `doubtful` are the options as recorded whose secrets turned out to be others now.
+    """
+
+    def __init__(self, operations: Operations, address: Address, sealer: Sealer) -> None:
+        self.doubtful: dict[str, Value] = {}
+        self._operations, self._address, self._sealer = operations, address, sealer
+        self._recorded: Attributes = {}
+
+    def options(self, recorded: Attributes, now: Attributes) -> Attributes:
+        """The recorded options with secrets from `now`, else from their sources, else still as digests."""
+        self._recorded = recorded
+        return {key: self._value(value, now.get(key), (key,)) for key, value in recorded.items()}
+
+    def _value(self, value: Value, now: Value, path: tuple[str | int, ...]) -> Value:
+        if isinstance(value, dict):
+            inner = now if isinstance(now, dict) else {}
+            return {name: self._value(item, inner.get(name), (*path, name)) for name, item in value.items()}
+        if isinstance(value, list):
+            items = now if isinstance(now, list) and len(now) == len(value) else [None] * len(value)
+            both = zip(value, items, strict=True)
+            return [self._value(item, one, (*path, index)) for index, (item, one) in enumerate(both)]
+        return self._secret(value, now, path) if isinstance(value, Digest) else value
+
+    def _secret(self, recorded: Digest, now: Value, path: tuple[str | int, ...]) -> Value:
+        other: Secret | None = None
+        for candidate in self._candidates(recorded, now, str(path[0])):
+            sealed = self._sealer.seal(candidate, self._address, path)
+            if isinstance(sealed, Digest) and sealed.digest == recorded.digest:
+                return candidate
+            other = other or candidate
+        if other is None:
+            return recorded
+        self.doubtful[str(path[0])] = self._recorded[str(path[0])]
+        return other
+
+    def _candidates(self, recorded: Digest, now: Value, key: str) -> Iterator[Secret]:
+        if isinstance(now, Secret):
+            yield now
+        declared = options_of(self._operations.struct(self._address))
+        fallback = [f"env {option.env}" for option in declared if option.key == key and option.env]
+        for source in [*recorded.sources, *fallback]:
+            value = evaluate(source, self._operations.recall)
+            if value is not None:
+                yield Secret(value, recorded.sources)
 
 
 @cache

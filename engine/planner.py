@@ -126,14 +126,23 @@ def renamed(config: Config, state: State, operations: Operations) -> dict[Addres
     if not left or not joined:
         return {}
     known: dict[tuple[str, str], Address] = {}
+    sealer = sealer_of(state)
     for entry in left:
-        known.update(dict.fromkeys(_marks(entry.address, entry.options, operations), entry.address))
+        known.update(dict.fromkeys(_recorded_marks(entry, operations, sealer), entry.address))
     found: dict[Address, Address] = {}
     for spec in joined:
         old = next((known[mark] for mark in _marks(spec.address, spec.options, operations) if mark in known), None)
         if old is not None and old not in found.values():
             found[spec.address] = old
     return found
+
+
+def _recorded_marks(entry: StateEntry, operations: Operations, sealer: Sealer) -> list[tuple[str, str]]:
+    """`_marks` of what is recorded; none if a secret that names the thing is gone, which is told elsewhere."""
+    try:
+        return _marks(entry.address, operations.recalled_if_possible(entry, sealer), operations)
+    except DtmError:
+        return []
 
 
 def _marks(address: Address, options: Attributes, operations: Operations) -> list[tuple[str, str]]:
@@ -210,13 +219,13 @@ class _Planning:
             subject = subject_of(entry, self.live.found.get(entry.address), self.operations, self.resolutions)
             return decide(spec, options, subject, self.operations, self.sealer)
         if self.live.found.get(spec.address) is not None:
-            raise self._taken(spec.address, self.operations.identity(spec.address, options))
+            raise self._taken(self.operations.identity(spec.address, options))
         return absent(spec, options, Reason.NEW)
 
-    def _taken(self, address: Address, identity: str | None | Unknown) -> DtmError:
+    def _taken(self, identity: str | None | Unknown) -> DtmError:
         """Why a new tool cannot be made: its thing is there already, perhaps as another tool's."""
         for other, entry in self.state.entries.items():
-            if identity != BY_ADDRESS and self.operations.identity(other, entry.options) == identity:
+            if identity != BY_ADDRESS and ("", identity) in _recorded_marks(entry, self.operations, self.sealer):
                 return DtmError(f"is still {other}: both are {identity}", hint=f"apply the change of {other} first, alone")
         return exists(identity)
 

@@ -11,7 +11,7 @@ import msgspec
 
 from engine.address import Address
 from engine.errors import DtmError
-from engine.values import UNKNOWN, Attributes, Deferred, Digest, Secret, Unknown, Value, leaves, map_leaves, reveal
+from engine.values import UNKNOWN, Attributes, Deferred, Digest, Secret, Unknown, Value, is_plain, leaves, map_leaves, reveal
 
 _REFERENCE = re.compile(
     r"\s*([a-z0-9](?:[-a-z0-9]*[a-z0-9])?)"  # name and instance as `engine.address` wants them
@@ -20,6 +20,14 @@ _REFERENCE = re.compile(
 )
 _WORKFLOW_CONTEXTS = frozenset({"steps", "needs", "jobs"})
 """GitHub Actions writes its own outputs the same way (`steps.build.outputs.tag`): such expressions are not ours."""
+
+TEXT = "text "
+"""What the source of a text around secrets begins with."""
+
+_EVALUATED = ("env ", "output ")
+"""Kinds of sources that can be asked again."""
+
+_PART = re.compile(r"\[\[ (.*?) \]\]")
 
 Lookup: TypeAlias = Callable[[Address], "Attributes | Unknown | None"]
 
@@ -132,7 +140,7 @@ def _join(interpolation: Interpolation, lookup: Lookup) -> Value:
 
 
 def join(parts: Sequence[Value], shown: str) -> str | Secret:
-    """Known values as one string; a Secret among them makes the whole a Secret with all sources.
+    """Known values as one string; a Secret among them makes the whole a Secret with all sources (see `sources_of`).
 
     Strings stay as they are, everything else becomes compact JSON with sorted keys. Raises DtmError for null.
     """
@@ -143,8 +151,42 @@ def join(parts: Sequence[Value], shown: str) -> str | Secret:
             raise DtmError(f"{shown}: a value inside this text is null", hint="give it a value, or a default")
         texts.append(plain if isinstance(plain, str) else to_json(plain))
     text = "".join(texts)
+    secret = any(isinstance(leaf, Secret) for part in parts for leaf in leaves(part))
+    return Secret(text, sources_of(parts, texts)) if secret else text
+
+
+def sources_of(parts: Sequence[Value], texts: Sequence[str]) -> tuple[str, ...]:
+    """Where a text around secrets came from: `text out/[[ env NAME ]].txt`, so that it can be put together again.
+
+    A text that cannot be put together again has the sources of all its secrets.
+    """
+    written = [_written(part, text) for part, text in zip(parts, texts, strict=True)]
+    if len(parts) > 1 and None not in written:
+        return (TEXT + "".join(filter(None, written)),)
     secrets = [leaf for part in parts for leaf in leaves(part) if isinstance(leaf, Secret)]
-    return Secret(text, tuple(dict.fromkeys(source for secret in secrets for source in secret.sources))) if secrets else text
+    return tuple(dict.fromkeys(source for secret in secrets for source in secret.sources))
+
+
+def _written(part: Value, text: str) -> str | None:
+    """One part in the source of a text, None if it cannot stand there."""
+    if isinstance(part, Secret):
+        source = part.sources[0] if len(part.sources) == 1 else ""
+        if source.startswith(TEXT):
+            return source.removeprefix(TEXT)
+        return f"[[ {source} ]]" if source.startswith(_EVALUATED) else None
+    return text if is_plain(part) and "[[" not in text else None
+
+
+def evaluate(source: str, recall: Callable[[str], Value]) -> Value:
+    """The value of a source; that of a text from the secrets in it. None if any is gone."""
+    if not source.startswith(TEXT):
+        return recall(source)
+    text = source.removeprefix(TEXT)
+    found = {name: recall(name) for name in _PART.findall(text)}
+    if any(value is None for value in found.values()):
+        return None
+    texts = {name: value if isinstance(value, str) else to_json(value) for name, value in found.items()}
+    return _PART.sub(lambda match: texts[match[1]], text)
 
 
 def to_json(value: Value) -> str:

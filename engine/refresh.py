@@ -16,6 +16,7 @@ from engine.operations import Operations, sealer_of
 from engine.planner import Live, renamed
 from engine.ports import Call
 from engine.references import resolve
+from engine.secrets import Sealer
 from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Attributes, Deferred, Digest, Unknown, Value, holds_unknown, is_plain, leaves
 
@@ -96,18 +97,20 @@ def _recorded(
             resource = Resource(resolution.id)
         elif operations.identity(entry.address, entry.options) is None:
             return None
-    options = _config_options(spec, state) if spec else UNKNOWN
-    if isinstance(options, Unknown) or _moved_on(entry, options, operations):
-        options = operations.recalled_if_possible(entry)
+    options = _options(entry, _config_options(spec, state) if spec else UNKNOWN, operations, sealer_of(state))
     timeout = spec.timeouts.read if spec and spec.timeouts.read is not None else READ_TIMEOUT
     return Reading(entry.address, operations.known(options), resource, timeout)
 
 
-def _moved_on(entry: StateEntry, options: Attributes, operations: Operations) -> bool:
-    """Whether the config means another thing now: then the recorded one is to be read."""
-    return options != entry.options and operations.identity(entry.address, options) != operations.identity(
-        entry.address, entry.options
-    )
+def _options(entry: StateEntry, wanted: Attributes | Unknown, operations: Operations, sealer: Sealer) -> Attributes:
+    """What to read a recorded tool with: the config's options, unless these mean another thing than the recorded ones."""
+    if isinstance(wanted, Unknown):
+        return operations.recalled_if_possible(entry, sealer)
+    if wanted == entry.options:
+        return wanted
+    recorded = operations.recalled_if_possible(entry, sealer, wanted)
+    same = operations.identity(entry.address, wanted) == operations.identity(entry.address, recorded)
+    return wanted if same else recorded
 
 
 def _joined(spec: ToolSpec, state: State, operations: Operations, failed: dict[Address, DtmError]) -> Iterator[Reading]:

@@ -99,6 +99,42 @@ def test_options_are_the_configs_or_else_the_recorded_ones_with_secrets_evaluate
         assert token in world.tokens
 
 
+class Placed(Thing):
+    """Finds its things by their key alone, as a file is found by its path."""
+
+    def read(self, options: Any, resource: Any, call: Any) -> Any:
+        str(options.key)
+        return super().read(options, None, call)
+
+
+NAMED = Secret("x-old.txt", ("text x-[[ env T ]].txt",))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "env", "outcome"),
+    [
+        (tool("a", key=NAMED), {}, "read x-old.txt"),
+        (tool("a", key=Secret("x-new.txt", NAMED.sources)), {"env T": "old"}, "read x-old.txt"),
+        (tool("a", key="y.txt"), {"env T": "old"}, "read x-old.txt"),
+        (None, {"env T": "old"}, "read x-old.txt"),
+        (tool("a", key=Secret("x-new.txt", NAMED.sources)), {"env T": "new"}, "find"),
+        (None, {"env T": "new"}, "find"),
+        (tool("a", key="y.txt"), {}, "read"),
+        (None, {}, "read"),
+    ],
+)
+def test_a_thing_that_a_secret_names_is_the_recorded_one_or_an_error(wanted: Any, env: dict[str, str], outcome: str) -> None:
+    world = there("x-old.txt", "x-new.txt", "y.txt")
+    used = operations(world, env)
+    used = type(used)({**providers(world), "thing": Placed(world)}, used.base_dir, used.recall)
+    live = read(config(*([wanted] if wanted else [])), state(entry("a", key=NAMED)), used)
+    if live.failed:
+        message = f"to {outcome} thing.a I need option key, which came from x-[[ env T ]].txt"
+        assert live.failed[at("a")].message == message
+    else:
+        assert world.calls == [outcome]
+
+
 def test_every_failure_is_collected_and_a_fault_of_the_plugin_is_called_one() -> None:
     def fail(error: Exception) -> Any:
         def fault() -> None:

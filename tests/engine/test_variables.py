@@ -89,7 +89,7 @@ def test_values(text: str, variables: str, value: Value) -> None:
         ('"[[ env \\"TOKEN\\" ]]"', Secret("s3cret", ("env TOKEN",))),
         ("[[ env 'TOKEN' ]]", Secret("s3cret", ("env TOKEN",))),
         ("[[ env X ]]", Secret("x", ("env X",))),
-        ("Bearer [[ env TOKEN ]][[ env X ]]", Secret("Bearer s3cretx", ("env TOKEN", "env X"))),
+        ("Bearer [[ env TOKEN ]][[ env X ]]", Secret("Bearer s3cretx", ("text Bearer [[ env TOKEN ]][[ env X ]]",))),
         ("[[ env TOKEN ]]/${{ a.b.outputs.c }}", Interpolation((Secret("s3cret", ("env TOKEN",)), "/", REFERENCE))),
         ("[[ env NONE | default: x ]]", "x"),
         ("[[ env EMPTY | default: 7 ]]", 7),

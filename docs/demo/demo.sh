@@ -7,7 +7,7 @@ rm -rf .demo
 mkdir -p .demo/home .demo/chain
 cp "$here"/config.yaml "$here"/variables.yaml "$here"/tools.yaml .demo/chain/
 cd .demo
-export HOME="$PWD/home" GIT_CONFIG_NOSYSTEM=1
+export HOME="$PWD/home" GIT_CONFIG_NOSYSTEM=1 GIT_PAGER=cat
 unset DTM_STATE GIT_DIR GIT_WORK_TREE GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL
 cd chain
 

@@ -112,10 +112,16 @@ def parse(name: str, text: str) -> Text:
     return Text(source, scanned, documents, literals)
 
 
-def locate(where: Where) -> str:
-    """`file:line:column` of a place in a file, read again; only the file if it is gone or not readable any more."""
+def locate(where: Where, parsed: dict[str, Text] | None = None) -> str:
+    """`file:line:column` of a place in a file, read again; only the file if it is gone or not readable any more.
+
+    `parsed` keeps the files between calls.
+    """
     try:
-        return parse(where.file, Path(where.file).read_text("utf-8")).at(where.document, where.path)
+        text = (parsed or {}).get(where.file) or parse(where.file, Path(where.file).read_text("utf-8"))
+        if parsed is not None:
+            parsed[where.file] = text
+        return text.at(where.document, where.path)
     except (OSError, UnicodeDecodeError, ConfigError, IndexError):
         return where.file
 

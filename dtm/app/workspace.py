@@ -62,6 +62,7 @@ def open_workspace(request: Request, emit: Emit, redactor: Redactor, *, need_con
     Without `need_config` a config is read only where it stands and decides about the state. Raises ConfigError,
     UsageError, PluginError and store errors.
     """
+    from dtm.app import identities
     from dtm.plugins import catalog, providers
 
     config = None
@@ -75,7 +76,10 @@ def open_workspace(request: Request, emit: Emit, redactor: Redactor, *, need_con
     if overridden:
         emit(Notice("warning", overridden))
     base = config.settings.base_dir if config else request.cwd
-    return Workspace(request, config, providers(), places.open_place(settings, base), overridden)
+    place = places.open_place(settings, base)
+    if config:
+        identities.check(config, providers(), place)
+    return Workspace(request, config, providers(), place, overridden)
 
 
 def _tell_of_plugins(directory: Path | None, emit: Emit) -> None:

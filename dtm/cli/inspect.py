@@ -37,10 +37,12 @@ def init(context: Context) -> None:
 @command()
 def validate(context: Context) -> None:
     """Check the config alone: every problem at once, no state, no provider asked."""
+    from dtm.app import identities
     from dtm.app.workspace import load_config
-    from dtm.plugins import catalog
+    from dtm.plugins import catalog, providers
 
     config = load_config(context.request, catalog())
+    identities.check(config, providers())
     for warning in config.warnings:
         context.renderer.notice("warning", warning)
     context.say(f"The config is valid: {len(config.tools)} tools.")

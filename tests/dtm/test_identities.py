@@ -1,0 +1,100 @@
+"""What is known of a config before anything runs: tools that are one thing, and tools where dtm keeps its own files."""
+
+from pathlib import Path
+
+import pytest
+
+from dtm.app import identities
+from dtm.app.place import Place, choose, open_place
+from dtm.plugins import catalog, providers
+from engine.errors import ConfigError
+from engine.loader import Source, load
+
+
+def problems(folder: Path, text: str, place: Place | None = None, env: dict[str, str] | None = None) -> list[str]:
+    path = folder / "config.yaml"
+    path.write_text(text, "utf-8")
+    config = load(Source(path, env=env or {}, cwd=folder), catalog())
+    try:
+        identities.check(config, providers(), place)
+    except ConfigError as error:
+        return [f"{problem.where}: {problem.message}" for problem in error.problems]
+    return []
+
+
+def tools(*options: str) -> str:
+    """One `data` tool, and one tool a line for each `NAME PATH`."""
+    lines = ["tools:", "- {name: data, instanceID: d, options: {input: x}}"]
+    for number, option in enumerate(options):
+        name, path = option.split(" ", 1)
+        content = ", content: x" if name == "file" else ""
+        lines.append(f"- {{name: {name}, instanceID: i{number}, options: {{path: {path}{content}}}}}")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+def test_every_tool_that_is_the_same_as_one_above_is_named_with_both_places(folder: Path) -> None:
+    assert problems(folder, tools("file a", "file b", "file ./a", "file a", "file sub/../b")) == [
+        "config.yaml:5:3: file/i2 is the same thing (file:a) as file/i0 at config.yaml:3:3",
+        "config.yaml:6:3: file/i3 is the same thing (file:a) as file/i0 at config.yaml:3:3",
+        "config.yaml:7:3: file/i4 is the same thing (file:b) as file/i1 at config.yaml:4:3",
+    ]
+
+
+def test_a_file_and_a_directory_at_one_path_clash(folder: Path) -> None:
+    assert problems(folder, tools("file out", "directory out/")) == [
+        "config.yaml:4:3: directory/i1 is the same thing (directory:out) as file/i0 at config.yaml:3:3"
+    ]
+
+
+@pytest.mark.parametrize(("one", "other"), [("{}/out/a", "out/a"), ("~/a", "home/a"), ("~/a", "{}/home/x/../a")])
+def test_a_path_is_compared_by_where_it_leads(folder: Path, one: str, other: str) -> None:
+    assert len(problems(folder, tools(f"file {one.format(folder)}", f"file {other.format(folder)}"))) == 1
+
+
+def test_other_things_and_things_not_known_yet_do_not_clash(folder: Path) -> None:
+    unknown = "- {name: file, instanceID: r, options: {path: '${{ data.d.outputs.output }}', content: x}}\n"
+    same = unknown.replace("instanceID: r", "instanceID: s")
+    command = "- {name: command, instanceID: c, options: {create: [a]}}\n"
+    commands = command + command.replace("instanceID: c", "instanceID: e")
+    assert problems(folder, tools("file out/a", "directory out", "file out/b") + unknown + same + commands) == []
+
+
+def test_an_identity_that_holds_a_secret_is_not_shown(folder: Path) -> None:
+    found = problems(folder, tools("file '[[ env T ]].txt'", "file '[[ env T ]].txt'"), env={"T": "s3cret-name"})
+    assert found == ["config.yaml:4:3: file/i1 is the same thing as file/i0 at config.yaml:3:3"]
+
+
+OWN = [
+    "devstream.state",
+    "./devstream.state",
+    "devstream.state.log",
+    "devstream.state.log.d/x",
+    "devstream.state.history/0001",
+    ".devstream.state.lock",
+    ".devstream.state.lock.info",
+    ".dtm.swap",
+    ".devstream/home",
+    "link/devstream.state",
+]
+
+
+@pytest.mark.parametrize("path", OWN)
+def test_no_tool_is_made_where_dtm_keeps_its_own_files(folder: Path, path: str) -> None:
+    (folder / "link").symlink_to(folder)
+    place = open_place(choose("", {}, None, folder)[0], folder)
+    expected = f"config.yaml:3:3: file/i0 would be where dtm keeps its own files (file:{path.removeprefix('./')})"
+    assert problems(folder, tools(f"file {path}"), place) == [expected]
+    assert problems(folder, tools("file out/devstream.state", "file devstream.state.txt", "file .devstreams/home"), place) == []
+
+
+def test_the_state_that_is_used_is_the_one_that_is_kept_free(folder: Path) -> None:
+    place = open_place(choose(f"file://{folder}/sub/my.state", {}, None, folder)[0], folder)
+    found = problems(folder, tools("directory sub", "directory sub/my.state.history", "file devstream.state"), place)
+    assert found == ["config.yaml:4:3: directory/i1 would be where dtm keeps its own files (directory:sub/my.state.history)"]

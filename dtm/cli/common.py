@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import click
 
 from dtm.app.choices import Choices, Request
+from dtm.cli.hints import place_flags, pointing
 from dtm.render import Kind, Renderer, make_renderer
 from engine.address import Address
 from engine.errors import DtmError, UsageError
@@ -167,6 +168,7 @@ def _run(body: Body, given: dict[str, Any]) -> int:
     renderer = make_renderer(
         kind, sys.stdout, sys.stderr, clean=redactor.clean, color=color and terminal, verbose=verbose, quiet=quiet
     )
+    renderer = pointing(renderer, place_flags(given, os.environ))
     try:
         return body(Context(_request(given), renderer, redactor, as_json, verbose), **given) or 0
     except DtmError as error:

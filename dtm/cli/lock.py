@@ -15,7 +15,11 @@ def lock(context: Context) -> int:
 
     record = holder(context.open(need_config=False))
     context.renderer.lock(record)
-    return 3 if record else 0
+    if record is None:
+        return 0
+    which = record.info.id if record.info else "--corrupt"
+    context.renderer.notice("info", "If nobody works there any more:", hint=f"dtm force-unlock {which}")
+    return 3
 
 
 @click.command("force-unlock", short_help="Break a lock by its exact ID.")

@@ -1,4 +1,4 @@
-"""Who holds a lock, whether it looks alive, and the command that breaks it."""
+"""Who holds a lock, and whether it looks alive."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ LABEL = 11
 
 
 def lock_lines(record: LockRecord, now: datetime, clean: Clean, indent: int = 2) -> Iterator[Line]:
-    """Every field of the record, its age, and the next step."""
+    """Every field of the record, and its age; what can be done about it is the hint of whoever shows it."""
     info = record.info
     if info is None:
         yield line(indent, "The lock record cannot be read.")
-        yield from _next_step("dtm force-unlock --corrupt", indent)
         return
     for label, text in (
         ("ID", info.id), ("Operation", info.operation), ("Who", info.who), ("Version", info.version),
@@ -26,7 +25,6 @@ def lock_lines(record: LockRecord, now: datetime, clean: Clean, indent: int = 2)
         if text:
             yield line(indent, Span(f"{label:{LABEL}}", "key"), printable(clean(text)), hang=LABEL)
     yield line(indent, Span(f"{'Lease':{LABEL}}", "key"), lease(info, now), hang=LABEL)
-    yield from _next_step(f"dtm force-unlock {printable(clean(info.id))}", indent)
 
 
 def lease(info: LockInfo, now: datetime) -> str:
@@ -39,10 +37,6 @@ def lease(info: LockInfo, now: datetime) -> str:
     if silent > info.lease:
         return f"{info.lease:g} s, not renewed for {age(silent)}, looks dead"
     return f"{info.lease:g} s, renewed {age(silent)} ago"
-
-
-def _next_step(command: str, indent: int) -> Iterator[Line]:
-    yield line(indent, "If nobody works there any more: ", Span(command, "strong"))
 
 
 def _ago(text: str, now: datetime) -> str:

@@ -27,4 +27,5 @@ class PlainRenderer(PeopleRenderer):
         date = self.screen.clock().strftime("%Y-%m-%d %H:%M:%S")
         first, *rest = lines
         text = "".join([f"{date} {MARKS[level]}  {first.text}\n", *(f"{each.text}\n" for each in rest)])
+        self.screen.out.flush()  # where both go to one file, they stand in it in the order in which they were said
         self.screen.err.write(self.screen.clean(text))

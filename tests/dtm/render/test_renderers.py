@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from io import BytesIO, StringIO, TextIOWrapper
+from pathlib import Path
 from time import perf_counter
 
 import pytest
@@ -18,7 +19,7 @@ from engine.lock import LockRecord
 from engine.plan import Action, Change, Plan, Reason
 from engine.values import Secret
 from fixtures.plans.examples import BASE
-from tests.dtm.render.rendering import DATA, RECORD, WEB, Shown
+from tests.dtm.render.rendering import DATA, NOON, RECORD, WEB, Shown
 
 KINDS: tuple[Kind, ...] = ("rich", "plain", "json")
 PEOPLE: tuple[Kind, ...] = ("rich", "plain")
@@ -83,7 +84,7 @@ def test_the_holder_of_the_lock_is_data_for_the_command_that_asks(kind: Kind) ->
     shown = Shown(kind)
     shown.renderer.lock(RECORD)
     shown.renderer.lock(LockRecord(None, "1"))
-    assert "ID         92417f49-68a4\n" in shown.out and "dtm force-unlock --corrupt" in shown.out
+    assert "ID         92417f49-68a4\n" in shown.out and "The lock record cannot be read.\n" in shown.out
 
 
 @pytest.mark.parametrize(
@@ -118,3 +119,14 @@ def test_ten_thousand_changes_off_a_terminal_take_less_than_a_second(kind: Kind)
     applied = perf_counter()
     slack = 3  # the figure is for a machine of its own; tests share theirs
     assert planned - start < 1.0 * slack and applied - planned < 1.0 * slack
+
+
+def test_data_and_messages_that_go_to_one_file_keep_their_order(tmp_path: Path) -> None:
+    both = tmp_path / "both.txt"
+    with both.open("a", encoding="utf-8") as out, both.open("a", encoding="utf-8", buffering=1) as err:
+        renderer = make_renderer("plain", out, err, clean=str, clock=lambda: NOON)
+        renderer.data("first")
+        renderer.notice("info", "second")
+        renderer.data("third")
+        renderer.close()
+    assert [line.split()[-1] for line in both.read_text("utf-8").splitlines()] == ["first", "second", "third"]

@@ -1,0 +1,70 @@
+"""Next steps that can be pasted: the commands in a hint get the flags that lead to the state this one worked on."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, cast
+
+from dtm.render import Renderer
+from dtm.render.text import Level
+from engine.errors import ConfigError, DtmError, PlanError
+from engine.events import ApplyErrored, Event, Notice
+
+COMMAND: Final = re.compile(
+    r"\bdtm (apply|delete|destroy|drift|force-unlock|init|lock|output|plan|show status|state [a-z]+|validate|verify)\b"
+    r"(?! --(?:state|chdir)\b)"
+)
+"""A command that works on a state and does not say yet on which."""
+
+
+def place_flags(given: Mapping[str, Any], env: Mapping[str, str]) -> str:
+    """The flags that chose config and state, as they were given; DTM_STATE may be gone in the next shell."""
+    named = {
+        "--chdir": given.get("chdir"),
+        "-f": given.get("config_file"),
+        "--state": given.get("state_url") or env.get("DTM_STATE"),
+    }
+    return shlex.join(word for flag, value in named.items() if value for word in (flag, str(value)))
+
+
+def complete(hint: str, flags: str) -> str:
+    """The hint with the flags behind each of its commands."""
+    return COMMAND.sub(lambda found: f"{found[0]} {flags}", hint) if flags else hint
+
+
+class PointingRenderer:
+    """Another renderer, given hints that are complete."""
+
+    def __init__(self, renderer: Renderer, flags: str) -> None:
+        self._renderer, self._flags = renderer, flags
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._renderer, name)
+
+    def event(self, event: Event) -> None:
+        """As `Renderer.event`."""
+        if isinstance(event, ApplyErrored | Notice):
+            event = replace(event, hint=complete(event.hint, self._flags))
+        self._renderer.event(event)
+
+    def error(self, error: BaseException, *, debug: bool = False) -> None:
+        """As `Renderer.error`."""
+        if isinstance(error, DtmError):
+            error.hint = complete(error.hint, self._flags)
+        if isinstance(error, ConfigError | PlanError):
+            error.problems = tuple(replace(each, hint=complete(each.hint, self._flags)) for each in error.problems)
+        self._renderer.error(error, debug=debug)
+
+    def notice(self, level: Level, message: str, *, hint: str = "") -> None:
+        """As `Renderer.notice`."""
+        self._renderer.notice(level, message, hint=complete(hint, self._flags))
+
+
+def pointing(renderer: Renderer, flags: str) -> Renderer:
+    """A renderer whose hints lead to the same place; the very one where a bare command does so anyway."""
+    if not flags:
+        return renderer
+    return cast("Renderer", PointingRenderer(renderer, flags))  # what it does not define itself, __getattr__ finds

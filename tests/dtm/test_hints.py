@@ -1,0 +1,86 @@
+"""Commands in hints get the flags that lead to the same state, and nothing else changes."""
+
+from typing import Any
+
+import pytest
+
+from dtm.cli.hints import complete, place_flags, pointing
+from engine.address import Address
+from engine.errors import ConfigError, DtmError, LockHeldError, Problem, StateError
+from engine.events import ApplyErrored, Notice
+from engine.plan import Action
+from tests.dtm.render.rendering import RECORD, Shown
+
+
+@pytest.mark.parametrize(
+    ("given", "env", "flags"),
+    [
+        ({}, {}, ""),
+        ({"state_url": "", "chdir": None, "config_file": None}, {"DTM_STATE": ""}, ""),
+        ({"state_url": "file:///srv/s?lease=5s"}, {}, "--state 'file:///srv/s?lease=5s'"),
+        ({"config_file": "a b.yaml"}, {}, "-f 'a b.yaml'"),
+        ({"chdir": "x", "config_file": "c.yaml", "state_url": "s"}, {}, "--chdir x -f c.yaml --state s"),
+        ({"state_url": ""}, {"DTM_STATE": "s"}, "--state s"),
+        ({"state_url": "mine"}, {"DTM_STATE": "s"}, "--state mine"),
+    ],
+)
+def test_the_flags_are_those_that_chose_config_and_state(given: dict[str, Any], env: dict[str, str], flags: str) -> None:
+    assert place_flags(given, env) == flags
+
+
+@pytest.mark.parametrize(
+    ("hint", "completed"),
+    [
+        ("dtm force-unlock 12", "dtm force-unlock -f c 12"),
+        ("dtm state recover out.dtm", "dtm state recover -f c out.dtm"),
+        ("3 outcomes were saved: dtm state recover out.dtm", "3 outcomes were saved: dtm state recover -f c out.dtm"),
+        ("`dtm state history` lists them", "`dtm state history -f c` lists them"),
+        ("copy it: dtm state pull --state b | dtm state push - --adopt",
+         "copy it: dtm state pull --state b | dtm state push -f c - --adopt"),
+        ("dtm list plugins shows all there are", "dtm list plugins shows all there are"),
+        ("start from a sample: dtm show config > config.yaml", "start from a sample: dtm show config > config.yaml"),
+        ("a dtm plan", "a dtm plan -f c"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_every_command_in_a_hint_is_completed(hint: str, completed: str) -> None:
+    assert complete(hint, "-f c") == completed
+    assert complete(hint, "") == hint
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StateError("broken", hint="dtm state history"),
+        LockHeldError(RECORD, hint="dtm state history"),
+        ConfigError((Problem("a:1:1", "wrong", "dtm state history"), Problem("a:2:1", "wrong"))),
+    ],
+)
+@pytest.mark.parametrize("kind", ["plain", "rich", "json"])
+def test_errors_reach_the_screen_with_complete_hints(kind: Any, error: DtmError) -> None:
+    shown = Shown(kind)
+    pointing(shown.renderer, "--state s").error(error)
+    assert "dtm state history --state s" in shown.out + shown.err
+
+
+def test_notices_and_events_too() -> None:
+    shown = Shown("plain")
+    renderer = pointing(shown.renderer, "--state s")
+    renderer.notice("warning", "one", hint="dtm lock")
+    renderer.event(Notice("warning", "two", "dtm plan"))
+    renderer.event(ApplyErrored(Address("data", "a"), Action.CREATE, "three", "dtm apply", 1.0, 1))
+    assert [line.strip() for line in shown.err.splitlines() if "→" in line] == [
+        "→ dtm lock --state s", "→ dtm plan --state s", "→ dtm apply --state s",
+    ]  # fmt: skip
+
+
+def test_what_has_no_hint_is_passed_on() -> None:
+    shown = Shown("plain")
+    renderer = pointing(shown.renderer, "--state s")
+    renderer.data("dtm plan")
+    assert shown.out == "dtm plan\n"
+
+
+def test_a_bare_command_needs_nothing_in_between() -> None:
+    shown = Shown("plain")
+    assert pointing(shown.renderer, "") is shown.renderer

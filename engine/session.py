@@ -27,7 +27,7 @@ from engine.log import Opened
 from engine.ports import Emit, Locker, Store
 from engine.recording import Session
 from engine.secrets import Redactor
-from engine.state import State
+from engine.state import State, StateEntry
 from engine.statefile import no_gc, state_of
 from engine.world import World
 
@@ -38,7 +38,8 @@ __all__ = ["Reading", "Session", "open_session", "read_state"]
 class Reading:
     """A state as it was at one moment.
 
-    `in_progress`: who works on it right now and since when, "" if nobody. `exists`: anything was ever written here.
+    `in_progress`: who works on it right now and since when, "" if nobody; `at_work`: the id of that run's session.
+    `exists`: anything was ever written here.
     `copy_of`: the home of which this is a copy, "" if it is at home. `notice`: what a person must know, "" if nothing.
     """
 
@@ -48,6 +49,11 @@ class Reading:
     in_progress: str = ""
     copy_of: str = ""
     notice: str = ""
+    at_work: str = ""
+
+    def busy(self, entry: StateEntry) -> bool:
+        """Whether the run at work is at it: unfinished, but not interrupted."""
+        return entry.pending is not None and self.at_work == entry.pending.session
 
 
 def read_state(
@@ -62,13 +68,15 @@ def read_state(
     view, location = read_view(store, key, world), where(store, key)
     with no_gc():
         state = state_of(view.replay.document(), location)
+    at_work, in_progress = _at_work(view, locker, key, lease, world)
     return Reading(
         state,
         location,
         view.snapshot is not None or bool(view.records),
-        _in_progress(view, locker, key, lease, world),
+        in_progress,
         "" if state.home in ("", location) else state.home,
         _replaced(view, location),
+        at_work,
     )
 
 
@@ -78,23 +86,24 @@ def _replaced(view: View, location: str) -> str:
     return f"{location} was replaced by other means: the log's records belong to another snapshot and are kept in the history"
 
 
-def _in_progress(view: View, locker: Locker | None, key: str, lease: float, world: World) -> str:
-    """Who is at work, by the log and the lock; wall clocks are only a hint here."""
+def _at_work(view: View, locker: Locker | None, key: str, lease: float, world: World) -> tuple[str, str]:
+    """The session at work, and who that is since when, by the log and the lock; wall clocks are only a hint here."""
     opened = view.replay.opened
     if opened is None or view.replay.ended or view.head is None:
-        return ""
+        return "", ""
+    logged = opened.session, f"{opened.who} since {opened.at}"
     if locker is None:
-        return f"{opened.who} since {opened.at}" if _fresh(view.head.at, lease, world) else ""
+        return logged if _fresh(view.head.at, lease, world) else ("", "")
     try:
         record = locker.read(key)
     except StoreError:  # who may read the state need not be allowed to read its lock: believe the log then
-        return f"{opened.who} since {opened.at}"
+        return logged
     if record is None:
-        return ""
+        return "", ""
     info = record.info
     if info is None:
-        return f"{opened.who} since {opened.at}"
-    return "" if looks_dead(info, world.date()) else f"{info.who} since {info.created}"
+        return logged
+    return ("", "") if looks_dead(info, world.date()) else (info.id, f"{info.who} since {info.created}")
 
 
 def _fresh(at: str, lease: float, world: World) -> bool:

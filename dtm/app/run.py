@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from dtm import __version__
@@ -29,7 +29,7 @@ from engine.preparation import Preparation
 from engine.retry import store_retry
 from engine.secrets import Redactor, Sealer
 from engine.session import Reading, Session, open_session, read_state
-from engine.state import State
+from engine.state import State, StateEntry
 from engine.values import Value
 from engine.world import World
 
@@ -62,23 +62,28 @@ class Run:
                 return self._foreseen(operation, session.state, self._planned(operation, session.state))
         reading = self._reading()
         self._refuse_empty(exists=reading.exists)
-        return self._foreseen(operation, reading.state, self._planned(operation, reading.state, reading.in_progress))
+        plan = self._planned(operation, reading.state, reading.in_progress)
+        return self._foreseen(operation, reading.state, self._left_alone(plan, reading))
 
     def drift(self) -> Plan:
         """What differs between the state and the world, as a plan that would only be looked at."""
         reading = self._reading()
         state = reading.state
         live = self._read(self._nothing(), state)
-        if live.failed:
-            raise next(iter(live.failed.values()))
+        if failed := [error for address, error in live.failed.items() if not reading.busy(state.entries[address])]:
+            raise failed[0]
         changes = [self._drifted(address, state, live) for address in sorted(state.entries)]
-        return Plan(state.id, "", tuple(changes), in_progress=reading.in_progress)
+        return self._left_alone(Plan(state.id, "", tuple(changes), in_progress=reading.in_progress), reading)
 
     def status(self) -> list[Status]:
         """Every recorded tool beside what was found; one that could not be read says why."""
-        state = self._reading().state
+        reading = self._reading()
+        state = reading.state
         live = self._read(self._nothing(), state)
-        return [Status(address, self._status(address, state, live)) for address in sorted(state.entries)]
+        return [
+            Status(address, self._under_way(entry, reading) if reading.busy(entry) else self._status(address, state, live))
+            for address, entry in sorted(state.entries.items())
+        ]
 
     def execute(self, operation: str, *, show: Show, agree: Agree) -> ApplySummary | None:
         """Plan, show, ask and do; None if there was nothing to do or the answer was no."""
@@ -155,6 +160,27 @@ class Run:
         fields = drifted(entry, found, Sealer(state.salt), self.redactor)
         action, reason = (Action.UPDATE, Reason.DRIFTED) if fields else (Action.KEEP, Reason.UNCHANGED)
         return Change(address, action, reason, entry.resource, found, entry.options, fields=fields)
+
+    def _left_alone(self, plan: Plan, reading: Reading) -> Plan:
+        """The plan without what another run is doing right now, of which people are told."""
+        changes: list[Change] = []
+        for change in plan.changes:
+            entry = reading.state.entries.get(change.address)
+            if entry is not None and entry.pending is not None and reading.busy(entry):
+                text = sentences.under_way(entry.pending.action, reading.in_progress)
+                self.emit(Notice("warning", text, where=str(change.address)))
+                change = Change(change.address, Action.KEEP, Reason.UNCHANGED, entry.resource, after=entry.options)
+            changes.append(change)
+        return replace(plan, changes=tuple(changes))
+
+    def _under_way(self, entry: StateEntry, reading: Reading) -> dict[str, Value]:
+        assert entry.pending is not None
+        recorded: Value = None if entry.resource is None else dict(entry.resource.attributes)
+        return {
+            "InstanceID": entry.address.instance, "Plugin": entry.address.name,
+            "InProgress": f"{entry.pending.action} by {reading.in_progress}",
+            "Options": dict(entry.options), "Status": recorded,
+        }  # fmt: skip
 
     def _status(self, address: Address, state: State, live: Live) -> dict[str, Value]:
         entry = state.entries[address]

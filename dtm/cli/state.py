@@ -33,14 +33,17 @@ def list_entries(context: Context) -> None:
 
     found = reading(context.open(need_config=False))
     rows = [
-        {"tool": str(address), "id": (entry.resource and entry.resource.id) or None, "unfinished": _unfinished(entry)}
+        {"tool": str(address), "id": (entry.resource and entry.resource.id) or None, "unfinished": _unfinished(entry, found)}
         for address, entry in sorted(found.state.entries.items())
     ]
     context.renderer.table(rows)
 
 
-def _unfinished(entry: Any) -> str | None:
-    return entry.pending.action if entry.pending else None
+def _unfinished(entry: Any, found: Any) -> str | None:
+    from dtm.render.sentences import under_way
+
+    action = entry.pending and entry.pending.action
+    return under_way(action, found.in_progress) if found.busy(entry) else action
 
 
 @state.command()

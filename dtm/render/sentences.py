@@ -68,6 +68,11 @@ def in_progress(plan: Plan) -> str:
     return f"Another run is at work on this state: {plan.in_progress}"
 
 
+def under_way(action: str, who: str) -> str:
+    """What another run does to a tool at this moment; `who` says since when, too."""
+    return f"{action.capitalize()} in progress by {who}"
+
+
 def will_refuse(command: str, reason: str) -> str:
     """What a plan says of a refusal to come."""
     return f"{command.capitalize()} will refuse this plan: {reason}"

@@ -90,6 +90,8 @@ def _split(trimmed: str, url: str) -> tuple[str | None, str]:
 
 def _parts(url: str, scheme: str, form: Form, path: str) -> dict[str, Value]:
     if form.backend == "local":
+        if path and not path.startswith("/"):  # what stands there is a host to others, a folder to none
+            raise UsageError(f"{url}: expected {form.example}", hint=f"a relative path is written without {scheme}://: {path}")
         found = [path]
     else:
         found = path.split("/", len(form.parts) - 1)

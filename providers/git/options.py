@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -45,33 +45,60 @@ AUTHOR_FIELD: Final = Field(
 )  # fmt: skip
 
 
+SourceRepo: TypeAlias = Annotated[
+    str | Template,
+    Field(
+        "the template: golang-gin, golang-cli, python-flask, java-springboot or nodejs-express, which ship inside; "
+        "a directory; a zip or tar archive; or any git repository",
+        example="golang-gin",
+    ),
+]
+Vars: TypeAlias = Annotated[
+    dict[str, Any], Field("values for [[ key ]] in the template's .tpl files", example={"imageRepo": "me/app"})
+]
+
+
 class ScaffoldOptions(Options, frozen=True, kw_only=True):
     """What to make from what."""
 
     destination_repo: Annotated[Destination, Field("the repository to make")]
-    source_repo: Annotated[
-        str | Template,
-        Field(
-            "the template: golang-gin, golang-cli, python-flask, java-springboot or nodejs-express, which ship inside; "
-            "a directory; a zip or tar archive; or any git repository",
-            example="golang-gin",
-        ),
-    ] = source.DEFAULT
-    vars: Annotated[
-        dict[str, Any], Field("values for [[ key ]] in the template's .tpl files", example={"imageRepo": "me/app"})
-    ] = msgspec.field(default_factory=dict[str, Any])
+    source_repo: SourceRepo = source.DEFAULT
+    vars: Vars = msgspec.field(default_factory=dict[str, Any])
     author: Annotated[str, AUTHOR_FIELD] = ""
 
     def __post_init__(self) -> None:
-        if isinstance(self.source_repo, str):  # a Template checks itself; it may also be unknown
-            source.reference(self.source_repo)
+        _check_source(self.source_repo)
 
 
 class GolangOptions(Destination, frozen=True, kw_only=True):
-    """DevStream's flat spelling; the template is golang-gin."""
+    """DevStream's flat spelling, or the options of repo-scaffolding; the template is golang-gin unless one is named."""
 
+    destination_repo: Annotated[
+        Destination | None, Field("the repository to make, as in repo-scaffolding; instead of its options beside this")
+    ] = None
+    source_repo: SourceRepo = source.DEFAULT
+    vars: Vars = msgspec.field(default_factory=dict[str, Any])
     image_repo: Annotated[str, Field("the image that the Helm chart runs; owner/name if not given", example="me/app")] = ""
     author: Annotated[str, AUTHOR_FIELD] = ""
+
+    def __post_init__(self) -> None:
+        _check_source(self.source_repo)
+        if self.destination_repo is None:
+            Destination.__post_init__(self)
+        elif beside := [name for name in _PLACE if _given(getattr(self, name))]:
+            raise ValueError(f"{', '.join(beside)}: given beside destinationRepo, but must stand inside it")
+
+
+_PLACE: Final = ("url", "owner", "org", "name", "branch", "token", "visibility")
+
+
+def _given(value: Value | Unknown) -> bool:
+    return isinstance(value, Unknown) or bool(value)
+
+
+def _check_source(given: str | Template) -> None:
+    if isinstance(given, str):  # a Template checks itself; it may also be unknown
+        source.reference(given)
 
 
 class GithubOptions(GolangOptions, frozen=True, kw_only=True):
@@ -137,13 +164,17 @@ def _overriding(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
 
 def order(options: ScaffoldOptions) -> Order:
     """Of the nested spelling. Raises ProviderError for what validation would refuse, UnknownValueError."""
-    target = options.destination_repo
-    if isinstance(target, Unknown):
-        raise UnknownValueError("destinationRepo is only known after apply")
-    return Order(located(target), options.source_repo, options.vars, options.author, target.visibility, bool(target.url))
+    return _order(options, options.destination_repo, options.vars)
 
 
 def golang_order(options: GolangOptions) -> Order:
-    """Of the flat spelling. Raises ProviderError for what validation would refuse, UnknownValueError."""
+    """Of either spelling. Raises ProviderError for what validation would refuse, UnknownValueError."""
     values = {"ImageRepo": options.image_repo} if options.image_repo else {}
-    return Order(located(options), source.DEFAULT, values, options.author, options.visibility, bool(options.url))
+    target = options if options.destination_repo is None else options.destination_repo
+    return _order(options, target, {**values, **options.vars})
+
+
+def _order(options: ScaffoldOptions | GolangOptions, target: Destination, values: Mapping[str, Any]) -> Order:
+    if isinstance(target, Unknown):
+        raise UnknownValueError("destinationRepo is only known after apply")
+    return Order(located(target), options.source_repo, values, options.author, target.visibility, bool(target.url))

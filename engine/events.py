@@ -24,11 +24,15 @@ class LockWaiting:
 
 @dataclass(frozen=True, slots=True)
 class LockAcquired:
-    """We hold the lock; `taken_from` is the dead holder it was taken over from."""
+    """We hold the lock; `taken_from` is the dead holder it was taken over from.
+
+    `ended`: its process is known to have ended, as opposed to having been silent for a whole lease.
+    """
 
     info: LockInfo
     waited: float
     taken_from: LockInfo | None = None
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,8 +136,8 @@ def acquire(
         except LockError:  # who was silent is gone
             wait.forget()
         else:
-            dead = silent.info if silent else locker.died(key) if isinstance(locker, ProcessLocker) else None
-            emit(LockAcquired(mine, wait.waited(), dead))
+            died = locker.died(key) if isinstance(locker, ProcessLocker) and not silent else None
+            emit(LockAcquired(mine, wait.waited(), silent.info if silent else died, ended=died is not None))
             return HeldLock(locker, key, record, emit=emit, now=now, background=background)
 
 

@@ -198,7 +198,8 @@ def acquired(event: LockAcquired) -> Said:
     """A take-over is a warning, a long wait worth a word, the rest detail."""
     if event.taken_from:
         old = event.taken_from
-        return Said("warning", f"Took over the state lock of {old.who} ({old.operation}, {old.id}), silent for a whole lease.")
+        why = "whose process ended without giving it back" if event.ended else "silent for a whole lease"
+        return Said("warning", f"Took over the state lock of {old.who} ({old.operation}, {old.id}), {why}.")
     if event.waited >= SLOW_LOCK:
         return Said("info", f"Got the state lock after {duration(event.waited)}.")
     return Said("debug", "Got the state lock.")

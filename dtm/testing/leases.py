@@ -153,6 +153,7 @@ def silent_holder_is_taken_over(place: LockerPlace) -> None:
     require(len(told) > LEASE / 4 and all(event.takeover_in is not None for event in told), "there is no countdown")
     last = bob.events[-1]
     require(isinstance(last, LockAcquired) and last.taken_from == held.info, "it is not said whose lock was taken over")
+    require(isinstance(last, LockAcquired) and not last.ended, "a holder that was only silent is said to have ended")
     require(not held.renew() and held.lost is not None, "a holder that slept through its lease does not notice")
     require("bob" in str(held.lost), "the holder is not told who took over")
     refused(held.release, LockHeldError, "a release by a holder that was taken over from")

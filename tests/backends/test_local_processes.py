@@ -87,6 +87,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once_and_its_death_is_told(tmp_
         assert told[-1].waited < 0.1
         assert told[-1].taken_from is not None
         assert told[-1].taken_from.id == "holder"
+        assert told[-1].ended
         held.release()
         acquire(locker, KEY, info_of("me"), timeout=0, takeover=False, lease=30, emit=told.append).release()
         assert isinstance(told[-2], LockAcquired)

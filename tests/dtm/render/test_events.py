@@ -138,6 +138,11 @@ def test_verbose_shows_each_word_of_a_provider() -> None:
             LockAcquired(HOLDER, 31.0, HOLDER),
             "⚠ [WARN]  Took over the state lock of anna@build-7 (apply, 92417f49-68a4), silent for a whole lease.",
         ),
+        (
+            LockAcquired(HOLDER, 0.0, HOLDER, ended=True),
+            "⚠ [WARN]  Took over the state lock of anna@build-7 (apply, 92417f49-68a4),"
+            " whose process ended without giving it back.",
+        ),
     ],
 )
 def test_one_event_one_line(event: Event, line: str) -> None:

@@ -92,7 +92,8 @@ def _declarations(files: Files) -> tuple[dict[str, Declared], dict[str, Binding]
     bound: dict[str, Binding] = {}
     for name, section in files.entries("variables", "variable").items():
         attributes = _declaration(section, files.report)
-        if attributes is None:
+        if attributes is None:  # told already; that its uses are wrong too would be noise
+            declared[name], bound[name] = Declared(where=section.place.at), Binding(UNKNOWN)
             continue
         built = build({key: item for key, item in attributes.items() if key != "default"}, layout.Variable)
         rules = cast("Attributes", attributes.get("validation") or {})  # a map, by layout.Validation

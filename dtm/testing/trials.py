@@ -1,4 +1,4 @@
-"""Trials of the plugins for this machine: worlds that are changed with nothing but the operating system."""
+"""Trials of the plugins that ship; here of those for this machine: worlds changed with nothing but the operating system."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 
 from dtm.testing.promises import Trial
 from dtm.testing.provider import MakeTrial, trial_call
+from dtm.testing.trials_git import GIT_TRIALS
 from providers.command import CommandOptions
 from providers.data import DataOptions
 from providers.directory import DirectoryOptions
@@ -90,5 +91,6 @@ def _put(path: Path, text: str) -> None:
     path.write_text(text, "utf-8")
 
 
-TRIALS: Final[Mapping[str, MakeTrial]] = {"command": command, "data": data, "directory": directory, "file": file}
-"""By plugin name."""
+LOCAL_TRIALS: Final[Mapping[str, MakeTrial]] = {"command": command, "data": data, "directory": directory, "file": file}
+TRIALS: Final[Mapping[str, MakeTrial]] = {**LOCAL_TRIALS, **GIT_TRIALS}
+"""By plugin name: every plugin that ships has one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 import yaml
 
 from dtm.plugins import catalog
-from dtm.testing.provider import Trial, provider_contract
+from dtm.testing.trials_git import MANIFEST_DRIFTS, edit_manifest
 from engine.errors import ProviderError
 from engine.loader import Source, load
 from engine.state import Resource
@@ -88,70 +87,17 @@ def test_an_option_shows_in_the_manifest(
     assert found == value
 
 
-def edit(bare: Path, **changes: Any) -> None:
-    """A person changes the manifest: dotted path -> value."""
-    document = yaml.safe_load(show(bare, PATH))
-    for path, value in changes.items():
-        *way, last = path.split("__")
-        inside = document
-        for step in way:
-            inside = inside.setdefault(step, {})
-        inside[last] = value
-    push(bare, {PATH: yaml.safe_dump(document)})
-
-
-# which attribute a hand-made change shows in
-DRIFTS: dict[str, tuple[str, Any]] = {
-    "app name": ("app", {"metadata__name": "x"}),
-    "app namespace": ("app", {"metadata__namespace": "x"}),
-    "src repoURL": ("src", {"spec__source__repoURL": "x"}),
-    "src targetRevision": ("src", {"spec__source__targetRevision": "x"}),
-    "src path": ("src", {"spec__source__path": "x"}),
-    "src valueFiles": ("src", {"spec__source__helm__valueFiles": ["x"]}),
-    "src parameters": ("src", {"spec__source__helm__parameters": [{"name": "a", "value": "b"}]}),
-    "dest server": ("dest", {"spec__destination__server": "x"}),
-    "dest namespace": ("dest", {"spec__destination__namespace": "x"}),
-    "project": ("project", {"spec__project": "x"}),
-    "syncPolicy": ("syncPolicy", {"spec__syncPolicy__automated__prune": False}),
-    "finalizers": ("finalizers", {"metadata__finalizers": []}),
-    "apiVersion": ("apiVersion", {"apiVersion": "argoproj.io/v2"}),
-    "kind": ("kind", {"kind": "ApplicationSet"}),
-    "other label": ("other", {"metadata__labels": {"a": "b"}}),
-    "other date": ("other", {"spec__since": date(2026, 1, 2)}),
-}
-
-
-@pytest.mark.parametrize(("attribute", "change"), DRIFTS.values(), ids=DRIFTS)
-def test_a_drift_shows_in_its_attribute_alone(attribute: str, change: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("place", "drift"), MANIFEST_DRIFTS.items(), ids=MANIFEST_DRIFTS)
+def test_a_drift_shows_in_its_attribute_alone(place: str, drift: tuple[str, Any], tmp_path: Path) -> None:
+    attribute, value = drift
     bare, provider = make(tmp_path), ArgoCDApp()
     made = provider.create(chosen(), call(tmp_path))
-    edit(bare, **change)
+    edit_manifest(bare, place, value)
     live = provider.read(chosen(), made, call(tmp_path))
     assert live is not None
     assert [key for key in {*made.attributes, *live.attributes} if made.attributes.get(key) != live.attributes.get(key)] == [
         attribute
     ]
-
-
-def trial(directory: Path) -> Trial:
-    bare = make(directory)
-    drifts = {name: (lambda change=change: edit(bare, **change)) for name, change in DRIFTS.values()}
-    return Trial(
-        options=chosen(),
-        call=call(directory),
-        changes=[
-            chosen(destination={"namespace": "prod"}, imageRepo={"user": "me"}),
-            chosen(source={**SOURCE, "repoBranch": "main"}, destination={"server": "https://k"}),
-        ],
-        drifts=drifts,
-        vanish=lambda: push(bare, {PATH: None}),
-        foreign=lambda: push(bare, {PATH: "kind: Application\n"}),
-    )
-
-
-def test_every_promise_is_kept(tmp_path: Path) -> None:
-    found = provider_contract(ArgoCDApp(), trial, tmp_path)
-    assert not [verdict.promise for verdict in found if verdict.untried]
 
 
 def test_a_comment_is_no_drift(tmp_path: Path) -> None:

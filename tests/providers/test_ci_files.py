@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from dtm.testing.provider import Trial, provider_contract
 from engine.errors import AuthError, NotFoundError, ProviderError
 from engine.ports import AnyProvider
 from engine.state import Resource
@@ -40,52 +39,6 @@ def written(provider: AnyProvider, chosen: Any, directory: Path) -> dict[str, st
     bare = make(directory)
     provider.create(chosen, call(directory))
     return {path: show(bare, path) for path in listed(bare) - {"README.md"}}
-
-
-def bundled(directory: Path) -> Trial:
-    """The built-in workflow."""
-    bare = make(directory)
-    return Trial(
-        options=github(),
-        call=call(directory),
-        changes=[github(build={})],
-        drifts={"files": lambda: push(bare, {MAIN: "edited: by hand\n"})},
-        fixed=frozenset({"rendered"}),  # what should be there moves with dtm's own release
-        vanish=lambda: push(bare, {MAIN: None}),
-        foreign=lambda: push(bare, {MAIN: "somebody: else's\n"}),
-    )
-
-
-def from_a_directory(directory: Path) -> Trial:
-    """Several files from a directory of the user's, which may change too."""
-    bare, source = make(directory), directory / "ci"
-    source.mkdir()
-    (source / "a.yml").write_text(YAML, "utf-8")
-    (source / "b.yaml").write_text(YAML, "utf-8")
-    return Trial(
-        options=generic(configLocation="ci"),
-        call=call(directory),
-        changes=[generic(configContents={"c.yml": YAML}), generic(configContents={"c.yml": "on: pull_request\n"})],
-        drifts={
-            "files": lambda: push(bare, {".github/workflows/b.yaml": None}),
-            "rendered": lambda: (source / "a.yml").write_text("on: release\n", "utf-8"),
-        },
-        vanish=lambda: push(bare, {".github/workflows/a.yml": None, ".github/workflows/b.yaml": None}),
-        foreign=lambda: push(bare, {".github/workflows/a.yml": "on: [issues]\n"}),
-    )
-
-
-TRIALS: dict[str, tuple[AnyProvider, Any]] = {
-    "github-actions": (GitHubActions(), bundled),
-    "ci-generic": (CIGeneric(), from_a_directory),
-}
-
-
-@pytest.mark.parametrize("name", TRIALS)
-def test_every_promise_is_kept(name: str, tmp_path: Path) -> None:
-    provider, trial = TRIALS[name]
-    found = provider_contract(provider, trial, tmp_path)
-    assert not [verdict.promise for verdict in found if verdict.untried]
 
 
 def test_a_commit_says_what_and_for_whom(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
-"""Each plugin for this machine keeps every promise that can be made of it."""
+"""Each plugin that ships keeps every promise that can be made of it."""
 
 from pathlib import Path
 
 import pytest
 
-from dtm.plugins import installed
+from dtm.plugins import BUILT_IN, installed
 from dtm.testing.provider import provider_contract
 from dtm.testing.trials import TRIALS
 
@@ -20,7 +20,20 @@ UNTRIED = {
 }
 
 
-@pytest.mark.parametrize("plugin", sorted(TRIALS))
+PLUGINS = sorted(name for name in TRIALS if installed()[name].plugin == name)
+
+
+def test_every_plugin_that_ships_has_a_trial_with_its_own_options(tmp_path: Path) -> None:
+    assert TRIALS.keys() == BUILT_IN.keys()
+    for name, make_trial in TRIALS.items():
+        world = tmp_path / name
+        world.mkdir()
+        trial = make_trial(world)
+        assert isinstance(trial.options, installed()[name].options)
+        assert trial.call.address.name == name
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
 def test_every_promise_is_kept(plugin: str, tmp_path: Path) -> None:
     found = provider_contract(installed()[plugin], TRIALS[plugin], tmp_path)
     assert {verdict.promise for verdict in found if verdict.untried} == UNTRIED.get(plugin, set())

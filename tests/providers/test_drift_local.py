@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from dtm.plugins import installed
-from dtm.testing.trials import TRIALS
+from dtm.testing.trials import LOCAL_TRIALS
 from engine.config import Config, Settings, ToolSpec
 from engine.operations import Operations
 from engine.plan import Action, Change, Reason, Source
@@ -26,7 +26,7 @@ DRIFTS = [
 
 def planned(plugin: str, world: Path, drift: str) -> Change:
     """The change of a tool that was made, then drifted."""
-    provider, trial = installed()[plugin], TRIALS[plugin](world)
+    provider, trial = installed()[plugin], LOCAL_TRIALS[plugin](world)
     address, options = trial.call.address, msgspec.to_builtins(trial.options)
     made = provider.create(trial.options, trial.call)
     if drift:
@@ -39,7 +39,7 @@ def planned(plugin: str, world: Path, drift: str) -> Change:
 
 def test_the_table_of_drifts_is_complete(tmp_path: Path) -> None:
     found = []
-    for plugin, make_trial in TRIALS.items():
+    for plugin, make_trial in LOCAL_TRIALS.items():
         world = tmp_path / plugin
         world.mkdir()
         found += [(plugin, drift) for drift in make_trial(world).drifts]
@@ -53,6 +53,6 @@ def test_a_plan_names_what_drifted(plugin: str, attribute: str, tmp_path: Path) 
     assert (attribute,) in [field.path for field in change.fields if field.source is Source.LIVE]
 
 
-@pytest.mark.parametrize("plugin", sorted(TRIALS))
+@pytest.mark.parametrize("plugin", sorted(LOCAL_TRIALS))
 def test_a_plan_right_after_is_empty(plugin: str, tmp_path: Path) -> None:
     assert planned(plugin, tmp_path, "").action is Action.KEEP

@@ -15,6 +15,7 @@ import pytest
 from dtm.plugins import installed
 from dtm.testing.promises import differences
 from dtm.testing.provider import Trial, provider_contract, trial_call
+from dtm.testing.trials import TRIALS
 from engine.address import Address
 from engine.decode import build, decode
 from engine.errors import AuthError, NotFoundError, ProviderError
@@ -77,47 +78,10 @@ def shown(bare: Path, path: str, branch: str = "main") -> str:
     return git(bare, "show", f"{branch}:{path}")
 
 
-def disk_trial(directory: Path) -> Trial:
-    bare = directory / "repos" / "app.git"
-
-    def foreign() -> None:
-        empty(bare)
-        by_hand(bare, write("README.md", "mine"), orphan=True)
-
-    return Trial(
-        options=options(destination={"visibility": "private"}),
-        call=trial_call("repo-scaffolding", directory),
-        changes=[
-            options(destination={"visibility": "private"}, vars={"greeting": "Bye"}),
-            options(destination={"visibility": "public"}, vars={"greeting": "Bye"}, sourceRepo="golang-cli"),
-            options(destination={"branch": "trunk"}, sourceRepo="golang-cli"),
-        ],
-        drifts={
-            "files": lambda: by_hand(bare, write("README.md", "changed")),
-            "visibility": lambda: bare.chmod(0o755),
-        },
-        vanish=lambda: shutil.rmtree(bare),
-        foreign=foreign,
-    )
-
-
-def test_every_promise_is_kept_on_disk(tmp_path: Path) -> None:
-    found = provider_contract(repo_scaffolding(), disk_trial, tmp_path / "worlds")
-    assert [verdict.promise for verdict in found if verdict.untried] == []
-
-
 def test_every_promise_is_kept_under_an_old_name(tmp_path: Path) -> None:
-    def trial(directory: Path) -> Trial:
-        old = {"owner": "me", "org": "", "name": "app", "branch": "main", "scmType": "local", "imageRepo": "me/app"}
-        return Trial(
-            options=msgspec.convert(old, GithubOptions),
-            call=trial_call("repo-scaffolding", directory),
-            changes=[msgspec.convert(old | {"imageRepo": "you/app"}, GithubOptions)],
-            drifts={"files": lambda: by_hand(directory / "repos" / "me" / "app.git", write("Makefile", ""))},
-            vanish=lambda: shutil.rmtree(directory / "repos"),
-        )
-
-    provider_contract(github_golang(), trial, tmp_path / "worlds")
+    old = "github-repo-scaffolding-golang"
+    found = provider_contract(github_golang(), TRIALS[old], tmp_path / "worlds")
+    assert [verdict.promise for verdict in found if verdict.untried] == []
 
 
 def test_every_promise_is_kept_over_http(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from dtm import __version__
 from dtm.describe import SAMPLES, sample
-from dtm.plugins import Plugins
+from dtm.plugins import BUILT_IN, Plugins
 from dtm.testing.provider import MakeTrial, Trial, Trying, Verdict, trial_call, verdicts
 from dtm.testing.trials import TRIALS
 from engine.address import Address, name_problem
@@ -30,6 +30,8 @@ def create_plugin(name: str, directory: Path) -> list[Path]:
         raise UsageError('the name must be not "", you can specify it by --name flag')
     if problem := name_problem(name):
         raise UsageError(problem)
+    if name in BUILT_IN:
+        raise UsageError(f"plugin {name} is built in", hint="take another name: what is built in cannot be replaced")
     root = directory / f"dtm-plugin-{name}"
     if root.exists():
         raise UsageError(f"plugin {name} already exists", hint=f"it is in {root}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import click
 
 from dtm.cli.common import Context, command
+from dtm.testing.provider import Verdict
 from engine.errors import UsageError
+from engine.values import Value
 
 
 @click.group(short_help="Write and check plugins.", invoke_without_command=True)
@@ -56,15 +58,22 @@ def _validate(context: Context, name: str, plugins: object) -> bool:
     from dtm.scaffold import validate_plugin as use
 
     assert isinstance(plugins, Plugins)
-    broken = False
+    results: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="dtm-validate-") as world:
         for verdict in use(name, plugins, Path(world)):
-            broken = broken or bool(verdict.problem)
-            mark = "✖" if verdict.problem else "-" if verdict.untried else "✔"
-            reason = verdict.problem or verdict.untried
-            sys.stdout.write(f"{mark} {verdict.promise}{': ' + reason if reason else ''}\n")
-    if broken:
+            results[_show(context, name, verdict)] += 1
+    if results["broken"]:
         context.renderer.notice("error", f"Plugin <{name}> does NOT passed validation.")
     else:
-        context.say(f"Plugin <{name}> passed validation.")
-    return broken
+        partly = f": {results['kept']} promises kept, {results['untried']} untried" if results["untried"] else ""
+        context.say(f"Plugin <{name}> passed validation{partly}.")
+    return bool(results["broken"])
+
+
+def _show(context: Context, name: str, verdict: Verdict) -> str:
+    """One line; returns what became of the promise."""
+    result, mark = ("broken", "✖") if verdict.problem else ("untried", "-") if verdict.untried else ("kept", "✔")
+    reason = verdict.problem or verdict.untried
+    row: dict[str, Value] = {"plugin": name, "promise": verdict.promise, "result": result, "reason": reason}
+    context.renderer.data(f"{mark} {verdict.promise}{': ' + reason if reason else ''}", row)
+    return result

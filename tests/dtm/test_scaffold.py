@@ -121,3 +121,9 @@ def test_an_existing_package_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^plugin my-note already exists$"):
         create_plugin("my-note", tmp_path)
     assert first.read_text("utf-8") == "mine"
+
+
+def test_the_name_of_what_is_built_in_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="plugin file is built in"):
+        create_plugin("file", tmp_path)
+    assert list(tmp_path.iterdir()) == []

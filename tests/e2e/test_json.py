@@ -1,6 +1,7 @@
 """With --json every line on stdout fits the published schema, whatever the command and however it ends."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,20 @@ def test_wrong_arguments_are_a_diagnostic(words: tuple[str, ...], summary: str, 
     line = lines(dtm, *words, code=1)[-1]
     assert (line["type"], line["severity"], line["hint"]) == ("diagnostic", "error", hint)
     assert summary in line["summary"]
+
+
+def test_each_promise_of_a_plugin_is_a_row(dtm: Runner) -> None:
+    rows = data(lines(dtm, "develop", "validate-plugin", "data"))
+    assert {row["plugin"] for row in rows} == {"data"} and {row["result"] for row in rows} <= {"kept", "untried"}
+
+
+def test_what_could_not_be_tried_is_not_said_to_have_passed(dtm: Runner) -> None:
+    distribution = dtm.folder / "dtm_plugin_mine-0.1.0.dist-info"
+    distribution.mkdir()
+    (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: dtm-plugin-mine\nVersion: 0.1.0\n", "utf-8")
+    (distribution / "entry_points.txt").write_text("[dtm.providers]\nmine = providers.file:File\n", "utf-8")
+    path = f"{Path(__file__).parents[2]}{os.pathsep}{dtm.folder}"
+    said = dtm("develop", "validate-plugin", "mine", env={"PYTHONPATH": path})
+    kept, untried = (sum(line.startswith(mark) for line in said.splitlines()) for mark in ("✔ ", "- "))
+    assert untried
+    assert f"Plugin <mine> passed validation: {kept} promises kept, {untried} untried.\n" in said

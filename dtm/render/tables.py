@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from dtm.render.text import Line, Span, cells, line, pad
-from dtm.render.values import ValueText
+from dtm.render.values import ValueText, printable
 from engine.values import Value
 
 
@@ -21,7 +21,14 @@ def table_lines(rows: Sequence[Mapping[str, Value]], show: ValueText) -> Iterato
 
 
 def _cell(value: Value, show: ValueText) -> str:
-    return "" if value is None else show.inline(value)
+    """Texts without quotes: the columns already set them apart, and scripts cut them out."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return printable(show.clean(value))
+        case _:
+            return show.inline(value)
 
 
 def _row(texts: Sequence[str], widths: Sequence[int]) -> str:

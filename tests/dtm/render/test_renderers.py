@@ -58,6 +58,10 @@ def test_text_is_utf_8_whatever_the_locale_says(kind: Kind) -> None:
             lambda r: r.table([{"address": "data/a", "n": 1}, {"address": "看板/b", "n": None}]),
             "ADDRESS  N\ndata/a   1\n看板/b\n",
         ),
+        (
+            lambda r: r.table([{"works": "yes", "how": "", "id": "1.10"}, {"works": "a: b", "how": "c\nd", "id": True}]),
+            "WORKS  HOW       ID\nyes              1.10\na: b   c\\u000ad  true\n",
+        ),
         (lambda r: r.outputs({"url": "https://x", "t": Secret("x"), "l": [1]}), "url: https://x\nt: (sensitive)\nl: [1]\n"),
         (
             lambda r: r.document({"a": {"b": [{"c": 1, "d": "x\ny\n"}, [], "e"]}}, title="data/a"),

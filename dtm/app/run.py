@@ -20,6 +20,7 @@ from engine import executor, planner, refresh, safety
 from engine.address import Address
 from engine.compare import Resolution, drifted
 from engine.config import Config, Settings
+from engine.errors import PlanError, Problem
 from engine.events import ApplySummary, Notice
 from engine.operations import Operations
 from engine.plan import Action, Change, Plan, Reason
@@ -32,6 +33,7 @@ from engine.session import Reading, Session, open_session, read_state
 from engine.state import State, StateEntry
 from engine.values import Value
 from engine.world import World
+from engine.yaml import Text, locate
 
 Show: TypeAlias = Callable[[Plan], None]
 Agree: TypeAlias = Callable[[int], bool]
@@ -65,8 +67,11 @@ class Run:
         plan = self._planned(operation, reading.state, reading.in_progress)
         return self._foreseen(operation, reading.state, self._left_alone(plan, reading))
 
-    def drift(self) -> Plan:
+    def drift(self, *, lock: bool = False) -> Plan:
         """What differs between the state and the world, as a plan that would only be looked at."""
+        if lock:
+            with opened(self.workspace, self.choices, "drift", self.emit, self.redactor):
+                return self.drift()
         reading = self._reading()
         state = reading.state
         live = self._read(self._nothing(), state)
@@ -120,7 +125,8 @@ class Run:
         config = self._nothing() if operation == "destroy" else self.workspace.required_config
         if operation == "apply":
             live = self._read(config, state) if self.choices.refresh else planner.recorded(state)
-            return planner.make_plan(config, state, live, operations, resolutions=resolutions, in_progress=in_progress)
+            with _placed(config):
+                return planner.make_plan(config, state, live, operations, resolutions=resolutions, in_progress=in_progress)
         live = self._read(config, state, new=self.choices.force)
         targets = None if operation == "destroy" else [tool.address for tool in config.tools if tool.address in state.entries]
         return planner.plan_removal(
@@ -199,6 +205,22 @@ class Run:
         """A secret's value from where the state says that it came from; None if it is not there any more."""
         kind, _, name = source.partition(" ")
         return self.workspace.request.env.get(name) or None if kind == "env" else None
+
+
+@contextmanager
+def _placed(config: Config) -> Generator[None]:
+    """Say of problems with tools of the config where those stand, which the planner does not look up."""
+    try:
+        yield
+    except PlanError as error:
+        wheres, files = {str(tool.address): tool.where for tool in config.tools}, dict[str, Text]()
+        placed = [
+            Problem(locate(wheres[each.where], files), f"{each.where}: {each.message}", each.hint)
+            if each.where in wheres
+            else each
+            for each in error.problems
+        ]
+        raise PlanError(tuple(placed)) from error
 
 
 def who() -> str:

@@ -1,4 +1,4 @@
-"""Which commands refuse tools that are one thing, and tools where dtm keeps its own files."""
+"""Tools that are one thing or where dtm keeps its own files are refused; problems have places in the config."""
 
 import pytest
 
@@ -20,3 +20,8 @@ def test_the_state_is_not_overwritten_by_a_tool(dtm: Runner, config: Write) -> N
     told = dtm("apply", "-y", code=1)
     assert "config.yaml:2:3: file/a would be where dtm keeps its own files (file:devstream.state)" in told
     assert [path.name for path in dtm.folder.iterdir()] == ["config.yaml"]
+
+
+def test_a_problem_that_only_planning_finds_has_its_place(dtm: Runner, config: Write) -> None:
+    config("tools:\n- {name: data, instanceID: d, options: {input: x}}\n" + TOOL % ("a", "'${{ data.d.outputs.output.none }}'"))
+    assert "config.yaml:3:3: file/a: " in dtm("plan", code=1)

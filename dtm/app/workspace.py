@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from dtm.app import place as places
 from dtm.app.choices import Request
 from dtm.app.place import Place
 from engine.config import Config
-from engine.errors import UsageError
+from engine.errors import ConfigError, UsageError
 from engine.events import Notice
 from engine.loader import Source, load
 from engine.ports import AnyProvider, Emit
@@ -68,16 +69,20 @@ def open_workspace(request: Request, emit: Emit, redactor: Redactor, *, need_con
     config = None
     if need_config or _wanted(request):
         config = load_config(request, catalog())
-        _hide_secrets(config, redactor)
         for warning in config.warnings:
             emit(Notice("warning", warning))
+    elif (request.cwd / DEFAULT_CONFIG).exists():  # it does not decide: a broken one must not stand in the way
+        with suppress(ConfigError):
+            config = load_config(request, catalog())
+    if config:
+        _hide_secrets(config, redactor)
     _tell_of_plugins(request.plugin_dir or (config.settings.plugin_dir if config else None), emit)
     settings, overridden = places.choose(request.state_url, request.env, config, request.cwd)
     if overridden:
         emit(Notice("warning", overridden))
     base = config.settings.base_dir if config else request.cwd
     place = places.open_place(settings, base)
-    if config:
+    if config and need_config:
         identities.check(config, providers(), place)
     return Workspace(request, config, providers(), place, overridden)
 

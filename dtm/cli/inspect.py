@@ -93,7 +93,7 @@ def _agree(context: Context, lock: bool, given: Any) -> bool:
 
     found = Run(
         context.open(), choices({**given, "no_lock": given["no_lock"] or not lock}), context.emit, context.redactor
-    ).plan()
+    ).plan(lock=lock)
     if not found.empty:
         context.renderer.plan(found)
     return bool(found.empty)
@@ -110,7 +110,7 @@ def drift(context: Context, lock: bool, **given: Any) -> int:
 
     workspace = context.open(need_config=False)
     chosen = choices({**given, "no_lock": given["no_lock"] or not lock})
-    found = Run(workspace, chosen, context.emit, context.redactor).drift()
+    found = Run(workspace, chosen, context.emit, context.redactor).drift(lock=lock)
     context.renderer.plan(found, nothing="Nothing changed outside dtm.")
     return 0 if found.empty else 2
 

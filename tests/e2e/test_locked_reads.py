@@ -1,0 +1,33 @@
+"""--lock on what only looks, and what needs no config."""
+
+import pytest
+
+from tests.e2e.conftest import Runner, Write
+from tests.e2e.test_commands import SLOW, TWO, wait_for
+
+
+def test_with_lock_plan_verify_and_drift_are_refused_while_another_run_holds_it(dtm: Runner, config: Write) -> None:
+    config(SLOW)
+    run = dtm.start("apply", "-y")
+    wait_for(dtm.folder / "made.log")
+    for command in ("plan", "verify", "drift"):
+        assert "dtm force-unlock" in dtm(command, "--lock", code=3), command
+    assert run.wait(30) == 0
+    for command in ("plan", "verify", "drift"):
+        dtm(command, "--lock")
+
+
+@pytest.mark.parametrize("words", [["state", "list"], ["output"], ["lock"], ["state", "history"]])
+def test_that_a_variable_overrides_the_config_is_always_said(dtm: Runner, config: Write, words: list[str]) -> None:
+    config(TWO)
+    dtm("apply", "-y")
+    config("state: {backend: local, options: {stateFile: other.state}}\n" + TWO)
+    assert "overrides the state that the config names" in dtm(*words, env={"DTM_STATE": "devstream.state"})
+
+
+def test_a_broken_config_does_not_stand_between_a_named_state_and_its_end(dtm: Runner, config: Write) -> None:
+    config(TWO)
+    dtm("apply", "-y")
+    config("tools: [")
+    assert "data/a" in dtm("state", "list", "--state", "devstream.state")
+    dtm("destroy", "-y", "--state", "devstream.state")

@@ -6,13 +6,18 @@ back. Whoever's swap is refused has lost. A snapshot is bound to its head by its
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
+
+import msgspec
 
 from engine.errors import ConflictError, OutcomeUnknownError, StateError, StoreUnavailableError
 from engine.log import Head, Replay, decode_chunk, decode_head, decode_records
 from engine.ports import AppendStore, Snapshot, Store, Version
-from engine.statefile import Document, decode_document
+from engine.statefile import EMPTY, Document, decode_document, is_newer
 from engine.world import World
 
 TRIES = 5
@@ -84,6 +89,7 @@ class View:
 
     `records` are those not yet in the snapshot. `replaced`: the snapshot is neither the one that the head continues nor
     the next one, so somebody put it there by other means; the records belong to another snapshot and are not applied.
+    `unread`: the head's bytes where the state is damaged.
     """
 
     head: Head | None
@@ -93,6 +99,7 @@ class View:
     replay: Replay
     records: bytes = b""
     replaced: bool = False
+    unread: bytes = b""
 
     @property
     def compacted(self) -> bool:
@@ -109,10 +116,39 @@ def read_view(store: Store, key: str, world: World) -> View:
     """
     for _ in range(READS):
         found = world.retry(lambda: store.read(head_key(key)))
-        view = _view(store, key, found, world)
+        with damage():
+            view = _view(store, key, found, world)
         if view is not None:
             return view
     raise StoreUnavailableError(f"{store.location}: {key} kept changing while it was read")
+
+
+@contextmanager
+def damage() -> Generator[None]:
+    """Give an error about what a state holds its next step."""
+    try:
+        yield
+    except StateError as error:
+        error.hint = error.hint or (
+            "nothing was overwritten; dtm state history lists earlier states, dtm state rollback SERIAL puts one back, "
+            "dtm state push --force FILE another document"
+        )
+        raise
+
+
+def damaged_view(store: Store, key: str, error: StateError, serial: int, world: World) -> View:
+    """A view of a state that cannot be read, for who puts another in its place: what is there goes to the history whole.
+
+    The document stands for the bytes: their digest is its id, `serial` is its serial. Raises `error` itself where a newer
+    program wrote them.
+    """
+    head, snapshot = (world.retry(partial(store.read, name)) for name in (head_key(key), key))
+    if any(part is not None and is_newer(part.data) for part in (head, snapshot)):
+        raise error
+    name = sha256(snapshot.data if snapshot else b"").hexdigest()[:32]
+    document = msgspec.structs.replace(EMPTY, id=name, serial=serial)
+    version, unread = (head.version, head.data) if head else (None, b"")
+    return View(None, version, snapshot, document, Replay(document), replaced=True, unread=unread)
 
 
 def _view(store: Store, key: str, found: Snapshot | None, world: World) -> View | None:
@@ -135,7 +171,7 @@ def _view(store: Store, key: str, found: Snapshot | None, world: World) -> View 
     if head is None:
         return View(None, None, snapshot, document, replay)
     if head.base == document.id:
-        raise StateError(f"{location}.log names a part that is missing", hint="dtm state history", where=location)
+        raise StateError("the commit log names a part that is missing", where=f"{location}.log")
     return View(head, version, snapshot, document, replay, _records(store, head, world) or head.records, replaced=True)
 
 

@@ -94,7 +94,7 @@ def _place(location: str, mark: Any) -> str:
 
 
 def _invalid(where: str, reason: str) -> StateError:
-    return StateError(f"{where} is no valid state: {reason}", hint="nothing was overwritten", where=where)
+    return StateError(f"no valid state: {reason}", where=where)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -161,7 +161,7 @@ def decode_records(records: bytes, location: str) -> list[Record]:
     try:
         return RECORDS.decode(b"[" + records + b"]")
     except msgspec.DecodeError as error:
-        raise StateError(f"{location} is no valid commit log: {error}", where=location) from error
+        raise StateError(f"no valid commit log: {error}", where=location) from error
 
 
 def encode_head(head: Head) -> bytes:
@@ -183,9 +183,9 @@ def decode_head(data: bytes, location: str) -> Head:
         form = msgspec.json.decode(first, type=_HeadForm)
         more = [LINES.decode(line) for line in rest.split(b"\n")[:-1]]
     except msgspec.DecodeError as error:
-        raise StateError(f"{location} is no valid commit log: {error}", where=location) from error
+        raise StateError(f"no valid commit log: {error}", where=location) from error
     if form.format > FORMAT:
-        raise StateError(f"{location} has log format {form.format}; this dtm knows formats up to {FORMAT}", where=location)
+        raise StateError(f"log format {form.format}; this dtm knows formats up to {FORMAT}", where=location)
     last = more[-1] if more else form
     bodies = [bytes(form.records)[1:-1], *(bytes(line.records)[1:-1] for line in more)]
     records = b",".join(body for body in bodies if body)
@@ -202,7 +202,7 @@ def decode_chunk(data: bytes, location: str) -> bytes:
     try:
         return bytes(msgspec.json.decode(data, type=_ChunkForm).records)[1:-1]
     except msgspec.DecodeError as error:
-        raise StateError(f"{location} is no valid part of a commit log: {error}", where=location) from error
+        raise StateError(f"no valid part of a commit log: {error}", where=location) from error
 
 
 class Replay:

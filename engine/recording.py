@@ -38,6 +38,7 @@ class Session:
     """Recording methods may be called from several threads; each returns a Ticket to wait for.
 
     `state` is what all records queued so far make of it. It may be read while nobody records; `entry` at any time.
+    `damage` is why the state that stands there cannot be read; such a session can only replace it.
     """
 
     def __init__(
@@ -51,11 +52,12 @@ class Session:
         emit: Emit,
         redactor: Redactor | None = None,
         lock_lost: Callable[[], DtmError | None] = lambda: None,
+        damage: StateError | None = None,
     ) -> None:
         self.location = where(store, key)
         self.id = opening.session
         self._opening, self._world, self._emit, self._redactor = opening, world, emit, redactor
-        self._lock_lost = lock_lost
+        self._lock_lost, self.damage = lock_lost, damage
         self._writer = LogWriter(store, key, view, self.id, world)
         self._base = state_of(view.replay.document(), self.location)
         self._entries = self._base.entries
@@ -67,7 +69,9 @@ class Session:
 
     @property
     def state(self) -> State:
-        """The state after all queued records."""
+        """The state after all queued records. Raises StateError if the one that stands there is damaged."""
+        if self.damage:
+            raise self.damage
         return replace(self._base, entries=self._entries)
 
     @property
@@ -90,12 +94,14 @@ class Session:
         with self._lock:
             return self._entries.get(address)
 
-    def claim(self, plan_digest: str = "", *, adopt: bool = False) -> None:
+    def claim(self, plan_digest: str = "", *, adopt: bool = False, mend: bool = False) -> None:
         """Become the one that may write: call it once a plan is approved, before the first record.
 
-        `adopt`: make this place home of a copy. Raises StateError for a copy, SupersededError if the state was changed
-        since it was read.
+        `adopt`: make this place home of a copy. `mend`: go on where a damaged state stands, to replace it. Raises
+        StateError for a copy or a damaged state, SupersededError if the state was changed since it was read.
         """
+        if self.damage and not mend:
+            raise self.damage
         if not adopt:
             self.refuse_copy()
         opened = self._opening
@@ -106,7 +112,7 @@ class Session:
         )  # fmt: skip
         self._writer.claim(opened)
         self._base = replace(self._base, id=replace(self._base.id, lineage=lineage), salt=salt, home=self.location)
-        self._sealer = Sealer(salt)
+        self._sealer, self.damage = Sealer(salt), None
         self._queue = GroupCommit(self._writer.append, self._writer.settle, background=self._world.background)
 
     def refuse_copy(self) -> None:

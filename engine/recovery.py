@@ -8,7 +8,7 @@ from engine import rescue
 from engine.address import Address
 from engine.errors import StateError
 from engine.log import Cancelled, Done, Failed, Record
-from engine.recording import Session
+from engine.recording import Session, copied
 from engine.state import State, StateEntry, StateId, same_content
 from engine.wire import entry_of, resource_of
 
@@ -116,12 +116,14 @@ def _is_devstream(state: State) -> bool:
 def push_problem(session: Session, candidate: State, *, force: bool = False, adopt: bool = False) -> str:
     """What `force` would override if this state were pushed, "" for nothing.
 
-    Raises StateError if there is nothing in the candidate, by the table of `successor_problem` without `force`, and for
-    another place's state without `adopt`.
+    Raises StateError if there is nothing in the candidate, without `force` by the table of `successor_problem` and where a
+    damaged state stands, and for another place's state without `adopt`.
     """
     if not candidate.id.lineage and not candidate.entries:
         raise StateError("there is no state in the pushed document: neither a lineage nor tools")
-    problem = successor_problem(session.state, candidate)
+    if session.damage and not force:
+        raise session.damage
+    problem = "the state there is damaged" if session.damage else successor_problem(session.state, candidate)
     if problem and not force:
         raise StateError(problem, hint="dtm state push --force overrides this", where=session.location)
     if candidate.home not in ("", session.location) and not adopt:
@@ -138,13 +140,42 @@ def push(session: Session, candidate: State, *, force: bool = False, adopt: bool
     then stays unclaimed. `adopt` makes this place home of a copy. Raises StateError as `push_problem`.
     """
     problem = push_problem(session, candidate, force=force, adopt=adopt)
+    if not session.damage and _stands(session, candidate, adopt):
+        return ""
+    session.claim(adopt=adopt, mend=True)
+    _put(session, candidate, candidate.id.serial if candidate.id.lineage else session.serial + 1)
+    return problem
+
+
+def _stands(session: Session, candidate: State, adopt: bool) -> bool:
+    """Whether the candidate is the very state that stands there, with nothing left to adopt."""
     existing = session.state
     copy = existing.home not in ("", session.location)
-    if candidate.id == existing.id and same_content(existing, candidate) and not (copy and adopt):
-        return ""
-    session.claim(adopt=adopt)
-    own = session.state.id
-    serial = candidate.id.serial if candidate.id.lineage else own.serial + 1
-    lineage = candidate.id.lineage or own.lineage
-    session.replace(replace(candidate, id=StateId(lineage, serial)), exact=True)
-    return problem
+    return candidate.id == existing.id and same_content(existing, candidate) and not (copy and adopt)
+
+
+def _put(session: Session, state: State, serial: int) -> None:
+    lineage = state.id.lineage or session.state.id.lineage
+    session.replace(replace(state, id=StateId(lineage, serial)), exact=True)
+
+
+def rollback(session: Session, old: State, *, dry_run: bool = False) -> int:
+    """Write a new serial with an earlier state's tools and outputs, over a damaged state too; returns that serial.
+
+    Raises StateError for a copy and for a state whose secrets could not be compared any more.
+    """
+    serial = session.serial + 1
+    if session.damage:
+        if old.home not in ("", session.location):
+            raise copied(old, session.location)
+    elif old.salt not in ("", session.state.salt):
+        raise StateError("that serial has another salt: its secrets could not be compared", hint="dtm state push --force")
+    if dry_run:
+        return serial
+    if session.damage:
+        session.claim(mend=True)
+        _put(session, old, serial)
+    else:
+        session.claim()
+        session.replace(replace(session.state, entries=old.entries, outputs=old.outputs))
+    return serial

@@ -17,9 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from engine.commit import View, read_view, where
-from engine.errors import DtmError, LockError, OutcomeUnknownError, StoreError
+from engine.commit import View, damage, damaged_view, read_view, where
+from engine.errors import DtmError, LockError, OutcomeUnknownError, StateError, StoreError
 from engine.events import Event, LockAcquired, Notice
+from engine.history import history as earlier
 from engine.history import prune
 from engine.lease import HeldLock, acquire, looks_dead
 from engine.lock import LockInfo
@@ -66,7 +67,7 @@ def read_state(
     """
     world = world or World()
     view, location = read_view(store, key, world), where(store, key)
-    with no_gc():
+    with no_gc(), damage():
         state = state_of(view.replay.document(), location)
     at_work, in_progress = _at_work(view, locker, key, lease, world)
     return Reading(
@@ -134,20 +135,32 @@ def open_session(
     """Lock, read, and hand out a session; on leaving flush, compact, release.
 
     `locker` None asks no lock at all. `lock_timeout` and `lease` are seconds; `takeover` allows taking over a dead
-    holder's lock; `history` is how many old snapshots are kept. Raises LockError, StateError, StoreError; what could not
-    be recorded goes to a rescue file, which the error names.
+    holder's lock; `history` is how many old snapshots are kept. A damaged state is told by `Session.damage`. Raises
+    LockError, StateError, StoreError; what could not be recorded goes to a rescue file, which the error names.
     """
     world = world or World()
     session_id = world.token()
-    lock_id = session_id if locker else ""
-    opened = Opened(session_id, world.now(), who, command, version, "", "", where(store, key), lock_id)
+    opened = Opened(session_id, world.now(), who, command, version, "", "", where(store, key), session_id if locker else "")
     with _locked(locker, key, opened, operation, lock_timeout, takeover, lease, emit, world) as lock:
-        view = _settled(store, key, lock.dead, lease, max(lock_timeout, 2 * lease), emit, world)
-        session = Session(store, key, view, opened, world, emit=emit, redactor=redactor, lock_lost=lock.lost)
+
+        def make(view: View, broken: StateError | None = None) -> Session:
+            return Session(store, key, view, opened, world, emit=emit, redactor=redactor, lock_lost=lock.lost, damage=broken)
+
+        try:
+            with damage():
+                session = make(_settled(store, key, lock.dead, lease, max(lock_timeout, 2 * lease), emit, world))
+        except StateError as broken:
+            session = make(_damaged(store, key, broken, world), broken)
         with _leaving(session, emit):
             yield session
         if session.claimed:
             _forget(store, key, history, session, emit, world)
+
+
+def _damaged(store: Store, key: str, broken: StateError, world: World) -> View:
+    """The state counts as the one after the newest in the history, which it most likely was."""
+    serial = max((past.serial for past in earlier(store, key, world)), default=0) + 1
+    return damaged_view(store, key, broken, serial, world)
 
 
 def _forget(store: Store, key: str, keep: int, session: Session, emit: Emit, world: World) -> None:

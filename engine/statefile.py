@@ -70,7 +70,7 @@ def decode(data: bytes, location: str) -> State:
         with no_gc():
             return state_of(decode_document(data, location), location, literal=b'"$' not in data)
     except RecursionError as error:
-        raise StateError(f"{location} is no valid state: it is nested too deep", where=location) from error
+        raise StateError("no valid state: it is nested too deep", where=location) from error
 
 
 def to_devstream(state: State) -> bytes:
@@ -103,7 +103,7 @@ def decode_document(data: bytes, location: str) -> Document:
         raise _invalid(data, location, error) from error
     for key, tool in document.tools.items():
         if key != tool.key:
-            raise StateError(f"{location} is no valid state: tool {key} says that it is {tool.key}", where=location)
+            raise StateError(f"no valid state: tool {key} says that it is {tool.key}", where=location)
     return document
 
 
@@ -115,27 +115,30 @@ def _is_devstream(data: bytes, location: str) -> bool:
         raise _invalid(data, location, error) from error
     if isinstance(found.format, int) and found.format > FORMAT:
         raise StateError(
-            f"{location} has state format {found.format}, written by dtm {found.dtm}; this dtm knows formats up to {FORMAT}",
+            f"state format {found.format}, written by dtm {found.dtm}; this dtm knows formats up to {FORMAT}",
             hint="use that version of dtm or a newer one",
             where=location,
         )
     return found.format is msgspec.UNSET
 
 
+def is_newer(data: bytes) -> bool:
+    """Whether these bytes, a document or a head, say that they are of a format which this program does not know."""
+    try:
+        found = msgspec.json.decode(data.partition(b"\n")[0] if data.startswith(b'{"') else data, type=_Format)
+    except msgspec.DecodeError:
+        return False
+    return isinstance(found.format, int) and found.format > FORMAT
+
+
 def _invalid(data: bytes, location: str, error: msgspec.DecodeError) -> StateError:
     """What is wrong and where: line and column of broken JSON, the tool and path of a wrong value."""
     text = str(error)
-    if "(byte " in text:
-        reason, _, offset = text.partition(" (byte ")
-        line, column = line_column(data, int(offset.rstrip(")")))
-        where = f"{location}:{line}:{column}"
-    else:
-        reason, where = _wrong_value(data, text), location
-    return StateError(
-        f"{where} is no valid state: {reason}",
-        hint="nothing was overwritten; `dtm state history` lists earlier snapshots",
-        where=where,
-    )
+    if isinstance(error, msgspec.ValidationError):
+        return StateError(f"no valid state: {_wrong_value(data, text)}", where=location)
+    reason, _, offset = text.partition(" (byte ")
+    line, column = line_column(data, int(offset.rstrip(")")) if offset else len(data))  # no offset: it ends too early
+    return StateError(f"no valid state: {reason}", where=f"{location}:{line}:{column}")
 
 
 def line_column(data: bytes, offset: int) -> tuple[int, int]:
@@ -195,7 +198,7 @@ def state_of(document: Document, location: str, *, literal: bool = False) -> Sta
             Written(document.dtm, written.at, written.who, written.command) if written else Written(document.dtm),
         )
     except StateError as error:
-        raise StateError(f"{location} is no valid state: {error.message}", where=location) from error
+        raise StateError(f"no valid state: {error.message}", where=location) from error
 
 
 @contextmanager

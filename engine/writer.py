@@ -9,6 +9,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 
 import msgspec
 
@@ -163,9 +164,14 @@ class LogWriter:
 
     def _keep_head(self) -> None:
         """Keep the records of a log whose snapshot is gone: nothing is silently merged or dropped."""
-        head = replace(self._head, chunks=(), records=self._view.records)
-        name = f"{self._key}.history/log-{short(head.base)}-{head.seq}"
-        write_once(self._store, name, encode_head(head), self._world)
+        if self._view.head is None:
+            data = self._view.unread
+            name = f"{self._key}.history/log-{sha256(data).hexdigest()[:8]}"
+        else:
+            head = replace(self._head, chunks=(), records=self._view.records)
+            data, name = encode_head(head), f"{self._key}.history/log-{short(head.base)}-{head.seq}"
+        if data:
+            write_once(self._store, name, data, self._world)
 
     def _finish_for_another(self) -> None:
         """Complete the compaction of a session that died in it; what was planned against must not have changed by that."""

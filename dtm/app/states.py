@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dtm.app.choices import Choices
@@ -15,7 +15,8 @@ from dtm.render.port import Difference
 from engine.address import Address
 from engine.diff import diff
 from engine.errors import ConflictError, StateError
-from engine.history import history, load
+from engine.events import Notice
+from engine.history import Past, history, load
 from engine.ports import Emit
 from engine.secrets import Redactor
 from engine.session import Reading, read_state
@@ -54,8 +55,8 @@ def past(workspace: Workspace, serial: int | None) -> State:
     """The state, or the earlier one with that serial. Raises StateError naming the serials there are."""
     if serial is None:
         return present(workspace)
-    now = reading(workspace)
-    if now.exists and now.state.id.serial == serial:
+    now = _readable(workspace, lambda _: None)
+    if now and now.exists and now.state.id.serial == serial:
         return now.state
     place = workspace.place
     known = history(place.store, place.key)
@@ -66,14 +67,40 @@ def past(workspace: Workspace, serial: int | None) -> State:
     raise StateError(f"there is no serial {serial} in the history of {place.location}", hint=f"there are: {serials or 'none'}")
 
 
-def serials(workspace: Workspace) -> list[tuple[State, bool]]:
-    """Every state of the history and the present one, newest first; True marks the present one."""
+def _readable(workspace: Workspace, emit: Emit) -> Reading | None:
+    """The present state; a damaged one is told and gives None: earlier ones can be had all the same."""
+    try:
+        return reading(workspace)
+    except StateError as error:
+        emit(Notice("warning", error.message, error.hint, error.where))
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Serial:
+    """One state of the history, or the present one (`now`); `state` None: it is damaged."""
+
+    number: int
+    state: State | None
+    now: bool = False
+
+
+def serials(workspace: Workspace, emit: Emit) -> list[Serial]:
+    """Every state of the history and the present one, newest first; damaged ones are told."""
     place = workspace.place
-    found = [(load(place.store, old), False) for old in history(place.store, place.key)]
-    now = reading(workspace)
-    if now.exists:
-        found.append((now.state, True))
+    found = [Serial(old.serial, _loaded(workspace, old, emit)) for old in history(place.store, place.key)]
+    now = _readable(workspace, emit)
+    if now and now.exists:
+        found.append(Serial(now.state.id.serial, now.state, now=True))
     return found[::-1]
+
+
+def _loaded(workspace: Workspace, old: Past, emit: Emit) -> State | None:
+    try:
+        return load(workspace.place.store, old)
+    except StateError as error:
+        emit(Notice("warning", error.message, where=error.where))
+        return None
 
 
 def compare(old: State, new: State) -> list[Difference]:
@@ -180,17 +207,12 @@ def remove(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redacto
 
 def rollback(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, serial: int) -> str:
     """Write a new serial with an earlier one's tools and outputs; the world is untouched. Raises StateError."""
+    from engine import recovery
+
     with opened(workspace, choices, "state rollback", emit, redactor) as session:
-        old, now = past(workspace, serial), session.state
-        restored = replace(now, entries=old.entries, outputs=old.outputs)
-        if old.salt not in ("", now.salt):
-            raise StateError(
-                f"serial {serial} has another salt: its secrets could not be compared", hint="dtm state push --force"
-            )
-        if not choices.dry_run:
-            session.claim()
-            session.replace(restored)
-    told = f"serial {now.id.serial + 1} with the {len(old.entries)} tools of serial {serial}"
+        old = past(workspace, serial)
+        written = recovery.rollback(session, old, dry_run=choices.dry_run)
+    told = f"serial {written} with the {len(old.entries)} tools of serial {serial}"
     return (
         f"{'Would write' if choices.dry_run else 'Wrote'} {told}. The world was not touched; dtm plan shows what would follow."
     )

@@ -120,14 +120,14 @@ def history(context: Context) -> None:
 
     rows = [
         {
-            "serial": found.id.serial,
-            "written": found.written.at or None,
-            "by": found.written.who or None,
-            "command": found.written.command or None,
-            "tools": len(found.entries),
-            "now": "now" if now else None,
+            "serial": found.number,
+            "written": (found.state and found.state.written.at) or None,
+            "by": (found.state and found.state.written.who) or None,
+            "command": (found.state and found.state.written.command) or None,
+            "tools": len(found.state.entries) if found.state else None,
+            "now": "now" if found.now else None if found.state else "damaged",
         }
-        for found, now in serials(context.open(need_config=False))
+        for found in serials(context.open(need_config=False), context.emit)
     ]
     context.renderer.table(rows)
 

@@ -57,7 +57,7 @@ def _damaged(connect: Connect) -> None:
     client = connect()
     client.store.write(KEY, b'{"format": 1, "tools": {', expect=None)
     error = refused(StateError, lambda: current(client))
-    assert client.store.location.rstrip("/") in error.message
+    assert client.store.location.rstrip("/") in error.where
     refused(StateError, lambda: opened(client.store).__enter__())
     found = client.store.read(KEY)
     assert found is not None and found.data == b'{"format": 1, "tools": {'

@@ -1,6 +1,8 @@
 """Mending a state from the outside: what is refused, what is kept, and what a person is told to do next."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,7 @@ tools:
 
 def serials(dtm: Runner) -> list[int]:
     rows = [json.loads(row) for row in dtm.run("state", "history", "--json").stdout.splitlines()]
-    return [row["serial"] for row in rows if "serial" in row]
+    return [row["data"]["serial"] for row in rows if row["type"] == "data"]
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
@@ -46,6 +48,67 @@ def test_a_copied_project_becomes_its_own_by_adopting_the_state_that_stands_ther
     assert "Nothing to do" in dtm("state", "push", "--adopt", "devstream.state")
     dtm("destroy", "-y")
     assert "data/a" not in dtm("state", "list")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def garble(path: Path) -> None:
+    path.write_bytes(b"garbage\n")
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "says"),
+    [
+        ("devstream.state", cut, "devstream.state:"),
+        ("devstream.state", garble, "no valid state"),
+        ("devstream.state.log", garble, "no valid commit log"),
+        ("devstream.state.log", empty, "no valid commit log"),
+    ],
+)
+def test_a_damaged_state_is_replaced_from_the_history_and_kept_there(
+    dtm: Runner, config: Write, name: str, spoil: Callable[[Path], None], says: str
+) -> None:
+    for text in ("one", "two", "three"):
+        config(ONE.replace("hello", text))
+        dtm("apply", "-y")
+    spoil(dtm.folder / name)
+    spoilt = (dtm.folder / name).read_bytes()
+    told = dtm("plan", code=1)
+    assert says in told and told.count(f"{name}") == 1 and "dtm state rollback SERIAL" in told
+    assert serials(dtm) == [2, 1]
+    assert "one" in dtm("state", "show", "data.a", "--serial", "1")
+    assert "two" in dtm("state", "diff", "1", "2")
+    assert "Wrote serial 4" in dtm("state", "rollback", "2")
+    assert "two" in dtm("state", "show", "data.a")
+    kept = [path.read_bytes() for path in (dtm.folder / "devstream.state.history").iterdir()]
+    assert spoilt in kept or not spoilt
+    dtm("apply", "-y")
+
+
+def test_a_forced_push_replaces_a_damaged_state(dtm: Runner, config: Write) -> None:
+    config(ONE)
+    dtm("apply", "-y")
+    document = dtm.run("state", "pull").stdout
+    cut(dtm.folder / "devstream.state")
+    assert "no valid state" in dtm("state", "push", "-", code=1, stdin=document)
+    assert "Overridden: the state there is damaged" in dtm("state", "push", "-", "--force", stdin=document)
+    assert dtm.run("state", "pull").stdout.count("hello") >= 1
+
+
+def test_a_newer_state_is_not_taken_for_a_damaged_one(dtm: Runner, config: Write) -> None:
+    config(ONE)
+    dtm("apply", "-y")
+    document, path = dtm.run("state", "pull").stdout, dtm.folder / "devstream.state"
+    newer = document.replace('"format": 1', '"format": 7')
+    path.write_text(newer, "utf-8")
+    assert "state format 7" in dtm("state", "push", "-", "--force", code=1, stdin=document)
+    assert path.read_text("utf-8") == newer
 
 
 def test_an_entry_moves_only_within_its_plugin(dtm: Runner, config: Write) -> None:

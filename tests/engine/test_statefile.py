@@ -115,10 +115,11 @@ def test_printing_for_devstream_shows_no_secret_and_nothing_for_nothing() -> Non
     ("data", "says"),
     [
         (b'{"format": 1, "tools": tru}', "here:1:"),
-        (b'{\n  "format": 1,\n  "tools": {,\n', "here:3:13 is no valid state"),
+        (b'{\n  "format": 1,\n  "tools": {,\n', "here:3:13"),
         (b'{"format": 1}', "missing required field"),
         (b'{"format": "x", "dtm": ""}', "Expected `int`, got `str`"),
         (b'{"format": 2, "dtm": "3.0"}', "state format 2, written by dtm 3.0"),
+        (b'{\n"format": 1, "to', "here:2:17 no valid state"),
         (b"\xff", "here"),
         (b"a: [1", "here:2:1"),
         (b"- a", "here:1:1"),
@@ -134,7 +135,7 @@ def test_printing_for_devstream_shows_no_secret_and_nothing_for_nothing() -> Non
 def test_what_cannot_be_understood_is_an_error_with_its_place(data: bytes, says: str) -> None:
     with pytest.raises(StateError) as caught:
         decode(data, "here")
-    assert says in caught.value.message
+    assert says in f"{caught.value.where} {caught.value.message}" and not caught.value.message.startswith("here")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ def config(context: Context, plugin: str, template: str) -> None:
 
     if plugin and template:
         raise UsageError("--plugin and --template exclude each other")
+    if plugin in installed().unshipped() and plugin not in installed():
+        raise UsageError(f'plugin "{plugin}" is not part of this version', hint="dtm list plugins shows what is")
     context.renderer.data(sample(plugin, installed()) if plugin else config_sample(template))
 
 

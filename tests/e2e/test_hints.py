@@ -34,3 +34,10 @@ def test_the_state_of_the_environment_is_named_too(dtm: Runner, config: Write) -
     env = {"DTM_STATE": "far.state"}
     dtm("apply", "-y", env=env)
     assert "dtm state list --state far.state shows what is" in dtm("state", "show", "nothing.at-all", env=env, code=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("helm-installer", "is not part of this version"), ("no-such", "illegal plugin name")]
+)
+def test_a_sample_of_a_plugin_that_is_not_there(name: str, sentence: str, dtm: Runner) -> None:
+    assert sentence in dtm("show", "config", "-p", name, code=1)

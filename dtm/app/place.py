@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.config import Config, StateSettings
 from engine.errors import StateError, UsageError
 from engine.ports import Locker, Store
+from engine.state import State
 from engine.values import reveal
 
 DEFAULT_FILE = "devstream.state"
@@ -133,8 +134,9 @@ def refuse_empty(place: Place, config: Config | None, cwd: Path, *, exists: bool
     for candidate in _other_locations(base, cwd):
         if same_file(candidate, place) or not candidate.is_file():
             continue
-        count = _tools_in(candidate)
-        if count:
+        state = _state_in(candidate)
+        count = len(state.entries)
+        if count and not (candidate == cwd / DEFAULT_FILE != base / DEFAULT_FILE and state.id.lineage):
             raise StateError(
                 f"the state at {place.location} is empty, but {candidate} holds {count} tools",
                 hint=f"use it: --state {candidate}; copy it: dtm state pull --state {candidate} | dtm state push - --adopt; "
@@ -143,7 +145,10 @@ def refuse_empty(place: Place, config: Config | None, cwd: Path, *, exists: bool
 
 
 def _other_locations(base: Path, cwd: Path) -> list[Path]:
-    """The default file beside the config, one in the current directory, and the file that this config last used."""
+    """The default file beside the config, the one that this config last used, and one in the current directory.
+
+    DevStream kept its state in the current directory; one of dtm's there is another project's.
+    """
     places = [base / DEFAULT_FILE, *([cwd / DEFAULT_FILE] if cwd != base else [])]
     remembered = base / HOME_FILE
     if remembered.is_file():
@@ -157,12 +162,12 @@ def same_file(path: Path, place: Place) -> bool:
     return place.settings.backend == "local" and isinstance(state_file, str) and Path(state_file).resolve() == path.resolve()
 
 
-def _tools_in(path: Path) -> int:
+def _state_in(path: Path) -> State:
     from backends.local import open_local
     from engine.session import read_state
 
     store, _, key = open_local({"stateFile": str(path)}, path.parent)
-    return len(read_state(store, key).state.entries)
+    return read_state(store, key).state
 
 
 def remember(place: Place, base: Path) -> None:

@@ -46,17 +46,25 @@ def keep(name: str, data: bytes, places: Callable[[], Sequence[Path]] = director
     for place in places():
         try:
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path = place / name
-            with open(path, "xb", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            _write(place / name, data)
         except OSError:
             continue
-        return str(path)
+        return str(place / name)
     sys.stdout.write(data.decode())
     sys.stdout.flush()
     return STDOUT
+
+
+def _write(path: Path, data: bytes) -> None:
+    """A new file with all of the data, or none at all."""
+    with open(path, "xb", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            path.unlink()
+            raise
 
 
 def encode(rescued: Rescued) -> bytes:
@@ -69,7 +77,12 @@ def decode(data: bytes, location: str) -> Rescued:
     try:
         rescued = msgspec.json.decode(data, type=Rescued)
     except msgspec.DecodeError as error:
-        raise StateError(f"{location} is no rescue file: {error}", where=location) from error
+        raise StateError(
+            f"no rescue file, or not the whole of it: {error}",
+            hint="if it was printed too, or another errored-*.dtm of that time lies elsewhere, use that; "
+            "else dtm plan reads what became of the unfinished tools",
+            where=location,
+        ) from error
     if rescued.format > FORMAT:
         raise StateError(
             f"{location} has rescue format {rescued.format}; this dtm knows formats up to {FORMAT}", where=location

@@ -232,7 +232,7 @@ def entry_of(state: State, address: Address) -> StateEntry:
 
 
 def recover(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, file: Path) -> list[str]:
-    """Enter the outcomes of a rescue file; returns what became of each. Raises StateError."""
+    """Enter the outcomes of a rescue file; returns those entered, warns of the others. Raises StateError."""
     from engine.recovery import recover as use
 
     with opened(workspace, choices, "state recover", emit, redactor) as session:
@@ -240,7 +240,9 @@ def recover(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redact
             return [f"Would recover {outcome}" for outcome in rescued(file.read_bytes(), str(file))]
         session.claim()
         found = use(session, file.read_bytes(), str(file))
-    return [*(f"Recovered {address}" for address in found.applied), *(f"Not recovered: {text}" for text in found.refused)]
+    for text in found.refused:
+        emit(Notice("warning", f"not recovered: {text}"))
+    return [f"Recovered {address}" for address in found.applied]
 
 
 def rescued(data: bytes, name: str) -> list[str]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.log import Done
+from engine.rescue import Rescued, encode
 from tests.e2e.conftest import Runner, Write
 
 ONE = """
@@ -120,3 +122,26 @@ def test_an_entry_moves_only_within_its_plugin(dtm: Runner, config: Write) -> No
     dtm("state", "mv", "file.f", "file.g")
     dtm("destroy", "-y")
     assert not (dtm.folder / "out.txt").exists()
+
+
+def test_another_projects_state_in_the_current_folder_is_none_of_this_configs_business(dtm: Runner, config: Write) -> None:
+    config(ONE)
+    dtm("apply", "-y")
+    other = dtm.folder.with_name("other")
+    other.mkdir()
+    (other / "config.yaml").write_text(ONE, "utf-8")
+    assert "Plan: 1 to create" in dtm("plan", "-f", "../other/config.yaml")
+    legacy = dtm.run("state", "pull", "-o", "devstream").stdout
+    (dtm.folder / "devstream.state.log").unlink()
+    (dtm.folder / "devstream.state").write_text(legacy, "utf-8")
+    assert "holds 1 tools" in dtm("plan", "-f", "../other/config.yaml", code=1)
+
+
+def test_what_is_not_recovered_is_a_warning(dtm: Runner, config: Write) -> None:
+    config(ONE)
+    dtm("apply", "-y")
+    lineage = json.loads(dtm.run("state", "pull").stdout)["lineage"]
+    rescued = Rescued(1, lineage, "s", "where", "then", [Done(2, "data_a", 1)])
+    (dtm.folder / "errored.dtm").write_bytes(encode(rescued))
+    told = dtm("state", "recover", "errored.dtm")
+    assert "[WARN" in told and "not recovered: data/a: the state knows how it ended" in told and "SUCCESS" not in told

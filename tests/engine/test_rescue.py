@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +35,20 @@ def test_the_file_is_readable_by_its_owner_only_and_never_overwrites(tmp_path: P
     assert second == tmp_path / "two" / "x.dtm" and first.read_bytes() == b"1"
 
 
+def test_a_full_disk_leaves_no_part_of_a_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full, good = tmp_path / "full", tmp_path / "good"
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if (full / "x.dtm").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert rescue.keep("x.dtm", b"the records", lambda: [full, good]) == str(good / "x.dtm")
+    assert not list(full.iterdir()) and (good / "x.dtm").read_bytes() == b"the records"
+
+
 def test_without_any_place_it_goes_to_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
@@ -48,8 +64,9 @@ def test_the_current_directory_comes_first_then_the_users_own(tmp_path: Path, mo
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"text", b'{"format": 1}'])
 def test_what_is_no_rescue_file_is_refused(data: bytes) -> None:
-    with pytest.raises(StateError, match="here is no rescue file"):
+    with pytest.raises(StateError, match="no rescue file") as caught:
         rescue.decode(data, "here")
+    assert caught.value.where == "here" and "dtm plan" in caught.value.hint
 
 
 def test_a_newer_rescue_file_is_refused() -> None:

@@ -94,6 +94,7 @@ class Run:
         """Plan, show, ask and do; None if there was nothing to do or the answer was no."""
         place = self.workspace.place
         with opened(self.workspace, self.choices, operation, self.emit, self.redactor) as session:
+            session.refuse_copy()
             if operation != "destroy":
                 self._refuse_empty(exists=bool(session.state.id.lineage or session.state.entries))
             plan = self._planned(operation, session.state)

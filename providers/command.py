@@ -63,7 +63,7 @@ class CommandTool:
         """Its address, if `read` can tell what is there."""
         return None if options.read is None else BY_ADDRESS
 
-    def predict(self, options: CommandOptions, resource: Resource | None) -> Mapping[str, Value]:  # noqa: ARG002
+    def predict(self, options: CommandOptions, resource: Resource | None) -> Mapping[str, Value]:
         """Nothing is known before it ran."""
         return dict.fromkeys(resource.outputs if resource else (), UNKNOWN)
 

@@ -56,12 +56,12 @@ class File:
         """`file:` and the path."""
         return f"file:{canonical(options.path)}"
 
-    def predict(self, options: FileOptions, resource: Resource | None) -> Mapping[str, Value]:  # noqa: ARG002
+    def predict(self, options: FileOptions, resource: Resource | None) -> Mapping[str, Value]:
         """Everything where the content is written out; what a source holds is known after apply."""
         sha256 = UNKNOWN if options.content is None else _digest(io.BytesIO(options.content.encode()))
         return {"path": canonical(options.path), "sha256": sha256}
 
-    def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:  # noqa: ARG002
+    def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
         """Mode, size and digest; with `source` also the source's digest as it is now, null if it is gone."""
         path = place(options.path, call)
         with reported("read", path):
@@ -93,14 +93,14 @@ class File:
                 staged.replace(path)
         return self._made(options, call)
 
-    def update(self, options: FileOptions, resource: Resource, call: Call) -> Resource:  # noqa: ARG002
+    def update(self, options: FileOptions, resource: Resource, call: Call) -> Resource:
         """Replace content and mode in one step."""
         path = place(options.path, call)
         with _staged(options, call) as (staged, _):
             staged.replace(path)
         return self._made(options, call)
 
-    def delete(self, options: FileOptions, resource: Resource, call: Call) -> None:  # noqa: ARG002
+    def delete(self, options: FileOptions, resource: Resource, call: Call) -> None:
         """Remove the file."""
         path = place(options.path, call)
         with reported("remove", path), suppress(FileNotFoundError, NotADirectoryError):

@@ -137,7 +137,7 @@ def test_what_waits_for_another_tool_is_not_missing(unknown: str) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"create": []}, {"create": ""}, {"create": "a", "cwd": ""}])
-def test_wrong_options_are_faults(options: dict[str, object]) -> None:
+def test_wrong_options_are_faults(options: dict[str, Any]) -> None:
     assert decode(options, CommandOptions, env={})[1] != []
 
 

@@ -192,6 +192,8 @@ class _Readers:
             found = self._operations.read(reading.address, reading.options, reading.resource, call)
         except DtmError as error:
             return error
+        except Exception as error:  # noqa: BLE001 - a worker that died without a word would be waited for until the end of time
+            return DtmError(f"internal error while reading it: {type(error).__name__}: {error}", where=str(reading.address))
         if found is not None and reading.resource is not None and found is not reading.resource and not is_plain(found.outputs):
             self._sealer.seal_resource(found, reading.address)  # takes long for a new secret: the planner then has it ready
         return found

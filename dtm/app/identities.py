@@ -11,7 +11,7 @@ from dtm.app.place import HOME_FILE, Place
 from engine.address import Address
 from engine.config import Config, ToolSpec
 from engine.errors import ConfigError, DtmError, Problem
-from engine.operations import Operations
+from engine.operations import SHORTEST, Operations, secrets_of
 from engine.planner import resolved
 from engine.ports import BY_ADDRESS, AnyProvider
 from engine.values import UNKNOWN, Unknown, Value, is_plain
@@ -22,23 +22,39 @@ _ON_DISK = ("file:", "directory:")
 
 
 def check(config: Config, providers: Mapping[str, AnyProvider], place: Place | None = None) -> None:
-    """Raise ConfigError with every tool that is the same thing as one above it.
+    """Raise ConfigError with every tool that is the same thing as one above it, or that a secret would name.
 
-    With `place` also with those that would be made where dtm keeps the state, its lock or its own notes.
+    What names a thing stands in the state, where no secret may be. With `place` also with those that would be made where dtm keeps the state, its lock or its own notes.
     """
     base = config.settings.base_dir
     own = _Own(base, place) if place else None
     first: dict[str, ToolSpec] = {}
     found: list[tuple[ToolSpec, str, ToolSpec | None]] = []
+    telling: list[ToolSpec] = []
     for tool, identity in _identities(config, providers):
         other = first.setdefault(_thing(identity, base), tool)
         if other is not tool:
             found.append((tool, identity, other))
         elif own and identity.startswith(_ON_DISK) and own.holds(_path(identity)):
             found.append((tool, identity, None))
-    if found:
+        if any(secret in identity for secret in _secrets(tool)):
+            telling.append(tool)
+    if found or telling:
         files: dict[str, Text] = {}
-        raise ConfigError(tuple(_problem(*each, files) for each in found))
+        problems = [_problem(*each, files) for each in found]
+        raise ConfigError(tuple(problems + [_named_by_a_secret(tool, files) for tool in telling]))
+
+
+def _secrets(tool: ToolSpec) -> list[str]:
+    """The texts of a tool's secrets, but for those too short to be told from other texts."""
+    if is_plain(tool.options):
+        return []
+    return [str(secret.value) for secret in secrets_of(tool.options) if len(str(secret.value)) >= SHORTEST]
+
+
+def _named_by_a_secret(tool: ToolSpec, files: dict[str, Text]) -> Problem:
+    message = f"{tool.address} would be named by a secret, and its name stands in the state"
+    return Problem(locate(tool.where, files), message, "keep secrets out of paths, URLs and names")
 
 
 def _problem(tool: ToolSpec, identity: str, other: ToolSpec | None, files: dict[str, Text]) -> Problem:

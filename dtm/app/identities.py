@@ -24,7 +24,8 @@ _ON_DISK = ("file:", "directory:")
 def check(config: Config, providers: Mapping[str, AnyProvider], place: Place | None = None) -> None:
     """Raise ConfigError with every tool that is the same thing as one above it, or that a secret would name.
 
-    What names a thing stands in the state, where no secret may be. With `place` also with those that would be made where dtm keeps the state, its lock or its own notes.
+    What names a thing stands in the state, where no secret may be. With `place` also those are refused that would be
+    made where dtm keeps the state, its lock or its own notes.
     """
     base = config.settings.base_dir
     own = _Own(base, place) if place else None

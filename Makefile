@@ -14,7 +14,7 @@ demo: $(VENV)/.run ## Set up, then scaffold, change, break, repair and destroy a
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/demo/demo.sh
 
 test: $(VENV)/.test ## Set up, then run the tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2
 
 test-long: $(VENV)/.test ## Every kill point, 500 random histories, 10,000 random schedules, five planted bugs
 	@DTM_CRASH_STEP=1 DTM_CRASH_MOMENTS=100 DTM_EXAMPLES=500 DTM_SCHEDULES=10000 DTM_GROUP_RECORDS=1000 \

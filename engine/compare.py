@@ -14,7 +14,7 @@ from engine.operations import Operations
 from engine.plan import Action, Change, FieldChange, Reason, Source
 from engine.secrets import Redactor, Sealer
 from engine.state import Resource, StateEntry
-from engine.values import UNKNOWN, Attributes, Digest, Secret, Unknown, Value, holds_unknown, is_plain, reveal
+from engine.values import HIDDEN, UNKNOWN, Attributes, Digest, Secret, Unknown, Value, holds_unknown, is_plain, leaves, reveal
 
 
 class Verdict(Enum):
@@ -200,11 +200,18 @@ def drifted(entry: StateEntry, live: Resource, sealer: Sealer, redactor: Redacto
     now = redactor.clean_resource(sealer.seal_resource(live, entry.address))
     attributes = diff({"id": recorded.id, **recorded.attributes}, {"id": now.id, **now.attributes}, source=Source.LIVE)
     told = {field.path: field for field in attributes}
-    return attributes + tuple(
+    outputs = (
         replace(field, path=("outputs", *field.path))
         for field in diff(recorded.outputs, now.outputs, source=Source.LIVE)
         if not (field.path in told and same(told[field.path].new, field.new))
     )
+    return tuple(map(_veiled, (*attributes, *outputs)))
+
+
+def _veiled(field: FieldChange) -> FieldChange:
+    """The difference, without what stands where a secret was recorded: it may be that secret, which nobody knows any more."""
+    lost = isinstance(field.old, Digest) or any(isinstance(leaf, str) and HIDDEN in leaf for leaf in leaves(field.old))
+    return replace(field, new=Digest("")) if lost and not field.new_absent else field
 
 
 def tainted(live: Resource, recorded: Resource) -> Resource:

@@ -110,6 +110,34 @@ class ProcessLocker(Locker, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A place for a state: the document is `key` in `store`; `lockers` makes a locker per kind that this place has.
+
+    Kinds are `native` (the store itself) and `dynamodb`; nothing is asked before a locker is made and used.
+    """
+
+    store: Store
+    key: str
+    lockers: Mapping[str, Callable[[], Locker]]
+
+
+class Creating(Protocol):
+    """What a backend may offer besides: it makes the place that a state needs, and says who must be allowed what."""
+
+    def missing(self) -> Sequence[str]:
+        """One sentence per thing that does not exist yet, none if all is there. Raises as `Store.read`."""
+        ...
+
+    def create(self) -> Sequence[str]:
+        """Make what is missing; one sentence per thing made. Raises as `Store.write`."""
+        ...
+
+    def policy(self) -> str:
+        """The least permissions that this state needs, as text to paste. Asks nobody."""
+        ...
+
+
 def _never() -> bool:
     return False
 

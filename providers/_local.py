@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Generator
+import sys
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
@@ -17,6 +20,8 @@ from engine.ports import Call
 PathText: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\x00]*$")]
 ModeText: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-7]{3,4}$")]
 FOREIGN = "remove it, or choose another path"
+AT_FDCWD: Final = -100
+RENAME_NOREPLACE: Final = 1
 
 
 def canonical(path: str) -> str:
@@ -41,3 +46,36 @@ def reported(verb: str, path: Path) -> Generator[None, None, None]:
         yield
     except OSError as error:
         raise ProviderError(f"cannot {verb} {path}: {error.strerror or error}") from error
+
+
+def rename_new(source: Path, target: Path) -> None:
+    """Give a file its name in one step, never over one that is there. Raises FileExistsError, OSError.
+
+    Where the system has no such call it takes two, and a death between them leaves both names.
+    """
+    rename = _renameat2()
+    if rename is not None:
+        number = rename(AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target), RENAME_NOREPLACE)
+        if number == 0:
+            return
+        if number not in (errno.EINVAL, errno.ENOSYS):  # which say that this file system or kernel cannot
+            raise OSError(number, os.strerror(number), str(target))
+    target.hardlink_to(source)
+    source.unlink()
+
+
+@cache
+def _renameat2() -> Callable[..., int] | None:
+    """The C function, answering with the error's number, 0 for success."""
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    found = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if found is None:
+        return None
+
+    def call(*arguments: object) -> int:
+        return ctypes.get_errno() if found(*arguments) else 0
+
+    return call

@@ -16,7 +16,7 @@ from engine.ports import Call, Provider
 from engine.schema import Field, Options, Outputs
 from engine.state import Resource
 from engine.values import UNKNOWN, Value
-from providers._local import FOREIGN, ModeText, PathText, canonical, octal, place, reported
+from providers._local import FOREIGN, ModeText, PathText, canonical, octal, place, rename_new, reported
 
 CHUNK = 1 << 20
 
@@ -85,7 +85,7 @@ class File:
             path.parent.mkdir(parents=True, exist_ok=True)
         with _staged(options, call) as (staged, sha256):
             try:
-                os.link(staged, path)  # unlike a rename, this cannot overwrite a file that just appeared
+                rename_new(staged, path)
             except FileExistsError:
                 found = _inspect(path)
                 if found is None or found[0] != sha256:

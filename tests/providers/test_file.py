@@ -10,6 +10,7 @@ from engine.errors import ProviderError
 from engine.ports import Call
 from engine.state import Resource
 from engine.values import UNKNOWN, Value
+from providers import _local
 from providers.file import File, FileOptions
 
 PROVIDER = File()
@@ -154,3 +155,19 @@ def test_deleting_leaves_the_directory(tmp_path: Path) -> None:
     made = make(tmp_path, path="deep/er/out", content="x")
     PROVIDER.delete(FileOptions(path="deep/er/out", content="x"), made, call(tmp_path))
     assert (tmp_path / "deep" / "er").is_dir()
+
+
+@pytest.mark.parametrize("system_call", [True, False])
+def test_a_new_file_is_named_in_one_step_and_never_over_another(
+    system_call: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not system_call:
+        monkeypatch.setattr(_local, "_renameat2", lambda: None)
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("ours", "utf-8")
+    _local.rename_new(source, target)
+    assert {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()} == {"target": "ours"}
+    source.write_text("ours again", "utf-8")
+    with pytest.raises(FileExistsError):
+        _local.rename_new(source, target)
+    assert {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()} == {"target": "ours", "source": "ours again"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from engine.config import Config, StateSettings
 from engine.errors import StateError, UsageError
@@ -86,11 +87,15 @@ def _state_key(path: Path) -> tuple[Path, str] | None:
 
     try:
         data: object = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", hint="mend or remove it, or name the state with --state") from error
     if data is None:
         return None
-    url = data.get("state") if isinstance(data, dict) else 0  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    if not isinstance(data, dict):
+        raise UsageError(f"{path}: expected a map whose key `state` is a URL")
+    settings = cast("dict[object, object]", data)  # YAML says nothing about what is in its maps
+    _refuse_unknown(path, [str(name) for name in settings if name != "state"])
+    url = settings.get("state")
     if url is None or url == "":
         return None
     if not isinstance(url, str):
@@ -98,6 +103,15 @@ def _state_key(path: Path) -> tuple[Path, str] | None:
     if "://" not in url and not Path(url).expanduser().is_absolute():
         raise UsageError(f'{path}: state "{url}" must be absolute', hint="write a URL such as file:///srv/dtm/devstream.state")
     return path, url
+
+
+def _refuse_unknown(path: Path, names: list[str]) -> None:
+    """A misspelt key would leave the state somewhere else, without a word."""
+    from difflib import get_close_matches
+
+    if names:
+        hint = 'did you mean "state"?' if get_close_matches("state", names, 1) else 'its only key is "state"'
+        raise UsageError(f"{path}: unknown key: {', '.join(sorted(names))}", hint=hint)
 
 
 def open_place(settings: StateSettings, base_dir: Path) -> Place:

@@ -1,0 +1,48 @@
+"""~/.dtm.yaml and ~/.dtm/config: one key, and nothing in them is ignored."""
+
+from pathlib import Path
+
+import pytest
+
+from dtm.app import place
+from engine.errors import UsageError
+
+
+def chosen(home: Path) -> str | None:
+    found = place.settings_file({"HOME": str(home)})
+    return found[1] if found else None
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("stat: file:///s", "unknown key: stat", 'did you mean "state"?'),
+        ("State: file:///s", "unknown key: State", 'did you mean "state"?'),
+        ("state: file:///s\nregion: r\nbucket: b", "unknown key: bucket, region", 'its only key is "state"'),
+        ("1: 2", "unknown key: 1", 'its only key is "state"'),
+        ("[1]", "expected a map", ""),
+        ("state: 1", "expected a map", ""),
+        ("state: s.state", "must be absolute", "file:///srv"),
+        ("a: [", "cannot be read", "--state"),
+    ],
+)
+def test_what_a_settings_file_may_not_say(text: str, message: str, hint: str, tmp_path: Path) -> None:
+    (tmp_path / ".dtm.yaml").write_text(text, "utf-8")
+    with pytest.raises(UsageError, match=message) as refused:
+        chosen(tmp_path)
+    assert str(tmp_path / ".dtm.yaml") in refused.value.message
+    assert hint in refused.value.hint
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}", "state:", "state: ''"])
+def test_what_says_nothing_is_nothing(text: str, tmp_path: Path) -> None:
+    (tmp_path / ".dtm.yaml").write_text(text, "utf-8")
+    assert chosen(tmp_path) is None
+
+
+def test_the_first_file_wins_and_the_second_is_read_where_it_is_missing(tmp_path: Path) -> None:
+    (tmp_path / ".dtm").mkdir()
+    (tmp_path / ".dtm" / "config").write_text("state: file:///second", "utf-8")
+    assert chosen(tmp_path) == "file:///second"
+    (tmp_path / ".dtm.yaml").write_text("state: file:///first", "utf-8")
+    assert chosen(tmp_path) == "file:///first"

@@ -194,7 +194,8 @@ def _bounds(member: shapes.IntType | shapes.FloatType, value: float) -> str:
     return f"must be less than {member.lt}" if member.lt is not None and value >= member.lt else ""
 
 
-def shape_at(struct: type[msgspec.Struct], path: Sequence[str | int]) -> shapes.Type | None:
+@cache
+def shape_at(struct: type[msgspec.Struct], path: tuple[str | int, ...]) -> shapes.Type | None:
     """The declared type at a canonical path; None where none is declared."""
     shape: shapes.Type = shapes.type_info(struct)
     for step in path:

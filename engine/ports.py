@@ -115,11 +115,30 @@ class Opened:
     """A place for a state: the document is `key` in `store`; `lockers` makes a locker per kind that this place has.
 
     Kinds are `native` (the store itself) and `dynamodb`; nothing is asked before a locker is made and used.
+    `certain`: every server of this kind compares and swaps, so that nothing has to be probed. `lease`: seconds that the
+    native lock outlives its holder's last sign of life where nobody says otherwise.
     """
 
     store: Store
     key: str
     lockers: Mapping[str, Callable[[], Locker]]
+    certain: bool = False
+    lease: float = 30.0
+
+
+class Backend(Protocol):
+    """A backend is a module with these names, imported once a state is there (entry points "dtm.backends" name others').
+
+    `OPTIONS` is its options Struct. `open_backend` gets options that fit it, under canonical names, secrets revealed;
+    it may still object: ConfigError with all that is wrong, `Problem.where` naming the option. It asks nobody.
+    A module that can make the place of a state has `creating` too, with the same parameters, for a `Creating`.
+    """
+
+    OPTIONS: type[msgspec.Struct]
+
+    def open_backend(self, options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Opened:
+        """Where these options lead; paths among them are relative to `base_dir`. Raises ConfigError, UsageError."""
+        ...
 
 
 class Creating(Protocol):

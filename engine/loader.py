@@ -34,14 +34,21 @@ class Source:
     cwd: Path = field(default_factory=Path.cwd)
 
 
-def load(source: Source, catalog: Catalog, *, state_url: Callable[[str], StateSettings] = plain_url) -> Config:
+def load(
+    source: Source,
+    catalog: Catalog,
+    *,
+    state_url: Callable[[str], StateSettings] = plain_url,
+    backends: Catalog | None = None,
+) -> Config:
     """Read, render and check a whole configuration. Raises ConfigError with every problem at once.
 
     `state_url` reads the URL form of `state:`; without it the settings come back as backend "url" with the option `url`.
+    `backends` are those that `state.backend` may name; without them its options are taken as they are.
     """
     report = Report()
     try:
-        config = _load(source, catalog, state_url, report)
+        config = _load(source, catalog, state_url, backends, report)
     except RecursionError:
         report.add(str(source.path), "the values are nested too deeply")
         config = None
@@ -50,12 +57,18 @@ def load(source: Source, catalog: Catalog, *, state_url: Callable[[str], StateSe
     return config
 
 
-def _load(source: Source, catalog: Catalog, state_url: Callable[[str], StateSettings], report: Report) -> Config:
+def _load(
+    source: Source,
+    catalog: Catalog,
+    state_url: Callable[[str], StateSettings],
+    backends: Catalog | None,
+    report: Report,
+) -> Config:
     files = read(source.path, source.cwd, report)
     scope = Scope(bindings(files, source.env, source.var_files, source.variables), source.env, report)
     for name in scope.bindings:
         scope.value(name)  # one that nobody uses may be wrong, too
-    found = settings(files, scope, state_url)
+    found = settings(files, scope, state_url, backends)
     checker = Checker(catalog, source.env, report)
     for section in files.items("tools"):
         value = scope.render(section.value) if section.text.scanned.expressions else section.value

@@ -5,25 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 from engine import layout
 from engine.config import LockSettings, Settings, StateSettings
 from engine.decode import build, decode, nearest
 from engine.duration import seconds
 from engine.errors import DtmError
+from engine.expressions import Raw
 from engine.files import Files, Section
+from engine.options import folded
 from engine.references import addresses
 from engine.report import Report
+from engine.schema import Catalog
 from engine.values import Attributes, Secret, Unknown, leaves
 from engine.variables import Scope
 from engine.yaml import Place
-
-BACKENDS: Final[Mapping[str, str]] = {
-    "local": "local", "s3": "s3", "k8s": "kubernetes", "kubernetes": "kubernetes", "gcs": "gcs", "azure": "azure",
-    "swift": "swift", "oss": "oss", "memory": "memory",
-}  # fmt: skip
-"""Spellings of backends, and what they are called from here on."""
 
 
 def plain_url(url: str) -> StateSettings:
@@ -31,13 +28,15 @@ def plain_url(url: str) -> StateSettings:
     return StateSettings("url", {"url": url}, source="config")
 
 
-def settings(files: Files, scope: Scope, state_url: Callable[[str], StateSettings]) -> Settings:
-    """Everything that is not a tool. Problems go to the report."""
+def settings(
+    files: Files, scope: Scope, state_url: Callable[[str], StateSettings], backends: Catalog | None = None
+) -> Settings:
+    """Everything that is not a tool. Problems go to the report; a backend's options are checked where `backends` are given."""
     for key in ("varFile", "toolFile"):
         files.single(key)  # read already; here only to find it given twice
     return Settings(
         files.base,
-        _state(files.single("state"), scope, state_url, files.report),
+        _state(files.single("state"), scope, state_url, backends, files.report),
         _plugin_dir(files, scope),
         tuple(text.source.name for text in files.texts.values()),
     )
@@ -56,7 +55,11 @@ def _plugin_dir(files: Files, scope: Scope) -> Path | None:
 
 
 def _state(
-    section: Section | None, scope: Scope, state_url: Callable[[str], StateSettings], report: Report
+    section: Section | None,
+    scope: Scope,
+    state_url: Callable[[str], StateSettings],
+    backends: Catalog | None,
+    report: Report,
 ) -> StateSettings | None:
     if section is None:
         return None
@@ -76,7 +79,7 @@ def _state(
     found, faults = decode(value, layout.State, env={}, noun="key")
     for fault in faults:
         report.add(section.place.at(*fault.path, key=fault.key), f"state: {fault.message}", fault.hint)
-    return None if faults else _from_map(found, section.place, report)
+    return None if faults else _from_map(found, value, section.place, backends, report)
 
 
 def _from_url(url: str, place: Place, state_url: Callable[[str], StateSettings], report: Report) -> StateSettings | None:
@@ -89,17 +92,30 @@ def _from_url(url: str, place: Place, state_url: Callable[[str], StateSettings],
         return None
 
 
-def _from_map(state: Attributes, place: Place, report: Report) -> StateSettings | None:
-    written = str(state["backend"])
-    backend = BACKENDS.get(written.lower())
-    if backend is None:
-        report.add(place.at("backend"), f'there is no state backend "{written}"', nearest(written, list(BACKENDS)))
-        return None
+def _from_map(
+    state: Attributes, raw: Mapping[str, Raw], place: Place, backends: Catalog | None, report: Report
+) -> StateSettings | None:
     lock = _lock(cast("Attributes", state.get("lock") or {}), place, report)  # decoded by layout.Lock
-    given = cast("Attributes", state.get("options") or {})  # a map, by layout.State
-    options = {_camel(key): value for key, value in given.items() if value is not None}
     built = build({**state, "lock": None, "options": {}}, layout.State)
-    return StateSettings(backend, options, lock, built.log, built.history, "config")
+    if backends is None:
+        given = cast("Attributes", state.get("options") or {})  # a map, by layout.State
+        taken = {_camel(key): value for key, value in given.items()}
+        return StateSettings(built.backend.lower(), taken, lock, built.log, built.history, "config")
+    schema = backends.find(built.backend.lower())
+    if schema is None:
+        report.add(place.at("backend"), *_no_backend(built.backend, backends))
+        return None
+    written = next((item for key, item in raw.items() if folded(key) == "options"), None)
+    options, faults = decode(cast("dict[str, Raw]", written or {}), schema.options, env={})  # a map here too
+    for fault in faults:
+        report.add(place.at("options", *fault.path, key=fault.key), f"state: {fault.message}", fault.hint)
+    return StateSettings(schema.plugin, options, lock, built.log, built.history, "config")
+
+
+def _no_backend(name: str, backends: Catalog) -> tuple[str, str]:
+    if name.lower() in backends.unshipped():
+        return f"state backend {name} is not part of this version", f"there are: {', '.join(backends.names())}"
+    return f'there is no state backend "{name}"', nearest(name, list(backends.names()))
 
 
 def _lock(lock: Attributes, place: Place, report: Report) -> LockSettings:

@@ -150,3 +150,36 @@ class FakeCatalog:
 
     def unshipped(self) -> Collection[str]:
         return {"zentao"}
+
+
+class Local(Options, frozen=True, kw_only=True):
+    state_file: str = ""
+
+
+class Bucket(Options, frozen=True, kw_only=True):
+    bucket: str
+    key: str
+    region: str = ""
+    endpoint: str = ""
+    dynamodb_table: str = ""
+    use_path_style: bool = False
+    secret: Annotated[str, Field("", secret=True)] = ""
+
+
+class ConfigMap(Options, frozen=True, kw_only=True):
+    namespace: str = "devstream"
+    configmap: str = "state"
+
+
+class FakeBackends:
+    """Knows where states can be, and that gcs is not shipped."""
+
+    def find(self, name: str) -> PluginSchema | None:
+        known = {"local": Local, "s3": Bucket, "k8s": ConfigMap, "kubernetes": ConfigMap}
+        return PluginSchema(name, "kubernetes" if name == "k8s" else name, known[name]) if name in known else None
+
+    def names(self) -> Sequence[str]:
+        return ["local", "s3", "kubernetes", "k8s"]
+
+    def unshipped(self) -> Collection[str]:
+        return {"gcs"}

@@ -12,7 +12,7 @@ from engine.errors import ConfigError
 from engine.loader import Source, load
 from engine.references import Interpolation, Reference
 from engine.values import Json, Secret, Value
-from tests.engine.catalog import FakeCatalog
+from tests.engine.catalog import FakeBackends, FakeCatalog
 
 CONFIGS = Path(__file__).parents[2] / "fixtures" / "configs"
 MISTAKES = sorted(path for path in (CONFIGS / "mistakes").iterdir() if path.suffix != ".txt")
@@ -26,7 +26,8 @@ def load_fixture(path: Path) -> Config:
     variables = tuple((word.split("=", 1)[0], word.split("=", 1)[1]) for word in words if word != "--var")
     pairs = first.removeprefix("# env:").split() if first.startswith("# env:") else []
     env = {pair.split("=")[0]: pair.split("=")[1] for pair in pairs}
-    return load(Source(main, variables, env=env, cwd=main.parent if main.is_file() else main), FakeCatalog())
+    source = Source(main, variables, env=env, cwd=main.parent if main.is_file() else main)
+    return load(source, FakeCatalog(), backends=FakeBackends())
 
 
 def problems(path: Path) -> str:

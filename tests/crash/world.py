@@ -7,10 +7,6 @@ import json
 import subprocess
 from pathlib import Path
 
-from backends.local import open_local
-from engine.session import read_state
-from engine.statefile import encode
-
 MAKE = 'echo "$DTM_ADDRESS $DTM_TOKEN" >> effects.log; echo \'{"size": SIZE}\' > NAME.json'
 COMMAND = """- name: command
   instanceID: NAME
@@ -68,9 +64,9 @@ AFTER = [
 """Twelve addresses over both: 3 created, 3 updated, 1 replaced, 3 deleted, 2 kept."""
 
 
-def write(folder: Path, tools: list[str]) -> None:
+def write(folder: Path, tools: list[str], settings: str = "") -> None:
     """The config, and the template that the repositories are scaffolded from."""
-    (folder / "config.yaml").write_text("tools:\n" + "".join(tools), "utf-8")
+    (folder / "config.yaml").write_text(settings + "tools:\n" + "".join(tools), "utf-8")
     source = folder / "source"
     source.mkdir(exist_ok=True)
     (source / "size.txt.tpl").write_text("[[ size ]]\n", "utf-8")
@@ -82,12 +78,16 @@ def effects(folder: Path) -> list[str]:
     return log.read_text("utf-8").split("\n")[:-1] if log.exists() else []
 
 
+OURS = ("config.yaml", "devstream.state", ".devstream", "repos/", "effects.log", "home/")
+"""What is dtm's own, the test's own, or compared by other means."""
+
+
 def world(folder: Path) -> dict[str, str]:
     """Every file outside dtm's own, and the whole history of every repository: names to digests or texts."""
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and not name.startswith(("devstream.state", ".devstream", "repos/", "effects.log", "home/")):
+        if path.is_file() and not name.startswith(OURS):
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     for repository in sorted(folder.glob("repos/*/*.git")):
         log = subprocess.run(
@@ -95,10 +95,3 @@ def world(folder: Path) -> dict[str, str]:
         )
         found[repository.relative_to(folder).as_posix()] = log.stdout
     return found
-
-
-def remembered(folder: Path) -> bytes:
-    """`tools` and `outputs` as any reader sees them, as bytes: an empty plan leaves a dead session's log."""
-    store, locker, key = open_local({"stateFile": "devstream.state"}, folder)
-    document = json.loads(encode(read_state(store, key, locker=locker).state))
-    return json.dumps([document["tools"], document["outputs"]], sort_keys=True).encode()

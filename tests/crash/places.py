@@ -1,0 +1,77 @@
+"""Where the state of a crash test stands: beside the config, or in a store that several worlds share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from backends.local import open_local
+from engine.ports import Locker, Store
+
+FIRST = "t000"
+"""The world that all others are copies of; every name is as long, so that it can be written over."""
+
+
+class Place(Protocol):
+    """Keeps one state per world, which is known by its folder's name."""
+
+    def settings(self, name: str) -> str:
+        """The line of the config that says where the state is."""
+        ...
+
+    def open(self, folder: Path) -> tuple[Store, Locker | None, str]:
+        """The world's store, locker and key."""
+        ...
+
+    def copy(self, folder: Path) -> None:
+        """Give a world that was copied from the first one its state, as if it had always been there."""
+        ...
+
+
+class Beside:
+    """A file in the world itself, which came along with the copy."""
+
+    def settings(self, name: str) -> str:
+        """The default place needs no word."""
+        return ""
+
+    def open(self, folder: Path) -> tuple[Store, Locker | None, str]:
+        """See `Place.open`."""
+        return open_local({"stateFile": "devstream.state"}, folder)
+
+    def copy(self, folder: Path) -> None:
+        """Only the home inside the document is to be changed."""
+        state = folder / "devstream.state"
+        state.write_bytes(renamed(state.read_bytes(), folder))
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A state per name in a remote store, behind one URL with `{name}` in it."""
+
+    url: str
+    opened: Callable[[str], tuple[Store, Locker | None, str]]
+
+    def settings(self, name: str) -> str:
+        """A lease short enough to be waited for."""
+        return f"state: {self.url.format(name=name)}\n"
+
+    def open(self, folder: Path) -> tuple[Store, Locker | None, str]:
+        """See `Place.open`."""
+        return self.opened(self.url.format(name=folder.name))
+
+    def copy(self, folder: Path) -> None:
+        """Every object of the first world's state, under the other's name."""
+        source, _, key = self.opened(self.url.format(name=FIRST))
+        target, _, other = self.open(folder)
+        for name in list(source.list(key)):
+            found = source.read(name)
+            assert found is not None
+            target.write(other + name.removeprefix(key), renamed(found.data, folder), expect=None)
+
+
+def renamed(data: bytes, folder: Path) -> bytes:
+    """What the first world wrote, as this one would have written it."""
+    return data.replace(FIRST.encode(), folder.name.encode())

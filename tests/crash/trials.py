@@ -1,0 +1,113 @@
+"""One world, copied as often as needed: a run that dies in it, the next run that heals it, and what must hold then."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from queue import SimpleQueue
+
+from engine.session import read_state
+from engine.statefile import encode
+from tests.crash.places import FIRST, Place
+from tests.crash.victim import Point, Zygote
+from tests.crash.world import AFTER, BEFORE, effects, world, write
+
+APPLY = ["apply", "--auto-approve", "--force", "--parallelism", "4"]
+
+
+class Trials:
+    """Twelve addresses are about to be created, updated, replaced, deleted or kept, in as many worlds as are asked for.
+
+    `calls` are those of an undisturbed run, with their times.
+    """
+
+    def __init__(self, root: Path, place: Place, zygotes: list[Zygote]) -> None:
+        self._root, self._place, self._idle = root, place, SimpleQueue[Zygote]()
+        for zygote in zygotes:
+            self._idle.put(zygote)
+        self._workers, self._numbers = len(zygotes), count(1)
+        self._prepare(root / FIRST)
+        folder = self.fresh()
+        before = len(effects(folder))
+        code, self.calls = self.run(folder, APPLY)
+        assert code == 0, said(folder)
+        self._world, self._remembered = world(folder), self.remembered(folder)
+        self._made = Counter(line.split()[0] for line in effects(folder)[before:])
+        assert self._made["command.fresh"] == 1
+
+    def _prepare(self, folder: Path) -> None:
+        (folder / "home").mkdir(parents=True)
+        write(folder, BEFORE, self._place.settings(folder.name))
+        code, _ = self.run(folder, APPLY)
+        assert code == 0, said(folder)
+        write(folder, AFTER, self._place.settings(folder.name))
+
+    def run(self, folder: Path, command: list[str], point: Point | None = None) -> tuple[int, list[tuple[str, float]]]:
+        """Exit code (-9 if it died) and calls of one run."""
+        zygote = self._idle.get()
+        try:
+            return zygote.run(folder, command, point)
+        finally:
+            self._idle.put(zygote)
+
+    def fresh(self) -> Path:
+        """The world before."""
+        folder = self._root / f"t{next(self._numbers):03}"
+        shutil.copytree(self._root / FIRST, folder, symlinks=True)
+        write(folder, AFTER, self._place.settings(folder.name))
+        self._place.copy(folder)
+        return folder
+
+    def remembered(self, folder: Path) -> bytes:
+        """`tools` and `outputs` as any reader sees them, as bytes: an empty plan leaves a dead session's log."""
+        store, locker, key = self._place.open(folder)
+        document = json.loads(encode(read_state(store, key, locker=locker).state))
+        return json.dumps([document["tools"], document["outputs"]], sort_keys=True).replace(folder.name, FIRST).encode()
+
+    def all(self, points: Iterable[Point]) -> int:
+        """Try each point in a world of its own, several side by side; how many of the runs died."""
+        with ThreadPoolExecutor(self._workers) as pool:
+            return sum(pool.map(self._trial, points))
+
+    def _trial(self, point: Point) -> bool:
+        folder = self.fresh()
+        made = len(effects(folder))
+        died, _ = self.run(folder, APPLY, point)
+        assert died in (0, -9), said(folder)
+        code, _ = self.run(folder, APPLY)
+        assert code == 0, f"{point}: {said(folder)}"
+        assert world(folder) == self._world, point
+        assert self.remembered(folder) == self._remembered, point
+        effect = Counter(line.split()[0] for line in effects(folder)[made:])
+        assert effect["command.fresh"] == 1, f"{point}: made twice: {effect}"
+        assert self.run(folder, ["plan", "--detailed-exitcode"])[0] == 0, point
+        shutil.rmtree(folder)  # a world that failed stays to be looked at
+        return died == -9
+
+
+def said(folder: Path) -> str:
+    """What the last run there printed."""
+    return (folder / "home" / "output.txt").read_text("utf-8")
+
+
+@contextmanager
+def zygotes(number: int) -> Iterator[list[Zygote]]:
+    """Processes to run in, ended on leaving."""
+    started = [Zygote() for _ in range(number)]
+    try:
+        yield started
+    finally:
+        for zygote in started:
+            zygote.close()
+
+
+def moments(calls: list[tuple[str, float]], draw: Callable[[float, float], float], number: int) -> list[Point]:
+    """Random times between the first and the last change of the world."""
+    changes = [at for name, at in calls if name.endswith((".create", ".update", ".delete"))]
+    return [Point(delay=draw(0, max(changes) - min(changes))) for _ in range(number)]

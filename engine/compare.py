@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Final
 
 from engine.address import Address
 from engine.config import ToolSpec
@@ -15,6 +16,9 @@ from engine.plan import Action, Change, FieldChange, Reason, Source
 from engine.secrets import Redactor, Sealer
 from engine.state import Resource, StateEntry
 from engine.values import HIDDEN, UNKNOWN, Attributes, Digest, Secret, Unknown, Value, holds_unknown, is_plain, leaves, reveal
+
+
+_NOUNS: Final = {"create": "creation", "update": "update", "replace": "replacement", "delete": "deletion"}
 
 
 class Verdict(Enum):
@@ -76,6 +80,19 @@ def absent(spec: ToolSpec, options: Attributes, reason: Reason, entry: StateEntr
 
 def decide(spec: ToolSpec, options: Attributes, subject: Subject, operations: Operations, sealer: Sealer) -> Change:
     """What to do with a wanted tool that the state knows. `options` are resolved; leaves may be Unknown or Secret."""
+    return _truthful(_decided(spec, options, subject, operations, sealer), subject.entry)
+
+
+def _truthful(change: Change, entry: StateEntry) -> Change:
+    """The change, saying of an operation that is known to have failed that it did, and how."""
+    pending = entry.pending
+    if change.reason is not Reason.INTERRUPTED or pending is None or pending.message is None:
+        return change
+    told = f"its {_NOUNS.get(pending.action, pending.action)} failed: {pending.message}"
+    return replace(change, reason=Reason.FAILED, note=f"{change.note}\n{told}" if change.note else told)
+
+
+def _decided(spec: ToolSpec, options: Attributes, subject: Subject, operations: Operations, sealer: Sealer) -> Change:
     entry, live = subject.entry, subject.live
     if _settled(spec, options, entry, live):
         return Change(
@@ -242,13 +259,17 @@ def unresolved(subject: Subject) -> str:
     assert pending is not None
     address = subject.entry.address.dotted
     return (
-        f"its {pending.action} was interrupted and cannot be looked up: say what became of it with "
+        f"nobody knows how its {_NOUNS.get(pending.action, pending.action)} ended, and it cannot be looked up: say so with "
         f"--resolve {address}=adopt:ID, {address}=retry or {address}=forget"
     )
 
 
 def removal(subject: Subject, reason: Reason) -> Change:
     """What to do with a recorded tool that is not wanted any more. Raises UsageError for a retry of what nobody wants."""
+    return _truthful(_removal(subject, reason), subject.entry)
+
+
+def _removal(subject: Subject, reason: Reason) -> Change:
     entry, live, resolution = subject.entry, subject.live, subject.resolution
     change = Change(
         entry.address,
@@ -272,7 +293,7 @@ def removal(subject: Subject, reason: Reason) -> Change:
     if subject.unclear and entry.resource is None:
         return replace(change, action=Action.RECOVER, note=unresolved(subject))
     if live is None and (subject.findable or entry.resource is None):
-        left = "" if subject.findable else "its create had failed; what that left behind cannot be looked up"
+        left = "" if subject.findable else "what its creation left behind cannot be looked up"
         return replace(change, action=Action.FORGET, note=left)
     return change
 

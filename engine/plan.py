@@ -35,6 +35,7 @@ class Reason(Enum):
     REMOVED = "removed"
     REQUESTED = "requested"
     INTERRUPTED = "interrupted"
+    FAILED = "failed"
     DEPENDENCY = "dependency"
     RENAMED = "renamed"
 
@@ -70,7 +71,7 @@ class Change:
     `after`: options after the change, Unknown and Secret leaves included; None for a delete or forget.
     `outputs`: predicted outputs. `depends_on`: direct edges this change waits for (for deletes: edges as recorded,
     waited for in reverse). `previous`: the old address of a move. `rewrite`: nothing is called, but the entry's edges,
-    protection or options spelling are rewritten at apply. `note`: one line for people.
+    protection or options spelling are rewritten at apply. `note`: for people, mostly one line.
     """
 
     address: Address

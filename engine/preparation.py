@@ -71,7 +71,7 @@ class Preparation:
         again = decide(spec, options, Subject(entry, change.live), self._operations, self._sealer)
         if severity(again.action) > severity(change.action):
             raise DtmError(f"was planned as {change.action.value}, and would now be {again.action.value}", hint="plan again")
-        if change.reason is Reason.INTERRUPTED and again.action is not change.action:
+        if change.reason in (Reason.INTERRUPTED, Reason.FAILED) and again.action is not change.action:
             return replace(change, after=options)
         return replace(again, reason=change.reason, previous=change.previous, rewrite=again.action is Action.KEEP)
 

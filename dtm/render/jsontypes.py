@@ -12,8 +12,9 @@ from engine.lock import LockInfo
 Severity: TypeAlias = Literal["info", "warning", "error"]
 ActionName: TypeAlias = Literal["keep", "create", "update", "replace", "delete", "move", "forget", "recover"]
 ReasonName: TypeAlias = Literal[
-    "unchanged", "new", "changed", "drifted", "vanished", "removed", "requested", "interrupted", "dependency", "renamed"
-]
+    "unchanged", "new", "changed", "drifted", "vanished", "removed", "requested", "interrupted", "failed", "dependency",
+    "renamed",
+]  # fmt: skip
 
 
 class JsonLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type"):

@@ -9,7 +9,7 @@ from typing import Final
 from dtm.render.differences import field_lines
 from dtm.render.sentences import about, in_progress, nothing_to_do
 from dtm.render.text import BLANK, UNBROKEN, Line, Span, Style, grid, line
-from dtm.render.values import ValueText, key
+from dtm.render.values import ValueText, key, printable
 from engine.plan import Action, Change, Plan
 from engine.state import Resource
 
@@ -65,8 +65,8 @@ class PlanView:
     def change(self, change: Change) -> Iterator[Line]:
         """One change: its sentence, its note, what differs; a blank line after it where there is detail."""
         yield _header(change)
-        if change.note:
-            yield line(BODY, Span(self.show.clean(change.note), "dim"))
+        for each in self.show.clean(change.note).splitlines():
+            yield line(BODY, Span(printable(each), "dim"))
         if change.protected and change.action in {Action.DELETE, Action.REPLACE}:
             yield line(BODY, Span("protected by lifecycle.preventDestroy", "warning"))
         if self.detail:

@@ -33,7 +33,8 @@ _WHY: Final = {
     Reason.CHANGED: "config drifted from the state",
     Reason.DRIFTED: "drifted from the state",
     Reason.VANISHED: "state found but it seems the tool isn't created",
-    Reason.INTERRUPTED: "was left unfinished by an interrupted run",
+    Reason.INTERRUPTED: "was left unfinished by an earlier run",
+    Reason.FAILED: "failed in an earlier run",
     Reason.DEPENDENCY: "depends on a tool that changes",
 }
 _AFTERWORD: Final = {
@@ -56,6 +57,11 @@ def failed(command: str, reason: str) -> str:
     """`Apply failed => reason.`; delete has a sentence of its own."""
     stop = "" if reason.endswith((".", "!", "?")) else "."
     return f"{command.capitalize()} {'error:' if command == 'delete' else 'failed =>'} {reason}{stop}"
+
+
+def interrupted(command: str, reason: str) -> str:
+    """`Apply interrupted => reason.`."""
+    return f"{command.capitalize()} interrupted => {reason}."
 
 
 def nothing_to_do(plan: Plan) -> str:
@@ -108,7 +114,7 @@ def about(change: Change) -> tuple[str, str]:
         was = f"was ({change.previous}) before, " if change.previous else ""
         return f"{was}{will}.", "Nothing is called."
     why = _WHY.get(change.reason)
-    if change.action is Action.DELETE and change.reason is not Reason.INTERRUPTED:
+    if change.action is Action.DELETE and change.reason not in (Reason.INTERRUPTED, Reason.FAILED):
         why = None
     return f"{why}, {will}." if why else f"{will}.", _afterword(change)
 

@@ -54,13 +54,13 @@ def begun(action: str, message: str | None = None, **options: Any) -> StateEntry
         ("begun create, absent", entry("a", made=False, pending=pending("create")), None, ("create", "interrupted")),
         ("begun create, options changed since", begun("create", value=1), thing("a", 1), ("update", "interrupted")),
         ("begun create, not finished", begun("create"), thing("a", "half"), ("update", "interrupted")),
-        ("failed create, present", begun("create", "oops"), thing("a"), ("update", "interrupted")),
-        ("failed create, absent", begun("create", "oops"), None, ("create", "interrupted")),
+        ("failed create, present", begun("create", "oops"), thing("a"), ("update", "failed")),
+        ("failed create, absent", begun("create", "oops"), None, ("create", "failed")),
         ("begun replace, the old one present", begun("replace", key="b"), thing("b"), ("replace", "interrupted")),
         ("begun replace, absent", entry("a", key="b", pending=pending("replace")), None, ("create", "interrupted")),
         ("begun replace, not wanted any more", entry("a", pending=pending("replace")), thing("a"), ("recover", "interrupted")),
         ("begun update, present", entry("a", pending=pending("update")), thing("a"), ("update", "interrupted")),
-        ("failed update, present", entry("a", pending=pending("update", "oops")), thing("a"), ("update", "interrupted")),
+        ("failed update, present", entry("a", pending=pending("update", "oops")), thing("a"), ("update", "failed")),
         ("begun update, absent", entry("a", pending=pending("update")), None, ("create", "interrupted")),
         ("begun delete, present", entry("a", pending=pending("delete")), thing("a"), ("recover", "interrupted")),
         ("begun delete, present, options differ", begun("delete", value=1), thing("a"), ("update", "interrupted")),
@@ -85,7 +85,7 @@ def test_what_happens_to_a_wanted_tool(row: str, known: StateEntry | None, live:
         ("begun update, absent", entry("a", pending=pending("update")), None, ("forget", "interrupted")),
         ("begun replace, absent", entry("a", pending=pending("replace")), None, ("forget", "interrupted")),
         ("begun delete, present", entry("a", pending=pending("delete")), thing("a"), ("delete", "interrupted")),
-        ("failed delete, present", entry("a", pending=pending("delete", "oops")), thing("a"), ("delete", "interrupted")),
+        ("failed delete, present", entry("a", pending=pending("delete", "oops")), thing("a"), ("delete", "failed")),
         ("begun delete, absent", entry("a", pending=pending("delete")), None, ("forget", "interrupted")),
     ],
 )
@@ -129,8 +129,25 @@ def test_what_cannot_be_found_again_waits_for_a_persons_word(
 
 def test_a_create_that_surely_failed_is_repeated_even_where_nothing_can_be_found_again() -> None:
     known = state(entry("blind.a", made=False, pending=pending("create", "oops")))
-    assert told(only(config(tool("blind.a")), known, found())) == ("create", "interrupted")
-    assert told(only(config(), known, found())) == ("forget", "interrupted")
+    assert told(only(config(tool("blind.a")), known, found())) == ("create", "failed")
+    change = only(config(), known, found())
+    assert told(change) == ("forget", "failed")
+    assert change.note == "what its creation left behind cannot be looked up\nits creation failed: oops"
+
+
+@pytest.mark.parametrize(
+    ("action", "live", "note"),
+    [
+        ("create", None, "its creation failed: oops"),
+        ("create", thing("a", "half"), "it is not finished: value is not yet as it will be\nits creation failed: oops"),
+        ("update", thing("a"), "its update failed: oops"),
+        ("replace", thing("a"), "its replacement failed: oops"),
+        ("delete", thing("a", color="blue"), "its deletion failed: oops"),
+    ],
+)
+def test_what_failed_is_said_to_have_failed_with_the_words_of_that_time(action: str, live: Resource | None, note: str) -> None:
+    change = only(config(tool("a")), state(begun(action, "oops")), found(("a", live)))
+    assert (change.reason, change.note) == (Reason.FAILED, note)
 
 
 def test_a_retry_of_what_nobody_wants_is_refused() -> None:

@@ -39,7 +39,9 @@ def test_picture_asks_no_other_host_for_anything() -> None:
         (Action.UPDATE, Reason.DRIFTED, "Tool (data/a) drifted from the state, will be updated."),
         (Action.DELETE, Reason.REMOVED, "Tool (data/a) will be deleted."),
         (Action.DELETE, Reason.REQUESTED, "Tool (data/a) will be deleted."),
-        (Action.DELETE, Reason.INTERRUPTED, "Tool (data/a) was left unfinished by an interrupted run, will be deleted."),
+        (Action.DELETE, Reason.INTERRUPTED, "Tool (data/a) was left unfinished by an earlier run, will be deleted."),
+        (Action.CREATE, Reason.FAILED, "Tool (data/a) failed in an earlier run, will be created."),
+        (Action.DELETE, Reason.FAILED, "Tool (data/a) failed in an earlier run, will be deleted."),
     ],
 )
 @pytest.mark.parametrize("kind", PEOPLE)

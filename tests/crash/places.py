@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from backends.local import open_local
+from backends.local import LocalLocker, LocalStore
 from engine.ports import Locker, Store
 
 FIRST = "t000"
@@ -39,7 +39,7 @@ class Beside:
 
     def open(self, folder: Path) -> tuple[Store, Locker | None, str]:
         """See `Place.open`."""
-        return open_local({"stateFile": "devstream.state"}, folder)
+        return LocalStore(folder), LocalLocker(folder), "devstream.state"
 
     def copy(self, folder: Path) -> None:
         """Only the home inside the document is to be changed."""

@@ -7,15 +7,18 @@ import json
 import subprocess
 from pathlib import Path
 
-MAKE = 'echo "$DTM_ADDRESS $DTM_TOKEN" >> effects.log; echo \'{"size": SIZE}\' > NAME.json'
+MAKE = 'echo "$DTM_ADDRESS SIZE $DTM_TOKEN" >> effects.log'
+"""One write, and what it wrote is the thing itself: a command killed half-way has made it or has not."""
+READ = """grep "^$DTM_ADDRESS " effects.log | tail -n 1 | sed -n 's/^[^ ]* \\([0-9][0-9]*\\) .*/{"size": \\1}/p'"""
+DELETE = 'echo "$DTM_ADDRESS gone" >> effects.log'
 COMMAND = """- name: command
   instanceID: NAME
   DEPENDS
   options:
     create: MAKE
     update: MAKE
-    read: cat NAME.json 2> /dev/null || true
-    delete: rm -f NAME.json
+    read: READ
+    delete: DELETE
 """
 FILE = """- name: file
   instanceID: NAME
@@ -34,8 +37,9 @@ REPOSITORY = """- name: repo-scaffolding
 
 def _tool(template: str, name: str, size: int, depends: str = "", path: str = "") -> str:
     edges = f"dependsOn: [{depends}]" if depends else "dependsOn: []"
-    make = json.dumps(MAKE.replace("NAME", name).replace("SIZE", str(size)))
-    text = template.replace("DEPENDS", edges).replace("MAKE", make).replace("PATH", path or name)
+    text = template.replace("DEPENDS", edges).replace("PATH", path or name)
+    for word, script in (("MAKE", MAKE), ("READ", READ), ("DELETE", DELETE)):
+        text = text.replace(word, json.dumps(script))
     return text.replace("NAME", name).replace("SIZE", str(size))
 
 
@@ -73,7 +77,7 @@ def write(folder: Path, tools: list[str], settings: str = "") -> None:
 
 
 def effects(folder: Path) -> list[str]:
-    """`address token` of everything that `create` and `update` of the commands did."""
+    """`address size token` of everything that `create` and `update` of the commands did, `address gone` of `delete`."""
     log = folder / "effects.log"
     return log.read_text("utf-8").split("\n")[:-1] if log.exists() else []
 

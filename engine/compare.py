@@ -17,7 +17,6 @@ from engine.secrets import Redactor, Sealer
 from engine.state import Resource, StateEntry
 from engine.values import HIDDEN, UNKNOWN, Attributes, Digest, Secret, Unknown, Value, holds_unknown, is_plain, leaves, reveal
 
-
 _NOUNS: Final = {"create": "creation", "update": "update", "replace": "replacement", "delete": "deletion"}
 
 

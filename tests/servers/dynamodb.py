@@ -1,0 +1,69 @@
+"""Amazon's own DynamoDB Local, in memory. It has no option to bind one address: it listens on all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.servers.processes import HOST, answers, free_ports, started
+
+FLAGS = ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+"""They halve the memory and the time that the start takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamo:
+    """Where it is. Each access key and region has tables of its own; `table` exists, with the key `LockID`."""
+
+    title: str
+    endpoint: str
+    table: str = "locks"
+    region: str = "us-east-1"
+    access_key: str = "owner"
+    secret_key: str = "ownersecret"
+
+    def client(self) -> Any:
+        """A boto3 client that tries once."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.session.Session(self.access_key, self.secret_key, region_name=self.region).client(
+            "dynamodb",
+            endpoint_url=self.endpoint,
+            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=64),
+        )
+
+
+@contextlib.contextmanager
+def dynamodb_local(room: Path, package: Path) -> Iterator[Dynamo]:
+    """One that runs until the block ends; `package` is the folder that holds its jar. Raises StartError."""
+    room.mkdir(parents=True)
+    (port,) = free_ports(1)
+    java = ["java", *FLAGS, f"-Djava.library.path={package}/DynamoDBLocal_lib", "-jar", str(package / "DynamoDBLocal.jar")]
+    options = ["-inMemory", "-disableTelemetry", "-port", str(port)]
+    with started(room / "dynamodb.out", *java, *options, cwd=package) as program:
+        endpoint = f"http://{HOST}:{port}"
+        program.until(lambda: answers(endpoint, errors_too=True))
+        found = Dynamo(f"DynamoDB Local {_version(program.log)}", endpoint)
+        make_table(found.client(), found.table)
+        yield found
+
+
+def _version(log: Path) -> str:
+    found = re.search(r"Version:\s*(\S+)", log.read_text("utf-8", "replace"))
+    return found.group(1) if found else "of unknown version"
+
+
+def make_table(client: Any, table: str) -> None:
+    """A lock table: its key is `LockID`, a string."""
+    client.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "LockID", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "LockID", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 30})

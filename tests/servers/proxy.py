@@ -1,0 +1,312 @@
+"""A network that fails on purpose: an HTTP proxy between a client and its server, with six faults and a seeded schedule.
+
+    with FaultProxy("http://127.0.0.1:9000", seeded(7, rate=0.2), delay=2.0) as proxy:
+        ...  # a client of proxy.url
+    assert proxy.counts[Fault.LOST_AFTER] > 0
+
+It listens on plain HTTP; the server may speak HTTPS, whose certificate is not looked at. Headers pass unchanged, so
+signatures hold. `counts` says how often each fault *happened as its name says*, `happened` which request met which.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import http.client
+import random
+import re
+import select
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self, TypeAlias
+from urllib.parse import urlsplit
+
+HOST = "127.0.0.1"
+RANDOM_PART = re.compile(r"[0-9a-f]{8,}|\d+")
+KEY_OF_SIGNATURE = re.compile(r"Credential=([^/]+)/")
+PASSED_BY = {"connection", "transfer-encoding", "content-length", "expect", "keep-alive"}
+"""Headers about one connection only: each side has its own."""
+
+
+class Fault(enum.Enum):
+    """What may happen to one request."""
+
+    LOST_BEFORE = "the request is lost: no effect, and the connection ends without an answer"
+    LOST_AFTER = "the answer is lost: the effect is there, and the connection ends without an answer"
+    DELAYED = "the request arrives so late that its client has given up: the effect comes after that"
+    CUT = "the answer ends in the middle of its body, or of its headers if it has no body; the effect is there"
+    ERROR = "500 or 503 instead of the answer: 503 has no effect, 500 may have one"
+    REORDERED = "a request of another client that was sent later overtakes it"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """As it came in. `sender` tells clients apart: by access key or token, and by what they call themselves."""
+
+    method: str
+    path: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str:
+        return next((value for key, value in self.headers if key.lower() == name), "")
+
+    @property
+    def sender(self) -> str:
+        proof = self.header("authorization")
+        found = KEY_OF_SIGNATURE.search(proof)
+        return f"{found.group(1) if found else proof} {self.header('user-agent')}"
+
+    @property
+    def label(self) -> str:
+        """The same in every run: what is asked of what, with the random parts of the path left out."""
+        operation = self.header("x-amz-target").rpartition(".")[2]
+        return " ".join(part for part in (self.method, RANDOM_PART.sub("#", self.path), operation) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A fault that happened to the `ordinal`th request of this sender with that label, from 0."""
+
+    label: str
+    ordinal: int
+    fault: Fault
+
+
+Schedule: TypeAlias = Callable[[str, int], Fault | None]
+"""The label of a request and its ordinal among those of the same sender -> what happens to it."""
+
+
+def seeded(seed: int, rate: float, faults: tuple[Fault, ...] = tuple(Fault)) -> Schedule:
+    """Each request meets one of the faults with this probability.
+
+    The answer depends on nothing but the seed, the label and the ordinal: a seed replays, however threads interleave.
+    """
+
+    def choose(label: str, ordinal: int) -> Fault | None:
+        dice = random.Random(f"{seed} {label} {ordinal}")
+        return dice.choice(faults) if dice.random() < rate else None
+
+    return choose
+
+
+def scripted(plan: Mapping[tuple[str, int], Fault]) -> Schedule:
+    """Exactly these requests meet these faults."""
+    return lambda label, ordinal: plan.get((label, ordinal))
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    reason: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def whole(self, *, bodiless: bool) -> bytes:
+        """As bytes; the length of what HEAD leaves out is what the server said."""
+        lines = [f"HTTP/1.1 {self.status} {self.reason}"]
+        lines += [f"{name}: {value}" for name, value in self.headers if name.lower() not in PASSED_BY]
+        said = next((value for name, value in self.headers if name.lower() == "content-length"), None)
+        length = said if bodiless else str(len(self.body))
+        lines += [f"Content-Length: {length}"] if length is not None and self.status not in (204, 304) else []
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + self.body
+
+
+class _LostError(Exception):
+    """The connection to the client ends here."""
+
+
+@dataclass
+class FaultProxy:
+    """Between the clients of `url` and `upstream` (scheme, host and port).
+
+    `delay`: seconds that a delayed request is held; choose more than the client's timeout. `patience`: how long a
+    request waits for another one to overtake it. `latency`: seconds added to every request.
+    """
+
+    upstream: str
+    schedule: Schedule = lambda label, ordinal: None
+    delay: float = 1.0
+    patience: float = 0.5
+    latency: float = 0.0
+    counts: Counter[Fault] = field(default_factory=Counter[Fault])
+    happened: list[Met] = field(default_factory=list[Met])
+
+    def __enter__(self) -> Self:
+        self._seen: Counter[tuple[str, str]] = Counter()
+        self._change = threading.Condition()
+        self._arrivals = 0
+        self._answered: list[tuple[int, str]] = []
+        self.waiting = False
+        self._send_on = threading.Event()
+        self._server = _Server((HOST, 0), _handler(self))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+        self.url = f"http://{HOST}:{self._server.server_address[1]}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.send_on()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def send_on(self) -> None:
+        """Let every delayed request go now, and all that are still to come without delay."""
+        self._send_on.set()
+
+    def serve(self, request: Request, connection: socket.socket) -> bytes:
+        """What to send to the client. Raises _LostError, with what is still sent before that, when its connection is to end."""
+        time.sleep(self.latency)
+        fault, met, arrival = self._fault(request)
+        if fault is Fault.LOST_BEFORE:
+            self._count(met)
+            raise _LostError
+        if fault is Fault.ERROR:
+            return self._error(request, met, arrival)
+        if fault is Fault.DELAYED:
+            return self._late(request, met, arrival, connection)
+        if fault is Fault.REORDERED:
+            self._step_aside(request, met, arrival)
+        data = self._ask(request, arrival)
+        if fault is Fault.LOST_AFTER:
+            self._count(met)
+            raise _LostError
+        if fault is Fault.CUT:
+            self._count(met)
+            raise _LostError(_first_half(data))
+        return data
+
+    def _fault(self, request: Request) -> tuple[Fault | None, Met, int]:
+        with self._change:
+            ordinal = self._seen[request.sender, request.label]
+            self._seen[request.sender, request.label] += 1
+            self._arrivals += 1
+            arrival = self._arrivals
+        fault = self.schedule(request.label, ordinal)
+        return fault, Met(request.label, ordinal, fault or Fault.ERROR), arrival
+
+    def _count(self, met: Met) -> None:
+        with self._change:
+            self.counts[met.fault] += 1
+            self.happened.append(met)
+
+    def _error(self, request: Request, met: Met, arrival: int) -> bytes:
+        dice = random.Random(f"{met.label} {met.ordinal}")
+        status, reason = dice.choice([(500, "Internal Server Error"), (503, "Service Unavailable")])
+        if status == 500 and dice.random() < 0.5:
+            self._ask(request, arrival)
+        self._count(met)
+        return _Answer(status, reason, [("Content-Type", "text/plain")], b"no\n").whole(bodiless=request.method == "HEAD")
+
+    def _late(self, request: Request, met: Met, arrival: int, connection: socket.socket) -> bytes:
+        self._send_on.wait(self.delay)
+        gone = _gone(connection)
+        data = self._ask(request, arrival)
+        if gone:
+            self._count(met)
+        return data
+
+    def _step_aside(self, request: Request, met: Met, arrival: int) -> None:
+        def passed() -> bool:
+            return any(other > arrival and sender != request.sender for other, sender in self._answered)
+
+        with self._change:
+            if self.waiting:  # two that wait for each other would wait in vain
+                return
+            self.waiting = True
+            overtaken = self._change.wait_for(passed, self.patience)
+            self.waiting = False
+        if overtaken:
+            self._count(met)
+
+    def _ask(self, request: Request, arrival: int) -> bytes:
+        answer = _forward(self.upstream, request)
+        with self._change:
+            self._answered.append((arrival, request.sender))
+            self._change.notify_all()
+        return answer.whole(bodiless=request.method == "HEAD")
+
+
+def _forward(upstream: str, request: Request) -> _Answer:
+    """Ask the server on a connection of its own, so that nothing is ever sent twice."""
+    where = urlsplit(upstream)
+    assert where.hostname is not None
+    link: http.client.HTTPConnection
+    if where.scheme == "https":
+        link = http.client.HTTPSConnection(where.hostname, where.port, context=ssl._create_unverified_context(), timeout=60)
+    else:
+        link = http.client.HTTPConnection(where.hostname, where.port, timeout=60)
+    with contextlib.closing(link):
+        link.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in request.headers:
+            if name.lower() not in PASSED_BY:
+                link.putheader(name, value)
+        if request.body or request.header("content-length"):
+            link.putheader("Content-Length", str(len(request.body)))
+        link.putheader("Connection", "close")
+        link.endheaders(request.body or None)
+        found = link.getresponse()
+        return _Answer(found.status, found.reason, found.getheaders(), found.read())
+
+
+def _first_half(data: bytes) -> bytes:
+    head, _, body = data.partition(b"\r\n\r\n")
+    return data[: len(head) + 4 + len(body) // 2] if len(body) > 1 else head[: len(head) // 2]
+
+
+def _gone(connection: socket.socket) -> bool:
+    """Whether the client has closed its end: then there is something to read, and it is nothing."""
+    readable, _, _ = select.select([connection], [], [], 0)
+    try:
+        return bool(readable) and not connection.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 256
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away, or a server that does not answer: neither is worth a word here."""
+
+
+def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def serve(self) -> None:
+            body = b"".join(self._body())
+            request = Request(self.command, self.path, list(self.headers.items()), body)
+            try:
+                data = proxy.serve(request, self.connection)
+            except _LostError as lost:
+                data = b"".join(lost.args)
+                self.close_connection = True
+            self.wfile.write(data)
+
+        def _body(self) -> Iterator[bytes]:
+            if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+                yield self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                return
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                yield self.rfile.read(size)
+                self.rfile.readline()
+            while self.rfile.readline().strip():
+                pass
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
+            """Nothing is printed."""
+
+    for method in ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH"):
+        setattr(Handler, f"do_{method}", Handler.serve)
+    return Handler

@@ -1,0 +1,153 @@
+"""Starts the real servers side by side, runs the tests that need them, and ends them whatever happens.
+
+python -m tests.servers                    # what `make test-real` does
+python -m tests.servers -- COMMAND ...     # any command beside the servers, a shell for example
+python -m tests.servers --require          # an absent server fails the run, unless DTM_EXCUSE names it:
+                                           # DTM_EXCUSE="rgw: no apt here; terraform: not installed"
+python -m tests.servers --write            # writes docs/reference/conformance.md from this run
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from tests.servers import install
+from tests.servers.dynamodb import dynamodb_local
+from tests.servers.install import MissingError
+from tests.servers.kube import kube_apiserver
+from tests.servers.processes import StartError, run
+from tests.servers.real import VARIABLE, Real, Terraform
+from tests.servers.rgw import ceph_rgw
+
+SUITES: Final = ["tests/contracts", "tests/engine/test_session.py", "tests/real"]
+CONFORMANCE: Final = ["-p", "tests.conformance", "--ignore=tests/contracts/test_conformance_page.py"]
+
+
+@contextlib.contextmanager
+def _rgw(room: Path) -> Iterator[Any]:
+    install.rgw()
+    with ceph_rgw(room) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def _dynamodb(room: Path) -> Iterator[Any]:
+    with dynamodb_local(room, install.dynamodb()) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def _kubernetes(room: Path) -> Iterator[Any]:
+    with kube_apiserver(room, *install.kubernetes()) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def _terraform(room: Path) -> Iterator[Any]:
+    room.mkdir()
+    found = re.search(r"v(\S+)", run([install.terraform(), "version"], room / "version.log"))
+    yield Terraform(f"terraform {found.group(1) if found else 'of unknown version'}", str(install.terraform()))
+
+
+Starts: TypeAlias = Mapping[str, Callable[[Path], contextlib.AbstractContextManager[Any]]]
+STARTS: Final[Starts] = {
+    "rgw": _rgw, "dynamodb": _dynamodb, "kubernetes": _kubernetes, "terraform": _terraform,
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def all_of_them(room: Path, starts: Starts = STARTS) -> Iterator[Real]:
+    """Every server that can be had, started side by side; those that cannot say why in one line."""
+    missing: dict[str, str] = {}
+    with contextlib.ExitStack() as stack:
+        futures: dict[str, Future[Any]] = {}
+        with ThreadPoolExecutor(len(starts)) as pool:
+            for name, start in starts.items():
+                futures[name] = pool.submit(stack.enter_context, start(room / name))
+        for name, future in futures.items():
+            if isinstance(problem := future.exception(), MissingError | StartError):
+                missing[name] = " ".join(str(problem).split())
+        found = {name: future.result() for name, future in futures.items() if name not in missing}
+        yield Real(str(room), missing=missing, **found)
+
+
+def main(arguments: list[str]) -> int:
+    """The status of the command, or 1 if a server is absent that must be there."""
+    parser = argparse.ArgumentParser(prog="python -m tests.servers", description="Run tests beside real servers.")
+    parser.add_argument("--require", action="store_true", help="an absent server fails the run unless DTM_EXCUSE names it")
+    parser.add_argument("--write", action="store_true", help="write docs/reference/conformance.md from this run")
+    parser.add_argument("command", nargs="*", help="what to run beside the servers instead of the tests")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _end)
+    room, started = Path(tempfile.mkdtemp(prefix="dtm-servers-")), time.monotonic()
+    status = 1
+    try:
+        with all_of_them(room) as real:
+            _say(real, time.monotonic() - started)
+            status = _run(real, options.command or _tests(), write=options.write)
+        status = status or int(options.require and not excused(real, os.environ.get("DTM_EXCUSE", "")))
+    finally:
+        _leave(room, kept=status != 0)
+    return status
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    """Ends like Ctrl-C, so that every block is left."""
+    raise KeyboardInterrupt
+
+
+def _tests() -> list[str]:
+    return [sys.executable, "-m", "pytest", "-q", "-n", "2", "--timeout=300", *CONFORMANCE, *SUITES]
+
+
+def _run(real: Real, command: list[str], *, write: bool) -> int:
+    path = Path(real.room) / "servers.json"
+    path.write_bytes(msgspec.json.encode(real))
+    env = {**os.environ, VARIABLE: str(path), "DTM_CONFORMANCE": "write" if write else "compare"}
+    return subprocess.run(command, env=env).returncode
+
+
+def _say(real: Real, seconds: float) -> None:
+    for name in STARTS:
+        found = getattr(real, name)
+        sys.stderr.write(f"{name}: {found.title if found else f'not here: {real.missing[name]}'}\n")
+    sys.stderr.write(f"Up after {seconds:.1f} s; logs in {real.room}\n")
+
+
+def excused(real: Real, excuses: str) -> bool:
+    """Whether every absent server is named in `excuses` ("rgw: no apt here; ..."); says which is not."""
+    named = {part.partition(":")[0].strip() for part in excuses.split(";")}
+    bare = [name for name in real.missing if name not in named]
+    for name in bare:
+        sys.stderr.write(f'{name} is not here and not excused; DTM_EXCUSE="{name}: why" would excuse it\n')
+    return not bare
+
+
+def _leave(room: Path, *, kept: bool) -> None:
+    if kept:
+        sys.stderr.write(f"The servers' logs are kept in {room}\n")
+    else:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,145 @@
+"""What starts servers also ends them; an absent one costs a line and, where all must be there, the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.servers.__main__ import all_of_them, excused
+from tests.servers.install import MissingError
+from tests.servers.processes import Program, StartError, free_ports, run, started
+from tests.servers.real import Real, Terraform
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from tests.servers.processes import Program
+program = Program(Path(sys.argv[1]), "sleep", "60")
+print(program.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def ps(*options: str) -> str:
+    return subprocess.run(["ps", *options], capture_output=True, text=True, check=False).stdout
+
+
+def gone(pid: int) -> bool:
+    """Whether it has ended; one that nobody has waited for yet has, too."""
+    return ps("-o", "stat=", "-p", str(pid)).strip()[:1] in ("", "Z")
+
+
+def children(pid: int) -> list[int]:
+    pairs = (line.split() for line in ps("-A", "-o", "pid=,ppid=").splitlines())
+    return [int(child) for child, parent in pairs if int(parent) == pid]
+
+
+def eventually(true: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 10
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return true()
+
+
+def test_a_block_that_fails_ends_its_program_and_what_that_started(tmp_path: Path) -> None:
+    def work() -> Iterator[Program]:
+        with started(tmp_path / "x.out", sys.executable, "-c", "import os; os.system('sleep 60')") as program:
+            yield program
+            raise KeyboardInterrupt
+
+    working = work()
+    program = next(working)
+    assert eventually(lambda: len(children(program.pid)) == 2)  # the tether's other end, and the shell
+    family = [program.pid, *children(program.pid)]
+    with pytest.raises(KeyboardInterrupt):
+        next(working)
+    assert all(eventually(lambda pid=pid: gone(pid)) for pid in family)  # type: ignore[misc] # a default is no annotation
+
+
+def test_a_program_ends_with_an_owner_that_is_killed_outright(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OWNER, str(tmp_path / "x.out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as owner:
+        assert owner.stdout is not None
+        pid = int(owner.stdout.readline())
+        assert not gone(pid)
+        os.kill(owner.pid, signal.SIGKILL)
+    assert eventually(lambda: gone(pid))
+
+
+def test_a_program_that_ends_at_once_shows_what_it_said_last(tmp_path: Path) -> None:
+    with (
+        started(tmp_path / "speaker.out", "sh", "-c", "echo no such option >&2; exit 3") as program,
+        pytest.raises(StartError, match=r"speaker ended at once with status 3: .*no such option"),
+    ):
+        program.until(lambda: False)
+
+
+def test_a_program_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    with (
+        started(tmp_path / "mute.out", "sleep", "60") as program,
+        pytest.raises(StartError, match=r"does not answer after 0\.1 s"),
+    ):
+        program.until(lambda: False, patience=0.1)
+
+
+def test_a_command_that_fails_says_why_and_leaves_a_log(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match=r"failed with status 1, .*: oh no"):
+        run(["sh", "-c", "echo oh no >&2; exit 1"], tmp_path / "log")
+    assert "oh no" in (tmp_path / "log").read_text()
+
+
+def test_free_ports_are_different() -> None:
+    assert len(set(free_ports(20))) == 20
+
+
+@contextmanager
+def here(room: Path) -> Iterator[Terraform]:
+    room.mkdir()
+    (room / "open").touch()
+    try:
+        yield Terraform("terraform 0", "/nowhere")
+    finally:
+        (room / "open").unlink()
+
+
+@contextmanager
+def absent(_room: Path) -> Iterator[object]:
+    raise MissingError("it is\nnot on the PATH")
+    yield
+
+
+@contextmanager
+def wrong(_room: Path) -> Iterator[object]:
+    raise ZeroDivisionError
+    yield
+
+
+def test_an_absent_server_is_told_in_one_line_and_the_others_run(tmp_path: Path) -> None:
+    with all_of_them(tmp_path, {"terraform": here, "rgw": absent}) as real:
+        assert real.missing == {"rgw": "it is not on the PATH"} and real.why_not("rgw") == "it is not on the PATH"
+        assert real.terraform is not None and real.rgw is None
+        assert (tmp_path / "terraform" / "open").exists()
+    assert not (tmp_path / "terraform" / "open").exists()
+
+
+def test_a_mistake_of_ours_is_no_absent_server(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), all_of_them(tmp_path, {"terraform": here, "rgw": wrong}):
+        pass
+    assert not (tmp_path / "terraform" / "open").exists()
+
+
+@pytest.mark.parametrize(
+    ("excuses", "fine"),
+    [("", False), ("rgw: no apt here", False), ("rgw: no apt here; terraform: none", True), ("rgw; terraform", True)],
+)
+def test_an_absent_server_must_be_excused_by_name(excuses: str, fine: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    assert excused(Real(missing={"rgw": "gone", "terraform": "gone"}), excuses) is fine
+    assert ("DTM_EXCUSE=" in capsys.readouterr().err) is not fine

@@ -1,0 +1,298 @@
+"""One Kubernetes API server: how it is found, one request at a time, and its refusals in the words of `engine.errors`."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from logging.handlers import BufferingHandler
+from pathlib import Path
+from typing import Any, Final, NoReturn, cast
+
+import msgspec
+
+from engine.errors import OutcomeUnknownError, StoreAccessError, StoreError, StoreUnavailableError
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 15.0
+CONNECTIONS = 64
+"""Kept open at most; a run uses about as many as things that it does at once."""
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a pod finds its token and the cluster's certificate."""
+JSON: Final = "application/json"
+
+Object = dict[str, Any]
+"""A Kubernetes object as JSON."""
+
+
+class Absent(StoreError):  # noqa: N818 - an answer, which becomes None or a conflict above
+    """404; `kind` is the plural of what is not there, as far as the server says it."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Clash(StoreError):  # noqa: N818 - likewise
+    """409: it exists already, or is not the version that was named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Which cluster, as whom. `files` are kubeconfigs, none: the pod's own account. `context` "": the files' current one."""
+
+    files: tuple[Path, ...] = ()
+    context: str = ""
+    account: Path = ACCOUNT
+
+    @property
+    def identity(self) -> str:
+        """Who asks, for messages."""
+        if not self.files:
+            return "the pod's service account"
+        return f"{f'context {self.context}' if self.context else 'the current context'} of {_listed(self.files)}"
+
+
+def find_access(kubeconfig: str, context: str, in_cluster: bool | None, base: Path, env: Mapping[str, str]) -> Access:
+    """The kubeconfig that is named, else KUBECONFIG, else ~/.kube/config, else the pod's account.
+
+    `in_cluster` True takes the pod's account whatever files there are, False never. Raises StoreAccessError if there is none.
+    """
+    if in_cluster:
+        return Access()
+    if kubeconfig:
+        return Access((base / Path(kubeconfig).expanduser(),), context)
+    named = tuple(Path(part).expanduser() for part in env.get("KUBECONFIG", "").split(":") if part)
+    usual = Path(env.get("HOME", "~"), ".kube", "config").expanduser()
+    files = named or ((usual,) if usual.is_file() else ())
+    if files:
+        return Access(files, context)
+    if in_cluster is None and not context and env.get("KUBERNETES_SERVICE_HOST") and (ACCOUNT / "token").is_file():
+        return Access()
+    raise StoreAccessError(
+        f"there is no kubeconfig: KUBECONFIG is not set and {usual} does not exist",
+        hint="name one: option kubeconfig, or export KUBECONFIG=/path/to/kubeconfig",
+    )
+
+
+class Cluster:
+    """Requests to one API server, each tried once; connects at the first one. Safe for many threads.
+
+    `find` is asked once. Errors name `place`, which says what is there.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[], Access],
+        place: str,
+        env: Mapping[str, str],
+        timeouts: tuple[float, float] = (CONNECT_SECONDS, ANSWER_SECONDS),
+    ) -> None:
+        self._find, self._place, self._env, self._timeouts = find, place, env, timeouts
+        self._mutex = threading.Lock()
+        self._client: Any = None
+        self._access = Access()
+
+    def call(
+        self, method: str, path: str, *, body: Object | None = None, query: Mapping[str, str] | None = None, accept: str = JSON
+    ) -> Object:
+        """What the server answers. Raises Absent, Clash, StoreError for other refusals, and as `engine.ports.Store.write`."""
+        client = self._connected()
+        try:
+            answer = client.call_api(
+                path, method, body=body, query_params=list((query or {}).items()),
+                header_params={"Accept": accept, "Content-Type": JSON}, auth_settings=["BearerToken"],
+                response_type="object", _return_http_data_only=True, _request_timeout=self._timeouts,
+            )  # fmt: skip
+        except Exception as error:  # noqa: BLE001 - credential plugins raise anything
+            self._translate(error, method)
+        if not isinstance(answer, dict):
+            raise StoreError(f"{self._place}: {self._server} answers, but not as a Kubernetes API server does")
+        return cast("Object", answer)
+
+    def close(self) -> None:
+        """Give the connections back; the next call opens new ones."""
+        with self._mutex:
+            if self._client is not None:
+                self._client.rest_client.pool_manager.clear()
+                self._client.close()
+                self._client = None
+
+    @property
+    def _server(self) -> str:
+        return self._client.configuration.host if self._client is not None else "the server"
+
+    def _connected(self) -> Any:
+        with self._mutex:
+            if self._client is None:
+                self._access = self._find()
+                self._client = self._connect(self._access)
+            return self._client
+
+    def _connect(self, access: Access) -> Any:
+        sdk: Any = import_module("kubernetes.client")
+        settings = sdk.Configuration()
+        settings.retries = False  # urllib3's own: no request is sent twice
+        settings.connection_pool_maxsize = CONNECTIONS
+        settings.no_proxy = self._env.get("NO_PROXY") or self._env.get("no_proxy")  # which the client reads and then forgets
+        try:
+            with _complaints() as told:
+                _load(access, settings, self._env)
+        except Exception as error:
+            raise StoreAccessError(f"{self._place}: {access.identity}: {error}") from error
+        if told:  # a credential plugin failed: without what it should have given, every answer would be a puzzling 401
+            reasons = "; ".join(record.getMessage() for record in told)
+            raise StoreAccessError(f"{self._place}: {access.identity} has no credentials: {reasons}")
+        client = sdk.ApiClient(settings)
+        client.user_agent = "dtm"
+        return client
+
+    def _translate(self, error: Exception, method: str) -> NoReturn:
+        """Raise what it means. Only what never reached the server, or what the server refused, surely had no effect."""
+        status = getattr(error, "status", None)
+        if isinstance(status, int) and status:
+            self._refused(status, _said(error), getattr(error, "headers", None) or {}, method)
+        reason = str(getattr(error, "reason", "") or error)
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            raise StoreAccessError(
+                f"{self._place}: the certificate of {self._server} is not trusted: {_why(reason)}",
+                hint="certificate-authority in the kubeconfig names the cluster's own",
+            ) from error
+        sdk: Any = import_module("urllib3.exceptions")
+        if not isinstance(error, sdk.HTTPError | UnicodeError) and not reason.startswith("SSL"):  # credentials, files
+            raise StoreAccessError(f"{self._place}: {self._access.identity}: {error}") from error
+        if method == "GET" or isinstance(error, sdk.ConnectTimeoutError | sdk.NewConnectionError | sdk.ProxyError):
+            raise StoreUnavailableError(f"{self._place}: {self._server} cannot be reached: {_why(reason)}") from error
+        raise OutcomeUnknownError(f"{self._place}: {self._server} gave no answer: {_why(reason)}") from error
+
+    def _refused(self, code: int, said: _Status, headers: Mapping[str, str], method: str) -> NoReturn:
+        message = f"{self._place}: {said.message or f'{self._server} answers {code}'}"
+        match code:
+            case 404:
+                raise Absent(message, (said.details or _Details()).kind)
+            case 409:
+                raise Clash(message)
+            case 401:
+                raise StoreAccessError(
+                    f"{self._place}: {self._server} does not accept the credentials of {self._access.identity}",
+                    hint="they are missing, wrong or expired; kubectl get configmaps with the same kubeconfig tells the same",
+                )
+            case 403:
+                raise StoreAccessError(
+                    message, hint="needed: get, list, create, update, delete on configmaps in this namespace"
+                )
+            case 413 | 422:
+                raise StoreError(message)
+            case 410 | 429:
+                raise StoreUnavailableError(message + _pause(headers))
+            case _ if code >= 500:
+                self._failed(code, message, headers, method)
+            case _:
+                raise StoreError(f"{message} ({code})")
+
+    def _failed(self, code: int, message: str, headers: Mapping[str, str], method: str) -> NoReturn:
+        """A server that says when to come back has done nothing; any other failure may come after the effect."""
+        if method == "GET" or (code == 503 and _pause(headers)):
+            raise StoreUnavailableError(message + _pause(headers))
+        raise OutcomeUnknownError(message)
+
+
+def _load(access: Access, settings: Any, env: Mapping[str, str]) -> None:
+    """Server and credentials into the client's settings. Raises whatever is wrong with them."""
+    if not access.files:
+        loader = import_module("kubernetes.config.incluster_config").InClusterConfigLoader
+        loader(str(access.account / "token"), str(access.account / "ca.crt"), environ=env).load_and_set(settings)
+        return
+    _check_context(access)
+    import_module("kubernetes.config").load_kube_config(
+        ":".join(map(str, access.files)), access.context or None, settings, persist_config=False
+    )
+
+
+def _check_context(access: Access) -> None:
+    """Raises ValueError if the files name no such context, with the near name."""
+    names, current = _contexts(access.files)
+    wanted = access.context or current
+    if not wanted:
+        raise ValueError(f"no current-context; name one of {', '.join(names) or 'none'} as option context")
+    if wanted not in names:
+        near = get_close_matches(wanted, names, 1)
+        raise ValueError(
+            f'no context "{wanted}"' + (f", did you mean {near[0]}?" if near else f"; there are: {_listed(names)}")
+        )
+
+
+def _contexts(files: Sequence[Path]) -> tuple[list[str], str]:
+    """Names of all contexts, and the current one: in later files, as the client reads them, the last one counts."""
+    import yaml
+
+    names: list[str] = []
+    current = ""
+    for path in (path for path in files if len(files) == 1 or path.exists()):
+        try:
+            found = msgspec.convert(yaml.safe_load(path.read_text("utf-8")), _Kubeconfig)
+        except (msgspec.ValidationError, yaml.YAMLError) as error:
+            raise ValueError(f"{path} is no kubeconfig: {error}") from error
+        names += [context.name for context in found.contexts or []]
+        current = found.current or current
+    return names, current
+
+
+class _Context(msgspec.Struct):
+    name: str
+
+
+class _Kubeconfig(msgspec.Struct, rename={"current": "current-context"}):
+    contexts: list[_Context] | None = None
+    current: str | None = None
+
+
+@contextmanager
+def _complaints() -> Generator[list[logging.LogRecord]]:
+    """What the client only logs while it loads credentials: it goes on without them."""
+    ear = BufferingHandler(CONNECTIONS)
+    ear.setLevel(logging.ERROR)
+    logging.getLogger().addHandler(ear)
+    try:
+        yield ear.buffer
+    finally:
+        logging.getLogger().removeHandler(ear)
+
+
+class _Details(msgspec.Struct):
+    kind: str = ""
+
+
+class _Status(msgspec.Struct):
+    message: str = ""
+    details: _Details | None = None
+
+
+def _said(error: Exception) -> _Status:
+    """What a refusal says; something in front of the API server may have answered in other words."""
+    try:
+        return msgspec.json.decode(getattr(error, "body", None) or "{}", type=_Status)
+    except msgspec.DecodeError:
+        return _Status()
+
+
+def _pause(headers: Mapping[str, str]) -> str:
+    seconds = headers.get("Retry-After", "")
+    return f"; it asks to wait {seconds} s" if seconds else ""
+
+
+def _why(reason: str) -> str:
+    """The gist of urllib3's nested texts."""
+    found = re.search(
+        r"(certificate verify failed[^(\n']*|\[Errno -?\d+\] [^'\")]*|timed out|[Cc]onnection \w+ \w+[^'\")]*)", reason
+    )
+    return (found[1] if found else reason).strip().rstrip(".")
+
+
+def _listed(names: Sequence[object]) -> str:
+    return ", ".join(map(str, names)) or "none"

@@ -1,0 +1,135 @@
+"""The ConfigMaps of one namespace: made, replaced, removed, listed, one request each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from backends._cluster import JSON, Absent, Clash, Cluster, Object
+from engine.errors import OutcomeUnknownError, StoreAccessError, StoreError, StoreUnavailableError
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+PAGE: Final = 250
+METADATA: Final = f"{JSON};as=PartialObjectMetadata;v=v1;g=meta.k8s.io,{JSON}"
+METADATA_LIST: Final = f"{JSON};as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,{JSON}"
+
+
+class Metadata(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """As Kubernetes has it, as far as a replacement must keep it."""
+
+    name: str
+    resource_version: str = ""
+    uid: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    owner_references: list[Any] = []
+    finalizers: list[str] = []
+
+
+class ConfigMap(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """As Kubernetes has it; what is listed has no content."""
+
+    metadata: Metadata
+    data: dict[str, str] = {}
+    binary_data: dict[str, bytes] = {}
+
+
+class _Listing(msgspec.Struct, frozen=True, rename="camel"):
+    class Rest(msgspec.Struct, frozen=True, rename={"token": "continue"}):
+        token: str = ""
+
+    items: list[ConfigMap] | None  # null where there is none
+    metadata: Rest = Rest()
+
+
+class ConfigMaps:
+    """What is done with the ConfigMaps of `namespace`; errors as `Cluster.call`."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self._cluster, self.namespace = cluster, namespace
+        self._path = f"/api/v1/namespaces/{namespace}/configmaps"
+
+    def read(self, name: str, *, content: bool = True) -> ConfigMap | None:
+        """The ConfigMap, or only its metadata; None if it or the namespace does not exist, which look alike."""
+        try:
+            found = self._cluster.call("GET", f"{self._path}/{name}", accept=JSON if content else METADATA)
+        except Absent:
+            return None
+        return self._as(ConfigMap, found)
+
+    def create(self, wanted: ConfigMap) -> ConfigMap:
+        """Make it, and the namespace where the server says that there is none. Raises Clash if it exists."""
+        try:
+            return self._as(ConfigMap, self._cluster.call("POST", self._path, body=_body(wanted)))
+        except Absent as error:
+            if error.kind != "namespaces":
+                raise
+        self.make_namespace()
+        return self._as(ConfigMap, self._cluster.call("POST", self._path, body=_body(wanted)))
+
+    def replace(self, wanted: ConfigMap) -> ConfigMap:
+        """Put it in the place of the version that it names. Raises Absent, Clash."""
+        path = f"{self._path}/{wanted.metadata.name}"
+        return self._as(ConfigMap, self._cluster.call("PUT", path, body=_body(wanted)))
+
+    def remove(self, name: str, version: str | None = None) -> bool:
+        """Whether it is gone; False: another version is there."""
+        conditions = {"preconditions": {"resourceVersion": version}} if version else {}
+        try:
+            self._cluster.call(
+                "DELETE", f"{self._path}/{name}", body={"kind": "DeleteOptions", "apiVersion": "v1", **conditions}
+            )
+        except Absent:
+            return True
+        except Clash:
+            return False
+        return True
+
+    def list(self, labels: Mapping[str, str]) -> Iterator[Metadata]:
+        """Of all that carry these labels, page by page."""
+        query = {"labelSelector": ",".join(f"{name}={value}" for name, value in labels.items()), "limit": str(PAGE)}
+        while True:
+            page = self._as(_Listing, self._cluster.call("GET", self._path, query=query, accept=METADATA_LIST))
+            yield from (found.metadata for found in page.items or ())
+            if not page.metadata.token:
+                return
+            query["continue"] = page.metadata.token
+
+    def has_namespace(self) -> bool:
+        """Whether the namespace is there: asked by a creation that is not carried out, since reading it needs another role."""
+        body = {"metadata": {"name": "dtm-is-the-namespace-there"}}
+        try:
+            self._cluster.call("POST", self._path, body=body, query={"dryRun": "All"})
+        except Absent as error:
+            return error.kind != "namespaces"
+        except OutcomeUnknownError as error:  # nothing can have happened
+            raise StoreUnavailableError(error.message) from error
+        return True
+
+    def make_namespace(self) -> bool:
+        """Whether it was made; False: it is there already. Raises StoreAccessError that says who could."""
+        try:
+            self._cluster.call("POST", "/api/v1/namespaces", body={"metadata": {"name": self.namespace}})
+        except Clash:
+            return False
+        except StoreAccessError as error:
+            raise StoreAccessError(
+                f"there is no namespace {self.namespace}, and it cannot be made: {error.message}",
+                hint=f"somebody who may: kubectl create namespace {self.namespace}",
+            ) from error
+        except OutcomeUnknownError as error:  # no ConfigMap was written yet
+            raise StoreUnavailableError(error.message) from error
+        return True
+
+    def _as(self, kind: type[T], found: Object) -> T:
+        try:
+            return msgspec.convert(found, kind)
+        except msgspec.ValidationError as error:
+            raise StoreError(f"namespace {self.namespace}: the server's answer is no Kubernetes object: {error}") from error
+
+
+def _body(wanted: ConfigMap) -> Object:
+    return {"apiVersion": "v1", "kind": "ConfigMap", **msgspec.to_builtins(wanted)}

@@ -27,18 +27,18 @@ def record_moves(plan: Plan, session: Session) -> None:
             session.done(address, replace(entry, depends_on=tuple(moves.get(other, other) for other in entry.depends_on)))
 
 
-def record_outputs(plan: Plan, config: Config, session: Session, preparation: Preparation) -> list[DtmError]:
+def record_outputs(plan: Plan, config: Config, session: Session, preparation: Preparation) -> dict[str, DtmError]:
     """Record root outputs with real values; one that waits for a tool that was not applied stays as it was.
 
     Returns what is wrong with those that could not be worked out.
     """
-    recorded, problems = session.state.outputs, list[DtmError]()
+    recorded, problems = session.state.outputs, dict[str, DtmError]()
     values: dict[str, Value] = dict(plan.outputs) if plan.destroy else {}
     for name, value in () if plan.destroy else config.outputs.items():
         try:
             found = resolve(value, preparation.lookup)
         except DtmError as error:
-            problems.append(DtmError(f"output {name}: {error.message}", hint=error.hint))
+            problems[name] = error
             continue
         if not holds_unknown(found):
             values[name] = found

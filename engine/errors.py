@@ -19,7 +19,6 @@ DtmError
 ├─ ProviderError               a provider says it failed
 │  ├─ AuthError                missing or insufficient credentials
 │  └─ NotFoundError            what was asked for is not there
-├─ ApplyError                  some changes failed; the summary was already emitted
 └─ CancelledError              a person said no, or interrupted
 """
 
@@ -145,10 +144,6 @@ class AuthError(ProviderError):
 
 class NotFoundError(ProviderError):
     """What was asked for is not there."""
-
-
-class ApplyError(DtmError):
-    """Some changes failed; each was already reported by an event."""
 
 
 class CancelledError(DtmError):

@@ -104,6 +104,14 @@ class ApplyMilder:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopping:
+    """A person asked to stop: nothing new is started, `running` is waited for or, with `cancelling`, cut off."""
+
+    running: tuple[Address, ...]
+    cancelling: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Retrying:
     """A call failed in a way that may pass; the next try comes in `delay` seconds."""
 
@@ -126,7 +134,11 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class ApplySummary:
-    """The end of a run: what was done, failed and skipped; seconds; where the state is."""
+    """The end of a run: what was done, failed and skipped; seconds; where the state is; which command it was.
+
+    `cancelled`: those of `failed` that were cut off, so that nobody knows what became of them. `unresolved`: outputs that
+    could not be worked out, each told in a Notice.
+    """
 
     done: dict[Action, int]
     failed: tuple[Address, ...]
@@ -134,6 +146,14 @@ class ApplySummary:
     elapsed: float
     location: str
     interrupted: bool = False
+    operation: str = "apply"
+    cancelled: tuple[Address, ...] = ()
+    unresolved: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was done that there was to do."""
+        return not (self.failed or self.skipped or self.interrupted or self.unresolved)
 
 
 Event: TypeAlias = (
@@ -146,6 +166,7 @@ Event: TypeAlias = (
     | ApplyErrored
     | ApplySkipped
     | ApplyMilder
+    | Stopping
     | Retrying
     | Notice
     | ApplySummary

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from engine.address import Address
 from engine.bookkeeping import record_moves, record_outputs, token
 from engine.config import Config
-from engine.errors import ApplyError, DtmError, OutcomeUnknownError, PluginError, StalePlanError
+from engine.errors import DtmError, OutcomeUnknownError, PluginError, StalePlanError
 from engine.events import (
     ApplyComplete,
     ApplyErrored,
@@ -27,6 +27,7 @@ from engine.events import (
     ApplySummary,
     Event,
     Notice,
+    Stopping,
 )  # fmt: skip
 from engine.execution import Crew, Ending, Execution, Job, Outcome, Started, Stop, untrue
 from engine.graph import Readiness
@@ -110,6 +111,8 @@ class _Run:
         self._total = sum(1 for _ in plan)
         self._beat = clock() + HEARTBEAT
         self._giving_up = float("inf")
+        self._cancelled: dict[Address, None] = {}
+        self._stopping = 0
         stop.tell(lambda: self.inbox.put(None))
 
     def run(self, config: Config) -> ApplySummary:
@@ -128,9 +131,9 @@ class _Run:
         return self._end(config, began)
 
     def _end(self, config: Config, began: float) -> ApplySummary:
-        problems = [] if self.session.lost else record_outputs(self.plan, config, self.session, self.preparation)
-        for problem in problems:
-            self._emit(Notice("error", problem.message, problem.hint))
+        problems = {} if self.session.lost else record_outputs(self.plan, config, self.session, self.preparation)
+        for name, problem in problems.items():
+            self._emit(Notice("error", f"output {name}: {problem.message}", problem.hint))
         summary = ApplySummary(
             {action: count for action, count in self._done.items() if count},
             tuple(self._failed),
@@ -138,13 +141,14 @@ class _Run:
             self._clock() - began,
             self.session.location,
             bool(self.stop.level),
+            self.session.command,
+            tuple(self._cancelled),
+            tuple(problems),
         )
         try:
             self.session.flush()
         finally:
             self._emit(summary)
-        if problems:
-            raise ApplyError("some outputs could not be worked out", hint=problems[0].message)
         return summary
 
     # Starting
@@ -253,7 +257,11 @@ class _Run:
                 self._emit(message)
 
     def _asked_to_stop(self) -> None:
-        if self.stop.level > 1 and self._giving_up == float("inf"):
+        level = min(self.stop.level, 2)
+        if level > self._stopping:
+            self._stopping = level
+            self._emit(Stopping(tuple(job.address for job in self._running), cancelling=level > 1))
+        if level > 1 and self._giving_up == float("inf"):
             self._giving_up = self._clock() + GRACE
 
     def _patience(self) -> float:
@@ -278,7 +286,7 @@ class _Run:
             f"no answer within {job.timeout:g} s", hint="the next apply looks what became of it; timeouts may be raised"
         )
         if self._giving_up < float("inf"):
-            error = OutcomeUnknownError("interrupted", hint="the next apply looks what became of it")
+            error = OutcomeUnknownError("it did not stop when asked", hint="the next apply looks what became of it")
         self._ended(Outcome(job, Ending.UNKNOWN, error=error, attempts=1, elapsed=elapsed))
         self._crew.replace_one()
 
@@ -350,6 +358,8 @@ class _Run:
             found, making = outcome.resource, job.step.phase is Phase.MAKE and job.action is not Action.UPDATE
             entry = replace(self.preparation.entry(job.change), resource=found) if making and found else None
             self.session.failed(job.address, error.message, entry)
+        elif self.stop.level > 1:
+            self._cancelled[job.address] = None
         self._fail(job.step, error, outcome)
 
     def _fail(self, step: Step, error: DtmError, outcome: Outcome | None = None) -> None:

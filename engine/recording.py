@@ -55,7 +55,7 @@ class Session:
         damage: StateError | None = None,
     ) -> None:
         self.location = where(store, key)
-        self.id = opening.session
+        self.id, self.command = opening.session, opening.command
         self._opening, self._world, self._emit, self._redactor = opening, world, emit, redactor
         self._lock_lost, self.damage = lock_lost, damage
         self._writer = LogWriter(store, key, view, self.id, world)

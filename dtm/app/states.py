@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dtm.app import locks
 from dtm.app.choices import Choices
 from dtm.app.run import opened, world
 from dtm.app.workspace import Workspace
@@ -20,7 +19,7 @@ from engine.events import Notice
 from engine.history import Past, history, load
 from engine.ports import Emit
 from engine.secrets import Redactor
-from engine.session import Reading
+from engine.session import Reading, read_state
 from engine.state import State, StateEntry
 from engine.statefile import decode, encode, to_devstream
 from engine.values import Value
@@ -28,7 +27,8 @@ from engine.values import Value
 
 def reading(workspace: Workspace) -> Reading:
     """The state as it is, without a lock. Raises StateError, StoreError."""
-    return locks.read(workspace.place, world())
+    place = workspace.place
+    return read_state(place.store, place.key, locker=place.locker, lease=place.lease, world=world())
 
 
 def present(workspace: Workspace) -> State:

@@ -175,6 +175,7 @@ def _run(body: Body, given: dict[str, Any]) -> int:
         renderer.error(error, debug=debug)
         return error.exit_code
     except KeyboardInterrupt:
+        renderer.notice("warning", "Interrupted.")
         return 130
     except BrokenPipeError:
         raise

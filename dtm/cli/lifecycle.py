@@ -9,7 +9,7 @@ import click
 
 from dtm.app.choices import Choices
 from dtm.cli.common import Context, agreed, choices, command, locking, must_be_answerable, yes_option
-from engine.errors import ApplyError, CancelledError
+from engine.errors import CancelledError
 from engine.plan import Plan
 
 
@@ -52,9 +52,9 @@ def plan(context: Context, detailed_exitcode: bool, removal: bool, lock: bool, n
 @click.option("--force", is_flag=True, help="Answer the question about large deletions too.")
 @executing
 @command()
-def apply(context: Context, yes: bool, force: bool, new_state: bool, **given: Any) -> None:
+def apply(context: Context, yes: bool, force: bool, new_state: bool, **given: Any) -> int:
     """Plan, ask, and make the world what the config says."""
-    _execute(context, "apply", yes, choices(given, force=force, new_state=new_state))
+    return _execute(context, "apply", yes, choices(given, force=force, new_state=new_state))
 
 
 @click.command(short_help="Delete the config's tools, dependents first.")
@@ -62,20 +62,21 @@ def apply(context: Context, yes: bool, force: bool, new_state: bool, **given: An
 @click.option("--with-dependents", is_flag=True, help="Also delete tools outside the config that depend on them.")
 @executing
 @command()
-def delete(context: Context, yes: bool, force: bool, with_dependents: bool, new_state: bool, **given: Any) -> None:
+def delete(context: Context, yes: bool, force: bool, with_dependents: bool, new_state: bool, **given: Any) -> int:
     """Delete the config's tools that are in the state, dependents first."""
-    _execute(context, "delete", yes, choices(given, force=force, new_state=new_state, with_dependents=with_dependents))
+    return _execute(context, "delete", yes, choices(given, force=force, new_state=new_state, with_dependents=with_dependents))
 
 
 @click.command(short_help="Delete everything that the state remembers.")
 @executing
 @command()
-def destroy(context: Context, yes: bool, new_state: bool, **given: Any) -> None:
+def destroy(context: Context, yes: bool, new_state: bool, **given: Any) -> int:
     """Delete everything that the state remembers, dependents first. A state alone suffices: --state URL."""
-    _execute(context, "destroy", yes, choices(given, new_state=new_state))
+    return _execute(context, "destroy", yes, choices(given, new_state=new_state))
 
 
-def _execute(context: Context, operation: str, yes: bool, chosen: Choices) -> None:
+def _execute(context: Context, operation: str, yes: bool, chosen: Choices) -> int:
+    """Plan, ask, do; the summary of what was done is an event."""
     from dtm.app.run import Run
     from dtm.render import sentences
 
@@ -83,21 +84,25 @@ def _execute(context: Context, operation: str, yes: bool, chosen: Choices) -> No
         nothing = sentences.NOTHING_TO_DELETE if operation == "delete" else ""
         context.renderer.plan(found, nothing=nothing)
 
+    begun = False
+
     def agree(lost: int) -> bool:
-        if not lost:
-            return agreed(context, yes)
-        question = f"{lost} tools will be deleted or replaced, more than 30 %. To go on, answer: yes, {lost}"
-        return agreed(context, yes, question, exactly=f"yes, {lost}")
+        nonlocal begun
+        question = f"{lost} tools will be deleted or replaced, more than 30 %. To go on, answer: yes, {lost}" if lost else ""
+        begun = agreed(context, yes, question, exactly=f"yes, {lost}" if lost else "")
+        return begun
 
     must_be_answerable(context, yes)
     context.renderer.notice("info", sentences.started(operation))
     run = Run(context.open(need_config=operation != "destroy"), chosen, context.emit, context.redactor)
-    summary = run.execute(operation, show=show, agree=agree)
+    try:
+        summary = run.execute(operation, show=show, agree=agree)
+    except KeyboardInterrupt:
+        raise CancelledError(f"interrupted, {'what was done is recorded' if begun else 'nothing was changed'}") from None
     if summary is None:
-        return
-    if summary.interrupted:
-        raise CancelledError("interrupted: what was running has ended and is recorded", hint="run the command again to go on")
-    if summary.failed or summary.skipped:
-        raise ApplyError(sentences.failed(operation, f"{len(summary.failed)} failed, {len(summary.skipped)} skipped"))
-    context.say(sentences.ALL_DONE[operation])
-    context.say(sentences.finished(operation))
+        return 0
+    if summary.complete:
+        context.say(sentences.ALL_DONE[operation])
+        context.say(sentences.finished(operation))
+        return 0
+    return CancelledError.exit_code if summary.interrupted else 1

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from dtm.render import sentences
-from dtm.render.text import Level, count, duration
+from dtm.render.text import Level, count, duration, listed
 from engine.address import Address
 from engine.events import (
     ApplyComplete,
@@ -23,6 +23,7 @@ from engine.events import (
     LockWaiting,
     Notice,
     Retrying,
+    Stopping,
 )
 from engine.lock import LockRecord
 from engine.plan import Action
@@ -36,13 +37,46 @@ class Said(NamedTuple):
     hint: str = ""
 
 
-RELEASED: Final = "Released the state lock."
 PULSE: Final = 10.0
 """Seconds between two lines about the same long operation."""
 SLOW_LOCK: Final = 0.4
 """Seconds after which waiting for a lock is worth a word."""
 MAX_NAMED: Final = 20
 """Failures and skips that the summary names one by one unless everything was asked for."""
+HEADLINE: Final = 200
+"""Characters of an error that the log shows when it happens; the summary has it whole."""
+GO_ON: Final = "run the command again to go on; what is done stays done"
+
+
+def told(event: Event) -> Said:  # noqa: C901 - one flat case per event
+    """What one event says, by itself."""
+    match event:
+        case ApplyStart():
+            return Said("info", sentences.processing(event.address, event.action))
+        case ApplyProgress():
+            return Said("info", _progress(event))
+        case ApplyComplete():
+            return Said("success", sentences.done(event.address, event.action))
+        case ApplyErrored():
+            return Said("error", sentences.change_failed(event.address, event.action, event.message), event.hint)
+        case ApplySkipped():
+            return Said("warning", f"Skipped: {_skipped(event)}")
+        case ApplyMilder():
+            return Said("info", _milder(event))
+        case Stopping():
+            return Said("warning", _stopping(event))
+        case Retrying():
+            return Said("warning", _retrying(event))
+        case Notice():
+            return Said(_level(event), f"{event.where}: {event.message}" if event.where else event.message, event.hint)
+        case LockWaiting():
+            return Said("info", _waiting(event))
+        case LockAcquired():
+            return _acquired(event)
+        case LockReleased():
+            return Said("debug", "Released the state lock.")
+        case ApplySummary():
+            return Said(_verdict(event), _headline(event), "" if event.complete else GO_ON)
 
 
 @dataclass(slots=True)
@@ -51,12 +85,13 @@ class Narrator:
 
     everything: bool = False
     begun: bool = False
+    cancelling: bool = False
     failures: list[ApplyErrored] = field(default_factory=list[ApplyErrored])
     skips: list[ApplySkipped] = field(default_factory=list[ApplySkipped])
     _last: dict[Address, float] = field(default_factory=dict[Address, float])
     _waited: float = -PULSE
 
-    def tell(self, event: Event) -> Iterator[Said]:  # noqa: C901 - one flat case per event
+    def tell(self, event: Event) -> Iterator[Said]:
         """The lines this event is worth, none for many."""
         match event:
             case ApplyStart():
@@ -66,23 +101,16 @@ class Narrator:
             case ApplyComplete():
                 yield from self._complete(event)
             case ApplyErrored():
-                yield from self._errored(event)
+                yield self._errored(event)
             case ApplySkipped():
                 self.skips.append(event)
-            case ApplyMilder():
-                yield Said("info", milder(event))
-            case Retrying():
-                yield Said("warning", retrying(event))
-            case Notice():
-                yield _notice(event)
             case LockWaiting():
                 yield from self._waiting(event)
-            case LockAcquired():
-                yield acquired(event)
-            case LockReleased():
-                yield Said("debug", RELEASED)
             case ApplySummary():
                 yield from self._summary(event)
+            case _:
+                self.cancelling = self.cancelling or (isinstance(event, Stopping) and event.cancelling)
+                yield told(event)
 
     def _start(self, event: ApplyStart) -> Iterator[Said]:
         if not self.begun:
@@ -91,90 +119,121 @@ class Narrator:
             yield Said("info", f"Changes count: {event.total}.")
         self._last[event.address] = 0.0
         yield Said("info", sentences.separator(f"Processing progress: {event.index}/{event.total}."))
-        yield Said("info", sentences.processing(event.address, event.action))
+        yield told(event)
 
     def _progress(self, event: ApplyProgress) -> Iterator[Said]:
         due = event.elapsed - self._last.get(event.address, 0.0) >= PULSE
         if not due and not (self.everything and event.text):
             return
         self._last[event.address] = event.elapsed
-        yield Said("info", progress(event))
+        yield told(event)
 
     def _complete(self, event: ApplyComplete) -> Iterator[Said]:
         self._last.pop(event.address, None)
         if event.action is Action.DELETE:
             yield Said("info", f"Prepare to delete '{event.address.key}' from States.")
-        yield Said("success", sentences.done(event.address, event.action))
+        yield told(event)
 
-    def _errored(self, event: ApplyErrored) -> Iterator[Said]:
+    def _errored(self, event: ApplyErrored) -> Said:
+        """On one line: what belongs to it and what to do about it is said at the end, once."""
         self._last.pop(event.address, None)
         self.failures.append(event)
+        text = " ".join(event.message.split())
+        text = text if len(text) <= HEADLINE else f"{text[: HEADLINE - 1]}…"
+        if self.cancelling:
+            return Said("warning", f"{event.address} {event.action.value.capitalize()} cancelled: {text}")
         tries = f" (after {event.attempts} tries)" if event.attempts > 1 else ""
-        yield Said("error", sentences.change_failed(event.address, event.action, event.message) + tries, event.hint)
+        return Said("error", sentences.change_failed(event.address, event.action, text) + tries)
 
     def _waiting(self, event: LockWaiting) -> Iterator[Said]:
         if event.waited - self._waited >= PULSE or event.waited < self._waited:
             self._waited = event.waited
-            yield Said("info", waiting(event))
+            yield told(event)
 
     def _summary(self, event: ApplySummary) -> Iterator[Said]:
         if self.begun:
-            clean_run = not (event.failed or event.skipped or event.interrupted)
-            yield Said("info", sentences.separator("Processing done." if clean_run else "Processing aborted."))
-        yield from summary(event, self.failures, self.skips, self.everything)
+            yield Said("info", sentences.separator("Processing done." if event.complete else "Processing aborted."))
+        yield from self.summary(event)
+
+    def summary(self, event: ApplySummary) -> Iterator[Said]:
+        """What was done, what failed and why, what was skipped because of it, where the state is, how long it took."""
+        verdict, location = told(event), f"State: {event.location}"
+        if event.complete:
+            yield verdict
+            yield Said("info", location)
+            return
+        cut = set(event.cancelled)
+        sections = (
+            ("Failed", [_failure(each) for each in self.failures if each.address not in cut]),
+            ("Cancelled, the next run looks what became of it", [f"{a}" for a in event.cancelled]),
+            ("Skipped", [_skipped(each, cancelled=each.because in cut) for each in self.skips]),
+        )
+        lines = [row for title, texts in sections if texts for row in self._section(title, texts)]
+        yield Said(verdict.level, "\n".join([verdict.message, *lines, location]), verdict.hint)
+
+    def _section(self, title: str, texts: Sequence[str]) -> list[str]:
+        shown = texts if self.everything or len(texts) <= MAX_NAMED + 1 else texts[:MAX_NAMED]
+        hidden = [f"… {len(texts) - len(shown):,} more, -v shows all"] if len(shown) < len(texts) else []
+        return [f"{title}:", *(f"  {row}" for text in (*shown, *hidden) for row in text.split("\n"))]
 
 
-def summary(
-    event: ApplySummary, failures: Sequence[ApplyErrored], skips: Sequence[ApplySkipped], everything: bool
-) -> Iterator[Said]:
-    """What was done, what failed and why, what was skipped because of it, where the state is, how long it took."""
+def _verdict(event: ApplySummary) -> Level:
+    if event.unresolved or set(event.failed) - set(event.cancelled):
+        return "error"
+    return "success" if event.complete and any(event.done.values()) else "info" if event.complete else "warning"
+
+
+def _headline(event: ApplySummary) -> str:
+    """`Done: 3 created in 12s.`, `Apply failed => 1 created, 1 failed, 2 skipped in 12s.`."""
+    cancelled = len(event.cancelled)
+    numbers = [(number, sentences.DONE[action]) for action, number in event.done.items()]
+    numbers += [(len(event.failed) - cancelled, "failed"), (cancelled, "cancelled"), (len(event.skipped), "skipped")]
+    counts = [f"{number:,} {word}" for number, word in numbers if number]
+    if event.unresolved:
+        counts.append(f"{count(len(event.unresolved), 'output')} not worked out")
+    text = f"{', '.join(counts) or 'nothing'} in {duration(event.elapsed)}"
     if event.interrupted:
-        yield Said("warning", "Interrupted: nothing new was started, what was running has ended.")
-    yield Said("success" if any(event.done.values()) else "info", counted(event))
-    if event.failed:
-        yield Said("error", _named("Failed", len(event.failed), [_failure(each) for each in failures], everything))
-    if event.skipped:
-        yield Said("warning", _named("Skipped", len(event.skipped), [skipped(each) for each in skips], everything))
-    yield Said("info", f"State: {event.location}")
-
-
-def counted(event: ApplySummary) -> str:
-    """`Done: 3 created, 1 deleted in 12s.`."""
-    counts = [f"{number:,} {sentences.DONE[action]}" for action, number in event.done.items() if number]
-    return f"Done: {', '.join(counts) or 'nothing'} in {duration(event.elapsed)}."
-
-
-def _named(what: str, number: int, texts: Sequence[str], everything: bool) -> str:
-    shown = texts if everything or len(texts) <= MAX_NAMED + 1 else texts[:MAX_NAMED]
-    hidden = [f"… {len(texts) - len(shown):,} more, -v shows all"] if len(shown) < len(texts) else []
-    return "\n".join([f"{what}: {count(number, 'tool')}.", *shown, *hidden])
+        return sentences.interrupted(event.operation, text)
+    return f"Done: {text}." if event.complete else sentences.failed(event.operation, text)
 
 
 def _failure(event: ApplyErrored) -> str:
-    hint = f"\n  → {event.hint}" if event.hint else ""
-    return f"{event.address} {event.action.value}: {event.message}{hint}"
+    first, *rest = event.message.split("\n")
+    hint = [f"→ {event.hint}"] if event.hint else []
+    return "\n  ".join([f"{event.address} {event.action.value}: {first}", *rest, *hint])
 
 
-def skipped(event: ApplySkipped) -> str:
+def _skipped(event: ApplySkipped, *, cancelled: bool = False) -> str:
     """What was not tried, and why."""
-    why = f"because {event.because} failed" if event.because else "because the run was stopped"
+    what = "was cancelled" if cancelled else "failed"
+    why = f"because {event.because} {what}" if event.because else "because the run was stopped"
     return f"{event.address} {event.action.value}, {why}"
 
 
-def progress(event: ApplyProgress) -> str:
+def _progress(event: ApplyProgress) -> str:
     """A sign of life: `Tool (n/i) still creating, 20s so far: text (40 %)`."""
     text = f": {event.text}" if event.text else ""
     share = f" ({event.fraction:.0%})" if event.fraction is not None else ""
     return f"Tool ({event.address}) still {sentences.DOING[event.action]}, {duration(event.elapsed)} so far{text}{share}"
 
 
-def milder(event: ApplyMilder) -> str:
+def _stopping(event: Stopping) -> str:
+    """What a request to stop sets going, and what another one would."""
+    running = f"{count(len(event.running), 'running operation')} ({listed([str(each) for each in event.running])})"
+    if not event.running:
+        return "Stopping: nothing is running any more."
+    if event.cancelling:
+        return f"Stopping now: cancelling {running}."
+    return f"Stopping: waiting for {running}; Ctrl-C again cancels {'it' if len(event.running) == 1 else 'them'}."
+
+
+def _milder(event: ApplyMilder) -> str:
     """Less had to be done than planned."""
     actual = "nothing has to be done" if event.actual is Action.KEEP else f"it is {sentences.DONE[event.actual]}"
     return f"Tool ({event.address}) was planned to be {sentences.DONE[event.planned]}; with all values known {actual}."
 
 
-def retrying(event: Retrying) -> str:
+def _retrying(event: Retrying) -> str:
     """A try failed and why, and when the next comes."""
     text = event.message.rstrip(".")
     return (
@@ -182,19 +241,19 @@ def retrying(event: Retrying) -> str:
     )
 
 
-def holder(record: LockRecord) -> str:
+def _holder(record: LockRecord) -> str:
     """Whom we wait for."""
     info = record.info
     return f"{info.who} ({info.operation}, {info.id})" if info else "an unreadable record"
 
 
-def waiting(event: LockWaiting) -> str:
+def _waiting(event: LockWaiting) -> str:
     """Who holds the lock, how long we wait, and when it may be taken over."""
     over = f", taken over in {duration(event.takeover_in)} if it stays silent" if event.takeover_in is not None else ""
-    return f"Waiting for the state lock held by {holder(event.record)}, {duration(event.waited)} so far{over}"
+    return f"Waiting for the state lock held by {_holder(event.record)}, {duration(event.waited)} so far{over}"
 
 
-def acquired(event: LockAcquired) -> Said:
+def _acquired(event: LockAcquired) -> Said:
     """A take-over is a warning, a long wait worth a word, the rest detail."""
     if event.taken_from:
         old = event.taken_from
@@ -205,14 +264,10 @@ def acquired(event: LockAcquired) -> Said:
     return Said("debug", "Got the state lock.")
 
 
-def level(event: Notice) -> Literal["info", "warning", "error"]:
+def _level(event: Notice) -> Level:
     """Its level; what is not known is information."""
     match event.level:
         case "warning" | "error":
             return event.level
         case _:
             return "info"
-
-
-def _notice(event: Notice) -> Said:
-    return Said(level(event), f"{event.where}: {event.message}" if event.where else event.message, event.hint)

@@ -47,7 +47,7 @@ class JsonRenderer:
         message = (nothing or nothing_to_do(plan)) if plan.empty else count_line(plan).text
         summary = types.ChangeSummary(
             timestamp=now, message=message, operation="plan", changes=counts(plan.counts()), failed=[], skipped=[],
-            elapsed_seconds=None, state=None, interrupted=False,
+            cancelled=[], elapsed_seconds=None, state=None, interrupted=False,
         )  # fmt: skip
         self._write([summary])
         if plan.output_changes:

@@ -6,25 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dtm.render import events, sentences
 from dtm.render import jsontypes as types
+from dtm.render import sentences
+from dtm.render.events import told
+from dtm.render.text import Level
 from dtm.render.values import ValueText
+from engine import events
 from engine.address import Address
-from engine.events import (
-    ApplyComplete,
-    ApplyErrored,
-    ApplyMilder,
-    ApplyProgress,
-    ApplySkipped,
-    ApplyStart,
-    ApplySummary,
-    Event,
-    LockAcquired,
-    LockReleased,
-    LockWaiting,
-    Notice,
-    Retrying,
-)
+from engine.events import Event
 from engine.plan import Action, Change, FieldChange
 
 
@@ -40,15 +29,15 @@ class Unfinished:
     def follow(self, event: Event) -> None:
         """Count what happens."""
         match event:
-            case ApplyStart():
+            case events.ApplyStart():
                 self.running = True
-            case ApplyComplete():
+            case events.ApplyComplete():
                 self.done[event.action] = self.done.get(event.action, 0) + 1
-            case ApplyErrored():
+            case events.ApplyErrored():
                 self.failed.append(event.address)
-            case ApplySkipped():
+            case events.ApplySkipped():
                 self.skipped.append(event.address)
-            case ApplySummary():
+            case events.ApplySummary():
                 self.running = False
             case _:
                 pass
@@ -57,7 +46,7 @@ class Unfinished:
         """What was done before the run broke off."""
         return types.ChangeSummary(
             timestamp=now, message="The run broke off.", operation="apply", changes=counts(self.done),
-            failed=[str(each) for each in self.failed], skipped=[str(each) for each in self.skipped],
+            failed=[str(each) for each in self.failed], skipped=[str(each) for each in self.skipped], cancelled=[],
             elapsed_seconds=None, state=None, interrupted=True,
         )  # fmt: skip
 
@@ -99,63 +88,66 @@ def field_difference(change: FieldChange, show: ValueText) -> types.FieldDiffere
 
 
 def event_line(event: Event, now: str) -> types.AnyLine:
-    """The line that an event is."""
+    """The line that an event is; its message is what people are told."""
     match event:
-        case LockWaiting() | LockAcquired() | LockReleased():
-            return _lock(event, now)
-        case ApplyMilder() | Retrying() | Notice():
+        case events.Notice() | events.ApplyMilder() | events.Retrying() | events.Stopping():
             return _diagnostic(event, now)
-        case ApplySummary():
+        case events.LockWaiting() | events.LockAcquired() | events.LockReleased():
+            return _lock(event, now)
+        case events.ApplySummary():
             return _summary(event, now)
         case _:
             return _apply(event, now)
 
 
-def _apply(event: ApplyStart | ApplyProgress | ApplyComplete | ApplyErrored | ApplySkipped, now: str) -> types.AnyLine:
-    head: dict[str, Any] = {"timestamp": now, "address": str(event.address), "action": event.action.value}
+def _apply(
+    event: events.ApplyStart | events.ApplyProgress | events.ApplyComplete | events.ApplyErrored | events.ApplySkipped, now: str
+) -> types.AnyLine:
+    head = _head(event, now, address=str(event.address), action=event.action.value)
     match event:
-        case ApplyStart():
-            message = sentences.processing(event.address, event.action)
-            return types.ApplyStarted(**head, message=message, index=event.index, total=event.total)
-        case ApplyProgress():
-            head |= {"text": event.text, "fraction": event.fraction, "elapsed_seconds": event.elapsed}
-            return types.ApplyRunning(**head, message=events.progress(event))
-        case ApplyComplete():
-            message = sentences.done(event.address, event.action)
-            return types.ApplyCompleted(**head, message=message, id=event.id, elapsed_seconds=event.elapsed)
-        case ApplyErrored():
-            message = sentences.change_failed(event.address, event.action, event.message)
+        case events.ApplyStart():
+            return types.ApplyStarted(**head, index=event.index, total=event.total)
+        case events.ApplyProgress():
+            return types.ApplyRunning(**head, text=event.text, fraction=event.fraction, elapsed_seconds=event.elapsed)
+        case events.ApplyComplete():
+            return types.ApplyCompleted(**head, id=event.id, elapsed_seconds=event.elapsed)
+        case events.ApplyErrored():
             head |= {"error": event.message, "hint": event.hint, "attempts": event.attempts}
-            return types.ApplyFailed(**head, message=message, elapsed_seconds=event.elapsed)
-        case ApplySkipped():
-            message = f"Skipped: {events.skipped(event)}"
-            return types.ApplyLeft(**head, message=message, because=str(event.because) if event.because else None)
+            return types.ApplyFailed(**head, elapsed_seconds=event.elapsed)
+        case events.ApplySkipped():
+            return types.ApplyLeft(**head, because=str(event.because) if event.because else None)
 
 
-def _lock(event: LockWaiting | LockAcquired | LockReleased, now: str) -> types.AnyLine:
+def _lock(event: events.LockWaiting | events.LockAcquired | events.LockReleased, now: str) -> types.AnyLine:
+    head = _head(event, now)
     match event:
-        case LockWaiting():
-            return types.LockAcquire(
-                timestamp=now, message=events.waiting(event), status="waiting", lock=event.record.info,
-                waited_seconds=event.waited, takeover_seconds=event.takeover_in,
-            )  # fmt: skip
-        case LockAcquired():
-            return types.LockAcquire(
-                timestamp=now, message=events.acquired(event).message, status="acquired", lock=event.info,
-                waited_seconds=event.waited, taken_from=event.taken_from,
-            )  # fmt: skip
-        case LockReleased():
-            return types.LockRelease(timestamp=now, message=events.RELEASED, lock=event.info)
+        case events.LockWaiting():
+            head |= {"waited_seconds": event.waited, "takeover_seconds": event.takeover_in}
+            return types.LockAcquire(**head, status="waiting", lock=event.record.info)
+        case events.LockAcquired():
+            head |= {"waited_seconds": event.waited, "taken_from": event.taken_from}
+            return types.LockAcquire(**head, status="acquired", lock=event.info)
+        case events.LockReleased():
+            return types.LockRelease(**head, lock=event.info)
 
 
-def _diagnostic(event: ApplyMilder | Retrying | Notice, now: str) -> types.Diagnostic:
+def _head(event: Event, now: str, **more: Any) -> dict[str, Any]:
+    return {"timestamp": now, "message": told(event).message, **more}
+
+
+def _diagnostic(event: events.Notice | events.ApplyMilder | events.Retrying | events.Stopping, now: str) -> types.Diagnostic:
+    said = told(event)
     match event:
-        case ApplyMilder():
-            return diagnostic("info", events.milder(event), "", str(event.address), now)
-        case Retrying():
-            return diagnostic("warning", events.retrying(event), "", str(event.address), now)
-        case Notice():
-            return diagnostic(events.level(event), event.message, event.hint, event.where, now)
+        case events.Notice():
+            return diagnostic(_severity(said.level), event.message, event.hint, event.where, now)
+        case events.Stopping():
+            return diagnostic(_severity(said.level), said.message, "", "", now)
+        case events.ApplyMilder() | events.Retrying():
+            return diagnostic(_severity(said.level), said.message, "", str(event.address), now)
+
+
+def _severity(level: Level) -> types.Severity:
+    return level if level in ("warning", "error") else "info"
 
 
 def diagnostic(severity: types.Severity, text: str, hint: str, where: str, now: str) -> types.Diagnostic:
@@ -164,14 +156,13 @@ def diagnostic(severity: types.Severity, text: str, hint: str, where: str, now: 
     return types.Diagnostic(timestamp=now, message=message, severity=severity, summary=text, hint=hint, where=where)
 
 
-def _summary(event: ApplySummary, now: str) -> types.ChangeSummary:
+def _summary(event: events.ApplySummary, now: str) -> types.ChangeSummary:
     return types.ChangeSummary(
-        timestamp=now,
-        message=events.counted(event),
-        operation="apply",
+        **_head(event, now, operation=event.operation),
         changes=counts(event.done),
         failed=[str(each) for each in event.failed],
         skipped=[str(each) for each in event.skipped],
+        cancelled=[str(each) for each in event.cancelled],
         elapsed_seconds=event.elapsed,
         state=event.location,
         interrupted=event.interrupted,

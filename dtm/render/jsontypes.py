@@ -71,12 +71,16 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangeSummary(JsonLine, frozen=True, tag="change_summary"):
-    """The end of a plan (what would be done) or of an apply (what was done)."""
+    """The end of a plan, drift or verify (what would be done), or of an apply, delete or destroy (what was done).
 
-    operation: Literal["plan", "apply"]
+    `cancelled`: those of `failed` that were cut off, so that nobody knows what became of them.
+    """
+
+    operation: Literal["plan", "drift", "verify", "apply", "delete", "destroy"]
     changes: Counts
     failed: list[str]
     skipped: list[str]
+    cancelled: list[str]
     elapsed_seconds: float | None
     state: str | None
     interrupted: bool

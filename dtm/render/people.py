@@ -138,7 +138,7 @@ class PeopleRenderer(ABC):
         if not self.screen.says(said.level):
             return
         first, *rest = [printable(each) for each in self.screen.clean(said.message).split("\n")]
-        below = [line(2, each) for each in rest]
+        below = [line(2 + len(each) - len(each.lstrip(" ")), each.lstrip(" ")) for each in rest]  # wrapped below itself
         if said.hint:
             below.append(line(2, Span("→ ", "info"), printable(self.screen.clean(said.hint))))
         self._log(said.level, [line(0, first), *below])

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.segment import Segment, Segments
 from rich.theme import Theme
 
-from dtm.render.events import summary, waiting
+from dtm.render.events import told
 from dtm.render.live import Board
 from dtm.render.people import PeopleRenderer, Screen
 from dtm.render.text import Level, Line, Span, cells, duration, wrap
@@ -47,7 +47,7 @@ class TerminalRenderer(PeopleRenderer):
     def event(self, event: Event) -> None:
         """Feed the live table, and let what has ended scroll by above it."""
         with self._lock:
-            self._board.follow(event, waiting(event) if isinstance(event, LockWaiting) else "")
+            self._board.follow(event, told(event).message if isinstance(event, LockWaiting) else "")
             match event:
                 case ApplyStart() | ApplyProgress() | LockWaiting():
                     self._go_live()
@@ -79,7 +79,7 @@ class TerminalRenderer(PeopleRenderer):
     def _summary(self, event: ApplySummary) -> None:
         if not self.screen.quiet:
             self._waiting.append(Segment.line())
-        for said in summary(event, self.narrator.failures, self.narrator.skips, self.screen.verbose):
+        for said in self.narrator.summary(event):
             self._say(said)
 
     def _print(self, lines: Iterable[Line]) -> None:

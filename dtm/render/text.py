@@ -120,6 +120,12 @@ def grid(words: Sequence[str], width: int) -> list[str]:
     return ["".join(pad(word, column) for word in row).rstrip() for row in rows]
 
 
+def listed(words: Sequence[str], most: int = 10) -> str:
+    """`a, b, c`; of more than `most` the rest is counted: `a, b and 7 more`."""
+    hidden = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + hidden
+
+
 def duration(seconds: float) -> str:
     """A time span for people: `0.3s`, `12s`, `1m 12s`, `2h 3m`."""
     if seconds < 10:

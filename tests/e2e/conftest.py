@@ -39,6 +39,10 @@ class Runner:
         self.started.append(process)
         return process
 
+    def told_in_background(self) -> str:
+        """What the process that was started last has printed so far."""
+        return (Path(self.env["HOME"]) / "background.txt").read_text("utf-8")
+
 
 @pytest.fixture
 def dtm(tmp_path: Path) -> Iterator[Runner]:

@@ -198,6 +198,10 @@ def test_ctrl_c_once_finishes_what_runs(dtm: Runner, config: Write) -> None:
     wait_for(dtm.folder / "made.log")
     run.send_signal(signal.SIGINT)
     assert run.wait(30) == 130
+    told = dtm.told_in_background()
+    assert "[WARN]  Stopping: waiting for 1 running operation (command/slow); Ctrl-C again cancels it." in told
+    assert told.index("Stopping") < told.index("Tool (command/slow) Create done.")
+    assert "Apply interrupted => 1 created, 1 skipped in" in told and "because the run was stopped" in told
     assert "command/slow" in dtm("state", "list")
     assert "command/later" not in dtm("state", "list")
     dtm("lock")
@@ -215,6 +219,9 @@ def test_ctrl_c_twice_stops_now_and_the_next_run_knows(dtm: Runner, config: Writ
     run.send_signal(signal.SIGINT)
     assert run.wait(30) == 130
     assert time.monotonic() - started < 3
+    told = dtm.told_in_background()
+    assert "Stopping now: cancelling 1 running operation (command/slow)." in told
+    assert "Apply interrupted => 1 cancelled, 1 skipped in" in told and "has ended" not in told
     assert "create" in dtm("state", "list")
     dtm("apply", "-y")
     dtm("plan", "--detailed-exitcode")

@@ -13,7 +13,6 @@ from engine.compare import Resolution, Verdict
 from engine.config import Config, Timeouts
 from engine.errors import (
     AuthError,
-    DtmError,
     OutcomeUnknownError,
     PlanError,
     ProviderError,
@@ -31,6 +30,7 @@ from engine.events import (
     Event,
     Notice,
     Retrying,
+    Stopping,
 )
 from engine.execution import Stop
 from engine.plan import Action
@@ -590,6 +590,8 @@ def test_asked_to_stop_once_nothing_new_starts_and_what_runs_ends() -> None:
     assert summary.done == {Action.CREATE: 1}
     assert sorted(summary.skipped) == [at("b"), at("c")]
     assert {e.because for e in events(bench, ApplySkipped)} == {None}
+    assert events(bench, Stopping) == [Stopping((at("a"),))]
+    assert summary.cancelled == ()
     assert pendings(bench) == {"a": None}
     assert apply(bench, wanted).done == {Action.CREATE: 2}
 
@@ -612,7 +614,7 @@ def test_asked_twice_calls_are_told_and_begins_stand() -> None:
         bench.world.calls.clear()
         summary = executor.apply(plan, wanted, session, used, emit=bench.events.append, stop=stop, parallelism=1)
     assert summary.interrupted
-    assert summary.failed == (at("a"),)
+    assert summary.failed == summary.cancelled == (at("a"),)
     assert bench.world.calls == []
     found = pendings(bench)
     assert set(found) == {"a"}
@@ -634,7 +636,9 @@ def test_asked_twice_a_call_that_does_not_listen_is_left_behind() -> None:
     hold.set()
     assert time.monotonic() - start < 5
     assert (summary.interrupted, summary.failed) == (True, (at("a"),))
-    assert events(bench, ApplyErrored)[0].message == "interrupted"
+    assert events(bench, ApplyErrored)[0].message == "it did not stop when asked"
+    assert summary.cancelled == (at("a"),)
+    assert [e.cancelling for e in events(bench, Stopping)] == [True]
 
 
 def test_a_pause_before_another_try_ends_when_asked_to_stop() -> None:
@@ -716,8 +720,9 @@ def test_a_begin_that_is_never_called_is_taken_back() -> None:
 def test_an_output_that_cannot_be_worked_out_is_an_error_and_the_others_are_recorded() -> None:
     bench = Bench()
     reference: Any = replace(ref("a.value"), address=at("open.a"), path=("nothing",))  # type: ignore[type-var] # a Reference
-    with pytest.raises(DtmError, match="some outputs could not be worked out"):
-        apply(bench, config(tool("open.a"), good=1, bad=reference))
+    summary = apply(bench, config(tool("open.a"), good=1, bad=reference))
+    assert summary.unresolved == ("bad",) and not summary.complete
+    assert [(e.level, e.message.partition(":")[0]) for e in events(bench, Notice)] == [("error", "output bad")]
     assert bench.state().outputs == {"good": 1}
 
 

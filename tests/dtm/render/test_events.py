@@ -17,6 +17,7 @@ from engine.events import (
     LockWaiting,
     Notice,
     Retrying,
+    Stopping,
 )
 from engine.lock import LockRecord
 from engine.plan import Action
@@ -63,24 +64,73 @@ def test_an_apply_reads_as_devstream_tells_it() -> None:
 def test_the_summary_says_what_failed_and_why_and_what_was_skipped_because_of_it() -> None:
     lines = log(
         ApplyStart(DATA, Action.UPDATE, 1, 2),
-        ApplyErrored(DATA, Action.UPDATE, "disk full", "free some space", 0.2, attempts=3),
+        ApplyErrored(DATA, Action.UPDATE, "disk full:\n  no room", "free some space", 0.2, attempts=3),
         ApplySkipped(WEB, Action.CREATE, DATA),
-        ApplySkipped(APP, Action.CREATE, None),
-        ApplySummary({Action.UPDATE: 0}, (DATA,), (WEB, APP), 2.0, "s3://b/k", interrupted=True),
+        ApplySummary({Action.DELETE: 2}, (DATA,), (WEB,), 2.0, "s3://b/k", operation="apply"),
     )
-    assert lines[4:6] == ["!! [ERROR]  data/a Update failed with error: disk full (after 3 tries)", "  → free some space"]
-    assert lines[6:] == [
+    assert lines[4:] == [
+        "!! [ERROR]  data/a Update failed with error: disk full: no room (after 3 tries)",
         "ℹ [INFO]  -------------------- [  Processing aborted.  ] --------------------",
-        "⚠ [WARN]  Interrupted: nothing new was started, what was running has ended.",
-        "ℹ [INFO]  Done: nothing in 2.0s.",
-        "!! [ERROR]  Failed: 1 tool.",
-        "  data/a update: disk full",
-        "    → free some space",
-        "⚠ [WARN]  Skipped: 2 tools.",
-        "  repo-scaffolding/web create, because data/a failed",
-        "  argocdapp/web create, because the run was stopped",
-        "ℹ [INFO]  State: s3://b/k",
+        "!! [ERROR]  Apply failed => 2 deleted, 1 failed, 1 skipped in 2.0s.",
+        "  Failed:",
+        "    data/a update: disk full:",
+        "        no room",
+        "      → free some space",
+        "  Skipped:",
+        "    repo-scaffolding/web create, because data/a failed",
+        "  State: s3://b/k",
+        "  → run the command again to go on; what is done stays done",
     ]
+
+
+def test_what_was_cut_off_is_not_said_to_have_ended() -> None:
+    lines = log(
+        Stopping((DATA, APP)),
+        Stopping((DATA,), cancelling=True),
+        ApplyErrored(DATA, Action.CREATE, "create was stopped", "", 0.2),
+        ApplySkipped(WEB, Action.CREATE, DATA),
+        ApplySkipped(Address("data", "c"), Action.CREATE, None),
+        ApplySummary({}, (DATA,), (WEB, Address("data", "c")), 2.0, "s", True, "destroy", cancelled=(DATA,)),
+    )
+    assert lines == [
+        "⚠ [WARN]  Stopping: waiting for 2 running operations (data/a, argocdapp/web); Ctrl-C again cancels them.",
+        "⚠ [WARN]  Stopping now: cancelling 1 running operation (data/a).",
+        "⚠ [WARN]  data/a Create cancelled: create was stopped",
+        "⚠ [WARN]  Destroy interrupted => 1 cancelled, 2 skipped in 2.0s.",
+        "  Cancelled, the next run looks what became of it:",
+        "    data/a",
+        "  Skipped:",
+        "    repo-scaffolding/web create, because data/a was cancelled",
+        "    data/c create, because the run was stopped",
+        "  State: s",
+        "  → run the command again to go on; what is done stays done",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (ApplySummary({Action.CREATE: 1}, (), (), 1.0, "s"), "✔ [SUCCESS]  Done: 1 created in 1.0s."),
+        (ApplySummary({}, (), (), 1.0, "s"), "ℹ [INFO]  Done: nothing in 1.0s."),
+        (
+            ApplySummary({Action.CREATE: 1}, (), (), 1.0, "s", unresolved=("x",)),
+            "!! [ERROR]  Apply failed => 1 created, 1 output not worked out in 1.0s.",
+        ),
+        (
+            ApplySummary({Action.DELETE: 1}, (DATA,), (), 1.0, "s", operation="delete"),
+            "!! [ERROR]  Delete error: 1 deleted, 1 failed in 1.0s.",
+        ),
+        (
+            ApplySummary({Action.DELETE: 1}, (DATA,), (), 1.0, "s", interrupted=True),
+            "!! [ERROR]  Apply interrupted => 1 deleted, 1 failed in 1.0s.",
+        ),
+        (ApplySummary({}, (), (), 1.0, "s", interrupted=True), "⚠ [WARN]  Apply interrupted => nothing in 1.0s."),
+    ],
+)
+def test_success_is_only_said_where_everything_was_done(event: ApplySummary, line: str) -> None:
+    lines = log(event)
+    assert lines[0] == line
+    assert any("SUCCESS" in each for each in lines) is (event.complete and bool(event.done))
 
 
 @pytest.mark.parametrize(("verbose", "named"), [(False, 20), (True, 500)])
@@ -89,7 +139,7 @@ def test_many_failures_do_not_bury_the_end_of_the_summary(verbose: bool, named: 
     failures = [ApplyErrored(each, Action.CREATE, "no", "", 1.0) for each in tools]
     lines = log(*failures, ApplySummary({}, tools, (), 1.0, "s"), verbose=verbose)
     assert sum(each.endswith("create: no") for each in lines) == named
-    assert ("  … 480 more, -v shows all" in lines) is not verbose
+    assert ("    … 480 more, -v shows all" in lines) is not verbose
 
 
 def test_a_long_operation_gives_a_sign_of_life_every_ten_seconds() -> None:
@@ -119,6 +169,16 @@ def test_verbose_shows_each_word_of_a_provider() -> None:
         (
             Retrying(DATA, Action.CREATE, 2, 1.5, "503 from the API."),
             "⚠ [WARN]  data/a Create try 2 failed: 503 from the API; next in 1.5s",
+        ),
+        (Stopping(()), "⚠ [WARN]  Stopping: nothing is running any more."),
+        (
+            Stopping((DATA,)),
+            "⚠ [WARN]  Stopping: waiting for 1 running operation (data/a); Ctrl-C again cancels it.",
+        ),
+        (
+            Stopping(tuple(Address("data", f"t{i}") for i in range(12)), cancelling=True),
+            "⚠ [WARN]  Stopping now: cancelling 12 running operations (data/t0, data/t1, data/t2, data/t3, data/t4,"
+            " data/t5, data/t6, data/t7, data/t8, data/t9 and 2 more).",
         ),
         (Notice("warning", "no lock", "set one", "c.yaml:3:1"), "⚠ [WARN]  c.yaml:3:1: no lock"),
         (Notice("error", "gone"), "!! [ERROR]  gone"),
@@ -170,9 +230,19 @@ def test_quiet_keeps_warnings_and_errors() -> None:
     ) == [
         "⚠ [WARN]  b",
         "!! [ERROR]  data/a Create failed with error: c",
-        "!! [ERROR]  Failed: 1 tool.",
-        "  data/a create: c",
+        "!! [ERROR]  Apply failed => 1 failed in 1.0s.",
+        "  Failed:",
+        "    data/a create: c",
+        "  State: s",
+        "  → run the command again to go on; what is done stays done",
     ]
+
+
+def test_a_long_error_is_cut_where_it_happens_and_whole_at_the_end() -> None:
+    long = "x" * 500
+    first, *rest = log(ApplyErrored(DATA, Action.CREATE, long, "", 1.0), ApplySummary({}, (DATA,), (), 1.0, "s"))
+    assert first.endswith("x…") and len(first) < 300
+    assert f"    data/a create: {long}" in rest
 
 
 def test_a_message_cannot_steer_the_terminal_nor_forge_a_log_line() -> None:

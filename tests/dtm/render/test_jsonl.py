@@ -24,6 +24,7 @@ from engine.events import (
     LockWaiting,
     Notice,
     Retrying,
+    Stopping,
 )
 from engine.lock import LockRecord
 from engine.plan import Action, FieldChange
@@ -41,11 +42,13 @@ EVENTS: list[tuple[Event, str]] = [
     (ApplySkipped(DATA, Action.CREATE, None), "apply_skipped"),
     (ApplyMilder(DATA, Action.REPLACE, Action.KEEP), "diagnostic"),
     (Retrying(DATA, Action.CREATE, 1, 1.0, "503"), "diagnostic"),
+    (Stopping((DATA,), cancelling=True), "diagnostic"),
     (Notice("warning", "hm", "hint", "c.yaml:1:1"), "diagnostic"),
     (LockWaiting(RECORD, 1.0, None), "lock_acquire"),
     (LockAcquired(HOLDER, 1.0, HOLDER), "lock_acquire"),
     (LockReleased(HOLDER), "lock_release"),
     (ApplySummary({Action.CREATE: 1, Action.KEEP: 4}, (DATA,), (WEB,), 3.0, "s3://b/k", True), "change_summary"),
+    (ApplySummary({}, (DATA,), (), 3.0, "s", True, "destroy", (DATA,), ("x",)), "change_summary"),
 ]
 
 
@@ -117,6 +120,14 @@ def test_an_apply_that_breaks_off_still_ends_with_its_summary() -> None:
     summary = lines(shown)[-1]
     assert summary["type"] == "change_summary" and summary["interrupted"]
     assert summary["changes"]["create"] == 1 and summary["failed"] == ["repo-scaffolding/web"]
+
+
+def test_a_summary_says_which_command_it_was_what_was_cut_off_and_never_that_a_failure_is_done() -> None:
+    shown = Shown("json")
+    shown.renderer.event(ApplySummary({Action.DELETE: 1}, (DATA, WEB), (), 3.0, "s", operation="destroy", cancelled=(DATA,)))
+    (line,) = lines(shown)
+    assert line["message"] == "Destroy failed => 1 deleted, 1 failed, 1 cancelled in 3.0s."
+    assert (line["operation"], line["failed"], line["cancelled"]) == ("destroy", [str(DATA), str(WEB)], [str(DATA)])
 
 
 def test_a_summary_is_not_said_twice() -> None:

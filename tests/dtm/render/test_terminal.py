@@ -20,6 +20,7 @@ from engine.events import (
     ApplySummary,
     LockAcquired,
     LockWaiting,
+    Stopping,
 )
 from engine.plan import Action
 from tests.dtm.render.rendering import DATA, HOLDER, NOON, RECORD, WEB
@@ -89,14 +90,28 @@ def test_what_has_ended_stays_and_the_table_goes() -> None:
     assert [row for row in terminal.left if row] == [
         "✔ Tool (data/a) Create done.  1.5s  data.a",
         "✖ repo-scaffolding/web Update failed with error: no",
-        "  → try this",
-        "✔ Done: 1 created in 2.0s.",
-        "✖ Failed: 1 tool.",
-        "  repo-scaffolding/web update: no",
-        "    → try this",
-        "⚠ Skipped: 1 tool.",
-        "  data/b create, because repo-scaffolding/web failed",
-        "ℹ State: /w/s",
+        "✖ Apply failed => 1 created, 1 failed, 1 skipped in 2.0s.",
+        "  Failed:",
+        "    repo-scaffolding/web update: no",
+        "      → try this",
+        "  Skipped:",
+        "    data/b create, because repo-scaffolding/web failed",
+        "  State: /w/s",
+        "  → run the command again to go on; what is done stays done",
+    ]
+
+
+def test_what_a_request_to_stop_does_is_said_above_the_table_and_stays() -> None:
+    terminal = Terminal()
+    terminal.renderer.event(ApplyStart(DATA, Action.CREATE, 1, 1))
+    terminal.wait_for("0/1 change")
+    terminal.renderer.event(Stopping((DATA,)))
+    terminal.wait_for("Ctrl-C again")
+    terminal.renderer.event(Stopping((DATA,), cancelling=True))
+    terminal.wait_for("Stopping now")
+    assert [row for row in terminal.left if row] == [
+        "⚠ Stopping: waiting for 1 running operation (data/a); Ctrl-C again cancels it.",
+        "⚠ Stopping now: cancelling 1 running operation (data/a).",
     ]
 
 

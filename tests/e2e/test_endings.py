@@ -1,0 +1,53 @@
+"""How a run ends: one clear end, and success is only said where everything was done."""
+
+import json
+
+from tests.e2e.conftest import Runner, Write
+
+FAILING = """
+tools:
+- {name: command, instanceID: a, options: {create: "true"}}
+- {name: command, instanceID: b, dependsOn: [command.a], options: {create: "echo no such account >&2; exit 3"}}
+- {name: command, instanceID: c, dependsOn: [command.b], options: {create: "true"}}
+"""
+
+
+def test_a_failed_run_ends_with_what_was_done_what_failed_and_what_was_skipped(dtm: Runner, config: Write) -> None:
+    config(FAILING)
+    done = dtm.run("apply", "-y")
+    assert done.returncode == 1
+    *_, end = done.stderr.partition("!! [ERROR]  Apply failed => ")
+    first, *rest = end.splitlines()
+    assert first.startswith("1 created, 1 failed, 1 skipped in ")
+    assert rest == [
+        "  Failed:",
+        "    command/b create: create ended with exit code 3:",
+        "      no such account",
+        "  Skipped:",
+        "    command/c create, because command/b failed",
+        f"  State: file://{dtm.folder}/devstream.state",
+        "  → run the command again to go on; what is done stays done",
+    ]
+    assert "SUCCESS" not in end and "SUCCESS]  Done" not in done.stderr
+
+
+def test_programs_are_told_the_same(dtm: Runner, config: Write) -> None:
+    config(FAILING)
+    done = dtm.run("apply", "-y", "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    (summary,) = [line for line in lines if line["type"] == "change_summary" and line["operation"] == "apply"]
+    assert done.returncode == 1
+    assert summary["message"].startswith("Apply failed => 1 created, 1 failed, 1 skipped")
+    assert (summary["failed"], summary["skipped"], summary["cancelled"]) == (["command/b"], ["command/c"], [])
+    assert [line["error"] for line in lines if line["type"] == "apply_errored"] == [
+        "create ended with exit code 3:\nno such account"
+    ]
+    assert not [line for line in lines if line["type"] == "diagnostic" and line["severity"] == "error"]
+
+
+def test_an_output_that_cannot_be_worked_out_fails_the_run(dtm: Runner, config: Write) -> None:
+    config("tools:\n- {name: command, instanceID: a, options: {create: 'true'}}\noutputs: {x: '${{ command.a.outputs.y }}'}")
+    told = dtm("apply", "-y", code=1)
+    assert told.count("[ERROR]  output x: ") == 1
+    assert "Apply failed => 1 created, 1 output not worked out in" in told
+    assert "successfully" not in told

@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from backends._disk import Disk, ShortLock, SyncError, is_at, make_directories, replace, sync_directory, write_all
 from engine.errors import (
@@ -22,7 +23,8 @@ from engine.errors import (
     UsageError,
 )
 from engine.lock import LockInfo, LockRecord
-from engine.ports import Snapshot, Version
+from engine.ports import Opened, Snapshot, Version
+from engine.schema import Field, Options
 from engine.values import Value
 
 SWAP_LOCK = ".dtm.swap"
@@ -35,18 +37,24 @@ _HINTS = {
 }
 
 
-def open_local(options: Mapping[str, Value], base_dir: Path) -> tuple[LocalStore, LocalLocker, str]:
-    """Store, locker and key of `options["stateFile"]` (default devstream.state), relative to `base_dir`.
+class LocalOptions(Options, frozen=True, kw_only=True):
+    """A state in a file of this machine."""
 
-    Links are followed, so that a linked state is replaced where it really is. Nothing is made before the first write.
-    Raises UsageError for a directory and for an option that is not known here.
+    state_file: Annotated[str, Field("the state's file", example="devstream.state")] = "devstream.state"
+
+
+OPTIONS = LocalOptions
+
+
+def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Opened:  # noqa: ARG001 - a Backend
+    """See `engine.ports.Backend`. Links are followed, so that a linked state is replaced where it really is.
+
+    Nothing is made before the first write. Raises UsageError for a directory.
     """
-    if unknown := sorted(options.keys() - {"stateFile"}):
-        raise UsageError(f'a local state has no option "{unknown[0]}"', hint="known: stateFile")
     path = (base_dir / Path(str(options.get("stateFile") or "devstream.state")).expanduser()).resolve()
     if path.is_dir():
         raise UsageError(f"the state file {path} is a directory", hint=f"name a file in it: {path / 'devstream.state'}")
-    return LocalStore(path.parent), LocalLocker(path.parent), path.name
+    return Opened(LocalStore(path.parent), path.name, {"native": lambda: LocalLocker(path.parent)}, certain=True)
 
 
 @dataclass(slots=True)

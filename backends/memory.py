@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
+from typing import Annotated
 
+from backends.object_lock import ObjectLocker
 from engine.errors import ConflictError
-from engine.ports import Snapshot, Version
+from engine.ports import Opened, Snapshot, Version
+from engine.schema import Field, Options
+from engine.values import Value
+
+
+class MemoryOptions(Options, frozen=True, kw_only=True):
+    """A state that ends with its process."""
+
+    name: Annotated[str, Field("tells several states of a process apart", example="test")] = ""
+
+
+OPTIONS = MemoryOptions
+
+
+def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Opened:  # noqa: ARG001 - a Backend
+    """See `engine.ports.Backend`: the one store of that name."""
+    store = named(str(options.get("name", "")))
+    return Opened(store, "devstream.state", {"native": lambda: ObjectLocker(store)}, certain=True)
 
 
 class MemoryStore:

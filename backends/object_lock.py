@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
+
 from engine.errors import ConflictError, LockError, LockHeldError, StoreUnavailableError
 from engine.lock import LockInfo, LockRecord
 from engine.ports import Store
 
 VANISHED_TRIES = 3
+RELEASED = "released"
 
 
 class ObjectLocker:
-    """`engine.ports.Locker` over `store`: the record of `key` is the object `key` + `suffix`."""
+    """`engine.ports.Locker` over `store`: the record of `key` is the object `key` + `suffix`.
 
-    def __init__(self, store: Store, suffix: str = ".lock") -> None:
-        self._store, self._suffix = store, suffix
+    `exact_delete` False: the store may delete another version than the expected one. Then a release first overwrites the
+    record with a word that it is released; that counts as held, so nobody can have the lock before it is gone.
+    """
+
+    def __init__(self, store: Store, suffix: str = ".lock", *, exact_delete: bool = True) -> None:
+        self._store, self._suffix, self._exact_delete = store, suffix, exact_delete
 
     def read(self, key: str) -> LockRecord | None:
         """See `engine.ports.Locker.read`."""
@@ -37,6 +45,9 @@ class ObjectLocker:
 
     def remove(self, key: str, *, expect: LockRecord) -> None:
         """See `engine.ports.Locker.remove`."""
+        if not self._exact_delete:
+            self._mark_and_delete(key, expect)
+            return
         holder = self.read(key)
         if holder is None:
             raise LockError(f"{key} is not locked")
@@ -46,3 +57,15 @@ class ObjectLocker:
             self._store.delete(key + self._suffix, expect=expect.version)
         except ConflictError:
             raise LockHeldError(self.read(key) or holder) from None
+
+    def _mark_and_delete(self, key: str, expect: LockRecord) -> None:
+        word = replace(expect.info, info=RELEASED).to_json() if expect.info else b"{}"
+        try:
+            version = self._store.write(key + self._suffix, word, expect=expect.version)
+        except ConflictError:
+            holder = self.read(key)
+            if holder is None:
+                raise LockError(f"{key} is not locked") from None
+            raise LockHeldError(holder) from None
+        with suppress(ConflictError):  # taken over since: what we had is released all the same
+            self._store.delete(key + self._suffix, expect=version)

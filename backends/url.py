@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from engine.config import LockSettings, StateSettings
 from engine.errors import UsageError
@@ -73,6 +73,21 @@ def parse(url: str) -> StateSettings:
         else:
             options[key] = value
     return _settings(url, form, options, settings)
+
+
+def spelled(settings: StateSettings) -> str:
+    """The URL that `parse` reads as this place, "" where none can say it; what is no plain text or number is left out.
+
+    The lock, the log and the history are no part of it.
+    """
+    flavour = settings.options.get("flavour")
+    for scheme, form in FORMS.items():
+        if form.backend == settings.backend and (form.fixed or {}).get("flavour") == flavour:
+            parts = [str(settings.options.get(name, "")) for name in form.parts]
+            known = {name: settings.options[name] for name in form.query if name in settings.options}
+            plain = {name: value for name, value in known.items() if isinstance(value, str | int) and value != ""}
+            return f"{scheme}://{'/'.join(parts)}" + (f"?{urlencode(plain)}" if plain else "")
+    return ""
 
 
 def _split(trimmed: str, url: str) -> tuple[str | None, str]:

@@ -1,4 +1,4 @@
-"""Plugin names -> providers: the built-in table first, entry points of other packages only for a name it does not hold."""
+"""Names -> providers and backends: a built-in table first, entry points of other packages only for a name it does not hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Final, cast
 
 from engine.errors import PluginError
-from engine.ports import AnyProvider
+from engine.ports import AnyProvider, Backend
 from engine.schema import Catalog, PluginSchema
 
 GROUP: Final = "dtm.providers"
@@ -33,6 +33,18 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "gitlabci-java": "providers.ci.gitlab:GitLabCIJava",
     "repo-scaffolding": "providers.git.scaffolding:repo_scaffolding",
 }
+
+BACKEND_GROUP: Final = "dtm.backends"
+"""Entry points of this group name a module that is an `engine.ports.Backend`: `my-store = "my_package.my_store"`."""
+
+BACKENDS: Final[Mapping[str, str]] = {
+    "local": "backends.local",
+    "s3": "backends.s3",
+    "kubernetes": "backends.kubernetes",
+    "k8s": "backends.kubernetes",
+    "memory": "backends.memory",
+}
+LATER_BACKENDS: Final = frozenset({"azure", "gcs", "oss", "swift"})
 
 DEVSTREAM: Final = frozenset({
     "argocd", "argocdapp", "artifactory", "ci-generic", "devlake", "devlake-config", "github-actions",
@@ -100,20 +112,73 @@ class Plugins(Mapping[str, AnyProvider]):
 
     @cached_property
     def _third_party(self) -> Mapping[str, str]:
-        offers = self._offers()
-        owners: dict[str, list[str]] = {}
-        for name, _, distribution in offers:
-            owners.setdefault(name, ["dtm itself"] if name in BUILT_IN else []).append(distribution)
-        clashes = [f"plugin {name} is offered by {' and by '.join(by)}" for name, by in sorted(owners.items()) if len(by) > 1]
-        if clashes:
-            raise PluginError("; ".join(clashes), hint="uninstall one of them, or rename its plugin")
-        return {name: spec for name, spec, _ in offers}
+        return _unique("plugin", self._offers(), BUILT_IN)
+
+
+class Backends:
+    """Where states can be: the catalog of the options of each, and the module behind a name, imported when it is named.
+
+    `offers` says what other packages have; it is called at most once.
+    """
+
+    def __init__(self, offers: Callable[[], Sequence[Offer]]) -> None:
+        self._offers = offers
+
+    def __getitem__(self, name: str) -> Backend:
+        """The module behind a name. Raises PluginError if there is none, or if it cannot be loaded."""
+        spec = self._spec(name)
+        if spec is None:
+            raise PluginError(_no_backend(name), hint=f"there are: {', '.join(self.names())}")
+        return _backend(name, spec)
+
+    def find(self, name: str) -> PluginSchema | None:
+        """The options behind a name, None if there is none. Raises PluginError if it cannot be loaded."""
+        spec = self._spec(name)
+        return PluginSchema(name, "kubernetes" if name == "k8s" else name, _backend(name, spec).OPTIONS) if spec else None
+
+    def names(self) -> Sequence[str]:
+        """Every name that a configuration may use, the others' last."""
+        return [*(name for name in BACKENDS if name != "memory"), *sorted(self._third_party)]
+
+    def unshipped(self) -> Collection[str]:
+        """Names that some later version will have."""
+        return LATER_BACKENDS - self._third_party.keys()
+
+    def _spec(self, name: str) -> str | None:
+        return BACKENDS.get(name) or self._third_party.get(name)
+
+    @cached_property
+    def _third_party(self) -> Mapping[str, str]:
+        return _unique("state backend", self._offers(), BACKENDS)
+
+
+def _no_backend(name: str) -> str:
+    return (
+        f"state backend {name} is not part of this version" if name in LATER_BACKENDS else f"there is no state backend {name}"
+    )
+
+
+def _unique(kind: str, offers: Sequence[Offer], built_in: Mapping[str, str]) -> Mapping[str, str]:
+    """Name -> what it names. Raises PluginError naming every clash."""
+    owners: dict[str, list[str]] = {}
+    for name, _, distribution in offers:
+        owners.setdefault(name, ["dtm itself"] if name in built_in else []).append(distribution)
+    clashes = [f"{kind} {name} is offered by {' and by '.join(by)}" for name, by in sorted(owners.items()) if len(by) > 1]
+    if clashes:
+        raise PluginError("; ".join(clashes), hint=f"uninstall one of them, or rename its {kind}")
+    return {name: spec for name, spec, _ in offers}
 
 
 @cache
 def installed() -> Plugins:
     """The plugins of this very installation."""
-    return Plugins(_entry_points)
+    return Plugins(lambda: _entry_points(GROUP))
+
+
+@cache
+def backends() -> Backends:
+    """The backends of this very installation."""
+    return Backends(lambda: _entry_points(BACKEND_GROUP))
 
 
 def catalog() -> Catalog:
@@ -126,10 +191,10 @@ def providers() -> Mapping[str, AnyProvider]:
     return installed()
 
 
-def _entry_points() -> list[Offer]:
+def _entry_points(group: str) -> list[Offer]:
     from importlib.metadata import entry_points
 
-    return [(point.name, point.value, point.dist.name if point.dist else "?") for point in entry_points(group=GROUP)]
+    return [(point.name, point.value, point.dist.name if point.dist else "?") for point in entry_points(group=group)]
 
 
 def _load(name: str, spec: str) -> AnyProvider:
@@ -145,4 +210,16 @@ def _load(name: str, spec: str) -> AnyProvider:
     return cast("AnyProvider", provider)  # its members were just looked at
 
 
-_conforms: type[Catalog] = Plugins
+def _backend(name: str, spec: str) -> Backend:
+    """Import a backend's module. Raises PluginError that names what is missing."""
+    try:
+        module: object = import_module(spec)
+    except Exception as error:  # somebody else's module may raise anything while it is imported
+        raise PluginError(f"state backend {name} cannot be loaded from {spec}: {type(error).__name__}: {error}") from error
+    absent = [member for member in ("OPTIONS", "open_backend") if not hasattr(module, member)]
+    if absent:
+        raise PluginError(f"state backend {name} ({spec}) is no backend: it has no {', '.join(absent)}")
+    return cast("Backend", module)  # its members were just looked at
+
+
+_conforms: tuple[type[Catalog], ...] = (Plugins, Backends)

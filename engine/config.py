@@ -74,6 +74,8 @@ class StateSettings:
     history: int = 30
     source: str = "default"
     """What decided: `--state`, `DTM_STATE`, `config`, a settings file, or `default`; for messages."""
+    where: Where = Where("")
+    """The map in a config, if it is one."""
 
 
 @dataclass(frozen=True, slots=True)

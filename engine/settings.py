@@ -100,7 +100,7 @@ def _from_map(
     if backends is None:
         given = cast("Attributes", state.get("options") or {})  # a map, by layout.State
         taken = {_camel(key): value for key, value in given.items()}
-        return StateSettings(built.backend.lower(), taken, lock, built.log, built.history, "config")
+        return StateSettings(built.backend.lower(), taken, lock, built.log, built.history, "config", place.where)
     schema = backends.find(built.backend.lower())
     if schema is None:
         report.add(place.at("backend"), *_no_backend(built.backend, backends))
@@ -109,7 +109,7 @@ def _from_map(
     options, faults = decode(cast("dict[str, Raw]", written or {}), schema.options, env={})  # a map here too
     for fault in faults:
         report.add(place.at("options", *fault.path, key=fault.key), f"state: {fault.message}", fault.hint)
-    return StateSettings(schema.plugin, options, lock, built.log, built.history, "config")
+    return StateSettings(schema.plugin, options, lock, built.log, built.history, "config", place.where)
 
 
 def _no_backend(name: str, backends: Catalog) -> tuple[str, str]:

@@ -7,7 +7,8 @@ from os.path import normpath
 from pathlib import Path
 
 from backends.local import SWAP_LOCK
-from dtm.app.place import HOME_FILE, Place
+from dtm.app.moved import HOME_FILE
+from dtm.app.place import Place
 from engine.address import Address
 from engine.config import Config, ToolSpec
 from engine.errors import ConfigError, DtmError, Problem

@@ -1,41 +1,138 @@
-"""Which state: flag, environment, config, settings file or the default beside the config; and what stands there."""
+"""Which state: flag, environment, config, settings file or the default beside the config; and opening what stands there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Final, TypeAlias, TypeVar, cast
 
+from engine import scalars
 from engine.config import Config, StateSettings
-from engine.errors import StateError, UsageError
-from engine.ports import Locker, Store
-from engine.state import State
-from engine.values import reveal
+from engine.errors import ConfigError, Problem, UsageError
+from engine.expressions import Raw
+from engine.lock import LockInfo, LockRecord
+from engine.ports import Locker, Opened, Store
+from engine.values import Value, reveal
+from engine.yaml import locate
+
+T = TypeVar("T")
+Use: TypeAlias = Callable[[Mapping[str, Value], Path, Mapping[str, str]], T]
+"""A function of a backend's module: options under canonical names, what paths are relative to, the environment."""
 
 DEFAULT_FILE = "devstream.state"
-HOME_FILE = ".devstream/home"
 DEFAULT_LEASE = 30.0
+LOCKS: Final[Mapping[str, tuple[str, ...]]] = {
+    "dynamodb": ("dynamodb",), "native": ("native",), "both": ("dynamodb", "native"), "none": (),
+}  # fmt: skip
+"""What a kind of lock is made of."""
+_PLAIN: Final = re.compile(r"true|false|0|[1-9][0-9]*")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
-    """An opened location: the state document is `key` in `store`; `locker` None means that locking is off."""
+    """An opened location: the state document is `key` in `store`. Nothing was asked yet."""
 
-    store: Store
-    locker: Locker | None
-    key: str
     settings: StateSettings
+    opened: Opened
+    env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     @property
-    def lease(self) -> float:
-        """Seconds that a lock outlives its holder's last sign of life."""
-        return DEFAULT_LEASE if self.settings.lock.lease is None else self.settings.lock.lease
+    def store(self) -> Store:
+        """Where the document is."""
+        return self.opened.store
+
+    @property
+    def key(self) -> str:
+        """What it is called there."""
+        return self.opened.key
 
     @property
     def location(self) -> str:
         """The document's own URL, without credentials: its `home`."""
         return f"{self.store.location.rstrip('/')}/{self.key}"
+
+    def kind(self, *, native: bool = True) -> str:
+        """The kind of lock: dynamodb, native, both or none; `native` False: the store is known not to be able to."""
+        kind = self.settings.lock.kind
+        if kind != "auto":
+            return kind
+        return next((kind for kind in ("dynamodb", "native") if kind in self._lockers and (native or kind != "native")), "none")
+
+    def locker(self, kind: str) -> Locker | None:
+        """The locker of a kind, None for none. Raises UsageError where it needs what is not there."""
+        made = [self._made(part) for part in LOCKS[kind]]
+        if len(made) < 2:
+            return made[0] if made else None
+        from backends.both import BothLockers
+
+        return BothLockers(*made)
+
+    def lease(self, kind: str) -> float:
+        """Seconds that a lock of that kind outlives its holder's last sign of life."""
+        if self.settings.lock.lease is not None:
+            return self.settings.lock.lease
+        return self.opened.lease if "native" in LOCKS[kind] else DEFAULT_LEASE
+
+    @cached_property
+    def _lockers(self) -> Mapping[str, Callable[[], Locker]]:
+        url = self.settings.lock.url
+        return {**self.opened.lockers, "dynamodb": lambda: _elsewhere(url, self.env)} if url else self.opened.lockers
+
+    @cached_property
+    def _cache(self) -> dict[str, Locker]:
+        return {}
+
+    def _made(self, part: str) -> Locker:
+        if part not in self._cache:
+            self._cache[part] = self._lockers[part]()
+        return self._cache[part]
+
+    def check(self) -> None:
+        """Refuse what means nothing here: it would be taken for protection that is not there. Raises UsageError."""
+        lock = self.settings.lock
+        if self.settings.backend == "local" and (lock.url or lock.kind not in ("auto", "none")):
+            raise UsageError(
+                f"state.lock.{'url' if lock.url else 'kind: ' + lock.kind} means nothing for a local state",
+                hint="a local state is locked by the system; kind: none turns that off",
+            )
+        if lock.url and lock.kind in ("native", "none"):
+            raise UsageError(
+                f"state.lock.url and state.lock.kind: {lock.kind} exclude each other", hint="leave one of them out"
+            )
+        absent = [part for part in LOCKS.get(lock.kind, ()) if part not in self._lockers]
+        if absent:
+            raise UsageError(
+                f"state.lock.kind: {lock.kind} needs what {self.location} does not have: {' and '.join(absent)}",
+                hint="a table is named by state.options.dynamodbTable, or by state.lock.url: dynamodb://table/LOCKID",
+            )
+
+
+class _Elsewhere:
+    """A locker that keeps its record under a key of its own, whatever the state is called."""
+
+    def __init__(self, locker: Locker, key: str) -> None:
+        self._locker, self._key = locker, key
+
+    def read(self, _key: str) -> LockRecord | None:
+        """See `engine.ports.Locker.read`."""
+        return self._locker.read(self._key)
+
+    def put(self, _key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
+        """See `engine.ports.Locker.put`."""
+        return self._locker.put(self._key, info, expect=expect)
+
+    def remove(self, _key: str, *, expect: LockRecord) -> None:
+        """See `engine.ports.Locker.remove`."""
+        self._locker.remove(self._key, expect=expect)
+
+
+def _elsewhere(url: str, env: Mapping[str, str]) -> Locker:
+    from backends.dynamodb import open_locker
+
+    return _Elsewhere(*open_locker(url, env))
 
 
 def choose(flag: str, env: Mapping[str, str], config: Config | None, cwd: Path) -> tuple[StateSettings, str]:
@@ -49,26 +146,35 @@ def choose(flag: str, env: Mapping[str, str], config: Config | None, cwd: Path) 
             chosen = replace(from_url(url, cwd), source=source)
             return chosen, f"{source} overrides the state that the config names." if configured else ""
     if configured:
-        return configured, ""
+        return _kept(configured), ""
     found = settings_file(env)
     if found:
         path, url = found
         return replace(from_url(url, Path("/")), source=str(path)), ""
-    base = config.settings.base_dir if config else cwd
-    return StateSettings("local", {"stateFile": str(base / DEFAULT_FILE)}), ""
+    return default(config.settings.base_dir if config else cwd), ""
+
+
+def default(directory: Path) -> StateSettings:
+    """The file beside the config."""
+    return StateSettings("local", {"stateFile": str(directory / DEFAULT_FILE)})
 
 
 def from_url(url: str, cwd: Path) -> StateSettings:
     """Settings from a URL; a path is relative to `cwd`. Raises UsageError."""
     from backends.url import parse
 
-    settings = parse(url)
-    if settings.backend == "memory":
-        raise UsageError(f"{url}: a memory state ends with the process and is only for tests and the Python API")
+    settings = _kept(parse(url), url)
     if settings.backend != "local":
         return settings
     path = cwd / Path(str(settings.options["stateFile"])).expanduser()
     return replace(settings, options={**settings.options, "stateFile": str(path)})
+
+
+def _kept(settings: StateSettings, named: str = "state.backend") -> StateSettings:
+    """The settings, if a state is kept there at all."""
+    if settings.backend == "memory":
+        raise UsageError(f"{named}: a memory state ends with the process and is only for tests and the Python API")
+    return settings
 
 
 def settings_file(env: Mapping[str, str]) -> tuple[Path, str] | None:
@@ -114,82 +220,38 @@ def _refuse_unknown(path: Path, names: list[str]) -> None:
         raise UsageError(f"{path}: unknown key: {', '.join(sorted(names))}", hint=hint)
 
 
-def open_place(settings: StateSettings, base_dir: Path) -> Place:
-    """Connect to a store. Raises UsageError for a backend that this version does not have."""
-    if settings.backend == "local":
-        from backends.local import open_local
+def open_place(settings: StateSettings, base_dir: Path, env: Mapping[str, str]) -> Place:
+    """Connect to a store, asking nobody. Raises ConfigError with every wrong option, UsageError, PluginError."""
+    from dtm.plugins import backends
 
-        _refuse_remote_settings(settings)
-        options = {name: reveal(value) for name, value in settings.options.items()}
-        store, locker, key = open_local(options, base_dir)
-        return Place(store, None if settings.lock.kind == "none" else locker, key, settings)
-    raise UsageError(
-        f"state backend {settings.backend} is not part of this version",
-        hint="use a local state: --state file:///path/to/devstream.state",
-    )
+    place = Place(settings, told(settings, base_dir, env, backends()[settings.backend].open_backend), env)
+    place.check()
+    return place
 
 
-def _refuse_remote_settings(settings: StateSettings) -> None:
-    """What means nothing for a local state is refused: it would be taken for protection that is not there."""
-    if settings.log == "inline":
-        raise UsageError("state.log: inline is not part of this version", hint="leave it out: the log stands beside the state")
-    if settings.lock.url or settings.lock.kind not in ("auto", "none"):
-        raise UsageError(
-            f"state.lock.{'url' if settings.lock.url else 'kind: ' + settings.lock.kind} means nothing for a local state",
-            hint="a local state is locked by the system; kind: none turns that off",
-        )
+def told(settings: StateSettings, base_dir: Path, env: Mapping[str, str], use: Use[T]) -> T:
+    """What a backend's function makes of these settings. Raises ConfigError with every wrong option, and where it is."""
+    from dtm.plugins import backends
+    from engine.decode import decode
+
+    written = {name: _read(value) for name, value in settings.options.items()}
+    options, faults = decode(written, backends()[settings.backend].OPTIONS, env=env)
+    problems = [Problem(str(fault.path[0]) if fault.path else "", f"state: {fault.message}", fault.hint) for fault in faults]
+    if not problems:
+        try:
+            return use({name: reveal(value) for name, value in options.items()}, base_dir, env)
+        except ConfigError as error:
+            problems = list(error.problems)
+    raise ConfigError(tuple(replace(each, where=_where(settings, each.where)) for each in problems))
 
 
-def refuse_empty(place: Place, config: Config | None, cwd: Path, *, exists: bool, new_state: bool) -> None:
-    """An empty state is refused where a non-empty one is likelier to be meant. Raises StateError naming both."""
-    if exists or new_state:
-        return
-    base = config.settings.base_dir if config else cwd
-    for candidate in _other_locations(base, cwd):
-        if same_file(candidate, place) or not candidate.is_file():
-            continue
-        state = _state_in(candidate)
-        count = len(state.entries)
-        if count and not (candidate == cwd / DEFAULT_FILE != base / DEFAULT_FILE and state.id.lineage):
-            raise StateError(
-                f"the state at {place.location} is empty, but {candidate} holds {count} tools",
-                hint=f"use it: --state {candidate}; copy it: dtm state pull --state {candidate} | dtm state push - --adopt; "
-                "or say that empty is meant with --new-state",
-            )
+def _read(value: Value) -> Raw:
+    """A value of a URL, which is always text, as a config would have it."""
+    return scalars.read(value) if isinstance(value, str) and _PLAIN.fullmatch(value) else value
 
 
-def _other_locations(base: Path, cwd: Path) -> list[Path]:
-    """The default file beside the config, the one that this config last used, and one in the current directory.
-
-    DevStream kept its state in the current directory; one of dtm's there is another project's.
-    """
-    places = [base / DEFAULT_FILE, *([cwd / DEFAULT_FILE] if cwd != base else [])]
-    remembered = base / HOME_FILE
-    if remembered.is_file():
-        places.append(Path(remembered.read_text("utf-8").strip().removeprefix("file://")))
-    return places
-
-
-def same_file(path: Path, place: Place) -> bool:
-    """Whether the place is that very file."""
-    state_file = place.settings.options.get("stateFile")
-    return place.settings.backend == "local" and isinstance(state_file, str) and Path(state_file).resolve() == path.resolve()
-
-
-def _state_in(path: Path) -> State:
-    from backends.local import open_local
-    from engine.session import read_state
-
-    store, _, key = open_local({"stateFile": str(path)}, path.parent)
-    return read_state(store, key).state
-
-
-def remember(place: Place, base: Path) -> None:
-    """Note which state this config used, unless it is the default one, which is looked at anyway."""
-    if same_file(base / DEFAULT_FILE, place):
-        return
-    path = base / HOME_FILE
-    if path.is_file() and path.read_text("utf-8").strip() == place.location:
-        return
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    path.write_text(place.location + "\n", "utf-8")
+def _where(settings: StateSettings, option: str) -> str:
+    """Where an option stands; what named the state, if that was no config."""
+    if not settings.where.file:
+        return settings.source
+    return locate(replace(settings.where, path=(*settings.where.path, "options", *([option] if option else []))))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from dtm import __version__
-from dtm.app import place as places
+from dtm.app import locks, moved
 from dtm.app.choices import Choices
 from dtm.app.signals import stoppable
 from dtm.app.workspace import Workspace
@@ -29,7 +29,7 @@ from engine.ports import Emit
 from engine.preparation import Preparation
 from engine.retry import store_retry
 from engine.secrets import Redactor, Sealer
-from engine.session import Reading, Session, open_session, read_state
+from engine.session import Reading, Session, open_session
 from engine.state import State, StateEntry
 from engine.values import Value
 from engine.world import World
@@ -106,7 +106,7 @@ class Run:
                 summary = executor.apply(
                     plan, config, session, self.operations, emit=self.emit, parallelism=self.choices.parallelism, stop=stop
                 )
-        places.remember(place, self.workspace.base_dir)
+        moved.remember(place, self.workspace.base_dir)
         return summary
 
     def _agreed(self, plan: Plan, agree: Agree) -> bool:
@@ -143,8 +143,7 @@ class Run:
         return Config(Settings(self.workspace.base_dir), ())
 
     def _reading(self) -> Reading:
-        place = self.workspace.place
-        reading = read_state(place.store, place.key, locker=place.locker, lease=place.lease, world=world())
+        reading = locks.read(self.workspace.place, world())
         if reading.notice:
             self.emit(Notice("warning", reading.notice))
         if reading.copy_of:
@@ -155,9 +154,8 @@ class Run:
 
     def _refuse_empty(self, *, exists: bool) -> None:
         workspace = self.workspace
-        places.refuse_empty(
-            workspace.place, workspace.config, workspace.request.cwd, exists=exists, new_state=self.choices.new_state
-        )
+        if not exists and not self.choices.new_state:
+            moved.refuse_empty(workspace.place, workspace.config, workspace.request.cwd, self.emit)
 
     def _drifted(self, address: Address, state: State, live: Live) -> Change:
         entry = state.entries[address]
@@ -242,11 +240,10 @@ def world() -> World:
 def opened(workspace: Workspace, choices: Choices, operation: str, emit: Emit, redactor: Redactor) -> Generator[Session]:
     """A session on the workspace's state, with the lock unless `choices` or the settings say otherwise."""
     place = workspace.place
-    if place.locker is None and choices.lock:
-        emit(Notice("warning", "locking is off in the settings: the state stays safe, but two runs may do the same work"))
+    lock = locks.to_hold(place, emit) if choices.lock else locks.Holding(None, place.lease("none"))
     with open_session(
         place.store,
-        place.locker if choices.lock else None,
+        lock.locker,
         place.key,
         operation=operation,
         command=operation,
@@ -255,7 +252,7 @@ def opened(workspace: Workspace, choices: Choices, operation: str, emit: Emit, r
         emit=emit,
         lock_timeout=choices.lock_timeout,
         takeover=choices.takeover,
-        lease=place.lease,
+        lease=lock.lease,
         redactor=redactor,
         history=place.settings.history,
         world=world(),

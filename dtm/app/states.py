@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dtm.app import locks
 from dtm.app.choices import Choices
 from dtm.app.run import opened, world
 from dtm.app.workspace import Workspace
@@ -19,7 +20,7 @@ from engine.events import Notice
 from engine.history import Past, history, load
 from engine.ports import Emit
 from engine.secrets import Redactor
-from engine.session import Reading, read_state
+from engine.session import Reading
 from engine.state import State, StateEntry
 from engine.statefile import decode, encode, to_devstream
 from engine.values import Value
@@ -27,8 +28,7 @@ from engine.values import Value
 
 def reading(workspace: Workspace) -> Reading:
     """The state as it is, without a lock. Raises StateError, StoreError."""
-    place = workspace.place
-    return read_state(place.store, place.key, locker=place.locker, lease=place.lease, world=world())
+    return locks.read(workspace.place, world())
 
 
 def present(workspace: Workspace) -> State:

@@ -47,6 +47,8 @@ class Workspace:
 
 def load_config(request: Request, catalog: Catalog) -> Config:
     """Load the config. Raises ConfigError with every problem, UsageError if there is no file."""
+    from dtm.plugins import backends
+
     path = request.config_file or request.cwd / DEFAULT_CONFIG
     if not path.exists():
         raise UsageError(
@@ -54,7 +56,7 @@ def load_config(request: Request, catalog: Catalog) -> Config:
             hint="name one with -f, or start from a sample: dtm show config > config.yaml",
         )
     source = Source(path, request.variables, request.var_files, request.env, request.cwd)
-    return load(source, catalog, state_url=parse_url)
+    return load(source, catalog, state_url=parse_url, backends=backends())
 
 
 def open_workspace(request: Request, emit: Emit, redactor: Redactor, *, need_config: bool = True) -> Workspace:
@@ -81,7 +83,7 @@ def open_workspace(request: Request, emit: Emit, redactor: Redactor, *, need_con
     if overridden:
         emit(Notice("warning", overridden))
     base = config.settings.base_dir if config else request.cwd
-    place = places.open_place(settings, base)
+    place = places.open_place(settings, base, request.env)
     if config and need_config:
         identities.check(config, providers(), place)
     return Workspace(request, config, providers(), place, overridden)

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.local import open_local
-from backends.url import FORMS, parse
+from backends.local import open_backend
+from backends.url import FORMS, parse, spelled
 from engine.config import LockSettings, StateSettings
 from engine.errors import UsageError
+from engine.values import Secret, Value
 
 
 @pytest.mark.parametrize(
@@ -115,6 +116,20 @@ def test_every_example_is_a_good_url(form: object) -> None:
     assert parse(form.example).backend == form.backend  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_what_was_parsed_is_spelled_as_it_was(form: object) -> None:
+    example = form.example  # type: ignore[attr-defined]
+    assert spelled(parse(example)) == example
+
+
+def test_a_secret_and_what_only_a_config_can_say_are_left_out_of_a_url() -> None:
+    options: dict[str, Value] = {"bucket": "b", "key": "k", "region": Secret("r"), "other": "x", "endpoint": "http://e/?a&b"}
+    url = spelled(StateSettings("s3", options))
+    assert url == "s3://b/k?endpoint=http%3A%2F%2Fe%2F%3Fa%26b"
+    assert parse(url).options["endpoint"] == "http://e/?a&b"
+    assert spelled(StateSettings("somebodys", options)) == ""
+
+
 @given(st.text() | st.tuples(st.sampled_from(sorted(FORMS)), st.text()).map(lambda pair: f"{pair[0]}://{pair[1]}"))
 def test_any_text_is_settings_or_a_usage_error(text: str) -> None:
     with suppress(UsageError):
@@ -122,7 +137,8 @@ def test_any_text_is_settings_or_a_usage_error(text: str) -> None:
 
 
 def test_opening_makes_nothing_and_finds_the_file_relative_to_the_base(tmp_path: Path) -> None:
-    store, locker, key = open_local({"stateFile": "deep/devstream.state"}, tmp_path)
+    opened = open_backend({"stateFile": "deep/devstream.state"}, tmp_path, {})
+    store, key, locker = opened.store, opened.key, opened.lockers["native"]()
     assert (store.location, key) == (f"file://{tmp_path}/deep", "devstream.state")
     assert store.read(key) is None
     assert locker.read(key) is None
@@ -135,16 +151,16 @@ def test_a_linked_state_is_replaced_where_it_is(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "s").write_bytes(b"old")
     (tmp_path / "link").symlink_to("real/s")
-    store, _, key = open_local({"stateFile": "link"}, tmp_path)
+    opened = open_backend({"stateFile": "link"}, tmp_path, {})
+    store, key = opened.store, opened.key
     found = store.read(key)
     assert found is not None
     store.write(key, b"new", expect=found.version)
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real" / "s").read_bytes() == b"new"
-    store.close()
 
 
 def test_a_directory_is_no_state_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a directory") as caught:
-        open_local({"stateFile": str(tmp_path)}, Path("/"))
+        open_backend({"stateFile": str(tmp_path)}, Path("/"), {})
     assert str(tmp_path / "devstream.state") in caught.value.hint

@@ -89,14 +89,14 @@ OWN = [
 @pytest.mark.parametrize("path", OWN)
 def test_no_tool_is_made_where_dtm_keeps_its_own_files(folder: Path, path: str) -> None:
     (folder / "link").symlink_to(folder)
-    place = open_place(choose("", {}, None, folder)[0], folder)
+    place = open_place(choose("", {}, None, folder)[0], folder, {})
     expected = f"config.yaml:3:3: file/i0 would be where dtm keeps its own files (file:{path.removeprefix('./')})"
     assert problems(folder, tools(f"file {path}"), place) == [expected]
     assert problems(folder, tools("file out/devstream.state", "file devstream.state.txt", "file .devstreams/home"), place) == []
 
 
 def test_the_state_that_is_used_is_the_one_that_is_kept_free(folder: Path) -> None:
-    place = open_place(choose(f"file://{folder}/sub/my.state", {}, None, folder)[0], folder)
+    place = open_place(choose(f"file://{folder}/sub/my.state", {}, None, folder)[0], folder, {})
     found = problems(folder, tools("directory sub", "directory sub/my.state.history", "file devstream.state"), place)
     assert found == ["config.yaml:4:3: directory/i1 would be where dtm keeps its own files (directory:sub/my.state.history)"]
 

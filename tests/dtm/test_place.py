@@ -1,27 +1,75 @@
-"""What decides where the state is, and what is refused there."""
+"""What decides where the state is, what is refused there, and which lock it gets."""
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
+from typing import Annotated
 
 import pytest
 
+from backends.memory import MemoryStore
+from backends.object_lock import ObjectLocker
+from dtm import plugins
 from dtm.app import place
-from engine.config import LockSettings, StateSettings
-from engine.errors import UsageError
+from dtm.plugins import Backends
+from engine.config import LockSettings, StateSettings, Where
+from engine.errors import ConfigError, PluginError, Problem, UsageError
+from engine.ports import Opened
+from engine.schema import Field, Options
+from engine.values import Secret, Value
+
+
+class Elsewhere(Options, frozen=True, kw_only=True):
+    bucket: str
+    key: str = "devstream.state"
+    dynamodb_table: str = ""
+    path_style: bool = False
+    retries: int = 0
+    token: Annotated[str, Field("", secret=True, env="ELSEWHERE_TOKEN")] = ""
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> dict[str, Value]:
+    """A backend of another package, called `elsewhere`; returns the options that it was opened with."""
+    seen: dict[str, Value] = {}
+
+    def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Opened:
+        seen.update(options)
+        if options["bucket"] == "nowhere":
+            raise ConfigError((Problem("bucket", "there is no such bucket"), Problem("", "and no region", "set one")))
+        store = MemoryStore(str(options["bucket"]))
+        lockers = {"native": lambda: ObjectLocker(store)}
+        table = {"dynamodb": lambda: ObjectLocker(store, ".table")} if options.get("dynamodbTable") else {}
+        return Opened(store, str(options.get("key", "k")), {**lockers, **table}, lease=120.0)
+
+    module = ModuleType("elsewhere_backend")
+    module.__dict__.update(OPTIONS=Elsewhere, open_backend=open_backend)
+    monkeypatch.setitem(sys.modules, "elsewhere_backend", module)
+    found = Backends(lambda: [("elsewhere", "elsewhere_backend", "their-dist")])
+    monkeypatch.setattr(plugins, "backends", lambda: found)
+    return seen
+
+
+def opened(tmp_path: Path, options: dict[str, Value], lock: LockSettings | None = None, **more: str) -> place.Place:
+    return place.open_place(StateSettings("elsewhere", options, lock or LockSettings()), tmp_path, more)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (StateSettings("s3", {"bucket": "b"}), "state backend s3 is not part of this version"),
-        (StateSettings("local", {}, log="inline"), "state.log: inline is not part of this version"),
+        (StateSettings("gcs", {"bucket": "b"}), "state backend gcs is not part of this version"),
+        (StateSettings("somewhere", {}), "there is no state backend somewhere"),
         (StateSettings("local", {}, LockSettings("dynamodb")), "state.lock.kind: dynamodb means nothing for a local state"),
         (StateSettings("local", {}, LockSettings(url="dynamodb://t/x")), "state.lock.url means nothing for a local state"),
-        (StateSettings("local", {"stateFle": "x"}), 'a local state has no option "stateFle"'),
+        (StateSettings("local", {"stateFle": "x"}), 'option "stateFle" is unknown'),
+        (StateSettings("memory", {}, LockSettings("both")), "state.lock.kind: both needs what memfs:.* not have: dynamodb"),
+        (StateSettings("memory", {}, LockSettings("none", "dynamodb://t/x")), "state.lock.kind: none exclude each other"),
     ],
 )
 def test_settings_that_would_do_nothing_are_refused(settings: StateSettings, message: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=message):
-        place.open_place(settings, tmp_path)
+    with pytest.raises((UsageError, ConfigError, PluginError), match=message):
+        place.open_place(settings, tmp_path, {})
 
 
 def test_the_flag_wins_then_the_environment_then_a_settings_file_then_the_default(tmp_path: Path) -> None:
@@ -42,3 +90,66 @@ def test_the_flag_wins_then_the_environment_then_a_settings_file_then_the_defaul
 def test_memory_states_are_for_the_python_api(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="only for tests and the Python API"):
         place.from_url("memfs://x", tmp_path)
+
+
+def test_a_url_s_texts_become_what_the_options_want(elsewhere: dict[str, Value], tmp_path: Path) -> None:
+    found = opened(tmp_path, {"bucket": "12", "pathStyle": "true", "retries": "3", "key": "007"}, ELSEWHERE_TOKEN="t0ken")
+    assert elsewhere == {"bucket": "12", "pathStyle": True, "retries": 3, "key": "007", "token": "t0ken"}
+    assert found.location == "memfs://12/007"
+    assert "t0ken" not in repr(found)
+
+
+def test_secrets_are_revealed_to_the_backend_alone(elsewhere: dict[str, Value], tmp_path: Path) -> None:
+    opened(tmp_path, {"bucket": "b", "token": Secret("s3cret", ("env X",))})
+    assert elsewhere["token"] == "s3cret"
+
+
+def test_everything_that_is_wrong_is_told_at_once_with_its_place(elsewhere: dict[str, Value], tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("state:\n  backend: elsewhere\n  options:\n    bucket: nowhere\ntools: []\n", "utf-8")
+    settings = StateSettings("elsewhere", {"bucket": "nowhere"}, where=Where(str(config), 0, ("state",)), source="config")
+    with pytest.raises(ConfigError) as caught:
+        place.open_place(settings, tmp_path, {})
+    assert caught.value.problems == (
+        Problem(f"{config}:4:13", "there is no such bucket"),
+        Problem(f"{config}:4:5", "and no region", "set one"),
+    )
+
+
+def test_wrong_options_of_a_url_name_what_gave_the_url(elsewhere: dict[str, Value], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        place.open_place(StateSettings("elsewhere", {"retries": "many"}, source="--state"), tmp_path, {})
+    assert [(each.where, each.message) for each in caught.value.problems] == [
+        ("--state", 'state: option "retries" must be an integer, not "many"'),
+        ("--state", 'state: option "bucket" is required'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lock", "table", "native", "kind", "lease"),
+    [
+        (LockSettings(), "", True, "native", 120.0),
+        (LockSettings(), "", False, "none", 30.0),
+        (LockSettings(), "locks", True, "dynamodb", 30.0),
+        (LockSettings(), "locks", False, "dynamodb", 30.0),
+        (LockSettings("native"), "locks", True, "native", 120.0),
+        (LockSettings("native", lease=7.0), "", True, "native", 7.0),
+        (LockSettings("dynamodb"), "locks", True, "dynamodb", 30.0),
+        (LockSettings("both"), "locks", True, "both", 120.0),
+        (LockSettings("none"), "locks", True, "none", 30.0),
+        (LockSettings(url="dynamodb://t/ID"), "", True, "dynamodb", 30.0),
+    ],
+)
+def test_which_lock(
+    elsewhere: dict[str, Value], tmp_path: Path, lock: LockSettings, table: str, native: bool, kind: str, lease: float
+) -> None:
+    found = opened(tmp_path, {"bucket": "b", "dynamodbTable": table}, lock)
+    assert found.kind(native=native) == kind
+    assert found.lease(kind) == lease
+
+
+def test_the_locker_of_a_kind_is_made_once(elsewhere: dict[str, Value], tmp_path: Path) -> None:
+    found = opened(tmp_path, {"bucket": "b"})
+    assert isinstance(found.locker("native"), ObjectLocker)
+    assert found.locker("native") is found.locker("native")
+    assert found.locker("none") is None

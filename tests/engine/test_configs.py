@@ -72,6 +72,7 @@ def shown(value: Value) -> Json:
 def summary(config: Config, base: Path) -> dict[str, Json]:
     """All of a config that a person would check."""
     state = config.settings.state
+    where = {**asdict(state), "options": shown(dict(state.options)), "where": None} if state else {}
     tools: list[Json] = []
     for tool in config.tools:
         found: dict[str, Json] = {"tool": str(tool.address), "dependsOn": [str(other) for other in tool.depends_on]}
@@ -82,7 +83,7 @@ def summary(config: Config, base: Path) -> dict[str, Json]:
     return {
         "tools": tools,
         "outputs": shown(dict(config.outputs)),
-        "state": {**asdict(state), "options": shown(dict(state.options))} if state else None,
+        "state": {key: value for key, value in where.items() if key != "where"} or None,
         "pluginDir": str(plugins.relative_to(base) if plugins.is_relative_to(base) else plugins) if plugins else None,
         "files": list(config.settings.files),
         "warnings": list(config.warnings),

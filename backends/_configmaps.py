@@ -124,6 +124,10 @@ class ConfigMaps:
             raise StoreUnavailableError(error.message) from error
         return True
 
+    def close(self) -> None:
+        """Give the connections back; the next request opens new ones."""
+        self._cluster.close()
+
     def _as(self, kind: type[T], found: Object) -> T:
         try:
             return msgspec.convert(found, kind)

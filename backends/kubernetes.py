@@ -138,6 +138,10 @@ class KubernetesStore:
                 self._seen[key] = found
         return iter(sorted(keys))
 
+    def close(self) -> None:
+        """Give the connections back; the store stays usable."""
+        self._maps.close()
+
     def _where(self, key: str) -> str:
         return f"ConfigMap {name_of(key)} in namespace {self._maps.namespace}"
 

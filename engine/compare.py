@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
@@ -53,12 +54,17 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What state and world say of one tool. `findable`: its plugin has an identity for what is recorded."""
+    """What state and world say of one tool.
+
+    `findable`: its plugin has an identity for what is recorded. `before` is what the recorded options show, where the config
+    has others by now and these show something else only because they are others; None where that was not read.
+    """
 
     entry: StateEntry
     live: Resource | None
     findable: bool = True
     resolution: Resolution | None = None
+    before: Resource | None = None
 
     @property
     def unclear(self) -> bool:
@@ -108,7 +114,9 @@ def _decided(spec: ToolSpec, options: Attributes, subject: Subject, operations: 
     if live is None:
         return replace(change, reason=Reason.INTERRUPTED) if entry.pending else change
     fields = option_changes(entry, options, operations, sealer)
-    drift = () if entry.pending else drifted(entry, live, sealer, operations.redactor)
+    found = tainted(subject.before, entry.resource) if fields and subject.before and entry.resource else live
+    derived = operations.derived(entry.address)
+    drift = () if entry.pending else drifted(entry, found, sealer, operations.redactor, derived)
     change = replace(change, before=entry.resource or live, live=live, fields=fields + drift)
     if fields or drift:
         return _differing(change, fields, drift, interrupted=entry.pending is not None)
@@ -125,7 +133,7 @@ def _settled(spec: ToolSpec, options: Attributes, entry: StateEntry, live: Resou
         and entry.protected is spec.lifecycle.prevent_destroy
         and entry.depends_on == spec.depends_on
         and same_map(entry.options, options)
-        and (live is entry.resource or _alike(entry.resource, live))
+        and (live is entry.resource or alike(entry.resource, live))
     )
 
 
@@ -147,7 +155,8 @@ def _differing(change: Change, fields: tuple[FieldChange, ...], drift: tuple[Fie
     if interrupted:
         return replace(change, action=action, reason=Reason.INTERRUPTED)
     if not fields:
-        return replace(change, action=action, reason=Reason.DRIFTED, fields=drift)
+        live = any(field.source is Source.LIVE for field in drift)
+        return replace(change, action=action, reason=Reason.DRIFTED if live else Reason.INPUT)
     waiting = all(holds_unknown(field.new) for field in fields) and not drift
     return replace(change, action=action, reason=Reason.DEPENDENCY if waiting else Reason.CHANGED)
 
@@ -205,16 +214,20 @@ def option_changes(entry: StateEntry, options: Attributes, operations: Operation
     return found if recorded == entry.options else diff(recorded, sealed, replaces=marks)
 
 
-def drifted(entry: StateEntry, live: Resource, sealer: Sealer, redactor: Redactor) -> tuple[FieldChange, ...]:
+def drifted(
+    entry: StateEntry, live: Resource, sealer: Sealer, redactor: Redactor, derived: Collection[str]
+) -> tuple[FieldChange, ...]:
     """How the world differs from what was recorded; an output that only repeats an attribute's difference is left out.
 
+    Attributes that are `derived` from inputs differ because of those, not of the world.
     Both sides are cleaned of the secrets known by now: which were known when they were read or recorded depends on chance.
     """
-    if live is entry.resource or entry.resource is None or _alike(entry.resource, live):
+    if live is entry.resource or entry.resource is None or alike(entry.resource, live):
         return ()
     recorded = redactor.clean_resource(entry.resource)
     now = redactor.clean_resource(sealer.seal_resource(live, entry.address))
     attributes = diff({"id": recorded.id, **recorded.attributes}, {"id": now.id, **now.attributes}, source=Source.LIVE)
+    attributes = tuple(replace(field, source=Source.INPUT) if field.path[0] in derived else field for field in attributes)
     told = {field.path: field for field in attributes}
     outputs = (
         replace(field, path=("outputs", *field.path))
@@ -248,7 +261,8 @@ def _tainted(value: Value, recorded: Value) -> Value:
     return value
 
 
-def _alike(one: Resource, other: Resource) -> bool:
+def alike(one: Resource, other: Resource) -> bool:
+    """Whether two resources are equal, secrets by their digests."""
     return one.id == other.id and same_map(one.attributes, other.attributes) and same_map(one.outputs, other.outputs)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -15,7 +15,7 @@ from engine.address import Address
 from engine.decode import build, decode, replace_paths, secret_paths
 from engine.errors import DtmError, PluginError
 from engine.options import options_of
-from engine.ports import AnyProvider, Call, Requiring
+from engine.ports import AnyProvider, Call, Deriving, Requiring
 from engine.references import TEXT, evaluate
 from engine.secrets import Redactor, Sealer
 from engine.state import Resource, State, StateEntry
@@ -202,10 +202,18 @@ class Operations:
             self.refuse_lost(address, options, "read")
             raise DtmError("reading it needs an option that is only known after apply", where=str(address)) from error
 
+    def derived(self, address: Address) -> Collection[str]:
+        """Names of the attributes that say what the tool's inputs come to."""
+        provider = self.provider(address)
+        if not _offers(type(provider), Deriving):
+            return ()
+        assert isinstance(provider, Deriving)
+        return provider.derived()
+
     def missing(self, address: Address, options: Attributes) -> list[str]:
         """What the provider says is absent before its first call: binaries, variables, credentials."""
         provider = self.provider(address)
-        if not _requires(type(provider)):
+        if not _offers(type(provider), Requiring):
             return []
         assert isinstance(provider, Requiring)
         try:
@@ -264,9 +272,9 @@ class _Recollection:
 
 
 @cache
-def _requires(kind: type) -> bool:
-    """Whether a provider's class is Requiring; asking costs too much to do it for every tool."""
-    return issubclass(kind, Requiring)
+def _offers(kind: type, more: type) -> bool:
+    """Whether a provider's class is more than a Provider; asking costs too much to do it for every tool."""
+    return issubclass(kind, more)
 
 
 def sealer_of(state: State) -> Sealer:

@@ -36,22 +36,24 @@ class Reason(Enum):
     REQUESTED = "requested"
     INTERRUPTED = "interrupted"
     FAILED = "failed"
+    INPUT = "input"
     DEPENDENCY = "dependency"
     RENAMED = "renamed"
 
 
 class Source(Enum):
-    """Where a field's difference comes from: the options a person wrote, or the live world."""
+    """Where a field's difference comes from: the options a person wrote, the live world, or what the options stand for."""
 
     OPTION = "option"
     LIVE = "live"
+    INPUT = "input"
 
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
     """One differing field. `path` goes into maps by key and lists by index; `ABSENT` marks a side that has nothing there.
 
-    For `Source.LIVE`, `old` is what the state recorded and `new` what was found.
+    For `Source.LIVE` and `Source.INPUT`, `old` is what the state recorded and `new` what was found.
     """
 
     path: tuple[str | int, ...]

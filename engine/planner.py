@@ -24,12 +24,13 @@ from engine.values import UNKNOWN, Attributes, Deferred, Digest, Unknown, Value,
 class Live:
     """What was read: resources by address (None = gone), the reads that failed, and how many calls that took.
 
-    An address that is missing was not read.
+    An address that is missing was not read. `before` is what the recorded options show where the config has others by now.
     """
 
     found: Mapping[Address, Resource | None]
     failed: Mapping[Address, DtmError] = field(default_factory=dict[Address, DtmError])
     reads: int = 0
+    before: Mapping[Address, Resource] = field(default_factory=dict[Address, Resource])
 
 
 def recorded(state: State) -> Live:
@@ -155,13 +156,11 @@ def _marks(address: Address, options: Attributes, operations: Operations) -> lis
     return marks if identity in (None, BY_ADDRESS) or isinstance(identity, Unknown) else [*marks, ("", identity)]
 
 
-def subject_of(
-    entry: StateEntry, live: Resource | None, operations: Operations, resolutions: Mapping[Address, Resolution]
-) -> Subject:
+def subject_of(entry: StateEntry, live: Live, operations: Operations, resolutions: Mapping[Address, Resolution]) -> Subject:
     """An entry with what is known of it; whether it can be found again matters only while it is unfinished."""
     findable = entry.pending is None or operations.identity(entry.address, entry.options) is not None
     resolution = resolutions.get(entry.address) if entry.pending else None
-    return Subject(entry, live, findable, resolution)
+    return Subject(entry, live.found.get(entry.address), findable, resolution, live.before.get(entry.address))
 
 
 class _Planning:
@@ -216,7 +215,7 @@ class _Planning:
 
     def _decide(self, spec: ToolSpec, options: Attributes, entry: StateEntry | None) -> Change:
         if entry is not None:
-            subject = subject_of(entry, self.live.found.get(entry.address), self.operations, self.resolutions)
+            subject = subject_of(entry, self.live, self.operations, self.resolutions)
             return decide(spec, options, subject, self.operations, self.sealer)
         if self.live.found.get(spec.address) is not None:
             raise self._taken(self.operations.identity(spec.address, options))
@@ -240,12 +239,12 @@ class _Planning:
         return tuple(changes)
 
     def _removal(self, address: Address, reason: Reason) -> Change:
-        entry, live = self.state.entries.get(address), self.live.found.get(address)
+        entry = self.state.entries.get(address)
         if entry is None:
-            spec = self.specs[address]
+            spec, live = self.specs[address], self.live.found.get(address)
             return Change(address, Action.DELETE, reason, live, live, depends_on=spec.depends_on)
         self.operations.provider(address)
-        return removal(subject_of(entry, live, self.operations, self.resolutions), reason)
+        return removal(subject_of(entry, self.live, self.operations, self.resolutions), reason)
 
     def outputs(self) -> tuple[dict[str, Value], tuple[OutputChange, ...]]:
         """Root outputs as they will be, and how they differ from the recorded ones."""

@@ -6,7 +6,7 @@ answer" live above, in `engine.session` and `engine.lease`. No SDK exception may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, runtime_checkable
@@ -207,7 +207,10 @@ class Provider(Protocol[O]):
         ...
 
     def read(self, options: O, resource: Resource | None, call: Call) -> Resource | None:
-        """What is live; without `resource` it is looked up by identity. None = gone. Raises ProviderError if it cannot tell."""
+        """What is live; without `resource` it is looked up by identity. None = gone. Raises ProviderError if it cannot tell.
+
+        Where options were changed it may be called with the recorded ones, too: only what these show tells what others did.
+        """
         ...
 
     def create(self, options: O, call: Call) -> Resource:
@@ -224,6 +227,15 @@ class Provider(Protocol[O]):
 
 
 AnyProvider: TypeAlias = Provider[Any]
+
+
+@runtime_checkable
+class Deriving(Protocol):
+    """What a provider may offer besides: it tells which attributes say what should be, as opposed to what is."""
+
+    def derived(self) -> Collection[str]:
+        """Names of attributes that follow from the inputs alone: from options, and from files or templates they name."""
+        ...
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ from itertools import count
 from threading import Condition, Thread
 
 from engine.address import Address
-from engine.compare import Resolution, Verdict
+from engine.compare import Resolution, Verdict, alike, option_changes
 from engine.config import Config, ToolSpec
 from engine.errors import DtmError, ProviderError
 from engine.operations import Operations, sealer_of
@@ -33,12 +33,16 @@ POLL = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One read to be made. `resource` is None where the thing is looked up by its identity."""
+    """One read to be made. `resource` is None where the thing is looked up by its identity.
+
+    `recorded` are the recorded options where the config has others by now: what they show is read, too, if it differs.
+    """
 
     address: Address
     options: Attributes
     resource: Resource | None
     timeout: float = READ_TIMEOUT
+    recorded: Attributes | None = None
 
 
 def read(
@@ -53,13 +57,15 @@ def read(
 ) -> Live:
     """Read every recorded tool once, and (`new`) every new one whose identity is known already.
 
+    One whose options were changed and that looks otherwise now is read again, as it was recorded: else what the new options
+    make of it would be taken for somebody else's doing.
     Raises nothing: failures are in the result, all of them. Calls that overrun their deadline are given up.
     """
     failed: dict[Address, DtmError] = {}
     readings = list(_readings(config, state, operations, resolutions or {}, failed, new=new))
     readers = _Readers(readings, state, operations, clock)
     readers.run(min(parallelism, len(readings)))
-    return Live(readers.found, failed | readers.failed, len(readings))
+    return Live(readers.found, failed | readers.failed, len(readings) + len(readers.before), readers.before)
 
 
 def _readings(
@@ -97,20 +103,35 @@ def _recorded(
             resource = Resource(resolution.id)
         elif operations.identity(entry.address, entry.options) is None:
             return None
-    options = _options(entry, _config_options(spec, state) if spec else UNKNOWN, operations, sealer_of(state))
+    options, before = _options(entry, _config_options(spec, state) if spec else UNKNOWN, operations, sealer_of(state))
     timeout = spec.timeouts.read if spec and spec.timeouts.read is not None else READ_TIMEOUT
-    return Reading(entry.address, operations.known(options), resource, timeout)
+    return Reading(entry.address, operations.known(options), resource, timeout, before)
 
 
-def _options(entry: StateEntry, wanted: Attributes | Unknown, operations: Operations, sealer: Sealer) -> Attributes:
-    """What to read a recorded tool with: the config's options, unless these mean another thing than the recorded ones."""
+def _options(
+    entry: StateEntry, wanted: Attributes | Unknown, operations: Operations, sealer: Sealer
+) -> tuple[Attributes, Attributes | None]:
+    """What to read a recorded tool with: the config's options, unless these mean another thing than the recorded ones.
+
+    The recorded ones come second where they differ from those, and there is something recorded to compare with.
+    """
     if isinstance(wanted, Unknown):
-        return operations.recalled_if_possible(entry, sealer)
+        return operations.recalled_if_possible(entry, sealer), None
     if wanted == entry.options:
-        return wanted
+        return wanted, None
     recorded = operations.recalled_if_possible(entry, sealer, wanted)
-    same = operations.identity(entry.address, wanted) == operations.identity(entry.address, recorded)
-    return wanted if same else recorded
+    if operations.identity(entry.address, wanted) != operations.identity(entry.address, recorded):
+        return recorded, None
+    comparable = entry.resource is not None and entry.pending is None
+    return wanted, recorded if comparable and _changed(entry, wanted, operations, sealer) else None
+
+
+def _changed(entry: StateEntry, wanted: Attributes, operations: Operations, sealer: Sealer) -> bool:
+    """Whether the config's options differ from the recorded ones in more than their spelling."""
+    try:
+        return bool(option_changes(entry, operations.decoded(entry.address, wanted), operations, sealer))
+    except DtmError:  # they do not fit, which the planner tells
+        return False
 
 
 def _joined(spec: ToolSpec, state: State, operations: Operations, failed: dict[Address, DtmError]) -> Iterator[Reading]:
@@ -151,6 +172,7 @@ class _Readers:
     def __init__(self, readings: list[Reading], state: State, operations: Operations, clock: Callable[[], float]) -> None:
         self.found: dict[Address, Resource | None] = {}
         self.failed: dict[Address, DtmError] = {}
+        self.before: dict[Address, Resource] = {}
         self._left = iter(readings)  # a list's iterator hands each item to exactly one thread
         self._lineage, self._sealer = state.id.lineage, sealer_of(state)
         self._operations, self._clock = operations, clock
@@ -194,9 +216,20 @@ class _Readers:
             return error
         except Exception as error:  # noqa: BLE001 - a worker that died without a word would be waited for until the end of time
             return DtmError(f"internal error while reading it: {type(error).__name__}: {error}", where=str(reading.address))
-        if found is not None and reading.resource is not None and found is not reading.resource and not is_plain(found.outputs):
-            self._sealer.seal_resource(found, reading.address)  # takes long for a new secret: the planner then has it ready
+        if found is not None and reading.resource is not None and found is not reading.resource:
+            sealed = found
+            if not is_plain(found.outputs):  # takes long for a new secret: the planner then has it ready
+                sealed = self._sealer.seal_resource(found, reading.address)
+            if reading.recorded is not None and not alike(reading.resource, sealed):
+                self.before[reading.address] = self._as_recorded(reading, reading.recorded, reading.resource, call)
         return found
+
+    def _as_recorded(self, reading: Reading, options: Attributes, resource: Resource, call: Call) -> Resource:
+        """What the recorded options show; what is recorded, where they show nothing any more: nobody can tell then."""
+        try:
+            return self._operations.read(reading.address, self._operations.known(options), resource, call) or resource
+        except DtmError:
+            return resource
 
     def _give_up(self) -> int:
         """Take the slots of calls that are long over their deadline; returns how many."""

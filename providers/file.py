@@ -6,13 +6,13 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 from engine.errors import ProviderError
-from engine.ports import Call, Provider
+from engine.ports import Call, Deriving, Provider
 from engine.schema import Field, Options, Outputs
 from engine.state import Resource
 from engine.values import UNKNOWN, Value
@@ -44,8 +44,8 @@ class FileOutputs(Outputs, frozen=True, kw_only=True):
 class File:
     """A file on this machine with the given content and mode.
 
-    Readers see the old content or the new one, never a part. Drift is found in content and mode; with `source`, a
-    change of the source counts too. A file that somebody else made is refused. Deleting leaves directories alone.
+    Readers see the old content or the new one, never a part. Drift is found in content and mode; a
+    change of the source is copied. A file that somebody else made is refused. Deleting leaves directories alone.
     """
 
     plugin = "file"
@@ -77,6 +77,10 @@ class File:
             attributes["source"] = copied and copied[0]
         name = canonical(options.path)
         return Resource(name, attributes, {"path": name, "sha256": sha256})
+
+    def derived(self) -> Collection[str]:
+        """The source's digest."""
+        return ("source",)
 
     def create(self, options: FileOptions, call: Call) -> Resource:
         """Make it; a file that is there already is refused unless its content is the wanted one."""
@@ -180,3 +184,4 @@ def _sync(directory: Path) -> None:
 
 
 _conforms: type[Provider[FileOptions]] = File
+_derives: type[Deriving] = File

@@ -23,7 +23,7 @@ from engine.config import Config, Settings
 from engine.errors import PlanError, Problem
 from engine.events import ApplySummary, Notice
 from engine.operations import Operations
-from engine.plan import Action, Change, Plan, Reason
+from engine.plan import Action, Change, Plan, Reason, Source
 from engine.planner import Live
 from engine.ports import Emit
 from engine.preparation import Preparation
@@ -162,7 +162,8 @@ class Run:
         found = live.found.get(address, entry.resource)
         if found is None:
             return Change(address, Action.CREATE, Reason.VANISHED, entry.resource, after=entry.options)
-        fields = drifted(entry, found, Sealer(state.salt), self.redactor)
+        found_fields = drifted(entry, found, Sealer(state.salt), self.redactor, self.operations.derived(address))
+        fields = tuple(field for field in found_fields if field.source is Source.LIVE)
         action, reason = (Action.UPDATE, Reason.DRIFTED) if fields else (Action.KEEP, Reason.UNCHANGED)
         return Change(address, action, reason, entry.resource, found, entry.options, fields=fields)
 

@@ -14,6 +14,7 @@ from engine.values import Value
 
 ARROW: Final = " → "
 DRIFT: Final = "changed outside dtm (recorded → found):"
+INPUTS: Final = "from its inputs (recorded → now):"
 FORCES: Final = "# forces replacement"
 MAX_DIFF: Final = 60
 """Lines of one diff that are shown unless everything was asked for."""
@@ -24,16 +25,16 @@ MAX_COMPARED: Final = 4_000_000
 
 
 def field_lines(fields: Iterable[FieldChange], show: ValueText, indent: int, width: int) -> Iterator[Line]:
-    """What a person changed first, then under its own heading what somebody else did."""
-    drift: list[FieldChange] = []
+    """What a person changed first, then under headings of their own what follows from inputs and what somebody else did."""
+    groups: dict[Source, list[FieldChange]] = {source: [] for source in Source}
     for each in fields:
-        if each.source is Source.LIVE:
-            drift.append(each)
-        else:
-            yield from _field(each, show, indent, width)
-    if drift:
-        yield line(indent, Span(DRIFT, "warning"))
-        for each in drift:
+        groups[each.source].append(each)
+    for each in groups[Source.OPTION]:
+        yield from _field(each, show, indent, width)
+    for source, heading in ((Source.INPUT, INPUTS), (Source.LIVE, DRIFT)):
+        if groups[source]:
+            yield line(indent, Span(heading, "warning" if source is Source.LIVE else ""))
+        for each in groups[source]:
             yield from _field(each, show, indent + 2, width)
 
 

@@ -12,8 +12,8 @@ from engine.lock import LockInfo
 Severity: TypeAlias = Literal["info", "warning", "error"]
 ActionName: TypeAlias = Literal["keep", "create", "update", "replace", "delete", "move", "forget", "recover"]
 ReasonName: TypeAlias = Literal[
-    "unchanged", "new", "changed", "drifted", "vanished", "removed", "requested", "interrupted", "failed", "dependency",
-    "renamed",
+    "unchanged", "new", "changed", "drifted", "vanished", "removed", "requested", "interrupted", "failed", "input",
+    "dependency", "renamed",
 ]  # fmt: skip
 
 
@@ -32,14 +32,14 @@ class Version(JsonLine, frozen=True, tag="version"):
 
 
 class FieldDifference(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One field. `source` option: a person's change, live: drift, `old` as recorded and `new` as found."""
+    """One field. `source` option: a person's change, live: drift, input: what options stand for; `old` as recorded then."""
 
     path: list[str | int]
     old: Any
     new: Any
     old_absent: bool
     new_absent: bool
-    source: Literal["option", "live"]
+    source: Literal["option", "live", "input"]
     replaces: bool
 
 

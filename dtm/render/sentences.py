@@ -35,6 +35,7 @@ _WHY: Final = {
     Reason.VANISHED: "state found but it seems the tool isn't created",
     Reason.INTERRUPTED: "was left unfinished by an earlier run",
     Reason.FAILED: "failed in an earlier run",
+    Reason.INPUT: "its inputs changed since the last apply",
     Reason.DEPENDENCY: "depends on a tool that changes",
 }
 _AFTERWORD: Final = {

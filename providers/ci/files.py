@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -113,6 +113,10 @@ class CIFiles(ABC, Generic[O]):
         live = blobs(recorded(location, resource, call), paths)
         return self._resource(options, location, wanted, live, resource) if live else None
 
+    def derived(self) -> Collection[str]:
+        """What the files should be."""
+        return ("rendered",)
+
     def create(self, options: O, call: Call) -> Resource:
         """Commit the files; those of somebody else are refused unless they are just as they should be."""
         return self._write(options, [], call)
@@ -153,11 +157,15 @@ class CIFiles(ABC, Generic[O]):
         live: Mapping[str, str],
         record: Resource | None = None,
     ) -> Resource:
-        """What is there; of the outputs, those that tell where it is stay as recorded."""
+        """What is there; outputs stay as recorded."""
         attributes = {"files": live, "rendered": blobs_of(wanted)}
-        kept = {key: value for key, value in record.outputs.items() if key in ("repoURL", "branch")} if record else {}
-        place = kept or shown(location)
-        outputs = {**place, "files": sorted(wanted), "secrets": _refusing(lambda: self.secrets(options))}
+        outputs: dict[str, Any] = {
+            **shown(location),
+            "files": sorted(wanted),
+            "secrets": _refusing(lambda: self.secrets(options)),
+        }
+        if record:
+            outputs = {key: record.outputs.get(key, value) for key, value in outputs.items()}
         name = record.id if record else f"{location.identity}@{location.branch}:{self.plugin}"
         return Resource(name, cast("dict[str, Value]", attributes), cast("dict[str, Value]", outputs))  # text all through
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from dtm.testing.repositories import push
 from tests.e2e.conftest import Runner, Write
 
 FAILING = """
@@ -21,8 +22,8 @@ tools:
 """
 
 
-def changes(dtm: Runner, *words: str) -> dict[str, Any]:
-    lines = [json.loads(line) for line in dtm(*words, "--json").splitlines()]
+def changes(dtm: Runner, *words: str, code: int = 0) -> dict[str, Any]:
+    lines = [json.loads(line) for line in dtm(*words, "--json", code=code).splitlines()]
     return {line["address"]: line for line in lines if line["type"] == "planned_change"}
 
 
@@ -38,3 +39,66 @@ def test_what_failed_or_took_too_long_is_not_called_interrupted(dtm: Runner, con
     assert {line["reason"] for line in found.values()} == {"failed"}
     assert found["command/a"]["note"] == "its creation failed: create ended with exit code 7:\nno luck"
     assert "failed in an earlier run, will be forgotten" in dtm("plan", "--destroy")
+
+
+CHAIN = """
+tools:
+- name: repo-scaffolding
+  instanceID: app
+  options:
+    destinationRepo: {owner: me, name: app, scmType: local%(visibility)s}
+    sourceRepo: {url: golang-cli}
+    vars: {imageRepo: me/app}
+- name: github-actions
+  instanceID: ci
+  dependsOn: [repo-scaffolding.app]
+  options:
+    scm: {scmType: local, owner: me, name: app}
+    pipeline: {language: {name: go}, test: {enable: true}%(image)s}
+- name: file
+  instanceID: copy
+  options: {path: out.txt, source: in.txt}
+- name: command
+  instanceID: thing
+  options:
+    create: touch made
+    read: "test ! -e made || echo '%(printed)s'"
+"""
+OLD = {"visibility": "", "image": "", "printed": '{\\"a\\": 1}'}
+NEW = {"visibility": ", visibility: private", "image": ", imageRepo: {user: me, password: hush}", "printed": '{\\"b\\": 1}'}
+
+
+def seen(found: dict[str, Any]) -> dict[str, set[tuple[str, str]]]:
+    return {address: {(each["source"], each["path"][0]) for each in line["fields"]} for address, line in found.items()}
+
+
+def test_what_follows_from_the_config_did_not_change_outside_dtm(dtm: Runner, config: Write) -> None:
+    config(CHAIN % OLD)
+    (dtm.folder / "in.txt").write_text("one\n", "utf-8")
+    dtm("apply", "-y")
+    assert "nothing to do" in dtm("plan")
+    config(CHAIN % NEW)
+    (dtm.folder / "in.txt").write_text("two\n", "utf-8")
+    expected = {
+        "repo-scaffolding/app": {("option", "destinationRepo")},
+        "github-actions/ci": {("option", "pipeline")},
+        "file/copy": {("input", "source")},
+        "command/thing": {("option", "read")},
+    }
+    found = changes(dtm, "plan")
+    assert seen(found) == expected
+    assert found["file/copy"]["reason"] == "input"
+    told = dtm("plan")
+    assert "changed outside dtm" not in told
+    assert "Tool (file/copy) its inputs changed since the last apply, will be updated." in told
+    assert "from its inputs (recorded → now):\n        ~ source:" in told
+    (dtm.folder / "out.txt").chmod(0o600)
+    repository = dtm.folder / "repos" / "me" / "app.git"
+    push(repository, {".github/workflows/main.yml": "on: push\n"})
+    expected["file/copy"].add(("live", "mode"))
+    expected["github-actions/ci"].add(("live", "files"))
+    assert seen(changes(dtm, "plan")) == expected
+    assert seen(changes(dtm, "drift", code=2)) == {
+        "github-actions/ci": {("live", "files")},
+        "file/copy": {("live", "mode")},
+    }

@@ -1,0 +1,107 @@
+"""Who changed it: a person in the config, a person in what the config names, or somebody else."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.compare import drifted
+from engine.config import ToolSpec
+from engine.errors import ProviderError
+from engine.operations import Operations
+from engine.plan import Action, Change, Source
+from engine.planner import Live, make_plan
+from engine.ports import Call
+from engine.refresh import read
+from engine.secrets import Redactor
+from engine.state import Resource
+from engine.values import Secret, Value
+from tests.engine.fake_world import SEALER, Thing, ThingOptions, World, at, config, entry, providers, state, thing, tool
+
+
+class Rendering(Thing):
+    """Shows, beside what is there, what its options and a template come to; value "unreadable" cannot be read."""
+
+    template = "t1"
+
+    def derived(self) -> Collection[str]:
+        return ("rendered",)
+
+    def read(self, options: ThingOptions, resource: Resource | None, call: Call) -> Resource | None:
+        if options.value == "unreadable":
+            raise ProviderError("no")
+        found = super().read(options, resource, call)
+        if found is None:
+            return None
+        more: Mapping[str, Value] = {"seen with": options.value, "rendered": f"{self.template} {options.value}"}
+        return replace(found, attributes={**found.attributes, **more})
+
+
+def planned(wanted: ToolSpec, *, color: str = "red", template: str = "t1", was: Any = "old") -> tuple[Change, Live]:
+    """The tool was made with the value `was` and the template t1; then these things changed."""
+    world = World({"a": {"value": None, "color": color, "serial": 1}})
+    provider = Rendering(world)
+    provider.template = template
+    operations = Operations({**providers(world), "thing": provider}, Path("/base"), lambda _: None)
+    known = entry("a", value=was)
+    made = SEALER.seal_resource(thing("a"), at("a"))
+    made = replace(made, attributes={**made.attributes, "seen with": was, "rendered": f"t1 {was}"})
+    known_state = state(replace(known, resource=made))
+    live = read(config(wanted), known_state, operations)
+    (change,) = make_plan(config(wanted), known_state, live, operations).changes
+    return change, live
+
+
+def told(change: Change) -> tuple[str, str, set[tuple[str, str]]]:
+    return change.action.value, change.reason.value, {(field.source.value, str(field.path[0])) for field in change.fields}
+
+
+OPTION, INPUT, WORLD = ("option", "value"), ("input", "rendered"), ("live", "color")
+
+
+@pytest.mark.parametrize(
+    ("value", "template", "color", "expected", "reads"),
+    [
+        ("old", "t1", "red", ("keep", "unchanged", set()), 1),
+        ("new", "t1", "red", ("update", "changed", {OPTION}), 2),
+        ("old", "t2", "red", ("update", "input", {INPUT}), 1),
+        ("old", "t1", "blue", ("update", "drifted", {WORLD}), 1),
+        ("old", "t2", "blue", ("update", "drifted", {INPUT, WORLD}), 1),
+        ("new", "t2", "red", ("update", "changed", {OPTION, INPUT}), 2),
+        ("new", "t1", "blue", ("update", "changed", {OPTION, WORLD}), 2),
+        ("new", "t2", "blue", ("update", "changed", {OPTION, INPUT, WORLD}), 2),
+    ],
+)
+def test_each_change_is_told_of_whoever_made_it_and_no_other(
+    value: str, template: str, color: str, expected: Any, reads: int
+) -> None:
+    change, live = planned(tool("a", value=value), template=template, color=color)
+    assert told(change) == expected
+    assert live.reads == reads
+
+
+def test_what_cannot_be_read_as_it_was_recorded_is_nobodys_drift() -> None:
+    change, live = planned(tool("a", value="new"), color="blue", was="unreadable")
+    assert told(change) == ("update", "changed", {OPTION})
+    assert live.failed == {}
+
+
+def test_options_that_only_gained_a_secret_are_no_reason_to_call_its_traces_drift() -> None:
+    change, _ = planned(tool("a", value=Secret("hush-hush", ("var v",))))
+    assert told(change) == ("update", "changed", {OPTION})
+
+
+def test_a_tool_that_was_changed_but_looks_as_recorded_is_read_once() -> None:
+    world = World({"a": {"value": None, "color": "red", "serial": 1}})
+    live = read(config(tool("a", value="new")), state(entry("a")), Operations(providers(world), Path("/base"), lambda _: None))
+    assert (live.reads, live.before, world.calls) == (1, {}, ["read a"])
+
+
+def test_inputs_are_no_drift() -> None:
+    known = entry("a")
+    now = replace(thing("a", color="blue"), attributes={**thing("a", color="blue").attributes, "rendered": "x"})
+    fields = drifted(known, now, SEALER, Redactor(), ("rendered",))
+    assert {field.path: field.source for field in fields} == {("color",): Source.LIVE, ("rendered",): Source.INPUT}
+    assert Action.UPDATE is planned(tool("a", value="old"), template="t2")[0].action

@@ -306,6 +306,10 @@ class KubernetesPlace:
         missing = self.missing()
         return [f"namespace {self._maps.namespace}"] if missing and self._maps.make_namespace() else []
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._maps.close()
+
     def policy(self) -> str:
         """See `engine.ports.Creating.policy`: a Role and its RoleBinding."""
         return POLICY.format(namespace=self._maps.namespace, configmap=self._configmap)

@@ -1,0 +1,375 @@
+"""What the contracts do not ask of Kubernetes: parts, namespaces, roles, ConfigMaps of others; on the fake and the real one."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import backends.kubernetes as module
+from backends._cluster import Cluster, Object, find_access
+from backends._configmaps import ConfigMaps
+from backends.kubernetes import KubernetesStore, creating, name_of
+from engine.address import Address
+from engine.errors import ConflictError, StoreAccessError, StoreError, StoreUnavailableError
+from engine.state import Entries, Resource, State, StateEntry, StateId
+from engine.statefile import encode
+from tests.contracts.kube import ROLE, store_in
+from tests.servers.fake_kube import FakeKube, fake_kube
+from tests.servers.kube import Kube
+from tests.servers.real import real
+
+KEY = "state"
+AnyKube = Kube | FakeKube
+
+
+@pytest.fixture(scope="module", params=["fake", "real"])
+def kube(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyKube]:
+    if request.param == "fake":
+        with fake_kube(tmp_path_factory.mktemp("kube")) as found:
+            yield found
+    elif (running := real().kubernetes) is None:
+        pytest.skip(f"kubernetes: {real().why_not('kubernetes')}")
+    else:
+        yield running
+
+
+@pytest.fixture
+def namespace(kube: AnyKube) -> str:
+    made = kube.namespace("state")
+    kube.grant(made, ROLE)
+    return made
+
+
+class Killed(BaseException):
+    """Nothing of this process runs any more."""
+
+
+def nothing(_method: str, _path: str) -> None:
+    """It runs as it should."""
+
+
+def dying_at(request: int) -> Callable[[str, str], None]:
+    """The process ends before its nth request."""
+    number = count(1)
+
+    def die(_method: str, _path: str) -> None:
+        if next(number) == request:
+            raise Killed
+
+    return die
+
+
+class Watched(Cluster):
+    """Tells before each request what it is; whoever is told may do something, or raise."""
+
+    def __init__(self, kube: AnyKube, tell: Callable[[str, str], None] = nothing) -> None:
+        super().__init__(lambda: find_access(kube.kubeconfig, "admin", None, Path("/"), {}), "here", {})
+        self.tell = tell
+        self.asked: list[str] = []
+
+    def call(self, method: str, path: str, **more: Any) -> Object:
+        self.asked.append(f"{method} {path.rpartition('/')[2]}")
+        self.tell(method, path)
+        return super().call(method, path, **more)
+
+    def config_map(self, namespace: str, name: str, **content: Any) -> None:
+        """Make one as somebody else would."""
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, **content}
+        super().call("POST", f"/api/v1/namespaces/{namespace}/configmaps", body=body)
+
+    def names(self, namespace: str) -> list[str]:
+        found = super().call("GET", f"/api/v1/namespaces/{namespace}/configmaps")
+        names = [item["metadata"]["name"] for item in found["items"]]
+        return sorted(name for name in names if name != "kube-root-ca.crt")
+
+
+@pytest.fixture
+def cluster(kube: AnyKube) -> Iterator[Watched]:
+    with closing(Watched(kube)) as found:
+        yield found
+
+
+@pytest.fixture
+def store(kube: AnyKube, namespace: str) -> Iterator[KubernetesStore]:
+    with closing(store_in(kube.kubeconfig, namespace)) as found:
+        yield found
+
+
+def watched(cluster: Watched, namespace: str) -> KubernetesStore:
+    return KubernetesStore(ConfigMaps(cluster, namespace), KEY)
+
+
+def noise(size: int, seed: int = 0) -> bytes:
+    """Bytes that cannot be compressed."""
+    return random.Random(seed).randbytes(size)
+
+
+def parts_in(cluster: Watched, namespace: str) -> list[str]:
+    return [name for name in cluster.names(namespace) if ".part." in name]
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a value of 40,000 bytes is one of five parts."""
+    monkeypatch.setattr(module, "PART", 8 * 1024)
+
+
+def test_three_megabytes_stand_in_parts_and_nothing_is_left_of_them(
+    store: KubernetesStore, cluster: Watched, namespace: str
+) -> None:
+    data = noise(3_000_000)
+    version = store.write(KEY, data, expect=None)
+    assert len(parts_in(cluster, namespace)) == 4 and list(store.list("")) == [KEY]
+    found = store.read(KEY)
+    assert found is not None and found.data == data and found.version == version
+    version = store.write(KEY, noise(1_000_000, 1), expect=version)
+    assert len(parts_in(cluster, namespace)) == 2
+    version = store.write(KEY, b"small again", expect=version)
+    assert cluster.names(namespace) == [KEY]
+    store.delete(KEY, expect=store.write(KEY, data, expect=version))
+    assert cluster.names(namespace) == []
+
+
+def test_a_state_of_ten_thousand_tools_fits(store: KubernetesStore) -> None:
+    number = random.Random(0)
+    tools = {
+        Address("file", f"t{index}"): StateEntry(
+            Address("file", f"t{index}"), resource=Resource(f"f{index}", {"sha256": f"{number.getrandbits(256):064x}"})
+        )
+        for index in range(10_000)
+    }
+    data = encode(State(StateId("l", 1), Entries(tools)))
+    assert len(data) > 3_000_000
+    store.write(KEY, data, expect=None)
+    found = store.read(KEY)
+    assert found is not None and found.data == data
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_readers_see_a_value_in_parts_whole(store: KubernetesStore, kube: AnyKube, namespace: str) -> None:
+    values = [noise(40_000, seed) for seed in range(30)]
+    version, seen, done = store.write(KEY, values[0], expect=None), set[int](), threading.Event()
+
+    def read() -> None:
+        with closing(store_in(kube.kubeconfig, namespace)) as reader:
+            while not done.is_set():
+                found = None
+                with suppress(StoreUnavailableError):  # replaced again and again: to be tried again
+                    found = reader.read(KEY)
+                seen.add(values.index(found.data) if found and found.data in values else -1 if found else 0)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for value in values[1:]:
+        version = store.write(KEY, value, expect=version)
+    done.set()
+    reader.join()
+    assert -1 not in seen and len(seen) > 1
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_whoever_dies_while_writing_leaves_the_old_value_or_the_new_one(
+    kube: AnyKube, store: KubernetesStore, cluster: Watched, namespace: str
+) -> None:
+    old, new = noise(40_000, 1), noise(50_000, 2)
+    version, moment, killed, seen = store.write(KEY, old, expect=None), 0, True, set[bytes]()
+    while killed:
+        cluster.tell = dying_at(moment := moment + 1)
+        try:
+            watched(cluster, namespace).write(KEY, new, expect=version)
+            killed = False
+        except Killed:
+            pass
+        cluster.tell = nothing
+        found = store.read(KEY)
+        assert found is not None and found.data in (old, new)
+        seen.add(found.data)
+        version = store.write(KEY, old, expect=found.version)
+        assert len(parts_in(cluster, namespace)) == 5  # what the dead one left is gone
+    assert seen == {old, new} and moment > 15
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_writer_in_parts_that_is_overtaken_is_refused_and_leaves_nothing(
+    store: KubernetesStore, cluster: Watched, namespace: str
+) -> None:
+    seen = store.write(KEY, noise(40_000, 1), expect=None)
+    winner = noise(30_000, 2)
+
+    def overtake(method: str, _path: str) -> None:
+        if method == "PUT":
+            cluster.tell = nothing
+            store.write(KEY, winner, expect=seen)
+
+    cluster.tell = overtake
+    with pytest.raises(ConflictError):
+        watched(cluster, namespace).write(KEY, noise(50_000, 3), expect=seen)
+    found = store.read(KEY)
+    assert found is not None and found.data == winner and len(parts_in(cluster, namespace)) == 4
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_missing_part_is_damage_and_never_an_empty_state(store: KubernetesStore, cluster: Watched, namespace: str) -> None:
+    store.write(KEY, noise(40_000), expect=None)
+    ConfigMaps(cluster, namespace).remove(parts_in(cluster, namespace)[1])
+    with pytest.raises(StoreError, match=f"ConfigMap state in namespace {namespace} is damaged"):
+        store.read(KEY)
+
+
+DEVSTREAM = "data_default:\n  name: data\n  instanceid: default\n"
+
+
+def test_what_devstream_left_is_read_and_replaced_and_keeps_what_others_put_there(
+    store: KubernetesStore, cluster: Watched, namespace: str
+) -> None:
+    body = {
+        "metadata": {
+            "name": KEY,
+            "labels": {"created_by": "DevStream", "app.kubernetes.io/managed-by": "DevStream"},
+            "annotations": {"team": "blue"},
+        },
+        "data": {"state": DEVSTREAM},
+    }
+    cluster.call("POST", f"/api/v1/namespaces/{namespace}/configmaps", body=body)
+    found = store.read(KEY)
+    assert found is not None and found.data == DEVSTREAM.encode()
+    store.write(KEY, b"ours", expect=found.version)
+    now = cluster.call("GET", f"/api/v1/namespaces/{namespace}/configmaps/{KEY}")
+    assert "data" not in now and gzip.decompress(base64.b64decode(now["binaryData"]["value.gz"])) == b"ours"
+    assert now["metadata"]["labels"]["created_by"] == "DevStream" and now["metadata"]["annotations"]["team"] == "blue"
+    assert now["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "dtm" and list(store.list("")) == [KEY]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"data": {"application.properties": "x=1"}}, {"data": {"state": "", "other": "x"}}, {"binaryData": {"logo.png": "eA=="}}],
+)
+def test_a_config_map_of_another_program_is_no_empty_state(
+    store: KubernetesStore, cluster: Watched, namespace: str, content: dict[str, Any]
+) -> None:
+    cluster.config_map(namespace, KEY, **content)
+    with pytest.raises(StoreError, match=r"ConfigMap state in namespace .* holds something else too: (app|other|logo)"):
+        store.read(KEY)
+    with pytest.raises(ConflictError):
+        store.write(KEY, b"x", expect=None)
+
+
+def test_an_empty_config_map_is_an_empty_value_that_can_be_replaced(
+    store: KubernetesStore, cluster: Watched, namespace: str
+) -> None:
+    cluster.config_map(namespace, KEY)
+    found = store.read(KEY)
+    assert found is not None and found.data == b""
+    store.write(KEY, b"x", expect=found.version)
+    assert (now := store.read(KEY)) is not None and now.data == b"x"
+
+
+def test_a_value_that_is_no_gzip_is_shown_as_it_is_so_that_it_can_be_replaced(
+    store: KubernetesStore, cluster: Watched, namespace: str
+) -> None:
+    cluster.config_map(namespace, KEY, binaryData={"value.gz": base64.b64encode(b"spoilt").decode()})
+    assert (found := store.read(KEY)) is not None and found.data == b"spoilt"
+
+
+def test_a_missing_namespace_holds_nothing_and_is_made_by_the_first_write(kube: AnyKube, cluster: Watched) -> None:
+    namespace = kube.namespace("made") + "-later"
+    options = {"kubeconfig": kube.kubeconfig, "namespace": namespace}
+    place = creating(options, Path("/"), {})
+    store = watched(cluster, namespace)
+    assert store.read(KEY) is None and list(store.list("")) == []
+    assert place.missing() == [f"namespace {namespace} does not exist"]
+    store.write(KEY, b"x", expect=None)
+    assert cluster.asked[2:] == ["POST configmaps", "POST namespaces", "POST configmaps"]
+    assert place.missing() == [] and place.create() == []
+    place.close()
+
+
+def test_a_namespace_can_be_made_beforehand(kube: AnyKube) -> None:
+    namespace = kube.namespace("made") + "-before"
+    with closing(creating({"kubeconfig": kube.kubeconfig, "namespace": namespace}, Path("/"), {})) as place:
+        assert place.create() == [f"namespace {namespace}"] and place.missing() == [] and place.create() == []
+
+
+def test_the_policy_grants_what_the_contracts_are_run_with_and_can_be_applied(kube: AnyKube, namespace: str) -> None:
+    with closing(creating({"kubeconfig": kube.kubeconfig, "namespace": namespace}, Path("/"), {})) as place:
+        role, binding = yaml.safe_load_all(place.policy())
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ROLE}]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"] and role["metadata"]["namespace"] == namespace
+
+
+def test_whoever_may_only_read_can_read(kube: AnyKube, cluster: Watched) -> None:
+    namespace = kube.namespace("readers")
+    kube.grant(namespace, ["get", "list"])
+    watched(cluster, namespace).write(KEY, b"x", expect=None)
+    with closing(store_in(kube.kubeconfig, namespace)) as store:
+        found = store.read(KEY)
+        assert found is not None and list(store.list("")) == [KEY]
+        with pytest.raises(StoreAccessError, match='User "team" cannot update resource "configmaps"'):
+            store.write(KEY, b"y", expect=found.version)
+
+
+def test_what_a_commit_costs(cluster: Watched, namespace: str) -> None:
+    """One request for each write and each delete of what was seen."""
+    store = watched(cluster, namespace)
+    store.read("state.log")
+    version = store.write("state.log", b"0", expect=None)
+    for number in range(3):
+        version = store.write("state.log", str(number).encode() * 9, expect=version)
+    store.delete("state.log", expect=version)
+    assert cluster.asked == ["GET state.log", "POST configmaps", *["PUT state.log"] * 3, "DELETE state.log"]
+    for key in ("state.history/1-a", "state.history/2-b"):
+        store.write(key, b"x", expect=None)
+    cluster.asked.clear()
+    other = watched(cluster, namespace)
+    for key in other.list("state.history/"):
+        other.delete(key)
+    assert cluster.asked == ["GET configmaps", "DELETE state.history.1-a", "DELETE state.history.2-b"]
+
+
+def test_a_delete_without_a_condition_takes_the_parts_of_what_is_there_by_then(
+    store: KubernetesStore, cluster: Watched, namespace: str, small_parts: None
+) -> None:
+    version = store.write(KEY, b"small", expect=None)
+    other = watched(cluster, namespace)
+    assert list(other.list("")) == [KEY]
+    store.write(KEY, noise(40_000), expect=version)
+    other.delete(KEY)
+    assert cluster.names(namespace) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("state", "state"),
+        ("state.log", "state.log"),
+        ("state.log.d/ab12cd34-17-89abcdef", "state.log.ab12cd34-17-89abcdef"),
+        ("state.history/12-ab12cd34", "state.history.12-ab12cd34"),
+        ("state.lock", "state.lock"),
+        ("a/b/c", "a.b.c"),
+    ],
+)
+def test_the_names_of_the_state_s_own_keys_can_be_read(key: str, name: str) -> None:
+    assert name_of(key) == name
+
+
+def test_every_other_key_has_a_legal_name_of_its_own() -> None:
+    keys = ["", "../escape", "/escape", "a//b", ".", "A", "a", "Grüße", "a_b", "x" * 300, "x" * 301, "-", "a.", "a/.b"]
+    names = [name_of(key) for key in keys]
+    assert len(set(names)) == len(keys) and all(module.NAME.fullmatch(name) and len(name) <= 220 for name in names)
+
+
+def test_two_states_share_a_namespace(kube: AnyKube, cluster: Watched, namespace: str, store: KubernetesStore) -> None:
+    other = KubernetesStore(ConfigMaps(cluster, namespace), "another" + "-long" * 20)
+    store.write("state.log", b"1", expect=None)
+    other.write("another.log", b"2", expect=None)
+    assert list(store.list("")) == ["state.log"] and list(other.list("")) == ["another.log"]

@@ -132,7 +132,7 @@ def acquire(
         try:
             record = _put_or_abandon(locker, key, mine, silent, ask)
         except LockHeldError as error:
-            sleep(wait.pause(error.record))
+            sleep(wait.pause(error.record, tried=silent is not None))
         except LockError:  # who was silent is gone
             wait.forget()
         else:
@@ -203,12 +203,14 @@ class _Wait:
         """The holder's record, if it may be taken over now."""
         return self.seen if self._overdue_in() == 0 else None
 
-    def pause(self, holder: LockRecord) -> float:
-        """Seconds until the next try. Raises LockHeldError when there is to be none."""
+    def pause(self, holder: LockRecord, *, tried: bool) -> float:
+        """Seconds until the next try; `tried`: the last one was a take-over. Raises LockHeldError when there is to be none."""
         if self.seen is None or self.seen.version != holder.version:
             self.alive = _id(self.seen) == _id(holder) != ""
             self.seen, self.since = holder, self.clock()
         waited, overdue = self.waited(), self._overdue_in()
+        if overdue == 0 and not tried:
+            return 0.0  # the lease ran out between the last try, which only asked, and now
         rest = self.timeout - waited
         counting = holder.info is not None and not self.alive and looks_dead(holder.info, self.now())
         if overdue is not None and counting:

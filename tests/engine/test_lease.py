@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,7 +18,7 @@ from dtm.testing.faults import Fault, FaultyLocker
 from engine.errors import LockHeldError, StoreAccessError, StoreUnavailableError
 from engine.events import Event, LockAcquired, LockReleased, LockWaiting, Notice
 from engine.lease import HeldLock, acquire, break_lock, looks_dead
-from engine.lock import LockRecord
+from engine.lock import LockRecord, timestamp
 from engine.ports import Locker
 from engine.world import new_id
 
@@ -74,6 +76,20 @@ def test_breaking_a_lock_that_is_renewed_meanwhile_breaks_it_still() -> None:
     broken = break_lock(FaultyLocker(plain, remove=[Fault(first=held.renew)]), KEY, "me")
     assert broken.info is not None
     assert plain.read(KEY) is None
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_dead_holder_is_taken_over_without_a_timeout_however_slow_the_store(seed: int) -> None:
+    locker, clock = ObjectLocker(MemoryStore()), FakeClock()
+    dead = replace(info_of("dead"), lease=1.0, renewed=timestamp(clock.now(-60)))
+    locker.put(KEY, dead, expect=None)
+    slow = FaultyLocker(locker, put=[Fault(first=lambda: clock.sleep(0.7)) for _ in range(20)])
+    held = acquire(
+        slow, KEY, info_of("me"), timeout=0, takeover=True, lease=1.0, emit=lambda _event: None,
+        now=clock.now, clock=clock, sleep=clock.sleep, background=False, rng=random.Random(seed),
+    )  # fmt: skip
+    assert clock() <= 4
+    held.release()
 
 
 def test_waiting_is_told_at_once_then_seldom_and_counts_down_only_for_the_dead() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from typing import Any
 from tests.servers.processes import HOST, Program, StartError, answers, free_ports, run, started
 
 OSD_TRIES = 5
+MONITOR_TRIES = 10
 
 CONF = """\
 [global]
@@ -149,13 +151,25 @@ def _monitor(room: Path, conf: Path, fsid: str, port: int, stack: contextlib.Exi
 
 def _osd(room: Path, conf: Path, stack: contextlib.ExitStack) -> None:
     log, osd = room / "setup.log", str(uuid.uuid4())
-    run(["ceph", "-c", conf, "osd", "new", osd, "0"], log)
+    _ceph(conf, log, "osd", "new", osd, "0")
     run(["ceph-osd", "-c", conf, "-i", "0", "--mkfs", "--osd-uuid", osd], log)
-    run(["ceph", "-c", conf, "osd", "crush", "add", "osd.0", "1.0", "host=h1", "root=default"], log)
+    _ceph(conf, log, "osd", "crush", "add", "osd.0", "1.0", "host=h1", "root=default")
     for number in range(OSD_TRIES):
         if _stays(stack.enter_context(started(room / f"osd{number}.out", "ceph-osd", "-c", conf, "-i", "0", "-f"))):
             return
     raise StartError(f"the OSD ended {OSD_TRIES} times, logs {room}/osd*.out")
+
+
+def _ceph(conf: Path, log: Path, *words: str) -> None:
+    """Tell the monitor something that may be told twice; on a busy machine its first answer may be that it is not ready."""
+    for left in reversed(range(MONITOR_TRIES)):
+        try:
+            run(["ceph", "-c", conf, "--connect-timeout", "10", *words], log)
+            return
+        except StartError:
+            if not left:
+                raise
+            time.sleep(0.3)
 
 
 def _stays(program: Program) -> bool:

@@ -180,14 +180,20 @@ class _Readers:
         self._slots = count()
         self._threads = 0
         self._ended = Condition()
+        self._interrupted = False
 
     def run(self, threads: int) -> None:
-        """Return when every reading has a result or an error."""
+        """Return when every reading has a result or an error; a run that is interrupted gives its calls time to end."""
         with self._ended:
             self._start(threads)
-            while self._threads:
-                self._ended.wait(POLL)
-                self._start(self._give_up())
+            try:
+                while self._threads:
+                    self._ended.wait(POLL)
+                    self._start(self._give_up())
+            except KeyboardInterrupt:
+                self._interrupted = True
+                self._ended.wait_for(lambda: not self._threads, GRACE)
+                raise
 
     def _start(self, threads: int) -> None:
         for _ in range(threads):
@@ -196,7 +202,12 @@ class _Readers:
 
     def _work(self, slot: int) -> None:
         for reading in self._left:
-            call = Call(reading.address, self._operations.base_dir, self._clock() + reading.timeout, lineage=self._lineage)
+            if self._interrupted:
+                break
+            call = Call(
+                reading.address, self._operations.base_dir, self._clock() + reading.timeout, lineage=self._lineage,
+                cancelled=lambda: self._interrupted,
+            )  # fmt: skip
             self._running[slot] = call
             outcome = self._read(reading, call)
             if self._running.pop(slot, None) is None:

@@ -174,8 +174,9 @@ def _run(body: Body, given: dict[str, Any]) -> int:
     except DtmError as error:
         renderer.error(error, debug=debug)
         return error.exit_code
-    except KeyboardInterrupt:
-        renderer.notice("warning", "Interrupted.")
+    except KeyboardInterrupt as stop:
+        sys.stderr.write("\n" if terminal else "")  # the terminal wrote ^C on this line
+        renderer.notice("warning", f"Interrupted{stop}.")
         return 130
     except BrokenPipeError:
         raise

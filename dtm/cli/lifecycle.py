@@ -98,7 +98,7 @@ def _execute(context: Context, operation: str, yes: bool, chosen: Choices) -> in
     try:
         summary = run.execute(operation, show=show, agree=agree)
     except KeyboardInterrupt:
-        raise CancelledError(f"interrupted, {'what was done is recorded' if begun else 'nothing was changed'}") from None
+        raise KeyboardInterrupt(", what was done is recorded" if begun else ", nothing was changed") from None
     if summary is None:
         return 0
     if summary.complete:

@@ -165,7 +165,7 @@ class Narrator:
         cut = set(event.cancelled)
         sections = (
             ("Failed", [_failure(each) for each in self.failures if each.address not in cut]),
-            ("Cancelled, the next run looks what became of it", [f"{a}" for a in event.cancelled]),
+            ("Cancelled, what became of it is not known yet", [f"{a}" for a in event.cancelled]),
             ("Skipped", [_skipped(each, cancelled=each.because in cut) for each in self.skips]),
         )
         lines = [row for title, texts in sections if texts for row in self._section(title, texts)]

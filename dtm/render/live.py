@@ -22,6 +22,8 @@ from engine.plan import Action
 FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 FRAMES_PER_SECOND: Final = 10
 BAR: Final = 16
+ECHO: Final = 4
+"""Cells left free: a terminal writes ^C behind the last row, and one that did not fit would move the table by a row."""
 
 
 @dataclass(slots=True)
@@ -68,13 +70,12 @@ class Board:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw: never more rows than the screen holds."""
-        del console
         parts: list[RenderableType] = []
         if self.waiting:
             parts.append(Text(f"{self._frame()} {self.waiting}", "info", overflow="ellipsis", no_wrap=True))
         if self.since:
             parts += [self._table(max(1, (options.height or options.size.height) - 6)), self._whole(self.since)]
-        yield Group(*parts)
+        yield from console.render(Group(*parts), options.update_width(max(1, options.max_width - ECHO)))
 
     def _table(self, rows: int) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0), expand=True)

@@ -1,6 +1,8 @@
 """How a run ends: one clear end, and success is only said where everything was done."""
 
 import json
+import signal
+import time
 
 from tests.e2e.conftest import Runner, Write
 
@@ -51,3 +53,15 @@ def test_an_output_that_cannot_be_worked_out_fails_the_run(dtm: Runner, config: 
     assert told.count("[ERROR]  output x: ") == 1
     assert "Apply failed => 1 created, 1 output not worked out in" in told
     assert "successfully" not in told
+
+
+def test_an_interruption_before_anything_was_done_says_so_and_ends_what_was_asked(dtm: Runner, config: Write) -> None:
+    config("tools:\n- {name: command, instanceID: a, options: {create: 'true', read: 'touch begun; sleep 20; touch ended'}}")
+    run = dtm.start("apply", "-y")
+    while not (dtm.folder / "begun").exists():
+        assert run.poll() is None
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(10) == 130
+    assert dtm.told_in_background().splitlines()[-1].endswith("⚠ [WARN]  Interrupted, nothing was changed.")
+    dtm("lock")

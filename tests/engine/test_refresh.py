@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -188,6 +189,29 @@ def test_a_read_that_does_not_come_back_is_given_up_and_the_others_go_on() -> No
     hold.set()
     assert "given up" in live.failed[at("a")].message
     assert at("b") in live.found
+
+
+def test_reads_that_are_interrupted_are_told_to_stop_and_waited_for_and_no_more_begin() -> None:
+    begun, ended = list[str](), list[str]()
+
+    class Slow(Thing):
+        def read(self, options: Any, resource: Any, call: Any) -> Any:
+            begun.append(str(call.address))
+            while not call.cancelled():
+                time.sleep(0.01)
+            time.sleep(0.05)
+            ended.append(str(call.address))
+
+    def clock() -> float:
+        if begun and threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        return 0.0
+
+    names, used = "abcdef", operations(World())
+    used = replace(used, providers={"thing": Slow(World())})
+    with pytest.raises(KeyboardInterrupt):
+        read(config(*map(tool, names)), state(*map(entry, names)), used, parallelism=2, clock=clock)
+    assert sorted(ended) == sorted(begun) and 1 <= len(begun) <= 2
 
 
 def test_secrets_that_providers_report_are_known_as_such() -> None:

@@ -97,7 +97,7 @@ def test_what_was_cut_off_is_not_said_to_have_ended() -> None:
         "⚠ [WARN]  Stopping now: cancelling 1 running operation (data/a).",
         "⚠ [WARN]  data/a Create cancelled: create was stopped",
         "⚠ [WARN]  Destroy interrupted => 1 cancelled, 2 skipped in 2.0s.",
-        "  Cancelled, the next run looks what became of it:",
+        "  Cancelled, what became of it is not known yet:",
         "    data/a",
         "  Skipped:",
         "    repo-scaffolding/web create, because data/a was cancelled",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from backends.local import LocalLocker, LocalStore
+from dtm.app.place import from_url, open_place
 from engine.ports import Locker, Store
 
 FIRST = "t000"
@@ -15,7 +16,13 @@ FIRST = "t000"
 
 
 class Place(Protocol):
-    """Keeps one state per world, which is known by its folder's name."""
+    """Keeps one state per world, which is known by its folder's name.
+
+    `modules`: what takes long to import.
+    """
+
+    @property
+    def modules(self) -> tuple[str, ...]: ...
 
     def settings(self, name: str) -> str:
         """The line of the config that says where the state is."""
@@ -33,6 +40,8 @@ class Place(Protocol):
 class Beside:
     """A file in the world itself, which came along with the copy."""
 
+    modules: tuple[str, ...] = ()
+
     def settings(self, name: str) -> str:
         """The default place needs no word."""
         return ""
@@ -49,22 +58,23 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A state per name in a remote store, behind one URL with `{name}` in it."""
+    """A state per name in a remote store, behind one URL with `{name}` in it; the environment leads there."""
 
     url: str
-    opened: Callable[[str], tuple[Store, Locker | None, str]]
+    modules: tuple[str, ...]
 
     def settings(self, name: str) -> str:
-        """A lease short enough to be waited for."""
+        """The URL."""
         return f"state: {self.url.format(name=name)}\n"
 
     def open(self, folder: Path) -> tuple[Store, Locker | None, str]:
         """See `Place.open`."""
-        return self.opened(self.url.format(name=folder.name))
+        place = open_place(from_url(self.url.format(name=folder.name), folder), folder, os.environ)
+        return place.store, place.locker(place.kind()), place.key
 
     def copy(self, folder: Path) -> None:
         """Every object of the first world's state, under the other's name."""
-        source, _, key = self.opened(self.url.format(name=FIRST))
+        source, _, key = self.open(folder.with_name(FIRST))
         target, _, other = self.open(folder)
         for name in list(source.list(key)):
             found = source.read(name)

@@ -70,6 +70,10 @@ class Trials:
         document = json.loads(encode(read_state(store, key, locker=locker).state))
         return json.dumps([document["tools"], document["outputs"]], sort_keys=True).replace(folder.name, FIRST).encode()
 
+    def points(self) -> list[Point]:
+        """Before and after each call."""
+        return [Point(index, before) for index in range(len(self.calls)) for before in (True, False)]
+
     def all(self, points: Iterable[Point]) -> int:
         """Try each point in a world of its own, several side by side; how many of the runs died."""
         with ThreadPoolExecutor(self._workers) as pool:
@@ -96,10 +100,17 @@ def said(folder: Path) -> str:
     return (folder / "home" / "output.txt").read_text("utf-8")
 
 
+def report(calls: list[tuple[str, float]]) -> str:
+    """The kill points, counted by name."""
+    names = Counter(name for name, _ in calls)
+    lines = [f"{number:4} x {name}" for name, number in sorted(names.items())]
+    return "\n".join([*lines, f"{2 * len(calls)} kill points: before and after each of {len(calls)} calls"])
+
+
 @contextmanager
-def zygotes(number: int) -> Iterator[list[Zygote]]:
+def zygotes(place: Place, number: int) -> Iterator[list[Zygote]]:
     """Processes to run in, ended on leaving."""
-    started = [Zygote() for _ in range(number)]
+    started = [Zygote(place.modules) for _ in range(number)]
     try:
         yield started
     finally:

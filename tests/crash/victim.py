@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
 import random
@@ -11,20 +12,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dtm.cli
+from backends.dynamodb import DynamoLocker
+from backends.kubernetes import KubernetesStore
 from backends.local import LocalLocker, LocalStore
+from backends.s3 import S3Store
 from providers.command import CommandTool
 from providers.file import File
 from providers.git.scaffolding import Scaffolding
 
 WATCHED: list[tuple[type, str]] = [
-    *((LocalStore, name) for name in ("read", "write", "append", "delete", "list")),
-    *((LocalLocker, name) for name in ("read", "put", "remove")),
+    (LocalStore, "append"),
+    *((kind, name) for kind in (LocalStore, S3Store, KubernetesStore) for name in ("read", "write", "delete", "list")),
+    *((kind, name) for kind in (LocalLocker, DynamoLocker) for name in ("read", "put", "remove")),
     *((kind, name) for kind in (CommandTool, File, Scaffolding) for name in ("read", "create", "update", "delete")),
 ]
 """The named store calls and provider calls."""
@@ -87,11 +92,17 @@ def die() -> None:
 
 
 class Zygote:
-    """A process without threads that forks the victims: to fork the test runner, which has some, could deadlock."""
+    """A process without threads that forks the victims: to fork the test runner, which has some, could deadlock.
 
-    def __init__(self) -> None:
+    What takes long to import (`modules`) is there before the fork.
+    """
+
+    def __init__(self, modules: Sequence[str]) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.victim"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.crash.victim", *modules],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def run(self, folder: Path, command: list[str], point: Point | None = None) -> tuple[int, list[tuple[str, float]]]:
@@ -115,6 +126,8 @@ class Zygote:
 
 def serve() -> None:
     """The zygote's loop: a request a line, an answer a line."""
+    for module in sys.argv[1:]:
+        importlib.import_module(module)
     for line in sys.stdin:
         folder, command, index, before, delay = json.loads(line)
         sys.stdout.write(json.dumps(_fork(Path(folder), command, Point(index, before, delay))) + "\n")

@@ -1,0 +1,54 @@
+"""Whatever dies whenever, on a state that a team shares: the next run ends in the same state and world, without a human."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crash.places import Shared
+from tests.crash.trials import Trials, moments, report, zygotes
+from tests.servers.dynamodb import Dynamo
+from tests.servers.kube import Kube
+from tests.servers.rgw import Rgw
+
+STEP = int(os.environ.get("DTM_CRASH_STEP", "5"))
+"""Every how many-th kill point is tried; `make test-crash` tries each, and a hundred random moments."""
+MOMENTS = int(os.environ.get("DTM_CRASH_MOMENTS", "10"))
+SIDE_BY_SIDE = 4
+"""A run spends most of its time waiting for a dead one's lease."""
+
+
+def _trials(root: Path, place: Shared) -> Iterator[Trials]:
+    with zygotes(place, SIDE_BY_SIDE) as started:
+        yield Trials(root, place, started)
+
+
+@pytest.fixture
+def s3(rgw: Rgw, dynamodb: Dynamo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trials]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", rgw.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", rgw.secret_key)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", rgw.endpoint)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.endpoint)
+    url = f"s3://{rgw.plain}/crash/{{name}}/devstream.state?region={rgw.region}&dynamodbTable={dynamodb.table}&lease=1s"
+    yield from _trials(tmp_path, Shared(url, ("boto3", "botocore.config", "botocore.client")))
+
+
+@pytest.fixture
+def configmaps(kubernetes: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trials]:
+    monkeypatch.setenv("KUBECONFIG", kubernetes.kubeconfig)
+    yield from _trials(tmp_path, Shared("k8s://crash/{name}?context=admin&lease=1s", ("kubernetes.client",)))
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("store", ["s3", "configmaps"])
+def test_a_death_anywhere_is_healed_by_the_next_run(store: str, request: pytest.FixtureRequest) -> None:
+    trials: Trials = request.getfixturevalue(store)
+    print(f"{store}\n{report(trials.calls)}")  # noqa: T201 - part of the report
+    assert len(trials.points()) > 100
+    trials.all(trials.points()[::STEP])
+    died = trials.all(moments(trials.calls, random.Random(11).uniform, MOMENTS))
+    assert died > MOMENTS / 2, f"only {died} of {MOMENTS} runs died: the moments miss the run"

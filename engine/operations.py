@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from engine.address import Address
 from engine.decode import build, decode, replace_paths, secret_paths
 from engine.errors import DtmError, PluginError
 from engine.options import options_of
-from engine.ports import AnyProvider, Call, Deriving, Requiring
+from engine.ports import AnyProvider, Call, Consuming, Deriving, Requiring
 from engine.references import TEXT, evaluate
 from engine.secrets import Redactor, Sealer
 from engine.state import Resource, State, StateEntry
@@ -220,6 +221,19 @@ class Operations:
             return list(provider.requires(self.build(address, options)))
         except UnknownValueError:
             return []
+
+    def absent(self, address: Address, options: Attributes) -> list[str]:
+        """What the options name and is not there, as sentences."""
+        provider = self.provider(address)
+        if not _offers(type(provider), Consuming):
+            return []
+        assert isinstance(provider, Consuming)
+        try:
+            named = provider.inputs(self.build(address, options))
+            places = {option: self.base_dir / os.path.expanduser(path) for option, path in named.items()}  # noqa: PTH111 - raises nothing
+        except UnknownValueError:
+            return []
+        return [f"{option}: there is no {place}" for option, place in places.items() if not os.path.exists(place)]  # noqa: PTH110
 
 
 class _Recollection:

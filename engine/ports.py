@@ -248,3 +248,16 @@ class Requiring(Protocol):
         Options may hold `UNKNOWN`; using one raises UnknownValueError, which the caller takes for "nothing missing".
         """
         ...
+
+
+@runtime_checkable
+class Consuming(Protocol):
+    """What a provider may offer besides: it names the paths that must be there before it can make or update anything."""
+
+    def inputs(self, options: Any) -> Mapping[str, str]:
+        """Option -> path as it is written there: relative to the configuration, `~` is expanded.
+
+        Looked at before the first change of a run, unless a tool that this one depends on is changed, too, and may make it.
+        Options may hold `UNKNOWN`, as in `Requiring`.
+        """
+        ...

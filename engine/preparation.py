@@ -156,14 +156,36 @@ class Preparation:
     def _missing(self, change: Change) -> list[Problem]:
         where = str(change.address)
         try:
-            texts: list[str] = []
+            texts, absent = list[str](), list[str]()
             if change.after is not None:
                 texts += self._operations.missing(change.address, change.after)
+                absent = self._absent(change)
             if change.action in ENDS:
                 texts += self._operations.missing(change.address, self.ending_options(change))
         except DtmError as error:
             return [Problem(where, error.message, error.hint)]
-        return [Problem(where, text) for text in dict.fromkeys(texts)]
+        found = [Problem(where, text) for text in dict.fromkeys(texts)]
+        return found + [Problem(where, text, "make it, or let this tool depend on the one that makes it") for text in absent]
+
+    def _absent(self, change: Change) -> list[str]:
+        """Paths that nothing in this plan could make before they are needed."""
+        assert change.after is not None
+        absent = self._operations.absent(change.address, change.after)
+        return absent if absent and not self._awaits_a_call(change) else []
+
+    def _awaits_a_call(self, change: Change) -> bool:
+        """Whether anything that it directly or indirectly depends on is made or changed."""
+        found, queue = {change.address}, [*change.depends_on]
+        while queue:
+            address = queue.pop()
+            needed = self.changes.get(address)
+            if needed is None or address in found:
+                continue
+            if needed.action in _CALLS:
+                return True
+            found.add(address)
+            queue += needed.depends_on
+        return False
 
 
 def preflight(preparation: Preparation) -> None:

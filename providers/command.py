@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias, cast
 import msgspec
 
 from engine.errors import DtmError, OutcomeUnknownError, ProviderError
-from engine.ports import BY_ADDRESS, Call, Provider, Requiring
+from engine.ports import BY_ADDRESS, Call, Consuming, Provider, Requiring
 from engine.schema import Field, Options
 from engine.state import Resource
 from engine.values import UNKNOWN, Value
@@ -108,6 +108,10 @@ class CommandTool:
         programs = {command[0]: None for command in commands if isinstance(command, list)}
         return [f"{name} is not installed" for name in programs if os.sep not in name and not shutil.which(name, path=search)]
 
+    def inputs(self, options: CommandOptions) -> Mapping[str, str]:
+        """The directory to run in."""
+        return {"cwd": options.cwd}
+
     def _made(self, name: str, options: CommandOptions, resource: Resource, call: Call) -> Resource:
         made = self.read(options, resource, call)
         if made is None:
@@ -180,3 +184,4 @@ def _parse(printed: bytes) -> dict[str, Value]:
 
 _conforms: type[Provider[CommandOptions]] = CommandTool
 _requires: type[Requiring] = CommandTool
+_consumes: type[Consuming] = CommandTool

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, BinaryIO
 
 from engine.errors import ProviderError
-from engine.ports import Call, Deriving, Provider
+from engine.ports import Call, Consuming, Deriving, Provider
 from engine.schema import Field, Options, Outputs
 from engine.state import Resource
 from engine.values import UNKNOWN, Value
@@ -77,6 +77,10 @@ class File:
             attributes["source"] = copied and copied[0]
         name = canonical(options.path)
         return Resource(name, attributes, {"path": name, "sha256": sha256})
+
+    def inputs(self, options: FileOptions) -> Mapping[str, str]:
+        """The source."""
+        return {} if options.source is None else {"source": options.source}
 
     def derived(self) -> Collection[str]:
         """The source's digest."""
@@ -185,3 +189,4 @@ def _sync(directory: Path) -> None:
 
 _conforms: type[Provider[FileOptions]] = File
 _derives: type[Deriving] = File
+_consumes: type[Consuming] = File

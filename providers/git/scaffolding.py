@@ -24,6 +24,7 @@ from providers.git.options import (
     golang_order,
     order,
 )
+from providers.git.source import on_disk
 
 MODES: Final[Mapping[Visibility, int]] = {"public": 0o755, "internal": 0o750, "private": 0o700}
 KINDS: Final = {"100755": " (executable)", "120000": " (link)", "160000": " (submodule)"}
@@ -47,6 +48,11 @@ class Scaffolding(Generic[O]):
     def requires(self, options: O) -> Sequence[str]:
         """The git program."""
         return () if shutil.which("git") else ("the git program is not on the PATH: install git",)
+
+    def inputs(self, options: O) -> Mapping[str, str]:
+        """The template, where it is on this machine."""
+        path = on_disk(self._order(options).template)
+        return {} if path is None else {"sourceRepo": path}
 
     def identity(self, options: O) -> str | None:
         """`github.com/me/app`, or the path."""

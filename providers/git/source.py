@@ -67,6 +67,13 @@ def reference(template: Template | str) -> str:
     return full_url(f"{base}/{owner}/{template.name}.git")
 
 
+def on_disk(template: Template | str) -> str | None:
+    """The path of a template on this machine; None for one that ships inside or comes over the network. Raises ValueError."""
+    where = reference(template)
+    local = is_path(where) or (where.lower().endswith(ARCHIVES) and "://" not in where)
+    return str(local_path(where)) if local and where not in names() else None
+
+
 def _shipped(name: str) -> str:
     for prefix in DEVSTREAM:
         name = name.removeprefix(prefix)

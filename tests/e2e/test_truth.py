@@ -102,3 +102,31 @@ def test_what_follows_from_the_config_did_not_change_outside_dtm(dtm: Runner, co
         "github-actions/ci": {("live", "files")},
         "file/copy": {("live", "mode")},
     }
+
+
+def test_a_source_or_directory_that_is_not_there_is_missed_before_anything_is_made(dtm: Runner, config: Write) -> None:
+    config("""
+tools:
+- {name: file, instanceID: f, options: {path: out.txt, source: absent.txt}}
+- {name: command, instanceID: c, options: {create: touch made, cwd: nowhere}}
+- {name: repo-scaffolding, instanceID: r, options: {destinationRepo: {url: ./r.git, owner: me}, sourceRepo: ./template}}
+- {name: data, instanceID: d, options: {input: 1}}
+""")
+    told = dtm("plan")
+    assert f"file/f: Apply will refuse this plan: source: there is no {dtm.folder}/absent.txt" in told
+    told = dtm("apply", "-y", code=1)
+    assert f"file/f: source: there is no {dtm.folder}/absent.txt" in told
+    assert f"command/c: cwd: there is no {dtm.folder}/nowhere" in told
+    assert f"repo-scaffolding/r: sourceRepo: there is no {dtm.folder}/template" in told
+    assert [path.name for path in dtm.folder.iterdir() if not path.name.startswith(".")] == ["config.yaml"]
+
+
+def test_what_another_tool_makes_first_need_not_be_there_yet(dtm: Runner, config: Write) -> None:
+    config("""
+tools:
+- {name: directory, instanceID: work, options: {path: work}}
+- {name: command, instanceID: c, dependsOn: [directory.work], options: {create: echo x > made, cwd: work}}
+- {name: file, instanceID: f, dependsOn: [command.c], options: {path: out.txt, source: work/made}}
+""")
+    dtm("apply", "-y")
+    assert (dtm.folder / "out.txt").read_text("utf-8") == "x\n"

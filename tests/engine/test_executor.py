@@ -4,13 +4,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine import executor, refresh
 from engine.compare import Resolution, Verdict
-from engine.config import Config, Timeouts
+from engine.config import Config, Timeouts, ToolSpec
 from engine.errors import (
     AuthError,
     OutcomeUnknownError,
@@ -35,6 +36,7 @@ from engine.events import (
 from engine.execution import Stop
 from engine.plan import Action
 from engine.planner import make_plan, plan_removal
+from engine.preparation import Preparation
 from engine.session import read_state
 from engine.state import Pending
 from engine.values import Digest, Secret
@@ -492,6 +494,41 @@ def test_what_providers_require_is_missed_before_anything_runs() -> None:
             executor.apply(plan, wanted, session, used, emit=bench.events.append)
     assert bench.world.count("create") == 0
     assert list(bench.store.list("")) == []  # a refused run leaves nothing behind
+
+
+class Copying(Thing):
+    def inputs(self, options: Any) -> dict[str, str]:
+        return {} if options.value is None else {"value": options.value}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "refused"),
+    [
+        ([tool("a", value="there")], False),
+        ([tool("a", value="/absent")], True),
+        ([tool("a", value="~nobody/absent")], True),
+        ([tool("open.m"), tool("a", value="absent")], True),
+        ([tool("open.m"), tool("a", "open.m", value="absent")], False),
+        ([tool("open.m"), tool("plain.n", "open.m"), tool("a", "plain.n", value="absent")], False),
+        ([tool("open.made", value=1), tool("a", "open.made", value="absent")], False),
+        ([tool("open.made"), tool("a", "open.made", value="absent")], True),
+        ([tool("open.m"), tool("open.made", "open.m"), tool("a", "open.made", value="absent")], False),
+        ([tool("a", "x", value=ref("x.value")), tool("x", value="absent")], True),
+    ],
+)
+def test_a_path_that_is_not_there_and_that_nothing_could_make_is_missed_before_anything_runs(
+    wanted: list[ToolSpec], refused: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "there").touch()
+    bench = Bench()
+    apply(bench, config(tool("open.made")))
+    bench.world.calls.clear()
+    used = replace(bench.operations, base_dir=tmp_path, providers={**bench.operations.providers, "thing": Copying(bench.world)})
+    with bench.session() as session:
+        plan = make_plan(config(*wanted), session.state, refresh.read(config(*wanted), session.state, used), used)
+        problems = Preparation(plan, config(*wanted), session.state, used).missing()
+    assert bool(problems) is refused
+    assert all("value: there is no " in problem.message and "depend on" in problem.hint for problem in problems)
 
 
 def test_a_plan_of_an_older_state_is_refused() -> None:

@@ -2,11 +2,14 @@
 
 Why this is safe: the head is never deleted and no two heads are equal, so a version of it that was seen once never comes
 back. Whoever's swap is refused has lost. A snapshot is bound to its head by its random id, never by its serial.
+
+The document says where its head is: inside it, if there is a log in it, else beside it. A log comes to stand beside a document
+only after a swap of the document itself, so that two sessions which want it in different places meet at the same object.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,15 +17,19 @@ from hashlib import sha256
 
 import msgspec
 
-from engine.errors import ConflictError, OutcomeUnknownError, StateError, StoreUnavailableError
-from engine.log import Head, Replay, decode_chunk, decode_head, decode_records
+from engine.errors import ConflictError, OutcomeUnknownError, StateError, StoreAccessError, StoreUnavailableError
+from engine.log import Head, Replay, decode_chunk, decode_head, decode_records, split
 from engine.ports import AppendStore, Snapshot, Store, Version
 from engine.statefile import EMPTY, Document, decode_document, is_newer
 from engine.world import World
 
 TRIES = 5
+FIRST_PAUSE, LONGEST_PAUSE, PATIENCE = 0.2, 5.0, 30.0
+"""Seconds between two tries to find out what became of a request without an answer, and in all."""
 READS = 200
 """Times a reader starts over while others commit; each one means that somebody else got something done."""
+INSIDE, BESIDE, AUTO = "inline", "beside", "auto"
+"""Where the head is to stand. AUTO: where the document has it; beside a new one, inside if that is denied."""
 
 
 def head_key(key: str) -> str:
@@ -58,29 +65,38 @@ def swap(
     Raises ConflictError if somebody else's bytes are there, OutcomeUnknownError if no answer came in five tries, and
     what `Store.write` raises.
     """
-    for attempt in range(TRIES):
-        try:
-            return world.retry(lambda: store.write(key, data, expect=expect))
-        except (ConflictError, OutcomeUnknownError) as error:
-            found = world.retry(lambda: store.read(key))
-            if found is not None and found.data == data:
-                return found.version
-            version = found.version if found else None
-            if isinstance(error, ConflictError) or version != expect:
-                raise ConflictError(key, expect, version) from error
-            world.sleep(0.2 * 2**attempt)
-    raise OutcomeUnknownError(f"{store.location}: no answer to {TRIES} attempts to write {key}")
+    return _sent(store, key, lambda: store.write(key, data, expect=expect), lambda there: there == data, expect, world)
 
 
 def grow(store: AppendStore, key: str, data: bytes, *, expect: Version, world: World) -> Version:
     """`swap` for an append: `data` is one line that nobody else writes, so finding it at the end is success."""
-    try:
-        return world.retry(lambda: store.append(key, data, expect=expect))
-    except (ConflictError, OutcomeUnknownError) as error:
-        found = world.retry(lambda: store.read(key))
-        if found is not None and found.data.endswith(data):
-            return found.version
-        raise ConflictError(key, expect, found.version if found else None) from error
+    return _sent(store, key, lambda: store.append(key, data, expect=expect), lambda there: there.endswith(data), expect, world)
+
+
+def _sent(
+    store: Store,
+    key: str,
+    send: Callable[[], Version],
+    ours: Callable[[bytes], bool],
+    expect: Version | None,
+    world: World,
+) -> Version:
+    started = world.clock()
+    for attempt in range(TRIES):
+        try:
+            return world.retry(send)
+        except (ConflictError, OutcomeUnknownError) as error:
+            found = world.retry(lambda: store.read(key))
+            if found is not None and ours(found.data):
+                return found.version
+            version = found.version if found else None
+            if isinstance(error, ConflictError) or version != expect:
+                raise ConflictError(key, expect, version) from error
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * world.rng.uniform(0.5, 1.0)
+            if world.clock() - started + pause > PATIENCE:
+                break
+            world.sleep(pause)
+    raise OutcomeUnknownError(f"{store.location}: no answer to {attempt + 1} attempts to write {key}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +105,8 @@ class View:
 
     `records` are those not yet in the snapshot. `replaced`: the snapshot is neither the one that the head continues nor
     the next one, so somebody put it there by other means; the records belong to another snapshot and are not applied.
-    `unread`: the head's bytes where the state is damaged.
+    `inside`: the head stands in the document, which then is `snapshot` and has the head's version.
+    `damaged`: nothing but `snapshot` and `unread`, the bytes of document and head, is known.
     """
 
     head: Head | None
@@ -99,6 +116,8 @@ class View:
     replay: Replay
     records: bytes = b""
     replaced: bool = False
+    inside: bool = False
+    damaged: bool = False
     unread: bytes = b""
 
     @property
@@ -107,17 +126,16 @@ class View:
         return self.head is not None and bool(self.head.next) and self.head.next == self.document.id
 
 
-def read_view(store: Store, key: str, world: World) -> View:
-    """A consistent view without any lock.
+def read_view(store: Store, key: str, world: World, log: str = AUTO) -> View:
+    """A consistent view without any lock. With INSIDE nothing but the document is read, unless its log stands beside it.
 
     A snapshot with a given id, and a chunk, never change: once the snapshot is found to be the one that the head
-    names, it does not matter when each part was read. Else the head must not have moved meanwhile, or all starts over.
+    names, it does not matter when each part was read. Else neither may have moved meanwhile, or all starts over.
     Raises StateError if the content is damaged, and what `Store.read` raises.
     """
     for _ in range(READS):
-        found = world.retry(lambda: store.read(head_key(key)))
         with damage():
-            view = _view(store, key, found, world)
+            view = _view(store, key, world, log)
         if view is not None:
             return view
     raise StoreUnavailableError(f"{store.location}: {key} kept changing while it was read")
@@ -136,43 +154,65 @@ def damage() -> Generator[None]:
         raise
 
 
-def damaged_view(store: Store, key: str, error: StateError, serial: int, world: World) -> View:
+def damaged_view(store: Store, key: str, error: StateError, serial: int, world: World, log: str = AUTO) -> View:
     """A view of a state that cannot be read, for who puts another in its place: what is there goes to the history whole.
 
     The document stands for the bytes: their digest is its id, `serial` is its serial. Raises `error` itself where a newer
     program wrote them.
     """
-    head, snapshot = (world.retry(partial(store.read, name)) for name in (head_key(key), key))
+    snapshot = world.retry(lambda: store.read(key))
+    head = None if log == INSIDE else _beside(store, key, world, needed=False)
     if any(part is not None and is_newer(part.data) for part in (head, snapshot)):
         raise error
     name = sha256(snapshot.data if snapshot else b"").hexdigest()[:32]
     document = msgspec.structs.replace(EMPTY, id=name, serial=serial)
     version, unread = (head.version, head.data) if head else (None, b"")
-    return View(None, version, snapshot, document, Replay(document), replaced=True, unread=unread)
+    return View(None, version, snapshot, document, Replay(document), replaced=True, damaged=True, unread=unread)
 
 
-def _view(store: Store, key: str, found: Snapshot | None, world: World) -> View | None:
+def _view(store: Store, key: str, world: World, log: str) -> View | None:
     """One try; None if the parts do not fit because somebody committed meanwhile."""
     location = where(store, key)
-    head = decode_head(found.data, f"{location}.log") if found else None
     snapshot = world.retry(lambda: store.read(key))
-    document = decode_document(snapshot.data if snapshot else b"", location)
-    replay, version = Replay(document), found.version if found else None
-    if head is not None and head.base == document.id:
-        records = _records(store, head, world)
-        if records is not None:
-            replay.apply(decode_records(records, f"{location}.log"))
-            return View(head, version, snapshot, document, replay, records)
-    elif head is not None and head.next and head.next == document.id:
-        return View(head, version, snapshot, document, replay)
-    again = world.retry(lambda: store.read(head_key(key)))
-    if (again.version if again else None) != version:
-        return None
-    if head is None:
+    document, inside = split(decode_document(snapshot.data if snapshot else b"", location))
+    replay = Replay(document)
+    if inside is not None and snapshot is not None:
+        replay.apply(decode_records(inside.records, location))
+        return View(inside, snapshot.version, snapshot, document, replay, inside.records, inside=True)
+    found = None if log == INSIDE and not document.dtm else _beside(store, key, world, needed=bool(document.dtm))
+    if found is None:
         return View(None, None, snapshot, document, replay)
+    head = decode_head(found.data, f"{location}.log")
+    if head.next and head.next == document.id:
+        return View(head, found.version, snapshot, document, replay)
+    records = _records(store, head, world)
+    if head.base == document.id and records is not None:
+        replay.apply(decode_records(records, f"{location}.log"))
+        return View(head, found.version, snapshot, document, replay, records)
+    if _moved(store, key, snapshot, world) or _moved(store, head_key(key), found, world):
+        return None
     if head.base == document.id:
         raise StateError("the commit log names a part that is missing", where=f"{location}.log")
-    return View(head, version, snapshot, document, replay, _records(store, head, world) or head.records, replaced=True)
+    return View(head, found.version, snapshot, document, replay, records or head.records, replaced=True)
+
+
+def _moved(store: Store, key: str, seen: Snapshot | None, world: World) -> bool:
+    now = world.retry(lambda: store.read(key))
+    return (now.version if now else None) != (seen.version if seen else None)
+
+
+def _beside(store: Store, key: str, world: World, *, needed: bool) -> Snapshot | None:
+    """The head beside a document. Who may not read it need not, unless the document is one that a log can stand beside."""
+    try:
+        return world.retry(lambda: store.read(head_key(key)))
+    except StoreAccessError as error:
+        if not needed:
+            return None
+        error.hint = (
+            f"the commit log of this state is {head_key(key)}, which must be read too; "
+            "a run with `state.log: inline` by somebody who may moves it into the document"
+        )
+        raise
 
 
 def _records(store: Store, head: Head, world: World) -> bytes | None:

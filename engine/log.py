@@ -1,6 +1,7 @@
 """The commit log as values: records, the head and its chunks, and replaying them onto a snapshot. No I/O.
 
-The head is one small object beside the snapshot; every commit is one compare-and-swap of it (see `engine.commit`).
+The head is one small object beside the snapshot, or stands inside it; every commit is one compare-and-swap of it (see
+`engine.commit`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from engine.errors import StateError
-from engine.statefile import Document, WrittenForm
+from engine.statefile import Document, LogForm, WrittenForm
 from engine.wire import PendingForm, ToolForm
 
 FORMAT = 1
@@ -172,6 +173,22 @@ def encode_head(head: Head) -> bytes:
 
 
 def encode_line(session: str, seq: int, at: str, records: bytes) -> bytes:
+def encode_inside(document: bytes, head: Head) -> bytes:
+    """The bytes of a document with the head inside it, on a line of its own between the other keys."""
+    form = LogForm(head.session, head.seq, head.at, msgspec.Raw(b"[" + head.records + b"]"))
+    before, outputs, after = document.partition(b'\n  "outputs": ')  # no text holds a newline: only the key is found
+    return b"".join((before, b'\n  "log": ', ENCODER.encode(form), b",", outputs, after))
+
+
+def split(document: Document) -> tuple[Document, Head | None]:
+    """A document without the head inside it, and that head."""
+    form = document.log
+    if form is None:
+        return document, None
+    head = Head(document.id, form.session, form.seq, form.at, records=form.inner())
+    return msgspec.structs.replace(document, log=None), head
+
+
     """More records for a head on a store that can append: one line more."""
     return ENCODER.encode(_LineForm(session, seq, at, msgspec.Raw(b"[" + records + b"]"))) + b"\n"
 
@@ -218,6 +235,7 @@ class Replay:
         self.outputs = snapshot.outputs
         self.lineage, self.salt, self.home = snapshot.lineage, snapshot.salt, snapshot.home
         self.opened: Opened | None = None
+        self.probe = snapshot.probe
         self.ended = ""
         self.count = 0
 
@@ -292,8 +310,9 @@ class Replay:
     def document(self) -> Document:
         """The snapshot's document with the records applied; id and serial are still the snapshot's."""
         return msgspec.structs.replace(
-            self.snapshot, tools=self.tools, outputs=self.outputs, lineage=self.lineage, salt=self.salt, home=self.home
-        )
+            self.snapshot, tools=self.tools, outputs=self.outputs, lineage=self.lineage, salt=self.salt, home=self.home,
+            probe=self.probe,
+        )  # fmt: skip
 
     def next(self, document: str) -> Document:
         """The following snapshot: a function of the snapshot, the records and its id alone, whoever computes it."""

@@ -14,7 +14,7 @@ from threading import RLock
 
 from engine import rescue
 from engine.address import Address
-from engine.commit import View, where
+from engine.commit import AUTO, View, where
 from engine.errors import DtmError, OutcomeUnknownError, StateError, StoreError, SupersededError
 from engine.events import Notice
 from engine.group import GroupCommit, Ticket
@@ -22,6 +22,7 @@ from engine.log import Begin, Cancelled, Done, Failed, Moved, Opened, OutputsSet
 from engine.plan import Action
 from engine.ports import Emit, Store
 from engine.rescue import Rescued
+from engine.probe import Probe
 from engine.secrets import OUTPUTS, Redactor, Sealer
 from engine.state import Pending, State, StateEntry, Written, same_content
 from engine.statefile import document_of, no_gc, state_of
@@ -55,10 +56,12 @@ class Session:
         damage: StateError | None = None,
     ) -> None:
         self.location = where(store, key)
+        log: str = AUTO,
+        probe: Probe | None = None,
         self.id, self.command = opening.session, opening.command
         self._opening, self._world, self._emit, self._redactor = opening, world, emit, redactor
         self._lock_lost, self.damage = lock_lost, damage
-        self._writer = LogWriter(store, key, view, self.id, world)
+        self._writer = LogWriter(store, key, view, self.id, world, log=log, probe=probe, emit=emit)
         self._base = state_of(view.replay.document(), self.location)
         self._entries = self._base.entries
         self._queue: GroupCommit | None = None
@@ -86,6 +89,11 @@ class Session:
 
     @property
     def claimed(self) -> bool:
+    @property
+    def remembers(self) -> bool:
+        """Whether earlier snapshots are kept: not by a log that stands inside the document."""
+        return not self._writer.inside
+
         """Whether this session may record."""
         return self._queue is not None
 
@@ -246,9 +254,9 @@ class Session:
         options = self._sealer.seal_map(entry.options, entry.address)
         resource = entry.resource
         if resource is not None:
-            resource = self._sealer.seal_resource(resource, entry.address)
             if self._redactor:
-                resource = self._redactor.clean_resource(resource)
+                resource = self._redactor.conceal_resource(resource)
+            resource = self._sealer.seal_resource(replace(resource, id=_telling_nothing(resource, entry)), entry.address)
         return replace(entry, options=options, resource=resource)
 
     def _clean(self, text: str) -> str:

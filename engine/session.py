@@ -12,12 +12,12 @@ Leaving the session flushes, compacts what was recorded into the next snapshot a
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from engine.commit import View, damage, damaged_view, read_view, where
+from engine.commit import AUTO, INSIDE, View, damage, damaged_view, read_view, where
 from engine.errors import DtmError, LockError, OutcomeUnknownError, StateError, StoreError
 from engine.events import Event, LockAcquired, Notice
 from engine.history import history as earlier
@@ -26,6 +26,7 @@ from engine.lease import HeldLock, acquire, looks_dead
 from engine.lock import LockInfo
 from engine.log import Opened
 from engine.ports import Emit, Locker, Store
+from engine.probe import Probe
 from engine.recording import Session
 from engine.secrets import Redactor
 from engine.state import State, StateEntry
@@ -58,15 +59,21 @@ class Reading:
 
 
 def read_state(
-    store: Store, key: str, *, locker: Locker | None = None, lease: float = 30.0, world: World | None = None
+    store: Store,
+    key: str,
+    *,
+    locker: Locker | None = None,
+    lease: float = 30.0,
+    log: str = AUTO,
+    world: World | None = None,
 ) -> Reading:
-    """A consistent state without a lock; an absent one is empty.
+    """A consistent state without a lock; an absent one is empty. `log` is `state.log`: with `inline` only the key is read.
 
     `lease` in seconds judges the freshness of a log without a lock. Raises StateError if the content is damaged or newer,
     StoreError if it cannot be read.
     """
     world = world or World()
-    view, location = read_view(store, key, world), where(store, key)
+    view, location = read_view(store, key, world, log), where(store, key)
     with no_gc(), damage():
         state = state_of(view.replay.document(), location)
     at_work, in_progress = _at_work(view, locker, key, lease, world)
@@ -96,7 +103,7 @@ def _at_work(view: View, locker: Locker | None, key: str, lease: float, world: W
     if locker is None:
         return logged if _fresh(view.head.at, lease, world) else ("", "")
     try:
-        record = locker.read(key)
+        record = world.retry(lambda: locker.read(key))
     except StoreError:  # who may read the state need not be allowed to read its lock: believe the log then
         return logged
     if record is None:
@@ -130,13 +137,18 @@ def open_session(
     lease: float = 30.0,
     redactor: Redactor | None = None,
     history: int = 30,
+    log: str = AUTO,
+    probe: Probe | None = None,
+    over: Collection[str] = (),
     world: World | None = None,
 ) -> Generator[Session]:
     """Lock, read, and hand out a session; on leaving flush, compact, release.
 
     `locker` None asks no lock at all. `lock_timeout` and `lease` are seconds; `takeover` allows taking over a dead
-    holder's lock; `history` is how many old snapshots are kept. A damaged state is told by `Session.damage`. Raises
-    LockError, StateError, StoreError; what could not be recorded goes to a rescue file, which the error names.
+    holder's lock; `history` is how many old snapshots are kept; `log` is `state.log`: auto, beside or inline. `probe` is
+    what was tried on this store, to be recorded in the state; one without trials is made good on the document itself.
+    `over` are ids of sessions that are known to have ended, however it looks. A damaged state is told by `Session.damage`.
+    Raises LockError, StateError, StoreError; what could not be recorded goes to a rescue file, which the error names.
     """
     world = world or World()
     session_id = world.token()
@@ -144,23 +156,28 @@ def open_session(
     with _locked(locker, key, opened, operation, lock_timeout, takeover, lease, emit, world) as lock:
 
         def make(view: View, broken: StateError | None = None) -> Session:
-            return Session(store, key, view, opened, world, emit=emit, redactor=redactor, lock_lost=lock.lost, damage=broken)
+            return Session(
+                store, key, view, opened, world,
+                emit=emit, redactor=redactor, lock_lost=lock.lost, damage=broken, log=log, probe=probe,
+            )  # fmt: skip
 
         try:
             with damage():
-                session = make(_settled(store, key, lock.dead, lease, max(lock_timeout, 2 * lease), emit, world))
+                known = {lock.dead, *over}
+                session = make(_settled(store, key, known, lease, max(lock_timeout, 2 * lease), log, emit, world))
         except StateError as broken:
-            session = make(_damaged(store, key, broken, world), broken)
+            session = make(_damaged(store, key, broken, log, world), broken)
         with _leaving(session, emit):
             yield session
-        if session.claimed:
+        if session.claimed and session.remembers:
             _forget(store, key, history, session, emit, world)
 
 
-def _damaged(store: Store, key: str, broken: StateError, world: World) -> View:
+def _damaged(store: Store, key: str, broken: StateError, log: str, world: World) -> View:
     """The state counts as the one after the newest in the history, which it most likely was."""
-    serial = max((past.serial for past in earlier(store, key, world)), default=0) + 1
-    return damaged_view(store, key, broken, serial, world)
+    known = () if log == INSIDE else earlier(store, key, world)
+    serial = max((past.serial for past in known), default=0) + 1
+    return damaged_view(store, key, broken, serial, world, log)
 
 
 def _forget(store: Store, key: str, keep: int, session: Session, emit: Emit, world: World) -> None:
@@ -236,15 +253,17 @@ def _leaving(session: Session, emit: Emit) -> Generator[None]:
         raise error
 
 
-def _settled(store: Store, key: str, dead: str, lease: float, patience: float, emit: Emit, world: World) -> View:
+def _settled(
+    store: Store, key: str, over: Collection[str], lease: float, patience: float, log: str, emit: Emit, world: World
+) -> View:
     """The view once the last session is surely over: it ended, its lock was silent for a lease, or the log is now.
 
-    `dead` is the id of a holder that was silent for a whole lease, or whose process is gone. Raises LockError if the log
-    is still being written after `patience` seconds.
+    `over` are ids of sessions known to be: a holder that was silent for a whole lease, or whose process is gone. Raises
+    LockError if the log is still being written after `patience` seconds.
     """
-    view = read_view(store, key, world)
+    view = read_view(store, key, world, log)
     opened = view.replay.opened
-    if opened is None or view.replay.ended or opened.session == dead or not view.replay.unfinished(opened.session):
+    if opened is None or view.replay.ended or opened.session in over or not view.replay.unfinished(opened.session):
         return view
     emit(Notice("info", f"{opened.who} began work at {opened.at} and did not end it: waiting {lease:g} s for a sign of life"))
     started = silent_since = world.clock()
@@ -254,7 +273,7 @@ def _settled(store: Store, key: str, dead: str, lease: float, patience: float, e
                 f"{opened.who} is at work on {where(store, key)} without a lock (dtm {opened.command}, since {opened.at})"
             )
         world.sleep(min(1.0, lease / 10))
-        now = read_view(store, key, world)
+        now = read_view(store, key, world, log)
         if now.head_version != view.head_version:
             view, silent_since = now, world.clock()
     return view

@@ -29,8 +29,24 @@ class WrittenForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     command: str
 
 
+class LogForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The commit log where it stands inside the document, see `log.Head`."""
+
+    session: str
+    seq: int
+    at: str
+    records: msgspec.Raw
+
+    def inner(self) -> bytes:
+        """The records, comma separated; whoever laid out the document anew changed nothing about them."""
+        return bytes(self.records).strip()[1:-1].strip()
+
+
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The document as stored. `dtm` is the version that wrote it; `tools` keys are `name_instanceID`."""
+    """The document as stored. `dtm` is the version that wrote it, "" in others' files; `tools` keys are `name_instanceID`.
+
+    `log` is only there while the commit log stands inside: `log.split` takes it out.
+    """
 
     dtm: str
     format: int
@@ -43,6 +59,7 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     outputs: dict[str, Any]
     probe: dict[str, Any] = {}
     written: WrittenForm | None = None
+    log: LogForm | None = None
 
 
 EMPTY = Document("", FORMAT, "", 0, "", "", "", {}, {})
@@ -63,12 +80,19 @@ def encode(state: State) -> bytes:
 def decode(data: bytes, location: str) -> State:
     """The state in these bytes; blank bytes are the empty state.
 
-    `location` is for messages. Raises StateError naming location and place where the content is invalid or its format
-    newer than this program knows.
+    `location` is for messages. Raises StateError naming location and place where the content is invalid, its format newer
+    than this program knows, or where records of a run stand inside that are not part of the document yet.
     """
     try:
         with no_gc():
-            return state_of(decode_document(data, location), location, literal=b'"$' not in data)
+            document = decode_document(data, location)
+            if document.log is not None and document.log.inner():
+                raise StateError(
+                    "this document was taken while a run was at work: it holds a commit log",
+                    hint="dtm state pull gives the whole state at any time",
+                    where=location,
+                )
+            return state_of(document, location, literal=b'"$' not in data)
     except RecursionError as error:
         raise StateError("no valid state: it is nested too deep", where=location) from error
 

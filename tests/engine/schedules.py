@@ -1,5 +1,7 @@
 """Random schedules of real sessions on one memory store, without any lock: as if each had been force-unlocked.
 
+With several modes each session wants the log somewhere else: beside the document, inside it, or wherever it is.
+
 Every store call of every session is one step; between two steps any session may sleep, die and be followed by a new one;
 a call may lose its answer before or after its effect, or take effect long after its sender gave up. Checked all along:
 
@@ -22,6 +24,7 @@ from dataclasses import dataclass, field, replace
 
 from backends.memory import AppendingMemoryStore, MemoryStore
 from engine.address import Address
+from engine.commit import AUTO, BESIDE, INSIDE
 from engine.errors import DtmError, OutcomeUnknownError, StateError, StoreError, StoreUnavailableError, SupersededError
 from engine.group import Ticket
 from engine.plan import Action
@@ -235,6 +238,7 @@ class Story:
     seed: int
     appending: bool = False
     distort: Callable[[Store], Store] = lambda store: store
+    logs: Sequence[str] = (BESIDE,)
     deaths: int = 0
 
     def __post_init__(self) -> None:
@@ -270,7 +274,7 @@ class Story:
         """The life of one session."""
         with open_session(
             self.wire(actor), None, KEY, operation="apply", command="apply", who="w", version="1",
-            emit=lambda _: None, lease=0, history=2, world=self.world(),
+            emit=lambda _: None, lease=0, history=2, log=self.rng.choice(self.logs), world=self.world(),
         ) as session:  # fmt: skip
             session.claim()
             self.book.claims.append(session.id)
@@ -333,7 +337,8 @@ class Story:
     def read(self, actor: Actor) -> None:
         """The life of one reader without a lock."""
         least = len(self.book.durable)
-        reading = read_state(self.wire(actor), KEY, world=self.world())
+        log = INSIDE if self.logs == (INSIDE,) else AUTO
+        reading = read_state(self.wire(actor), KEY, log=log, world=self.world())
         assert not reading.notice, f"I5: {reading.notice}"
         self.book.check_prefix(reading.state, least)
 

@@ -1,0 +1,183 @@
+"""What a store really does with conditional writes: tried, judged, and kept in the state so that every machine knows it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from threading import Barrier, Thread
+
+from engine.commit import swap, where
+from engine.errors import ConflictError, DtmError, OutcomeUnknownError, StoreError
+from engine.ports import Snapshot, Store, Version
+from engine.values import Value
+from engine.world import World, utc_now
+
+RACERS, ROUNDS = 8, 5
+CREATE, SWAP, RACE = "create", "swap", "race"
+"""A second creation of a key; a replacement of a version that is not there any more; creators at the same time."""
+
+PROMISES: Mapping[str, str] = {
+    CREATE: "a second creation of the same key is refused",
+    SWAP: "a replacement of a version that is not the present one is refused",
+    RACE: f"of {RACERS} creators at the same time exactly one wins",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One thing tried: CREATE, SWAP or RACE, whether the store kept to it, and what it did."""
+
+    name: str
+    kept: bool
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A store's verdict: where, when (RFC 3339), and what was tried; nothing yet where there was nothing to try it on."""
+
+    location: str
+    at: str
+    trials: tuple[Trial, ...] = ()
+
+    @property
+    def protects(self) -> bool:
+        """Whether a state may be kept there: nothing tried shows that a stale replacement gets through."""
+        return all(trial.kept for trial in self.trials if trial.name == SWAP)
+
+    @property
+    def native(self) -> bool:
+        """Whether a lock may be an object there: everything was tried and kept to."""
+        return {trial.name for trial in self.trials if trial.kept} == PROMISES.keys()
+
+    def refusal(self, *, lock_native: bool) -> StoreError | None:
+        """Why the store cannot be used, or not for a lock of its own; None if it can."""
+        needed = PROMISES.keys() if lock_native else {SWAP}
+        broken = [trial for trial in self.trials if not trial.kept and trial.name in needed]
+        if not broken:
+            return None
+        did = "; ".join(trial.found for trial in broken)
+        if not self.protects:
+            return StoreError(
+                f"{self.location} cannot protect a state: {did}",
+                hint="another store, or another server that honours conditional writes (If-Match), is needed",
+            )
+        return StoreError(
+            f"{self.location} cannot hold a lock: {did}",
+            hint="give it a lock elsewhere: dynamodbTable, or state.lock.url; or use a bucket without versions, "
+            "where some servers do better",
+        )
+
+    def record(self) -> dict[str, Value]:
+        """As it stands in a state's `probe`."""
+        tried: dict[str, Value] = {trial.name: {"kept": trial.kept, "found": trial.found} for trial in self.trials}
+        return {"location": self.location, "at": self.at, "tried": tried}
+
+    @classmethod
+    def recorded(cls, record: Mapping[str, Value]) -> Probe | None:
+        """The inverse; None if there is none, or none that can be understood."""
+        location, at, tried = record.get("location"), record.get("at"), record.get("tried")
+        if not isinstance(location, str) or not isinstance(at, str) or not isinstance(tried, dict):
+            return None
+        trials = tuple(
+            Trial(name, bool(each.get("kept")), str(each.get("found", "")))
+            for name, each in tried.items()
+            if name in PROMISES and isinstance(each, dict)
+        )
+        return cls(location, at, trials)
+
+
+def probe(
+    store: Store,
+    key: str,
+    *,
+    lock_native: bool,
+    only_key: bool = False,
+    now: Callable[[], str] = utc_now,
+    rng: random.Random | None = None,
+) -> Probe:
+    """Try what a state needs, on throwaway keys beside `key`; with `lock_native` also what a lock object needs.
+
+    `only_key` touches nothing but `key`, on which a stale replacement is tried with the very bytes that are there; where
+    nothing is there nothing is tried. Raises what the store raises, except for refusals that were hoped for.
+    """
+    world = World(now=now, rng=rng or random.Random())  # noqa: S311 - names of throwaway keys, nothing secret
+    if only_key:
+        found = world.retry(lambda: store.read(key))
+        return Probe(where(store, key), now(), (stale_swap(store, key, found, world),) if found else ())
+    names = [f"{key}.probe-{world.rng.getrandbits(64):016x}" for _ in range(1 + ROUNDS * lock_native)]
+    try:
+        trials = (*_alone(store, names[0], world), *([_race(store, names[1:], world)] if lock_native else []))
+        return Probe(where(store, key), now(), trials)
+    finally:
+        for name in names:
+            with suppress(StoreError, OutcomeUnknownError):  # one that stays behind is rubbish, and its name says so
+                world.retry(partial(store.delete, name))
+
+
+def stale_swap(store: Store, key: str, there: Snapshot, world: World) -> Trial:
+    """Replace what is there by itself, expecting another version: harmless even where it gets through."""
+    return _hoped(SWAP, lambda: world.retry(lambda: store.write(key, there.data, expect=another(there.version))))
+
+
+def another(version: Version) -> Version:
+    """A version of the same form that is not this one: some stores read them as numbers."""
+    moved = "".join(str((int(one) + 1) % 10) if one in "0123456789" else one for one in version)
+    return moved if moved != version else f"{version}0"
+
+
+def _hoped(name: str, attempt: Callable[[], Version]) -> Trial:
+    """A trial that the store should answer with a conflict."""
+    try:
+        attempt()
+    except ConflictError:
+        return Trial(name, True, "refused")
+    verb = "created twice" if name == CREATE else "replaced though another version was expected"
+    return Trial(name, False, f"a key was {verb}")
+
+
+def _alone(store: Store, key: str, world: World) -> tuple[Trial, Trial]:
+    """What one client after the other may expect."""
+    first = swap(store, key, b"1\n", expect=None, world=world)
+    created = _hoped(CREATE, lambda: world.retry(lambda: store.write(key, b"2\n", expect=None)))
+    if created.kept:
+        swap(store, key, b"3\n", expect=first, world=world)
+        return created, _hoped(SWAP, lambda: world.retry(lambda: store.write(key, b"4\n", expect=first)))
+    there = world.retry(lambda: store.read(key))
+    return created, stale_swap(store, key, there or Snapshot(b"1\n", first), world)
+
+
+def _race(store: Store, keys: Sequence[str], world: World) -> Trial:
+    """In each round all create the same key at once."""
+    for number, key in enumerate(keys, 1):
+        winners = _winners(store, key, world)
+        if winners != 1:
+            return Trial(RACE, False, f"{winners} of {RACERS} creators at the same time won in round {number} of {ROUNDS}")
+    return Trial(RACE, True, f"one of {RACERS} won in each of {ROUNDS} rounds")
+
+
+def _winners(store: Store, key: str, world: World) -> int:
+    start, won, failed = Barrier(RACERS), list[int](), list[DtmError]()
+
+    def create(racer: int) -> None:
+        start.wait()
+        try:
+            swap(store, key, b"%d\n" % racer, expect=None, world=world)
+        except ConflictError:
+            return
+        except DtmError as error:
+            failed.append(error)
+        else:
+            won.append(racer)
+
+    racers = [Thread(target=create, args=(racer,)) for racer in range(RACERS)]
+    for thread in racers:
+        thread.start()
+    for thread in racers:
+        thread.join()
+    if failed and not won:
+        raise failed[0]
+    return len(won)

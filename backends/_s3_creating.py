@@ -12,7 +12,9 @@ from backends._aws_errors import Request, code_of
 from backends._s3_options import Settings
 from engine.errors import StoreError
 
-NOT_OFFERED: Final = ("NotImplemented", "MethodNotAllowed", "UnsupportedOperation", "MalformedXML", "405", "501")
+NOT_OFFERED: Final = (
+    "NotImplemented", "MethodNotAllowed", "UnsupportedOperation", "MalformedXML", "InvalidArgument", "405", "501",
+)  # fmt: skip
 PAUSE, PATIENCE = 0.5, 60.0
 """Seconds between two looks at a table that is being made, and in all."""
 

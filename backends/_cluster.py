@@ -112,7 +112,8 @@ class Cluster:
         except Exception as error:  # noqa: BLE001 - credential plugins raise anything
             self._translate(error, method)
         if not isinstance(answer, dict):
-            raise StoreError(f"{self._place}: {self._server} answers, but not as a Kubernetes API server does")
+            kind = StoreError if method == "GET" else OutcomeUnknownError
+            raise kind(f"{self._place}: {self._server} answers, but not as a Kubernetes API server does")
         return cast("Object", answer)
 
     def close(self) -> None:

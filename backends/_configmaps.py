@@ -63,17 +63,17 @@ class ConfigMaps:
     def create(self, wanted: ConfigMap) -> ConfigMap:
         """Make it, and the namespace where the server says that there is none. Raises Clash if it exists."""
         try:
-            return self._as(ConfigMap, self._cluster.call("POST", self._path, body=_body(wanted)))
+            return self._made(self._cluster.call("POST", self._path, body=_body(wanted)))
         except Absent as error:
             if error.kind != "namespaces":
                 raise
         self.make_namespace()
-        return self._as(ConfigMap, self._cluster.call("POST", self._path, body=_body(wanted)))
+        return self._made(self._cluster.call("POST", self._path, body=_body(wanted)))
 
     def replace(self, wanted: ConfigMap) -> ConfigMap:
         """Put it in the place of the version that it names. Raises Absent, Clash."""
         path = f"{self._path}/{wanted.metadata.name}"
-        return self._as(ConfigMap, self._cluster.call("PUT", path, body=_body(wanted)))
+        return self._made(self._cluster.call("PUT", path, body=_body(wanted)))
 
     def remove(self, name: str, version: str | None = None) -> bool:
         """Whether it is gone; False: another version is there."""
@@ -127,6 +127,12 @@ class ConfigMaps:
     def close(self) -> None:
         """Give the connections back; the next request opens new ones."""
         self._cluster.close()
+
+    def _made(self, found: Object) -> ConfigMap:
+        try:
+            return self._as(ConfigMap, found)
+        except StoreError as error:  # something was written, or nothing
+            raise OutcomeUnknownError(error.message) from error
 
     def _as(self, kind: type[T], found: Object) -> T:
         try:

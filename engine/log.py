@@ -172,7 +172,6 @@ def encode_head(head: Head) -> bytes:
     return ENCODER.encode(form) + b"\n"
 
 
-def encode_line(session: str, seq: int, at: str, records: bytes) -> bytes:
 def encode_inside(document: bytes, head: Head) -> bytes:
     """The bytes of a document with the head inside it, on a line of its own between the other keys."""
     form = LogForm(head.session, head.seq, head.at, msgspec.Raw(b"[" + head.records + b"]"))
@@ -189,6 +188,7 @@ def split(document: Document) -> tuple[Document, Head | None]:
     return msgspec.structs.replace(document, log=None), head
 
 
+def encode_line(session: str, seq: int, at: str, records: bytes) -> bytes:
     """More records for a head on a store that can append: one line more."""
     return ENCODER.encode(_LineForm(session, seq, at, msgspec.Raw(b"[" + records + b"]"))) + b"\n"
 
@@ -234,8 +234,8 @@ class Replay:
         self.tools = dict(snapshot.tools)
         self.outputs = snapshot.outputs
         self.lineage, self.salt, self.home = snapshot.lineage, snapshot.salt, snapshot.home
-        self.opened: Opened | None = None
         self.probe = snapshot.probe
+        self.opened: Opened | None = None
         self.ended = ""
         self.count = 0
 

@@ -21,8 +21,8 @@ from engine.group import GroupCommit, Ticket
 from engine.log import Begin, Cancelled, Done, Failed, Moved, Opened, OutputsSet, Record
 from engine.plan import Action
 from engine.ports import Emit, Store
-from engine.rescue import Rescued
 from engine.probe import Probe
+from engine.rescue import Rescued
 from engine.secrets import OUTPUTS, Redactor, Sealer
 from engine.state import Pending, State, StateEntry, Written, same_content
 from engine.statefile import document_of, no_gc, state_of
@@ -54,10 +54,10 @@ class Session:
         redactor: Redactor | None = None,
         lock_lost: Callable[[], DtmError | None] = lambda: None,
         damage: StateError | None = None,
-    ) -> None:
-        self.location = where(store, key)
         log: str = AUTO,
         probe: Probe | None = None,
+    ) -> None:
+        self.location = where(store, key)
         self.id, self.command = opening.session, opening.command
         self._opening, self._world, self._emit, self._redactor = opening, world, emit, redactor
         self._lock_lost, self.damage = lock_lost, damage
@@ -88,12 +88,12 @@ class Session:
         return self._writer.serial
 
     @property
-    def claimed(self) -> bool:
-    @property
     def remembers(self) -> bool:
         """Whether earlier snapshots are kept: not by a log that stands inside the document."""
         return not self._writer.inside
 
+    @property
+    def claimed(self) -> bool:
         """Whether this session may record."""
         return self._queue is not None
 
@@ -254,9 +254,9 @@ class Session:
         options = self._sealer.seal_map(entry.options, entry.address)
         resource = entry.resource
         if resource is not None:
+            resource = self._sealer.seal_resource(resource, entry.address)
             if self._redactor:
-                resource = self._redactor.conceal_resource(resource)
-            resource = self._sealer.seal_resource(replace(resource, id=_telling_nothing(resource, entry)), entry.address)
+                resource = self._redactor.clean_resource(resource)
         return replace(entry, options=options, resource=resource)
 
     def _clean(self, text: str) -> str:

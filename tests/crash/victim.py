@@ -12,9 +12,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import dtm.cli
@@ -105,12 +106,15 @@ class Zygote:
             text=True,
         )
 
-    def run(self, folder: Path, command: list[str], point: Point | None = None) -> tuple[int, list[tuple[str, float]]]:
+    def run(
+        self, folder: Path, command: list[str], point: Point | None = None, env: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[int, list[tuple[str, float]]]:
         """Run the command line in `folder`; exit code (-9 if it died) and the calls that were begun, with their times."""
         asked = point or Point()
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps([str(folder), command, asked.index, asked.before, asked.delay]) + "\n")
+        request = [str(folder), command, asked.index, asked.before, asked.delay, dict(env)]
+        self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         code, calls = json.loads(self.process.stdout.readline())
         return code, [(name, at) for name, at in calls]
@@ -129,16 +133,17 @@ def serve() -> None:
     for module in sys.argv[1:]:
         importlib.import_module(module)
     for line in sys.stdin:
-        folder, command, index, before, delay = json.loads(line)
-        sys.stdout.write(json.dumps(_fork(Path(folder), command, Point(index, before, delay))) + "\n")
+        folder, command, index, before, delay, env = json.loads(line)
+        sys.stdout.write(json.dumps(_fork(Path(folder), command, Point(index, before, delay), env)) + "\n")
         sys.stdout.flush()
 
 
-def _fork(folder: Path, command: list[str], point: Point) -> tuple[int, list[tuple[str, float]]]:
+def _fork(folder: Path, command: list[str], point: Point, env: dict[str, str]) -> tuple[int, list[tuple[str, float]]]:
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         os.close(reader)
+        os.environ.update(env)
         signal.alarm(LIMIT)
         _child(folder, command, point, writer)
     os.close(writer)

@@ -1,0 +1,108 @@
+"""Two users with different wishes for the same tools, at once, over a network that fails; and what must hold afterwards."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.crash.trials import said
+from tests.crash.victim import Zygote
+from tests.servers.proxy import Fault
+
+APPLY = ["apply", "--auto-approve", "--force", "--lock-timeout", "8s", "--parallelism", "3"]
+TOOLS = 6
+BOUND = 55.0
+"""Seconds within which every run ends, whatever the network does: each request has its time, and so have its retries."""
+SCRIPT = 'echo "$DTM_ADDRESS {verb} $DTM_TOKEN" >> {log}'
+TOOL = """- name: command
+  instanceID: t{number}
+  dependsOn: [{depends}]
+  options: {{create: '{create}', update: '{update}', delete: '{delete}', env: {{WISH: "{wish}"}}}}
+"""
+"""Without `read`: what a lost commit forgets is made again, and what is made again is seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One failing way to the store for one seed: what a run needs in its environment, and what happened on the way."""
+
+    env: Mapping[str, str]
+    counts: Callable[[], Counter[Fault]]
+    """Still growing when a run has ended: what is delayed arrives later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feud:
+    """`settings` is the config's `state:` for a name; `network` fails for a seed; `direct` is the environment without it."""
+
+    root: Path
+    settings: Callable[[str], str]
+    network: Callable[[int], AbstractContextManager[Network]]
+    direct: Mapping[str, str]
+
+    def fight(self, seed: int, zygotes: tuple[Zygote, Zygote]) -> tuple[Network, list[int]]:
+        """Let both work at once and see that nothing is lost; the network, and how both ended."""
+        home = self.root / f"s{seed:03}"
+        users = [self._user(home, name) for name in ("left", "right")]
+        with self.network(seed) as network, ThreadPoolExecutor(2) as pool:
+            ends = [
+                pool.submit(_run, zygote, user, APPLY, {**network.env, "AWS_SDK_UA_APP_ID": user.name})
+                for zygote, user in zip(zygotes, users, strict=True)
+            ]
+            for user, end in zip(users, ends, strict=True):
+                _true_end(f"seed {seed}, {user.name}", *end.result(), said(user))
+        self._heal(seed, users, zygotes[0])
+        return network, [end.result()[0] for end in ends]
+
+    def _heal(self, seed: int, users: list[Path], zygote: Zygote) -> None:
+        """What was rescued is entered, and one undisturbed run makes the wish of the right come true."""
+        told = f"seed {seed}: " + "\n".join(said(user) for user in users)
+        for user in users:
+            for rescue in user.glob("errored-*.dtm"):
+                code, _ = _run(zygote, user, ["state", "recover", rescue.name], self.direct)
+                assert code == 0, f"{told}\nrecover: {said(user)}"
+        right = users[1]
+        code, _ = _run(zygote, right, APPLY, self.direct)
+        assert code == 0, f"{told}\nthe healing run: {said(right)}"
+        code, _ = _run(zygote, right, ["plan", "--detailed-exitcode"], self.direct)
+        assert code == 0, f"{told}\nthe last plan: {said(right)}"
+        log = (right.parent / "effects.log").read_text("utf-8").splitlines()
+        there: Counter[str] = Counter()
+        for line in log:
+            address, verb, _ = line.split(" ", 2)
+            there[address] += {"create": 1, "update": 0, "delete": -1}[verb]
+            assert there[address] in (0, 1), f"{told}\n{address} was made twice:\n" + "\n".join(log)
+        assert sorted(there.elements()) == [f"command.t{number}" for number in range(TOOLS + 1)], told
+
+    def _user(self, home: Path, name: str) -> Path:
+        folder = home / name
+        (folder / "home").mkdir(parents=True)
+        wish = TOOLS if name == "left" else TOOLS + 1
+        tools = "".join(_tool(number, name, home / "effects.log") for number in range(wish))
+        (folder / "config.yaml").write_text(f"{self.settings(home.name)}tools:\n{tools}", "utf-8")
+        return folder
+
+
+def _tool(number: int, wish: str, log: Path) -> str:
+    scripts = {verb: SCRIPT.format(verb=verb, log=log) for verb in ("create", "update", "delete")}
+    return TOOL.format(number=number, depends=f"command.t{number - 2}" if number > 1 else "", wish=wish, **scripts)
+
+
+def _run(zygote: Zygote, folder: Path, command: list[str], env: Mapping[str, str]) -> tuple[int, float]:
+    started = time.monotonic()
+    code, _ = zygote.run(folder, command, env=env)
+    return code, time.monotonic() - started
+
+
+def _true_end(who: str, code: int, seconds: float, text: str) -> None:
+    assert code in (0, 1, 3), f"{who}: exit {code}: {text}"
+    assert seconds < BOUND, f"{who}: {seconds:.0f} s: {text}"
+    assert "internal error" not in text and "Traceback" not in text, f"{who}: {text}"
+    assert code == 0 or re.search(r"\[ERROR\]", text), f"{who}: exit {code} without a word: {text}"
+    assert code != 0 or "[ERROR]" not in text, f"{who}: exit 0 in spite of an error: {text}"

@@ -1,0 +1,124 @@
+"""A network that loses, delays, cuts, refuses and reorders, under two users at once: nothing is lost, nothing is made twice."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+
+from tests.crash.victim import Zygote
+from tests.real.feud import Feud, Network
+from tests.servers.dynamodb import Dynamo
+from tests.servers.kube import Kube
+from tests.servers.proxy import Fault, FaultProxy, seeded
+from tests.servers.rgw import Rgw
+
+SEEDS = range(int(os.environ.get("DTM_FAULT_SEEDS", "20")))
+ONLY = os.environ.get("DTM_FAULT_SEED")
+"""One seed to replay."""
+RATE = 0.12
+TIMEOUT, LEASE, PARTITION = 0.5, 1.0, 3.0
+"""Seconds: a client's patience, a lock's lease, and how long the network holds back what it delays."""
+SIDE_BY_SIDE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How often each fault happened, and how the runs ended."""
+
+    faults: Counter[Fault]
+    ends: Counter[int]
+
+
+def _feuds(feud: Feud, modules: tuple[str, ...]) -> Report:
+    """Every seed, several at a time; what happened in all of them."""
+    idle: SimpleQueue[tuple[Zygote, Zygote]] = SimpleQueue()
+    pairs = [(Zygote(modules), Zygote(modules)) for _ in range(SIDE_BY_SIDE)]
+    for pair in pairs:
+        idle.put(pair)
+
+    def fight(seed: int) -> tuple[Network, list[int]]:
+        pair = idle.get()
+        try:
+            return feud.fight(seed, pair)
+        finally:
+            idle.put(pair)
+
+    try:
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            networks, ends = zip(*pool.map(fight, [int(ONLY)] if ONLY else SEEDS), strict=True)
+        return Report(
+            sum((network.counts() for network in networks), Counter()), Counter(code for pair in ends for code in pair)
+        )
+    finally:
+        for zygote in (zygote for pair in pairs for zygote in pair):
+            zygote.close()
+
+
+@pytest.fixture
+def s3(rgw: Rgw, dynamodb: Dynamo, tmp_path: Path) -> Callable[[], Report]:
+    keys = {"AWS_ACCESS_KEY_ID": rgw.access_key, "AWS_SECRET_ACCESS_KEY": rgw.secret_key}
+
+    @contextmanager
+    def network(seed: int) -> Iterator[Network]:
+        schedule = seeded(seed, RATE)
+        with (
+            FaultProxy(rgw.endpoint, schedule, delay=PARTITION) as bucket,
+            FaultProxy(dynamodb.endpoint, schedule, delay=PARTITION) as table,
+        ):
+            env = {**keys, "AWS_ENDPOINT_URL_S3": bucket.url, "AWS_ENDPOINT_URL_DYNAMODB": table.url}
+            yield Network(env, lambda: bucket.counts + table.counts)
+
+    def settings(name: str) -> str:
+        return (
+            f"state: {{backend: s3, lock: {{lease: {LEASE}s}}, options: {{bucket: {rgw.plain}, key: faults/{name}, "
+            f"region: {rgw.region}, dynamodbTable: {dynamodb.table}, timeout: {TIMEOUT}}}}}\n"
+        )
+
+    direct = {**keys, "AWS_ENDPOINT_URL_S3": rgw.endpoint, "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.endpoint}
+    return lambda: _feuds(Feud(tmp_path, settings, network, direct), ("boto3", "botocore.config", "botocore.client"))
+
+
+@pytest.fixture
+def configmaps(kubernetes: Kube, tmp_path: Path) -> Callable[[], Report]:
+    def kubeconfig(seed: int, server: str) -> dict[str, str]:
+        path = tmp_path / f"kubeconfig-{seed}"
+        path.write_text(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\n"
+            f'clusters: [{{name: c, cluster: {{server: "{server}", insecure-skip-tls-verify: true}}}}]\n'
+            f"users: [{{name: u, user: {{token: {kubernetes.token}}}}}]\n"
+            "contexts: [{name: c, context: {cluster: c, user: u}}]\n",
+            "utf-8",
+        )
+        return {"KUBECONFIG": str(path)}
+
+    @contextmanager
+    def network(seed: int) -> Iterator[Network]:
+        with FaultProxy(kubernetes.server, seeded(seed, RATE), delay=PARTITION) as server:
+            yield Network(kubeconfig(seed, server.url), lambda: server.counts)
+
+    def settings(name: str) -> str:
+        return (
+            f"state: {{backend: kubernetes, lock: {{lease: {LEASE}s}}, "
+            f"options: {{namespace: faults, configmap: {name}, timeout: {TIMEOUT}}}}}\n"
+        )
+
+    return lambda: _feuds(Feud(tmp_path, settings, network, kubeconfig(-1, kubernetes.server)), ("kubernetes.client",))
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("store", ["s3", "configmaps"])
+def test_two_users_over_a_network_that_fails(store: str, request: pytest.FixtureRequest) -> None:
+    report: Report = request.getfixturevalue(store)()
+    faults = ", ".join(f"{fault.name} {report.faults[fault]}" for fault in Fault)
+    ends = ", ".join(f"{number} with {code}" for code, number in sorted(report.ends.items()))
+    print(f"{store}: {faults}; runs that ended: {ends}")  # noqa: T201 - part of the report
+    assert ONLY or all(report.faults[fault] for fault in Fault), report
+    assert ONLY or (report.ends[0] and report.ends[1] + report.ends[3]), report

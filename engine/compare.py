@@ -15,7 +15,7 @@ from engine.errors import UsageError
 from engine.operations import Operations
 from engine.plan import Action, Change, FieldChange, Reason, Source
 from engine.secrets import Redactor, Sealer
-from engine.state import Resource, StateEntry
+from engine.state import Pending, Resource, StateEntry
 from engine.values import HIDDEN, UNKNOWN, Attributes, Digest, Secret, Unknown, Value, holds_unknown, is_plain, leaves, reveal
 
 _NOUNS: Final = {"create": "creation", "update": "update", "replace": "replacement", "delete": "deletion"}
@@ -93,8 +93,14 @@ def _truthful(change: Change, entry: StateEntry) -> Change:
     pending = entry.pending
     if change.reason is not Reason.INTERRUPTED or pending is None or pending.message is None:
         return change
-    told = f"its {_NOUNS.get(pending.action, pending.action)} failed: {pending.message}"
+    told = unfinished(pending)
     return replace(change, reason=Reason.FAILED, note=f"{change.note}\n{told}" if change.note else told)
+
+
+def unfinished(pending: Pending) -> str:
+    """What is known of an operation that did not end well."""
+    how = "was begun, and how it ended is not known" if pending.message is None else f"failed: {pending.message}"
+    return f"its {_NOUNS.get(pending.action, pending.action)} {how}"
 
 
 def _decided(spec: ToolSpec, options: Attributes, subject: Subject, operations: Operations, sealer: Sealer) -> Change:

@@ -55,11 +55,15 @@ class Operations:
     redactor: Redactor = field(default_factory=Redactor)
 
     def provider(self, address: Address) -> AnyProvider:
-        """The provider of a tool. Raises PluginError if its plugin is unknown."""
+        """The provider of a tool. Raises PluginError if its plugin is unknown, as only a recorded tool's can be."""
         try:
             return self.providers[address.name]
-        except KeyError:
-            raise PluginError(f'plugin "{address.name}" is unknown', where=str(address)) from None
+        except (KeyError, PluginError) as error:
+            if address.name in self.providers:
+                raise
+            told = error.message if isinstance(error, PluginError) else f'plugin "{address.name}" is unknown'
+            hint = f"dtm state rm {address.dotted} makes dtm forget it; what it stands for is not touched"
+            raise PluginError(told, hint=hint, where=str(address)) from None
 
     def struct(self, address: Address) -> type[msgspec.Struct]:
         """What describes a tool's options."""

@@ -9,7 +9,7 @@ from engine.address import Address
 from engine.compare import Resolution, Subject, absent, decide, predicted, removal, value_of
 from engine.config import Config, ToolSpec
 from engine.diff import same
-from engine.errors import DtmError, PlanError, Problem, UnsafePlanError
+from engine.errors import DtmError, PlanError, Problem, UnsafePlanError, UsageError
 from engine.graph import order
 from engine.operations import Operations, sealer_of
 from engine.plan import Action, Change, OutputChange, Plan, Reason
@@ -52,6 +52,7 @@ def make_plan(
     Raises PlanError with every problem: reads that failed, things that exist and are not ours, two tools that are one
     thing, outputs that do not exist, options that do not fit once they are known.
     """
+    _refuse_idle(resolutions or {}, state)
     planning = _Planning(config, state, live, operations, resolutions or {})
     wanted = planning.wanted()
     edges = {a: e.depends_on for a, e in state.entries.items() if a not in planning.specs and a not in planning.moved}
@@ -78,6 +79,7 @@ def plan_removal(
     Raises UnsafePlanError if a tool outside the targets depends on one inside and `with_dependents` is False, PlanError
     if reads failed.
     """
+    _refuse_idle(resolutions or {}, state)
     planning = _Planning(config, state, live, operations, resolutions or {})
     edges = {address: state.entries[address].depends_on for address in _doomed(state, targets, with_dependents=with_dependents)}
     if unrecorded:
@@ -88,6 +90,18 @@ def plan_removal(
     left = dict(state.outputs) if any(address not in edges for address in state.entries) else {}
     gone = tuple(OutputChange(name, value, None) for name, value in state.outputs.items() if name not in left)
     return Plan(state.id, config.digest, changes, left, gone, destroy=True)
+
+
+def _refuse_idle(resolutions: Mapping[Address, Resolution], state: State) -> None:
+    """Raise UsageError for a person's word on what waits for none."""
+    unfinished = {address: None for address, entry in state.entries.items() if entry.pending}
+    for address in resolutions:
+        if address not in unfinished:
+            why = "has nothing unfinished" if address in state.entries else "is not in the state"
+            raise UsageError(
+                f"--resolve {address.dotted}: {address} {why}",
+                hint=f"unfinished: {', '.join(map(str, unfinished))}" if unfinished else "nothing in this state is unfinished",
+            )
 
 
 def _doomed(state: State, targets: Collection[Address] | None, *, with_dependents: bool) -> list[Address]:
@@ -232,6 +246,8 @@ class _Planning:
         """Deletions, each before what it depended on."""
         changes: list[Change] = []
         for address in reversed(order(edges)):
+            if address in self.live.failed:
+                continue
             try:
                 changes.append(self._removal(address, reason))
             except DtmError as error:

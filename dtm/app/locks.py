@@ -48,10 +48,10 @@ def holder(workspace: Workspace) -> LockRecord | None:
 
 
 def held(workspace: Workspace, lock_id: str, *, corrupt: bool) -> LockRecord:
-    """The record to break. Raises LockError if there is none or it has another ID, UsageError where locking is off."""
+    """The record to break. Raises LockError if it has another ID, UsageError if there is none or locking is off."""
     record = holder(workspace)
     if record is None:
-        raise LockError(f"{workspace.place.location} is not locked")
+        raise UsageError(f"{workspace.place.location} is not locked")
     if record.info is None:
         if corrupt:
             return record

@@ -18,7 +18,7 @@ from dtm.app.workspace import Workspace
 from dtm.render import sentences
 from engine import executor, planner, refresh, safety
 from engine.address import Address
-from engine.compare import Resolution, drifted
+from engine.compare import Resolution, drifted, unfinished
 from engine.config import Config, Settings
 from engine.errors import PlanError, Problem
 from engine.events import ApplySummary, Notice
@@ -48,6 +48,14 @@ class Status:
     document: Mapping[str, Value]
 
 
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What differs, as a plan that is only looked at; and which tools could not be read."""
+
+    plan: Plan
+    unread: tuple[Problem, ...]
+
+
 class Run:
     """What one command does with a workspace. Raises DtmError of every kind; secrets become known to `redactor`."""
 
@@ -63,22 +71,26 @@ class Run:
             with opened(self.workspace, self.choices, "plan", self.emit, self.redactor) as session:
                 return self._foreseen(operation, session.state, self._planned(operation, session.state))
         reading = self._reading()
-        self._refuse_empty(exists=reading.exists)
+        if not destroy:
+            self._refuse_empty(exists=reading.exists)
         plan = self._planned(operation, reading.state, reading.in_progress)
         return self._foreseen(operation, reading.state, self._left_alone(plan, reading))
 
-    def drift(self, *, lock: bool = False) -> Plan:
-        """What differs between the state and the world, as a plan that would only be looked at."""
+    def drift(self, *, lock: bool = False) -> Drift:
+        """What differs between the state and the world; what is unfinished is told."""
         if lock:
             with opened(self.workspace, self.choices, "drift", self.emit, self.redactor):
                 return self.drift()
         reading = self._reading()
         state = reading.state
         live = self._read(self._nothing(), state)
-        if failed := [error for address, error in live.failed.items() if not reading.busy(state.entries[address])]:
-            raise failed[0]
-        changes = [self._drifted(address, state, live) for address in sorted(state.entries)]
-        return self._left_alone(Plan(state.id, "", tuple(changes), in_progress=reading.in_progress), reading)
+        failed = {address: error for address, error in live.failed.items() if not reading.busy(state.entries[address])}
+        for address, entry in sorted(state.entries.items()):
+            if entry.pending and not reading.busy(entry):
+                self.emit(Notice("warning", unfinished(entry.pending), where=str(address)))
+        changes = [self._drifted(address, state, live) for address in sorted(state.entries) if address not in failed]
+        plan = self._left_alone(Plan(state.id, "", tuple(changes), in_progress=reading.in_progress), reading)
+        return Drift(plan, tuple(Problem(str(address), each.message, each.hint) for address, each in sorted(failed.items())))
 
     def status(self) -> list[Status]:
         """Every recorded tool beside what was found; one that could not be read says why."""
@@ -160,6 +172,8 @@ class Run:
     def _drifted(self, address: Address, state: State, live: Live) -> Change:
         entry = state.entries[address]
         found = live.found.get(address, entry.resource)
+        if entry.pending:
+            return Change(address, Action.KEEP, Reason.UNCHANGED, entry.resource, found, entry.options)
         if found is None:
             return Change(address, Action.CREATE, Reason.VANISHED, entry.resource, after=entry.options)
         found_fields = drifted(entry, found, Sealer(state.salt), self.redactor, self.operations.derived(address))
@@ -194,6 +208,8 @@ class Run:
         recorded: Value = None if entry.resource is None else dict(entry.resource.attributes)
         if failure := live.failed.get(address):
             return {**shown, "Error": failure.message, "Options": dict(entry.options), "Status": recorded}
+        if entry.pending:
+            return {**shown, "Unfinished": unfinished(entry.pending), "Options": dict(entry.options), "Status": recorded}
         change = self._drifted(address, state, live)
         shown |= {"Drifted": change.action is not Action.KEEP, "Options": dict(entry.options)}
         if change.action is Action.KEEP:

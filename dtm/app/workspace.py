@@ -12,7 +12,7 @@ from dtm.app import place as places
 from dtm.app.choices import Request
 from dtm.app.place import Place
 from engine.config import Config
-from engine.errors import ConfigError, UsageError
+from engine.errors import ConfigError, Problem
 from engine.events import Notice
 from engine.loader import Source, load
 from engine.ports import AnyProvider, Emit
@@ -46,15 +46,13 @@ class Workspace:
 
 
 def load_config(request: Request, catalog: Catalog) -> Config:
-    """Load the config. Raises ConfigError with every problem, UsageError if there is no file."""
+    """Load the config. Raises ConfigError with every problem, the only one that there is no file."""
     from dtm.plugins import backends
 
     path = request.config_file or request.cwd / DEFAULT_CONFIG
     if not path.exists():
-        raise UsageError(
-            f"there is no config file {path.name}" if request.config_file is None else f"there is no config file {path}",
-            hint="name one with -f, or start from a sample: dtm show config > config.yaml",
-        )
+        message = f"there is no config file {path.name if request.config_file is None else path}"
+        raise ConfigError((Problem("", message, "name one with -f, or start from a sample: dtm show config > config.yaml"),))
     source = Source(path, request.variables, request.var_files, request.env, request.cwd)
     return load(source, catalog, state_url=parse_url, backends=backends())
 

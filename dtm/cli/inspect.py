@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from dtm.cli.common import Context, choices, command, locking
-from engine.errors import ConfigError, DtmError, LockError, PluginError, StateError, StoreError, UsageError
+from engine.errors import ConfigError, DtmError, LockError, PlanError, PluginError, StateError, StoreError, UsageError
 
 parallelism = click.option("--parallelism", default=10, type=click.IntRange(1, 256), help="Reads at once.  [default: 10]")
 held = click.option("--lock", is_flag=True, help="Hold the lock meanwhile.")
@@ -65,7 +65,7 @@ def verify(context: Context, strict: bool, lock: bool, **given: Any) -> int:
         raise
     except ConfigError as error:
         context.renderer.error(error)
-        context.renderer.notice("error", "verify failed, error: the config is not valid.")
+        context.renderer.notice("error", "verify failed, error: there is no valid config.")
         agree = False
     except PluginError as error:
         context.renderer.error(error)
@@ -79,7 +79,7 @@ def verify(context: Context, strict: bool, lock: bool, **given: Any) -> int:
         raise
     except DtmError as error:
         context.renderer.error(error)
-        context.renderer.notice("error", f"Get changes failed: {error.message}.")
+        context.renderer.notice("error", "Get changes failed.")
         agree = False
     if agree:
         context.say(sentences.VERIFIED)
@@ -111,8 +111,11 @@ def drift(context: Context, lock: bool, **given: Any) -> int:
     workspace = context.open(need_config=False)
     chosen = choices({**given, "no_lock": given["no_lock"] or not lock})
     found = Run(workspace, chosen, context.emit, context.redactor).drift(lock=lock)
-    context.renderer.plan(found, nothing="Nothing changed outside dtm.")
-    return 0 if found.empty else 2
+    nothing = "Of what could be read, nothing changed outside dtm." if found.unread else "Nothing changed outside dtm."
+    context.renderer.plan(found.plan, nothing=nothing)
+    if found.unread:
+        raise PlanError(found.unread)
+    return 0 if found.plan.empty else 2
 
 
 @click.command(short_help="Print the outputs.")

@@ -12,6 +12,8 @@ from dtm.cli.common import Context, agreed, choices, command, locking, must_be_a
 from engine.errors import CancelledError
 from engine.plan import Plan
 
+new_state_option = click.option("--new-state", is_flag=True, help="Say that an empty state is meant.")
+
 
 def executing(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the executor's options."""
@@ -23,7 +25,6 @@ def executing(function: Callable[..., Any]) -> Callable[..., Any]:
             help="What became of an interrupted tool that cannot be found again: adopt:ID, retry or forget.",
         ),
         click.option("--parallelism", default=10, type=click.IntRange(1, 256), help="Operations at once.  [default: 10]"),
-        click.option("--new-state", is_flag=True, help="Say that an empty state is meant."),
     ):
         function = option(function)
     return locking(yes_option()(function))
@@ -34,7 +35,7 @@ def executing(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--no-refresh", is_flag=True, help="Compare with the state alone, ask no provider.")
 @click.option("--destroy", "removal", is_flag=True, help="Show what destroy would do.")
 @click.option("--lock", is_flag=True, help="Hold the lock while planning.")
-@click.option("--new-state", is_flag=True, help="Say that an empty state is meant.")
+@new_state_option
 @click.option("--parallelism", default=10, type=click.IntRange(1, 256), help="Reads at once.  [default: 10]")
 @locking
 @command()
@@ -50,6 +51,7 @@ def plan(context: Context, detailed_exitcode: bool, removal: bool, lock: bool, n
 
 @click.command(short_help="Make the world what the config says.")
 @click.option("--force", is_flag=True, help="Answer the question about large deletions too.")
+@new_state_option
 @executing
 @command()
 def apply(context: Context, yes: bool, force: bool, new_state: bool, **given: Any) -> int:
@@ -60,6 +62,7 @@ def apply(context: Context, yes: bool, force: bool, new_state: bool, **given: An
 @click.command(short_help="Delete the config's tools, dependents first.")
 @click.option("--force", is_flag=True, help="Look tools that are not in the state up by identity, and delete what is found.")
 @click.option("--with-dependents", is_flag=True, help="Also delete tools outside the config that depend on them.")
+@new_state_option
 @executing
 @command()
 def delete(context: Context, yes: bool, force: bool, with_dependents: bool, new_state: bool, **given: Any) -> int:
@@ -70,9 +73,9 @@ def delete(context: Context, yes: bool, force: bool, with_dependents: bool, new_
 @click.command(short_help="Delete everything that the state remembers.")
 @executing
 @command()
-def destroy(context: Context, yes: bool, new_state: bool, **given: Any) -> int:
+def destroy(context: Context, yes: bool, **given: Any) -> int:
     """Delete everything that the state remembers, dependents first. A state alone suffices: --state URL."""
-    return _execute(context, "destroy", yes, choices(given, new_state=new_state))
+    return _execute(context, "destroy", yes, choices(given))
 
 
 def _execute(context: Context, operation: str, yes: bool, chosen: Choices) -> int:

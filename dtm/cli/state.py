@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +66,11 @@ def pull(context: Context, form: str) -> None:
     """Print the state."""
     from dtm.app.states import present, pulled
 
-    sys.stdout.write(pulled(present(context.open(need_config=False)), form))
+    text = pulled(present(context.open(need_config=False)), form)
+    if context.json:
+        context.renderer.data(text, json.loads(text) if form == "json" else None)
+    else:
+        sys.stdout.write(text)
 
 
 @state.command()

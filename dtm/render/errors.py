@@ -13,7 +13,7 @@ from typing import Final
 from dtm.render.locks import lock_lines
 from dtm.render.text import Clean, Line, Span, cells, count, line
 from dtm.render.values import printable
-from engine.errors import ConfigError, DtmError, LockHeldError, Problem
+from engine.errors import ConfigError, DtmError, LockHeldError, PlanError, Problem
 from engine.values import HIDDEN
 
 _PLACE = re.compile(r"(?P<file>.+?):(?P<line>\d+)(?::(?P<column>\d+))?")
@@ -36,8 +36,8 @@ class ErrorText:
     def lines(self, error: BaseException) -> Iterator[Line]:
         """The message comes first, everything else is indented below it."""
         match error:
-            case ConfigError():
-                yield from self._config(error)
+            case ConfigError() | PlanError():
+                yield from self._problems(error)
             case DtmError():
                 yield from self._plain(error)
             case _:
@@ -55,7 +55,7 @@ class ErrorText:
         if error.hint:
             yield self._hint(error.hint)
 
-    def _config(self, error: ConfigError) -> Iterator[Line]:
+    def _problems(self, error: ConfigError | PlanError) -> Iterator[Line]:
         for problem in error.problems:
             yield from self._problem(problem)
         if len(error.problems) > 1:

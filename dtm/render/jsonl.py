@@ -18,7 +18,7 @@ from dtm.render.port import Difference
 from dtm.render.sentences import in_progress, nothing_to_do
 from dtm.render.text import Clean, Level
 from dtm.render.values import ValueText
-from engine.errors import ConfigError, DtmError, LockHeldError
+from engine.errors import ConfigError, DtmError, LockHeldError, PlanError
 from engine.events import Event, Notice
 from engine.lock import LockRecord, timestamp
 from engine.plan import Action, Plan
@@ -63,7 +63,7 @@ class JsonRenderer:
         """A `diagnostic` per problem."""
         now = self._now()
         match error:
-            case ConfigError():
+            case ConfigError() | PlanError():
                 lines = [diagnostic("error", each.message, each.hint, each.where, now) for each in error.problems]
             case DtmError():
                 lines = [diagnostic("error", error.message, error.hint, error.where, now)]

@@ -236,4 +236,4 @@ def test_force_unlock_wants_the_exact_id(dtm: Runner, config: Write) -> None:
     lock_id = json.dumps(held).split('"id": "')[1].split('"')[0] if '"id"' in json.dumps(held) else str(held)
     dtm("force-unlock", lock_id, "-y")
     run.wait(30)
-    assert "is not locked" in dtm("force-unlock", lock_id, "-y", code=3)
+    assert "is not locked" in dtm("force-unlock", lock_id, "-y", code=1)

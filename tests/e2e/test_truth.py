@@ -130,3 +130,87 @@ tools:
 """)
     dtm("apply", "-y")
     assert (dtm.folder / "out.txt").read_text("utf-8") == "x\n"
+
+
+OTHERS = """
+argocd_default:
+  name: argocd
+  instanceID: default
+  dependsOn: []
+  options: {namespace: argocd}
+  resourceStatus: {}
+"""
+TWO = """
+tools:
+- {name: file, instanceID: a, options: {path: a.txt, content: a}}
+- {name: command, instanceID: b, options: {create: "echo 1 > b", read: "test ! -e broken && test -e b && echo '{}' || test ! -e broken"}}
+"""
+
+
+def test_a_recorded_plugin_that_is_not_shipped_is_told_once_with_the_way_out(dtm: Runner, config: Write) -> None:
+    (dtm.folder / "devstream.state").write_text(OTHERS, "utf-8")
+    config("tools:\n- {name: data, instanceID: d, options: {input: 1}}\n")
+    message = "argocd/default: plugin argocd is known from DevStream, but not part of this version"
+    hint = "dtm state rm argocd.default makes dtm forget it"
+    for words in (["plan"], ["apply", "-y"], ["drift"], ["destroy", "-y"], ["verify", "--strict"]):
+        told = dtm(*words, code=1)
+        assert (told.count(message), told.count(hint)) == (1, 1)
+    dtm("state", "rm", "argocd.default")
+    assert "1 to create" in dtm("apply", "-y")
+
+
+def test_drift_tells_what_it_knows_of_the_others_where_one_cannot_be_read(dtm: Runner, config: Write) -> None:
+    config(TWO)
+    dtm("apply", "-y")
+    (dtm.folder / "broken").touch()
+    told = dtm("drift", code=1)
+    assert "Of what could be read, nothing changed outside dtm." in told
+    (dtm.folder / "a.txt").write_text("changed", "utf-8")
+    told = dtm("drift", code=1)
+    assert "Tool (file/a) drifted from the state" in told
+    assert "command/b: read ended with exit code 1" in told
+
+
+def test_what_is_unfinished_is_no_drift(dtm: Runner, config: Write) -> None:
+    config(FAILING)
+    dtm("apply", "-y", code=1)
+    told = dtm("drift")
+    assert "command/a: its creation failed: create ended with exit code 7" in told
+    assert "Nothing changed outside dtm." in told
+    assert "Unfinished: |\n    its creation failed: create ended" in dtm("show", "status")
+
+
+def test_a_word_on_what_is_not_unfinished_is_refused(dtm: Runner, config: Write) -> None:
+    config(FAILING)
+    dtm("apply", "-y", code=1)
+    told = dtm("apply", "-y", "--resolve", "command.c=retry", code=1)
+    assert "--resolve command.c: command/c is not in the state" in told
+    assert "unfinished: command/a, command/b" in told
+    assert "command/c is not in the state" in dtm("destroy", "-y", "--resolve", "command.c=forget", code=1)
+    dtm("destroy", "-y")
+    config("tools:\n- {name: data, instanceID: d, options: {input: 1}}\n")
+    dtm("apply", "-y")
+    told = dtm("apply", "-y", "--resolve", "data.d=retry", code=1)
+    assert "--resolve data.d: data/d has nothing unfinished" in told and "nothing in this state is unfinished" in told
+
+
+def test_the_state_is_pulled_as_json_lines_where_asked(dtm: Runner, config: Write) -> None:
+    config("tools:\n- {name: data, instanceID: d, options: {input: 1}}\n")
+    dtm("apply", "-y")
+    state = json.loads(dtm("state", "pull"))
+    assert [json.loads(line) for line in dtm("state", "pull", "--json").splitlines()][1]["data"] == state
+    text = dtm("state", "pull", "-o", "yaml")
+    assert [json.loads(line) for line in dtm("state", "pull", "-o", "yaml", "--json").splitlines()][1]["data"] == text
+
+
+def test_verify_without_a_config_says_so_and_fails_only_where_asked_to(dtm: Runner) -> None:
+    told = dtm("verify")
+    assert "there is no config file config.yaml" in told and "verify failed, error: there is no valid config." in told
+    dtm("verify", "--strict", code=1)
+    dtm("plan", code=1)
+
+
+def test_destroy_has_no_option_for_an_empty_state(dtm: Runner, config: Write) -> None:
+    assert "No such option" in dtm("destroy", "-y", "--new-state", code=1)
+    assert "No tools have been deployed now" in dtm("destroy", "-y")
+    assert "No tools have been deployed now" in dtm("plan", "--destroy")

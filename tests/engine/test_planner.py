@@ -15,6 +15,7 @@ from engine.errors import DtmError, PlanError, ProviderError, UnsafePlanError, U
 from engine.plan import Action, Change, Plan, Reason, Source
 from engine.planner import Live, make_plan, plan_removal, recorded
 from engine.references import Interpolation, Reference
+from engine.refresh import read
 from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Digest, Secret, Value
 from tests.engine.fake_world import World, at, config, entry, found, operations, pending, ref, state, thing, tool
@@ -154,6 +155,29 @@ def test_a_retry_of_what_nobody_wants_is_refused() -> None:
     known = state(entry("blind.a", made=False, pending=pending("create")))
     with pytest.raises(PlanError, match="not wanted any more"):
         plan(config(), known, found(), resolutions={at("blind.a"): RETRY})
+
+
+@pytest.mark.parametrize(("name", "why"), [("a", "thing/a has nothing unfinished"), ("x", "thing/x is not in the state")])
+def test_a_word_on_what_waits_for_none_is_refused(name: str, why: str) -> None:
+    known, live = state(entry("a"), begun("create")), found(("a", thing("a")))
+    with pytest.raises(UsageError, match=f"--resolve thing.{name}: {why}") as caught:
+        plan(config(tool("a")), state(entry("a"), entry("b", pending=pending("delete"))), live, resolutions={at(name): RETRY})
+    assert caught.value.hint == "unfinished: thing/b"
+    with pytest.raises(UsageError, match="is not in the state") as caught:
+        plan_removal(config(), state(), live, operations(World()), resolutions={at(name): RETRY})
+    assert caught.value.hint == "nothing in this state is unfinished"
+    assert plan(config(tool("a")), known, live, resolutions={at("a"): RETRY})
+
+
+def test_a_recorded_plugin_that_is_gone_is_told_once_with_the_way_out() -> None:
+    known = state(replace(entry("a"), address=Address("gone", "a")))
+    live = read(config(), known, operations(World()))
+    for make in (make_plan, plan_removal):
+        with pytest.raises(PlanError) as caught:
+            make(config(), known, live, operations(World()))
+        (problem,) = caught.value.problems
+        assert (problem.where, problem.message) == ("gone/a", 'plugin "gone" is unknown')
+        assert problem.hint.startswith("dtm state rm gone.a makes dtm forget it")
 
 
 @pytest.mark.parametrize(

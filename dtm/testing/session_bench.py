@@ -29,11 +29,15 @@ def _nothing(_locker: Locker) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One process's view of a place. `die`: let the lock go as the kernel does for a process that ends."""
+    """One process's view of a place. `die`: let the lock go as the kernel does for a process that ends.
+
+    `beside` False: nothing but the document may be written, so that the log stands inside it and there is no history.
+    """
 
     store: Store
     locker: Locker
     die: Callable[[Locker], None] = _nothing
+    beside: bool = True
 
 
 Connect: TypeAlias = Callable[[], Client]
@@ -154,7 +158,7 @@ def opened(
     """A session as the cases need it; tests of stores may use it too."""
     with open_session(
         store, locker, KEY, operation="apply", command="apply", who=who, version="0", emit=emit,
-        lease=lease, lock_timeout=timeout, history=history, world=world or World(sleep=_short),
+        lease=lease, lock_timeout=timeout, history=history, world=world or World(sleep=_short, keep=lambda name, _: name),
     ) as session:  # fmt: skip
         if claim:
             session.claim()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 
-from dtm.testing.session_bench import KEY, Connect, case, current, entry, make, names, opened, refused
+from dtm.testing.session_bench import KEY, Client, Connect, case, current, entry, make, names, opened, refused
 from engine.address import Address
 from engine.commit import head_key
 from engine.errors import StateError, SupersededError
 from engine.history import history, load
 from engine.plan import Action
+from engine.ports import Snapshot
 from engine.recovery import push
 from engine.session import read_state
 from engine.state import State, StateId
@@ -85,16 +86,22 @@ def _unchanged(connect: Connect) -> None:
     client = connect()
     with opened(client.store) as session:
         make(session, "a")
-    before, keys = client.store.read(KEY), list(client.store.list(""))
-    head = client.store.read(head_key(KEY))
+    before, keys = current(client), list(client.store.list(""))
+    bytes_before = _stored(client)
     with opened(client.store, client.locker, claim=False):
         pass
-    assert client.store.read(head_key(KEY)) == head
+    assert _stored(client) == bytes_before
     with opened(client.store, client.locker) as session:
         address = Address("data", "b")
         session.begin(address, Action.CREATE)
         session.cancelled(address)
-    assert client.store.read(KEY) == before and list(client.store.list("")) == keys
+    assert (current(client).id, current(client).document) == (before.id, before.document)
+    assert list(client.store.list("")) == keys
+
+
+def _stored(client: Client) -> list[Snapshot | None]:
+    """Document and head as they are."""
+    return [client.store.read(key) for key in (KEY, head_key(KEY))[: 1 + client.beside]]
 
 
 @case("C13 a changed state has the next serial and the same lineage, and keeps what it replaced")
@@ -108,6 +115,9 @@ def _next(connect: Connect) -> None:
         make(session, "b")
     second = current(client)
     assert second.id == StateId(first.id.lineage, 2) and names(second) == {"a", "b"}
+    if not client.beside:
+        assert not history(client.store, KEY)
+        return
     (past,) = history(client.store, KEY)
     assert past.serial == 1 and load(client.store, past).id == first.id
     kept = client.store.read(past.key)

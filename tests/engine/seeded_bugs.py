@@ -5,12 +5,15 @@ Run: python -m tests.engine.seeded_bugs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
+from engine.commit import BESIDE, INSIDE
 from engine.errors import StateError
-from engine.log import Done, decode_head, decode_records, encode_head, encode_records
+from engine.log import Done, decode_head, decode_records, encode_head, encode_inside, encode_records, split
 from engine.ports import Snapshot, Store, Version
+from engine.statefile import decode_document, encode_document
 from tests.engine.schedules import Story, play
 
 ENOUGH = 300
@@ -18,7 +21,9 @@ ENOUGH = 300
 
 
 class Distorted:
-    """A store that hands everything on; each bug below changes one thing."""
+    """A store that hands everything on; each bug below changes one thing. `logs` is where sessions then keep their log."""
+
+    logs: ClassVar[Sequence[str]] = (BESIDE,)
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -97,14 +102,52 @@ class StaleHead(Distorted):
         return self.seen.setdefault(key, fresh) if key == "K.log" else fresh
 
 
-BUGS: tuple[type[Distorted], ...] = (IgnoreExpect, DropADone, LoseTheLastChunk, ForgetTheHead, SweepTooMuch, StaleHead)
+class IgnoreExpectInside(IgnoreExpect):
+    """The same where the log stands inside the document."""
+
+    logs = (INSIDE,)
 
 
-def found_after(bug: Callable[[Store], Store], limit: int = ENOUGH) -> int | None:
+class DropADoneInside(Distorted):
+    """A document whose log forgets the last `done` given to it."""
+
+    logs = (INSIDE,)
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        document, head = split(decode_document(data, key))
+        records = decode_records(head.records, key) if head else []
+        if head and records and isinstance(records[-1], Done):
+            data = encode_inside(encode_document(document), replace(head, records=encode_records(records[:-1])))
+        return self.store.write(key, data, expect=expect)
+
+
+class BlindToTheLogBeside(Distorted):
+    """Sessions that want the log inside the document and do not look whether there is one beside it."""
+
+    logs = (BESIDE, INSIDE)
+
+    def read(self, key: str) -> Snapshot | None:
+        return None if key == "K.log" else self.store.read(key)
+
+
+BUGS: tuple[type[Distorted], ...] = (
+    IgnoreExpect,
+    DropADone,
+    LoseTheLastChunk,
+    ForgetTheHead,
+    SweepTooMuch,
+    StaleHead,
+    IgnoreExpectInside,
+    DropADoneInside,
+    BlindToTheLogBeside,
+)
+
+
+def found_after(bug: type[Distorted], limit: int = ENOUGH) -> int | None:
     """How many schedules it took to find this bug, None if it stayed hidden."""
     for seed in range(limit):
         try:
-            play(Story(seed, distort=bug))
+            play(Story(seed, distort=bug, logs=bug.logs))
         except (AssertionError, StateError):  # lost, or seen to be damaged
             return seed + 1
     return None

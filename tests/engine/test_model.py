@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
+from engine.commit import AUTO, BESIDE, INSIDE
 from tests.engine.schedules import Story, play
 from tests.engine.seeded_bugs import BUGS, Distorted, found_after
 
-SCHEDULES = int(os.environ.get("DTM_SCHEDULES", "700"))
+SCHEDULES = int(os.environ.get("DTM_SCHEDULES", "800"))
 """How many schedules in all; the same seeds each time, more of them where there is time."""
 PARTS = 10
 
@@ -27,13 +28,22 @@ def one_processor() -> Iterator[None]:
     os.sched_setaffinity(0, before)
 
 
+KINDS: dict[str, tuple[Sequence[str], bool]] = {
+    "swapping": ((BESIDE,), False),
+    "appending": ((BESIDE,), True),
+    "inside": ((INSIDE,), False),
+    "anywhere": ((BESIDE, INSIDE, AUTO), False),
+    "anywhere-appending": ((BESIDE, INSIDE, AUTO), True),
+}
+
+
 @pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize("appending", [False, True], ids=["swapping", "appending"])
-def test_nothing_acknowledged_is_ever_lost(part: int, appending: bool) -> None:
-    acknowledged = 0
-    for seed in range(part, SCHEDULES // 2, PARTS):
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_acknowledged_is_ever_lost(part: int, kind: str) -> None:
+    acknowledged, (logs, appending) = 0, KINDS[kind]
+    for seed in range(part, SCHEDULES // len(KINDS), PARTS):
         try:
-            acknowledged += play(Story(seed, appending=appending)).acknowledged
+            acknowledged += play(Story(seed, appending=appending, logs=logs)).acknowledged
         except AssertionError as flaw:
             raise AssertionError(f"seed {seed}: {flaw}") from flaw
     assert acknowledged > 0

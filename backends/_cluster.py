@@ -1,29 +1,22 @@
-"""One Kubernetes API server: how it is found, one request at a time, and its refusals in the words of `engine.errors`."""
+"""One Kubernetes API server: one request at a time, and its refusals in the words of `engine.errors`."""
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from logging.handlers import BufferingHandler
-from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
 import msgspec
 
+from backends._kubeconfig import Access, load
 from engine.errors import OutcomeUnknownError, StoreAccessError, StoreError, StoreUnavailableError
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 15.0
 CONNECTIONS = 64
 """Kept open at most; a run uses about as many as things that it does at once."""
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where a pod finds its token and the cluster's certificate."""
 JSON: Final = "application/json"
 
 Object = dict[str, Any]
@@ -40,44 +33,6 @@ class Absent(StoreError):  # noqa: N818 - an answer, which becomes None or a con
 
 class Clash(StoreError):  # noqa: N818 - likewise
     """409: it exists already, or is not the version that was named."""
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Which cluster, as whom. `files` are kubeconfigs, none: the pod's own account. `context` "": the files' current one."""
-
-    files: tuple[Path, ...] = ()
-    context: str = ""
-    account: Path = ACCOUNT
-
-    @property
-    def identity(self) -> str:
-        """Who asks, for messages."""
-        if not self.files:
-            return "the pod's service account"
-        return f"{f'context {self.context}' if self.context else 'the current context'} of {_listed(self.files)}"
-
-
-def find_access(kubeconfig: str, context: str, in_cluster: bool | None, base: Path, env: Mapping[str, str]) -> Access:
-    """The kubeconfig that is named, else KUBECONFIG, else ~/.kube/config, else the pod's account.
-
-    `in_cluster` True takes the pod's account whatever files there are, False never. Raises StoreAccessError if there is none.
-    """
-    if in_cluster:
-        return Access()
-    if kubeconfig:
-        return Access((base / Path(kubeconfig).expanduser(),), context)
-    named = tuple(Path(part).expanduser() for part in env.get("KUBECONFIG", "").split(":") if part)
-    usual = Path(env.get("HOME", "~"), ".kube", "config").expanduser()
-    files = named or ((usual,) if usual.is_file() else ())
-    if files:
-        return Access(files, context)
-    if in_cluster is None and not context and env.get("KUBERNETES_SERVICE_HOST") and (ACCOUNT / "token").is_file():
-        return Access()
-    raise StoreAccessError(
-        f"there is no kubeconfig: KUBECONFIG is not set and {usual} does not exist",
-        hint="name one: option kubeconfig, or export KUBECONFIG=/path/to/kubeconfig",
-    )
 
 
 class Cluster:
@@ -142,13 +97,9 @@ class Cluster:
         settings.connection_pool_maxsize = CONNECTIONS
         settings.no_proxy = self._env.get("NO_PROXY") or self._env.get("no_proxy")  # which the client reads and then forgets
         try:
-            with _complaints() as told:
-                _load(access, settings, self._env)
+            load(access, settings, self._env)
         except Exception as error:
             raise StoreAccessError(f"{self._place}: {access.identity}: {error}") from error
-        if told:  # a credential plugin failed: without what it should have given, every answer would be a puzzling 401
-            reasons = "; ".join(record.getMessage() for record in told)
-            raise StoreAccessError(f"{self._place}: {access.identity} has no credentials: {reasons}")
         client = sdk.ApiClient(settings)
         client.user_agent = "dtm"
         return client
@@ -203,68 +154,6 @@ class Cluster:
         raise OutcomeUnknownError(message)
 
 
-def _load(access: Access, settings: Any, env: Mapping[str, str]) -> None:
-    """Server and credentials into the client's settings. Raises whatever is wrong with them."""
-    if not access.files:
-        loader = import_module("kubernetes.config.incluster_config").InClusterConfigLoader
-        loader(str(access.account / "token"), str(access.account / "ca.crt"), environ=env).load_and_set(settings)
-        return
-    _check_context(access)
-    import_module("kubernetes.config").load_kube_config(
-        ":".join(map(str, access.files)), access.context or None, settings, persist_config=False
-    )
-
-
-def _check_context(access: Access) -> None:
-    """Raises ValueError if the files name no such context, with the near name."""
-    names, current = _contexts(access.files)
-    wanted = access.context or current
-    if not wanted:
-        raise ValueError(f"no current-context; name one of {', '.join(names) or 'none'} as option context")
-    if wanted not in names:
-        near = get_close_matches(wanted, names, 1)
-        raise ValueError(
-            f'no context "{wanted}"' + (f", did you mean {near[0]}?" if near else f"; there are: {_listed(names)}")
-        )
-
-
-def _contexts(files: Sequence[Path]) -> tuple[list[str], str]:
-    """Names of all contexts, and the current one: in later files, as the client reads them, the last one counts."""
-    import yaml
-
-    names: list[str] = []
-    current = ""
-    for path in (path for path in files if len(files) == 1 or path.exists()):
-        try:
-            found = msgspec.convert(yaml.safe_load(path.read_text("utf-8")), _Kubeconfig)
-        except (msgspec.ValidationError, yaml.YAMLError) as error:
-            raise ValueError(f"{path} is no kubeconfig: {error}") from error
-        names += [context.name for context in found.contexts or []]
-        current = found.current or current
-    return names, current
-
-
-class _Context(msgspec.Struct):
-    name: str
-
-
-class _Kubeconfig(msgspec.Struct, rename={"current": "current-context"}):
-    contexts: list[_Context] | None = None
-    current: str | None = None
-
-
-@contextmanager
-def _complaints() -> Generator[list[logging.LogRecord]]:
-    """What the client only logs while it loads credentials: it goes on without them."""
-    ear = BufferingHandler(CONNECTIONS)
-    ear.setLevel(logging.ERROR)
-    logging.getLogger().addHandler(ear)
-    try:
-        yield ear.buffer
-    finally:
-        logging.getLogger().removeHandler(ear)
-
-
 class _Details(msgspec.Struct):
     kind: str = ""
 
@@ -293,7 +182,3 @@ def _why(reason: str) -> str:
         r"(certificate verify failed[^(\n']*|\[Errno -?\d+\] [^'\")]*|timed out|[Cc]onnection \w+ \w+[^'\")]*)", reason
     )
     return (found[1] if found else reason).strip().rstrip(".")
-
-
-def _listed(names: Sequence[object]) -> str:
-    return ", ".join(map(str, names)) or "none"

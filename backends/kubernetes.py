@@ -19,8 +19,9 @@ from typing import Annotated, Final
 import msgspec
 from msgspec.structs import replace
 
-from backends._cluster import Absent, Access, Clash, Cluster, find_access
+from backends._cluster import Absent, Clash, Cluster
 from backends._configmaps import ConfigMap, ConfigMaps, Metadata
+from backends._kubeconfig import Access, find_access
 from backends.object_lock import ObjectLocker
 from engine.errors import (
     ConfigError,

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-import backends._cluster as module
-from backends._cluster import Access, Cluster, find_access
+import backends._kubeconfig as module
+from backends._cluster import Cluster
 from backends._configmaps import ConfigMaps
+from backends._kubeconfig import Access, find_access
 from backends.kubernetes import KubernetesStore, creating, open_backend
 from engine.errors import (
     ConfigError,
@@ -154,6 +155,14 @@ def test_contexts_of_several_files_are_one(connect: Callable[..., KubernetesStor
     files = (other, tmp_path / "absent", Path(kube.kubeconfig))
     assert connect(files=files, context="production").read(KEY) is None
     assert connect(files=files, context="admin").read(KEY) is None
+
+
+def test_the_first_file_that_says_something_counts(
+    connect: Callable[..., KubernetesStore], kube: FakeKube, tmp_path: Path
+) -> None:
+    right = kubeconfig(tmp_path / "right", {"token": "admintoken"}, kube.server)
+    wrong = kubeconfig(tmp_path / "wrong", {"token": "stolen"}, "http://127.0.0.1:1")
+    assert connect(files=(right, wrong, Path(kube.kubeconfig))).read(KEY) is None
 
 
 CREDENTIAL = """
@@ -374,7 +383,7 @@ def test_a_certificate_that_is_not_trusted(connect: Callable[..., KubernetesStor
             error = failing(partial(call, store), StoreAccessError)
             assert f"the certificate of {server} is not trusted: certificate verify failed: self" in error.message
             assert "certificate-authority" in error.hint
-        trusting = kubeconfig(tmp_path / "trusting", {"token": "t"}, server, **{"certificate-authority": str(tmp_path / "crt")})
+        trusting = kubeconfig(tmp_path / "trusting", {"token": "t"}, server, **{"certificate-authority": "crt"})
         failing(lambda: connect(files=(trusting,)).read(KEY), StoreUnavailableError)  # it only shakes hands
 
 

@@ -1,4 +1,7 @@
-"""What the contracts do not ask of Kubernetes: parts, namespaces, roles, ConfigMaps of others; on the fake and the real one."""
+"""Kubernetes under the contracts, and what they do not ask: parts, namespaces, roles, ConfigMaps of others.
+
+The contracts run here on the fake server, in tests/real on the real one; all the rest runs on both.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,20 @@ import pytest
 import yaml
 
 import backends.kubernetes as module
-from backends._cluster import Cluster, Object, find_access
+from backends._cluster import Cluster, Object
 from backends._configmaps import ConfigMaps
+from backends._kubeconfig import find_access
 from backends.kubernetes import KubernetesStore, creating, name_of
+from dtm.testing.conformance import Case, Untried
+from dtm.testing.locker import LOCKER_CASES
+from dtm.testing.session import SESSION_CASES
+from dtm.testing.store import STORE_CASES
 from engine.address import Address
 from engine.errors import ConflictError, StoreAccessError, StoreError, StoreUnavailableError
 from engine.state import Entries, Resource, State, StateEntry, StateId
 from engine.statefile import encode
-from tests.contracts.kube import ROLE, store_in
+from tests.contracts.kube import ROLE, locker_place, session_place, store_in, store_place
+from tests.contracts.remote import OtherProcess
 from tests.servers.fake_kube import FakeKube, fake_kube
 from tests.servers.kube import Kube
 from tests.servers.real import real
@@ -41,6 +50,46 @@ def kube(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         pytest.skip(f"kubernetes: {real().why_not('kubernetes')}")
     else:
         yield running
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeKube]:
+    with fake_kube(tmp_path_factory.mktemp("fake")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[OtherProcess]:
+    with closing(OtherProcess()) as process:
+        yield process
+
+
+def check(case: Case[Any], place: Any) -> None:
+    try:
+        case.check(place)
+    except Untried as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize("case", STORE_CASES, ids=str)
+@pytest.mark.parametrize("place", ["fake_kubernetes"])
+def test_store(place: str, case: Case[Any], fake: FakeKube, other: OtherProcess) -> None:
+    with store_place(fake, other) as made:
+        check(case, made)
+
+
+@pytest.mark.parametrize("case", LOCKER_CASES, ids=str)
+@pytest.mark.parametrize("place", ["fake_kubernetes"])
+def test_locker(place: str, case: Case[Any], fake: FakeKube, other: OtherProcess) -> None:
+    with locker_place(fake, other, contenders=8) as made:
+        check(case, made)
+
+
+@pytest.mark.parametrize("case", list(SESSION_CASES), ids=str)
+@pytest.mark.parametrize("place", ["fake_kubernetes"])
+def test_the_session_contract(place: str, case: str, fake: FakeKube) -> None:
+    with session_place(fake) as connect:
+        SESSION_CASES[case](connect)
 
 
 @pytest.fixture

@@ -86,11 +86,16 @@ class S3Creating:
         return f"bucket {bucket} in {region}{': ' if done else ''}{', '.join(done)}"
 
     def _precautions(self, client: Any) -> Sequence[tuple[str, Callable[[], Any]]]:
-        """What makes a bucket safe for a state. Others' servers may lose conditional creation in a versioned bucket."""
+        """What makes a bucket safe for a state.
+
+        Others' servers may lose conditional writes in a versioned bucket, and one (Ceph 16) refuses every write where public
+        ACLs are blocked: there they are only ignored.
+        """
         bucket = self._settings.bucket
         kms = self._settings.kms_key
         rule = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": kms} if kms else {"SSEAlgorithm": "AES256"}
-        closed = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+        closed = ["IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"]
+        closed += ["BlockPublicAcls"] if self._settings.amazon else []
         found: list[tuple[str, Callable[[], Any]]] = [
             ("public access blocked", lambda: client.put_public_access_block(
                 Bucket=bucket, PublicAccessBlockConfiguration=dict.fromkeys(closed, True))),

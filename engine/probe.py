@@ -82,10 +82,9 @@ class Probe:
         location, at, tried = record.get("location"), record.get("at"), record.get("tried")
         if not isinstance(location, str) or not isinstance(at, str) or not isinstance(tried, dict):
             return None
+        found = ((name, tried[name]) for name in PROMISES if name in tried)
         trials = tuple(
-            Trial(name, bool(each.get("kept")), str(each.get("found", "")))
-            for name, each in tried.items()
-            if name in PROMISES and isinstance(each, dict)
+            Trial(name, bool(each.get("kept")), str(each.get("found", ""))) for name, each in found if isinstance(each, dict)
         )
         return cls(location, at, trials)
 

@@ -1,0 +1,276 @@
+"""Who lost the state writes nothing more, whatever it was doing, and what it had done is not lost: on one clock that only
+moves when somebody sleeps.
+
+A works, and B takes over: by force-unlock, without any lock, or after A slept through its lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from backends.memory import MemoryStore
+from backends.object_lock import ObjectLocker
+from dtm.testing.clock import FakeClock
+from dtm.testing.session_bench import KEY, Client, Mortal, entry, make, names
+from engine import executor, rescue
+from engine.address import Address
+from engine.commit import AUTO, INSIDE
+from engine.errors import ConflictError, DtmError, LockHeldError, OutcomeUnknownError, SupersededError
+from engine.events import ApplySummary, Event, LockAcquired, Notice
+from engine.lease import break_lock
+from engine.lock import timestamp
+from engine.log import Done
+from engine.plan import Action
+from engine.ports import Locker, Store, Version
+from engine.recovery import recover
+from engine.session import Session, open_session, read_state
+from engine.world import World
+from tests.engine.fake_world import Bench, at, config, tool
+
+LEASE = 300.0
+"""So long that no renewal of real time ever comes: a process whose renewals stand still."""
+
+LOGS = pytest.mark.parametrize("log", [AUTO, INSIDE])
+
+
+@dataclass
+class Place:
+    """One memory store with its lock, one clock, and what was kept on this machine."""
+
+    log: str = AUTO
+    clock: FakeClock = field(default_factory=FakeClock)
+    store: MemoryStore = field(default_factory=lambda: MemoryStore("m"))
+    heard: list[Event] = field(default_factory=list[Event])
+    saved: dict[str, bytes] = field(default_factory=dict[str, bytes])
+
+    def __post_init__(self) -> None:
+        self.locker: Locker = ObjectLocker(self.store)
+
+    def world(self) -> World:
+        return World(
+            clock=self.clock, sleep=self.clock.sleep, now=lambda: timestamp(self.clock.now()), keep=self._keep,
+            retry=lambda call: call(), background=False,
+        )  # fmt: skip
+
+    def _keep(self, name: str, data: bytes) -> str:
+        self.saved[name] = data
+        return f"/there/{name}"
+
+    @contextmanager
+    def session(
+        self, who: str, *, lock: bool = True, store: Store | None = None, over: tuple[str, ...] = ()
+    ) -> Iterator[Session]:
+        with open_session(
+            store or self.store, self.locker if lock else None, KEY, operation="apply", command="apply", who=who,
+            version="0", emit=self.heard.append, lease=LEASE, log=self.log, over=over, world=self.world(),
+        ) as session:  # fmt: skip
+            session.claim()
+            yield session
+
+    def run(self, who: str, *made: str, lock: bool = True) -> None:
+        with self.session(who, lock=lock) as session:
+            for name in made:
+                make(session, name)
+
+    def force_unlock(self) -> None:
+        holder = self.locker.read(KEY)
+        assert holder is not None and holder.info is not None
+        break_lock(self.locker, KEY, holder.info.id)
+
+    def names(self) -> set[str]:
+        return names(read_state(self.store, KEY).state)
+
+    def rescued(self) -> bytes:
+        (data,) = self.saved.values()
+        return data
+
+
+def force_unlocked(place: Place) -> None:
+    place.force_unlock()
+    place.run("b@there", "b")
+
+
+def finished_compacted_and_a_third(place: Place) -> None:
+    place.force_unlock()
+    place.run("b@there", "b")
+    place.run("c@there", "c")
+
+
+def without_a_lock(place: Place) -> None:
+    place.run("b@there", "b", lock=False)
+
+
+def slept_through_its_lease(place: Place) -> None:
+    """B sees the same record for a whole lease by its own clock, since A's process stands still."""
+    place.clock.sleep(2 * LEASE)
+    place.run("b@there", "b")
+    (taken,) = [event.taken_from for event in place.heard if isinstance(event, LockAcquired) and event.taken_from]
+    assert taken.who == "a@here"
+
+
+TAKE_OVERS: list[Callable[[Place], None]] = [
+    force_unlocked, finished_compacted_and_a_third, without_a_lock, slept_through_its_lease,
+]  # fmt: skip
+
+
+def overtaken(place: Place, take_over: Callable[[Place], None]) -> SupersededError:
+    """A begins x, its call runs, B takes over, A's call ends."""
+
+    def work() -> None:
+        with place.session("a@here") as a:
+            make(a, "a")
+            a.begin(Address("data", "x"), Action.CREATE, entry=replace(entry("x"), resource=None)).wait()
+            take_over(place)
+            with suppress(SupersededError):
+                a.done(Address("data", "x"), entry("x")).wait()
+            with pytest.raises(SupersededError):
+                a.begin(Address("data", "y"), Action.CREATE)
+
+    with pytest.raises(SupersededError) as refused:
+        work()
+    return refused.value
+
+
+@LOGS
+@pytest.mark.parametrize("take_over", TAKE_OVERS)
+def test_a_session_that_lost_its_state_is_refused_says_who_and_saves_its_running_calls(
+    take_over: Callable[[Place], None], log: str
+) -> None:
+    place = Place(log)
+    error = overtaken(place, take_over)
+    assert "taken over by" in error.message and "@there" in error.message and error.exit_code == 1
+    assert "dtm state recover /there/errored-" in error.hint
+    (saved,) = rescue.decode(place.rescued(), "x").records
+    assert isinstance(saved, Done) and saved.key == "data_x"
+    state = read_state(place.store, KEY).state
+    assert {"a", "b", "x"} <= names(state) and state.entries[Address("data", "x")].pending
+    assert all(not found.pending for address, found in state.entries.items() if address.instance != "x")
+
+
+@LOGS
+def test_after_a_force_unlock_of_a_lock_that_was_renewed_one_lease_of_silence_is_waited_for(log: str) -> None:
+    place = Place(log)
+    overtaken(place, force_unlocked)
+    assert LEASE <= place.clock() <= LEASE * 1.3
+    assert [event.message for event in place.heard if isinstance(event, Notice) and "sign of life" in event.message]
+
+
+@LOGS
+def test_what_was_saved_is_recovered_at_once_since_its_session_is_over(log: str) -> None:
+    place = Place(log)
+    with suppress(SupersededError), place.session("a@here") as a:
+        a.begin(Address("data", "x"), Action.CREATE, entry=replace(entry("x"), resource=None)).wait()
+        place.force_unlock()
+        with suppress(SupersededError), place.session("b@there", over=(a.id,)):
+            pass
+        a.done(Address("data", "x"), entry("x"))
+    before, saved = place.clock(), rescue.decode(place.rescued(), "x")
+    with place.session("d@here", over=(saved.session,)) as session:
+        assert recover(session, place.rescued(), "x").applied == (Address("data", "x"),)
+    assert place.clock() == before
+    assert read_state(place.store, KEY).state.entries[Address("data", "x")] == entry("x")
+
+
+@LOGS
+def test_the_compaction_itself_is_refused_and_costs_nothing(log: str) -> None:
+    place = Place(log)
+    mortal = Mortal(Client(place.store, place.locker))
+
+    def get_ahead(key: str) -> None:
+        if key == KEY:
+            mortal.store.before = lambda _: None
+            place.force_unlock()
+            place.run("b@there", "b")
+
+    with place.session("a@here", store=mortal.store) as a:
+        make(a, "a")
+        mortal.store.before = get_ahead
+    assert place.names() == {"a", "b"}
+    (told,) = [event for event in place.heard if isinstance(event, Notice) and event.level == "warning"][:1]
+    assert "not compacted" in told.message and "b@there" in told.message
+
+
+class Late:
+    """A store whose client lost one request: it arrives when told."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store, self.lose, self.late = store, False, list[Callable[[], object]]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        if not self.lose:
+            return self.store.write(key, data, expect=expect)
+        self.late.append(lambda: self.store.write(key, data, expect=expect))
+        raise OutcomeUnknownError("no answer")
+
+
+@LOGS
+def test_a_request_that_arrives_after_the_others_compaction_changes_nothing(log: str) -> None:
+    place = Place(log)
+    late = Late(place.store)
+
+    def work() -> None:
+        with place.session("a@here", store=late) as a:
+            make(a, "a")
+            late.lose = True
+            a.begin(Address("data", "x"), Action.CREATE, entry=replace(entry("x"), resource=None))
+            with pytest.raises(OutcomeUnknownError):
+                a.flush()
+            place.force_unlock()
+            place.run("b@there", "b")
+            for arrive in late.late:
+                with pytest.raises(ConflictError):
+                    arrive()
+
+    with pytest.raises(OutcomeUnknownError):
+        work()
+    assert len(late.late) > 1 and place.names() == {"a", "b"}
+
+
+@LOGS
+def test_without_taking_over_a_held_lock_keeps_b_out_and_readers_see_who_works(log: str) -> None:
+    place = Place(log)
+    with place.session("a@here") as a:
+        make(a, "a")
+        with pytest.raises(LockHeldError, match="a@here"):
+            place.run("b@there", "b")
+        reading = read_state(place.store, KEY, locker=place.locker, lease=LEASE, log=log, world=place.world())
+        assert reading.in_progress.startswith("a@here since ") and reading.at_work == a.id
+        place.clock.sleep(2 * LEASE)
+        assert not read_state(place.store, KEY, locker=place.locker, lease=LEASE, log=log, world=place.world()).in_progress
+
+
+def test_an_apply_that_is_overtaken_starts_nothing_more_and_its_running_call_is_saved() -> None:
+    """Through the executor: the state is lost while a is made."""
+    bench, saved = Bench(), dict[str, bytes]()
+
+    def take_over() -> None:
+        with bench.session() as other:
+            other.claim()
+
+    bench.world.faults = {"create a": [take_over]}
+    wanted = config(tool("a"), tool("b", "a"), tool("c", "b"))
+    caught: DtmError | None = None
+    world = World(keep=lambda name, data: name if saved.setdefault(name, data) else "")
+    try:
+        with open_session(
+            bench.store, None, "k", operation="apply", command="apply", who="a", version="1",
+            emit=bench.events.append, lease=0, redactor=bench.operations.redactor, world=world,
+        ) as session:  # fmt: skip
+            plan = bench.plan(wanted, session)
+            executor.apply(plan, wanted, session, bench.operations, emit=bench.events.append, parallelism=1)
+    except SupersededError as error:
+        caught = error
+    assert caught is not None and "taken over by test" in caught.message and caught.exit_code == 1
+    assert bench.world.effects == ["a"]
+    (summary,) = [event for event in bench.events if isinstance(event, ApplySummary)]
+    assert at("c") in summary.skipped
+    (data,) = saved.values()
+    assert [record.key for record in rescue.decode(data, "x").records if isinstance(record, Done)] == [at("a").key]

@@ -1,0 +1,169 @@
+"""What a store really does with conditional writes: each planted weakness is seen, told and recorded."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import pytest
+
+from backends.memory import MemoryStore
+from dtm.testing.narrow import NarrowStore
+from dtm.testing.session_bench import KEY, make
+from engine.commit import AUTO, INSIDE
+from engine.errors import ConflictError, OutcomeUnknownError, StoreError
+from engine.ports import Version
+from engine.probe import CREATE, RACE, SWAP, Probe, another, probe
+from engine.session import open_session, read_state
+from engine.world import World
+
+AT = "2026-01-01T00:00:00Z"
+
+
+class IgnoresAbsence(MemoryStore):
+    """As Ceph RGW on a bucket with versions: `expect=None` overwrites what is there."""
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        if expect is None:
+            found = self.read(key)
+            expect = found.version if found else None
+        return super().write(key, data, expect=expect)
+
+
+class IgnoresVersions(MemoryStore):
+    """As S3 was before conditional writes: a stale replacement overwrites what is there."""
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        found = self.read(key)
+        return super().write(key, data, expect=found.version if expect is not None and found else None)
+
+
+class LetsRacersIn(MemoryStore):
+    """As OpenStack Swift: alone it refuses, but it looks first and writes later."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.gate = threading.Barrier(2)
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        found = self.read(key)
+        if expect is not None or found is not None:
+            return super().write(key, data, expect=expect)
+        try:
+            self.gate.wait(0.2)
+        except threading.BrokenBarrierError:
+            self.gate = threading.Barrier(2)
+        found = self.read(key)
+        return super().write(key, data, expect=found.version if found else None)
+
+
+def tried(store: MemoryStore, *, native: bool = True) -> Probe:
+    return probe(store, KEY, lock_native=native, now=lambda: AT, rng=random.Random(1))
+
+
+def test_a_sound_store_keeps_every_promise_and_nothing_stays_behind() -> None:
+    store = MemoryStore("m")
+    found = tried(store)
+    assert {trial.name: trial.kept for trial in found.trials} == {CREATE: True, SWAP: True, RACE: True}
+    assert found.native and found.protects and found.refusal(lock_native=True) is None
+    assert (found.location, found.at) == (f"memfs://m/{KEY}", AT)
+    assert list(store.list("")) == []
+
+
+@pytest.mark.parametrize(
+    ("store", "broken", "did"),
+    [
+        (IgnoresAbsence("m"), {CREATE, RACE}, "a key was created twice; 8 of 8 creators"),
+        (IgnoresVersions("m"), {SWAP}, "replaced though another version was expected"),
+        (LetsRacersIn("m"), {RACE}, "creators at the same time won"),
+    ],
+    ids=["absence", "versions", "race"],
+)
+def test_a_weakness_is_caught_and_told_with_the_alternatives(store: MemoryStore, broken: set[str], did: str) -> None:
+    found = tried(store)
+    assert {trial.name for trial in found.trials if not trial.kept} == broken
+    refusal = found.refusal(lock_native=True)
+    assert refusal is not None and did in refusal.message and not found.native
+    if SWAP in broken:
+        assert not found.protects and "If-Match" in refusal.hint
+    else:
+        assert found.refusal(lock_native=False) is None
+        assert all(word in refusal.hint for word in ("dynamodbTable", "state.lock.url", "without versions"))
+
+
+def test_racers_are_only_asked_where_a_lock_is_to_be_an_object() -> None:
+    assert {trial.name for trial in tried(MemoryStore("m"), native=False).trials} == {CREATE, SWAP}
+
+
+@pytest.mark.parametrize("store", [MemoryStore("m"), IgnoresVersions("m")], ids=["sound", "weak"])
+def test_who_may_use_one_key_only_tries_that_one_and_changes_nothing(store: MemoryStore) -> None:
+    narrow = NarrowStore(store, KEY)
+    assert probe(narrow, KEY, lock_native=False, only_key=True).trials == ()
+    store.write(KEY, b"{}", expect=None)
+    (trial,) = probe(narrow, KEY, lock_native=False, only_key=True).trials
+    found = store.read(KEY)
+    assert trial.kept is (type(store) is MemoryStore)
+    assert found is not None and found.data == b"{}" and list(store.list("")) == [KEY]
+
+
+def test_a_verdict_survives_being_recorded() -> None:
+    found = tried(IgnoresAbsence("m"))
+    assert Probe.recorded(found.record()) == found
+    assert Probe.recorded({}) is None and Probe.recorded({"location": "x", "at": AT, "tried": []}) is None
+
+
+@pytest.mark.parametrize("version", ["1", "9", "19", "d41d8cd98f00b204e9800998ecf8427e", "abc"])
+def test_another_version_is_another_of_the_same_form(version: str) -> None:
+    assert another(version) != version and another(version).isdigit() is version.isdigit()
+
+
+def run(store: MemoryStore, verdict: Probe | None, log: str = AUTO) -> None:
+    with open_session(
+        store, None, KEY, operation="apply", command="apply", who="me", version="0", emit=lambda _: None,
+        log=log, probe=verdict, world=World(now=lambda: AT),
+    ) as session:  # fmt: skip
+        session.claim()
+        make(session, "a")
+
+
+@pytest.mark.parametrize("log", [AUTO, INSIDE])
+def test_the_verdict_is_written_with_the_first_state(log: str) -> None:
+    store = MemoryStore("m")
+    verdict = tried(store)
+    run(store, verdict, log)
+    assert Probe.recorded(read_state(store, KEY).state.probe) == verdict
+    run(store, None, log)
+    assert Probe.recorded(read_state(store, KEY).state.probe) == verdict
+
+
+@pytest.mark.parametrize("log", [AUTO, INSIDE])
+def test_where_nothing_was_there_to_try_the_first_session_does(log: str) -> None:
+    store = MemoryStore("m")
+    run(store, probe(store, KEY, lock_native=False, only_key=True), log)
+    found = Probe.recorded(read_state(store, KEY).state.probe)
+    assert found is not None and [(trial.name, trial.kept) for trial in found.trials] == [(SWAP, True)]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_store_that_cannot_protect_a_state_is_refused_before_anything_is_begun(known: bool) -> None:
+    store = IgnoresVersions("m")
+    verdict = tried(store) if known else Probe(f"memfs://m/{KEY}", AT)
+    with pytest.raises(StoreError, match="cannot protect a state"):
+        run(store, verdict)
+    assert not read_state(store, KEY).state.entries
+    assert (store.read(KEY) is None) is known
+
+
+def test_an_answer_that_stays_away_is_no_verdict() -> None:
+    class Silent(MemoryStore):
+        def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+            if data == b"2\n":
+                raise OutcomeUnknownError("no answer")
+            return super().write(key, data, expect=expect)
+
+    store = Silent("m")
+    with pytest.raises(OutcomeUnknownError):
+        tried(store)
+    assert list(store.list("")) == []
+    with pytest.raises(ConflictError):
+        store.write(KEY, b"", expect="9")

@@ -13,6 +13,7 @@ from dtm.app.choices import Choices
 from dtm.app.run import opened, world
 from dtm.app.workspace import Workspace
 from dtm.render.port import Difference
+from dtm.render.text import count
 from engine.address import Address
 from engine.diff import diff
 from engine.errors import ConflictError, StateError
@@ -145,7 +146,7 @@ def push(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor,
             overrode = recovery.push(session, candidate, force=choices.force, adopt=adopt)
             if not session.claimed:
                 return "Nothing to do: the pushed document is the state."
-    told = f"serial {candidate.id.serial}, {len(candidate.entries)} tools to {workspace.place.location}."
+    told = f"serial {candidate.id.serial}, {count(len(candidate.entries), 'tool')} to {workspace.place.location}."
     return f"{'Would push' if choices.dry_run else 'Pushed'} {told}" + (f" Overridden: {overrode}." if overrode else "")
 
 
@@ -212,7 +213,7 @@ def rollback(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redac
     with opened(workspace, choices, "state rollback", emit, redactor) as session:
         old = past(workspace, serial)
         written = recovery.rollback(session, old, dry_run=choices.dry_run)
-    told = f"serial {written} with the {len(old.entries)} tools of serial {serial}"
+    told = f"serial {written} with the {count(len(old.entries), 'tool')} of serial {serial}"
     return (
         f"{'Would write' if choices.dry_run else 'Wrote'} {told}. The world was not touched; dtm plan shows what would follow."
     )

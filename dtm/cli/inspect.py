@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dtm.cli.common import Context, choices, command, locking
+from dtm.render.text import count
 from engine.errors import ConfigError, DtmError, LockError, PlanError, PluginError, StateError, StoreError, UsageError
 
 parallelism = click.option("--parallelism", default=10, type=click.IntRange(1, 256), help="Reads at once.  [default: 10]")
@@ -24,9 +25,11 @@ def init(context: Context) -> None:
     names = sorted({tool.address.name for tool in workspace.config.tools})
     for name in names:
         workspace.providers[name]
-    context.renderer.notice("info", f"Config: {len(workspace.config.tools)} tools, plugins {', '.join(names) or 'none'}.")
+    context.renderer.notice(
+        "info", f"Config: {count(len(workspace.config.tools), 'tool')}, plugins {', '.join(names) or 'none'}."
+    )
     found = reading(workspace)
-    what = f"serial {found.state.id.serial}, {len(found.state.entries)} tools" if found.exists else "empty"
+    what = f"serial {found.state.id.serial}, {count(len(found.state.entries), 'tool')}" if found.exists else "empty"
     context.renderer.notice("info", f"State: {found.location}, {what}.")
     for row in try_store(workspace):
         context.renderer.notice("info", f"Store: {row['what']}: {row['result']}")
@@ -45,7 +48,7 @@ def validate(context: Context) -> None:
     identities.check(config, providers())
     for warning in config.warnings:
         context.renderer.notice("warning", warning)
-    context.say(f"The config is valid: {len(config.tools)} tools.")
+    context.say(f"The config is valid: {count(len(config.tools), 'tool')}.")
 
 
 @click.command(short_help="Say whether config, state and world agree.")
@@ -95,7 +98,7 @@ def _agree(context: Context, lock: bool, given: Any) -> bool:
         context.open(), choices({**given, "no_lock": given["no_lock"] or not lock}), context.emit, context.redactor
     ).plan(lock=lock)
     if not found.empty:
-        context.renderer.plan(found)
+        context.renderer.plan(found, operation="verify")
     return bool(found.empty)
 
 
@@ -112,7 +115,7 @@ def drift(context: Context, lock: bool, **given: Any) -> int:
     chosen = choices({**given, "no_lock": given["no_lock"] or not lock})
     found = Run(workspace, chosen, context.emit, context.redactor).drift(lock=lock)
     nothing = "Of what could be read, nothing changed outside dtm." if found.unread else "Nothing changed outside dtm."
-    context.renderer.plan(found.plan, nothing=nothing)
+    context.renderer.plan(found.plan, operation="drift", nothing=nothing)
     if found.unread:
         raise PlanError(found.unread)
     return 0 if found.plan.empty else 2

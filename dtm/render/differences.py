@@ -7,7 +7,7 @@ from difflib import unified_diff
 from itertools import islice
 from typing import Final
 
-from dtm.render.text import Line, Span, Style, cells, line
+from dtm.render.text import Line, Span, Style, cells, count, line
 from dtm.render.values import ValueText, more, path, printable
 from engine.plan import FieldChange, Source
 from engine.values import Value
@@ -91,8 +91,8 @@ def _text(text: str, show: ValueText) -> list[str]:
 
 def _compare(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
     if len(before) * len(after) > MAX_COMPARED:
-        yield f"-{len(before):,} lines"
-        yield f"+{len(after):,} lines, too many to compare here"
+        yield f"-{count(len(before), 'line')}"
+        yield f"+{count(len(after), 'line')}, too many to compare here"
         return
     short = max(len(before), len(after)) <= SHORT
     rows = unified_diff(before, after, lineterm="", n=SHORT if short else 2)

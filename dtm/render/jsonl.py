@@ -13,8 +13,8 @@ from dtm import __version__
 from dtm.render import jsontypes as types
 from dtm.render.jsonlines import Unfinished, counts, diagnostic, event_line, field_difference, planned
 from dtm.render.people import Screen
-from dtm.render.plan import count_line
-from dtm.render.port import Difference
+from dtm.render.plan import count_line, found_line
+from dtm.render.port import Difference, Operation
 from dtm.render.sentences import in_progress, nothing_to_do
 from dtm.render.text import Clean, Level
 from dtm.render.values import ValueText
@@ -37,16 +37,16 @@ class JsonRenderer:
         self._fresh = True
         self._unfinished = Unfinished()
 
-    def plan(self, plan: Plan, *, detail: bool = True, nothing: str = "") -> None:
+    def plan(self, plan: Plan, *, operation: Operation = "plan", nothing: str = "") -> None:
         """A `planned_change` each, then a `change_summary`, then the outputs if they change."""
-        del detail  # for people
         now = self._now()
         if plan.in_progress:
             self.notice("warning", in_progress(plan))
-        self._write([planned(c, self.show, now) for c in plan.changes if c.action is not Action.KEEP or c.rewrite])
-        message = (nothing or nothing_to_do(plan)) if plan.empty else count_line(plan).text
+        self._write([planned(c, self.show, now, operation) for c in plan.changes if c.action is not Action.KEEP or c.rewrite])
+        last = count_line(plan) if operation == "plan" else found_line(plan, operation)
+        message = (nothing or nothing_to_do(plan)) if plan.empty else last.text
         summary = types.ChangeSummary(
-            timestamp=now, message=message, operation="plan", changes=counts(plan.counts()), failed=[], skipped=[],
+            timestamp=now, message=message, operation=operation, changes=counts(plan.counts()), failed=[], skipped=[],
             cancelled=[], elapsed_seconds=None, state=None, interrupted=False,
         )  # fmt: skip
         self._write([summary])

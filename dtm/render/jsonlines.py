@@ -9,6 +9,7 @@ from typing import Any
 from dtm.render import jsontypes as types
 from dtm.render import sentences
 from dtm.render.events import told
+from dtm.render.port import Operation
 from dtm.render.text import Level
 from dtm.render.values import ValueText
 from engine import events
@@ -57,11 +58,12 @@ def counts(done: Mapping[Action, int]) -> types.Counts:
     return types.Counts(**named, unchanged=done.get(Action.KEEP, 0))
 
 
-def planned(change: Change, show: ValueText, now: str) -> types.PlannedChange:
+def planned(change: Change, show: ValueText, now: str, operation: Operation) -> types.PlannedChange:
     """One planned change, secrets hidden."""
+    sentence = sentences.about(change)[0] if operation == "plan" else sentences.found(change)
     return types.PlannedChange(
         timestamp=now,
-        message=f"Tool ({change.address}) {sentences.about(change)[0]}",
+        message=f"Tool ({change.address}) {sentence}",
         address=str(change.address),
         action=change.action.value,
         reason=change.reason.value,

@@ -14,7 +14,7 @@ from dtm.render.errors import ErrorText
 from dtm.render.events import Narrator, Said
 from dtm.render.locks import lock_lines
 from dtm.render.plan import PlanView
-from dtm.render.port import Clock, Difference
+from dtm.render.port import Clock, Difference, Operation
 from dtm.render.tables import table_lines
 from dtm.render.text import BLANK, Clean, Level, Line, Span, line
 from dtm.render.values import ValueText, key, printable
@@ -61,9 +61,9 @@ class PeopleRenderer(ABC):
     def _log(self, level: Level, lines: Sequence[Line]) -> None:
         """One message to stderr: its first line and what belongs below it."""
 
-    def plan(self, plan: Plan, *, detail: bool = True, nothing: str = "") -> None:
+    def plan(self, plan: Plan, *, operation: Operation = "plan", nothing: str = "") -> None:
         """On stdout."""
-        self._print(PlanView(self.show, self.screen.width, detail, nothing).lines(plan))
+        self._print(PlanView(self.show, self.screen.width, operation, nothing).lines(plan))
 
     def event(self, event: Event) -> None:
         """One log line or a few, or none."""

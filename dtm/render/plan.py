@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from dtm.render.differences import field_lines
-from dtm.render.sentences import about, in_progress, nothing_to_do
-from dtm.render.text import BLANK, UNBROKEN, Line, Span, Style, grid, line
+from dtm.render.port import Operation
+from dtm.render.sentences import COUNTED, about, found, in_progress, nothing_to_do
+from dtm.render.text import BLANK, Line, Span, Style, grid, line
 from dtm.render.values import ValueText, key, printable
-from engine.plan import Action, Change, Plan
+from engine.plan import Action, Change, Plan, Reason
 from engine.state import Resource
 
 SYMBOLS: Final = {
@@ -36,11 +38,11 @@ BODY: Final = SYMBOL_WIDTH + 3
 
 @dataclass(frozen=True, slots=True)
 class PlanView:
-    """How to show a plan: `width` in cells; without `detail` only the sentences."""
+    """How to show a plan: `width` in cells; drift and verify say what they found, not what would be done about it."""
 
     show: ValueText
     width: int
-    detail: bool = True
+    operation: Operation = "plan"
     nothing: str = ""
     """What an empty plan says, "" for the sentence that fits the plan."""
 
@@ -53,32 +55,35 @@ class PlanView:
             yield line(0, Span(self.nothing or nothing_to_do(plan), "success"))
             return
         shown = [change for change in plan.changes if change.action is not Action.KEEP or change.rewrite]
-        if shown:
+        if shown and self._plans:
             yield _legend(shown)
             yield BLANK
         for change in shown:
             yield from self.change(change)
         yield from self._outputs(plan)
         yield from self._names(plan)
-        yield count_line(plan)
+        yield count_line(plan) if self._plans else found_line(plan, self.operation)
+
+    @property
+    def _plans(self) -> bool:
+        return self.operation == "plan"
 
     def change(self, change: Change) -> Iterator[Line]:
-        """One change: its sentence, its note, what differs; a blank line after it where there is detail."""
-        yield _header(change)
+        """One change: its sentence, its note, what differs, and a blank line."""
+        yield _header(change) if self._plans else _found(change)
         for each in self.show.clean(change.note).splitlines():
             yield line(BODY, Span(printable(each), "dim"))
         if change.protected and change.action in {Action.DELETE, Action.REPLACE}:
             yield line(BODY, Span("protected by lifecycle.preventDestroy", "warning"))
-        if self.detail:
-            yield from self._body(change)
-            yield BLANK
+        yield from self._body(change)
+        yield BLANK
 
     def _body(self, change: Change) -> Iterator[Line]:
         if change.fields:
             yield from field_lines(change.fields, self.show, BODY, self.width)
-        elif change.action is Action.CREATE and change.after:
+        elif change.action is Action.CREATE and change.after and (self._plans or change.reason is Reason.NEW):
             yield from self.show.children(change.after, BODY, self.width)
-        elif change.action in {Action.DELETE, Action.FORGET, Action.RECOVER}:
+        elif change.action in {Action.DELETE, Action.FORGET, Action.RECOVER} or not self._plans:
             yield from self._identity(change.live or change.before)
 
     def _identity(self, resource: Resource | None) -> Iterator[Line]:
@@ -86,7 +91,7 @@ class PlanView:
             yield line(BODY, Span("id:", "key"), " ", self.show.span(resource.id))
 
     def _outputs(self, plan: Plan) -> Iterator[Line]:
-        if not (plan.output_changes and self.detail):
+        if not plan.output_changes:
             return
         yield line(0, Span("Outputs:", "strong"))
         for each in plan.output_changes:
@@ -101,11 +106,7 @@ class PlanView:
         for change in plan:
             groups.setdefault(change.action, []).append(str(change.address))
         if sum(map(len, groups.values())) <= MANY:
-            if not self.detail:
-                yield BLANK
             return
-        if not self.detail:
-            yield BLANK
         for action, symbol in SYMBOLS.items():
             if names := groups.get(action):
                 yield line(0, Span(f"{symbol} {LEGEND[action]} ({len(names):,})", STYLES[action]))
@@ -136,6 +137,24 @@ def _header(change: Change) -> Line:
     return line(0, *spans, hang=SYMBOL_WIDTH + 1)
 
 
+def _found(change: Change) -> Line:
+    gone = change.reason is Reason.VANISHED
+    action = Action.DELETE if gone else change.action
+    symbol = SYMBOLS[action].rjust(SYMBOL_WIDTH)
+    name = Span(str(change.address), "name")
+    return line(0, Span(f"{symbol} ", STYLES[action]), "Tool (", name, f") {found(change)}", hang=SYMBOL_WIDTH + 1)
+
+
+def found_line(plan: Plan, operation: str) -> Line:
+    """`Drift: 1 drifted, 1 vanished, 12 unchanged.`."""
+    counts = Counter(Reason.UNCHANGED if change.action is Action.KEEP else change.reason for change in plan.changes)
+    spans: list[Span | str] = [Span(f"{operation.capitalize()}: ", "strong")]
+    for reason in Reason:
+        if reason is not Reason.UNCHANGED and counts[reason]:
+            spans += [f"{counts[reason]:,} {COUNTED.get(reason, reason.value)}", ", "]
+    return line(0, *spans, Span(f"{counts[Reason.UNCHANGED]:,} unchanged.", "dim"))
+
+
 def count_line(plan: Plan) -> Line:
     """`Plan: 1 to create, 2 to update, 0 to replace, 1 to delete, 12 unchanged.`."""
     counts = plan.counts()
@@ -144,4 +163,4 @@ def count_line(plan: Plan) -> Line:
         number = counts[action]
         if number or action in ALWAYS_COUNTED:
             spans += [Span(f"{number} to {action.value}", STYLES[action] if number else "dim"), ", "]
-    return line(0, *spans, Span(f"{counts[Action.KEEP]} unchanged.", "dim"), hang=UNBROKEN)
+    return line(0, *spans, Span(f"{counts[Action.KEEP]} unchanged.", "dim"))

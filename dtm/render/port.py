@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from dtm.render.text import Level, Style
 from engine.address import Address
@@ -16,6 +16,9 @@ from engine.values import Attributes, Value
 
 Clock: TypeAlias = Callable[[], datetime]
 """The time in the time zone that dates are shown in."""
+
+Operation: TypeAlias = Literal["plan", "drift", "verify"]
+"""What a plan was made for: to be carried out, or to be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,8 @@ class Difference:
 class Renderer(Protocol):
     """Data goes to stdout, all else to stderr. No method raises for what it is given; secrets never leave."""
 
-    def plan(self, plan: Plan, *, detail: bool = True, nothing: str = "") -> None:
-        """Show a plan; `detail` False leaves the fields out; `nothing` is what an empty plan says instead of the default."""
+    def plan(self, plan: Plan, *, operation: Operation = "plan", nothing: str = "") -> None:
+        """Show a plan in the words of that operation; `nothing` is what an empty one says instead of the default."""
         ...
 
     def event(self, event: Event) -> None:

@@ -44,6 +44,11 @@ _AFTERWORD: Final = {
 }
 
 
+COUNTED: Final = {
+    Reason.INTERRUPTED: "unfinished", Reason.DEPENDENCY: "depending on a change", Reason.INPUT: "with changed inputs",
+}  # fmt: skip
+
+
 def started(command: str) -> str:
     """`Apply started.`."""
     return f"{command.capitalize()} started."
@@ -118,6 +123,21 @@ def about(change: Change) -> tuple[str, str]:
     if change.action is Action.DELETE and change.reason not in (Reason.INTERRUPTED, Reason.FAILED):
         why = None
     return f"{why}, {will}." if why else f"{will}.", _afterword(change)
+
+
+def found(change: Change) -> str:
+    """What a look found of a tool, in words: what comes after `Tool (n/i) `; nothing is going to be done."""
+    match change.reason:
+        case Reason.VANISHED:
+            return "is in the state, but it is gone."
+        case Reason.REMOVED | Reason.REQUESTED:
+            return "is in the state, but not in the config any more."
+        case Reason.RENAMED:
+            return f"is in the state as ({change.previous})."
+        case Reason.UNCHANGED:
+            return "is as it should be. Only its entry in the state is outdated."
+        case _:
+            return f"{_WHY[change.reason]}."
 
 
 def _will(change: Change) -> str:

@@ -27,10 +27,6 @@ class Span(NamedTuple):
     style: Style = ""
 
 
-UNBROKEN = 10_000
-"""As a `hang`: never wrapped."""
-
-
 class Line(NamedTuple):
     """One line. `indent` is in cells; what has to wrap continues `hang` cells further right."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dtm.render.text import Clean, Line, Span, Style, cells, line
+from dtm.render.text import Clean, Line, Span, Style, cells, count, line
 from engine.values import HIDDEN, UNKNOWN, Attributes, Deferred, Digest, Secret, Unknown, Value
 
 KNOWN_LATER: Final = repr(UNKNOWN)
@@ -165,7 +165,7 @@ class ValueText:
 
 def more(indent: int, number: int) -> Line:
     """Says how many lines are left out and how to see them."""
-    return line(indent, Span(f"… {number:,} more {'line' if number == 1 else 'lines'}, -v shows all", "dim"))
+    return line(indent, Span(f"… {count(number, 'more line')}, -v shows all", "dim"))
 
 
 def _style(value: Value) -> Style:

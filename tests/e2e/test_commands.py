@@ -2,6 +2,7 @@
 
 import json
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -30,6 +31,13 @@ tools:
   dependsOn: [command.slow]
   options: {create: "echo '{}' > later.json", read: "cat later.json 2>/dev/null || true"}
 """
+
+
+HELD = """
+tools:
+- {name: command, instanceID: slow, options: {create: "echo x >> made.log; until [ -e go ]; do sleep 0.1; done"}}
+"""
+"""Runs until there is a file `go`."""
 
 
 def lines(text: str) -> list[dict[str, object]]:
@@ -170,13 +178,15 @@ def test_an_empty_state_is_not_taken_for_the_real_one(dtm: Runner, config: Write
 
 
 def test_two_runs_at_once_and_a_wait(dtm: Runner, config: Write) -> None:
-    config(SLOW)
+    config(HELD)
     first = dtm.start("apply", "-y")
     wait_for(dtm.folder / "made.log")
     refused = dtm("apply", "-y", code=3)
     assert "dtm force-unlock" in refused
     dtm("lock", code=3)
     assert "in progress" in dtm("plan") or "at work on this state" in dtm("plan")
+    waiting = threading.Timer(2, (dtm.folder / "go").touch)
+    waiting.start()
     waited = dtm("apply", "-y", "--lock-timeout", "30s")
     assert "nothing to do" in waited
     assert first.wait() == 0
@@ -228,12 +238,13 @@ def test_ctrl_c_twice_stops_now_and_the_next_run_knows(dtm: Runner, config: Writ
 
 
 def test_force_unlock_wants_the_exact_id(dtm: Runner, config: Write) -> None:
-    config(SLOW)
+    config(HELD)
     run = dtm.start("apply", "-y")
     wait_for(dtm.folder / "made.log")
     dtm("force-unlock", "nonsense", "-y", code=3)
     held = next(line for line in lines(dtm.run("lock", "--json").stdout) if line["type"] == "lock_acquire")
     lock_id = json.dumps(held).split('"id": "')[1].split('"')[0] if '"id"' in json.dumps(held) else str(held)
     dtm("force-unlock", lock_id, "-y")
+    (dtm.folder / "go").touch()
     run.wait(30)
     assert "is not locked" in dtm("force-unlock", lock_id, "-y", code=1)

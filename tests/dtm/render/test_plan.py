@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from dtm.render import Kind
+from dtm.render.port import Operation
 from engine.address import Address
-from engine.plan import Action, Change, Plan, Reason
+from engine.plan import Action, Change, FieldChange, Plan, Reason, Source
 from engine.state import Resource
 from fixtures.plans.examples import BASE, PLANS, WIDTHS, nothing, picture, tools_200, unknown
 from fixtures.plans.regenerate import KINDS, PICTURE, golden, recorded, rendered
@@ -65,7 +66,7 @@ def test_every_action_and_reason_can_be_said(kind: Kind, action: Action, reason:
 def test_last_line_counts(name: str, kind: Kind) -> None:
     plan = PLANS[name]()
     counts = plan.counts()
-    last = rendered(plan, kind, 80).splitlines()[-1]
+    last = rendered(plan, kind, 140).splitlines()[-1]
     assert last.startswith(f"Plan: {counts[Action.CREATE]} to create, {counts[Action.UPDATE]} to update, ")
     assert last.endswith(f", {counts[Action.KEEP]} unchanged.")
 
@@ -89,12 +90,46 @@ def test_empty_plan_is_one_sentence(kind: Kind, destroy: bool, given: str, expec
     assert shown.out == expected
 
 
+LOOKED = (
+    Change(DATA, Action.UPDATE, Reason.DRIFTED, Resource("x"), fields=(FieldChange(("size",), 1, 2, Source.LIVE),)),
+    Change(Address("data", "b"), Action.CREATE, Reason.VANISHED, Resource("arn:b"), after={"input": 1}),
+    Change(Address("data", "c"), Action.CREATE, Reason.NEW, after={"input": 1}),
+    Change(Address("data", "d"), Action.DELETE, Reason.REMOVED, Resource("arn:d")),
+    Change(Address("data", "e"), Action.KEEP, Reason.UNCHANGED),
+)
+
+
 @pytest.mark.parametrize("kind", PEOPLE)
-def test_without_detail_only_the_sentences_remain(kind: Kind) -> None:
-    shown = Shown(kind, width=140)
-    shown.renderer.plan(unknown(), detail=False)
-    lines = shown.out.splitlines()
-    assert [each.strip()[:6] for each in lines if each] == ["+ crea", "+ Tool", "+ Tool", "~ Tool", "Plan: "]
+def test_drift_and_verify_say_what_they_found_and_nothing_of_what_would_be_done(kind: Kind) -> None:
+    shown = Shown(kind)
+    shown.renderer.plan(Plan(BASE, "", LOOKED), operation="verify")
+    assert shown.out.splitlines() == [
+        "  ~ Tool (data/a) drifted from the state.",
+        "      changed outside dtm (recorded → found):",
+        "        ~ size: 1 → 2",
+        "",
+        "  - Tool (data/b) is in the state, but it is gone.",
+        "      id: arn:b",
+        "",
+        "  + Tool (data/c) found in config but doesn't exist in the state.",
+        "      input: 1",
+        "",
+        "  - Tool (data/d) is in the state, but not in the config any more.",
+        "      id: arn:d",
+        "",
+        "Verify: 1 new, 1 drifted, 1 vanished, 1 removed, 1 unchanged.",
+    ]
+
+
+@pytest.mark.parametrize("operation", ["drift", "verify"])
+@pytest.mark.parametrize("kind", ["plain", "json"])
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_can_be_found(kind: Kind, reason: Reason, operation: Operation) -> None:
+    shown = Shown(kind)
+    change = Change(DATA, Action.UPDATE, reason, Resource("x"), previous=Address("data", "b"), rewrite=True)
+    shown.renderer.plan(Plan(BASE, "", (change,)), operation=operation)
+    assert "Tool (data/a) " in shown.out and f"{operation.capitalize()}: " in shown.out
+    assert "will be" not in shown.out and " to update" not in shown.out
 
 
 def test_names_are_listed_only_where_the_plan_is_long() -> None:
@@ -114,7 +149,7 @@ def test_no_row_is_wider_than_the_terminal_unless_one_word_is() -> None:
     for name, build in PLANS.items():
         for row in rendered(build(), "rich", 60).splitlines():
             words = row.split()
-            assert len(row) <= 60 or row.startswith("Plan:") or max(map(len, words)) > 40, (name, row)
+            assert len(row) <= 60 or max(map(len, words)) > 40, (name, row)
 
 
 def test_what_a_delete_destroys_is_named_and_its_protection_told() -> None:

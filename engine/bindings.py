@@ -14,8 +14,8 @@ from engine.expressions import NAME, Expression, Raw
 from engine.files import Files, Section, load_text
 from engine.options import folded
 from engine.report import Report
-from engine.values import UNKNOWN, Attributes
-from engine.variables import PREFIX, Binding, Declared, given
+from engine.values import UNKNOWN, Attributes, Value, reveal
+from engine.variables import PREFIX, Binding, Declared, Scope, given
 from engine.yaml import Place, Text
 
 _USED: Final = re.compile(rf"\[\[ *\.?({NAME})")
@@ -52,6 +52,26 @@ def bindings(
         hint = f"give it a default, a value under vars:, --var {name}=... or {PREFIX}{name}"
         report.add(declared[name].where(), f'variable "{name}" has no value{told}', hint)
     return bound
+
+
+def outside(
+    name: str, env: Mapping[str, str], var_files: Sequence[Path], variables: Sequence[tuple[str, str]], *, structured: bool
+) -> Value:
+    """A variable as it is given beside a configuration, None if it is not.
+
+    What a flag or the environment says stays text unless it is to be `structured`.
+    """
+    report = Report()
+    loaded = [load_text(path, str(path), report) for path in var_files]
+    found: list[Raw] = [text] if (text := env.get(PREFIX + name)) else []
+    found += [value for key, _, value in _entries([text for text in loaded if text], report) if key == name]
+    found += [value for key, value in variables if key == name]
+    if not found:
+        return None
+    last = found[-1]
+    if structured and isinstance(last, str):
+        last = given(last, Declared("map"), name).value
+    return reveal(Scope({}, env, report).render(last))
 
 
 def _give(

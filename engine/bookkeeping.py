@@ -1,9 +1,8 @@
-"""What an apply records besides its operations: new names, root outputs; and the token that names an operation."""
+"""What an apply records besides its operations: new names, root outputs."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from hashlib import sha256
 
 from engine.config import Config
 from engine.errors import DtmError
@@ -11,7 +10,6 @@ from engine.plan import Plan
 from engine.preparation import Preparation
 from engine.recording import Session
 from engine.references import resolve
-from engine.state import StateEntry
 from engine.values import Value, holds_unknown
 
 
@@ -46,12 +44,3 @@ def record_outputs(plan: Plan, config: Config, session: Session, preparation: Pr
             values[name] = recorded[name]
     session.set_outputs(values)
     return problems
-
-
-def token(lineage: str, before: StateEntry | None, begun: StateEntry | None) -> str:
-    """What names an operation towards the world, the same when a run that was interrupted is continued."""
-    assert begun is not None and begun.pending is not None
-    pending = begun.pending
-    if before and before.pending and before.pending.action == pending.action:
-        pending = before.pending
-    return sha256(f"{lineage} {begun.address} {pending.action} {pending.session} {pending.seq}".encode()).hexdigest()[:32]

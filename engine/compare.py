@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
@@ -14,9 +14,11 @@ from engine.diff import diff, same, same_map
 from engine.errors import UsageError
 from engine.operations import Operations
 from engine.plan import Action, Change, FieldChange, Reason, Source
+from engine.references import origins
 from engine.secrets import Redactor, Sealer
+from engine.sensitivity import sensitive, tainted
 from engine.state import Pending, Resource, StateEntry
-from engine.values import HIDDEN, UNKNOWN, Attributes, Digest, Secret, Unknown, Value, holds_unknown, is_plain, leaves, reveal
+from engine.values import HIDDEN, UNKNOWN, Attributes, Digest, Unknown, Value, holds_unknown, leaves, reveal
 
 _NOUNS: Final = {"create": "creation", "update": "update", "replace": "replacement", "delete": "deletion"}
 
@@ -122,7 +124,7 @@ def _decided(spec: ToolSpec, options: Attributes, subject: Subject, operations: 
     fields = option_changes(entry, options, operations, sealer)
     found = tainted(subject.before, entry.resource) if fields and subject.before and entry.resource else live
     derived = operations.derived(entry.address)
-    drift = () if entry.pending else drifted(entry, found, sealer, operations.redactor, derived)
+    drift = () if entry.pending else drifted(entry, found, sealer, operations.redactor, derived, fields)
     change = replace(change, before=entry.resource or live, live=live, fields=fields + drift)
     if fields or drift:
         return _differing(change, fields, drift, interrupted=entry.pending is not None)
@@ -181,6 +183,8 @@ def _equal(
     if change.previous is not None:
         return replace(change, action=Action.MOVE, reason=Reason.RENAMED)
     notes = _rewrites(spec, options, entry, sealer)
+    if entry.resource and operations.redactor.conceal_resource(entry.resource) != entry.resource:
+        notes.append("a secret stands in the state, and was not known as one")
     return replace(change, action=Action.KEEP, reason=Reason.UNCHANGED, rewrite=bool(notes), note="; ".join(notes))
 
 
@@ -216,55 +220,59 @@ def option_changes(entry: StateEntry, options: Attributes, operations: Operation
     found = diff(entry.options, sealed, replaces=marks)
     if not found:
         return found
-    recorded = sealer.seal_map(canonical(entry.options, operations.struct(entry.address)), entry.address)
+    spelled = canonical(entry.options, operations.struct(entry.address))
+    recorded = sealer.seal_map(sensitive(spelled, options), entry.address)
     return found if recorded == entry.options else diff(recorded, sealed, replaces=marks)
 
 
 def drifted(
-    entry: StateEntry, live: Resource, sealer: Sealer, redactor: Redactor, derived: Collection[str]
+    entry: StateEntry,
+    live: Resource,
+    sealer: Sealer,
+    redactor: Redactor,
+    derived: Collection[str],
+    changed: Sequence[FieldChange] = (),
 ) -> tuple[FieldChange, ...]:
     """How the world differs from what was recorded; an output that only repeats an attribute's difference is left out.
 
-    Attributes that are `derived` from inputs differ because of those, not of the world.
-    Both sides are cleaned of the secrets known by now: which were known when they were read or recorded depends on chance.
+    Attributes that are `derived` from inputs differ because of those, not of the world. So may what holds a secret, if an
+    option of the tool that holds it is among the `changed`: the old one is not known any more, so nobody can tell.
+    In both sides the secrets known by now are sealed: which were known when they were read or recorded depends on chance.
     """
     if live is entry.resource or entry.resource is None or alike(entry.resource, live):
         return ()
-    recorded = redactor.clean_resource(entry.resource)
-    now = redactor.clean_resource(sealer.seal_resource(live, entry.address))
+    recorded = sealer.seal_resource(redactor.conceal_resource(entry.resource), entry.address)
+    now = sealer.seal_resource(redactor.conceal_resource(live), entry.address)
+    if HIDDEN in recorded.id:
+        now = replace(now, id=recorded.id)  # its identity found it
     attributes = diff({"id": recorded.id, **recorded.attributes}, {"id": now.id, **now.attributes}, source=Source.LIVE)
     attributes = tuple(replace(field, source=Source.INPUT) if field.path[0] in derived else field for field in attributes)
     told = {field.path: field for field in attributes}
     outputs = (
         replace(field, path=("outputs", *field.path))
         for field in diff(recorded.outputs, now.outputs, source=Source.LIVE)
-        if not (field.path in told and same(told[field.path].new, field.new))
+        if not (field.path in told and _repeats(told[field.path], field))
     )
-    return tuple(map(_veiled, (*attributes, *outputs)))
+    return tuple(field for field in (*attributes, *outputs) if not _explained(field, changed))
 
 
-def _veiled(field: FieldChange) -> FieldChange:
-    """The difference, without what stands where a secret was recorded: it may be that secret, which nobody knows any more."""
-    lost = isinstance(field.old, Digest) or any(isinstance(leaf, str) and HIDDEN in leaf for leaf in leaves(field.old))
-    return replace(field, new=Digest("")) if lost and not field.new_absent else field
+def _repeats(attribute: FieldChange, output: FieldChange) -> bool:
+    """Whether an output tells no more than the attribute of the same name; digests differ by their place."""
+    return type(attribute.new) is type(output.new) is Digest or same(attribute.new, output.new)
 
 
-def tainted(live: Resource, recorded: Resource) -> Resource:
-    """What is live, with every output a Secret that was recorded as one, however it came to be one."""
-    if is_plain(recorded.outputs):
-        return live
-    outputs = {key: _tainted(value, recorded.outputs.get(key)) for key, value in live.outputs.items()}
-    return replace(live, outputs=outputs)
+def _explained(field: FieldChange, changed: Sequence[FieldChange]) -> bool:
+    """Whether a secret may well be another because an option's is."""
+    if not (isinstance(field.old, Digest) and isinstance(field.new, Digest)):
+        return False
+    came = _came_from(field.old)
+    return any(not came.isdisjoint(_came_from(change.old) | _came_from(change.new)) for change in changed)
 
 
-def _tainted(value: Value, recorded: Value) -> Value:
-    if isinstance(recorded, Digest) and not isinstance(value, Secret | Digest):
-        return Secret(value, recorded.sources)
-    if isinstance(value, dict) and isinstance(recorded, dict):
-        return {key: _tainted(item, recorded.get(key)) for key, item in value.items()}
-    if isinstance(value, list) and isinstance(recorded, list) and len(value) == len(recorded):
-        return [_tainted(item, one) for item, one in zip(value, recorded, strict=True)]
-    return value
+def _came_from(value: Value) -> set[str]:
+    """The origins of the secrets in a value; "" for one without any."""
+    hidden = [leaf for leaf in leaves(value) if isinstance(leaf, Digest)]
+    return {origin for leaf in hidden for source in leaf.sources or ("",) for origin in origins(source)}
 
 
 def alike(one: Resource, other: Resource) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.address import Address
-from engine.values import Attributes, Value
+from engine.values import Attributes, Secret, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +90,14 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The desired world. `digest` is hex and covers everything that can influence a plan, secrets by digest only."""
+    """The desired world. `digest` is hex and covers everything that can influence a plan, secrets by digest only.
+
+    `sensitive` are the variables that are, by name.
+    """
 
     settings: Settings
     tools: tuple[ToolSpec, ...]
     outputs: Mapping[str, Value] = field(default_factory=dict[str, Value])
     digest: str = ""
     warnings: tuple[str, ...] = ()
+    sensitive: Mapping[str, Secret] = field(default_factory=dict[str, Secret])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -260,7 +260,7 @@ class _Decoder:
                 outside, self.hidden = self.hidden, True
                 inside = self.value(raw.value, shape, path)
                 self.hidden = outside
-                return Secret(inside, raw.sources)
+                return replace(raw, value=inside)
             case Interpolation() if not declared.accepts(shape, shapes.StrType):
                 return self._misfit(raw, shape, path)
             case dict() | list():

@@ -22,6 +22,7 @@ from engine.refresh import POLL, READ_TIMEOUT
 from engine.retry import PROVIDER, Policy, provider_retry
 from engine.schedule import Phase, Step
 from engine.secrets import Sealer
+from engine.sensitivity import revealed
 from engine.state import Resource
 from engine.values import Attributes, UnknownValueError, Value, holds_unknown, is_plain, reveal
 
@@ -198,10 +199,10 @@ class Execution:
             else:
                 assert job.resource is not None  # nothing is changed or ended that is not there
                 if method == "delete":
-                    provider.delete(job.built, job.resource, call)
+                    provider.delete(job.built, revealed(job.resource), call)
                     return None
-                made = provider.update(job.built, job.resource, call)
-            return self._sealed(job, self.operations.found(job.address, job.options, made))
+                made = provider.update(job.built, revealed(job.resource), call)
+            return self._sealed(job, self.operations.found(job.address, job.options, made, job.resource))
 
         return guarded(provider.plugin, method, operating)
 

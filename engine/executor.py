@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 
 from engine.address import Address
-from engine.bookkeeping import record_moves, record_outputs, token
+from engine.bookkeeping import record_moves, record_outputs
 from engine.config import Config
 from engine.errors import DtmError, OutcomeUnknownError, PluginError, StalePlanError
 from engine.events import (
@@ -227,11 +227,12 @@ class _Run:
     def _begin(self, job: Job) -> None:
         making = job.step.phase is Phase.MAKE and job.action is not Action.UPDATE
         entry = replace(self.preparation.entry(job.change), resource=None) if making else None
-        before = self.session.entry(job.address)
         action = Action.CREATE if making else job.action
         deadline = timestamp(datetime.now(UTC) + timedelta(seconds=job.timeout))
         job.begun = self.session.begin(job.address, action, entry=entry, deadline=deadline)
-        job.token = token(self.execution.lineage, before, self.session.entry(job.address))
+        begun = self.session.entry(job.address)
+        assert begun is not None and begun.pending is not None
+        job.token = begun.pending.token
 
     # Hearing
 

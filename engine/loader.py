@@ -19,7 +19,7 @@ from engine.report import Report
 from engine.schema import Catalog
 from engine.settings import plain_url, settings
 from engine.tools import Checker, Entry
-from engine.values import Value
+from engine.values import Secret, Value
 from engine.variables import Scope
 
 
@@ -66,8 +66,7 @@ def _load(
 ) -> Config:
     files = read(source.path, source.cwd, report)
     scope = Scope(bindings(files, source.env, source.var_files, source.variables), source.env, report)
-    for name in scope.bindings:
-        scope.value(name)  # one that nobody uses may be wrong, too
+    variables = {name: scope.value(name) for name in scope.bindings}  # one that nobody uses may be wrong, too
     found = settings(files, scope, state_url, backends)
     checker = Checker(catalog, source.env, report)
     for section in files.items("tools"):
@@ -81,7 +80,8 @@ def _load(
             files.shown(source.cwd / source.path), "there are no tools and no apps", "start from a sample: dtm show config"
         )
     report.check()
-    return Config(found, tools, outputs, _digest(tools, outputs), tuple(report.warnings))
+    sensitive = {name: value for name, value in variables.items() if isinstance(value, Secret)}
+    return Config(found, tools, outputs, _digest(tools, outputs), tuple(report.warnings), sensitive)
 
 
 def _outputs(files: Files, scope: Scope, checker: Checker) -> Iterator[tuple[str, Value]]:

@@ -44,6 +44,7 @@ class Begin(msgspec.Struct, frozen=True, omit_defaults=True, tag="begin"):
     deadline: str | None = None
     tool: ToolForm | None = None
     digest: str = ""
+    token: str = ""
 
 
 class Done(msgspec.Struct, frozen=True, omit_defaults=True, tag="done"):
@@ -279,7 +280,7 @@ class Replay:
 
     def _pending(self, record: Begin) -> PendingForm:
         session = self.opened.session if self.opened else ""
-        return PendingForm(record.action, record.since, session, record.seq, None, record.deadline)
+        return PendingForm(record.action, record.since, session, record.seq, None, record.deadline, record.token)
 
     def _finished(self, record: Done) -> ToolForm | None:
         if record.tool is None and record.resource is None:

@@ -12,15 +12,18 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
+from engine import scalars
 from engine.address import Address
 from engine.decode import build, decode, replace_paths, secret_paths
 from engine.errors import DtmError, PluginError
 from engine.options import options_of
 from engine.ports import AnyProvider, Call, Consuming, Deriving, Requiring
-from engine.references import TEXT, evaluate
+from engine.references import TEXT, evaluate, origins
 from engine.secrets import Redactor, Sealer
+from engine.sensitivity import concealed, marked, secrets_of, tainted, tells
 from engine.state import Resource, State, StateEntry
 from engine.values import (
+    HIDDEN,
     UNKNOWN,
     Attributes,
     Digest,
@@ -31,15 +34,14 @@ from engine.values import (
     holds_unknown,
     is_plain,
     leaves,
+    map_leaves,
 )
+from engine.variables import PREFIX
 
 Recall: TypeAlias = Callable[[str], "Value | None"]
 """A secret's value from where it came from (`env TOKEN`, `var token`); None if it is not there any more."""
 
 T = TypeVar("T")
-
-SHORTEST = 6
-"""Shorter secrets are only recognised in outputs that equal them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,21 @@ class Operations:
         """The natural key, None if the plugin has none, UNKNOWN while an option that it needs is."""
         return self.identity_of(address, self.build(address, options))
 
+    def refuse_secret_name(self, address: Address, options: Attributes) -> None:
+        """Raise DtmError if a secret would name the thing, as far as its name is known: it will stand in the state."""
+        secrets = secrets_of(options)
+        identity = self.identity(address, options) if secrets else None
+        if identity is None or isinstance(identity, Unknown) or not tells(identity, secrets):
+            return
+        without = {key: map_leaves(value, _forget) for key, value in options.items()}
+        if isinstance(self.identity(address, without), Unknown):
+            came = " and ".join(dict.fromkeys(name for each in secrets for source in each.sources for name in origins(source)))
+            raise DtmError(
+                f"{address} would be named by a secret, and its name stands in the state",
+                hint=f"keep secrets out of paths, URLs and names{came and f': {came}'}",
+                where=str(address),
+            )
+
     def identity_of(self, address: Address, built: Any) -> str | None | Unknown:
         """`identity`, of options that are built already."""
         try:
@@ -111,7 +128,7 @@ class Operations:
         found: dict[str, Value] = {option.key: UNKNOWN for option in options_of(declared)} if declared else {}
         with suppress(UnknownValueError):
             found.update(provider.predict(built, resource))
-        return concealed(found, secrets_of(options)) if found else UNKNOWN
+        return self.redactor.conceal_map(concealed(found, secrets_of(options))) if found else UNKNOWN
 
     def outputs(self, address: Address, options: Attributes, live: Resource, sealer: Sealer) -> Attributes:
         """Outputs of an unchanged tool, for references: a secret that only the state knows, by digest, is predicted again."""
@@ -123,22 +140,24 @@ class Operations:
         sealed = sealer.seal_resource(replace(live, outputs=predicted), address)
         return {key: predicted[key] if sealed.outputs.get(key) == value else value for key, value in live.outputs.items()}
 
-    def found(self, address: Address, options: Attributes, resource: Resource) -> Resource:
-        """What a provider reported, with secret outputs marked: those declared so, and those that hold an option's secret.
+    def found(self, address: Address, options: Attributes, resource: Resource, before: Resource | None = None) -> Resource:
+        """What a provider reported, with everything a Secret that is one.
 
-        Texts in attributes are cleaned of secrets; those in outputs are when they are recorded, since references need them.
+        These are outputs declared so, whatever holds an option's secret or any other that is known, and what stands where
+        `before` has one.
         """
         declared: type[msgspec.Struct] | None = self.provider(address).outputs
         outputs: Attributes = resource.outputs
         for path in secret_paths(declared) if declared else ():
             source = f"output {address.dotted}.outputs.{'.'.join(path)}"
-            outputs = {key: _marked(value, path[1:], source) if key == path[0] else value for key, value in outputs.items()}
+            outputs = {key: marked(value, path[1:], source) if key == path[0] else value for key, value in outputs.items()}
         self.known(outputs)
         secrets = secrets_of(options)
         if outputs is not resource.outputs or secrets:
-            resource = replace(resource, outputs=concealed(outputs, secrets))
-        clean = self.redactor.clean_resource(resource)
-        return resource if clean is resource else replace(clean, outputs=resource.outputs)
+            attributes = concealed(resource.attributes, secrets)
+            resource = replace(resource, attributes=attributes, outputs=concealed(outputs, secrets))
+        resource = self.redactor.conceal_resource(resource)
+        return tainted(resource, before) if before else resource
 
     def known(self, options: Attributes) -> Attributes:
         """The same options, their secrets from now on blotted out of every text."""
@@ -188,7 +207,7 @@ class Operations:
                     came = f", which came from {sources}" if sources else ""
                     raise DtmError(
                         f"to {verb} {address.dotted} I need option {key}{came}",
-                        hint="set it again, as it was when the tool was made",
+                        hint=f"{_again(leaf)}, as it was when the tool was made",
                         where=str(address),
                     )
 
@@ -196,16 +215,29 @@ class Operations:
         """What is live, None if it is gone. Raises DtmError, whatever the provider raised."""
         provider = self.provider(address)
         built = self.build(address, options)
+        known = None if resource and self._nameless(address, built, resource) else resource
 
         def reading() -> Resource | None:
-            found = provider.read(built, resource, call)
-            return found and self.found(address, options, found)
+            found = provider.read(built, known, call)
+            return found and self.found(address, options, found, resource)
 
         try:
             return guarded(provider.plugin, "read", reading)
         except UnknownValueError as error:
             self.refuse_lost(address, options, "read")
             raise DtmError("reading it needs an option that is only known after apply", where=str(address)) from error
+
+    def _nameless(self, address: Address, built: Any, resource: Resource) -> bool:
+        """Whether the id held a secret and so was not recorded whole. Raises DtmError if nothing else finds the thing."""
+        if HIDDEN not in resource.id:
+            return False
+        if self.identity_of(address, built) is None:
+            raise DtmError(
+                f"{address} cannot be looked up: its id holds a secret, and secrets are not recorded",
+                hint=f"remove the thing by hand, and then its record: dtm state rm {address.dotted}",
+                where=str(address),
+            )
+        return True
 
     def derived(self, address: Address) -> Collection[str]:
         """Names of the attributes that say what the tool's inputs come to."""
@@ -216,7 +248,10 @@ class Operations:
         return provider.derived()
 
     def missing(self, address: Address, options: Attributes) -> list[str]:
-        """What the provider says is absent before its first call: binaries, variables, credentials."""
+        """What the provider says is absent before its first call: binaries, variables, credentials.
+
+        Raises DtmError if it asks for an option whose secret is gone.
+        """
         provider = self.provider(address)
         if not _offers(type(provider), Requiring):
             return []
@@ -224,6 +259,7 @@ class Operations:
         try:
             return list(provider.requires(self.build(address, options)))
         except UnknownValueError:
+            self.refuse_lost(address, options, "delete")
             return []
 
     def absent(self, address: Address, options: Attributes) -> list[str]:
@@ -284,9 +320,9 @@ class _Recollection:
         declared = options_of(self._operations.struct(self._address))
         fallback = [f"env {option.env}" for option in declared if option.key == key and option.env]
         for source in [*recorded.sources, *fallback]:
-            value = evaluate(source, self._operations.recall)
-            if value is not None:
-                yield Secret(value, recorded.sources)
+            found = evaluate(source, self._operations.recall)
+            if found is not None:
+                yield from _spellings(replace(found, sources=recorded.sources))
 
 
 @cache
@@ -310,41 +346,20 @@ def guarded(plugin: str, method: str, call: Callable[[], T]) -> T:
         raise PluginError(f'plugin "{plugin}" failed in {method}: {type(error).__name__}: {error}') from error
 
 
-def secrets_of(values: Attributes) -> list[Secret]:
-    """Every secret inside."""
-    if is_plain(values):
-        return []
-    return [leaf for value in values.values() for leaf in leaves(value) if isinstance(leaf, Secret)]
+def _again(lost: Digest) -> str:
+    """How to give a secret that is gone."""
+    names = [origin.partition(" ") for source in lost.sources for origin in origins(source)]
+    given = [PREFIX + name.partition(".")[0] if kind == "var" else name for kind, _, name in names if kind in ("env", "var")]
+    return f"export {'=... '.join(given)}=..." if given else "set it again"
 
 
-def _marked(value: Value, path: tuple[str, ...], source: str) -> Value:
-    """The value with a Secret at a path, where "*" is any step."""
-    if not path:
-        return value if value is None or isinstance(value, Secret | Unknown | Digest) else Secret(value, (source,))
-    if isinstance(value, dict):
-        return {key: _marked(item, path[1:], source) if path[0] in ("*", key) else item for key, item in value.items()}
-    if isinstance(value, list) and path[0] == "*":
-        return [_marked(item, path[1:], source) for item in value]
-    return value
+def _forget(leaf: Value) -> Value:
+    return UNKNOWN if isinstance(leaf, Secret) else leaf
 
 
-def concealed(values: Attributes, secrets: list[Secret]) -> Attributes:
-    """The values with everything that equals one of the secrets, or is a text around one, made a Secret."""
-    return {key: _concealed(value, secrets) for key, value in values.items()} if secrets else values
-
-
-def _concealed(value: Value, secrets: list[Secret]) -> Value:
-    sources = tuple(dict.fromkeys(source for secret in secrets if _holds(value, secret.value) for source in secret.sources))
-    if any(_holds(value, secret.value) for secret in secrets):
-        return Secret(value, sources)
-    if isinstance(value, dict):
-        return {key: _concealed(item, secrets) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_concealed(item, secrets) for item in value]
-    return value
-
-
-def _holds(value: Value, secret: Value) -> bool:
-    if isinstance(value, str) and isinstance(secret, str) and len(secret) >= SHORTEST:
-        return secret in value
-    return type(value) is type(secret) and value not in (None, "", True, False) and value == secret
+def _spellings(secret: Secret) -> Iterator[Secret]:
+    """A secret as text, and as the number or truth that it may have been taken for."""
+    yield secret
+    value = scalars.read(secret.value) if isinstance(secret.value, str) else None
+    if value is not None and not isinstance(value, str):
+        yield replace(secret, value=value.value if isinstance(value, scalars.Literal) else value)

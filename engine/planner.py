@@ -208,6 +208,7 @@ class _Planning:
         try:
             options = resolved(spec, self.outputs_of.get, self.operations)
             self._check_identity(spec.address, options)
+            self.operations.refuse_secret_name(spec.address, options)
             known = self.moves.get(spec.address, spec.address)
             if known in self.live.failed or spec.address in self.live.failed:
                 return None

@@ -245,7 +245,8 @@ class Requiring(Protocol):
     def requires(self, options: Any) -> Sequence[str]:
         """One sentence per absent binary, variable or credential, none if all is there. No network.
 
-        Options may hold `UNKNOWN`; using one raises UnknownValueError, which the caller takes for "nothing missing".
+        Options may hold `UNKNOWN`; using one raises UnknownValueError. Before a delete that stands for a secret that is gone,
+        and is told; else the caller takes it for "nothing missing".
         """
         ...
 

@@ -65,6 +65,7 @@ class Preparation:
         options = resolved(spec, self.lookup, self._operations)
         if _open(options):
             return change
+        self._operations.refuse_secret_name(change.address, options)
         entry = self._recorded(change.address)
         if change.action is Action.CREATE or entry is None or entry.resource is None:
             return replace(change, after=options)

@@ -10,6 +10,7 @@ import secrets as randomness
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from threading import RLock
 
 from engine import rescue
@@ -24,7 +25,8 @@ from engine.ports import Emit, Store
 from engine.probe import Probe
 from engine.rescue import Rescued
 from engine.secrets import OUTPUTS, Redactor, Sealer
-from engine.state import Pending, State, StateEntry, Written, same_content
+from engine.sensitivity import blotted, secrets_of
+from engine.state import Pending, Resource, State, StateEntry, Written, same_content
 from engine.statefile import document_of, no_gc, state_of
 from engine.values import Attributes
 from engine.wire import plain_map, resource_form, tool_form
@@ -149,10 +151,18 @@ class Session:
             current = self._entries.get(address)
             base = sealed or current or StateEntry(address)
             pending = Pending(action.value, self._world.now(), self.id, self._next_seq(), None, deadline)
+            pending = replace(pending, token=self._token(address, pending, current))
             form = None if current and _same(base, current) and base.resource == current.resource else tool_form(base)
             self._before[address] = current
-            record = Begin(pending.seq, address.key, pending.action, pending.since, deadline, form, digest)
+            record = Begin(pending.seq, address.key, pending.action, pending.since, deadline, form, digest, pending.token)
             return self._put(address, replace(base, pending=pending), record)
+
+    def _token(self, address: Address, pending: Pending, before: StateEntry | None) -> str:
+        """That of the operation which this one continues, else a new one."""
+        old = before.pending if before else None
+        first = old if old and old.action == pending.action else pending
+        name = f"{self._base.id.lineage} {address} {first.action} {first.session} {first.seq}"
+        return first.token or sha256(name.encode()).hexdigest()[:32]
 
     def done(self, address: Address, entry: StateEntry | None) -> Ticket:
         """Say that the operation ended well; `entry` is the new entry, None if the thing is gone.
@@ -254,9 +264,9 @@ class Session:
         options = self._sealer.seal_map(entry.options, entry.address)
         resource = entry.resource
         if resource is not None:
-            resource = self._sealer.seal_resource(resource, entry.address)
             if self._redactor:
-                resource = self._redactor.clean_resource(resource)
+                resource = self._redactor.conceal_resource(resource)
+            resource = self._sealer.seal_resource(replace(resource, id=_telling_nothing(resource, entry)), entry.address)
         return replace(entry, options=options, resource=resource)
 
     def _clean(self, text: str) -> str:
@@ -291,6 +301,12 @@ class Session:
             self._emit(
                 Notice("warning", f"the log was not compacted, the next run will do it: {error.message}", where=self.location)
             )
+
+
+def _telling_nothing(resource: Resource, entry: StateEntry) -> str:
+    """The id without secrets of the tool: the thing is then only found by its identity."""
+    secrets = [secret for values in (entry.options, resource.outputs) for secret in secrets_of(values)]
+    return blotted(resource.id, secrets) if secrets and resource.id != entry.address.dotted else resource.id
 
 
 def _same(one: StateEntry, other: StateEntry) -> bool:

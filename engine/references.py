@@ -24,7 +24,7 @@ _WORKFLOW_CONTEXTS = frozenset({"steps", "needs", "jobs"})
 TEXT = "text "
 """What the source of a text around secrets begins with."""
 
-_EVALUATED = ("env ", "output ")
+_EVALUATED = ("env ", "var ", "output ")
 """Kinds of sources that can be asked again."""
 
 _PART = re.compile(r"\[\[ (.*?) \]\]")
@@ -151,8 +151,9 @@ def join(parts: Sequence[Value], shown: str) -> str | Secret:
             raise DtmError(f"{shown}: a value inside this text is null", hint="give it a value, or a default")
         texts.append(plain if isinstance(plain, str) else to_json(plain))
     text = "".join(texts)
-    secret = any(isinstance(leaf, Secret) for part in parts for leaf in leaves(part))
-    return Secret(text, sources_of(parts, texts)) if secret else text
+    secrets = [leaf for part in parts for leaf in leaves(part) if isinstance(leaf, Secret)]
+    inner = tuple(found for secret in secrets for found in secret.parts or (secret,))
+    return Secret(text, sources_of(parts, texts), inner) if secrets else text
 
 
 def sources_of(parts: Sequence[Value], texts: Sequence[str]) -> tuple[str, ...]:
@@ -177,16 +178,21 @@ def _written(part: Value, text: str) -> str | None:
     return text if is_plain(part) and "[[" not in text else None
 
 
-def evaluate(source: str, recall: Callable[[str], Value]) -> Value:
-    """The value of a source; that of a text from the secrets in it. None if any is gone."""
-    if not source.startswith(TEXT):
-        return recall(source)
-    text = source.removeprefix(TEXT)
-    found = {name: recall(name) for name in _PART.findall(text)}
+def evaluate(source: str, recall: Callable[[str], Value]) -> Secret | None:
+    """The secret behind a source; that of a text from the secrets in it. None if any is gone."""
+    found = {name: recall(name) for name in origins(source)}
     if any(value is None for value in found.values()):
         return None
+    parts = tuple(Secret(value, (name,)) for name, value in found.items())
+    if not source.startswith(TEXT):
+        return parts[0]
     texts = {name: value if isinstance(value, str) else to_json(value) for name, value in found.items()}
-    return _PART.sub(lambda match: texts[match[1]], text)
+    return Secret(_PART.sub(lambda match: texts[match[1]], source.removeprefix(TEXT)), (source,), parts)
+
+
+def origins(source: str) -> list[str]:
+    """A source itself; those of the secrets in a text."""
+    return _PART.findall(source) if source.startswith(TEXT) else [source]
 
 
 def to_json(value: Value) -> str:

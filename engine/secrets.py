@@ -87,17 +87,20 @@ class Redactor:
     """Blots known secrets out of texts, whoever produced them. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._known: set[str] = set()
+        self._known: dict[str, tuple[str, ...]] = {}
         self._pattern: re.Pattern[str] | None = None
         self._lock = Lock()
 
     def add(self, value: Value) -> None:
-        """Know every text of six characters or more inside this value: as it is, and as JSON, URLs and base64 spell it."""
-        found = {form for leaf in leaves(_content(value)) for form in _forms(leaf)}
+        """Know every text of six characters or more inside this value: as it is, and as JSON, URLs and base64 spell it.
+
+        Of a text around secrets these are known alone, unless one is too short for that.
+        """
+        found = {form: sources for text, sources in _texts(value, ()) for form in _forms(text)}
         with self._lock:
-            if found <= self._known:
+            if found.keys() <= self._known.keys():
                 return
-            self._known |= found
+            self._known = found | self._known
             longest_first = sorted(self._known, key=lambda text: (-len(text), text))
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
@@ -106,35 +109,48 @@ class Redactor:
         pattern = self._pattern
         return pattern.sub(HIDDEN, text) if pattern else text
 
-    def clean_value(self, value: Value) -> Value:
-        """The value with every text in it cleaned, keys of maps included."""
+    def conceal(self, value: Value) -> Value:
+        """The value with every text and number that holds a known secret as a Secret; a key that does is cleaned."""
         if self._pattern is None:
             return value
         if isinstance(value, dict):
-            return {self.clean(key): self.clean_value(item) for key, item in value.items()}
+            return {self.clean(key): self.conceal(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [self.clean_value(item) for item in value]
-        return self.clean(value) if isinstance(value, str) else value
+            return [self.conceal(item) for item in value]
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            return value
+        held = dict.fromkeys(self._pattern.findall(str(value)))
+        if not held or not (isinstance(value, str) or str(value) in held):
+            return value
+        return Secret(value, tuple(dict.fromkeys(source for text in held for source in self._known[text])))
 
-    def clean_resource(self, resource: Resource) -> Resource:
-        """A resource with every text in its attributes and outputs cleaned."""
+    def conceal_map(self, values: Attributes) -> Attributes:
+        """`conceal` of a whole map of attributes or outputs."""
+        if self._pattern is None:
+            return values
+        return {self.clean(key): self.conceal(value) for key, value in values.items()}
+
+    def conceal_resource(self, resource: Resource) -> Resource:
+        """A resource with its attributes and outputs concealed."""
         if self._pattern is None:
             return resource
-        attributes = {key: self.clean_value(value) for key, value in resource.attributes.items()}
-        return Resource(resource.id, attributes, {key: self.clean_value(value) for key, value in resource.outputs.items()})
+        return Resource(resource.id, self.conceal_map(resource.attributes), self.conceal_map(resource.outputs))
 
 
-def _content(value: Value) -> Value:
-    return _content(value.value) if isinstance(value, Secret) else value
+def _texts(value: Value, sources: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What is to be known of a secret, as text, and where each came from."""
+    for leaf in leaves(value):
+        if isinstance(leaf, Secret):
+            for part in leaf.parts:
+                yield from _texts(part, ())
+            if not leaf.parts or any(len(str(part.value)) < SHORTEST for part in leaf.parts):
+                yield from _texts(leaf.value, leaf.sources)
+        elif isinstance(leaf, str | int | float) and not isinstance(leaf, bool):
+            yield str(leaf), sources
 
 
-def _forms(leaf: Value) -> Iterator[str]:
-    """The spellings of one leaf that are long enough; a secret of several lines also line by line."""
-    if isinstance(leaf, Secret):
-        yield from (form for inner in leaves(_content(leaf)) for form in _forms(inner))
-    if isinstance(leaf, bool) or not isinstance(leaf, str | int | float):
-        return
-    text = str(leaf)
+def _forms(text: str) -> Iterator[str]:
+    """The spellings of a text that are long enough; a secret of several lines also line by line."""
     parts = [text, text.strip(), *(line.strip() for line in text.splitlines())]
     spellings = [form for part in parts for form in (part, json.dumps(part)[1:-1], quote(part, safe=""))]
     spellings.append(base64.b64encode(text.encode()).decode())

@@ -22,7 +22,8 @@ class Resource:
 class Pending:
     """An operation begun and not known to have ended.
 
-    `action` is a `plan.Action` value; times are RFC 3339; `seq` orders a session's begins.
+    `action` is a `plan.Action` value; times are RFC 3339; `seq` orders a session's begins. `token` names the operation
+    towards the world: it stays the same however many sessions it takes to end it.
     """
 
     action: str
@@ -31,6 +32,7 @@ class Pending:
     seq: int = 0
     message: str | None = None
     deadline: str | None = None
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,10 +56,14 @@ UNKNOWN: Final = Unknown()
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A sensitive value in memory; `sources` say where it came from (`env GITHUB_TOKEN`, `var token`)."""
+    """A sensitive value in memory; `sources` say where it came from (`env GITHUB_TOKEN`, `var token`).
+
+    `parts`: where it is a text around secrets, these; the rest of such a text is none.
+    """
 
     value: Value = field(repr=False)
     sources: tuple[str, ...] = ()
+    parts: tuple[Secret, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         return HIDDEN

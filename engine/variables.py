@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec.inspect as shapes
@@ -15,7 +15,7 @@ from engine.expressions import DOTTED, NAME, Expression, Key, Raw, Template
 from engine.references import Interpolation, Reference
 from engine.report import Report
 from engine.scalars import Literal
-from engine.values import UNKNOWN, Deferred, Secret, Unknown, Value, leaves, map_leaves, reveal
+from engine.values import UNKNOWN, Deferred, Secret, Unknown, Value, is_plain, leaves, map_leaves, reveal
 
 _NAME: Final = re.compile(rf"\.?({DOTTED})")
 _CALL: Final = re.compile(rf"({NAME})\s+(.*)")
@@ -149,13 +149,13 @@ class Scope:
                 return value.parts
             case Secret():
                 inner = self._pieces(part, value.value)
-                return [Secret(piece, value.sources) if isinstance(piece, str) else piece for piece in inner]
+                return [replace(value, value=piece) if isinstance(piece, str) else piece for piece in inner]
             case Reference() | Unknown():
                 return [value]
             case str() | bool() | int() | float() | Literal():
                 return [scalars.written(value)]
             case dict() | list() if not references.addresses(value):
-                return [references.to_json(reveal(map_leaves(value, _plain)))]
+                return [references.join([map_leaves(value, _plain)], part if isinstance(part, str) else part.text)]
             case _:
                 assert isinstance(part, Expression)  # plain parts are text
                 problem = "is null" if value is None else "holds references"
@@ -219,9 +219,9 @@ class Scope:
         self, value: Value, path: list[str], name: str, expression: Expression, fallback: Value, *, optional: bool
     ) -> Value:
         secrets: list[Secret] = []
-        for step in path:
+        for index, step in enumerate(path):
             if isinstance(value, Secret):
-                secrets.append(value)
+                secrets.append(_inner(value, path[index:]))
                 value = value.value
             if isinstance(value, Unknown):
                 return UNKNOWN
@@ -233,6 +233,8 @@ class Scope:
             else:
                 return self._wrong(expression, f'variable "{name}": there is no "{step}"', nearest(step, list(entries)))
         if isinstance(value, Secret):
+            if not secrets and is_plain(value.value):
+                return value
             secrets.append(value)
             value = value.value
         sources = tuple(source for found in reversed(secrets) for source in found.sources)
@@ -271,6 +273,12 @@ class Scope:
         if declared.sensitive and references.addresses(value):
             self.report.add(binding.where(), f'variable "{name}" is sensitive and cannot hold references')
         return Secret(value, (f"var {name}",)) if declared.sensitive else value
+
+
+def _inner(outer: Secret, path: Sequence[str]) -> Secret:
+    """A sensitive variable as the source of what is at a path inside it."""
+    deeper = (".".join([source, *path]) if source.startswith("var ") else source for source in outer.sources)
+    return replace(outer, sources=tuple(deeper))
 
 
 def secret(value: Value, sources: tuple[str, ...]) -> Secret:

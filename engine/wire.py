@@ -19,7 +19,7 @@ ATOMS = frozenset({str, int, bool, type(None)})
 SECRET = re.compile(r"\$*\$secret")
 
 
-class PendingForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PendingForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """`state.Pending`; `message` is written even when null."""
 
     action: str
@@ -28,6 +28,7 @@ class PendingForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seq: int
     message: str | None
     deadline: str | None = None
+    token: str = ""
 
 
 class ToolForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -151,12 +152,14 @@ def resource_of(form: Mapping[str, Any], *, literal: bool = False) -> Resource:
 
 def pending_form(pending: Pending) -> PendingForm:
     """A Pending as stored."""
-    return PendingForm(pending.action, pending.since, pending.session, pending.seq, pending.message, pending.deadline)
+    return PendingForm(
+        pending.action, pending.since, pending.session, pending.seq, pending.message, pending.deadline, pending.token
+    )
 
 
 def pending_of(form: PendingForm) -> Pending:
     """The inverse of `pending_form`."""
-    return Pending(form.action, form.since, form.session, form.seq, form.message, form.deadline)
+    return Pending(form.action, form.since, form.session, form.seq, form.message, form.deadline, form.token)
 
 
 def tool_form(entry: StateEntry) -> ToolForm:

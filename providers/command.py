@@ -14,7 +14,7 @@ from engine.errors import DtmError, OutcomeUnknownError, ProviderError
 from engine.ports import BY_ADDRESS, Call, Consuming, Provider, Requiring
 from engine.schema import Field, Options
 from engine.state import Resource
-from engine.values import UNKNOWN, Value
+from engine.values import HIDDEN, UNKNOWN, Digest, Value, map_leaves, reveal
 from providers._local import PathText, place
 
 Command: TypeAlias = Annotated[list[str], msgspec.Meta(min_length=1)] | Annotated[str, msgspec.Meta(min_length=1)]
@@ -106,7 +106,11 @@ class CommandTool:
         search = str({**os.environ, **options.env}.get("PATH", os.defpath))
         commands = (options.create, options.read, options.update, options.delete)
         programs = {command[0]: None for command in commands if isinstance(command, list)}
-        return [f"{name} is not installed" for name in programs if os.sep not in name and not shutil.which(name, path=search)]
+        missing = [name for name in programs if os.sep not in name and not shutil.which(name, path=search)]
+        if not missing and options.delete is not None:
+            needed = options.delete if isinstance(options.delete, list) else [options.delete]
+            list(map(str, [*needed, options.cwd, *options.env.values()]))  # raises if one is not known
+        return [f"{name} is not installed" for name in missing]
 
     def inputs(self, options: CommandOptions) -> Mapping[str, str]:
         """The directory to run in."""
@@ -152,9 +156,12 @@ def _environment(options: CommandOptions, call: Call) -> dict[str, str]:
 
 
 def _recorded(resource: Resource | None) -> bytes:
-    """The resource in the flat form of the state document, null if there is none."""
-    flat = resource and {**resource.attributes, "id": resource.id, "outputs": resource.outputs}
-    return msgspec.json.encode(flat) + b"\n"
+    """The resource in the flat form of the state document, null if there is none; a forgotten secret is `(sensitive)`."""
+    if resource is None:
+        return b"null\n"
+    flat: Value = {**resource.attributes, "id": resource.id, "outputs": dict(resource.outputs)}
+    known = map_leaves(reveal(flat), lambda leaf: HIDDEN if isinstance(leaf, Digest) else leaf)
+    return msgspec.json.encode(known) + b"\n"
 
 
 def _failure(name: str, code: int | None, said: str, call: Call) -> DtmError:

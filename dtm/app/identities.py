@@ -12,7 +12,7 @@ from dtm.app.place import Place
 from engine.address import Address
 from engine.config import Config, ToolSpec
 from engine.errors import ConfigError, DtmError, Problem
-from engine.operations import SHORTEST, Operations, secrets_of
+from engine.operations import Operations
 from engine.planner import resolved
 from engine.ports import BY_ADDRESS, AnyProvider
 from engine.values import UNKNOWN, Unknown, Value, is_plain
@@ -32,31 +32,23 @@ def check(config: Config, providers: Mapping[str, AnyProvider], place: Place | N
     own = _Own(base, place) if place else None
     first: dict[str, ToolSpec] = {}
     found: list[tuple[ToolSpec, str, ToolSpec | None]] = []
-    telling: list[ToolSpec] = []
-    for tool, identity in _identities(config, providers):
+    telling: list[tuple[ToolSpec, DtmError]] = []
+    operations = Operations(providers, base, _forgotten)
+    for tool, identity in _identities(config, operations):
         other = first.setdefault(_thing(identity, base), tool)
         if other is not tool:
             found.append((tool, identity, other))
         elif own and identity.startswith(_ON_DISK) and own.holds(_path(identity)):
             found.append((tool, identity, None))
-        if any(secret in identity for secret in _secrets(tool)):
-            telling.append(tool)
+        try:
+            operations.refuse_secret_name(tool.address, tool.options)
+        except DtmError as error:
+            telling.append((tool, error))
     if found or telling:
         files: dict[str, Text] = {}
         problems = [_problem(*each, files) for each in found]
-        raise ConfigError(tuple(problems + [_named_by_a_secret(tool, files) for tool in telling]))
-
-
-def _secrets(tool: ToolSpec) -> list[str]:
-    """The texts of a tool's secrets, but for those too short to be told from other texts."""
-    if is_plain(tool.options):
-        return []
-    return [str(secret.value) for secret in secrets_of(tool.options) if len(str(secret.value)) >= SHORTEST]
-
-
-def _named_by_a_secret(tool: ToolSpec, files: dict[str, Text]) -> Problem:
-    message = f"{tool.address} would be named by a secret, and its name stands in the state"
-    return Problem(locate(tool.where, files), message, "keep secrets out of paths, URLs and names")
+        problems += [Problem(locate(tool.where, files), error.message, error.hint) for tool, error in telling]
+        raise ConfigError(tuple(problems))
 
 
 def _problem(tool: ToolSpec, identity: str, other: ToolSpec | None, files: dict[str, Text]) -> Problem:
@@ -95,9 +87,8 @@ class _Own:
         return name in self._names or name.startswith(self._hidden)
 
 
-def _identities(config: Config, providers: Mapping[str, AnyProvider]) -> Iterator[tuple[ToolSpec, str]]:
+def _identities(config: Config, operations: Operations) -> Iterator[tuple[ToolSpec, str]]:
     """Every tool whose identity is known before anything runs; what is wrong with others is told when they are planned."""
-    operations = Operations(providers, config.settings.base_dir, _forgotten)
     for tool in config.tools:
         try:
             identity = operations.identity(tool.address, resolved(tool, _later, operations))

@@ -13,12 +13,13 @@ from typing import TypeAlias
 from dtm import __version__
 from dtm.app import locks, moved
 from dtm.app.choices import Choices
+from dtm.app.recall import Recall
 from dtm.app.signals import stoppable
 from dtm.app.workspace import Workspace
 from dtm.render import sentences
 from engine import executor, planner, refresh, safety
 from engine.address import Address
-from engine.compare import Resolution, drifted, unfinished
+from engine.compare import Resolution, drifted, option_changes, unfinished
 from engine.config import Config, Settings
 from engine.errors import PlanError, Problem
 from engine.events import ApplySummary, Notice
@@ -61,7 +62,8 @@ class Run:
 
     def __init__(self, workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor) -> None:
         self.workspace, self.choices, self.emit, self.redactor = workspace, choices, emit, redactor
-        self.operations = Operations(workspace.providers, workspace.base_dir, self._recall, redactor)
+        recall = Recall(workspace.request, workspace.config)
+        self.operations = Operations(workspace.providers, workspace.base_dir, recall, redactor)
         self.resolutions = dict(map(Resolution.parse, choices.resolve))
 
     def plan(self, *, destroy: bool = False, lock: bool = False) -> Plan:
@@ -176,7 +178,9 @@ class Run:
             return Change(address, Action.KEEP, Reason.UNCHANGED, entry.resource, found, entry.options)
         if found is None:
             return Change(address, Action.CREATE, Reason.VANISHED, entry.resource, after=entry.options)
-        found_fields = drifted(entry, found, Sealer(state.salt), self.redactor, self.operations.derived(address))
+        operations, sealer = self.operations, Sealer(state.salt)
+        renewed = option_changes(entry, operations.recalled_if_possible(entry, sealer), operations, sealer)
+        found_fields = drifted(entry, found, sealer, self.redactor, operations.derived(address), renewed)
         fields = tuple(field for field in found_fields if field.source is Source.LIVE)
         action, reason = (Action.UPDATE, Reason.DRIFTED) if fields else (Action.KEEP, Reason.UNCHANGED)
         return Change(address, action, reason, entry.resource, found, entry.options, fields=fields)
@@ -216,11 +220,6 @@ class Run:
             return {**shown, "Status": recorded}
         found: Value = None if change.live is None else dict(change.live.attributes)
         return {**shown, "Status": {"State": recorded, "Resource": found}}
-
-    def _recall(self, source: str) -> Value:
-        """A secret's value from where the state says that it came from; None if it is not there any more."""
-        kind, _, name = source.partition(" ")
-        return self.workspace.request.env.get(name) or None if kind == "env" else None
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import RLock
 from typing import Annotated, Any
@@ -25,9 +25,10 @@ from engine.recording import Session
 from engine.references import parse
 from engine.schema import Field, Options, Outputs
 from engine.secrets import Sealer
+from engine.sensitivity import sensitive
 from engine.session import open_session
 from engine.state import Entries, Pending, Resource, State, StateEntry, StateId
-from engine.values import UNKNOWN, Secret, Value, map_leaves
+from engine.values import UNKNOWN, Secret, Value, map_leaves, reveal
 from engine.world import World as Surroundings
 
 SALT = "5a" * 16
@@ -224,8 +225,10 @@ def entry(name: str, *needs: str, pending: Pending | None = None, made: bool = T
     protected = options.pop("protected", False)
     given = {"key": address.instance, **options}
     sealed = SEALER.seal_map(given, address)
-    resource = SEALER.seal_resource(thing(given["key"], given.get("value")), address) if made else None
-    return StateEntry(address, tuple(map(at, needs)), sealed, resource, protected, pending)
+    resource = thing(str(reveal(given["key"])), given.get("value"))
+    resource = replace(resource, attributes=sensitive(resource.attributes, given), outputs=sensitive(resource.outputs, given))
+    resource = SEALER.seal_resource(resource, address)
+    return StateEntry(address, tuple(map(at, needs)), sealed, resource if made else None, protected, pending)
 
 
 def thing(key: str, value: Any = None, color: str = "red", serial: int = 1) -> Resource:

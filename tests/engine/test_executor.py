@@ -37,6 +37,7 @@ from engine.execution import Stop
 from engine.plan import Action
 from engine.planner import make_plan, plan_removal
 from engine.preparation import Preparation
+from engine.references import Interpolation
 from engine.session import read_state
 from engine.state import Pending
 from engine.values import Digest, Secret
@@ -85,6 +86,10 @@ def events(bench: Bench, kind: type[Event]) -> list[Any]:
 
 def pendings(bench: Bench) -> dict[str, Pending | None]:
     return {address.instance: entry.pending for address, entry in bench.state().entries.items()}
+
+
+def numbered(text: str, reference: Any) -> Interpolation:
+    return Interpolation((text, reference))
 
 
 # What is done and recorded
@@ -286,7 +291,7 @@ def test_with_real_values_a_change_is_decided_again_and_only_gets_milder() -> No
 
 def test_a_replace_that_turns_out_needless_deletes_nothing() -> None:
     bench = Bench()
-    wanted = config(tool("a"), tool("b", "a", key=ref("a.password"), value=1))
+    wanted = config(tool("a"), tool("b", "a", key=numbered("b", ref("a.serial")), value=1))
     apply(bench, wanted)
     bench.world.things.pop("a")
     with bench.session() as session:
@@ -302,8 +307,8 @@ def test_a_replace_that_turns_out_needless_deletes_nothing() -> None:
 
 def test_a_new_tool_whose_name_was_unknown_is_looked_up_right_before_it_is_begun() -> None:
     bench = Bench()
-    bench.world.things["secret of a"] = {"value": None, "color": "red", "serial": 0}
-    summary = apply(bench, config(tool("a"), tool("b", "a", key=ref("a.password"))))
+    bench.world.things["1"] = {"value": None, "color": "red", "serial": 0}
+    summary = apply(bench, config(tool("a"), tool("b", "a", key=numbered("", ref("a.serial")))))
     assert summary.failed == (at("b"),)
     assert "was not made by this state" in events(bench, ApplyErrored)[0].message
     assert set(pendings(bench)) == {"a"}

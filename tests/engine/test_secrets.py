@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from engine.address import Address
 from engine.errors import StateError
+from engine.references import join
 from engine.secrets import Redactor, Sealer
 from engine.state import Resource
 from engine.values import Digest, Secret, Value
@@ -80,13 +81,25 @@ def test_the_longest_of_two_secrets_wins() -> None:
     assert redactor.clean("secret-and-more secret") == "(sensitive) (sensitive)"
 
 
-def test_values_and_resources_are_cleaned_whole() -> None:
+def test_values_and_resources_with_a_known_secret_in_them_are_secrets_there() -> None:
     redactor = Redactor()
-    assert redactor.clean_value({"a": "hunter22"}) == {"a": "hunter22"}
-    redactor.add(Secret("hunter22"))
-    assert redactor.clean_value({"hunter22": ["x hunter22", 1]}) == {"(sensitive)": ["x (sensitive)", 1]}
-    resource = redactor.clean_resource(Resource("i", {"a": "hunter22"}, {"b": "hunter22"}))
-    assert resource == Resource("i", {"a": "(sensitive)"}, {"b": "(sensitive)"})
+    value: Value = {"hunter22": ["x hunter22", 1, 123456, True, "fine", "one hunter22 and 123456"]}
+    assert redactor.conceal(value) is value
+    redactor.add(Secret("hunter22", ("env A",)))
+    redactor.add(Secret(123456, ("env B",)))
+    text, number = Secret("x hunter22", ("env A",)), Secret(123456, ("env B",))
+    both = Secret("one hunter22 and 123456", ("env A", "env B"))
+    assert redactor.conceal(value) == {"(sensitive)": [text, 1, number, True, "fine", both]}
+    concealed = redactor.conceal_resource(Resource("i", {"a": "hunter22"}, {"b": "x"}))
+    assert concealed == Resource("i", {"a": Secret("hunter22", ("env A",))}, {"b": "x"})
+
+
+def test_of_a_text_around_secrets_these_are_known_alone() -> None:
+    redactor = Redactor()
+    redactor.add(join(["out/", Secret("token-1", ("env T",)), ".txt"], ""))
+    assert redactor.clean("out/x.txt: no token-1 in out/token-1.txt") == "out/x.txt: no (sensitive) in out/(sensitive).txt"
+    redactor.add(join(["pin ", Secret("1234", ("env P",))], ""))
+    assert redactor.clean("pin 1234, 1234") == "(sensitive), 1234"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=6, max_size=30), st.text(max_size=10), st.text(max_size=10))

@@ -103,7 +103,7 @@ def test_a_secret_stays_one_through_variables_and_paths() -> None:
     variables = {"creds": Binding(document("{user: me, pass: '[[ env P ]]'}"), declared=Declared(sensitive=True))}
     report = Report()
     found = Scope(variables, {"P": "pw"}, report).render(document("[x-[[ creds.user ]], '[[ creds.pass ]]']\n"))
-    assert found == [Secret("x-me", ("var creds",)), Secret("pw", ("env P", "var creds"))]
+    assert found == [Secret("x-me", ("text x-[[ var creds.user ]]",)), Secret("pw", ("env P", "var creds.pass"))]
     assert report.problems == []
 
 

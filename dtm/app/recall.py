@@ -1,0 +1,46 @@
+"""Recorded secrets again, from where the state says that they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dtm.app.choices import Request
+from engine import bindings, scalars
+from engine.config import Config
+from engine.values import Value, reveal
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Gives a secret's value by its source (`env NAME`, `var name`), None if it is not there any more.
+
+    A variable is what the config makes of it, or else what is given beside it: most often the tool has left the config.
+    """
+
+    request: Request
+    config: Config | None
+
+    def __call__(self, source: str) -> Value:
+        """The value: a list or map as such, everything else as text."""
+        kind, _, name = source.partition(" ")
+        if kind == "env":
+            return self.request.env.get(name) or None
+        return self._variable(*name.split(".")) if kind == "var" else None
+
+    def _variable(self, name: str, *path: str) -> Value:
+        request = self.request
+        known = self.config.sensitive.get(name) if self.config else None
+        if known is not None:
+            value = reveal(known.value)
+        else:
+            value = bindings.outside(name, request.env, request.var_files, request.variables, structured=bool(path))
+        for step in path:
+            value = _entry(value, step)
+        return scalars.written(value) if isinstance(value, bool | int | float | scalars.Literal) else value
+
+
+def _entry(value: Value, step: str) -> Value:
+    """What a dotted name goes on to: a key of a map, a number of a list; None if it is not there."""
+    if isinstance(value, list):
+        return value[int(step)] if step.isdecimal() and int(step) < len(value) else None
+    return value.get(step) if isinstance(value, dict) else None

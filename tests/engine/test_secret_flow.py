@@ -1,0 +1,230 @@
+"""Secrets through whole runs: what is recorded, what a rotation looks like, and what is refused before anything is done."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from engine import executor, refresh
+from engine.compare import drifted, option_changes
+from engine.config import Config
+from engine.errors import PlanError
+from engine.events import ApplyErrored, ApplySummary
+from engine.operations import sealer_of
+from engine.plan import Action, Change, Reason
+from engine.planner import make_plan, plan_removal
+from engine.references import Interpolation, join
+from engine.state import Resource
+from engine.values import Digest, Secret
+from tests.engine.fake_world import Bench, Blind, Thing, at, config, ref, tool
+
+
+def secret(value: str) -> Secret:
+    return Secret(value, ("env T",))
+
+
+def around(value: str, before: str = "out/", after: str = ".txt") -> Any:
+    return join([before, secret(value), after], "")
+
+
+def apply(bench: Bench, wanted: Config) -> ApplySummary:
+    with bench.session() as session:
+        plan = bench.plan(wanted, session)
+        return executor.apply(plan, wanted, session, bench.operations, emit=bench.events.append)
+
+
+def changes(bench: Bench, wanted: Config) -> dict[str, Change]:
+    with bench.session() as session:
+        return {change.address.instance: change for change in bench.plan(wanted, session)}
+
+
+def stored(bench: Bench) -> str:
+    return b"".join(found.data for key in bench.store.list("") if (found := bench.store.read(key))).decode()
+
+
+def test_attributes_and_outputs_that_hold_a_secret_are_kept_as_digests_with_their_sources() -> None:
+    bench = Bench()
+    apply(bench, config(tool("a", value={"path": around("token-1"), "n": 1})))
+    resource = bench.state().entries[at("a")].resource
+    assert resource is not None
+    for facts in (resource.attributes, resource.outputs):
+        assert isinstance(facts["value"], dict)
+        path = facts["value"]["path"]
+        assert isinstance(path, Digest)
+        assert (path.sources, facts["value"]["n"]) == (("text out/[[ env T ]].txt",), 1)
+    assert "token-1" not in stored(bench)
+
+
+@pytest.mark.parametrize(("options", "live"), [(secret, "token-1"), (around, "out/token-1.txt")])
+def test_a_rotated_secret_is_a_change_of_its_option_and_no_drift(options: Any, live: str) -> None:
+    bench = Bench()
+    apply(bench, config(tool("a", value=options("token-1"))))
+    assert changes(bench, config(tool("a", value=options("token-1")))) == {}
+    change = changes(bench, config(tool("a", value=options("token-2"))))["a"]
+    assert (change.action, change.reason) == (Action.UPDATE, Reason.CHANGED)
+    assert [field.path for field in change.fields] == [("value",)]
+    assert bench.world.things["a"]["value"] == live
+    bench.world.things["a"]["value"] = live.replace("token-1", "token-2")  # it reads its secret where we do
+    change = changes(bench, config(tool("a", value=options("token-2"))))["a"]
+    assert [field.path for field in change.fields] == [("value",)]
+    apply(bench, config(tool("a", value=options("token-2"))))
+    assert changes(bench, config(tool("a", value=options("token-2")))) == {}
+    assert "token-" not in stored(bench)
+
+
+@pytest.mark.parametrize("now", ["stolen", "out/token-1.tx", {"deep": ["stolen"]}])
+def test_another_value_in_the_place_of_a_secret_is_drift_and_is_not_shown(now: Any) -> None:
+    bench, wanted = Bench(), config(tool("a", value=around("token-1")))
+    apply(bench, wanted)
+    bench.world.things["a"]["value"] = now
+    change = changes(bench, wanted)["a"]
+    assert (change.action, change.reason) == (Action.UPDATE, Reason.DRIFTED)
+    assert [(field.path, type(field.old), type(field.new)) for field in change.fields] == [(("value",), Digest, Digest)]
+    assert "stolen" not in repr(change)
+
+
+def test_an_output_that_is_secret_drifts_though_an_option_was_rotated() -> None:
+    bench = Bench()
+
+    class Reset(Thing):
+        def _found(self, key: str) -> Resource | None:
+            found = super()._found(key)
+            return found and replace(found, outputs={**found.outputs, "password": "another one"})
+
+    apply(bench, config(tool("a", token=secret("token-1"))))
+    with bench.session() as session:
+        used = replace(bench.operations, providers={"thing": Reset(bench.world)})
+        wanted = config(tool("a", token=secret("token-2")))
+        found = refresh.read(wanted, session.state, used).found[at("a")]
+        entry, sealer = session.state.entries[at("a")], sealer_of(session.state)
+        assert found is not None
+        renewed = option_changes(entry, wanted.tools[0].options, used, sealer)
+        fields = drifted(entry, found, sealer, used.redactor, (), renewed)
+    assert [field.path for field in fields] == [("outputs", "password")]
+
+
+def test_a_secret_that_was_not_known_as_one_is_recorded_anew() -> None:
+    bench = Bench()
+    apply(bench, config(tool("a", value="token-1")))
+    assert "token-1" in stored(bench)
+    wanted = config(tool("a", value="token-1"), tool("b", token=secret("token-1")))
+    with bench.session() as session:
+        bench.operations.known(wanted.tools[1].options)
+        plan = bench.plan(wanted, session)
+        executor.apply(plan, wanted, session, bench.operations, emit=bench.events.append)
+    resource = bench.state().entries[at("a")].resource
+    assert resource is not None
+    assert isinstance(resource.attributes["value"], Digest)
+
+
+def test_an_option_that_became_secret_is_no_change() -> None:
+    bench = Bench()
+    apply(bench, config(tool("a", value=["x", "token-1"])))
+    with bench.session() as session:
+        (change,) = bench.plan(config(tool("a", value=["x", secret("token-1")])), session).changes
+    assert (change.action, change.rewrite) == (Action.KEEP, True)
+
+
+# What a secret would name
+
+
+def test_a_thing_that_a_secret_output_would_name_is_refused_in_the_plan_or_before_it_is_made() -> None:
+    bench = Bench()
+    wanted = config(tool("a"), tool("b", "a", key=Interpolation(("out/", ref("a.password")))))  # type: ignore[arg-type] # a Reference
+    assert apply(bench, wanted).failed == (at("b"),)
+    errored = next(event for event in bench.events if isinstance(event, ApplyErrored))
+    assert errored.message == "thing/b would be named by a secret, and its name stands in the state"
+    assert errored.hint == "keep secrets out of paths, URLs and names: output thing.a.outputs.password"
+    assert bench.world.effects == ["a"]
+    with pytest.raises(PlanError, match="thing/b would be named by a secret"):
+        changes(bench, wanted)
+    assert "secret of" not in stored(bench)
+
+
+def test_a_name_that_is_only_near_a_secret_is_fine() -> None:
+    bench = Bench()
+    made = apply(bench, config(tool("secret-key", token=secret("secret-key"), value=around("secret-key"))))
+    assert made.done == {Action.CREATE: 1}
+
+
+def test_an_id_that_holds_a_secret_is_not_recorded_and_identity_finds_the_thing() -> None:
+    class Telling(Thing):
+        """Calls its things by more than their key."""
+
+        def _found(self, key: str) -> Resource | None:
+            found = super()._found(key.partition("/")[0])
+            return found and replace(found, id=f"{key.partition('/')[0]}/token-1")
+
+    class TellingBlind(Telling, Blind):
+        """Has no other way to find them."""
+
+    bench = Bench()
+
+    def run(wanted: Config) -> ApplySummary:
+        with bench.session() as session:
+            used = replace(bench.operations, providers={"thing": Telling(bench.world), "blind": TellingBlind(bench.world)})
+            plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
+            return executor.apply(plan, wanted, session, used, emit=bench.events.append)
+
+    wanted = config(tool("a", token=secret("token-1")))
+    assert run(wanted).done == {Action.CREATE: 1}
+    assert bench.state().entries[at("a")].resource.id == "a/(sensitive)"  # type: ignore[union-attr] # it is there
+    assert run(wanted).done == {}
+    both = config(*wanted.tools, tool("blind.b", token=secret("token-1")))
+    assert run(both).done == {Action.CREATE: 1}
+    with pytest.raises(PlanError, match="blind/b cannot be looked up: its id holds a secret"):
+        run(both)
+
+
+# What is missed before anything runs
+
+
+class Using(Blind):
+    """Needs its value for a delete, and says so."""
+
+    def requires(self, options: Any) -> list[str]:
+        return [f"the program {word} is not installed" for word in [str(options.value)] if word == "frobnicate"]
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("env T", "export T=..., as it was when the tool was made"),
+        ("var t.deep", "export DTM_VAR_t=..., as it was when the tool was made"),
+        ("text x-[[ env T ]]-[[ var u ]]", "export T=... DTM_VAR_u=..., as it was when the tool was made"),
+        ("output thing.a.outputs.b", "set it again, as it was when the tool was made"),
+    ],
+)
+def test_a_secret_inside_another_option_that_a_delete_needs_is_missed_before_anything_runs(source: str, hint: str) -> None:
+    bench = Bench()
+    apply(bench, config(tool("blind.a", value=Secret("token-1", (source,)))))
+    with bench.session() as session:
+        used = replace(bench.operations, providers={**bench.operations.providers, "blind": Using(bench.world)})
+        live = refresh.read(config(), session.state, used)
+        plan = plan_removal(config(), session.state, live, used)
+        with pytest.raises(PlanError, match=r"to delete blind\.a I need option value, which came from") as refused:
+            executor.apply(plan, config(), session, used, emit=bench.events.append)
+    assert refused.value.problems[0].hint == hint
+    assert bench.world.count("delete") == 0
+
+
+@pytest.mark.parametrize(("recorded", "given"), [(8080, "8080"), ("8080", "8080"), (True, "true"), (1.1, "1.10")])
+def test_a_secret_comes_back_as_what_it_was_when_it_was_given_as_text(recorded: Any, given: str) -> None:
+    bench = Bench()
+    bench.secrets["var t"] = given
+    apply(bench, config(tool("a", value=Secret(recorded, ("var t",)))))
+    with bench.session() as session:
+        entry = session.state.entries[at("a")]
+        recalled = bench.operations.recalled(entry, "delete", sealer_of(session.state))
+    assert recalled["value"] == Secret(recorded, ("var t",))
+
+
+def test_a_text_around_a_variable_is_put_together_again() -> None:
+    bench = Bench()
+    bench.secrets["var t"] = "token-1"
+    apply(bench, config(tool("a", value=join(["x-", Secret("token-1", ("var t",))], ""))))
+    with bench.session() as session:
+        entry = session.state.entries[at("a")]
+        recalled = bench.operations.recalled(entry, "delete", sealer_of(session.state))
+        assert recalled["value"] == Secret("x-token-1", ("text x-[[ var t ]]",))
+        assert bench.operations.redactor.clean("token-1 it was") == "(sensitive) it was"

@@ -345,10 +345,23 @@ def _errors(path: Path) -> Generator[None]:
             f"{error.filename}: {error.strerror}", hint="a stopped process holds it; end or continue that process"
         ) from error
     except OSError as error:
-        place = error.filename or path
+        place = Path(error.filename or path)
         if error.errno in _CLOSED:
-            raise StoreAccessError(f"{place}: {error.strerror}, as {_user()}") from error
+            raise _denied(place, error) from error
         raise StoreError(f"{place}: {error.strerror}", hint=_HINTS.get(error.errno or 0, "")) from error
+
+
+def _denied(place: Path, error: OSError) -> StoreAccessError:
+    """What may not be done, and how it could be; a file that is not there could not be made in its directory."""
+    why = f"{error.strerror}, as {_user()}"
+    if os.path.lexists(place):  # unlike Path.exists it raises nothing where not even that may be asked
+        return StoreAccessError(
+            f"{place}: {why}", hint=f"ls -ld {place} shows who may do what; or put the state elsewhere with --state"
+        )
+    return StoreAccessError(
+        f"the state's directory {place.parent} is not writable: {why}",
+        hint=f"chmod u+w {place.parent} makes it writable for its owner; or put the state elsewhere with --state",
+    )
 
 
 def _user() -> str:

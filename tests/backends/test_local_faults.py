@@ -180,8 +180,15 @@ def test_a_read_only_directory_names_the_file_and_the_user(
     version = prepared(tmp_path)
     with pytest.raises(StoreAccessError, match=r"state.*: .*, as user ") as caught:
         act(LocalStore(tmp_path, Forbidden(code)), version)
-    assert str(tmp_path) in caught.value.message
+    assert str(tmp_path) in caught.value.message and str(tmp_path) in caught.value.hint
     assert seen(tmp_path) == OLD
+
+
+def test_a_directory_that_takes_no_new_file_is_named_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(StoreAccessError) as caught:
+        LocalStore(tmp_path, Forbidden(errno.EACCES)).write("state", NEW, expect=None)
+    assert caught.value.message.startswith(f"the state's directory {tmp_path} is not writable: Permission denied, as user ")
+    assert f"chmod u+w {tmp_path}" in caught.value.hint and "--state" in caught.value.hint
 
 
 def test_every_error_of_a_locker_is_one_of_ours(tmp_path: Path) -> None:

@@ -27,7 +27,10 @@ class Form:
     fixed: Mapping[str, Value] | None = None
 
 
-_S3 = ("region", "endpoint", "dynamodbTable")
+_S3 = (
+    "region", "endpoint", "profile", "dynamodbTable", "dynamodbEndpoint", "awsCredsPath", "caBundle", "usePathStyle", "encrypt",
+    "kmsKeyId", "acl",
+)  # fmt: skip
 
 
 def _flavour(scheme: str) -> Form:
@@ -38,7 +41,12 @@ FORMS: Mapping[str, Form] = {
     "file": Form("local", ("stateFile",), (), "file:///path/to/devstream.state"),
     "s3": Form("s3", ("bucket", "key"), _S3, "s3://bucket/key?region=eu-west-1"),
     **{scheme: _flavour(scheme) for scheme in ("do", "scw", "hos", "linode")},
-    "k8s": Form("kubernetes", ("namespace", "configmap"), ("context",), "k8s://namespace/configmap?context=name"),
+    "k8s": Form(
+        "kubernetes",
+        ("namespace", "configmap"),
+        ("context", "kubeconfig", "inCluster"),
+        "k8s://namespace/configmap?context=name",
+    ),
     "gs": Form("gcs", ("bucket", "key"), (), "gs://bucket/key"),
     "azureblob": Form("azure", ("account", "container", "key"), (), "azureblob://account/container/key"),
     "swift": Form("swift", ("container", "key"), (), "swift://container/key"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -86,7 +87,7 @@ def _from_url(url: str, place: Place, state_url: Callable[[str], StateSettings],
     if not url:
         return None
     try:
-        return state_url(url)
+        return replace(state_url(url), source="config", where=place.where)
     except DtmError as error:
         report.add(place.at(), error.message, error.hint)
         return None

@@ -1,45 +1,132 @@
-"""Which lock a run holds, looking at the lock, and breaking it."""
+"""Which lock a run holds, what the store was found to guarantee, looking at the lock, and breaking it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from dtm.app.place import Place
+from dtm.app.place import LOCKS, Place
 from dtm.app.workspace import Workspace
-from engine.errors import LockError, UsageError
+from engine.errors import LockError, StateError, StoreAccessError, UsageError
 from engine.events import Notice
 from engine.lease import break_lock as engine_break
 from engine.lock import LockRecord
 from engine.ports import Emit, Locker
+from engine.probe import PROMISES, Probe, probe
 from engine.session import Reading, read_state
-from engine.world import World
+from engine.values import Value
+from engine.world import World, utc_now
 
-SAFE = "the state stays safe, but two runs may do the same work"
+INLINE: Final = "state.log: inline leaves everything but the state itself alone"
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """The lock that a run takes, None for none; `lease` in seconds."""
+    """The lock of a run: its kind, its locker (None for none, then `why` and `hint` say why), its lease in seconds.
 
+    `probe` is what the session records of the store; None where there is nothing to find out.
+    """
+
+    kind: str
     locker: Locker | None
     lease: float
+    probe: Probe | None = None
+    why: str = ""
+    hint: str = ""
+
+
+def without(place: Place) -> Holding:
+    """No lock, and no request for one."""
+    return Holding("none", None, place.lease("none"), None if place.opened.certain else Probe(place.location, utc_now()))
 
 
 def to_hold(place: Place, emit: Emit) -> Holding:
-    """The lock for a run that works on the state; that there is none is told."""
-    kind = place.kind()
-    if kind == "none":
-        why = (
-            "locking is off in the settings" if place.settings.lock.kind == "none" else f"there is no lock at {place.location}"
+    """The lock for a run that works on the state; that there is none is told. Raises StoreError where the store is unfit."""
+    found = chosen(place, probing=True)
+    if found.locker is None:
+        emit(
+            Notice(
+                "warning", f"there is no lock, {found.why}: the state stays safe, but two runs may do the same work", found.hint
+            )
         )
-        emit(Notice("warning", f"{why}: {SAFE}"))
-    return Holding(place.locker(kind), place.lease(kind))
+    return found
+
+
+def chosen(place: Place, *, probing: bool) -> Holding:
+    """The lock of this place; where nobody knows whether the store can hold one, `probing` tries it.
+
+    `auto` takes what there is; a kind that was asked for and cannot be had is a StoreError.
+    """
+    auto, kind = place.settings.lock.kind == "auto", place.kind()
+    if auto and kind == "native" and place.settings.log == "inline" and place.settings.backend != "local":
+        return _none(
+            place, None, INLINE, "give it a lock elsewhere: dynamodbTable, or state.lock.url; or state.lock.kind: native"
+        )
+    if kind == "none":
+        return _none(place, None, "as the settings say" if not auto else f"{place.location} has none")
+    try:
+        verdict = verdict_of(place, native="native" in LOCKS[kind], probing=probing)
+        refusal = verdict.refusal(lock_native=True) if verdict and "native" in LOCKS[kind] else None
+        if refusal and verdict and not (auto and verdict.protects):
+            raise refusal
+        if refusal:
+            return _none(place, verdict, refusal.message, refusal.hint)
+        locker = place.locker(kind)
+        if auto and kind == "native" and locker:
+            locker.read(place.key)
+    except StoreAccessError as error:
+        place.store.read(place.key)  # raises where not only the lock is closed to us
+        if not auto or kind != "native":
+            raise
+        return _none(place, None, error.message, error.hint)
+    return Holding(kind, locker, place.lease(kind), verdict)
+
+
+def _none(place: Place, verdict: Probe | None, why: str, hint: str = "") -> Holding:
+    bare = without(place)
+    return Holding("none", None, bare.lease, verdict or bare.probe, why, hint)
+
+
+def verdict_of(place: Place, *, native: bool, probing: bool) -> Probe | None:
+    """What the state records of its store; where `native` needs more, and `probing`, tried now. None: nothing to find out.
+
+    Raises store errors.
+    """
+    if place.opened.certain:
+        return None
+    found = recorded(place)
+    known = {trial.name for trial in found.trials} if found else set[str]()
+    if native and probing and not PROMISES.keys() <= known:
+        return probe(place.store, place.key, lock_native=True)
+    return found or Probe(place.location, utc_now())
+
+
+def recorded(place: Place) -> Probe | None:
+    """What the state says of its own store, None if nothing."""
+    try:
+        state = read_state(place.store, place.key, log=place.settings.log).state
+    except StateError:  # a damaged one says nothing, and can still be replaced
+        return None
+    found = Probe.recorded(state.probe)
+    return found if found and found.location == place.location else None
+
+
+def try_out(place: Place, *, racing: bool = True) -> Probe:
+    """Try everything that this place has to guarantee; nothing but the state's own key is touched where that is meant."""
+    kind = place.kind()
+    only_key = place.settings.log == "inline" or kind == "dynamodb"
+    return probe(place.store, place.key, lock_native=racing and "native" in LOCKS[kind], only_key=only_key)
+
+
+def rows(verdict: Probe) -> list[dict[str, Value]]:
+    """A verdict for people."""
+    return [{"what": PROMISES[trial.name], "result": "yes" if trial.kept else f"NO: {trial.found}"} for trial in verdict.trials]
 
 
 def read(place: Place, world: World) -> Reading:
     """The state without holding a lock, and who is at work on it. Raises StateError, StoreError."""
-    kind = place.kind()
-    return read_state(place.store, place.key, locker=place.locker(kind), lease=place.lease(kind), world=world)
+    kind, log = place.kind(), place.settings.log
+    return read_state(place.store, place.key, locker=place.locker(kind), lease=place.lease(kind), log=log, world=world)
 
 
 def holder(workspace: Workspace) -> LockRecord | None:
@@ -72,8 +159,7 @@ def break_lock(workspace: Workspace, record: LockRecord) -> None:
 
 
 def _locker(workspace: Workspace) -> Locker:
-    place = workspace.place
-    locker = place.locker(place.kind())
-    if locker is None:
-        raise UsageError(f"locking is off for {place.location}", hint="state.lock.kind says so")
-    return locker
+    found = chosen(workspace.place, probing=False)
+    if found.locker is None:
+        raise UsageError(f"locking is off for {workspace.place.location}, {found.why}", hint=found.hint)
+    return found.locker

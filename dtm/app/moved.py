@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dtm.app.place import DEFAULT_FILE, Place, default, from_url, open_place
+from dtm.render.text import count
 from engine.config import Config, StateSettings
 from engine.errors import DtmError, StateError
 from engine.events import Notice
@@ -41,7 +42,7 @@ def refuse_empty(place: Place, config: Config | None, cwd: Path, emit: Emit) -> 
         foreign = settings == default(cwd) != default(base) and bool(state.id.lineage)
         if state.entries and not foreign:
             raise StateError(
-                f"the state at {place.location} is empty, but {other.location} holds {len(state.entries)} tools",
+                f"the state at {place.location} is empty, but {other.location} holds {count(len(state.entries), 'tool')}",
                 hint=f"use it: --state {shlex.quote(url)}; copy it: dtm state pull --state {shlex.quote(url)} | "
                 "dtm state push - --adopt; or say that empty is meant with --new-state",
             )

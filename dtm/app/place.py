@@ -14,7 +14,7 @@ from engine.config import Config, StateSettings
 from engine.errors import ConfigError, Problem, UsageError
 from engine.expressions import Raw
 from engine.lock import LockInfo, LockRecord
-from engine.ports import Locker, Opened, Store
+from engine.ports import Creating, Locker, Opened, Store
 from engine.values import Value, reveal
 from engine.yaml import locate
 
@@ -227,6 +227,14 @@ def open_place(settings: StateSettings, base_dir: Path, env: Mapping[str, str]) 
     place = Place(settings, told(settings, base_dir, env, backends()[settings.backend].open_backend), env)
     place.check()
     return place
+
+
+def creating(place: Place, base_dir: Path) -> Creating | None:
+    """What makes the place of this state and says who needs what; None where nothing has to be made. Raises ConfigError."""
+    from dtm.plugins import backends
+
+    make: Use[Creating] | None = getattr(backends()[place.settings.backend], "creating", None)
+    return told(place.settings, base_dir, place.env, make) if make else None
 
 
 def told(settings: StateSettings, base_dir: Path, env: Mapping[str, str], use: Use[T]) -> T:

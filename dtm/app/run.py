@@ -109,8 +109,11 @@ class Run:
         place = self.workspace.place
         with opened(self.workspace, self.choices, operation, self.emit, self.redactor) as session:
             session.refuse_copy()
-            if operation != "destroy":
-                self._refuse_empty(exists=bool(session.state.id.lineage or session.state.entries))
+            exists = bool(session.state.id.lineage or session.state.entries)
+            if exists:
+                moved.remember(place, self.workspace.base_dir)
+            elif operation != "destroy":
+                self._refuse_empty(exists=False)
             plan = self._planned(operation, session.state)
             show(plan)
             if plan.empty or not self._agreed(plan, agree):
@@ -256,7 +259,7 @@ def world() -> World:
 def opened(workspace: Workspace, choices: Choices, operation: str, emit: Emit, redactor: Redactor) -> Generator[Session]:
     """A session on the workspace's state, with the lock unless `choices` or the settings say otherwise."""
     place = workspace.place
-    lock = locks.to_hold(place, emit) if choices.lock else locks.Holding(None, place.lease("none"))
+    lock = locks.to_hold(place, emit) if choices.lock else locks.without(place)
     with open_session(
         place.store,
         lock.locker,
@@ -271,6 +274,8 @@ def opened(workspace: Workspace, choices: Choices, operation: str, emit: Emit, r
         lease=lock.lease,
         redactor=redactor,
         history=place.settings.history,
+        log=place.settings.log,
+        probe=lock.probe,
         world=world(),
     ) as session:
         yield session

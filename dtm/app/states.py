@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from dtm.render.port import Difference
 from dtm.render.text import count
 from engine.address import Address
 from engine.diff import diff
-from engine.errors import ConflictError, StateError
+from engine.errors import StateError
 from engine.events import Notice
 from engine.history import Past, history, load
 from engine.ports import Emit
@@ -251,25 +250,3 @@ def rescued(data: bytes, name: str) -> list[str]:
     from engine import rescue
 
     return [getattr(record, "key", type(record).__name__) for record in rescue.decode(data, name).records]
-
-
-def probe(workspace: Workspace) -> list[dict[str, Value]]:
-    """Try on a throwaway key what every store must guarantee. Raises store errors."""
-    store, key = workspace.place.store, f"{workspace.place.key}.probe-{uuid.uuid4().hex[:8]}"
-    version = store.write(key, b"1", expect=None)
-    try:
-        return [
-            _refused("a second creation is refused", lambda: store.write(key, b"2", expect=None)),
-            _refused("a stale replacement is refused", lambda: store.write(key, b"2", expect="stale")),
-            _refused("a stale removal is refused", lambda: store.delete(key, expect="stale")),
-        ]
-    finally:
-        store.delete(key, expect=version)
-
-
-def _refused(what: str, attempt: Callable[[], object]) -> dict[str, Value]:
-    try:
-        attempt()
-    except ConflictError:
-        return {"what": what, "result": "yes"}
-    return {"what": what, "result": "NO: this store cannot protect a state"}

@@ -80,7 +80,7 @@ def open_workspace(request: Request, emit: Emit, redactor: Redactor, *, need_con
     settings, overridden = places.choose(request.state_url, request.env, config, request.cwd)
     if overridden:
         emit(Notice("warning", overridden))
-    base = config.settings.base_dir if config else request.cwd
+    base = config.settings.base_dir if config and settings.source == "config" else request.cwd
     place = places.open_place(settings, base, request.env)
     if config and need_config:
         identities.check(config, providers(), place)

@@ -6,19 +6,33 @@ from typing import Any
 
 import click
 
-from dtm.cli.common import Context, choices, command, locking
+from dtm.cli.common import Context, agreed, choices, command, locking, yes_option
 from dtm.render.text import count
-from engine.errors import ConfigError, DtmError, LockError, PlanError, PluginError, StateError, StoreError, UsageError
+from engine.errors import (
+    ConfigError,
+    DtmError,
+    LockError,
+    PlanError,
+    PluginError,
+    StateError,
+    StoreAccessError,
+    StoreError,
+    UsageError,
+)
 
 parallelism = click.option("--parallelism", default=10, type=click.IntRange(1, 256), help="Reads at once.  [default: 10]")
 held = click.option("--lock", is_flag=True, help="Hold the lock meanwhile.")
 
 
 @click.command(short_help="Check config, plugins and state.")
+@click.option(
+    "--create", is_flag=True, help="Make what the state needs (bucket, table, namespace) after asking, print who needs what."
+)
+@yes_option()
 @command()
-def init(context: Context) -> None:
+def init(context: Context, create: bool, yes: bool) -> None:
     """Check config, plugins and state. Never required: apply does silently what this would."""
-    from dtm.app.states import probe as try_store
+    from dtm.app import locks
     from dtm.app.states import reading
 
     workspace = context.open()
@@ -28,12 +42,43 @@ def init(context: Context) -> None:
     context.renderer.notice(
         "info", f"Config: {count(len(workspace.config.tools), 'tool')}, plugins {', '.join(names) or 'none'}."
     )
+    if create and not _created(context, workspace, yes):
+        return
     found = reading(workspace)
     what = f"serial {found.state.id.serial}, {count(len(found.state.entries), 'tool')}" if found.exists else "empty"
     context.renderer.notice("info", f"State: {found.location}, {what}.")
-    for row in try_store(workspace):
-        context.renderer.notice("info", f"Store: {row['what']}: {row['result']}")
+    lock = locks.chosen(workspace.place, probing=True)
+    told = f"{lock.kind}, lease {lock.lease:g} s" if lock.locker else f"none, {lock.why}"
+    context.renderer.notice("info" if lock.locker else "warning", f"Lock: {told}.", hint=lock.hint)
+    try:
+        verdict = lock.probe if lock.probe and lock.probe.trials else locks.try_out(workspace.place, racing=False)
+        for row in locks.rows(verdict):
+            context.renderer.notice("info", f"Store: {row['what']}: {row['result']}")
+    except StoreAccessError as error:
+        context.renderer.notice("warning", f"Store: it could not be tried: {error.message}", hint=error.hint)
     context.say("Initialize finished.")
+
+
+def _created(context: Context, workspace: Any, yes: bool) -> bool:
+    """Make what is missing; False if the answer was no."""
+    from dtm.app.place import creating
+
+    place = workspace.place
+    found = creating(place, workspace.base_dir)
+    if found is None:
+        context.renderer.notice("info", f"Nothing has to be made for a state at {place.location}.")
+        return True
+    missing = found.missing()
+    for sentence in missing:
+        context.renderer.notice("info", f"Missing: {sentence}.")
+    if missing:
+        if not agreed(context, yes, "Make it? [y/n]"):
+            return False
+        for made in found.create():
+            context.say(f"Made {made}.")
+    context.renderer.notice("info", "Whoever applies needs these permissions:")
+    context.renderer.data(found.policy())
+    return True
 
 
 @click.command(short_help="Check the config alone.")

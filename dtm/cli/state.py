@@ -180,6 +180,11 @@ def recover(context: Context, file: str, **given: Any) -> None:
 @command()
 def probe(context: Context) -> None:
     """Try what the store guarantees."""
-    from dtm.app.states import probe as use
+    from dtm.app.locks import rows, try_out
 
-    context.renderer.table(use(context.open(need_config=False)))
+    verdict = try_out(context.open(need_config=False).place)
+    if not verdict.trials:
+        context.renderer.notice("info", f"There is no state at {verdict.location} yet to try it on.")
+    context.renderer.table(rows(verdict))
+    if refusal := verdict.refusal(lock_native=False):
+        raise refusal

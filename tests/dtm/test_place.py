@@ -10,11 +10,13 @@ import pytest
 
 from backends.memory import MemoryStore
 from backends.object_lock import ObjectLocker
+from backends.url import FORMS, Form
 from dtm import plugins
 from dtm.app import place
 from dtm.plugins import Backends
 from engine.config import LockSettings, StateSettings, Where
 from engine.errors import ConfigError, PluginError, Problem, UsageError
+from engine.options import options_of
 from engine.ports import Opened
 from engine.schema import Field, Options
 from engine.values import Secret, Value
@@ -153,3 +155,12 @@ def test_the_locker_of_a_kind_is_made_once(elsewhere: dict[str, Value], tmp_path
     assert isinstance(found.locker("native"), ObjectLocker)
     assert found.locker("native") is found.locker("native")
     assert found.locker("none") is None
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_whatever_a_url_can_say_is_an_option_of_its_backend(form: Form) -> None:
+    schema = plugins.backends().find(form.backend)
+    if schema is None:
+        assert form.backend in plugins.backends().unshipped()
+    else:
+        assert {*form.parts, *form.query, *(form.fixed or {})} <= {option.key for option in options_of(schema.options)}

@@ -134,7 +134,7 @@ def test_another_projects_state_in_the_current_folder_is_none_of_this_configs_bu
     legacy = dtm.run("state", "pull", "-o", "devstream").stdout
     (dtm.folder / "devstream.state.log").unlink()
     (dtm.folder / "devstream.state").write_text(legacy, "utf-8")
-    assert "holds 1 tools" in dtm("plan", "-f", "../other/config.yaml", code=1)
+    assert "holds 1 tool" in dtm("plan", "-f", "../other/config.yaml", code=1)
 
 
 def test_what_is_not_recovered_is_a_warning(dtm: Runner, config: Write) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine import layout, yaml
 from engine.address import Address
-from engine.config import StateSettings
+from engine.config import StateSettings, Where
 from engine.errors import ConfigError, UsageError
 from engine.loader import Source, load
 from engine.options import options_of
@@ -141,11 +141,12 @@ def test_a_state_url_is_read_by_whoever_can(tmp_path: Path) -> None:
             raise UsageError(f"{url} is no state", hint="write s3://bucket/key")
         return StateSettings("s3", {"bucket": "b"})
 
+    where = Where("config.yaml", 0, ("state",))
     assert load(Source(path, cwd=tmp_path), FakeCatalog()).settings.state == StateSettings(
-        "url", {"url": "s3://b/k"}, source="config"
+        "url", {"url": "s3://b/k"}, source="config", where=where
     )
     assert load(Source(path, cwd=tmp_path), FakeCatalog(), state_url=parse).settings.state == StateSettings(
-        "s3", {"bucket": "b"}
+        "s3", {"bucket": "b"}, source="config", where=where
     )
     with pytest.raises(ConfigError) as caught:
         load(Source(path, env={"STATE": "x"}, cwd=tmp_path), FakeCatalog(), state_url=parse)

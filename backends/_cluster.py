@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn, cast
 import msgspec
 
 from backends._kubeconfig import Access, load
+from backends._kubernetes_client import sdk
 from engine.errors import OutcomeUnknownError, StoreAccessError, StoreError, StoreUnavailableError
 
 CONNECT_SECONDS = 5.0
@@ -91,8 +92,7 @@ class Cluster:
             return self._client
 
     def _connect(self, access: Access) -> Any:
-        sdk: Any = import_module("kubernetes.client")
-        settings = sdk.Configuration()
+        settings = sdk().Configuration()
         settings.retries = False  # urllib3's own: no request is sent twice
         settings.connection_pool_maxsize = CONNECTIONS
         settings.no_proxy = self._env.get("NO_PROXY") or self._env.get("no_proxy")  # which the client reads and then forgets
@@ -100,7 +100,7 @@ class Cluster:
             load(access, settings, self._env)
         except Exception as error:
             raise StoreAccessError(f"{self._place}: {access.identity}: {error}") from error
-        client = sdk.ApiClient(settings)
+        client = sdk().ApiClient(settings)
         client.user_agent = "dtm"
         return client
 
@@ -115,10 +115,10 @@ class Cluster:
                 f"{self._place}: the certificate of {self._server} is not trusted: {_why(reason)}",
                 hint="certificate-authority in the kubeconfig names the cluster's own",
             ) from error
-        sdk: Any = import_module("urllib3.exceptions")
-        if not isinstance(error, sdk.HTTPError | UnicodeError) and not reason.startswith("SSL"):  # credentials, files
+        http: Any = import_module("urllib3.exceptions")
+        if not isinstance(error, http.HTTPError | UnicodeError) and not reason.startswith("SSL"):  # credentials, files
             raise StoreAccessError(f"{self._place}: {self._access.identity}: {error}") from error
-        if method == "GET" or isinstance(error, sdk.ConnectTimeoutError | sdk.NewConnectionError | sdk.ProxyError):
+        if method == "GET" or isinstance(error, http.ConnectTimeoutError | http.NewConnectionError | http.ProxyError):
             raise StoreUnavailableError(f"{self._place}: {self._server} cannot be reached: {_why(reason)}") from error
         raise OutcomeUnknownError(f"{self._place}: {self._server} gave no answer: {_why(reason)}") from error
 

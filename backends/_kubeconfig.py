@@ -7,13 +7,13 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from importlib import import_module
 from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from backends._kubernetes_client import sdk
 from engine.errors import StoreAccessError
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -64,7 +64,7 @@ def load(access: Access, settings: Any, env: Mapping[str, str]) -> None:
         if access.files:
             _read(access.files, access.context).load_and_set(settings)
         else:
-            loader = import_module("kubernetes.config.incluster_config").InClusterConfigLoader
+            loader = sdk().incluster_config.InClusterConfigLoader
             loader(str(access.account / "token"), str(access.account / "ca.crt"), environ=env).load_and_set(settings)
     if told:  # a credential plugin failed: without what it should have given, every answer would be a puzzling 401
         raise ValueError(f"no credentials: {'; '.join(record.getMessage() for record in told)}")
@@ -101,15 +101,15 @@ class _Merged:
 
 def _read(files: Sequence[Path], context: str) -> Any:
     """The client's own loader of these files. It would read them itself, but slowly, and the last file would count."""
-    sdk: Any = import_module("kubernetes.config.kube_config")
+    client = sdk().kube_config
     merged = _Merged()
     for path in files:
         if len(files) == 1 or path.exists():
-            _merge(merged, path, _parsed(path), sdk.ConfigNode)
+            _merge(merged, path, _parsed(path), client.ConfigNode)
     wanted = context or merged.current
     _check(wanted, merged.contexts)
     content = {kind: list(getattr(merged, kind).values()) for kind in ("contexts", "clusters", "users")}
-    return sdk.KubeConfigLoader(sdk.ConfigNode(", ".join(map(str, files)), content), wanted, config_base_path=None)
+    return client.KubeConfigLoader(client.ConfigNode(", ".join(map(str, files)), content), wanted, config_base_path=None)
 
 
 def _parsed(path: Path) -> _File:

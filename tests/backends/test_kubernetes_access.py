@@ -433,3 +433,25 @@ def test_twenty_threads_share_one_client_and_its_connections(store: KubernetesSt
     for thread in threads:
         thread.join()
     assert not failed and len(kube.world.calls) == 120 and len(list(store.list("k"))) == 20
+
+
+LOADING = """
+import sys, {first}
+from pathlib import Path
+from backends.kubernetes import open_backend
+store = open_backend({{"kubeconfig": sys.argv[1]}}, Path("/"), {{}}).store
+assert store.read("state") is None
+assert ("kubernetes.client.models.v1_pod" in sys.modules) is {whole}
+from kubernetes import client, config
+client.CoreV1Api(config.new_client_from_config(sys.argv[1])).list_namespaced_config_map("devstream")
+"""
+
+
+@pytest.mark.parametrize(("first", "whole"), [("os", False), ("kubernetes", True)])
+def test_the_client_is_loaded_without_its_models_and_others_still_get_all_of_it(
+    kube: FakeKube, first: str, whole: bool
+) -> None:
+    script = LOADING.format(first=first, whole=whole)
+    done = subprocess.run([sys.executable, "-c", script, kube.kubeconfig], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(kube.world.calls) == 2

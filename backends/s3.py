@@ -34,7 +34,11 @@ BUSY: Final = ("ConditionalRequestConflict", "OperationAborted")
 def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Opened:
     """See `engine.ports.Backend`. Raises ConfigError with everything that is wrong with the options; asks nobody."""
     settings = settings_of(options, base_dir, env)
-    aws = Aws(settings.access)
+    return opened(Aws(settings.access), settings)
+
+
+def opened(aws: Aws, settings: Settings) -> Opened:
+    """Where the settings lead; several places may share an account."""
     region = Region(aws, settings)
     store = S3Store(aws, settings, region)
     lockers: dict[str, Callable[[], Locker]] = {"native": lambda: ObjectLocker(store, LOCK_SUFFIX, exact_delete=False)}
@@ -143,6 +147,8 @@ class S3Store:
                     **self._settings.writing, **condition,
                 )  # fmt: skip
             except Exception as error:
+                if expect is None and code_of(error) in REFUSED:  # whoever polls a lock is not to pay for another look
+                    raise ConflictError(key, None, "another one") from error
                 if code_of(error) in (*REFUSED, *BUSY) or (expect is not None and code_of(error) in ABSENT):
                     raise self._conflict(key, expect) from error
                 raise

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from backends.both import BothLockers
 from backends.local import LocalLocker, LocalStore
 from backends.memory import AppendingMemoryStore, MemoryStore
 from backends.object_lock import ObjectLocker
@@ -73,6 +74,24 @@ def local(directory: Path, other: OtherProcess) -> Iterator[StorePlace]:
         yield StorePlace(connect, denied=lambda: LocalStore(blocked / "below"), many=200)
 
 
+class Deleting(MemoryStore):
+    """Deletes whatever version is there, as Ceph does."""
+
+    def delete(self, key: str, *, expect: str | None = None) -> None:
+        super().delete(key)
+
+
+@contextmanager
+def marking_locker(_directory: Path, _other: OtherProcess) -> Iterator[LockerPlace]:
+    store = Deleting("contract")
+
+    def corrupt(key: str) -> None:
+        found = store.read(key + ".lock")
+        store.write(key + ".lock", b'{"ID": ', expect=found.version if found else None)
+
+    yield LockerPlace(lambda: ObjectLocker(store, exact_delete=False), corrupt, clients=20)
+
+
 @contextmanager
 def memory_locker(_directory: Path, _other: OtherProcess) -> Iterator[LockerPlace]:
     store = MemoryStore("contract")
@@ -82,6 +101,21 @@ def memory_locker(_directory: Path, _other: OtherProcess) -> Iterator[LockerPlac
         store.write(key + ".lock", b'{"ID": ', expect=found.version if found else None)
 
     yield LockerPlace(lambda: ObjectLocker(store), corrupt)
+
+
+@contextmanager
+def both_memory_lockers(_directory: Path, _other: OtherProcess) -> Iterator[LockerPlace]:
+    """One as where a delete takes no condition, the other one exact."""
+    first, second = Deleting("first"), MemoryStore("second")
+
+    def corrupt(key: str) -> None:
+        for store, name in ((first, f"{key}.tflock"), (second, f"{key}.lock")):
+            found = store.read(name)
+            store.write(name, b'{"ID": ', expect=found.version if found else None)
+
+    yield LockerPlace(
+        lambda: BothLockers(ObjectLocker(first, ".tflock", exact_delete=False), ObjectLocker(second)), corrupt, clients=20
+    )
 
 
 @contextmanager
@@ -111,7 +145,11 @@ def test_store(place: Any, case: Case[StorePlace], tmp_path: Path, other: OtherP
 
 
 @pytest.mark.parametrize("case", LOCKER_CASES, ids=str)
-@pytest.mark.parametrize("place", [memory_locker, local_locker, local_object_locker], ids=lambda place: place.__name__)
+@pytest.mark.parametrize(
+    "place",
+    [memory_locker, marking_locker, both_memory_lockers, local_locker, local_object_locker],
+    ids=lambda place: place.__name__,
+)
 def test_locker(place: Any, case: Case[LockerPlace], tmp_path: Path, other: OtherProcess) -> None:
     with place(tmp_path, other) as made:
         check(case, made)

@@ -1,0 +1,130 @@
+"""Places on S3 and DynamoDB for the contracts: a new bucket and table each, on whatever servers a `Cloud` names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from backends import s3
+from backends._aws import Access, Aws
+from backends._s3_options import settings_of
+from backends.both import BothLockers
+from dtm.testing.locker import LockerPlace
+from dtm.testing.session import Client, Connect
+from dtm.testing.store import StorePlace
+from engine.ports import Locker, Opened, Store
+from engine.values import Value
+from tests.contracts.remote import OtherProcess, Remote, RemoteLocker, RemoteStore
+from tests.servers.aws import Cloud
+
+Options = Mapping[str, Value]
+CLIENTS = 3
+"""Whoever comes later uses one of these again: connections are safe to share, and each takes time to make."""
+
+
+@cache
+def account(access: Access) -> Aws:
+    """One per server: its first client takes longer than most cases, the next ones are cheap."""
+    return Aws(access)
+
+
+def opened(options: Options) -> Opened:
+    settings = settings_of(options, Path("/"), {})
+    return s3.opened(account(settings.access), settings)
+
+
+def store_in(options: Options) -> Store:
+    return opened(options).store
+
+
+def locker_in(options: Options, kind: str) -> Locker:
+    """`both` in the order in which dtm takes them."""
+    lockers = opened(options).lockers
+    return BothLockers(lockers["dynamodb"](), lockers["native"]()) if kind == "both" else lockers[kind]()
+
+
+class Served:
+    """What the other process holds for us: a client that has nothing to give back."""
+
+    def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
+        self._made = make(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made, name)
+
+    def close(self) -> None:
+        pass
+
+
+class Clients:
+    """Makes clients of one place; the second one lives in another process if there is one."""
+
+    def __init__(self, make: Callable[..., Any], *arguments: Any, remote: type[Remote], other: OtherProcess | None) -> None:
+        self._make, self._arguments, self._remote, self._other = make, arguments, remote, other
+        self._made: list[Any] = []
+        self._numbers = count()
+
+    def __call__(self) -> Any:
+        number = next(self._numbers)
+        if number >= CLIENTS:
+            return self._made[number % CLIENTS]
+        elsewhere = number == 1 and self._other is not None
+        self._made.append(
+            self._remote(self._other, Served, self._make, *self._arguments)  # type: ignore[arg-type]  # asked just above
+            if elsewhere
+            else self._make(*self._arguments)
+        )
+        return self._made[-1]
+
+    def close(self) -> None:
+        for client in self._made:
+            if isinstance(client, Remote):
+                client.close()
+
+
+@contextmanager
+def store_place(cloud: Cloud, other: OtherProcess | None = None, many: int = 1100) -> Iterator[StorePlace]:
+    """More keys than a page of a listing has; where nobody is denied anything, a bucket is missing."""
+    options = cloud.fresh()
+    missing = store_in(cloud.options("no-such-bucket-here"))
+    with closing(Clients(store_in, options, remote=RemoteStore, other=other)) as connect:
+        yield StorePlace(connect, denied=lambda: missing, many=many)
+
+
+@contextmanager
+def locker_place(cloud: Cloud, kind: str, other: OtherProcess | None = None, contenders: int = 20) -> Iterator[LockerPlace]:
+    """`kind`: native, dynamodb or both; `contenders` try as often as they are many."""
+    options = cloud.fresh()
+    with closing(Clients(locker_in, options, kind, remote=RemoteLocker, other=other)) as connect:
+        yield LockerPlace(connect, lambda key: spoil(options, kind, key), clients=contenders, attempts=contenders)
+
+
+def spoil(options: Options, kind: str, key: str) -> None:
+    """Make the records of a lock unreadable, as a hand in the console would."""
+    bad = '{"ID": '
+    if kind in ("native", "both"):
+        store = store_in(options)
+        found = store.read(f"{key}.tflock")
+        store.write(f"{key}.tflock", bad.encode(), expect=found.version if found else None)
+    if kind in ("dynamodb", "both"):
+        locker: Any = opened(options).lockers["dynamodb"]()
+        table, row = str(options["dynamodbTable"]), {"LockID": {"S": f"{options['bucket']}/{key}"}, "Info": {"S": bad}}
+        locker._client().put_item(TableName=table, Item=row)
+
+
+@contextmanager
+def session_place(cloud: Cloud, kind: str) -> Iterator[Connect]:
+    """Two clients at most: what a session does is not a matter of how many connections there are."""
+    options = cloud.fresh()
+    places = [opened(options), opened(options)]
+    numbers = count()
+
+    def client() -> Client:
+        place = places[next(numbers) % 2]
+        return Client(place.store, place.lockers[kind]())
+
+    yield client

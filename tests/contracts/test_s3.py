@@ -1,0 +1,73 @@
+"""S3 and DynamoDB under the contracts, on the servers that start in no time; tests/real has the real ones.
+
+Long listings, the second client in another process, the large contentions and how leases fare beside the state are left
+to those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dtm.testing.conformance import Case, Untried
+from dtm.testing.leases import LEASE_CASES
+from dtm.testing.locker import LOCKER_CASES
+from dtm.testing.session import SESSION_CASES
+from dtm.testing.store import STORE_CASES
+from tests.contracts.s3 import locker_place, session_place, store_place
+from tests.servers.aws import Cloud, ministack, moto
+
+CONTENDERS, KEYS = 6, 40
+
+
+@pytest.fixture(scope="module")
+def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Cloud | None]]:
+    room: Path = tmp_path_factory.mktemp("clouds")
+    with ministack(room) as one, moto(room) as other:
+        yield {"ministack": one, "moto": other}
+
+
+def running(clouds: dict[str, Cloud | None], name: str) -> Cloud:
+    found = clouds[name]
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def check(case: Case[Any], place: Any) -> None:
+    try:
+        case.check(place)
+    except Untried as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize("case", STORE_CASES, ids=str)
+@pytest.mark.parametrize("place", ["ministack", "moto"])
+def test_store(place: str, case: Case[Any], clouds: dict[str, Cloud | None]) -> None:
+    with store_place(running(clouds, place), many=KEYS) as made:
+        check(case, made)
+
+
+@pytest.mark.parametrize(
+    ("place", "case"),
+    [
+        *(("dynamodb_ministack", case) for case in LOCKER_CASES),
+        *(("native_ministack", case) for case in LOCKER_CASES if case not in LEASE_CASES),
+    ],
+    ids=str,
+)
+def test_locker(place: str, case: Case[Any], clouds: dict[str, Cloud | None]) -> None:
+    kind, _, name = place.partition("_")
+    with locker_place(running(clouds, name), kind, contenders=CONTENDERS) as made:
+        check(case, made)
+
+
+@pytest.mark.parametrize("case", SESSION_CASES, ids=str)
+@pytest.mark.parametrize("place", ["ministack_dynamodb"])
+def test_the_session_contract(place: str, case: str, clouds: dict[str, Cloud | None]) -> None:
+    name, _, kind = place.partition("_")
+    with session_place(running(clouds, name), kind) as connect:
+        SESSION_CASES[case](connect)

@@ -1,0 +1,90 @@
+"""S3 and DynamoDB that start in well under a second: ministack and moto, from PyPI, each a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from backends._aws import Access, Aws
+from engine.values import Value
+from tests.servers.dynamodb import make_table
+from tests.servers.processes import HOST, answers, free_ports, started
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """Where S3 is, where DynamoDB is ("": nowhere), and who may use both; any two servers make one."""
+
+    title: str
+    endpoint: str
+    dynamodb: str = ""
+    region: str = "us-east-1"
+    access_key: str = "AKIDTMTESTOWNER"
+    secret_key: str = "ownersecret"
+
+    def options(self, bucket: str, key: str = "devstream.state", table: str = "") -> dict[str, Value]:
+        """Of a state there, as a config would have them."""
+        tables: dict[str, Value] = {"dynamodbTable": table, "dynamodbEndpoint": self.dynamodb} if table else {}
+        return {
+            "bucket": bucket, "key": key, "region": self.region, "endpoint": self.endpoint,
+            "accessKey": self.access_key, "secretKey": self.secret_key, **tables,
+        }  # fmt: skip
+
+    def fresh(self, key: str = "devstream.state") -> dict[str, Value]:
+        """The options of a state in a new bucket, with a new lock table where there is DynamoDB."""
+        name = f"dtm-{uuid.uuid4().hex[:12]}"
+        self.client("s3", self.endpoint).create_bucket(Bucket=name)
+        if self.dynamodb:
+            make_table(self.client("dynamodb", self.dynamodb), name)
+        return self.options(name, key, name if self.dynamodb else "")
+
+    def client(self, service: str, endpoint: str) -> Any:
+        """A plain client, for what dtm itself has no business doing."""
+        return _client(service, endpoint, self.region, self.access_key, self.secret_key)
+
+
+@cache
+def _client(service: str, endpoint: str, region: str, access_key: str, secret_key: str) -> Any:
+    return Aws(Access(access_key=access_key, secret_key=secret_key)).client(service, region, endpoint)
+
+
+def program(name: str) -> str | None:
+    """A program of this environment or the PATH."""
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.is_file() else shutil.which(name)
+
+
+@contextlib.contextmanager
+def ministack(room: Path) -> Iterator[Cloud | None]:
+    """One that runs until the block ends; None where it is not installed."""
+    path = program("ministack")
+    if path is None:
+        yield None
+        return
+    (port,) = free_ports(1)
+    env: Mapping[str, str] = {"BIND_HOST": HOST, "IOT_MTLS_ENABLED": "0", "GATEWAY_PORT": str(port), "LOG_LEVEL": "WARNING"}
+    with started(room / "ministack.out", path, env=env, cwd=room) as running:
+        endpoint = f"http://{HOST}:{port}"
+        running.until(lambda: answers(f"{endpoint}/_ministack/health", errors_too=True))
+        yield Cloud("ministack", endpoint, endpoint)
+
+
+@contextlib.contextmanager
+def moto(room: Path) -> Iterator[Cloud | None]:
+    """As `ministack`."""
+    path = program("moto_server")
+    if path is None:
+        yield None
+        return
+    (port,) = free_ports(1)
+    with started(room / "moto.out", path, "-H", HOST, "-p", str(port), cwd=room) as running:
+        endpoint = f"http://{HOST}:{port}"
+        running.until(lambda: answers(f"{endpoint}/moto-api/", errors_too=True))
+        yield Cloud("moto", endpoint, endpoint)

@@ -29,6 +29,12 @@ class Runner:
             input=stdin, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 
+    def kill(self) -> None:
+        """End what is in the background."""
+        for process in self.started:
+            process.kill()
+            process.wait()
+
     def start(self, *words: str) -> subprocess.Popen[str]:
         """In the background; its output goes to the home."""
         with (Path(self.env["HOME"]) / "background.txt").open("w", encoding="utf-8") as output:
@@ -51,9 +57,7 @@ def dtm(tmp_path: Path) -> Iterator[Runner]:
     home.mkdir()
     runner = Runner(folder, home)
     yield runner
-    for process in runner.started:
-        process.kill()
-        process.wait()
+    runner.kill()
 
 
 Write = Callable[[str], None]

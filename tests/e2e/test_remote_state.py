@@ -1,0 +1,297 @@
+"""A state that is shared: S3 with each of its locks and Kubernetes, through the real command line."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from engine.values import Value
+from tests.e2e.conftest import Runner
+from tests.e2e.forked import Forked, zygote_running
+from tests.servers.aws import Cloud, ministack
+from tests.servers.fake_kube import FakeKube, fake_kube
+
+TOOLS = """
+tools:
+- name: data
+  instanceID: a
+  options: {input: hello}
+- name: data
+  instanceID: b
+  options: {input: "${{ data.a.outputs.output }} world"}
+outputs:
+  greeting: ${{ data.b.outputs.output }}
+"""
+SLOW = """
+tools:
+- name: command
+  instanceID: slow
+  options:
+    create: "echo x >> made.log; until [ -e go ]; do sleep 0.05; done; echo '{}' > made.json"
+    read: "cat made.json 2>/dev/null || true"
+- name: data
+  instanceID: later
+  dependsOn: [command.slow]
+"""
+State = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with ministack(tmp_path_factory.mktemp("ministack")) as found:
+        assert found is not None, "ministack belongs to the test requirements"
+        yield found
+
+
+@pytest.fixture(scope="module")
+def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeKube]:
+    with fake_kube(tmp_path_factory.mktemp("kube")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[subprocess.Popen[str]]:
+    with zygote_running() as process:
+        yield process
+
+
+@pytest.fixture
+def dtm(tmp_path: Path, zygote: subprocess.Popen[str]) -> Iterator[Runner]:
+    folder, home = tmp_path / "work", tmp_path / "home"
+    folder.mkdir()
+    home.mkdir()
+    runner = Forked(folder, home, zygote)
+    yield runner
+    runner.kill()
+
+
+@pytest.fixture
+def state(dtm: Runner, request: pytest.FixtureRequest) -> State:
+    """Write config.yaml with a new state of that kind and these tools; more settings as `lock={...}`."""
+
+    def write(kind: str, tools: str = TOOLS, **settings: object) -> str:
+        if kind == "kubernetes":
+            kube: FakeKube = request.getfixturevalue("kube")
+            options: dict[str, Value] = {"namespace": kube.namespace("team"), "kubeconfig": kube.kubeconfig}
+        else:
+            cloud: Cloud = request.getfixturevalue("cloud")
+            options = cloud.fresh("team/devstream.state")
+            if kind == "native":
+                options = {name: value for name, value in options.items() if not name.startswith("dynamodb")}
+        backend = "k8s" if kind == "kubernetes" else "s3"
+        section = json.dumps({"state": {"backend": backend, "options": options, **settings}})[1:-1]
+        (dtm.folder / "config.yaml").write_text(f"{section}\n{tools}", "utf-8")
+        return f"{options.get('bucket') or options['namespace']}"
+
+    return write
+
+
+def until(ready: Callable[[], bool], patience: float = 30.0) -> None:
+    deadline = time.monotonic() + patience
+    while not ready():
+        assert time.monotonic() < deadline, "it takes too long"
+        time.sleep(0.02)
+
+
+def lock_id(text: str) -> str:
+    found = re.search(r"force-unlock ([0-9a-f]{32})", text)
+    assert found, text
+    return found[1]
+
+
+@pytest.mark.parametrize("kind", ["dynamodb", "kubernetes"])
+def test_every_command_works_on_a_shared_state(dtm: Runner, state: State, kind: str) -> None:
+    state(kind)
+    assert "empty" in dtm("init")
+    told = dtm("apply", "-y")
+    assert "All plugins applied successfully." in told
+    assert "ownersecret" not in told
+    assert "nothing to do" in dtm("plan", "--detailed-exitcode", "--lock")
+    assert "data/b" in dtm("state", "list")
+    assert "hello world" in dtm("output", "greeting")
+    assert "Verify succeeded." in dtm("verify", "--strict")
+    assert "Nothing changed outside dtm." in dtm("drift", "--lock")
+    dtm("state", "mv", "data.b", "data.c")
+    assert "hello world" in dtm("state", "show", "data.c")
+    assert "Wrote serial 3" in dtm("state", "rollback", "1")
+    assert len(dtm.run("state", "history").stdout.splitlines()) == 4
+    assert "not locked" in dtm("lock")
+    assert "not locked" in dtm("force-unlock", "x", "-y", code=1)
+    assert "yes" in dtm("state", "probe")
+    pulled = json.loads(dtm.run("state", "pull").stdout)
+    assert "ownersecret" not in json.dumps(pulled)
+    assert "Destroy finished." in dtm("destroy", "-y")
+
+
+def test_the_native_lock_is_probed_once_and_the_verdict_stands_in_the_state(dtm: Runner, state: State) -> None:
+    state("native")
+    dtm("apply", "-y")
+    probed = json.loads(dtm.run("state", "pull").stdout)["probe"]
+    assert sorted(probed["tried"]) == ["create", "race", "swap"]
+    assert all(trial["kept"] for trial in probed["tried"].values())
+    assert "Lock: native, lease 120 s." in dtm("init")
+    dtm("destroy", "-y")
+    assert json.loads(dtm.run("state", "pull").stdout)["probe"] == probed
+
+
+@pytest.mark.parametrize("lock", [{"kind": "none"}, {"kind": "both"}])
+def test_a_kind_of_lock_can_be_chosen(dtm: Runner, state: State, lock: dict[str, str]) -> None:
+    state("dynamodb", lock=lock)
+    told = dtm("apply", "-y")
+    assert ("there is no lock, as the settings say" in told) is (lock["kind"] == "none")
+    assert ("locking is off" in dtm("lock", code=1 if lock["kind"] == "none" else 0)) is (lock["kind"] == "none")
+
+
+def go_on(dtm: Runner) -> None:
+    (dtm.folder / "go").touch()
+
+
+def test_of_two_users_one_waits_and_one_is_refused(dtm: Runner, state: State) -> None:
+    state("dynamodb", SLOW)
+    first = dtm.start("apply", "-y")
+    until((dtm.folder / "made.log").exists)
+    refused = dtm("apply", "-y", code=3)
+    assert "renewed" in refused and "apply" in refused
+    assert lock_id(refused) == lock_id(dtm("lock", code=3))
+    threading.Timer(0.5, go_on, [dtm]).start()
+    assert "nothing to do" in dtm("apply", "-y", "--lock-timeout", "30s")
+    assert first.wait(30) == 0
+    assert (dtm.folder / "made.log").read_text("utf-8") == "x\n"
+
+
+@pytest.mark.parametrize("kind", ["dynamodb", "kubernetes"])
+def test_after_a_kill_the_next_run_takes_over_and_heals(dtm: Runner, state: State, kind: str) -> None:
+    state(kind, SLOW, lock={"lease": "1s"})
+    killed = dtm.start("apply", "-y")
+    until((dtm.folder / "made.log").exists)
+    killed.kill()
+    killed.wait()
+    go_on(dtm)
+    told = dtm("apply", "-y", "--lock-timeout", "20s")
+    assert "took over" in told.lower() or "taken over" in told.lower()
+    assert "Apply finished." in told
+    assert "nothing to do" in dtm("plan", "--detailed-exitcode")
+
+
+def test_who_was_unlocked_by_force_is_fenced(dtm: Runner, state: State) -> None:
+    state("dynamodb", SLOW, lock={"lease": "1s"})
+    first = dtm.start("apply", "-y")
+    until((dtm.folder / "made.log").exists)
+    held = lock_id(dtm("force-unlock", "0" * 32, "-y", code=3))
+    assert "nobody to ask" in dtm("force-unlock", held, code=1)
+    assert "can write nothing more" in dtm("force-unlock", held, "-y")
+    dtm("state", "rm", "command.slow", "--lock-timeout", "20s")
+    go_on(dtm)
+    assert first.wait(30) == 1
+    told = (Path(dtm.env["HOME"]) / "background.txt").read_text("utf-8")
+    assert "taken over" in told or "was removed" in told
+    assert "data/later" not in dtm("state", "list")
+
+
+def test_a_missing_bucket_is_named_and_made_on_request(dtm: Runner, state: State, cloud: Cloud) -> None:
+    bucket = state("dynamodb")
+    config = dtm.folder / "config.yaml"
+    config.write_text(config.read_text("utf-8").replace(bucket, f"{bucket}-new"), "utf-8")
+    for command in (["plan"], ["apply", "-y"], ["state", "list"]):
+        told = dtm(*command, code=1)
+        assert "the bucket does not exist" in told
+        assert "dtm init --create" in told
+    assert "nobody to ask" in dtm("init", "--create", code=1)
+    made = dtm("init", "--create", "-y")
+    assert f"Made bucket {bucket}-new" in made
+    assert f"Made table {bucket}-new" in made
+    assert '"dynamodb:PutItem"' in made
+    assert "Made" not in dtm("init", "--create")
+    dtm("apply", "-y")
+
+
+class Forbidding(BaseHTTPRequestHandler):
+    def _refuse(self) -> None:
+        body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _refuse  # noqa: N815 - the names that http.server calls
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def forbidding() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Forbidding)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def at(dtm: Runner, endpoint: str) -> None:
+    dtm.env |= {"AWS_ACCESS_KEY_ID": "AKIAOFSOMEBODY", "AWS_SECRET_ACCESS_KEY": "t0psecret"}
+    options = {"bucket": "b", "key": "k", "region": "eu-west-1", "endpoint": endpoint}
+    (dtm.folder / "config.yaml").write_text(f"state: {json.dumps({'backend': 's3', 'options': options})}\n{TOOLS}", "utf-8")
+
+
+def test_who_is_denied_is_told_what_and_as_whom(dtm: Runner, forbidding: str) -> None:
+    at(dtm, forbidding)
+    for command in (["plan"], ["apply", "-y"], ["lock"], ["init"]):
+        told = dtm(*command, code=1)
+        assert "s3:GetObject is denied to access key ...BODY from the environment" in told
+        assert "allow s3:GetObject on arn:aws:s3:::b/k" in told
+        assert "t0psecret" not in told
+
+
+def test_a_dead_endpoint_is_one_clear_line_and_no_empty_state(dtm: Runner) -> None:
+    at(dtm, "http://127.0.0.1:1")
+    told = dtm("plan", code=1)
+    assert "s3://b/k: cannot connect to http://127.0.0.1:1: Connection refused" in told
+    assert "to create" not in told
+
+
+def test_a_local_state_is_not_forgotten_when_the_config_names_a_bucket(dtm: Runner, state: State) -> None:
+    config = dtm.folder / "config.yaml"
+    config.write_text(TOOLS, "utf-8")
+    dtm("apply", "-y")
+    bucket = state("dynamodb")
+    refused = dtm("plan", code=1)
+    assert (
+        f"the state at s3://{bucket}/team/devstream.state is empty, but file://{dtm.folder}/devstream.state holds 2" in refused
+    )
+    copied = re.search(r"dtm state pull --state (\S+) \| dtm state push - --adopt", refused)
+    assert copied
+    pulled = dtm.run("state", "pull", "--state", *shlex.split(copied[1])).stdout
+    assert "Pushed serial 1, 2 tools" in dtm("state", "push", "-", "--adopt", stdin=pulled)
+    assert "nothing to do" in dtm("apply", "-y")
+    config.write_text(TOOLS, "utf-8")
+    (dtm.folder / "devstream.state").unlink()
+    (dtm.folder / "devstream.state.log").unlink(missing_ok=True)
+    forgotten = dtm("plan", code=1, env={"AWS_ACCESS_KEY_ID": "AKIDTMTESTOWNER", "AWS_SECRET_ACCESS_KEY": "ownersecret"})
+    assert f"but s3://{bucket}/team/devstream.state holds 2 tools" in forgotten
+    (dtm.folder / ".devstream" / "home").write_text("s3://b/k?region=eu-west-1&endpoint=http%3A%2F%2F127.0.0.1%3A1\n", "utf-8")
+    unreachable = dtm("plan", "--detailed-exitcode", code=2)
+    assert "cannot be looked at: s3://b/k" in unreachable
+
+
+def test_a_local_state_loads_no_sdk(dtm: Runner) -> None:
+    (dtm.folder / "config.yaml").write_text(TOOLS, "utf-8")
+    script = (
+        "import sys\nfrom dtm.cli import root\n"
+        "for words in (['apply', '-y'], ['plan'], ['state', 'list']):\n    root.main(words, standalone_mode=False)\n"
+        "print(sorted(name for name in sys.modules if name in ('boto3', 'botocore', 'kubernetes', 'urllib3', 'backends.s3')))"
+    )
+    (dtm.folder / "run.py").write_text(script, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "run.py"], cwd=dtm.folder, env=dtm.env, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,57 @@
+"""Runs dtm many times at the price of importing it once: each command is a process of its own, forked from this one.
+
+Reads one JSON object a line, {words, folder, env, stdin, stdout, stderr} (the last three are files), answers the exit code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import Any
+
+LOADED = (
+    "boto3.session", "botocore.client", "botocore.config", "botocore.loaders", "urllib3", "yaml", "tenacity",
+    "dtm.app.run", "dtm.app.states", "dtm.cli.inspect", "dtm.cli.lifecycle", "dtm.cli.lock", "dtm.cli.state",
+    "backends.s3", "backends.dynamodb", "backends.kubernetes", "providers.command", "providers.data", "providers.file",
+)  # fmt: skip
+
+
+def run(job: dict[str, Any]) -> None:
+    """What `python -m dtm` does, in this process, which ends."""
+    os.chdir(job["folder"])
+    os.environ.clear()
+    os.environ.update(job["env"])
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        descriptor = os.open(job[name], os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_APPEND)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as the process lives
+    sys.argv = ["dtm", *job["words"]]
+    import_module("dtm.cli").main()
+
+
+def main() -> None:
+    for name in LOADED:
+        import_module(name)
+    print("ready", flush=True)  # noqa: T201 - the answer to who started us
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            code = 70
+            try:
+                run(json.loads(line))
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else 1
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

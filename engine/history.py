@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
 from engine.commit import where
 from engine.errors import StateError
@@ -51,7 +52,7 @@ def prune(store: Store, key: str, keep: int, serial: int, world: World | None = 
     if found[-1].serial >= serial:
         found.sort(key=lambda past: _written(store, past, world))
     for past in found[: len(found) - keep]:
-        store.delete(past.key)
+        (world or World()).retry(partial(store.delete, past.key))
 
 
 def _written(store: Store, past: Past, world: World | None) -> str:

@@ -296,18 +296,73 @@ def test_a_snapshot_put_there_by_hand_in_mid_compaction_costs_no_record() -> Non
     with opened(store) as session:
         make(session, "a")
 
-    def by_hand() -> None:
-        found = store.read(KEY)
-        assert found is not None
-        store.write(KEY, found.data.replace(b'"id": "', b'"id": "0'), expect=found.version)
-
     with opened(mortal.store) as session:
         make(session, "b")
-        _between(mortal, by_hand)
+        _between(mortal, lambda: _by_hand(store))
     reading = read_state(store, KEY)
     assert "replaced by other means" in reading.notice and names(reading.state) == {"a"}
     with opened(store) as session:
         make(session, "c")
+    assert b"data_b" in _kept(store)
+
+
+def _sealed(client: Client) -> None:
+    """A run that dies after sealing the log and before writing the snapshot."""
+    mortal = Mortal(client)
+
+    def die(key: str) -> None:
+        if key == KEY:
+            mortal.kill()
+
+    with suppress(Dead), opened(mortal.store) as session:
+        make(session, "b")
+        mortal.store.before = die
+
+
+def test_a_snapshot_put_there_by_hand_over_a_sealed_log_is_gone_on_with_and_the_records_are_kept() -> None:
+    store = MemoryStore("m")
+    client = Client(store, ObjectLocker(store))
+    with opened(store) as session:
+        make(session, "a")
+    _sealed(client)
+    _by_hand(store)
+    assert "replaced by other means" in read_state(store, KEY).notice
+    with opened(store, lease=0) as session:
+        make(session, "c")
+    assert names(read_state(store, KEY).state) == {"a", "c"} and not read_state(store, KEY).notice
+    assert b"data_b" in _kept(store)
+
+
+def test_who_finishes_a_compaction_while_the_snapshot_is_replaced_by_hand_is_refused_and_the_next_one_gets_through() -> None:
+    store = MemoryStore("m")
+    client = Client(store, ObjectLocker(store))
+    with opened(store) as session:
+        make(session, "a")
+    _sealed(client)
+    finisher = Mortal(client)
+
+    def finish() -> None:
+        with opened(finisher.store, claim=False, lease=0) as session:
+            assert names(session.state) == {"a", "b"}
+            _between(finisher, lambda: _by_hand(store))
+            session.claim()
+
+    with pytest.raises(SupersededError):
+        finish()
+    with opened(store, lease=0) as session:
+        make(session, "c")
+    assert names(read_state(store, KEY).state) == {"a", "c"}
+    assert b"data_b" in _kept(store)
+
+
+def _by_hand(store: Store) -> None:
+    found = store.read(KEY)
+    assert found is not None
+    store.write(KEY, found.data.replace(b'"id": "', b'"id": "0'), expect=found.version)
+
+
+def _kept(store: Store) -> bytes:
     (kept,) = store.list(f"{KEY}.history/log-")
     found = store.read(kept)
-    assert found is not None and b"data_b" in found.data
+    assert found is not None
+    return found.data

@@ -1,0 +1,217 @@
+"""A store whose requests fail and whose answers get lost, and one user after the other: nobody else is there, so every run
+must end well, take no answer of its own for somebody else's, and leave everything recorded and the lock free.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import pytest
+
+from backends.memory import AppendingMemoryStore, MemoryStore
+from backends.object_lock import ObjectLocker
+from dtm.testing.clock import FakeClock
+from dtm.testing.contenders import info_of
+from dtm.testing.session_bench import KEY, make
+from engine.commit import AUTO, BESIDE, INSIDE
+from engine.errors import ConflictError, DtmError, OutcomeUnknownError, StoreUnavailableError
+from engine.events import Event, Notice
+from engine.history import history
+from engine.lease import acquire, break_lock
+from engine.lock import timestamp
+from engine.ports import Snapshot, Store, Version
+from engine.retry import STORE, store_retry
+from engine.session import Session, open_session, read_state
+from engine.world import Limits, World
+
+T = TypeVar("T")
+SEEDS = int(os.environ.get("DTM_FAULTS", "40"))
+RATE, STREAK, CALM = 0.25, 4, 8
+"""How likely a fault is; after how many faults there is none for how many calls: fewer than the tries of any policy."""
+
+
+@dataclass
+class Weather:
+    """Decides what goes wrong, and counts it."""
+
+    rng: random.Random
+    seen: Counter[str] = field(default_factory=Counter[str])
+    late: list[tuple[int, Callable[[], object]]] = field(default_factory=list[tuple[int, Callable[[], object]]])
+    calls: int = 0
+    streak: int = 0
+    calm: int = 0
+
+    def fault(self, *kinds: str) -> str:
+        self.calls += 1
+        due = [call for at, call in self.late if at <= self.calls]
+        self.late = [(at, call) for at, call in self.late if at > self.calls]
+        for call in due:
+            try:
+                call()
+            except DtmError:
+                self.seen["late and refused"] += 1
+        self.calm -= 1
+        if self.calm > 0 or self.rng.random() >= RATE:
+            return ""
+        self.streak += 1
+        if self.streak == STREAK:
+            self.streak, self.calm = 0, CALM
+        kind = self.rng.choice(kinds)
+        self.seen[kind] += 1
+        return kind
+
+    def ask(self, call: Callable[[], T]) -> T:
+        if self.fault("unavailable"):
+            raise StoreUnavailableError("503")
+        return call()
+
+    def change(self, call: Callable[[], T], *more: str) -> T:
+        match self.fault("unavailable", "lost before", "lost after", *more):
+            case "unavailable":
+                raise StoreUnavailableError("503")
+            case "lost before":
+                raise OutcomeUnknownError("no answer")
+            case "lost after":
+                call()
+                raise OutcomeUnknownError("no answer")
+            case "late":
+                self.late.append((self.calls + self.rng.randrange(1, 4), call))
+                raise OutcomeUnknownError("no answer")
+            case "conflict with itself":  # as an SDK answers that tried again on its own
+                call()
+                raise ConflictError("it", "old", "new")
+            case _:
+                return call()
+
+
+class Stormy:
+    """A store in bad weather."""
+
+    def __init__(self, store: MemoryStore, weather: Weather) -> None:
+        self.store, self.weather = store, weather
+
+    @property
+    def location(self) -> str:
+        return self.store.location
+
+    def read(self, key: str) -> Snapshot | None:
+        return self.weather.ask(lambda: self.store.read(key))
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        return self.weather.change(lambda: self.store.write(key, data, expect=expect), "late", "conflict with itself")
+
+    def delete(self, key: str, *, expect: Version | None = None) -> None:
+        self.weather.change(lambda: self.store.delete(key, expect=expect))
+
+    def list(self, prefix: str) -> Iterator[str]:
+        return self.weather.ask(lambda: self.store.list(prefix))
+
+
+class StormyAppending(Stormy):
+    """The same for a store that appends."""
+
+    def append(self, key: str, data: bytes, *, expect: Version) -> Version:
+        store = self.store
+        assert isinstance(store, AppendingMemoryStore)
+        return self.weather.change(lambda: store.append(key, data, expect=expect), "late", "conflict with itself")
+
+
+def stormy(seed: int, appending: bool) -> tuple[MemoryStore, Stormy]:
+    weather = Weather(random.Random(seed))
+    if appending:
+        store: MemoryStore = AppendingMemoryStore("m")
+        return store, StormyAppending(store, weather)
+    store = MemoryStore("m")
+    return store, Stormy(store, weather)
+
+
+def patient(clock: FakeClock) -> Callable[[Callable[[], T]], T]:
+    return lambda call: store_retry(call, sleep=clock.sleep, clock=clock)
+
+
+def world(seed: int, clock: FakeClock) -> World:
+    return World(
+        clock=clock, sleep=clock.sleep, rng=random.Random(seed), now=lambda: timestamp(clock.now()),
+        retry=patient(clock),
+        limits=Limits(spill=300, compact=900), background=False,
+    )  # fmt: skip
+
+
+def runs(seed: int, log: str, appending: bool) -> Counter[str]:
+    """Some runs; returns what went wrong on the way."""
+    store, weathered = stormy(seed, appending)
+    clock, heard, made = FakeClock(), list[Event](), set[str]()
+    for number in range(3):
+        with open_session(
+            weathered, ObjectLocker(weathered), KEY, operation="apply", command="apply", who="me", version="0",
+            emit=heard.append, lease=1000, log=log, history=1, world=world(seed + number, clock),
+        ) as session:  # fmt: skip
+            session.claim()
+            for name in ("a", "b", "c"):
+                make(session, f"{name}{number}", "x" * 100)
+                made.add(f"{name}{number}")
+    told = [event.message for event in heard if isinstance(event, Notice)]
+    assert not [text for text in told if "not dropped" not in text], told
+    state = read_state(store, KEY).state
+    assert {address.instance for address in state.entries} == made
+    assert not [entry for entry in state.entries.values() if entry.pending]
+    assert ObjectLocker(store).read(KEY) is None and state.id.serial >= 3
+    return weathered.weather.seen
+
+
+@pytest.mark.parametrize("log", [AUTO, BESIDE, INSIDE])
+@pytest.mark.parametrize("appending", [False, True], ids=["swapping", "appending"])
+def test_alone_in_bad_weather_every_run_ends_well(log: str, appending: bool) -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(SEEDS):
+        try:
+            seen += runs(seed, log, appending)
+        except (AssertionError, DtmError) as flaw:
+            raise AssertionError(f"seed {seed}: {flaw!r}") from flaw
+    for kind in ("unavailable", "lost before", "lost after", "late", "late and refused", "conflict with itself"):
+        assert seen[kind] >= 5, (kind, seen)
+
+
+def test_a_lock_is_had_given_back_and_broken_in_bad_weather() -> None:
+    for seed in range(SEEDS * 5):
+        store, weathered = stormy(seed, appending=False)
+        clock, locker = FakeClock(), ObjectLocker(weathered)
+        for breaking in (False, True):
+            held = acquire(
+                locker, KEY, info_of(f"me{seed}{breaking}"),
+                timeout=0, takeover=True, lease=1000, emit=lambda _event: None,
+                now=clock.now, clock=clock, sleep=clock.sleep, background=False,
+            )  # fmt: skip
+            for _ in range(3):
+                held.renew()
+            assert held.lost is None, f"seed {seed}: {held.lost}"
+            if breaking:
+                broken = break_lock(locker, KEY, held.info.id, ask=patient(clock))
+                assert broken.info is not None and broken.info.id == held.info.id
+            else:
+                held.release()
+            assert ObjectLocker(store).read(KEY) is None, f"seed {seed}"
+
+
+def test_a_store_that_stays_away_is_given_up_within_half_a_minute() -> None:
+    class Away(MemoryStore):
+        def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+            raise OutcomeUnknownError("no answer")
+
+    clock, store = FakeClock(), Away("m")
+    with pytest.raises(OutcomeUnknownError), open_away(store, clock) as session:
+        session.claim()
+    assert clock() <= STORE.total
+    assert not history(store, KEY)
+
+
+def open_away(store: Store, clock: FakeClock) -> AbstractContextManager[Session]:
+    return open_session(
+        store, None, KEY, operation="apply", command="apply", who="me", version="0", emit=lambda _: None, world=world(0, clock)
+    )

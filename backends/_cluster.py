@@ -25,7 +25,7 @@ Object = dict[str, Any]
 
 
 class Absent(StoreError):  # noqa: N818 - an answer, which becomes None or a conflict above
-    """404; `kind` is the plural of what is not there, as far as the server says it."""
+    """404 of a Kubernetes object; `kind` is the plural of what is not there."""
 
     def __init__(self, message: str, kind: str) -> None:
         super().__init__(message)
@@ -125,8 +125,8 @@ class Cluster:
     def _refused(self, code: int, said: _Status, headers: Mapping[str, str], method: str) -> NoReturn:
         message = f"{self._place}: {said.message or f'{self._server} answers {code}'}"
         match code:
-            case 404:
-                raise Absent(message, (said.details or _Details()).kind)
+            case 404 if said.details and said.details.kind:  # any other 404 says nothing about a state
+                raise Absent(message, said.details.kind)
             case 409:
                 raise Clash(message)
             case 401:
@@ -145,7 +145,7 @@ class Cluster:
             case _ if code >= 500:
                 self._failed(code, message, headers, method)
             case _:
-                raise StoreError(f"{message} ({code})")
+                raise StoreError(f"{message} ({code})", hint="is the server in the kubeconfig a Kubernetes API server?")
 
     def _failed(self, code: int, message: str, headers: Mapping[str, str], method: str) -> NoReturn:
         """A server that says when to come back has done nothing; any other failure may come after the effect."""

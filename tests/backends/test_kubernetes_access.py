@@ -326,6 +326,8 @@ def test_what_a_write_that_fails_may_have_done(
         (status(410, "the continue token has expired"), StoreUnavailableError),
         (Answer(), StoreUnavailableError),
         (Answer(502, b"<html>bad gateway"), StoreUnavailableError),
+        (Answer(404, b"404 page not found"), StoreError),
+        (status(404, "the server could not find the requested resource"), StoreError),
         (Answer(200, b"<html>please log in"), StoreError),
         (Answer(200, b'{"kind": "Surprise"}'), StoreError),
         (Answer(200, b"\xff"), StoreUnavailableError),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -256,8 +256,13 @@ def world() -> World:
 
 
 @contextmanager
-def opened(workspace: Workspace, choices: Choices, operation: str, emit: Emit, redactor: Redactor) -> Generator[Session]:
-    """A session on the workspace's state, with the lock unless `choices` or the settings say otherwise."""
+def opened(
+    workspace: Workspace, choices: Choices, operation: str, emit: Emit, redactor: Redactor, *, over: Collection[str] = ()
+) -> Generator[Session]:
+    """A session on the workspace's state, with the lock unless `choices` or the settings say otherwise.
+
+    `over` are ids of sessions known to have ended, whose silence need not be waited for.
+    """
     place = workspace.place
     lock = locks.to_hold(place, emit) if choices.lock else locks.without(place)
     with open_session(
@@ -276,6 +281,7 @@ def opened(workspace: Workspace, choices: Choices, operation: str, emit: Emit, r
         history=place.settings.history,
         log=place.settings.log,
         probe=lock.probe,
+        over=over,
         world=world(),
     ) as session:
         yield session

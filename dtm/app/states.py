@@ -232,21 +232,20 @@ def entry_of(state: State, address: Address) -> StateEntry:
 
 
 def recover(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, file: Path) -> list[str]:
-    """Enter the outcomes of a rescue file; returns those entered, warns of the others. Raises StateError."""
+    """Enter the outcomes of a rescue file; returns those entered, warns of the others. Raises StateError.
+
+    Whoever wrote the file did so at its end: its session is not waited for.
+    """
+    from engine import rescue
     from engine.recovery import recover as use
 
-    with opened(workspace, choices, "state recover", emit, redactor) as session:
+    data = file.read_bytes()
+    saved = rescue.decode(data, str(file))
+    with opened(workspace, choices, "state recover", emit, redactor, over=(saved.session,)) as session:
         if choices.dry_run:
-            return [f"Would recover {outcome}" for outcome in rescued(file.read_bytes(), str(file))]
+            return [f"Would recover {getattr(record, 'key', type(record).__name__)}" for record in saved.records]
         session.claim()
-        found = use(session, file.read_bytes(), str(file))
+        found = use(session, data, str(file))
     for text in found.refused:
         emit(Notice("warning", f"not recovered: {text}"))
     return [f"Recovered {address}" for address in found.applied]
-
-
-def rescued(data: bytes, name: str) -> list[str]:
-    """The keys of the outcomes in a rescue file. Raises StateError."""
-    from engine import rescue
-
-    return [getattr(record, "key", type(record).__name__) for record in rescue.decode(data, name).records]

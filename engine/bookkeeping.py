@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from engine.address import Address
 from engine.config import Config
 from engine.errors import DtmError
 from engine.plan import Plan
@@ -16,13 +17,16 @@ from engine.values import Value, holds_unknown
 def record_moves(plan: Plan, session: Session) -> None:
     """Tools under a new name are recorded under it, and whatever depended on the old one depends on the new."""
     moves = {change.previous: change.address for change in plan.changes if change.previous is not None}
+    dependents: dict[Address, list[Address]] = {old: [] for old in moves}
+    for address, dependent in session.state.entries.items() if moves else ():
+        for other in moves.keys() & set(dependent.depends_on):
+            dependents[other].append(address)
+    recorded: dict[Address, Address] = {}
     for old, new in moves.items():
         entry = session.entry(old)
         if entry is not None:
-            session.moved(old, replace(entry, address=new))
-    for address, entry in list(session.state.entries.items()) if moves else ():
-        if entry.pending is None and not moves.keys().isdisjoint(entry.depends_on):
-            session.done(address, replace(entry, depends_on=tuple(moves.get(other, other) for other in entry.depends_on)))
+            recorded[old] = new
+            session.moved(old, replace(entry, address=new), [recorded.get(each, each) for each in dependents[old]])
 
 
 def record_outputs(plan: Plan, config: Config, session: Session, preparation: Preparation) -> dict[str, DtmError]:

@@ -78,14 +78,16 @@ class GroupCommit:
         if self._thread:
             self._thread.start()
 
-    def add(self, record: Record) -> Ticket:
-        """Queue one record behind all others."""
+    def add(self, *records: Record) -> Ticket:
+        """Queue records behind all others; those of one call are committed together or not at all."""
         with self._filled:
             if not self._queue or self._queue[-1].size >= BATCH:
                 self._queue.append(Ticket(None if self._thread else self.flush))
             ticket = self._queue[-1]
-            ticket.add(record)
-            if len(ticket.records) in (1, self._last):
+            before = len(ticket.records)
+            for record in records:
+                ticket.add(record)
+            if before == 0 or before < self._last <= len(ticket.records):
                 self._filled.notify()
             return ticket
 

@@ -77,7 +77,7 @@ class Cancelled(msgspec.Struct, frozen=True, omit_defaults=True, tag="cancelled"
 
 
 class Moved(msgspec.Struct, frozen=True, tag="moved"):
-    """The entry under `old` now is this one."""
+    """The entry under `old` now is this one; `old` may be its own key, where only its edges are renamed."""
 
     seq: int
     old: str

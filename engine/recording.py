@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets as randomness
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from threading import RLock
@@ -201,12 +201,22 @@ class Session:
             form = tool_form(before) if before else None
             return self._put(address, before, Cancelled(self._next_seq(), address.key, answers, form))
 
-    def moved(self, old: Address, entry: StateEntry) -> Ticket:
-        """Say that the thing known as `old` now goes by `entry.address`."""
-        sealed = self._sealed(entry)
+    def moved(self, old: Address, entry: StateEntry, dependents: Iterable[Address] = ()) -> Ticket:
+        """Say that the thing known as `old` now goes by `entry.address`.
+
+        What depends on it says so in the same commit: an edge that leads nowhere would be forgotten by a destroy.
+        """
+        new, sealed = entry.address, self._sealed(entry)
         with self._lock:
-            self._entries = self._entries.put(old, None)
-            return self._put(entry.address, sealed, Moved(self._next_seq(), old.key, tool_form(sealed)))
+            queue = self._claimed()
+            self._entries = self._entries.put(old, None).put(new, sealed)
+            records = [Moved(self._next_seq(), old.key, tool_form(sealed))]
+            for address in dependents:
+                other = self._entries[address]
+                other = replace(other, depends_on=tuple(new if edge == old else edge for edge in other.depends_on))
+                self._entries = self._entries.put(address, other)
+                records.append(Moved(self._next_seq(), address.key, tool_form(other)))
+            return queue.add(*records)
 
     def set_outputs(self, outputs: Attributes) -> Ticket:
         """Record the root outputs, whole; unchanged ones cost nothing."""

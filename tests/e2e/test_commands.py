@@ -65,7 +65,7 @@ def test_without_a_terminal_nothing_is_asked(dtm: Runner, config: Write) -> None
 
 
 def test_without_a_config_the_error_says_how_to_get_one(dtm: Runner) -> None:
-    for command in ("plan", "apply", "validate", "verify"):
+    for command in ("plan", "apply", "validate"):
         assert "dtm show config > config.yaml" in dtm(command, *(["-y"] if command == "apply" else []), code=1)
 
 

@@ -143,7 +143,11 @@ argocd_default:
 TWO = """
 tools:
 - {name: file, instanceID: a, options: {path: a.txt, content: a}}
-- {name: command, instanceID: b, options: {create: "echo 1 > b", read: "test ! -e broken && test -e b && echo '{}' || test ! -e broken"}}
+- name: command
+  instanceID: b
+  options:
+    create: touch b
+    read: "test ! -e broken || exit 1; test ! -e b || echo '{}'"
 """
 
 

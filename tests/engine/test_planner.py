@@ -166,7 +166,7 @@ def test_a_word_on_what_waits_for_none_is_refused(name: str, why: str) -> None:
     with pytest.raises(UsageError, match="is not in the state") as caught:
         plan_removal(config(), state(), live, operations(World()), resolutions={at(name): RETRY})
     assert caught.value.hint == "nothing in this state is unfinished"
-    assert plan(config(tool("a")), known, live, resolutions={at("a"): RETRY})
+    assert plan(config(tool("a")), known, live, resolutions={at("a"): RETRY}).changes
 
 
 def test_a_recorded_plugin_that_is_gone_is_told_once_with_the_way_out() -> None:

@@ -203,3 +203,28 @@ def test_a_death_at_every_commit_of_an_apply_that_does_everything_is_made_good(w
     disturbed(bench, Operation(second, {}, writes, arrives), store)
     check_valid(read_state(store, "k").state, bench)
     check_complete(bench, second)
+
+
+@pytest.mark.parametrize("finish", [True, False])
+@pytest.mark.parametrize("arrives", [False, True])
+@pytest.mark.parametrize("writes", range(1, 9))
+def test_a_death_between_two_new_names_leaves_no_edge_into_nowhere(writes: int, arrives: bool, finish: bool) -> None:
+    large = "x" * 70_000  # each commit then holds little more than one entry
+    store = MemoryStore("test")
+    bench = Bench(store=store, background=False)
+
+    def chain(suffix: str) -> Config:
+        names = [f"plain.{name}{suffix}" for name in "abc"]
+        renamed = [tool(name, *names[:n], key=f"key{n}", value=large) for n, name in enumerate(names)]
+        return config(*renamed, tool("open.top", names[2], names[0], value=large))
+
+    run(bench, chain(""))
+    disturbed(bench, Operation(chain("2"), {}, writes, arrives), store)
+    check_valid(read_state(store, "k").state, bench)
+    if finish:
+        check_complete(bench, chain("2"))
+        assert bench.world.effects == ["key0", "key1", "key2", "top"]
+    check_complete(bench, None)
+    assert [call for call in bench.world.calls if call.startswith("delete")] == [
+        f"delete {key}" for key in ("top", "key2", "key1", "key0")
+    ]

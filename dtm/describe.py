@@ -18,6 +18,7 @@ import yaml
 
 from dtm.plugins import Plugins
 from engine import options as declared
+from engine.decode import nearest
 from engine.errors import UsageError
 
 SAMPLES: Final = Path(__file__).with_name("samples")
@@ -99,7 +100,7 @@ def sample(name: str, plugins: Plugins) -> str:
     Tools that it refers to come first. Raises UsageError for an unknown name.
     """
     if name not in plugins:
-        raise UsageError(f"illegal plugin name : < {name} >", hint="dtm list plugins shows all there are")
+        raise UsageError(f"illegal plugin name : < {name} >", hint=plugins.hint(name))
     options = option_lines(items(plugins[name].options), _examples().get(name))
     tools = [_tool(name, options, plugins)]
     needed = _referred(options)
@@ -200,7 +201,7 @@ def _yaml(value: Any) -> list[str]:
 def config_sample(template: str = "") -> str:
     """A commented config that loads and applies as it is: the general one, or one of TEMPLATES. Raises UsageError."""
     if template and template not in TEMPLATES:
-        raise UsageError(f"illegal template name : < {template} >", hint=f"templates: {', '.join(TEMPLATES)}")
+        raise UsageError(f"illegal template name : < {template} >", hint=nearest(template, TEMPLATES))
     return SAMPLES.joinpath(f"{template or 'config'}.yaml").read_text("utf-8")
 
 

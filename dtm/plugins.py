@@ -98,6 +98,13 @@ class Plugins(Mapping[str, AnyProvider]):
         """Every name that can be used, sorted, aliases and other packages' plugins included."""
         return sorted({*BUILT_IN, *self._third_party})
 
+    def hint(self, name: str) -> str:
+        """What to do about a name that there is not."""
+        from engine.decode import near
+
+        meant = near(name, self.names())
+        return f'did you mean "{meant}"?' if meant else "dtm list plugins shows all there are"
+
     def unshipped(self) -> Collection[str]:
         """DevStream's names that are not built in."""
         return DEVSTREAM - BUILT_IN.keys()
@@ -108,7 +115,7 @@ class Plugins(Mapping[str, AnyProvider]):
             return spec
         if name in DEVSTREAM:
             raise PluginError(f"plugin {name} is known from DevStream, but not part of this version")
-        raise PluginError(f"there is no plugin {name}", hint="dtm list plugins shows all there are")
+        raise PluginError(f"there is no plugin {name}", hint=self.hint(name))
 
     @cached_property
     def _third_party(self) -> Mapping[str, str]:

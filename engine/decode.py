@@ -93,13 +93,18 @@ def dotted(path: Path) -> str:
     return text.removeprefix(".")
 
 
-def nearest(name: str, known: Sequence[str], *, few: int = 12) -> str:
-    """A hint that names the nearest of the known names, or all of them if they are at most `few`; "" otherwise."""
+def near(name: str, known: Sequence[str]) -> str:
+    """The known name that is the most like it, "" if none is."""
     from difflib import get_close_matches  # only when something is wrong
 
-    near = get_close_matches(name.lower(), {key.lower(): key for key in known}, n=1)
-    if near:
-        return f'did you mean "{next(key for key in known if key.lower() == near[0])}"?'
+    found = get_close_matches(name.lower(), {key.lower(): key for key in known}, n=1)
+    return next(key for key in known if key.lower() == found[0]) if found else ""
+
+
+def nearest(name: str, known: Sequence[str], *, few: int = 12) -> str:
+    """A hint that names the nearest of the known names, or all of them if they are at most `few`; "" otherwise."""
+    if meant := near(name, known):
+        return f'did you mean "{meant}"?'
     return f"known: {', '.join(known)}" if 0 < len(known) <= few else ""
 
 
@@ -209,30 +214,32 @@ class _Decoder:
         spellings = declared.spellings_of(struct)
         values: dict[str, Value] = {}
         seen: dict[str, str] = {}
+        meant: set[str] = set()
         for key, item in raw.items():
             option = spellings.get(declared.folded(key))
             if option is None:
-                self._unknown(key, item, struct, path, values)
+                meant.add(self._unknown(key, item, struct, path, values))
             elif option.key in seen:
                 self._fail((*path, key), f'is already given as "{seen[option.key]}"', key=True)
             else:
                 seen[option.key] = key
                 self._option(option, item, (*path, key), values)
         for option in declared.options_of(struct):
-            if option.key not in values:
+            if option.key not in values and option.key not in meant:  # one misspelt key is one problem
                 self._missing(option, path, values, given=option.key in seen)
         return values
 
     def _fail(self, path: Path, message: str, hint: str = "", *, key: bool = False) -> None:
         self.faults.append(Fault(path, f'{self.noun} "{dotted(path)}" {message}', hint, key))
 
-    def _unknown(self, key: str, raw: Raw, struct: type[msgspec.Struct], path: Path, values: dict[str, Value]) -> None:
+    def _unknown(self, key: str, raw: Raw, struct: type[msgspec.Struct], path: Path, values: dict[str, Value]) -> str:
+        """Refuse a key, or keep it where that is wanted; the option that was likely meant, or ""."""
         if self.tolerant:
             values[key] = _unwrapped(raw)
-        else:
-            self._fail(
-                (*path, key), "is unknown", nearest(key, [option.key for option in declared.options_of(struct)]), key=True
-            )
+            return ""
+        known = [option.key for option in declared.options_of(struct)]
+        self._fail((*path, key), "is unknown", nearest(key, known), key=True)
+        return near(key, known)
 
     def _option(self, option: Option, raw: Raw, path: Path, values: dict[str, Value]) -> None:
         if raw is None and not declared.accepts(option.shape, shapes.NoneType):

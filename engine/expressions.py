@@ -55,6 +55,12 @@ class Expression:
         """`file:line:column`."""
         return self.source.at(self.offset)
 
+    @property
+    def commented(self) -> bool:
+        """Whether it stands on a line that is a comment."""
+        text = self.source.text
+        return text[text.rfind("\n", 0, self.offset) + 1 : self.offset].lstrip().startswith("#")
+
 
 @dataclass(frozen=True, slots=True)
 class Template(Deferred):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,8 +80,21 @@ def _load(
             files.shown(source.cwd / source.path), "there are no tools and no apps", "start from a sample: dtm show config"
         )
     report.check()
+    _doubt(files, {tool.address.dotted for tool in tools})
     sensitive = {name: value for name, value in variables.items() if isinstance(value, Secret)}
     return Config(found, tools, outputs, _digest(tools, outputs), tuple(report.warnings), sensitive)
+
+
+def _doubt(files: Files, tools: Collection[str]) -> None:
+    """Warn of expressions that begin with a tool, and yet are no references: they stay as they are written."""
+    for expression in files.expressions():
+        if not expression.text.startswith("${{") or ".outputs." in expression.text or expression.commented:
+            continue
+        steps = expression.text[3:-2].strip().split(".")
+        for number in range(2, len(steps) + 1):
+            if (tool := ".".join(steps[:number])) in tools:
+                meant = f"an output is written ${{{{ {tool}.outputs.KEY }}}}"
+                files.report.warn(f"{expression.where}: {expression.text} is no reference and stays as it is; {meant}")
 
 
 def _outputs(files: Files, scope: Scope, checker: Checker) -> Iterator[tuple[str, Value]]:

@@ -178,7 +178,11 @@ def output(context: Context, name: str | None) -> None:
         context.renderer.outputs(outputs)
         return
     if name not in outputs:
-        raise UsageError(f'there is no output "{name}"', hint=f"there are: {', '.join(sorted(outputs)) or 'none'}")
+        from engine.decode import nearest
+
+        raise UsageError(
+            f'there is no output "{name}"', hint=nearest(name, sorted(outputs)) or "dtm output shows all there are"
+        )
     context.renderer.value(outputs[name])
 
 

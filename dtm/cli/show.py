@@ -56,7 +56,10 @@ def status(context: Context, plugin: str, instance: str, everything: bool) -> No
     shown = [found for found in run.status() if everything or _named(found.address, plugin, instance)]
     if not shown:
         if plugin or instance:
-            raise UsageError(f"state with (id: {instance or '*'}, plugin: {plugin or '*'}) not found")
+            raise UsageError(
+                f"state with (id: {instance or '*'}, plugin: {plugin or '*'}) not found",
+                hint="dtm state list shows what there is",
+            )
         context.renderer.notice("info", "No resources found.")
     for found in shown:
         context.renderer.document(found.document, title=str(found.address))

@@ -116,9 +116,12 @@ def test_every_plugin_says_in_one_sentence_what_it_is() -> None:
 def test_unknown_names_are_refused_in_devstreams_words() -> None:
     with pytest.raises(UsageError, match=r"^illegal plugin name : < nonsense >$"):
         sample("nonsense", PLUGINS)
+    with pytest.raises(UsageError) as near:
+        sample("direktory", PLUGINS)
+    assert near.value.hint == 'did you mean "directory"?'
     with pytest.raises(UsageError, match=r"^illegal template name : < nonsense >$") as error:
         config_sample("nonsense")
-    assert error.value.hint == "templates: quickstart, gitops, apps"
+    assert error.value.hint == "known: quickstart, gitops, apps"
 
 
 VALIDATOR: Any = jsonschema.Draft202012Validator(config_schema(PLUGINS))

@@ -47,6 +47,21 @@ def keys() -> list[str]:
     ]
 
 
+def test_what_begins_like_a_reference_and_is_none_is_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "# ${{ data.a.old }}\n" + TOOL + "outputs:\n  x: ${{ data.a.output.path }}\n  y: ${{ secrets.X }}\n"
+        "  z: ${{ data.a }} ${{ steps.a.outputs.b }}\n  ok: ${{ data.a.outputs.id }}\n",
+        "utf-8",
+    )
+    warnings = load(Source(path, cwd=tmp_path), FakeCatalog()).warnings
+    assert [each.partition(" is no reference")[0] for each in warnings] == [
+        "config.yaml:4:6: ${{ data.a.output.path }}",
+        "config.yaml:6:6: ${{ data.a }}",
+    ]
+    assert all(each.endswith("an output is written ${{ data.a.outputs.KEY }}") for each in warnings)
+
+
 def configurations() -> st.SearchStrategy[Json]:
     """Values of every kind at every known key, expressions among them."""
     words: st.SearchStrategy[Json] = st.sampled_from(

@@ -1,0 +1,40 @@
+"""What a person may have meant, wherever a name is typed."""
+
+import pytest
+
+from tests.e2e.conftest import Runner, Write
+
+CONFIG = """
+vars: {who: world}
+tools:
+- {name: data, instanceID: hello, options: {input: "[[ who ]]"}}
+outputs: {greeting: "${{ data.hello.outputs.output }}"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("aply", 'Did you mean "apply"?'),
+        ("state lst", "Did you mean 'list'?"),
+        ("plan --no-refesh", "Did you mean '--no-refresh'?"),
+        ("plan --destory", "Did you mean '--destroy'?"),
+        ("--json-lines plan", "options stand behind a command, as in dtm plan --json-lines"),
+        ("show config -p fil", 'did you mean "file"?'),
+        ("show config -t gitop", 'did you mean "gitops"?'),
+        ("develop validate-plugin comand", 'did you mean "command"?'),
+        ("plan --var wo=1", 'did you mean "who"?'),
+        ("plan --state s33://b/k", "did you mean s3://"),
+    ],
+)
+def test_a_near_name_is_offered(words: str, told: str, dtm: Runner, config: Write) -> None:
+    config(CONFIG)
+    assert told in dtm(*words.split(), code=1)
+
+
+def test_so_it_is_for_what_is_in_the_state(dtm: Runner, config: Write) -> None:
+    config(CONFIG)
+    dtm("apply", "-y")
+    assert 'did you mean "data/hello"?' in dtm("state", "show", "data.helo", code=1)
+    assert 'did you mean "greeting"?' in dtm("output", "greetin", code=1)
+    assert "dtm state list shows what there is" in dtm("show", "status", "-p", "dta", code=1)

@@ -217,7 +217,10 @@ class S3Store:
         with suppress(StoreAccessError):  # who may not look still knows that the write was refused
             found = self._found(key)
             if found == expect:
-                return StoreUnavailableError(f"{self.location}/{key}: another request for it is under way")
+                return StoreUnavailableError(
+                    f"{self.location}/{key}: the version that is there was refused: another request for it is under way",
+                    hint="if it stays so, the server honours no conditions in this bucket: dtm state probe tells",
+                )
         return ConflictError(key, expect, found)
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from threading import Barrier, Thread
 
 from engine.commit import swap, where
-from engine.errors import ConflictError, DtmError, OutcomeUnknownError, StoreError
+from engine.errors import ConflictError, DtmError, OutcomeUnknownError, StoreError, StoreUnavailableError
 from engine.ports import Snapshot, Store, Version
 from engine.values import Value
 from engine.world import World, utc_now
@@ -21,7 +21,7 @@ CREATE, SWAP, RACE = "create", "swap", "race"
 
 PROMISES: Mapping[str, str] = {
     CREATE: "a second creation of the same key is refused",
-    SWAP: "a replacement of a version that is not the present one is refused",
+    SWAP: "a replacement of the present version gets through, of any other one it is refused",
     RACE: f"of {RACERS} creators at the same time exactly one wins",
 }
 
@@ -63,7 +63,8 @@ class Probe:
         if not self.protects:
             return StoreError(
                 f"{self.location} cannot protect a state: {did}",
-                hint="another store, or another server that honours conditional writes (If-Match), is needed",
+                hint="another store, or another server that honours conditional writes (If-Match), is needed; some do so only "
+                "in buckets without versions",
             )
         return StoreError(
             f"{self.location} cannot hold a lock: {did}",
@@ -142,11 +143,15 @@ def _alone(store: Store, key: str, world: World) -> tuple[Trial, Trial]:
     """What one client after the other may expect."""
     first = swap(store, key, b"1\n", expect=None, world=world)
     created = _hoped(CREATE, lambda: world.retry(lambda: store.write(key, b"2\n", expect=None)))
-    if created.kept:
-        swap(store, key, b"3\n", expect=first, world=world)
-        return created, _hoped(SWAP, lambda: world.retry(lambda: store.write(key, b"4\n", expect=first)))
-    there = world.retry(lambda: store.read(key))
-    return created, stale_swap(store, key, there or Snapshot(b"1\n", first), world)
+    there = world.retry(lambda: store.read(key)) or Snapshot(b"1\n", first)
+    try:
+        swap(store, key, b"3\n", expect=there.version, world=world)
+    except (ConflictError, StoreUnavailableError):
+        found = world.retry(lambda: store.read(key))
+        if found is None or found.version != there.version:
+            raise  # somebody else's doing, or the server is really away
+        return created, Trial(SWAP, False, "a key could not be replaced though its very version was expected")
+    return created, _hoped(SWAP, lambda: world.retry(lambda: store.write(key, b"4\n", expect=there.version)))
 
 
 def _race(store: Store, keys: Sequence[str], world: World) -> Trial:

@@ -21,7 +21,7 @@ AT = "2026-01-01T00:00:00Z"
 
 
 class IgnoresAbsence(MemoryStore):
-    """As Ceph RGW on a bucket with versions: `expect=None` overwrites what is there."""
+    """`expect=None` overwrites what is there."""
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         if expect is None:
@@ -36,6 +36,15 @@ class IgnoresVersions(MemoryStore):
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         found = self.read(key)
         return super().write(key, data, expect=found.version if expect is not None and found else None)
+
+
+class RefusesVersions(IgnoresAbsence):
+    """As Ceph RGW on a bucket with versions: it also refuses every replacement, the right one too."""
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        if expect is None:
+            return super().write(key, data, expect=None)
+        raise ConflictError(key, expect, None)
 
 
 class LetsRacersIn(MemoryStore):
@@ -75,9 +84,10 @@ def test_a_sound_store_keeps_every_promise_and_nothing_stays_behind() -> None:
     [
         (IgnoresAbsence("m"), {CREATE, RACE}, "a key was created twice; 8 of 8 creators"),
         (IgnoresVersions("m"), {SWAP}, "replaced though another version was expected"),
+        (RefusesVersions("m"), {CREATE, SWAP, RACE}, "could not be replaced though its very version was expected"),
         (LetsRacersIn("m"), {RACE}, "creators at the same time won"),
     ],
-    ids=["absence", "versions", "race"],
+    ids=["absence", "versions", "refusal", "race"],
 )
 def test_a_weakness_is_caught_and_told_with_the_alternatives(store: MemoryStore, broken: set[str], did: str) -> None:
     found = tried(store)

@@ -14,8 +14,7 @@ from backends._kubeconfig import Access, load
 from backends._kubernetes_client import sdk
 from engine.errors import OutcomeUnknownError, StoreAccessError, StoreError, StoreUnavailableError
 
-CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 15.0
+SECONDS = 10.0
 CONNECTIONS = 64
 """Kept open at most; a run uses about as many as things that it does at once."""
 JSON: Final = "application/json"
@@ -47,7 +46,7 @@ class Cluster:
         find: Callable[[], Access],
         place: str,
         env: Mapping[str, str],
-        timeouts: tuple[float, float] = (CONNECT_SECONDS, ANSWER_SECONDS),
+        timeouts: tuple[float, float] = (SECONDS, SECONDS),
     ) -> None:
         self._find, self._place, self._env, self._timeouts = find, place, env, timeouts
         self._mutex = threading.Lock()

@@ -19,7 +19,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec.structs import replace
 
-from backends._cluster import Absent, Clash, Cluster
+from backends._cluster import SECONDS, Absent, Clash, Cluster
 from backends._configmaps import ConfigMap, ConfigMaps, Metadata
 from backends._kubeconfig import Access, find_access
 from backends.object_lock import ObjectLocker
@@ -58,6 +58,7 @@ class KubernetesOptions(Options, frozen=True, kw_only=True):
     context: Annotated[str, Field("of the kubeconfig; its current one if absent", example="production")] = ""
     kubeconfig: Annotated[str, Field("a file; else KUBECONFIG, ~/.kube/config, a pod's account", example="kubeconfig")] = ""
     in_cluster: Annotated[bool | None, Field("use the account of the pod that dtm runs in", example=True)] = None
+    timeout: Annotated[float, Field("seconds to wait for a connection, and for each answer", gt=0)] = SECONDS
 
 
 OPTIONS = KubernetesOptions
@@ -340,7 +341,7 @@ def _maps(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) 
         return find_access(chosen.kubeconfig, chosen.context, chosen.in_cluster, base_dir, env)
 
     place = f"k8s://{chosen.namespace}/{chosen.configmap}"
-    return ConfigMaps(Cluster(find, place, env), chosen.namespace), chosen.configmap
+    return ConfigMaps(Cluster(find, place, env, (chosen.timeout, chosen.timeout)), chosen.namespace), chosen.configmap
 
 
 def _problems(options: KubernetesOptions) -> Iterator[Problem]:

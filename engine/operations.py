@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -105,7 +105,7 @@ class Operations:
         if isinstance(self.identity(address, without), Unknown):
             came = " and ".join(dict.fromkeys(name for each in secrets for source in each.sources for name in origins(source)))
             raise DtmError(
-                f"{address} would be named by a secret, and its name stands in the state",
+                "would be named by a secret, and its name stands in the state",
                 hint=f"keep secrets out of paths, URLs and names{came and f': {came}'}",
                 where=str(address),
             )
@@ -199,17 +199,17 @@ class Operations:
                 self.refuse_lost(address, {key: value}, "find")
 
     def refuse_lost(self, address: Address, options: Attributes, verb: str) -> None:
-        """Raise DtmError for the first secret that is known only by its digest."""
-        for key, value in options.items():
-            for leaf in leaves(value):
-                if isinstance(leaf, Digest):
-                    sources = ", ".join(source.removeprefix(TEXT) for source in leaf.sources)
-                    came = f", which came from {sources}" if sources else ""
-                    raise DtmError(
-                        f"to {verb} {address.dotted} I need option {key}{came}",
-                        hint=f"{_again(leaf)}, as it was when the tool was made",
-                        where=str(address),
-                    )
+        """Raise DtmError that names the secrets which are known only by their digests, if there are any."""
+        lost = {key: [leaf for leaf in leaves(value) if isinstance(leaf, Digest)] for key, value in options.items()}
+        keys = [key for key, digests in lost.items() if digests]
+        if keys:
+            sources = dict.fromkeys(source for key in keys for leaf in lost[key] for source in leaf.sources)
+            came = " and ".join(source.removeprefix(TEXT) for source in sources)
+            raise DtmError(
+                f"to {verb} {address.dotted} I need option {' and '.join(keys)}{came and f', which came from {came}'}",
+                hint=f"{_again(sources)}, as it was when the tool was made",
+                where=str(address),
+            )
 
     def read(self, address: Address, options: Attributes, resource: Resource | None, call: Call) -> Resource | None:
         """What is live, None if it is gone. Raises DtmError, whatever the provider raised."""
@@ -346,11 +346,11 @@ def guarded(plugin: str, method: str, call: Callable[[], T]) -> T:
         raise PluginError(f'plugin "{plugin}" failed in {method}: {type(error).__name__}: {error}') from error
 
 
-def _again(lost: Digest) -> str:
-    """How to give a secret that is gone."""
-    names = [origin.partition(" ") for source in lost.sources for origin in origins(source)]
+def _again(sources: Iterable[str]) -> str:
+    """How to give secrets that are gone."""
+    names = [origin.partition(" ") for source in sources for origin in origins(source)]
     given = [PREFIX + name.partition(".")[0] if kind == "var" else name for kind, _, name in names if kind in ("env", "var")]
-    return f"export {'=... '.join(given)}=..." if given else "set it again"
+    return f"export {'=... '.join(dict.fromkeys(given))}=..." if given else "set it again"
 
 
 def _forget(leaf: Value) -> Value:

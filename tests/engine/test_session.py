@@ -200,6 +200,30 @@ def test_outputs_that_stay_the_same_cost_nothing() -> None:
         assert store.read(f"{KEY}.log") == before
 
 
+def test_an_operation_keeps_its_token_through_any_number_of_deaths() -> None:
+    store, made, other = MemoryStore("m"), entry("a", 1), entry("b", 1)
+    tokens: list[str] = []
+
+    def begun(address: Address) -> str:
+        pending = session.state.entries[address].pending
+        assert pending is not None
+        return pending.token
+
+    for run in range(4):
+        with opened(store) as session:
+            session.begin(made.address, Action.CREATE, entry=made)
+            tokens.append(begun(made.address))
+            if run == 1:
+                session.failed(made.address, "no")
+    assert len(set(tokens)) == 1
+    with opened(store) as session:
+        assert begun(made.address) == tokens[0]
+        session.done(made.address, made)
+        session.begin(made.address, Action.UPDATE)
+        session.begin(other.address, Action.CREATE, entry=other)
+        assert len({tokens[0], begun(made.address), begun(other.address)}) == 3
+
+
 def test_texts_from_providers_are_cleaned_of_known_secrets() -> None:
     store, redactor = MemoryStore("m"), Redactor()
     redactor.add(Secret("hunter22", ("env T",)))

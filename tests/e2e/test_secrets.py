@@ -1,0 +1,102 @@
+"""A secret's whole life: made, rotated, missed and deleted; and nowhere in what dtm writes or says."""
+
+import json
+
+from tests.e2e.conftest import Runner, Write
+
+TOOLS = """\
+variables:
+  password: {type: string, sensitive: true}
+tools:
+- name: command
+  instanceID: login
+  options:
+    create: printf '{"token":"%s","url":"https://u:%s@host","n":1}' "$T" "$T" > made.json
+    read: cat made.json 2> /dev/null || true
+    delete: rm made.json
+    env: {T: "[[ env T ]]"}
+- name: command
+  instanceID: blind
+  options:
+    create: echo "$P" > blind.txt
+    delete: grep -q "$P" blind.txt && rm blind.txt && echo "bye $P"
+    env: {P: "my-[[ password ]]"}
+- name: data
+  instanceID: d
+  options: {input: "with ${{ command.login.outputs.token }}"}
+"""
+FIRST, SECOND = {"T": "token-111", "DTM_VAR_password": "swordfish"}, {"T": "token-222", "DTM_VAR_password": "swordfish"}
+HIDDEN = ("token-1", "token-2", "swordfish")
+
+
+def clean(told: str) -> str:
+    """What was said, which holds no secret."""
+    assert [word for word in HIDDEN if word in told] == []
+    return told
+
+
+def written(dtm: Runner) -> str:
+    """Everything that dtm has written."""
+    files = [path for path in dtm.folder.rglob("*") if path.is_file() and "devstream" in str(path.relative_to(dtm.folder))]
+    assert files
+    return "".join(path.read_text("utf-8") for path in files)
+
+
+def test_a_secret_is_made_rotated_and_deleted_and_is_nowhere(dtm: Runner, config: Write) -> None:
+    config(TOOLS)
+    clean(dtm("apply", "-y", env=FIRST))
+    assert "nothing to do" in clean(dtm("plan", env=FIRST))
+    told = clean(dtm("plan", env=SECOND))
+    assert "env.T: (sensitive) → (sensitive)" in told
+    assert "Plan: 0 to create, 2 to update, 0 to replace, 0 to delete, 1 unchanged." in told
+    assert "outside" not in told
+    assert "drifted" not in clean(dtm("drift", env=SECOND))
+    clean(dtm("apply", "-y", "--json", env=SECOND))
+    assert json.loads((dtm.folder / "made.json").read_text("utf-8"))["token"] == "token-222"
+    assert "nothing to do" in clean(dtm("plan", env=SECOND))
+    (dtm.folder / "made.json").write_text('{"token":"token-222","url":"https://u:token-222@elsewhere","n":1}', "utf-8")
+    assert "~ url: (sensitive) → (sensitive)" in clean(dtm("drift", env=SECOND, code=2))
+    clean(dtm("state", "diff", "1", "2", env=SECOND) + dtm("state", "pull", env=SECOND))
+    clean(written(dtm))
+
+
+def test_a_variable_that_a_delete_needs_is_missed_before_anything_runs(dtm: Runner, config: Write) -> None:
+    config(TOOLS)
+    dtm("apply", "-y", env=FIRST)
+    config("tools: []\n")
+    told = clean(dtm("destroy", "-y", code=1, env={"T": "token-111"}))
+    assert "to delete command.blind I need option env, which came from my-[[ var password ]]" in told
+    assert "export DTM_VAR_password=..., as it was when the tool was made" in told
+    assert (dtm.folder / "made.json").exists()
+    (dtm.folder / "more.yaml").write_text("vars: {password: swordfish}\n", "utf-8")
+    dtm("destroy", "-y", "--var-file", "more.yaml", env={"T": "token-111"})
+    assert not (dtm.folder / "made.json").exists()
+    assert not (dtm.folder / "blind.txt").exists()
+    clean(written(dtm))
+
+
+def test_a_secret_that_comes_by_a_reference_names_nothing(dtm: Runner, config: Write) -> None:
+    named = "- {name: file, instanceID: f, options: {path: 'out/${{ command.login.outputs.token }}.txt', content: x}}\n"
+    config(TOOLS + named)
+    told = clean(dtm("apply", "-y", code=1, env=FIRST))
+    assert "would be named by a secret, and its name stands in the state" in told
+    assert not (dtm.folder / "out").exists()
+    assert "config.yaml:20:3: file/f: would be named by a secret" in clean(dtm("plan", code=1, env=FIRST))
+    clean(written(dtm))
+
+
+def test_an_operation_keeps_its_token_through_two_deaths(dtm: Runner, config: Write) -> None:
+    config("""\
+tools:
+- name: command
+  instanceID: a
+  options:
+    create: echo "$DTM_TOKEN" >> tokens; [ "$(wc -l < tokens)" -gt 2 ] || kill -9 $PPID; echo '{}' > made.json
+    read: cat made.json 2> /dev/null || true
+""")
+    for code in (-9, -9, 0):
+        assert dtm.run("apply", "-y").returncode == code
+        (dtm.folder / "made.json").unlink(missing_ok=code != 0)
+    tokens = (dtm.folder / "tokens").read_text("utf-8").split()
+    assert len(tokens) == 3
+    assert len(set(tokens)) == 1

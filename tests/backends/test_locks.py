@@ -1,0 +1,308 @@
+"""Locks beyond their contract: rows of a table, records that somebody else wrote, two locks as one, releases in two steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from backends.both import BothLockers
+from backends.dynamodb import open_locker
+from backends.memory import MemoryStore
+from backends.object_lock import ObjectLocker
+from dtm.testing.contenders import info_of
+from dtm.testing.faults import Fault, FaultyLocker
+from engine.errors import (
+    LockError,
+    LockHeldError,
+    OutcomeUnknownError,
+    StoreAccessError,
+    StoreUnavailableError,
+    UsageError,
+)
+from engine.lease import acquire, break_lock
+from engine.lock import LockInfo
+from engine.ports import Locker
+from engine.values import Value
+from tests.backends.answering import Answer, answering
+from tests.contracts.s3 import opened
+from tests.servers.aws import Cloud, ministack
+
+KEY = "devstream.state"
+TERRAFORM = (
+    '{"ID":"92417f49-7f3c-1f4e-8a3f-8ff1e5a0a9b1","Operation":"OperationTypeApply","Info":"","Who":"root@vm",'
+    '"Version":"1.11.4","Created":"2026-11-21T01:34:16.151200792Z","Path":"b/devstream.state"}'
+)
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with ministack(tmp_path_factory.mktemp("cloud")) as found:
+        if found is None:
+            pytest.skip("ministack is not installed")
+        yield found
+
+
+@pytest.fixture
+def options(cloud: Cloud) -> dict[str, Value]:
+    return cloud.fresh()
+
+
+def table(options: dict[str, Value]) -> Locker:
+    return opened(options).lockers["dynamodb"]()
+
+
+def rows(cloud: Cloud, options: dict[str, Value]) -> dict[str, Any]:
+    found = cloud.client("dynamodb", cloud.dynamodb).scan(TableName=options["dynamodbTable"])["Items"]
+    return {item["LockID"]["S"]: item for item in found}
+
+
+def put_row(cloud: Cloud, options: dict[str, Value], lock_id: str, **attributes: Any) -> None:
+    item = {"LockID": {"S": lock_id}, **attributes}
+    cloud.client("dynamodb", cloud.dynamodb).put_item(TableName=options["dynamodbTable"], Item=item)
+
+
+# --- rows of a table
+
+
+def test_a_row_is_what_terraform_reads_and_its_digest_row_is_left_alone(cloud: Cloud, options: dict[str, Value]) -> None:
+    lock_id = f"{options['bucket']}/{KEY}"
+    put_row(cloud, options, f"{lock_id}-md5", Digest={"S": "0" * 32})
+    locker = table(options)
+    held = locker.put(KEY, info_of("me"), expect=None)
+    assert json.loads(rows(cloud, options)[lock_id]["Info"]["S"])["ID"] == "me"
+    locker.remove(KEY, expect=held)
+    assert list(rows(cloud, options)) == [f"{lock_id}-md5"]
+
+
+def test_terraforms_record_is_shown_and_broken_by_its_id(cloud: Cloud, options: dict[str, Value]) -> None:
+    put_row(cloud, options, f"{options['bucket']}/{KEY}", Info={"S": TERRAFORM}, Extra={"N": "1"})
+    locker = table(options)
+    with pytest.raises(LockHeldError) as caught:
+        locker.put(KEY, info_of("me"), expect=None)
+    found = caught.value.record.info
+    assert found and (found.who, found.lease, found.created) == ("root@vm", None, "2026-11-21T01:34:16.151200792Z")
+    break_lock(locker, KEY, found.id)
+    assert locker.read(KEY) is None
+
+
+@pytest.mark.parametrize("attributes", [{}, {"Info": {"N": "1"}}, {"Info": {"S": ""}}, {"Info": {"S": "{"}}])
+def test_a_row_without_a_readable_record_is_a_lock_that_can_be_broken(
+    cloud: Cloud, options: dict[str, Value], attributes: dict[str, Any]
+) -> None:
+    put_row(cloud, options, f"{options['bucket']}/{KEY}", **attributes)
+    locker = table(options)
+    with pytest.raises(LockHeldError) as caught:
+        locker.put(KEY, info_of("me"), expect=None)
+    assert caught.value.record.info is None
+    break_lock(locker, KEY, "")
+    assert locker.read(KEY) is None
+
+
+def test_a_table_with_another_key_is_refused_with_the_key_it_needs(cloud: Cloud, options: dict[str, Value]) -> None:
+    name = f"{options['dynamodbTable']}-wrong"
+    cloud.client("dynamodb", cloud.dynamodb).create_table(
+        TableName=name, BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "lockid", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "lockid", "AttributeType": "S"}],
+    )  # fmt: skip
+    locker = table({**options, "dynamodbTable": name})
+    with pytest.raises(StoreAccessError, match=f"lock table {name}: its primary key is not LockID") as caught:
+        locker.put(KEY, info_of("me"), expect=None)
+    assert "LockID" in caught.value.hint
+    with pytest.raises(StoreAccessError):
+        locker.read(KEY)
+
+
+def test_a_missing_table_is_named_and_is_no_free_lock(options: dict[str, Value]) -> None:
+    locker = table({**options, "dynamodbTable": "no-such-table"})
+    said = "lock table no-such-table: the table does not exist in region us-east-1"
+    with pytest.raises(StoreAccessError, match=said):
+        locker.read(KEY)
+    with pytest.raises(StoreAccessError, match=said):
+        locker.put(KEY, info_of("me"), expect=None)
+
+
+def refusal(code: str, status: int = 400) -> Answer:
+    return Answer(status, json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "so it is"}).encode())
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "said"),
+    [
+        (refusal("AccessDeniedException"), StoreAccessError, "dynamodb:PutItem is denied to access key ...WNER"),
+        (refusal("UnrecognizedClientException"), StoreAccessError, "unknown credentials"),
+        (refusal("ExpiredTokenException"), StoreAccessError, "the credentials have expired"),
+        (refusal("ProvisionedThroughputExceededException"), StoreUnavailableError, "Provisioned"),
+        (refusal("ThrottlingException"), StoreUnavailableError, "Throttling"),
+        (refusal("InternalServerError", 500), OutcomeUnknownError, "InternalServerError"),
+        (Answer(200, cut=-1), OutcomeUnknownError, "got no answer"),
+    ],
+)
+def test_what_a_refusal_of_the_table_means(answer: Answer, kind: type[Exception], said: str) -> None:
+    with answering(lambda *_: answer) as (url, seen):
+        locker = table(Cloud("none", url, url).options("b", table="locks"))
+        with pytest.raises(kind, match=said):
+            locker.put(KEY, info_of("me"), expect=None)
+        assert len(seen) == 1
+
+
+def test_a_lock_elsewhere_is_named_by_a_url(cloud: Cloud, options: dict[str, Value], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", cloud.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", cloud.secret_key)
+    name = options["dynamodbTable"]
+    locker, key = open_locker(f"dynamodb://{name}/some/where?region=us-east-1&endpoint={cloud.dynamodb}", {})
+    held = locker.put(key, info_of("me"), expect=None)
+    assert list(rows(cloud, options)) == ["some/where"]
+    again, _ = open_locker(f"dynamodb://{name}/some/where", {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": cloud.dynamodb})
+    assert again.read(key) == held
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["dynamodb://table", "dynamodb:///id", "s3://table/id", "dynamodb://me:word@table/id", "dynamodb://t/id?regoin=x", ""],
+)
+def test_another_url_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_locker(url, {})
+    assert "word" not in str(caught.value)
+
+
+def test_without_a_region_a_lock_elsewhere_says_how_to_name_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    locker, key = open_locker("dynamodb://table/id", {})
+    with pytest.raises(StoreAccessError, match="no region specified"):
+        locker.read(key)
+
+
+# --- two as one
+
+
+class Two:
+    """Two locks in memory, and both as one."""
+
+    def __init__(self) -> None:
+        self.first, self.second = ObjectLocker(MemoryStore("1")), ObjectLocker(MemoryStore("2"))
+        self.both = BothLockers(self.first, self.second)
+
+
+def test_whoever_has_one_of_two_locks_keeps_out_who_needs_both() -> None:
+    for name in ("first", "second"):
+        two = Two()
+        single: ObjectLocker = getattr(two, name)
+        theirs = single.put(KEY, info_of("terraform"), expect=None)
+        with pytest.raises(LockHeldError) as caught:
+            two.both.put(KEY, info_of("me"), expect=None)
+        assert caught.value.record.info == theirs.info
+        assert [locker.read(KEY) is None for locker in (two.first, two.second)].count(False) == 1  # ours was given back
+        break_lock(two.both, KEY, "terraform")
+        assert two.both.read(KEY) is None
+
+
+def test_both_are_released_even_if_one_was_removed_by_hand() -> None:
+    two = Two()
+    held = two.both.put(KEY, info_of("me"), expect=None)
+    row = two.second.read(KEY)
+    assert row
+    two.second.remove(KEY, expect=row)
+    with pytest.raises(LockError, match="not locked"):
+        two.both.remove(KEY, expect=held)
+    assert two.first.read(KEY) is None
+
+
+def test_two_holders_of_one_lock_each_are_broken_one_by_one() -> None:
+    two = Two()
+    two.first.put(KEY, info_of("alice"), expect=None)
+    two.second.put(KEY, info_of("bob"), expect=None)
+    break_lock(two.both, KEY, "alice")
+    found = two.both.read(KEY)
+    assert found and found.info == info_of("bob")
+
+
+@pytest.mark.parametrize("fault", [OutcomeUnknownError("lost"), StoreUnavailableError("away")])
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_holder_survives_any_failed_request_to_either_lock(fault: Exception, lost: bool) -> None:
+    if lost and isinstance(fault, StoreUnavailableError):
+        return  # it says that it had no effect
+    for name in ("_first", "_second"):
+        for call in ("put", "remove"):
+            two = Two()
+            setattr(two.both, name, FaultyLocker(getattr(two.both, name), **{call: [Fault(fault, lost=lost)]}))
+            held = acquire(
+                two.both, KEY, LockInfo("me", "apply", "me@here", "0", "2026-01-01T00:00:00Z", KEY),
+                timeout=0, takeover=True, lease=30, emit=lambda _: None, sleep=lambda _: None, background=False,
+            )  # fmt: skip
+            assert held.renew() and not held.lost
+            held.release()
+            assert two.first.read(KEY) is None and two.second.read(KEY) is None
+
+
+def test_a_renewal_that_reached_only_one_lock_is_made_good() -> None:
+    two = Two()
+    held = acquire(
+        two.both, KEY, info_of("me"), timeout=0, takeover=True, lease=30, emit=lambda _: None, background=False,
+        sleep=lambda _: None,
+    )  # fmt: skip
+    two.both._second = FaultyLocker(two.second, put=[Fault(StoreUnavailableError("away"))] * 20)
+    assert not held.renew() and not held.lost
+    two.both._second = two.second
+    assert held.renew() and not held.lost
+    held.release()
+
+
+def test_a_holder_who_lost_the_second_lock_has_lost() -> None:
+    two = Two()
+    held = acquire(two.both, KEY, info_of("me"), timeout=0, takeover=True, lease=30, emit=lambda _: None, background=False)
+    break_lock(two.second, KEY, "me")
+    two.second.put(KEY, info_of("bob"), expect=None)
+    assert not held.renew() and held.lost and "bob" in str(held.lost)
+
+
+# --- releases where a delete takes no condition
+
+
+class Deleting(MemoryStore):
+    """Deletes whatever is there; `meanwhile` happens just before."""
+
+    meanwhile: Any = None
+
+    def delete(self, key: str, *, expect: str | None = None) -> None:
+        if self.meanwhile:
+            self.meanwhile()
+        super().delete(key)
+
+
+def test_nobody_can_have_the_lock_between_the_two_steps_of_a_release() -> None:
+    store = Deleting()
+    locker, refused = ObjectLocker(store, exact_delete=False), []
+    held = locker.put(KEY, info_of("me"), expect=None)
+
+    def another() -> None:
+        with pytest.raises(LockHeldError) as caught:
+            locker.put(KEY, info_of("bob"), expect=None)
+        refused.append(caught.value.record.info)
+
+    store.meanwhile = another
+    locker.remove(KEY, expect=held)
+    assert [info.info for info in refused if info] == ["released"] and locker.read(KEY) is None
+
+
+def test_a_release_that_died_in_between_is_ended_by_the_next_one() -> None:
+    store = MemoryStore()
+    locker = ObjectLocker(store, exact_delete=False)
+    held = locker.put(KEY, info_of("me"), expect=None)
+    store.write(f"{KEY}.lock", b'{"ID": "me", "Info": "released"}', expect=held.version)
+    break_lock(locker, KEY, "me")
+    assert locker.read(KEY) is None
+
+
+def test_who_was_taken_over_removes_nothing() -> None:
+    store = Deleting()
+    locker = ObjectLocker(store, exact_delete=False)
+    held = locker.put(KEY, info_of("me"), expect=None)
+    theirs = locker.put(KEY, info_of("bob"), expect=held)
+    with pytest.raises(LockHeldError):
+        locker.remove(KEY, expect=held)
+    assert locker.read(KEY) == theirs

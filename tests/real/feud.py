@@ -17,6 +17,7 @@ from tests.servers.proxy import Fault
 
 APPLY = ["apply", "--auto-approve", "--force", "--lock-timeout", "8s", "--parallelism", "3"]
 TOOLS = 6
+USERS = ("left", "right")
 BOUND = 55.0
 """Seconds within which every run ends, whatever the network does: each request has its time, and so have its retries."""
 SCRIPT = 'echo "$DTM_ADDRESS {verb} $DTM_TOKEN" >> {log}'
@@ -30,9 +31,9 @@ TOOL = """- name: command
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One failing way to the store for one seed: what a run needs in its environment, and what happened on the way."""
+    """One failing way to the store for one seed: what each user's run needs in its environment, and what happened."""
 
-    env: Mapping[str, str]
+    env: Callable[[str], Mapping[str, str]]
     counts: Callable[[], Counter[Fault]]
     """Still growing when a run has ended: what is delayed arrives later."""
 
@@ -49,10 +50,10 @@ class Feud:
     def fight(self, seed: int, zygotes: tuple[Zygote, Zygote]) -> tuple[Network, list[int]]:
         """Let both work at once and see that nothing is lost; the network, and how both ended."""
         home = self.root / f"s{seed:03}"
-        users = [self._user(home, name) for name in ("left", "right")]
+        users = [self._user(home, name) for name in USERS]
         with self.network(seed) as network, ThreadPoolExecutor(2) as pool:
             ends = [
-                pool.submit(_run, zygote, user, APPLY, {**network.env, "AWS_SDK_UA_APP_ID": user.name})
+                pool.submit(_run, zygote, user, APPLY, network.env(user.name))
                 for zygote, user in zip(zygotes, users, strict=True)
             ]
             for user, end in zip(users, ends, strict=True):
@@ -83,7 +84,7 @@ class Feud:
     def _user(self, home: Path, name: str) -> Path:
         folder = home / name
         (folder / "home").mkdir(parents=True)
-        wish = TOOLS if name == "left" else TOOLS + 1
+        wish = TOOLS + USERS.index(name)
         tools = "".join(_tool(number, name, home / "effects.log") for number in range(wish))
         (folder / "config.yaml").write_text(f"{self.settings(home.name)}tools:\n{tools}", "utf-8")
         return folder

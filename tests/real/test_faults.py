@@ -14,7 +14,7 @@ from queue import SimpleQueue
 import pytest
 
 from tests.crash.victim import Zygote
-from tests.real.feud import Feud, Network
+from tests.real.feud import USERS, Feud, Network
 from tests.servers.dynamodb import Dynamo
 from tests.servers.kube import Kube
 from tests.servers.proxy import Fault, FaultProxy, seeded
@@ -74,7 +74,7 @@ def s3(rgw: Rgw, dynamodb: Dynamo, tmp_path: Path) -> Callable[[], Report]:
             FaultProxy(dynamodb.endpoint, schedule, delay=PARTITION) as table,
         ):
             env = {**keys, "AWS_ENDPOINT_URL_S3": bucket.url, "AWS_ENDPOINT_URL_DYNAMODB": table.url}
-            yield Network(env, lambda: bucket.counts + table.counts)
+            yield Network(lambda user: {**env, "AWS_SDK_UA_APP_ID": user}, lambda: bucket.counts + table.counts)
 
     def settings(name: str) -> str:
         return (
@@ -88,12 +88,14 @@ def s3(rgw: Rgw, dynamodb: Dynamo, tmp_path: Path) -> Callable[[], Report]:
 
 @pytest.fixture
 def configmaps(kubernetes: Kube, tmp_path: Path) -> Callable[[], Report]:
-    def kubeconfig(seed: int, server: str) -> dict[str, str]:
-        path = tmp_path / f"kubeconfig-{seed}"
+    namespace = kubernetes.namespace("faults")
+
+    def kubeconfig(name: str, server: str, token: str) -> dict[str, str]:
+        path = tmp_path / name
         path.write_text(
             "apiVersion: v1\nkind: Config\ncurrent-context: c\n"
             f'clusters: [{{name: c, cluster: {{server: "{server}", insecure-skip-tls-verify: true}}}}]\n'
-            f"users: [{{name: u, user: {{token: {kubernetes.token}}}}}]\n"
+            f"users: [{{name: u, user: {{token: {token}}}}}]\n"
             "contexts: [{name: c, context: {cluster: c, user: u}}]\n",
             "utf-8",
         )
@@ -102,15 +104,19 @@ def configmaps(kubernetes: Kube, tmp_path: Path) -> Callable[[], Report]:
     @contextmanager
     def network(seed: int) -> Iterator[Network]:
         with FaultProxy(kubernetes.server, seeded(seed, RATE), delay=PARTITION) as server:
-            yield Network(kubeconfig(seed, server.url), lambda: server.counts)
+            tokens = dict(zip(USERS, (kubernetes.token, kubernetes.team_token), strict=True))
+            envs = {user: kubeconfig(f"{user}-{seed}", server.url, token) for user, token in tokens.items()}
+            yield Network(envs.__getitem__, lambda: server.counts)
 
     def settings(name: str) -> str:
         return (
             f"state: {{backend: kubernetes, lock: {{lease: {LEASE}s}}, "
-            f"options: {{namespace: faults, configmap: {name}, timeout: {TIMEOUT}}}}}\n"
+            f"options: {{namespace: {namespace}, configmap: {name}, timeout: {TIMEOUT}}}}}\n"
         )
 
-    return lambda: _feuds(Feud(tmp_path, settings, network, kubeconfig(-1, kubernetes.server)), ("kubernetes.client",))
+    direct = kubeconfig("direct", kubernetes.server, kubernetes.token)
+    kubernetes.grant(namespace, ["get", "list", "create", "update", "delete"])
+    return lambda: _feuds(Feud(tmp_path, settings, network, direct), ("kubernetes.client",))
 
 
 @pytest.mark.timeout(3600)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +23,9 @@ from engine.errors import DtmError, StoreAccessError
 
 CONNECTIONS = 64
 """Kept open per client: more than a run has threads that ask a store at once."""
+SERVICES = ("s3", "dynamodb", "sts", "sso", "sso-oidc", "signin")
+"""What is asked for here, and by boto3 when it looks for credentials; looking which of 400 there are takes a quarter of a
+client's making."""
 _SHOWN_OF_A_KEY = 4
 _METHODS = {
     "env": "from the environment",
@@ -147,7 +150,7 @@ class _Models:
     """Reads botocore's descriptions of services; its own reader takes twice as long, a third of a client's making."""
 
     def exists(self, path: str) -> bool:
-        return any(Path(path + ending).is_file() for ending in (".json", ".json.gz"))
+        return Path(f"{path}.json.gz").is_file() or Path(f"{path}.json").is_file()
 
     def load_file(self, path: str) -> Any:
         for ending in (".json", ".json.gz"):
@@ -161,8 +164,14 @@ class _Models:
 
 def _core() -> Any:
     """A botocore session: what boto3's own stands on. It is untyped, hence not imported by statement."""
+    loaders = import_module("botocore.loaders")
+
+    class Known(loaders.Loader):  # type: ignore[misc, name-defined]  # a class of an untyped package
+        def list_available_services(self, _type_name: str) -> Sequence[str]:
+            return SERVICES
+
     core = import_module("botocore.session").Session()
-    core.register_component("data_loader", import_module("botocore.loaders").Loader(file_loader=_Models()))
+    core.register_component("data_loader", Known(file_loader=_Models()))
     return core
 
 

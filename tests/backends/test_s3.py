@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from backends._aws import Access, Aws
+from backends._aws import SERVICES, Access, Aws
 from backends._s3_creating import S3Creating
 from backends._s3_options import settings_of
 from backends.s3 import Region, creating, open_backend
@@ -332,6 +332,11 @@ def test_credentials_come_from_the_file_and_profile_named(tmp_path: Path) -> Non
         options = {**BASE, "endpoint": url, "awsCredsPath": "creds", "profile": "team"}
         with pytest.raises(StoreAccessError, match=r"access key \.\.\.1234 from the credentials file \(profile team\)"):
             open_backend(options, tmp_path, {}).store.read("k")
+
+
+def test_every_service_that_credentials_may_come_from_is_known() -> None:
+    aws = Aws(Access(access_key="a", secret_key="b"))
+    assert [aws.client(name, "eu-west-1").meta.service_model.service_name for name in SERVICES] == list(SERVICES)
 
 
 def test_a_role_is_assumed_and_named() -> None:

@@ -21,8 +21,8 @@ class Recovered:
     refused: tuple[str, ...]
 
 
-def recover(session: Session, data: bytes, location: str) -> Recovered:
-    """Apply the outcomes in a rescue file to a claimed session.
+def recover(session: Session, data: bytes, location: str, *, dry_run: bool = False) -> Recovered:
+    """Apply the outcomes in a rescue file to a claimed session; with `dry_run` only say which would be.
 
     An outcome counts only where the state still holds the very begin that it answers; otherwise the state knows better,
     so recovering twice is harmless. Raises StateError if the file is damaged or belongs to another state.
@@ -39,9 +39,11 @@ def recover(session: Session, data: bytes, location: str) -> Recovered:
         if begun is None:
             refused.append(_refusal(session.state, record))
         else:
-            _apply(session, begun, record)
+            if not dry_run:
+                _apply(session, begun, record)
             applied.append(begun.address)
-    session.flush()
+    if not dry_run:
+        session.flush()
     return Recovered(tuple(applied), tuple(refused))
 
 

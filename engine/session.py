@@ -263,7 +263,13 @@ def _settled(
     """
     view = read_view(store, key, world, log)
     opened = view.replay.opened
-    if opened is None or view.replay.ended or opened.session in over or not view.replay.unfinished(opened.session):
+    if (
+        lease <= 0
+        or opened is None
+        or view.replay.ended
+        or opened.session in over
+        or not view.replay.unfinished(opened.session)
+    ):
         return view
     emit(Notice("info", f"{opened.who} began work at {opened.at} and did not end it: waiting {lease:g} s for a sign of life"))
     started = silent_since = world.clock()

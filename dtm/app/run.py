@@ -72,7 +72,7 @@ class Run:
         if lock:
             with opened(self.workspace, self.choices, "plan", self.emit, self.redactor) as session:
                 return self._foreseen(operation, session.state, self._planned(operation, session.state))
-        reading = self._reading()
+        reading = look(self.workspace, self.emit)
         if not destroy:
             self._refuse_empty(exists=reading.exists)
         plan = self._planned(operation, reading.state, reading.in_progress)
@@ -83,7 +83,7 @@ class Run:
         if lock:
             with opened(self.workspace, self.choices, "drift", self.emit, self.redactor):
                 return self.drift()
-        reading = self._reading()
+        reading = look(self.workspace, self.emit)
         state = reading.state
         live = self._read(self._nothing(), state)
         failed = {address: error for address, error in live.failed.items() if not reading.busy(state.entries[address])}
@@ -96,7 +96,7 @@ class Run:
 
     def status(self) -> list[Status]:
         """Every recorded tool beside what was found; one that could not be read says why."""
-        reading = self._reading()
+        reading = look(self.workspace, self.emit)
         state = reading.state
         live = self._read(self._nothing(), state)
         return [
@@ -158,16 +158,6 @@ class Run:
 
     def _nothing(self) -> Config:
         return Config(Settings(self.workspace.base_dir), ())
-
-    def _reading(self) -> Reading:
-        reading = locks.read(self.workspace.place, world())
-        if reading.notice:
-            self.emit(Notice("warning", reading.notice))
-        if reading.copy_of:
-            self.emit(
-                Notice("warning", f"this state is a copy of {reading.copy_of}: it can be planned against, but not applied")
-            )
-        return reading
 
     def _refuse_empty(self, *, exists: bool) -> None:
         workspace = self.workspace
@@ -241,6 +231,16 @@ def _placed(config: Config) -> Generator[None]:
         raise PlanError(tuple(placed)) from error
 
 
+def look(workspace: Workspace, emit: Emit) -> Reading:
+    """The state as it is, without a lock; what people must know of it is told. Raises StateError, StoreError."""
+    found = locks.read(workspace.place, world())
+    if found.notice:
+        emit(Notice("warning", found.notice))
+    if found.copy_of:
+        emit(Notice("warning", f"this state is a copy of {found.copy_of}: it can be planned against, but not applied"))
+    return found
+
+
 def who() -> str:
     """`user@host`, as it stands in locks and in the history."""
     try:
@@ -264,7 +264,7 @@ def opened(
     `over` are ids of sessions known to have ended, whose silence need not be waited for.
     """
     place = workspace.place
-    lock = locks.to_hold(place, emit) if choices.lock else locks.without(place)
+    lock = locks.to_hold(place, emit) if choices.lock and not choices.dry_run else locks.without(place)
     with open_session(
         place.store,
         lock.locker,
@@ -276,7 +276,7 @@ def opened(
         emit=emit,
         lock_timeout=choices.lock_timeout,
         takeover=choices.takeover,
-        lease=lock.lease,
+        lease=0.0 if choices.dry_run else lock.lease,  # what only looks waits for nobody
         redactor=redactor,
         history=place.settings.history,
         log=place.settings.log,

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dtm.app import locks
 from dtm.app.choices import Choices
-from dtm.app.run import opened, world
+from dtm.app.run import look, opened
 from dtm.app.workspace import Workspace
 from dtm.render.port import Difference
 from dtm.render.text import count
@@ -26,14 +25,9 @@ from engine.statefile import decode, encode, to_devstream
 from engine.values import Value
 
 
-def reading(workspace: Workspace) -> Reading:
-    """The state as it is, without a lock. Raises StateError, StoreError."""
-    return locks.read(workspace.place, world())
-
-
-def present(workspace: Workspace) -> State:
+def present(workspace: Workspace, emit: Emit) -> State:
     """The state. Raises StateError if there is none."""
-    found = reading(workspace)
+    found = look(workspace, emit)
     if not found.exists:
         raise StateError(f"there is no state at {workspace.place.location}", hint="dtm apply makes one")
     return found.state
@@ -51,10 +45,10 @@ def pulled(state: State, form: str) -> str:
     return yaml.safe_dump(json.loads(text), sort_keys=True, allow_unicode=True)
 
 
-def past(workspace: Workspace, serial: int | None) -> State:
+def past(workspace: Workspace, serial: int | None, emit: Emit) -> State:
     """The state, or the earlier one with that serial. Raises StateError naming the serials there are."""
     if serial is None:
-        return present(workspace)
+        return present(workspace, emit)
     now = _readable(workspace, lambda _: None)
     if now and now.exists and now.state.id.serial == serial:
         return now.state
@@ -63,14 +57,15 @@ def past(workspace: Workspace, serial: int | None) -> State:
     for old in reversed(known):
         if old.serial == serial:
             return load(place.store, old)
-    serials = ", ".join(str(old.serial) for old in known)
-    raise StateError(f"there is no serial {serial} in the history of {place.location}", hint=f"there are: {serials or 'none'}")
+    numbers = [str(old.serial) for old in known] + ([f"{now.state.id.serial} (now)"] if now and now.exists else [])
+    hint = f"there are: {', '.join(numbers) or 'none'}"
+    raise StateError(f"there is no serial {serial} in the history of {place.location}", hint=hint)
 
 
 def _readable(workspace: Workspace, emit: Emit) -> Reading | None:
     """The present state; a damaged one is told and gives None: earlier ones can be had all the same."""
     try:
-        return reading(workspace)
+        return look(workspace, emit)
     except StateError as error:
         emit(Notice("warning", error.message, error.hint, error.where))
         return None
@@ -210,7 +205,7 @@ def rollback(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redac
     from engine import recovery
 
     with opened(workspace, choices, "state rollback", emit, redactor) as session:
-        old = past(workspace, serial)
+        old = past(workspace, serial, emit)
         written = recovery.rollback(session, old, dry_run=choices.dry_run)
     told = f"serial {written} with the {count(len(old.entries), 'tool')} of serial {serial}"
     return (
@@ -242,10 +237,9 @@ def recover(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redact
     data = file.read_bytes()
     saved = rescue.decode(data, str(file))
     with opened(workspace, choices, "state recover", emit, redactor, over=(saved.session,)) as session:
-        if choices.dry_run:
-            return [f"Would recover {getattr(record, 'key', type(record).__name__)}" for record in saved.records]
-        session.claim()
-        found = use(session, data, str(file))
+        if not choices.dry_run:
+            session.claim()
+        found = use(session, data, str(file), dry_run=choices.dry_run)
     for text in found.refused:
         emit(Notice("warning", f"not recovered: {text}"))
-    return [f"Recovered {address}" for address in found.applied]
+    return [f"{'Would recover' if choices.dry_run else 'Recovered'} {address}" for address in found.applied]

@@ -33,7 +33,7 @@ held = click.option("--lock", is_flag=True, help="Hold the lock meanwhile.")
 def init(context: Context, create: bool, yes: bool) -> None:
     """Check config, plugins and state. Never required: apply does silently what this would."""
     from dtm.app import locks
-    from dtm.app.states import reading
+    from dtm.app.run import look
 
     workspace = context.open()
     names = sorted({tool.address.name for tool in workspace.config.tools})
@@ -44,7 +44,7 @@ def init(context: Context, create: bool, yes: bool) -> None:
     )
     if create and not _created(context, workspace, yes):
         return
-    found = reading(workspace)
+    found = look(workspace, context.emit)
     what = f"serial {found.state.id.serial}, {count(len(found.state.entries), 'tool')}" if found.exists else "empty"
     context.renderer.notice("info", f"State: {found.location}, {what}.")
     lock = locks.chosen(workspace.place, probing=True)
@@ -173,7 +173,7 @@ def output(context: Context, name: str | None) -> None:
     """Print the config's outputs as they were after the last apply; with NAME, that one alone."""
     from dtm.app.states import present
 
-    outputs = present(context.open(need_config=False)).outputs
+    outputs = present(context.open(need_config=False), context.emit).outputs
     if name is None:
         context.renderer.outputs(outputs)
         return

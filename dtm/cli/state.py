@@ -30,9 +30,9 @@ def state() -> None:
 @command()
 def list_entries(context: Context) -> None:
     """List what the state remembers."""
-    from dtm.app.states import reading
+    from dtm.app.run import look
 
-    found = reading(context.open(need_config=False))
+    found = look(context.open(need_config=False), context.emit)
     rows = [
         {"tool": str(address), "id": (entry.resource and entry.resource.id) or None, "unfinished": _unfinished(entry, found)}
         for address, entry in sorted(found.state.entries.items())
@@ -55,7 +55,7 @@ def show(context: Context, address: str, serial: int | None) -> None:
     """Show one entry whole."""
     from dtm.app.states import entry_of, past, shown
 
-    found = past(context.open(need_config=False), serial)
+    found = past(context.open(need_config=False), serial, context.emit)
     context.renderer.document(shown(entry_of(found, context.address(address))), title=address)
 
 
@@ -66,7 +66,7 @@ def pull(context: Context, form: str) -> None:
     """Print the state."""
     from dtm.app.states import present, pulled
 
-    text = pulled(present(context.open(need_config=False)), form)
+    text = pulled(present(context.open(need_config=False), context.emit), form)
     if context.json:
         context.renderer.data(text, json.loads(text) if form == "json" else None)
     else:
@@ -146,7 +146,7 @@ def diff(context: Context, old: int, new: int | None) -> None:
     from dtm.app.states import compare, past
 
     workspace = context.open(need_config=False)
-    context.renderer.differences(compare(past(workspace, old), past(workspace, new)))
+    context.renderer.differences(compare(past(workspace, old, context.emit), past(workspace, new, context.emit)))
 
 
 @state.command()

@@ -143,5 +143,6 @@ def test_what_is_not_recovered_is_a_warning(dtm: Runner, config: Write) -> None:
     lineage = json.loads(dtm.run("state", "pull").stdout)["lineage"]
     rescued = Rescued(1, lineage, "s", "where", "then", [Done(2, "data_a", 1)])
     (dtm.folder / "errored.dtm").write_bytes(encode(rescued))
-    told = dtm("state", "recover", "errored.dtm")
-    assert "[WARN" in told and "not recovered: data/a: the state knows how it ended" in told and "SUCCESS" not in told
+    for words in ((), ("--dry-run",)):
+        told = dtm("state", "recover", "errored.dtm", *words)
+        assert "[WARN" in told and "not recovered: data/a: the state knows how it ended" in told and "SUCCESS" not in told

@@ -107,6 +107,18 @@ def test_an_outcome_that_is_waited_for_is_brought_back(record: Record, expected:
     assert found.applied == (A,) and read_state(store, KEY).state.entries.get(A) == expected
 
 
+def test_a_dry_run_says_what_would_be_brought_back_and_writes_nothing() -> None:
+    store = MemoryStore("m")
+    lineage, session = _begun(store)
+    before = {key: store.read(key) for key in store.list("")}
+    records: list[Record] = [Done(2, A.key, 1, tool_form(entry("a"))), Done(3, "data_b", 1)]
+    data = rescue.encode(rescue.Rescued(1, lineage, session, "where", "then", records))
+    with opened(store, claim=False) as again:
+        found = recover(again, data, "rescue", dry_run=True)
+    assert found.applied == (A,) and "data_b" in found.refused[0]
+    assert {key: store.read(key) for key in store.list("")} == before
+
+
 @pytest.mark.parametrize("form", [None, tool_form(entry("a"))])
 def test_a_rescued_failure_stays_unfinished(form: object) -> None:
     store = MemoryStore("m")

@@ -1,0 +1,54 @@
+"""Commands that only look: they tell what is odd about the state, and stand in nobody's way."""
+
+import pytest
+
+from tests.e2e.conftest import Runner, Write
+from tests.e2e.test_commands import HELD, TWO, wait_for
+
+DRY = [
+    ("state", "rm", "data.b", "--dry-run"),
+    ("state", "mv", "data.b", "data.c", "--dry-run"),
+    ("state", "push", "pushed.json", "--force", "--dry-run"),
+    ("state", "rollback", "1", "--dry-run"),
+]
+
+
+def test_a_dry_run_takes_no_lock_waits_for_nobody_and_writes_nothing(dtm: Runner, config: Write) -> None:
+    config(TWO)
+    dtm("apply", "-y")
+    (dtm.folder / "pushed.json").write_text(dtm.run("state", "pull").stdout, "utf-8")
+    config(HELD.rstrip() + TWO.removeprefix("\ntools:"))
+    run = dtm.start("apply", "-y")
+    wait_for(dtm.folder / "made.log")
+    dtm("lock", code=3)
+    before = {path: path.read_bytes() for path in dtm.folder.glob("devstream.state*") if path.is_file()}
+    for words in DRY:
+        assert "Would " in dtm(*words)
+    assert {path: path.read_bytes() for path in before} == before
+    dtm("state", "rm", "data.b", code=3)
+    (dtm.folder / "go").touch()
+    assert run.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    "words", [("state", "list"), ("state", "show", "data.a"), ("state", "pull"), ("output",), ("state", "history")]
+)
+def test_that_a_state_is_a_copy_is_told_on_stderr_by_all_who_look(words: tuple[str, ...], dtm: Runner, config: Write) -> None:
+    config(TWO)
+    dtm("apply", "-y")
+    copy = dtm.folder / "copy.state"
+    copy.write_bytes((dtm.folder / "devstream.state").read_bytes())
+    done = dtm.run(*words, "--state", "copy.state")
+    assert done.returncode == 0
+    assert "this state is a copy of file://" in done.stderr and "this state is a copy" not in done.stdout
+
+
+def test_that_a_state_was_replaced_by_hand_is_told_by_all_who_look(dtm: Runner, config: Write) -> None:
+    config(TWO)
+    dtm("apply", "-y")
+    older = (dtm.folder / "devstream.state").read_bytes()
+    config(TWO.replace("hello", "goodbye"))
+    dtm("apply", "-y")
+    (dtm.folder / "devstream.state").write_bytes(older)
+    for words in (("state", "list"), ("state", "show", "data.a"), ("plan",)):
+        assert "was replaced by other means" in dtm.run(*words).stderr

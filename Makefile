@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check bench docs conformance lock clean
+.PHONY: help demo test test-long test-real test-crash test-faults check bench docs conformance lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,8 +39,19 @@ docs: $(VENV)/.check ## Write the generated pages and build the site into site/
 	$(BIN)/python docs/generate.py
 	$(BIN)/mkdocs build --strict --quiet
 
-conformance: $(VENV)/.test ## Run the contract suites and write what became of each case into the docs
-	@$(BIN)/python -m pytest -q -p tests.conformance --ignore=tests/contracts/test_conformance_page.py tests/contracts tests/engine/test_session.py
+test-real: $(VENV)/.test ## Contracts, crashes, faults and locks on real Ceph RGW, DynamoDB Local, Kubernetes and terraform
+	@$(BIN)/python -m tests.servers $(REAL)
+
+test-crash: $(VENV)/.test ## Every kill point, and a hundred random moments, on every real store
+	@DTM_CRASH_STEP=1 DTM_CRASH_MOMENTS=100 $(BIN)/python -m tests.servers $(REAL) -- \
+	$(BIN)/python -m pytest -q -s --timeout=3600 tests/real/test_crash.py
+
+test-faults: $(VENV)/.test ## Two users over a failing network, 200 seeds on every real store; DTM_FAULT_SEED=N replays one
+	@DTM_FAULT_SEEDS=200 $(BIN)/python -m tests.servers $(REAL) -- \
+	$(BIN)/python -m pytest -q -s --timeout=7200 tests/real/test_faults.py
+
+conformance: $(VENV)/.test ## Run the contract suites beside the real servers and write what became of each case into the docs
+	@$(BIN)/python -m tests.servers --write
 
 lock: ## Pin what pyproject.toml resolves to now into constraints.txt
 	@tmp=$$(mktemp -d) && $(PYTHON) -m venv $$tmp && $$tmp/bin/pip install -q -e '.[test,check]' \

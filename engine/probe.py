@@ -51,7 +51,7 @@ class Probe:
     @property
     def native(self) -> bool:
         """Whether a lock may be an object there: everything was tried and kept to."""
-        return {trial.name for trial in self.trials if trial.kept} == PROMISES.keys()
+        return {trial.name for trial in self.trials if trial.kept} == set(PROMISES)
 
     def refusal(self, *, lock_native: bool) -> StoreError | None:
         """Why the store cannot be used, or not for a lock of its own; None if it can."""

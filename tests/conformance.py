@@ -1,42 +1,94 @@
-"""A plugin of the test runner that turns one run of the contract suites into docs/reference/conformance.md.
+"""A plugin of the test runner that says which suite ran on which server, and keeps docs/reference/conformance.md true.
 
-Run: make conformance
+`make conformance` writes the page from its run, `make test-real` compares it with its own; DTM_CONFORMANCE says which.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.servers.real import real
+
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "conformance.md"
-NODE = re.compile(r"::(test_store|test_locker|test_the_session_contract)\[([a-z_]+)-(.*)\]$")
+NODE = re.compile(r"::(test_store|test_locker|test_the_session_contract)\[(\w+)-(.*)\]$")
 TITLES = {"test_store": "Stores", "test_locker": "Lockers", "test_the_session_contract": "Sessions"}
-PLACES = {
-    "test_store": ["memory", "appending_memory", "local"],
-    "test_locker": ["memory_locker", "local_locker", "local_object_locker"],
-    "test_the_session_contract": ["memory", "appending", "local"],
-}
+FAKES = {
+    "memory": "in one process", "appending": "in one process", "inline": "in one process, the log inside the document",
+    "marking": "in one process, deleting without conditions as some servers do",
+    "local": "this machine's file system, the second client in another process",
+    "ministack": "ministack", "moto": "moto", "fake_kubernetes": "an API server in the test's own process",
+}  # fmt: skip
+"""What the places without a real server are, by the first of these words in their name."""
 HEAD = """\
 # Conformance
 
 What every store, locker and session must do, and what became of each case in the run that wrote this page
-(`make conformance`). A `C` or `G` number names a case of the project's acceptance list. The `memory` places live in one
-process; on `local` the second client of a store or locker is another process, and the server is this machine's file system.
+(`make conformance`; `make test-real` fails where it says otherwise). A `C` or `G` number names a case of the project's
+acceptance list.
+
+Not among the places is a versioned bucket on Ceph RGW: it creates a key twice and refuses every replacement, the right one
+too. The probe finds that out, and dtm refuses to keep a state or a lock there.
 """
 
-_found: dict[tuple[str, str], dict[str, str]] = {}
 
+@dataclass
+class Run:
+    """What became of each case, on which server, and in which order the cases stand."""
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note what became of a case."""
-    match = NODE.search(report.nodeid)
-    if match is None or not (report.when == "call" or report.skipped or report.failed):
-        return
-    suite, place, case = match.groups()
-    verdict = "failed" if report.failed else _reason(report) if report.skipped else "passed"
-    _found.setdefault((suite, case), {})[place] = verdict
+    order: list[str] = field(default_factory=list[str])
+    verdicts: dict[tuple[str, str, str], str] = field(default_factory=dict[tuple[str, str, str], str])
+    servers: dict[str, str] = field(default_factory=dict[str, str])
+    counts: dict[tuple[str, str], Counter[str]] = field(default_factory=dict[tuple[str, str], Counter[str]])
+
+    def note(self, report: pytest.TestReport) -> None:
+        verdict = "failed" if report.failed else _reason(report) if report.skipped else "passed"
+        server = str(dict(report.user_properties).get("server", ""))
+        match = NODE.search(report.nodeid)
+        suite = f"{TITLES[match[1]]} {match[2]}" if match else report.nodeid.partition("::")[0]
+        if match:
+            self.verdicts[match[1], match[3], match[2]] = verdict
+            self.servers[match[2]] = self.servers.get(match[2]) or server or _fake(match[2])
+            server = self.servers[match[2]]
+        self.counts.setdefault((suite, server), Counter())[verdict.partition(":")[0]] += 1
+
+    def page(self) -> str:
+        """The whole page."""
+        parts = [HEAD, "## Servers", "", "| place | server |", "|---|---|"]
+        parts += [f"| {place} | {self.servers[place]} |" for place in self._places()]
+        for suite, title in TITLES.items():
+            places = self._places(suite)
+            parts += ["", f"## {title}", "", f"| case | {' | '.join(places)} |", "|---|" + "---|" * len(places)]
+            for case in self._cases(suite):
+                cells = [self.verdicts.get((suite, case, place), "-") for place in places]
+                parts.append(f"| {case} | {' | '.join(cells)} |")
+        return "\n".join([*parts, ""])
+
+    def untrue(self, text: str) -> Iterator[str]:
+        """What the page says otherwise, except of servers that are not here."""
+        said = dict(_cells(text))
+        for (suite, case, place), verdict in self.verdicts.items():
+            absent = any(verdict.startswith(f"not tried: {name}: ") for name in real().missing)
+            if not absent and said.get((TITLES[suite], case, place)) != verdict:
+                yield f"{TITLES[suite]}, {case}, {place}: {verdict}, the page says {said.get((TITLES[suite], case, place))}"
+
+    def _matches(self, suite: str | None) -> Iterator[re.Match[str]]:
+        matches = (NODE.search(node) for node in self.order)
+        return (match for match in matches if match and suite in (None, match[1]))
+
+    def _places(self, suite: str | None = None) -> list[str]:
+        return list(dict.fromkeys(match[2] for match in self._matches(suite)))
+
+    def _cases(self, suite: str) -> list[str]:
+        return list(dict.fromkeys(match[3] for match in self._matches(suite)))
 
 
 def _reason(report: pytest.TestReport) -> str:
@@ -44,19 +96,68 @@ def _reason(report: pytest.TestReport) -> str:
     return f"not tried: {text.removeprefix('Skipped: ')}"
 
 
-def page() -> str:
-    """The whole page."""
-    parts = [HEAD]
-    for suite, title in TITLES.items():
-        places = PLACES[suite]
-        parts += [f"## {title}", "", f"| case | {' | '.join(places)} |", "|---|" + "---|" * len(places)]
-        rows = ((case, verdicts) for (name, case), verdicts in _found.items() if name == suite)
-        parts += [f"| {case} | {' | '.join(verdicts.get(place, '-') for place in places)} |" for case, verdicts in rows]
-        parts.append("")
-    return "\n".join(parts)
+def _fake(place: str) -> str:
+    """What a place without a real server runs on; nothing is known of a real one that is absent."""
+    found = next((name for name in FAKES if name in place), None)
+    if found is None:
+        return ""
+    try:
+        return f"{FAKES[found]} {version(found)}" if found in ("ministack", "moto") else FAKES[found]
+    except PackageNotFoundError:
+        return FAKES[found]
 
 
-def pytest_sessionfinish() -> None:
-    """Write it."""
-    if _found:
-        PAGE.write_text(page(), "utf-8")
+def _cells(text: str) -> Iterator[tuple[tuple[str, str, str], str]]:
+    """Every cell of a page: its section, case and place, and what stands in it."""
+    title, places = "", list[str]()
+    for line in text.splitlines():
+        words = [word.strip() for word in line.strip("|").split(" | ")]
+        if line.startswith("## "):
+            title = line[3:]
+        elif line.startswith("| case |"):
+            places = words[1:]
+        elif line.startswith("| ") and title in TITLES.values():
+            yield from (((title, words[0], place), cell) for place, cell in zip(places, words[1:], strict=True))
+
+
+RUN = Run()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """With workers, they collect; each the same."""
+    RUN.order = ids
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Without workers, we do."""
+    RUN.order = RUN.order or [item.nodeid for item in session.items]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note what became of a case: once, at its call or where it did not get that far."""
+    if report.when == "call" or (report.when == "setup" and not report.passed):
+        RUN.note(report)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Which suite ran on what."""
+    terminalreporter.section("what ran on what")
+    for (suite, server), counts in sorted(RUN.counts.items()):
+        told = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+        terminalreporter.line(f"{suite}: {server or 'no server'}: {told}")
+    for name, why in real().missing.items():
+        terminalreporter.line(f"{name} was not here: {why}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the page, or hold it against this run. A worker has seen only a part."""
+    if hasattr(session.config, "workerinput") or not RUN.verdicts:
+        return
+    if os.environ.get("DTM_CONFORMANCE") == "write":
+        PAGE.write_text(RUN.page(), "utf-8")
+    elif untrue := list(RUN.untrue(PAGE.read_text("utf-8"))):
+        reporter: Any = session.config.pluginmanager.getplugin("terminalreporter")
+        reporter.line("")
+        reporter.line("\n".join([f"{PAGE.name} says otherwise; `make conformance` writes it:", *untrue]))
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from backends import s3
@@ -67,18 +68,20 @@ class Clients:
         self._make, self._arguments, self._remote, self._other = make, arguments, remote, other
         self._made: list[Any] = []
         self._numbers = count()
+        self._mutex = Lock()
 
     def __call__(self) -> Any:
-        number = next(self._numbers)
-        if number >= CLIENTS:
-            return self._made[number % CLIENTS]
-        elsewhere = number == 1 and self._other is not None
-        self._made.append(
-            self._remote(self._other, Served, self._make, *self._arguments)  # type: ignore[arg-type]  # asked just above
-            if elsewhere
-            else self._make(*self._arguments)
-        )
-        return self._made[-1]
+        with self._mutex:
+            number = next(self._numbers)
+            if number >= CLIENTS:
+                return self._made[number % CLIENTS]
+            elsewhere = number == 1 and self._other is not None
+            self._made.append(
+                self._remote(self._other, Served, self._make, *self._arguments)  # type: ignore[arg-type]  # asked just above
+                if elsewhere
+                else self._make(*self._arguments)
+            )
+            return self._made[-1]
 
     def close(self) -> None:
         for client in self._made:

@@ -35,8 +35,10 @@ from tests.servers.processes import StartError, run
 from tests.servers.real import VARIABLE, Real, Terraform
 from tests.servers.rgw import ceph_rgw
 
-SUITES: Final = ["tests/contracts", "tests/engine/test_session.py", "tests/real"]
-CONFORMANCE: Final = ["-p", "tests.conformance", "--ignore=tests/contracts/test_conformance_page.py"]
+SESSIONS: Final = "tests/engine/test_session.py::test_the_session_contract"
+CONTRACTS: Final = ["tests/contracts", SESSIONS, "tests/real/test_contracts.py"]
+ALL: Final = ["tests/contracts", SESSIONS, "tests/real"]
+PLUGIN: Final = ["-p", "tests.conformance", "--ignore=tests/contracts/test_conformance_page.py"]
 
 
 @contextlib.contextmanager
@@ -91,7 +93,7 @@ def main(arguments: list[str]) -> int:
     """The status of the command, or 1 if a server is absent that must be there."""
     parser = argparse.ArgumentParser(prog="python -m tests.servers", description="Run tests beside real servers.")
     parser.add_argument("--require", action="store_true", help="an absent server fails the run unless DTM_EXCUSE names it")
-    parser.add_argument("--write", action="store_true", help="write docs/reference/conformance.md from this run")
+    parser.add_argument("--write", action="store_true", help="run the contracts, write docs/reference/conformance.md")
     parser.add_argument("command", nargs="*", help="what to run beside the servers instead of the tests")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _end)
@@ -100,7 +102,7 @@ def main(arguments: list[str]) -> int:
     try:
         with all_of_them(room) as real:
             _say(real, time.monotonic() - started)
-            status = _run(real, options.command or _tests(), write=options.write)
+            status = _run(real, options.command or _tests(CONTRACTS if options.write else ALL), write=options.write)
         status = status or int(options.require and not excused(real, os.environ.get("DTM_EXCUSE", "")))
     finally:
         _leave(room, kept=status != 0)
@@ -112,8 +114,8 @@ def _end(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _tests() -> list[str]:
-    return [sys.executable, "-m", "pytest", "-q", "-n", "2", "--timeout=300", *CONFORMANCE, *SUITES]
+def _tests(suites: list[str]) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-q", "-n", "2", "--timeout=300", *PLUGIN, *suites]
 
 
 def _run(real: Real, command: list[str], *, write: bool) -> int:

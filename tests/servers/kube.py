@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ contexts:
 - {{name: admin, context: {{cluster: real, user: admin, namespace: default}}}}
 - {{name: team, context: {{cluster: real, user: team, namespace: default}}}}
 """
-_numbers = count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class Kube:
         """A new namespace whose name begins so."""
         api = self.client()
         with contextlib.closing(api.api_client):
-            made = f"{name}-{next(_numbers)}"
+            made = f"{name}-{uuid.uuid4().hex[:8]}"
             api.create_namespace({"metadata": {"name": made}})
         return made
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from backends import kubernetes, local, s3
 from dtm.cli import root
 from dtm.describe import Item, items, reference_pages
 from dtm.jsonschema import config_schema
@@ -67,7 +68,8 @@ def decisions() -> str:
 def configuration() -> str:
     """The written page, its tables of keys as the program reads them."""
     written = (REFERENCE / "configuration.md").read_text("utf-8")
-    return KEYS.sub(lambda found: found[1] + _keys(getattr(layout, found[2])) + found[3], written)
+    structs = vars(layout) | {module.OPTIONS.__name__: module.OPTIONS for module in (local, s3, kubernetes)}
+    return KEYS.sub(lambda found: found[1] + _keys(structs[found[2]]) + found[3], written)
 
 
 def _keys(struct: type[msgspec.Struct]) -> str:
@@ -76,7 +78,7 @@ def _keys(struct: type[msgspec.Struct]) -> str:
 
 def _key_rows(found: Sequence[Item], path: str = "") -> Iterator[str]:
     for item in found:
-        meaning = "; ".join([item.text, *(["required"] if item.required else []), *item.notes])
+        meaning = "; ".join([item.text.rstrip("."), *(["required"] if item.required else []), *item.notes])
         yield f"| `{path}{item.key}` | {item.kind} | {meaning} |"
         yield from _key_rows(item.inner, f"{path}{item.key}{'[]' if item.within == 'list' else ''}.")
 

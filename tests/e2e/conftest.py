@@ -1,5 +1,6 @@
 """The command line as a user runs it: a process of its own in an empty folder with an empty home."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import zygote as zygotes
+
 
 class Runner:
-    def __init__(self, folder: Path, home: Path) -> None:
+    def __init__(self, folder: Path, home: Path, zygote: subprocess.Popen[str]) -> None:
+        self._zygote = zygote
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DTM_", "GIT_"))}
         self.folder = folder
         self.started: list[subprocess.Popen[str]] = []
@@ -24,10 +28,16 @@ class Runner:
         return done.stdout + done.stderr
 
     def run(self, *words: str, stdin: str = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "dtm", *words], cwd=self.folder, env={**self.env, **(env or {})},
-            input=stdin, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        files = {name: str(Path(self.env["HOME"], f".{name}")) for name in ("stdin", "stdout", "stderr")}
+        for name, path in files.items():
+            Path(path).write_text(stdin if name == "stdin" else "", "utf-8")
+        job = {"words": words, "folder": str(self.folder), "env": {**self.env, **(env or {})}, **files}
+        assert self._zygote.stdin and self._zygote.stdout
+        self._zygote.stdin.write(json.dumps(job) + "\n")
+        self._zygote.stdin.flush()
+        code = int(self._zygote.stdout.readline())
+        out, err = (Path(files[name]).read_text("utf-8") for name in ("stdout", "stderr"))
+        return subprocess.CompletedProcess(list(words), code, out, err)
 
     def kill(self) -> None:
         """End what is in the background."""
@@ -50,12 +60,23 @@ class Runner:
         return (Path(self.env["HOME"]) / "background.txt").read_text("utf-8")
 
 
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[subprocess.Popen[str]]:
+    """The process that forks one for each command: nearly all of a command's time is spent on imports."""
+    with subprocess.Popen(
+        [sys.executable, "-m", zygotes.__name__], cwd=Path(__file__).parents[2], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout and process.stdout.readline() == "ready\n"
+        yield process
+
+
 @pytest.fixture
-def dtm(tmp_path: Path) -> Iterator[Runner]:
+def dtm(tmp_path: Path, zygote: subprocess.Popen[str]) -> Iterator[Runner]:
     folder, home = tmp_path / "work", tmp_path / "home"
     folder.mkdir()
     home.mkdir()
-    runner = Runner(folder, home)
+    runner = Runner(folder, home, zygote)
     yield runner
     runner.kill()
 

@@ -4,25 +4,57 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from backends import s3
 from tests.e2e.walk import File, Step, run, steps
+from tests.servers.aws import Cloud, ministack
+from tests.servers.fake_kube import FakeKube, fake_kube
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_page_works_as_printed(page: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with ministack(tmp_path_factory.mktemp("ministack")) as found:
+        assert found is not None, "ministack belongs to the test requirements"
+        yield found
+
+
+@pytest.fixture(scope="module")
+def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeKube]:
+    with fake_kube(tmp_path_factory.mktemp("kube")) as found:
+        yield found
+
+
+def surroundings(tmp_path: Path, text: str, request: pytest.FixtureRequest) -> tuple[Path, dict[str, str]]:
+    """An empty folder, and a reader's environment: with a cloud or a cluster where the page is about one."""
     home, work = tmp_path / "home", tmp_path / "work"
     home.mkdir()
     work.mkdir()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DTM_", "GIT_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DTM_", "GIT_", "AWS_", "KUBE"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**kept, "HOME": str(home), "PATH": path, "NO_COLOR": "1", "COLUMNS": "100", "LANG": "C.UTF-8"}
-    todo = steps(page.read_text("utf-8"))
+    if "backend: s3" in text:
+        cloud: Cloud = request.getfixturevalue("cloud")
+        keys = {"AWS_ACCESS_KEY_ID": cloud.access_key, "AWS_SECRET_ACCESS_KEY": cloud.secret_key}
+        env |= {"AWS_ENDPOINT_URL": cloud.endpoint, **keys}
+    if "backend: k8s" in text:
+        env["KUBECONFIG"] = request.getfixturevalue("kube").kubeconfig
+    return work, env
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_page_works_as_printed(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    text = page.read_text("utf-8")
+    work, env = surroundings(tmp_path, text, request)
+    todo = steps(text)
     assert any(isinstance(step, Step) for step in todo), "a page without a command shows nothing"
     for step in todo:
         if isinstance(step, File):
@@ -48,6 +80,27 @@ def test_a_workflow_that_is_shown_is_valid(workflow: File, tmp_path: Path) -> No
     schema = ["--builtin-schema", "vendor.github-workflows"]
     done = subprocess.run([sys.executable, "-m", "check_jsonschema", *schema, str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_a_team_s_workflow_runs_works_and_its_plan_writes_nothing(
+    tmp_path: Path, cloud: Cloud, request: pytest.FixtureRequest
+) -> None:
+    page = (ROOT / "docs" / "how-to" / "team-on-s3.md").read_text("utf-8")
+    files = {step.name: step.content for step in steps(page) if isinstance(step, File)}
+    work, env = surroundings(tmp_path, page, request)
+    options = cloud.fresh("prod/devstream.state")
+    config = (
+        files["config.yaml"].replace("eu-west-1", cloud.region).replace("acme-toolchain-lock", str(options["dynamodbTable"]))
+    )
+    (work / "config.yaml").write_text(config.replace("acme-toolchain", str(options["bucket"])), "utf-8")
+    jobs: dict[str, Any] = yaml.safe_load(files[".github/workflows/toolchain.yml"])["jobs"]
+    store = s3.open_backend(options, work, {}).store
+    for job, written in (("plan", False), ("apply", True), ("drift", False)):
+        before = list(store.list(""))
+        for command in (step["run"] for step in jobs[job]["steps"] if "run" in step):
+            if not command.startswith("pip install"):
+                subprocess.run(["bash", "-e", "-c", command], cwd=work, env=env, check=True, timeout=60)
+        assert (list(store.list("")) != before) is written
 
 
 def generate(docs: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,6 @@ import pytest
 
 from engine.values import Value
 from tests.e2e.conftest import Runner
-from tests.e2e.forked import Forked, zygote_running
 from tests.servers.aws import Cloud, ministack
 from tests.servers.fake_kube import FakeKube, fake_kube
 
@@ -55,22 +54,6 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeKube]:
     with fake_kube(tmp_path_factory.mktemp("kube")) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[subprocess.Popen[str]]:
-    with zygote_running() as process:
-        yield process
-
-
-@pytest.fixture
-def dtm(tmp_path: Path, zygote: subprocess.Popen[str]) -> Iterator[Runner]:
-    folder, home = tmp_path / "work", tmp_path / "home"
-    folder.mkdir()
-    home.mkdir()
-    runner = Forked(folder, home, zygote)
-    yield runner
-    runner.kill()
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ def run(job: dict[str, Any]) -> None:
         os.dup2(descriptor, number)
         os.close(descriptor)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as the process lives
+    sys.path[:0] = [path for path in job["env"].get("PYTHONPATH", "").split(os.pathsep) if path and path not in sys.path]
     sys.argv = ["dtm", *job["words"]]
     import_module("dtm.cli").main()
 

@@ -34,7 +34,7 @@ class Cloud:
         tables: dict[str, Value] = {"dynamodbTable": table, "dynamodbEndpoint": self.dynamodb} if table else {}
         return {
             "bucket": bucket, "key": key, "region": self.region, "endpoint": self.endpoint,
-            "accessKey": self.access_key, "secretKey": self.secret_key, **tables,
+            "accessKey": self.access_key, "secretKey": self.secret_key, "timeout": 60, **tables,
         }  # fmt: skip
 
     def fresh(self, key: str = "devstream.state") -> dict[str, Value]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dtm.plugins import BUILT_IN, DEVSTREAM, Offer, Plugins
+from dtm.plugins import BACKENDS, BUILT_IN, DEVSTREAM, LATER_BACKENDS, Backends, Offer, Plugins
 from engine.errors import PluginError
 
 ROOT = Path(__file__).parents[2]
@@ -120,3 +120,37 @@ def test_naming_one_plugin_imports_no_other() -> None:
         "print(sorted(m for m in sys.modules if m.startswith(('providers.', 'subprocess', 'importlib.metadata'))))"
     )
     assert python(script, str(ROOT)) == "['providers.data']"
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_a_built_in_backend_is_found_without_looking_at_other_packages(name: str) -> None:
+    found = Backends(never)
+    schema = found.find(name)
+    assert schema is not None
+    assert (schema.plugin, schema.options) == ("kubernetes" if name == "k8s" else name, found[name].OPTIONS)
+
+
+def test_a_backend_of_another_package_is_found() -> None:
+    found = Backends(lambda: [("mine", "backends.memory", "mine-dist")])
+    assert found["mine"].OPTIONS is found["memory"].OPTIONS
+    assert found.names() == ["local", "s3", "kubernetes", "k8s", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("offer", "message"),
+    [
+        (("x", "no_such_module", "dist"), "state backend x cannot be loaded from no_such_module: ModuleNotFoundError"),
+        (("x", "string", "dist"), r"state backend x \(string\) is no backend: it has no OPTIONS, open_backend"),
+        (("s3", "backends.memory", "dist"), "state backend s3 is offered by dtm itself and by dist"),
+    ],
+)
+def test_a_backend_that_cannot_be_used_is_named(offer: Offer, message: str) -> None:
+    with pytest.raises(PluginError, match=message):
+        Backends(lambda: [offer])["x"]
+
+
+def test_a_backend_of_later_may_come_from_another_package() -> None:
+    assert set(Backends(tuple).unshipped()) == LATER_BACKENDS
+    found = Backends(lambda: [("gcs", "backends.memory", "dist")])
+    assert "gcs" not in found.unshipped()
+    assert found.find("gcs") is not None

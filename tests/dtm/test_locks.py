@@ -1,0 +1,157 @@
+"""Which lock a run takes, by what the settings say, what the store was found to do, and what we may do there."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from backends.memory import MemoryStore
+from backends.object_lock import ObjectLocker
+from dtm.app import locks
+from dtm.app.place import Place
+from engine.config import LockSettings, StateSettings
+from engine.errors import StoreAccessError, StoreError
+from engine.events import Event, Notice
+from engine.ports import Locker, Opened, Snapshot, Store
+from engine.probe import PROMISES, Probe, Trial
+from engine.state import State, StateId
+from engine.statefile import encode
+
+KEY = "devstream.state"
+
+
+class Welcoming(MemoryStore):
+    """Whoever creates what is there already is welcome: as Ceph does in versioned buckets."""
+
+    def write(self, key: str, data: bytes, *, expect: str | None) -> str:
+        found = self.read(key)
+        return super().write(key, data, expect=found.version if expect is None and found else expect)
+
+
+class Careless(MemoryStore):
+    """Replaces whatever is there."""
+
+    def write(self, key: str, data: bytes, *, expect: str | None) -> str:
+        found = self.read(key)
+        return super().write(key, data, expect=found.version if found else None)
+
+
+class Closed(MemoryStore):
+    """All but the document is denied; `missing`: everything is."""
+
+    missing = False
+
+    def read(self, key: str) -> Snapshot | None:
+        if self.missing or key != KEY:
+            raise StoreAccessError(f"{key} is denied", hint=f"allow {key}")
+        return super().read(key)
+
+    def write(self, key: str, data: bytes, *, expect: str | None) -> str:
+        if self.missing or key != KEY:
+            raise StoreAccessError(f"{key} is denied", hint=f"allow {key}")
+        return super().write(key, data, expect=expect)
+
+
+def place(store: Store, kind: str = "auto", *, table: bool = False, certain: bool = False, log: str = "auto") -> Place:
+    lockers: dict[str, Callable[[], Locker]] = {"native": lambda: ObjectLocker(store)}
+    if table:
+        lockers["dynamodb"] = lambda: ObjectLocker(MemoryStore("table"))
+    settings = StateSettings("s3", {}, LockSettings(kind), log)
+    return Place(settings, Opened(store, KEY, lockers, certain=certain, lease=120.0))
+
+
+def recording(store: MemoryStore, *trials: Trial, location: str = "") -> MemoryStore:
+    """With a state that says what was tried there."""
+    verdict = Probe(location or f"{store.location.rstrip('/')}/{KEY}", "2026-01-31T12:00:00Z", trials)
+    store.write(KEY, encode(State(StateId("lineage", 1), document="d", probe=verdict.record())), expect=None)
+    return store
+
+
+GOOD = tuple(Trial(name, kept=True, found="refused") for name in PROMISES)
+WEAK = tuple(replace(trial, kept=trial.name == "swap", found="8 of 8 won") for trial in GOOD)
+
+
+def test_a_store_that_keeps_its_promises_holds_the_lock_and_is_tried_once() -> None:
+    store = MemoryStore("m")
+    found = locks.chosen(place(store), probing=True)
+    assert (found.kind, found.lease, found.probe is not None and found.probe.native) == ("native", 120.0, True)
+    assert list(store.list("")) == []
+    recording(store, *GOOD)
+    again = locks.chosen(place(store), probing=True)
+    assert again.probe is not None
+    assert again.probe.at == "2026-01-31T12:00:00Z"
+
+
+def test_what_was_tried_elsewhere_or_only_in_part_is_tried_again() -> None:
+    for store in (recording(MemoryStore("m"), *WEAK, location="s3://other/k"), recording(MemoryStore("m"), GOOD[1])):
+        found = locks.chosen(place(store), probing=True)
+        assert found.kind == "native"
+        assert found.probe is not None and found.probe.at != "2026-01-31T12:00:00Z"
+
+
+def test_a_store_that_cannot_hold_a_lock_gets_none_and_the_person_a_word() -> None:
+    told: list[Event] = []
+    found = locks.to_hold(place(Welcoming("m")), told.append)
+    assert (found.kind, found.locker, found.lease) == ("none", None, 30.0)
+    (notice,) = told
+    assert isinstance(notice, Notice)
+    assert notice.message.startswith("there is no lock, memfs:") and "two runs may do the same work" in notice.message
+    assert "dynamodbTable" in notice.hint
+
+
+@pytest.mark.parametrize("kind", ["native", "both"])
+def test_asked_for_by_name_it_is_refused_instead(kind: str) -> None:
+    with pytest.raises(StoreError, match="cannot hold a lock"):
+        locks.chosen(place(Welcoming("m"), kind, table=True), probing=True)
+
+
+def test_a_store_that_does_not_compare_is_refused_with_any_lock() -> None:
+    with pytest.raises(StoreError, match="cannot protect a state"):
+        locks.chosen(place(Careless("m")), probing=True)
+
+
+def test_with_a_table_nothing_is_tried_on_other_keys() -> None:
+    found = locks.chosen(place(Closed("m"), table=True), probing=True)
+    assert (found.kind, found.lease) == ("dynamodb", 30.0)
+    assert found.probe is not None and found.probe.trials == ()
+
+
+@pytest.mark.parametrize("certain", [False, True])
+def test_where_a_lock_is_denied_there_is_none_and_the_permission_is_named(certain: bool) -> None:
+    found = locks.chosen(place(Closed("m"), certain=certain), probing=True)
+    assert found.locker is None
+    assert found.why.endswith("is denied") and found.hint.startswith("allow")
+
+
+def test_where_everything_is_denied_that_is_the_error() -> None:
+    store = Closed("m")
+    store.missing = True
+    with pytest.raises(StoreAccessError, match="is denied"):
+        locks.chosen(place(store), probing=True)
+    with pytest.raises(StoreAccessError, match="is denied"):
+        locks.chosen(place(Closed("m"), "native"), probing=True)
+
+
+def test_inline_takes_no_lock_beside_the_state_unless_that_is_meant() -> None:
+    assert locks.chosen(place(MemoryStore("m"), log="inline"), probing=True).why == locks.INLINE
+    assert locks.chosen(place(MemoryStore("m"), "native", log="inline"), probing=True).kind == "native"
+    assert locks.chosen(place(MemoryStore("m"), table=True, log="inline"), probing=True).kind == "dynamodb"
+
+
+def test_looking_at_the_lock_tries_nothing() -> None:
+    store = MemoryStore("m")
+    assert locks.chosen(place(store), probing=False).kind == "native"
+    assert locks.chosen(place(recording(MemoryStore("n"), *WEAK)), probing=False).kind == "none"
+
+
+def test_a_certain_store_is_not_probed() -> None:
+    store = MemoryStore("m")
+    assert locks.chosen(place(store, certain=True), probing=True).probe is None
+    assert locks.without(place(MemoryStore("m"), certain=True)).probe is None
+
+
+def test_a_damaged_state_says_nothing_about_its_store_and_can_still_be_locked() -> None:
+    store = MemoryStore("m")
+    store.write(KEY, b'{"format": ', expect=None)
+    assert locks.recorded(place(store)) is None
+    assert locks.chosen(place(store), probing=False).kind == "native"

@@ -3,15 +3,16 @@
 import pytest
 
 from tests.e2e.conftest import Runner, Write
-from tests.e2e.test_commands import SLOW, TWO, wait_for
+from tests.e2e.test_commands import HELD, TWO, wait_for
 
 
 def test_with_lock_plan_verify_and_drift_are_refused_while_another_run_holds_it(dtm: Runner, config: Write) -> None:
-    config(SLOW)
+    config(HELD)
     run = dtm.start("apply", "-y")
     wait_for(dtm.folder / "made.log")
     for command in ("plan", "verify", "drift"):
         assert "dtm force-unlock" in dtm(command, "--lock", code=3), command
+    (dtm.folder / "go").touch()
     assert run.wait(30) == 0
     for command in ("plan", "verify", "drift"):
         dtm(command, "--lock")

@@ -31,6 +31,7 @@ from engine.events import Notice
 from engine.log import End, Head, Opened, Record, Replay, encode_chunk, encode_head, encode_inside, encode_line, encode_records
 from engine.ports import AppendStore, Emit, Snapshot, Store, Version
 from engine.probe import Probe, stale_swap
+from engine.spill import Spill
 from engine.statefile import Document, decode_document, encode_document, no_gc
 from engine.world import World
 
@@ -69,6 +70,7 @@ class LogWriter:
         self._appending = store if isinstance(store, AppendStore) else None
         self._growing = False
         self._grown: list[bytes] = []
+        self._spill: Spill | None = None
 
     @property
     def serial(self) -> int:
@@ -254,13 +256,23 @@ class LogWriter:
         return replace(self._head, records=b",".join(part for part in (self._head.records, *self._grown) if part))
 
     def _spilled(self, coming: int) -> Head:
-        """The head with room for as many bytes more: if it is full its records move to a chunk."""
-        head = self._whole()
-        if self._inside or len(head.records) <= max(self._limits.spill, min(16 * coming, 8 * self._limits.spill)):
+        """The head with room for as many bytes more: if it is full its records move to a chunk.
+
+        That is written while commits go on, unless the head has become twice as long meanwhile.
+        """
+        head, most = self._whole(), max(self._limits.spill, min(16 * coming, 8 * self._limits.spill))
+        if self._spill is None and not self._inside and len(head.records) > most:
+            name = f"{chunk_prefix(self._key, head.base)}{head.seq}-{self.session[:8]}"
+            write = partial(write_once, self._store, name, encode_chunk(head), self._world)
+            self._spill = Spill(head, name, write, background=self._world.background)
+        if self._spill is not None and self._spill.running and len(head.records) <= 2 * most:
             return head
-        name = f"{chunk_prefix(self._key, head.base)}{head.seq}-{self.session[:8]}"
-        write_once(self._store, name, encode_chunk(head), self._world)
-        return replace(head, chunks=(*head.chunks, name), records=b"")
+        return self._named(head)
+
+    def _named(self, head: Head) -> Head:
+        """The head with the chunk that is being written, if one is."""
+        spill, self._spill = self._spill, None
+        return spill.into(head) if spill else head
 
     def _swap(self, head: Head) -> None:
         head = replace(head, session=self.session, seq=self._head.seq + 1, at=self._world.now())
@@ -275,7 +287,7 @@ class LogWriter:
 
     def _seal(self, records: Sequence[Record]) -> str:
         token = self._world.token()
-        self._swap(replace(self._whole().append(encode_records(records)), next=token))
+        self._swap(replace(self._named(self._whole()).append(encode_records(records)), next=token))
         return token
 
     def _compact(self, *, ended: bool) -> None:
@@ -284,7 +296,7 @@ class LogWriter:
             with no_gc():
                 self._advance(self._replay.next(token), ended=ended)
         else:
-            stale = self._head.chunks
+            stale = self._named(self._whole()).chunks
             self._swap(replace(self._head, chunks=(), records=b"" if ended else self._claims()))
             self._drop(stale)
             self._logged = 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Event as Event_
 
 import pytest
 from hypothesis import given
@@ -19,7 +21,7 @@ from dtm.testing.narrow import NarrowStore
 from dtm.testing.session import SESSION_CASES, Client, Connect, session_contract
 from dtm.testing.session_bench import KEY, Dead, Mortal, current, entry, make, names, opened
 from engine.address import Address
-from engine.errors import LockError, StateError, SupersededError
+from engine.errors import LockError, StateError, StoreError, SupersededError
 from engine.events import Event, Notice
 from engine.plan import Action
 from engine.ports import Store
@@ -390,3 +392,56 @@ def _kept(store: Store) -> bytes:
     found = store.read(kept)
     assert found is not None
     return found.data
+
+
+class SlowChunks(MemoryStore):
+    """Holds back each chunk until told."""
+
+    def __init__(self) -> None:
+        super().__init__("m")
+        self.go, self.asked = Event_(), Event_()
+
+    def write(self, key: str, data: bytes, *, expect: str | None) -> str:
+        if ".log.d/" in key:
+            self.asked.set()
+            assert self.go.wait(20)
+        return super().write(key, data, expect=expect)
+
+
+def test_commits_go_on_while_a_full_log_moves_and_nobody_waits_for_it() -> None:
+    store = SlowChunks()
+    with opened(store, world=World(limits=Limits(spill=3000))) as session:
+        number = 0
+        while not store.asked.is_set():
+            make(session, f"n{number}")
+            number += 1
+        make(session, "meanwhile")
+        assert not list(store.list(f"{KEY}.log.d/")) and len(read_state(store, KEY).state.entries) == number + 1
+        store.go.set()
+        while not list(store.list(f"{KEY}.log.d/")):
+            time.sleep(0.001)
+        make(session, "after")
+        make(session, "later")
+        head = store.read(f"{KEY}.log")
+        assert head is not None and b'"chunks":["' in head.data and b"data_n0" not in head.data
+        assert len(read_state(store, KEY).state.entries) == number + 3
+    assert len(read_state(store, KEY).state.entries) == number + 3 and not list(store.list(f"{KEY}.log.d/"))
+
+
+def test_a_log_that_cannot_move_stops_the_run_with_the_reason() -> None:
+    class Full(MemoryStore):
+        def write(self, key: str, data: bytes, *, expect: str | None) -> str:
+            if ".log.d/" in key:
+                raise StoreError("no space left")
+            return super().write(key, data, expect=expect)
+
+    store = Full("m")
+
+    def work() -> None:
+        with opened(store, world=World(limits=Limits(spill=1000), keep=lambda name, _: name)) as session:
+            for number in range(100):
+                make(session, f"n{number}")
+
+    with pytest.raises(StoreError, match="no space left"):
+        work()
+    assert 0 < len(read_state(store, KEY).state.entries) < 100

@@ -1,0 +1,147 @@
+"""What a store at a distance costs: 50 ms added to each of its requests, 20 ms for each call of a provider.
+
+The ideal is what the calls alone take with as many workers. Run: python -m tests.bench.distance
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from backends.memory import MemoryStore
+from backends.object_lock import ObjectLocker
+from engine import executor
+from engine.address import Address
+from engine.config import Config, Settings, ToolSpec
+from engine.operations import Operations
+from engine.planner import make_plan, recorded
+from engine.ports import Call, Snapshot, Version
+from engine.session import Session, open_session, read_state
+from engine.state import Resource
+from providers.data import Data, DataOptions
+from tests.bench.shapes import WIDTH, parents
+
+ADDED, CALL, TOOLS, PARALLELISM = 0.05, 0.02, 1000, 20
+AIM, FLOOR = 1.3, 1.6
+"""Times the ideal for a flat plan; a plan of layers may take one round trip to the store more per layer."""
+
+
+class FarStore(MemoryStore):
+    """A MemoryStore whose every request takes a while; `requests` counts them by kind."""
+
+    def __init__(self, seconds: float = ADDED) -> None:
+        super().__init__("far")
+        self.seconds, self.requests = seconds, Counter[str]()
+
+    def _travel(self, kind: str) -> None:
+        self.requests[kind] += 1
+        time.sleep(self.seconds)
+
+    def read(self, key: str) -> Snapshot | None:
+        """See `engine.ports.Store.read`."""
+        self._travel("read")
+        return super().read(key)
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        """See `engine.ports.Store.write`."""
+        self._travel("write")
+        return super().write(key, data, expect=expect)
+
+    def delete(self, key: str, *, expect: Version | None = None) -> None:
+        """See `engine.ports.Store.delete`."""
+        self._travel("delete")
+        super().delete(key, expect=expect)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """See `engine.ports.Store.list`."""
+        self._travel("list")
+        return super().list(prefix)
+
+
+class Slow(Data):
+    """`data` whose create takes a while."""
+
+    def create(self, options: DataOptions, call: Call) -> Resource:
+        """As `Data.create`."""
+        time.sleep(CALL)
+        return super().create(options, call)
+
+
+def tools(shape: str, count: int) -> tuple[ToolSpec, ...]:
+    """The shapes of `tests.bench.shapes` as tools."""
+    return tuple(
+        ToolSpec(
+            Address("data", f"r{number}"),
+            {"input": f"value-{number}"},
+            tuple(Address("data", f"r{parent}") for parent in parents(shape, number)),
+        )
+        for number in range(count)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds of the whole run from lock to unlock, of carrying out the plan alone, and the requests made."""
+
+    whole: float
+    applying: float
+    requests: Counter[str]
+
+
+def measure(shape: str, *, count: int = TOOLS, log: str = "auto", born: bool = True) -> Cost:
+    """Apply a shape to a state in which nothing is yet; `born` False: it was written to before."""
+    store, base = FarStore(), Path("/base")
+    config = Config(Settings(base), tools(shape, count), {}, "digest")
+    operations = Operations({"data": Slow()}, base, lambda _source: None)
+    if not born:
+        with _session(store, log) as session:
+            session.claim()
+            session.set_outputs({"a": 1})
+        store.requests.clear()
+    started = time.monotonic()
+    with _session(store, log) as session:
+        plan = make_plan(config, session.state, recorded(session.state), operations)
+        began = time.monotonic()
+        summary = executor.apply(plan, config, session, operations, emit=lambda _: None, parallelism=PARALLELISM)
+        applying = time.monotonic() - began
+    cost = Cost(time.monotonic() - started, applying, Counter(store.requests))
+    if summary.failed or len(read_state(store, "k").state.entries) != count:
+        raise RuntimeError(f"{shape}: not everything was made")
+    return cost
+
+
+def _session(store: FarStore, log: str) -> AbstractContextManager[Session]:
+    return open_session(
+        store, ObjectLocker(store), "k",
+        operation="apply", command="apply", who="me", version="1", emit=lambda _: None, log=log,
+    )  # fmt: skip
+
+
+def ideal(shape: str, count: int = TOOLS) -> float:
+    """Seconds that the calls take."""
+    layers = -(-count // WIDTH) if shape == "dag" else 1
+    return CALL * -(-(count // layers) // PARALLELISM) * layers
+
+
+def main() -> None:
+    """Print both shapes, with the log beside the state and inside it, on a new state and on a known one."""
+    allowed = {"flat": max(AIM * ideal("flat"), FLOOR), "dag": ideal("dag") + ADDED * TOOLS / WIDTH}
+    print(f"{TOOLS} tools, calls {CALL * 1000:g} ms, requests +{ADDED * 1000:g} ms, parallelism {PARALLELISM}")  # noqa: T201
+    print("applying / whole run, seconds")  # noqa: T201
+    for shape, limit in allowed.items():
+        for log in ("beside", "inline"):
+            for born in (True, False):
+                cost = measure(shape, log=log, born=born)
+                requests = ", ".join(f"{number} {kind}s" for kind, number in cost.requests.items())
+                print(  # noqa: T201 - figures are this program's output
+                    f"  {shape:<5}{log:<7}{'new  ' if born else 'known'} {cost.applying:.2f} / {cost.whole:.2f}, "
+                    f"ideal {ideal(shape):.2f}, at most {limit:.2f}; {requests}"
+                )
+
+
+if __name__ == "__main__":
+    main()

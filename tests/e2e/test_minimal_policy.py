@@ -88,9 +88,14 @@ def test_a_whole_life_needs_nothing_beyond_the_documented_permissions(life: Door
     config.write_text(config.read_text().replace("input: one", "input: two"))
     dtm("plan")
     dtm("apply", "-y")
-    assert "data.b" in dtm("state", "list")
+    assert "data/b" in dtm("state", "list")
+    dtm("state", "mv", "data.b", "data.c")
+    dtm("state", "mv", "data.c", "data.b")
+    dtm("state", "history")
+    dtm("state", "probe")
+    assert "nothing to do" in dtm("plan", "--detailed-exitcode")
     dtm("destroy", "-y")
-    assert "data." not in dtm("state", "list")
+    assert "data/" not in dtm("state", "list")
     assert life.denied == []
     assert {asked.action for asked in life.allowed} >= {"s3:GetObject", "s3:PutObject"}
 
@@ -102,7 +107,7 @@ def test_a_log_that_may_not_be_written_goes_into_the_document(life: Door, dtm: R
     assert f"{KEY}.log: s3:PutObject is denied to access key ...WNER" in told
     assert {refusal.resource.rpartition(KEY)[2] for refusal in life.denied} == {".log"}
     dtm("destroy", "-y")
-    assert "data." not in dtm("state", "list")
+    assert "data/" not in dtm("state", "list")
 
 
 def test_the_door_denies_what_the_policy_does_not_name() -> None:

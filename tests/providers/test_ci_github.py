@@ -2,47 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from providers.ci.github import GitHubActions, GitHubActionsGolang, GitHubActionsNodejs, GitHubActionsPython
+from tests.providers.pipelines import GO, HUSH, IMAGE, SCM, SECRETS, SONAR, TALK, Given, Shown, files, new, shown
 from tests.providers.repos import faults, options
 from tests.providers.schemas import load, problems
 
-FILES = Path(__file__).parents[2] / "fixtures" / "ci"
-SCM = {"scmType": "local", "owner": "me", "name": "app"}
-GO = {"language": {"name": "go"}}
-HOOK = "https://oapi.dingtalk.com/robot/send?access_token=abcdef"
 FLAT = {"scmType": "local", "owner": "me", "repo": "app"}
 
 
-def text(given: dict[str, Any], provider: GitHubActions | None = None) -> str:
-    provider = provider or GitHubActions()
-    chosen: Any = options(provider, **given)
-    [content] = provider.source(chosen, provider.location(chosen).name).files(FILES).values()
-    return content.decode()
+def text(given: Given, provider: GitHubActions | None = None) -> str:
+    [content] = files(provider or GitHubActions(), given).values()
+    return content
 
 
-def job(given: dict[str, Any], name: str) -> dict[str, Any]:
-    found: dict[str, Any] = load(text(given))["jobs"][name]
+def job(given: Given, name: str) -> Given:
+    found: Given = load(text(given))["jobs"][name]
     return found
 
 
-def new(**pipeline: Any) -> dict[str, Any]:
-    return {"scm": SCM, "pipeline": {**GO, **pipeline}}
-
-
-def old(**given: Any) -> dict[str, Any]:
+def old(**given: Any) -> Given:
     return {**FLAT, **GO, **given}
 
 
-def own(event: str) -> dict[str, Any]:
+def own(event: str) -> Given:
     return new(configContents={"x.yml": OWN.replace("push", "[[ event ]]")}, vars={"event": event})
 
 
-def beside(given: dict[str, Any]) -> dict[str, Any]:
+def beside(given: Given) -> Given:
     """The same with the older options where DevStream had them: beside `pipeline`."""
     pipeline = given["pipeline"]
     kept = {key: value for key, value in pipeline.items() if key not in BESIDE}
@@ -50,86 +40,66 @@ def beside(given: dict[str, Any]) -> dict[str, Any]:
 
 
 OWN = "on: push\njobs: {a: {runs-on: x, steps: [{run: 'true'}]}}\n"
-TALK = {"webhook": HOOK}
-SONAR = {"name": "key"}
-IMAGE = {"user": "me"}
 BESIDE = ("language", "build", "test", "docker")
 DOCKER = {"registry": {"username": "me"}}
 HARBOR = {"type": "harbor", "username": "me", "repository": "harbor.example.com:80/library/app"}
 
-# what is asked for before, what is changed, and what the file then says
-SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "scm.name": (new(imageRepo=IMAGE), new(imageRepo=IMAGE) | {"scm": {**SCM, "name": "web"}}, "tags: me/web:"),
-    "scm.branch": (new(), new() | {"scm": {**SCM, "branch": "trunk"}}, "branches: [trunk]"),
-    "pipeline.branch": (new(), new(branch="release"), "branches: [release]"),
+OTHERS: Shown = {
     "pipeline.configContents": (new(), new(configContents={"x.yml": OWN}), OWN),
     "pipeline.configLocation": (new(), new(configLocation="github.yml"), "echo from a file"),
     "pipeline.vars": (own("push"), own("pull_request"), "on: pull_request"),
-    "pipeline.language.name": (new(), new(language={"name": "python"}), "python3 -m unittest"),
-    "pipeline.language.version": (new(), new(language={"name": "go", "version": "1.22"}), "go-version: '1.22'"),
     "pipeline.language.framework": (new(), new(language={"framework": "django"}), "actions/setup-python@"),
     "pipeline.language.frameWork": (new(), new(language={"frameWork": "spring-boot"}), "mvn -B test"),
     "pipeline.build.enable": (new(build={"enable": False}), new(build={"enable": True}), "run: go build ./..."),
     "pipeline.build.command": (new(build={}), new(build={"command": "make"}), "run: make"),
-    "pipeline.test.enable": (new(test={"enable": False}, imageRepo=IMAGE), new(imageRepo=IMAGE), "needs: [test]"),
-    "pipeline.test.command": (new(), new(test={"command": ["go vet", "make check"]}), "go vet\n          make check"),
     "pipeline.test.command as text": (new(), new(test={"command": "make check"}), "run: make check"),
-    "pipeline.test.containerName": (new(), new(test={"containerName": "golang:1.21"}), "container: golang:1.21"),
-    "pipeline.test.coverageCommand": (new(), new(test={"coverageCommand": "make cover"}), "run: make cover"),
-    "pipeline.test.coverageStatusCommand": (new(), new(test={"coverageStatusCommand": "cat c.txt"}), "cat c.txt"),
-    "pipeline.test.coverage.enable": (
-        new(test={"coverage": {"enable": False}}), new(test={"coverage": {"enable": True}}),
-        "go test ./... -race -covermode=atomic -coverprofile=coverage.out",
-    ),
-    "pipeline.test.coverage.profile": (
-        new(test={"coverage": {}}), new(test={"coverage": {"profile": "-covermode=set"}}),
-        "run: go test ./... -covermode=set -coverprofile=coverage.out",
-    ),
-    "pipeline.test.coverage.output": (new(test={"coverage": {}}), new(test={"coverage": {"output": "c.out"}}), "-func=c.out"),
-    "pipeline.imageRepo": (new(), new(imageRepo=IMAGE), "tags: me/app:${{ needs.tag.outputs.version }}"),
-    "pipeline.imageRepo.url": (
-        new(imageRepo=IMAGE), new(imageRepo={**IMAGE, "url": "https://harbor.example.com:8443/library"}),
-        "tags: harbor.example.com:8443/library/me/app:",
-    ),
-    "pipeline.imageRepo.user": (new(imageRepo=IMAGE), new(imageRepo={"user": "you"}), "tags: you/app:"),
-    "pipeline.imageRepo.password": (
-        new(imageRepo=IMAGE), new(imageRepo={**IMAGE, "password": "hush"}), "password: ${{ secrets.IMAGE_REPO_SECRET }}",
-    ),
-    "pipeline.sonarqube": (new(), new(sonarqube=SONAR), "-Dsonar.projectKey=key"),
-    "pipeline.sonarqube.name": (new(sonarqube=SONAR), new(sonarqube={"name": "other"}), "-Dsonar.projectKey=other"),
-    "pipeline.sonarqube.url": (new(sonarqube=SONAR), new(sonarqube={**SONAR, "url": "https://s.io"}), "SONAR_HOST_URL: https://s.io"),
-    "pipeline.sonarqube.token": (
-        new(sonarqube=SONAR), new(sonarqube={**SONAR, "token": "hush"}), "SONAR_TOKEN: ${{ secrets.SONAR_SECRET_TOKEN }}",
-    ),
-    "pipeline.dingTalk": (new(), new(dingTalk=TALK), "DINGTALK_TOKEN: ${{ secrets.DINGTALK_SECURITY_TOKEN }}"),
-    "pipeline.dingTalk.name": (new(dingTalk=TALK), new(dingTalk={**TALK, "name": "Robot"}), "TITLE: Robot"),
-    "pipeline.dingTalk.webhook": (
-        new(dingTalk=TALK), new(dingTalk={"webhook": "https://proxy.example.com/ding"}), "DINGTALK_URL: https://proxy.example.com/ding",
-    ),
-    "pipeline.dingTalk.securityType": (
-        new(dingTalk={**TALK, "securityType": "SECRET", "securityValue": "k"}),
-        new(dingTalk={**TALK, "securityType": "KEY", "securityValue": "k"}), "DINGTALK_SECURITY: KEY",
-    ),
-    "pipeline.dingTalk.securityValue": (
-        new(dingTalk=TALK), new(dingTalk={**TALK, "securityType": "KEY", "securityValue": "k"}),
-        "DINGTALK_VALUE: ${{ secrets.DINGTALK_SECURITY_VALUE }}",
-    ),
-    "pipeline.dingTalk.atUsers": (
-        new(dingTalk=TALK), new(dingTalk={**TALK, "atUsers": ["138", "139"]}), "DINGTALK_AT: 138,139",
-    ),
     "pipeline.docker": (new(), new(docker=DOCKER), "password: ${{ secrets.DOCKERHUB_TOKEN }}"),
     "pipeline.docker.enable": (new(docker={"enable": False, **DOCKER}), new(docker=DOCKER), "tags: me/app:"),
     "pipeline.docker.registry.type": (
         new(docker={"registry": {**HARBOR, "type": "dockerhub"}}), new(docker={"registry": HARBOR}),
         "registry: harbor.example.com:80",
     ),
-    "pipeline.docker.registry.username": (new(docker=DOCKER), new(docker={"registry": {"username": "you"}}), "username: you"),
+    "pipeline.docker.registry.username": (
+        new(docker=DOCKER), new(docker={"registry": {"username": "you"}}), "username: you",
+    ),
     "pipeline.docker.registry.repository": (
         new(docker=DOCKER), new(docker={"registry": {"username": "me", "repository": "other"}}), "tags: me/other:",
     ),
     "repo": (old(docker=DOCKER), old(docker=DOCKER) | {"repo": "web"}, "tags: me/web:"),
     "branch": (old(), old(branch="trunk"), "branches: [trunk]"),
 }  # fmt: skip
+SHOWN = shown(
+    {
+        "scm.name": "tags: me/web:",
+        "scm.branch": "branches: [trunk]",
+        "pipeline.branch": "branches: [release]",
+        "pipeline.language.name": "python3 -m unittest",
+        "pipeline.language.version": "go-version: '1.22'",
+        "pipeline.test.enable": "needs: [test]",
+        "pipeline.test.command": "go vet\n          make check",
+        "pipeline.test.containerName": "container: golang:1.21-alpine",
+        "pipeline.test.coverageCommand": "run: make cover",
+        "pipeline.test.coverageStatusCommand": "cat c.txt",
+        "pipeline.test.coverage.enable": "go test ./... -race -covermode=atomic -coverprofile=coverage.out",
+        "pipeline.test.coverage.profile": "run: go test ./... -covermode=set -coverprofile=coverage.out",
+        "pipeline.test.coverage.output": "-func=c.out",
+        "pipeline.imageRepo": "tags: me/app:${{ needs.tag.outputs.version }}",
+        "pipeline.imageRepo.url": "tags: harbor.example.com:8443/library/me/app:",
+        "pipeline.imageRepo.user": "tags: you/app:",
+        "pipeline.imageRepo.password": "password: ${{ secrets.IMAGE_REPO_SECRET }}",
+        "pipeline.sonarqube": "-Dsonar.projectKey=key",
+        "pipeline.sonarqube.name": "-Dsonar.projectKey=other",
+        "pipeline.sonarqube.url": "SONAR_HOST_URL: https://s.io",
+        "pipeline.sonarqube.token": "SONAR_TOKEN: ${{ secrets.SONAR_SECRET_TOKEN }}",
+        "pipeline.dingTalk": "DINGTALK_TOKEN: ${{ secrets.DINGTALK_SECURITY_TOKEN }}",
+        "pipeline.dingTalk.name": "TITLE: Robot",
+        "pipeline.dingTalk.webhook": "DINGTALK_URL: https://proxy.example.com/ding",
+        "pipeline.dingTalk.securityType": "DINGTALK_SECURITY: KEY",
+        "pipeline.dingTalk.securityValue": "DINGTALK_VALUE: ${{ secrets.DINGTALK_SECURITY_VALUE }}",
+        "pipeline.dingTalk.atUsers": "DINGTALK_AT: 138,139",
+    },
+    OTHERS,
+)
 SHOWN |= {
     name.removeprefix("pipeline."): (beside(before), beside(after), said)
     for name, (before, after, said) in SHOWN.items()
@@ -138,7 +108,7 @@ SHOWN |= {
 
 
 @pytest.mark.parametrize(("before", "after", "said"), SHOWN.values(), ids=SHOWN)
-def test_an_option_shows_in_the_file(before: dict[str, Any], after: dict[str, Any], said: str) -> None:
+def test_an_option_shows_in_the_file(before: Given, after: Given, said: str) -> None:
     assert said not in text(before)
     assert said in text(after)
     assert problems("github-workflows", text(before)) == []
@@ -213,16 +183,10 @@ def test_scripts_never_hold_expressions_that_others_fill() -> None:
 
 
 def test_secrets_are_named_and_never_told() -> None:
-    given = new(
-        imageRepo={"user": "me", "password": "hush-1"}, sonarqube={**SONAR, "token": "hush-2"},
-        dingTalk={"webhook": "https://x.io/?access_token=hush-3", "securityType": "KEY", "securityValue": "hush-4"},
-    )  # fmt: skip
-    assert "hush" not in text(given)
+    assert "hush" not in text(HUSH)
     provider = GitHubActions()
-    chosen: Any = options(provider, **given)
-    secrets = ["DINGTALK_SECURITY_TOKEN", "DINGTALK_SECURITY_VALUE", "IMAGE_REPO_SECRET", "SONAR_SECRET_TOKEN"]
-    assert provider.secrets(chosen) == secrets
-    assert all(f"secrets.{name} " in text(given) for name in secrets)
+    assert provider.secrets(options(provider, **HUSH)) == SECRETS
+    assert all(f"secrets.{name} " in text(HUSH) for name in SECRETS)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +215,7 @@ def test_a_cache_is_kept_only_where_its_lock_file_is_used() -> None:
     )
 
 
-REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+REFUSED: dict[str, tuple[Given, str]] = {
     "no repository": ({"pipeline": GO}, "scm is required"),
     "gitlab": ({"scm": {"url": "https://gitlab.com/me/app"}, "pipeline": GO}, "github action only support github repo"),
     "scm and repo": ({"scm": SCM, "repo": "app", "pipeline": GO}, "repo: given beside scm"),
@@ -278,7 +242,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("given", "said"), REFUSED.values(), ids=REFUSED)
-def test_nonsense_is_refused_before_anything_runs(given: dict[str, Any], said: str) -> None:
+def test_nonsense_is_refused_before_anything_runs(given: Given, said: str) -> None:
     assert said in faults(GitHubActions(), **given)
 
 

@@ -2,54 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from providers.ci.gitlab import GitLabCI, GitLabCIGolang, GitLabCIJava
+from tests.providers.pipelines import GO, HUSH, IMAGE, SECRETS, SONAR, TALK, Given, Shown, files, new, shown
 from tests.providers.repos import faults, options
 from tests.providers.schemas import load, problems
 
-FILES = Path(__file__).parents[2] / "fixtures" / "ci"
-SCM = {"scmType": "local", "owner": "me", "name": "app"}
-GO = {"language": {"name": "go"}}
-IMAGE = {"user": "me"}
-SONAR = {"name": "key"}
-TALK = {"webhook": "https://oapi.dingtalk.com/robot/send?access_token=abcdef"}
 BUILD = {"registry": {"username": "me"}}
 OWN = "stages: [x]\nx: {script: [echo own]}\n"
 
 
-def text(given: dict[str, Any], provider: GitLabCI | None = None) -> str:
-    provider = provider or GitLabCI()
-    chosen: Any = options(provider, **given)
-    [(path, content)] = provider.source(chosen, provider.location(chosen).name).files(FILES).items()
+def text(given: Given, provider: GitLabCI | None = None) -> str:
+    [(path, content)] = files(provider or GitLabCI(), given).items()
     assert path == ".gitlab-ci.yml"
-    return content.decode()
+    return content
 
 
-def new(**pipeline: Any) -> dict[str, Any]:
-    return {"scm": SCM, "pipeline": {**GO, **pipeline}}
-
-
-def own(who: str) -> dict[str, Any]:
+def own(who: str) -> Given:
     return new(configContents={".gitlab-ci.yml": OWN.replace("own", "[[ who ]]")}, vars={"who": who})
 
 
-def java(**stages: Any) -> dict[str, Any]:
+def java(**stages: Any) -> Given:
     return {"pathWithNamespace": "me/app", "branch": "main", **stages}
 
 
-def base(**option: Any) -> dict[str, Any]:
+def base(**option: Any) -> Given:
     return {"baseOption": option}
 
 
-# what is asked for before, what is changed, and what the file then says
-SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "scm.name": (new(imageRepo=IMAGE), new(imageRepo=IMAGE) | {"scm": {**SCM, "name": "web"}}, "me/web:$CI_COMMIT_SHORT_SHA"),
-    "scm.branch": (new(), new() | {"scm": {**SCM, "branch": "trunk"}}, '$CI_COMMIT_BRANCH == "trunk"'),
-    "pipeline.branch": (new(), new(branch="release"), '$CI_COMMIT_BRANCH == "release"'),
+OTHERS: Shown = {
     "pipeline.configContents": (new(), new(configContents={".gitlab-ci.yml": OWN}), "echo own"),
     "pipeline.configLocation": (new(), new(configLocation="gitlab.yml"), "echo from a file"),
     "pipeline.vars": (own("Ann"), own("Bob"), "echo Bob"),
@@ -57,52 +41,11 @@ SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "templateVariables": (
         java(templateURL="gitlab.yml"), java(templateURL="gitlab.yml", templateVariables={"who": "Ann"}), "from a file, Ann",
     ),
-    "pipeline.language.name": (new(), new(language={"name": "python"}), "image: python:3.9"),
-    "pipeline.language.version": (new(), new(language={"name": "go", "version": "1.22"}), "image: golang:1.22"),
     "pipeline.language.framework": (new(), new(language={"framework": "spring-boot"}), "maven:3.9-eclipse-temurin-17"),
-    "pipeline.test.enable": (new(imageRepo=IMAGE, test={"enable": False}), new(imageRepo=IMAGE), "go test ./..."),
-    "pipeline.test.command": (new(), new(test={"command": ["go vet", "make check"]}), "- go vet\n    - make check"),
-    "pipeline.test.containerName": (new(), new(test={"containerName": "golang:1.21-alpine"}), "image: golang:1.21-alpine"),
-    "pipeline.test.coverageCommand": (new(), new(test={"coverageCommand": "make cover"}), "- make cover"),
-    "pipeline.test.coverageStatusCommand": (new(), new(test={"coverageStatusCommand": "cat c.txt"}), "coverage: /"),
     "pipeline.test.coverage": (new(), new(test={"coverage": {}}), "- go tool cover -func=coverage.out"),
-    "pipeline.test.coverage.enable": (
-        new(test={"coverage": {"enable": False}}), new(test={"coverage": {}}),
-        "- go test ./... -race -covermode=atomic -coverprofile=coverage.out",
+    "pipeline.dingTalk.atUsers as text": (
+        new(dingTalk=TALK), new(dingTalk={**TALK, "atUsers": "138, 139"}), "DINGTALK_AT: 138, 139",
     ),
-    "pipeline.test.coverage.profile": (
-        new(test={"coverage": {}}), new(test={"coverage": {"profile": "-covermode=set"}}),
-        "- go test ./... -covermode=set -coverprofile=coverage.out",
-    ),
-    "pipeline.test.coverage.output": (new(test={"coverage": {}}), new(test={"coverage": {"output": "c.out"}}), "-func=c.out"),
-    "pipeline.imageRepo": (new(), new(imageRepo=IMAGE), 'docker push "me/app:$CI_COMMIT_SHORT_SHA"'),
-    "pipeline.imageRepo.url": (
-        new(imageRepo=IMAGE), new(imageRepo={**IMAGE, "url": "http://harbor.example.com:80/library"}),
-        'docker push "harbor.example.com:80/library/me/app:',
-    ),
-    "pipeline.imageRepo.user": (new(imageRepo=IMAGE), new(imageRepo={"user": "you"}), 'docker push "you/app:'),
-    "pipeline.imageRepo.password": (
-        new(imageRepo=IMAGE), new(imageRepo={**IMAGE, "password": "hush"}),
-        'echo "$IMAGE_REPO_SECRET" | docker login --username me --password-stdin',
-    ),
-    "pipeline.sonarqube": (new(), new(sonarqube=SONAR), "-Dsonar.projectKey=key"),
-    "pipeline.sonarqube.name": (new(sonarqube=SONAR), new(sonarqube={"name": "other"}), "-Dsonar.projectKey=other"),
-    "pipeline.sonarqube.url": (new(sonarqube=SONAR), new(sonarqube={**SONAR, "url": "https://s.io"}), "SONAR_HOST_URL: https://s.io"),
-    "pipeline.sonarqube.token": (new(sonarqube=SONAR), new(sonarqube={**SONAR, "token": "t"}), "SONAR_TOKEN: $SONAR_"),
-    "pipeline.dingTalk": (new(), new(dingTalk=TALK), "DINGTALK_TOKEN: $DINGTALK_SECURITY_TOKEN"),
-    "pipeline.dingTalk.name": (new(dingTalk=TALK), new(dingTalk={**TALK, "name": "Robot"}), "TITLE: Robot"),
-    "pipeline.dingTalk.webhook": (
-        new(dingTalk=TALK), new(dingTalk={"webhook": "https://proxy.example.com/ding"}), "DINGTALK_URL: https://proxy.example.com/ding",
-    ),
-    "pipeline.dingTalk.securityType": (
-        new(dingTalk={**TALK, "securityType": "SECRET", "securityValue": "k"}),
-        new(dingTalk={**TALK, "securityType": "KEY", "securityValue": "k"}), "DINGTALK_SECURITY: KEY",
-    ),
-    "pipeline.dingTalk.securityValue": (
-        new(dingTalk=TALK), new(dingTalk={**TALK, "securityType": "KEY", "securityValue": "k"}),
-        "DINGTALK_VALUE: $DINGTALK_SECURITY_VALUE",
-    ),
-    "pipeline.dingTalk.atUsers": (new(dingTalk=TALK), new(dingTalk={**TALK, "atUsers": "138, 139"}), "DINGTALK_AT: 138, 139"),
     "pathWithNamespace": (java(build=BUILD), java(build=BUILD) | {"pathWithNamespace": "us/group/web"}, "me/web:"),
     "branch": (java(package={}), java(package={}) | {"branch": "trunk"}, '"trunk"'),
     "package.baseOption.enable": (
@@ -135,10 +78,42 @@ SHOWN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         java(deploy={}), java(deploy=base(allowedBranch=["c"])), '  rules:\n    - if: $CI_COMMIT_BRANCH == "c"',
     ),
 }  # fmt: skip
+SHOWN = shown(
+    {
+        "scm.name": "me/web:$CI_COMMIT_SHORT_SHA",
+        "scm.branch": '$CI_COMMIT_BRANCH == "trunk"',
+        "pipeline.branch": '$CI_COMMIT_BRANCH == "release"',
+        "pipeline.language.name": "image: python:3.9",
+        "pipeline.language.version": "image: golang:1.22",
+        "pipeline.test.enable": "go test ./...",
+        "pipeline.test.command": "- go vet\n    - make check",
+        "pipeline.test.containerName": "image: golang:1.21-alpine",
+        "pipeline.test.coverageCommand": "- make cover",
+        "pipeline.test.coverageStatusCommand": "coverage: /",
+        "pipeline.test.coverage.enable": "- go test ./... -race -covermode=atomic -coverprofile=coverage.out",
+        "pipeline.test.coverage.profile": "- go test ./... -covermode=set -coverprofile=coverage.out",
+        "pipeline.test.coverage.output": "-func=c.out",
+        "pipeline.imageRepo": 'docker push "me/app:$CI_COMMIT_SHORT_SHA"',
+        "pipeline.imageRepo.url": 'docker push "harbor.example.com:8443/library/me/app:',
+        "pipeline.imageRepo.user": 'docker push "you/app:',
+        "pipeline.imageRepo.password": 'echo "$IMAGE_REPO_SECRET" | docker login --username me --password-stdin',
+        "pipeline.sonarqube": "-Dsonar.projectKey=key",
+        "pipeline.sonarqube.name": "-Dsonar.projectKey=other",
+        "pipeline.sonarqube.url": "SONAR_HOST_URL: https://s.io",
+        "pipeline.sonarqube.token": "SONAR_TOKEN: $SONAR_",
+        "pipeline.dingTalk": "DINGTALK_TOKEN: $DINGTALK_SECURITY_TOKEN",
+        "pipeline.dingTalk.name": "TITLE: Robot",
+        "pipeline.dingTalk.webhook": "DINGTALK_URL: https://proxy.example.com/ding",
+        "pipeline.dingTalk.securityType": "DINGTALK_SECURITY: KEY",
+        "pipeline.dingTalk.securityValue": "DINGTALK_VALUE: $DINGTALK_SECURITY_VALUE",
+        "pipeline.dingTalk.atUsers": "DINGTALK_AT: 138,139",
+    },
+    OTHERS,
+)
 
 
 @pytest.mark.parametrize(("before", "after", "said"), SHOWN.values(), ids=SHOWN)
-def test_an_option_shows_in_the_file(before: dict[str, Any], after: dict[str, Any], said: str) -> None:
+def test_an_option_shows_in_the_file(before: Given, after: Given, said: str) -> None:
     assert said not in text(before)
     assert said in text(after)
     assert problems("gitlab-ci", text(before)) == []
@@ -195,18 +170,12 @@ def test_every_job_runs_in_a_declared_stage_and_waits_for_none_that_is_absent() 
 
 
 def test_secrets_are_named_and_never_told() -> None:
-    given = new(
-        imageRepo={"user": "me", "password": "hush-1"}, sonarqube={**SONAR, "token": "hush-2"},
-        dingTalk={"webhook": "https://x.io/?access_token=hush-3", "securityType": "KEY", "securityValue": "hush-4"},
-    )  # fmt: skip
-    assert "hush" not in text(given)
+    assert "hush" not in text(HUSH)
     provider = GitLabCI()
-    assert provider.secrets(options(provider, **given)) == [
-        "DINGTALK_SECURITY_TOKEN", "DINGTALK_SECURITY_VALUE", "IMAGE_REPO_SECRET", "SONAR_SECRET_TOKEN",
-    ]  # fmt: skip
+    assert provider.secrets(options(provider, **HUSH)) == SECRETS
 
 
-REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+REFUSED: dict[str, tuple[Given, str]] = {
     "no repository": ({"pipeline": GO}, "scm is required"),
     "github": ({"scm": {"url": "https://github.com/me/app"}, "pipeline": GO}, "gitlab ci only support gitlab repo"),
     "runner": (new() | {"runner": {"enable": True}}, "comes with a later version"),
@@ -221,7 +190,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("given", "said"), REFUSED.values(), ids=REFUSED)
-def test_nonsense_is_refused_before_anything_runs(given: dict[str, Any], said: str) -> None:
+def test_nonsense_is_refused_before_anything_runs(given: Given, said: str) -> None:
     assert said in faults(GitLabCI(), **given)
 
 

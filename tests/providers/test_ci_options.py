@@ -9,12 +9,11 @@ import pytest
 
 from dtm.describe import Item, items
 from dtm.plugins import installed
+from tests.providers.pipelines import FILES, SCM
 from tests.providers.repos import options
-from tests.providers.test_ci_github import FILES
 from tests.providers.test_ci_github import SHOWN as GITHUB
 from tests.providers.test_ci_gitlab import SHOWN as GITLAB
 
-SCM = {"scmType": "local", "owner": "me", "name": "app"}
 HOST = {"owner": "me", "name": "app", "baseURL": "git.example.com"}
 GIVEN: dict[str, dict[str, Any]] = {
     "github-actions": {"pipeline": {"language": {"name": "go"}}},

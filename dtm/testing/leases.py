@@ -18,10 +18,23 @@ from engine.events import LockAcquired, LockWaiting
 from engine.lease import acquire, break_lock
 
 HOUR = 3600.0
+TEN_SECONDS = 4.0
+"""Ten clients that need 0.2 s each are through in this time."""
 
 
 def ten_waiters(place: LockerPlace) -> None:
-    """Ten clients that need 0.2 s each are all through within 5 s of the first acquisition, by the real clock."""
+    """Ten clients that need 0.2 s each are all through within 4 s of the first acquisition, by the real clock.
+
+    The best of three tries counts: a busy machine slows down whoever is on it.
+    """
+    tries: list[float] = []
+    while not tries or (min(tries) >= TEN_SECONDS and len(tries) < 3):
+        tries.append(_ten_through(place))
+    require(min(tries) < TEN_SECONDS, f"the last of ten clients ended {min(tries):.1f} s after the first one began")
+
+
+def _ten_through(place: LockerPlace) -> float:
+    """Seconds from the first acquisition to the last release."""
     had: list[tuple[float, float]] = []
     problems: list[str] = []
 
@@ -39,8 +52,7 @@ def ten_waiters(place: LockerPlace) -> None:
 
     together(work, 10)
     require(not problems, "; ".join(problems[:3]))
-    elapsed = max(end for _, end in had) - min(start for start, _ in had)
-    require(elapsed < 5.0, f"the last of ten clients ended {elapsed:.1f} s after the first one began")
+    return max(end for _, end in had) - min(start for start, _ in had)
 
 
 def timeout_is_kept(place: LockerPlace) -> None:

@@ -34,6 +34,7 @@ check: $(VENV)/.check ## Format, lint, types, import contracts, generated files,
 
 bench: $(VENV)/.run ## Print figures, and ratios against terraform where it is on the PATH
 	@$(BIN)/python -m tests.bench.bench $(BENCH)
+	@$(BIN)/python -m tests.bench.distance
 
 docs: $(VENV)/.check ## Write the generated pages and build the site into site/
 	$(BIN)/python docs/generate.py

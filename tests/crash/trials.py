@@ -112,6 +112,8 @@ def zygotes(place: Place, number: int) -> Iterator[list[Zygote]]:
     """Processes to run in, ended on leaving."""
     started = [Zygote(place.modules) for _ in range(number)]
     try:
+        for zygote in started:
+            zygote.ready()
         yield started
     finally:
         for zygote in started:

@@ -106,6 +106,11 @@ class Zygote:
             text=True,
         )
 
+    def ready(self) -> None:
+        """Wait until everything is imported; to be called once."""
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
     def run(
         self, folder: Path, command: list[str], point: Point | None = None, env: Mapping[str, str] = MappingProxyType({})
     ) -> tuple[int, list[tuple[str, float]]]:
@@ -132,6 +137,8 @@ def serve() -> None:
     """The zygote's loop: a request a line, an answer a line."""
     for module in sys.argv[1:]:
         importlib.import_module(module)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     for line in sys.stdin:
         folder, command, index, before, delay, env = json.loads(line)
         sys.stdout.write(json.dumps(_fork(Path(folder), command, Point(index, before, delay), env)) + "\n")

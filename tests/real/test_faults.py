@@ -52,6 +52,8 @@ def _feuds(feud: Feud, modules: tuple[str, ...]) -> Report:
             idle.put(pair)
 
     try:
+        for zygote in (zygote for pair in pairs for zygote in pair):
+            zygote.ready()
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             networks, ends = zip(*pool.map(fight, [int(ONLY)] if ONLY else SEEDS), strict=True)
         return Report(

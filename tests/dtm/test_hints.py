@@ -7,7 +7,7 @@ import pytest
 from dtm.cli.hints import complete, place_flags, pointing
 from engine.address import Address
 from engine.errors import ConfigError, DtmError, LockHeldError, Problem, StateError
-from engine.events import ApplyErrored, Notice
+from engine.events import ApplyErrored, ApplySummary, Notice
 from engine.plan import Action
 from tests.dtm.render.rendering import RECORD, Shown
 
@@ -69,8 +69,10 @@ def test_notices_and_events_too() -> None:
     renderer.notice("warning", "one", hint="dtm lock")
     renderer.event(Notice("warning", "two", "dtm plan"))
     renderer.event(ApplyErrored(Address("data", "a"), Action.CREATE, "three", "dtm apply", 1.0, 1))
+    renderer.event(ApplySummary({}, (Address("data", "a"),), (), 1.0, "s"))
     assert [line.strip() for line in shown.err.splitlines() if "→" in line] == [
         "→ dtm lock --state s", "→ dtm plan --state s", "→ dtm apply --state s",
+        "→ run the command again to go on; what is done stays done",
     ]  # fmt: skip
 
 

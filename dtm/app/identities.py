@@ -47,7 +47,9 @@ def check(config: Config, providers: Mapping[str, AnyProvider], place: Place | N
     if found or telling:
         files: dict[str, Text] = {}
         problems = [_problem(*each, files) for each in found]
-        problems += [Problem(locate(tool.where, files), f"{tool.address} {error.message}", error.hint) for tool, error in telling]
+        problems += [
+            Problem(locate(tool.where, files), f"{tool.address} {error.message}", error.hint) for tool, error in telling
+        ]
         raise ConfigError(tuple(problems))
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from dtm import __version__
-from dtm.app import locks, moved
+from dtm.app import moved
 from dtm.app.choices import Choices
 from dtm.app.recall import Recall
+from dtm.app.sessions import look, opened
 from dtm.app.signals import stoppable
 from dtm.app.workspace import Workspace
 from dtm.render import sentences
@@ -28,12 +25,10 @@ from engine.plan import Action, Change, Plan, Reason, Source
 from engine.planner import Live
 from engine.ports import Emit
 from engine.preparation import Preparation
-from engine.retry import store_retry
 from engine.secrets import Redactor, Sealer
-from engine.session import Reading, Session, open_session
+from engine.session import Reading
 from engine.state import State, StateEntry
 from engine.values import Value
-from engine.world import World
 from engine.yaml import Text, locate
 
 Show: TypeAlias = Callable[[Plan], None]
@@ -229,59 +224,3 @@ def _placed(config: Config) -> Generator[None]:
             for each in error.problems
         ]
         raise PlanError(tuple(placed)) from error
-
-
-def look(workspace: Workspace, emit: Emit) -> Reading:
-    """The state as it is, without a lock; what people must know of it is told. Raises StateError, StoreError."""
-    found = locks.read(workspace.place, world())
-    if found.notice:
-        emit(Notice("warning", found.notice))
-    if found.copy_of:
-        emit(Notice("warning", f"this state is a copy of {found.copy_of}: it can be planned against, but not applied"))
-    return found
-
-
-def who() -> str:
-    """`user@host`, as it stands in locks and in the history."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # no such user in the password file, as in some containers
-        user = f"uid{os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
-
-
-def world() -> World:
-    """A session's surroundings: the real ones, with stores asked again as `engine.retry` says."""
-    return World(retry=store_retry)
-
-
-@contextmanager
-def opened(
-    workspace: Workspace, choices: Choices, operation: str, emit: Emit, redactor: Redactor, *, over: Collection[str] = ()
-) -> Generator[Session]:
-    """A session on the workspace's state, with the lock unless `choices` or the settings say otherwise.
-
-    `over` are ids of sessions known to have ended, whose silence need not be waited for.
-    """
-    place = workspace.place
-    lock = locks.to_hold(place, emit) if choices.lock and not choices.dry_run else locks.without(place)
-    with open_session(
-        place.store,
-        lock.locker,
-        place.key,
-        operation=operation,
-        command=operation,
-        who=who(),
-        version=__version__,
-        emit=emit,
-        lock_timeout=choices.lock_timeout,
-        takeover=choices.takeover,
-        lease=0.0 if choices.dry_run else lock.lease,  # what only looks waits for nobody
-        redactor=redactor,
-        history=place.settings.history,
-        log=place.settings.log,
-        probe=lock.probe,
-        over=over,
-        world=world(),
-    ) as session:
-        yield session

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dtm.app.choices import Choices
-from dtm.app.run import look, opened
+from dtm.app.sessions import look, opened
 from dtm.app.workspace import Workspace
 from dtm.render.port import Difference
 from dtm.render.text import count

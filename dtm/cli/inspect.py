@@ -33,7 +33,7 @@ held = click.option("--lock", is_flag=True, help="Hold the lock meanwhile.")
 def init(context: Context, create: bool, yes: bool) -> None:
     """Check config, plugins and state. Never required: apply does silently what this would."""
     from dtm.app import locks
-    from dtm.app.run import look
+    from dtm.app.sessions import look
 
     workspace = context.open()
     names = sorted({tool.address.name for tool in workspace.config.tools})

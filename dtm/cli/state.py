@@ -30,7 +30,7 @@ def state() -> None:
 @command()
 def list_entries(context: Context) -> None:
     """List what the state remembers."""
-    from dtm.app.run import look
+    from dtm.app.sessions import look
 
     found = look(context.open(need_config=False), context.emit)
     rows = [

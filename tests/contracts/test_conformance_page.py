@@ -1,9 +1,12 @@
-"""The written page knows every case there is; `make conformance` writes it."""
+"""The written page knows every case there is, and no case failed; `make conformance` writes it."""
+
+from __future__ import annotations
 
 from dtm.testing.locker import LOCKER_CASES
 from dtm.testing.session import SESSION_CASES
 from dtm.testing.store import STORE_CASES
-from tests.conformance import PAGE
+from tests.conformance import PAGE, Run
+from tests.servers.real import real
 
 
 def test_every_case_stands_in_the_page_and_none_failed() -> None:
@@ -11,3 +14,33 @@ def test_every_case_stands_in_the_page_and_none_failed() -> None:
     names = [*map(str, STORE_CASES), *map(str, LOCKER_CASES), *SESSION_CASES]
     assert [name for name in names if f"| {name} |" not in text] == []
     assert "| failed |" not in text
+
+
+def test_the_page_was_written_beside_every_real_server() -> None:
+    text = PAGE.read_text("utf-8")
+    assert [name for name in ("Ceph RGW", "DynamoDB Local", "kube-apiserver") if name not in text] == []
+    assert "`make test-real` starts it" not in text
+
+
+def test_a_page_that_says_otherwise_is_noticed() -> None:
+    run = Run(order=["x::test_store[moto-C01 absent]"], verdicts={("test_store", "C01 absent", "moto"): "passed"})
+    run.servers["moto"] = "moto 5"
+    text = run.page()
+    assert list(run.untrue(text)) == []
+    run.verdicts["test_store", "C01 absent", "moto"] = "failed"
+    assert list(run.untrue(text)) == ["Stores, C01 absent, moto: failed, the page says passed"]
+    run.verdicts["test_store", "C02 new", "moto"] = "passed"
+    assert len(list(run.untrue(text))) == 2
+
+
+def test_what_a_server_would_show_that_is_not_here_stays_in_the_page() -> None:
+    why = "not tried: rgw: no apt"
+    run = Run(order=["x::test_store[s3-C01 absent]"], verdicts={("test_store", "C01 absent", "s3"): why})
+    run.servers["s3"] = "Ceph"
+    text = run.page().replace(why, "passed")
+    assert len(list(run.untrue(text))) == 1
+    real().missing["rgw"] = "no apt"
+    try:
+        assert list(run.untrue(text)) == []
+    finally:
+        del real().missing["rgw"]

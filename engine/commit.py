@@ -81,8 +81,9 @@ def _sent(
     expect: Version | None,
     world: World,
 ) -> Version:
-    started = world.clock()
-    for attempt in range(TRIES):
+    started, tries = world.clock(), 0
+    while tries < TRIES:
+        tries += 1
         try:
             return world.retry(send)
         except (ConflictError, OutcomeUnknownError) as error:
@@ -92,11 +93,11 @@ def _sent(
             version = found.version if found else None
             if isinstance(error, ConflictError) or version != expect:
                 raise ConflictError(key, expect, version) from error
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * world.rng.uniform(0.5, 1.0)
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1)) * world.rng.uniform(0.5, 1.0)
             if world.clock() - started + pause > PATIENCE:
                 break
             world.sleep(pause)
-    raise OutcomeUnknownError(f"{store.location}: no answer to {attempt + 1} attempts to write {key}")
+    raise OutcomeUnknownError(f"{store.location}: no answer to {tries} attempts to write {key}")
 
 
 @dataclass(frozen=True, slots=True)

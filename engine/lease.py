@@ -55,11 +55,19 @@ class HeldLock:
     """
 
     def __init__(
-        self, locker: Locker, key: str, record: LockRecord, *, emit: Emit, now: Callable[[], datetime], background: bool
+        self,
+        locker: Locker,
+        key: str,
+        record: LockRecord,
+        *,
+        emit: Emit,
+        now: Callable[[], datetime],
+        background: bool,
+        ask: Ask = store_retry,
     ) -> None:
         assert record.info is not None and record.info.lease is not None  # `acquire` wrote it
         self._locker, self._key, self._record, self._emit, self._now = locker, key, record, emit, now
-        self.info, self.lease = record.info, record.info.lease
+        self.info, self.lease, self._ask = record.info, record.info.lease, ask
         self.lost: SupersededError | None = None
         self._mutex, self._stop, self._warned = threading.Lock(), threading.Event(), False
         self._thread = threading.Thread(target=self._renewals, name="lock-renewal", daemon=True) if background else None
@@ -87,7 +95,7 @@ class HeldLock:
         self._stop.set()
         if self._thread:
             self._thread.join()
-        _remove(self._locker, self._key, self._record)
+        _remove(self._locker, self._key, self._record, self._ask)
         self._emit(LockReleased(self.info))
 
     def _renewals(self) -> None:
@@ -138,23 +146,32 @@ def acquire(
         else:
             died = locker.died(key) if isinstance(locker, ProcessLocker) and not silent else None
             emit(LockAcquired(mine, wait.waited(), silent.info if silent else died, ended=died is not None))
-            return HeldLock(locker, key, record, emit=emit, now=now, background=background)
+            return HeldLock(locker, key, record, emit=emit, now=now, background=background, ask=ask)
 
 
-def break_lock(locker: Locker, key: str, lock_id: str) -> LockRecord:
+def break_lock(locker: Locker, key: str, lock_id: str, *, ask: Ask = store_retry) -> LockRecord:
     """Remove the lock of exactly that ID, "" = one whose record is unreadable, whoever holds it; returns what was there.
 
-    Raises LockHeldError if another lock is there, LockError if none is.
+    Raises LockHeldError if another lock is there, LockError if none is, store errors.
     """
-    while True:
-        holder = locker.read(key)
+    broken: LockRecord | None = None
+    for _ in range(ANSWERS):
+        holder = ask(lambda: locker.read(key))
+        if holder is None and broken is not None:
+            return broken  # by a request whose answer was lost
         if holder is None:
             raise LockError(f"{key} is not locked")
-        if (holder.info.id if holder.info else "") != lock_id:
+        if _id(holder) != lock_id:
             raise LockHeldError(holder, message="the lock has another ID", hint=_breaking(holder))
-        with suppress(LockHeldError):  # renewed in between: the same lock still
-            locker.remove(key, expect=holder)
+        try:
+            ask(lambda: locker.remove(key, expect=holder))  # noqa: B023 - called at once
+        except LockHeldError:
+            continue  # renewed in between: the same lock still
+        except OutcomeUnknownError:
+            broken = holder
+        else:
             return holder
+    raise OutcomeUnknownError(f"no answer to {ANSWERS} attempts to break the lock on {key}")
 
 
 def looks_dead(info: LockInfo, now: datetime) -> bool:
@@ -289,20 +306,20 @@ def _put_or_abandon(locker: Locker, key: str, info: LockInfo, expect: LockRecord
         raise
 
 
-def _remove(locker: Locker, key: str, record: LockRecord) -> None:
-    """`Locker.remove` of whatever record of ours is there; a lock that is gone after a lost answer was released by it."""
-    unanswered = False
+def _remove(locker: Locker, key: str, record: LockRecord, ask: Ask) -> None:
+    """`Locker.remove` of whatever record of ours is there; one that is gone after an unclear answer was released by it."""
+    unclear = False
     for _ in range(ANSWERS):
         try:
-            return store_retry(lambda: locker.remove(key, expect=record))  # noqa: B023 - called at once
+            return ask(lambda: locker.remove(key, expect=record))  # noqa: B023 - called at once
         except LockHeldError as error:
             if _id(error.record) != _id(record):
                 raise
-            record = error.record
+            record, unclear = error.record, True
         except LockError:
-            if unanswered:
+            if unclear:
                 return None
             raise
         except OutcomeUnknownError:
-            unanswered = True
+            unclear = True
     raise OutcomeUnknownError(f"no answer to {ANSWERS} attempts to release the lock on {key}")

@@ -12,10 +12,11 @@ Leaving the session flushes, compacts what was recorded into the next snapshot a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from engine.commit import AUTO, INSIDE, View, damage, damaged_view, read_view, where
 from engine.errors import DtmError, LockError, OutcomeUnknownError, StateError, StoreError
@@ -145,32 +146,48 @@ def open_session(
     """Lock, read, and hand out a session; on leaving flush, compact, release.
 
     `locker` None asks no lock at all. `lock_timeout` and `lease` are seconds; `takeover` allows taking over a dead
-    holder's lock; `history` is how many old snapshots are kept; `log` is `state.log`: auto, beside or inline. `probe` is
-    what was tried on this store, to be recorded in the state; one without trials is made good on the document itself.
-    `over` are ids of sessions that are known to have ended, however it looks. A damaged state is told by `Session.damage`.
-    Raises LockError, StateError, StoreError; what could not be recorded goes to a rescue file, which the error names.
+    holder's lock; `history` is how many old snapshots are kept; `log` is `state.log`. `probe` is what was tried on this
+    store, to be recorded; one without trials is made good on the document itself. `over` are ids of sessions known to have
+    ended. A damaged state is told by `Session.damage`. Raises LockError, StateError, StoreError; what was not recorded goes
+    to a rescue file, which the error names.
     """
     world = world or World()
-    session_id = world.token()
-    opened = Opened(session_id, world.now(), who, command, version, "", "", where(store, key), session_id if locker else "")
+    opened = _opening(where(store, key), who, command, version, world, lock=locker is not None)
     with _locked(locker, key, opened, operation, lock_timeout, takeover, lease, emit, world) as lock:
-
-        def make(view: View, broken: StateError | None = None) -> Session:
-            return Session(
-                store, key, view, opened, world,
-                emit=emit, redactor=redactor, lock_lost=lock.lost, damage=broken, log=log, probe=probe,
-            )  # fmt: skip
-
-        try:
-            with damage():
-                known = {lock.dead, *over}
-                session = make(_settled(store, key, known, lease, max(lock_timeout, 2 * lease), log, emit, world))
-        except StateError as broken:
-            session = make(_damaged(store, key, broken, log, world), broken)
+        make = partial(
+            Session, store, key, opening=opened, world=world,
+            emit=emit, redactor=redactor, lock_lost=lock.lost, log=log, probe=probe,
+        )  # fmt: skip
+        session = _readable(make, store, key, {lock.dead, *over}, lease, max(lock_timeout, 2 * lease), log, emit, world)
         with _leaving(session, emit):
             yield session
         if session.claimed and session.remembers:
             _forget(store, key, history, session, emit, world)
+
+
+def _opening(home: str, who: str, command: str, version: str, world: World, *, lock: bool) -> Opened:
+    """Who this session is; its lock goes by the same id."""
+    session = world.token()
+    return Opened(session, world.now(), who, command, version, "", "", home, session if lock else "")
+
+
+def _readable(
+    make: Callable[..., Session],
+    store: Store,
+    key: str,
+    over: Collection[str],
+    lease: float,
+    patience: float,
+    log: str,
+    emit: Emit,
+    world: World,
+) -> Session:
+    """A session on the view that `_settled` gives; on what stands for a damaged state if it cannot be read."""
+    try:
+        with damage():
+            return make(_settled(store, key, over, lease, patience, log, emit, world))
+    except StateError as broken:
+        return make(_damaged(store, key, broken, log, world), damage=broken)
 
 
 def _damaged(store: Store, key: str, broken: StateError, log: str, world: World) -> View:

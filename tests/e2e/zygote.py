@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 LOADED = (
-    "boto3.session", "botocore.client", "botocore.config", "botocore.loaders", "urllib3", "yaml", "tenacity",
+    "botocore.session", "botocore.client", "botocore.config", "botocore.loaders", "urllib3", "yaml", "tenacity",
     "dtm.app.run", "dtm.app.states", "dtm.cli.inspect", "dtm.cli.lifecycle", "dtm.cli.lock", "dtm.cli.state",
     "backends.s3", "backends.dynamodb", "backends.kubernetes", "providers.command", "providers.data", "providers.file",
 )  # fmt: skip

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol, TypeVar
 
 from engine.errors import DtmError, LockError, LockHeldError, OutcomeUnknownError, StoreError, SupersededError
@@ -164,7 +165,7 @@ def break_lock(locker: Locker, key: str, lock_id: str, *, ask: Ask = store_retry
         if _id(holder) != lock_id:
             raise LockHeldError(holder, message="the lock has another ID", hint=_breaking(holder))
         try:
-            ask(lambda: locker.remove(key, expect=holder))  # noqa: B023 - called at once
+            ask(partial(locker.remove, key, expect=holder))
         except LockHeldError:
             continue  # renewed in between: the same lock still
         except OutcomeUnknownError:

@@ -32,8 +32,9 @@ check: $(VENV)/.check ## Format, lint, types, import contracts, generated files,
 	$(BIN)/mkdocs build --strict --quiet
 	sh tests/wheel_smoke.sh $(BIN)/python
 
-bench: $(VENV)/.run ## Print figures, and ratios against terraform where it is on the PATH
+bench: $(VENV)/.test ## Print figures, and ratios against terraform where it is on the PATH
 	@$(BIN)/python -m tests.bench.bench $(BENCH)
+	@$(BIN)/python -m tests.bench.shared
 	@$(BIN)/python -m tests.bench.distance
 
 docs: $(VENV)/.check ## Write the generated pages and build the site into site/

@@ -120,7 +120,7 @@ def try_out(place: Place, *, racing: bool = True) -> Probe:
 
 def rows(verdict: Probe) -> list[dict[str, Value]]:
     """A verdict for people."""
-    return [{"what": PROMISES[trial.name], "result": "yes" if trial.kept else f"NO: {trial.found}"} for trial in verdict.trials]
+    return [{"result": "yes" if trial.kept else f"NO: {trial.found}", "what": PROMISES[trial.name]} for trial in verdict.trials]
 
 
 def read(place: Place, world: World) -> Reading:

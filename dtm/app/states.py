@@ -186,7 +186,8 @@ def remove(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redacto
         holding = sorted({str(entry.address) for entry in left if gone & set(entry.depends_on)})
         if holding and not choices.force:
             raise StateError(
-                f"still depended on by {', '.join(holding)}", hint="remove those too, or --force, which cuts their edges"
+                f"{', '.join(map(str, addresses))}: still depended on by {', '.join(holding)}",
+                hint="remove those too, or --force, which cuts their edges",
             )
         for address in addresses:
             state = state.drop(address)

@@ -94,7 +94,13 @@ class LazyGroup(click.Group):
             formatter.write_dl(sorted(SUMMARIES.items()))
 
 
-@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start in an empty folder: dtm show config > config.yaml, then dtm plan, then dtm apply. Exit codes: 0 done or "
+    "nothing to do, 1 error, 2 changes or drift where asked for, 3 the lock could not be had, 130 interrupted.",
+)
 @click.option("--version", is_flag=True, help="Print the version and exit.")
 @click.pass_context
 def root(ctx: click.Context, version: bool) -> None:

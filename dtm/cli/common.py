@@ -59,14 +59,36 @@ class Context:
 
 
 def locking(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the lock's options."""
+    """Give a command that takes the lock its options."""
+    without = click.option("--no-lock", is_flag=True, help="Work without the lock: the state stays safe, work may be wasted.")
+    return without(_waiting(function))
+
+
+def lockable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that takes the lock where asked its options."""
+    return click.option("--lock", is_flag=True, help="Hold the lock meanwhile.")(_waiting(function))
+
+
+def _waiting(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--no-takeover", is_flag=True, help="Never take over a lock whose holder looks dead."),
-        click.option("--no-lock", is_flag=True, help="Work without the lock: the state stays safe, work may be wasted."),
         click.option("--lock-timeout", default="0", metavar="DUR", help="How long to wait for the lock.  [default: 0]"),
     ):
         function = option(function)
     return function
+
+
+def parallelism(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command `--parallelism`; `what` it does at once."""
+    return click.option(
+        "--parallelism", default=10, metavar="N", type=click.IntRange(1, 256), help=f"{what} at once.  [default: 10]"
+    )
+
+
+def show_help(ctx: click.Context) -> None:
+    """What a group without a command does."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def choices(
@@ -75,7 +97,7 @@ def choices(
     """What the options of a writing command say."""
     return Choices(
         parallelism=given.get("parallelism", 10),
-        lock=not given.get("no_lock"),
+        lock=given.get("lock", not given.get("no_lock")),
         lock_timeout=duration(given.get("lock_timeout", "0")),
         takeover=not given.get("no_takeover"),
         refresh=not given.get("no_refresh"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from dtm.cli.common import Context, command
+from dtm.cli.common import Context, command, show_help
 from dtm.testing.provider import Verdict
 from engine.errors import UsageError
 from engine.values import Value
@@ -18,11 +18,10 @@ from engine.values import Value
 @click.pass_context
 def develop(ctx: click.Context) -> None:
     """Write and check plugins."""
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+    show_help(ctx)
 
 
-@develop.command("create-plugin")
+@develop.command("create-plugin", short_help="Write a package to start a plugin from.")
 @click.argument("argument", metavar="[NAME]", default="")
 @click.option("-n", "--name", default="", metavar="NAME", help="The same as NAME.")
 @command(config=False)
@@ -37,7 +36,7 @@ def create_plugin(context: Context, argument: str, name: str) -> None:
     context.say(f"Plugin {argument or name} created; its README.md says what to do next.")
 
 
-@develop.command("validate-plugin")
+@develop.command("validate-plugin", short_help="Try every promise of a plugin.")
 @click.argument("argument", metavar="[NAME]", default="")
 @click.option("-n", "--name", default="", metavar="NAME", help="The same as NAME.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Every plugin there is.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dtm.cli.common import Context, agreed, choices, command, locking, yes_option
+from dtm.cli.common import Context, agreed, choices, command, lockable, parallelism, yes_option
 from dtm.render.text import count
 from engine.errors import (
     ConfigError,
@@ -19,9 +19,6 @@ from engine.errors import (
     StoreError,
     UsageError,
 )
-
-parallelism = click.option("--parallelism", default=10, type=click.IntRange(1, 256), help="Reads at once.  [default: 10]")
-held = click.option("--lock", is_flag=True, help="Hold the lock meanwhile.")
 
 
 @click.command(short_help="Check config, plugins and state.")
@@ -98,9 +95,8 @@ def validate(context: Context) -> None:
 
 @click.command(short_help="Say whether config, state and world agree.")
 @click.option("--strict", is_flag=True, help="Exit 1 if they do not agree.")
-@held
-@parallelism
-@locking
+@parallelism("Reads")
+@lockable
 @command()
 def verify(context: Context, strict: bool, lock: bool, **given: Any) -> int:
     """Say whether config, plugins, state and world agree. Exits 0 whatever it finds, unless --strict."""
@@ -139,25 +135,22 @@ def verify(context: Context, strict: bool, lock: bool, **given: Any) -> int:
 def _agree(context: Context, lock: bool, given: Any) -> bool:
     from dtm.app.run import Run
 
-    found = Run(
-        context.open(), choices({**given, "no_lock": given["no_lock"] or not lock}), context.emit, context.redactor
-    ).plan(lock=lock)
+    found = Run(context.open(), choices({**given, "lock": lock}), context.emit, context.redactor).plan(lock=lock)
     if not found.empty:
         context.renderer.plan(found, operation="verify")
     return bool(found.empty)
 
 
 @click.command(short_help="Show what changed outside dtm.")
-@held
-@parallelism
-@locking
+@parallelism("Reads")
+@lockable
 @command()
 def drift(context: Context, lock: bool, **given: Any) -> int:
     """Show what changed outside dtm: exit 0 if nothing did, 2 if something did, 1 if that cannot be told."""
     from dtm.app.run import Run
 
     workspace = context.open(need_config=False)
-    chosen = choices({**given, "no_lock": given["no_lock"] or not lock})
+    chosen = choices({**given, "lock": lock})
     found = Run(workspace, chosen, context.emit, context.redactor).drift(lock=lock)
     nothing = "Of what could be read, nothing changed outside dtm." if found.unread else "Nothing changed outside dtm."
     context.renderer.plan(found.plan, operation="drift", nothing=nothing)

@@ -8,7 +8,17 @@ from typing import Any
 import click
 
 from dtm.app.choices import Choices
-from dtm.cli.common import Context, agreed, choices, command, locking, must_be_answerable, yes_option
+from dtm.cli.common import (
+    Context,
+    agreed,
+    choices,
+    command,
+    lockable,
+    locking,
+    must_be_answerable,
+    parallelism,
+    yes_option,
+)
 from engine.errors import CancelledError
 from engine.plan import Plan
 
@@ -24,7 +34,7 @@ def executing(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="ADDR=WHAT",
             help="What became of an interrupted tool that cannot be found again: adopt:ID, retry or forget.",
         ),
-        click.option("--parallelism", default=10, type=click.IntRange(1, 256), help="Operations at once.  [default: 10]"),
+        parallelism("Operations"),
     ):
         function = option(function)
     return locking(yes_option()(function))
@@ -34,16 +44,15 @@ def executing(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 if there are changes.")
 @click.option("--no-refresh", is_flag=True, help="Compare with the state alone, ask no provider.")
 @click.option("--destroy", "removal", is_flag=True, help="Show what destroy would do.")
-@click.option("--lock", is_flag=True, help="Hold the lock while planning.")
 @new_state_option
-@click.option("--parallelism", default=10, type=click.IntRange(1, 256), help="Reads at once.  [default: 10]")
-@locking
+@parallelism("Reads")
+@lockable
 @command()
 def plan(context: Context, detailed_exitcode: bool, removal: bool, lock: bool, new_state: bool, **given: Any) -> int:
     """Show what apply would do. Nothing is changed and, without --lock, nothing is locked."""
     from dtm.app.run import Run
 
-    chosen = choices({**given, "no_lock": given["no_lock"] or not lock}, new_state=new_state)
+    chosen = choices({**given, "lock": lock}, new_state=new_state)
     found = Run(context.open(need_config=not removal), chosen, context.emit, context.redactor).plan(destroy=removal, lock=lock)
     context.renderer.plan(found)
     return 2 if detailed_exitcode and not found.empty else 0

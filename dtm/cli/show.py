@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import click
 
-from dtm.cli.common import Context, choices, command
+from dtm.cli.common import Context, choices, command, show_help
 from engine.address import Address
 from engine.errors import UsageError
 
 
-@click.group(short_help="Show sample configs, the schema, or the status of tools.")
-def show() -> None:
+@click.group(short_help="Show sample configs, the schema, or the status of tools.", invoke_without_command=True)
+@click.pass_context
+def show(ctx: click.Context) -> None:
     """Show sample configs, the schema, or the status of tools."""
+    show_help(ctx)
 
 
 @show.command()
@@ -69,9 +71,11 @@ def _named(address: Address, plugin: str, instance: str) -> bool:
     return plugin in ("", address.name) and instance in ("", address.instance)
 
 
-@click.group("list", short_help="List what there is.")
-def list_group() -> None:
+@click.group("list", short_help="List what there is.", invoke_without_command=True)
+@click.pass_context
+def list_group(ctx: click.Context) -> None:
     """List what there is."""
+    show_help(ctx)
 
 
 @list_group.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import click
 
-from dtm.cli.common import Context, choices, command, locking
+from dtm.cli.common import Context, choices, command, locking, show_help
 from engine.errors import UsageError
 
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
@@ -21,9 +22,11 @@ def writing(function: Callable[..., Any]) -> Callable[..., Any]:
     return locking(dry_run(function))
 
 
-@click.group(short_help="Inspect and mend the state.")
-def state() -> None:
+@click.group(short_help="Inspect and mend the state.", invoke_without_command=True)
+@click.pass_context
+def state(ctx: click.Context) -> None:
     """Inspect and mend the state."""
+    show_help(ctx)
 
 
 @state.command("list")
@@ -49,7 +52,7 @@ def _unfinished(entry: Any, found: Any) -> str | None:
 
 @state.command()
 @click.argument("address")
-@click.option("--serial", type=int, help="As it was then.")
+@click.option("--serial", type=int, metavar="N", help="As it was then.")
 @command()
 def show(context: Context, address: str, serial: int | None) -> None:
     """Show one entry whole."""
@@ -117,6 +120,11 @@ def rm(context: Context, addresses: tuple[str, ...], force: bool, **given: Any) 
     context.say(remove(context.open(need_config=False), choices(given, force=force), context.emit, context.redactor, gone))
 
 
+def _moment(at: str) -> str | None:
+    """An RFC 3339 time to the second; None where DevStream wrote none."""
+    return re.sub(r"\.\d+", "", at) or None
+
+
 @state.command()
 @command()
 def history(context: Context) -> None:
@@ -126,7 +134,7 @@ def history(context: Context) -> None:
     rows = [
         {
             "serial": found.number,
-            "written": (found.state and found.state.written.at) or None,
+            "written": _moment(found.state.written.at) if found.state else None,
             "by": (found.state and found.state.written.who) or None,
             "command": (found.state and found.state.written.command) or None,
             "tools": len(found.state.entries) if found.state else None,
@@ -137,7 +145,7 @@ def history(context: Context) -> None:
     context.renderer.table(rows)
 
 
-@state.command()
+@state.command(short_help="Show how two serials differ.")
 @click.argument("old", type=int)
 @click.argument("new", type=int, required=False)
 @command()
@@ -149,7 +157,7 @@ def diff(context: Context, old: int, new: int | None) -> None:
     context.renderer.differences(compare(past(workspace, old, context.emit), past(workspace, new, context.emit)))
 
 
-@state.command()
+@state.command(short_help="Write a new serial with an earlier one's tools.")
 @click.argument("serial", type=int)
 @writing
 @command()
@@ -164,7 +172,7 @@ def rollback(context: Context, serial: int, **given: Any) -> None:
         context.renderer.plan(Run(workspace, chosen, context.emit, context.redactor).plan())
 
 
-@state.command()
+@state.command(short_help="Enter the outcomes of a rescue file.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @writing
 @command()

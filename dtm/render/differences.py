@@ -50,7 +50,7 @@ def _field(change: FieldChange, show: ValueText, indent: int, width: int) -> Ite
         yield from _limited(rows, show, indent + 4)
         return
     styles: tuple[Style, Style] = ("", "warning") if change.source is Source.LIVE else ("removed", "added")
-    before, after = (_styled(show.span(value), style) for value, style in zip((change.old, change.new), styles, strict=True))
+    before, after = (_styled(span, style) for span, style in zip(show.pair(change.old, change.new), styles, strict=True))
     yield from _arrow(label, before, after, indent, width, tail)
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from dtm.render.text import Line, Span, cells, line, pad
 from dtm.render.values import ValueText, printable
 from engine.values import Value
+
+GAP: Final = "  "
+MAX_HANG: Final = 30
+"""Cells; further right there would be little room left."""
 
 
 def table_lines(rows: Sequence[Mapping[str, Value]], show: ValueText) -> Iterator[Line]:
@@ -16,8 +21,9 @@ def table_lines(rows: Sequence[Mapping[str, Value]], show: ValueText) -> Iterato
     heads = [name.upper() for name in rows[0]]
     texts = [[_cell(value, show) for value in row.values()] for row in rows]
     widths = [max(map(cells, column)) for column in zip(heads, *texts, strict=True)]
+    hang = sum(widths[:-1]) + len(GAP) * (len(widths) - 1)  # a long last cell goes on below itself
     yield line(0, Span(_row(heads, widths), "strong"))
-    yield from (line(0, _row(row, widths)) for row in texts)
+    yield from (line(0, _row(row, widths), hang=hang if hang <= MAX_HANG else 2) for row in texts)
 
 
 def _cell(value: Value, show: ValueText) -> str:
@@ -32,4 +38,4 @@ def _cell(value: Value, show: ValueText) -> str:
 
 
 def _row(texts: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(pad(text, width) for text, width in zip(texts, widths, strict=True)).rstrip()
+    return GAP.join(pad(text, width) for text, width in zip(texts, widths, strict=True)).rstrip()

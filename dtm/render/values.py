@@ -16,7 +16,7 @@ MAX_LINES: Final = 20
 """Lines of one long text that are shown unless everything was asked for."""
 
 _BARE = re.compile(r"[^\W\d][\w-]*")
-_NUMBER = re.compile(r"[-+.]?\d[\d_.,eExXa-fA-F+-]*")
+_NUMBER = re.compile(r"[-+]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|0[xX][\da-fA-F]+|0[oO][0-7]+")
 _WORDS = frozenset({"true", "false", "null", "~", "yes", "no", "on", "off", ""})
 _JOINERS = frozenset("\u200c\u200d")
 
@@ -114,6 +114,13 @@ class ValueText:
     def span(self, value: Value) -> Span:
         """The value on one line, styled."""
         return Span(self.inline(value), _style(value))
+
+    def pair(self, old: Value, new: Value) -> tuple[Span, Span]:
+        """Two values to be compared by eye: where one text has to be quoted, the other is, too."""
+        spans = self.span(old), self.span(new)
+        if isinstance(old, str) and isinstance(new, str) and any(span.text.startswith('"') for span in spans):
+            return Span(quote(self.clean(old))), Span(quote(self.clean(new)))
+        return spans
 
     def block(self, label: str, value: Value, indent: int, width: int) -> Iterator[Line]:
         """`label: value`, over several lines where one would not do."""

@@ -248,3 +248,16 @@ def test_force_unlock_wants_the_exact_id(dtm: Runner, config: Write) -> None:
     (dtm.folder / "go").touch()
     run.wait(30)
     assert "is not locked" in dtm("force-unlock", lock_id, "-y", code=1)
+
+
+@pytest.mark.parametrize("group", [[], ["state"], ["show"], ["list"], ["develop"]])
+def test_a_group_alone_prints_its_commands(dtm: Runner, group: list[str]) -> None:
+    assert "Commands:" in dtm.run(*group).stdout
+    assert dtm.run(*group).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["plan", "verify", "drift"])
+def test_what_locks_only_where_asked_has_no_word_for_not_locking(dtm: Runner, config: Write, command: str) -> None:
+    config(TWO)
+    assert "No such option" in dtm(command, "--no-lock", code=1)
+    dtm(command, "--lock", "--lock-timeout", "1s")

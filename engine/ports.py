@@ -186,8 +186,9 @@ class Call:
 class Provider(Protocol[O]):
     """The object behind one plugin name. `plugin` is the canonical name that its aliases share.
 
-    Options arrive decoded, secrets revealed. In `identity` and `predict` fields may be `UNKNOWN`; using one raises
-    UnknownValueError, which the caller takes for "not known yet". All methods may be called from several threads.
+    Options arrive decoded, secrets revealed; so do resources in `update` and `delete`, while in the recorded one that `read`
+    gets a secret is a Digest. In `identity` and `predict` fields may be `UNKNOWN`; using one raises UnknownValueError, which
+    the caller takes for "not known yet". All methods may be called from several threads.
     """
 
     plugin: str

@@ -116,15 +116,15 @@ class _Elsewhere:
     def __init__(self, locker: Locker, key: str) -> None:
         self._locker, self._key = locker, key
 
-    def read(self, _key: str) -> LockRecord | None:
+    def read(self, key: str) -> LockRecord | None:  # noqa: ARG002 - a Locker's
         """See `engine.ports.Locker.read`."""
         return self._locker.read(self._key)
 
-    def put(self, _key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
+    def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:  # noqa: ARG002 - a Locker's
         """See `engine.ports.Locker.put`."""
         return self._locker.put(self._key, info, expect=expect)
 
-    def remove(self, _key: str, *, expect: LockRecord) -> None:
+    def remove(self, key: str, *, expect: LockRecord) -> None:  # noqa: ARG002 - a Locker's
         """See `engine.ports.Locker.remove`."""
         self._locker.remove(self._key, expect=expect)
 

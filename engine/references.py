@@ -11,7 +11,7 @@ import msgspec
 
 from engine.address import Address
 from engine.errors import DtmError
-from engine.values import UNKNOWN, Attributes, Deferred, Digest, Secret, Unknown, Value, is_plain, leaves, map_leaves, reveal
+from engine.values import UNKNOWN, Attributes, Deferred, Digest, Secret, Unknown, Value, leaves, map_leaves, reveal
 
 _REFERENCE = re.compile(
     r"\s*([a-z0-9](?:[-a-z0-9]*[a-z0-9])?)"  # name and instance as `engine.address` wants them
@@ -162,7 +162,7 @@ def sources_of(parts: Sequence[Value], texts: Sequence[str]) -> tuple[str, ...]:
     A text that cannot be put together again has the sources of all its secrets.
     """
     written = [_written(part, text) for part, text in zip(parts, texts, strict=True)]
-    if len(parts) > 1 and None not in written:
+    if None not in written and not (len(parts) == 1 and isinstance(parts[0], Secret)):
         return (TEXT + "".join(filter(None, written)),)
     secrets = [leaf for part in parts for leaf in leaves(part) if isinstance(leaf, Secret)]
     return tuple(dict.fromkeys(source for secret in secrets for source in secret.sources))
@@ -175,7 +175,12 @@ def _written(part: Value, text: str) -> str | None:
         if source.startswith(TEXT):
             return source.removeprefix(TEXT)
         return f"[[ {source} ]]" if source.startswith(_EVALUATED) else None
-    return text if is_plain(part) and "[[" not in text else None
+    if "[[" in text:
+        return None
+    secrets = [leaf for leaf in leaves(part) if isinstance(leaf, Secret)]
+    if any(_written(leaf, "") is None or to_json(leaf.value) != f'"{leaf.value}"' for leaf in secrets):
+        return None
+    return to_json(map_leaves(part, lambda leaf: _written(leaf, "") if isinstance(leaf, Secret) else leaf)) if secrets else text
 
 
 def evaluate(source: str, recall: Callable[[str], Value]) -> Secret | None:

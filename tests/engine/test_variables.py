@@ -99,6 +99,14 @@ def test_what_comes_from_the_environment_is_secret(text: str, value: Value) -> N
     assert render(text, env={"TOKEN": "s3cret", "X": "x", "EMPTY": ""}) == value
 
 
+def test_a_map_with_a_secret_in_it_makes_a_text_around_it_one() -> None:
+    variables = {"creds": Binding(document("{user: me, pass: '[[ env P ]]'}"))}
+    report = Report()
+    found = Scope(variables, {"P": "pw"}, report).render(document("[x-[[ creds ]]]\n"))
+    assert found == [Secret('x-{"pass":"pw","user":"me"}', ('text x-{"pass":"[[ env P ]]","user":"me"}',))]
+    assert not report.problems
+
+
 def test_a_secret_stays_one_through_variables_and_paths() -> None:
     variables = {"creds": Binding(document("{user: me, pass: '[[ env P ]]'}"), declared=Declared(sensitive=True))}
     report = Report()

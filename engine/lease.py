@@ -256,7 +256,9 @@ class _Wait:
 
 def _refusal(holder: LockRecord, waited: float) -> LockHeldError:
     message = f"the state is still locked by {_who(holder)} after {waited:.1f} s" if waited >= FIRST_PAUSE else ""
-    return LockHeldError(holder, message=message, hint=_breaking(holder))
+    return LockHeldError(
+        holder, message=message, hint=f"--lock-timeout 5m waits longer; if nobody works there any more: {_breaking(holder)}"
+    )
 
 
 def _who(record: LockRecord) -> str:

@@ -43,7 +43,9 @@ class Context:
 
         workspace = open_workspace(self.request, self.emit, self.redactor, need_config=need_config)
         if self.verbose:
-            self.renderer.notice("info", f"The state is {workspace.place.location} (from {workspace.place.settings.source}).")
+            self.renderer.notice(
+                "info", f"The state is {workspace.place.location} (chosen by: {workspace.place.settings.source})."
+            )
         return workspace
 
     def address(self, text: str) -> Address:

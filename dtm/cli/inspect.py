@@ -169,6 +169,8 @@ def output(context: Context, name: str | None) -> None:
     outputs = present(context.open(need_config=False), context.emit).outputs
     if name is None:
         context.renderer.outputs(outputs)
+        if not outputs:
+            context.renderer.notice("info", "There are no outputs.")
         return
     if name not in outputs:
         from engine.decode import nearest

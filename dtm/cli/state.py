@@ -41,6 +41,9 @@ def list_entries(context: Context) -> None:
         for address, entry in sorted(found.state.entries.items())
     ]
     context.renderer.table(rows)
+    if not rows:
+        told = "remembers nothing" if found.exists else "is not there yet"
+        context.renderer.notice("info", f"The state at {found.location} {told}.")
 
 
 def _unfinished(entry: Any, found: Any) -> str | None:

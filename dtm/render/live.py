@@ -72,7 +72,7 @@ class Board:
         """Draw: never more rows than the screen holds."""
         parts: list[RenderableType] = []
         if self.waiting:
-            parts.append(Text(f"{self._frame()} {self.waiting}", "info", overflow="ellipsis", no_wrap=True))
+            parts.append(Text(f"{self._frame()} {self.waiting}", "info"))
         if self.since:
             parts += [self._table(max(1, (options.height or options.size.height) - 6)), self._whole(self.since)]
         yield from console.render(Group(*parts), options.update_width(max(1, options.max_width - ECHO)))

@@ -71,8 +71,8 @@ class PlanView:
     def change(self, change: Change) -> Iterator[Line]:
         """One change: its sentence, its note, what differs, and a blank line."""
         yield _header(change) if self._plans else _found(change)
-        for each in self.show.clean(change.note).splitlines():
-            yield line(BODY, Span(printable(each), "dim"))
+        for number, each in enumerate(self.show.clean(change.note).splitlines()):
+            yield line(BODY + (2 if number else 0), Span(printable(each), "dim"))
         if change.protected and change.action in {Action.DELETE, Action.REPLACE}:
             yield line(BODY, Span("protected by lifecycle.preventDestroy", "warning"))
         yield from self._body(change)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from engine.address import Address
@@ -77,12 +78,16 @@ def nothing_to_do(plan: Plan) -> str:
 
 def in_progress(plan: Plan) -> str:
     """Who else works on the state."""
-    return f"Another run is at work on this state: {plan.in_progress}"
+    return f"Another run is at work on this state: {_to_the_second(plan.in_progress)}"
 
 
 def under_way(action: str, who: str) -> str:
     """What another run does to a tool at this moment; `who` says since when, too."""
-    return f"{action.capitalize()} in progress by {who}"
+    return f"{action.capitalize()} in progress by {_to_the_second(who)}"
+
+
+def _to_the_second(text: str) -> str:
+    return re.sub(r"(:\d\d:\d\d)\.\d+", r"\1", text)
 
 
 def will_refuse(command: str, reason: str) -> str:

@@ -51,7 +51,7 @@ class Run:
 
     def note(self, report: pytest.TestReport) -> None:
         verdict = "failed" if report.failed else _reason(report) if report.skipped else "passed"
-        server = str(dict(report.user_properties).get("server", ""))
+        server = " and ".join(dict.fromkeys(str(value) for name, value in report.user_properties if name == "server"))
         match = NODE.search(report.nodeid)
         suite = f"{TITLES[match[1]]} {match[2]}" if match else report.nodeid.partition("::")[0]
         if match:

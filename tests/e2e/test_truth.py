@@ -32,7 +32,7 @@ def test_what_failed_or_took_too_long_is_not_called_interrupted(dtm: Runner, con
     dtm("apply", "-y", code=1)
     told = dtm("plan")
     assert "Tool (command/a) failed in an earlier run, will be created." in told
-    assert "its creation failed: create ended with exit code 7:\n      no luck\n" in told
+    assert "its creation failed: create ended with exit code 7:\n        no luck\n" in told
     assert "Tool (command/b) failed in an earlier run, will be created." in told
     assert "its creation failed: create was stopped because its time was over" in told
     found = changes(dtm, "plan")

@@ -234,7 +234,7 @@ class _Wait:
         if overdue is not None and counting:
             rest = max(rest, overdue)
         if rest <= 0:
-            raise _refusal(holder, waited)
+            raise _refusal(holder, self.waited())  # a slow answer is no wait
         self._tell(holder, overdue, COUNT_EVERY if counting else TELL_EVERY)
         # a fifth of the time waited so far: however long the holder needs, we lose at most that share on top of it
         step = min(max(waited / 5, FIRST_PAUSE), LONGEST_PAUSE) * self.rng.uniform(0.5, 1.5)
@@ -255,7 +255,7 @@ class _Wait:
 
 
 def _refusal(holder: LockRecord, waited: float) -> LockHeldError:
-    message = f"the state is still locked by {_who(holder)} after {waited:.1f} s" if waited >= FIRST_PAUSE else ""
+    message = f"the state is still locked by {_who(holder)} after {waited:.1f} s" if waited else ""
     return LockHeldError(
         holder, message=message, hint=f"--lock-timeout 5m waits longer; if nobody works there any more: {_breaking(holder)}"
     )

@@ -17,7 +17,7 @@ from backends._aws import Aws
 from backends._aws_errors import Request, answer_of, code_of
 from backends._s3_options import S3Options, Settings, settings_of
 from backends.object_lock import ObjectLocker
-from engine.errors import ConflictError, StoreAccessError, StoreError, StoreUnavailableError
+from engine.errors import ConflictError, OutcomeUnknownError, StoreAccessError, StoreError, StoreUnavailableError
 from engine.ports import Creating, Locker, Opened, Snapshot, Version
 from engine.values import Value
 
@@ -129,7 +129,7 @@ class S3Store:
         with self._aws.asking(request):
             try:
                 answer = client.get_object(Bucket=self._settings.bucket, Key=key, **self._settings.reading)
-                return Snapshot(answer["Body"].read(), _version(answer))
+                return Snapshot(answer["Body"].read(), _version(answer, request))
             except Exception as error:
                 if code_of(error) in ABSENT:
                     return None
@@ -152,7 +152,7 @@ class S3Store:
                 if code_of(error) in (*REFUSED, *BUSY) or (expect is not None and code_of(error) in ABSENT):
                     raise self._conflict(key, expect) from error
                 raise
-        return _version(answer)
+        return _version(answer, request)
 
     def delete(self, key: str, *, expect: Version | None = None) -> None:
         """See `engine.ports.Store.delete`."""
@@ -203,9 +203,11 @@ class S3Store:
 
     def _found(self, key: str) -> Version | None:
         """The version that is there now."""
-        with self._aws.asking(self._request("s3:GetObject", key)):
+        request = self._request("s3:GetObject", key)
+        with self._aws.asking(request):
             try:
-                return _version(self._client().head_object(Bucket=self._settings.bucket, Key=key, **self._settings.reading))
+                answer = self._client().head_object(Bucket=self._settings.bucket, Key=key, **self._settings.reading)
+                return _version(answer, request)
             except Exception as error:
                 if code_of(error) in ABSENT:
                     return None
@@ -224,5 +226,8 @@ class S3Store:
         return ConflictError(key, expect, found)
 
 
-def _version(answer: Mapping[str, Any]) -> Version:
-    return str(answer["ETag"]).strip('"')
+def _version(answer: Mapping[str, Any], request: Request) -> Version:
+    """Its ETag. Raises StoreUnavailableError, OutcomeUnknownError where the answer ended within its headers."""
+    if not (version := str(answer.get("ETag", "")).strip('"')):
+        raise (OutcomeUnknownError if request.writes else StoreUnavailableError)(f"{request.place}: the answer was cut off")
+    return version

@@ -245,6 +245,8 @@ REFUSALS: list[tuple[Answer, Callable[[Store], object], type[DtmError], str]] = 
     (Answer(200, cut=-1), creating_it, OutcomeUnknownError, "got no answer"),
     (Answer(200, cut=-1), deleting, OutcomeUnknownError, "got no answer"),
     (Answer(200, b"half of it", {"ETag": '"e"'}, cut=4), reading, Unavailable, "s3:GetObject"),
+    (Answer(200, b"all of it"), reading, Unavailable, "was cut off"),  # within its headers
+    (Answer(200), creating_it, OutcomeUnknownError, "was cut off"),
 ]  # fmt: skip
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from threading import Thread
 
-from engine.errors import DtmError
 from engine.log import Head
 
 
@@ -18,7 +17,7 @@ class Spill:
 
     def __init__(self, head: Head, name: str, write: Callable[[], None], *, background: bool) -> None:
         self._length, self._name, self._write = len(head.records), name, write
-        self._error: DtmError | None = None
+        self._error: Exception | None = None
         self._thread = Thread(target=self._run, name="dtm-spill", daemon=True) if background else None
         if self._thread:
             self._thread.start()
@@ -41,5 +40,5 @@ class Spill:
     def _run(self) -> None:
         try:
             self._write()
-        except DtmError as error:
+        except Exception as error:  # noqa: BLE001 - a chunk that may not be there must never be named, whatever the reason
             self._error = error

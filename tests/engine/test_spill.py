@@ -1,0 +1,41 @@
+"""A full head's way into a chunk: no chunk is named that may not be there."""
+
+from __future__ import annotations
+
+import pytest
+
+from backends.memory import MemoryStore
+from engine.address import Address
+from engine.errors import DtmError
+from engine.plan import Action
+from engine.ports import Version
+from engine.session import open_session, read_state
+from engine.state import StateEntry
+from engine.world import Limits, World
+
+
+class ChunklessStore(MemoryStore):
+    """Fails in an unexpected way where a chunk is to be written."""
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        """See `engine.ports.Store.write`."""
+        if ".log.d/" in key:
+            raise MemoryError("no room for a chunk")
+        return super().write(key, data, expect=expect)
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_whatever_keeps_a_chunk_from_being_written_no_acknowledged_record_is_lost(background: bool) -> None:
+    store, acknowledged = ChunklessStore("chunkless"), 0
+    world = World(limits=Limits(spill=2000, compact=10**9), background=background, keep=lambda name, _data: name)
+    with pytest.raises((DtmError, MemoryError)), open_session(  # noqa: PT012 - where it ends is not said
+        store, None, "k", operation="apply", command="apply", who="me", version="1", emit=lambda _event: None, world=world
+    ) as session:  # fmt: skip
+        session.claim()
+        for number in range(60):
+            address = Address("data", f"t{number}")
+            session.begin(address, Action.CREATE, entry=StateEntry(address)).wait()
+            session.done(address, StateEntry(address)).wait()
+            acknowledged += 1
+    assert 0 < acknowledged < 60
+    assert sum(entry.pending is None for entry in read_state(store, "k").state.entries.values()) >= acknowledged

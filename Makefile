@@ -14,12 +14,13 @@ demo: $(VENV)/.run ## Set up, then scaffold, change, break, repair and destroy a
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/demo/demo.sh
 
 test: $(VENV)/.test ## Set up, then run the tests
-	@$(BIN)/python -m pytest -q -n 2
+	@$(BIN)/python -m pytest -q -n 2 -m "not long" --ignore=tests/real
 
-test-long: $(VENV)/.test ## Every kill point, 500 random histories, 10,000 random schedules, five planted bugs
+test-long: $(VENV)/.test ## What takes long: every kill point, 500 random histories, 10,000 random schedules, five planted bugs, CI commands
 	@DTM_CRASH_STEP=1 DTM_CRASH_MOMENTS=100 DTM_EXAMPLES=500 DTM_SCHEDULES=10000 DTM_GROUP_RECORDS=1000 \
 	$(BIN)/python -m pytest -q -s --timeout=1800 tests/crash tests/engine/test_properties.py tests/engine/test_model.py \
 	tests/engine/test_group.py
+	@$(BIN)/python -m pytest -q -n 2 -m long
 	@$(BIN)/python -m tests.planted
 
 check: $(VENV)/.check ## Format, lint, types, import contracts, generated files, docs, wheel

@@ -37,7 +37,7 @@ def _refuse_intruders() -> None:
             found = spec.origin or ", ".join(spec.submodule_search_locations or ())
             sys.exit(
                 f"dtm cannot start: the package `{name}` that Python finds ({found}) is not dtm's own ({expected}). "
-                "Remove the other one from this environment, or install dtm into one of its own: pipx install dtm-engine"
+                "Remove the other one from this environment, or install dtm into one of its own: pipx install . in a clone"
             )
 
 

@@ -65,4 +65,4 @@ def test_somebody_elses_package_is_refused(kind: str, package: str, tmp_path: Pa
     assert done.stdout == ""
     assert done.stderr.startswith(f"dtm cannot start: the package `{package}` that Python finds ({tmp_path}")
     assert len(done.stderr.splitlines()) == 1
-    assert "pipx install dtm-engine" in done.stderr
+    assert "pipx install . in a clone" in done.stderr

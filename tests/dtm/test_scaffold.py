@@ -90,6 +90,7 @@ def test_a_plugin_without_a_trial_is_tried_with_its_sample(tmp_path: Path) -> No
     assert found["drift of each attribute is found and repaired"].untried == "its trial has no drifts"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["repo-scaffolding", "argocdapp"])
 def test_a_shipped_plugin_breaks_no_promise_on_its_own_example(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

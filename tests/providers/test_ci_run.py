@@ -68,6 +68,7 @@ def scripts(clone: Path) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("template", "tool"), [("nodejs-express", "npm"), ("golang-gin", "go"), ("golang-cli", "go"), ("java-springboot", "mvn")]
 )
@@ -80,6 +81,7 @@ def test_the_commands_run_in_a_scaffolded_repository(template: str, tool: str, t
         bash(script, clone)
 
 
+@pytest.mark.long
 def test_the_commands_run_in_a_scaffolded_python_repository(tmp_path: Path) -> None:
     clone = scaffold("python-flask", tmp_path)
     tools = tmp_path / "tools"

@@ -78,12 +78,14 @@ def shown(bare: Path, path: str, branch: str = "main") -> str:
     return git(bare, "show", f"{branch}:{path}")
 
 
+@pytest.mark.long
 def test_every_promise_is_kept_under_an_old_name(tmp_path: Path) -> None:
     old = "github-repo-scaffolding-golang"
     found = provider_contract(github_golang(), TRIALS[old], tmp_path / "worlds")
     assert [verdict.promise for verdict in found if verdict.untried] == []
 
 
+@pytest.mark.long
 def test_every_promise_is_kept_over_http(tmp_path: Path) -> None:
     served = tmp_path / "served"
     with serve(served) as server:

@@ -20,7 +20,13 @@ UNTRIED = {
 }
 
 
-PLUGINS = sorted(name for name in TRIALS if installed()[name].plugin == name)
+LONG = {"argocdapp", "ci-generic", "gitlab-ci"}
+"""Write into repositories as `github-actions` does, by the same means; each takes many seconds."""
+PLUGINS = [
+    pytest.param(name, marks=[pytest.mark.long] if name in LONG else [])
+    for name in sorted(TRIALS)
+    if installed()[name].plugin == name
+]
 
 
 def test_every_plugin_that_ships_has_a_trial_with_its_own_options(tmp_path: Path) -> None:

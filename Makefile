@@ -61,7 +61,7 @@ lock: ## Pin what pyproject.toml resolves to now into constraints.txt
 	&& $$tmp/bin/pip freeze --exclude-editable > constraints.txt && rm -rf $$tmp
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) site dist .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) site dist .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

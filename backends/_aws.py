@@ -77,7 +77,7 @@ class Aws:
         """A botocore client, safe for concurrent use. Raises StoreAccessError where credentials or profile are wrong."""
         request = Request(f"{service} client", endpoint or service)
         with self.asking(request), self._mutex:
-            return self._session().create_client(
+            return self._session().client(
                 service,
                 region_name=region,
                 endpoint_url=endpoint or None,
@@ -120,7 +120,7 @@ class Aws:
             core = self._configured(_core())
             if role := self._access.role:
                 core = _assuming(core, role, partial(core.create_client, config=self._config({})))
-            self._made = core
+            self._made = import_module("boto3.session").Session(botocore_session=core)
         return self._made
 
     def _configured(self, core: Any) -> Any:
@@ -163,10 +163,7 @@ class _Models:
 
 
 def _core() -> Any:
-    """A botocore session: what boto3's own stands on, without 60 ms for resources and transfers that nobody uses here.
-
-    It is untyped, hence not imported by statement.
-    """
+    """A botocore session: what boto3's own stands on. It is untyped, hence not imported by statement."""
     loaders = import_module("botocore.loaders")
 
     class Known(loaders.Loader):  # type: ignore[misc, name-defined]  # a class of an untyped package

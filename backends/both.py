@@ -34,8 +34,8 @@ class BothLockers:
         try:
             second = _put(self._second, key, info, seen[1])
         except DtmError as error:
-            if seen[0] is None:
-                self._give_back(key, first)
+            if seen[0] is None or (isinstance(error, LockError) and _id(seen[0]) != info.id):
+                self._give_back(key, first)  # in a take-over too; where only the answer is missing, the next try goes on
             if isinstance(error, LockHeldError):
                 ours = _id(first) == _id(error.record)
                 raise LockHeldError(_whole(first, error.record) if ours else _half(None, error.record)) from error

@@ -201,6 +201,28 @@ def test_whoever_has_one_of_two_locks_keeps_out_who_needs_both() -> None:
         assert two.both.read(KEY) is None
 
 
+def test_a_take_over_of_the_first_lock_alone_is_given_back_where_somebody_else_has_the_second() -> None:
+    two = Two()
+    dead = two.both.put(KEY, info_of("dead"), expect=None)
+    break_lock(two.second, KEY, "dead")
+    theirs = two.second.put(KEY, info_of("terraform"), expect=None)
+    with pytest.raises(LockHeldError) as caught:
+        two.both.put(KEY, info_of("me"), expect=dead)
+    assert caught.value.record.info == theirs.info
+    assert two.first.read(KEY) is None and two.second.read(KEY) == theirs
+
+
+@pytest.mark.parametrize("fault", [OutcomeUnknownError("lost"), StoreUnavailableError("away")])
+def test_a_take_over_goes_on_where_the_second_lock_gave_no_answer(fault: Exception) -> None:
+    two = Two()
+    dead = two.both.put(KEY, info_of("dead"), expect=None)
+    two.both._second = FaultyLocker(two.second, put=[Fault(fault, lost=False)])
+    with pytest.raises(OutcomeUnknownError):
+        two.both.put(KEY, info_of("me"), expect=dead)
+    held = two.both.put(KEY, info_of("me"), expect=dead)
+    assert two.both.read(KEY) == held
+
+
 def test_both_are_released_even_if_one_was_removed_by_hand() -> None:
     two = Two()
     held = two.both.put(KEY, info_of("me"), expect=None)

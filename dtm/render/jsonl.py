@@ -106,7 +106,9 @@ class JsonRenderer:
         self._write([self._data(title, dict(value))])
 
     def differences(self, differences: Sequence[Difference]) -> None:
-        """A `data` line per tool."""
+        """A `data` line per tool; one with an empty list if nothing differs."""
+        if not differences:
+            self._write([types.Data(timestamp=self._now(), message="No differences.", data=[])])
         for each in differences:
             fields = [field_difference(change, self.show) for change in each.fields]
             row = {"address": str(each.address), "difference": each.kind, "fields": fields}

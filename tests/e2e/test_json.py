@@ -28,6 +28,13 @@ def data(found: list[dict[str, Any]]) -> list[Any]:
     return [line["data"] for line in found if line["type"] == "data"]
 
 
+def test_no_difference_is_an_empty_list(dtm: Runner, config: Write) -> None:
+    config(ONE)
+    dtm("apply", "-y")
+    assert data(lines(dtm, "state", "diff", "1")) == [[]]
+    assert dtm("state", "diff", "1") == "No differences.\n"
+
+
 def test_the_version_is_a_stream_of_one_line(dtm: Runner) -> None:
     (line,) = lines(dtm, "version")
     assert line["dtm"] == dtm("version").strip()

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from engine.config import LockSettings, StateSettings
 from engine.errors import UsageError
+from engine.lock import lease_of
 from engine.values import Value
 
 
@@ -124,7 +125,9 @@ def _parts(url: str, scheme: str, form: Form, path: str) -> dict[str, Value]:
         missing = form.parts[next((i for i, part in enumerate(found) if not part), len(found))]
         raise UsageError(f"{url}: {missing} is missing, expected {form.example}", hint=_why(scheme))
     if scheme == "k8s" and not all(re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", part) for part in found):
-        raise UsageError(f"{url}: expected {form.example}", hint=_why(scheme))
+        misspelt = all(re.fullmatch(r"[\w.-]+", part) for part in found)
+        rule = "names in Kubernetes are lower case letters, digits and -, and begin and end with no -"
+        raise UsageError(f"{url}: expected {form.example}", hint=rule if misspelt else _why(scheme))
     return dict(zip(form.parts, found, strict=True))
 
 
@@ -178,7 +181,10 @@ def _seconds(url: str, text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
     if not found or not float(found[1]):
         raise UsageError(f'{url}: lease "{text}" is no duration, expected such as 30s or 2m')
-    return float(found[1]) * UNITS[found[2]]
+    lease = lease_of(float(found[1]) * UNITS[found[2]])
+    if lease is None:
+        raise UsageError(f'{url}: lease "{text}" is longer than 24h')
+    return lease
 
 
 def _masked(url: str) -> str:

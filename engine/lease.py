@@ -255,14 +255,10 @@ class _Wait:
 
 
 def _refusal(holder: LockRecord, waited: float) -> LockHeldError:
-    message = f"the state is still locked by {_who(holder)} after {waited:.1f} s" if waited else ""
+    message = f"the state is still locked by {holder.holder} after {waited:.1f} s" if waited else ""
     return LockHeldError(
         holder, message=message, hint=f"--lock-timeout 5m waits longer; if nobody works there any more: {_breaking(holder)}"
     )
-
-
-def _who(record: LockRecord) -> str:
-    return record.info.who if record.info else "an unreadable record"
 
 
 def _breaking(record: LockRecord) -> str:
@@ -271,7 +267,7 @@ def _breaking(record: LockRecord) -> str:
 
 def _superseded(error: LockError) -> SupersededError:
     if isinstance(error, LockHeldError):
-        return SupersededError(f"{_who(error.record)} took over the lock on this state")
+        return SupersededError(f"{error.record.holder} took over the lock on this state")
     return SupersededError("the lock on this state was removed")
 
 

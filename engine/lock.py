@@ -8,11 +8,20 @@ from datetime import UTC, datetime
 from typing import cast
 
 TERRAFORM_FIELDS = ("ID", "Operation", "Info", "Who", "Version", "Created", "Path")
+LONGEST_LEASE = 86400.0
+"""Seconds: nobody who is gone is believed for longer than a day."""
 
 
 def timestamp(at: datetime) -> str:
     """RFC 3339 in UTC with a trailing Z, microseconds: the only form Terraform can read back."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def lease_of(value: object) -> float | None:
+    """The seconds that somebody else wrote down as a lease, None where they cannot be one."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= LONGEST_LEASE:
+        return None  # nan too: it is neither less nor more than anything
+    return float(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,16 @@ class LockInfo:
     info: str = ""
     lease: float | None = None
     renewed: str | None = None
+
+    @property
+    def holder(self) -> str:
+        """Whom to name; somebody else's record need not say it."""
+        return self.who or f"somebody unnamed ({self.id})"
+
+    @property
+    def run(self) -> str:
+        """`who (operation, id)`, without what is empty."""
+        return f"{self.who or 'somebody unnamed'} ({', '.join(part for part in (self.operation, self.id) if part)})"
 
     def to_json(self) -> bytes:
         """Terraform's seven fields, then `Lease` and `Renewed`, which Terraform ignores."""
@@ -52,10 +71,10 @@ class LockInfo:
         if not isinstance(found.get("id"), str) or not found["id"]:
             return None
         text = {name: str(found.get(name.lower()) or "") for name in TERRAFORM_FIELDS}
-        lease, renewed = found.get("lease"), found.get("renewed")
+        renewed = found.get("renewed")
         return cls(
             text["ID"], text["Operation"], text["Who"], text["Version"], text["Created"], text["Path"], text["Info"],
-            float(lease) if isinstance(lease, int | float) else None,
+            lease_of(found.get("lease")),
             renewed if isinstance(renewed, str) else None,
         )  # fmt: skip
 
@@ -66,3 +85,8 @@ class LockRecord:
 
     info: LockInfo | None
     version: str
+
+    @property
+    def holder(self) -> str:
+        """Whom to name."""
+        return self.info.holder if self.info else "an unreadable record"

@@ -20,7 +20,10 @@ FORMAT = 1
 
 
 class Opened(msgspec.Struct, frozen=True, omit_defaults=True, tag="session"):
-    """A session's claim. `lineage`, `salt` and `home` are what a snapshot without them gets; `lock` is "" without a lock."""
+    """A session's claim. `lineage`, `salt` and `home` are what a snapshot without them gets; `lock` is "" without a lock.
+
+    `lease` in seconds is after how long a silence others may believe it dead, 0: it did not say.
+    """
 
     session: str
     at: str
@@ -32,6 +35,7 @@ class Opened(msgspec.Struct, frozen=True, omit_defaults=True, tag="session"):
     home: str
     lock: str = ""
     plan: str = ""
+    lease: float = 0.0
 
 
 class Begin(msgspec.Struct, frozen=True, omit_defaults=True, tag="begin"):

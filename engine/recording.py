@@ -13,6 +13,8 @@ from dataclasses import replace
 from hashlib import sha256
 from threading import RLock
 
+import msgspec
+
 from engine import rescue
 from engine.address import Address
 from engine.commit import AUTO, View, where
@@ -116,10 +118,9 @@ class Session:
             self.refuse_copy()
         opened = self._opening
         lineage, salt = self._base.id.lineage or str(uuid.uuid4()), self._base.salt or randomness.token_hex(16)
-        opened = Opened(
-            opened.session, self._world.now(), opened.who, opened.command, opened.version,
-            lineage, salt, self.location, opened.lock, plan_digest,
-        )  # fmt: skip
+        opened = msgspec.structs.replace(
+            opened, at=self._world.now(), lineage=lineage, salt=salt, home=self.location, plan=plan_digest
+        )
         self._writer.claim(opened)
         self._base = replace(self._base, id=replace(self._base.id, lineage=lineage), salt=salt, home=self.location)
         self._sealer, self.damage = Sealer(salt), None
@@ -291,10 +292,11 @@ class Session:
         lost = self._lock_lost()
         if queue.error is None and lost is None:
             self._compact()
-        outcomes = [record for record in queue.rejected if isinstance(record, OUTCOMES)]
+        outcomes = _outcomes(queue.rejected)
         if queue.error is not None and outcomes:
             path = self._rescue(outcomes)
-            queue.error.hint = f"{len(outcomes)} outcomes were saved to {path}: dtm state recover {path}"
+            count = "1 outcome was" if len(outcomes) == 1 else f"{len(outcomes)} outcomes were"
+            queue.error.hint = f"{count} saved to {path}: dtm state recover {path}"
         return queue.error or lost
 
     def _rescue(self, outcomes: Sequence[Record]) -> str:
@@ -311,6 +313,16 @@ class Session:
             self._emit(
                 Notice("warning", f"the log was not compacted, the next run will do it: {error.message}", where=self.location)
             )
+
+
+def _outcomes(rejected: Sequence[Record]) -> list[Record]:
+    """What is worth saving of what was not committed: an operation whose begin was refused too was never called."""
+    uncalled = {record.seq for record in rejected if isinstance(record, Begin)}
+    return [
+        record
+        for record in rejected
+        if isinstance(record, OUTCOMES) and not (isinstance(record, Cancelled) and record.answers in uncalled)
+    ]
 
 
 def _telling_nothing(resource: Resource, entry: StateEntry) -> str:

@@ -9,7 +9,7 @@ from engine.address import Address
 from engine.errors import StateError
 from engine.log import Cancelled, Done, Failed, Record
 from engine.recording import Session, copied
-from engine.state import State, StateEntry, StateId, same_content
+from engine.state import Resource, State, StateEntry, StateId, same_content
 from engine.wire import entry_of, resource_of
 
 
@@ -85,10 +85,32 @@ def _refusal(state: State, record: Record) -> str:
         return f"a {type(record).__name__} record is not brought back: it answers no operation"
     entry = _entry(state, record.key)
     if entry is None:
-        return f"{record.key}: not in the state any more"
+        spelled = record.key.replace("_", "/", 1)  # as people write it; nothing is looked up by this
+        return f"{spelled}: not in the state any more{_besides(record, None)}"
     if entry.pending is None:
-        return f"{entry.address}: the state knows how it ended"
-    return f"{entry.address}: another {entry.pending.action} has begun since ({entry.pending.since})"
+        return f"{entry.address}: the state knows how it ended{_besides(record, entry.resource)}"
+    since = f"another {entry.pending.action} has begun since ({entry.pending.since})"
+    return f"{entry.address}: {since}{_besides(record, entry.resource)}"
+
+
+def _besides(record: Done | Failed | Cancelled, known: Resource | None) -> str:
+    """What the world may hold beside what the state knows, by an outcome that is not brought back; "" for nothing."""
+    made = _made(record)
+    if made is None or made == known:
+        return ""
+    if known is None:
+        return f"; what was made ({made.id}) may still be there"
+    if known.id != made.id:
+        return f", but otherwise: it has {known.id}, here it is {made.id}; the thing may exist twice"
+    return f", but otherwise than here ({made.id}); if it was not updated since, the thing may exist twice"
+
+
+def _made(record: Done | Failed | Cancelled) -> Resource | None:
+    if not isinstance(record, Done):
+        return None
+    if record.tool is not None:
+        return entry_of(record.tool, {}).resource
+    return None if record.resource is None else resource_of(record.resource)
 
 
 def successor_problem(existing: State, candidate: State) -> str:

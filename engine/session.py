@@ -24,7 +24,7 @@ from engine.events import Event, LockAcquired, Notice
 from engine.history import history as earlier
 from engine.history import prune
 from engine.lease import HeldLock, acquire, looks_dead
-from engine.lock import LockInfo
+from engine.lock import LockInfo, lease_of
 from engine.log import Opened
 from engine.ports import Emit, Locker, Store
 from engine.probe import Probe
@@ -102,7 +102,7 @@ def _at_work(view: View, locker: Locker | None, key: str, lease: float, world: W
         return "", ""
     logged = opened.session, f"{opened.who} since {opened.at}"
     if locker is None:
-        return logged if _fresh(view.head.at, lease, world) else ("", "")
+        return logged if _fresh(view.head.at, _silence(opened, lease), world) else ("", "")
     try:
         record = world.retry(lambda: locker.read(key))
     except StoreError:  # who may read the state need not be allowed to read its lock: believe the log then
@@ -112,7 +112,15 @@ def _at_work(view: View, locker: Locker | None, key: str, lease: float, world: W
     info = record.info
     if info is None:
         return logged
-    return ("", "") if looks_dead(info, world.date()) else (info.id, f"{info.who} since {info.created}")
+    return ("", "") if looks_dead(info, world.date()) else (info.id, " since ".join(filter(None, (info.holder, info.created))))
+
+
+def _silence(opened: Opened, lease: float) -> float:
+    """Seconds without a sign of life after which that session is over: what it promised, and what we do, whichever is more.
+
+    It may be working and look at its lock only once in a while of its own lease, to find that it lost it.
+    """
+    return max(lease, lease_of(opened.lease) or 0.0)
 
 
 def _fresh(at: str, lease: float, world: World) -> bool:
@@ -152,23 +160,23 @@ def open_session(
     to a rescue file, which the error names.
     """
     world = world or World()
-    opened = _opening(where(store, key), who, command, version, world, lock=locker is not None)
+    opened = _opening(where(store, key), who, command, version, lease, world, lock=locker is not None)
     with _locked(locker, key, opened, operation, lock_timeout, takeover, lease, emit, world) as lock:
         make = partial(
             Session, store, key, opening=opened, world=world,
             emit=emit, redactor=redactor, lock_lost=lock.lost, log=log, probe=probe,
         )  # fmt: skip
-        session = _readable(make, store, key, {lock.dead, *over}, lease, max(lock_timeout, 2 * lease), log, emit, world)
+        session = _readable(make, store, key, {lock.dead, *over}, lease, lock_timeout, log, emit, world)
         with _leaving(session, emit):
             yield session
         if session.claimed and session.remembers:
             _forget(store, key, history, session, emit, world)
 
 
-def _opening(home: str, who: str, command: str, version: str, world: World, *, lock: bool) -> Opened:
+def _opening(home: str, who: str, command: str, version: str, lease: float, world: World, *, lock: bool) -> Opened:
     """Who this session is; its lock goes by the same id."""
     session = world.token()
-    return Opened(session, world.now(), who, command, version, "", "", home, session if lock else "")
+    return Opened(session, world.now(), who, command, version, "", "", home, session if lock else "", lease=lease)
 
 
 def _readable(
@@ -275,8 +283,8 @@ def _settled(
 ) -> View:
     """The view once the last session is surely over: it ended, its lock was silent for a lease, or the log is now.
 
-    `over` are ids of sessions known to be: a holder that was silent for a whole lease, or whose process is gone. Raises
-    LockError if the log is still being written after `patience` seconds.
+    `over` are ids of sessions known to be: a holder that was silent for a whole lease, or whose process is gone. A `lease` of
+    0 waits for nobody. Raises LockError if the log is still being written after `patience` seconds, or two leases.
     """
     view = read_view(store, key, world, log)
     opened = view.replay.opened
@@ -288,10 +296,11 @@ def _settled(
         or not view.replay.unfinished(opened.session)
     ):
         return view
+    lease = _silence(opened, lease)
     emit(Notice("info", f"{opened.who} began work at {opened.at} and did not end it: waiting {lease:g} s for a sign of life"))
     started = silent_since = world.clock()
     while world.clock() - silent_since < lease and not view.replay.ended:
-        if world.clock() - started > patience:
+        if world.clock() - started > max(patience, 2 * lease):
             raise LockError(
                 f"{opened.who} is at work on {where(store, key)} without a lock (dtm {opened.command}, since {opened.at})"
             )

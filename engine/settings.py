@@ -15,6 +15,7 @@ from engine.duration import seconds
 from engine.errors import DtmError
 from engine.expressions import Raw
 from engine.files import Files, Section
+from engine.lock import lease_of
 from engine.options import folded
 from engine.references import addresses
 from engine.report import Report
@@ -123,9 +124,12 @@ def _lock(lock: Attributes, place: Place, report: Report) -> LockSettings:
     built, lease = build(lock, layout.Lock), None
     if built.lease is not None:
         try:
-            lease = seconds(built.lease)
+            lease = lease_of(seconds(built.lease))
         except ValueError as error:
             report.add(place.at("lock", "lease"), str(error))
+        else:
+            if lease is None:
+                report.add(place.at("lock", "lease"), f'"{built.lease}" is no lease: more than 0s, at most 24h')
     return LockSettings(built.kind, built.url, lease)
 
 

@@ -243,8 +243,7 @@ def _retrying(event: Retrying) -> str:
 
 def _holder(record: LockRecord) -> str:
     """Whom we wait for."""
-    info = record.info
-    return f"{info.who} ({info.operation}, {info.id})" if info else "an unreadable record"
+    return record.info.run if record.info else record.holder
 
 
 def _waiting(event: LockWaiting) -> str:
@@ -256,9 +255,8 @@ def _waiting(event: LockWaiting) -> str:
 def _acquired(event: LockAcquired) -> Said:
     """A take-over is a warning, a long wait worth a word, the rest detail."""
     if event.taken_from:
-        old = event.taken_from
         why = "whose process ended without giving it back" if event.ended else "silent for a whole lease"
-        return Said("warning", f"Took over the state lock of {old.who} ({old.operation}, {old.id}), {why}.")
+        return Said("warning", f"Took over the state lock of {event.taken_from.run}, {why}.")
     if event.waited >= SLOW_LOCK:
         return Said("info", f"Got the state lock after {duration(event.waited)}.")
     return Said("debug", "Got the state lock.")

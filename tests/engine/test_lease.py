@@ -18,7 +18,7 @@ from dtm.testing.faults import Fault, FaultyLocker
 from engine.errors import LockHeldError, StoreAccessError, StoreUnavailableError
 from engine.events import Event, LockAcquired, LockReleased, LockWaiting, Notice
 from engine.lease import HeldLock, acquire, break_lock, looks_dead
-from engine.lock import LockRecord, timestamp
+from engine.lock import LockInfo, LockRecord, timestamp
 from engine.ports import Locker
 from engine.world import new_id
 
@@ -27,6 +27,44 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 def have(locker: Locker, events: list[Event], *, lease: float = 30.0, background: bool = False) -> HeldLock:
     return acquire(locker, KEY, info_of("me"), timeout=0, takeover=True, lease=lease, emit=events.append, background=background)
+
+
+@pytest.mark.parametrize(
+    ("written", "lease"),
+    [
+        ("30", 30.0), ("0.5", 0.5), ("86400", 86400.0), ("1e400", None), ("-1e400", None), ("NaN", None), ("-5", None),
+        ("0", None), ("86401", None), ("1" + "0" * 400, None), ("true", None), ('"30"', None), ("null", None),
+    ],
+)  # fmt: skip
+def test_a_lease_that_cannot_be_one_is_none(written: str, lease: float | None) -> None:
+    found = LockInfo.from_json(b'{"ID": "z", "Lease": %s}' % written.encode())
+    assert found is not None and found.lease == lease
+
+
+def test_a_holder_whose_lease_cannot_be_one_is_never_taken_over() -> None:
+    store, clock = MemoryStore(), FakeClock()
+    locker = ObjectLocker(store)
+    locker.put(KEY, replace(info_of("them"), lease=-1.0), expect=None)
+    with pytest.raises(LockHeldError):
+        acquire(
+            locker, KEY, info_of("me"), timeout=100, takeover=True, lease=30, emit=lambda _: None, clock=clock,
+            sleep=clock.sleep, now=clock.now, background=False,
+        )  # fmt: skip
+    assert clock() >= 100
+
+
+@pytest.mark.parametrize(
+    ("record", "name", "run"),
+    [
+        (b'{"ID": "z", "Who": "a@b", "Operation": "apply"}', "a@b", "a@b (apply, z)"),
+        (b'{"ID": "z", "Who": "a@b"}', "a@b", "a@b (z)"),
+        (b'{"ID": "z"}', "somebody unnamed (z)", "somebody unnamed (z)"),
+    ],
+)
+def test_a_holder_is_named_without_what_it_did_not_say(record: bytes, name: str, run: str) -> None:
+    info = LockInfo.from_json(record)
+    assert info is not None and (info.holder, info.run) == (name, run)
+    assert LockHeldError(LockRecord(info, "1")).message == f"the state is locked by {name}"
 
 
 def test_the_background_renews_until_the_release() -> None:

@@ -62,6 +62,12 @@ def test_what_begins_like_a_reference_and_is_none_is_a_warning(tmp_path: Path) -
     assert all(each.endswith("an output is written ${{ data.a.outputs.KEY }}") for each in warnings)
 
 
+@pytest.mark.parametrize("lease", ["0s", "25h"])
+def test_a_lease_that_nobody_would_believe_is_refused(lease: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f'"{lease}" is no lease: more than 0s, at most 24h'):
+        load_text(f"state: {{backend: local, lock: {{lease: {lease}}}}}\n" + TOOL, tmp_path)
+
+
 def configurations() -> st.SearchStrategy[Json]:
     """Values of every kind at every known key, expressions among them."""
     words: st.SearchStrategy[Json] = st.sampled_from(

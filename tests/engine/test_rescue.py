@@ -13,13 +13,14 @@ from backends.memory import MemoryStore
 from dtm.testing.session_bench import KEY, entry, make, names, opened
 from engine import rescue
 from engine.address import Address
-from engine.errors import StateError
+from engine.errors import StateError, SupersededError
 from engine.log import Cancelled, Done, Failed, Moved, OutputsSet, Record
 from engine.plan import Action
 from engine.recovery import Recovered, push, recover, successor_problem
 from engine.session import Session, read_state
-from engine.state import State, StateEntry, StateId, Written
+from engine.state import Resource, State, StateEntry, StateId, Written
 from engine.wire import resource_form, tool_form
+from engine.world import World
 
 A = Address("data", "a")
 
@@ -115,7 +116,7 @@ def test_a_dry_run_says_what_would_be_brought_back_and_writes_nothing() -> None:
     data = rescue.encode(rescue.Rescued(1, lineage, session, "where", "then", records))
     with opened(store, claim=False) as again:
         found = recover(again, data, "rescue", dry_run=True)
-    assert found.applied == (A,) and "data_b" in found.refused[0]
+    assert found.applied == (A,) and "data/b" in found.refused[0]
     assert {key: store.read(key) for key in store.list("")} == before
 
 
@@ -133,7 +134,12 @@ def test_a_rescued_failure_stays_unfinished(form: object) -> None:
     ("record", "says"),
     [
         (Done(2, A.key, 7), "another create has begun since"),
-        (Done(2, "data_b", 1), "data_b: not in the state any more"),
+        (Done(2, A.key, 7, None, FORM), "; what was made (data.a) may still be there"),
+        (Done(2, "data_b", 1), "data/b: not in the state any more"),
+        (
+            Done(2, "data_b", 1, tool_form(entry("b"))),
+            "data/b: not in the state any more; what was made (data.b) may still be there",
+        ),
         (OutputsSet(2, {}), "answers no operation"),
         (Moved(2, A.key, tool_form(entry("b"))), "answers no operation"),
     ],
@@ -144,6 +150,51 @@ def test_an_outcome_that_nobody_waits_for_changes_nothing(record: Record, says: 
     before = store.read(KEY)
     found = _recovered(store, *begun, record)
     assert not found.applied and says in found.refused[0] and store.read(KEY) == before
+
+
+@pytest.mark.parametrize(
+    ("known", "says"),
+    [
+        (entry("a"), "the state knows how it ended"),
+        (replace(entry("a"), resource=Resource("other")), "it has other, here it is data.a; the thing may exist twice"),
+        (
+            replace(entry("a"), resource=Resource("data.a", {"n": 7})),
+            "otherwise than here (data.a); if it was not updated since",
+        ),
+    ],
+)
+def test_an_outcome_that_the_state_knows_otherwise_may_be_a_second_thing(known: StateEntry, says: str) -> None:
+    store = MemoryStore("m")
+    lineage, session = _begun(store)
+    with opened(store, lease=0) as later:
+        later.begin(A, Action.CREATE)
+        later.done(A, known)
+    (told,) = _recovered(store, lineage, session, Done(2, A.key, 1, None, FORM)).refused
+    assert told.startswith("data/a: the state knows how it ended") and says in told
+    assert ("twice" in told) == (known != entry("a"))
+
+
+def test_who_was_never_begun_is_no_outcome_to_save() -> None:
+    store, saved = MemoryStore("m"), dict[str, bytes]()
+
+    def keep(name: str, data: bytes) -> str:
+        saved[name] = data
+        return name
+
+    def overtaken() -> None:
+        with opened(store, world=World(keep=keep, background=False)) as session:
+            session.begin(A, Action.CREATE).wait()
+            with opened(store, lease=0):
+                pass
+            session.done(A, entry("a"))
+            session.begin(Address("data", "b"), Action.CREATE)
+            session.cancelled(Address("data", "b"))
+
+    with pytest.raises(SupersededError) as caught:
+        overtaken()
+    assert caught.value.hint.startswith("1 outcome was saved to")
+    (data,) = saved.values()
+    assert [type(record) for record in rescue.decode(data, "x").records] == [Done]
 
 
 def test_another_states_rescue_file_is_refused() -> None:

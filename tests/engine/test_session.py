@@ -17,12 +17,15 @@ from hypothesis import strategies as st
 from backends.local import LocalLocker, LocalStore
 from backends.memory import AppendingMemoryStore, MemoryStore
 from backends.object_lock import ObjectLocker
+from dtm.testing.clock import FakeClock
 from dtm.testing.narrow import NarrowStore
 from dtm.testing.session import SESSION_CASES, Client, Connect, session_contract
 from dtm.testing.session_bench import KEY, Dead, Mortal, current, entry, make, names, opened
 from engine.address import Address
 from engine.errors import LockError, StateError, StoreError, SupersededError
 from engine.events import Event, Notice
+from engine.lease import break_lock
+from engine.lock import timestamp
 from engine.plan import Action
 from engine.ports import Store
 from engine.secrets import Redactor, Sealer
@@ -124,6 +127,33 @@ def test_the_wait_for_a_session_that_was_force_unlocked_ends_when_its_log_is_sil
         pass
     assert next(clock) > 30
     assert any(isinstance(event, Notice) and "sign of life" in event.message for event in heard)
+
+
+@pytest.mark.parametrize(("theirs", "ours", "waited"), [(30, 1, 30), (1, 30, 30), (1e9, 5, 5), (-1, 5, 5)])
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_session_without_a_lock_is_waited_for_as_long_as_it_or_we_say(
+    theirs: float, ours: float, waited: float, locked: bool
+) -> None:
+    store = MemoryStore("m")
+    locker, clock, dead = ObjectLocker(store), FakeClock(), Mortal(Client(store, ObjectLocker(store)))
+    with suppress(BaseException), opened(dead.store, locker if locked else None, lease=theirs) as session:
+        session.begin(Address("data", "a"), Action.CREATE).wait()
+        dead.kill()
+    if locker.read(KEY):
+        break_lock(locker, KEY, session.id)
+    with opened(store, locker if locked else None, lease=ours, world=World(clock=clock, sleep=clock.sleep)):
+        assert waited <= clock() <= waited * 1.2
+
+
+def test_a_reader_believes_a_log_without_a_lock_for_the_lease_of_its_writer() -> None:
+    store, clock = MemoryStore("m"), FakeClock()
+    world = World(clock=clock, sleep=clock.sleep, now=lambda: timestamp(clock.now()))
+    with opened(store, lease=60, world=world) as session:
+        session.begin(Address("data", "a"), Action.CREATE).wait()
+        clock.sleep(50)
+        assert read_state(store, KEY, lease=1, world=world).at_work == session.id
+        clock.sleep(20)
+        assert not read_state(store, KEY, lease=1, world=world).at_work
 
 
 def test_a_log_that_is_still_written_is_not_taken_over(tmp_path: Path) -> None:

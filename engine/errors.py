@@ -115,8 +115,7 @@ class LockHeldError(LockError):
     """Somebody else holds the lock."""
 
     def __init__(self, record: LockRecord, *, message: str = "", hint: str = "") -> None:
-        holder = record.info.who if record.info else "an unreadable record"
-        super().__init__(message or f"the state is locked by {holder}", hint=hint)
+        super().__init__(message or f"the state is locked by {record.holder}", hint=hint)
         self.record = record
 
 

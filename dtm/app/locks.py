@@ -145,7 +145,7 @@ def held(workspace: Workspace, lock_id: str, *, corrupt: bool) -> LockRecord:
         raise LockError("the lock's record cannot be read, so it has no ID", hint="dtm force-unlock --corrupt breaks it")
     if record.info.id != lock_id:
         raise LockError(
-            f"the lock has another ID: {record.info.id}, held by {record.info.who}"
+            f"the lock has another ID: {record.info.id}, held by {record.info.holder}"
             if lock_id
             else "which lock? Its ID is needed",
             hint=f"dtm force-unlock {record.info.id}",

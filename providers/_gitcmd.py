@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engine.errors import AuthError, CancelledError, DtmError, NotFoundError, OutcomeUnknownError, ProviderError
 from engine.ports import Call
-from providers._tether import tether
+from providers._tether import Tether
 
 POLL = 0.2
 """Seconds between looks at deadline and cancellation while git runs."""
@@ -76,18 +76,20 @@ class Git:
 
         Raises ProviderError (no git, no time), CancelledError, and OutcomeUnknownError instead where `sends`.
         """
+        with Tether() as tether, self._start(args, tether) as process:
+            out, err = self._wait(process, stdin, args[0], sends)
+        return Result(process.returncode, out, self.clean(err.decode(errors="replace").strip()))
+
+    def _start(self, args: tuple[str, ...], tether: Tether) -> subprocess.Popen[bytes]:
         place = () if self.directory is None else (f"--git-dir={self.directory}",)
         try:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 ["git", *QUIET, *place, *args],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                env=self._environment(), start_new_session=True, preexec_fn=tether(),
+                env=self._environment(), start_new_session=True, preexec_fn=tether.tie,
             )  # fmt: skip
         except FileNotFoundError as error:
             raise ProviderError("the git program was not found", hint="install git and put it on the PATH") from error
-        with process:
-            out, err = self._wait(process, stdin, args[0], sends)
-        return Result(process.returncode, out, self.clean(err.decode(errors="replace").strip()))
 
     def _wait(self, process: subprocess.Popen[bytes], stdin: bytes, verb: str, sends: bool) -> tuple[bytes, bytes]:
         data: bytes | None = stdin

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from providers._tether import tether
+from providers._tether import Tether
 
 TICK = 0.1
 """Seconds between two looks at whether to stop."""
@@ -50,28 +50,39 @@ def run(
 ) -> int | None:
     """Run a program; its output goes to `out` and `err` in pieces. Returns the exit code, negative for a signal.
 
-    None: `stop` said so first, and the process group was ended. The program dies with dtm, as `tether` says. Raises OSError
+    None: `stop` said so first, and the process group was ended. The program dies with dtm, as `Tether` says. Raises OSError
     if the program cannot be started.
     """
+    with Tether() as tether:
+        process = _start(argv, cwd, env, stdin, tether)
+        return _attend(process, out, err, stop, tether)
+
+
+def _start(argv: Sequence[str], cwd: Path, env: Mapping[str, str], stdin: bytes, tether: Tether) -> subprocess.Popen[bytes]:
     with tempfile.TemporaryFile() as given:  # not a pipe: a program that never reads must not block us
         given.write(stdin)
         given.seek(0)
-        process = subprocess.Popen(
+        return subprocess.Popen(
             argv, cwd=cwd, env=env, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True, preexec_fn=tether(),
+            start_new_session=True, preexec_fn=tether.tie,
         )  # fmt: skip
+
+
+def _attend(process: subprocess.Popen[bytes], out: Sink, err: Sink, stop: Callable[[], bool], tether: Tether) -> int | None:
     assert process.stdout is not None and process.stderr is not None
     with process.stdout, process.stderr, selectors.DefaultSelector() as pipes:
         pipes.register(process.stdout, selectors.EVENT_READ, out)
         pipes.register(process.stderr, selectors.EVENT_READ, err)
         try:
-            return _follow(process, pipes, stop)
+            return _follow(process, pipes, stop, tether)
         except BaseException:
             _end(process)
             raise
 
 
-def _follow(process: subprocess.Popen[bytes], pipes: selectors.BaseSelector, stop: Callable[[], bool]) -> int | None:
+def _follow(
+    process: subprocess.Popen[bytes], pipes: selectors.BaseSelector, stop: Callable[[], bool], tether: Tether
+) -> int | None:
     while (code := process.poll()) is None:
         if stop():
             _end(process)
@@ -81,6 +92,7 @@ def _follow(process: subprocess.Popen[bytes], pipes: selectors.BaseSelector, sto
         else:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(TICK)
+    tether.release()  # a daemon that it left behind is there on purpose
     until = time.monotonic() + LINGER
     while pipes.get_map() and (left := until - time.monotonic()) > 0:
         _pump(pipes, left)

@@ -5,59 +5,116 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from providers import _process, _tether
+from providers._tether import Guard, Tether
 
 ROOT = Path(__file__).parents[2]
-COMMAND = """
-from pathlib import Path
-from engine.address import Address
-from engine.ports import Call
-from providers.command import CommandOptions, CommandTool
-script = "echo $$ > pid; sleep 1; echo made >> made"
-CommandTool().create(CommandOptions(create=script), Call(Address("command", "a"), Path(".")))
-"""
-GIT = """
+BEGIN = """
+import os, time
 from pathlib import Path
 from engine.address import Address
 from engine.ports import Call
 from providers._gitcmd import Git
-Git(Call(Address("git", "a"), Path(".")))("push")
+from providers.command import CommandOptions, CommandTool
+def create(script): CommandTool().create(CommandOptions(create=script), Call(Address("command", "a"), Path(".")))
 """
+WORK = "exec 9> alive; echo ready >&9; sleep 20; echo made >> made"
+DAEMON = "(exec 9> alive; echo ready >&9; until [ -e go ]; do sleep 0.05; done; echo made >> made) > /dev/null 2>&1 &"
+VICTIMS = {
+    "itself": f"create({WORK!r})",
+    "its child": "create('sh work && true')",
+    "after a daemon": "create('sleep 20 > /dev/null 2>&1 &'); create('sh work && true')",
+    "git": 'Git(Call(Address("git", "a"), Path(".")))("push")',
+}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
-@pytest.mark.parametrize("victim", [COMMAND, GIT], ids=["command", "git"])
-def test_a_program_dies_with_the_process_that_started_it(victim: str, tmp_path: Path) -> None:
-    fake = tmp_path / "bin" / "git"
-    fake.parent.mkdir()
-    fake.write_text("#!/bin/sh\necho $$ > pid; sleep 1; echo made >> made\n", "utf-8")
-    fake.chmod(0o755)
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{fake.parent}{os.pathsep}{os.environ['PATH']}"}
-    with subprocess.Popen([sys.executable, "-c", victim], cwd=tmp_path, env=env) as process:
-        until = time.monotonic() + 20
-        while not (pid := tmp_path / "pid").exists() or not pid.read_text("utf-8"):
-            assert time.monotonic() < until
-            time.sleep(0.02)
-        process.kill()
-    time.sleep(1.5)
+@pytest.mark.parametrize("end", [os.kill, os.killpg])
+@pytest.mark.parametrize("victim", VICTIMS.values(), ids=VICTIMS)
+def test_a_program_and_what_it_started_die_with_dtm(victim: str, end: Callable[[int, int], None], tmp_path: Path) -> None:
+    with _started(victim, tmp_path) as (process, alive):
+        end(process.pid, signal.SIGKILL)
+        _until(lambda: _said(alive) == b"")
     assert not (tmp_path / "made").exists()
+
+
+def test_a_daemon_left_behind_by_a_command_that_has_ended_stays(tmp_path: Path) -> None:
+    with _started(f"create({DAEMON!r}); Path('ended').touch(); time.sleep(20)", tmp_path) as (process, _):
+        _until((tmp_path / "ended").exists)
+        process.kill()
+        process.wait()
+        time.sleep(0.3)
+        (tmp_path / "go").touch()
+        _until((tmp_path / "made").exists)
+
+
+FORK = "create('true')\nif bool(os.fork()) is {parent}: {work}\nelse: {wait}"
+
+
+@pytest.mark.parametrize(("parent", "wait"), [(False, "time.sleep(20)"), (True, "create('true'); time.sleep(20)")])
+def test_a_fork_has_a_guard_of_its_own(parent: bool, wait: str, tmp_path: Path) -> None:
+    """The other of the two lives on, and holds nothing that keeps the guard of the killed one from knowing."""
+    work = "Path('pid').write_text(str(os.getpid())); " + ("time.sleep(1); " if parent else "") + VICTIMS["its child"]
+    script = FORK.format(parent=parent, work=work, wait=wait)
+    with _started(script, tmp_path) as (_, alive):
+        os.kill(int((tmp_path / "pid").read_text("utf-8")), signal.SIGKILL)
+        _until(lambda: _said(alive) == b"")
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_the_guard_is_out_of_reach_of_what_is_sent_to_dtm_and_holds_nothing_open() -> None:
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    guard = Guard()
+    assert guard.pipe() is not None
+    os.close(writer)
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+    shell = guard._shell
+    assert shell is not None
+    assert os.getsid(shell.pid) == shell.pid
+    ended = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    status = Path(f"/proc/{shell.pid}/status")
+    mask = sum(1 << number - 1 for number in ended)
+    _until(lambda: int(status.read_text("utf-8").partition("SigIgn:")[2].split()[0], 16) & mask == mask)
+    for number in ended:
+        os.kill(shell.pid, number)
+    guard._close(os.getpid())
+    assert shell.returncode == 0
+
+
+def test_a_guard_that_somebody_killed_is_replaced() -> None:
+    guard = Guard()
+    assert guard.pipe() is not None
+    first = guard._shell
+    assert first is not None
+    first.kill()
+    first.wait()
+    assert guard.pipe() is not None
+    assert guard._shell is not first
+    guard._close(os.getpid())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 def test_a_program_whose_parent_is_gone_before_it_begins_never_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.getpid()
-    monkeypatch.setattr(os, "getpid", lambda: real + 1)
+    real = os.getppid()
+    monkeypatch.setattr(os, "getppid", lambda: real)  # asked in the child, this is its grandparent
     assert _run(tmp_path) == 128 + signal.SIGKILL
     assert not (tmp_path / "made").exists()
 
 
-def test_where_the_kernel_offers_nothing_programs_run_untied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_neither_the_kernel_nor_a_shell_can_help_programs_run_untied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_tether, "_prctl", lambda: None)
-    assert _tether.tether() is None
+    monkeypatch.setattr(_tether, "SHELL", str(tmp_path / "sh"))
+    monkeypatch.setattr(Tether, "_guard", Guard())
     assert _run(tmp_path) == 0
     assert (tmp_path / "made").exists()
 
@@ -66,3 +123,42 @@ def _run(directory: Path) -> int | None:
     return _process.run(
         ["touch", "made"], cwd=directory, env=os.environ, stdin=b"", out=len, err=len, stop=lambda: False
     )  # fmt: skip
+
+
+@contextmanager
+def _started(victim: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The victim, at work in a process group of its own, and the reading end of what its program holds open."""
+    fake = folder / "bin" / "git"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\nsh work && true\n", "utf-8")
+    fake.chmod(0o755)
+    (folder / "work").write_text(WORK, "utf-8")
+    os.mkfifo(folder / "alive")
+    alive = os.open(folder / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{fake.parent}{os.pathsep}{os.environ['PATH']}"}
+    try:
+        with subprocess.Popen([sys.executable, "-c", BEGIN + victim], cwd=folder, env=env, start_new_session=True) as process:
+            try:
+                _until(lambda: _said(alive) == b"ready\n")
+                yield process, alive
+            finally:
+                if process.returncode is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+    finally:
+        os.close(alive)
+
+
+def _said(alive: int) -> bytes | None:
+    """What the program wrote; nothing if there is no program (any more), None if there is and it says nothing."""
+    try:
+        return os.read(alive, 100)
+    except BlockingIOError:
+        return None
+
+
+def _until(condition: Callable[[], object]) -> None:
+    """Wait for what must come well before the twenty seconds of the program are over."""
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)

@@ -129,6 +129,12 @@ def _unanswered(error: Any, exceptions: Any, request: Request) -> DtmError:
     place = request.place
     if isinstance(error, exceptions.NoCredentialsError):
         return StoreAccessError(f"{place}: no AWS credentials were found", hint=NO_CREDENTIALS)
+    if isinstance(error, exceptions.ProfileNotFound):
+        return StoreAccessError(
+            f"{place}: there is no AWS profile {error.kwargs['profile']}",
+            hint="~/.aws/config (AWS_CONFIG_FILE) and ~/.aws/credentials name those that are there; "
+            "the wanted one comes from option profile or AWS_PROFILE",
+        )
     if isinstance(error, _credentials(exceptions)):
         return StoreAccessError(f"{place}: {error}", hint="log in again, or name another profile")
     if isinstance(error, exceptions.SSLError):

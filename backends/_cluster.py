@@ -180,4 +180,4 @@ def _why(reason: str) -> str:
     found = re.search(
         r"(certificate verify failed[^(\n']*|\[Errno -?\d+\] [^'\")]*|timed out|[Cc]onnection \w+ \w+[^'\")]*)", reason
     )
-    return (found[1] if found else reason).strip().rstrip(".")
+    return re.sub(r"^\[Errno -?\d+\] ", "", found[1] if found else reason).strip().rstrip(".")

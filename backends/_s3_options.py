@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -17,6 +17,8 @@ from engine.errors import ConfigError, Problem
 from engine.schema import Field, Options
 from engine.values import Value, reveal
 
+BUCKET: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+"""What a host's name can begin with; Amazon also asks for three characters."""
 FLAVOUR_REGION = "us-east-1"
 
 
@@ -156,6 +158,10 @@ def _from_environment(found: S3Options, env: Mapping[str, str]) -> S3Options:
 
 def _problems(found: S3Options, base_dir: Path) -> Iterator[tuple[str, str, str]]:
     """Option, what is wrong with it, what to do."""
+    if (
+        found.bucket and not found.endpoint and not found.use_path_style and not BUCKET.fullmatch(found.bucket)
+    ):  # other servers take more
+        yield "bucket", f'"{found.bucket}" is no name of a bucket', "3 to 63 lower case letters, digits, - and ."
     if not all(part not in ("", ".", "..") for part in found.key.split("/")):
         yield "key", f'key "{found.key}" must not begin or end with "/" nor hold "//", "." or ".." as a part', ""
     for name, url in (

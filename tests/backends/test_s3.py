@@ -83,6 +83,7 @@ def server(respond: Respond | Answer, **more: Value) -> Iterator[tuple[Store, li
         ({"sseCustomerKey": "short"}, {}, ["sseCustomerKey must be 32 bytes in Base64"]),
         ({}, {"AWS_SSE_CUSTOMER_KEY": "short"}, ["sseCustomerKey must be 32 bytes in Base64"]),
         ({"bucket": ""}, {}, ["bucket"]),
+        ({"bucket": "UPPER_case"}, {}, ['"UPPER_case" is no name of a bucket']),
         ({"nonsense": 1}, {}, ["nonsense"]),
         (
             {"flavour": "do"},
@@ -324,8 +325,9 @@ def test_without_credentials_the_ways_to_give_them_are_named() -> None:
 
 
 def test_a_profile_that_is_not_there_is_named() -> None:
-    with pytest.raises(StoreAccessError, match="nobody"):
+    with pytest.raises(StoreAccessError, match="there is no AWS profile nobody") as caught:
         open_backend({**BASE, "profile": "nobody"}, Path("/"), {}).store.read("k")
+    assert "~/.aws/config" in caught.value.hint and "AWS_PROFILE" in caught.value.hint
 
 
 def test_credentials_come_from_the_file_and_profile_named(tmp_path: Path) -> None:

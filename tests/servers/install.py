@@ -5,6 +5,7 @@ apt is used as root or through `sudo -n`, npm writes only into the cache. Run it
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -43,8 +44,8 @@ def dynamodb() -> Path:
 
 
 def kubernetes() -> tuple[Path, Path]:
-    """The binaries of etcd and kube-apiserver, the latter built once."""
-    apiserver = CACHE / "kube-apiserver"
+    """The binaries of etcd and kube-apiserver, the latter built once for each text of its build."""
+    apiserver = CACHE / f"kube-apiserver-{hashlib.sha256(BUILD.read_bytes()).hexdigest()[:12]}"
     if not apiserver.exists():
         _needed("apt-get", "kube-apiserver is built from Debian's source package")
         _apt(BUILD_PACKAGES)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds kube-apiserver from the source package `kubernetes` of Debian bookworm with Debian's own Go, without network beyond apt.
-# Usage: kube_apiserver.sh BINARY   Needs go, make, jq, rsync, patch, xz; about 2 GB beside BINARY while it works, 3 to 4 minutes once.
+# Usage: kube_apiserver.sh BINARY   Needs go, make, jq, rsync, patch, xz; about 2 GB beside BINARY while it works, 4 to 9 minutes once.
 set -eu
 binary=$1
 room=$(mktemp -d "$binary.build.XXXXXX")
@@ -36,6 +36,40 @@ ln -s ../../.. .go/src/k8s.io/kubernetes
 export GOPATH="$PWD/.go" GOCACHE="$room/cache" HOME="$room/home" GOPROXY=off GOFLAGS= CGO_ENABLED=0
 export KUBE_GIT_VERSION="v$version" KUBE_GIT_COMMIT=debian KUBE_GIT_TREE_STATE=archive
 export KUBE_GIT_MAJOR="${version%%.*}" KUBE_GIT_MINOR="$(echo "$version" | cut -d. -f2)"
+
+# reflect2 before 1.0.2 calls reflect.mapiterinit as it was before Go 1.18, when it made the iterator itself. Now the caller brings
+# one; without it the runtime writes wherever a register points, and the server dies of the maps that json-iterator encodes, such as
+# those of an indented or YAML answer; a plain answer is encoded by Go's own library.
+reflect2=vendor/github.com/modern-go/reflect2
+if [ "$(go env GOVERSION | cut -d. -f2)" -ge 18 ] && grep -q '^func mapiterinit(.*) \*hiter$' $reflect2/unsafe_link.go; then
+  sed -i '/^func mapiterinit(/s/) \*hiter$/, it *hiter)/; /^type hiter struct {$/,/^}$/d' $reflect2/unsafe_link.go
+  sed -i 's/mapiterinit(/iteration(/' $reflect2/unsafe_map.go
+  cat > $reflect2/iteration.go <<'GO'
+package reflect2
+
+import "unsafe"
+
+// hiter is laid out as the runtime's own, which fills it in place.
+type hiter struct {
+	key, value            unsafe.Pointer
+	t, h, buckets, bptr   unsafe.Pointer
+	overflow, oldoverflow unsafe.Pointer
+	startBucket           uintptr
+	offset                uint8
+	wrapped               bool
+	B, i                  uint8
+	bucket, checkBucket   uintptr
+}
+
+// iteration stands at the first entry of the map m; its key is nil if there is none.
+func iteration(rtype, m unsafe.Pointer) *hiter {
+	it := new(hiter)
+	mapiterinit(rtype, m, it)
+	return it
+}
+GO
+fi
+
 make WHAT=cmd/kube-apiserver GOLDFLAGS='-s -w'
 install -m 755 _output/bin/kube-apiserver "$binary.new"
 mv "$binary.new" "$binary"

@@ -17,7 +17,14 @@ from backends._aws import Aws
 from backends._aws_errors import Request, answer_of, code_of
 from backends._s3_options import S3Options, Settings, settings_of
 from backends.object_lock import ObjectLocker
-from engine.errors import ConflictError, OutcomeUnknownError, StoreAccessError, StoreError, StoreUnavailableError
+from engine.errors import (
+    ConditionRefusedError,
+    ConflictError,
+    OutcomeUnknownError,
+    StoreAccessError,
+    StoreError,
+    StoreUnavailableError,
+)
 from engine.ports import Creating, Locker, Opened, Snapshot, Version
 from engine.values import Value
 
@@ -219,7 +226,7 @@ class S3Store:
         with suppress(StoreAccessError):  # who may not look still knows that the write was refused
             found = self._found(key)
             if found == expect:
-                return StoreUnavailableError(
+                return ConditionRefusedError(
                     f"{self.location}/{key}: the version that is there was refused: another request for it is under way",
                     hint="if it stays so, the server honours no conditions in this bucket: dtm state probe tells",
                 )

@@ -17,7 +17,14 @@ from hashlib import sha256
 
 import msgspec
 
-from engine.errors import ConflictError, OutcomeUnknownError, StateError, StoreAccessError, StoreUnavailableError
+from engine.errors import (
+    ConditionRefusedError,
+    ConflictError,
+    OutcomeUnknownError,
+    StateError,
+    StoreAccessError,
+    StoreUnavailableError,
+)
 from engine.log import Head, Replay, decode_chunk, decode_head, decode_records, split
 from engine.ports import AppendStore, Snapshot, Store, Version
 from engine.statefile import EMPTY, Document, decode_document, is_newer
@@ -62,8 +69,8 @@ def swap(
 ) -> Version:
     """Compare-and-swap that survives lost answers: what is there is compared with our bytes, which nobody else writes.
 
-    Raises ConflictError if somebody else's bytes are there, OutcomeUnknownError if no answer came in five tries, and
-    what `Store.write` raises.
+    Raises ConflictError if somebody else's bytes are there, ConditionRefusedError if what is expected is, and yet refused,
+    OutcomeUnknownError if no answer came in five tries, and what `Store.write` raises.
     """
     return _sent(store, key, lambda: store.write(key, data, expect=expect), lambda there: there == data, expect, world)
 
@@ -91,6 +98,8 @@ def _sent(
             if found is not None and ours(found.data):
                 return found.version
             version = found.version if found else None
+            if isinstance(error, ConflictError) and version == expect is not None:
+                raise ConditionRefusedError(f"{where(store, key)}: the very version that is there was refused") from error
             if isinstance(error, ConflictError) or version != expect:
                 raise ConflictError(key, expect, version) from error
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1)) * world.rng.uniform(0.5, 1.0)

@@ -11,6 +11,7 @@ DtmError
 │  ├─ ConflictError            the stored version is not the expected one; nothing was written
 │  ├─ StoreAccessError         denied, or the bucket, table or namespace is missing; never retried
 │  └─ StoreUnavailableError    this try surely had no effect; may be tried again
+│     └─ ConditionRefusedError a condition was refused although it holds
 ├─ OutcomeUnknownError         a request was sent and no answer came: it may or may not have had its effect
 ├─ LockError                   the lock could not be had or is not what the caller thought
 │  └─ LockHeldError            somebody else holds it; carries the record
@@ -99,6 +100,10 @@ class StoreAccessError(StoreError):
 
 class StoreUnavailableError(StoreError):
     """This try surely had no effect; may be tried again."""
+
+
+class ConditionRefusedError(StoreUnavailableError):
+    """A replacement of the very version that is there was refused: it came too early, or the server does this to all."""
 
 
 class OutcomeUnknownError(DtmError):

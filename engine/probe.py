@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from threading import Barrier, Thread
 
 from engine.commit import swap, where
-from engine.errors import ConflictError, DtmError, OutcomeUnknownError, StoreError, StoreUnavailableError
+from engine.errors import ConditionRefusedError, ConflictError, DtmError, OutcomeUnknownError, StoreError
 from engine.ports import Snapshot, Store, Version
 from engine.values import Value
 from engine.world import World, utc_now
@@ -33,6 +33,9 @@ class Trial:
     name: str
     kept: bool
     found: str
+
+
+IMMOVABLE = Trial(SWAP, False, "a key could not be replaced though its very version was expected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,16 @@ class Probe:
         return cls(location, at, trials)
 
 
+@contextmanager
+def judged(store: Store, key: str, world: World) -> Generator[None]:
+    """A store that refuses what it should accept is refused as by its probe. Raises StoreError."""
+    try:
+        yield
+    except ConditionRefusedError as error:
+        verdict = Probe(where(store, key), world.now(), (IMMOVABLE,))
+        raise verdict.refusal(lock_native=False) or error from error
+
+
 def probe(
     store: Store,
     key: str,
@@ -101,13 +114,14 @@ def probe(
 ) -> Probe:
     """Try what a state needs, on throwaway keys beside `key`; with `lock_native` also what a lock object needs.
 
-    `only_key` touches nothing but `key`, on which a stale replacement is tried with the very bytes that are there; where
-    nothing is there nothing is tried. Raises what the store raises, except for refusals that were hoped for.
+    `only_key` touches nothing but `key`, which is replaced by the very bytes that are there; where nothing is there nothing
+    is tried. Somebody at work on it may be refused after that. Raises what the store raises, except for refusals that were
+    hoped for.
     """
     world = World(now=now, rng=rng or random.Random())  # noqa: S311 - names of throwaway keys, nothing secret
     if only_key:
         found = world.retry(lambda: store.read(key))
-        return Probe(where(store, key), now(), (stale_swap(store, key, found, world),) if found else ())
+        return Probe(where(store, key), now(), (_both_halves(store, key, found, world),) if found else ())
     names = [f"{key}.probe-{world.rng.getrandbits(64):016x}" for _ in range(1 + ROUNDS * lock_native)]
     try:
         trials = (*_alone(store, names[0], world), *([_race(store, names[1:], world)] if lock_native else []))
@@ -121,6 +135,18 @@ def probe(
 def stale_swap(store: Store, key: str, there: Snapshot, world: World) -> Trial:
     """Replace what is there by itself, expecting another version: harmless even where it gets through."""
     return _hoped(SWAP, lambda: world.retry(lambda: store.write(key, there.data, expect=another(there.version))))
+
+
+def _both_halves(store: Store, key: str, there: Snapshot, world: World) -> Trial:
+    """Replace what is there by itself: expecting its very version, which must get through, then another one."""
+    try:
+        version = world.retry(lambda: store.write(key, there.data, expect=there.version))
+    except (ConflictError, ConditionRefusedError):
+        found = world.retry(lambda: store.read(key))
+        if found is None or found.version != there.version:
+            raise  # somebody else's doing
+        return IMMOVABLE
+    return stale_swap(store, key, Snapshot(there.data, version), world)
 
 
 def another(version: Version) -> Version:
@@ -146,11 +172,8 @@ def _alone(store: Store, key: str, world: World) -> tuple[Trial, Trial]:
     there = world.retry(lambda: store.read(key)) or Snapshot(b"1\n", first)
     try:
         swap(store, key, b"3\n", expect=there.version, world=world)
-    except (ConflictError, StoreUnavailableError):
-        found = world.retry(lambda: store.read(key))
-        if found is None or found.version != there.version:
-            raise  # somebody else's doing, or the server is really away
-        return created, Trial(SWAP, False, "a key could not be replaced though its very version was expected")
+    except ConditionRefusedError:
+        return created, IMMOVABLE
     return created, _hoped(SWAP, lambda: world.retry(lambda: store.write(key, b"4\n", expect=there.version)))
 
 

@@ -30,7 +30,7 @@ from engine.errors import ConflictError, OutcomeUnknownError, StateError, StoreA
 from engine.events import Notice
 from engine.log import End, Head, Opened, Record, Replay, encode_chunk, encode_head, encode_inside, encode_line, encode_records
 from engine.ports import AppendStore, Emit, Snapshot, Store, Version
-from engine.probe import Probe, stale_swap
+from engine.probe import Probe, judged, stale_swap
 from engine.spill import Spill
 from engine.statefile import Document, decode_document, encode_document, no_gc
 from engine.world import World
@@ -95,7 +95,7 @@ class LogWriter:
         if self._unborn:
             self._replay.apply([opened])
             return
-        with self._fenced():
+        with self._fenced(), judged(self._store, self._key, self._world):
             born = self._ready(opened)
             self._swap(self._spilled(0).append(encode_records([opened])))
             self._replay.apply([opened])
@@ -223,9 +223,14 @@ class LogWriter:
             self._replay.apply([self._opened])
 
     def _try_out(self) -> None:
-        """See that a stale swap of the document is refused, if nothing else was tried on this store. Raises StoreError."""
+        """See that a stale swap of the document is refused, if nothing else was tried on this store. Raises StoreError.
+
+        That the right one gets through the claim has shown, unless the claim made the document.
+        """
         if self._probe is None or self._probe.trials or self._snapshot is None:
             return
+        if self._inside:
+            self._swap(self._head)
         trial = stale_swap(self._store, self._key, self._snapshot, self._world)
         verdict = replace(self._probe, at=self._world.now(), trials=(trial,))
         if refusal := verdict.refusal(lock_native=False):

@@ -195,7 +195,7 @@ def probe(context: Context) -> None:
 
     verdict = try_out(context.open(need_config=False).place)
     if not verdict.trials:
-        context.renderer.notice("info", f"There is no state at {verdict.location} yet to try it on.")
+        context.renderer.notice("info", f"Nothing was tried: no state is at {verdict.location} yet, or a run is at work on it.")
     context.renderer.table(rows(verdict))
     if refusal := verdict.refusal(lock_native=False):
         raise refusal

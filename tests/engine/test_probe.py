@@ -177,3 +177,35 @@ def test_an_answer_that_stays_away_is_no_verdict() -> None:
     assert list(store.list("")) == []
     with pytest.raises(ConflictError):
         store.write(KEY, b"", expect="9")
+
+
+class RefusesReplacements(MemoryStore):
+    """A key can be made but never replaced: every version is refused, the present one too."""
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        if expect is not None:
+            raise ConflictError(key, expect, None)
+        return super().write(key, data, expect=expect)
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new", "existing"])
+@pytest.mark.parametrize("log", [AUTO, INSIDE])
+def test_a_run_where_the_present_version_is_refused_ends_in_the_probe_s_refusal(log: str, there: bool) -> None:
+    store = RefusesReplacements("m")
+    if there:
+        sound = MemoryStore("m")
+        run(sound, None, log)
+        for key in sound.list(""):
+            store.write(key, snapshot.data if (snapshot := sound.read(key)) else b"", expect=None)
+    with pytest.raises(StoreError, match="cannot protect a state: a key could not be replaced") as refused:
+        run(store, Probe(f"memfs://m/{KEY}", AT), log)
+    assert "another store" in refused.value.hint
+
+
+def test_of_one_key_the_present_version_is_tried_first_and_keeps_its_bytes() -> None:
+    store = RefusesReplacements("m")
+    store.write(KEY, b"{}", expect=None)
+    found = probe(NarrowStore(store, KEY), KEY, lock_native=False, only_key=True)
+    assert [(trial.name, trial.kept) for trial in found.trials] == [(SWAP, False)] and not found.protects
+    snapshot = store.read(KEY)
+    assert snapshot is not None and snapshot.data == b"{}" and list(store.list("")) == [KEY]

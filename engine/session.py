@@ -299,7 +299,7 @@ def _settled(
     lease = _silence(opened, lease)
     emit(Notice("info", f"{opened.who} began work at {opened.at} and did not end it: waiting {lease:g} s for a sign of life"))
     started = silent_since = world.clock()
-    while world.clock() - silent_since < lease and not view.replay.ended:
+    while world.clock() - silent_since < lease and view.replay.opened and not view.replay.ended:  # folded in: ended too
         if world.clock() - started > max(patience, 2 * lease):
             raise LockError(
                 f"{opened.who} is at work on {where(store, key)} without a lock (dtm {opened.command}, since {opened.at})"

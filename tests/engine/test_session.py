@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Event as Event_
@@ -143,6 +143,21 @@ def test_a_session_without_a_lock_is_waited_for_as_long_as_it_or_we_say(
         break_lock(locker, KEY, session.id)
     with opened(store, locker if locked else None, lease=ours, world=World(clock=clock, sleep=clock.sleep)):
         assert waited <= clock() <= waited * 1.2
+
+
+def test_the_wait_ends_when_the_session_does() -> None:
+    store, clock = MemoryStore("m"), FakeClock()
+    with ExitStack() as work:
+        session = work.enter_context(opened(store, lease=30))
+        session.begin(Address("data", "a"), Action.CREATE).wait()
+
+        def end() -> None:
+            session.done(Address("data", "a"), entry("a"))
+            work.close()
+
+        clock.later(4, end)
+        with opened(store, lease=1, world=World(clock=clock, sleep=clock.sleep)) as later:
+            assert clock() < 10 and Address("data", "a") in later.state.entries
 
 
 def test_a_reader_believes_a_log_without_a_lock_for_the_lease_of_its_writer() -> None:

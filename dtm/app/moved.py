@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dtm.app.place import DEFAULT_FILE, Place, default, from_url, open_place
 from dtm.render.text import count
@@ -15,14 +16,20 @@ from engine.ports import Emit
 from engine.session import read_state
 
 HOME_FILE = ".devstream/home"
+NAMED = ("--state", "DTM_STATE")
+"""What names a state on purpose, see `dtm.app.place.choose`."""
 
 
 def refuse_empty(place: Place, config: Config | None, cwd: Path, emit: Emit) -> None:
-    """Refuse the empty state at `place` where a non-empty one is likelier to be meant. Raises StateError naming both.
+    """Refuse the empty state at `place` where a non-empty one is likelier to be meant: there once, or elsewhere.
 
-    A state that cannot be looked at is only told.
+    Raises StateError naming both. A state that cannot be looked at is only told. Without a config nothing is likelier than
+    what was named.
     """
+    if config is None and place.settings.source in NAMED:
+        return
     base = config.settings.base_dir if config else cwd
+    _refuse_vanished(place, base)
     for settings in _others(base, cwd):
         url = _url(settings)
         try:
@@ -48,6 +55,31 @@ def refuse_empty(place: Place, config: Config | None, cwd: Path, emit: Emit) -> 
             )
 
 
+def _refuse_vanished(place: Place, base: Path) -> None:
+    remembered = _remembered(base)
+    if remembered and open_place(remembered, base, place.env).location == place.location:
+        raise StateError(
+            f"the state at {place.location} is gone: this config used it last, and now nothing is there",
+            hint="put it back: an earlier version of the object, or a backup with dtm state push FILE; "
+            "or say that a new one is meant with --new-state",
+        )
+
+
+def _remembered(base: Path) -> StateSettings | None:
+    path = base / HOME_FILE
+    return from_url(path.read_text("utf-8").strip(), base) if path.is_file() else None
+
+
+def tell_new(place: Place, base: Path, emit: Emit) -> None:
+    """Say that there is no state yet: a name may be mistyped. The default one has none."""
+    if _is_default(place, base):
+        return
+    made = ""
+    if place.settings.backend == "kubernetes":
+        made = f" (namespace {urlsplit(place.location).hostname} is made if it is missing)"
+    emit(Notice("info", f"the state {place.location} does not exist yet, apply creates it{made}"))
+
+
 def _others(base: Path, cwd: Path) -> Iterator[StateSettings]:
     """The default file beside the config, one in the current directory, and the state that this config last used.
 
@@ -56,20 +88,25 @@ def _others(base: Path, cwd: Path) -> Iterator[StateSettings]:
     for directory in dict.fromkeys((base, cwd)):
         if (directory / DEFAULT_FILE).is_file():
             yield default(directory)
-    remembered = base / HOME_FILE
-    if remembered.is_file():
-        yield from_url(remembered.read_text("utf-8").strip(), base)
+    if remembered := _remembered(base):
+        yield remembered
 
 
 def remember(place: Place, base: Path) -> None:
     """Note which state this config used, unless it is the default one, which is looked at anyway."""
-    if place.settings.backend == "local" and Path(place.location.removeprefix("file://")) == (base / DEFAULT_FILE).resolve():
+    if _is_default(place, base):
         return
-    path, url = base / HOME_FILE, _url(place.settings)
+    path = base / HOME_FILE
+    url = place.location if place.settings.backend == "local" else _url(place.settings)  # a relative path is no URL
     if not url or (path.is_file() and path.read_text("utf-8").strip() == url):
         return
     path.parent.mkdir(mode=0o700, exist_ok=True)
     path.write_text(url + "\n", "utf-8")
+
+
+def _is_default(place: Place, base: Path) -> bool:
+    local = place.settings.backend == "local"
+    return local and Path(place.location.removeprefix("file://")) == (base / DEFAULT_FILE).resolve()
 
 
 def _url(settings: StateSettings) -> str:

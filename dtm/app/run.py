@@ -66,10 +66,10 @@ class Run:
         operation = "destroy" if destroy else "apply"
         if lock:
             with opened(self.workspace, self.choices, "plan", self.emit, self.redactor) as session:
+                self._refuse_empty(operation, exists=_exists(session.state))
                 return self._foreseen(operation, session.state, self._planned(operation, session.state))
         reading = look(self.workspace, self.emit)
-        if not destroy:
-            self._refuse_empty(exists=reading.exists)
+        self._refuse_empty(operation, exists=reading.exists)
         plan = self._planned(operation, reading.state, reading.in_progress)
         return self._foreseen(operation, reading.state, self._left_alone(plan, reading))
 
@@ -79,6 +79,7 @@ class Run:
             with opened(self.workspace, self.choices, "drift", self.emit, self.redactor):
                 return self.drift()
         reading = look(self.workspace, self.emit)
+        self._refuse_empty("drift", exists=reading.exists)
         state = reading.state
         live = self._read(self._nothing(), state)
         failed = {address: error for address, error in live.failed.items() if not reading.busy(state.entries[address])}
@@ -104,11 +105,10 @@ class Run:
         place = self.workspace.place
         with opened(self.workspace, self.choices, operation, self.emit, self.redactor) as session:
             session.refuse_copy()
-            exists = bool(session.state.id.lineage or session.state.entries)
+            exists = _exists(session.state)
+            self._refuse_empty(operation, exists=exists)
             if exists:
                 moved.remember(place, self.workspace.base_dir)
-            elif operation != "destroy":
-                self._refuse_empty(exists=False)
             plan = self._planned(operation, session.state)
             show(plan)
             if plan.empty or not self._agreed(plan, agree):
@@ -154,10 +154,14 @@ class Run:
     def _nothing(self) -> Config:
         return Config(Settings(self.workspace.base_dir), ())
 
-    def _refuse_empty(self, *, exists: bool) -> None:
+    def _refuse_empty(self, operation: str, *, exists: bool) -> None:
         workspace = self.workspace
-        if not exists and not self.choices.new_state:
+        if exists:
+            return
+        if not self.choices.new_state:
             moved.refuse_empty(workspace.place, workspace.config, workspace.request.cwd, self.emit)
+        if operation == "apply":
+            moved.tell_new(workspace.place, workspace.base_dir, self.emit)
 
     def _drifted(self, address: Address, state: State, live: Live) -> Change:
         entry = state.entries[address]
@@ -208,6 +212,11 @@ class Run:
             return {**shown, "Status": recorded}
         found: Value = None if change.live is None else dict(change.live.attributes)
         return {**shown, "Status": {"State": recorded, "Resource": found}}
+
+
+def _exists(state: State) -> bool:
+    """Whether anything was ever written there."""
+    return bool(state.id.lineage or state.entries)
 
 
 @contextmanager

@@ -80,6 +80,9 @@ def _waiting(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+new_state_option = click.option("--new-state", is_flag=True, help="Say that an empty state is meant.")
+
+
 def parallelism(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command `--parallelism`; `what` it does at once."""
     return click.option(

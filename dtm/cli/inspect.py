@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from dtm.cli.common import Context, agreed, choices, command, lockable, parallelism, yes_option
+from dtm.app.choices import Choices
+from dtm.cli.common import Context, agreed, choices, command, lockable, new_state_option, parallelism, yes_option
 from dtm.render.text import count
 from engine.errors import (
     ConfigError,
@@ -47,13 +48,25 @@ def init(context: Context, create: bool, yes: bool) -> None:
     lock = locks.chosen(workspace.place, probing=True)
     told = f"{lock.kind}, lease {lock.lease:g} s" if lock.locker else f"none, {lock.why}"
     context.renderer.notice("info" if lock.locker else "warning", f"Lock: {told}.", hint=lock.hint)
+    if lock.locker:
+        lock.locker.read(workspace.place.key)  # a table that is missing or closed is found here, not by the first apply
+    _tried(context, workspace.place, lock.probe)
+    context.say("Initialize finished.")
+
+
+def _tried(context: Context, place: Any, known: Any) -> None:
+    """Say what the store guarantees: as recorded if all is, else tried now. Raises StoreError where it is unfit."""
+    from dtm.app import locks
+
     try:
-        verdict = lock.probe if lock.probe and lock.probe.trials else locks.try_out(workspace.place, racing=False)
-        for row in locks.rows(verdict):
-            context.renderer.notice("info", f"Store: {row['what']}: {row['result']}")
+        verdict = known if known and known.native else locks.try_out(place, racing=False)
     except StoreAccessError as error:
         context.renderer.notice("warning", f"Store: it could not be tried: {error.message}", hint=error.hint)
-    context.say("Initialize finished.")
+        return
+    for row in locks.rows(verdict):
+        context.renderer.notice("info", f"Store: {row['what']}: {row['result']}")
+    if refusal := verdict.refusal(lock_native=False):
+        raise refusal
 
 
 def _created(context: Context, workspace: Any, yes: bool) -> bool:
@@ -95,16 +108,17 @@ def validate(context: Context) -> None:
 
 @click.command(short_help="Say whether config, state and world agree.")
 @click.option("--strict", is_flag=True, help="Exit 1 if they do not agree.")
+@new_state_option
 @parallelism("Reads")
 @lockable
 @command()
-def verify(context: Context, strict: bool, lock: bool, **given: Any) -> int:
+def verify(context: Context, strict: bool, lock: bool, new_state: bool, **given: Any) -> int:
     """Say whether config, plugins, state and world agree. Exits 0 whatever it finds, unless --strict."""
     from dtm.render import sentences
 
     context.renderer.notice("info", sentences.started("verify"))
     try:
-        agree = _agree(context, lock, given)
+        agree = _agree(context, lock, choices({**given, "lock": lock}, new_state=new_state))
     except LockError:
         raise
     except ConfigError as error:
@@ -132,25 +146,26 @@ def verify(context: Context, strict: bool, lock: bool, **given: Any) -> int:
     return 1 if strict and not agree else 0
 
 
-def _agree(context: Context, lock: bool, given: Any) -> bool:
+def _agree(context: Context, lock: bool, chosen: Choices) -> bool:
     from dtm.app.run import Run
 
-    found = Run(context.open(), choices({**given, "lock": lock}), context.emit, context.redactor).plan(lock=lock)
+    found = Run(context.open(), chosen, context.emit, context.redactor).plan(lock=lock)
     if not found.empty:
         context.renderer.plan(found, operation="verify")
     return bool(found.empty)
 
 
 @click.command(short_help="Show what changed outside dtm.")
+@new_state_option
 @parallelism("Reads")
 @lockable
 @command()
-def drift(context: Context, lock: bool, **given: Any) -> int:
+def drift(context: Context, lock: bool, new_state: bool, **given: Any) -> int:
     """Show what changed outside dtm: exit 0 if nothing did, 2 if something did, 1 if that cannot be told."""
     from dtm.app.run import Run
 
     workspace = context.open(need_config=False)
-    chosen = choices({**given, "lock": lock})
+    chosen = choices({**given, "lock": lock}, new_state=new_state)
     found = Run(workspace, chosen, context.emit, context.redactor).drift(lock=lock)
     nothing = "Of what could be read, nothing changed outside dtm." if found.unread else "Nothing changed outside dtm."
     context.renderer.plan(found.plan, operation="drift", nothing=nothing)

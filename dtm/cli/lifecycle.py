@@ -16,13 +16,12 @@ from dtm.cli.common import (
     lockable,
     locking,
     must_be_answerable,
+    new_state_option,
     parallelism,
     yes_option,
 )
 from engine.errors import CancelledError
 from engine.plan import Plan
-
-new_state_option = click.option("--new-state", is_flag=True, help="Say that an empty state is meant.")
 
 
 def executing(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -80,11 +79,12 @@ def delete(context: Context, yes: bool, force: bool, with_dependents: bool, new_
 
 
 @click.command(short_help="Delete everything that the state remembers.")
+@new_state_option
 @executing
 @command()
-def destroy(context: Context, yes: bool, **given: Any) -> int:
+def destroy(context: Context, yes: bool, new_state: bool, **given: Any) -> int:
     """Delete everything that the state remembers, dependents first. A state alone suffices: --state URL."""
-    return _execute(context, "destroy", yes, choices(given))
+    return _execute(context, "destroy", yes, choices(given, new_state=new_state))
 
 
 def _execute(context: Context, operation: str, yes: bool, chosen: Choices) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dtm.cli.common import Context, agreed, command, yes_option
+from engine.lock import LockRecord
 
 
 @click.command(short_help="Show who holds the lock.")
@@ -28,7 +29,7 @@ def lock(context: Context) -> int:
 @yes_option("--force")
 @command()
 def force_unlock(context: Context, lock_id: str, corrupt: bool, yes: bool) -> int:
-    """Break a lock by its exact ID, as `dtm lock` shows it. Its holder notices at its next commit and stops."""
+    """Break a lock by its exact ID, as `dtm lock` shows it. Its holder is refused once somebody else has begun."""
     from dtm.app.locks import break_lock, held
 
     workspace = context.open(need_config=False)
@@ -37,5 +38,11 @@ def force_unlock(context: Context, lock_id: str, corrupt: bool, yes: bool) -> in
     if not agreed(context, yes, "Do you really want to break this lock? [y/n]"):
         return 0
     break_lock(workspace, record)
-    context.say("The lock was broken. Whoever held it can write nothing more.")
+    context.say(f"The lock was broken. {_consequence(record)}")
     return 0
+
+
+def _consequence(record: LockRecord) -> str:
+    if record.info and record.info.lease is None:  # only dtm promises to be alive
+        return "It was Terraform's or another program's: that is not stopped by this."
+    return "Whoever held it is refused at its next write once somebody else has begun."

@@ -1,6 +1,7 @@
 """Every command once from the outside: what it prints where, and its exit code."""
 
 import json
+import shutil
 import signal
 import threading
 import time
@@ -175,6 +176,35 @@ def test_an_empty_state_is_not_taken_for_the_real_one(dtm: Runner, config: Write
     told = dtm("plan", "--state", "elsewhere.state", code=1)
     assert "holds 2 tools" in told
     assert "Plan: 2 to create" in dtm("plan", "--state", "elsewhere.state", "--new-state")
+
+
+@pytest.mark.parametrize(
+    "words", [("destroy", "-y"), ("drift",), ("drift", "--lock"), ("plan", "--lock"), ("plan", "--destroy")]
+)
+def test_nothing_is_said_of_an_empty_state_while_the_real_one_stands_beside_the_config(
+    dtm: Runner, config: Write, words: tuple[str, ...]
+) -> None:
+    config(TWO)
+    dtm("apply", "-y")
+    elsewhere = ("--state", "elsewhere.state")
+    assert "holds 2 tools" in dtm(*words, *elsewhere, code=1)
+    assert "holds 2 tools" not in dtm(*words, *elsewhere, "--new-state")
+    (dtm.folder / "config.yaml").unlink()
+    if words[0] != "plan":
+        dtm(*words, *elsewhere)
+
+
+@pytest.mark.parametrize("words", [("plan",), ("apply", "-y"), ("destroy", "-y"), ("drift",), ("verify", "--strict")])
+def test_a_state_that_vanished_from_its_place_is_not_taken_for_a_new_one(
+    dtm: Runner, config: Write, words: tuple[str, ...]
+) -> None:
+    config("state: {backend: local, options: {stateFile: shared/s.state}}\n" + TWO)
+    assert "shared/s.state does not exist yet, apply creates it" in dtm("apply", "-y")
+    assert "does not exist yet" not in dtm("plan")
+    shutil.rmtree(dtm.folder / "shared")
+    gone = dtm(*words, code=1)
+    assert "shared/s.state is gone" in gone and "an earlier version of the object" in gone
+    assert "is gone" not in dtm(*words[:1], *(["-y"] if "-y" in words else []), "--new-state")
 
 
 def test_two_runs_at_once_and_a_wait(dtm: Runner, config: Write) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from backends import s3
+from engine.lock import LockInfo
 from engine.values import Value
 from tests.e2e.conftest import Runner
 from tests.servers.aws import Cloud, ministack
@@ -170,7 +172,7 @@ def test_who_was_unlocked_by_force_is_fenced(dtm: Runner, state: State) -> None:
     until((dtm.folder / "made.log").exists)
     held = lock_id(dtm("force-unlock", "0" * 32, "-y", code=3))
     assert "nobody to ask" in dtm("force-unlock", held, code=1)
-    assert "can write nothing more" in dtm("force-unlock", held, "-y")
+    assert "is refused at its next write once somebody else has begun" in dtm("force-unlock", held, "-y")
     dtm("state", "rm", "command.slow", "--lock-timeout", "20s")
     go_on(dtm)
     assert first.wait(30) == 1
@@ -194,6 +196,33 @@ def test_a_missing_bucket_is_named_and_made_on_request(dtm: Runner, state: State
     assert '"dynamodb:PutItem"' in made
     assert "Made" not in dtm("init", "--create")
     dtm("apply", "-y")
+
+
+def test_init_finds_a_missing_table(dtm: Runner, state: State) -> None:
+    bucket = state("dynamodb")
+    dtm("init")
+    config = dtm.folder / "config.yaml"
+    config.write_text(
+        config.read_text("utf-8").replace(f'"dynamodbTable": "{bucket}', f'"dynamodbTable": "no-{bucket}'), "utf-8"
+    )
+    assert "the table does not exist" in dtm("init", code=1)
+
+
+def test_a_new_place_on_a_cluster_is_named_before_it_is_made(dtm: Runner, state: State) -> None:
+    namespace = state("kubernetes")
+    told = dtm("plan")
+    assert f"the state k8s://{namespace}/state does not exist yet, apply creates it" in told
+    assert f"(namespace {namespace} is made if it is missing)" in told
+
+
+def test_breaking_a_lock_of_terraform_stops_nobody(dtm: Runner, state: State) -> None:
+    state("dynamodb")
+    written = (dtm.folder / "config.yaml").read_text("utf-8").splitlines()[0]
+    opened = s3.open_backend(json.loads(f"{{{written}}}")["state"]["options"], dtm.folder, {})
+    info = LockInfo("0f" * 18, "OperationTypeApply", "me@here", "1.9.0", "2026-01-01T00:00:00Z", "")
+    opened.lockers["dynamodb"]().put(opened.key, info, expect=None)
+    told = dtm("force-unlock", info.id, "-y")
+    assert "is not stopped by this" in told and "refused at its next write" not in told
 
 
 class Forbidding(BaseHTTPRequestHandler):

@@ -11,9 +11,9 @@ import pytest
 from tests.crash.places import Beside
 from tests.crash.trials import Trials, moments, report, zygotes
 
-STEP = int(os.environ.get("DTM_CRASH_STEP", "5"))
+STEP = int(os.environ.get("DTM_CRASH_STEP", "10"))
 """Every how many-th kill point is tried; `make test-long` tries each, and a hundred random moments."""
-MOMENTS = int(os.environ.get("DTM_CRASH_MOMENTS", "15"))
+MOMENTS = int(os.environ.get("DTM_CRASH_MOMENTS", "8"))
 
 
 @pytest.fixture(scope="module")

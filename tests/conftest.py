@@ -1,8 +1,32 @@
-"""One setting for every property test: what an example takes says more about the machine than about the property."""
+"""What all tests share: one setting for property tests, and the servers that start in no time."""
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.servers.aws import Cloud, ministack
+from tests.servers.fake_kube import FakeKube, fake_kube
+
+# What an example takes says more about the machine than about the property.
 settings.register_profile("dtm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("dtm")
+# A job in the background is told to ignore Ctrl-C, and all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """S3 and DynamoDB that start in a second; every test makes its own bucket and table."""
+    with ministack(tmp_path_factory.mktemp("ministack")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeKube]:
+    """An API server in this process; every test makes its own namespace."""
+    with fake_kube(tmp_path_factory.mktemp("kube")) as found:
+        yield found

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from backends.local import LocalLocker, LocalStore
@@ -32,17 +29,6 @@ def locker_of(kind: str, directory: Path) -> Iterator[Locker]:
 
 def have(locker: Locker, name: str, timeout: float = 0.0, lease: float = LEASE) -> HeldLock:
     return acquire(locker, KEY, info_of(name), timeout=timeout, takeover=True, lease=lease, emit=lambda _event: None)
-
-
-def work_for_a_while(directory: Path, ready: Barrier, results: Connection) -> None:
-    """Wait for the lock, hold it for 0.2 s, tell when."""
-    with locker_of("local", directory) as locker:
-        ready.wait()
-        held = have(locker, f"worker-{os.getpid()}", timeout=60, lease=30)
-        start = time.monotonic()
-        time.sleep(0.2)
-        held.release()
-        results.send((start, time.monotonic()))
 
 
 def hold(kind: str, directory: Path, pipe: Connection) -> None:

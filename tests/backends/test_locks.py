@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,21 +27,13 @@ from engine.ports import Locker
 from engine.values import Value
 from tests.backends.answering import Answer, answering
 from tests.contracts.s3 import opened
-from tests.servers.aws import Cloud, ministack
+from tests.servers.aws import Cloud
 
 KEY = "devstream.state"
 TERRAFORM = (
     '{"ID":"92417f49-7f3c-1f4e-8a3f-8ff1e5a0a9b1","Operation":"OperationTypeApply","Info":"","Who":"root@vm",'
     '"Version":"1.11.4","Created":"2026-11-21T01:34:16.151200792Z","Path":"b/devstream.state"}'
 )
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with ministack(tmp_path_factory.mktemp("cloud")) as found:
-        if found is None:
-            pytest.skip("ministack is not installed")
-        yield found
 
 
 @pytest.fixture

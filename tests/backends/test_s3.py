@@ -22,7 +22,7 @@ from engine.ports import Store
 from engine.values import Secret, Value
 from tests.backends.answering import Answer, Respond, answering, xml
 from tests.contracts.s3 import opened
-from tests.servers.aws import Cloud, ministack
+from tests.servers.aws import Cloud
 from tests.servers.processes import free_ports
 
 BASE: dict[str, Value] = {"bucket": "team-state", "key": "prod/state", "region": "eu-west-1"}
@@ -39,14 +39,6 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with ministack(tmp_path_factory.mktemp("cloud")) as found:
-        if found is None:
-            pytest.skip("ministack is not installed")
-        yield found
 
 
 def store(endpoint: str, **more: Value) -> Store:

@@ -42,14 +42,12 @@ AnyKube = Kube | FakeKube
 
 
 @pytest.fixture(scope="module", params=["fake", "real"])
-def kube(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyKube]:
+def kube(request: pytest.FixtureRequest, kube: FakeKube) -> AnyKube:
     if request.param == "fake":
-        with fake_kube(tmp_path_factory.mktemp("kube")) as found:
-            yield found
-    elif (running := real().kubernetes) is None:
+        return kube
+    if (running := real().kubernetes) is None:
         pytest.skip(f"kubernetes: {real().why_not('kubernetes')}")
-    else:
-        yield running
+    return running
 
 
 @pytest.fixture(scope="module")

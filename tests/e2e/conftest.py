@@ -11,6 +11,19 @@ import pytest
 
 from tests.e2e import zygote as zygotes
 
+TWO = """
+tools:
+- name: data
+  instanceID: a
+  options: {input: hello}
+- name: data
+  instanceID: b
+  options: {input: "${{ data.a.outputs.output }} world"}
+outputs:
+  greeting: ${{ data.b.outputs.output }}
+"""
+"""A config of two tools, the second of which needs the first."""
+
 
 class Runner:
     def __init__(self, folder: Path, home: Path, zygote: subprocess.Popen[str]) -> None:

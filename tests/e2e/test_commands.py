@@ -9,19 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Runner, Write
+from tests.e2e.conftest import TWO, Runner, Write
 
-TWO = """
-tools:
-- name: data
-  instanceID: a
-  options: {input: hello}
-- name: data
-  instanceID: b
-  options: {input: "${{ data.a.outputs.output }} world"}
-outputs:
-  greeting: ${{ data.b.outputs.output }}
-"""
 SLOW = """
 tools:
 - name: command

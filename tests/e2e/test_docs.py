@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,10 @@ import yaml
 
 from backends import s3
 from tests.e2e.walk import File, Step, run, steps
-from tests.servers.aws import Cloud, ministack
-from tests.servers.fake_kube import FakeKube, fake_kube
+from tests.servers.aws import Cloud
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with ministack(tmp_path_factory.mktemp("ministack")) as found:
-        assert found is not None, "ministack belongs to the test requirements"
-        yield found
-
-
-@pytest.fixture(scope="module")
-def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeKube]:
-    with fake_kube(tmp_path_factory.mktemp("kube")) as found:
-        yield found
 
 
 def surroundings(tmp_path: Path, text: str, request: pytest.FixtureRequest) -> tuple[Path, dict[str, str]]:

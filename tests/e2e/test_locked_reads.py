@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.e2e.conftest import Runner, Write
-from tests.e2e.test_commands import HELD, TWO, wait_for
+from tests.e2e.conftest import TWO, Runner, Write
+from tests.e2e.test_commands import HELD, wait_for
 
 
 def test_with_lock_plan_verify_and_drift_are_refused_while_another_run_holds_it(dtm: Runner, config: Write) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.e2e.conftest import Runner, Write
-from tests.e2e.test_commands import HELD, TWO, wait_for
+from tests.e2e.conftest import TWO, Runner, Write
+from tests.e2e.test_commands import HELD, wait_for
 
 DRY = [
     ("state", "rm", "data.b", "--dry-run"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Runner
-from tests.servers.aws import Cloud, ministack
+from tests.servers.aws import Cloud
 from tests.servers.policy import Asked, Door, door, permits
 
 KEY = "clusters/one/devstream.state"
@@ -29,7 +29,6 @@ config:
   state:
     backend: s3
     log: inline
-    lock: {{kind: {lock}}}
     options: {options}
 tools:
 - name: data
@@ -42,14 +41,6 @@ tools:
 """
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with ministack(tmp_path_factory.mktemp("cloud")) as found:
-        if found is None:
-            pytest.skip("ministack is not installed")
-        yield found
-
-
 def policy_of(bucket: str, key: str, table: str) -> dict[str, object]:
     policy = json.loads(POLICY)
     policy["Statement"] += [LOCKING] if table else []
@@ -60,29 +51,37 @@ def policy_of(bucket: str, key: str, table: str) -> dict[str, object]:
     return found
 
 
-@pytest.fixture(params=["dynamodb", "none"])
-def life(request: pytest.FixtureRequest, cloud: Cloud, dtm: Runner) -> Iterator[Door]:
+@pytest.fixture(params=[True, False], ids=["table", "no_table"])
+def locking(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture
+def life(locking: bool, cloud: Cloud, dtm: Runner) -> Iterator[Door]:
     """A config whose state is behind a door that enforces the policy."""
     options = cloud.fresh(KEY)
-    table = str(options.get("dynamodbTable", "")) if request.param == "dynamodb" else ""
+    table = str(options["dynamodbTable"]) if locking else ""
     with door(cloud.endpoint, policy_of(str(options["bucket"]), KEY, table)) as found:
         given = {
             "bucket": options["bucket"], "key": KEY, "region": cloud.region, "endpoint": found.endpoint,
             **({"dynamodbTable": table, "dynamodbEndpoint": found.endpoint} if table else {}),
         }  # fmt: skip
         dtm.env |= {"AWS_ACCESS_KEY_ID": cloud.access_key, "AWS_SECRET_ACCESS_KEY": cloud.secret_key}
-        configure(dtm.folder, request.param, given, "one")
+        configure(dtm.folder, given, "one")
         yield found
 
 
-def configure(folder: Path, lock: str, options: Mapping[str, object], value: str) -> None:
-    (folder / "config.yaml").write_text(CONFIG.format(lock=lock, options=json.dumps(options), value=value))
+def configure(folder: Path, options: Mapping[str, object], value: str) -> None:
+    (folder / "config.yaml").write_text(CONFIG.format(options=json.dumps(options), value=value))
 
 
-def test_a_whole_life_needs_nothing_beyond_the_documented_permissions(life: Door, dtm: Runner) -> None:
+def test_a_whole_life_needs_nothing_beyond_the_documented_permissions(life: Door, locking: bool, dtm: Runner) -> None:
     dtm("init")
-    dtm("plan")
-    dtm("apply", "-y")
+    dtm("plan", "--lock")
+    told = dtm("apply", "-y")
+    unlocked = "there is no lock, state.log: inline leaves everything but the state itself alone"
+    assert (unlocked in told) is not locking
+    assert ("not locked" if locking else "locking is off") in dtm("lock", code=0 if locking else 1)
     dtm("state", "list")
     config = dtm.folder / "config.yaml"
     config.write_text(config.read_text().replace("input: one", "input: two"))
@@ -100,12 +99,15 @@ def test_a_whole_life_needs_nothing_beyond_the_documented_permissions(life: Door
     assert {asked.action for asked in life.allowed} >= {"s3:GetObject", "s3:PutObject"}
 
 
-def test_a_log_that_may_not_be_written_goes_into_the_document(life: Door, dtm: Runner) -> None:
+def test_a_log_that_may_not_be_written_goes_into_the_document(life: Door, locking: bool, dtm: Runner) -> None:
     config = dtm.folder / "config.yaml"
     config.write_text(config.read_text().replace("log: inline", "log: auto"))
     told = dtm("apply", "-y")
     assert f"{KEY}.log: s3:PutObject is denied to access key ...WNER" in told
-    assert {refusal.resource.rpartition(KEY)[2] for refusal in life.denied} == {".log"}
+    denied = {refusal.resource.rpartition(KEY)[2].partition("-")[0] for refusal in life.denied}
+    assert denied == ({".log"} if locking else {".log", ".probe"})
+    assert "kept inside the state" in told
+    assert "kept inside" not in dtm("apply", "-y")
     dtm("destroy", "-y")
     assert "data/" not in dtm("state", "list")
 

@@ -16,21 +16,10 @@ import pytest
 from backends import s3
 from engine.lock import LockInfo
 from engine.values import Value
-from tests.e2e.conftest import Runner
-from tests.servers.aws import Cloud, ministack
-from tests.servers.fake_kube import FakeKube, fake_kube
+from tests.e2e.conftest import TWO, Runner
+from tests.servers.aws import Cloud
+from tests.servers.fake_kube import FakeKube
 
-TOOLS = """
-tools:
-- name: data
-  instanceID: a
-  options: {input: hello}
-- name: data
-  instanceID: b
-  options: {input: "${{ data.a.outputs.output }} world"}
-outputs:
-  greeting: ${{ data.b.outputs.output }}
-"""
 SLOW = """
 tools:
 - name: command
@@ -45,24 +34,11 @@ tools:
 State = Callable[..., str]
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with ministack(tmp_path_factory.mktemp("ministack")) as found:
-        assert found is not None, "ministack belongs to the test requirements"
-        yield found
-
-
-@pytest.fixture(scope="module")
-def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeKube]:
-    with fake_kube(tmp_path_factory.mktemp("kube")) as found:
-        yield found
-
-
 @pytest.fixture
 def state(dtm: Runner, request: pytest.FixtureRequest) -> State:
     """Write config.yaml with a new state of that kind and these tools; more settings as `lock={...}`."""
 
-    def write(kind: str, tools: str = TOOLS, **settings: object) -> str:
+    def write(kind: str, tools: str = TWO, **settings: object) -> str:
         if kind == "kubernetes":
             kube: FakeKube = request.getfixturevalue("kube")
             options: dict[str, Value] = {"namespace": kube.namespace("team"), "kubeconfig": kube.kubeconfig}
@@ -252,7 +228,7 @@ def forbidding() -> Iterator[str]:
 def at(dtm: Runner, endpoint: str) -> None:
     dtm.env |= {"AWS_ACCESS_KEY_ID": "AKIAOFSOMEBODY", "AWS_SECRET_ACCESS_KEY": "t0psecret"}
     options = {"bucket": "b", "key": "k", "region": "eu-west-1", "endpoint": endpoint}
-    (dtm.folder / "config.yaml").write_text(f"state: {json.dumps({'backend': 's3', 'options': options})}\n{TOOLS}", "utf-8")
+    (dtm.folder / "config.yaml").write_text(f"state: {json.dumps({'backend': 's3', 'options': options})}\n{TWO}", "utf-8")
 
 
 def test_who_is_denied_is_told_what_and_as_whom(dtm: Runner, forbidding: str) -> None:
@@ -273,7 +249,7 @@ def test_a_dead_endpoint_is_one_clear_line_and_no_empty_state(dtm: Runner) -> No
 
 def test_a_local_state_is_not_forgotten_when_the_config_names_a_bucket(dtm: Runner, state: State) -> None:
     config = dtm.folder / "config.yaml"
-    config.write_text(TOOLS, "utf-8")
+    config.write_text(TWO, "utf-8")
     dtm("apply", "-y")
     bucket = state("dynamodb")
     refused = dtm("plan", code=1)
@@ -285,7 +261,7 @@ def test_a_local_state_is_not_forgotten_when_the_config_names_a_bucket(dtm: Runn
     pulled = dtm.run("state", "pull", "--state", *shlex.split(copied[1])).stdout
     assert "Pushed serial 1, 2 tools" in dtm("state", "push", "-", "--adopt", stdin=pulled)
     assert "nothing to do" in dtm("apply", "-y")
-    config.write_text(TOOLS, "utf-8")
+    config.write_text(TWO, "utf-8")
     (dtm.folder / "devstream.state").unlink()
     (dtm.folder / "devstream.state.log").unlink(missing_ok=True)
     forgotten = dtm("plan", code=1, env={"AWS_ACCESS_KEY_ID": "AKIDTMTESTOWNER", "AWS_SECRET_ACCESS_KEY": "ownersecret"})
@@ -296,7 +272,7 @@ def test_a_local_state_is_not_forgotten_when_the_config_names_a_bucket(dtm: Runn
 
 
 def test_a_local_state_loads_no_sdk(dtm: Runner) -> None:
-    (dtm.folder / "config.yaml").write_text(TOOLS, "utf-8")
+    (dtm.folder / "config.yaml").write_text(TWO, "utf-8")
     script = (
         "import sys\nfrom dtm.cli import root\n"
         "for words in (['apply', '-y'], ['plan'], ['state', 'list']):\n    root.main(words, standalone_mode=False)\n"

@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count, pairwise
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from tests.real.crowd import want
+from tests.crowd import crowd
 from tests.servers.dynamodb import Dynamo
 from tests.servers.kube import Kube
 from tests.servers.rgw import Rgw
@@ -199,22 +199,6 @@ def test_without_any_lock_the_later_claim_wins_and_the_earlier_one_is_fenced(tea
 
 def test_ten_who_need_it_for_a_moment_are_through_within_four_seconds(team: Team) -> None:
     """Each waits up to a minute and holds the lock for 0.2 s; the best of three rounds counts, for the machine may be busy."""
-    took = min(_round(team.url) for _ in range(3))
+    took = min(crowd(team.url) for _ in range(3))
     print(f"{team.url.partition(':')[0]}: ten holders of 0.2 s in {took:.1f} s")  # noqa: T201 - part of the report
     assert took < 4.0
-
-
-def _round(url: str) -> float:
-    """Seconds from the first acquisition to the last release; no two held it at once."""
-    ready = processes.Barrier(10)
-    pairs = [processes.Pipe() for _ in range(10)]
-    workers = [processes.Process(target=want, args=(url, ready, theirs)) for _, theirs in pairs]
-    for worker in workers:
-        worker.start()
-    for _, theirs in pairs:
-        theirs.close()
-    times = sorted(ours.recv() for ours, _ in pairs)
-    for worker in workers:
-        worker.join()
-    assert all(end <= start for (_, end, _), (start, _, _) in pairwise(times))
-    return float(max(released for _, _, released in times) - times[0][0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
@@ -55,36 +54,27 @@ def _client(service: str, endpoint: str, region: str, access_key: str, secret_ke
     return Aws(Access(access_key=access_key, secret_key=secret_key)).client(service, region, endpoint)
 
 
-def program(name: str) -> str | None:
-    """A program of this environment or the PATH."""
-    beside = Path(sys.executable).with_name(name)
-    return str(beside) if beside.is_file() else shutil.which(name)
+def _program(name: str) -> str:
+    """Of this environment: the test requirements bring it."""
+    return str(Path(sys.executable).with_name(name))
 
 
 @contextlib.contextmanager
-def ministack(room: Path) -> Iterator[Cloud | None]:
-    """One that runs until the block ends; None where it is not installed."""
-    path = program("ministack")
-    if path is None:
-        yield None
-        return
+def ministack(room: Path) -> Iterator[Cloud]:
+    """One that runs until the block ends."""
     (port,) = free_ports(1)
     env: Mapping[str, str] = {"BIND_HOST": HOST, "IOT_MTLS_ENABLED": "0", "GATEWAY_PORT": str(port), "LOG_LEVEL": "WARNING"}
-    with started(room / "ministack.out", path, env=env, cwd=room) as running:
+    with started(room / "ministack.out", _program("ministack"), env=env, cwd=room) as running:
         endpoint = f"http://{HOST}:{port}"
         running.until(lambda: answers(f"{endpoint}/_ministack/health", errors_too=True))
         yield Cloud("ministack", endpoint, endpoint)
 
 
 @contextlib.contextmanager
-def moto(room: Path) -> Iterator[Cloud | None]:
+def moto(room: Path) -> Iterator[Cloud]:
     """As `ministack`."""
-    path = program("moto_server")
-    if path is None:
-        yield None
-        return
     (port,) = free_ports(1)
-    with started(room / "moto.out", path, "-H", HOST, "-p", str(port), cwd=room) as running:
+    with started(room / "moto.out", _program("moto_server"), "-H", HOST, "-p", str(port), cwd=room) as running:
         endpoint = f"http://{HOST}:{port}"
         running.until(lambda: answers(f"{endpoint}/moto-api/", errors_too=True))
         yield Cloud("moto", endpoint, endpoint)

@@ -1,9 +1,11 @@
-"""What each of many processes does that want one lock; importable by them."""
+"""Many processes that want one lock for a moment each; importable by them."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -13,6 +15,24 @@ from dtm.testing.contenders import info_of
 from engine.lease import acquire
 
 HELD = 0.2
+MANY = 10
+processes = multiprocessing.get_context("spawn")
+
+
+def crowd(url: str) -> float:
+    """Seconds from the first acquisition to the last release; no two held it at once."""
+    ready = processes.Barrier(MANY)
+    pairs = [processes.Pipe() for _ in range(MANY)]
+    workers = [processes.Process(target=want, args=(url, ready, theirs)) for _, theirs in pairs]
+    for worker in workers:
+        worker.start()
+    for _, theirs in pairs:
+        theirs.close()
+    times = sorted(ours.recv() for ours, _ in pairs)
+    for worker in workers:
+        worker.join()
+    assert all(end <= start for (_, end, _), (start, _, _) in pairwise(times))
+    return float(max(released for _, _, released in times) - times[0][0])
 
 
 def want(url: str, ready: Barrier, results: Connection) -> None:

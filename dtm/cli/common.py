@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, TypeAlias
 import click
 
 from dtm.app.choices import Choices, Request
+from dtm.app.signals import leave_by_the_door
 from dtm.cli.hints import place_flags, pointing
 from dtm.render import Kind, Renderer, make_renderer
 from engine.address import Address
@@ -190,7 +190,7 @@ def _run(body: Body, given: dict[str, Any]) -> int:
     color = not (given.pop("no_color") or os.environ.get("NO_COLOR"))
     terminal = sys.stderr.isatty() and sys.stdout.isatty()
     kind: Kind = "json" if as_json else "rich" if terminal else "plain"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: leave by the door, with the lock released
+    leave_by_the_door()
     redactor = Redactor()
     renderer = make_renderer(
         kind, sys.stdout, sys.stderr, clean=redactor.clean, color=color and terminal, verbose=verbose, quiet=quiet

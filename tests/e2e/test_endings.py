@@ -1,16 +1,25 @@
 """How a run ends: one clear end, and success is only said where everything was done."""
 
 import json
+import os
+import pty
 import signal
+import subprocess
+import sys
 import time
 
 from tests.e2e.conftest import Runner, Write
+from tests.e2e.test_commands import wait_for
 
 FAILING = """
 tools:
 - {name: command, instanceID: a, options: {create: "true"}}
 - {name: command, instanceID: b, dependsOn: [command.a], options: {create: "echo no such account >&2; exit 3"}}
 - {name: command, instanceID: c, dependsOn: [command.b], options: {create: "true"}}
+"""
+SLOW = """
+tools:
+- {name: command, instanceID: a, options: {create: "touch begun; sleep 1; touch a", read: "[ ! -e a ] || echo {}"}}
 """
 
 
@@ -65,3 +74,30 @@ def test_an_interruption_before_anything_was_done_says_so_and_ends_what_was_aske
     assert run.wait(10) == 130
     assert dtm.told_in_background().splitlines()[-1].endswith("⚠ [WARN]  Interrupted, nothing was changed.")
     dtm("lock")
+
+
+def test_a_terminal_that_goes_away_ends_an_apply_as_ctrl_c_does(dtm: Runner, config: Write) -> None:
+    config(
+        SLOW
+        + "- {name: command, instanceID: b, dependsOn: [command.a], options: {create: touch b, read: '[ ! -e b ] || echo {}'}}"
+    )
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(dtm.folder)
+        os.execve(sys.executable, [sys.executable, "-m", "dtm", "apply", "-y"], dtm.env)
+    wait_for(dtm.folder / "begun")
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
+    assert dtm("lock") == "The state is not locked.\n"
+    assert "command/a" in (listed := dtm("state", "list")) and "command/b" not in listed
+    assert "Plan: 1 to create, 0 to update, 0 to replace, 0 to delete, 1 unchanged." in dtm("plan")
+
+
+def test_who_is_told_to_ignore_ctrl_c_ignores_it(dtm: Runner, config: Write) -> None:
+    config(SLOW)
+    job = f"trap '' INT; {sys.executable} -m dtm apply -y >told 2>&1 & echo $! >pid; wait $!"
+    with subprocess.Popen(["sh", "-c", job], cwd=dtm.folder, env=dtm.env) as shell:
+        wait_for(dtm.folder / "begun")
+        os.kill(int((dtm.folder / "pid").read_text()), signal.SIGINT)
+        shell.wait(30)
+    assert "Stopping" not in (dtm.folder / "told").read_text("utf-8")

@@ -40,8 +40,7 @@ _METHODS = {
 NO_REGION = "no region: set option region, AWS_REGION or AWS_DEFAULT_REGION, or a region in the profile"
 
 
-@dataclass(frozen=True, slots=True)
-class Role:
+class Role(msgspec.Struct, frozen=True):
     """A role to assume with the credentials at hand, for `seconds` at a time."""
 
     arn: str
@@ -51,7 +50,7 @@ class Role:
     endpoint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)  # no Struct: it can leave the keys out of what it shows of itself
 class Access:
     """How to be let in; empty means what boto3 finds. `timeout` is in seconds, for connecting and for each answer."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, cast
 from urllib.parse import urlsplit
+
+import msgspec
 
 from engine.errors import DtmError, OutcomeUnknownError, StoreAccessError, StoreError, StoreUnavailableError
 
@@ -30,8 +31,7 @@ HARMLESS = (
 NO_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile with credentials"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What was asked for: `action` as a policy calls it (`s3:PutObject`), `place` and `arn` for messages."""
 
     action: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from logging.handlers import BufferingHandler
 from pathlib import Path
@@ -20,8 +19,7 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds its token and the cluster's certificate."""
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(msgspec.Struct, frozen=True):
     """Which cluster, as whom. `files` are kubeconfigs, none: the pod's own account. `context` "": the files' current one."""
 
     files: tuple[Path, ...] = ()
@@ -89,13 +87,12 @@ class _File(msgspec.Struct, rename={"current": "current-context"}):
     current: str | None = None
 
 
-@dataclass(slots=True)
-class _Merged:
+class _Merged(msgspec.Struct):
     """What several files say: of two entries with one name the first counts, and the first current context."""
 
-    contexts: dict[str, Any] = field(default_factory=dict[str, Any])
-    clusters: dict[str, Any] = field(default_factory=dict[str, Any])
-    users: dict[str, Any] = field(default_factory=dict[str, Any])
+    contexts: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    clusters: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    users: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
     current: str = ""
 
 

@@ -6,7 +6,6 @@ docs/decisions/0061-kubernetes-client.md has the figures.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,12 +13,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+import msgspec
+
 PACKAGES: Final = ("kubernetes", "kubernetes.client", "kubernetes.client.models", "kubernetes.config")
 """Each imports all that is in it; while we load what we need, an empty one stands there instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sdk:
+class Sdk(msgspec.Struct, frozen=True):
     """What is used of it: two classes and two modules."""
 
     Configuration: Any

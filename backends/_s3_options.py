@@ -6,7 +6,6 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -85,8 +84,7 @@ class S3Options(Options, frozen=True, kw_only=True):
     ] = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """The options as they are used. `region` "" is still to be found; `reading` and `writing` go with every such request."""
 
     bucket: str
@@ -98,9 +96,9 @@ class Settings:
     table: str = ""
     table_endpoint: str = ""
     kms_key: str = ""
-    addressing: Mapping[str, str] = field(default_factory=dict[str, str])
-    reading: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    writing: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    addressing: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    reading: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    writing: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
     @property
     def amazon(self) -> bool:

@@ -7,9 +7,10 @@ import hashlib
 import os
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+
+import msgspec
 
 from backends._disk import Disk, ShortLock, SyncError, is_at, make_directories, replace, sync_directory, write_all
 from engine.errors import (
@@ -57,8 +58,7 @@ def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str,
     return Opened(LocalStore(path.parent), path.name, {"native": lambda: LocalLocker(path.parent)}, certain=True)
 
 
-@dataclass(slots=True)
-class _Tail:
+class _Tail(msgspec.Struct):
     """A file kept open for appending: as long as it stands at its path with this size, its content is `content`'s."""
 
     descriptor: int

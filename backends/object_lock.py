@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from engine.errors import ConflictError, LockError, LockHeldError, StoreUnavailableError
 from engine.lock import LockInfo, LockRecord

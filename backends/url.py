@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
+
+import msgspec
 
 from engine.config import LockSettings, StateSettings
 from engine.errors import UsageError
@@ -14,8 +15,7 @@ from engine.lock import lease_of
 from engine.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(msgspec.Struct, frozen=True):
     """How one scheme is written.
 
     `parts` name the pieces between slashes, all needed, the last one taking the rest; `query` the options behind `?`.

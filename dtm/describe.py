@@ -6,7 +6,6 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from inspect import cleandoc
 from pathlib import Path
@@ -28,8 +27,7 @@ INSTANCE: Final = "sample"
 WIDTH: Final = 110
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """One option or output, described.
 
     `default` and `example` are None where there is none. `inner` are the options of a map, or of each map in a list or

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 INSTANCE = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
@@ -11,8 +12,7 @@ MAX_LENGTH = 253
 """RFC 1123 subdomain length, the limit DevStream puts on names and instance ids."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Address:
+class Address(msgspec.Struct, frozen=True, order=True):
     """`name` is the plugin, `instance` tells several uses of it apart.
 
     `str()` gives `a/b`, the spelling of messages; `dotted` gives `a.b`, that of `dependsOn` and flags;

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from engine import layout
 from engine.address import Address
@@ -25,22 +26,19 @@ _UNSETTLED: Final = (Reference, Interpolation, Secret)
 _HOSTS: Final = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
 
 
-@dataclass(frozen=True, slots=True)
-class Expanded:
+class Expanded(msgspec.Struct, frozen=True):
     """A tool that an app became: an entry of `tools:` as it would be written, and the app's place."""
 
     value: Raw
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class _Template:
+class _Template(msgspec.Struct, frozen=True):
     type: str
     options: Raw
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(msgspec.Struct, frozen=True):
     """One entry of ci or cd, its template applied."""
 
     type: str
@@ -166,8 +164,7 @@ def merge(below: dict[str, Value], above: dict[str, Value]) -> dict[str, Value]:
     return merged
 
 
-@dataclass(frozen=True, slots=True)
-class _App:
+class _App(msgspec.Struct, frozen=True):
     name: str
     spec: dict[str, Value]
     repository: dict[str, Value]

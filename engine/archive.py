@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from hashlib import sha256
+
+import msgspec
+from msgspec.structs import replace
 
 from engine.commit import BESIDE, INSIDE, View, short, where, write_once
 from engine.errors import StoreAccessError
@@ -14,8 +16,7 @@ from engine.statefile import Document
 from engine.world import World
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
+class Archive(msgspec.Struct, frozen=True):
     """Where one session keeps what it replaces. `log` as in `engine.commit`: INSIDE has no history."""
 
     store: Store

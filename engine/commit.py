@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 
@@ -109,8 +108,7 @@ def _sent(
     raise OutcomeUnknownError(f"{store.location}: no answer to {tries} attempts to write {key}")
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(msgspec.Struct, frozen=True):
     """A state at one moment: the snapshot's bytes and version, the head's, and the records replayed.
 
     `records` are those not yet in the snapshot. `replaced`: the snapshot is neither the one that the head continues nor

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from engine.address import Address
 from engine.config import ToolSpec
@@ -31,8 +33,7 @@ class Verdict(Enum):
     FORGET = "forget"
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(msgspec.Struct, frozen=True):
     """`--resolve ADDR=adopt:ID | retry | forget`: it is there under that id; do it again; it is not there."""
 
     verdict: Verdict
@@ -54,8 +55,7 @@ class Resolution:
             ) from None
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """What state and world say of one tool.
 
     `findable`: its plugin has an identity for what is recorded. `before` is what the recorded options show, where the config

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from engine.address import Address
 from engine.values import Attributes, Secret, Value
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(msgspec.Struct, frozen=True):
     """A place in a source file: `path` goes from the document's root to the value.
 
     Line and column are computed when somebody looks.
@@ -22,15 +22,13 @@ class Where:
     path: tuple[str | int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Lifecycle:
+class Lifecycle(msgspec.Struct, frozen=True):
     """`prevent_destroy` also holds once the tool has left the config: the state records it."""
 
     prevent_destroy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(msgspec.Struct, frozen=True):
     """Seconds per operation; None means the executor's default."""
 
     read: float | None = None
@@ -39,8 +37,7 @@ class Timeouts:
     delete: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolSpec:
+class ToolSpec(msgspec.Struct, frozen=True):
     """One desired tool. `depends_on` holds written and implied edges, direct ones only, in order and without repeats.
 
     `options` use canonical option names; leaves may be Secret or Deferred, never Unknown.
@@ -54,8 +51,7 @@ class ToolSpec:
     where: Where = Where("")
 
 
-@dataclass(frozen=True, slots=True)
-class LockSettings:
+class LockSettings(msgspec.Struct, frozen=True):
     """`kind` is auto, dynamodb, native, both or none; `lease` is in seconds, None for the store's default."""
 
     kind: str = "auto"
@@ -63,12 +59,11 @@ class LockSettings:
     lease: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StateSettings:
+class StateSettings(msgspec.Struct, frozen=True):
     """Where the state is. `backend` is canonical and lower case; `options` are the backend's, camelCase."""
 
     backend: str = "local"
-    options: Attributes = field(default_factory=dict[str, Value])
+    options: Attributes = msgspec.field(default_factory=dict[str, Value])
     lock: LockSettings = LockSettings()
     log: str = "auto"
     history: int = 30
@@ -78,8 +73,7 @@ class StateSettings:
     """The map in a config, if it is one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """Everything that is not a tool. `state` is None where the config names none; `base_dir` is absolute."""
 
     base_dir: Path
@@ -88,8 +82,7 @@ class Settings:
     files: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(msgspec.Struct, frozen=True):
     """The desired world. `digest` is hex and covers everything that can influence a plan, secrets by digest only.
 
     `sensitive` are the variables that are, by name.
@@ -97,7 +90,7 @@ class Config:
 
     settings: Settings
     tools: tuple[ToolSpec, ...]
-    outputs: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    outputs: Mapping[str, Value] = msgspec.field(default_factory=dict[str, Value])
     digest: str = ""
     warnings: tuple[str, ...] = ()
-    sensitive: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
+    sensitive: Mapping[str, Secret] = msgspec.field(default_factory=dict[str, Secret])

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import msgspec
 import msgspec.inspect as shapes
+from msgspec.structs import replace
 
 from engine import options as declared
 from engine.errors import ConfigError, Problem
@@ -30,8 +30,7 @@ _LEADING_ZERO: Final = re.compile(r"[-+]?0\d+")
 _SHOWN: Final = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """One wrong option: `path` goes from the options to it as its writer spelled it; `key`: the key itself is wrong."""
 
     path: Path
@@ -200,15 +199,14 @@ def _hint(raw: Raw) -> str:
             return ""
 
 
-@dataclass(slots=True)
-class _Decoder:
+class _Decoder(msgspec.Struct):
     """One walk over one tool's options. `tolerant`: unknown keys are kept, for options recorded by other versions."""
 
     env: Mapping[str, str]
     tolerant: bool = False
     noun: str = "option"
     hidden: bool = False
-    faults: list[Fault] = field(default_factory=list[Fault])
+    faults: list[Fault] = msgspec.field(default_factory=list[Fault])
 
     def struct(self, raw: Mapping[str, Raw], struct: type[msgspec.Struct], path: Path) -> dict[str, Value]:
         spellings = declared.spellings_of(struct)

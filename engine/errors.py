@@ -25,7 +25,7 @@ DtmError
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from engine.lock import LockRecord
 
@@ -44,8 +44,7 @@ class UsageError(DtmError):
     """The command line asks for something that makes no sense."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True, order=True):
     """One thing wrong with a configuration; `where` is file:line:column."""
 
     where: str

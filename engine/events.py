@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from engine.address import Address
 from engine.lock import LockInfo, LockRecord
 from engine.plan import Action
 
 
-@dataclass(frozen=True, slots=True)
-class LockWaiting:
+class LockWaiting(msgspec.Struct, frozen=True):
     """Somebody else holds the lock and we wait.
 
     Seconds: `waited` so far, `takeover_in` until the lease counts as dead (None: never).
@@ -22,8 +22,7 @@ class LockWaiting:
     takeover_in: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class LockAcquired:
+class LockAcquired(msgspec.Struct, frozen=True):
     """We hold the lock; `taken_from` is the dead holder it was taken over from.
 
     `ended`: its process is known to have ended, as opposed to having been silent for a whole lease.
@@ -35,15 +34,13 @@ class LockAcquired:
     ended: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LockReleased:
+class LockReleased(msgspec.Struct, frozen=True):
     """We gave the lock back."""
 
     info: LockInfo
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyStart:
+class ApplyStart(msgspec.Struct, frozen=True):
     """A change's first call is about to be made; `index` of `total` counts from 1 in starting order."""
 
     address: Address
@@ -52,8 +49,7 @@ class ApplyStart:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyProgress:
+class ApplyProgress(msgspec.Struct, frozen=True):
     """A provider speaks, or (text "") an operation is still running. `fraction` in 0..1 or None; `elapsed` in seconds."""
 
     address: Address
@@ -63,8 +59,7 @@ class ApplyProgress:
     elapsed: float
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyComplete:
+class ApplyComplete(msgspec.Struct, frozen=True):
     """A change ended well; `id` is the resource's, "" after a delete."""
 
     address: Address
@@ -73,8 +68,7 @@ class ApplyComplete:
     elapsed: float
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyErrored:
+class ApplyErrored(msgspec.Struct, frozen=True):
     """A change failed. `attempts` calls were made."""
 
     address: Address
@@ -85,8 +79,7 @@ class ApplyErrored:
     attempts: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class ApplySkipped:
+class ApplySkipped(msgspec.Struct, frozen=True):
     """A change was not tried; `because` names the failed tool it waits for, None if the run was stopped."""
 
     address: Address
@@ -94,8 +87,7 @@ class ApplySkipped:
     because: Address | None
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyMilder:
+class ApplyMilder(msgspec.Struct, frozen=True):
     """With real values a planned change turned out milder (a replace an update, an update nothing)."""
 
     address: Address
@@ -103,16 +95,14 @@ class ApplyMilder:
     actual: Action
 
 
-@dataclass(frozen=True, slots=True)
-class Stopping:
+class Stopping(msgspec.Struct, frozen=True):
     """A person asked to stop: nothing new is started, `running` is waited for or, with `cancelling`, cut off."""
 
     running: tuple[Address, ...]
     cancelling: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Retrying:
+class Retrying(msgspec.Struct, frozen=True):
     """A call failed in a way that may pass; the next try comes in `delay` seconds."""
 
     address: Address
@@ -122,8 +112,7 @@ class Retrying:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(msgspec.Struct, frozen=True):
     """Something people must see: level is "info", "warning" or "error"."""
 
     level: str
@@ -132,8 +121,7 @@ class Notice:
     where: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ApplySummary:
+class ApplySummary(msgspec.Struct, frozen=True):
     """The end of a run: what was done, failed and skipped; seconds; where the state is; which command it was.
 
     `cancelled`: those of `failed` that were cut off, so that nobody knows what became of them. `unresolved`: outputs that

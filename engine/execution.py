@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from engine.address import Address
 from engine.diff import same
@@ -52,8 +54,7 @@ class Commit(Protocol):
         ...
 
 
-@dataclass(slots=True, eq=False)
-class Job:
+class Job(msgspec.Struct, eq=False):
     """One call to be made. `change` is as decided with real values, `built` the Struct of `options`.
 
     `look`: nothing is called but `read`, to see whether a new thing is there already. Otherwise `begun` and `token` are
@@ -66,7 +67,7 @@ class Job:
     built: Any
     timeout: float
     resource: Resource | None = None
-    predicted: Attributes = field(default_factory=dict[str, Any])
+    predicted: Attributes = msgspec.field(default_factory=dict[str, Any])
     findable: bool = True
     look: bool = False
     begun: Commit | None = None
@@ -93,8 +94,7 @@ class Ending(Enum):
     LOOKED = "looked"
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """A worker is about to call; it is given up `GRACE` after `deadline`."""
 
     job: Job
@@ -102,8 +102,7 @@ class Started:
     deadline: float
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """How a job ended. `resource` is what is there now as far as known."""
 
     job: Job
@@ -114,8 +113,7 @@ class Outcome:
     elapsed: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(msgspec.Struct, frozen=True):
     """What workers share.
 
     `post` takes their messages to the one thread that records and emits; `halted` says why nothing may be called any more.
@@ -129,7 +127,7 @@ class Execution:
     sealer: Sealer
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    rng: random.Random = field(default_factory=random.Random)
+    rng: random.Random = msgspec.field(default_factory=random.Random)
     policy: Policy = PROVIDER
 
     def perform(self, job: Job) -> Outcome:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
+
+from msgspec.structs import replace
 
 from engine.address import Address
 from engine.bookkeeping import record_moves, record_outputs

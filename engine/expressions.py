@@ -9,8 +9,9 @@ true, and an expression in a comment is gone like the comment.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+import msgspec
 
 from engine.values import Deferred, Value
 
@@ -29,8 +30,7 @@ _ALPHABETS: Final = range(0xE000, 0xF8C0, 64)
 """Starts of the blocks of 64 private-use characters; the first one that a text does not use carries its placeholders."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class Source(msgspec.Struct, frozen=True, eq=False):
     """A file's text and how messages call it."""
 
     name: str
@@ -42,8 +42,7 @@ class Source:
         return f"{self.name}:{self.text.count(chr(10), 0, offset) + 1}:{offset - line_start + 1}"
 
 
-@dataclass(frozen=True, slots=True)
-class Expression:
+class Expression(msgspec.Struct, frozen=True):
     """One expression as written, brackets included, and where it starts in its source."""
 
     text: str
@@ -62,8 +61,7 @@ class Expression:
         return text[text.rfind("\n", 0, self.offset) + 1 : self.offset].lstrip().startswith("#")
 
 
-@dataclass(frozen=True, slots=True)
-class Template(Deferred):
+class Template(Deferred, frozen=True):
     """A scalar with expressions inside."""
 
     parts: tuple[str | Expression, ...]
@@ -90,8 +88,7 @@ Raw: TypeAlias = Value
 """A value as parsed: its leaves may also be Literals (numbers not yet decided) and Templates (not yet rendered)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scanned:
+class Scanned(msgspec.Struct, frozen=True):
     """A text that YAML can read, and the expressions behind its placeholders in order."""
 
     text: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from engine import layout, yaml
 from engine.decode import nearest
@@ -23,8 +24,7 @@ _FILES: Final = {"varFile": True, "toolFile": False}
 """Keys that name further files, and whether those hold bare variables."""
 
 
-@dataclass(slots=True)
-class Section:
+class Section(msgspec.Struct):
     """What stands under one top-level key in one document."""
 
     value: Raw
@@ -36,15 +36,14 @@ class Section:
         return self.place.text
 
 
-@dataclass(slots=True)
-class Files:
+class Files(msgspec.Struct):
     """Everything read: `sections` by top-level key in reading order."""
 
     base: Path
     cwd: Path
     report: Report
-    texts: dict[Path, Text] = field(default_factory=dict[Path, Text])
-    sections: dict[str, list[Section]] = field(default_factory=dict[str, list[Section]])
+    texts: dict[Path, Text] = msgspec.field(default_factory=dict[Path, Text])
+    sections: dict[str, list[Section]] = msgspec.field(default_factory=dict[str, list[Section]])
 
     def expressions(self) -> Iterator[Expression]:
         """Every expression in every file."""

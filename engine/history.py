@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from engine.commit import where
 from engine.errors import StateError
@@ -16,8 +17,7 @@ from engine.world import World
 NAME = re.compile(r"(\d+)-([0-9a-zA-Z]{1,8})")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Past:
+class Past(msgspec.Struct, frozen=True, order=True):
     """One earlier snapshot: its serial, the first characters of its id, and the key it is stored under."""
 
     serial: int

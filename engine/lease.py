@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from engine.errors import DtmError, LockError, LockHeldError, OutcomeUnknownError, StoreError, SupersededError
 from engine.events import LockAcquired, LockReleased, LockWaiting, Notice
@@ -187,8 +189,7 @@ def looks_dead(info: LockInfo, now: datetime) -> bool:
     return abs((now - renewed).total_seconds()) > info.lease
 
 
-@dataclass(slots=True)
-class _Wait:
+class _Wait(msgspec.Struct):
     """How long to wait for whom: the holder's record as last seen, and since when it has not changed by our own clock.
 
     `alive`: it was renewed while we watched, which is proof where wall clocks are only a hint.
@@ -200,7 +201,7 @@ class _Wait:
     clock: Callable[[], float]
     rng: random.Random
     now: Callable[[], datetime]
-    started: float = field(init=False)
+    started: float = 0.0
     seen: LockRecord | None = None
     since: float = 0.0
     alive: bool = False

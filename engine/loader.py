@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -23,15 +22,14 @@ from engine.values import Secret, Value
 from engine.variables import Scope
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """What to load: a file or directory, variables from the command line and files named there, and the surroundings."""
 
     path: Path
     variables: tuple[tuple[str, str], ...] = ()
     var_files: tuple[Path, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict[str, str])
-    cwd: Path = field(default_factory=Path.cwd)
+    env: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    cwd: Path = msgspec.field(default_factory=Path.cwd)
 
 
 def load(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
+
+import msgspec
 
 TERRAFORM_FIELDS = ("ID", "Operation", "Info", "Who", "Version", "Created", "Path")
 LONGEST_LEASE = 86400.0
@@ -24,8 +25,7 @@ def lease_of(value: object) -> float | None:
     return float(value)
 
 
-@dataclass(frozen=True, slots=True)
-class LockInfo:
+class LockInfo(msgspec.Struct, frozen=True):
     """One holder. `lease` is in seconds, None for holders that never renew (Terraform's); times are RFC 3339."""
 
     id: str
@@ -79,8 +79,7 @@ class LockInfo:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class LockRecord:
+class LockRecord(msgspec.Struct, frozen=True):
     """What a locker found: `info` is None where the record is unreadable; `version` is opaque and changes with each write."""
 
     info: LockInfo | None

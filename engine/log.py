@@ -7,10 +7,10 @@ The head is one small object beside the snapshot, or stands inside it; every com
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from engine.errors import StateError
 from engine.statefile import Document, LogForm, WrittenForm
@@ -108,8 +108,7 @@ ENCODER = msgspec.json.Encoder()
 RECORDS = msgspec.json.Decoder(list[Record])
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """The head object. `base` is the `id` of the snapshot that it continues, `next` that of the coming one once sealed.
 
     `seq` counts commits and never repeats for a session, so no two heads are ever equal. `records` is JSON, comma

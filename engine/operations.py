@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from engine import scalars
 from engine.address import Address
@@ -44,8 +44,7 @@ Recall: TypeAlias = Callable[[str], "Value | None"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Operations:
+class Operations(msgspec.Struct, frozen=True):
     """Providers by plugin name, and what every call of them needs. Safe to use from several threads.
 
     `base_dir`: what relative paths in options are relative to. `redactor` learns every secret that is handed out.
@@ -54,7 +53,7 @@ class Operations:
     providers: Mapping[str, AnyProvider]
     base_dir: Path
     recall: Recall
-    redactor: Redactor = field(default_factory=Redactor)
+    redactor: Redactor = msgspec.field(default_factory=Redactor)
 
     def provider(self, address: Address) -> AnyProvider:
         """The provider of a tool. Raises PluginError if its plugin is unknown, as only a recorded tool's can be."""

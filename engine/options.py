@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -14,8 +13,7 @@ import msgspec.inspect as shapes
 from engine.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(msgspec.Struct, frozen=True):
     """One field of an options Struct: `field` in Python, `key` outside, `spellings` folded."""
 
     field: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 from engine.address import Address
 from engine.state import Resource, StateId
@@ -49,8 +50,7 @@ class Source(Enum):
     INPUT = "input"
 
 
-@dataclass(frozen=True, slots=True)
-class FieldChange:
+class FieldChange(msgspec.Struct, frozen=True):
     """One differing field. `path` goes into maps by key and lists by index; `ABSENT` marks a side that has nothing there.
 
     For `Source.LIVE` and `Source.INPUT`, `old` is what the state recorded and `new` what was found.
@@ -65,8 +65,7 @@ class FieldChange:
     new_absent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One planned step.
 
     `before`: the recorded or adopted resource, None if there is none. `live`: what was read, None if absent or not read.
@@ -82,7 +81,7 @@ class Change:
     before: Resource | None = None
     live: Resource | None = None
     after: Attributes | None = None
-    outputs: Attributes = field(default_factory=dict[str, Value])
+    outputs: Attributes = msgspec.field(default_factory=dict[str, Value])
     fields: tuple[FieldChange, ...] = ()
     depends_on: tuple[Address, ...] = ()
     protected: bool = False
@@ -91,8 +90,7 @@ class Change:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputChange:
+class OutputChange(msgspec.Struct, frozen=True):
     """A root output whose value will differ; Unknown until apply where it depends on a change."""
 
     name: str
@@ -100,8 +98,7 @@ class OutputChange:
     new: Value
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """Ordered changes against one state: dependencies first, deletes last; KEEPs are included.
 
     `outputs` are the root outputs as they will be. `in_progress` says who else works on this state, "" if nobody.
@@ -110,7 +107,7 @@ class Plan:
     base: StateId
     config_digest: str
     changes: tuple[Change, ...]
-    outputs: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    outputs: Mapping[str, Value] = msgspec.field(default_factory=dict[str, Value])
     output_changes: tuple[OutputChange, ...] = ()
     in_progress: str = ""
     destroy: bool = False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from engine.address import Address
 from engine.compare import Resolution, Subject, absent, decide, predicted, removal, value_of
@@ -20,17 +22,16 @@ from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Attributes, Deferred, Digest, Unknown, Value, is_plain, leaves
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(msgspec.Struct, frozen=True):
     """What was read: resources by address (None = gone), the reads that failed, and how many calls that took.
 
     An address that is missing was not read. `before` is what the recorded options show where the config has others by now.
     """
 
     found: Mapping[Address, Resource | None]
-    failed: Mapping[Address, DtmError] = field(default_factory=dict[Address, DtmError])
+    failed: Mapping[Address, DtmError] = msgspec.field(default_factory=dict[Address, DtmError])
     reads: int = 0
-    before: Mapping[Address, Resource] = field(default_factory=dict[Address, Resource])
+    before: Mapping[Address, Resource] = msgspec.field(default_factory=dict[Address, Resource])
 
 
 def recorded(state: State) -> Live:

@@ -7,7 +7,6 @@ answer" live above, in `engine.session` and `engine.lease`. No SDK exception may
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -30,8 +29,7 @@ It counts as known, so nothing needs `--resolve`; it is never compared: two such
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """Stored bytes and the opaque token of this version: an ETag, generation, resourceVersion or content hash."""
 
     data: bytes
@@ -110,8 +108,7 @@ class ProcessLocker(Locker, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(msgspec.Struct, frozen=True):
     """A place for a state: the document is `key` in `store`; `lockers` makes a locker per kind that this place has.
 
     Kinds are `native` (the store itself) and `dynamodb`; nothing is asked before a locker is made and used.
@@ -165,8 +162,7 @@ def _silent(_text: str, _fraction: float | None = None) -> None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """What a provider is told about the operation it serves.
 
     `deadline`: `time.monotonic()` seconds. `token`: stable for this operation across retries and recovery; put it where
@@ -175,7 +171,7 @@ class Call:
     """
 
     address: Address
-    base_dir: Path = field(default_factory=Path.cwd)
+    base_dir: Path = msgspec.field(default_factory=Path.cwd)
     deadline: float = float("inf")
     token: str = ""
     lineage: str = ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from threading import Barrier, Thread
+
+import msgspec
 
 from engine.commit import swap, where
 from engine.errors import ConditionRefusedError, ConflictError, DtmError, OutcomeUnknownError, StoreError
@@ -26,8 +27,7 @@ PROMISES: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(msgspec.Struct, frozen=True):
     """One thing tried: CREATE, SWAP or RACE, whether the store kept to it, and what it did."""
 
     name: str
@@ -38,8 +38,7 @@ class Trial:
 IMMOVABLE = Trial(SWAP, False, "a key could not be replaced though its very version was expected")
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(msgspec.Struct, frozen=True):
     """A store's verdict: where, when (RFC 3339), and what was tried; nothing yet where there was nothing to try it on."""
 
     location: str

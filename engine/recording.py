@@ -9,11 +9,11 @@ from __future__ import annotations
 import secrets as randomness
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from threading import RLock
 
 import msgspec
+from msgspec.structs import replace
 
 from engine import rescue
 from engine.address import Address

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
 from engine import rescue
 from engine.address import Address
@@ -13,8 +14,7 @@ from engine.state import Resource, State, StateEntry, StateId, same_content
 from engine.wire import entry_of, resource_of
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(msgspec.Struct, frozen=True):
     """What became of the outcomes in a rescue file: addresses that were brought back, and why others were not."""
 
     applied: tuple[Address, ...]

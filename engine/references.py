@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
@@ -32,8 +31,7 @@ _PART = re.compile(r"\[\[ (.*?) \]\]")
 Lookup: TypeAlias = Callable[[Address], "Attributes | Unknown | None"]
 
 
-@dataclass(frozen=True, slots=True)
-class Reference(Deferred):
+class Reference(Deferred, frozen=True):
     """One output of one tool: `path` goes into maps by key and lists by number; `text` is as written, for messages."""
 
     address: Address
@@ -44,8 +42,7 @@ class Reference(Deferred):
         return self.text
 
 
-@dataclass(frozen=True, slots=True)
-class Interpolation(Deferred):
+class Interpolation(Deferred, frozen=True):
     """A string with references inside; the parts are joined once they are known. A Secret part makes all of it one."""
 
     parts: tuple[str | Secret | Reference, ...]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import count
 from threading import Condition, Thread
+
+import msgspec
 
 from engine.address import Address
 from engine.compare import Resolution, Verdict, alike, option_changes
@@ -31,8 +32,7 @@ POLL = 0.2
 """Seconds between two looks for such calls."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """One read to be made. `resource` is None where the thing is looked up by its identity.
 
     `recorded` are the recorded options where the config has others by now: what they show is read, too, if it differs.

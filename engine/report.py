@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+
+import msgspec
 
 from engine.errors import ConfigError, Problem
 
 _PLACE = re.compile(r"(.*):(\d+):(\d+)", re.DOTALL)
 
 
-@dataclass(slots=True)
-class Report:
+class Report(msgspec.Struct):
     """Problems and warnings so far."""
 
-    problems: list[Problem] = field(default_factory=list[Problem])
-    warnings: list[str] = field(default_factory=list[str])
-    files: list[str] = field(default_factory=list[str])
+    problems: list[Problem] = msgspec.field(default_factory=list[Problem])
+    warnings: list[str] = msgspec.field(default_factory=list[str])
+    files: list[str] = msgspec.field(default_factory=list[str])
     """Names of the files read, in reading order: the order of the problems."""
 
     def add(self, where: str, message: str, hint: str = "") -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
+
+import msgspec
 
 from engine.errors import ProviderError, StoreUnavailableError
 
@@ -18,8 +19,7 @@ Failed: TypeAlias = Callable[[int, float, BaseException], None]
 """Told before each pause: tries made so far, seconds until the next one, what went wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """`tries` in all; pauses double from `first` to at most `longest` seconds, each with jitter; `total` seconds in all."""
 
     tries: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from engine.values import Deferred
@@ -20,8 +19,7 @@ _DIGITS: Final = 300
 """More digits than any number that somebody means; Python refuses to convert 4300 and more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Literal(Deferred):
+class Literal(Deferred, frozen=True):
     """A plain scalar whose text is not how we would write its value (`1.10`, `0644`, `True`, `1e3`)."""
 
     value: bool | int | float

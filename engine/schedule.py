@@ -6,8 +6,9 @@ A replace is two steps, since what depends on a tool must be gone before the too
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from engine.address import Address
 from engine.graph import CycleError, order
@@ -22,8 +23,7 @@ class Phase(Enum):
     MAKE = "make"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One phase of one change."""
 
     address: Address

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -41,8 +40,7 @@ def Field(  # noqa: N802 - reads as the annotation that it is
     return msgspec.Meta(description=description, extra=extra, extra_json_schema=spellings, **constraints)
 
 
-@dataclass(frozen=True, slots=True)
-class PluginSchema:
+class PluginSchema(msgspec.Struct, frozen=True):
     """What a configuration needs to know of one plugin name.
 
     `name` is as a user writes it, `plugin` the canonical name that all its aliases share; `outputs` None means open

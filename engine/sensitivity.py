@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from engine.secrets import SHORTEST, Redactor
 from engine.state import Resource

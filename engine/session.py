@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+
+import msgspec
 
 from engine.commit import AUTO, INSIDE, View, damage, damaged_view, read_view, where
 from engine.errors import DtmError, LockError, OutcomeUnknownError, StateError, StoreError
@@ -37,8 +38,7 @@ from engine.world import World
 __all__ = ["Reading", "Session", "open_session", "read_state"]
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """A state as it was at one moment.
 
     `in_progress`: who works on it right now and since when, "" if nobody; `at_work`: the id of that run's session.
@@ -213,8 +213,7 @@ def _forget(store: Store, key: str, keep: int, session: Session, emit: Emit, wor
         emit(Notice("warning", f"old snapshots were not dropped: {error.message}", error.hint))
 
 
-@dataclass(slots=True)
-class _Lock:
+class _Lock(msgspec.Struct):
     """The lock around a session, if there is one; `dead` is the id of a holder that is known to be over."""
 
     held: HeldLock | None = None

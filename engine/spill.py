@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from threading import Thread
+
+from msgspec.structs import replace
 
 from engine.log import Head
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from engine.address import Address
 from engine.values import Attributes, Value
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(msgspec.Struct, frozen=True):
     """One live thing. `id` is the provider's key; `attributes` are comparable facts; `outputs` may be referenced."""
 
     id: str
-    attributes: Attributes = field(default_factory=dict[str, Value])
-    outputs: Attributes = field(default_factory=dict[str, Value])
+    attributes: Attributes = msgspec.field(default_factory=dict[str, Value])
+    outputs: Attributes = msgspec.field(default_factory=dict[str, Value])
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(msgspec.Struct, frozen=True):
     """An operation begun and not known to have ended.
 
     `action` is a `plan.Action` value; times are RFC 3339; `seq` orders a session's begins. `token` names the operation
@@ -35,20 +35,18 @@ class Pending:
     token: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StateEntry:
+class StateEntry(msgspec.Struct, frozen=True):
     """What we know of one tool. `options` are as written, resolved, with secrets as Digest."""
 
     address: Address
     depends_on: tuple[Address, ...] = ()
-    options: Attributes = field(default_factory=dict[str, Value])
+    options: Attributes = msgspec.field(default_factory=dict[str, Value])
     resource: Resource | None = None
     protected: bool = False
     pending: Pending | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StateId:
+class StateId(msgspec.Struct, frozen=True):
     """Identity of one snapshot; `serial` 0 means that nothing was written yet."""
 
     lineage: str
@@ -121,8 +119,7 @@ class Entries(Mapping[Address, StateEntry]):
         return address in self._own()
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """Who wrote a snapshot: dtm's version, RFC 3339 time, `user@host`, command; all "" in DevStream's files."""
 
     version: str = ""
@@ -131,8 +128,7 @@ class Written:
     command: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(msgspec.Struct, frozen=True):
     """All entries at one point.
 
     `document` is the snapshot's random id, `home` the URL it belongs to, `salt` (hex) that of its digests, `probe` what
@@ -140,12 +136,12 @@ class State:
     """
 
     id: StateId
-    entries: Entries = field(default_factory=Entries)
-    outputs: Attributes = field(default_factory=dict[str, Value])
+    entries: Entries = msgspec.field(default_factory=Entries)
+    outputs: Attributes = msgspec.field(default_factory=dict[str, Value])
     document: str = ""
     home: str = ""
     salt: str = ""
-    probe: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    probe: Mapping[str, Value] = msgspec.field(default_factory=dict[str, Value])
     written: Written = Written()
 
     def put(self, entry: StateEntry) -> State:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -26,8 +25,7 @@ _FREE: Final = Lifecycle()
 _UNTIMED: Final = Timeouts()
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct):
     """One tool as written and rendered. `expanded`: an app became it, so its options have no places of their own.
 
     `simple`: no Literal is inside.
@@ -39,8 +37,7 @@ class Entry:
     expanded: bool = False
 
 
-@dataclass(slots=True)
-class _Tool:
+class _Tool(msgspec.Struct):
     """A tool whose own entry was checked, its edges not yet."""
 
     entry: Entry
@@ -50,15 +47,14 @@ class _Tool:
     timeouts: Timeouts
 
 
-@dataclass(slots=True)
-class Checker:
+class Checker(msgspec.Struct):
     """Checks tools against a catalog, each by itself and then all together."""
 
     catalog: Catalog
     env: Mapping[str, str]
     report: Report
-    _tools: dict[Address, _Tool] = field(default_factory=dict[Address, _Tool])
-    _schemas: dict[str, PluginSchema | None] = field(default_factory=dict[str, "PluginSchema | None"])
+    _tools: dict[Address, _Tool] = msgspec.field(default_factory=dict[Address, _Tool])
+    _schemas: dict[str, PluginSchema | None] = msgspec.field(default_factory=dict[str, "PluginSchema | None"])
 
     @property
     def names(self) -> list[str]:

@@ -7,8 +7,9 @@ a `Digest` (what the state remembers of a secret) and a `Deferred` (an expressio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Final, NoReturn, TypeAlias, cast
+from typing import Any, Final, NoReturn, TypeAlias, cast
+
+import msgspec
 
 Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
 Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value] | Unknown | Secret | Digest | Deferred"
@@ -54,25 +55,32 @@ class Unknown:
 UNKNOWN: Final = Unknown()
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
+class Secret(msgspec.Struct, frozen=True, eq=False):
     """A sensitive value in memory; `sources` say where it came from (`env GITHUB_TOKEN`, `var token`).
 
     `parts`: where it is a text around secrets, these; the rest of such a text is none.
     """
 
-    value: Value = field(repr=False)
+    value: Value
     sources: tuple[str, ...] = ()
-    parts: tuple[Secret, ...] = field(default=(), compare=False)
+    parts: tuple[Secret, ...] = ()
 
     def __str__(self) -> str:
         return HIDDEN
 
     __repr__ = __str__
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("value", HIDDEN)]
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and (self.value, self.sources) == (other.value, other.sources)
+
+    def __hash__(self) -> int:
+        return hash((self.value, self.sources))
+
+
+class Digest(msgspec.Struct, frozen=True):
     """A sensitive value as the state remembers it: hex HMAC, and the sources it can be evaluated from again."""
 
     digest: str
@@ -82,10 +90,8 @@ class Digest:
         return HIDDEN
 
 
-class Deferred:
+class Deferred(msgspec.Struct, frozen=True):
     """Base of expressions that are resolved once other tools are known (`engine.references`)."""
-
-    __slots__ = ()
 
 
 def leaves(value: Value) -> Iterator[Value]:

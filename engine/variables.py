@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final
 
+import msgspec
 import msgspec.inspect as shapes
+from msgspec.structs import replace
 
 from engine import references, scalars, yaml
 from engine.decode import convert, nearest
@@ -36,19 +37,17 @@ def _nowhere() -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
+class Declared(msgspec.Struct, frozen=True):
     """One entry of `variables:`; `validation` is as written, canonical names."""
 
     type: str = "any"
     sensitive: bool = False
     description: str = ""
-    validation: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    validation: Mapping[str, Value] = msgspec.field(default_factory=dict[str, Value])
     where: Callable[[], str] = _nowhere
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(msgspec.Struct, frozen=True):
     """A variable's value as given, unrendered, and where it was given."""
 
     value: Raw
@@ -67,8 +66,7 @@ def given(text: str, declared: Declared, where: str) -> Binding:
     return Binding(value, lambda: where, declared)
 
 
-@dataclass(slots=True)
-class Scope:
+class Scope(msgspec.Struct):
     """The variables that expressions see; each is rendered when it is first used.
 
     `before` (values of a pipeline step) wins over all bindings, `after` (what an app says of itself) gives way to them.
@@ -77,10 +75,10 @@ class Scope:
     bindings: Mapping[str, Binding]
     env: Mapping[str, str]
     report: Report
-    before: Mapping[str, Value] = field(default_factory=dict[str, Value])
-    after: Mapping[str, Value] = field(default_factory=dict[str, Value])
-    _known: dict[str, Value] = field(default_factory=dict[str, Value])
-    _open: list[str] = field(default_factory=list[str])
+    before: Mapping[str, Value] = msgspec.field(default_factory=dict[str, Value])
+    after: Mapping[str, Value] = msgspec.field(default_factory=dict[str, Value])
+    _known: dict[str, Value] = msgspec.field(default_factory=dict[str, Value])
+    _open: list[str] = msgspec.field(default_factory=list[str])
 
     def inside(self, before: Mapping[str, Value], after: Mapping[str, Value]) -> Scope:
         """The same variables with others around them."""

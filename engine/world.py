@@ -6,9 +6,10 @@ import random
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
+
+import msgspec
 
 from engine.lock import timestamp
 from engine.rescue import keep
@@ -35,8 +36,7 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Bytes: of records that a head carries before they move to a chunk; of log that bring on a compaction.
 
     A log may also grow as long as its snapshot, so that compacting costs the same per record however large the state.
@@ -46,8 +46,7 @@ class Limits:
     compact: int = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(msgspec.Struct, frozen=True):
     """What a session takes from its surroundings.
 
     `clock` is monotonic seconds, `now` RFC 3339, `token` random hex ids, `retry` how often a store is asked again,
@@ -57,7 +56,7 @@ class World:
 
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    rng: random.Random = field(default_factory=random.Random)
+    rng: random.Random = msgspec.field(default_factory=random.Random)
     now: Callable[[], str] = utc_now
     token: Callable[[], str] = new_id
     retry: Retry = store_retry

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from engine import scalars
 from engine.config import Where
@@ -22,26 +23,6 @@ from engine.expressions import Raw, Scanned, Source, scan
 
 Steps: TypeAlias = "tuple[str | int, ...]"
 
-_ODD: Final = re.compile(r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-"""Tabs, carriage returns, byte order marks, and line ends that only YAML 1.1 knows."""
-_DOUBT: Final = re.compile(
-    r"""
-    ^(?:%|\ *[|>]|\ +$|\.\.\.|---(?!(?:\ +(?:\#.*)?)?$))  # directives; documents on a marker's line; lines of spaces
-    |:[,\[\]{}?]|\\u[dD][89a-fA-F]           # keys right before punctuation; surrogates
-    |[\n:,\[{][ -]*(?=[0-9&*!%?:<|>TF+._-])(?:  # where a value may begin
-        [&*!%?:]|<<                           # anchors, aliases, tags, merges, complex and empty keys
-        |(?![|>][+1-9-]{0,2}\ *(?:\#.*)?\n\ +[^\ \n])[|>]  # what is no head of a block scalar with text
-        |(?:True|TRUE|False|FALSE)(?=[\ \n,\]}:])
-        # numbers that are not written the way their value would be
-        |(?!(?:0|-?[1-9][0-9]{0,15}|-?(?:0|[1-9][0-9]{0,8})\.(?:0|[0-9]{0,3}[1-9]))[\ \n,\]}:])
-        [-+]?(?:0[xXoObB][0-9a-fA-F_]+
-            |(?:[0-9_]+(?:\.[0-9_]*)?|\.[0-9_]+)(?:[eE][-+]?[0-9_]+)?
-            |\.(?:inf|Inf|INF|nan|NaN|NAN))(?=[\ \n,\]}:])
-    )
-    |[\[{,][ ]*[|>?:@`%]                      # what may begin a value outside brackets, but not inside
-    """,
-    re.VERBOSE | re.MULTILINE,
-)
 _BLANK: Final = re.compile(r"(?:[ \n]|#[^\n]*)*")
 _SEPARATOR: Final = re.compile(r"^---(?: +(?:#.*)?)?$", re.MULTILINE)
 _STAIRS: Final = re.compile(r"(?:[-?:][ \t]+){20}")
@@ -54,15 +35,43 @@ _TAG: Final = "tag:yaml.org,2002:"
 _RESOLVED: Final = frozenset({_PLAIN, *(f"{_TAG}{name}" for name in ("int", "float", "bool", "null"))})
 
 
-@dataclass(eq=False)
-class Text:
+@cache
+def _odd() -> re.Pattern[str]:
+    """Tabs, carriage returns, byte order marks, and line ends that only YAML 1.1 knows."""
+    return re.compile(r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+
+@cache
+def _doubt() -> re.Pattern[str]:
+    """What the fast parser might read otherwise than PyYAML; it and `_odd` compile for 10 ms, which many commands spare."""
+    return re.compile(
+        r"""
+        ^(?:%|\ *[|>]|\ +$|\.\.\.|---(?!(?:\ +(?:\#.*)?)?$))  # directives; documents on a marker's line; lines of spaces
+        |:[,\[\]{}?]|\\u[dD][89a-fA-F]           # keys right before punctuation; surrogates
+        |[\n:,\[{][ -]*(?=[0-9&*!%?:<|>TF+._-])(?:  # where a value may begin
+            [&*!%?:]|<<                           # anchors, aliases, tags, merges, complex and empty keys
+            |(?![|>][+1-9-]{0,2}\ *(?:\#.*)?\n\ +[^\ \n])[|>]  # what is no head of a block scalar with text
+            |(?:True|TRUE|False|FALSE)(?=[\ \n,\]}:])
+            # numbers that are not written the way their value would be
+            |(?!(?:0|-?[1-9][0-9]{0,15}|-?(?:0|[1-9][0-9]{0,8})\.(?:0|[0-9]{0,3}[1-9]))[\ \n,\]}:])
+            [-+]?(?:0[xXoObB][0-9a-fA-F_]+
+                |(?:[0-9_]+(?:\.[0-9_]*)?|\.[0-9_]+)(?:[eE][-+]?[0-9_]+)?
+                |\.(?:inf|Inf|INF|nan|NaN|NAN))(?=[\ \n,\]}:])
+        )
+        |[\[{,][ ]*[|>?:@`%]                      # what may begin a value outside brackets, but not inside
+        """,
+        re.VERBOSE | re.MULTILINE,
+    )
+
+
+class Text(msgspec.Struct, eq=False, dict=True):
     """One parsed file. `documents` hold their values, None where one is empty; `literals`: some of them are Literals."""
 
     source: Source
     scanned: Scanned
     documents: list[Raw]
     literals: bool
-    _roots: list[Any] = field(default_factory=list[Any])
+    _roots: list[Any] = msgspec.field(default_factory=list[Any])
 
     @cached_property
     def simple(self) -> bool:
@@ -77,8 +86,7 @@ class Text:
         return f"{self.source.name}:{mark.line + 1}:{mark.column + 1}"
 
 
-@dataclass(slots=True)
-class Place:
+class Place(msgspec.Struct):
     """A value in a file; its line and column are looked up when somebody asks. One is made per tool: hence not frozen."""
 
     text: Text
@@ -129,7 +137,7 @@ def locate(where: Where, parsed: dict[str, Text] | None = None) -> str:
 def _quick(text: str) -> list[Raw] | None:
     """What yaml-rs reads, or None where the reference has to decide."""
     loads = _loads()
-    if loads is None or not text.endswith("\n") or _ODD.search(text) or _DOUBT.search(f"\n{text}\n") or not _short(text):
+    if loads is None or not text.endswith("\n") or _odd().search(text) or _doubt().search(f"\n{text}\n") or not _short(text):
         return None
     parts = _SEPARATOR.split(text)
     if _BLANK.fullmatch(parts[0]):
@@ -220,15 +228,14 @@ def _child(node: Any, step: str | int) -> tuple[Any, Any] | None:
     return found[-1] if found else None
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(msgspec.Struct):
     """PyYAML's nodes to values; keeps every problem."""
 
     name: str
     literals: bool = False
-    problems: list[Problem] = field(default_factory=list[Problem])
-    _open: set[int] = field(default_factory=set[int])
-    _seen: set[int] = field(default_factory=set[int])
+    problems: list[Problem] = msgspec.field(default_factory=list[Problem])
+    _open: set[int] = msgspec.field(default_factory=set[int])
+    _seen: set[int] = msgspec.field(default_factory=set[int])
     _aliased: int = 0
 
     def documents(self, text: str) -> list[Raw]:

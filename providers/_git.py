@@ -16,9 +16,10 @@ import shutil
 import tempfile
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import msgspec
 
 from engine.errors import CancelledError, NotFoundError, OutcomeUnknownError, ProviderError
 from engine.ports import Call
@@ -37,24 +38,21 @@ MAX_TRIES = 30
 SHORTEST_SECRET = 6
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(msgspec.Struct, frozen=True):
     """Content and git mode: 100644, 100755 (executable) or 120000 (symbolic link, the content is its target)."""
 
     data: bytes
     mode: str = "100644"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A file as git lists it: its mode and its blob id (hex SHA-1 of header and content)."""
 
     mode: str
     blob: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tip:
+class Tip(msgspec.Struct, frozen=True):
     """A branch at one moment. `first` holds the Dtm-* trailers of its first commit, empty unless history was asked for."""
 
     sha: str

@@ -9,8 +9,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from engine.errors import AuthError, CancelledError, DtmError, NotFoundError, OutcomeUnknownError, ProviderError
 from engine.ports import Call
@@ -38,8 +39,7 @@ PASSING = re.compile(
 ACCESS_HINT = "git itself must have access: check your ssh agent or credential helper, or set the option token for https"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What a finished git printed; `err` is English whatever the locale."""
 
     code: int
@@ -52,8 +52,7 @@ class Result:
         return self.out.decode(errors="surrogateescape").rstrip("\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Git:
+class Git(msgspec.Struct, frozen=True):
     """git, bound to a git directory (None: no repository) and to the call it works for.
 
     `env` is added to the user's environment; `secrets` are cut out of every message.

@@ -10,9 +10,10 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
+
+import msgspec
 
 from providers._tether import Tether
 
@@ -26,8 +27,7 @@ LINGER = 0.5
 Sink: TypeAlias = Callable[[bytes], object]
 
 
-@dataclass
-class Lines:
+class Lines(msgspec.Struct):
     """Cuts a stream of bytes into lines of text."""
 
     emit: Callable[[str], object]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -59,8 +58,7 @@ class Repo(Options, frozen=True, kw_only=True):
             locate(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(msgspec.Struct, frozen=True):
     """A repository, found: `url` is for git, a relative path still relative; `owner` and `org` are never both set."""
 
     url: str

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Request:
+
+class Request(msgspec.Struct, frozen=True):
     """What the command line says about config and state; every path is absolute."""
 
     cwd: Path
@@ -20,8 +20,7 @@ class Request:
     var_files: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
+class Choices(msgspec.Struct, frozen=True):
     """How a run goes about it. `lock_timeout` in seconds; `resolve` as `engine.compare.Resolution` reads it."""
 
     parallelism: int = 10

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from dtm.app.place import LOCKS, Place
 from dtm.app.workspace import Workspace
@@ -20,8 +21,7 @@ from engine.world import World, utc_now
 INLINE: Final = "state.log: inline leaves everything but the state itself alone"
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(msgspec.Struct, frozen=True):
     """The lock of a run: its kind, its locker (None for none, then `why` and `hint` say why), its lease in seconds.
 
     `probe` is what the session records of the store; None where there is nothing to find out.

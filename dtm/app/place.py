@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar, cast
+
+from msgspec.structs import replace
 
 from engine import scalars
 from engine.config import Config, StateSettings
@@ -31,7 +33,7 @@ LOCKS: Final[Mapping[str, tuple[str, ...]]] = {
 _PLAIN: Final = re.compile(r"true|false|0|[1-9][0-9]*")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True)  # no Struct: it can leave the environment out of what it shows of itself
 class Place:
     """An opened location: the state document is `key` in `store`. Nothing was asked yet."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from dtm.app.choices import Request
 from engine import bindings, scalars
@@ -10,8 +10,7 @@ from engine.config import Config
 from engine.values import Value, reveal
 
 
-@dataclass(frozen=True, slots=True)
-class Recall:
+class Recall(msgspec.Struct, frozen=True):
     """Gives a secret's value by its source (`env NAME`, `var name`), None if it is not there any more.
 
     A variable is what the config makes of it, or else what is given beside it: most often the tool has left the config.

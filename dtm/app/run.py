@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from dtm.app import moved
 from dtm.app.choices import Choices
 from dtm.app.recall import Recall
 from dtm.app.sessions import look, opened
-from dtm.app.signals import stoppable
+from dtm.app.signals import stopping
 from dtm.app.workspace import Workspace
 from dtm.render import sentences
 from engine import executor, planner, refresh, safety
@@ -20,6 +22,7 @@ from engine.compare import Resolution, drifted, option_changes, unfinished
 from engine.config import Config, Settings
 from engine.errors import PlanError, Problem
 from engine.events import ApplySummary, Notice
+from engine.execution import Stop
 from engine.operations import Operations
 from engine.plan import Action, Change, Plan, Reason, Source
 from engine.planner import Live
@@ -36,16 +39,14 @@ Agree: TypeAlias = Callable[[int], bool]
 """Ask whether to go on; the number is how many tools will be lost and must be named in the answer, 0 for a plain yes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(msgspec.Struct, frozen=True):
     """One tool as recorded and as found."""
 
     address: Address
     document: Mapping[str, Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
+class Drift(msgspec.Struct, frozen=True):
     """What differs, as a plan that is only looked at; and which tools could not be read."""
 
     plan: Plan
@@ -113,7 +114,8 @@ class Run:
             show(plan)
             if plan.empty or not self._agreed(plan, agree):
                 return None
-            with stoppable() as stop:
+            stop = Stop()
+            with stopping(stop.request):
                 config = self._nothing() if operation == "destroy" else self.workspace.required_config
                 summary = executor.apply(
                     plan, config, session, self.operations, emit=self.emit, parallelism=self.choices.parallelism, stop=stop

@@ -8,10 +8,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from engine.execution import Stop
+from typing import Any
 
 HANG_UP = getattr(signal, "SIGHUP", None)
 
@@ -26,18 +23,14 @@ def leave_by_the_door() -> None:
 
 
 @contextmanager
-def stoppable() -> Generator[Stop]:
-    """While the body runs, each signal is one request to stop; outside the main thread nobody sends any."""
-    from engine.execution import Stop
-
-    stop = Stop()
+def stopping(request: Callable[[], object]) -> Generator[None]:
+    """While the body runs, each signal calls this instead; outside the main thread nobody sends any."""
     if threading.current_thread() is not threading.main_thread():
-        yield stop
+        yield
         return
-
-    previous = _call(stop.request)
+    previous = _call(request)
     try:
-        yield stop
+        yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

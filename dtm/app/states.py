@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from dtm.app.choices import Choices
 from dtm.app.sessions import look, opened
@@ -71,8 +73,7 @@ def _readable(workspace: Workspace, emit: Emit) -> Reading | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Serial:
+class Serial(msgspec.Struct, frozen=True):
     """One state of the history, or the present one (`now`); `state` None: it is damaged."""
 
     number: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from backends.url import parse as parse_url
 from dtm.app import place as places
@@ -23,8 +24,7 @@ from engine.values import Secret, leaves
 DEFAULT_CONFIG = "config.yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class Workspace:
+class Workspace(msgspec.Struct, frozen=True):
     """Config (None where a command needs none and there is none), plugins and state, all found and opened."""
 
     request: Request

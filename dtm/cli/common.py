@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import click
+import msgspec
 
 from dtm.app.choices import Choices, Request
 from dtm.app.signals import leave_by_the_door
@@ -22,8 +22,7 @@ from engine.ports import Emit
 from engine.secrets import Redactor
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """One invocation: what was asked for and how to speak."""
 
     request: Request

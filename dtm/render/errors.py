@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from dtm.render.locks import lock_lines
 from dtm.render.text import Clean, Line, Span, cells, count, line
@@ -24,14 +25,13 @@ _CONFIDENTIAL = re.compile(
 BUG_HINT: Final = "This is a bug in dtm: run the command again with --debug and report what it prints."
 
 
-@dataclass(slots=True)
-class ErrorText:
+class ErrorText(msgspec.Struct):
     """Turns errors into lines; each source file is read once, to show the line that a problem stands on."""
 
     clean: Clean
     now: datetime
     debug: bool = False
-    _files: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    _files: dict[str, list[str]] = msgspec.field(default_factory=dict[str, list[str]])
 
     def lines(self, error: BaseException) -> Iterator[Line]:
         """The message comes first, everything else is indented below it."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+
+import msgspec
 
 from dtm.render import sentences
 from dtm.render.text import Level, count, duration, listed
@@ -79,16 +80,15 @@ def told(event: Event) -> Said:  # noqa: C901 - one flat case per event
             return Said(_verdict(event), _headline(event), "" if event.complete else GO_ON)
 
 
-@dataclass(slots=True)
-class Narrator:
+class Narrator(msgspec.Struct):
     """Remembers what a run did, so that lines about long operations are rare and the summary says why things failed."""
 
     everything: bool = False
     begun: bool = False
     cancelling: bool = False
-    failures: list[ApplyErrored] = field(default_factory=list[ApplyErrored])
-    skips: list[ApplySkipped] = field(default_factory=list[ApplySkipped])
-    _last: dict[Address, float] = field(default_factory=dict[Address, float])
+    failures: list[ApplyErrored] = msgspec.field(default_factory=list[ApplyErrored])
+    skips: list[ApplySkipped] = msgspec.field(default_factory=list[ApplySkipped])
+    _last: dict[Address, float] = msgspec.field(default_factory=dict[Address, float])
     _waited: float = -PULSE
 
     def tell(self, event: Event) -> Iterator[Said]:

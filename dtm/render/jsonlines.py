@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from dtm.render import jsontypes as types
 from dtm.render import sentences
@@ -18,14 +19,13 @@ from engine.events import Event
 from engine.plan import Action, Change, FieldChange
 
 
-@dataclass(slots=True)
-class Unfinished:
+class Unfinished(msgspec.Struct):
     """An apply that has begun and not been summed up: its summary, should none come."""
 
     running: bool = False
-    done: dict[Action, int] = field(default_factory=dict[Action, int])
-    failed: list[Address] = field(default_factory=list[Address])
-    skipped: list[Address] = field(default_factory=list[Address])
+    done: dict[Action, int] = msgspec.field(default_factory=dict[Action, int])
+    failed: list[Address] = msgspec.field(default_factory=list[Address])
+    skipped: list[Address] = msgspec.field(default_factory=list[Address])
 
     def follow(self, event: Event) -> None:
         """Count what happens."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+import msgspec
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -26,8 +26,7 @@ ECHO: Final = 4
 """Cells left free: a terminal writes ^C behind the last row, and one that did not fit would move the table by a row."""
 
 
-@dataclass(slots=True)
-class Operation:
+class Operation(msgspec.Struct):
     """One running change."""
 
     action: Action
@@ -36,13 +35,12 @@ class Operation:
     fraction: float | None = None
 
 
-@dataclass(slots=True)
-class Board:
+class Board(msgspec.Struct):
     """Follows the events and draws itself as rich asks for it; empty while nothing runs."""
 
     clock: Clock
     clean: Clean
-    running: dict[Address, Operation] = field(default_factory=dict[Address, Operation])
+    running: dict[Address, Operation] = msgspec.field(default_factory=dict[Address, Operation])
     since: datetime | None = None
     ended: int = 0
     total: int = 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from threading import RLock
 from typing import TextIO
+
+import msgspec
 
 from dtm.render.differences import field_lines
 from dtm.render.errors import ErrorText
@@ -24,8 +25,7 @@ from engine.plan import Plan
 from engine.values import Attributes, Value
 
 
-@dataclass(frozen=True, slots=True)
-class Screen:
+class Screen(msgspec.Struct, frozen=True):
     """Where and how text leaves: `width` in cells; `quiet` keeps only data, warnings and errors."""
 
     out: TextIO

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from dtm.render.differences import field_lines
 from dtm.render.port import Operation
@@ -36,8 +37,7 @@ SYMBOL_WIDTH: Final = 3
 BODY: Final = SYMBOL_WIDTH + 3
 
 
-@dataclass(frozen=True, slots=True)
-class PlanView:
+class PlanView(msgspec.Struct, frozen=True):
     """How to show a plan: `width` in cells; drift and verify say what they found, not what would be done about it."""
 
     show: ValueText

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, TypeAlias
+
+import msgspec
 
 from dtm.render.text import Level, Style
 from engine.address import Address
@@ -21,8 +22,7 @@ Operation: TypeAlias = Literal["plan", "drift", "verify"]
 """What a plan was made for: to be carried out, or to be looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True):
     """How one tool differs between two states; `added` and `removed` exclude each other."""
 
     address: Address

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Literal, NamedTuple, TypeAlias
 
 Clean: TypeAlias = Callable[[str], str]
@@ -79,14 +80,17 @@ def wrap(each: Line, width: int) -> Iterator[Line]:
     yield Line(margin, tuple(row), 0)
 
 
-_PIECE = re.compile(r"\s+|[\u1100-\uffdc\U0001f000-\U0003ffff]|[^\s\u1100-\uffdc\U0001f000-\U0003ffff]+")
+@cache
+def _piece() -> re.Pattern[str]:
+    """A run of blanks, one wide character, or a run of others; compiling it takes 5 ms, which few commands need."""
+    return re.compile(r"\s+|[\u1100-\uffdc\U0001f000-\U0003ffff]|[^\s\u1100-\uffdc\U0001f000-\U0003ffff]+")
 
 
 def _words(spans: Sequence[Span]) -> Iterator[list[Span]]:
     """What must stay in one row, the blanks behind it included; a word may be made of several spans."""
     word: list[Span] = []
     for span in spans:
-        for piece in _PIECE.findall(span.text):
+        for piece in _piece().findall(span.text):
             if word and _cell(piece[0]) == 2:
                 yield word
                 word = []

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from dtm.render.text import Clean, Line, Span, Style, cells, count, line
 from engine.values import HIDDEN, UNKNOWN, Attributes, Deferred, Digest, Secret, Unknown, Value
@@ -68,8 +69,7 @@ def key(text: str) -> str:
     return text if _BARE.fullmatch(text) or text.isdigit() else quote(text)
 
 
-@dataclass(frozen=True, slots=True)
-class ValueText:
+class ValueText(msgspec.Struct, frozen=True):
     """Turns values into text; `clean` goes over every string, keys included; `everything` shows long texts whole."""
 
     clean: Clean

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+import msgspec
 
 P = TypeVar("P")
 
@@ -39,8 +40,7 @@ def refused(call: Callable[[], object], kind: type[Exception], what: str) -> Exc
     raise BrokenError(f"{what} was not refused")
 
 
-@dataclass(frozen=True, slots=True)
-class Case(Generic[P]):
+class Case(msgspec.Struct, Generic[P], frozen=True):
     """One promise. `ids` are the numbers under which it is known; `check` raises if it is broken, or Untried."""
 
     ids: tuple[str, ...]
@@ -51,8 +51,7 @@ class Case(Generic[P]):
         return f"{'-'.join(self.ids)} {self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What became of one case: `problem` says how it is broken, `untried` why it could not be tried; seconds."""
 
     ids: tuple[str, ...]

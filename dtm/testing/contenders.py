@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from dtm.testing.clock import FakeClock
 from engine.events import Event
@@ -18,8 +19,7 @@ LEASE = 30.0
 HOUR = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class LockerPlace:
+class LockerPlace(msgspec.Struct, frozen=True):
     """A place where nothing is locked, and how to get at it.
 
     `connect`: a new client each time, the second one best in another process. `corrupt(key)` spoils the record that is

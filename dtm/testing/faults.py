@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import TypeVar
+
+import msgspec
 
 from engine.lock import LockInfo, LockRecord
 from engine.ports import Locker
@@ -12,8 +13,7 @@ from engine.ports import Locker
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """What goes wrong with one call: `error` instead of an answer, `lost`: only after the effect; `first` runs before both."""
 
     error: Exception | None = None

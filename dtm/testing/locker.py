@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dtm.testing.conformance import Case, Result, Untried, insist, refused, require, results
 from dtm.testing.contenders import KEY, LEASE, Client, LockerPlace, info_of, pair, together

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -20,8 +19,7 @@ class PromiseError(AssertionError):
     """A promise is broken; the text says how."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that a provider can make, and other means to change it.
 
     `options`: of a thing that is not there yet. `changes`: options that it can be updated to in place. `drifts`:
@@ -33,15 +31,14 @@ class Trial:
     options: Any
     call: Call
     changes: Sequence[Any] = ()
-    drifts: Mapping[str, Act] = field(default_factory=dict[str, Act])
+    drifts: Mapping[str, Act] = msgspec.field(default_factory=dict[str, Act])
     fixed: frozenset[str] = frozenset()
     vanish: Act | None = None
     foreign: Act | None = None
     unseen: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
+class Bench(msgspec.Struct, frozen=True):
     """A provider and the world it is tried in."""
 
     provider: AnyProvider
@@ -250,8 +247,7 @@ def _given(name: str) -> Callable[[Bench], str]:
     return lambda bench: "" if getattr(bench.trial, name) else f"its trial has no {name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Promise:
+class Promise(msgspec.Struct, frozen=True):
     """`check` raises PromiseError; `needs` says why it cannot be tried, "" if it can."""
 
     text: str

@@ -9,9 +9,10 @@ where `trial(directory)` prepares a world in an empty directory and returns a `T
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
+
+import msgspec
 
 from dtm.testing.promises import PROMISES, Bench, Promise, PromiseError, Trial
 from engine.address import Address
@@ -37,8 +38,7 @@ def trial_call(plugin: str, directory: Path) -> Call:
     return Call(Address(plugin, "trial"), directory, token="trial", lineage="trial")  # noqa: S106 - no credential
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What became of one promise: `problem` says how it is broken, `untried` why it could not be tried."""
 
     promise: str

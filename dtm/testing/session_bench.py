@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from threading import RLock
 from typing import TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from engine.address import Address
 from engine.errors import DtmError, LockError
@@ -27,8 +29,7 @@ def _nothing(_locker: Locker) -> None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(msgspec.Struct, frozen=True):
     """One process's view of a place. `die`: let the lock go as the kernel does for a process that ends.
 
     `beside` False: nothing but the document may be written, so that the log stands inside it and there is no history.
@@ -59,8 +60,7 @@ class Dead(BaseException):
     """This process was killed: nothing of it runs any more."""
 
 
-@dataclass
-class Mortal:
+class Mortal(msgspec.Struct):
     """A client's store and locker while its process lives."""
 
     client: Client

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from threading import Thread
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from dtm.testing.session_bench import (
     KEY,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dtm.testing.session_bench import KEY, Client, Connect, case, current, entry, make, names, opened, refused
 from engine.address import Address

@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+
+import msgspec
 
 from dtm.testing.conformance import Case, Result, Untried, insist, refused, require, results
 from engine.errors import ConflictError, OutcomeUnknownError, StoreAccessError, StoreError
@@ -21,8 +22,7 @@ CREATORS = 32
 TORN_ROUNDS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class StorePlace:
+class StorePlace(msgspec.Struct, frozen=True):
     """An empty place and how to get at it.
 
     `connect`: a new client each time, the second one best in another process. `denied`: a client that may not read.

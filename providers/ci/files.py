@@ -6,7 +6,6 @@ import re
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -27,8 +26,7 @@ O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a p
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where the text of the files comes from: `contents`, else `location`, else what `built_in` makes.
 
     `square` and `curly` are the variables for `[[ ]]` and `{{ }}` in files of the user's.
@@ -39,7 +37,7 @@ class Source:
     location: str
     built_in: Callable[[], str] | None = None
     square: Callable[[], Mapping[str, Any]] = dict
-    curly: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    curly: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
     def paths(self) -> list[str] | None:
         """The files' paths, sorted; None if only looking tells. Pure; raises ValueError, UnknownValueError."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Language:
+class Language(msgspec.Struct, frozen=True):
     """`version`, `build` and `test` are defaults; `image` is that of the version in braces, with its tools inside.
 
     `prepare` goes before whatever is run.

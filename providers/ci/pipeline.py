@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from shlex import quote
+
+import msgspec
 
 from providers.ci.recipe import HEADER, Analysis, Image, Message, Recipe, dingtalk
 from providers.ci.yamltext import Node, Note, dump
@@ -26,18 +27,16 @@ PERCENT = r"/(\d+(?:\.\d+)?)%/"
 Job = dict[str, Node]
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(msgspec.Struct, frozen=True):
     """One of the three stages of DevStream's Java pipeline; "" and () where the default does."""
 
-    script: list[str] = field(default_factory=list[str])
+    script: list[str] = msgspec.field(default_factory=list[str])
     image: str = ""
     tags: tuple[str, ...] = ()
     branches: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Stages:
+class Stages(msgspec.Struct, frozen=True):
     """What goes beyond a recipe: packaging, how the image is built, deployment to `agent`'s cluster."""
 
     package: Stage | None = None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.resources import files
 from urllib.parse import parse_qs, urlsplit
+
+import msgspec
 
 from providers._image import ImageRepo, image_name, registry_host
 from providers.ci.languages import LANGUAGES, Language, find
@@ -24,8 +25,7 @@ from providers.ci.options import (
 HEADER = """Written by dtm: change the tool's options instead, what is edited here is undone by the next `dtm apply`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """What is built and pushed. `registry` is "" for Docker Hub; `secret` holds the password, "" for no login."""
 
     name: str
@@ -34,8 +34,7 @@ class Image:
     secret: str
 
 
-@dataclass(frozen=True, slots=True)
-class Analysis:
+class Analysis(msgspec.Struct, frozen=True):
     """A SonarQube scan; `secret` is "" where it is anonymous."""
 
     project: str
@@ -43,8 +42,7 @@ class Analysis:
     secret: str
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """A DingTalk message: `url` without its token; secrets are "" where the robot wants none."""
 
     title: str
@@ -55,8 +53,7 @@ class Message:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(msgspec.Struct, frozen=True):
     """One pipeline. Empty lists of commands mean that there is no such job; `container` "" that none is asked for."""
 
     app: str

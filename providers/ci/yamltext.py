@@ -6,9 +6,9 @@ PyYAML writes the scalars; it has no comments, hence this layout of our own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
+import msgspec
 import yaml
 
 Node: TypeAlias = "None | bool | int | str | tuple[str, ...] | list[Node] | Mapping[str, Node] | Note"
@@ -20,8 +20,7 @@ WIDTH = 110
 """Where a comment behind a line would end too far right."""
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """A value and what to say of it: behind a short scalar, above anything else."""
 
     comment: str

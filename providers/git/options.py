@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -125,8 +124,7 @@ class ScaffoldOutputs(Outputs, frozen=True, kw_only=True):
     branch: Annotated[str, Field("the branch that was written")]
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """What every spelling of the options comes to."""
 
     place: Location

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, Final, cast
+
+from msgspec.structs import replace
 
 from engine.errors import ProviderError
 from providers._git import File

@@ -1,9 +1,9 @@
 """Which lock a run takes, by what the settings say, what the store was found to do, and what we may do there."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from backends.memory import MemoryStore
 from backends.object_lock import ObjectLocker

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from backends.memory import MemoryStore
 from engine import refresh

@@ -20,7 +20,9 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from backends.memory import AppendingMemoryStore, MemoryStore
 from engine.address import Address

@@ -6,8 +6,9 @@ Run: python -m tests.engine.seeded_bugs
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import ClassVar
+
+from msgspec.structs import replace
 
 from engine.commit import BESIDE, INSIDE
 from engine.errors import StateError

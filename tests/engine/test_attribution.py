@@ -1,11 +1,11 @@
 """Who changed it: a person in the config, a person in what the config names, or somebody else."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from engine.compare import drifted
 from engine.config import ToolSpec

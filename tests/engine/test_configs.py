@@ -2,10 +2,10 @@
 
 import json
 import shlex
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from msgspec.structs import asdict
 
 from engine.config import Config
 from engine.errors import ConfigError
@@ -72,7 +72,7 @@ def shown(value: Value) -> Json:
 def summary(config: Config, base: Path) -> dict[str, Json]:
     """All of a config that a person would check."""
     state = config.settings.state
-    where = {**asdict(state), "options": shown(dict(state.options)), "where": None} if state else {}
+    where = {**asdict(state), "lock": asdict(state.lock), "options": shown(dict(state.options)), "where": None} if state else {}
     tools: list[Json] = []
     for tool in config.tools:
         found: dict[str, Json] = {"tool": str(tool.address), "dependsOn": [str(other) for other in tool.depends_on]}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 import threading
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from backends.memory import MemoryStore
 from backends.object_lock import ObjectLocker
@@ -162,7 +162,7 @@ def test_waiting_is_told_at_once_then_seldom_and_counts_down_only_for_the_dead()
     ],
 )
 def test_who_looks_dead(lease: float | None, renewed: datetime, dead: bool) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from engine.lock import timestamp
 
@@ -171,7 +171,7 @@ def test_who_looks_dead(lease: float | None, renewed: datetime, dead: bool) -> N
 
 
 def test_a_record_without_a_readable_time_looks_dead_and_nanoseconds_are_readable() -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     info = replace(info_of("other"), lease=30.0)
     assert looks_dead(replace(info, renewed="soon"), NOON)

@@ -1,12 +1,12 @@
 """Every row of the planner's table, and what plans say besides."""
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine.address import Address
 from engine.compare import Resolution, Verdict

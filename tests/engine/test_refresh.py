@@ -2,10 +2,10 @@
 
 import threading
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from engine.compare import Resolution, Verdict
 from engine.config import Timeouts

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from backends.memory import MemoryStore
 from dtm.testing.session_bench import KEY, entry, make, names, opened

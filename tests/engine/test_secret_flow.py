@@ -1,9 +1,9 @@
 """Secrets through whole runs: what is recorded, what a rotation looks like, and what is refused before anything is done."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from engine import executor, refresh
 from engine.compare import drifted, option_changes

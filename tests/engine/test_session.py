@@ -6,13 +6,13 @@ import itertools
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
 from threading import Event as Event_
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from backends.local import LocalLocker, LocalStore
 from backends.memory import AppendingMemoryStore, MemoryStore

@@ -1,7 +1,9 @@
 """The document: golden files of each format, round trips, and errors that say where."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
@@ -14,7 +16,14 @@ from engine.statefile import decode, encode, line_column, to_devstream
 from engine.values import UNKNOWN, Digest, Secret, Unknown, Value
 
 STATES = Path(__file__).parents[2] / "fixtures" / "states"
+T = TypeVar("T")
 SCAFFOLDING = Address("repo-scaffolding", "default")
+
+
+def made(kind: Callable[..., T], *fields: st.SearchStrategy[Any]) -> st.SearchStrategy[T]:
+    """As `st.builds`, which wants to resolve every annotation of a Struct, also of what is given."""
+    return st.tuples(*fields).map(lambda values: kind(*values))
+
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 keys = texts | st.sampled_from(["$secret", "$$secret", "id", "outputs", "$id", "$outputs", "$$id", "$"])
@@ -24,32 +33,32 @@ values = st.recursive(
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
     | texts
-    | st.builds(Digest, texts, st.tuples(texts)),
+    | made(Digest, texts, st.tuples(texts)),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
     max_leaves=8,
 )
 maps = st.dictionaries(keys, values, max_size=3)
-addresses = st.builds(Address, st.sampled_from(["a", "b-c", "x1"]), st.sampled_from(["d", "d.e", "f-2"]))
+addresses = made(Address, st.sampled_from(["a", "b-c", "x1"]), st.sampled_from(["d", "d.e", "f-2"]))
 times = st.just("2026-11-21T05:00:00Z")
-entries = st.builds(
+entries = made(
     StateEntry,
     addresses,
     st.lists(addresses, max_size=2).map(tuple),
     maps,
-    st.none() | st.builds(Resource, texts, maps, maps),
+    st.none() | made(Resource, texts, maps, maps),
     st.booleans(),
-    st.none() | st.builds(Pending, texts, times, texts, st.integers(0, 99), st.none() | texts, st.none() | times),
+    st.none() | made(Pending, texts, times, texts, st.integers(0, 99), st.none() | texts, st.none() | times),
 )
-states = st.builds(
+states = made(
     State,
-    st.builds(StateId, texts, st.integers(0, 2**63)),
+    made(StateId, texts, st.integers(0, 2**63)),
     st.lists(entries, max_size=4).map(lambda found: Entries({entry.address: entry for entry in found})),
     maps,
     texts,
     texts,
     texts,
     maps,
-    st.just(Written()) | st.builds(Written, texts, times, texts, texts),
+    st.just(Written()) | made(Written, texts, times, texts, texts),
 )
 
 

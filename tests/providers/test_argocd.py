@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from dtm.plugins import catalog
 from dtm.testing.trials_git import MANIFEST_DRIFTS, edit_manifest
@@ -147,7 +147,7 @@ def test_commits_carry_the_marks_of_the_operation(tmp_path: Path) -> None:
 
 def test_a_chart_that_is_not_there_yet_is_told(tmp_path: Path) -> None:
     bare, told = make(tmp_path), list[str]()
-    calling = dataclasses.replace(call(tmp_path), report=lambda text, _fraction=None: told.append(text))
+    calling = replace(call(tmp_path), report=lambda text, _fraction=None: told.append(text))
     made = ArgoCDApp().create(chosen(), calling)
     assert len(told) == 1 and "no helm/app/Chart.yaml yet" in told[0]
     push(bare, {"helm/app/Chart.yaml": "name: app\n"})

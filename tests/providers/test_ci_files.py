@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from engine.errors import AuthError, NotFoundError, ProviderError
 from engine.ports import AnyProvider
@@ -127,7 +127,7 @@ def test_an_empty_repository_gets_its_branch_and_a_mistyped_branch_is_refused(tm
 def test_secrets_that_must_exist_are_reported(tmp_path: Path) -> None:
     make(tmp_path)
     told: list[str] = []
-    calling = dataclasses.replace(call(tmp_path), report=lambda text, _fraction=None: told.append(text))
+    calling = replace(call(tmp_path), report=lambda text, _fraction=None: told.append(text))
     made = GitHubActions().create(github(imageRepo={"user": "me", "password": "hush"}), calling)
     assert told == ["app needs these CI secrets, which dtm does not set: IMAGE_REPO_SECRET"]
     assert made.outputs["secrets"] == ["IMAGE_REPO_SECRET"]

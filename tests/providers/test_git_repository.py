@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import threading
 import time
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from engine.address import Address
 from engine.errors import AuthError, CancelledError, NotFoundError, OutcomeUnknownError, ProviderError
@@ -115,7 +115,7 @@ def test_a_commit_carries_author_and_trailers(repository: Repository, tmp_path: 
 
 def test_the_first_commit_tells_whose_it_is(repository: Repository, tmp_path: Path) -> None:
     repository.commit({"a": b"1"}, "first")
-    later = Repository(repository.url, call=dataclasses.replace(repository.call, token="t-2"))
+    later = Repository(repository.url, call=replace(repository.call, token="t-2"))
     later.commit({"a": b"2"}, "second")
     tip = later.tip(history=True)
     assert tip is not None
@@ -321,11 +321,11 @@ def test_time_and_cancellation_end_git_and_its_children(tmp_path: Path, call: Ca
     hook.write_text("#!/bin/sh\nsleep 60\n")
     hook.chmod(0o755)
     begin = time.monotonic()
-    slow = dataclasses.replace(call, deadline=begin + 0.5)
+    slow = replace(call, deadline=begin + 0.5)
     with pytest.raises(OutcomeUnknownError, match="may or may not"):
         Repository("app.git", call=slow).commit({"a": b""}, "first")
     assert time.monotonic() - begin < 5
-    stopped = dataclasses.replace(call, cancelled=lambda: True)
+    stopped = replace(call, cancelled=lambda: True)
     assert Repository("app.git", call=stopped).heads() == {}  # what ends by itself within the poll is let finish
     with pytest.raises((OutcomeUnknownError, CancelledError)):
         Repository("app.git", call=stopped).commit({"a": b""}, "first")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from dtm.plugins import installed
 from dtm.testing.promises import differences
@@ -175,7 +175,7 @@ def test_a_new_branch_begins_at_the_old_one(tmp_path: Path, call: Call) -> None:
 def test_a_repository_of_another_state_is_refused_and_never_deleted(tmp_path: Path, call: Call) -> None:
     provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
     made = provider.create(options(), call)
-    other = dataclasses.replace(call, lineage="line-2", token="t-2")
+    other = replace(call, lineage="line-2", token="t-2")
     for refused in (lambda: provider.create(options(), other), lambda: provider.delete(options(), made, other)):
         with pytest.raises(ProviderError) as caught:
             refused()
@@ -212,7 +212,7 @@ def test_a_repository_made_by_a_person_keeps_everything_but_our_files(tmp_path: 
     made = provider.create(options(), call)
     by_hand(bare, write("others.txt", "not ours"))
     said: list[str] = []
-    provider.delete(options(), made, dataclasses.replace(call, report=said.append))
+    provider.delete(options(), made, replace(call, report=said.append))
     assert git(bare, "ls-tree", "-r", "--name-only", "main") == "others.txt"
     assert "stays" in said[0]
     assert provider.read(options(), made, call) is None

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dtm.render import Kind
 from engine.errors import ConfigError, DtmError, LockHeldError, Problem

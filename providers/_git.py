@@ -214,6 +214,21 @@ class Repository:
             self.path.rename(doomed)
             shutil.rmtree(doomed)
 
+    def set_aside(self) -> str:
+        """Move the repository on this machine to a name next to it that nothing has; where it is then, "" if it is gone."""
+        assert self.path is not None  # callers know that the repository is local
+        number = 1
+        while True:
+            kept = self.path.with_name(f"{self.path.name}.kept-{number}")
+            try:
+                return str(self.path.rename(kept))
+            except FileNotFoundError:
+                return ""
+            except OSError:
+                if not kept.exists():
+                    raise
+            number += 1
+
     def _beside(self, what: str) -> Path:
         """A hidden place next to the repository, the same whenever this operation is tried again."""
         assert self.path is not None  # callers know that the repository is local

@@ -35,8 +35,9 @@ class Scaffolding(Generic[O]):
     """A repository made from a template: one commit at first, one more for each change, and nothing else ever touched.
 
     Drift is found in content and mode of each file that was written; files of others do not matter. A repository
-    that this state did not make is refused. Deleting removes a repository on this machine if dtm made it; from any
-    other it removes, with a commit, the files that dtm wrote.
+    that this state did not make is refused. What somebody else changed in a file that was written is put back with one
+    more commit. Deleting removes a repository on this machine if dtm made it, but keeps it under another name,
+    `NAME.kept-1`, if it holds what dtm did not write; from any other it removes, with a commit, the files that dtm wrote.
     """
 
     plugin = "repo-scaffolding"
@@ -117,7 +118,11 @@ class Scaffolding(Generic[O]):
                 hint=f"dtm state rm {call.address} forgets it; delete it by hand if you want it gone",
             )
         if _ours(repository.marks(), call):
-            repository.delete()
+            if theirs := _of_others(repository, heads, branch, resource):
+                kept = repository.set_aside()
+                call.report(f"{repository.location} holds {theirs}, which this tool did not write: it is kept as {kept}")
+            else:
+                repository.delete()
         elif branch in heads:
             repository.commit(
                 dict.fromkeys(_written(resource)), f"Remove the scaffolding of {asked.place.name}", author=asked.author
@@ -162,6 +167,18 @@ def _first(repository: Repository, heads: Mapping[str, str]) -> dict[str, str]:
     return {key.removeprefix("Dtm-").lower(): value for key, value in tip.first.items()} if tip else {}
 
 
+def _of_others(repository: Repository, heads: Mapping[str, str], branch: str, resource: Resource) -> str:
+    """What removing it would lose: a file, or a branch, that somebody else wrote; "" for nothing."""
+    for head in sorted(heads):
+        tip = repository.on(head).tip()
+        entries = tip.entries if tip else {}
+        written = _written(resource) if head == branch else {}
+        for path, entry in sorted(entries.items()):
+            if written.get(path) != _fact(entry):
+                return f"{path} on {head}"
+    return ""
+
+
 def _ours(marks: Mapping[str, str], call: Call) -> bool:
     return "address" in marks and marks.get("lineage", "") == call.lineage
 
@@ -178,10 +195,14 @@ def _refuse_foreign(repository: Repository, heads: Mapping[str, str] | None, cal
 
 
 def _facts(found: Mapping[str, Entry], asked: Order, repository: Repository) -> dict[str, Value]:
-    facts: dict[str, Value] = {"files": {path: entry.blob + KINDS.get(entry.mode, "") for path, entry in sorted(found.items())}}
+    facts: dict[str, Value] = {"files": {path: _fact(entry) for path, entry in sorted(found.items())}}
     if asked.visibility is not None and repository.path is not None:
         facts["visibility"] = _visibility(stat.S_IMODE(repository.path.stat().st_mode))
     return facts
+
+
+def _fact(entry: Entry) -> str:
+    return entry.blob + KINDS.get(entry.mode, "")
 
 
 def _visibility(mode: int) -> Visibility:

@@ -218,6 +218,32 @@ def test_a_repository_made_by_a_person_keeps_everything_but_our_files(tmp_path: 
     assert provider.read(options(), made, call) is None
 
 
+@pytest.mark.parametrize(
+    ("change", "branch", "named"),
+    [
+        (write("others.txt", "not ours"), "main", "others.txt on main"),
+        (write("README.md", "changed"), "main", "README.md on main"),
+        (write("idea.txt", "not ours"), "idea", "README.md on idea"),
+    ],
+    ids=["file", "change", "branch"],
+)
+def test_what_others_wrote_into_a_repository_of_ours_is_kept(
+    change: str, branch: str, named: str, tmp_path: Path, call: Call
+) -> None:
+    provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
+    made = provider.create(options(), call)
+    (tmp_path / "repos" / "app.git.kept-1").mkdir()
+    (tmp_path / "repos" / "app.git.kept-1" / "earlier").touch()
+    git(bare, "branch", "-f", branch, "main") if branch != "main" else None
+    by_hand(bare, change, branch=branch)
+    said: list[str] = []
+    provider.delete(options(), made, replace(call, report=said.append))
+    assert named in said[0]
+    assert not bare.exists()
+    assert git(tmp_path / "repos" / "app.git.kept-2", "log", "--format=%an", "-1", branch) == "Ann"
+    provider.delete(options(), made, call)
+
+
 def test_a_renamed_repository_is_read_where_it_was_and_another_url_is_refused(tmp_path: Path, call: Call) -> None:
     provider = repo_scaffolding()
     by_name = {"destinationRepo": {"scmType": "local", "owner": "me", "name": "app"}, "sourceRepo": "golang-cli"}

@@ -8,7 +8,7 @@ from engine.errors import NotFoundError, ProviderError
 from engine.ports import Call
 from engine.state import Resource
 from providers._git import Repository, blob_id
-from providers._giturl import without_credentials
+from providers._giturl import is_path, local_path, without_credentials
 from providers._scm import Location
 
 FOREIGN = "remove it from the repository, or choose another path"
@@ -27,6 +27,11 @@ def recorded(location: Location, resource: Resource | None, call: Call) -> Repos
     url, branch = str(resource.outputs["repoURL"]), str(resource.outputs["branch"])
     old = Repository(url, branch, call=call)
     return repository.on(branch) if old.identity == repository.identity else old
+
+
+def needed(location: Location) -> dict[str, str]:
+    """What `inputs` answers: the repository, where it is on this machine."""
+    return {"repository": str(local_path(location.url))} if is_path(location.url) else {}
 
 
 def shown(location: Location) -> dict[str, str]:

@@ -18,7 +18,7 @@ from engine.values import Unknown, UnknownValueError, Value
 from providers._git import Repository
 from providers._giturl import without_credentials
 from providers._image import DOCKER_HUB, image_name
-from providers._repofiles import opened, recorded, remove, shown, write
+from providers._repofiles import needed, opened, recorded, remove, shown, write
 from providers._scm import Location, Repo, locate
 
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -204,6 +204,10 @@ class ArgoCDApp:
     def requires(self, options: ArgoCDAppOptions) -> Sequence[str]:
         """The git binary."""
         return [] if shutil.which("git") else ["git is not installed, or not on the PATH"]
+
+    def inputs(self, options: ArgoCDAppOptions) -> Mapping[str, str]:
+        """The repository, where it is on this machine."""
+        return needed(place(options))
 
     def read(self, options: ArgoCDAppOptions, resource: Resource | None, call: Call) -> Resource | None:
         """What the manifest says, where it was written by the record."""

@@ -15,7 +15,7 @@ from engine.errors import ProviderError
 from engine.ports import Call
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError, Value
-from providers._repofiles import blobs, blobs_of, opened, recorded, remove, shown, write
+from providers._repofiles import blobs, blobs_of, needed, opened, recorded, remove, shown, write
 from providers._scm import Location
 from providers.ci.options import CIOutputs
 from providers.ci.source import Kind, checked, fetched, named, rendered, written
@@ -103,6 +103,10 @@ class CIFiles(ABC, Generic[O]):
     def requires(self, options: O) -> Sequence[str]:
         """The git binary."""
         return [] if shutil.which("git") else ["git is not installed, or not on the PATH"]
+
+    def inputs(self, options: O) -> Mapping[str, str]:
+        """The repository, where it is on this machine."""
+        return needed(self.location(options))
 
     def read(self, options: O, resource: Resource | None, call: Call) -> Resource | None:
         """The recorded files, or without a record those that would be made; None if none of them is there."""

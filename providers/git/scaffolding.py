@@ -14,6 +14,7 @@ from engine.ports import Call, Provider
 from engine.state import Resource
 from engine.values import Attributes, Value
 from providers._git import Entry, File, Repository, blob_id
+from providers._giturl import canonical, is_path, local_path
 from providers.git.options import (
     GithubOptions,
     GitlabOptions,
@@ -60,8 +61,12 @@ class Scaffolding(Generic[O]):
         return self._order(options).place.identity
 
     def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:
-        """Everything."""
-        return self._order(options).outputs()
+        """Everything. Raises ProviderError if the repository is another than the recorded one."""
+        asked = self._order(options)
+        recorded = resource.outputs.get("repoURL") if resource else None
+        if resource is not None and recorded is not None and _differ(str(recorded), asked.place.url):
+            _refuse_another(asked, resource)
+        return asked.outputs()
 
     def read(self, options: O, resource: Resource | None, call: Call) -> Resource | None:
         """Blob id and mode of each file that was written; with `visibility` also who may read it."""
@@ -139,13 +144,28 @@ def _recorded(asked: Order, resource: Resource | None, call: Call) -> tuple[str,
     old, new = (Repository(url, call=call).identity for url in (recorded, place.url))
     if old == new:
         return place.url, branch
+    _refuse_another(asked, resource)
+    return recorded, branch  # owner, org or name differ: it will be replaced
+
+
+def _refuse_another(asked: Order, resource: Resource) -> None:
+    """Another repository than the recorded one; where owner, org or name differ it will be replaced."""
     named = asked.outputs()
     if asked.by_url or all(resource.outputs.get(key) == named[key] for key in ("owner", "org", "repo")):
         raise ProviderError(
-            f"this tool made {recorded}, and now names another repository, {named['repoURL']}",
+            f"this tool made {resource.outputs['repoURL']}, and now names another repository, {named['repoURL']}",
             hint="give the new one an instanceID of its own; the old one is then deleted, or kept by dtm state rm",
         )
-    return recorded, branch  # owner, org or name differ: it will be replaced
+
+
+def _differ(recorded: str, url: str) -> bool:
+    """Whether they are two for sure; a path that is once relative and once not may be the same."""
+    comparable = is_path(recorded) != is_path(url) or _rooted(recorded) == _rooted(url)
+    return comparable and canonical(recorded) != canonical(url)
+
+
+def _rooted(url: str) -> bool:
+    return is_path(url) and local_path(url).is_absolute()
 
 
 def _written(resource: Resource | None) -> Attributes:
@@ -171,8 +191,8 @@ def _of_others(repository: Repository, heads: Mapping[str, str], branch: str, re
     """What removing it would lose: a file, or a branch, that somebody else wrote; "" for nothing."""
     for head in sorted(heads):
         tip = repository.on(head).tip()
-        entries = tip.entries if tip else {}
-        written = _written(resource) if head == branch else {}
+        entries: Mapping[str, Entry] = tip.entries if tip else {}
+        written: Attributes = _written(resource) if head == branch else {}
         for path, entry in sorted(entries.items()):
             if written.get(path) != _fact(entry):
                 return f"{path} on {head}"

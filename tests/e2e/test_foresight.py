@@ -16,6 +16,14 @@ REST = """
 tools:
 - {name: data, instanceID: b, options: {input: 1}}
 """
+SCAFFOLD = """- name: repo-scaffolding
+  instanceID: a
+  options: {destinationRepo: {url: ./r.git}, sourceRepo: golang-cli}
+"""
+WORKFLOW = """- name: github-actions
+  instanceID: ci
+  options: {scm: {url: ./r.git}, pipeline: {language: {name: go}}}
+"""
 
 
 def test_a_missing_program_is_told_by_plan_and_refused_by_apply_before_anything_is_written(dtm: Runner, config: Write) -> None:
@@ -35,3 +43,14 @@ def test_a_plan_that_would_delete_what_is_protected_says_that_it_will_be_refused
     config(REST)
     assert f"Apply {refusal}" in dtm("plan")
     assert "protected by lifecycle.preventDestroy: data/a" in dtm("apply", "-y", code=1)
+
+
+def test_a_repository_that_is_not_there_is_told_by_plan_unless_this_run_makes_it(dtm: Runner, config: Write) -> None:
+    config(f"tools:\n{WORKFLOW}")
+    told = dtm("plan")
+    assert f"github-actions/ci: Apply will refuse this plan: repository: there is no {dtm.folder}/r.git" in told
+    config(f"tools:\n{SCAFFOLD}{WORKFLOW}  dependsOn: [repo-scaffolding.a]\n")
+    assert "will refuse" not in dtm("plan")
+    dtm("apply", "-y")
+    config(f"tools:\n{SCAFFOLD.replace('r.git', 'other.git')}{WORKFLOW}  dependsOn: [repo-scaffolding.a]\n")
+    assert "this tool made ./r.git, and now names another repository, ./other.git" in dtm("plan", code=1)

@@ -244,6 +244,15 @@ def test_what_others_wrote_into_a_repository_of_ours_is_kept(
     provider.delete(options(), made, call)
 
 
+def test_another_repository_is_refused_as_soon_as_it_is_planned(tmp_path: Path, call: Call) -> None:
+    provider = repo_scaffolding()
+    made = provider.create(options(), call)
+    with pytest.raises(ProviderError, match="now names another repository"):
+        provider.predict(options(destination={"url": "./repos/other.git"}), made)
+    for same in ("./repos/app.git", "././repos/app.git", str(tmp_path / "repos" / "app.git")):
+        provider.predict(options(destination={"url": same}), made)
+
+
 def test_a_renamed_repository_is_read_where_it_was_and_another_url_is_refused(tmp_path: Path, call: Call) -> None:
     provider = repo_scaffolding()
     by_name = {"destinationRepo": {"scmType": "local", "owner": "me", "name": "app"}, "sourceRepo": "golang-cli"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -192,7 +193,9 @@ def _masked(url: str) -> str:
 
 
 def _known(near: str = "") -> str:
-    close = difflib.get_close_matches(near, FORMS, 1)
+    """What to write instead, of what this version can open."""
+    there = {name: form for name, form in FORMS.items() if form.backend != "memory" and find_spec(f"backends.{form.backend}")}
+    close = difflib.get_close_matches(near, there, 1)
     if close:
-        return f"did you mean {FORMS[close[0]].example}?"
-    return "expected a path or one of " + ", ".join(form.example for form in FORMS.values() if form.backend != "memory")
+        return f"did you mean {there[close[0]].example}?"
+    return "expected a path or one of " + ", ".join(form.example for form in there.values())

@@ -47,7 +47,7 @@ class Lock(Options, frozen=True, kw_only=True):
 
     kind: Annotated[Literal["auto", "dynamodb", "native", "both", "none"], Field("which lock", example="auto")] = "auto"
     url: Annotated[str, Field("a lock in another store", example="dynamodb://locks/app?region=eu-west-1")] = ""
-    lease: Annotated[str | None, Field("how long a holder that does not renew is believed", example="30s")] = None
+    lease: Annotated[str | None, Field("how long a holder that does not renew is believed; at most 24h", example="30s")] = None
 
 
 class State(Options, frozen=True, kw_only=True):

@@ -78,7 +78,7 @@ def test_lock_log_and_history_in_a_query() -> None:
         ("file://~/s.state", "expected file:///path", "without file://: ~/s.state"),
         ("foo://b/k", "unknown scheme foo", "expected a path or one of"),
         ("foo:/b", "unknown scheme foo", "expected a path or one of"),
-        ("gss://b/k", "unknown scheme gss", "did you mean gs://bucket/key"),
+        ("s33://b/k", "unknown scheme s33", "did you mean s3://bucket/key"),
         ("https://host/state", "unknown scheme https", "expected a path"),
         ("vault://host/mount/path", "unknown scheme vault", "expected a path"),
         ("k8s://", "expected k8s://namespace/configmap", ""),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 
 import pytest
@@ -14,8 +13,6 @@ from tests.servers.fake_kube import FakeKube, fake_kube
 # What an example takes says more about the machine than about the property.
 settings.register_profile("dtm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("dtm")
-# A job in the background is told to ignore Ctrl-C, and all that it starts.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,12 @@ outputs:
   greeting: ${{ data.b.outputs.output }}
 """
 """A config of two tools, the second of which needs the first."""
+
+
+def listen() -> None:
+    """In a process that is about to start dtm: tests that run in the background were told to ignore Ctrl-C and hang-ups."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Runner:
@@ -63,7 +70,7 @@ class Runner:
         with (Path(self.env["HOME"]) / "background.txt").open("w", encoding="utf-8") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dtm", *words], cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL,
-                stdout=output, stderr=subprocess.STDOUT, text=True,
+                stdout=output, stderr=subprocess.STDOUT, text=True, preexec_fn=listen,
             )  # fmt: skip
         self.started.append(process)
         return process

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from tests.e2e.conftest import Runner, Write
+from tests.e2e.conftest import Runner, Write, listen
 from tests.e2e.test_commands import wait_for
 
 FAILING = """
@@ -83,6 +83,7 @@ def test_a_terminal_that_goes_away_ends_an_apply_as_ctrl_c_does(dtm: Runner, con
     )
     child, terminal = pty.fork()
     if child == 0:
+        listen()
         os.chdir(dtm.folder)
         os.execve(sys.executable, [sys.executable, "-m", "dtm", "apply", "-y"], dtm.env)
     wait_for(dtm.folder / "begun")

@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from threading import RLock
-from typing import TextIO
+from typing import TextIO, TypeAlias
 
 import msgspec
 
@@ -44,6 +44,10 @@ class Screen(msgspec.Struct, frozen=True):
         return not self.quiet or level in {"warning", "error"}
 
 
+Message: TypeAlias = tuple[Level, Sequence[Line]]
+"""Its first line, and what belongs below it."""
+
+
 class PeopleRenderer(ABC):
     """Data as styled lines to `_print`, everything else as levelled messages to `_log`."""
 
@@ -58,8 +62,8 @@ class PeopleRenderer(ABC):
         """Data, to stdout."""
 
     @abstractmethod
-    def _log(self, level: Level, lines: Sequence[Line]) -> None:
-        """One message to stderr: its first line and what belongs below it."""
+    def _log(self, *messages: Message) -> None:
+        """Messages to stderr, as much as possible at once."""
 
     def plan(self, plan: Plan, *, operation: Operation = "plan", nothing: str = "") -> None:
         """On stdout."""
@@ -68,18 +72,17 @@ class PeopleRenderer(ABC):
     def event(self, event: Event) -> None:
         """One log line or a few, or none."""
         with self._lock:
-            for said in self.narrator.tell(event):
-                self._say(said)
+            self._say(*self.narrator.tell(event))
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:
         """On stderr; each problem with what belongs to it is one message."""
         group: list[Line] = []
         for each in ErrorText(self.screen.clean, self.screen.clock(), debug).lines(error):
             if each.indent == 0 and group:
-                self._log("error", group)
+                self._log(("error", group))
                 group = []
             group.append(each)
-        self._log("error", group)
+        self._log(("error", group))
 
     def notice(self, level: Level, message: str, *, hint: str = "") -> None:
         """On stderr."""
@@ -134,11 +137,12 @@ class PeopleRenderer(ABC):
         self.screen.out.flush()
         self.screen.err.flush()
 
-    def _say(self, said: Said) -> None:
-        if not self.screen.says(said.level):
-            return
+    def _say(self, *told: Said) -> None:
+        self._log(*[(said.level, self._lines(said)) for said in told if self.screen.says(said.level)])
+
+    def _lines(self, said: Said) -> list[Line]:
         first, *rest = [printable(each) for each in self.screen.clean(said.message).split("\n")]
         below = [line(2 + len(each) - len(each.lstrip(" ")), each.lstrip(" ")) for each in rest]  # wrapped below itself
         if said.hint:
             below.append(line(2, Span("→ ", "info"), printable(self.screen.clean(said.hint))))
-        self._log(said.level, [line(0, first), *below])
+        return [line(0, first), *below]

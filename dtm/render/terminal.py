@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from threading import Event as Flag
 from threading import Thread
 from typing import Final, TextIO
@@ -14,7 +14,7 @@ from rich.theme import Theme
 
 from dtm.render.events import told
 from dtm.render.live import Board
-from dtm.render.people import PeopleRenderer, Screen
+from dtm.render.people import Message, PeopleRenderer, Screen
 from dtm.render.text import Level, Line, Span, cells, duration, wrap
 from dtm.render.values import printable
 from engine.events import ApplyComplete, ApplyProgress, ApplyStart, ApplySummary, Event, LockAcquired, LockWaiting
@@ -74,23 +74,22 @@ class TerminalRenderer(PeopleRenderer):
         *_, said = self.narrator.tell(event)
         if self.screen.says(said.level):
             tail = f"  {duration(event.elapsed)}" + (f"  {event.id}" if event.id else "")
-            self._log(said.level, [Line(0, (Span(said.message), Span(printable(self.screen.clean(tail)), "dim")))])
+            self._log((said.level, [Line(0, (Span(said.message), Span(printable(self.screen.clean(tail)), "dim")))]))
 
     def _summary(self, event: ApplySummary) -> None:
         if not self.screen.quiet:
             self._waiting.append(Segment.line())
-        for said in self.narrator.summary(event):
-            self._say(said)
+        self._say(*self.narrator.summary(event))
 
     def _print(self, lines: Iterable[Line]) -> None:
         self.out.print(Segments(list(self._segments(self.out, lines))), end="")
 
-    def _log(self, level: Level, lines: Sequence[Line]) -> None:
-        first, *rest = lines
-        marked = Line(0, (Span(f"{MARKS[level]} ", level), *first.spans), hang=2)
+    def _log(self, *messages: Message) -> None:
         with self._lock:
-            self._waiting += self._segments(self.err, [marked, *rest])
-            if self._live is None:
+            for level, (first, *rest) in messages:
+                marked = Line(0, (Span(f"{MARKS[level]} ", level), *first.spans), hang=2)
+                self._waiting += self._segments(self.err, [marked, *rest])
+            if messages and self._live is None:
                 self._flush()
 
     def _segments(self, console: Console, lines: Iterable[Line]) -> Iterator[Segment]:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from engine.address import Address
 from engine.diff import same
 from engine.errors import DtmError, OutcomeUnknownError, PluginError
-from engine.events import ApplyProgress, Event, Retrying
+from engine.events import ApplyProgress, Event, Notice, Retrying
 from engine.operations import Operations, guarded
 from engine.plan import Action, Change
 from engine.ports import Call
@@ -160,9 +160,12 @@ class Execution(msgspec.Struct, frozen=True):
             clean = self.operations.redactor.clean(text)
             self.post(ApplyProgress(job.address, job.action, clean, fraction, self.clock() - started))
 
+        def warn(text: str) -> None:
+            self.post(Notice("warning", self.operations.redactor.clean(text), where=str(job.address)))
+
         return Call(
             job.address, self.operations.base_dir, started + timeout, job.token, self.lineage,
-            lambda: self.stop.level > 1 or bool(self.halted()), report,
+            lambda: self.stop.level > 1 or bool(self.halted()), report, warn,
         )  # fmt: skip
 
     def _made(self, job: Job, call: Call) -> Outcome:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol, TypeVar
@@ -148,8 +148,20 @@ def acquire(
             wait.forget()
         else:
             died = locker.died(key) if isinstance(locker, ProcessLocker) and not silent else None
-            emit(LockAcquired(mine, wait.waited(), silent.info if silent else died, ended=died is not None))
-            return HeldLock(locker, key, record, emit=emit, now=now, background=background, ask=ask)
+            held = HeldLock(locker, key, record, emit=emit, now=now, background=background, ask=ask)
+            with _released_on_error(held):
+                emit(LockAcquired(mine, wait.waited(), silent.info if silent else died, ended=died is not None))
+            return held
+
+
+@contextmanager
+def _released_on_error(held: HeldLock) -> Generator[None]:
+    """Nobody else can release what nobody was given yet."""
+    try:
+        yield
+    except BaseException:
+        held.release()
+        raise
 
 
 def break_lock(locker: Locker, key: str, lock_id: str, *, ask: Ask = store_retry) -> LockRecord:

@@ -166,8 +166,8 @@ class Call(msgspec.Struct, frozen=True):
     """What a provider is told about the operation it serves.
 
     `deadline`: `time.monotonic()` seconds. `token`: stable for this operation across retries and recovery; put it where
-    the target can keep it. `cancelled()`: stop when convenient. `report(text, fraction)`: how a provider speaks.
-    `lineage`: of the state that owns the thing.
+    the target can keep it. `cancelled()`: stop when convenient. `report(text, fraction)`: how it goes on;
+    `warn(text)`: what a person should know afterwards. `lineage`: of the state that owns the thing.
     """
 
     address: Address
@@ -177,6 +177,7 @@ class Call(msgspec.Struct, frozen=True):
     lineage: str = ""
     cancelled: Callable[[], bool] = _never
     report: Callable[..., None] = _silent
+    warn: Callable[[str], None] = _silent
 
 
 class Provider(Protocol[O]):

@@ -182,7 +182,7 @@ class Repository:
             raise NotFoundError(f"{self.location} does not exist, and git cannot make repositories on other machines",
                                 hint="make an empty repository there first, or use scmType: local")  # fmt: skip
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._beside("new")
+        fresh = self.beside("new")
         shutil.rmtree(fresh, ignore_errors=True)  # left by a process that was killed
         try:
             self._git("init", "-q", "--bare", "--template=", f"--initial-branch={self.branch}", str(fresh))
@@ -204,32 +204,7 @@ class Repository:
         pairs = (item.split("\n", 1) for item in listed.split("\0") if "\n" in item)
         return {key.removeprefix("dtm."): value for key, value in pairs}
 
-    def delete(self) -> None:
-        """Remove the repository from this machine, at once for readers; already gone is fine."""
-        if self.path is None:
-            raise ProviderError(f"{self.location} is on another machine: only its host can remove it")
-        doomed = self._beside("old")
-        shutil.rmtree(doomed, ignore_errors=True)  # left by a process that was killed
-        with contextlib.suppress(FileNotFoundError):
-            self.path.rename(doomed)
-            shutil.rmtree(doomed)
-
-    def set_aside(self) -> str:
-        """Move the repository on this machine to a name next to it that nothing has; where it is then, "" if it is gone."""
-        assert self.path is not None  # callers know that the repository is local
-        number = 1
-        while True:
-            kept = self.path.with_name(f"{self.path.name}.kept-{number}")
-            try:
-                return str(self.path.rename(kept))
-            except FileNotFoundError:
-                return ""
-            except OSError:
-                if not kept.exists():
-                    raise
-            number += 1
-
-    def _beside(self, what: str) -> Path:
+    def beside(self, what: str) -> Path:
         """A hidden place next to the repository, the same whenever this operation is tried again."""
         assert self.path is not None  # callers know that the repository is local
         mark = blob_id(f"{self.call.lineage}\n{self.call.address}\n{self.call.token}".encode())[:8]
@@ -362,6 +337,12 @@ def _first_trailers(git: Git, sha: str) -> dict[str, str]:
     """Along first parents, so that merging a foreign history in, or ours into a foreign one, changes nothing."""
     root = git("rev-list", "--first-parent", "--max-parents=0", sha).text
     return dict(TRAILER.findall(git("cat-file", "commit", root).text))
+
+
+def all_trailers(git: Git) -> list[dict[str, str]]:
+    """Of every commit that any reference leads to: branches, tags, notes."""
+    _, *messages = git("log", "--all", "--format=%x00%B").text.split("\0")
+    return [dict(TRAILER.findall(message)) for message in messages]
 
 
 def _build(git: Git, parent: str | None, changes: Mapping[str, bytes | File | None], message: str, author: str) -> str:

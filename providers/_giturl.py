@@ -18,7 +18,8 @@ def is_path(url: str) -> bool:
 
 def local_path(url: str) -> Path:
     """The path of a local URL, `~` expanded; may be relative."""
-    return Path(unquote(urlsplit(url).path) if url.startswith("file://") else url).expanduser()
+    path = unquote(urlsplit(url).path) if url.startswith("file://") else url
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path's own raises for a user that there is not
 
 
 def canonical(url: str) -> str:

@@ -29,9 +29,9 @@ def recorded(location: Location, resource: Resource | None, call: Call) -> Repos
     return repository.on(branch) if old.identity == repository.identity else old
 
 
-def needed(location: Location) -> dict[str, str]:
+def needed(option: str, location: Location) -> dict[str, str]:
     """What `inputs` answers: the repository, where it is on this machine."""
-    return {"repository": str(local_path(location.url))} if is_path(location.url) else {}
+    return {option: str(local_path(location.url))} if is_path(location.url) else {}
 
 
 def shown(location: Location) -> dict[str, str]:

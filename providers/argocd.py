@@ -207,7 +207,7 @@ class ArgoCDApp:
 
     def inputs(self, options: ArgoCDAppOptions) -> Mapping[str, str]:
         """The repository, where it is on this machine."""
-        return needed(place(options))
+        return needed("source.repoURL", place(options))
 
     def read(self, options: ArgoCDAppOptions, resource: Resource | None, call: Call) -> Resource | None:
         """What the manifest says, where it was written by the record."""

@@ -1,25 +1,41 @@
-"""Ctrl-C, SIGTERM and the hang-up of a terminal: once means finish what runs, twice means stop now."""
+"""Ctrl-C, SIGTERM, a terminal that goes away: once means finish what runs, twice means stop now."""
 
 from __future__ import annotations
 
 import os
 import signal
+import stat
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 HANG_UP = getattr(signal, "SIGHUP", None)
+ENDING = tuple(number for number in (signal.SIGINT, signal.SIGTERM, HANG_UP) if number is not None)
+OUTPUTS = (1, 2)
+
+
+def _leave() -> None:
+    raise KeyboardInterrupt
+
+
+class _Requests:
+    """What a request to end calls, and whether there was one."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[], object] = _leave
+        self.made = False
+
+
+_requests = _Requests()
 
 
 def leave_by_the_door() -> None:
     """Let every request to end be a KeyboardInterrupt: what is locked is released on the way out."""
-
-    def leave() -> None:
-        raise KeyboardInterrupt
-
-    _call(leave)
+    _requests.made = False
+    for number in ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # whoever started dtm may mean it to go on: nohup, a script's job
+            signal.signal(number, _handle)
 
 
 @contextmanager
@@ -28,35 +44,50 @@ def stopping(request: Callable[[], object]) -> Generator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = _call(request)
+    _requests.answer = request
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        _requests.answer = _leave
 
 
-def _call(answer: Callable[[], object]) -> dict[int, Any]:
-    """At each request to end; returns what was called so far."""
-    terminals = [output for output in (1, 2) if os.isatty(output)]
+def unheard() -> bool:
+    """Whoever read what is said has gone. In a run that ends it, once: what runs is finished, and what is said goes nowhere.
 
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if number == HANG_UP:
-            _fall_silent(terminals)
-        answer()
-
-    return {number: signal.signal(number, handle) for number in _heeded()}
-
-
-def _heeded() -> list[int]:
-    """Not those that whoever started dtm told it to ignore: `nohup`, a script's job in the background."""
-    known = [number for number in (signal.SIGINT, signal.SIGTERM, HANG_UP) if number is not None]
-    return [number for number in known if signal.getsignal(number) != signal.SIG_IGN]
+    Returns whether that is so; elsewhere there is nothing to finish.
+    """
+    if _requests.answer is _leave:
+        return False
+    _fall_silent(lambda mode: not stat.S_ISREG(mode))
+    _ask_once()
+    return True
 
 
-def _fall_silent(terminals: list[int]) -> None:
-    """The terminal is gone: what is still told goes nowhere, instead of ending the work with an error."""
+def deaf() -> None:
+    """The process is as good as gone: a request to end it now would only disturb its last steps."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _handle(number: int, _frame: FrameType | None) -> None:
+    if number == HANG_UP:  # it may come twice, from a shell and from the kernel, and behind a SIGTERM
+        _fall_silent(stat.S_ISCHR)
+        _ask_once()
+    else:
+        _requests.made = True
+        _requests.answer()
+
+
+def _ask_once() -> None:
+    if not _requests.made:
+        _requests.made = True
+        _requests.answer()
+
+
+def _fall_silent(gone: Callable[[int], bool]) -> None:
+    """What is still told must not end the work with an error."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for output in terminals:
-        os.dup2(nowhere, output)
+    for output in OUTPUTS:
+        if gone(os.fstat(output).st_mode):
+            os.dup2(nowhere, output)
     os.close(nowhere)

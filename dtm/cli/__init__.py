@@ -115,6 +115,8 @@ def root(ctx: click.Context, version: bool) -> None:
 
 def main() -> None:
     """Run the command line; the exit code is the process's. Usage errors are 1, as DevStream's were."""
+    from dtm.app.signals import deaf
+
     gc.set_threshold(100_000, 50, 50)  # what a command makes it keeps: looking through it often costs a fifth of the time
     try:
         code = root.main(prog_name="dtm", standalone_mode=False)
@@ -128,6 +130,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe left; there is nobody to tell
         code = 1
+    deaf()
     sys.exit(code if isinstance(code, int) else 0)
 
 

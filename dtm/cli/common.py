@@ -13,11 +13,12 @@ import click
 import msgspec
 
 from dtm.app.choices import Choices, Request
-from dtm.app.signals import leave_by_the_door
+from dtm.app.signals import leave_by_the_door, unheard
 from dtm.cli.hints import place_flags, pointing
 from dtm.render import Kind, Renderer, make_renderer
 from engine.address import Address
 from engine.errors import DtmError, UsageError
+from engine.events import Event
 from engine.ports import Emit
 from engine.secrets import Redactor
 
@@ -33,8 +34,16 @@ class Context(msgspec.Struct, frozen=True):
 
     @property
     def emit(self) -> Emit:
-        """Where events go."""
-        return self.renderer.event
+        """Where events go; that nobody reads them ends a run as Ctrl-C does."""
+
+        def tell(event: Event) -> None:
+            try:
+                self.renderer.event(event)
+            except OSError:
+                if not unheard():
+                    raise
+
+        return tell
 
     def open(self, *, need_config: bool = True) -> Any:  # a Workspace, whose module is heavy
         """The `dtm.app.workspace.Workspace`: config, plugins and state. Raises what `open_workspace` raises."""

@@ -138,7 +138,8 @@ class PeopleRenderer(ABC):
         self.screen.err.flush()
 
     def _say(self, *told: Said) -> None:
-        self._log(*[(said.level, self._lines(said)) for said in told if self.screen.says(said.level)])
+        messages: list[Message] = [(said.level, self._lines(said)) for said in told if self.screen.says(said.level)]
+        self._log(*messages)
 
     def _lines(self, said: Said) -> list[Line]:
         first, *rest = [printable(each) for each in self.screen.clean(said.message).split("\n")]

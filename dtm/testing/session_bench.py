@@ -60,7 +60,7 @@ class Dead(BaseException):
     """This process was killed: nothing of it runs any more."""
 
 
-class Mortal(msgspec.Struct):
+class Mortal(msgspec.Struct, dict=True):
     """A client's store and locker while its process lives."""
 
     client: Client

@@ -106,7 +106,7 @@ class CIFiles(ABC, Generic[O]):
 
     def inputs(self, options: O) -> Mapping[str, str]:
         """The repository, where it is on this machine."""
-        return needed(self.location(options))
+        return needed("scm", self.location(options))
 
     def read(self, options: O, resource: Resource | None, call: Call) -> Resource | None:
         """The recorded files, or without a record those that would be made; None if none of them is there."""

@@ -14,7 +14,7 @@ from engine.ports import Call, Provider
 from engine.state import Resource
 from engine.values import Attributes, Value
 from providers._git import Entry, File, Repository, blob_id
-from providers._giturl import canonical, is_path, local_path
+from providers._giturl import canonical, is_path
 from providers.git.options import (
     GithubOptions,
     GitlabOptions,
@@ -25,6 +25,7 @@ from providers.git.options import (
     golang_order,
     order,
 )
+from providers.git.removal import remove
 from providers.git.source import on_disk
 
 MODES: Final[Mapping[Visibility, int]] = {"public": 0o755, "internal": 0o750, "private": 0o700}
@@ -37,8 +38,8 @@ class Scaffolding(Generic[O]):
 
     Drift is found in content and mode of each file that was written; files of others do not matter. A repository
     that this state did not make is refused. What somebody else changed in a file that was written is put back with one
-    more commit. Deleting removes a repository on this machine if dtm made it, but keeps it under another name,
-    `NAME.kept-1`, if it holds what dtm did not write; from any other it removes, with a commit, the files that dtm wrote.
+    more commit. Deleting removes a repository on this machine if dtm made it, but one with a commit of others is kept
+    under another name, `NAME.kept-1`; from any other it removes, with a commit, the files that dtm wrote.
     """
 
     plugin = "repo-scaffolding"
@@ -115,24 +116,21 @@ class Scaffolding(Generic[O]):
         url = asked.place.url if asked.outputs()["repoURL"] == url else url  # may hold what lets us in
         repository = Repository(url, branch, call=call, token=asked.place.token)
         heads = repository.heads()
-        if heads is None:
-            return
         if heads and not _ours(_first(repository, heads), call):
             raise ProviderError(
                 f"{repository.location} was not made by this state, so it is not deleted",
                 hint=f"dtm state rm {call.address} forgets it; delete it by hand if you want it gone",
             )
-        if _ours(repository.marks(), call):
-            if theirs := _of_others(repository, heads, branch, resource):
-                kept = repository.set_aside()
-                call.report(f"{repository.location} holds {theirs}, which this tool did not write: it is kept as {kept}")
-            else:
-                repository.delete()
+        if repository.path is not None and (heads is None or _ours(repository.marks(), call)):
+            if kept := remove(repository, lambda trailers: _ours(_plain(trailers), call)):
+                call.warn(f"others committed to {repository.location}, so it is not removed but kept as {kept}")
+        elif heads is None:
+            return
         elif branch in heads:
             repository.commit(
                 dict.fromkeys(_written(resource)), f"Remove the scaffolding of {asked.place.name}", author=asked.author
             )
-            call.report(f"{repository.location} stays, without the files that were written to it: only its host can remove it")
+            call.warn(f"{repository.location} stays, without the files that were written to it: only its host can remove it")
 
 
 def _recorded(asked: Order, resource: Resource | None, call: Call) -> tuple[str, str]:
@@ -159,13 +157,15 @@ def _refuse_another(asked: Order, resource: Resource) -> None:
 
 
 def _differ(recorded: str, url: str) -> bool:
-    """Whether they are two for sure; a path that is once relative and once not may be the same."""
-    comparable = is_path(recorded) != is_path(url) or _rooted(recorded) == _rooted(url)
-    return comparable and canonical(recorded) != canonical(url)
+    """Whether they are two for sure; a path below the configuration and another way to write it may be the same."""
+    if is_path(recorded) and is_path(url) and _inside(recorded) != _inside(url):
+        return False
+    return canonical(recorded) != canonical(url)
 
 
-def _rooted(url: str) -> bool:
-    return is_path(url) and local_path(url).is_absolute()
+def _inside(url: str) -> bool:
+    """Whether it is a path below the configuration."""
+    return not canonical(url).startswith(("/", "../"))
 
 
 def _written(resource: Resource | None) -> Attributes:
@@ -184,19 +184,11 @@ def _first(repository: Repository, heads: Mapping[str, str]) -> dict[str, str]:
         return {}
     branch = repository.branch if repository.branch in heads else min(heads)
     tip = repository.on(branch).tip(history=True)
-    return {key.removeprefix("Dtm-").lower(): value for key, value in tip.first.items()} if tip else {}
+    return _plain(tip.first) if tip else {}
 
 
-def _of_others(repository: Repository, heads: Mapping[str, str], branch: str, resource: Resource) -> str:
-    """What removing it would lose: a file, or a branch, that somebody else wrote; "" for nothing."""
-    for head in sorted(heads):
-        tip = repository.on(head).tip()
-        entries: Mapping[str, Entry] = tip.entries if tip else {}
-        written: Attributes = _written(resource) if head == branch else {}
-        for path, entry in sorted(entries.items()):
-            if written.get(path) != _fact(entry):
-                return f"{path} on {head}"
-    return ""
+def _plain(trailers: Mapping[str, str]) -> dict[str, str]:
+    return {key.removeprefix("Dtm-").lower(): value for key, value in trailers.items()}
 
 
 def _ours(marks: Mapping[str, str], call: Call) -> bool:

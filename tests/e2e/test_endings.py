@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from tests.e2e.conftest import Runner, Write, listen
 from tests.e2e.test_commands import wait_for
 
@@ -21,6 +23,7 @@ SLOW = """
 tools:
 - {name: command, instanceID: a, options: {create: "touch begun; sleep 1; touch a", read: "[ ! -e a ] || echo {}"}}
 """
+AFTER = "- {name: command, instanceID: b, dependsOn: [command.a], options: {create: touch b, read: '[ ! -e b ] || echo {}'}}\n"
 
 
 def test_a_failed_run_ends_with_what_was_done_what_failed_and_what_was_skipped(dtm: Runner, config: Write) -> None:
@@ -76,11 +79,15 @@ def test_an_interruption_before_anything_was_done_says_so_and_ends_what_was_aske
     dtm("lock")
 
 
-def test_a_terminal_that_goes_away_ends_an_apply_as_ctrl_c_does(dtm: Runner, config: Write) -> None:
-    config(
-        SLOW
-        + "- {name: command, instanceID: b, dependsOn: [command.a], options: {create: touch b, read: '[ ! -e b ] || echo {}'}}"
-    )
+def left_orderly(dtm: Runner) -> None:
+    assert dtm("lock") == "The state is not locked.\n"
+    assert "UNFINISHED" in (listed := dtm("state", "list")) and "command/a  command.a\n" in listed and "command/b" not in listed
+    assert "Plan: 1 to create, 0 to update, 0 to replace, 0 to delete, 1 unchanged." in dtm("plan")
+
+
+@pytest.mark.parametrize("hang_ups", [0, 1, 2], ids=["terminal", "terminal and shell", "terminal and shell twice"])
+def test_a_terminal_that_goes_away_ends_an_apply_as_one_ctrl_c_does(hang_ups: int, dtm: Runner, config: Write) -> None:
+    config(SLOW + AFTER)
     child, terminal = pty.fork()
     if child == 0:
         listen()
@@ -88,10 +95,32 @@ def test_a_terminal_that_goes_away_ends_an_apply_as_ctrl_c_does(dtm: Runner, con
         os.execve(sys.executable, [sys.executable, "-m", "dtm", "apply", "-y"], dtm.env)
     wait_for(dtm.folder / "begun")
     os.close(terminal)
+    for _ in range(hang_ups):
+        time.sleep(0.1)
+        os.kill(child, signal.SIGHUP)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
+    left_orderly(dtm)
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=["text", "json"])
+def test_a_reader_that_leaves_ends_an_apply_as_one_ctrl_c_does(flags: list[str], dtm: Runner, config: Write) -> None:
+    config(SLOW + AFTER)
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", "dtm", "apply", "-y", *flags]
+    with subprocess.Popen(command, cwd=dtm.folder, env=dtm.env, stdout=writing, stderr=writing) as run:
+        os.close(writing)
+        wait_for(dtm.folder / "begun")
+        os.close(reading)
+        assert run.wait(30) == 130
+    left_orderly(dtm)
+
+
+def test_a_reader_that_leaves_at_once_leaves_no_lock(dtm: Runner, config: Write) -> None:
+    config(SLOW + AFTER)
+    shell = f"{sys.executable} -m dtm apply -y --json 2>&1 | head -1"
+    subprocess.run(["sh", "-c", shell], cwd=dtm.folder, env=dtm.env, check=True, capture_output=True)
     assert dtm("lock") == "The state is not locked.\n"
-    assert "command/a" in (listed := dtm("state", "list")) and "command/b" not in listed
-    assert "Plan: 1 to create, 0 to update, 0 to replace, 0 to delete, 1 unchanged." in dtm("plan")
+    assert list(dtm.folder.glob(".*.lock*")) == []
 
 
 def test_who_is_told_to_ignore_ctrl_c_ignores_it(dtm: Runner, config: Write) -> None:

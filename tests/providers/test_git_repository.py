@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from engine.errors import AuthError, CancelledError, NotFoundError, OutcomeUnkno
 from engine.ports import Call
 from providers._git import Entry, File, Repository, blob_id
 from providers._giturl import canonical, without_credentials
+from providers.git.removal import remove
 from tests.providers.git_http import GitServer, serve
 
 
@@ -191,14 +193,18 @@ def test_delete_removes_the_repository_and_once_more_is_fine(tmp_path: Path, cal
     repository = Repository(f"file://{tmp_path}/x%20y.git", call=call)
     repository.init_bare()
     assert (tmp_path / "x y.git" / "HEAD").is_file()
-    repository.delete()
-    repository.delete()
+    remove(repository, lambda _trailers: True)
+    remove(repository, lambda _trailers: True)
     assert [p.name for p in tmp_path.iterdir()] == ["home"]
 
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path, call: Call) -> None:
     repository = Repository("new/app.git", call=call)
-    for step, left in ((repository.init_bare, repository._beside("new")), (repository.delete, repository._beside("old"))):
+    removal = partial(remove, repository, lambda _trailers: True)
+    for step, left in (
+        (repository.init_bare, repository.beside("new")),
+        (removal, repository.beside("old")),
+    ):
         left.mkdir(parents=True)
         (left / "half").write_text("made")
         step()
@@ -302,7 +308,7 @@ def test_a_host_that_answers_not_found_says_absent(call: Call, server: GitServer
     with pytest.raises(NotFoundError, match="cannot make repositories"):
         repository.init_bare()
     with pytest.raises(ProviderError, match="only its host"):
-        repository.delete()
+        remove(repository, lambda _trailers: True)
 
 
 def test_a_lost_answer_to_a_push_is_looked_up(call: Call, server: GitServer) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -212,36 +213,60 @@ def test_a_repository_made_by_a_person_keeps_everything_but_our_files(tmp_path: 
     made = provider.create(options(), call)
     by_hand(bare, write("others.txt", "not ours"))
     said: list[str] = []
-    provider.delete(options(), made, replace(call, report=said.append))
+    provider.delete(options(), made, replace(call, warn=said.append))
     assert git(bare, "ls-tree", "-r", "--name-only", "main") == "others.txt"
     assert "stays" in said[0]
     assert provider.read(options(), made, call) is None
 
 
-@pytest.mark.parametrize(
-    ("change", "branch", "named"),
-    [
-        (write("others.txt", "not ours"), "main", "others.txt on main"),
-        (write("README.md", "changed"), "main", "README.md on main"),
-        (write("idea.txt", "not ours"), "idea", "README.md on idea"),
-    ],
-    ids=["file", "change", "branch"],
-)
-def test_what_others_wrote_into_a_repository_of_ours_is_kept(
-    change: str, branch: str, named: str, tmp_path: Path, call: Call
+def tagged(bare: Path) -> None:
+    by_hand(bare, write("others.txt", "not ours"), branch="idea")
+    git(bare, "tag", "v1", "idea")
+    git(bare, "branch", "-D", "idea")
+
+
+def put_back(bare: Path) -> None:
+    by_hand(bare, write("README.md", "changed"))
+    by_hand(bare, write("README.md", "# app\n"))
+
+
+THEIRS: list[Callable[[Path], None]] = [
+    lambda bare: by_hand(bare, write("others.txt", "not ours")),
+    lambda bare: by_hand(bare, write("README.md", "changed")),
+    lambda bare: by_hand(bare, write("idea.txt", "not ours"), branch="idea", orphan=True),
+    tagged,
+    put_back,
+]
+
+
+@pytest.mark.parametrize("write_theirs", THEIRS, ids=["file", "change", "branch", "tag", "put back"])
+def test_what_others_committed_to_a_repository_of_ours_is_kept(
+    write_theirs: Callable[[Path], None], tmp_path: Path, call: Call
 ) -> None:
     provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
     made = provider.create(options(), call)
-    (tmp_path / "repos" / "app.git.kept-1").mkdir()
-    (tmp_path / "repos" / "app.git.kept-1" / "earlier").touch()
-    git(bare, "branch", "-f", branch, "main") if branch != "main" else None
-    by_hand(bare, change, branch=branch)
+    (tmp_path / "repos" / "app.git.kept-1").symlink_to("nowhere")
+    git(bare, "branch", "-f", "idea", "main")
+    write_theirs(bare)
     said: list[str] = []
-    provider.delete(options(), made, replace(call, report=said.append))
-    assert named in said[0]
+    provider.delete(options(), provider.read(options(), made, call) or made, replace(call, warn=said.append))
+    kept = tmp_path / "repos" / "app.git.kept-2"
+    assert said == [f"others committed to {bare}, so it is not removed but kept as {kept}"]
     assert not bare.exists()
-    assert git(tmp_path / "repos" / "app.git.kept-2", "log", "--format=%an", "-1", branch) == "Ann"
+    assert "Ann" in git(kept, "log", "--all", "--format=%an")
     provider.delete(options(), made, call)
+
+
+def test_where_the_directory_cannot_be_written_to_is_said(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = repo_scaffolding()
+    made = provider.create(options(), call)
+
+    def denied(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", denied)
+    with pytest.raises(ProviderError, match=r"cannot remove .*app\.git: Permission denied"):
+        provider.delete(options(), made, call)
 
 
 def test_another_repository_is_refused_as_soon_as_it_is_planned(tmp_path: Path, call: Call) -> None:

@@ -1,0 +1,53 @@
+"""Removing a repository from this machine, but never what others committed to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from engine.errors import ProviderError
+from providers._git import Repository, all_trailers
+from providers._gitcmd import Git
+
+Ours = Callable[[Mapping[str, str]], bool]
+"""Whether a commit with these trailers is this state's."""
+
+
+def remove(repository: Repository, ours: Ours) -> str:
+    """Remove it, at once for readers; already gone is fine.
+
+    One that holds a commit of others is kept under a name next to it that nothing has: returned, else "". Raises
+    ProviderError where the directory cannot be written to.
+    """
+    path = repository.path
+    if path is None:
+        raise ProviderError(f"{repository.location} is on another machine: only its host can remove it")
+
+    def only_ours(there: Path) -> bool:
+        return all(map(ours, all_trailers(Git(repository.call, there))))
+
+    doomed = repository.beside("old")
+    try:
+        shutil.rmtree(doomed, ignore_errors=True)  # half removed by a process that was killed
+        if not path.exists():
+            return ""
+        if not only_ours(path):
+            return _kept(path, path)
+        path.rename(doomed)
+        if not only_ours(doomed):  # pushed in between; nobody can push any more
+            return _kept(doomed, path)
+        shutil.rmtree(doomed)
+    except OSError as error:
+        hint = f"see that {path.parent} can be written to"
+        raise ProviderError(f"cannot remove {path}: {error.strerror}", hint=hint) from error
+    return ""
+
+
+def _kept(there: Path, path: Path) -> str:
+    number = 1
+    while os.path.lexists(kept := f"{path}.kept-{number}"):
+        number += 1
+    there.rename(kept)
+    return kept

@@ -48,7 +48,7 @@ def test_a_plan_that_would_delete_what_is_protected_says_that_it_will_be_refused
 def test_a_repository_that_is_not_there_is_told_by_plan_unless_this_run_makes_it(dtm: Runner, config: Write) -> None:
     config(f"tools:\n{WORKFLOW}")
     told = dtm("plan")
-    assert f"github-actions/ci: Apply will refuse this plan: repository: there is no {dtm.folder}/r.git" in told
+    assert f"github-actions/ci: Apply will refuse this plan: scm: there is no {dtm.folder}/r.git" in told
     config(f"tools:\n{SCAFFOLD}{WORKFLOW}  dependsOn: [repo-scaffolding.a]\n")
     assert "will refuse" not in dtm("plan")
     dtm("apply", "-y")

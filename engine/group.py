@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Condition, Event, Lock, Thread
 
-from engine.errors import DtmError, StoreError
+from engine.errors import DtmError, StoreError, SupersededError
 from engine.log import ENCODER, Record
 
 BATCH = 64 * 1024
@@ -60,7 +60,8 @@ class GroupCommit:
 
     `settle()` is called between two commits, when nobody waits for it. With `background` a daemon thread drains the
     queue; without, `Ticket.wait` and `flush` do. After the first error nothing more is committed: every later ticket
-    carries that error, and `rejected` keeps the records.
+    carries that error, and `rejected` keeps the records. Those of the failed commit itself may yet turn up in the log, unless
+    somebody else's swap came first: they are in `unsettled`, too.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class GroupCommit:
         self._thread = Thread(target=self._run, name="dtm-commit", daemon=True) if background else None
         self.error: DtmError | None = None
         self.rejected: list[Record] = []
+        self.unsettled: list[Record] = []
         if self._thread:
             self._thread.start()
 
@@ -159,10 +161,11 @@ class GroupCommit:
             self._try(self._settle)
             with self._filled:
                 ticket = self._queue.popleft()
-            started = time.monotonic()
+            started, sent = time.monotonic(), self.error is None
             self._try(lambda: self._commit(ticket.records, b",".join(ticket.data)))
             if self.error is not None:
                 self.rejected += ticket.records
+                self.unsettled += ticket.records if sent and not isinstance(self.error, SupersededError) else []
             self._last, self._took = len(ticket.records), time.monotonic() - started
             ticket.finish(self.error)
             return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets as randomness
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from hashlib import sha256
 from threading import RLock
 
@@ -292,7 +292,7 @@ class Session:
         lost = self._lock_lost()
         if queue.error is None and lost is None:
             self._compact()
-        outcomes = _outcomes(queue.rejected)
+        outcomes = _outcomes(queue.rejected, queue.unsettled)
         if queue.error is not None and outcomes:
             path = self._rescue(outcomes)
             count = "1 outcome was" if len(outcomes) == 1 else f"{len(outcomes)} outcomes were"
@@ -315,9 +315,13 @@ class Session:
             )
 
 
-def _outcomes(rejected: Sequence[Record]) -> list[Record]:
-    """What is worth saving of what was not committed: an operation whose begin was refused too was never called."""
-    uncalled = {record.seq for record in rejected if isinstance(record, Begin)}
+def _outcomes(rejected: Sequence[Record], unsettled: Collection[Record]) -> list[Record]:
+    """What is worth saving of what was not committed.
+
+    An operation whose begin was refused too was never called: that is worth saving only where this begin may yet arrive,
+    and would be waited for.
+    """
+    uncalled = {record.seq for record in rejected if isinstance(record, Begin) and record not in unsettled}
     return [
         record
         for record in rejected

@@ -36,6 +36,8 @@ def recover(session: Session, data: bytes, location: str, *, dry_run: bool = Fal
     refused: list[str] = []
     for record in rescued.records:
         begun = _begun(session.state, record, rescued.session)
+        if begun is None and isinstance(record, Cancelled):
+            continue  # it was never called, and nobody waits for it
         if begun is None:
             refused.append(_refusal(session.state, record))
         else:

@@ -244,4 +244,6 @@ def recover(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redact
         found = use(session, data, str(file), dry_run=choices.dry_run)
     for text in found.refused:
         emit(Notice("warning", f"not recovered: {text}"))
+    if not found.refused and not found.applied:
+        emit(Notice("info", f"nothing to recover: the state waits for nothing that {file} knows"))
     return [f"{'Would recover' if choices.dry_run else 'Recovered'} {address}" for address in found.applied]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.log import Done
+from engine.log import Cancelled, Done
 from engine.rescue import Rescued, encode
 from tests.e2e.conftest import Runner, Write
 
@@ -146,3 +146,12 @@ def test_what_is_not_recovered_is_a_warning(dtm: Runner, config: Write) -> None:
     for words in ((), ("--dry-run",)):
         told = dtm("state", "recover", "errored.dtm", *words)
         assert "[WARN" in told and "not recovered: data/a: the state knows how it ended" in told and "SUCCESS" not in told
+
+
+def test_that_nothing_waits_for_an_outcome_is_said(dtm: Runner, config: Write) -> None:
+    config(ONE)
+    dtm("apply", "-y")
+    lineage = json.loads(dtm.run("state", "pull").stdout)["lineage"]
+    (dtm.folder / "errored.dtm").write_bytes(encode(Rescued(1, lineage, "s", "where", "then", [Cancelled(2, "data_a", 1)])))
+    told = dtm("state", "recover", "errored.dtm")
+    assert "nothing to recover: the state waits for nothing that errored.dtm knows" in told and "WARN" not in told

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from backends.memory import MemoryStore
+from dtm.testing.clock import FakeClock
 from dtm.testing.session_bench import KEY, entry, make, names, opened
 from engine import rescue
 from engine.address import Address
-from engine.errors import StateError, SupersededError
+from engine.errors import ConflictError, OutcomeUnknownError, StateError, StoreError, StoreUnavailableError, SupersededError
 from engine.log import Cancelled, Done, Failed, Moved, OutputsSet, Record
 from engine.plan import Action
+from engine.ports import Snapshot, Version
 from engine.recovery import Recovered, push, recover, successor_problem
 from engine.session import Session, read_state
 from engine.state import Resource, State, StateEntry, StateId, Written
@@ -195,6 +199,61 @@ def test_who_was_never_begun_is_no_outcome_to_save() -> None:
     assert caught.value.hint.startswith("1 outcome was saved to")
     (data,) = saved.values()
     assert [type(record) for record in rescue.decode(data, "x").records] == [Done]
+
+
+class Slow(MemoryStore):
+    """Once the network is `down` a write gets no answer, and arrives when it is up again."""
+
+    def __init__(self, *, reads: bool) -> None:
+        super().__init__("m")
+        self.down, self._reads = False, reads
+        self.under_way: list[Callable[[], object]] = []
+
+    def read(self, key: str) -> Snapshot | None:
+        if self.down and not self._reads:
+            raise StoreUnavailableError("no route")
+        return super().read(key)
+
+    def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
+        if not self.down:
+            return super().write(key, data, expect=expect)
+        self.under_way.append(lambda: super(Slow, self).write(key, data, expect=expect))
+        raise OutcomeUnknownError("no answer")
+
+    def up(self, *, arrives: bool) -> None:
+        self.down = False
+        for write in self.under_way if arrives else ():
+            with suppress(ConflictError):
+                write()
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["the state can be read", "nothing goes through"])
+@pytest.mark.parametrize("arrives", [True, False], ids=["arrives late", "never arrives"])
+def test_a_begin_that_arrives_when_its_run_has_given_up_is_taken_back(reads: bool, arrives: bool) -> None:
+    store, saved, clock = Slow(reads=reads), dict[str, bytes](), FakeClock()
+
+    def keep(name: str, data: bytes) -> str:
+        saved[name] = data
+        return name
+
+    def unheard() -> None:
+        with opened(store, world=World(keep=keep, background=False, clock=clock, sleep=clock.sleep)) as session:
+            session.flush()
+            store.down = True
+            with suppress(StoreError, OutcomeUnknownError):
+                session.begin(A, Action.CREATE).wait()
+            session.cancelled(A)
+            session.begin(Address("data", "b"), Action.CREATE)  # never sent
+            session.cancelled(Address("data", "b"))
+
+    with pytest.raises((StoreError, OutcomeUnknownError)) as caught:
+        unheard()
+    assert caught.value.hint.startswith("1 outcome was saved to")
+    store.up(arrives=arrives)
+    assert (A in read_state(store, KEY).state.entries) == arrives
+    with opened(store) as session:
+        assert recover(session, next(iter(saved.values())), "rescue") == Recovered((A,) * arrives, ())
+    assert read_state(store, KEY).state.entries == {}
 
 
 def test_another_states_rescue_file_is_refused() -> None:

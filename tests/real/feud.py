@@ -18,6 +18,8 @@ from tests.servers.proxy import Fault
 APPLY = ["apply", "--auto-approve", "--force", "--lock-timeout", "8s", "--parallelism", "3"]
 TOOLS = 6
 USERS = ("left", "right")
+TIMEOUT, CALM = 0.5, 15.0
+"""Seconds of a client's patience with each request: while the network fails, and once it does not."""
 BOUND = 55.0
 """Seconds within which every run ends, whatever the network does: each request has its time, and so have its retries."""
 SCRIPT = 'echo "$DTM_ADDRESS {verb} $DTM_TOKEN" >> {log}'
@@ -40,17 +42,21 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Feud:
-    """`settings` is the config's `state:` for a name; `network` fails for a seed; `direct` is the environment without it."""
+    """`settings` is the config's `state:` for a name and a timeout in seconds; `network` fails for a seed; `direct` is the
+    environment without it."""
 
     root: Path
-    settings: Callable[[str], str]
+    settings: Callable[[str, float], str]
     network: Callable[[int], AbstractContextManager[Network]]
     direct: Mapping[str, str]
 
     def fight(self, seed: int, zygotes: tuple[Zygote, Zygote]) -> tuple[Network, list[int]]:
         """Let both work at once and see that nothing is lost; the network, and how both ended."""
         home = self.root / f"s{seed:03}"
-        users = [self._user(home, name) for name in USERS]
+        users = [home / name for name in USERS]
+        for user in users:
+            (user / "home").mkdir(parents=True)
+            self._config(user, TIMEOUT)
         with self.network(seed) as network, ThreadPoolExecutor(2) as pool:
             ends = [
                 pool.submit(_run, zygote, user, APPLY, network.env(user.name))
@@ -63,14 +69,15 @@ class Feud:
 
     def _heal(self, seed: int, users: list[Path], zygote: Zygote) -> None:
         """What was rescued is entered, and one undisturbed run makes the wish of the right come true."""
-        told = f"seed {seed}: " + "\n".join(said(user) for user in users)
+        told = f"seed {seed}: " + "\n".join(_after_the_plan(user) for user in users)
         for user in users:
+            self._config(user, CALM)
             for rescue in user.glob("errored-*.dtm"):
                 code, _ = _run(zygote, user, ["state", "recover", rescue.name], self.direct)
-                assert code == 0, f"{told}\nrecover: {said(user)}"
+                assert code == 0, f"{told}\nrecover: {_after_the_plan(user)}"
         right = users[1]
         code, _ = _run(zygote, right, APPLY, self.direct)
-        assert code == 0, f"{told}\nthe healing run: {said(right)}"
+        assert code == 0, f"seed {seed}, the healing run: {_after_the_plan(right)}\n{told}"
         code, _ = _run(zygote, right, ["plan", "--detailed-exitcode"], self.direct)
         assert code == 0, f"{told}\nthe last plan: {said(right)}"
         log = (right.parent / "effects.log").read_text("utf-8").splitlines()
@@ -81,13 +88,10 @@ class Feud:
             assert there[address] in (0, 1), f"{told}\n{address} was made twice:\n" + "\n".join(log)
         assert sorted(there.elements()) == [f"command.t{number}" for number in range(TOOLS + 1)], told
 
-    def _user(self, home: Path, name: str) -> Path:
-        folder = home / name
-        (folder / "home").mkdir(parents=True)
-        wish = TOOLS + USERS.index(name)
-        tools = "".join(_tool(number, name, home / "effects.log") for number in range(wish))
-        (folder / "config.yaml").write_text(f"{self.settings(home.name)}tools:\n{tools}", "utf-8")
-        return folder
+    def _config(self, user: Path, timeout: float) -> None:
+        home, wish = user.parent, TOOLS + USERS.index(user.name)
+        tools = "".join(_tool(number, user.name, home / "effects.log") for number in range(wish))
+        (user / "config.yaml").write_text(f"{self.settings(home.name, timeout)}tools:\n{tools}", "utf-8")
 
 
 def _tool(number: int, wish: str, log: Path) -> str:
@@ -99,6 +103,11 @@ def _run(zygote: Zygote, folder: Path, command: list[str], env: Mapping[str, str
     started = time.monotonic()
     code, _ = zygote.run(folder, command, env=env)
     return code, time.monotonic() - started
+
+
+def _after_the_plan(folder: Path) -> str:
+    _, _, rest = said(folder).rpartition("\nPlan: ")
+    return rest
 
 
 def _true_end(who: str, code: int, seconds: float, text: str) -> None:

@@ -24,8 +24,8 @@ SEEDS = range(int(os.environ.get("DTM_FAULT_SEEDS", "20")))
 ONLY = os.environ.get("DTM_FAULT_SEED")
 """One seed to replay."""
 RATE = 0.12
-TIMEOUT, LEASE, PARTITION = 0.5, 1.0, 3.0
-"""Seconds: a client's patience, a lock's lease, and how long the network holds back what it delays."""
+LEASE, PARTITION = 1.0, 3.0
+"""Seconds: a lock's lease, and how long the network holds back what it delays."""
 SIDE_BY_SIDE = 8
 
 
@@ -78,10 +78,10 @@ def s3(rgw: Rgw, dynamodb: Dynamo, tmp_path: Path) -> Callable[[], Report]:
             env = {**keys, "AWS_ENDPOINT_URL_S3": bucket.url, "AWS_ENDPOINT_URL_DYNAMODB": table.url}
             yield Network(lambda user: {**env, "AWS_SDK_UA_APP_ID": user}, lambda: bucket.counts + table.counts)
 
-    def settings(name: str) -> str:
+    def settings(name: str, timeout: float) -> str:
         return (
             f"state: {{backend: s3, lock: {{lease: {LEASE}s}}, options: {{bucket: {rgw.plain}, key: faults/{name}, "
-            f"region: {rgw.region}, dynamodbTable: {dynamodb.table}, timeout: {TIMEOUT}}}}}\n"
+            f"region: {rgw.region}, dynamodbTable: {dynamodb.table}, timeout: {timeout}}}}}\n"
         )
 
     direct = {**keys, "AWS_ENDPOINT_URL_S3": rgw.endpoint, "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.endpoint}
@@ -110,10 +110,10 @@ def configmaps(kubernetes: Kube, tmp_path: Path) -> Callable[[], Report]:
             envs = {user: kubeconfig(f"{user}-{seed}", server.url, token) for user, token in tokens.items()}
             yield Network(envs.__getitem__, lambda: server.counts)
 
-    def settings(name: str) -> str:
+    def settings(name: str, timeout: float) -> str:
         return (
             f"state: {{backend: kubernetes, lock: {{lease: {LEASE}s}}, "
-            f"options: {{namespace: {namespace}, configmap: {name}, timeout: {TIMEOUT}}}}}\n"
+            f"options: {{namespace: {namespace}, configmap: {name}, timeout: {timeout}}}}}\n"
         )
 
     direct = kubeconfig("direct", kubernetes.server, kubernetes.token)

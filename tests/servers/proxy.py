@@ -141,7 +141,7 @@ class FaultProxy:
     def __enter__(self) -> Self:
         self._seen: Counter[tuple[str, str]] = Counter()
         self._change = threading.Condition()
-        self._arrivals = 0
+        self._arrivals = self._under_way = 0
         self._answered: list[tuple[int, str]] = []
         self.waiting = False
         self._send_on = threading.Event()
@@ -152,7 +152,10 @@ class FaultProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """What was delayed arrives before this returns: whoever comes next is undisturbed."""
         self.send_on()
+        with self._change:
+            self._change.wait_for(lambda: not self._under_way, timeout=60)
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -163,6 +166,16 @@ class FaultProxy:
 
     def serve(self, request: Request, connection: socket.socket) -> bytes:
         """What to send to the client. Raises _LostError, with what is still sent before that, when its connection is to end."""
+        with self._change:
+            self._under_way += 1
+        try:
+            return self._serve(request, connection)
+        finally:
+            with self._change:
+                self._under_way -= 1
+                self._change.notify_all()
+
+    def _serve(self, request: Request, connection: socket.socket) -> bytes:
         time.sleep(self.latency)
         fault, met, arrival = self._fault(request)
         if fault is Fault.LOST_BEFORE:

@@ -106,6 +106,14 @@ def test_a_delayed_request_can_be_sent_on(server: Counter) -> None:
         assert eventually(lambda: server.bodies == [b"late"])
 
 
+def test_what_was_delayed_has_arrived_when_the_proxy_ends(server: Counter) -> None:
+    with FaultProxy(server.url, scripted({("PUT /k", 0): Fault.DELAYED}), delay=60.0) as proxy:
+        with pytest.raises(TimeoutError):
+            ask(proxy.url, "PUT", b"late", timeout=TIMEOUT)
+        assert server.bodies == []
+    assert server.bodies == [b"late"] and proxy.counts == {Fault.DELAYED: 1}
+
+
 def test_a_delay_that_the_client_sits_out_is_not_counted(server: Counter) -> None:
     with FaultProxy(server.url, scripted({("PUT /k", 0): Fault.DELAYED}), delay=0.05) as proxy:
         assert ask(proxy.url, "PUT", b"one")[0] == 200

@@ -106,6 +106,10 @@ class Session:
         with self._lock:
             return self._entries.get(address)
 
+    def waits_for(self, session: str) -> bool:
+        """Whether that session left an operation begun, as far as can be read."""
+        return any(entry.pending and entry.pending.session == session for entry in self._entries.values())
+
     def claim(self, plan_digest: str = "", *, adopt: bool = False, mend: bool = False) -> None:
         """Become the one that may write: call it once a plan is approved, before the first record.
 

@@ -13,7 +13,7 @@ Leaving the session flushes, compacts what was recorded into the next snapshot a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 
@@ -167,7 +167,7 @@ def open_session(
             emit=emit, redactor=redactor, lock_lost=lock.lost, log=log, probe=probe,
         )  # fmt: skip
         session = _readable(make, store, key, {lock.dead, *over}, lease, lock_timeout, log, emit, world)
-        with _leaving(session, emit):
+        with _leaving(session, emit), _mourned(session, lock.dead):
             yield session
         if session.claimed and session.remembers:
             _forget(store, key, history, session, emit, world)
@@ -275,6 +275,17 @@ def _leaving(session: Session, emit: Emit) -> Generator[None]:
     error = session.leave()
     if error is not None:
         raise error
+
+
+@contextmanager
+def _mourned(session: Session, dead: str) -> Generator[None]:
+    """However this run leaves, the next one need not wait for the same dead holder: with its lock went all that told of it."""
+    try:
+        yield
+    finally:
+        if dead and not session.claimed and session.lost is None and session.waits_for(dead):
+            with suppress(DtmError):
+                session.claim()
 
 
 def _settled(

@@ -251,7 +251,7 @@ def test_a_begin_that_arrives_when_its_run_has_given_up_is_taken_back(reads: boo
     assert caught.value.hint.startswith("1 outcome was saved to")
     store.up(arrives=arrives)
     assert (A in read_state(store, KEY).state.entries) == arrives
-    with opened(store) as session:
+    with opened(store, lease=0) as session:
         assert recover(session, next(iter(saved.values())), "rescue") == Recovered((A,) * arrives, ())
     assert read_state(store, KEY).state.entries == {}
 

@@ -82,11 +82,7 @@ class Git(msgspec.Struct, frozen=True):
     def _start(self, args: tuple[str, ...], tether: Tether) -> subprocess.Popen[bytes]:
         place = () if self.directory is None else (f"--git-dir={self.directory}",)
         try:
-            return subprocess.Popen(
-                ["git", *QUIET, *place, *args],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                env=self._environment(), start_new_session=True, preexec_fn=tether.tie,
-            )  # fmt: skip
+            return tether.start(["git", *QUIET, *place, *args], env=self._environment())
         except FileNotFoundError as error:
             raise ProviderError("the git program was not found", hint="install git and put it on the PATH") from error
 

@@ -6,10 +6,10 @@ import os
 import selectors
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from io import IOBase
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,6 +25,8 @@ LINGER = 0.5
 """Seconds for output still on its way when the program has ended: a daemon it started may hold the pipe for ever."""
 
 Sink: TypeAlias = Callable[[bytes], object]
+Move: TypeAlias = Callable[[int], bool]
+"""Moves bytes through the pipe of that descriptor; whether there may be more."""
 
 
 class Lines(msgspec.Struct):
@@ -53,31 +55,18 @@ def run(
     None: `stop` said so first, and the process group was ended. The program dies with dtm, as `Tether` says. Raises OSError
     if the program cannot be started.
     """
-    with Tether() as tether:
-        process = _start(argv, cwd, env, stdin, tether)
-        return _attend(process, out, err, stop, tether)
-
-
-def _start(argv: Sequence[str], cwd: Path, env: Mapping[str, str], stdin: bytes, tether: Tether) -> subprocess.Popen[bytes]:
-    with tempfile.TemporaryFile() as given:  # not a pipe: a program that never reads must not block us
-        given.write(stdin)
-        given.seek(0)
-        return subprocess.Popen(
-            argv, cwd=cwd, env=env, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True, preexec_fn=tether.tie,
-        )  # fmt: skip
-
-
-def _attend(process: subprocess.Popen[bytes], out: Sink, err: Sink, stop: Callable[[], bool], tether: Tether) -> int | None:
-    assert process.stdout is not None and process.stderr is not None
-    with process.stdout, process.stderr, selectors.DefaultSelector() as pipes:
-        pipes.register(process.stdout, selectors.EVENT_READ, out)
-        pipes.register(process.stderr, selectors.EVENT_READ, err)
-        try:
-            return _follow(process, pipes, stop, tether)
-        except BaseException:
-            _end(process)
-            raise
+    with Tether() as tether, tether.start(argv, env=env, cwd=cwd) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        with selectors.DefaultSelector() as pipes:
+            os.set_blocking(process.stdin.fileno(), False)  # a program that never reads must not block us
+            pipes.register(process.stdin, selectors.EVENT_WRITE, _giving(stdin))
+            pipes.register(process.stdout, selectors.EVENT_READ, _taking(out))
+            pipes.register(process.stderr, selectors.EVENT_READ, _taking(err))
+            try:
+                return _follow(process, pipes, stop, tether)
+            except BaseException:
+                _end(process)
+                raise
 
 
 def _follow(
@@ -100,13 +89,36 @@ def _follow(
 
 
 def _pump(pipes: selectors.BaseSelector, timeout: float) -> None:
-    """Pass on what comes within that time; a pipe at its end is taken out."""
+    """Pass on what comes, or is taken, within that time; a pipe at its end is closed."""
     for key, _ in pipes.select(timeout):
-        data = os.read(key.fd, 1 << 16)
+        if not key.data(key.fd):
+            stream = pipes.unregister(key.fileobj).fileobj
+            assert isinstance(stream, IOBase)
+            stream.close()
+
+
+def _taking(sink: Sink) -> Move:
+    def take(pipe: int) -> bool:
+        data = os.read(pipe, 1 << 16)
         if data:
-            key.data(data)
-        else:
-            pipes.unregister(key.fileobj)
+            sink(data)
+        return bool(data)
+
+    return take
+
+
+def _giving(data: bytes) -> Move:
+    left = memoryview(data)
+
+    def give(pipe: int) -> bool:
+        nonlocal left
+        try:
+            left = left[os.write(pipe, left) :]
+        except BrokenPipeError:  # it does not read, as it may
+            return False
+        return bool(left)
+
+    return give
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

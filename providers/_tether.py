@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import itertools
 import os
-import signal
+import shutil
 import subprocess
-import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from pathlib import Path
 from typing import Final, Self
 
-PR_SET_PDEATHSIG: Final = 1
 SHELL: Final = "/bin/sh"
 GUARD: Final = """
 trap '' HUP INT QUIT TERM
@@ -78,20 +77,21 @@ class Guard:
             self._shell.wait()  # in a container whose first process reaps nothing, each would stay for ever
 
 
+GATE: Final = 'IFS= read -r go && exec "$@"'
+"""Becomes the program once it hears a line; where dtm is gone before that, it ends and nothing ever began."""
+
+
 class Tether:
     """Ties one program, and what it starts, to dtm until `release`, or the end of the `with` block.
 
-    The program must be started with `start_new_session=True` and `preexec_fn=tether.tie`, and the caller must stay in its
-    thread until the program has ended. The guard reaches the program's process group. Before that, on Linux, the kernel
-    kills the program itself as soon as the calling thread is gone. Neither reaches what has made a session or a process
-    group of its own, or runs as another user.
+    The guard reaches the program's process group: not what has made a session or a process group of its own, or runs as
+    another user.
     """
 
     _guard: Final = Guard()
     _numbers: Final = itertools.count()
 
     def __init__(self) -> None:
-        self._parent, self._prctl = os.getpid(), _prctl()
         self._pipe, self._number = self._guard.pipe(), next(self._numbers)
 
     def __enter__(self) -> Self:
@@ -100,14 +100,24 @@ class Tether:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def tie(self) -> None:
-        """Between fork and exec, in the process that becomes the program."""
-        if self._prctl:
-            self._prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != self._parent:  # it died before the kernel knew what to do then
-                os._exit(128 + signal.SIGKILL)
-        if self._pipe is not None:  # its end comes after the exec at the earliest: the guard always gets to know
-            os.write(self._pipe, f"+ {self._number} {os.getpid()}\n".encode())
+    def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> subprocess.Popen[bytes]:
+        """Start the program in a session of its own, with a pipe to each of its streams.
+
+        It begins when the guard knows of it. (A function to call between fork and exec would do without a shell, but
+        copies a whole process for each program, and may stop for ever where other threads run.) Raises OSError if there is
+        no such program.
+        """
+        program = [_found(argv[0], env, cwd), *argv[1:]]
+        gated = [SHELL, "-c", GATE, SHELL, *program] if self._pipe is not None else program
+        process = subprocess.Popen(
+            gated, cwd=cwd, env=env, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        if self._pipe is not None:
+            os.write(self._pipe, f"+ {self._number} {process.pid}\n".encode())
+            with suppress(BrokenPipeError):  # it was killed already
+                os.write(_input(process), b"\n")
+        return process
 
     def release(self) -> None:
         """The program has ended: what it left behind may stay, and its number may soon be another's. Twice is harmless."""
@@ -116,14 +126,16 @@ class Tether:
             self._pipe = None
 
 
-@cache
-def _prctl() -> Callable[..., int] | None:
-    """The C function, looked up before the fork: between fork and exec, a lock held by another thread never opens."""
-    if sys.platform != "linux":
-        return None
-    import ctypes
+def _found(program: str, env: Mapping[str, str], cwd: Path | None) -> str:
+    """The program's file, as exec would find it. Raises OSError: behind the gate nobody would hear of that."""
+    beside = Path(cwd or "").absolute() / program if os.sep in program else None
+    found = shutil.which(beside or program, path=env.get("PATH", os.defpath))
+    if found is None:
+        number = errno.EACCES if beside and beside.exists() else errno.ENOENT
+        raise OSError(number, os.strerror(number), program)
+    return str(Path(found).absolute())
 
-    found: Callable[..., int] | None = getattr(
-        ctypes.PyDLL(None), "prctl", None
-    )  # PyDLL: keeps the GIL, so nothing is waited for
-    return found
+
+def _input(process: subprocess.Popen[bytes]) -> int:
+    assert process.stdin is not None
+    return process.stdin.fileno()

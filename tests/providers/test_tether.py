@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from providers import _process, _tether
-from providers._tether import Guard, Tether
+from providers._tether import GATE, SHELL, Guard, Tether
 
 ROOT = Path(__file__).parents[2]
 BEGIN = """
@@ -101,27 +101,57 @@ def test_a_guard_that_somebody_killed_is_replaced() -> None:
     guard._close(os.getpid())
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
-def test_a_program_whose_parent_is_gone_before_it_begins_never_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.getppid()
-    monkeypatch.setattr(os, "getppid", lambda: real)  # asked in the child, this is its grandparent
-    assert _run(tmp_path) == 128 + signal.SIGKILL
+def test_a_program_whose_dtm_is_gone_before_the_guard_knows_of_it_never_begins(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [SHELL, "-c", GATE, SHELL, "touch", "made"], cwd=tmp_path, stdin=subprocess.PIPE, start_new_session=True
+    ) as gate:
+        assert gate.stdin is not None
+        assert gate.poll() is None
+        gate.stdin.close()
+        assert gate.wait() != 0
     assert not (tmp_path / "made").exists()
 
 
-def test_where_neither_the_kernel_nor_a_shell_can_help_programs_run_untied(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_tether, "_prctl", lambda: None)
+def test_where_no_shell_can_help_programs_run_untied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_tether, "SHELL", str(tmp_path / "sh"))
     monkeypatch.setattr(Tether, "_guard", Guard())
     assert _run(tmp_path) == 0
     assert (tmp_path / "made").exists()
 
 
-def _run(directory: Path) -> int | None:
+@pytest.mark.parametrize("words", [["$HOME", "a  b"], ["*", "'", '"', "\\n"], ["-e", "--", ""]])
+def test_the_gate_changes_no_argument_and_takes_nothing_of_the_input(words: list[str], tmp_path: Path) -> None:
+    said = bytearray()
+    argv = [sys.executable, "-c", "import sys; print(sys.argv[1:]); print(sys.stdin.read(), end='')", *words]
+    code = _process.run(
+        argv, cwd=tmp_path, env=os.environ, stdin=b"one\ntwo\n" * 50_000, out=said.extend, err=len, stop=lambda: False
+    )
+    assert code == 0 and said.decode() == f"{words}\n" + "one\ntwo\n" * 50_000
+
+
+def test_a_program_that_reads_nothing_of_a_long_input_ends(tmp_path: Path) -> None:
+    assert _run(tmp_path, stdin=b"x" * 1_000_000) == 0
+
+
+@pytest.mark.parametrize("program", ["nowhere", "./nowhere", "sub/nowhere"])
+def test_a_program_that_is_not_there_is_told_before_anything_starts(program: str, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=program):
+        _run(tmp_path, program)
+
+
+def test_a_program_beside_where_it_runs_is_found_there_and_must_be_executable(tmp_path: Path) -> None:
+    script = tmp_path / "make"
+    script.write_text("#!/bin/sh\ntouch made\n", "utf-8")
+    with pytest.raises(PermissionError):
+        _run(tmp_path, "./make")
+    script.chmod(0o755)
+    assert _run(tmp_path, "./make") == 0
+    assert (tmp_path / "made").exists()
+
+
+def _run(directory: Path, program: str = "touch", stdin: bytes = b"") -> int | None:
     return _process.run(
-        ["touch", "made"], cwd=directory, env=os.environ, stdin=b"", out=len, err=len, stop=lambda: False
+        [program, "made"], cwd=directory, env=os.environ, stdin=stdin, out=len, err=len, stop=lambda: False
     )  # fmt: skip
 
 

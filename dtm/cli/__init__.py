@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from importlib import import_module
 
@@ -117,6 +118,7 @@ def main() -> None:
     """Run the command line; the exit code is the process's. Usage errors are 1, as DevStream's were."""
     from dtm.app.signals import deaf
 
+    _fill_closed_streams()
     gc.set_threshold(100_000, 50, 50)  # what a command makes it keeps: looking through it often costs a fifth of the time
     try:
         code = root.main(prog_name="dtm", standalone_mode=False)
@@ -127,11 +129,22 @@ def main() -> None:
     except click.ClickException as error:
         _refuse(error)
         code = 1
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe left; there is nobody to tell
+    except OSError:
+        sys.stderr.close()  # the reader of a pipe left, or the disk of a log is full; there is nobody to tell
         code = 1
     deaf()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fill_closed_streams() -> None:
+    """What goes to a stream that the caller has closed goes nowhere, and no file that is opened later gets its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for as long as we run
 
 
 def _refuse(error: click.ClickException) -> None:

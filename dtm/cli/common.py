@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -156,6 +157,9 @@ def agreed(context: Context, yes: bool, question: str = "", *, exactly: str = ""
     return answer
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""How a disk refuses to take more of the output."""
+
 Body: TypeAlias = Callable[..., int | None]
 Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -223,6 +227,8 @@ def _run(body: Body, given: dict[str, Any]) -> int:
 
 
 def _bug(error: Exception) -> DtmError:
+    if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+        return DtmError(f"what there is to say cannot be written: {error.strerror}", hint="see where the output goes")
     told = DtmError(
         f"internal error: {type(error).__name__}: {error}",
         hint="this is a bug in dtm; run again with --debug and report what it prints",

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -131,3 +132,27 @@ def test_who_is_told_to_ignore_ctrl_c_ignores_it(dtm: Runner, config: Write) -> 
         os.kill(int((dtm.folder / "pid").read_text()), signal.SIGINT)
         shell.wait(30)
     assert "Stopping" not in (dtm.folder / "told").read_text("utf-8")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_nobody_who_listens(closed: str, dtm: Runner, config: Write) -> None:
+    config(SLOW)
+    shell = f"{sys.executable} -m dtm apply -y {closed}"
+    done = subprocess.run(["sh", "-c", shell], cwd=dtm.folder, env=dtm.env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "No changes" in dtm("plan")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_output_that_cannot_be_written_is_no_bug_and_nothing_begins(dtm: Runner, config: Write) -> None:
+    config(SLOW)
+    for where, told in (
+        (">/dev/full", "what there is to say cannot be written: No space left on device"),
+        (">/dev/full 2>&1", ""),
+    ):
+        shell = f"{sys.executable} -m dtm apply -y {where}"
+        done = subprocess.run(["sh", "-c", shell], cwd=dtm.folder, env=dtm.env, capture_output=True, text=True, check=False)
+        assert done.returncode == 1 and told in done.stderr and "bug" not in done.stderr and "Traceback" not in done.stderr
+    assert not (dtm.folder / "begun").exists()
+    assert dtm("lock") == "The state is not locked.\n"

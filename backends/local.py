@@ -191,6 +191,7 @@ class LocalLocker:
         self._lock = ShortLock(directory / SWAP_LOCK)
         self._held: dict[str, int] = {}
         self._dead: dict[str, LockInfo | None] = {}
+        self._left: dict[str, LockInfo | None] = {}
 
     def read(self, key: str) -> LockRecord | None:
         """See `engine.ports.Locker.read`; makes no file."""
@@ -244,6 +245,10 @@ class LocalLocker:
         """See `engine.ports.ProcessLocker.died`."""
         return self._dead.get(key)
 
+    def bequeath(self, key: str) -> None:
+        """See `engine.ports.ProcessLocker.bequeath`: its record stays behind without a lock, as it did before."""
+        self._left[key] = self._dead.get(key)
+
     def close(self) -> None:
         """Let go of every lock, as the kernel does when the process ends."""
         for key in list(self._held):
@@ -294,7 +299,10 @@ class LocalLocker:
         lock_descriptor(self._held[key], blocking=False)
 
     def _clear(self, key: str) -> None:
-        for path in (self._record(key), self._path(key)):
+        dead = self._left.pop(key, None)
+        if dead:
+            replace(self._disk, self._record(key), dead.to_json(), durable=False)
+        for path in (self._path(key),) if dead else (self._record(key), self._path(key)):
             with suppress(FileNotFoundError):
                 self._disk.unlink(path)
         self._let_go(key)

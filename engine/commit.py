@@ -87,12 +87,13 @@ def _sent(
     expect: Version | None,
     world: World,
 ) -> Version:
-    started, tries = world.clock(), 0
+    started, tries, doubtful = world.clock(), 0, False
     while tries < TRIES:
         tries += 1
         try:
             return world.retry(send)
         except (ConflictError, OutcomeUnknownError) as error:
+            doubtful = doubtful or isinstance(error, OutcomeUnknownError)
             found = world.retry(lambda: store.read(key))
             if found is not None and ours(found.data):
                 return found.version
@@ -100,7 +101,7 @@ def _sent(
             if isinstance(error, ConflictError) and version == expect is not None:
                 raise ConditionRefusedError(f"{where(store, key)}: the very version that is there was refused") from error
             if isinstance(error, ConflictError) or version != expect:
-                raise ConflictError(key, expect, version) from error
+                raise ConflictError(key, expect, version, doubtful=doubtful) from error
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1)) * world.rng.uniform(0.5, 1.0)
             if world.clock() - started + pause > PATIENCE:
                 break

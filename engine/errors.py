@@ -86,11 +86,14 @@ class StoreError(DtmError):
 
 
 class ConflictError(StoreError):
-    """The stored version is not the expected one; nothing was written. None means "absent"."""
+    """The stored version is not the expected one; nothing was written. None means "absent".
 
-    def __init__(self, key: str, expected: str | None, found: str | None) -> None:
+    `doubtful`: an earlier try got no answer, so it may have been written before somebody else's was.
+    """
+
+    def __init__(self, key: str, expected: str | None, found: str | None, *, doubtful: bool = False) -> None:
         super().__init__(f"{key} was changed by somebody else (expected version {expected or 'none'}, found {found or 'none'})")
-        self.key, self.expected, self.found = key, expected, found
+        self.key, self.expected, self.found, self.doubtful = key, expected, found, doubtful
 
 
 class StoreAccessError(StoreError):
@@ -124,7 +127,9 @@ class LockHeldError(LockError):
 
 
 class SupersededError(DtmError):
-    """Another session took over this state; nothing more may be started."""
+    """Another session took over this state; nothing more may be started. `doubtful` as in ConflictError."""
+
+    doubtful = False
 
 
 class UnsafePlanError(DtmError):

@@ -61,7 +61,7 @@ class GroupCommit:
     `settle()` is called between two commits, when nobody waits for it. With `background` a daemon thread drains the
     queue; without, `Ticket.wait` and `flush` do. After the first error nothing more is committed: every later ticket
     carries that error, and `rejected` keeps the records. Those of the failed commit itself may yet turn up in the log, unless
-    somebody else's swap came first: they are in `unsettled`, too.
+    somebody else's swap surely came first: they are in `unsettled`, too.
     """
 
     def __init__(
@@ -165,7 +165,8 @@ class GroupCommit:
             self._try(lambda: self._commit(ticket.records, b",".join(ticket.data)))
             if self.error is not None:
                 self.rejected += ticket.records
-                self.unsettled += ticket.records if sent and not isinstance(self.error, SupersededError) else []
+                certain = isinstance(self.error, SupersededError) and not self.error.doubtful
+                self.unsettled += ticket.records if sent and not certain else []
             self._last, self._took = len(ticket.records), time.monotonic() - started
             ticket.finish(self.error)
             return True

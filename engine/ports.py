@@ -107,6 +107,10 @@ class ProcessLocker(Locker, Protocol):
         """Who died and so left us the lock that we acquired last; None if it was free."""
         ...
 
+    def bequeath(self, key: str) -> None:
+        """Once we remove our lock, whoever has it next is told of the same death."""
+        ...
+
 
 class Opened(msgspec.Struct, frozen=True):
     """A place for a state: the document is `key` in `store`; `lockers` makes a locker per kind that this place has.

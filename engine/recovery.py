@@ -34,16 +34,14 @@ def recover(session: Session, data: bytes, location: str, *, dry_run: bool = Fal
         )
     applied: list[Address] = []
     refused: list[str] = []
-    for record in rescued.records:
+    for record in sorted(rescued.records, key=lambda each: not isinstance(each, Cancelled)):  # what never was hides nothing
         begun = _begun(session.state, record, rescued.session)
-        if begun is None and isinstance(record, Cancelled):
-            continue  # it was never called, and nobody waits for it
-        if begun is None:
-            refused.append(_refusal(session.state, record))
-        else:
+        if begun is not None:
             if not dry_run:
                 _apply(session, begun, record)
             applied.append(begun.address)
+        elif not isinstance(record, Cancelled):  # that was never called, and nobody waits for it
+            refused.append(_refusal(session.state, record))
     if not dry_run:
         session.flush()
     return Recovered(tuple(applied), tuple(refused))

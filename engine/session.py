@@ -13,7 +13,7 @@ Leaving the session flushes, compacts what was recorded into the next snapshot a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 
@@ -27,7 +27,7 @@ from engine.history import prune
 from engine.lease import HeldLock, acquire, looks_dead
 from engine.lock import LockInfo, lease_of
 from engine.log import Opened
-from engine.ports import Emit, Locker, Store
+from engine.ports import Emit, Locker, ProcessLocker, Store
 from engine.probe import Probe
 from engine.recording import Session
 from engine.secrets import Redactor
@@ -167,7 +167,7 @@ def open_session(
             emit=emit, redactor=redactor, lock_lost=lock.lost, log=log, probe=probe,
         )  # fmt: skip
         session = _readable(make, store, key, {lock.dead, *over}, lease, lock_timeout, log, emit, world)
-        with _leaving(session, emit), _mourned(session, lock.dead):
+        with _leaving(session, emit), _mourned(session, locker, key, lock.dead):
             yield session
         if session.claimed and session.remembers:
             _forget(store, key, history, session, emit, world)
@@ -278,14 +278,13 @@ def _leaving(session: Session, emit: Emit) -> Generator[None]:
 
 
 @contextmanager
-def _mourned(session: Session, dead: str) -> Generator[None]:
-    """However this run leaves, the next one need not wait for the same dead holder: with its lock went all that told of it."""
+def _mourned(session: Session, locker: Locker | None, key: str, dead: str) -> Generator[None]:
+    """A run that changes nothing lets the next one know, too, that this holder is dead: with its lock went what told so."""
     try:
         yield
     finally:
-        if dead and not session.claimed and session.lost is None and session.waits_for(dead):
-            with suppress(DtmError):
-                session.claim()
+        if dead and isinstance(locker, ProcessLocker) and not session.claimed and session.waits_for(dead):
+            locker.bequeath(key)
 
 
 def _settled(

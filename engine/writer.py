@@ -375,7 +375,9 @@ class LogWriter:
         try:
             yield
         except ConflictError as error:
-            raise self._superseded() from error
+            superseded = self._superseded()
+            superseded.doubtful = error.doubtful
+            raise superseded from error
 
     def _superseded(self) -> SupersededError:
         """Say who took over, as far as the log tells."""

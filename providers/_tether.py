@@ -6,6 +6,7 @@ import atexit
 import errno
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -77,8 +78,11 @@ class Guard:
             self._shell.wait()  # in a container whose first process reaps nothing, each would stay for ever
 
 
-GATE: Final = 'IFS= read -r go && exec "$@"'
+GATE: Final = 'IFS= read -r DTM_GATE && exec "$@"'
 """Becomes the program once it hears a line; where dtm is gone before that, it ends and nothing ever began."""
+PASSES: Final = "[A-Za-z_][A-Za-z0-9_]*"
+STOPPED: Final = frozenset(("BASHOPTS", "EUID", "IFS", "OPTIND", "PPID", "SHELLOPTS", "UID"))
+"""What a shell does not hand on as it is: names that no variable of its can have, and its own variables."""
 
 
 class Tether:
@@ -101,20 +105,21 @@ class Tether:
         self.release()
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> subprocess.Popen[bytes]:
-        """Start the program in a session of its own, with a pipe to each of its streams.
+        """Start the program in a session of its own, with a pipe to each of its streams. Raises OSError if it is none.
 
-        It begins when the guard knows of it. (A function to call between fork and exec would do without a shell, but
-        copies a whole process for each program, and may stop for ever where other threads run.) Raises OSError if there is
-        no such program.
+        It begins when the guard knows of it, but for an environment that does not pass the gate: then the guard knows a
+        moment later. (A function to call between fork and exec would do without a shell, but copies a whole process for
+        each program, and may stop for ever where other threads run.)
         """
-        program = [_found(argv[0], env, cwd), *argv[1:]]
-        gated = [SHELL, "-c", GATE, SHELL, *program] if self._pipe is not None else program
+        gated = self._pipe is not None and all(re.fullmatch(PASSES, name) and name not in STOPPED for name in env)
         process = subprocess.Popen(
-            gated, cwd=cwd, env=env, start_new_session=True,
+            [SHELL, "-c", GATE, SHELL, _found(argv[0], env, cwd or Path()), *argv[1:]] if gated else argv,
+            cwd=cwd, env=env, start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         if self._pipe is not None:
             os.write(self._pipe, f"+ {self._number} {process.pid}\n".encode())
+        if gated:
             with suppress(BrokenPipeError):  # it was killed already
                 os.write(_input(process), b"\n")
         return process
@@ -126,14 +131,29 @@ class Tether:
             self._pipe = None
 
 
-def _found(program: str, env: Mapping[str, str], cwd: Path | None) -> str:
-    """The program's file, as exec would find it. Raises OSError: behind the gate nobody would hear of that."""
-    beside = Path(cwd or "").absolute() / program if os.sep in program else None
-    found = shutil.which(beside or program, path=env.get("PATH", os.defpath))
+def _found(program: str, env: Mapping[str, str], cwd: Path) -> str:
+    """The file that exec would start there. Raises OSError, as exec would: behind the gate nobody would hear of it."""
+    if not cwd.is_dir():
+        return program  # that is what will be told
+    here = cwd.absolute()
+    search = os.pathsep.join(str(here / part) for part in env.get("PATH", os.defpath).split(os.pathsep))
+    found = shutil.which(here / program if os.sep in program else program, path=search)
     if found is None:
-        number = errno.EACCES if beside and beside.exists() else errno.ENOENT
+        number = errno.EACCES if os.sep in program and (here / program).exists() else errno.ENOENT
         raise OSError(number, os.strerror(number), program)
-    return str(Path(found).absolute())
+    if _is_text(Path(found)):
+        raise OSError(errno.ENOEXEC, os.strerror(errno.ENOEXEC), program)
+    return found
+
+
+def _is_text(file: Path) -> bool:
+    """Whether this is no program, but what a shell would take for lines of its own: a text, an empty file."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(256)
+    except OSError:
+        return False  # it may be run, but not be read
+    return not start.startswith(b"#!") and b"\0" not in start
 
 
 def _input(process: subprocess.Popen[bytes]) -> int:

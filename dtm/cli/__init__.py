@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -116,10 +118,26 @@ def root(ctx: click.Context, version: bool) -> None:
 
 def main() -> None:
     """Run the command line; the exit code is the process's. Usage errors are 1, as DevStream's were."""
-    from dtm.app.signals import deaf
+    from dtm.app.signals import deaf, mute, unwritable
 
-    _fill_closed_streams()
+    _open_streams()
     gc.set_threshold(100_000, 50, 50)  # what a command makes it keeps: looking through it often costs a fifth of the time
+    try:
+        code = _invoke()
+        sys.stdout.flush()
+    except OSError as error:
+        if not unwritable(error):
+            raise
+        code = 1
+        if not isinstance(error, BrokenPipeError):
+            with suppress(OSError):
+                os.write(2, f"dtm: what there is to say cannot be written: {error.strerror}\n".encode())
+        mute()
+    deaf()
+    sys.exit(code)
+
+
+def _invoke() -> int:
     try:
         code = root.main(prog_name="dtm", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -129,22 +147,25 @@ def main() -> None:
     except click.ClickException as error:
         _refuse(error)
         code = 1
-    except OSError:
-        sys.stderr.close()  # the reader of a pipe left, or the disk of a log is full; there is nobody to tell
-        code = 1
-    deaf()
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
-def _fill_closed_streams() -> None:
-    """What goes to a stream that the caller has closed goes nowhere, and no file that is opened later gets its number."""
+def _open_streams() -> None:
+    """What goes to a stream that the caller has closed goes nowhere, and no file that is opened later gets its number.
+
+    An unbuffered one (PYTHONUNBUFFERED) gets a buffer: without, Python drops what a disk does not take, and says nothing.
+    """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for as long as we run
+        found = getattr(sys, name)
+        if found is None or isinstance(getattr(found, "buffer", None), io.RawIOBase):
+            at_once = 1 if mode == "w" and (number == 2 or os.isatty(number)) else -1
+            encoding, errors = (found.encoding, found.errors) if found else ("utf-8", None)
+            opened = open(number, mode, at_once, encoding, errors, closefd=False)  # noqa: SIM115 - for as long as we run
+            setattr(sys, name, opened)
 
 
 def _refuse(error: click.ClickException) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ import click
 import msgspec
 
 from dtm.app.choices import Choices, Request
-from dtm.app.signals import leave_by_the_door, unheard
+from dtm.app.signals import leave_by_the_door, unheard, unwritable
 from dtm.cli.hints import place_flags, pointing
 from dtm.render import Kind, Renderer, make_renderer
 from engine.address import Address
@@ -157,9 +156,6 @@ def agreed(context: Context, yes: bool, question: str = "", *, exactly: str = ""
     return answer
 
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""How a disk refuses to take more of the output."""
-
 Body: TypeAlias = Callable[..., int | None]
 Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -217,9 +213,9 @@ def _run(body: Body, given: dict[str, Any]) -> int:
         sys.stderr.write("\n" if terminal else "")  # the terminal wrote ^C on this line
         renderer.notice("warning", f"Interrupted{stop}.")
         return 130
-    except BrokenPipeError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the last resort: a person gets a sentence, not a traceback
+    except Exception as error:  # the last resort: a person gets a sentence, not a traceback
+        if unwritable(error):
+            raise
         renderer.error(_bug(error), debug=debug)
         return 1
     finally:
@@ -227,8 +223,6 @@ def _run(body: Body, given: dict[str, Any]) -> int:
 
 
 def _bug(error: Exception) -> DtmError:
-    if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
-        return DtmError(f"what there is to say cannot be written: {error.strerror}", hint="see where the output goes")
     told = DtmError(
         f"internal error: {type(error).__name__}: {error}",
         hint="this is a bug in dtm; run again with --debug and report what it prints",

@@ -106,6 +106,7 @@ class PeopleRenderer(ABC):
         """On stdout as it is."""
         del value  # for programs
         self.screen.out.write(self.screen.clean(text if text.endswith("\n") else f"{text}\n"))
+        self.screen.out.flush()
 
     def document(self, value: Attributes, *, title: str = "") -> None:
         """On stdout, one line per leaf."""

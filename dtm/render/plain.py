@@ -25,6 +25,7 @@ class PlainRenderer(PeopleRenderer):
 
     def _print(self, lines: Iterable[Line]) -> None:
         self.screen.out.write(self.screen.clean("".join([f"{each.text}\n" for each in lines])))
+        self.screen.out.flush()  # what cannot be written is known before more is done
 
     def _log(self, *messages: Message) -> None:
         date, text = self._date(), list[str]()

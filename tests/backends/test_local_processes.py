@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.local import LocalStore
+from backends.local import LocalLocker, LocalStore
 from dtm.testing.contenders import info_of
 from engine.errors import LockHeldError
 from engine.events import Event, LockAcquired
@@ -77,7 +77,18 @@ def test_the_lock_of_a_killed_process_is_free_at_once_and_its_death_is_told(tmp_
         assert told[-1].taken_from is not None
         assert told[-1].taken_from.id == "holder"
         assert told[-1].ended
+        assert isinstance(locker, LocalLocker)
+        locker.bequeath(KEY)
         held.release()
+        assert locker.read(KEY) is None
+        held = acquire(locker, KEY, info_of("me"), timeout=0, takeover=False, lease=30, emit=told.append)
+        again = told[-1]
+        assert isinstance(again, LockAcquired)
+        assert again.ended
+        assert again.taken_from is not None
+        assert again.taken_from.id == "holder"
+        held.release()
+        assert list(tmp_path.glob(".*.lock*")) == []
         acquire(locker, KEY, info_of("me"), timeout=0, takeover=False, lease=30, emit=told.append).release()
         assert isinstance(told[-2], LockAcquired)
         assert told[-2].taken_from is None

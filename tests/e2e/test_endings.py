@@ -24,6 +24,10 @@ SLOW = """
 tools:
 - {name: command, instanceID: a, options: {create: "touch begun; sleep 1; touch a", read: "[ ! -e a ] || echo {}"}}
 """
+UNREAD = """
+tools:
+- {name: command, instanceID: a, options: {create: "touch begun; [ -e a ] || sleep 20; touch a", delete: "rm a"}}
+"""
 AFTER = "- {name: command, instanceID: b, dependsOn: [command.a], options: {create: touch b, read: '[ ! -e b ] || echo {}'}}\n"
 
 
@@ -144,15 +148,54 @@ def test_a_closed_stream_is_nobody_who_listens(closed: str, dtm: Runner, config:
     assert "No changes" in dtm("plan")
 
 
+BUFFERS = pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+TOO_SMALL = "ulimit -f 1; trap '' XFSZ; exec"  # a disk of half a kilobyte
+
+
+@BUFFERS
+@pytest.mark.parametrize("command", ["apply -y", "apply -y --json", "plan", "plan --json", "--help", "nosuch --json"])
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
-def test_output_that_cannot_be_written_is_no_bug_and_nothing_begins(dtm: Runner, config: Write) -> None:
+def test_output_that_cannot_be_written_is_no_bug_and_nothing_begins(
+    command: str, unbuffered: str, dtm: Runner, config: Write
+) -> None:
     config(SLOW)
+    env = {**dtm.env, "PYTHONUNBUFFERED": unbuffered}
     for where, told in (
         (">/dev/full", "what there is to say cannot be written: No space left on device"),
         (">/dev/full 2>&1", ""),
     ):
-        shell = f"{sys.executable} -m dtm apply -y {where}"
-        done = subprocess.run(["sh", "-c", shell], cwd=dtm.folder, env=dtm.env, capture_output=True, text=True, check=False)
+        shell = f"{sys.executable} -m dtm {command} {where}"
+        done = subprocess.run(["sh", "-c", shell], cwd=dtm.folder, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 1 and told in done.stderr and "bug" not in done.stderr and "Traceback" not in done.stderr
     assert not (dtm.folder / "begun").exists()
     assert dtm("lock") == "The state is not locked.\n"
+
+
+@BUFFERS
+def test_a_copy_of_the_state_that_is_cut_off_is_an_error(unbuffered: str, dtm: Runner, config: Write) -> None:
+    config(SLOW)
+    dtm("apply", "-y")
+    env = {**dtm.env, "PYTHONUNBUFFERED": unbuffered}
+    shell = f"{TOO_SMALL} {sys.executable} -m dtm state pull > copy"
+    done = subprocess.run(["sh", "-c", shell], cwd=dtm.folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "File too large" in done.stderr
+    assert (dtm.folder / "copy").stat().st_size < len(dtm("state", "pull"))
+
+
+@pytest.mark.parametrize("look", [["plan", "--lock"], ["drift", "--lock"], ["apply", "-y"]], ids=" ".join)
+def test_who_was_found_dead_is_waited_for_by_nobody_and_a_look_writes_nothing(
+    look: list[str], dtm: Runner, config: Write
+) -> None:
+    """On one machine: the kernel frees the lock, and the first to have it alone would know by whom it was left."""
+    config(UNREAD)
+    killed = dtm.start("apply", "-y")
+    wait_for(dtm.folder / "begun")
+    killed.kill()
+    killed.wait()
+    (dtm.folder / "a").touch()
+    before = {path: path.read_bytes() for path in dtm.folder.rglob("devstream.state*") if path.is_file()}
+    for _ in range(2):
+        assert "sign of life" not in dtm(*look, code=1 if look[0] == "apply" else 0)
+    assert before == {path: path.read_bytes() for path in dtm.folder.rglob("devstream.state*") if path.is_file()}
+    assert "sign of life" not in dtm("apply", "-y", "--resolve", "command.a=retry")
+    assert list(dtm.folder.glob(".*.lock*")) == []

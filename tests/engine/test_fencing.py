@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from backends.memory import MemoryStore
 from backends.object_lock import ObjectLocker
 from dtm.testing.clock import FakeClock
-from dtm.testing.session_bench import KEY, Client, Dead, Mortal, entry, make, names
+from dtm.testing.session_bench import KEY, Client, Mortal, entry, make, names
 from engine import executor, rescue
 from engine.address import Address
 from engine.commit import AUTO, INSIDE
@@ -64,21 +64,13 @@ class Place:
 
     @contextmanager
     def session(
-        self,
-        who: str,
-        *,
-        lock: bool = True,
-        store: Store | None = None,
-        locker: Locker | None = None,
-        over: tuple[str, ...] = (),
-        claim: bool = True,
+        self, who: str, *, lock: bool = True, store: Store | None = None, over: tuple[str, ...] = ()
     ) -> Iterator[Session]:
         with open_session(
-            store or self.store, (locker or self.locker) if lock else None, KEY, operation="apply", command="apply", who=who,
+            store or self.store, self.locker if lock else None, KEY, operation="apply", command="apply", who=who,
             version="0", emit=self.heard.append, lease=LEASE, log=self.log, over=over, world=self.world(),
         ) as session:  # fmt: skip
-            if claim:
-                session.claim()
+            session.claim()
             yield session
 
     def run(self, who: str, *made: str, lock: bool = True) -> None:
@@ -167,25 +159,6 @@ def test_after_a_force_unlock_of_a_lock_that_was_renewed_one_lease_of_silence_is
     overtaken(place, force_unlocked)
     assert LEASE <= place.clock() <= LEASE * 1.3
     assert [event.message for event in place.heard if isinstance(event, Notice) and "sign of life" in event.message]
-
-
-@LOGS
-@pytest.mark.parametrize("fails", [True, False], ids=["fails", "is declined"])
-def test_who_was_found_dead_is_not_waited_for_again_when_the_run_that_found_it_changed_nothing(log: str, fails: bool) -> None:
-    place = Place(log)
-    mortal = Mortal(Client(place.store, place.locker))
-    with suppress(Dead), place.session("a@here", store=mortal.store, locker=mortal.locker) as a:
-        a.begin(Address("data", "x"), Action.CREATE, entry=replace(entry("x"), resource=None)).wait()
-        mortal.kill()
-    place.clock.sleep(2 * LEASE)
-    with suppress(ZeroDivisionError), place.session("b@here", claim=False):
-        found = place.clock()
-        if fails:
-            raise ZeroDivisionError
-    with place.session("c@here") as session:
-        pending = session.state.entries[Address("data", "x")].pending
-        assert pending is not None and pending.session == a.id
-        assert place.clock() == found
 
 
 @LOGS

@@ -256,6 +256,38 @@ def test_a_begin_that_arrives_when_its_run_has_given_up_is_taken_back(reads: boo
     assert read_state(store, KEY).state.entries == {}
 
 
+def test_a_begin_that_arrived_before_somebody_took_over_is_taken_back() -> None:
+    """Its answer is lost, and the next look finds another session's claim on top of it."""
+    store, saved = MemoryStore("m"), dict[str, bytes]()
+    write = store.write
+
+    def overtaken(key: str, data: bytes, *, expect: Version | None) -> Version:
+        del store.write  # the method of the class is there again
+        write(key, data, expect=expect)
+        with opened(store, lease=0):
+            pass
+        raise OutcomeUnknownError("no answer")
+
+    def keep(name: str, data: bytes) -> str:
+        saved[name] = data
+        return name
+
+    def unheard() -> None:
+        with opened(store, world=World(keep=keep, background=False)) as session:
+            session.flush()
+            store.write = overtaken  # type: ignore[method-assign]
+            with suppress(SupersededError):
+                session.begin(A, Action.CREATE).wait()
+            session.cancelled(A)
+
+    with pytest.raises(SupersededError):
+        unheard()
+    assert A in read_state(store, KEY).state.entries
+    with opened(store, lease=0) as session:
+        assert recover(session, next(iter(saved.values())), "rescue") == Recovered((A,), ())
+    assert read_state(store, KEY).state.entries == {}
+
+
 def test_another_states_rescue_file_is_refused() -> None:
     store = MemoryStore("m")
     _, session = _begun(store)

@@ -1,5 +1,6 @@
 """Programs that providers start must not go on working when dtm is killed: the next run would do the same work again."""
 
+import json
 import os
 import signal
 import subprocess
@@ -137,6 +138,45 @@ def test_a_program_that_reads_nothing_of_a_long_input_ends(tmp_path: Path) -> No
 def test_a_program_that_is_not_there_is_told_before_anything_starts(program: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=program):
         _run(tmp_path, program)
+
+
+@pytest.mark.parametrize("content", ["", "touch made\n", "a line\n"])
+def test_a_file_that_is_no_program_is_not_taken_for_lines_of_a_shell(content: str, tmp_path: Path) -> None:
+    tool = tmp_path / "tool"
+    tool.write_text(content, "utf-8")
+    tool.chmod(0o755)
+    with pytest.raises(OSError, match="Exec format error"):
+        _run(tmp_path, "./tool")
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_missing_directory_is_named_before_the_program_in_it(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="gone"):
+        _run(tmp_path / "gone", "./tool")
+
+
+def test_a_relative_part_of_the_path_counts_from_where_the_program_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub" / "bin").mkdir(parents=True)
+    tool = tmp_path / "sub" / "bin" / "tool"
+    tool.write_text("#!/bin/sh\ntouch made\n", "utf-8")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"bin{os.pathsep}{os.environ['PATH']}")
+    assert _run(tmp_path / "sub", "tool") == 0
+    assert (tmp_path / "sub" / "made").exists()
+
+
+@pytest.mark.parametrize(
+    "more", [{"go": "1.22"}, {"a.b": "x"}, {"OPTIND": "abc"}, {"PPID": "7"}, {"IFS": ":"}, {"DTM_STATE": "a b\n"}], ids=str
+)
+def test_the_environment_reaches_the_program_as_it_is(more: dict[str, str], tmp_path: Path) -> None:
+    said = bytearray()
+    argv = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **more}
+    assert _process.run(argv, cwd=tmp_path, env=env, stdin=b"", out=said.extend, err=len, stop=lambda: False) == 0
+    found = json.loads(said)
+    assert {name: value for name, value in found.items() if name not in ("PWD", "SHLVL", "_", "LC_CTYPE")} == env
 
 
 def test_a_program_beside_where_it_runs_is_found_there_and_must_be_executable(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class Kube:
         return made
 
     def grant(self, namespace: str, verbs: list[str]) -> None:
-        """Let `team` do this with the ConfigMaps of that namespace, and nothing else."""
+        """Let `team` do this with the ConfigMaps of that namespace, and nothing else; returns once the server knows."""
         from kubernetes import client
 
         api = self.client()
@@ -69,6 +70,13 @@ class Kube:
             role = {"kind": "Role", "name": "dtm", "apiGroup": "rbac.authorization.k8s.io"}
             binding = {"metadata": {"name": "dtm"}, "subjects": [subject], "roleRef": role}
             roles.create_namespaced_role_binding(namespace, binding)
+            asked = {"namespace": namespace, "resource": "configmaps", "verb": verbs[0]}
+            review = {"spec": {"user": "team", "resourceAttributes": asked}}
+            access = client.AuthorizationV1Api(api.api_client)
+            until = time.monotonic() + 30
+            while not access.create_subject_access_review(review).status.allowed:
+                assert time.monotonic() < until
+                time.sleep(0.05)
 
 
 @contextlib.contextmanager

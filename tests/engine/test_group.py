@@ -68,20 +68,17 @@ def run_in_threads(count: int, work: Callable[[int], None]) -> None:
 
 
 def test_a_hundred_callers_share_few_writes(tmp_path: Path) -> None:
-    """On a store of 20 ms: as many writes as one thread has records are ideal. The best of three, on a machine that works."""
+    """On a store of 20 ms: as many writes as one thread has records are ideal."""
     store = SlowStore(tmp_path)
 
     def work(thread: int) -> None:
         for _ in range(EACH):
             session.begin(Address("data", f"t{thread}"), Action.UPDATE).wait()
 
-    def written() -> int:
+    with opened(store) as session:
         before = store.writes
         run_in_threads(THREADS, work)
-        return store.writes - before
-
-    with opened(store) as session:
-        assert any(written() <= 1.2 * EACH for _ in range(3))
+        assert store.writes - before <= 1.2 * EACH
         assert session.state.entries == dict(read_state(store, KEY).state.entries)
 
 

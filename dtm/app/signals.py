@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import stat
@@ -14,8 +13,6 @@ from types import FrameType
 HANG_UP = getattr(signal, "SIGHUP", None)
 ENDING = tuple(number for number in (signal.SIGINT, signal.SIGTERM, HANG_UP) if number is not None)
 OUTPUTS = (1, 2)
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""How a disk refuses to take more of what is said."""
 
 
 def _leave() -> None:
@@ -64,11 +61,6 @@ def unheard() -> bool:
     _fall_silent(lambda mode: not stat.S_ISREG(mode))
     _ask_once()
     return True
-
-
-def unwritable(error: Exception) -> bool:
-    """Whether this is about what is said, and not about the work: its reader has gone, or the disk that it goes to is full."""
-    return isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno in FULL and error.filename is None)
 
 
 def mute() -> None:

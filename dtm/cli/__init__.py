@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import io
 import os
 import sys
 from contextlib import suppress
@@ -118,9 +117,10 @@ def root(ctx: click.Context, version: bool) -> None:
 
 def main() -> None:
     """Run the command line; the exit code is the process's. Usage errors are 1, as DevStream's were."""
-    from dtm.app.signals import deaf, mute, unwritable
+    from dtm.app.signals import deaf, mute
+    from dtm.cli.streams import open_streams, unwritable
 
-    _open_streams()
+    open_streams()
     gc.set_threshold(100_000, 50, 50)  # what a command makes it keeps: looking through it often costs a fifth of the time
     try:
         code = _invoke()
@@ -131,7 +131,7 @@ def main() -> None:
         code = 1
         if not isinstance(error, BrokenPipeError):
             with suppress(OSError):
-                os.write(2, f"dtm: what there is to say cannot be written: {error.strerror}\n".encode())
+                os.write(2, f"dtm: {error.filename} cannot be written: {error.strerror}\n".encode())
         mute()
     deaf()
     sys.exit(code)
@@ -148,24 +148,6 @@ def _invoke() -> int:
         _refuse(error)
         code = 1
     return code if isinstance(code, int) else 0
-
-
-def _open_streams() -> None:
-    """What goes to a stream that the caller has closed goes nowhere, and no file that is opened later gets its number.
-
-    An unbuffered one (PYTHONUNBUFFERED) gets a buffer: without, Python drops what a disk does not take, and says nothing.
-    """
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-        found = getattr(sys, name)
-        if found is None or isinstance(getattr(found, "buffer", None), io.RawIOBase):
-            at_once = 1 if mode == "w" and (number == 2 or os.isatty(number)) else -1
-            encoding, errors = (found.encoding, found.errors) if found else ("utf-8", None)
-            opened = open(number, mode, at_once, encoding, errors, closefd=False)  # noqa: SIM115 - for as long as we run
-            setattr(sys, name, opened)
 
 
 def _refuse(error: click.ClickException) -> None:

@@ -13,8 +13,9 @@ import click
 import msgspec
 
 from dtm.app.choices import Choices, Request
-from dtm.app.signals import leave_by_the_door, unheard, unwritable
+from dtm.app.signals import leave_by_the_door, unheard
 from dtm.cli.hints import place_flags, pointing
+from dtm.cli.streams import unwritable
 from dtm.render import Kind, Renderer, make_renderer
 from engine.address import Address
 from engine.errors import DtmError, UsageError

@@ -1,0 +1,48 @@
+"""The standard streams as a command finds them: open, buffered, and with errors that name them."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Any, TextIO
+
+OUTPUT, ERROR = "standard output", "standard error"
+
+
+class _Output(io.FileIO):
+    """A full disk under what is said, and a reader that left, are told apart from those that the work meets: by the name."""
+
+    def write(self, data: Any) -> int:
+        """As its class does."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, OUTPUT if self.fileno() == 1 else ERROR) from None
+
+
+def open_streams() -> None:
+    """What goes to a stream that the caller has closed goes nowhere, and no file that is opened later gets its number.
+
+    What is written always has a buffer, also with PYTHONUNBUFFERED: without, Python drops what a disk does not take, and
+    says nothing.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as we run
+    sys.stdout = _opened(1, sys.stdout, at_once=os.isatty(1))
+    sys.stderr = _opened(2, sys.stderr, at_once=True)
+
+
+def _opened(number: int, found: TextIO | None, *, at_once: bool) -> io.TextIOWrapper:
+    encoding, errors = (found.encoding, found.errors) if found else ("utf-8", "backslashreplace")
+    raw = io.BufferedWriter(_Output(number, "w", closefd=False))
+    return io.TextIOWrapper(raw, encoding, errors, line_buffering=at_once)
+
+
+def unwritable(error: Exception) -> bool:
+    """Whether this is about what is said, and not about the work."""
+    return isinstance(error, OSError) and error.filename in (OUTPUT, ERROR)

@@ -1,0 +1,38 @@
+"""Errors of the standard streams are told apart from those of the work."""
+
+import errno
+import io
+import os
+import sys
+
+import pytest
+
+from dtm.cli.streams import OUTPUT, open_streams, unwritable
+
+
+def test_a_full_disk_under_the_work_is_not_one_under_the_output() -> None:
+    assert unwritable(OSError(errno.ENOSPC, "No space left on device", OUTPUT))
+    assert unwritable(BrokenPipeError(errno.EPIPE, "Broken pipe", OUTPUT))
+    assert not unwritable(OSError(errno.ENOSPC, "No space left on device"))
+    assert not unwritable(OSError(errno.ENOSPC, "No space left on device", "/work/file"))
+    assert not unwritable(BrokenPipeError(errno.EPIPE, "Broken pipe"))
+
+
+def test_what_a_reader_that_left_leaves_behind_names_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    kept = os.dup(1)
+    os.dup2(writing, 1)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "utf-8"))
+    monkeypatch.setattr("sys.stderr", io.TextIOWrapper(io.BytesIO(), "utf-8"))
+    try:
+        open_streams()
+        sys.stdout.write("told")
+        with pytest.raises(BrokenPipeError) as caught:
+            sys.stdout.flush()
+        assert unwritable(caught.value)
+    finally:
+        os.dup2(kept, 1)
+        for descriptor in (kept, writing):
+            os.close(descriptor)

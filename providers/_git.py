@@ -25,6 +25,7 @@ from engine.errors import CancelledError, NotFoundError, OutcomeUnknownError, Pr
 from engine.ports import Call
 from engine.values import HIDDEN
 from providers._gitcmd import Git, Result
+from providers._gitlock import BranchLocks
 from providers._giturl import canonical, is_path, local_path, without_credentials
 
 FALLBACK_AUTHOR = "dtm <dtm@localhost>"
@@ -162,6 +163,7 @@ class Repository:
         """
         marks = call_trailers(self.call) if trailers is None else trailers
         text = message.rstrip("\n") + "\n\n" + "".join(f"{key}: {value}\n" for key, value in marks.items())
+        locks = BranchLocks(self._directory() if self.path is not None else None, self.branch)
         for attempt in range(MAX_TRIES):
             heads = self.heads()
             if heads is None:
@@ -174,6 +176,8 @@ class Repository:
                 if sha == there or self._push(git, sha, there):
                     return sha
             self._pause(attempt)
+            for lock in locks.clear():
+                self.call.warn(f"removed {lock}: a git that was killed had left it")
         raise ProviderError(f"{self.location}: {self.branch} moved {MAX_TRIES} times while being written", retryable=True)
 
     def init_bare(self, marks: Mapping[str, str] | None = None) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Mapping
@@ -15,7 +13,7 @@ import msgspec
 
 from engine.errors import AuthError, CancelledError, DtmError, NotFoundError, OutcomeUnknownError, ProviderError
 from engine.ports import Call
-from providers._tether import Tether
+from providers._tether import Tether, end
 
 POLL = 0.2
 """Seconds between looks at deadline and cancellation while git runs."""
@@ -95,10 +93,10 @@ class Git(msgspec.Struct, frozen=True):
                 data = None  # communicate keeps what is left to send
                 late, stopped = time.monotonic() > self.call.deadline, self.call.cancelled()
             except BaseException:
-                _kill(process)
+                end(process)
                 raise
             if late or stopped:
-                _kill(process)
+                end(process)
                 raise _cut(verb, late=late, sends=sends)
 
     def _environment(self) -> dict[str, str]:
@@ -121,13 +119,6 @@ class Git(msgspec.Struct, frozen=True):
         if DENIED.search(words):
             return AuthError(said, hint=ACCESS_HINT)
         return ProviderError(said, retryable=bool(PASSING.search(words)))
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End git and whatever it started: ssh, a credential helper."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _cut(verb: str, *, late: bool, sends: bool) -> DtmError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import selectors
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +14,10 @@ from typing import TypeAlias
 
 import msgspec
 
-from providers._tether import Tether
+from providers._tether import Tether, end
 
 TICK = 0.1
 """Seconds between two looks at whether to stop."""
-GRACE = 2.0
-"""Seconds between asking a process group to end and killing it."""
 LINGER = 0.5
 """Seconds for output still on its way when the program has ended: a daemon it started may hold the pipe for ever."""
 
@@ -65,7 +62,7 @@ def run(
             try:
                 return _follow(process, pipes, stop, tether)
             except BaseException:
-                _end(process)
+                end(process)
                 raise
 
 
@@ -74,7 +71,7 @@ def _follow(
 ) -> int | None:
     while (code := process.poll()) is None:
         if stop():
-            _end(process)
+            end(process)
             return None
         if pipes.get_map():
             _pump(pipes, TICK)
@@ -119,13 +116,3 @@ def _giving(data: bytes) -> Move:
         return bool(left)
 
     return give
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the group to end, then kill what is left of it."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE)
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

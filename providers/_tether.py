@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Final, Self
 
 SHELL: Final = "/bin/sh"
+GRACE: Final = 2.0
+"""Seconds between asking a process group to end and killing it."""
 GUARD: Final = """
 trap '' HUP INT QUIT TERM
 groups=' '
@@ -129,6 +132,19 @@ class Tether:
         if self._pipe is not None:
             os.write(self._pipe, f"- {self._number}\n".encode())
             self._pipe = None
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the group of a program that `Tether` started to end, then kill what is left of it.
+
+    Asked, git takes away its locks, and others what they would leave half done.
+    """
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _found(program: str, env: Mapping[str, str], cwd: Path) -> str:

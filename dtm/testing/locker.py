@@ -24,6 +24,9 @@ from engine.ports import Locker
 
 __all__ = ["LOCKER_CASES", "LockerPlace", "locker_contract"]
 
+FIRST_HOLD = 0.05
+"""Seconds, so long that all others try meanwhile: where threads take turns, short holds may never meet."""
+
 
 def holder_is_shown(place: LockerPlace) -> None:
     """The second client is refused and told every field of the holder."""
@@ -140,7 +143,7 @@ def one_holder_at_a_time(place: LockerPlace) -> None:
     """Many clients, many attempts each: never two holders, refusals are the only errors, every release succeeds."""
     inside, had = threading.Semaphore(1), threading.Semaphore(0)
     problems: list[str] = []
-    chance = random.Random(38)  # noqa: S311 - how long each one holds
+    chance, gate = random.Random(38), threading.Barrier(place.clients)  # noqa: S311 - how long each one holds
 
     def attempt(locker: Locker, lock_id: str, hold: float) -> None:
         try:
@@ -155,11 +158,13 @@ def one_holder_at_a_time(place: LockerPlace) -> None:
         had.release()
         locker.remove(KEY, expect=record)
 
+    lockers = [place.connect() for _ in range(place.clients)]
+
     def work(number: int) -> None:
-        locker = place.connect()
+        gate.wait()
         try:
             for turn in range(place.attempts):
-                attempt(locker, f"{number}-{turn}", chance.random() * 1e-5)
+                attempt(lockers[number], f"{number}-{turn}", chance.random() * 1e-5 if turn else FIRST_HOLD)
         except DtmError as error:
             problems.append(f"{type(error).__name__}: {error}")
 

@@ -25,13 +25,16 @@ from engine.errors import CancelledError, NotFoundError, OutcomeUnknownError, Pr
 from engine.ports import Call
 from engine.values import HIDDEN
 from providers._gitcmd import Git, Result
-from providers._gitlock import BranchLocks
 from providers._giturl import canonical, is_path, local_path, without_credentials
 
 FALLBACK_AUTHOR = "dtm <dtm@localhost>"
 AUTHOR = re.compile(r"[^<>\n]*<[^<>\n]+>")
 TRAILER = re.compile(r"^(Dtm-\w+): (.+)$", re.MULTILINE)
 MOVED = re.compile(r"fetch first|non-fast-forward|stale info|cannot lock ref|failed to update ref|incorrect old value")
+LOCKED = re.compile(r"(cannot lock ref .*?)\s*$", re.MULTILINE)
+BARRED = re.compile(r"Unable to create '.*': (?!File exists)")
+OTHER_END = "--receive-pack=git -c receive.autogc=false receive-pack"
+"""On this machine the other end is ours to end, too: it is not to be in the middle of tidying up then."""
 CUT_OFF = re.compile(r"hung up unexpectedly|unexpected disconnect|RPC failed|early EOF|[Bb]roken pipe|Connection reset")
 HEAD_REF = re.compile(r"^ref: refs/heads/(.+)\tHEAD$", re.MULTILINE)
 SUBMODULE = "160000"
@@ -163,7 +166,7 @@ class Repository:
         """
         marks = call_trailers(self.call) if trailers is None else trailers
         text = message.rstrip("\n") + "\n\n" + "".join(f"{key}: {value}\n" for key, value in marks.items())
-        locks = BranchLocks(self._directory() if self.path is not None else None, self.branch)
+        refused = ""
         for attempt in range(MAX_TRIES):
             heads = self.heads()
             if heads is None:
@@ -173,12 +176,11 @@ class Repository:
                 raise ProviderError(f"{self.location}: somebody else began the branch {self.branch} just now")
             with self._scratch(parent) as git:
                 sha = _build(git, parent, changes, text, self._author(author))
-                if sha == there or self._push(git, sha, there):
+                refused = "" if sha == there else self._push(git, sha, there)
+                if not refused:
                     return sha
-            self._pause(attempt)
-            for lock in locks.clear():
-                self.call.warn(f"removed {lock}: a git that was killed had left it")
-        raise ProviderError(f"{self.location}: {self.branch} moved {MAX_TRIES} times while being written", retryable=True)
+            self._pause(attempt, refused)
+        raise self._refused(refused, f"in {MAX_TRIES} tries")
 
     def init_bare(self, marks: Mapping[str, str] | None = None) -> None:
         """Make the bare repository at this path, all or nothing; `marks` go to its config as `dtm.*`. There already is fine."""
@@ -265,26 +267,38 @@ class Repository:
             raise ProviderError(f'author "{asked}" must look like: Name <mail@example.com>')
         return match[0]
 
-    def _push(self, git: Git, sha: str, there: str | None) -> bool:
-        """True if the branch now stands at `sha`, False if it moved under us."""
-        done = git.run("push", "--porcelain", "--no-verify", "origin", f"{sha}:refs/heads/{self.branch}", sends=True)
+    def _push(self, git: Git, sha: str, there: str | None) -> str:
+        """Empty if the branch now stands at `sha`; why not, if others moved it or are about to."""
+        other = () if self.path is None else (OTHER_END,)
+        done = git.run("push", "--porcelain", "--no-verify", *other, "origin", f"{sha}:refs/heads/{self.branch}", sends=True)
         if done.code == 0:
-            return True
+            return ""
         refusal = "\n".join(line for line in done.text.splitlines() if line.startswith("!"))
-        if MOVED.search(refusal):
-            return False
+        if MOVED.search(refusal) and not BARRED.search(done.err):
+            why = LOCKED.search(done.err)
+            return why[1] if why else "others moved it each time"
         if not refusal and CUT_OFF.search(done.err):
             return self._arrived(sha, there)
         words = "\n".join(f"error: {line[1:].strip()}" for line in refusal.splitlines())
         raise git.failure(Result(done.code, b"", git.clean("\n".join((done.err, words)).strip())))
 
-    def _arrived(self, sha: str, there: str | None) -> bool:
+    def _arrived(self, sha: str, there: str | None) -> str:
         now = (self.heads() or {}).get(self.branch)
         if now == there:
             raise OutcomeUnknownError(f"{self.location}: the push was cut off, it may or may not have arrived")
-        return now == sha
+        return "" if now == sha else "others moved it each time"
 
-    def _pause(self, attempt: int) -> None:
+    def _refused(self, why: str, when: str) -> ProviderError:
+        """The error of a branch that others did not let us write."""
+        held = "File exists" in why
+        return ProviderError(
+            f"{self.location}: {self.branch} could not be written {when}: {why}", retryable=not held,
+            hint="if no git is at work there, one that was killed has left that file: remove it" if held else "",
+        )  # fmt: skip
+
+    def _pause(self, attempt: int, refused: str) -> None:
+        if time.monotonic() > self.call.deadline:
+            raise self._refused(refused, "within its time")
         until = time.monotonic() + random.uniform(0.01, min(1.0, 0.05 * 2**attempt))  # noqa: S311 - no secret
         while (now := time.monotonic()) < until:
             if self.call.cancelled():

@@ -73,7 +73,8 @@ class Git(msgspec.Struct, frozen=True):
 
         Raises ProviderError (no git, no time), CancelledError, and OutcomeUnknownError instead where `sends`.
         """
-        with Tether() as tether, self._start(args, tether) as process:
+        # Killed it would leave its locks; and it moves a branch only from where that was, whoever else is at work there.
+        with Tether(asked=True) as tether, self._start(args, tether) as process:
             out, err = self._wait(process, stdin, args[0], sends)
         return Result(process.returncode, out, self.clean(err.decode(errors="replace").strip()))
 

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,9 @@ from typing import Final, Self
 SHELL: Final = "/bin/sh"
 GRACE: Final = 2.0
 """Seconds between asking a process group to end and killing it."""
+TIDYING: Final = 0.5
+"""Seconds that what a program has started may take longer than itself. Not more: where the first process of a container
+reaps late, even an empty group looks as if somebody were in it."""
 GUARD: Final = """
 trap '' HUP INT QUIT TERM
 groups=' '
@@ -31,9 +35,25 @@ while read -r sign number group; do
         .*) break ;;
     esac
 done
-for group in $groups; do kill -9 "-${group#*:}"; done
+asked=
+for group in $groups; do
+    case $group in
+        *:ask-*) asked="$asked ${group#*:ask-}"; kill -TERM "-${group#*:ask-}" ;;
+        *) kill -9 "-${group#*:}" ;;
+    esac
+done
+for group in $asked; do
+    for turn in 1 2 3 4 5 6 7 8 9 10; do
+        kill -0 "-$group" || continue 2
+        sleep 0.1
+    done
+    kill -9 "-$group"
+done
 """
-"""Keeps the process groups at work, `+ NUMBER GROUP` and `- NUMBER` a line, until nobody can write any more, or a dot."""
+"""Keeps the process groups at work, `+ NUMBER GROUP` and `- NUMBER` a line, until nobody can write any more, or a dot.
+
+`ask-GROUP` is one that is asked to end, and has a second for that.
+"""
 
 
 class Guard:
@@ -92,14 +112,16 @@ class Tether:
     """Ties one program, and what it starts, to dtm until `release`, or the end of the `with` block.
 
     The guard reaches the program's process group: not what has made a session or a process group of its own, or runs as
-    another user.
+    another user. It kills the group at once, for a next run may soon look at what there is. `asked`: it asks the group to
+    end first, for a program that leaves locks behind if killed, and that does no harm while another run is at work.
     """
 
     _guard: Final = Guard()
     _numbers: Final = itertools.count()
 
-    def __init__(self) -> None:
+    def __init__(self, *, asked: bool = False) -> None:
         self._pipe, self._number = self._guard.pipe(), next(self._numbers)
+        self._asked = "ask-" if asked else ""
 
     def __enter__(self) -> Self:
         return self
@@ -121,7 +143,7 @@ class Tether:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         if self._pipe is not None:
-            os.write(self._pipe, f"+ {self._number} {process.pid}\n".encode())
+            os.write(self._pipe, f"+ {self._number} {self._asked}{process.pid}\n".encode())
         if gated:
             with suppress(BrokenPipeError):  # it was killed already
                 os.write(_input(process), b"\n")
@@ -137,12 +159,16 @@ class Tether:
 def end(process: subprocess.Popen[bytes]) -> None:
     """Ask the group of a program that `Tether` started to end, then kill what is left of it.
 
-    Asked, git takes away its locks, and others what they would leave half done.
+    Asked, git takes away its locks. What the program started has a moment more than the program itself.
     """
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             process.wait(GRACE)
+            until = time.monotonic() + TIDYING
+            while time.monotonic() < until:
+                os.killpg(process.pid, 0)
+                time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 

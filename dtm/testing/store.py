@@ -204,6 +204,9 @@ def no_update_is_lost(place: StorePlace) -> None:
             failed.append(error)
 
     _together(counting, 8)
+    for error in failed:
+        if isinstance(error, BrokenError):
+            raise error
     require(not failed, f"a racing write fails otherwise than by a conflict: {failed[:1]}")
     total = int(_data(place.connect(), "k") or 0)
     require(total >= 80, "an acknowledged update is missing")

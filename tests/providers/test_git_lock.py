@@ -1,8 +1,11 @@
-"""A git that dies while it changes a branch leaves the branch's lock: nobody is to be called for that."""
+"""A git that ends while it changes a branch takes the branch's lock along; one that somebody else left is named."""
 
 from __future__ import annotations
 
-import threading
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,83 +14,113 @@ from msgspec.structs import replace
 from engine.address import Address
 from engine.errors import OutcomeUnknownError, ProviderError
 from engine.ports import Call
-from providers import _gitlock
+from providers import _git
 from providers._git import Repository
-from tests.providers.repos import log
+from tests.providers.repos import git, log
 
-STALE = 0.4
+ROOT = Path(__file__).parents[2]
+VICTIM = """
+from pathlib import Path
+from engine.address import Address
+from engine.ports import Call
+from providers._git import Repository
+Repository("app.git", call=Call(Address("repo", "a"), base_dir=Path(BASE))).commit({"a": b"1"}, "first")
+"""
 
 
 @pytest.fixture
-def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(_gitlock, "STALE", STALE)
-    Repository("app.git", call=Call(Address("repo", "a"), base_dir=tmp_path)).init_bare()
+def repository(tmp_path: Path) -> Repository:
+    repository = Repository("app.git", call=Call(Address("repo", "a"), base_dir=tmp_path))
+    repository.init_bare()
     (tmp_path / "app.git" / "hooks").mkdir()
-    return tmp_path / "app.git"
+    return repository
 
 
 @pytest.fixture
-def warned() -> list[str]:
-    return []
+def bare(repository: Repository) -> Path:
+    assert repository.path is not None
+    return repository.path
 
 
-@pytest.fixture
-def repository(bare: Path, warned: list[str]) -> Repository:
-    return Repository("app.git", call=Call(Address("repo", "a"), base_dir=bare.parent, warn=warned.append))
-
-
-def holding(bare: Path, then: str) -> None:
-    """Once only, have git do this while it holds the lock."""
+def holding(bare: Path) -> None:
+    """Have the next push stop while it holds the locks."""
     hook = bare / "hooks" / "reference-transaction"
-    hook.write_text(f'#!/bin/sh\n[ "$1" = prepared ] || exit 0\nmv "$0" "$0.done"\n{then}\n')
+    hook.write_text(f'#!/bin/sh\n[ "$1" = prepared ] || exit 0\nmv "$0" "$0.done"\ntouch {bare}/held\nsleep 60\n')
     hook.chmod(0o755)
 
 
-@pytest.mark.parametrize("branch", ["main", "team/next"])
-def test_what_a_killed_git_left_is_taken_away(bare: Path, repository: Repository, warned: list[str], branch: str) -> None:
-    lock = bare / "refs" / "heads" / f"{branch}.lock"
-    holding(bare, 'kill -9 "$PPID"')
-    with pytest.raises(OutcomeUnknownError):
-        repository.on(branch).commit({"a": b"1"}, "first")
-    assert lock.exists(), "the git that was killed left no lock: this shows nothing"
-    repository.on(branch).commit({"a": b"2"}, "second")
-    assert log(bare, branch)[0].startswith("second")
-    assert not lock.exists()
-    left = [lock, bare / "HEAD.lock"] if branch == "main" else [lock]
-    assert warned == [f"removed {file}: a git that was killed had left it" for file in left]
+def locks(bare: Path) -> set[str]:
+    return {str(file.relative_to(bare)) for file in bare.rglob("*.lock")}
 
 
-def test_a_lock_that_is_alive_is_waited_for(bare: Path, repository: Repository, warned: list[str]) -> None:
-    lock, done = bare / "refs" / "heads" / "main.lock", threading.Event()
-    lock.touch()
-
-    def others() -> None:
-        """One git after the other: each makes a lock of its own."""
-        for _ in range(12):
-            (bare / "next").touch()
-            (bare / "next").replace(lock)
-            done.wait(STALE / 4)
-        lock.unlink()
-
-    thread = threading.Thread(target=others)
-    thread.start()
-    repository.commit({"a": b"1"}, "first")
-    assert not thread.is_alive(), "the lock was taken from a living git"
-    thread.join()
-    assert not warned
+def until_free(bare: Path) -> None:
+    deadline = time.monotonic() + 10
+    while locks(bare) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not locks(bare)
 
 
-def test_a_lock_that_cannot_be_removed_is_named(bare: Path, repository: Repository) -> None:
-    (bare / "refs" / "heads" / "main.lock").mkdir()
-    with pytest.raises(ProviderError, match=r"left .*/refs/heads/main\.lock: it cannot be removed: Is a directory"):
-        repository.commit({"a": b"1"}, "first")
+def test_a_git_whose_dtm_is_killed_takes_its_locks_along(bare: Path, repository: Repository) -> None:
+    holding(bare)
+    with subprocess.Popen([sys.executable, "-c", VICTIM.replace("BASE", repr(str(bare.parent)))], cwd=ROOT) as victim:
+        while not (bare / "held").exists():
+            assert victim.poll() is None
+            time.sleep(0.01)
+        assert locks(bare) == {"HEAD.lock", "refs/heads/main.lock"}
+        victim.send_signal(signal.SIGKILL)
+    until_free(bare)
+    repository.commit({"a": b"2"}, "second")
+    assert [message.partition("\n")[0] for message in log(bare)] == ["second"]
 
 
-def test_a_push_that_is_cancelled_takes_its_lock_along(bare: Path, repository: Repository) -> None:
-    holding(bare, f"touch {bare}/held; sleep 60")
+def test_a_push_that_is_cancelled_takes_its_locks_along(bare: Path, repository: Repository) -> None:
+    holding(bare)
     call = replace(repository.call, cancelled=(bare / "held").exists)
     with pytest.raises(OutcomeUnknownError, match="git push was cancelled"):
         Repository("app.git", call=call).commit({"a": b"1"}, "first")
     assert (bare / "held").exists()
-    assert not (bare / "refs" / "heads" / "main.lock").exists()
+    until_free(bare)
     repository.commit({"a": b"2"}, "second")
+
+
+def test_a_lock_that_stays_is_named_with_what_to_do(
+    bare: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_git, "MAX_TRIES", 3)
+    (bare / "refs" / "heads" / "main.lock").touch()
+    with pytest.raises(
+        ProviderError, match=r"main could not be written in 3 tries: .*refs/heads/main\.lock': File exists"
+    ) as found:
+        repository.commit({"a": b"1"}, "first")
+    assert not found.value.retryable
+    assert found.value.hint == "if no git is at work there, one that was killed has left that file: remove it"
+    assert locks(bare) == {"refs/heads/main.lock"}
+
+
+def test_a_commit_that_is_kept_from_being_written_ends_in_its_time(bare: Path, repository: Repository) -> None:
+    (bare / "refs" / "heads" / "main.lock").touch()
+    call = replace(repository.call, deadline=time.monotonic() + 1)
+    with pytest.raises(ProviderError, match=r"main could not be written within its time: .*main\.lock': File exists"):
+        Repository("app.git", call=call).commit({"a": b"1"}, "first")
+    assert time.monotonic() < call.deadline + 5
+
+
+def test_what_can_never_be_written_is_not_tried_again(bare: Path, repository: Repository) -> None:
+    started = time.monotonic()
+    with pytest.raises(ProviderError, match=r"Unable to create .*: File name too long"):
+        repository.on("x" * 252).commit({"a": b"1"}, "first")
+    assert time.monotonic() - started < 5
+
+
+def test_a_push_leaves_no_tidying_up_to_the_other_end(bare: Path, repository: Repository) -> None:
+    for setting in ("receive.unpackLimit=1", "gc.autoPackLimit=1", "gc.autoDetach=false"):
+        git(bare, "config", *setting.split("="))
+    hook = bare / "hooks" / "pre-auto-gc"
+    hook.write_text(f"#!/bin/sh\ntouch {bare}/tidied\n")
+    hook.chmod(0o755)
+    for number in range(3):
+        repository.commit({"a": str(number).encode()}, f"number {number}")
+    assert len(list((bare / "objects" / "pack").glob("*.pack"))) == 3
+    assert not (bare / "tidied").exists()
+    git(bare, "gc", "--auto", "--quiet")
+    assert (bare / "tidied").exists()

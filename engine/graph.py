@@ -6,7 +6,7 @@ Edges are a mapping from each node to the nodes that it waits for. Those outside
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from engine.errors import DtmError
@@ -78,6 +78,39 @@ def order(edges: Mapping[N, Iterable[N]]) -> list[N]:
         queue.extend(readiness.finish(node))
     if left := readiness.waiting:
         raise CycleError(_cycle(left[0], edges, set(left)))
+    return found
+
+
+def circles(edges: Mapping[N, Iterable[N]]) -> dict[N, int]:
+    """Two nodes have the same number if each waits, directly or not, for the other (Tarjan's strong components)."""
+    index: dict[N, int] = {}
+    low: dict[N, int] = {}
+    found: dict[N, int] = {}
+    stack: list[N] = []
+    path: list[tuple[N, Iterator[N]]] = []
+
+    def enter(node: N) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        path.append((node, iter(edges[node])))
+
+    for root in edges:
+        if root not in index:
+            enter(root)
+        while path:
+            node, waits = path[-1]
+            fresh = next((other for other in waits if other in edges and other not in found), None)
+            if fresh is None:
+                path.pop()
+                if path:
+                    low[path[-1][0]] = min(low[path[-1][0]], low[node])
+                if low[node] == index[node]:
+                    while node not in found:
+                        found[stack.pop()] = index[node]
+            elif fresh in index:
+                low[node] = min(low[node], index[fresh])
+            else:
+                enter(fresh)
     return found
 
 

@@ -11,7 +11,7 @@ from enum import Enum
 import msgspec
 
 from engine.address import Address
-from engine.graph import CycleError, order
+from engine.graph import CycleError, circles, order
 from engine.plan import Action, Change, Plan
 from engine.state import State
 
@@ -42,7 +42,7 @@ def steps(plan: Plan, state: State) -> dict[Step, list[Step]]:
 
     Making waits for what the config says it depends on. Ending waits for the end of every tool that the state says
     depends on it, and, where that leaves a way through, for the tools that are changed to do without it; a replaced tool
-    is ended only when all that its new self needs is there.
+    is ended, where that leaves one, only when all that its new self needs is there.
     """
     changes = {change.address: change for change in plan.changes if change.action is not Action.KEEP or change.rewrite}
     edges: dict[Step, list[Step]] = {}
@@ -53,13 +53,9 @@ def steps(plan: Plan, state: State) -> dict[Step, list[Step]]:
             edges[Step(change.address, Phase.MAKE)] = []
     _wait_to_make(edges, changes)
     _wait_to_end(edges, changes, state)
-    wishes = _wishes(edges, changes, state)
-    try:
-        wished = {step: waits + wishes.get(step, []) for step, waits in edges.items()}
-        order(wished)
-    except CycleError:
-        return edges
-    return wished
+    for wishes in (_without(edges, changes, state), _renewed(edges, changes)):
+        edges = _granted(edges, wishes)
+    return edges
 
 
 def _wait_to_make(edges: dict[Step, list[Step]], changes: Mapping[Address, Change]) -> None:
@@ -79,20 +75,40 @@ def _wait_to_end(edges: dict[Step, list[Step]], changes: Mapping[Address, Change
                     edges[before].append(ended)
 
 
-def _wishes(edges: Mapping[Step, list[Step]], changes: Mapping[Address, Change], state: State) -> dict[Step, list[Step]]:
-    """What is better waited for, if it does not close a circle."""
+def _without(edges: Mapping[Step, list[Step]], changes: Mapping[Address, Change], state: State) -> dict[Step, list[Step]]:
+    """A tool ends when those that are changed do without it: if that fails, it is still there for them."""
     wishes: dict[Step, list[Step]] = {}
     for address, change in changes.items():
-        ended, made = Step(address, Phase.END), Step(address, Phase.MAKE)
-        if change.action is Action.REPLACE:
-            waits = [Step(other, Phase.MAKE) for other in change.depends_on]
-            wishes.setdefault(ended, []).extend(wait for wait in waits if wait in edges)
-        elif made in edges:
+        made = Step(address, Phase.MAKE)
+        if made in edges and change.action is not Action.REPLACE:
             for other in recorded_edges(change, state):
                 leaving = changes.get(other)
                 if leaving is not None and leaving.action in (Action.DELETE, Action.FORGET):
                     wishes.setdefault(Step(other, Phase.END), []).append(made)
     return wishes
+
+
+def _renewed(edges: Mapping[Step, list[Step]], changes: Mapping[Address, Change]) -> dict[Step, list[Step]]:
+    """A replaced tool ends when all that its new self needs is there."""
+    wishes: dict[Step, list[Step]] = {}
+    for address, change in changes.items():
+        if change.action is Action.REPLACE:
+            waits = (Step(other, Phase.MAKE) for other in change.depends_on)
+            wishes[Step(address, Phase.END)] = [wait for wait in waits if wait in edges]
+    return wishes
+
+
+def _granted(edges: dict[Step, list[Step]], wishes: Mapping[Step, list[Step]]) -> dict[Step, list[Step]]:
+    """The edges with all wishes but those that close a circle, among themselves or with the edges."""
+    wished = {step: waits + wishes.get(step, []) for step, waits in edges.items()}
+    try:
+        order(wished)
+    except CycleError:
+        circle = circles(wished)
+        return {
+            step: waits + [to for to in wishes.get(step, ()) if circle[to] != circle[step]] for step, waits in edges.items()
+        }
+    return wished
 
 
 def recorded_edges(change: Change, state: State) -> tuple[Address, ...]:

@@ -168,6 +168,20 @@ def test_a_failure_skips_its_dependents_and_nobody_else() -> None:
     assert sorted(bench.world.effects) == ["a", "b", "c", "x", "y"]
 
 
+def test_what_a_failed_update_was_to_do_without_is_still_there_beside_replaced_tools() -> None:
+    bench = Bench()
+    apply(bench, config(tool("c", key="c1"), tool("b", "c", key="b1"), tool("d"), tool("a", "c", "d", value=1)))
+    bench.world.faults = {"update a": failing(ProviderError("no"))}
+    wanted = config(tool("c", key="c2"), tool("b", "c", key="b2"), tool("a", value=2))
+    summary = apply(bench, wanted)
+    assert summary.failed == (at("a"),)
+    assert summary.skipped == (at("d"),)
+    assert "d" in bench.world.things
+    apply(bench, wanted)
+    assert sorted(bench.world.things) == ["a", "b2", "c2"]
+    assert is_empty(bench, wanted)
+
+
 def test_a_reference_that_cannot_be_resolved_at_last_is_a_failure_and_never_a_skip() -> None:
     bench = Bench()
     reference: Any = replace(ref("a.value"), address=at("open.a"), path=("nothing",))  # type: ignore[type-var] # a Reference

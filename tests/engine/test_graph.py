@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.graph import CycleError, Readiness, order
+from engine.graph import CycleError, Readiness, circles, order
 
 DEVSTREAM = {"a": (), "d": ("b",), "b": (), "c": ("a", "b"), "e": ("c",)}
 
@@ -67,3 +67,25 @@ def test_every_graph_is_either_ordered_or_has_the_reported_cycle(edges: dict[int
         place = {node: index for index, node in enumerate(found)}
         assert set(place) == set(edges)
         assert all(place[other] < place[node] for node, waits in edges.items() for other in waits if other in place)
+
+
+@given(st.dictionaries(st.integers(0, 12), st.lists(st.integers(0, 12), max_size=4), max_size=13))
+def test_nodes_are_in_one_circle_if_each_waits_for_the_other(edges: dict[int, list[int]]) -> None:
+    def reached(start: int) -> set[int]:
+        found, queue = {start}, [start]
+        while queue:
+            fresh = [other for other in edges[queue.pop()] if other in edges and other not in found]
+            found.update(fresh)
+            queue.extend(fresh)
+        return found
+
+    far, number = {node: reached(node) for node in edges}, circles(edges)
+    assert set(number) == set(edges)
+    assert all((number[a] == number[b]) == (a in far[b] and b in far[a]) for a in edges for b in edges)
+
+
+def test_ten_thousand_nodes_without_a_circle_are_as_many_circles_soon() -> None:
+    edges = {i: (i + 1,) for i in range(10_000)}
+    begun = time.process_time()
+    assert len(set(circles(edges).values())) == 10_000
+    assert time.process_time() - begun < 1

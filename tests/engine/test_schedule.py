@@ -52,6 +52,18 @@ def test_where_no_order_suits_everybody_only_wishes_are_given_up() -> None:
     assert found == ["-d", "-q", "+q", "+x"]
 
 
+def test_wishes_that_cannot_all_be_granted_spoil_no_other() -> None:
+    """`b` needs the replaced `c` and cannot wait for the new one; but `d` can stay until `a` does without it."""
+    changes = [
+        change("c", Action.REPLACE), change("b", Action.REPLACE, "c"), change("a", Action.UPDATE), change("d", Action.DELETE),
+        change("n", Action.CREATE), change("r", Action.REPLACE, "n"),
+    ]  # fmt: skip
+    found = scheduled(changes, {"c": "", "b": "c", "d": "", "a": "c d", "r": ""})
+    assert found.index("+a") < found.index("-d")
+    assert found.index("+n") < found.index("-r")
+    assert found.index("-b") < found.index("-c") < found.index("+c") < found.index("+b")
+
+
 def test_ten_thousand_steps_are_scheduled_in_linear_time() -> None:
     names = [f"n{index}" for index in range(10_000)]
     changes = [change(name, Action.REPLACE, *names[max(0, i - 1) : i]) for i, name in enumerate(names)]
@@ -59,3 +71,12 @@ def test_ten_thousand_steps_are_scheduled_in_linear_time() -> None:
     found = order(steps(Plan(StateId("lineage", 3), "", tuple(changes)), recorded))
     assert found[0] == Step(at("n9999"), Phase.END)
     assert found[-1] == Step(at("n9999"), Phase.MAKE)
+
+
+def test_ten_thousand_wishes_that_close_circles_are_given_up_in_linear_time() -> None:
+    names = [f"n{index}" for index in range(10_000)]
+    changes = [change(name, Action.REPLACE, *names[max(0, i - 1) : i]) for i, name in enumerate(names)]
+    recorded = state(*(StateEntry(item.address, item.depends_on) for item in changes), entry("left"), entry("user", "left"))
+    changes += [change("left", Action.DELETE), change("user", Action.UPDATE)]
+    found = order(steps(Plan(StateId("lineage", 3), "", tuple(changes)), recorded))
+    assert found.index(Step(at("user"), Phase.MAKE)) < found.index(Step(at("left"), Phase.END))

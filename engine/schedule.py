@@ -100,6 +100,8 @@ def _renewed(edges: Mapping[Step, list[Step]], changes: Mapping[Address, Change]
 
 def _granted(edges: dict[Step, list[Step]], wishes: Mapping[Step, list[Step]]) -> dict[Step, list[Step]]:
     """The edges with all wishes but those that close a circle, among themselves or with the edges."""
+    if not any(wishes.values()):
+        return edges
     wished = {step: waits + wishes.get(step, []) for step, waits in edges.items()}
     try:
         order(wished)

@@ -107,9 +107,8 @@ def _granted(edges: dict[Step, list[Step]], wishes: Mapping[Step, list[Step]]) -
         order(wished)
     except CycleError:
         circle = circles(wished)
-        return {
-            step: waits + [to for to in wishes.get(step, ()) if circle[to] != circle[step]] for step, waits in edges.items()
-        }
+        free = {step: [wait for wait in waits if circle[wait] != circle[step]] for step, waits in wishes.items()}
+        return {step: waits + free.get(step, []) for step, waits in edges.items()}
     return wished
 
 

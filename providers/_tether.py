@@ -42,17 +42,18 @@ for group in $groups; do
         *) kill -9 "-${group#*:}" ;;
     esac
 done
-for group in $asked; do
-    for turn in 1 2 3 4 5 6 7 8 9 10; do
-        kill -0 "-$group" || continue 2
-        sleep 0.1
-    done
-    kill -9 "-$group"
+for turn in 1 2 3 4 5 6 7 8 9 10; do
+    left=
+    for group in $asked; do kill -0 "-$group" && left="$left $group"; done
+    asked=$left
+    [ "$asked" ] || break
+    sleep 0.1
 done
+for group in $asked; do kill -9 "-$group"; done
 """
 """Keeps the process groups at work, `+ NUMBER GROUP` and `- NUMBER` a line, until nobody can write any more, or a dot.
 
-`ask-GROUP` is one that is asked to end, and has a second for that.
+`ask-GROUP` is one that is asked to end; all of those have one second for that.
 """
 
 

@@ -37,7 +37,9 @@ _METHODS = {
     "sso": "from single sign-on",
     "assume-role-with-web-identity": "from a web identity",
 }
-NO_REGION = "no region: set option region, AWS_REGION or AWS_DEFAULT_REGION, or a region in the profile"
+NO_REGION = (
+    "no region: set option region, AWS_REGION or AWS_DEFAULT_REGION, or a region in the profile"
+)
 
 
 class Role(msgspec.Struct, frozen=True):
@@ -50,7 +52,9 @@ class Role(msgspec.Struct, frozen=True):
     endpoint: str = ""
 
 
-@dataclass(frozen=True, slots=True)  # no Struct: it can leave the keys out of what it shows of itself
+@dataclass(
+    frozen=True, slots=True
+)  # no Struct: it can leave the keys out of what it shows of itself
 class Access:
     """How to be let in; empty means what boto3 finds. `timeout` is in seconds, for connecting and for each answer."""
 
@@ -72,7 +76,14 @@ class Aws:
         self._mutex = threading.Lock()
         self._made: Any = None
 
-    def client(self, service: str, region: str, endpoint: str = "", *, config: Mapping[str, Any] | None = None) -> Any:
+    def client(
+        self,
+        service: str,
+        region: str,
+        endpoint: str = "",
+        *,
+        config: Mapping[str, Any] | None = None,
+    ) -> Any:
         """A botocore client, safe for concurrent use. Raises StoreAccessError where credentials or profile are wrong."""
         request = Request(f"{service} client", endpoint or service)
         with self.asking(request), self._mutex:
@@ -86,7 +97,10 @@ class Aws:
 
     def region(self) -> str:
         """The region that the profile names, "" if it names none."""
-        with self.asking(Request("profile", f"profile {self._access.profile or 'default'}")), self._mutex:
+        with (
+            self.asking(Request("profile", f"profile {self._access.profile or 'default'}")),
+            self._mutex,
+        ):
             return str(self._configured(_core()).get_scoped_config().get("region") or "")
 
     @contextmanager
@@ -110,9 +124,15 @@ class Aws:
         if credentials is None:
             return "nobody: no credentials were found"
         key = str(credentials.access_key)
-        shown = f"access key ...{key[-_SHOWN_OF_A_KEY:]}" if len(key) > 2 * _SHOWN_OF_A_KEY else f"access key {key}"
+        shown = (
+            f"access key ...{key[-_SHOWN_OF_A_KEY:]}"
+            if len(key) > 2 * _SHOWN_OF_A_KEY
+            else f"access key {key}"
+        )
         profile = f" (profile {self._access.profile})" if self._access.profile else ""
-        return f"{shown} {_METHODS.get(str(credentials.method), f'by {credentials.method}')}{profile}"
+        return (
+            f"{shown} {_METHODS.get(str(credentials.method), f'by {credentials.method}')}{profile}"
+        )
 
     def _session(self) -> Any:
         if self._made is None:
@@ -183,7 +203,11 @@ def _assuming(source: Any, role: Role, make_client: Callable[..., Any]) -> Any:
             f"{role.arn}: no AWS credentials were found to assume it with",
             hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile",
         )
-    given = {"RoleSessionName": role.session_name, "ExternalId": role.external_id, "DurationSeconds": role.seconds}
+    given = {
+        "RoleSessionName": role.session_name,
+        "ExternalId": role.external_id,
+        "DurationSeconds": role.seconds,
+    }
     region = source.get_config_variable("region") or "us-east-1"
     fetcher = credentials.AssumeRoleCredentialFetcher(
         client_creator=partial(make_client, region_name=region, endpoint_url=role.endpoint or None),
@@ -196,7 +220,9 @@ def _assuming(source: Any, role: Role, make_client: Callable[..., Any]) -> Any:
         METHOD = "assume-role"
 
         def load(self) -> Any:
-            return credentials.DeferredRefreshableCredentials(fetcher.fetch_credentials, self.METHOD)
+            return credentials.DeferredRefreshableCredentials(
+                fetcher.fetch_credentials, self.METHOD
+            )
 
     core = _core()
     core.register_component("credential_provider", credentials.CredentialResolver([Assumed()]))

@@ -9,26 +9,57 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from engine.errors import DtmError, OutcomeUnknownError, StoreAccessError, StoreError, StoreUnavailableError
+from engine.errors import (
+    DtmError,
+    OutcomeUnknownError,
+    StoreAccessError,
+    StoreError,
+    StoreUnavailableError,
+)
 
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired")
 SKEWED = ("RequestTimeTooSkewed", "RequestInTheFuture")
-UNKNOWN_KEY = ("InvalidAccessKeyId", "UnrecognizedClientException", "InvalidClientTokenId", "InvalidToken")
+UNKNOWN_KEY = (
+    "InvalidAccessKeyId",
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "InvalidToken",
+)
 WRONG_SECRET = ("SignatureDoesNotMatch", "InvalidSignatureException")
 ELSEWHERE = (
-    "PermanentRedirect", "TemporaryRedirect", "Redirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException",
-    "301", "307",
-)  # fmt: skip
+    "PermanentRedirect",
+    "TemporaryRedirect",
+    "Redirect",
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "301",
+    "307",
+)
 MISSING = ("NoSuchBucket", "ResourceNotFoundException")
 DENIED = ("AccessDeniedException", "AccountProblem", "AllAccessDisabled", "NotSignedUp")
 HARMLESS = (
-    "SlowDown", "RequestTimeout", "BadDigest", "IncompleteBody", "XAmzContentChecksumMismatch", "OperationAborted",
-    "ConditionalRequestConflict", "Throttling", "ThrottlingException", "ThrottledException", "TooManyRequests",
-    "TooManyRequestsException", "RequestLimitExceeded", "ProvisionedThroughputExceededException", "RequestThrottled",
-    "TransactionConflictException", "ReplicatedWriteConflictException",
-)  # fmt: skip
+    "SlowDown",
+    "RequestTimeout",
+    "BadDigest",
+    "IncompleteBody",
+    "XAmzContentChecksumMismatch",
+    "OperationAborted",
+    "ConditionalRequestConflict",
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "TooManyRequests",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "ProvisionedThroughputExceededException",
+    "RequestThrottled",
+    "TransactionConflictException",
+    "ReplicatedWriteConflictException",
+)
 """Refused before any effect, and worth another try. A bare 500 or 503 is not among them: it may come after the effect."""
-NO_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile with credentials"
+NO_CREDENTIALS = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile with credentials"
+)
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -58,7 +89,9 @@ def explained(error: Exception, request: Request, identity: Callable[[], str]) -
         return _answered(error, request, identity)
     if isinstance(error, exceptions.BotoCoreError):
         return _unanswered(error, exceptions, request)
-    if isinstance(error, ValueError):  # how botocore refuses an endpoint, a bucket or a region that cannot be one
+    if isinstance(
+        error, ValueError
+    ):  # how botocore refuses an endpoint, a bucket or a region that cannot be one
         return StoreError(f"{request.place}: {error}")
     return None
 
@@ -68,7 +101,10 @@ def _answered(error: Any, request: Request, identity: Callable[[], str]) -> DtmE
     said, answer = answer_of(error).get("Error", {}), answer_of(error).get("ResponseMetadata", {})
     code, status = code_of(error), int(answer.get("HTTPStatusCode") or 0)
     if error.operation_name.startswith("AssumeRole"):
-        return _not_assumed(f"{request.place}: the role cannot be assumed: {code}: {said.get('Message', '')}", status)
+        return _not_assumed(
+            f"{request.place}: the role cannot be assumed: {code}: {said.get('Message', '')}",
+            status,
+        )
     known = _known(code, said, answer.get("HTTPHeaders", {}), request, identity)
     if known:
         return known
@@ -86,27 +122,45 @@ def _answered(error: Any, request: Request, identity: Callable[[], str]) -> DtmE
 
 
 def _known(
-    code: str, said: dict[str, Any], headers: dict[str, str], request: Request, identity: Callable[[], str]
+    code: str,
+    said: dict[str, Any],
+    headers: dict[str, str],
+    request: Request,
+    identity: Callable[[], str],
 ) -> DtmError | None:
     """The refusals whose cause and cure are known."""
     place = request.place
     if code in EXPIRED:
-        return StoreAccessError(f"{place}: the credentials have expired: {identity()}", hint="log in again, then repeat")
+        return StoreAccessError(
+            f"{place}: the credentials have expired: {identity()}", hint="log in again, then repeat"
+        )
     if code in SKEWED or (code in WRONG_SECRET and _is_about_time(said)):
-        return StoreAccessError(f"{place}: this machine's clock is wrong: {_clocks(said, headers)}", hint="set the clock (NTP)")
+        return StoreAccessError(
+            f"{place}: this machine's clock is wrong: {_clocks(said, headers)}",
+            hint="set the clock (NTP)",
+        )
     if code in UNKNOWN_KEY:
-        return StoreAccessError(f"{place}: unknown credentials: {identity()} ({code})", hint="another account or endpoint?")
+        return StoreAccessError(
+            f"{place}: unknown credentials: {identity()} ({code})",
+            hint="another account or endpoint?",
+        )
     if code in WRONG_SECRET:
-        return StoreAccessError(f"{place}: the secret key does not fit: {identity()} ({code})", hint="check the secret key")
+        return StoreAccessError(
+            f"{place}: the secret key does not fit: {identity()} ({code})",
+            hint="check the secret key",
+        )
     if code in ELSEWHERE:
         region = headers.get("x-amz-bucket-region") or said.get("Region") or "another region"
         return StoreAccessError(
-            f"{place}: the bucket is in {region}, not in {request.region or 'the region asked'}", hint=f"set region: {region}"
+            f"{place}: the bucket is in {region}, not in {request.region or 'the region asked'}",
+            hint=f"set region: {region}",
         )
     if code in MISSING:
         what = "bucket" if code == "NoSuchBucket" else "table"
         inside = f" in region {request.region}" if what == "table" and request.region else ""
-        return StoreAccessError(f"{place}: the {what} does not exist{inside}", hint="make it with: dtm init --create")
+        return StoreAccessError(
+            f"{place}: the {what} does not exist{inside}", hint="make it with: dtm init --create"
+        )
     return None
 
 
@@ -121,7 +175,11 @@ def _clocks(said: dict[str, Any], headers: dict[str, str]) -> str:
 
 
 def _not_assumed(text: str, status: int) -> DtmError:
-    return StoreUnavailableError(text) if status >= 500 else StoreAccessError(text, hint="does its trust policy name you?")
+    return (
+        StoreUnavailableError(text)
+        if status >= 500
+        else StoreAccessError(text, hint="does its trust policy name you?")
+    )
 
 
 def _unanswered(error: Any, exceptions: Any, request: Request) -> DtmError:
@@ -139,20 +197,38 @@ def _unanswered(error: Any, exceptions: Any, request: Request) -> DtmError:
         return StoreAccessError(f"{place}: {error}", hint="log in again, or name another profile")
     if isinstance(error, exceptions.SSLError):
         return _tls(error, request)
-    if isinstance(error, exceptions.EndpointConnectionError | exceptions.ConnectTimeoutError | exceptions.ProxyConnectionError):
-        return StoreUnavailableError(f"{place}: {_unreached(error)}", hint="is the endpoint right, and the network up?")
-    if isinstance(error, exceptions.HTTPClientError | exceptions.IncompleteReadError | exceptions.ReadTimeoutError):
+    if isinstance(
+        error,
+        exceptions.EndpointConnectionError
+        | exceptions.ConnectTimeoutError
+        | exceptions.ProxyConnectionError,
+    ):
+        return StoreUnavailableError(
+            f"{place}: {_unreached(error)}", hint="is the endpoint right, and the network up?"
+        )
+    if isinstance(
+        error,
+        exceptions.HTTPClientError | exceptions.IncompleteReadError | exceptions.ReadTimeoutError,
+    ):
         return _in_doubt(f"{place}: {request.action} got no answer: {_reason(error)}", request)
     return StoreError(f"{place}: {error}")
 
 
 def _credentials(exceptions: Any) -> tuple[type[Exception], ...]:
     return (
-        exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError, exceptions.TokenRetrievalError,
-        exceptions.NoAuthTokenError, exceptions.ProfileNotFound, exceptions.ConfigParseError, exceptions.ConfigNotFound,
-        exceptions.SSOError, exceptions.MetadataRetrievalError, exceptions.InvalidConfigError,
-        exceptions.RefreshWithMFAUnsupportedError, exceptions.UnknownCredentialError,
-    )  # fmt: skip
+        exceptions.PartialCredentialsError,
+        exceptions.CredentialRetrievalError,
+        exceptions.TokenRetrievalError,
+        exceptions.NoAuthTokenError,
+        exceptions.ProfileNotFound,
+        exceptions.ConfigParseError,
+        exceptions.ConfigNotFound,
+        exceptions.SSOError,
+        exceptions.MetadataRetrievalError,
+        exceptions.InvalidConfigError,
+        exceptions.RefreshWithMFAUnsupportedError,
+        exceptions.UnknownCredentialError,
+    )
 
 
 def _tls(error: Any, request: Request) -> DtmError:

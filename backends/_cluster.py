@@ -54,21 +54,35 @@ class Cluster:
         self._access = Access()
 
     def call(
-        self, method: str, path: str, *, body: Object | None = None, query: Mapping[str, str] | None = None, accept: str = JSON
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Object | None = None,
+        query: Mapping[str, str] | None = None,
+        accept: str = JSON,
     ) -> Object:
         """What the server answers. Raises Absent, Clash, StoreError for other refusals, and as `engine.ports.Store.write`."""
         client = self._connected()
         try:
             answer = client.call_api(
-                path, method, body=body, query_params=list((query or {}).items()),
-                header_params={"Accept": accept, "Content-Type": JSON}, auth_settings=["BearerToken"],
-                response_type="object", _return_http_data_only=True, _request_timeout=self._timeouts,
-            )  # fmt: skip
+                path,
+                method,
+                body=body,
+                query_params=list((query or {}).items()),
+                header_params={"Accept": accept, "Content-Type": JSON},
+                auth_settings=["BearerToken"],
+                response_type="object",
+                _return_http_data_only=True,
+                _request_timeout=self._timeouts,
+            )
         except Exception as error:  # noqa: BLE001 - credential plugins raise anything
             self._translate(error, method)
         if not isinstance(answer, dict):
             kind = StoreError if method == "GET" else OutcomeUnknownError
-            raise kind(f"{self._place}: {self._server} answers, but not as a Kubernetes API server does")
+            raise kind(
+                f"{self._place}: {self._server} answers, but not as a Kubernetes API server does"
+            )
         return cast("Object", answer)
 
     def close(self) -> None:
@@ -94,7 +108,9 @@ class Cluster:
         settings = sdk().Configuration()
         settings.retries = False  # urllib3's own: no request is sent twice
         settings.connection_pool_maxsize = CONNECTIONS
-        settings.no_proxy = self._env.get("NO_PROXY") or self._env.get("no_proxy")  # which the client reads and then forgets
+        settings.no_proxy = self._env.get("NO_PROXY") or self._env.get(
+            "no_proxy"
+        )  # which the client reads and then forgets
         try:
             load(access, settings, self._env)
         except Exception as error:
@@ -115,16 +131,28 @@ class Cluster:
                 hint="certificate-authority in the kubeconfig names the cluster's own",
             ) from error
         http: Any = import_module("urllib3.exceptions")
-        if not isinstance(error, http.HTTPError | UnicodeError) and not reason.startswith("SSL"):  # credentials, files
+        if not isinstance(error, http.HTTPError | UnicodeError) and not reason.startswith(
+            "SSL"
+        ):  # credentials, files
             raise StoreAccessError(f"{self._place}: {self._access.identity}: {error}") from error
-        if method == "GET" or isinstance(error, http.ConnectTimeoutError | http.NewConnectionError | http.ProxyError):
-            raise StoreUnavailableError(f"{self._place}: {self._server} cannot be reached: {_why(reason)}") from error
-        raise OutcomeUnknownError(f"{self._place}: {self._server} gave no answer: {_why(reason)}") from error
+        if method == "GET" or isinstance(
+            error, http.ConnectTimeoutError | http.NewConnectionError | http.ProxyError
+        ):
+            raise StoreUnavailableError(
+                f"{self._place}: {self._server} cannot be reached: {_why(reason)}"
+            ) from error
+        raise OutcomeUnknownError(
+            f"{self._place}: {self._server} gave no answer: {_why(reason)}"
+        ) from error
 
-    def _refused(self, code: int, said: _Status, headers: Mapping[str, str], method: str) -> NoReturn:
+    def _refused(
+        self, code: int, said: _Status, headers: Mapping[str, str], method: str
+    ) -> NoReturn:
         message = f"{self._place}: {said.message or f'{self._server} answers {code}'}"
         match code:
-            case 404 if said.details and said.details.kind:  # any other 404 says nothing about a state
+            case 404 if (
+                said.details and said.details.kind
+            ):  # any other 404 says nothing about a state
                 raise Absent(message, said.details.kind)
             case 409:
                 raise Clash(message)
@@ -135,7 +163,8 @@ class Cluster:
                 )
             case 403:
                 raise StoreAccessError(
-                    message, hint="needed: get, list, create, update, delete on configmaps in this namespace"
+                    message,
+                    hint="needed: get, list, create, update, delete on configmaps in this namespace",
                 )
             case 413 | 422:
                 raise StoreError(message)
@@ -144,7 +173,10 @@ class Cluster:
             case _ if code >= 500:
                 self._failed(code, message, headers, method)
             case _:
-                raise StoreError(f"{message} ({code})", hint="is the server in the kubeconfig a Kubernetes API server?")
+                raise StoreError(
+                    f"{message} ({code})",
+                    hint="is the server in the kubeconfig a Kubernetes API server?",
+                )
 
     def _failed(self, code: int, message: str, headers: Mapping[str, str], method: str) -> NoReturn:
         """A server that says when to come back has done nothing; any other failure may come after the effect."""
@@ -178,6 +210,7 @@ def _pause(headers: Mapping[str, str]) -> str:
 def _why(reason: str) -> str:
     """The gist of urllib3's nested texts."""
     found = re.search(
-        r"(certificate verify failed[^(\n']*|\[Errno -?\d+\] [^'\")]*|timed out|[Cc]onnection \w+ \w+[^'\")]*)", reason
+        r"(certificate verify failed[^(\n']*|\[Errno -?\d+\] [^'\")]*|timed out|[Cc]onnection \w+ \w+[^'\")]*)",
+        reason,
     )
     return re.sub(r"^\[Errno -?\d+\] ", "", found[1] if found else reason).strip().rstrip(".")

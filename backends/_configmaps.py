@@ -55,7 +55,9 @@ class ConfigMaps:
     def read(self, name: str, *, content: bool = True) -> ConfigMap | None:
         """The ConfigMap, or only its metadata; None if it or the namespace does not exist, which look alike."""
         try:
-            found = self._cluster.call("GET", f"{self._path}/{name}", accept=JSON if content else METADATA)
+            found = self._cluster.call(
+                "GET", f"{self._path}/{name}", accept=JSON if content else METADATA
+            )
         except Absent:
             return None
         return self._as(ConfigMap, found)
@@ -80,7 +82,9 @@ class ConfigMaps:
         conditions = {"preconditions": {"resourceVersion": version}} if version else {}
         try:
             self._cluster.call(
-                "DELETE", f"{self._path}/{name}", body={"kind": "DeleteOptions", "apiVersion": "v1", **conditions}
+                "DELETE",
+                f"{self._path}/{name}",
+                body={"kind": "DeleteOptions", "apiVersion": "v1", **conditions},
             )
         except Absent:
             return True
@@ -90,9 +94,14 @@ class ConfigMaps:
 
     def list(self, labels: Mapping[str, str]) -> Iterator[Metadata]:
         """Of all that carry these labels, page by page."""
-        query = {"labelSelector": ",".join(f"{name}={value}" for name, value in labels.items()), "limit": str(PAGE)}
+        query = {
+            "labelSelector": ",".join(f"{name}={value}" for name, value in labels.items()),
+            "limit": str(PAGE),
+        }
         while True:
-            page = self._as(_Listing, self._cluster.call("GET", self._path, query=query, accept=METADATA_LIST))
+            page = self._as(
+                _Listing, self._cluster.call("GET", self._path, query=query, accept=METADATA_LIST)
+            )
             yield from (found.metadata for found in page.items or ())
             if not page.metadata.token:
                 return
@@ -112,7 +121,9 @@ class ConfigMaps:
     def make_namespace(self) -> bool:
         """Whether it was made; False: it is there already. Raises StoreAccessError that says who could."""
         try:
-            self._cluster.call("POST", "/api/v1/namespaces", body={"metadata": {"name": self.namespace}})
+            self._cluster.call(
+                "POST", "/api/v1/namespaces", body={"metadata": {"name": self.namespace}}
+            )
         except Clash:
             return False
         except StoreAccessError as error:
@@ -138,7 +149,9 @@ class ConfigMaps:
         try:
             return msgspec.convert(found, kind)
         except msgspec.ValidationError as error:
-            raise StoreError(f"namespace {self.namespace}: the server's answer is no Kubernetes object: {error}") from error
+            raise StoreError(
+                f"namespace {self.namespace}: the server's answer is no Kubernetes object: {error}"
+            ) from error
 
 
 def _body(wanted: ConfigMap) -> Object:

@@ -169,7 +169,9 @@ class ShortLock:
         while True:
             self._open()
             locked = lock_descriptor(self._descriptor, blocking=False)
-            if not is_at(self._descriptor, self._path):  # somebody deleted the lock file: what we hold or wait for is nothing
+            if not is_at(
+                self._descriptor, self._path
+            ):  # somebody deleted the lock file: what we hold or wait for is nothing
                 self.close()
             elif locked:
                 return
@@ -180,7 +182,9 @@ class ShortLock:
 
     def _open(self) -> None:
         if self._descriptor < 0:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            self._descriptor = os.open(
+                self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600
+            )
 
     def _busy(self) -> TimeoutError:
         return TimeoutError(errno.ETIMEDOUT, f"busy for {BUSY_AFTER:.0f} s", str(self._path))

@@ -34,7 +34,9 @@ class Access(msgspec.Struct, frozen=True):
         return f"{f'context {self.context}' if self.context else 'the current context'} of {', '.join(map(str, self.files))}"
 
 
-def find_access(kubeconfig: str, context: str, in_cluster: bool | None, base: Path, env: Mapping[str, str]) -> Access:
+def find_access(
+    kubeconfig: str, context: str, in_cluster: bool | None, base: Path, env: Mapping[str, str]
+) -> Access:
     """The kubeconfig that is named, else KUBECONFIG, else ~/.kube/config, else the pod's account.
 
     `in_cluster` True takes the pod's account whatever files there are, False never. Raises StoreAccessError if there is none.
@@ -48,7 +50,12 @@ def find_access(kubeconfig: str, context: str, in_cluster: bool | None, base: Pa
     files = named or ((usual,) if usual.is_file() else ())
     if files:
         return Access(files, context)
-    if in_cluster is None and not context and env.get("KUBERNETES_SERVICE_HOST") and (ACCOUNT / "token").is_file():
+    if (
+        in_cluster is None
+        and not context
+        and env.get("KUBERNETES_SERVICE_HOST")
+        and (ACCOUNT / "token").is_file()
+    ):
         return Access()
     raise StoreAccessError(
         f"there is no kubeconfig: KUBECONFIG is not set and {usual} does not exist",
@@ -63,7 +70,9 @@ def load(access: Access, settings: Any, env: Mapping[str, str]) -> None:
             _read(access.files, access.context).load_and_set(settings)
         else:
             loader = sdk().incluster_config.InClusterConfigLoader
-            loader(str(access.account / "token"), str(access.account / "ca.crt"), environ=env).load_and_set(settings)
+            loader(
+                str(access.account / "token"), str(access.account / "ca.crt"), environ=env
+            ).load_and_set(settings)
     if told:  # a credential plugin failed: without what it should have given, every answer would be a puzzling 401
         raise ValueError(f"no credentials: {'; '.join(record.getMessage() for record in told)}")
 
@@ -105,8 +114,12 @@ def _read(files: Sequence[Path], context: str) -> Any:
             _merge(merged, path, _parsed(path), client.ConfigNode)
     wanted = context or merged.current
     _check(wanted, merged.contexts)
-    content = {kind: list(getattr(merged, kind).values()) for kind in ("contexts", "clusters", "users")}
-    return client.KubeConfigLoader(client.ConfigNode(", ".join(map(str, files)), content), wanted, config_base_path=None)
+    content = {
+        kind: list(getattr(merged, kind).values()) for kind in ("contexts", "clusters", "users")
+    }
+    return client.KubeConfigLoader(
+        client.ConfigNode(", ".join(map(str, files)), content), wanted, config_base_path=None
+    )
 
 
 def _parsed(path: Path) -> _File:
@@ -134,4 +147,7 @@ def _check(wanted: str, names: Iterable[str]) -> None:
         raise ValueError(f"no current-context; name one of {known} as option context")
     if wanted not in names:
         near = get_close_matches(wanted, list(names), 1)
-        raise ValueError(f'no context "{wanted}"' + (f", did you mean {near[0]}?" if near else f"; there are: {known}"))
+        raise ValueError(
+            f'no context "{wanted}"'
+            + (f", did you mean {near[0]}?" if near else f"; there are: {known}")
+        )

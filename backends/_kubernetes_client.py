@@ -15,7 +15,12 @@ from typing import Any, Final
 
 import msgspec
 
-PACKAGES: Final = ("kubernetes", "kubernetes.client", "kubernetes.client.models", "kubernetes.config")
+PACKAGES: Final = (
+    "kubernetes",
+    "kubernetes.client",
+    "kubernetes.client.models",
+    "kubernetes.config",
+)
 """Each imports all that is in it; while we load what we need, an empty one stands there instead."""
 
 
@@ -35,9 +40,15 @@ def sdk() -> Sdk:
 
 
 def _modules() -> Sdk:
-    configuration, api_client = import_module("kubernetes.client.configuration"), import_module("kubernetes.client.api_client")
+    configuration, api_client = (
+        import_module("kubernetes.client.configuration"),
+        import_module("kubernetes.client.api_client"),
+    )
     client: Any = sys.modules["kubernetes.client"]
-    client.Configuration, client.ApiClient = configuration.Configuration, api_client.ApiClient  # where the others look for them
+    client.Configuration, client.ApiClient = (
+        configuration.Configuration,
+        api_client.ApiClient,
+    )  # where the others look for them
     return Sdk(
         client.Configuration,
         client.ApiClient,

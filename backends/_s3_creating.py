@@ -13,8 +13,14 @@ from backends._s3_options import Settings
 from engine.errors import StoreError
 
 NOT_OFFERED: Final = (
-    "NotImplemented", "MethodNotAllowed", "UnsupportedOperation", "MalformedXML", "InvalidArgument", "405", "501",
-)  # fmt: skip
+    "NotImplemented",
+    "MethodNotAllowed",
+    "UnsupportedOperation",
+    "MalformedXML",
+    "InvalidArgument",
+    "405",
+    "501",
+)
 PAUSE, PATIENCE = 0.5, 60.0
 """Seconds between two looks at a table that is being made, and in all."""
 
@@ -23,7 +29,12 @@ class S3Creating:
     """`engine.ports.Creating` for a bucket and, where one is named, a table."""
 
     def __init__(
-        self, aws: Aws, settings: Settings, region: Callable[[], str], *, sleep: Callable[[float], None] = time.sleep
+        self,
+        aws: Aws,
+        settings: Settings,
+        region: Callable[[], str],
+        *,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._aws, self._settings, self._region, self._sleep = aws, settings, region, sleep
 
@@ -48,39 +59,66 @@ class S3Creating:
         statements: list[dict[str, object]] = [
             {"Action": "s3:ListBucket", "Resource": arn},
             {"Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"{arn}/{key}"},
-            {"Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], "Resource": f"{arn}/{key}.*"},
+            {
+                "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
+                "Resource": f"{arn}/{key}.*",
+            },
         ]
         if table:
             actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"]
-            statements.append({"Action": actions, "Resource": f"arn:aws:dynamodb:*:*:table/{table}"})
+            statements.append(
+                {"Action": actions, "Resource": f"arn:aws:dynamodb:*:*:table/{table}"}
+            )
         if self._settings.kms_key:
-            statements.append({"Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": self._settings.kms_key})
+            statements.append(
+                {
+                    "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+                    "Resource": self._settings.kms_key,
+                }
+            )
         allowed = [{"Effect": "Allow", **statement} for statement in statements]
         return json.dumps({"Version": "2012-10-17", "Statement": allowed}, indent=2)
 
     def _s3(self) -> Any:
-        return self._aws.client("s3", self._region(), self._settings.endpoint, config={"s3": self._settings.addressing})
+        return self._aws.client(
+            "s3", self._region(), self._settings.endpoint, config={"s3": self._settings.addressing}
+        )
 
     def _dynamodb(self) -> Any:
         return self._aws.client("dynamodb", self._region(), self._settings.table_endpoint)
 
     def _bucket_exists(self) -> bool:
-        with self._aws.asking(Request("s3:ListBucket", self._settings.location, region=self._region())):
-            return _answers(lambda: self._s3().head_bucket(Bucket=self._settings.bucket), ("404", "NoSuchBucket"))
+        with self._aws.asking(
+            Request("s3:ListBucket", self._settings.location, region=self._region())
+        ):
+            return _answers(
+                lambda: self._s3().head_bucket(Bucket=self._settings.bucket),
+                ("404", "NoSuchBucket"),
+            )
 
     def _table_status(self) -> str | None:
-        with self._aws.asking(Request("dynamodb:DescribeTable", f"lock table {self._settings.table}")):
+        with self._aws.asking(
+            Request("dynamodb:DescribeTable", f"lock table {self._settings.table}")
+        ):
             found: list[Any] = []
             there = _answers(
-                lambda: found.append(self._dynamodb().describe_table(TableName=self._settings.table)),
+                lambda: found.append(
+                    self._dynamodb().describe_table(TableName=self._settings.table)
+                ),
                 ("ResourceNotFoundException",),
             )
             return str(found[0]["Table"]["TableStatus"]) if there else None
 
     def _make_bucket(self) -> str:
         bucket, region, client = self._settings.bucket, self._region(), self._s3()
-        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-        with self._aws.asking(Request("s3:CreateBucket", self._settings.location, writes=True, region=region)):
+        where = (
+            {}
+            if region == "us-east-1"
+            else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        )
+        with self._aws.asking(
+            Request("s3:CreateBucket", self._settings.location, writes=True, region=region)
+        ):
             client.create_bucket(Bucket=bucket, **where)
         done = [word for word, make in self._precautions(client) if self._offered(make)]
         return f"bucket {bucket} in {region}{': ' if done else ''}{', '.join(done)}"
@@ -93,18 +131,39 @@ class S3Creating:
         """
         bucket = self._settings.bucket
         kms = self._settings.kms_key
-        rule = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": kms} if kms else {"SSEAlgorithm": "AES256"}
+        rule = (
+            {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": kms}
+            if kms
+            else {"SSEAlgorithm": "AES256"}
+        )
         closed = ["IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"]
         closed += ["BlockPublicAcls"] if self._settings.amazon else []
         found: list[tuple[str, Callable[[], Any]]] = [
-            ("public access blocked", lambda: client.put_public_access_block(
-                Bucket=bucket, PublicAccessBlockConfiguration=dict.fromkeys(closed, True))),
-            ("encrypted", lambda: client.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={
-                "Rules": [{"ApplyServerSideEncryptionByDefault": rule}]})),
-        ]  # fmt: skip
+            (
+                "public access blocked",
+                lambda: client.put_public_access_block(
+                    Bucket=bucket, PublicAccessBlockConfiguration=dict.fromkeys(closed, True)
+                ),
+            ),
+            (
+                "encrypted",
+                lambda: client.put_bucket_encryption(
+                    Bucket=bucket,
+                    ServerSideEncryptionConfiguration={
+                        "Rules": [{"ApplyServerSideEncryptionByDefault": rule}]
+                    },
+                ),
+            ),
+        ]
         if self._settings.amazon:
-            found.append(("versioned", lambda: client.put_bucket_versioning(
-                Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})))  # fmt: skip
+            found.append(
+                (
+                    "versioned",
+                    lambda: client.put_bucket_versioning(
+                        Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
+                    ),
+                )
+            )
         return found
 
     def _offered(self, make: Callable[[], Any]) -> bool:
@@ -125,7 +184,10 @@ class S3Creating:
             if self._table_status() == "ACTIVE":
                 return f"table {table} in {self._region()}: primary key LockID, paid per request"
             self._sleep(PAUSE)
-        raise StoreError(f"table {table} was made, but is not ready after {PATIENCE:.0f} s", hint="look again later")
+        raise StoreError(
+            f"table {table} was made, but is not ready after {PATIENCE:.0f} s",
+            hint="look again later",
+        )
 
 
 def _answers(call: Callable[[], Any], absent: Sequence[str]) -> bool:

@@ -24,17 +24,33 @@ FLAVOUR_REGION = "us-east-1"
 class AssumeRole(Options, frozen=True, kw_only=True):
     """A role that is assumed for every request to the state."""
 
-    role_arn: Annotated[str, Field("ARN of the role.", example="arn:aws:iam::123456789012:role/state", pattern="^arn:")]
+    role_arn: Annotated[
+        str,
+        Field("ARN of the role.", example="arn:aws:iam::123456789012:role/state", pattern="^arn:"),
+    ]
     external_id: Annotated[str, Field("External ID that the role's trust policy asks for.")] = ""
-    session_name: Annotated[str, Field("Name of the session, as CloudTrail shows it.", min_length=2)] = "dtm"
-    duration_seconds: Annotated[int, Field("Seconds that the credentials last.", ge=900, le=43200)] = 3600
+    session_name: Annotated[
+        str, Field("Name of the session, as CloudTrail shows it.", min_length=2)
+    ] = "dtm"
+    duration_seconds: Annotated[
+        int, Field("Seconds that the credentials last.", ge=900, le=43200)
+    ] = 3600
 
 
 class S3Options(Options, frozen=True, kw_only=True):
     """Options of `backend: s3`."""
 
-    bucket: Annotated[str, Field("Bucket; it must exist, `dtm init --create` makes it.", example="team-state", min_length=1)]
-    key: Annotated[str, Field("Key of the state in the bucket.", example="prod/devstream.state", min_length=1)]
+    bucket: Annotated[
+        str,
+        Field(
+            "Bucket; it must exist, `dtm init --create` makes it.",
+            example="team-state",
+            min_length=1,
+        ),
+    ]
+    key: Annotated[
+        str, Field("Key of the state in the bucket.", example="prod/devstream.state", min_length=1)
+    ]
     region: Annotated[
         str,
         Field(
@@ -42,22 +58,44 @@ class S3Options(Options, frozen=True, kw_only=True):
             example="eu-west-1",
         ),
     ] = ""
-    endpoint: Annotated[str, Field("URL of a server that is not Amazon's.", example="https://fra1.digitaloceanspaces.com")] = ""
+    endpoint: Annotated[
+        str,
+        Field(
+            "URL of a server that is not Amazon's.", example="https://fra1.digitaloceanspaces.com"
+        ),
+    ] = ""
     dynamodb_table: Annotated[
-        str, Field("DynamoDB table for the lock; its primary key must be `LockID`, a string.", example="team-state-lock")
+        str,
+        Field(
+            "DynamoDB table for the lock; its primary key must be `LockID`, a string.",
+            example="team-state-lock",
+        ),
     ] = ""
     dynamodb_endpoint: Annotated[str, Field("URL of a DynamoDB that is not Amazon's.")] = ""
     aws_creds_path: Annotated[
         str,
-        Field("Path of the AWS credentials file, relative to the base directory.", aliases=("sharedCredentialsFile",)),
+        Field(
+            "Path of the AWS credentials file, relative to the base directory.",
+            aliases=("sharedCredentialsFile",),
+        ),
     ] = ""
-    profile: Annotated[str, Field("Profile of the AWS config and credentials files.", example="team")] = ""
-    access_key: Annotated[str, Field("ID of an access key; best left to the environment.", secret=True)] = ""
+    profile: Annotated[
+        str, Field("Profile of the AWS config and credentials files.", example="team")
+    ] = ""
+    access_key: Annotated[
+        str, Field("ID of an access key; best left to the environment.", secret=True)
+    ] = ""
     secret_key: Annotated[str, Field("Its secret.", secret=True)] = ""
     token: Annotated[str, Field("Session token of temporary credentials.", secret=True)] = ""
-    assume_role: Annotated[AssumeRole | None, Field("A role to assume with those credentials.")] = None
-    sts_endpoint: Annotated[str, Field("URL of a token service that is not Amazon's, for `assumeRole`.")] = ""
-    encrypt: Annotated[bool, Field("Ask for encryption with the bucket's own keys (SSE-S3).")] = False
+    assume_role: Annotated[AssumeRole | None, Field("A role to assume with those credentials.")] = (
+        None
+    )
+    sts_endpoint: Annotated[
+        str, Field("URL of a token service that is not Amazon's, for `assumeRole`.")
+    ] = ""
+    encrypt: Annotated[bool, Field("Ask for encryption with the bucket's own keys (SSE-S3).")] = (
+        False
+    )
     kms_key_id: Annotated[str, Field("Encrypt with this KMS key (SSE-KMS).")] = ""
     sse_customer_key: Annotated[
         str,
@@ -67,14 +105,24 @@ class S3Options(Options, frozen=True, kw_only=True):
             env="AWS_SSE_CUSTOMER_KEY",
         ),
     ] = ""
-    acl: Annotated[str, Field("Canned ACL of every object written.", example="bucket-owner-full-control")] = ""
+    acl: Annotated[
+        str, Field("Canned ACL of every object written.", example="bucket-owner-full-control")
+    ] = ""
     use_path_style: Annotated[
-        bool | None, Field("The bucket in the URL's path, not in its host name; by default only with an `endpoint`.")
+        bool | None,
+        Field(
+            "The bucket in the URL's path, not in its host name; by default only with an `endpoint`."
+        ),
     ] = None
-    ca_bundle: Annotated[str, Field("File with the certificates of the authorities to trust.", aliases=("customCABundle",))] = (
-        ""
-    )
-    timeout: Annotated[float, Field("Seconds to wait for a connection, and for each answer.", gt=0)] = 10.0
+    ca_bundle: Annotated[
+        str,
+        Field(
+            "File with the certificates of the authorities to trust.", aliases=("customCABundle",)
+        ),
+    ] = ""
+    timeout: Annotated[
+        float, Field("Seconds to wait for a connection, and for each answer.", gt=0)
+    ] = 10.0
     flavour: Annotated[
         Literal["", "do", "scw", "hos", "linode"],
         Field(
@@ -113,7 +161,9 @@ def settings_of(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, 
     except msgspec.ValidationError as error:
         raise ConfigError((Problem("", f"state: {error}"),)) from None
     found = _from_environment(found, env)
-    problems = tuple(Problem(name, message, hint) for name, message, hint in _problems(found, base_dir))
+    problems = tuple(
+        Problem(name, message, hint) for name, message, hint in _problems(found, base_dir)
+    )
     if problems:
         raise ConfigError(problems)
     return Settings(
@@ -157,14 +207,27 @@ def _from_environment(found: S3Options, env: Mapping[str, str]) -> S3Options:
 def _problems(found: S3Options, base_dir: Path) -> Iterator[tuple[str, str, str]]:
     """Option, what is wrong with it, what to do."""
     if (
-        found.bucket and not found.endpoint and not found.use_path_style and not BUCKET.fullmatch(found.bucket)
+        found.bucket
+        and not found.endpoint
+        and not found.use_path_style
+        and not BUCKET.fullmatch(found.bucket)
     ):  # other servers take more
-        yield "bucket", f'"{found.bucket}" is no name of a bucket', "3 to 63 lower case letters, digits, - and ."
+        yield (
+            "bucket",
+            f'"{found.bucket}" is no name of a bucket',
+            "3 to 63 lower case letters, digits, - and .",
+        )
     if not all(part not in ("", ".", "..") for part in found.key.split("/")):
-        yield "key", f'key "{found.key}" must not begin or end with "/" nor hold "//", "." or ".." as a part', ""
+        yield (
+            "key",
+            f'key "{found.key}" must not begin or end with "/" nor hold "//", "." or ".." as a part',
+            "",
+        )
     for name, url in (
-        ("endpoint", found.endpoint), ("dynamodbEndpoint", found.dynamodb_endpoint), ("stsEndpoint", found.sts_endpoint),
-    ):  # fmt: skip
+        ("endpoint", found.endpoint),
+        ("dynamodbEndpoint", found.dynamodb_endpoint),
+        ("stsEndpoint", found.sts_endpoint),
+    ):
         if url and not re.fullmatch(r"https?://[^/\s@]+(/\S*)?", url):
             yield name, f"{name} must be a URL without credentials: https://host[:port]", ""
     for name, text in (("awsCredsPath", found.aws_creds_path), ("caBundle", found.ca_bundle)):
@@ -178,13 +241,29 @@ def _problems(found: S3Options, base_dir: Path) -> Iterator[tuple[str, str, str]
 
 def _contradictions(found: S3Options) -> Iterator[tuple[str, str, str]]:
     if found.dynamodb_endpoint and not found.dynamodb_table:
-        yield "dynamodbEndpoint", "dynamodbEndpoint means nothing without dynamodbTable", "name the table, or leave it out"
+        yield (
+            "dynamodbEndpoint",
+            "dynamodbEndpoint means nothing without dynamodbTable",
+            "name the table, or leave it out",
+        )
     if found.sts_endpoint and not found.assume_role:
-        yield "stsEndpoint", "stsEndpoint means nothing without assumeRole", "name the role, or leave it out"
+        yield (
+            "stsEndpoint",
+            "stsEndpoint means nothing without assumeRole",
+            "name the role, or leave it out",
+        )
     if found.sse_customer_key and (found.kms_key_id or found.encrypt):
-        yield "sseCustomerKey", "sseCustomerKey excludes kmsKeyId and encrypt", "choose one way to encrypt"
+        yield (
+            "sseCustomerKey",
+            "sseCustomerKey excludes kmsKeyId and encrypt",
+            "choose one way to encrypt",
+        )
     if found.sse_customer_key and not _is_key(found.sse_customer_key):
-        yield "sseCustomerKey", "sseCustomerKey must be 32 bytes in Base64", "make one: openssl rand -base64 32"
+        yield (
+            "sseCustomerKey",
+            "sseCustomerKey must be 32 bytes in Base64",
+            "make one: openssl rand -base64 32",
+        )
 
 
 def _keys(found: S3Options) -> Iterator[tuple[str, str, str]]:
@@ -196,7 +275,11 @@ def _keys(found: S3Options) -> Iterator[tuple[str, str, str]]:
     if found.token and not found.access_key:
         yield "token", "token means nothing without accessKey and secretKey", ""
     if found.access_key and (found.profile or found.aws_creds_path):
-        yield "accessKey", "accessKey excludes profile and awsCredsPath", "choose where the credentials come from"
+        yield (
+            "accessKey",
+            "accessKey excludes profile and awsCredsPath",
+            "choose where the credentials come from",
+        )
 
 
 def _flavoured(found: S3Options) -> Iterator[tuple[str, str, str]]:
@@ -225,7 +308,15 @@ def _access(found: S3Options, base_dir: Path) -> Access:
         found.access_key,
         found.secret_key,
         found.token,
-        Role(role.role_arn, role.external_id, role.session_name, role.duration_seconds, found.sts_endpoint) if role else None,
+        Role(
+            role.role_arn,
+            role.external_id,
+            role.session_name,
+            role.duration_seconds,
+            found.sts_endpoint,
+        )
+        if role
+        else None,
         _path(found.ca_bundle, base_dir) if found.ca_bundle else None,
         found.timeout,
     )
@@ -237,13 +328,22 @@ def _path(text: str, base_dir: Path) -> Path:
 
 def _addressing(found: S3Options) -> Mapping[str, str]:
     in_path = bool(found.endpoint) if found.use_path_style is None else found.use_path_style
-    return {"addressing_style": "path" if in_path else "auto" if found.use_path_style is None else "virtual"}
+    return {
+        "addressing_style": "path"
+        if in_path
+        else "auto"
+        if found.use_path_style is None
+        else "virtual"
+    }
 
 
 def _customer_key(found: S3Options) -> Mapping[str, Any]:
     if not found.sse_customer_key:
         return {}
-    return {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": base64.b64decode(found.sse_customer_key)}
+    return {
+        "SSECustomerAlgorithm": "AES256",
+        "SSECustomerKey": base64.b64decode(found.sse_customer_key),
+    }
 
 
 def _writing(found: S3Options) -> Mapping[str, Any]:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 
-from engine.errors import DtmError, LockError, LockHeldError, OutcomeUnknownError, StoreUnavailableError
+from engine.errors import (
+    DtmError,
+    LockError,
+    LockHeldError,
+    OutcomeUnknownError,
+    StoreUnavailableError,
+)
 from engine.lock import LockInfo, LockRecord
 from engine.ports import Locker
 
@@ -35,12 +41,18 @@ class BothLockers:
             second = _put(self._second, key, info, seen[1])
         except DtmError as error:
             if seen[0] is None or (isinstance(error, LockError) and _id(seen[0]) != info.id):
-                self._give_back(key, first)  # in a take-over too; where only the answer is missing, the next try goes on
+                self._give_back(
+                    key, first
+                )  # in a take-over too; where only the answer is missing, the next try goes on
             if isinstance(error, LockHeldError):
                 ours = _id(first) == _id(error.record)
-                raise LockHeldError(_whole(first, error.record) if ours else _half(None, error.record)) from error
+                raise LockHeldError(
+                    _whole(first, error.record) if ours else _half(None, error.record)
+                ) from error
             if isinstance(error, StoreUnavailableError) and seen[0] is not None:
-                raise OutcomeUnknownError(f"only one of two locks was renewed: {error.message}", hint=error.hint) from error
+                raise OutcomeUnknownError(
+                    f"only one of two locks was renewed: {error.message}", hint=error.hint
+                ) from error
             raise
         return _whole(first, second)
 
@@ -57,13 +69,17 @@ class BothLockers:
             return
         worst = next((error for error in problems if not isinstance(error, LockError)), problems[0])
         if isinstance(worst, StoreUnavailableError) and len(problems) < 2:
-            raise OutcomeUnknownError(f"one of two locks is not released: {worst.message}", hint=worst.hint) from worst
+            raise OutcomeUnknownError(
+                f"one of two locks is not released: {worst.message}", hint=worst.hint
+            ) from worst
         if isinstance(worst, LockHeldError):
             raise LockHeldError(self.read(key) or _half(worst.record, None)) from worst
         raise worst
 
     def _give_back(self, key: str, record: LockRecord) -> None:
-        with suppress(DtmError):  # it ends with its lease; what matters to the caller is why the other one was refused
+        with suppress(
+            DtmError
+        ):  # it ends with its lease; what matters to the caller is why the other one was refused
             self._first.remove(key, expect=record)
 
 

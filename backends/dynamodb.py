@@ -13,7 +13,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from backends._aws import Access, Aws
 from backends._aws_errors import Request, answer_of, code_of
-from engine.errors import LockError, LockHeldError, StoreAccessError, StoreUnavailableError, UsageError
+from engine.errors import (
+    LockError,
+    LockHeldError,
+    StoreAccessError,
+    StoreUnavailableError,
+    UsageError,
+)
 from engine.lock import LockInfo, LockRecord
 from engine.ports import Locker
 
@@ -28,7 +34,9 @@ VANISHED_TRIES: Final = 3
 class DynamoLocker:
     """`engine.ports.Locker` over `table`; the row of `key` is `prefix` + `key`. The client is made on first use."""
 
-    def __init__(self, make_client: Callable[[], Any], table: str, *, prefix: str = "", aws: Aws) -> None:
+    def __init__(
+        self, make_client: Callable[[], Any], table: str, *, prefix: str = "", aws: Aws
+    ) -> None:
         self._make_client, self._table, self._prefix, self._aws = make_client, table, prefix, aws
         self._mutex = threading.Lock()
         self._made: Any = None
@@ -82,7 +90,9 @@ class DynamoLocker:
         )
         with self._aws.asking(request):
             try:
-                answer: dict[str, Any] = getattr(client, ACTIONS[action])(TableName=self._table, **given)
+                answer: dict[str, Any] = getattr(client, ACTIONS[action])(
+                    TableName=self._table, **given
+                )
             except Exception as error:
                 self._explain(error)
                 raise
@@ -122,15 +132,24 @@ def open_locker(url: str, env: Mapping[str, str]) -> tuple[Locker, str]:
         raise UsageError(f"state.lock.url {url.split('@')[-1]}: expected {FORM}")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     if unknown := sorted(query.keys() - set(QUERY)):
-        raise UsageError(f"state.lock.url {url}: there is no option {unknown[0]}", hint=f"known: {', '.join(QUERY)}")
+        raise UsageError(
+            f"state.lock.url {url}: there is no option {unknown[0]}",
+            hint=f"known: {', '.join(QUERY)}",
+        )
     aws = Aws(Access(profile=query.get("profile", "")))
-    endpoint = query.get("endpoint") or env.get("AWS_ENDPOINT_URL_DYNAMODB") or env.get("AWS_ENDPOINT_URL", "")
+    endpoint = (
+        query.get("endpoint")
+        or env.get("AWS_ENDPOINT_URL_DYNAMODB")
+        or env.get("AWS_ENDPOINT_URL", "")
+    )
     named = query.get("region") or env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")
 
     def make_client() -> Any:
         region = named or aws.region() or ("us-east-1" if endpoint else "")
         if not region:
-            raise StoreAccessError(f"{url}: no region specified", hint=f"{FORM}, AWS_REGION or AWS_DEFAULT_REGION")
+            raise StoreAccessError(
+                f"{url}: no region specified", hint=f"{FORM}, AWS_REGION or AWS_DEFAULT_REGION"
+            )
         return aws.client("dynamodb", region, endpoint)
 
     return DynamoLocker(make_client, table, aws=aws), lock_id

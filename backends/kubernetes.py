@@ -53,12 +53,24 @@ LONGEST = 220
 class KubernetesOptions(Options, frozen=True, kw_only=True):
     """A state in a ConfigMap."""
 
-    namespace: Annotated[str, Field("where the ConfigMaps are; made if it does not exist", example="devstream")] = "devstream"
-    configmap: Annotated[str, Field("the ConfigMap of the state; others begin with its name", example="state")] = "state"
-    context: Annotated[str, Field("of the kubeconfig; its current one if absent", example="production")] = ""
-    kubeconfig: Annotated[str, Field("a file; else KUBECONFIG, ~/.kube/config, a pod's account", example="kubeconfig")] = ""
-    in_cluster: Annotated[bool | None, Field("use the account of the pod that dtm runs in", example=True)] = None
-    timeout: Annotated[float, Field("seconds to wait for a connection, and for each answer", gt=0)] = SECONDS
+    namespace: Annotated[
+        str, Field("where the ConfigMaps are; made if it does not exist", example="devstream")
+    ] = "devstream"
+    configmap: Annotated[
+        str, Field("the ConfigMap of the state; others begin with its name", example="state")
+    ] = "state"
+    context: Annotated[
+        str, Field("of the kubeconfig; its current one if absent", example="production")
+    ] = ""
+    kubeconfig: Annotated[
+        str, Field("a file; else KUBECONFIG, ~/.kube/config, a pod's account", example="kubeconfig")
+    ] = ""
+    in_cluster: Annotated[
+        bool | None, Field("use the account of the pod that dtm runs in", example=True)
+    ] = None
+    timeout: Annotated[
+        float, Field("seconds to wait for a connection, and for each answer", gt=0)
+    ] = SECONDS
 
 
 OPTIONS = KubernetesOptions
@@ -85,7 +97,10 @@ class KubernetesStore:
 
     def __init__(self, maps: ConfigMaps, state: str) -> None:
         self._maps = maps
-        self._labels = {"app.kubernetes.io/managed-by": "dtm", "app.kubernetes.io/instance": _label(state)}
+        self._labels = {
+            "app.kubernetes.io/managed-by": "dtm",
+            "app.kubernetes.io/instance": _label(state),
+        }
         self._seen: dict[str, Metadata] = {}
 
     @property
@@ -135,7 +150,9 @@ class KubernetesStore:
         keys: list[str] = []
         for found in self._maps.list(self._labels | {KIND: "value"}):
             key = found.annotations.get(KEY, "")
-            if key.startswith(prefix) and name_of(key) == found.name:  # a copy under another name is no key
+            if (
+                key.startswith(prefix) and name_of(key) == found.name
+            ):  # a copy under another name is no key
                 keys.append(key)
                 self._seen[key] = found
         return iter(sorted(keys))
@@ -165,7 +182,9 @@ class KubernetesStore:
     def _value(self, key: str, found: ConfigMap) -> bytes | None:
         """The bytes of a key, None if one of its parts is gone. What somebody spoilt by hand is returned as it is."""
         names = _parts(found.metadata)
-        if foreign := {*found.data, *found.binary_data} - ({VALUE} if found.binary_data or names else {DEVSTREAM}):
+        if foreign := {*found.data, *found.binary_data} - (
+            {VALUE} if found.binary_data or names else {DEVSTREAM}
+        ):
             raise StoreError(
                 f"{self._where(key)} holds something else too: {', '.join(sorted(foreign))}",
                 hint="the state needs a ConfigMap of its own: name another one, or find out who wrote into this one",
@@ -175,16 +194,27 @@ class KubernetesStore:
         if not names:
             return _unpacked(found.binary_data.get(VALUE, b""))
         parts = [part for name in names if (part := self._maps.read(name))]
-        return _unpacked(b"".join(part.binary_data.get(VALUE, b"") for part in parts)) if len(parts) == len(names) else None
+        return (
+            _unpacked(b"".join(part.binary_data.get(VALUE, b"") for part in parts))
+            if len(parts) == len(names)
+            else None
+        )
 
     def _swap(
-        self, key: str, content: dict[str, bytes], expect: Version | None, parts: str = "", rubbish: Iterable[str] = ()
+        self,
+        key: str,
+        content: dict[str, bytes],
+        expect: Version | None,
+        parts: str = "",
+        rubbish: Iterable[str] = (),
     ) -> Version:
         """The one request that decides; then what is rubbish from then on goes, and the parts of what it replaced."""
         old = None if expect is None else self._known(key, expect)
         if expect is not None and (old is None or old.resource_version != expect):
             raise ConflictError(key, expect, old.resource_version if old else None)
-        wanted = ConfigMap(self._metadata(key, parts, old or Metadata(name_of(key))), binary_data=content)
+        wanted = ConfigMap(
+            self._metadata(key, parts, old or Metadata(name_of(key))), binary_data=content
+        )
         try:
             made = self._maps.replace(wanted) if old else self._maps.create(wanted)
         except (Absent, Clash) as error:
@@ -197,7 +227,11 @@ class KubernetesStore:
         """With our labels and annotations beside those that others put there."""
         others = {name: value for name, value in old.annotations.items() if name != PARTS}
         labels = {**old.labels, **self._labels, KIND: "value"}
-        return replace(old, labels=labels, annotations={**others, KEY: key, **({PARTS: parts} if parts else {})})
+        return replace(
+            old,
+            labels=labels,
+            annotations={**others, KEY: key, **({PARTS: parts} if parts else {})},
+        )
 
     def _conflict(self, key: str, expect: Version | None) -> ConflictError:
         """With the version that is there now, as far as that can be told."""
@@ -301,12 +335,18 @@ class KubernetesPlace:
 
     def missing(self) -> list[str]:
         """See `engine.ports.Creating.missing`."""
-        return [] if self._maps.has_namespace() else [f"namespace {self._maps.namespace} does not exist"]
+        return (
+            []
+            if self._maps.has_namespace()
+            else [f"namespace {self._maps.namespace} does not exist"]
+        )
 
     def create(self) -> list[str]:
         """See `engine.ports.Creating.create`."""
         missing = self.missing()
-        return [f"namespace {self._maps.namespace}"] if missing and self._maps.make_namespace() else []
+        return (
+            [f"namespace {self._maps.namespace}"] if missing and self._maps.make_namespace() else []
+        )
 
     def close(self) -> None:
         """Give the connections back."""
@@ -324,12 +364,16 @@ def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str,
     return Opened(store, configmap, {"native": lambda: ObjectLocker(store)}, certain=True)
 
 
-def creating(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> KubernetesPlace:
+def creating(
+    options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]
+) -> KubernetesPlace:
     """See `engine.ports.Backend`."""
     return KubernetesPlace(*_maps(options, base_dir, env))
 
 
-def _maps(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> tuple[ConfigMaps, str]:
+def _maps(
+    options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]
+) -> tuple[ConfigMaps, str]:
     try:
         chosen = msgspec.convert(options, KubernetesOptions)
     except msgspec.ValidationError as error:
@@ -341,15 +385,23 @@ def _maps(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) 
         return find_access(chosen.kubeconfig, chosen.context, chosen.in_cluster, base_dir, env)
 
     place = f"k8s://{chosen.namespace}/{chosen.configmap}"
-    return ConfigMaps(Cluster(find, place, env, (chosen.timeout, chosen.timeout)), chosen.namespace), chosen.configmap
+    return ConfigMaps(
+        Cluster(find, place, env, (chosen.timeout, chosen.timeout)), chosen.namespace
+    ), chosen.configmap
 
 
 def _problems(options: KubernetesOptions) -> Iterator[Problem]:
     if not LABEL.fullmatch(options.namespace):
-        yield Problem("namespace", f'"{options.namespace}" is no name of a namespace', "lower case, digits and -, at most 63")
+        yield Problem(
+            "namespace",
+            f'"{options.namespace}" is no name of a namespace',
+            "lower case, digits and -, at most 63",
+        )
     if not NAME.fullmatch(options.configmap) or len(options.configmap) > 180:
         yield Problem(
-            "configmap", f'"{options.configmap}" is no name of a ConfigMap', "lower case, digits, - and ., at most 180"
+            "configmap",
+            f'"{options.configmap}" is no name of a ConfigMap',
+            "lower case, digits, - and ., at most 180",
         )
     for name in ("kubeconfig", "context"):
         if options.in_cluster and getattr(options, name):

@@ -12,7 +12,16 @@ from typing import Annotated
 
 import msgspec
 
-from backends._disk import Disk, ShortLock, SyncError, is_at, make_directories, replace, sync_directory, write_all
+from backends._disk import (
+    Disk,
+    ShortLock,
+    SyncError,
+    is_at,
+    make_directories,
+    replace,
+    sync_directory,
+    write_all,
+)
 from engine.errors import (
     ConflictError,
     LockError,
@@ -41,7 +50,9 @@ _HINTS = {
 class LocalOptions(Options, frozen=True, kw_only=True):
     """A state in a file of this machine."""
 
-    state_file: Annotated[str, Field("the state's file", example="devstream.state")] = "devstream.state"
+    state_file: Annotated[str, Field("the state's file", example="devstream.state")] = (
+        "devstream.state"
+    )
 
 
 OPTIONS = LocalOptions
@@ -52,10 +63,20 @@ def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str,
 
     Nothing is made before the first write. Raises UsageError for a directory.
     """
-    path = (base_dir / Path(str(options.get("stateFile") or "devstream.state")).expanduser()).resolve()
+    path = (
+        base_dir / Path(str(options.get("stateFile") or "devstream.state")).expanduser()
+    ).resolve()
     if path.is_dir():
-        raise UsageError(f"the state file {path} is a directory", hint=f"name a file in it: {path / 'devstream.state'}")
-    return Opened(LocalStore(path.parent), path.name, {"native": lambda: LocalLocker(path.parent)}, certain=True)
+        raise UsageError(
+            f"the state file {path} is a directory",
+            hint=f"name a file in it: {path / 'devstream.state'}",
+        )
+    return Opened(
+        LocalStore(path.parent),
+        path.name,
+        {"native": lambda: LocalLocker(path.parent)},
+        certain=True,
+    )
 
 
 class _Tail(msgspec.Struct):
@@ -111,7 +132,9 @@ class LocalStore:
                 raise
             try:
                 self._disk.sync_data(tail.descriptor)
-            except OSError as error:  # what the file holds now is anybody's guess: never append to it again
+            except (
+                OSError
+            ) as error:  # what the file holds now is anybody's guess: never append to it again
                 self._forget(key)
                 raise SyncError(error.errno, error.strerror, str(path)) from error
             tail.size += len(data)
@@ -170,7 +193,9 @@ class LocalStore:
         data = _content(path)
         _require(key, expect, data)
         assert data is not None
-        tail = _Tail(self._disk.open(path, os.O_WRONLY | os.O_APPEND), len(data), hashlib.sha256(data))
+        tail = _Tail(
+            self._disk.open(path, os.O_WRONLY | os.O_APPEND), len(data), hashlib.sha256(data)
+        )
         self._tails[key] = tail
         return tail
 
@@ -214,10 +239,14 @@ class LocalLocker:
                 if expect and not holder:
                     raise LockError(f"the lock on {key} is gone: somebody removed it")
                 if not self._is_ours(key):
-                    self._dead[key] = None if holder else LockInfo.from_json(_content(self._record(key)) or b"")
+                    self._dead[key] = (
+                        None if holder else LockInfo.from_json(_content(self._record(key)) or b"")
+                    )
                     self._seize(key)
                 data = info.to_json()
-                replace(self._disk, self._record(key), data, durable=False)  # after a power cut nobody holds it anyway
+                replace(
+                    self._disk, self._record(key), data, durable=False
+                )  # after a power cut nobody holds it anyway
         return LockRecord(info, _version(data))
 
     def remove(self, key: str, *, expect: LockRecord) -> None:
@@ -234,7 +263,9 @@ class LocalLocker:
                     return
                 if not self._is_ours(key):
                     self._let_go(key)
-                elif holder and holder.version == _version(b""):  # our record was deleted by hand: tidy up, then say so
+                elif holder and holder.version == _version(
+                    b""
+                ):  # our record was deleted by hand: tidy up, then say so
                     self._clear(key)
                     holder = None
         if holder:
@@ -337,7 +368,9 @@ def _unless_absent(error: OSError) -> None:
 def _files(folder: Path) -> Iterator[Path]:
     for directory, _, names in os.walk(folder, onerror=_unless_absent):
         for name in names:
-            if name != SWAP_LOCK and not (name.startswith(".") and name.endswith((".tmp", ".lock", ".lock.info"))):
+            if name != SWAP_LOCK and not (
+                name.startswith(".") and name.endswith((".tmp", ".lock", ".lock.info"))
+            ):
                 yield Path(directory, name)
 
 
@@ -347,24 +380,32 @@ def _errors(path: Path) -> Generator[None]:
     try:
         yield
     except SyncError as error:
-        raise OutcomeUnknownError(f"{path}: written, but perhaps not for good: {error.strerror}") from error
+        raise OutcomeUnknownError(
+            f"{path}: written, but perhaps not for good: {error.strerror}"
+        ) from error
     except TimeoutError as error:
         raise StoreUnavailableError(
-            f"{error.filename}: {error.strerror}", hint="a stopped process holds it; end or continue that process"
+            f"{error.filename}: {error.strerror}",
+            hint="a stopped process holds it; end or continue that process",
         ) from error
     except OSError as error:
         place = Path(error.filename or path)
         if error.errno in _CLOSED:
             raise _denied(place, error) from error
-        raise StoreError(f"{place}: {error.strerror}", hint=_HINTS.get(error.errno or 0, "")) from error
+        raise StoreError(
+            f"{place}: {error.strerror}", hint=_HINTS.get(error.errno or 0, "")
+        ) from error
 
 
 def _denied(place: Path, error: OSError) -> StoreAccessError:
     """What may not be done, and how it could be; a file that is not there could not be made in its directory."""
     why = f"{error.strerror}, as {_user()}"
-    if os.path.lexists(place):  # unlike Path.exists it raises nothing where not even that may be asked
+    if os.path.lexists(
+        place
+    ):  # unlike Path.exists it raises nothing where not even that may be asked
         return StoreAccessError(
-            f"{place}: {why}", hint=f"ls -ld {place} shows who may do what; or put the state elsewhere with --state"
+            f"{place}: {why}",
+            hint=f"ls -ld {place} shows who may do what; or put the state elsewhere with --state",
         )
     return StoreAccessError(
         f"the state's directory {place.parent} is not writable: {why}",

@@ -33,7 +33,9 @@ class ObjectLocker:
         """See `engine.ports.Locker.put`."""
         for _ in range(VANISHED_TRIES):
             try:
-                version = self._store.write(key + self._suffix, info.to_json(), expect=expect.version if expect else None)
+                version = self._store.write(
+                    key + self._suffix, info.to_json(), expect=expect.version if expect else None
+                )
             except ConflictError:
                 holder = self.read(key)
             else:

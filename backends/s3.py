@@ -48,14 +48,18 @@ def opened(aws: Aws, settings: Settings) -> Opened:
     """Where the settings lead; several places may share an account."""
     region = Region(aws, settings)
     store = S3Store(aws, settings, region)
-    lockers: dict[str, Callable[[], Locker]] = {"native": lambda: ObjectLocker(store, LOCK_SUFFIX, exact_delete=False)}
+    lockers: dict[str, Callable[[], Locker]] = {
+        "native": lambda: ObjectLocker(store, LOCK_SUFFIX, exact_delete=False)
+    }
     if settings.table:
         from backends.dynamodb import DynamoLocker
 
         lockers["dynamodb"] = lambda: DynamoLocker(
-            lambda: aws.client("dynamodb", region(), settings.table_endpoint), settings.table, prefix=f"{settings.bucket}/",
+            lambda: aws.client("dynamodb", region(), settings.table_endpoint),
+            settings.table,
+            prefix=f"{settings.bucket}/",
             aws=aws,
-        )  # fmt: skip
+        )
     return Opened(store, settings.key, lockers, certain=settings.amazon, lease=NATIVE_LEASE)
 
 
@@ -82,7 +86,9 @@ class Region:
         """Its name. Raises StoreAccessError if nothing names one, store errors."""
         with self._mutex:
             if not self._found:
-                self._found = self._aws.region() or ("us-east-1" if self._settings.endpoint else self._asked())
+                self._found = self._aws.region() or (
+                    "us-east-1" if self._settings.endpoint else self._asked()
+                )
             return self._found
 
     def _asked(self) -> str:
@@ -135,7 +141,9 @@ class S3Store:
         client, request = self._client(), self._request("s3:GetObject", key)
         with self._aws.asking(request):
             try:
-                answer = client.get_object(Bucket=self._settings.bucket, Key=key, **self._settings.reading)
+                answer = client.get_object(
+                    Bucket=self._settings.bucket, Key=key, **self._settings.reading
+                )
                 return Snapshot(answer["Body"].read(), _version(answer, request))
             except Exception as error:
                 if code_of(error) in ABSENT:
@@ -150,13 +158,22 @@ class S3Store:
         with self._aws.asking(request):
             try:
                 answer = client.put_object(
-                    Bucket=self._settings.bucket, Key=key, Body=data, ContentMD5=digest, ContentType="application/json",
-                    **self._settings.writing, **condition,
-                )  # fmt: skip
+                    Bucket=self._settings.bucket,
+                    Key=key,
+                    Body=data,
+                    ContentMD5=digest,
+                    ContentType="application/json",
+                    **self._settings.writing,
+                    **condition,
+                )
             except Exception as error:
-                if expect is None and code_of(error) in REFUSED:  # whoever polls a lock is not to pay for another look
+                if (
+                    expect is None and code_of(error) in REFUSED
+                ):  # whoever polls a lock is not to pay for another look
                     raise ConflictError(key, None, "another one") from error
-                if code_of(error) in (*REFUSED, *BUSY) or (expect is not None and code_of(error) in ABSENT):
+                if code_of(error) in (*REFUSED, *BUSY) or (
+                    expect is not None and code_of(error) in ABSENT
+                ):
                     raise self._conflict(key, expect) from error
                 raise
         return _version(answer, request)
@@ -189,7 +206,11 @@ class S3Store:
         with self._aws.asking(request):
             while True:
                 page = client.list_objects_v2(Bucket=self._settings.bucket, Prefix=prefix, **more)
-                keys += [entry["Key"] for entry in page.get("Contents", ()) if not entry["Key"].endswith("/")]
+                keys += [
+                    entry["Key"]
+                    for entry in page.get("Contents", ())
+                    if not entry["Key"].endswith("/")
+                ]
                 if not page.get("IsTruncated"):
                     return iter(sorted(keys))
                 more = {"ContinuationToken": page["NextContinuationToken"]}
@@ -198,14 +219,22 @@ class S3Store:
         region = self._region()
         with self._mutex:
             if self._made is None:
-                self._made = self._aws.client("s3", region, self._settings.endpoint, config={"s3": self._settings.addressing})
+                self._made = self._aws.client(
+                    "s3", region, self._settings.endpoint, config={"s3": self._settings.addressing}
+                )
             return self._made
 
     def _request(self, action: str, key: str, *, writes: bool = False) -> Request:
         bucket = self._settings.bucket
-        if action != "s3:ListBucket" and not all(part not in ("", ".", "..") for part in key.split("/")):
+        if action != "s3:ListBucket" and not all(
+            part not in ("", ".", "..") for part in key.split("/")
+        ):
             raise StoreError(f'"{key}" is no key of {self.location}')
-        arn = f"arn:aws:s3:::{bucket}" if action == "s3:ListBucket" else f"arn:aws:s3:::{bucket}/{key}"
+        arn = (
+            f"arn:aws:s3:::{bucket}"
+            if action == "s3:ListBucket"
+            else f"arn:aws:s3:::{bucket}/{key}"
+        )
         return Request(action, f"{self.location}/{key}", arn, writes, self._region())
 
     def _found(self, key: str) -> Version | None:
@@ -213,7 +242,9 @@ class S3Store:
         request = self._request("s3:GetObject", key)
         with self._aws.asking(request):
             try:
-                answer = self._client().head_object(Bucket=self._settings.bucket, Key=key, **self._settings.reading)
+                answer = self._client().head_object(
+                    Bucket=self._settings.bucket, Key=key, **self._settings.reading
+                )
                 return _version(answer, request)
             except Exception as error:
                 if code_of(error) in ABSENT:
@@ -236,5 +267,7 @@ class S3Store:
 def _version(answer: Mapping[str, Any], request: Request) -> Version:
     """Its ETag. Raises StoreUnavailableError, OutcomeUnknownError where the answer ended within its headers."""
     if not (version := str(answer.get("ETag", "")).strip('"')):
-        raise (OutcomeUnknownError if request.writes else StoreUnavailableError)(f"{request.place}: the answer was cut off")
+        raise (OutcomeUnknownError if request.writes else StoreUnavailableError)(
+            f"{request.place}: the answer was cut off"
+        )
     return version

@@ -30,13 +30,28 @@ class Form(msgspec.Struct, frozen=True):
 
 
 _S3 = (
-    "region", "endpoint", "profile", "dynamodbTable", "dynamodbEndpoint", "awsCredsPath", "caBundle", "usePathStyle", "encrypt",
-    "kmsKeyId", "acl",
-)  # fmt: skip
+    "region",
+    "endpoint",
+    "profile",
+    "dynamodbTable",
+    "dynamodbEndpoint",
+    "awsCredsPath",
+    "caBundle",
+    "usePathStyle",
+    "encrypt",
+    "kmsKeyId",
+    "acl",
+)
 
 
 def _flavour(scheme: str) -> Form:
-    return Form("s3", ("bucket", "key"), ("region", "endpoint"), f"{scheme}://bucket/key", {"flavour": scheme})
+    return Form(
+        "s3",
+        ("bucket", "key"),
+        ("region", "endpoint"),
+        f"{scheme}://bucket/key",
+        {"flavour": scheme},
+    )
 
 
 FORMS: Mapping[str, Form] = {
@@ -50,7 +65,9 @@ FORMS: Mapping[str, Form] = {
         "k8s://namespace/configmap?context=name",
     ),
     "gs": Form("gcs", ("bucket", "key"), (), "gs://bucket/key"),
-    "azureblob": Form("azure", ("account", "container", "key"), (), "azureblob://account/container/key"),
+    "azureblob": Form(
+        "azure", ("account", "container", "key"), (), "azureblob://account/container/key"
+    ),
     "swift": Form("swift", ("container", "key"), (), "swift://container/key"),
     "oss": Form("oss", ("bucket", "key"), ("region",), "oss://bucket/key"),
     "memfs": Form("memory", ("name",), (), "memfs://name"),
@@ -94,8 +111,14 @@ def spelled(settings: StateSettings) -> str:
     for scheme, form in FORMS.items():
         if form.backend == settings.backend and (form.fixed or {}).get("flavour") == flavour:
             parts = [str(settings.options.get(name, "")) for name in form.parts]
-            known = {name: settings.options[name] for name in form.query if name in settings.options}
-            plain = {name: value for name, value in known.items() if isinstance(value, str | int) and value != ""}
+            known = {
+                name: settings.options[name] for name in form.query if name in settings.options
+            }
+            plain = {
+                name: value
+                for name, value in known.items()
+                if isinstance(value, str | int) and value != ""
+            }
             return f"{scheme}://{'/'.join(parts)}" + (f"?{urlencode(plain)}" if plain else "")
     return ""
 
@@ -104,30 +127,48 @@ def _split(trimmed: str, url: str) -> tuple[str | None, str]:
     """Scheme (None: a bare path) and what follows `://`."""
     scheme, colon, rest = trimmed.partition(":")
     name = scheme.lower()
-    if not colon or not re.fullmatch(r"[a-z][a-z0-9+.-]*", name) or not (rest.startswith("/") or name in FORMS):
+    if (
+        not colon
+        or not re.fullmatch(r"[a-z][a-z0-9+.-]*", name)
+        or not (rest.startswith("/") or name in FORMS)
+    ):
         return None, trimmed
     if name not in FORMS:
         raise UsageError(f"{url}: unknown scheme {name}", hint=_known(name))
     if not rest.startswith("//"):
-        raise UsageError(f"{url}: expected {FORMS[name].example}", hint="a scheme is followed by two slashes")
+        raise UsageError(
+            f"{url}: expected {FORMS[name].example}", hint="a scheme is followed by two slashes"
+        )
     return name, rest[2:]
 
 
 def _parts(url: str, scheme: str, form: Form, path: str) -> dict[str, Value]:
     if form.backend == "local":
-        if path and not path.startswith("/"):  # what stands there is a host to others, a folder to none
-            raise UsageError(f"{url}: expected {form.example}", hint=f"a relative path is written without {scheme}://: {path}")
+        if path and not path.startswith(
+            "/"
+        ):  # what stands there is a host to others, a folder to none
+            raise UsageError(
+                f"{url}: expected {form.example}",
+                hint=f"a relative path is written without {scheme}://: {path}",
+            )
         found = [path]
     else:
         found = path.split("/", len(form.parts) - 1)
         if "@" in found[0] and scheme != "k8s":
-            raise UsageError(f"{_masked(url)}: credentials do not belong in a URL", hint=f"expected {form.example}")
+            raise UsageError(
+                f"{_masked(url)}: credentials do not belong in a URL",
+                hint=f"expected {form.example}",
+            )
     if len(found) < len(form.parts) or not all(found):
         missing = form.parts[next((i for i, part in enumerate(found) if not part), len(found))]
         raise UsageError(f"{url}: {missing} is missing, expected {form.example}", hint=_why(scheme))
-    if scheme == "k8s" and not all(re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", part) for part in found):
+    if scheme == "k8s" and not all(
+        re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", part) for part in found
+    ):
         misspelt = all(re.fullmatch(r"[\w.-]+", part) for part in found)
-        rule = "names in Kubernetes are lower case letters, digits and -, and begin and end with no -"
+        rule = (
+            "names in Kubernetes are lower case letters, digits and -, and begin and end with no -"
+        )
         raise UsageError(f"{url}: expected {form.example}", hint=rule if misspelt else _why(scheme))
     return dict(zip(form.parts, found, strict=True))
 
@@ -160,7 +201,9 @@ def _query(url: str, scheme: str, form: Form, query: str) -> list[tuple[str, str
     return pairs
 
 
-def _settings(url: str, form: Form, options: dict[str, Value], given: Mapping[str, str]) -> StateSettings:
+def _settings(
+    url: str, form: Form, options: dict[str, Value], given: Mapping[str, str]
+) -> StateSettings:
     lock = LockSettings(
         _one_of(url, "lock", given.get("lock", "auto"), LOCKS),
         given.get("lockUrl", ""),
@@ -169,7 +212,13 @@ def _settings(url: str, form: Form, options: dict[str, Value], given: Mapping[st
     history = given.get("history", "30")
     if not history.isascii() or not history.isdigit() or int(history) < 1:
         raise UsageError(f'{url}: history "{history}" is no number of states to keep')
-    return StateSettings(form.backend, options, lock, _one_of(url, "log", given.get("log", "auto"), LOGS), int(history))
+    return StateSettings(
+        form.backend,
+        options,
+        lock,
+        _one_of(url, "log", given.get("log", "auto"), LOGS),
+        int(history),
+    )
 
 
 def _one_of(url: str, name: str, value: str, choices: tuple[str, ...]) -> str:
@@ -194,7 +243,11 @@ def _masked(url: str) -> str:
 
 def _known(near: str = "") -> str:
     """What to write instead, of what this version can open."""
-    there = {name: form for name, form in FORMS.items() if form.backend != "memory" and find_spec(f"backends.{form.backend}")}
+    there = {
+        name: form
+        for name, form in FORMS.items()
+        if form.backend != "memory" and find_spec(f"backends.{form.backend}")
+    }
     close = difflib.get_close_matches(near, there, 1)
     if close:
         return f"did you mean {there[close[0]].example}?"

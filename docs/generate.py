@@ -61,41 +61,73 @@ def pages() -> dict[str, str]:
 def decisions() -> str:
     """An index of the decisions by the titles that they have."""
     found = sorted(DOCS.glob("decisions/[0-9]*.md"))
-    titles = [(path.name, path.read_text("utf-8").partition("\n")[0].removeprefix("# ")) for path in found]
-    return "\n".join(["# Decisions", "", *(f"- [{title.replace('. ', ': ', 1)}]({name})" for name, title in titles)]) + "\n"
+    titles = [
+        (path.name, path.read_text("utf-8").partition("\n")[0].removeprefix("# ")) for path in found
+    ]
+    return (
+        "\n".join(
+            [
+                "# Decisions",
+                "",
+                *(f"- [{title.replace('. ', ': ', 1)}]({name})" for name, title in titles),
+            ]
+        )
+        + "\n"
+    )
 
 
 def configuration() -> str:
     """The written page, its tables of keys as the program reads them."""
     written = (REFERENCE / "configuration.md").read_text("utf-8")
-    structs = vars(layout) | {module.OPTIONS.__name__: module.OPTIONS for module in (local, s3, kubernetes)}
+    structs = vars(layout) | {
+        module.OPTIONS.__name__: module.OPTIONS for module in (local, s3, kubernetes)
+    }
     return KEYS.sub(lambda found: found[1] + _keys(structs[found[2]]) + found[3], written)
 
 
 def _keys(struct: type[msgspec.Struct]) -> str:
-    return "\n" + "\n".join(["| key | value | meaning |", "|---|---|---|", *_key_rows(items(struct))]) + "\n\n"
+    return (
+        "\n"
+        + "\n".join(["| key | value | meaning |", "|---|---|---|", *_key_rows(items(struct))])
+        + "\n\n"
+    )
 
 
 def _key_rows(found: Sequence[Item], path: str = "") -> Iterator[str]:
     for item in found:
-        meaning = "; ".join([item.text.rstrip("."), *(["required"] if item.required else []), *item.notes])
+        meaning = "; ".join(
+            [item.text.rstrip("."), *(["required"] if item.required else []), *item.notes]
+        )
         yield f"| `{path}{item.key}` | {item.kind} | {meaning} |"
-        yield from _key_rows(item.inner, f"{path}{item.key}{'[]' if item.within == 'list' else ''}.")
+        yield from _key_rows(
+            item.inner, f"{path}{item.key}{'[]' if item.within == 'list' else ''}."
+        )
 
 
 def commands() -> str:
     """Every command with every option, from the click tree; what all commands share once, at the top."""
     found = list(_commands(root, click.Context(root, info_name="dtm")))
-    shared = _rows(next(command for command, _ in found if "--var" in _options(command)), found, shared=True)
+    shared = _rows(
+        next(command for command, _ in found if "--var" in _options(command)), found, shared=True
+    )
     lines = [HEAD, *_table(shared), TAIL]
     for command, context in found:
-        lines += ["", f"## {context.command_path}", "", _usage(command, context), "", *_text(command)]
+        lines += [
+            "",
+            f"## {context.command_path}",
+            "",
+            _usage(command, context),
+            "",
+            *_text(command),
+        ]
         if own := _rows(command, found, shared=False):
             lines += ["", *_table(own)]
     return "\n".join(lines) + "\n"
 
 
-def _commands(group: click.Group, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
+def _commands(
+    group: click.Group, context: click.Context
+) -> Iterator[tuple[click.Command, click.Context]]:
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
@@ -109,9 +141,13 @@ def _options(command: click.Command) -> dict[str, click.Option]:
     return {each.opts[-1]: each for each in command.params if isinstance(each, click.Option)}
 
 
-def _rows(command: click.Command, found: list[tuple[click.Command, click.Context]], *, shared: bool) -> list[tuple[str, str]]:
+def _rows(
+    command: click.Command, found: list[tuple[click.Command, click.Context]], *, shared: bool
+) -> list[tuple[str, str]]:
     """Options as (spelling, explanation): those that `dtm state list` has too, or the others."""
-    common = _options(next(each for each, context in found if context.command_path == "dtm state list"))
+    common = _options(
+        next(each for each, context in found if context.command_path == "dtm state list")
+    )
     return [
         _row(option)
         for name, option in _options(command).items()
@@ -129,7 +165,11 @@ def _value(option: click.Option) -> str:
 
 
 def _table(rows: list[tuple[str, str]]) -> list[str]:
-    return ["| option | meaning |", "|---|---|", *(f"| {spelling} | {meaning} |" for spelling, meaning in rows)]
+    return [
+        "| option | meaning |",
+        "|---|---|",
+        *(f"| {spelling} | {meaning} |" for spelling, meaning in rows),
+    ]
 
 
 def _usage(command: click.Command, context: click.Context) -> str:

@@ -10,7 +10,14 @@ __version__: Final = "0.1.0"
 
 PUBLIC: Final = {
     "engine.address": ("Address",),
-    "engine.errors": ("AuthError", "DtmError", "NotFoundError", "OutcomeUnknownError", "PluginError", "ProviderError"),
+    "engine.errors": (
+        "AuthError",
+        "DtmError",
+        "NotFoundError",
+        "OutcomeUnknownError",
+        "PluginError",
+        "ProviderError",
+    ),
     "engine.ports": ("BY_ADDRESS", "Call", "Provider"),
     "engine.schema": ("Field", "Options", "Outputs"),
     "engine.state": ("Resource",),

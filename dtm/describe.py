@@ -56,11 +56,22 @@ def _item(entry: shapes.Field) -> Item:
     marks: dict[str, Any] = getattr(entry.type, "extra", None) or {}
     documented: dict[str, Any] = getattr(entry.type, "extra_json_schema", None) or {}
     inner, within = _inside(entry.type)
-    default = None if entry.default is msgspec.NODEFAULT or isinstance(entry.default, msgspec.Struct) else entry.default
+    default = (
+        None
+        if entry.default is msgspec.NODEFAULT or isinstance(entry.default, msgspec.Struct)
+        else entry.default
+    )
     return Item(
-        entry.encode_name, str(documented.get("description", "")), _kind(entry.type), entry.required, default,
-        marks.get("example"), tuple(_notes(marks)), inner, within,
-    )  # fmt: skip
+        entry.encode_name,
+        str(documented.get("description", "")),
+        _kind(entry.type),
+        entry.required,
+        default,
+        marks.get("example"),
+        tuple(_notes(marks)),
+        inner,
+        within,
+    )
 
 
 def _kind(shape: shapes.Type) -> str:
@@ -116,20 +127,28 @@ def _referred(lines: Sequence[str]) -> list[str]:
 
 def _tool(name: str, options: Sequence[str], plugins: Plugins) -> str:
     empty = " {}" if all(map(_off, options)) else ""
-    head = [*_comment(f"{name}: {summary(name, plugins)}", "  "), f"  - name: {name}", f"    instanceID: {INSTANCE}"]
+    head = [
+        *_comment(f"{name}: {summary(name, plugins)}", "  "),
+        f"  - name: {name}",
+        f"    instanceID: {INSTANCE}",
+    ]
     return "\n".join([*head, f"    options:{empty}", *("      " + line for line in options)])
 
 
 def _example(name: str, plugins: Plugins) -> Mapping[str, Any]:
     """The options that a sample sets, without explanations."""
-    shown = {item.key: item.example for item in items(plugins[name].options) if item.example is not None}
+    shown = {
+        item.key: item.example for item in items(plugins[name].options) if item.example is not None
+    }
     return _examples().get(name, shown)
 
 
 @cache
 def _examples() -> Mapping[str, Mapping[str, Any]]:
     """What a sample sets, of plugins whose options exclude each other; for all others the Struct says it."""
-    found: dict[str, dict[str, Any]] = yaml.safe_load(SAMPLES.joinpath("plugins.yaml").read_text("utf-8"))
+    found: dict[str, dict[str, Any]] = yaml.safe_load(
+        SAMPLES.joinpath("plugins.yaml").read_text("utf-8")
+    )
     return found
 
 
@@ -153,7 +172,9 @@ def option_lines(options: Sequence[Item], given: Mapping[str, Any] | None = None
     for item in options:
         on = item.key in given if given is not None else item.required or item.example is not None
         value = given[item.key] if given is not None and on else item.example
-        lines += _comment("; ".join([item.text, *(["required"] if item.required else []), *item.notes]), "")
+        lines += _comment(
+            "; ".join([item.text, *(["required"] if item.required else []), *item.notes]), ""
+        )
         body = _setting(item, value, on)
         lines += body if on else [f"# {line}" for line in body]
     return lines
@@ -163,7 +184,9 @@ def _setting(item: Item, value: Any, on: bool) -> list[str]:
     if not item.inner or not _open(value) or (item.within and on):
         shown = item.default if value is None else value
         return [f"{item.key}: <{item.kind}>"] if shown is None else _yaml({item.key: shown})
-    inner = option_lines(item.inner, cast("dict[str, Any] | None", value))  # keys of options are text
+    inner = option_lines(
+        item.inner, cast("dict[str, Any] | None", value)
+    )  # keys of options are text
     lead = {"": [], "list": ["  -"], "map": ["  <name>:"]}[item.within]
     empty = " {}" if on and all(map(_off, inner)) else ""
     return [f"{item.key}:{empty}", *lead, *((" " * (4 if lead else 2)) + line for line in inner)]
@@ -175,7 +198,13 @@ def _open(value: Any) -> bool:
 
 
 def _comment(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_on_hyphens=False)
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=f"{indent}# ",
+        subsequent_indent=f"{indent}# ",
+        break_on_hyphens=False,
+    )
 
 
 class _Dumper(yaml.SafeDumper):
@@ -199,7 +228,9 @@ def _yaml(value: Any) -> list[str]:
 def config_sample(template: str = "") -> str:
     """A commented config that loads and applies as it is: the general one, or one of TEMPLATES. Raises UsageError."""
     if template and template not in TEMPLATES:
-        raise UsageError(f"illegal template name : < {template} >", hint=nearest(template, TEMPLATES))
+        raise UsageError(
+            f"illegal template name : < {template} >", hint=nearest(template, TEMPLATES)
+        )
     return SAMPLES.joinpath(f"{template or 'config'}.yaml").read_text("utf-8")
 
 
@@ -207,28 +238,55 @@ def reference_pages(plugins: Plugins) -> dict[str, str]:
     """File name -> Markdown: a page for each plugin name, and an index."""
     pages = {f"{name}.md": _page(name, plugins) for name in plugins}
     rows = [f"| [{name}]({name}.md) | {_cell(summary(name, plugins))} |" for name in plugins]
-    index = ["# Plugins", "", "Every name that a tool may have.", "", *_table("name", "what it makes"), *rows]
+    index = [
+        "# Plugins",
+        "",
+        "Every name that a tool may have.",
+        "",
+        *_table("name", "what it makes"),
+        *rows,
+    ]
     return {"index.md": "\n".join(index) + "\n", **pages}
 
 
 def _page(name: str, plugins: Plugins) -> str:
     provider = plugins[name]
     lines = [f"# {name}", "", *_introduction(name, plugins), "", "## Options", ""]
-    lines += [*_table("option", "type", "default", "what it is"), *_rows(items(provider.options)), "", "## Outputs", ""]
+    lines += [
+        *_table("option", "type", "default", "what it is"),
+        *_rows(items(provider.options)),
+        "",
+        "## Outputs",
+        "",
+    ]
     if provider.outputs is None:
         lines += ["Open: what there is to refer to is known after the first run."]
     else:
-        rows = [f"| `{item.key}` | {item.kind} | {_cell(item.text)} |" for item in items(provider.outputs)]
+        rows = [
+            f"| `{item.key}` | {item.kind} | {_cell(item.text)} |"
+            for item in items(provider.outputs)
+        ]
         lines += [*_table("output", "type", "what it is"), *rows]
-    return "\n".join([*lines, "", "## Example", "", "```yaml", sample(name, plugins).rstrip("\n"), "```"]) + "\n"
+    return (
+        "\n".join(
+            [*lines, "", "## Example", "", "```yaml", sample(name, plugins).rstrip("\n"), "```"]
+        )
+        + "\n"
+    )
 
 
 def _introduction(name: str, plugins: Plugins) -> list[str]:
     provider = plugins[name]
     if provider.plugin != name and provider.plugin in plugins:
-        return [f"Another name of [{provider.plugin}]({provider.plugin}.md): tools may change from one to the other freely."]
+        return [
+            f"Another name of [{provider.plugin}]({provider.plugin}.md): tools may change from one to the other freely."
+        ]
     others = [other for other in plugins if other != name and plugins[other].plugin == name]
-    also = ["", f"Other names: {', '.join(f'[{other}]({other}.md)' for other in others)}."] if others else []
+    also = (
+        ["", f"Other names: {', '.join(f'[{other}]({other}.md)' for other in others)}."]
+        if others
+        else []
+    )
     return [*cleandoc(provider.__doc__ or "").split("\n"), *also]
 
 
@@ -238,9 +296,17 @@ def _table(*titles: str) -> list[str]:
 
 def _rows(options: Sequence[Item], path: str = "") -> Iterator[str]:
     for item in options:
-        default = "required" if item.required else f"`{json.dumps(item.default)}`" if item.default is not None else ""
+        default = (
+            "required"
+            if item.required
+            else f"`{json.dumps(item.default)}`"
+            if item.default is not None
+            else ""
+        )
         yield f"| `{path}{item.key}` | {_cell(item.kind)} | {_cell(default)} | {_cell('; '.join([item.text, *item.notes]))} |"
-        yield from _rows(item.inner, f"{path}{item.key}{ {'': '', 'list': '[]', 'map': '.*'}[item.within] }.")
+        yield from _rows(
+            item.inner, f"{path}{item.key}{ {'': '', 'list': '[]', 'map': '.*'}[item.within] }."
+        )
 
 
 def _cell(text: str) -> str:

@@ -15,7 +15,10 @@ Schema: TypeAlias = dict[str, Any]
 
 ONE: Final = {"type": "array", "minItems": 1, "maxItems": 1}
 EXPRESSION: Final = {
-    "anyOf": [{"type": "string", "pattern": r"\[\[|\$\{\{"}, {**ONE, "items": {**ONE, "items": {"type": "string"}}}]
+    "anyOf": [
+        {"type": "string", "pattern": r"\[\[|\$\{\{"},
+        {**ONE, "items": {**ONE, "items": {"type": "string"}}},
+    ]
 }
 """`[[ x ]]`, which is a list in a list where it is not quoted, or `${{ x }}`."""
 NULL: Final = {"type": "null"}
@@ -29,19 +32,32 @@ def config_schema(plugins: Plugins) -> Schema:
     structs = [layout.File, layout.Tool, *dict.fromkeys(options.values())]
     references, components = msgspec.json.schema_components(structs, ref_template="#/$defs/{name}")
     told = dict(zip(structs, references, strict=True))
-    definitions = {f"#/$defs/{name}": _component(component) for name, component in components.items()}
+    definitions = {
+        f"#/$defs/{name}": _component(component) for name, component in components.items()
+    }
     file, tool = definitions[told[layout.File]["$ref"]], definitions[told[layout.Tool]["$ref"]]
-    empty = {key: {"if": {"not": NULL}, "then": tool["properties"][key]} for key in ("dependsOn", "depends_on")}
+    empty = {
+        key: {"if": {"not": NULL}, "then": tool["properties"][key]}
+        for key in ("dependsOn", "depends_on")
+    }
     name = {"description": "which plugin", "enum": list(options)}
     tool["properties"] |= {**empty, "name": name, "options": {"type": ["object", "null"]}}
-    tool["allOf"] = [*tool["allOf"], *(_chosen(name, told[struct]) for name, struct in options.items())]
+    tool["allOf"] = [
+        *tool["allOf"],
+        *(_chosen(name, told[struct]) for name, struct in options.items()),
+    ]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dtm configuration",
         "type": "object",
-        "if": {"anyOf": [{"required": [key]} for key in file["properties"]]},  # a map with none of the keys holds variables
+        "if": {
+            "anyOf": [{"required": [key]} for key in file["properties"]]
+        },  # a map with none of the keys holds variables
         "then": told[layout.File],
-        "$defs": {**{name.removeprefix("#/$defs/"): found for name, found in definitions.items()}, "expression": EXPRESSION},
+        "$defs": {
+            **{name.removeprefix("#/$defs/"): found for name, found in definitions.items()},
+            "expression": EXPRESSION,
+        },
     }
 
 
@@ -57,13 +73,20 @@ def _component(schema: Schema) -> Schema:
     spelled = {key: _spellings(key, value) for key, value in properties.items()}
     found = {name: _value(properties[key]) for key, names in spelled.items() for name in names}
     needed = [_needed(key, spelled[key]) for key in schema.get("required", ())]
-    kept = {key: value for key, value in schema.items() if key not in {"properties", "required", "title", "description"}}
+    kept = {
+        key: value
+        for key, value in schema.items()
+        if key not in {"properties", "required", "title", "description"}
+    }
     return {**kept, "properties": found, **({"allOf": needed} if needed else {})}
 
 
 def _needed(key: str, names: list[str]) -> Schema:
     """One of the spellings must be there; which one is told to whoever wrote none."""
-    return {"if": {"not": {"anyOf": [{"required": [name]} for name in names]}}, "then": {"required": [key]}}
+    return {
+        "if": {"not": {"anyOf": [{"required": [name]} for name in names]}},
+        "then": {"required": [key]},
+    }
 
 
 def _spellings(key: str, schema: Schema) -> list[str]:
@@ -83,10 +106,18 @@ def _value(schema: Schema) -> Schema:
     members = wanted.get("anyOf", [wanted])
     values = [_inner(member) for member in members if member != NULL]
     other = [{"$ref": "#/$defs/expression"}, *([NULL] if NULL in members else [])]
-    return {**told, "if": {"not": {"anyOf": other}}, "then": values[0] if len(values) == 1 else {"anyOf": values}}
+    return {
+        **told,
+        "if": {"not": {"anyOf": other}},
+        "then": values[0] if len(values) == 1 else {"anyOf": values},
+    }
 
 
 def _inner(schema: Schema) -> Schema:
     found: Schema = {**schema, **(TEXT if schema.get("type") == "string" else {})}
-    parts = {key: _value(found[key]) for key in ("items", "additionalProperties") if isinstance(found.get(key), dict)}
+    parts = {
+        key: _value(found[key])
+        for key in ("items", "additionalProperties")
+        if isinstance(found.get(key), dict)
+    }
     return {**found, **parts}

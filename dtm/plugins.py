@@ -46,17 +46,59 @@ BACKENDS: Final[Mapping[str, str]] = {
 }
 LATER_BACKENDS: Final = frozenset({"azure", "gcs", "oss", "swift"})
 
-DEVSTREAM: Final = frozenset({
-    "argocd", "argocdapp", "artifactory", "ci-generic", "devlake", "devlake-config", "github-actions",
-    "github-repo-scaffolding-golang", "githubactions-golang", "githubactions-nodejs", "githubactions-python",
-    "gitlab-ce-docker", "gitlab-ci", "gitlab-repo-scaffolding-golang", "gitlabci-generic", "gitlabci-golang",
-    "gitlabci-java", "harbor", "harbor-docker", "hashicorp-vault", "helm-generic", "helm-installer", "jenkins",
-    "jenkins-github-integ", "jenkins-pipeline", "jenkins-pipeline-kubernetes", "jira", "jira-github-integ",
-    "kube-prometheus", "openldap", "repo-scaffolding", "sonarqube", "tekton", "trello", "trello-github-integ", "zentao",
-})  # fmt: skip
+DEVSTREAM: Final = frozenset(
+    {
+        "argocd",
+        "argocdapp",
+        "artifactory",
+        "ci-generic",
+        "devlake",
+        "devlake-config",
+        "github-actions",
+        "github-repo-scaffolding-golang",
+        "githubactions-golang",
+        "githubactions-nodejs",
+        "githubactions-python",
+        "gitlab-ce-docker",
+        "gitlab-ci",
+        "gitlab-repo-scaffolding-golang",
+        "gitlabci-generic",
+        "gitlabci-golang",
+        "gitlabci-java",
+        "harbor",
+        "harbor-docker",
+        "hashicorp-vault",
+        "helm-generic",
+        "helm-installer",
+        "jenkins",
+        "jenkins-github-integ",
+        "jenkins-pipeline",
+        "jenkins-pipeline-kubernetes",
+        "jira",
+        "jira-github-integ",
+        "kube-prometheus",
+        "openldap",
+        "repo-scaffolding",
+        "sonarqube",
+        "tekton",
+        "trello",
+        "trello-github-integ",
+        "zentao",
+    }
+)
 """Every name that some version of DevStream knew."""
 
-MEMBERS: Final = ("plugin", "options", "outputs", "identity", "predict", "read", "create", "update", "delete")
+MEMBERS: Final = (
+    "plugin",
+    "options",
+    "outputs",
+    "identity",
+    "predict",
+    "read",
+    "create",
+    "update",
+    "delete",
+)
 
 Offer = tuple[str, str, str]
 """Plugin name, "module:Class", distribution."""
@@ -76,7 +118,9 @@ class Plugins(Mapping[str, AnyProvider]):
     def __getitem__(self, name: str) -> AnyProvider:
         """The provider behind a name. Raises PluginError if there is none, or if it cannot be loaded."""
         found = self._loaded.get(name)
-        return self._loaded.setdefault(name, _load(name, self._spec(name))) if found is None else found
+        return (
+            self._loaded.setdefault(name, _load(name, self._spec(name))) if found is None else found
+        )
 
     def __contains__(self, name: object) -> bool:
         return name in BUILT_IN or name in self._third_party
@@ -114,7 +158,9 @@ class Plugins(Mapping[str, AnyProvider]):
         if spec is not None:
             return spec
         if name in DEVSTREAM:
-            raise PluginError(f"plugin {name} is known from DevStream, but not part of this version")
+            raise PluginError(
+                f"plugin {name} is known from DevStream, but not part of this version"
+            )
         raise PluginError(f"there is no plugin {name}", hint=self.hint(name))
 
     @cached_property
@@ -141,7 +187,13 @@ class Backends:
     def find(self, name: str) -> PluginSchema | None:
         """The options behind a name, None if there is none. Raises PluginError if it cannot be loaded."""
         spec = self._spec(name)
-        return PluginSchema(name, "kubernetes" if name == "k8s" else name, _backend(name, spec).OPTIONS) if spec else None
+        return (
+            PluginSchema(
+                name, "kubernetes" if name == "k8s" else name, _backend(name, spec).OPTIONS
+            )
+            if spec
+            else None
+        )
 
     def names(self) -> Sequence[str]:
         """Every name that a configuration may use, the others' last."""
@@ -161,7 +213,9 @@ class Backends:
 
 def _no_backend(name: str) -> str:
     return (
-        f"state backend {name} is not part of this version" if name in LATER_BACKENDS else f"there is no state backend {name}"
+        f"state backend {name} is not part of this version"
+        if name in LATER_BACKENDS
+        else f"there is no state backend {name}"
     )
 
 
@@ -170,7 +224,11 @@ def _unique(kind: str, offers: Sequence[Offer], built_in: Mapping[str, str]) -> 
     owners: dict[str, list[str]] = {}
     for name, _, distribution in offers:
         owners.setdefault(name, ["dtm itself"] if name in built_in else []).append(distribution)
-    clashes = [f"{kind} {name} is offered by {' and by '.join(by)}" for name, by in sorted(owners.items()) if len(by) > 1]
+    clashes = [
+        f"{kind} {name} is offered by {' and by '.join(by)}"
+        for name, by in sorted(owners.items())
+        if len(by) > 1
+    ]
     if clashes:
         raise PluginError("; ".join(clashes), hint=f"uninstall one of them, or rename its {kind}")
     return {name: spec for name, spec, _ in offers}
@@ -201,7 +259,10 @@ def providers() -> Mapping[str, AnyProvider]:
 def _entry_points(group: str) -> list[Offer]:
     from importlib.metadata import entry_points
 
-    return [(point.name, point.value, point.dist.name if point.dist else "?") for point in entry_points(group=group)]
+    return [
+        (point.name, point.value, point.dist.name if point.dist else "?")
+        for point in entry_points(group=group)
+    ]
 
 
 def _load(name: str, spec: str) -> AnyProvider:
@@ -210,7 +271,9 @@ def _load(name: str, spec: str) -> AnyProvider:
     try:
         provider: object = getattr(import_module(module), attribute)()
     except Exception as error:  # somebody else's module may raise anything while it is imported
-        raise PluginError(f"plugin {name} cannot be loaded from {spec}: {type(error).__name__}: {error}") from error
+        raise PluginError(
+            f"plugin {name} cannot be loaded from {spec}: {type(error).__name__}: {error}"
+        ) from error
     absent = [member for member in MEMBERS if not hasattr(provider, member)]
     if absent:
         raise PluginError(f"plugin {name} ({spec}) is no provider: it has no {', '.join(absent)}")
@@ -222,10 +285,14 @@ def _backend(name: str, spec: str) -> Backend:
     try:
         module: object = import_module(spec)
     except Exception as error:  # somebody else's module may raise anything while it is imported
-        raise PluginError(f"state backend {name} cannot be loaded from {spec}: {type(error).__name__}: {error}") from error
+        raise PluginError(
+            f"state backend {name} cannot be loaded from {spec}: {type(error).__name__}: {error}"
+        ) from error
     absent = [member for member in ("OPTIONS", "open_backend") if not hasattr(module, member)]
     if absent:
-        raise PluginError(f"state backend {name} ({spec}) is no backend: it has no {', '.join(absent)}")
+        raise PluginError(
+            f"state backend {name} ({spec}) is no backend: it has no {', '.join(absent)}"
+        )
     return cast("Backend", module)  # its members were just looked at
 
 

@@ -31,12 +31,17 @@ def create_plugin(name: str, directory: Path) -> list[Path]:
     if problem := name_problem(name):
         raise UsageError(problem)
     if name in BUILT_IN:
-        raise UsageError(f"plugin {name} is built in", hint="take another name: what is built in cannot be replaced")
+        raise UsageError(
+            f"plugin {name} is built in",
+            hint="take another name: what is built in cannot be replaced",
+        )
     root = directory / f"dtm-plugin-{name}"
     if root.exists():
         raise UsageError(f"plugin {name} already exists", hint=f"it is in {root}")
     words = _words(name)
-    made = [(root / _named(path, words["module"]), path) for path in sorted(TEMPLATE.rglob("*.tmpl"))]
+    made = [
+        (root / _named(path, words["module"]), path) for path in sorted(TEMPLATE.rglob("*.tmpl"))
+    ]
     for target, source in made:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(Template(source.read_text("utf-8")).substitute(words), "utf-8")
@@ -54,7 +59,9 @@ def _words(name: str) -> dict[str, str]:
 
 
 def _named(template: Path, module: str) -> Path:
-    return Path(str(template.relative_to(TEMPLATE)).replace("_module_", module).removesuffix(".tmpl"))
+    return Path(
+        str(template.relative_to(TEMPLATE)).replace("_module_", module).removesuffix(".tmpl")
+    )
 
 
 def validate_plugin(name: str, plugins: Plugins, directory: Path) -> Iterator[Verdict]:
@@ -86,5 +93,7 @@ def _sample_trial(name: str, plugins: Plugins, world: Path) -> Trial:
 
     for spec in before:
         plugin = spec.address.name
-        outputs[spec.address] = plugins[plugin].create(options_of(spec), trial_call(plugin, world)).outputs
+        outputs[spec.address] = (
+            plugins[plugin].create(options_of(spec), trial_call(plugin, world)).outputs
+        )
     return Trial(options=options_of(tool), call=trial_call(name, world))

@@ -58,15 +58,22 @@ def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
     first: dict[str, Place] = {}
     for section in files.items("pipelineTemplates"):
         if not isinstance(section.value, dict):
-            files.report.add(section.place.at(), "a pipeline template is a map with name, type and options")
+            files.report.add(
+                section.place.at(), "a pipeline template is a map with name, type and options"
+            )
             continue
         rest = {key: item for key, item in section.value.items() if folded(key) != "options"}
-        found, sound = _decoded(scope.render(rest), layout.PipelineTemplate, section.place, files.report)
+        found, sound = _decoded(
+            scope.render(rest), layout.PipelineTemplate, section.place, files.report
+        )
         if not sound:
             continue
         name = str(found["name"])
         if name in first:
-            files.report.add(section.place.at(), f'pipeline template "{name}" is given twice, first at {first[name].at()}')
+            files.report.add(
+                section.place.at(),
+                f'pipeline template "{name}" is given twice, first at {first[name].at()}',
+            )
         else:
             first[name] = section.place
             yield name, _Template(str(found["type"]), _entry(section.value, "options"))
@@ -84,8 +91,13 @@ def _decoded(
     for fault in faults:
         report.add(place.at(*fault.path, key=fault.key), fault.message, fault.hint)
     for path in _unsettled(found):
-        report.add(place.at(*path), "this must be known from the start: no ${{ }} and nothing sensitive here")
-    wrong = len(report.problems) > before or any(isinstance(leaf, Unknown) for leaf in leaves(value))
+        report.add(
+            place.at(*path),
+            "this must be known from the start: no ${{ }} and nothing sensitive here",
+        )
+    wrong = len(report.problems) > before or any(
+        isinstance(leaf, Unknown) for leaf in leaves(value)
+    )
     return found, not wrong
 
 
@@ -114,7 +126,8 @@ def _app(section: Section, scope: Scope, templates: Mapping[str, _Template]) -> 
         written = zip(_list(found.get(kind)), _list(_entry(rendered, kind)), strict=True)
         places = [section.place.step(kind, index) for index in range(len(_list(found.get(kind))))]
         resolved = [
-            _step(_map(step), raw, place, scope, templates, spec) for (step, raw), place in zip(written, places, strict=True)
+            _step(_map(step), raw, place, scope, templates, spec)
+            for (step, raw), place in zip(written, places, strict=True)
         ]
         steps[kind] = [step for step in resolved if step]
     template = found.get("repoTemplate")
@@ -138,17 +151,35 @@ def _unsettled(app: Attributes) -> Iterator[tuple[str | int, ...]]:
 
 
 def _step(
-    step: dict[str, Value], raw: Raw, place: Place, scope: Scope, templates: Mapping[str, _Template], spec: Mapping[str, Value]
+    step: dict[str, Value],
+    raw: Raw,
+    place: Place,
+    scope: Scope,
+    templates: Mapping[str, _Template],
+    spec: Mapping[str, Value],
 ) -> _Step | None:
-    kind, name, own = str(step["type"]), str(step.get("templateName", "")), _map(_entry(raw, "options"))
+    kind, name, own = (
+        str(step["type"]),
+        str(step.get("templateName", "")),
+        _map(_entry(raw, "options")),
+    )
     if kind != "template":
         if name:
-            scope.report.add(place.at("templateName"), f'key "templateName" goes with type template, not with {kind}')
+            scope.report.add(
+                place.at("templateName"),
+                f'key "templateName" goes with type template, not with {kind}',
+            )
         return _Step(kind, own)
     if not name:
-        scope.report.add(place.at(), "type template needs a templateName", nearest("", list(templates)))
+        scope.report.add(
+            place.at(), "type template needs a templateName", nearest("", list(templates))
+        )
     elif name not in templates:
-        scope.report.add(place.at("templateName"), f'there is no pipeline template "{name}"', nearest(name, list(templates)))
+        scope.report.add(
+            place.at("templateName"),
+            f'there is no pipeline template "{name}"',
+            nearest(name, list(templates)),
+        )
     else:
         inside = scope.inside(before=_map(_entry(raw, "vars")), after=spec)
         return _Step(templates[name].type, merge(_map(inside.render(templates[name].options)), own))
@@ -160,7 +191,9 @@ def merge(below: dict[str, Value], above: dict[str, Value]) -> dict[str, Value]:
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
-        merged[key] = merge(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+        merged[key] = (
+            merge(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+        )
     return merged
 
 
@@ -175,7 +208,9 @@ class _App(msgspec.Struct, frozen=True):
 
     def tools(self, others: Sequence[str]) -> Iterator[Raw]:
         """Entries of `tools:`. Delivery waits for the builds, everything for the repository."""
-        first = [f"{SCAFFOLDING}.{self.name}", *others] if self.template is not None else list(others)
+        first = (
+            [f"{SCAFFOLDING}.{self.name}", *others] if self.template is not None else list(others)
+        )
         used: dict[str, int] = {}
         builds: list[str] = []
         for step in self.ci:
@@ -186,7 +221,11 @@ class _App(msgspec.Struct, frozen=True):
             yield self._tool(step, self._instance(step, used), [*first, *builds])
         if self.template is not None:
             source = {key: value for key, value in self.template.items() if key != "vars"}
-            options: dict[str, Value] = {"destinationRepo": self.repository, "sourceRepo": source, "vars": self.variables}
+            options: dict[str, Value] = {
+                "destinationRepo": self.repository,
+                "sourceRepo": source,
+                "vars": self.variables,
+            }
             yield _written(SCAFFOLDING, self.name, others, options)
 
     def _instance(self, step: _Step, used: dict[str, int]) -> str:
@@ -199,42 +238,68 @@ class _App(msgspec.Struct, frozen=True):
         return _written(step.type, instance, depends_on, options)
 
     def _pipeline(self, step: _Step) -> dict[str, Value]:
-        lifted: dict[str, Value] = {key: step.options[key] for key in _LIFTED if key in step.options}
+        lifted: dict[str, Value] = {
+            key: step.options[key] for key in _LIFTED if key in step.options
+        }
         rest = {key: value for key, value in step.options.items() if key not in lifted}
         language = {
-            key: self.spec[name] for key, name in (("name", "language"), ("framework", "framework")) if name in self.spec
+            key: self.spec[name]
+            for key, name in (("name", "language"), ("framework", "framework"))
+            if name in self.spec
         }
         pipeline = merge({"language": language}, rest) if language else rest
         return {"pipeline": pipeline, "scm": self.repository, **lifted}
 
     def _delivery(self, step: _Step) -> dict[str, Value]:
-        source: dict[str, Value] = {"valuefile": "values.yaml", "path": f"helm/{self.name}", "repoURL": self._clone_url()}
-        source |= {"repoBranch": self.repository.get("branch"), "token": self.repository.get("token")}
+        source: dict[str, Value] = {
+            "valuefile": "values.yaml",
+            "path": f"helm/{self.name}",
+            "repoURL": self._clone_url(),
+        }
+        source |= {
+            "repoBranch": self.repository.get("branch"),
+            "token": self.repository.get("token"),
+        }
         defaults: dict[str, Value] = {
             "app": {"name": self.name, "namespace": "argocd"},
             "destination": {"server": "https://kubernetes.default.svc", "namespace": "default"},
             "source": {key: value for key, value in source.items() if value not in (None, "")},
         }
-        images = [_public(build.options["imageRepo"]) for build in self.ci if "imageRepo" in build.options]
+        images = [
+            _public(build.options["imageRepo"]) for build in self.ci if "imageRepo" in build.options
+        ]
         return merge(defaults | {"imageRepo": images[0]} if images else defaults, step.options)
 
     def _clone_url(self) -> Value:
         if self.template is not None:
             text = f"${{{{ {SCAFFOLDING}.{self.name}.outputs.repoURL }}}}"
             return Reference(Address(SCAFFOLDING, self.name), ("repoURL",), text)
-        url, host, owner, org, kind = (self.repository.get(key, "") for key in ("url", "baseURL", "owner", "org", "scmType"))
+        url, host, owner, org, kind = (
+            self.repository.get(key, "") for key in ("url", "baseURL", "owner", "org", "scmType")
+        )
         if url != "":
-            local = not isinstance(url, str) or "://" in url or "@" in url or url.startswith(("/", "."))
+            local = (
+                not isinstance(url, str) or "://" in url or "@" in url or url.startswith(("/", "."))
+            )
             return url if local else f"https://{url}"
-        server, account = host if host != "" else _HOSTS.get(str(kind), _HOSTS["github"]), owner if owner != "" else org
+        server, account = (
+            host if host != "" else _HOSTS.get(str(kind), _HOSTS["github"]),
+            owner if owner != "" else org,
+        )
         known = isinstance(server, str) and isinstance(account, str) and account != ""
         return f"{server}/{account}/{self.repository['name']}.git" if known else ""
 
 
 def _public(image: Value) -> Value:
     """An image without the password that pushing it needs: deploying has no use for it."""
-    return {key: value for key, value in image.items() if key != "password"} if isinstance(image, dict) else image
+    return (
+        {key: value for key, value in image.items() if key != "password"}
+        if isinstance(image, dict)
+        else image
+    )
 
 
-def _written(name: str, instance: str, depends_on: Iterable[str], options: dict[str, Value]) -> dict[str, Value]:
+def _written(
+    name: str, instance: str, depends_on: Iterable[str], options: dict[str, Value]
+) -> dict[str, Value]:
     return {"name": name, "instanceID": instance, "dependsOn": list(depends_on), "options": options}

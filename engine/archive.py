@@ -53,7 +53,11 @@ class Archive(msgspec.Struct, frozen=True):
             else:
                 return
         path = self.world.keep(f"replaced-{name}-{self.session[:4]}.state", data)
-        self.emit(Notice("warning", f"what stood at {where(self.store, self.key)} before was saved to {path}"))
+        self.emit(
+            Notice(
+                "warning", f"what stood at {where(self.store, self.key)} before was saved to {path}"
+            )
+        )
 
     def _copy(self, name: str, data: bytes) -> None:
         write_once(self.store, f"{self.key}.history/{name}", data, self.world)

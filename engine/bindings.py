@@ -22,15 +22,22 @@ _USED: Final = re.compile(rf"\[\[ *\.?({NAME})")
 
 
 def bindings(
-    files: Files, env: Mapping[str, str], var_files: Sequence[Path], variables: Sequence[tuple[str, str]]
+    files: Files,
+    env: Mapping[str, str],
+    var_files: Sequence[Path],
+    variables: Sequence[tuple[str, str]],
 ) -> dict[str, Binding]:
     """Every variable with the value that wins. Problems and warnings go to the report of `files`."""
     report = files.report
     declared, bound = _declarations(files)
     written = files.entries("vars", "variable")
-    loaded = [load_text(files.cwd / path, files.shown(files.cwd / path), report) for path in var_files]
+    loaded = [
+        load_text(files.cwd / path, files.shown(files.cwd / path), report) for path in var_files
+    ]
     texts = [text for text in loaded if text]
-    used = {name for expression in _expressions(files, texts) for name in _USED.findall(expression.text)}
+    used = {
+        name for expression in _expressions(files, texts) for name in _USED.findall(expression.text)
+    }
     known = dict.fromkeys([*declared, *written, *sorted(used)])
     for name in known:
         if PREFIX + name in env:
@@ -46,7 +53,9 @@ def bindings(
         if name in known:
             _give(bound, name, value_text, declared, f"--var {name}", report)
         else:
-            report.add(f"--var {name}", f'there is no variable "{name}"', nearest(name, list(known)))
+            report.add(
+                f"--var {name}", f'there is no variable "{name}"', nearest(name, list(known))
+            )
     for name in declared.keys() - bound.keys():
         told = f": {declared[name].description}" if declared[name].description else ""
         hint = f"give it a default, a value under vars:, --var {name}=... or {PREFIX}{name}"
@@ -55,7 +64,12 @@ def bindings(
 
 
 def outside(
-    name: str, env: Mapping[str, str], var_files: Sequence[Path], variables: Sequence[tuple[str, str]], *, structured: bool
+    name: str,
+    env: Mapping[str, str],
+    var_files: Sequence[Path],
+    variables: Sequence[tuple[str, str]],
+    *,
+    structured: bool,
 ) -> Value:
     """A variable as it is given beside a configuration, None if it is not.
 
@@ -64,7 +78,11 @@ def outside(
     report = Report()
     loaded = [load_text(path, str(path), report) for path in var_files]
     found: list[Raw] = [text] if (text := env.get(PREFIX + name)) else []
-    found += [value for key, _, value in _entries([text for text in loaded if text], report) if key == name]
+    found += [
+        value
+        for key, _, value in _entries([text for text in loaded if text], report)
+        if key == name
+    ]
     found += [value for key, value in variables if key == name]
     if not found:
         return None
@@ -75,7 +93,12 @@ def outside(
 
 
 def _give(
-    bound: dict[str, Binding], name: str, text: str, declared: Mapping[str, Declared], where: str, report: Report
+    bound: dict[str, Binding],
+    name: str,
+    text: str,
+    declared: Mapping[str, Declared],
+    where: str,
+    report: Report,
 ) -> None:
     bound[name] = Binding(UNKNOWN)
     try:
@@ -115,10 +138,18 @@ def _declarations(files: Files) -> tuple[dict[str, Declared], dict[str, Binding]
         if attributes is None:  # told already; that its uses are wrong too would be noise
             declared[name], bound[name] = Declared(where=section.place.at), Binding(UNKNOWN)
             continue
-        built = build({key: item for key, item in attributes.items() if key != "default"}, layout.Variable)
-        rules = cast("Attributes", attributes.get("validation") or {})  # a map, by layout.Validation
-        declared[name] = Declared(built.type, built.sensitive, built.description, rules, section.place.at)
-        default = [key for key in cast("dict[str, Raw]", section.value or {}) if folded(key) == "default"]
+        built = build(
+            {key: item for key, item in attributes.items() if key != "default"}, layout.Variable
+        )
+        rules = cast(
+            "Attributes", attributes.get("validation") or {}
+        )  # a map, by layout.Validation
+        declared[name] = Declared(
+            built.type, built.sensitive, built.description, rules, section.place.at
+        )
+        default = [
+            key for key in cast("dict[str, Raw]", section.value or {}) if folded(key) == "default"
+        ]
         if default:
             value = cast("dict[str, Raw]", section.value)[default[0]]
             bound[name] = Binding(value, section.place.step(default[0]).at, declared[name])
@@ -128,7 +159,9 @@ def _declarations(files: Files) -> tuple[dict[str, Declared], dict[str, Binding]
 def _declaration(section: Section, report: Report) -> Attributes | None:
     if not isinstance(section.value, dict | None):
         report.add(
-            section.place.at(), "a declaration is a map: type, default, sensitive, validation", "values stand under vars:"
+            section.place.at(),
+            "a declaration is a map: type, default, sensitive, validation",
+            "values stand under vars:",
         )
         return None
     attributes, faults = decode(section.value or {}, layout.Variable, env={}, noun="key")
@@ -139,6 +172,8 @@ def _declaration(section: Section, report: Report) -> Attributes | None:
         try:
             re.compile(str(rules["pattern"]))
         except re.error as error:
-            report.add(section.place.at("validation", "pattern"), f"not a regular expression: {error}")
+            report.add(
+                section.place.at("validation", "pattern"), f"not a regular expression: {error}"
+            )
             return None
     return None if faults else attributes

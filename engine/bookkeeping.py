@@ -16,7 +16,9 @@ from engine.values import Value, holds_unknown
 
 def record_moves(plan: Plan, session: Session) -> None:
     """Tools under a new name are recorded under it, and whatever depended on the old one depends on the new."""
-    moves = {change.previous: change.address for change in plan.changes if change.previous is not None}
+    moves = {
+        change.previous: change.address for change in plan.changes if change.previous is not None
+    }
     dependents: dict[Address, list[Address]] = {old: [] for old in moves}
     for address, dependent in session.state.entries.items() if moves else ():
         for other in moves.keys() & set(dependent.depends_on):
@@ -26,10 +28,16 @@ def record_moves(plan: Plan, session: Session) -> None:
         entry = session.entry(old)
         if entry is not None:
             recorded[old] = new
-            session.moved(old, replace(entry, address=new), [recorded.get(each, each) for each in dependents[old]])
+            session.moved(
+                old,
+                replace(entry, address=new),
+                [recorded.get(each, each) for each in dependents[old]],
+            )
 
 
-def record_outputs(plan: Plan, config: Config, session: Session, preparation: Preparation) -> dict[str, DtmError]:
+def record_outputs(
+    plan: Plan, config: Config, session: Session, preparation: Preparation
+) -> dict[str, DtmError]:
     """Record root outputs with real values; one that waits for a tool that was not applied stays as it was.
 
     Returns what is wrong with those that could not be worked out.

@@ -71,12 +71,26 @@ def swap(
     Raises ConflictError if somebody else's bytes are there, ConditionRefusedError if what is expected is, and yet refused,
     OutcomeUnknownError if no answer came in five tries, and what `Store.write` raises.
     """
-    return _sent(store, key, lambda: store.write(key, data, expect=expect), lambda there: there == data, expect, world)
+    return _sent(
+        store,
+        key,
+        lambda: store.write(key, data, expect=expect),
+        lambda there: there == data,
+        expect,
+        world,
+    )
 
 
 def grow(store: AppendStore, key: str, data: bytes, *, expect: Version, world: World) -> Version:
     """`swap` for an append: `data` is one line that nobody else writes, so finding it at the end is success."""
-    return _sent(store, key, lambda: store.append(key, data, expect=expect), lambda there: there.endswith(data), expect, world)
+    return _sent(
+        store,
+        key,
+        lambda: store.append(key, data, expect=expect),
+        lambda there: there.endswith(data),
+        expect,
+        world,
+    )
 
 
 def _sent(
@@ -99,7 +113,9 @@ def _sent(
                 return found.version
             version = found.version if found else None
             if isinstance(error, ConflictError) and version == expect is not None:
-                raise ConditionRefusedError(f"{where(store, key)}: the very version that is there was refused") from error
+                raise ConditionRefusedError(
+                    f"{where(store, key)}: the very version that is there was refused"
+                ) from error
             if isinstance(error, ConflictError) or version != expect:
                 raise ConflictError(key, expect, version, doubtful=doubtful) from error
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1)) * world.rng.uniform(0.5, 1.0)
@@ -163,7 +179,9 @@ def damage() -> Generator[None]:
         raise
 
 
-def damaged_view(store: Store, key: str, error: StateError, serial: int, world: World, log: str = AUTO) -> View:
+def damaged_view(
+    store: Store, key: str, error: StateError, serial: int, world: World, log: str = AUTO
+) -> View:
     """A view of a state that cannot be read, for who puts another in its place: what is there goes to the history whole.
 
     The document stands for the bytes: their digest is its id, `serial` is its serial. Raises `error` itself where a newer
@@ -176,7 +194,16 @@ def damaged_view(store: Store, key: str, error: StateError, serial: int, world: 
     name = sha256(snapshot.data if snapshot else b"").hexdigest()[:32]
     document = msgspec.structs.replace(EMPTY, id=name, serial=serial)
     version, unread = (head.version, head.data) if head else (None, b"")
-    return View(None, version, snapshot, document, Replay(document), replaced=True, damaged=True, unread=unread)
+    return View(
+        None,
+        version,
+        snapshot,
+        document,
+        Replay(document),
+        replaced=True,
+        damaged=True,
+        unread=unread,
+    )
 
 
 def _view(store: Store, key: str, world: World, log: str) -> View | None:
@@ -187,8 +214,14 @@ def _view(store: Store, key: str, world: World, log: str) -> View | None:
     replay = Replay(document)
     if inside is not None and snapshot is not None:
         replay.apply(decode_records(inside.records, location))
-        return View(inside, snapshot.version, snapshot, document, replay, inside.records, inside=True)
-    found = None if log == INSIDE and not document.dtm else _beside(store, key, world, needed=bool(document.dtm))
+        return View(
+            inside, snapshot.version, snapshot, document, replay, inside.records, inside=True
+        )
+    found = (
+        None
+        if log == INSIDE and not document.dtm
+        else _beside(store, key, world, needed=bool(document.dtm))
+    )
     if found is None:
         return View(None, None, snapshot, document, replay)
     head = decode_head(found.data, f"{location}.log")
@@ -202,7 +235,9 @@ def _view(store: Store, key: str, world: World, log: str) -> View | None:
         return None
     if head.base == document.id:
         raise StateError("the commit log names a part that is missing", where=f"{location}.log")
-    return View(head, found.version, snapshot, document, replay, records or head.records, replaced=True)
+    return View(
+        head, found.version, snapshot, document, replay, records or head.records, replaced=True
+    )
 
 
 def _moved(store: Store, key: str, seen: Snapshot | None, world: World) -> bool:

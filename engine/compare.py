@@ -20,9 +20,24 @@ from engine.references import origins
 from engine.secrets import Redactor, Sealer
 from engine.sensitivity import sensitive, tainted
 from engine.state import Pending, Resource, StateEntry
-from engine.values import HIDDEN, UNKNOWN, Attributes, Digest, Unknown, Value, holds_unknown, leaves, reveal
+from engine.values import (
+    HIDDEN,
+    UNKNOWN,
+    Attributes,
+    Digest,
+    Unknown,
+    Value,
+    holds_unknown,
+    leaves,
+    reveal,
+)
 
-_NOUNS: Final = {"create": "creation", "update": "update", "replace": "replacement", "delete": "deletion"}
+_NOUNS: Final = {
+    "create": "creation",
+    "update": "update",
+    "replace": "replacement",
+    "delete": "deletion",
+}
 
 
 class Verdict(Enum):
@@ -51,7 +66,8 @@ class Resolution(msgspec.Struct, frozen=True):
             return Address.parse(address), cls(verdict, found)
         except ValueError:
             raise UsageError(
-                f'"{text}" resolves nothing', hint="expected: name.instanceID=adopt:ID, ...=retry or ...=forget"
+                f'"{text}" resolves nothing',
+                hint="expected: name.instanceID=adopt:ID, ...=retry or ...=forget",
             ) from None
 
 
@@ -72,20 +88,33 @@ class Subject(msgspec.Struct, frozen=True):
     def unclear(self) -> bool:
         """Whether nobody can know, without a person's word, what an interrupted create or delete did."""
         pending = self.entry.pending
-        risky = pending is not None and pending.message is None and pending.action != Action.UPDATE.value
+        risky = (
+            pending is not None
+            and pending.message is None
+            and pending.action != Action.UPDATE.value
+        )
         return risky and not self.findable and self.resolution is None
 
 
-def absent(spec: ToolSpec, options: Attributes, reason: Reason, entry: StateEntry | None = None) -> Change:
+def absent(
+    spec: ToolSpec, options: Attributes, reason: Reason, entry: StateEntry | None = None
+) -> Change:
     """The change that makes a tool."""
     before = entry.resource if entry else None
     return Change(
-        spec.address, Action.CREATE, reason, before,
-        after=options, depends_on=spec.depends_on, protected=spec.lifecycle.prevent_destroy,
-    )  # fmt: skip
+        spec.address,
+        Action.CREATE,
+        reason,
+        before,
+        after=options,
+        depends_on=spec.depends_on,
+        protected=spec.lifecycle.prevent_destroy,
+    )
 
 
-def decide(spec: ToolSpec, options: Attributes, subject: Subject, operations: Operations, sealer: Sealer) -> Change:
+def decide(
+    spec: ToolSpec, options: Attributes, subject: Subject, operations: Operations, sealer: Sealer
+) -> Change:
     """What to do with a wanted tool that the state knows. `options` are resolved; leaves may be Unknown or Secret."""
     return _truthful(_decided(spec, options, subject, operations, sealer), subject.entry)
 
@@ -96,35 +125,57 @@ def _truthful(change: Change, entry: StateEntry) -> Change:
     if change.reason is not Reason.INTERRUPTED or pending is None or pending.message is None:
         return change
     told = unfinished(pending)
-    return replace(change, reason=Reason.FAILED, note=f"{change.note}\n{told}" if change.note else told)
+    return replace(
+        change, reason=Reason.FAILED, note=f"{change.note}\n{told}" if change.note else told
+    )
 
 
 def unfinished(pending: Pending) -> str:
     """What is known of an operation that did not end well."""
-    how = "was begun, and how it ended is not known" if pending.message is None else f"failed: {pending.message}"
+    how = (
+        "was begun, and how it ended is not known"
+        if pending.message is None
+        else f"failed: {pending.message}"
+    )
     return f"its {_NOUNS.get(pending.action, pending.action)} {how}"
 
 
-def _decided(spec: ToolSpec, options: Attributes, subject: Subject, operations: Operations, sealer: Sealer) -> Change:
+def _decided(
+    spec: ToolSpec, options: Attributes, subject: Subject, operations: Operations, sealer: Sealer
+) -> Change:
     entry, live = subject.entry, subject.live
     if _settled(spec, options, entry, live):
         return Change(
-            spec.address, Action.KEEP, Reason.UNCHANGED, entry.resource, live,
-            after=options, depends_on=spec.depends_on, protected=entry.protected,
-        )  # fmt: skip
+            spec.address,
+            Action.KEEP,
+            Reason.UNCHANGED,
+            entry.resource,
+            live,
+            after=options,
+            depends_on=spec.depends_on,
+            protected=entry.protected,
+        )
     if live is not None and entry.resource is not None:
         live = tainted(live, entry.resource)
     change = replace(absent(spec, options, Reason.VANISHED, entry), previous=_previous(spec, entry))
     if subject.unclear:
-        return replace(change, action=Action.RECOVER, reason=Reason.INTERRUPTED, note=unresolved(subject))
+        return replace(
+            change, action=Action.RECOVER, reason=Reason.INTERRUPTED, note=unresolved(subject)
+        )
     if subject.resolution and subject.resolution.verdict is not Verdict.ADOPT:
         return _resolved(change, subject)
     if live is None:
         return replace(change, reason=Reason.INTERRUPTED) if entry.pending else change
     fields = option_changes(entry, options, operations, sealer)
-    found = tainted(subject.before, entry.resource) if fields and subject.before and entry.resource else live
+    found = (
+        tainted(subject.before, entry.resource)
+        if fields and subject.before and entry.resource
+        else live
+    )
     derived = operations.derived(entry.address)
-    drift = () if entry.pending else drifted(entry, found, sealer, operations.redactor, derived, fields)
+    drift = (
+        () if entry.pending else drifted(entry, found, sealer, operations.redactor, derived, fields)
+    )
     change = replace(change, before=entry.resource or live, live=live, fields=fields + drift)
     if fields or drift:
         return _differing(change, fields, drift, interrupted=entry.pending is not None)
@@ -158,7 +209,13 @@ def _resolved(change: Change, subject: Subject) -> Change:
     return replace(change, action=Action.REPLACE, reason=Reason.INTERRUPTED, live=subject.live)
 
 
-def _differing(change: Change, fields: tuple[FieldChange, ...], drift: tuple[FieldChange, ...], *, interrupted: bool) -> Change:
+def _differing(
+    change: Change,
+    fields: tuple[FieldChange, ...],
+    drift: tuple[FieldChange, ...],
+    *,
+    interrupted: bool,
+) -> Change:
     action = Action.REPLACE if any(field.replaces for field in fields) else Action.UPDATE
     if interrupted:
         return replace(change, action=action, reason=Reason.INTERRUPTED)
@@ -170,12 +227,19 @@ def _differing(change: Change, fields: tuple[FieldChange, ...], drift: tuple[Fie
 
 
 def _equal(
-    change: Change, spec: ToolSpec, options: Attributes, entry: StateEntry, operations: Operations, sealer: Sealer
+    change: Change,
+    spec: ToolSpec,
+    options: Attributes,
+    entry: StateEntry,
+    operations: Operations,
+    sealer: Sealer,
 ) -> Change:
     """Options and world agree: nothing is called, unless an interrupted operation left something undone."""
     pending = entry.pending
     if pending is not None:
-        undone = _undone(change, options, operations) if pending.action == Action.CREATE.value else ""
+        undone = (
+            _undone(change, options, operations) if pending.action == Action.CREATE.value else ""
+        )
         failed = pending.message is not None and pending.action != Action.DELETE.value
         if failed or undone or pending.action == Action.UPDATE.value:
             return replace(change, action=Action.UPDATE, reason=Reason.INTERRUPTED, note=undone)
@@ -185,14 +249,22 @@ def _equal(
     notes = _rewrites(spec, options, entry, sealer)
     if entry.resource and operations.redactor.conceal_resource(entry.resource) != entry.resource:
         notes.append("a secret stands in the state, and was not known as one")
-    return replace(change, action=Action.KEEP, reason=Reason.UNCHANGED, rewrite=bool(notes), note="; ".join(notes))
+    return replace(
+        change,
+        action=Action.KEEP,
+        reason=Reason.UNCHANGED,
+        rewrite=bool(notes),
+        note="; ".join(notes),
+    )
 
 
 def _undone(change: Change, options: Attributes, operations: Operations) -> str:
     """Which predicted output an interrupted create did not get to."""
     assert change.live is not None
     for key, value in value_of(operations.predict(change.address, options, None)).items():
-        if not holds_unknown(value) and not same(reveal(value), reveal(change.live.outputs.get(key))):
+        if not holds_unknown(value) and not same(
+            reveal(value), reveal(change.live.outputs.get(key))
+        ):
             return f"it is not finished: {key} is not yet as it will be"
     return ""
 
@@ -205,13 +277,18 @@ def _rewrites(spec: ToolSpec, options: Attributes, entry: StateEntry, sealer: Se
         new = [f"+ {address}" for address in spec.depends_on if address not in entry.depends_on]
         notes.append("dependsOn: " + ", ".join(gone + new))
     if entry.protected is not spec.lifecycle.prevent_destroy:
-        notes.append("lifecycle.preventDestroy: " + ("off → on" if spec.lifecycle.prevent_destroy else "on → off"))
+        notes.append(
+            "lifecycle.preventDestroy: "
+            + ("off → on" if spec.lifecycle.prevent_destroy else "on → off")
+        )
     if options != entry.options and sealer.seal_map(options, entry.address) != entry.options:
         notes.append("options: recorded in another spelling")
     return notes
 
 
-def option_changes(entry: StateEntry, options: Attributes, operations: Operations, sealer: Sealer) -> tuple[FieldChange, ...]:
+def option_changes(
+    entry: StateEntry, options: Attributes, operations: Operations, sealer: Sealer
+) -> tuple[FieldChange, ...]:
     """How the options differ from the recorded ones; Unknown leaves differ from anything."""
     if same_map(entry.options, options):
         return ()
@@ -245,8 +322,15 @@ def drifted(
     now = sealer.seal_resource(redactor.conceal_resource(live), entry.address)
     if HIDDEN in recorded.id:
         now = replace(now, id=recorded.id)  # its identity found it
-    attributes = diff({"id": recorded.id, **recorded.attributes}, {"id": now.id, **now.attributes}, source=Source.LIVE)
-    attributes = tuple(replace(field, source=Source.INPUT) if field.path[0] in derived else field for field in attributes)
+    attributes = diff(
+        {"id": recorded.id, **recorded.attributes},
+        {"id": now.id, **now.attributes},
+        source=Source.LIVE,
+    )
+    attributes = tuple(
+        replace(field, source=Source.INPUT) if field.path[0] in derived else field
+        for field in attributes
+    )
     told = {field.path: field for field in attributes}
     outputs = (
         replace(field, path=("outputs", *field.path))
@@ -266,18 +350,26 @@ def _explained(field: FieldChange, changed: Sequence[FieldChange]) -> bool:
     if not (isinstance(field.old, Digest) and isinstance(field.new, Digest)):
         return False
     came = _came_from(field.old)
-    return any(not came.isdisjoint(_came_from(change.old) | _came_from(change.new)) for change in changed)
+    return any(
+        not came.isdisjoint(_came_from(change.old) | _came_from(change.new)) for change in changed
+    )
 
 
 def _came_from(value: Value) -> set[str]:
     """The origins of the secrets in a value; "" for one without any."""
     hidden = [leaf for leaf in leaves(value) if isinstance(leaf, Digest)]
-    return {origin for leaf in hidden for source in leaf.sources or ("",) for origin in origins(source)}
+    return {
+        origin for leaf in hidden for source in leaf.sources or ("",) for origin in origins(source)
+    }
 
 
 def alike(one: Resource, other: Resource) -> bool:
     """Whether two resources are equal, secrets by their digests."""
-    return one.id == other.id and same_map(one.attributes, other.attributes) and same_map(one.outputs, other.outputs)
+    return (
+        one.id == other.id
+        and same_map(one.attributes, other.attributes)
+        and same_map(one.outputs, other.outputs)
+    )
 
 
 def unresolved(subject: Subject) -> str:

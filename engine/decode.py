@@ -20,9 +20,30 @@ from engine.expressions import Raw
 from engine.options import Option, replace_paths, secret_paths
 from engine.references import Interpolation
 from engine.scalars import Literal, read, written
-from engine.values import HIDDEN, UNKNOWN, Attributes, Deferred, Digest, Secret, Unknown, UnknownValueError, Value, map_leaves
+from engine.values import (
+    HIDDEN,
+    UNKNOWN,
+    Attributes,
+    Deferred,
+    Digest,
+    Secret,
+    Unknown,
+    UnknownValueError,
+    Value,
+    map_leaves,
+)
 
-__all__ = ["Fault", "build", "canonical", "convert", "decode", "dotted", "nearest", "replace_paths", "secret_paths"]
+__all__ = [
+    "Fault",
+    "build",
+    "canonical",
+    "convert",
+    "decode",
+    "dotted",
+    "nearest",
+    "replace_paths",
+    "secret_paths",
+]
 
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a provider
 Path: TypeAlias = "tuple[str | int, ...]"
@@ -40,7 +61,12 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 def decode(
-    raw: Mapping[str, Raw], struct: type[msgspec.Struct], *, env: Mapping[str, str], simple: bool = False, noun: str = "option"
+    raw: Mapping[str, Raw],
+    struct: type[msgspec.Struct],
+    *,
+    env: Mapping[str, str],
+    simple: bool = False,
+    noun: str = "option",
 ) -> tuple[Attributes, list[Fault]]:
     """Options by a Struct: canonical names, declared types, secrets wrapped, absent ones from `env`; and every fault.
 
@@ -139,7 +165,9 @@ def _usable(leaf: Value) -> Value:
 
 def _construct(values: Mapping[str, Value], struct: type[O]) -> O:
     fields = {
-        option.field: _field(values[option.key], option.shape) for option in declared.options_of(struct) if option.key in values
+        option.field: _field(values[option.key], option.shape)
+        for option in declared.options_of(struct)
+        if option.key in values
     }
     return struct(**fields)
 
@@ -208,7 +236,9 @@ class _Decoder(msgspec.Struct):
     hidden: bool = False
     faults: list[Fault] = msgspec.field(default_factory=list[Fault])
 
-    def struct(self, raw: Mapping[str, Raw], struct: type[msgspec.Struct], path: Path) -> dict[str, Value]:
+    def struct(
+        self, raw: Mapping[str, Raw], struct: type[msgspec.Struct], path: Path
+    ) -> dict[str, Value]:
         spellings = declared.spellings_of(struct)
         values: dict[str, Value] = {}
         seen: dict[str, str] = {}
@@ -223,14 +253,18 @@ class _Decoder(msgspec.Struct):
                 seen[option.key] = key
                 self._option(option, item, (*path, key), values)
         for option in declared.options_of(struct):
-            if option.key not in values and option.key not in meant:  # one misspelt key is one problem
+            if (
+                option.key not in values and option.key not in meant
+            ):  # one misspelt key is one problem
                 self._missing(option, path, values, given=option.key in seen)
         return values
 
     def _fail(self, path: Path, message: str, hint: str = "", *, key: bool = False) -> None:
         self.faults.append(Fault(path, f'{self.noun} "{dotted(path)}" {message}', hint, key))
 
-    def _unknown(self, key: str, raw: Raw, struct: type[msgspec.Struct], path: Path, values: dict[str, Value]) -> str:
+    def _unknown(
+        self, key: str, raw: Raw, struct: type[msgspec.Struct], path: Path, values: dict[str, Value]
+    ) -> str:
         """Refuse a key, or keep it where that is wanted; the option that was likely meant, or ""."""
         if self.tolerant:
             values[key] = _unwrapped(raw)
@@ -245,15 +279,26 @@ class _Decoder(msgspec.Struct):
         outside, self.hidden = self.hidden, self.hidden or option.secret
         value = self.value(raw, option.shape, path)
         self.hidden = outside
-        if option.secret and value is not None and not isinstance(value, Secret | Deferred | Unknown | Digest):
+        if (
+            option.secret
+            and value is not None
+            and not isinstance(value, Secret | Deferred | Unknown | Digest)
+        ):
             value = Secret(value)
         values[option.key] = value
 
-    def _missing(self, option: Option, path: Path, values: dict[str, Value], *, given: bool) -> None:
+    def _missing(
+        self, option: Option, path: Path, values: dict[str, Value], *, given: bool
+    ) -> None:
         here = (*path, option.key)
         if option.env and (text := self.env.get(option.env)):
             value = text if declared.accepts(option.shape, shapes.StrType) else read(text)
-            self._option(option, Secret(_unwrapped(value), (f"env {option.env}",)) if option.secret else value, here, values)
+            self._option(
+                option,
+                Secret(_unwrapped(value), (f"env {option.env}",)) if option.secret else value,
+                here,
+                values,
+            )
         elif option.required:
             hint = f"or set the environment variable {option.env}" if option.env else ""
             self._fail(here, "must not be empty" if given else "is required", hint)
@@ -284,10 +329,16 @@ class _Decoder(msgspec.Struct):
                     return self.struct(raw, member.cls, path)
                 case shapes.DictType(), dict():
                     self._limit(member, raw, path)
-                    return {key: self.value(item, member.value_type, (*path, key)) for key, item in raw.items()}
+                    return {
+                        key: self.value(item, member.value_type, (*path, key))
+                        for key, item in raw.items()
+                    }
                 case shapes.ListType(), list():
                     self._limit(member, raw, path)
-                    return [self.value(item, member.item_type, (*path, index)) for index, item in enumerate(raw)]
+                    return [
+                        self.value(item, member.item_type, (*path, index))
+                        for index, item in enumerate(raw)
+                    ]
                 case _:
                     continue
         return self._misfit(raw, shape, path)
@@ -300,12 +351,18 @@ class _Decoder(msgspec.Struct):
             case list():
                 return [self._any(item, (*path, index)) for index, item in enumerate(raw)]
             case Literal() if not raw.storable:
-                self._fail(path, f"holds a number that cannot be stored: {raw.text}", f'write it in quotes: "{raw.text}"')
+                self._fail(
+                    path,
+                    f"holds a number that cannot be stored: {raw.text}",
+                    f'write it in quotes: "{raw.text}"',
+                )
                 return raw.text
             case _:
                 return _unwrapped(raw)
 
-    def _scalar(self, raw: None | bool | float | str | Literal, shape: shapes.Type, path: Path) -> Value:
+    def _scalar(
+        self, raw: None | bool | float | str | Literal, shape: shapes.Type, path: Path
+    ) -> Value:
         value = raw.value if isinstance(raw, Literal) else raw
         for member in declared.members(shape):
             if isinstance(member, shapes.AnyType):
@@ -322,7 +379,11 @@ class _Decoder(msgspec.Struct):
     def _text(self, member: shapes.Type, text: str, path: Path) -> Value:
         """A number or boolean where text is wanted: it stays as it was written."""
         if _LEADING_ZERO.fullmatch(text):
-            self._fail(path, f"is text, but {text} without quotes is a number", f'write it in quotes: "{text}"')
+            self._fail(
+                path,
+                f"is text, but {text} without quotes is a number",
+                f'write it in quotes: "{text}"',
+            )
         else:
             self._limit(member, text, path)
         return text
@@ -333,7 +394,13 @@ class _Decoder(msgspec.Struct):
 
     def _misfit(self, raw: Raw, shape: shapes.Type, path: Path) -> Value:
         found = HIDDEN if self.hidden else _described(raw)
-        choices = [str(choice) for member in declared.members(shape) for choice in declared.choices(member)]
+        choices = [
+            str(choice) for member in declared.members(shape) for choice in declared.choices(member)
+        ]
         hint = nearest(raw, choices) if isinstance(raw, str) and choices else _hint(raw)
-        self._fail(path, f"must be {declared.expected(shape)}, not {found}", hint if hint.startswith(("did", "for")) else "")
+        self._fail(
+            path,
+            f"must be {declared.expected(shape)}, not {found}",
+            hint if hint.startswith(("did", "for")) else "",
+        )
         return _unwrapped(raw)

@@ -38,7 +38,9 @@ def tools(data: bytes, location: str) -> dict[str, ToolForm]:
         loader = _Loader(data)
         for key, value in _pairs(loader.get_single_node(), location):
             where = _place(location, key.start_mark)
-            tool = _tool(key.value, cast("Any", loader).construct_document(value), where)  # untyped in its stubs
+            tool = _tool(
+                key.value, cast("Any", loader).construct_document(value), where
+            )  # untyped in its stubs
             if tool.key in found:
                 raise _invalid(where, f"tool {tool.key} stands here twice")
             found[tool.key] = tool
@@ -51,7 +53,9 @@ def _check_depth(data: bytes, location: str) -> None:
     """Libyaml composes by recursion without a limit: refuse what would end the process."""
     depth = 0
     for event in yaml.parse(data, Loader=_Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+            event, yaml.CollectionEndEvent
+        )
         if depth > DEEPEST:
             raise _invalid(_place(location, event.start_mark), "it is nested too deep")
 
@@ -66,7 +70,10 @@ def _pairs(root: yaml.Node | None, location: str) -> list[tuple[yaml.ScalarNode,
 
 def _tool(key: str, raw: object, where: str) -> ToolForm:
     if not isinstance(raw, dict):
-        raise _invalid(where, f'"{key}" is no tool: a map with name, instanceid, dependson, options, resource is expected')
+        raise _invalid(
+            where,
+            f'"{key}" is no tool: a map with name, instanceid, dependson, options, resource is expected',
+        )
     given = {SPELLINGS.get(str(k), str(k)): v for k, v in cast("dict[object, object]", raw).items()}
     form: dict[str, object] = {k: v for k, v in given.items() if v is not None}
     form.setdefault("options", {})
@@ -81,11 +88,18 @@ def _tool(key: str, raw: object, where: str) -> ToolForm:
 
 def _literal(value: Any) -> Any:
     """DevStream knows no secrets: a key that looks like ours is text."""
-    return {k: plain(v) for k, v in cast("dict[str, Any]", value).items()} if isinstance(value, dict) else value
+    return (
+        {k: plain(v) for k, v in cast("dict[str, Any]", value).items()}
+        if isinstance(value, dict)
+        else value
+    )
 
 
 def _broken(error: yaml.YAMLError, location: str) -> StateError:
-    return _invalid(_place(location, getattr(error, "problem_mark", None)), str(getattr(error, "problem", None) or error))
+    return _invalid(
+        _place(location, getattr(error, "problem_mark", None)),
+        str(getattr(error, "problem", None) or error),
+    )
 
 
 def _place(location: str, mark: Any) -> str:
@@ -111,7 +125,10 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     untyped = cast("Any", dumper)  # PyYAML's stubs leave these two methods open
-    ambiguous = text in ("", "y", "Y", "n", "N") or untyped.resolve(yaml.ScalarNode, text, (True, False)) != TEXT
+    ambiguous = (
+        text in ("", "y", "Y", "n", "N")
+        or untyped.resolve(yaml.ScalarNode, text, (True, False)) != TEXT
+    )
     style = "|" if "\n" in text else '"' if ambiguous else None
     return cast("yaml.ScalarNode", untyped.represent_scalar(TEXT, text, style=style))
 
@@ -121,13 +138,20 @@ _Dumper.add_representer(str, _text)
 
 def natural(text: str) -> list[tuple[int, int, str]]:
     """Sort key of yaml.v3's map keys: runs of digits by number, so `b_9` stands before `b_10`."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"[0-9]+|[^0-9]+", text)]
+    return [
+        (0, int(part), "") if part.isdigit() else (1, 0, part)
+        for part in re.findall(r"[0-9]+|[^0-9]+", text)
+    ]
 
 
 def _ordered(value: object) -> Any:
     if isinstance(value, dict):
         found = cast("dict[str, Any]", value)
-        return HIDDEN if SECRET_KEY in found else {key: _ordered(found[key]) for key in sorted(found, key=natural)}
+        return (
+            HIDDEN
+            if SECRET_KEY in found
+            else {key: _ordered(found[key]) for key in sorted(found, key=natural)}
+        )
     if isinstance(value, list):
         return [_ordered(item) for item in cast("list[object]", value)]
     return value
@@ -143,7 +167,9 @@ def to_devstream(state: State) -> bytes:
     for key in sorted(forms, key=natural):
         form = forms[key]
         resource = {
-            name: value for name, value in (form.resource or {}).items() if name != "id" and (name, value) != ("outputs", {})
+            name: value
+            for name, value in (form.resource or {}).items()
+            if name != "id" and (name, value) != ("outputs", {})
         }
         layout[key] = {
             "name": form.name,
@@ -154,4 +180,6 @@ def to_devstream(state: State) -> bytes:
         }
     if not layout:
         return b""
-    return yaml.dump(layout, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**31, encoding="utf-8")
+    return yaml.dump(
+        layout, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**31, encoding="utf-8"
+    )

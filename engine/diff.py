@@ -58,11 +58,17 @@ def same_map(old: Attributes, new: Attributes) -> bool:
 
 
 def _same_items(old: Attributes, new: Attributes) -> bool:
-    return len(old) == len(new) and all(key in new and same(value, new[key]) for key, value in old.items())
+    return len(old) == len(new) and all(
+        key in new and same(value, new[key]) for key, value in old.items()
+    )
 
 
 def diff(
-    old: Attributes, new: Attributes, *, source: Source = Source.OPTION, replaces: Iterable[Pattern] = ()
+    old: Attributes,
+    new: Attributes,
+    *,
+    source: Source = Source.OPTION,
+    replaces: Iterable[Pattern] = (),
 ) -> tuple[FieldChange, ...]:
     """The fields that differ, in the order of their paths' first appearance.
 
@@ -135,7 +141,11 @@ def _pairs(old: list[Value], new: list[Value]) -> Iterable[tuple[int | None, int
     removed, added = _unmatched(old, new) if aligned else (set[int](), set[int]())
     left = [index for index in range(len(old)) if index not in removed]
     right = [index for index in range(len(new)) if index not in added]
-    pairs = [*zip_longest(left, right), *((index, None) for index in removed), *((None, index) for index in added)]
+    pairs = [
+        *zip_longest(left, right),
+        *((index, None) for index in removed),
+        *((None, index) for index in added),
+    ]
     return sorted(pairs, key=lambda pair: (pair[0] if pair[1] is None else pair[1]) or 0)
 
 
@@ -145,9 +155,17 @@ def _unmatched(old: list[Value], new: list[Value]) -> tuple[set[int], set[int]]:
 
     name = next((name for name in NAMES if _names(old, name) and _names(new, name)), "")
     # deepdiff's own types are partly unknown to type checkers
-    tree = cast("Mapping[str, Iterable[Any]]", DeepDiff(_fingerprints(old, name), _fingerprints(new, name), view="tree"))
-    removed = {level.path(output_format="list")[0] for level in tree.get("iterable_item_removed", ())}
-    added = {level.path(output_format="list", use_t2=True)[0] for level in tree.get("iterable_item_added", ())}
+    tree = cast(
+        "Mapping[str, Iterable[Any]]",
+        DeepDiff(_fingerprints(old, name), _fingerprints(new, name), view="tree"),
+    )
+    removed = {
+        level.path(output_format="list")[0] for level in tree.get("iterable_item_removed", ())
+    }
+    added = {
+        level.path(output_format="list", use_t2=True)[0]
+        for level in tree.get("iterable_item_added", ())
+    }
     return removed, added
 
 

@@ -14,5 +14,7 @@ def seconds(text: str) -> float:
     if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text):
         return float(text)
     if not re.fullmatch(f"(?:{_PART})+", text):
-        raise ValueError(f'"{text}" is no duration: write a number with h, m, s or ms, such as 90s or 1h30m')
+        raise ValueError(
+            f'"{text}" is no duration: write a number with h, m, s or ms, such as 90s or 1h30m'
+        )
     return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))

@@ -65,7 +65,9 @@ class PlanError(DtmError):
     """Config, state and world allow no plan; every problem at once, `where` is the tool's address."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
-        super().__init__("\n".join(f"{p.where}: {p.message}" for p in problems), hint=problems[0].hint)
+        super().__init__(
+            "\n".join(f"{p.where}: {p.message}" for p in problems), hint=problems[0].hint
+        )
         self.problems = problems
 
 
@@ -91,8 +93,12 @@ class ConflictError(StoreError):
     `doubtful`: an earlier try got no answer, so it may have been written before somebody else's was.
     """
 
-    def __init__(self, key: str, expected: str | None, found: str | None, *, doubtful: bool = False) -> None:
-        super().__init__(f"{key} was changed by somebody else (expected version {expected or 'none'}, found {found or 'none'})")
+    def __init__(
+        self, key: str, expected: str | None, found: str | None, *, doubtful: bool = False
+    ) -> None:
+        super().__init__(
+            f"{key} was changed by somebody else (expected version {expected or 'none'}, found {found or 'none'})"
+        )
         self.key, self.expected, self.found, self.doubtful = key, expected, found, doubtful
 
 
@@ -140,7 +146,13 @@ class ProviderError(DtmError):
     """A provider says it failed. `after` is the pause in seconds it asks for before a retry."""
 
     def __init__(
-        self, message: str, *, hint: str = "", where: str = "", retryable: bool = False, after: float | None = None
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        where: str = "",
+        retryable: bool = False,
+        after: float | None = None,
     ) -> None:
         super().__init__(message, hint=hint, where=where)
         self.retryable, self.after = retryable, after

@@ -148,7 +148,9 @@ class Execution(msgspec.Struct, frozen=True):
 
     def _look(self, job: Job) -> Outcome:
         try:
-            found = self.operations.read(job.address, job.options, None, self._call(job, READ_TIMEOUT))
+            found = self.operations.read(
+                job.address, job.options, None, self._call(job, READ_TIMEOUT)
+            )
         except DtmError as error:
             return Outcome(job, Ending.LOOKED, error=error)
         return Outcome(job, Ending.LOOKED, found)
@@ -158,24 +160,38 @@ class Execution(msgspec.Struct, frozen=True):
 
         def report(text: str, fraction: float | None = None) -> None:
             clean = self.operations.redactor.clean(text)
-            self.post(ApplyProgress(job.address, job.action, clean, fraction, self.clock() - started))
+            self.post(
+                ApplyProgress(job.address, job.action, clean, fraction, self.clock() - started)
+            )
 
         def warn(text: str) -> None:
-            self.post(Notice("warning", self.operations.redactor.clean(text), where=str(job.address)))
+            self.post(
+                Notice("warning", self.operations.redactor.clean(text), where=str(job.address))
+            )
 
         return Call(
-            job.address, self.operations.base_dir, started + timeout, job.token, self.lineage,
-            lambda: self.stop.level > 1 or bool(self.halted()), report, warn,
-        )  # fmt: skip
+            job.address,
+            self.operations.base_dir,
+            started + timeout,
+            job.token,
+            self.lineage,
+            lambda: self.stop.level > 1 or bool(self.halted()),
+            report,
+            warn,
+        )
 
     def _made(self, job: Job, call: Call) -> Outcome:
         tries = Tries(self, job)
         try:
             found = provider_retry(
                 lambda: tries.count(lambda: self._operate(job, call)),
-                deadline=call.deadline, failed=tries.failed, sleep=tries.sleep,
-                clock=self.clock, rng=self.rng, policy=self.policy,
-            )  # fmt: skip
+                deadline=call.deadline,
+                failed=tries.failed,
+                sleep=tries.sleep,
+                clock=self.clock,
+                rng=self.rng,
+                policy=self.policy,
+            )
         except UnknownValueError:
             return Outcome(job, Ending.FAILED, error=self._lost(job), attempts=tries.made)
         except DtmError as error:
@@ -192,7 +208,13 @@ class Execution(msgspec.Struct, frozen=True):
 
     def _operate(self, job: Job, call: Call) -> Resource | None:
         provider = self.operations.provider(job.address)
-        method = "delete" if job.step.phase is Phase.END else "update" if job.action is Action.UPDATE else "create"
+        method = (
+            "delete"
+            if job.step.phase is Phase.END
+            else "update"
+            if job.action is Action.UPDATE
+            else "create"
+        )
 
         def operating() -> Resource | None:
             if method == "create":
@@ -203,7 +225,9 @@ class Execution(msgspec.Struct, frozen=True):
                     provider.delete(job.built, revealed(job.resource), call)
                     return None
                 made = provider.update(job.built, revealed(job.resource), call)
-            return self._sealed(job, self.operations.found(job.address, job.options, made, job.resource))
+            return self._sealed(
+                job, self.operations.found(job.address, job.options, made, job.resource)
+            )
 
         return guarded(provider.plugin, method, operating)
 
@@ -222,9 +246,13 @@ class Execution(msgspec.Struct, frozen=True):
         if job.resource is not None and not unknown:
             return Outcome(job, Ending.FAILED, error=error)
         try:
-            found = self.operations.read(job.address, job.options, job.resource, self._call(job, READ_TIMEOUT))
+            found = self.operations.read(
+                job.address, job.options, job.resource, self._call(job, READ_TIMEOUT)
+            )
         except DtmError:
-            return Outcome(job, Ending.FAILED, error=error)  # the error that matters is the first one
+            return Outcome(
+                job, Ending.FAILED, error=error
+            )  # the error that matters is the first one
         if unknown and self._came_true(job, found):
             return Outcome(job, Ending.DONE, found)
         return Outcome(job, Ending.FAILED, found, error)
@@ -232,13 +260,19 @@ class Execution(msgspec.Struct, frozen=True):
     def _came_true(self, job: Job, found: Resource | None) -> bool:
         if job.step.phase is Phase.END:
             return found is None
-        return found is not None and job.action is not Action.UPDATE and not untrue(job.predicted, found)
+        return (
+            found is not None
+            and job.action is not Action.UPDATE
+            and not untrue(job.predicted, found)
+        )
 
 
 class Crew:
     """Worker threads that share a queue of jobs; started when there is something to do."""
 
-    def __init__(self, size: int, perform: Callable[[Job], Outcome], post: Callable[[Outcome], None]) -> None:
+    def __init__(
+        self, size: int, perform: Callable[[Job], Outcome], post: Callable[[Outcome], None]
+    ) -> None:
         self._size, self._perform, self._post = size, perform, post
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads = 0

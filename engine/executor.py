@@ -29,7 +29,7 @@ from engine.events import (
     Event,
     Notice,
     Stopping,
-)  # fmt: skip
+)
 from engine.execution import Crew, Ending, Execution, Job, Outcome, Started, Stop, untrue
 from engine.graph import Readiness
 from engine.lock import timestamp
@@ -72,11 +72,15 @@ def apply(
     cannot be claimed, SupersededError or StoreError if outcomes could not be recorded any more.
     """
     if plan.base.serial != session.state.id.serial:
-        raise StalePlanError(f"the plan was made for serial {plan.base.serial}, the state is at {session.state.id.serial}")
+        raise StalePlanError(
+            f"the plan was made for serial {plan.base.serial}, the state is at {session.state.id.serial}"
+        )
     preflight(Preparation(plan, config, session.state, operations))
     session.claim(plan.config_digest)
     preparation = Preparation(plan, config, session.state, operations, session.entry)
-    run = _Run(plan, session, preparation, operations, emit, stop or Stop(), parallelism, clock, sleep)
+    run = _Run(
+        plan, session, preparation, operations, emit, stop or Stop(), parallelism, clock, sleep
+    )
     return run.run(config)
 
 
@@ -98,7 +102,9 @@ class _Run:
         self.plan, self.session, self.preparation, self.stop = plan, session, preparation, stop
         self.inbox: SimpleQueue[Started | Outcome | Event | None] = SimpleQueue()
         lineage, sealer = session.state.id.lineage, Sealer(session.state.salt)
-        self.execution = Execution(operations, self.inbox.put, stop, lambda: session.lost, lineage, sealer, clock, sleep)
+        self.execution = Execution(
+            operations, self.inbox.put, stop, lambda: session.lost, lineage, sealer, clock, sleep
+        )
         self._crew = Crew(parallelism, self.execution.perform, self.inbox.put)
         self._emit, self._clock, self._parallelism = emit, clock, parallelism
         self._outstanding = 0
@@ -132,7 +138,11 @@ class _Run:
         return self._end(config, began)
 
     def _end(self, config: Config, began: float) -> ApplySummary:
-        problems = {} if self.session.lost else record_outputs(self.plan, config, self.session, self.preparation)
+        problems = (
+            {}
+            if self.session.lost
+            else record_outputs(self.plan, config, self.session, self.preparation)
+        )
         for name, problem in problems.items():
             self._emit(Notice("error", f"output {name}: {problem.message}", problem.hint))
         summary = ApplySummary(
@@ -285,10 +295,13 @@ class _Run:
         """Its thread is lost and may yet do something: the begin stands, and the next run looks what became of it."""
         job, elapsed = started.job, self._clock() - started.at
         error = OutcomeUnknownError(
-            f"no answer within {job.timeout:g} s", hint="the next apply looks what became of it; timeouts may be raised"
+            f"no answer within {job.timeout:g} s",
+            hint="the next apply looks what became of it; timeouts may be raised",
         )
         if self._giving_up < float("inf"):
-            error = OutcomeUnknownError("it did not stop when asked", hint="the next apply looks what became of it")
+            error = OutcomeUnknownError(
+                "it did not stop when asked", hint="the next apply looks what became of it"
+            )
         self._ended(Outcome(job, Ending.UNKNOWN, error=error, attempts=1, elapsed=elapsed))
         self._crew.replace_one()
 
@@ -326,12 +339,22 @@ class _Run:
         """A call that was given up ended after all: what it did is not forgotten."""
         if outcome.ending is Ending.DONE:
             self._store(outcome)
-            self._emit(Notice("info", f"{outcome.job.address} ended after it was given up", where=str(outcome.job.address)))
+            self._emit(
+                Notice(
+                    "info",
+                    f"{outcome.job.address} ended after it was given up",
+                    where=str(outcome.job.address),
+                )
+            )
 
     def _store(self, outcome: Outcome) -> None:
         job = outcome.job
         ended = job.step.phase is Phase.END
-        entry = None if ended else replace(self.preparation.entry(job.change), resource=outcome.resource)
+        entry = (
+            None
+            if ended
+            else replace(self.preparation.entry(job.change), resource=outcome.resource)
+        )
         self.session.done(job.address, entry)
 
     def _succeeded(self, outcome: Outcome) -> None:
@@ -357,8 +380,15 @@ class _Run:
         job, error = outcome.job, outcome.error
         assert error is not None
         if outcome.ending is Ending.FAILED:
-            found, making = outcome.resource, job.step.phase is Phase.MAKE and job.action is not Action.UPDATE
-            entry = replace(self.preparation.entry(job.change), resource=found) if making and found else None
+            found, making = (
+                outcome.resource,
+                job.step.phase is Phase.MAKE and job.action is not Action.UPDATE,
+            )
+            entry = (
+                replace(self.preparation.entry(job.change), resource=found)
+                if making and found
+                else None
+            )
             self.session.failed(job.address, error.message, entry)
         elif self.stop.level > 1:
             self._cancelled[job.address] = None
@@ -369,7 +399,11 @@ class _Run:
         elapsed, attempts = (outcome.elapsed, outcome.attempts) if outcome else (0.0, 0)
         action = self.preparation.changes[step.address].action
         self._failed[step.address] = None
-        self._emit(ApplyErrored(step.address, action, clean(error.message), clean(error.hint), elapsed, attempts))
+        self._emit(
+            ApplyErrored(
+                step.address, action, clean(error.message), clean(error.hint), elapsed, attempts
+            )
+        )
         self._abandon(step)
 
     def _abandon(self, step: Step) -> None:
@@ -391,7 +425,9 @@ class _Run:
 
     def _complete(self, change: Change, resource: Resource | None, elapsed: float) -> None:
         self._done[change.action] += 1
-        self._emit(ApplyComplete(change.address, change.action, resource.id if resource else "", elapsed))
+        self._emit(
+            ApplyComplete(change.address, change.action, resource.id if resource else "", elapsed)
+        )
         if resource is not None:
             self.preparation.outputs[change.address] = resource.outputs
 

@@ -15,7 +15,9 @@ import msgspec
 
 from engine.values import Deferred, Value
 
-_LATER: Final = r"[^\x00-,./:-@\[-^`{-\x7f\s]"  # a letter of any script with its marks, a digit, "-" or "_"
+_LATER: Final = (
+    r"[^\x00-,./:-@\[-^`{-\x7f\s]"  # a letter of any script with its marks, a digit, "-" or "_"
+)
 NAME: Final = rf"[^\W\d]{_LATER}*"
 """Pattern of a variable's name, in any script."""
 DOTTED: Final = rf"{NAME}(?:\.{_LATER}+)*"
@@ -106,7 +108,10 @@ class Scanned(msgspec.Struct, frozen=True):
             case str():
                 return value if value.isascii() else self._string(value)
             case dict():
-                return {key if key.isascii() else self._key(key): self.restore(item) for key, item in value.items()}
+                return {
+                    key if key.isascii() else self._key(key): self.restore(item)
+                    for key, item in value.items()
+                }
             case list():
                 return [self.restore(item) for item in value]
             case _:

@@ -65,7 +65,9 @@ class Files(msgspec.Struct):
                 place = section.place.step(name)
                 if name in found:
                     first = found[name].place.at(key=True)
-                    self.report.add(place.at(key=True), f'{kind} "{name}" is given twice, first at {first}')
+                    self.report.add(
+                        place.at(key=True), f'{kind} "{name}" is given twice, first at {first}'
+                    )
                 else:
                     found[name] = Section(item, place)
         return found
@@ -74,7 +76,10 @@ class Files(msgspec.Struct):
         """What stands under a key that may be given only once."""
         found = self.sections.get(key, [])
         for other in found[1:]:
-            self.report.add(other.place.at(key=True), f'"{key}" is given twice, first at {found[0].place.at(key=True)}')
+            self.report.add(
+                other.place.at(key=True),
+                f'"{key}" is given twice, first at {found[0].place.at(key=True)}',
+            )
         return found[0] if found else None
 
     def shown(self, path: Path) -> str:
@@ -121,8 +126,14 @@ def load_text(path: Path, name: str, report: Report) -> Text | None:
 def _main(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = sorted(inner for inner in path.rglob("*") if inner.suffix in {".yaml", ".yml"} and inner.is_file())
-    return [inner for inner in found if not any(part.startswith(".") for part in inner.relative_to(path).parts)]
+    found = sorted(
+        inner for inner in path.rglob("*") if inner.suffix in {".yaml", ".yml"} and inner.is_file()
+    )
+    return [
+        inner
+        for inner in found
+        if not any(part.startswith(".") for part in inner.relative_to(path).parts)
+    ]
 
 
 def _parse(files: Files, path: Path) -> Text | None:
@@ -140,17 +151,25 @@ def _named(files: Files, text: Text) -> Iterator[tuple[Path, bool]]:
                     yield from _file(files, inner[key], around.step(key), variables=variables)
 
 
-def _file(files: Files, value: Raw, place: Place, *, variables: bool) -> Iterator[tuple[Path, bool]]:
+def _file(
+    files: Files, value: Raw, place: Place, *, variables: bool
+) -> Iterator[tuple[Path, bool]]:
     key = place.path[-1]
     if not isinstance(value, str):
-        files.report.add(place.at(), f'"{key}" must be the path of a file', "variables are not known yet where files are read")
+        files.report.add(
+            place.at(),
+            f'"{key}" must be the path of a file',
+            "variables are not known yet where files are read",
+        )
         return
     path = files.absolute(value)
     if path.is_file():
         yield path, variables
     else:
         files.report.add(
-            place.at(), f"there is no file {files.shown(path)}", f"{key} is relative to the directory of the config file"
+            place.at(),
+            f"there is no file {files.shown(path)}",
+            f"{key} is relative to the directory of the config file",
         )
 
 
@@ -166,7 +185,11 @@ def _classify(files: Files, text: Text, *, bare: bool) -> None:
                 _keys(files, document, place)
         elif document is not None:
             kind = "a list" if isinstance(document, list) else "a single value"
-            files.report.add(place.at(), f"a configuration is a map of keys, not {kind}", f"known: {', '.join(KEYS)}")
+            files.report.add(
+                place.at(),
+                f"a configuration is a map of keys, not {kind}",
+                f"known: {', '.join(KEYS)}",
+            )
 
 
 def _keys(files: Files, document: dict[str, Raw], place: Place) -> None:
@@ -189,7 +212,10 @@ def _unknown(files: Files, place: Place, known: tuple[str, ...]) -> None:
     if key in LATER:
         files.report.add(place.at(key=True), f'key "{key}" is not supported by this version')
     else:
-        hint = nearest(key, known, few=0) or "variables stand under vars:, or in a file or document of their own"
+        hint = (
+            nearest(key, known, few=0)
+            or "variables stand under vars:, or in a file or document of their own"
+        )
         files.report.add(place.at(key=True), f'unknown key "{key}"', hint)
 
 

@@ -18,7 +18,9 @@ class CycleError(DtmError):
     """The graph has a cycle; `nodes` are its members, each waiting for the next, the last for the first."""
 
     def __init__(self, nodes: Sequence[Any]) -> None:
-        super().__init__("dependency cycle: " + " → ".join(str(node) for node in [*nodes, nodes[0]]))
+        super().__init__(
+            "dependency cycle: " + " → ".join(str(node) for node in [*nodes, nodes[0]])
+        )
         self.nodes = list(nodes)
 
 

@@ -65,7 +65,11 @@ class GroupCommit:
     """
 
     def __init__(
-        self, commit: Callable[[Sequence[Record], bytes], None], settle: Callable[[], None], *, background: bool
+        self,
+        commit: Callable[[Sequence[Record], bytes], None],
+        settle: Callable[[], None],
+        *,
+        background: bool,
     ) -> None:
         self._commit, self._settle = commit, settle
         self._queue: deque[Ticket] = deque()
@@ -73,7 +77,9 @@ class GroupCommit:
         self._writing = Lock()
         self._closing = False
         self._last, self._took = 1, 0.0
-        self._thread = Thread(target=self._run, name="dtm-commit", daemon=True) if background else None
+        self._thread = (
+            Thread(target=self._run, name="dtm-commit", daemon=True) if background else None
+        )
         self.error: DtmError | None = None
         self.rejected: list[Record] = []
         self.unsettled: list[Record] = []
@@ -142,7 +148,11 @@ class GroupCommit:
         """
         until, pause = time.monotonic() + self._took / 2, self._took / 10
         with self._filled:
-            while not self._closing and len(self._queue) == 1 and (come := len(self._queue[0].records)) < self._last:
+            while (
+                not self._closing
+                and len(self._queue) == 1
+                and (come := len(self._queue[0].records)) < self._last
+            ):
                 if time.monotonic() >= until:
                     return
                 self._filled.wait(pause)

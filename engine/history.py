@@ -28,7 +28,9 @@ class Past(msgspec.Struct, frozen=True, order=True):
 def history(store: Store, key: str, world: World | None = None) -> tuple[Past, ...]:
     """Earlier snapshots, by serial. Raises as `Store.list`."""
     prefix = f"{key}.history/"
-    names = (world or World()).retry(lambda: [name.removeprefix(prefix) for name in store.list(prefix)])
+    names = (world or World()).retry(
+        lambda: [name.removeprefix(prefix) for name in store.list(prefix)]
+    )
     matches = [found for name in names if (found := NAME.fullmatch(name))]
     return tuple(sorted(Past(int(found[1]), found[2], prefix + found[0]) for found in matches))
 

@@ -15,7 +15,9 @@ LATER: Final = frozenset({"plugins", "moved", "removed", "import"})
 class Lifecycle(Options, frozen=True, kw_only=True):
     """What may happen to a tool."""
 
-    prevent_destroy: Annotated[bool, Field("refuse every plan that would delete or replace it", example=True)] = False
+    prevent_destroy: Annotated[
+        bool, Field("refuse every plan that would delete or replace it", example=True)
+    ] = False
 
 
 class Timeouts(Options, frozen=True, kw_only=True):
@@ -31,13 +33,15 @@ class Tool(Options, frozen=True, kw_only=True):
     """One tool instance."""
 
     name: Annotated[str, Field("the plugin", example="data")]
-    instance_id: Annotated[str, Field("tells several uses of a plugin apart", example="default")] = msgspec.field(
-        name="instanceID"
+    instance_id: Annotated[
+        str, Field("tells several uses of a plugin apart", example="default")
+    ] = msgspec.field(name="instanceID")
+    depends_on: Annotated[
+        list[str], Field("what must be done first, as name.instanceID", example=["data.first"])
+    ] = msgspec.field(default_factory=list[str])
+    options: Annotated[dict[str, Any], Field("what the plugin is told")] = msgspec.field(
+        default_factory=dict[str, Any]
     )
-    depends_on: Annotated[list[str], Field("what must be done first, as name.instanceID", example=["data.first"])] = (
-        msgspec.field(default_factory=list[str])
-    )
-    options: Annotated[dict[str, Any], Field("what the plugin is told")] = msgspec.field(default_factory=dict[str, Any])
     lifecycle: Annotated[Lifecycle | None, Field("what may happen to it")] = None
     timeouts: Annotated[Timeouts | None, Field("how long its operations may take")] = None
 
@@ -45,20 +49,29 @@ class Tool(Options, frozen=True, kw_only=True):
 class Lock(Options, frozen=True, kw_only=True):
     """How writers of one state keep out of each other's way."""
 
-    kind: Annotated[Literal["auto", "dynamodb", "native", "both", "none"], Field("which lock", example="auto")] = "auto"
-    url: Annotated[str, Field("a lock in another store", example="dynamodb://locks/app?region=eu-west-1")] = ""
-    lease: Annotated[str | None, Field("how long a holder that does not renew is believed; at most 24h", example="30s")] = None
+    kind: Annotated[
+        Literal["auto", "dynamodb", "native", "both", "none"], Field("which lock", example="auto")
+    ] = "auto"
+    url: Annotated[
+        str, Field("a lock in another store", example="dynamodb://locks/app?region=eu-west-1")
+    ] = ""
+    lease: Annotated[
+        str | None,
+        Field("how long a holder that does not renew is believed; at most 24h", example="30s"),
+    ] = None
 
 
 class State(Options, frozen=True, kw_only=True):
     """Where the state is."""
 
     backend: Annotated[str, Field("the kind of store", example="local")]
-    options: Annotated[dict[str, Any], Field("what the store is told", example={"stateFile": "devstream.state"})] = (
-        msgspec.field(default_factory=dict[str, Any])
-    )
+    options: Annotated[
+        dict[str, Any], Field("what the store is told", example={"stateFile": "devstream.state"})
+    ] = msgspec.field(default_factory=dict[str, Any])
     lock: Annotated[Lock | None, Field("how writers keep out of each other's way")] = None
-    log: Annotated[Literal["auto", "beside", "inline"], Field("where the commit log is", example="auto")] = "auto"
+    log: Annotated[
+        Literal["auto", "beside", "inline"], Field("where the commit log is", example="auto")
+    ] = "auto"
     history: Annotated[int, Field("how many older snapshots are kept", ge=0, example=30)] = 30
 
 
@@ -66,29 +79,44 @@ class Settings(Options, frozen=True, kw_only=True):
     """`config:`, whose keys may also stand at the top of the file."""
 
     state: Annotated[State | str | None, Field("where the state is: a map, or its URL")] = None
-    plugin_dir: Annotated[str, Field("where downloaded plugins are", example=".devstream/plugins")] = ""
+    plugin_dir: Annotated[
+        str, Field("where downloaded plugins are", example=".devstream/plugins")
+    ] = ""
     var_file: Annotated[str, Field("a file of variables", example="variables.yaml")] = ""
-    tool_file: Annotated[str, Field("a file with more of the configuration", example="tools.yaml")] = ""
+    tool_file: Annotated[
+        str, Field("a file with more of the configuration", example="tools.yaml")
+    ] = ""
 
 
 class Validation(Options, frozen=True, kw_only=True):
     """What a variable's value must look like."""
 
-    pattern: Annotated[str, Field("a regular expression that the text must match", example="^v[0-9]+$")] = ""
-    one_of: Annotated[list[Any], Field("the values allowed", example=["dev", "prod"])] = msgspec.field(
-        default_factory=list[Any]
+    pattern: Annotated[
+        str, Field("a regular expression that the text must match", example="^v[0-9]+$")
+    ] = ""
+    one_of: Annotated[list[Any], Field("the values allowed", example=["dev", "prod"])] = (
+        msgspec.field(default_factory=list[Any])
     )
     min: Annotated[float | None, Field("the least number, or the least length", example=1)] = None
-    max: Annotated[float | None, Field("the greatest number, or the greatest length", example=9)] = None
+    max: Annotated[
+        float | None, Field("the greatest number, or the greatest length", example=9)
+    ] = None
     message: Annotated[str, Field("what to say instead", example="must be a version like v1")] = ""
 
 
 class Variable(Options, frozen=True, kw_only=True):
     """The declaration of a variable."""
 
-    type: Annotated[Literal["any", "string", "number", "bool", "list", "map"], Field("of its value", example="string")] = "any"
-    default: Annotated[Any, Field("the value if nothing else gives one", example="main")] = msgspec.UNSET
-    description: Annotated[str, Field("what it is for; said where its value is missing", example="the main branch")] = ""
+    type: Annotated[
+        Literal["any", "string", "number", "bool", "list", "map"],
+        Field("of its value", example="string"),
+    ] = "any"
+    default: Annotated[Any, Field("the value if nothing else gives one", example="main")] = (
+        msgspec.UNSET
+    )
+    description: Annotated[
+        str, Field("what it is for; said where its value is missing", example="the main branch")
+    ] = ""
     sensitive: Annotated[bool, Field("never show or store it", example=False)] = False
     validation: Annotated[Validation | None, Field("what its value must look like")] = None
 
@@ -96,15 +124,26 @@ class Variable(Options, frozen=True, kw_only=True):
 class Repository(Options, frozen=True, kw_only=True):
     """A git repository of an app."""
 
-    name: Annotated[str, Field("of the repository; the app's name if absent", example="my-app")] = ""
+    name: Annotated[str, Field("of the repository; the app's name if absent", example="my-app")] = (
+        ""
+    )
     owner: Annotated[str, Field("a person's account", example="me")] = ""
     org: Annotated[str, Field("an organisation or group, instead of owner", example="my-org")] = ""
     branch: Annotated[str, Field("the main branch", example="main")] = ""
     scm_type: Annotated[str, Field("where it is hosted", example="github")] = ""
     token: Annotated[str | None, Field("credential", secret=True)] = None
-    url: Annotated[str, Field("of the repository, instead of owner and name", example="https://github.com/me/my-app")] = ""
-    api_url: Annotated[str, Field("of a self-hosted server's API")] = msgspec.field(default="", name="apiURL")
-    base_url: Annotated[str, Field("of a self-hosted server")] = msgspec.field(default="", name="baseURL")
+    url: Annotated[
+        str,
+        Field(
+            "of the repository, instead of owner and name", example="https://github.com/me/my-app"
+        ),
+    ] = ""
+    api_url: Annotated[str, Field("of a self-hosted server's API")] = msgspec.field(
+        default="", name="apiURL"
+    )
+    base_url: Annotated[str, Field("of a self-hosted server")] = msgspec.field(
+        default="", name="baseURL"
+    )
     visibility: Annotated[str, Field("public or private", example="private")] = ""
     name_space: Annotated[str, Field("a group on the server")] = ""
     ssh_private_key: Annotated[str | None, Field("credential", secret=True)] = None
@@ -113,7 +152,9 @@ class Repository(Options, frozen=True, kw_only=True):
 class TemplateRepository(Repository, frozen=True, kw_only=True):
     """The repository that an app starts from."""
 
-    vars: Annotated[dict[str, Any], Field("values for its files")] = msgspec.field(default_factory=dict[str, Any])
+    vars: Annotated[dict[str, Any], Field("values for its files")] = msgspec.field(
+        default_factory=dict[str, Any]
+    )
 
 
 PipelineType = Literal["github-actions", "gitlab-ci", "jenkins-pipeline", "argocdapp"]
@@ -126,12 +167,14 @@ class Step(Options, frozen=True, kw_only=True):
         Literal["template", "github-actions", "gitlab-ci", "jenkins-pipeline", "argocdapp"],
         Field("a plugin, or template", example="template"),
     ]
-    template_name: Annotated[str, Field("one of pipelineTemplates, for type template", example="ci")] = ""
+    template_name: Annotated[
+        str, Field("one of pipelineTemplates, for type template", example="ci")
+    ] = ""
     options: Annotated[dict[str, Any], Field("laid over the template's options")] = msgspec.field(
         default_factory=dict[str, Any]
     )
-    vars: Annotated[dict[str, Any], Field("variables of the template, before all others")] = msgspec.field(
-        default_factory=dict[str, Any]
+    vars: Annotated[dict[str, Any], Field("variables of the template, before all others")] = (
+        msgspec.field(default_factory=dict[str, Any])
     )
 
 
@@ -140,7 +183,9 @@ class PipelineTemplate(Options, frozen=True, kw_only=True):
 
     name: Annotated[str, Field("that apps call it by", example="ci")]
     type: Annotated[PipelineType, Field("the plugin", example="github-actions")]
-    options: Annotated[dict[str, Any], Field("of the plugin's pipeline")] = msgspec.field(default_factory=dict[str, Any])
+    options: Annotated[dict[str, Any], Field("of the plugin's pipeline")] = msgspec.field(
+        default_factory=dict[str, Any]
+    )
 
 
 class Spec(Options, frozen=True, kw_only=True):
@@ -156,22 +201,34 @@ class App(Options, frozen=True, kw_only=True):
     name: Annotated[str, Field("of the app", example="my-app")]
     spec: Annotated[Spec | None, Field("what it is made of")] = None
     repo: Annotated[Repository, Field("its repository")]
-    repo_template: Annotated[TemplateRepository | None, Field("the repository that it starts from")] = None
-    ci: Annotated[list[Step], Field("its build pipelines")] = msgspec.field(default_factory=list[Step])
-    cd: Annotated[list[Step], Field("its delivery pipelines")] = msgspec.field(default_factory=list[Step])
+    repo_template: Annotated[
+        TemplateRepository | None, Field("the repository that it starts from")
+    ] = None
+    ci: Annotated[list[Step], Field("its build pipelines")] = msgspec.field(
+        default_factory=list[Step]
+    )
+    cd: Annotated[list[Step], Field("its delivery pipelines")] = msgspec.field(
+        default_factory=list[Step]
+    )
 
 
 class File(Settings, frozen=True, kw_only=True):
     """A configuration file, or one `---` document of it."""
 
     config: Annotated[Settings | None, Field("settings; may stand at the top level as well")] = None
-    vars: Annotated[dict[str, Any], Field("variables and their values")] = msgspec.field(default_factory=dict[str, Any])
+    vars: Annotated[dict[str, Any], Field("variables and their values")] = msgspec.field(
+        default_factory=dict[str, Any]
+    )
     variables: Annotated[dict[str, Variable], Field("declarations of variables")] = msgspec.field(
         default_factory=dict[str, Variable]
     )
     tools: Annotated[list[Tool], Field("the tools")] = msgspec.field(default_factory=list[Tool])
-    apps: Annotated[list[App], Field("applications, each expanded into tools")] = msgspec.field(default_factory=list[App])
-    pipeline_templates: Annotated[list[PipelineTemplate], Field("pipelines that apps share")] = msgspec.field(
-        default_factory=list[PipelineTemplate]
+    apps: Annotated[list[App], Field("applications, each expanded into tools")] = msgspec.field(
+        default_factory=list[App]
     )
-    outputs: Annotated[dict[str, Any], Field("values to show after apply")] = msgspec.field(default_factory=dict[str, Any])
+    pipeline_templates: Annotated[list[PipelineTemplate], Field("pipelines that apps share")] = (
+        msgspec.field(default_factory=list[PipelineTemplate])
+    )
+    outputs: Annotated[dict[str, Any], Field("values to show after apply")] = msgspec.field(
+        default_factory=dict[str, Any]
+    )

@@ -17,7 +17,14 @@ from typing import Protocol, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from engine.errors import DtmError, LockError, LockHeldError, OutcomeUnknownError, StoreError, SupersededError
+from engine.errors import (
+    DtmError,
+    LockError,
+    LockHeldError,
+    OutcomeUnknownError,
+    StoreError,
+    SupersededError,
+)
 from engine.events import LockAcquired, LockReleased, LockWaiting, Notice
 from engine.lock import LockInfo, LockRecord, timestamp
 from engine.ports import Emit, Locker, ProcessLocker
@@ -69,11 +76,21 @@ class HeldLock:
         ask: Ask = store_retry,
     ) -> None:
         assert record.info is not None and record.info.lease is not None  # `acquire` wrote it
-        self._locker, self._key, self._record, self._emit, self._now = locker, key, record, emit, now
+        self._locker, self._key, self._record, self._emit, self._now = (
+            locker,
+            key,
+            record,
+            emit,
+            now,
+        )
         self.info, self.lease, self._ask = record.info, record.info.lease, ask
         self.lost: SupersededError | None = None
         self._mutex, self._stop, self._warned = threading.Lock(), threading.Event(), False
-        self._thread = threading.Thread(target=self._renewals, name="lock-renewal", daemon=True) if background else None
+        self._thread = (
+            threading.Thread(target=self._renewals, name="lock-renewal", daemon=True)
+            if background
+            else None
+        )
         if self._thread:
             self._thread.start()
 
@@ -108,7 +125,9 @@ class HeldLock:
 
     def _warn(self, error: DtmError) -> None:
         if not self._warned:
-            self._emit(Notice("warning", f"the lock could not be renewed: {error.message}", error.hint))
+            self._emit(
+                Notice("warning", f"the lock could not be renewed: {error.message}", error.hint)
+            )
         self._warned = True
 
 
@@ -150,7 +169,11 @@ def acquire(
             died = locker.died(key) if isinstance(locker, ProcessLocker) and not silent else None
             held = HeldLock(locker, key, record, emit=emit, now=now, background=background, ask=ask)
             with _released_on_error(held):
-                emit(LockAcquired(mine, wait.waited(), silent.info if silent else died, ended=died is not None))
+                emit(
+                    LockAcquired(
+                        mine, wait.waited(), silent.info if silent else died, ended=died is not None
+                    )
+                )
             return held
 
 
@@ -243,7 +266,9 @@ class _Wait(msgspec.Struct):
         if overdue == 0 and not tried:
             return 0.0  # the lease ran out between the last try, which only asked, and now
         rest = self.timeout - waited
-        counting = holder.info is not None and not self.alive and looks_dead(holder.info, self.now())
+        counting = (
+            holder.info is not None and not self.alive and looks_dead(holder.info, self.now())
+        )
         if overdue is not None and counting:
             rest = max(rest, overdue)
         if rest <= 0:
@@ -270,7 +295,9 @@ class _Wait(msgspec.Struct):
 def _refusal(holder: LockRecord, waited: float) -> LockHeldError:
     message = f"the state is still locked by {holder.holder} after {waited:.1f} s" if waited else ""
     return LockHeldError(
-        holder, message=message, hint=f"--lock-timeout 5m waits longer; if nobody works there any more: {_breaking(holder)}"
+        holder,
+        message=message,
+        hint=f"--lock-timeout 5m waits longer; if nobody works there any more: {_breaking(holder)}",
     )
 
 
@@ -288,7 +315,9 @@ def _id(record: LockRecord | None) -> str:
     return record.info.id if record and record.info else ""
 
 
-def _put(locker: Locker, key: str, info: LockInfo, expect: LockRecord | None, ask: Ask) -> LockRecord:
+def _put(
+    locker: Locker, key: str, info: LockInfo, expect: LockRecord | None, ask: Ask
+) -> LockRecord:
     """`Locker.put`, with lost and late answers recognised by our ID, which nobody else writes."""
     lost: OutcomeUnknownError | None = None
     for _ in range(ANSWERS):
@@ -302,10 +331,14 @@ def _put(locker: Locker, key: str, info: LockInfo, expect: LockRecord | None, as
             expect = error.record  # ours too, from a request that arrived late
         except OutcomeUnknownError as error:
             lost = error
-    raise lost or OutcomeUnknownError(f"the lock on {key} keeps changing under our own ID {info.id}")
+    raise lost or OutcomeUnknownError(
+        f"the lock on {key} keeps changing under our own ID {info.id}"
+    )
 
 
-def _put_or_abandon(locker: Locker, key: str, info: LockInfo, expect: LockRecord | None, ask: Ask) -> LockRecord:
+def _put_or_abandon(
+    locker: Locker, key: str, info: LockInfo, expect: LockRecord | None, ask: Ask
+) -> LockRecord:
     """`_put` that leaves no lock of ours behind if it is interrupted."""
     try:
         return _put(locker, key, info, expect, ask)

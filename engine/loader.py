@@ -63,8 +63,12 @@ def _load(
     report: Report,
 ) -> Config:
     files = read(source.path, source.cwd, report)
-    scope = Scope(bindings(files, source.env, source.var_files, source.variables), source.env, report)
-    variables = {name: scope.value(name) for name in scope.bindings}  # one that nobody uses may be wrong, too
+    scope = Scope(
+        bindings(files, source.env, source.var_files, source.variables), source.env, report
+    )
+    variables = {
+        name: scope.value(name) for name in scope.bindings
+    }  # one that nobody uses may be wrong, too
     found = settings(files, scope, state_url, backends)
     checker = Checker(catalog, source.env, report)
     for section in files.items("tools"):
@@ -75,7 +79,9 @@ def _load(
     tools, outputs = checker.finish(), dict(_outputs(files, scope, checker))
     if not report.problems and not {"tools", "apps"} & files.sections.keys():
         report.add(
-            files.shown(source.cwd / source.path), "there are no tools and no apps", "start from a sample: dtm show config"
+            files.shown(source.cwd / source.path),
+            "there are no tools and no apps",
+            "start from a sample: dtm show config",
         )
     report.check()
     _doubt(files, {tool.address.dotted for tool in tools})
@@ -86,13 +92,19 @@ def _load(
 def _doubt(files: Files, tools: Collection[str]) -> None:
     """Warn of expressions that begin with a tool, and yet are no references: they stay as they are written."""
     for expression in files.expressions():
-        if not expression.text.startswith("${{") or ".outputs." in expression.text or expression.commented:
+        if (
+            not expression.text.startswith("${{")
+            or ".outputs." in expression.text
+            or expression.commented
+        ):
             continue
         steps = expression.text[3:-2].strip().split(".")
         for number in range(2, len(steps) + 1):
             if (tool := ".".join(steps[:number])) in tools:
                 meant = f"an output is written ${{{{ {tool}.outputs.KEY }}}}"
-                files.report.warn(f"{expression.where}: {expression.text} is no reference and stays as it is; {meant}")
+                files.report.warn(
+                    f"{expression.where}: {expression.text} is no reference and stays as it is; {meant}"
+                )
 
 
 def _outputs(files: Files, scope: Scope, checker: Checker) -> Iterator[tuple[str, Value]]:
@@ -107,9 +119,16 @@ def _outputs(files: Files, scope: Scope, checker: Checker) -> Iterator[tuple[str
 
 def _digest(tools: tuple[ToolSpec, ...], outputs: Mapping[str, Value]) -> str:
     """Hex digest of everything that decides about a plan, but not of where it stands in which file."""
-    parts = [(tool.address, tool.options, tool.depends_on, tool.lifecycle, tool.timeouts) for tool in tools]
+    parts = [
+        (tool.address, tool.options, tool.depends_on, tool.lifecycle, tool.timeouts)
+        for tool in tools
+    ]
     data = msgspec.json.encode([parts, outputs], order="deterministic")
     digest = hashlib.sha256(data)
-    if b'"sources"' in data:  # a field of Secret: a plain hash of little but a short secret could be searched for it
-        return hashlib.scrypt(digest.digest(), salt=b"dtm config", n=2**13, r=8, p=1, dklen=32).hex()
+    if (
+        b'"sources"' in data
+    ):  # a field of Secret: a plain hash of little but a short secret could be searched for it
+        return hashlib.scrypt(
+            digest.digest(), salt=b"dtm config", n=2**13, r=8, p=1, dklen=32
+        ).hex()
     return digest.hexdigest()

@@ -20,7 +20,11 @@ def timestamp(at: datetime) -> str:
 
 def lease_of(value: object) -> float | None:
     """The seconds that somebody else wrote down as a lease, None where they cannot be one."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= LONGEST_LEASE:
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not 0 < value <= LONGEST_LEASE
+    ):
         return None  # nan too: it is neither less nor more than anything
     return float(value)
 
@@ -50,7 +54,15 @@ class LockInfo(msgspec.Struct, frozen=True):
 
     def to_json(self) -> bytes:
         """Terraform's seven fields, then `Lease` and `Renewed`, which Terraform ignores."""
-        fields = (self.id, self.operation, self.info, self.who, self.version, self.created, self.path)
+        fields = (
+            self.id,
+            self.operation,
+            self.info,
+            self.who,
+            self.version,
+            self.created,
+            self.path,
+        )
         data: dict[str, str | float] = dict(zip(TERRAFORM_FIELDS, fields, strict=True))
         if self.lease is not None:
             data["Lease"] = self.lease
@@ -73,10 +85,16 @@ class LockInfo(msgspec.Struct, frozen=True):
         text = {name: str(found.get(name.lower()) or "") for name in TERRAFORM_FIELDS}
         renewed = found.get("renewed")
         return cls(
-            text["ID"], text["Operation"], text["Who"], text["Version"], text["Created"], text["Path"], text["Info"],
+            text["ID"],
+            text["Operation"],
+            text["Who"],
+            text["Version"],
+            text["Created"],
+            text["Path"],
+            text["Info"],
             lease_of(found.get("lease")),
             renewed if isinstance(renewed, str) else None,
-        )  # fmt: skip
+        )
 
 
 class LockRecord(msgspec.Struct, frozen=True):

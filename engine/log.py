@@ -172,14 +172,18 @@ def decode_records(records: bytes, location: str) -> list[Record]:
 def encode_head(head: Head) -> bytes:
     """The head's bytes: one line."""
     raw = msgspec.Raw(b"[" + head.records + b"]")
-    form = _HeadForm(FORMAT, head.base, head.next, head.session, head.seq, head.at, head.chunks, raw)
+    form = _HeadForm(
+        FORMAT, head.base, head.next, head.session, head.seq, head.at, head.chunks, raw
+    )
     return ENCODER.encode(form) + b"\n"
 
 
 def encode_inside(document: bytes, head: Head) -> bytes:
     """The bytes of a document with the head inside it, on a line of its own between the other keys."""
     form = LogForm(head.session, head.seq, head.at, msgspec.Raw(b"[" + head.records + b"]"))
-    before, outputs, after = document.partition(b'\n  "outputs": ')  # no text holds a newline: only the key is found
+    before, outputs, after = document.partition(
+        b'\n  "outputs": '
+    )  # no text holds a newline: only the key is found
     return b"".join((before, b'\n  "log": ', ENCODER.encode(form), b",", outputs, after))
 
 
@@ -206,7 +210,9 @@ def decode_head(data: bytes, location: str) -> Head:
     except msgspec.DecodeError as error:
         raise StateError(f"no valid commit log: {error}", where=location) from error
     if form.format > FORMAT:
-        raise StateError(f"log format {form.format}; this dtm knows formats up to {FORMAT}", where=location)
+        raise StateError(
+            f"log format {form.format}; this dtm knows formats up to {FORMAT}", where=location
+        )
     last = more[-1] if more else form
     bodies = [bytes(form.records)[1:-1], *(bytes(line.records)[1:-1] for line in more)]
     records = b",".join(body for body in bodies if body)
@@ -215,7 +221,12 @@ def decode_head(data: bytes, location: str) -> Head:
 
 def encode_chunk(head: Head) -> bytes:
     """The records of a head, as the immutable object that they move to."""
-    return ENCODER.encode(_ChunkForm(head.base, head.session, head.seq, msgspec.Raw(b"[" + head.records + b"]"))) + b"\n"
+    return (
+        ENCODER.encode(
+            _ChunkForm(head.base, head.session, head.seq, msgspec.Raw(b"[" + head.records + b"]"))
+        )
+        + b"\n"
+    )
 
 
 def decode_chunk(data: bytes, location: str) -> bytes:
@@ -252,7 +263,10 @@ class Replay:
     def _apply(self, record: Record) -> None:
         match record:
             case Begin():
-                self._put(record.key, msgspec.structs.replace(self._tool(record), pending=self._pending(record)))
+                self._put(
+                    record.key,
+                    msgspec.structs.replace(self._tool(record), pending=self._pending(record)),
+                )
             case Done():
                 self._put(record.key, self._finished(record))
             case Failed():
@@ -283,18 +297,24 @@ class Replay:
 
     def _pending(self, record: Begin) -> PendingForm:
         session = self.opened.session if self.opened else ""
-        return PendingForm(record.action, record.since, session, record.seq, None, record.deadline, record.token)
+        return PendingForm(
+            record.action, record.since, session, record.seq, None, record.deadline, record.token
+        )
 
     def _finished(self, record: Done) -> ToolForm | None:
         if record.tool is None and record.resource is None:
             return None
         tool = self._tool(record)
-        return msgspec.structs.replace(tool, pending=None, resource=record.resource or tool.resource)
+        return msgspec.structs.replace(
+            tool, pending=None, resource=record.resource or tool.resource
+        )
 
     def _failed(self, record: Failed) -> ToolForm:
         tool = self._tool(record)
         pending = tool.pending or getattr(self.tools.get(record.key), "pending", None)
-        return msgspec.structs.replace(tool, pending=pending and msgspec.structs.replace(pending, message=record.message))
+        return msgspec.structs.replace(
+            tool, pending=pending and msgspec.structs.replace(pending, message=record.message)
+        )
 
     def _open(self, record: Opened) -> None:
         self.opened, self.ended = record, ""
@@ -314,9 +334,14 @@ class Replay:
     def document(self) -> Document:
         """The snapshot's document with the records applied; id and serial are still the snapshot's."""
         return msgspec.structs.replace(
-            self.snapshot, tools=self.tools, outputs=self.outputs, lineage=self.lineage, salt=self.salt, home=self.home,
+            self.snapshot,
+            tools=self.tools,
+            outputs=self.outputs,
+            lineage=self.lineage,
+            salt=self.salt,
+            home=self.home,
             probe=self.probe,
-        )  # fmt: skip
+        )
 
     def next(self, document: str) -> Document:
         """The following snapshot: a function of the snapshot, the records and its id alone, whoever computes it."""
@@ -326,5 +351,7 @@ class Replay:
             id=document,
             serial=self.snapshot.serial + 1,
             dtm=opened.version if opened else self.snapshot.dtm,
-            written=WrittenForm(self.ended or opened.at, opened.who, opened.command) if opened else None,
+            written=WrittenForm(self.ended or opened.at, opened.who, opened.command)
+            if opened
+            else None,
         )

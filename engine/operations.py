@@ -62,7 +62,11 @@ class Operations(msgspec.Struct, frozen=True):
         except (KeyError, PluginError) as error:
             if address.name in self.providers:
                 raise
-            told = error.message if isinstance(error, PluginError) else f'plugin "{address.name}" is unknown'
+            told = (
+                error.message
+                if isinstance(error, PluginError)
+                else f'plugin "{address.name}" is unknown'
+            )
             hint = f"dtm state rm {address.dotted} makes dtm forget it; what it stands for is not touched"
             raise PluginError(told, hint=hint, where=str(address)) from None
 
@@ -83,7 +87,11 @@ class Operations(msgspec.Struct, frozen=True):
         """Options whose references are resolved by now, by their declared types. Raises DtmError naming every fault."""
         values, faults = decode(options, self.struct(address), env={})
         if faults:
-            raise DtmError("; ".join(fault.message for fault in faults), hint=faults[0].hint, where=str(address))
+            raise DtmError(
+                "; ".join(fault.message for fault in faults),
+                hint=faults[0].hint,
+                where=str(address),
+            )
         return values
 
     def replacing(self, address: Address) -> frozenset[tuple[str, ...]]:
@@ -102,7 +110,11 @@ class Operations(msgspec.Struct, frozen=True):
             return
         without = {key: map_leaves(value, _forget) for key, value in options.items()}
         if isinstance(self.identity(address, without), Unknown):
-            came = " and ".join(dict.fromkeys(name for each in secrets for source in each.sources for name in origins(source)))
+            came = " and ".join(
+                dict.fromkeys(
+                    name for each in secrets for source in each.sources for name in origins(source)
+                )
+            )
             raise DtmError(
                 "would be named by a secret, and its name stands in the state",
                 hint=f"keep secrets out of paths, URLs and names{came and f': {came}'}",
@@ -116,20 +128,30 @@ class Operations(msgspec.Struct, frozen=True):
         except UnknownValueError:
             return UNKNOWN
 
-    def predict(self, address: Address, options: Attributes, resource: Resource | None) -> Attributes | Unknown:
+    def predict(
+        self, address: Address, options: Attributes, resource: Resource | None
+    ) -> Attributes | Unknown:
         """Outputs as they will be; every declared key is there. UNKNOWN if nothing can be said, not even the keys."""
         return self.predict_of(address, self.build(address, options), options, resource)
 
-    def predict_of(self, address: Address, built: Any, options: Attributes, resource: Resource | None) -> Attributes | Unknown:
+    def predict_of(
+        self, address: Address, built: Any, options: Attributes, resource: Resource | None
+    ) -> Attributes | Unknown:
         """`predict`, of options that are built already."""
         provider = self.provider(address)
         declared: type[msgspec.Struct] | None = provider.outputs
-        found: dict[str, Value] = {option.key: UNKNOWN for option in options_of(declared)} if declared else {}
+        found: dict[str, Value] = (
+            {option.key: UNKNOWN for option in options_of(declared)} if declared else {}
+        )
         with suppress(UnknownValueError):
             found.update(provider.predict(built, resource))
-        return self.redactor.conceal_map(concealed(found, secrets_of(options))) if found else UNKNOWN
+        return (
+            self.redactor.conceal_map(concealed(found, secrets_of(options))) if found else UNKNOWN
+        )
 
-    def outputs(self, address: Address, options: Attributes, live: Resource, sealer: Sealer) -> Attributes:
+    def outputs(
+        self, address: Address, options: Attributes, live: Resource, sealer: Sealer
+    ) -> Attributes:
         """Outputs of an unchanged tool, for references: a secret that only the state knows, by digest, is predicted again."""
         if is_plain(live.outputs):
             return live.outputs
@@ -137,9 +159,18 @@ class Operations(msgspec.Struct, frozen=True):
         if isinstance(predicted, Unknown) or any(map(holds_unknown, predicted.values())):
             return live.outputs
         sealed = sealer.seal_resource(replace(live, outputs=predicted), address)
-        return {key: predicted[key] if sealed.outputs.get(key) == value else value for key, value in live.outputs.items()}
+        return {
+            key: predicted[key] if sealed.outputs.get(key) == value else value
+            for key, value in live.outputs.items()
+        }
 
-    def found(self, address: Address, options: Attributes, resource: Resource, before: Resource | None = None) -> Resource:
+    def found(
+        self,
+        address: Address,
+        options: Attributes,
+        resource: Resource,
+        before: Resource | None = None,
+    ) -> Resource:
         """What a provider reported, with everything a Secret that is one.
 
         These are outputs declared so, whatever holds an option's secret or any other that is known, and what stands where
@@ -149,7 +180,10 @@ class Operations(msgspec.Struct, frozen=True):
         outputs: Attributes = resource.outputs
         for path in secret_paths(declared) if declared else ():
             source = f"output {address.dotted}.outputs.{'.'.join(path)}"
-            outputs = {key: marked(value, path[1:], source) if key == path[0] else value for key, value in outputs.items()}
+            outputs = {
+                key: marked(value, path[1:], source) if key == path[0] else value
+                for key, value in outputs.items()
+            }
         self.known(outputs)
         secrets = secrets_of(options)
         if outputs is not resource.outputs or secrets:
@@ -164,7 +198,9 @@ class Operations(msgspec.Struct, frozen=True):
             self.redactor.add(secret)
         return options
 
-    def recalled(self, entry: StateEntry, verb: str, sealer: Sealer, current: Attributes | None = None) -> Attributes:
+    def recalled(
+        self, entry: StateEntry, verb: str, sealer: Sealer, current: Attributes | None = None
+    ) -> Attributes:
         """Recorded options with their secrets evaluated again: as the `current` options have them, else from their source.
 
         Raises DtmError naming the first secret option that is gone and where it came from. A secret value in an option that
@@ -172,10 +208,14 @@ class Operations(msgspec.Struct, frozen=True):
         """
         options = self.recalled_if_possible(entry, sealer, current)
         needed = {path[0] for path in secret_paths(self.struct(entry.address))}
-        self.refuse_lost(entry.address, {key: value for key, value in options.items() if key in needed}, verb)
+        self.refuse_lost(
+            entry.address, {key: value for key, value in options.items() if key in needed}, verb
+        )
         return options
 
-    def recalled_if_possible(self, entry: StateEntry, sealer: Sealer, current: Attributes | None = None) -> Attributes:
+    def recalled_if_possible(
+        self, entry: StateEntry, sealer: Sealer, current: Attributes | None = None
+    ) -> Attributes:
         """`recalled`, but any secret may be gone.
 
         One that is another now than was recorded stands in for it (a token that was renewed), unless it names the thing:
@@ -199,10 +239,15 @@ class Operations(msgspec.Struct, frozen=True):
 
     def refuse_lost(self, address: Address, options: Attributes, verb: str) -> None:
         """Raise DtmError that names the secrets which are known only by their digests, if there are any."""
-        lost = {key: [leaf for leaf in leaves(value) if isinstance(leaf, Digest)] for key, value in options.items()}
+        lost = {
+            key: [leaf for leaf in leaves(value) if isinstance(leaf, Digest)]
+            for key, value in options.items()
+        }
         keys = [key for key, digests in lost.items() if digests]
         if keys:
-            sources = dict.fromkeys(source for key in keys for leaf in lost[key] for source in leaf.sources)
+            sources = dict.fromkeys(
+                source for key in keys for leaf in lost[key] for source in leaf.sources
+            )
             came = " and ".join(source.removeprefix(TEXT) for source in sources)
             raise DtmError(
                 f"to {verb} {address.dotted} I need option {' and '.join(keys)}{came and f', which came from {came}'}",
@@ -210,7 +255,9 @@ class Operations(msgspec.Struct, frozen=True):
                 where=str(address),
             )
 
-    def read(self, address: Address, options: Attributes, resource: Resource | None, call: Call) -> Resource | None:
+    def read(
+        self, address: Address, options: Attributes, resource: Resource | None, call: Call
+    ) -> Resource | None:
         """What is live, None if it is gone. Raises DtmError, whatever the provider raised."""
         provider = self.provider(address)
         built = self.build(address, options)
@@ -224,7 +271,9 @@ class Operations(msgspec.Struct, frozen=True):
             return guarded(provider.plugin, "read", reading)
         except UnknownValueError as error:
             self.refuse_lost(address, options, "read")
-            raise DtmError("reading it needs an option that is only known after apply", where=str(address)) from error
+            raise DtmError(
+                "reading it needs an option that is only known after apply", where=str(address)
+            ) from error
 
     def _nameless(self, address: Address, built: Any, resource: Resource) -> bool:
         """Whether the id held a secret and so was not recorded whole. Raises DtmError if nothing else finds the thing."""
@@ -269,10 +318,17 @@ class Operations(msgspec.Struct, frozen=True):
         assert isinstance(provider, Consuming)
         try:
             named = provider.inputs(self.build(address, options))
-            places = {option: self.base_dir / os.path.expanduser(path) for option, path in named.items()}  # noqa: PTH111 - raises nothing
+            places = {
+                option: self.base_dir / os.path.expanduser(path)  # noqa: PTH111 - raises nothing
+                for option, path in named.items()
+            }
         except UnknownValueError:
             return []
-        return [f"{option}: there is no {place}" for option, place in places.items() if not os.path.exists(place)]  # noqa: PTH110
+        return [
+            f"{option}: there is no {place}"
+            for option, place in places.items()
+            if not os.path.exists(place)  # noqa: PTH110 - raises nothing
+        ]
 
 
 class _Recollection:
@@ -294,11 +350,16 @@ class _Recollection:
     def _value(self, value: Value, now: Value, path: tuple[str | int, ...]) -> Value:
         if isinstance(value, dict):
             inner = now if isinstance(now, dict) else {}
-            return {name: self._value(item, inner.get(name), (*path, name)) for name, item in value.items()}
+            return {
+                name: self._value(item, inner.get(name), (*path, name))
+                for name, item in value.items()
+            }
         if isinstance(value, list):
             items = now if isinstance(now, list) and len(now) == len(value) else [None] * len(value)
             both = zip(value, items, strict=True)
-            return [self._value(item, one, (*path, index)) for index, (item, one) in enumerate(both)]
+            return [
+                self._value(item, one, (*path, index)) for index, (item, one) in enumerate(both)
+            ]
         return self._secret(value, now, path) if isinstance(value, Digest) else value
 
     def _secret(self, recorded: Digest, now: Value, path: tuple[str | int, ...]) -> Value:
@@ -342,13 +403,19 @@ def guarded(plugin: str, method: str, call: Callable[[], T]) -> T:
     except (DtmError, UnknownValueError):
         raise
     except Exception as error:  # plugins may raise anything
-        raise PluginError(f'plugin "{plugin}" failed in {method}: {type(error).__name__}: {error}') from error
+        raise PluginError(
+            f'plugin "{plugin}" failed in {method}: {type(error).__name__}: {error}'
+        ) from error
 
 
 def _again(sources: Iterable[str]) -> str:
     """How to give secrets that are gone."""
     names = [origin.partition(" ") for source in sources for origin in origins(source)]
-    given = [PREFIX + name.partition(".")[0] if kind == "var" else name for kind, _, name in names if kind in ("env", "var")]
+    given = [
+        PREFIX + name.partition(".")[0] if kind == "var" else name
+        for kind, _, name in names
+        if kind in ("env", "var")
+    ]
     return f"export {'=... '.join(dict.fromkeys(given))}=..." if given else "set it again"
 
 

@@ -41,7 +41,9 @@ def spellings_of(struct: type[msgspec.Struct]) -> dict[str, Option]:
 
 
 def _option(entry: shapes.Field) -> Option:
-    extra: dict[str, Any] = getattr(entry.type, "extra", None) or {}  # Metadata has one, set by schema.Field
+    extra: dict[str, Any] = (
+        getattr(entry.type, "extra", None) or {}
+    )  # Metadata has one, set by schema.Field
     return Option(
         entry.name,
         entry.encode_name,
@@ -84,7 +86,9 @@ def checks_itself(struct: type[msgspec.Struct]) -> bool:
     return hasattr(struct, "__post_init__") or any(map(checks_itself, inner))
 
 
-def _marked(struct: type[msgspec.Struct], mark: str, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def _marked(
+    struct: type[msgspec.Struct], mark: str, path: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ...]]:
     for option in options_of(struct):
         here = (*path, option.key)
         if getattr(option, mark):
@@ -93,7 +97,9 @@ def _marked(struct: type[msgspec.Struct], mark: str, path: tuple[str, ...] = ())
             yield from _marked(inner, mark, below)
 
 
-def _structs(shape: shapes.Type, path: tuple[str, ...]) -> Iterator[tuple[type[msgspec.Struct], tuple[str, ...]]]:
+def _structs(
+    shape: shapes.Type, path: tuple[str, ...]
+) -> Iterator[tuple[type[msgspec.Struct], tuple[str, ...]]]:
     for member in members(shape):
         if isinstance(member, shapes.StructType):
             yield member.cls, path
@@ -107,7 +113,11 @@ def members(shape: shapes.Type) -> Sequence[shapes.Type]:
     """The alternatives of a declared type, without their annotations."""
     while isinstance(shape, shapes.Metadata):
         shape = shape.type
-    return [inner for member in shape.types for inner in members(member)] if isinstance(shape, shapes.UnionType) else [shape]
+    return (
+        [inner for member in shape.types for inner in members(member)]
+        if isinstance(shape, shapes.UnionType)
+        else [shape]
+    )
 
 
 def accepts(shape: shapes.Type, kind: type[shapes.Type]) -> bool:
@@ -129,7 +139,9 @@ def fits(member: shapes.Type, value: Value) -> bool:
         case shapes.NoneType():
             return value is None
         case shapes.LiteralType() | shapes.EnumType():
-            return any(value == choice and type(value) is type(choice) for choice in choices(member))
+            return any(
+                value == choice and type(value) is type(choice) for choice in choices(member)
+            )
         case _:
             return False
 
@@ -147,17 +159,26 @@ def choices(member: shapes.Type) -> Sequence[Value]:
 
 def expected(shape: shapes.Type) -> str:
     """A declared type in words: "text or a list"."""
-    words = [_expected(member) for member in members(shape) if not isinstance(member, shapes.NoneType)]
+    words = [
+        _expected(member) for member in members(shape) if not isinstance(member, shapes.NoneType)
+    ]
     return " or ".join(dict.fromkeys(words))
 
 
 def _expected(member: shapes.Type) -> str:
     if allowed := choices(member):
-        return ("one of " if len(allowed) > 1 else "") + ", ".join(f'"{choice}"' for choice in allowed)
+        return ("one of " if len(allowed) > 1 else "") + ", ".join(
+            f'"{choice}"' for choice in allowed
+        )
     names: dict[type[shapes.Type], str] = {
-        shapes.StrType: "text", shapes.BoolType: "true or false", shapes.IntType: "an integer", shapes.FloatType: "a number",
-        shapes.ListType: "a list", shapes.DictType: "a map", shapes.StructType: "a map",
-    }  # fmt: skip
+        shapes.StrType: "text",
+        shapes.BoolType: "true or false",
+        shapes.IntType: "an integer",
+        shapes.FloatType: "a number",
+        shapes.ListType: "a list",
+        shapes.DictType: "a map",
+        shapes.StructType: "a map",
+    }
     return names.get(type(member), "something else")
 
 
@@ -178,8 +199,12 @@ def excess(member: shapes.Type, value: Value) -> str:
 
 def _length(count: int, least: int | None, most: int | None, unit: str) -> str:
     if least is not None and count < least:
-        return "must not be empty" if least == 1 else f"must have at least {least} {unit}, not {count}"
-    return f"must have at most {most} {unit}, not {count}" if most is not None and count > most else ""
+        return (
+            "must not be empty" if least == 1 else f"must have at least {least} {unit}, not {count}"
+        )
+    return (
+        f"must have at most {most} {unit}, not {count}" if most is not None and count > most else ""
+    )
 
 
 def _bounds(member: shapes.IntType | shapes.FloatType, value: float) -> str:
@@ -207,7 +232,9 @@ def shape_at(struct: type[msgspec.Struct], path: tuple[str | int, ...]) -> shape
 def _below(member: shapes.Type, step: str | int) -> shapes.Type | None:
     match member:
         case shapes.StructType():
-            return next((option.shape for option in options_of(member.cls) if option.key == step), None)
+            return next(
+                (option.shape for option in options_of(member.cls) if option.key == step), None
+            )
         case shapes.DictType():
             return member.value_type
         case shapes.ListType():
@@ -234,4 +261,6 @@ def _takes(wanted: shapes.Type, given: shapes.Type) -> bool:
         case shapes.FloatType(), _:
             return isinstance(given, shapes.FloatType | shapes.IntType)
         case _:
-            return not isinstance(given, shapes.DictType | shapes.StructType | shapes.ListType | shapes.NoneType)
+            return not isinstance(
+                given, shapes.DictType | shapes.StructType | shapes.ListType | shapes.NoneType
+            )

@@ -119,7 +119,9 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def empty(self) -> bool:
         """Nothing to call, nothing to rewrite, no output differs."""
-        return not self.output_changes and not any(c.action is not Action.KEEP or c.rewrite for c in self.changes)
+        return not self.output_changes and not any(
+            c.action is not Action.KEEP or c.rewrite for c in self.changes
+        )
 
     def counts(self) -> dict[Action, int]:
         """How many changes there are of each action."""

@@ -56,7 +56,11 @@ def make_plan(
     _refuse_idle(resolutions or {}, state)
     planning = _Planning(config, state, live, operations, resolutions or {})
     wanted = planning.wanted()
-    edges = {a: e.depends_on for a, e in state.entries.items() if a not in planning.specs and a not in planning.moved}
+    edges = {
+        a: e.depends_on
+        for a, e in state.entries.items()
+        if a not in planning.specs and a not in planning.moved
+    }
     unwanted = planning.removals(edges, Reason.REMOVED)
     outputs, output_changes = planning.outputs()
     planning.refuse()
@@ -82,14 +86,23 @@ def plan_removal(
     """
     _refuse_idle(resolutions or {}, state)
     planning = _Planning(config, state, live, operations, resolutions or {})
-    edges = {address: state.entries[address].depends_on for address in _doomed(state, targets, with_dependents=with_dependents)}
+    edges = {
+        address: state.entries[address].depends_on
+        for address in _doomed(state, targets, with_dependents=with_dependents)
+    }
     if unrecorded:
-        foreign = [spec for address, spec in planning.specs.items() if address not in state.entries and live.found.get(address)]
+        foreign = [
+            spec
+            for address, spec in planning.specs.items()
+            if address not in state.entries and live.found.get(address)
+        ]
         edges.update((spec.address, spec.depends_on) for spec in foreign)
     changes = planning.removals(edges, Reason.REQUESTED)
     planning.refuse()
     left = dict(state.outputs) if any(address not in edges for address in state.entries) else {}
-    gone = tuple(OutputChange(name, value, None) for name, value in state.outputs.items() if name not in left)
+    gone = tuple(
+        OutputChange(name, value, None) for name, value in state.outputs.items() if name not in left
+    )
     return Plan(state.id, config.digest, changes, left, gone, destroy=True)
 
 
@@ -101,11 +114,15 @@ def _refuse_idle(resolutions: Mapping[Address, Resolution], state: State) -> Non
             why = "has nothing unfinished" if address in state.entries else "is not in the state"
             raise UsageError(
                 f"--resolve {address.dotted}: {address} {why}",
-                hint=f"unfinished: {', '.join(map(str, unfinished))}" if unfinished else "nothing in this state is unfinished",
+                hint=f"unfinished: {', '.join(map(str, unfinished))}"
+                if unfinished
+                else "nothing in this state is unfinished",
             )
 
 
-def _doomed(state: State, targets: Collection[Address] | None, *, with_dependents: bool) -> list[Address]:
+def _doomed(
+    state: State, targets: Collection[Address] | None, *, with_dependents: bool
+) -> list[Address]:
     """The targets that are recorded, and whatever depends on them."""
     if targets is None:
         return list(state.entries)
@@ -147,13 +164,22 @@ def renamed(config: Config, state: State, operations: Operations) -> dict[Addres
         known.update(dict.fromkeys(_recorded_marks(entry, operations, sealer), entry.address))
     found: dict[Address, Address] = {}
     for spec in joined:
-        old = next((known[mark] for mark in _marks(spec.address, spec.options, operations) if mark in known), None)
+        old = next(
+            (
+                known[mark]
+                for mark in _marks(spec.address, spec.options, operations)
+                if mark in known
+            ),
+            None,
+        )
         if old is not None and old not in found.values():
             found[spec.address] = old
     return found
 
 
-def _recorded_marks(entry: StateEntry, operations: Operations, sealer: Sealer) -> list[tuple[str, str]]:
+def _recorded_marks(
+    entry: StateEntry, operations: Operations, sealer: Sealer
+) -> list[tuple[str, str]]:
     """`_marks` of what is recorded; none if a secret that names the thing is gone, which is told elsewhere."""
     try:
         return _marks(entry.address, operations.recalled_if_possible(entry, sealer), operations)
@@ -168,21 +194,36 @@ def _marks(address: Address, options: Attributes, operations: Operations) -> lis
         identity = operations.identity(address, options)
     except DtmError:
         return []
-    return marks if identity in (None, BY_ADDRESS) or isinstance(identity, Unknown) else [*marks, ("", identity)]
+    return (
+        marks
+        if identity in (None, BY_ADDRESS) or isinstance(identity, Unknown)
+        else [*marks, ("", identity)]
+    )
 
 
-def subject_of(entry: StateEntry, live: Live, operations: Operations, resolutions: Mapping[Address, Resolution]) -> Subject:
+def subject_of(
+    entry: StateEntry, live: Live, operations: Operations, resolutions: Mapping[Address, Resolution]
+) -> Subject:
     """An entry with what is known of it; whether it can be found again matters only while it is unfinished."""
-    findable = entry.pending is None or operations.identity(entry.address, entry.options) is not None
+    findable = (
+        entry.pending is None or operations.identity(entry.address, entry.options) is not None
+    )
     resolution = resolutions.get(entry.address) if entry.pending else None
-    return Subject(entry, live.found.get(entry.address), findable, resolution, live.before.get(entry.address))
+    return Subject(
+        entry, live.found.get(entry.address), findable, resolution, live.before.get(entry.address)
+    )
 
 
 class _Planning:
     """One run of the planner. `outputs_of` is what references to a tool see, UNKNOWN where it waits for the apply."""
 
     def __init__(
-        self, config: Config, state: State, live: Live, operations: Operations, resolutions: Mapping[Address, Resolution]
+        self,
+        config: Config,
+        state: State,
+        live: Live,
+        operations: Operations,
+        resolutions: Mapping[Address, Resolution],
     ) -> None:
         self.config, self.state, self.live, self.operations = config, state, live, operations
         self.resolutions = resolutions
@@ -192,7 +233,9 @@ class _Planning:
         self.moves = renamed(config, state, operations)
         self.moved = set(self.moves.values())
         self.identities: dict[str, Address] = {}
-        self.problems = [Problem(str(a), error.message, error.hint) for a, error in live.failed.items()]
+        self.problems = [
+            Problem(str(a), error.message, error.hint) for a, error in live.failed.items()
+        ]
 
     def refuse(self) -> None:
         """Raise PlanError if there was any problem."""
@@ -202,7 +245,11 @@ class _Planning:
     def wanted(self) -> tuple[Change, ...]:
         """A change for every tool of the config, dependencies first."""
         ordered = order({address: spec.depends_on for address, spec in self.specs.items()})
-        return tuple(change for address in ordered if (change := self._wanted(self.specs[address])) is not None)
+        return tuple(
+            change
+            for address in ordered
+            if (change := self._wanted(self.specs[address])) is not None
+        )
 
     def _wanted(self, spec: ToolSpec) -> Change | None:
         self.outputs_of[spec.address] = UNKNOWN
@@ -219,7 +266,9 @@ class _Planning:
             self.problems.append(Problem(str(spec.address), error.message, error.hint))
             return None
         self.outputs_of[spec.address] = outputs
-        return change if change.action is Action.KEEP else replace(change, outputs=value_of(outputs))
+        return (
+            change if change.action is Action.KEEP else replace(change, outputs=value_of(outputs))
+        )
 
     def _check_identity(self, address: Address, options: Attributes) -> None:
         identity = self.operations.identity(address, options)
@@ -227,7 +276,9 @@ class _Planning:
             return
         other = self.identities.setdefault(identity, address)
         if other != address:
-            raise DtmError(f"is the same thing as {other}: both are {identity}", hint="keep one of the two")
+            raise DtmError(
+                f"is the same thing as {other}: both are {identity}", hint="keep one of the two"
+            )
 
     def _decide(self, spec: ToolSpec, options: Attributes, entry: StateEntry | None) -> Change:
         if entry is not None:
@@ -240,11 +291,18 @@ class _Planning:
     def _taken(self, identity: str | None | Unknown) -> DtmError:
         """Why a new tool cannot be made: its thing is there already, perhaps as another tool's."""
         for other, entry in self.state.entries.items():
-            if identity != BY_ADDRESS and ("", identity) in _recorded_marks(entry, self.operations, self.sealer):
-                return DtmError(f"is still {other}: both are {identity}", hint=f"apply the change of {other} first, alone")
+            if identity != BY_ADDRESS and ("", identity) in _recorded_marks(
+                entry, self.operations, self.sealer
+            ):
+                return DtmError(
+                    f"is still {other}: both are {identity}",
+                    hint=f"apply the change of {other} first, alone",
+                )
         return exists(identity)
 
-    def removals(self, edges: Mapping[Address, Iterable[Address]], reason: Reason) -> tuple[Change, ...]:
+    def removals(
+        self, edges: Mapping[Address, Iterable[Address]], reason: Reason
+    ) -> tuple[Change, ...]:
         """Deletions, each before what it depended on."""
         changes: list[Change] = []
         for address in reversed(order(edges)):
@@ -275,21 +333,33 @@ class _Planning:
         return values, output_changes(self.state, values, self.sealer)
 
 
-def output_changes(state: State, values: Mapping[str, Value], sealer: Sealer) -> tuple[OutputChange, ...]:
+def output_changes(
+    state: State, values: Mapping[str, Value], sealer: Sealer
+) -> tuple[OutputChange, ...]:
     """Root outputs that differ from the recorded ones; `new` is None for one that goes."""
     changes = [
         OutputChange(name, state.outputs.get(name), value)
         for name, value in values.items()
-        if name not in state.outputs or not same(state.outputs[name], sealer.seal(value, OUTPUTS, (name,)))
+        if name not in state.outputs
+        or not same(state.outputs[name], sealer.seal(value, OUTPUTS, (name,)))
     ]
-    return (*changes, *(OutputChange(name, value, None) for name, value in state.outputs.items() if name not in values))
+    return (
+        *changes,
+        *(
+            OutputChange(name, value, None)
+            for name, value in state.outputs.items()
+            if name not in values
+        ),
+    )
 
 
 def resolved(spec: ToolSpec, lookup: Lookup, operations: Operations) -> Attributes:
     """A tool's options with references replaced by outputs, UNKNOWN where those are. Raises DtmError."""
     if is_plain(spec.options):
         return spec.options
-    if not any(isinstance(leaf, Deferred) for value in spec.options.values() for leaf in leaves(value)):
+    if not any(
+        isinstance(leaf, Deferred) for value in spec.options.values() for leaf in leaves(value)
+    ):
         return operations.known(spec.options)
     options = {key: resolve(value, lookup) for key, value in spec.options.items()}
     if any(isinstance(leaf, Digest) for value in options.values() for leaf in leaves(value)):

@@ -137,7 +137,9 @@ class Backend(Protocol):
 
     OPTIONS: type[msgspec.Struct]
 
-    def open_backend(self, options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Opened:
+    def open_backend(
+        self, options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]
+    ) -> Opened:
         """Where these options lead; paths among them are relative to `base_dir`. Raises ConfigError, UsageError."""
         ...
 

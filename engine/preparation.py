@@ -55,7 +55,9 @@ class Preparation:
             if change is None:
                 return None
             untouched = change.action in (Action.KEEP, Action.MOVE, Action.RECOVER)
-            self.outputs[address] = predicted(change, self._operations, self._sealer) if untouched else UNKNOWN
+            self.outputs[address] = (
+                predicted(change, self._operations, self._sealer) if untouched else UNKNOWN
+            )
         return self.outputs[address]
 
     def decided(self, change: Change) -> Change:
@@ -72,17 +74,30 @@ class Preparation:
             return replace(change, after=options)
         again = decide(spec, options, Subject(entry, change.live), self._operations, self._sealer)
         if severity(again.action) > severity(change.action):
-            raise DtmError(f"was planned as {change.action.value}, and would now be {again.action.value}", hint="plan again")
-        if change.reason in (Reason.INTERRUPTED, Reason.FAILED) and again.action is not change.action:
+            raise DtmError(
+                f"was planned as {change.action.value}, and would now be {again.action.value}",
+                hint="plan again",
+            )
+        if (
+            change.reason in (Reason.INTERRUPTED, Reason.FAILED)
+            and again.action is not change.action
+        ):
             return replace(change, after=options)
-        return replace(again, reason=change.reason, previous=change.previous, rewrite=again.action is Action.KEEP)
+        return replace(
+            again,
+            reason=change.reason,
+            previous=change.previous,
+            rewrite=again.action is Action.KEEP,
+        )
 
     def make(self, step: Step, change: Change) -> Job:
         """The call that creates or updates. Raises DtmError if its options do not fit or are not known after all."""
         options = change.after
         assert options is not None
         if _open(options):
-            raise DtmError("an option waits for a tool that was not applied", where=str(step.address))
+            raise DtmError(
+                "an option waits for a tool that was not applied", where=str(step.address)
+            )
         update = change.action is Action.UPDATE
         resource = (change.live or change.before) if update else None
         operations = self._operations
@@ -113,14 +128,18 @@ class Preparation:
         built = self._operations.build(step.address, options)
         findable = self._operations.identity_of(step.address, built) is not None
         seconds = timeout(spec.timeouts if spec else Timeouts(), Action.DELETE)
-        return Job(step, change, options, built, seconds, change.live or change.before, findable=findable)
+        return Job(
+            step, change, options, built, seconds, change.live or change.before, findable=findable
+        )
 
     def ending_options(self, change: Change) -> Attributes:
         """Recorded options with secrets evaluated again; the config's for what is not recorded. Raises DtmError."""
         spec = self.specs.get(change.address)
         entry = self._recorded(change.previous or change.address) or self._recorded(change.address)
         if entry is not None:
-            return self._operations.recalled(entry, "delete", self._sealer, spec.options if spec else None)
+            return self._operations.recalled(
+                entry, "delete", self._sealer, spec.options if spec else None
+            )
         assert spec is not None  # only a delete of config tools that are not recorded comes here
         return resolved(spec, self.lookup, self._operations)
 
@@ -147,7 +166,11 @@ class Preparation:
 
     def problems(self) -> list[Problem]:
         """What is missing for any call: a person's word, and what `missing` says."""
-        undecided = [change for change in self.changes.values() if change.action is Action.RECOVER and change.live is None]
+        undecided = [
+            change
+            for change in self.changes.values()
+            if change.action is Action.RECOVER and change.live is None
+        ]
         return [Problem(str(change.address), change.note) for change in undecided] + self.missing()
 
     def missing(self) -> list[Problem]:
@@ -167,7 +190,10 @@ class Preparation:
         except DtmError as error:
             return [Problem(where, error.message, error.hint)]
         found = [Problem(where, text) for text in dict.fromkeys(texts)]
-        return found + [Problem(where, text, "make it, or let this tool depend on the one that makes it") for text in absent]
+        return found + [
+            Problem(where, text, "make it, or let this tool depend on the one that makes it")
+            for text in absent
+        ]
 
     def _absent(self, change: Change) -> list[str]:
         """Paths that nothing in this plan could make before they are needed."""
@@ -198,7 +224,11 @@ def preflight(preparation: Preparation) -> None:
 
 def timeout(timeouts: Timeouts, action: Action) -> float:
     """Seconds that a call may take."""
-    chosen = {Action.CREATE: timeouts.create, Action.UPDATE: timeouts.update, Action.DELETE: timeouts.delete}[action]
+    chosen = {
+        Action.CREATE: timeouts.create,
+        Action.UPDATE: timeouts.update,
+        Action.DELETE: timeouts.delete,
+    }[action]
     return TIMEOUT if chosen is None else chosen
 
 

@@ -11,7 +11,13 @@ from threading import Barrier, Thread
 import msgspec
 
 from engine.commit import swap, where
-from engine.errors import ConditionRefusedError, ConflictError, DtmError, OutcomeUnknownError, StoreError
+from engine.errors import (
+    ConditionRefusedError,
+    ConflictError,
+    DtmError,
+    OutcomeUnknownError,
+    StoreError,
+)
 from engine.ports import Snapshot, Store, Version
 from engine.values import Value
 from engine.world import World, utc_now
@@ -76,7 +82,9 @@ class Probe(msgspec.Struct, frozen=True):
 
     def record(self) -> dict[str, Value]:
         """As it stands in a state's `probe`."""
-        tried: dict[str, Value] = {trial.name: {"kept": trial.kept, "found": trial.found} for trial in self.trials}
+        tried: dict[str, Value] = {
+            trial.name: {"kept": trial.kept, "found": trial.found} for trial in self.trials
+        }
         return {"location": self.location, "at": self.at, "tried": tried}
 
     @classmethod
@@ -87,7 +95,9 @@ class Probe(msgspec.Struct, frozen=True):
             return None
         found = ((name, tried[name]) for name in PROMISES if name in tried)
         trials = tuple(
-            Trial(name, bool(each.get("kept")), str(each.get("found", ""))) for name, each in found if isinstance(each, dict)
+            Trial(name, bool(each.get("kept")), str(each.get("found", "")))
+            for name, each in found
+            if isinstance(each, dict)
         )
         return cls(location, at, trials)
 
@@ -120,20 +130,32 @@ def probe(
     world = World(now=now, rng=rng or random.Random())  # noqa: S311 - names of throwaway keys, nothing secret
     if only_key:
         found = world.retry(lambda: store.read(key))
-        return Probe(where(store, key), now(), (_both_halves(store, key, found, world),) if found else ())
-    names = [f"{key}.probe-{world.rng.getrandbits(64):016x}" for _ in range(1 + ROUNDS * lock_native)]
+        return Probe(
+            where(store, key), now(), (_both_halves(store, key, found, world),) if found else ()
+        )
+    names = [
+        f"{key}.probe-{world.rng.getrandbits(64):016x}" for _ in range(1 + ROUNDS * lock_native)
+    ]
     try:
-        trials = (*_alone(store, names[0], world), *([_race(store, names[1:], world)] if lock_native else []))
+        trials = (
+            *_alone(store, names[0], world),
+            *([_race(store, names[1:], world)] if lock_native else []),
+        )
         return Probe(where(store, key), now(), trials)
     finally:
         for name in names:
-            with suppress(StoreError, OutcomeUnknownError):  # one that stays behind is rubbish, and its name says so
+            with suppress(
+                StoreError, OutcomeUnknownError
+            ):  # one that stays behind is rubbish, and its name says so
                 world.retry(partial(store.delete, name))
 
 
 def stale_swap(store: Store, key: str, there: Snapshot, world: World) -> Trial:
     """Replace what is there by itself, expecting another version: harmless even where it gets through."""
-    return _hoped(SWAP, lambda: world.retry(lambda: store.write(key, there.data, expect=another(there.version))))
+    return _hoped(
+        SWAP,
+        lambda: world.retry(lambda: store.write(key, there.data, expect=another(there.version))),
+    )
 
 
 def _both_halves(store: Store, key: str, there: Snapshot, world: World) -> Trial:
@@ -173,7 +195,9 @@ def _alone(store: Store, key: str, world: World) -> tuple[Trial, Trial]:
         swap(store, key, b"3\n", expect=there.version, world=world)
     except ConditionRefusedError:
         return created, IMMOVABLE
-    return created, _hoped(SWAP, lambda: world.retry(lambda: store.write(key, b"4\n", expect=there.version)))
+    return created, _hoped(
+        SWAP, lambda: world.retry(lambda: store.write(key, b"4\n", expect=there.version))
+    )
 
 
 def _race(store: Store, keys: Sequence[str], world: World) -> Trial:
@@ -181,7 +205,11 @@ def _race(store: Store, keys: Sequence[str], world: World) -> Trial:
     for number, key in enumerate(keys, 1):
         winners = _winners(store, key, world)
         if winners != 1:
-            return Trial(RACE, False, f"{winners} of {RACERS} creators at the same time won in round {number} of {ROUNDS}")
+            return Trial(
+                RACE,
+                False,
+                f"{winners} of {RACERS} creators at the same time won in round {number} of {ROUNDS}",
+            )
     return Trial(RACE, True, f"one of {RACERS} won in each of {ROUNDS} rounds")
 
 

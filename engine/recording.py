@@ -108,7 +108,9 @@ class Session:
 
     def waits_for(self, session: str) -> bool:
         """Whether that session left an operation begun, as far as can be read."""
-        return any(entry.pending and entry.pending.session == session for entry in self._entries.values())
+        return any(
+            entry.pending and entry.pending.session == session for entry in self._entries.values()
+        )
 
     def claim(self, plan_digest: str = "", *, adopt: bool = False, mend: bool = False) -> None:
         """Become the one that may write: call it once a plan is approved, before the first record.
@@ -121,14 +123,26 @@ class Session:
         if not adopt:
             self.refuse_copy()
         opened = self._opening
-        lineage, salt = self._base.id.lineage or str(uuid.uuid4()), self._base.salt or randomness.token_hex(16)
+        lineage, salt = (
+            self._base.id.lineage or str(uuid.uuid4()),
+            self._base.salt or randomness.token_hex(16),
+        )
         opened = msgspec.structs.replace(
-            opened, at=self._world.now(), lineage=lineage, salt=salt, home=self.location, plan=plan_digest
+            opened,
+            at=self._world.now(),
+            lineage=lineage,
+            salt=salt,
+            home=self.location,
+            plan=plan_digest,
         )
         self._writer.claim(opened)
-        self._base = replace(self._base, id=replace(self._base.id, lineage=lineage), salt=salt, home=self.location)
+        self._base = replace(
+            self._base, id=replace(self._base.id, lineage=lineage), salt=salt, home=self.location
+        )
         self._sealer, self.damage = Sealer(salt), None
-        self._queue = GroupCommit(self._writer.append, self._writer.settle, background=self._world.background)
+        self._queue = GroupCommit(
+            self._writer.append, self._writer.settle, background=self._world.background
+        )
 
     def refuse_copy(self) -> None:
         """Raise StateError if this is a copy: worth asking before a person is asked."""
@@ -155,11 +169,26 @@ class Session:
                 raise self.lost
             current = self._entries.get(address)
             base = sealed or current or StateEntry(address)
-            pending = Pending(action.value, self._world.now(), self.id, self._next_seq(), None, deadline)
+            pending = Pending(
+                action.value, self._world.now(), self.id, self._next_seq(), None, deadline
+            )
             pending = replace(pending, token=self._token(address, pending, current))
-            form = None if current and _same(base, current) and base.resource == current.resource else tool_form(base)
+            form = (
+                None
+                if current and _same(base, current) and base.resource == current.resource
+                else tool_form(base)
+            )
             self._before[address] = current
-            record = Begin(pending.seq, address.key, pending.action, pending.since, deadline, form, digest, pending.token)
+            record = Begin(
+                pending.seq,
+                address.key,
+                pending.action,
+                pending.since,
+                deadline,
+                form,
+                digest,
+                pending.token,
+            )
             return self._put(address, replace(base, pending=pending), record)
 
     def _token(self, address: Address, pending: Pending, before: StateEntry | None) -> str:
@@ -178,11 +207,20 @@ class Session:
         with self._lock:
             current = self._entries.get(address)
             tool = resource = None
-            if sealed is not None and current is not None and sealed.resource and _same(sealed, current):
+            if (
+                sealed is not None
+                and current is not None
+                and sealed.resource
+                and _same(sealed, current)
+            ):
                 resource = resource_form(sealed.resource)
             elif sealed is not None:
                 tool = tool_form(sealed)
-            return self._put(address, sealed, Done(self._next_seq(), address.key, self._answers(current), tool, resource))
+            return self._put(
+                address,
+                sealed,
+                Done(self._next_seq(), address.key, self._answers(current), tool, resource),
+            )
 
     def failed(self, address: Address, message: str, entry: StateEntry | None = None) -> Ticket:
         """Say that the operation failed and stays unfinished; `entry` is what is known of it now, None as it stands."""
@@ -193,7 +231,11 @@ class Session:
             pending = current.pending if current else None
             unfinished = replace(base, pending=replace(pending, message=text) if pending else None)
             form = tool_form(unfinished) if sealed else None
-            return self._put(address, unfinished, Failed(self._next_seq(), address.key, self._answers(current), text, form))
+            return self._put(
+                address,
+                unfinished,
+                Failed(self._next_seq(), address.key, self._answers(current), text, form),
+            )
 
     def cancelled(self, address: Address) -> Ticket:
         """Say that a begun operation was never called: the entry is again what it was before."""
@@ -204,7 +246,9 @@ class Session:
         with self._lock:
             answers = self._answers(self._entries.get(address))
             form = tool_form(before) if before else None
-            return self._put(address, before, Cancelled(self._next_seq(), address.key, answers, form))
+            return self._put(
+                address, before, Cancelled(self._next_seq(), address.key, answers, form)
+            )
 
     def moved(self, old: Address, entry: StateEntry, dependents: Iterable[Address] = ()) -> Ticket:
         """Say that the thing known as `old` now goes by `entry.address`.
@@ -218,7 +262,10 @@ class Session:
             records = [Moved(self._next_seq(), old.key, tool_form(sealed))]
             for address in dependents:
                 other = self._entries[address]
-                other = replace(other, depends_on=tuple(new if edge == old else edge for edge in other.depends_on))
+                other = replace(
+                    other,
+                    depends_on=tuple(new if edge == old else edge for edge in other.depends_on),
+                )
                 self._entries = self._entries.put(address, other)
                 records.append(Moved(self._next_seq(), address.key, tool_form(other)))
             return queue.add(*records)
@@ -251,7 +298,9 @@ class Session:
             opening, base = self._opening, self._base
             written = Written(opening.version, self._world.now(), opening.who, opening.command)
             number = state.id if exact else replace(base.id, serial=base.id.serial + 1)
-            whole = replace(state, id=number, home=self.location, salt=state.salt or base.salt, written=written)
+            whole = replace(
+                state, id=number, home=self.location, salt=state.salt or base.salt, written=written
+            )
             with no_gc():
                 queue.exclusively(lambda: self._writer.replace(document_of(whole)))
             self._base, self._entries = whole, whole.entries
@@ -281,7 +330,9 @@ class Session:
         if resource is not None:
             if self._redactor:
                 resource = self._redactor.conceal_resource(resource)
-            resource = self._sealer.seal_resource(replace(resource, id=_telling_nothing(resource, entry)), entry.address)
+            resource = self._sealer.seal_resource(
+                replace(resource, id=_telling_nothing(resource, entry)), entry.address
+            )
         return replace(entry, options=options, resource=resource)
 
     def _clean(self, text: str) -> str:
@@ -315,7 +366,11 @@ class Session:
             self._writer.compact()
         except (StoreError, OutcomeUnknownError, SupersededError) as error:
             self._emit(
-                Notice("warning", f"the log was not compacted, the next run will do it: {error.message}", where=self.location)
+                Notice(
+                    "warning",
+                    f"the log was not compacted, the next run will do it: {error.message}",
+                    where=self.location,
+                )
             )
 
 
@@ -325,23 +380,36 @@ def _outcomes(rejected: Sequence[Record], unsettled: Collection[Record]) -> list
     An operation whose begin was refused too was never called: that is worth saving only where this begin may yet arrive,
     and would be waited for.
     """
-    uncalled = {record.seq for record in rejected if isinstance(record, Begin) and record not in unsettled}
+    uncalled = {
+        record.seq for record in rejected if isinstance(record, Begin) and record not in unsettled
+    }
     return [
         record
         for record in rejected
-        if isinstance(record, OUTCOMES) and not (isinstance(record, Cancelled) and record.answers in uncalled)
+        if isinstance(record, OUTCOMES)
+        and not (isinstance(record, Cancelled) and record.answers in uncalled)
     ]
 
 
 def _telling_nothing(resource: Resource, entry: StateEntry) -> str:
     """The id without secrets of the tool: the thing is then only found by its identity."""
-    secrets = [secret for values in (entry.options, resource.outputs) for secret in secrets_of(values)]
-    return blotted(resource.id, secrets) if secrets and resource.id != entry.address.dotted else resource.id
+    secrets = [
+        secret for values in (entry.options, resource.outputs) for secret in secrets_of(values)
+    ]
+    return (
+        blotted(resource.id, secrets)
+        if secrets and resource.id != entry.address.dotted
+        else resource.id
+    )
 
 
 def _same(one: StateEntry, other: StateEntry) -> bool:
     """Whether two entries are equal apart from resource and pending."""
-    return (one.options, one.depends_on, one.protected) == (other.options, other.depends_on, other.protected)
+    return (one.options, one.depends_on, one.protected) == (
+        other.options,
+        other.depends_on,
+        other.protected,
+    )
 
 
 def copied(state: State, location: str) -> StateError:

@@ -30,11 +30,14 @@ def recover(session: Session, data: bytes, location: str, *, dry_run: bool = Fal
     rescued = rescue.decode(data, location)
     if rescued.lineage != session.state.id.lineage:
         raise StateError(
-            f"{location} belongs to another state (lineage {rescued.lineage}, here {session.state.id.lineage})", where=location
+            f"{location} belongs to another state (lineage {rescued.lineage}, here {session.state.id.lineage})",
+            where=location,
         )
     applied: list[Address] = []
     refused: list[str] = []
-    for record in sorted(rescued.records, key=lambda each: not isinstance(each, Cancelled)):  # what never was hides nothing
+    for record in sorted(
+        rescued.records, key=lambda each: not isinstance(each, Cancelled)
+    ):  # what never was hides nothing
         begun = _begun(session.state, record, rescued.session)
         if begun is not None:
             if not dry_run:
@@ -85,7 +88,9 @@ def _refusal(state: State, record: Record) -> str:
         return f"a {type(record).__name__} record is not brought back: it answers no operation"
     entry = _entry(state, record.key)
     if entry is None:
-        spelled = record.key.replace("_", "/", 1)  # as people write it; nothing is looked up by this
+        spelled = record.key.replace(
+            "_", "/", 1
+        )  # as people write it; nothing is looked up by this
         return f"{spelled}: not in the state any more{_besides(record, None)}"
     if entry.pending is None:
         return f"{entry.address}: the state knows how it ended{_besides(record, entry.resource)}"
@@ -101,7 +106,9 @@ def _besides(record: Done | Failed | Cancelled, known: Resource | None) -> str:
     if known is None:
         return f"; what was made ({made.id}) may still be there"
     if known.id != made.id:
-        return f", but otherwise: it has {known.id}, here it is {made.id}; the thing may exist twice"
+        return (
+            f", but otherwise: it has {known.id}, here it is {made.id}; the thing may exist twice"
+        )
     return f", but otherwise than here ({made.id}); if it was not updated since, the thing may exist twice"
 
 
@@ -137,7 +144,9 @@ def _is_devstream(state: State) -> bool:
     return not state.id.lineage and not state.written.version
 
 
-def push_problem(session: Session, candidate: State, *, force: bool = False, adopt: bool = False) -> str:
+def push_problem(
+    session: Session, candidate: State, *, force: bool = False, adopt: bool = False
+) -> str:
     """What `force` would override if this state were pushed, "" for nothing.
 
     Raises StateError if there is nothing in the candidate, without `force` by the table of `successor_problem` and where a
@@ -147,12 +156,20 @@ def push_problem(session: Session, candidate: State, *, force: bool = False, ado
         raise StateError("there is no state in the pushed document: neither a lineage nor tools")
     if session.damage and not force:
         raise session.damage
-    problem = "the state there is damaged" if session.damage else successor_problem(session.state, candidate)
+    problem = (
+        "the state there is damaged"
+        if session.damage
+        else successor_problem(session.state, candidate)
+    )
     if problem and not force:
-        raise StateError(problem, hint="dtm state push --force overrides this", where=session.location)
+        raise StateError(
+            problem, hint="dtm state push --force overrides this", where=session.location
+        )
     if candidate.home not in ("", session.location) and not adopt:
         raise StateError(
-            f"the pushed document belongs to {candidate.home}", hint="--adopt makes this place its home", where=session.location
+            f"the pushed document belongs to {candidate.home}",
+            hint="--adopt makes this place its home",
+            where=session.location,
         )
     return problem
 
@@ -175,7 +192,9 @@ def _stands(session: Session, candidate: State, adopt: bool) -> bool:
     """Whether the candidate is the very state that stands there, with nothing left to adopt."""
     existing = session.state
     copy = existing.home not in ("", session.location)
-    return candidate.id == existing.id and same_content(existing, candidate) and not (copy and adopt)
+    return (
+        candidate.id == existing.id and same_content(existing, candidate) and not (copy and adopt)
+    )
 
 
 def _put(session: Session, state: State, serial: int) -> None:
@@ -193,7 +212,10 @@ def rollback(session: Session, old: State, *, dry_run: bool = False) -> int:
         if old.home not in ("", session.location):
             raise copied(old, session.location)
     elif old.salt not in ("", session.state.salt):
-        raise StateError("that serial has another salt: its secrets could not be compared", hint="dtm state push --force")
+        raise StateError(
+            "that serial has another salt: its secrets could not be compared",
+            hint="dtm state push --force",
+        )
     if dry_run:
         return serial
     if session.damage:

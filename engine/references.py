@@ -10,7 +10,18 @@ import msgspec
 
 from engine.address import Address
 from engine.errors import DtmError
-from engine.values import UNKNOWN, Attributes, Deferred, Digest, Secret, Unknown, Value, leaves, map_leaves, reveal
+from engine.values import (
+    UNKNOWN,
+    Attributes,
+    Deferred,
+    Digest,
+    Secret,
+    Unknown,
+    Value,
+    leaves,
+    map_leaves,
+    reveal,
+)
 
 _REFERENCE = re.compile(
     r"\s*([a-z0-9](?:[-a-z0-9]*[a-z0-9])?)"  # name and instance as `engine.address` wants them
@@ -59,7 +70,9 @@ def parse(text: str) -> Reference | None:
     name, instance, path = found.groups()
     if name in _WORKFLOW_CONTEXTS:
         return None
-    steps = tuple(int(step) if step.isascii() and step.isdigit() else step for step in path.split("."))
+    steps = tuple(
+        int(step) if step.isascii() and step.isdigit() else step for step in path.split(".")
+    )
     return Reference(Address(name, instance), steps, "${{ " + text.strip() + " }}")
 
 
@@ -99,7 +112,10 @@ def resolve(value: Value, lookup: Lookup) -> Value:
 def _look(reference: Reference, lookup: Lookup) -> Value:
     outputs = lookup(reference.address)
     if outputs is None:
-        raise DtmError(f"{reference}: {reference.address} has no outputs", hint="it was not applied, or its last apply failed")
+        raise DtmError(
+            f"{reference}: {reference.address} has no outputs",
+            hint="it was not applied, or its last apply failed",
+        )
     value: Value = outputs if isinstance(outputs, Unknown) else dict(outputs)
     secrets: list[Secret] = []
     for step in reference.path:
@@ -109,14 +125,20 @@ def _look(reference: Reference, lookup: Lookup) -> Value:
         if isinstance(value, Unknown | Digest | Deferred):
             return UNKNOWN
         value = _step(reference, value, step)
-    return Secret(value, tuple(source for secret in secrets for source in secret.sources)) if secrets else value
+    return (
+        Secret(value, tuple(source for secret in secrets for source in secret.sources))
+        if secrets
+        else value
+    )
 
 
 def _step(reference: Reference, value: Value, step: str | int) -> Value:
     if isinstance(value, dict):
         if str(step) in value:
             return value[str(step)]
-        raise DtmError(f'{reference}: {reference.address} has no output "{step}"', hint=_known(value))
+        raise DtmError(
+            f'{reference}: {reference.address} has no output "{step}"', hint=_known(value)
+        )
     if isinstance(value, list) and isinstance(step, int):
         if step < len(value):
             return value[step]
@@ -130,7 +152,9 @@ def _known(outputs: dict[str, Value]) -> str:
 
 
 def _join(interpolation: Interpolation, lookup: Lookup) -> Value:
-    parts = [_look(part, lookup) if isinstance(part, Reference) else part for part in interpolation.parts]
+    parts = [
+        _look(part, lookup) if isinstance(part, Reference) else part for part in interpolation.parts
+    ]
     if any(isinstance(leaf, Unknown | Digest) for part in parts for leaf in leaves(part)):
         return UNKNOWN
     return join(parts, str(interpolation))
@@ -145,7 +169,9 @@ def join(parts: Sequence[Value], shown: str) -> str | Secret:
     for part in parts:
         plain = reveal(part)
         if plain is None:
-            raise DtmError(f"{shown}: a value inside this text is null", hint="give it a value, or a default")
+            raise DtmError(
+                f"{shown}: a value inside this text is null", hint="give it a value, or a default"
+            )
         texts.append(plain if isinstance(plain, str) else to_json(plain))
     text = "".join(texts)
     secrets = [leaf for part in parts for leaf in leaves(part) if isinstance(leaf, Secret)]
@@ -175,9 +201,17 @@ def _written(part: Value, text: str) -> str | None:
     if "[[" in text:
         return None
     secrets = [leaf for leaf in leaves(part) if isinstance(leaf, Secret)]
-    if any(_written(leaf, "") is None or to_json(leaf.value) != f'"{leaf.value}"' for leaf in secrets):
+    if any(
+        _written(leaf, "") is None or to_json(leaf.value) != f'"{leaf.value}"' for leaf in secrets
+    ):
         return None
-    return to_json(map_leaves(part, lambda leaf: _written(leaf, "") if isinstance(leaf, Secret) else leaf)) if secrets else text
+    return (
+        to_json(
+            map_leaves(part, lambda leaf: _written(leaf, "") if isinstance(leaf, Secret) else leaf)
+        )
+        if secrets
+        else text
+    )
 
 
 def evaluate(source: str, recall: Callable[[str], Value]) -> Secret | None:
@@ -188,8 +222,12 @@ def evaluate(source: str, recall: Callable[[str], Value]) -> Secret | None:
     parts = tuple(Secret(value, (name,)) for name, value in found.items())
     if not source.startswith(TEXT):
         return parts[0]
-    texts = {name: value if isinstance(value, str) else to_json(value) for name, value in found.items()}
-    return Secret(_PART.sub(lambda match: texts[match[1]], source.removeprefix(TEXT)), (source,), parts)
+    texts = {
+        name: value if isinstance(value, str) else to_json(value) for name, value in found.items()
+    }
+    return Secret(
+        _PART.sub(lambda match: texts[match[1]], source.removeprefix(TEXT)), (source,), parts
+    )
 
 
 def origins(source: str) -> list[str]:

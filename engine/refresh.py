@@ -19,7 +19,17 @@ from engine.ports import Call
 from engine.references import resolve
 from engine.secrets import Sealer
 from engine.state import Resource, State, StateEntry
-from engine.values import UNKNOWN, Attributes, Deferred, Digest, Unknown, Value, holds_unknown, is_plain, leaves
+from engine.values import (
+    UNKNOWN,
+    Attributes,
+    Deferred,
+    Digest,
+    Unknown,
+    Value,
+    holds_unknown,
+    is_plain,
+    leaves,
+)
 
 PARALLELISM = 10
 READ_TIMEOUT = 300.0
@@ -65,7 +75,9 @@ def read(
     readings = list(_readings(config, state, operations, resolutions or {}, failed, new=new))
     readers = _Readers(readings, state, operations, clock)
     readers.run(min(parallelism, len(readings)))
-    return Live(readers.found, failed | readers.failed, len(readings) + len(readers.before), readers.before)
+    return Live(
+        readers.found, failed | readers.failed, len(readings) + len(readers.before), readers.before
+    )
 
 
 def _readings(
@@ -82,7 +94,9 @@ def _readings(
     wanted = {moves.get(spec.address, spec.address): spec for spec in config.tools}
     for address, entry in state.entries.items():
         try:
-            reading = _recorded(entry, wanted.get(address), state, operations, resolutions.get(address))
+            reading = _recorded(
+                entry, wanted.get(address), state, operations, resolutions.get(address)
+            )
         except DtmError as error:
             failed[address] = error
             continue
@@ -94,7 +108,11 @@ def _readings(
 
 
 def _recorded(
-    entry: StateEntry, spec: ToolSpec | None, state: State, operations: Operations, resolution: Resolution | None
+    entry: StateEntry,
+    spec: ToolSpec | None,
+    state: State,
+    operations: Operations,
+    resolution: Resolution | None,
 ) -> Reading | None:
     """How to read a recorded tool; None if nothing is recorded that could be looked up."""
     resource = entry.resource
@@ -103,7 +121,9 @@ def _recorded(
             resource = Resource(resolution.id)
         elif operations.identity(entry.address, entry.options) is None:
             return None
-    options, before = _options(entry, _config_options(spec, state) if spec else UNKNOWN, operations, sealer_of(state))
+    options, before = _options(
+        entry, _config_options(spec, state) if spec else UNKNOWN, operations, sealer_of(state)
+    )
     timeout = spec.timeouts.read if spec and spec.timeouts.read is not None else READ_TIMEOUT
     return Reading(entry.address, operations.known(options), resource, timeout, before)
 
@@ -129,16 +149,23 @@ def _options(
 def _changed(entry: StateEntry, wanted: Attributes, operations: Operations, sealer: Sealer) -> bool:
     """Whether the config's options differ from the recorded ones in more than their spelling."""
     try:
-        return bool(option_changes(entry, operations.decoded(entry.address, wanted), operations, sealer))
+        return bool(
+            option_changes(entry, operations.decoded(entry.address, wanted), operations, sealer)
+        )
     except DtmError:  # they do not fit, which the planner tells
         return False
 
 
-def _joined(spec: ToolSpec, state: State, operations: Operations, failed: dict[Address, DtmError]) -> Iterator[Reading]:
+def _joined(
+    spec: ToolSpec, state: State, operations: Operations, failed: dict[Address, DtmError]
+) -> Iterator[Reading]:
     """A new tool is looked up too, so that a taken name or a wrong credential shows before anything is made."""
     try:
         options = _config_options(spec, state)
-        if isinstance(options, Unknown) or operations.identity(spec.address, options) in (None, UNKNOWN):
+        if isinstance(options, Unknown) or operations.identity(spec.address, options) in (
+            None,
+            UNKNOWN,
+        ):
             return
     except DtmError as error:
         failed[spec.address] = error
@@ -159,17 +186,29 @@ def _config_options(spec: ToolSpec, state: State) -> Attributes | Unknown:
         return entry.resource.outputs if entry and entry.resource else UNKNOWN
 
     try:
-        options: dict[str, Value] = {key: resolve(value, outputs) for key, value in spec.options.items()}
+        options: dict[str, Value] = {
+            key: resolve(value, outputs) for key, value in spec.options.items()
+        }
     except DtmError:
         return UNKNOWN
-    known = not any(isinstance(leaf, Digest) or holds_unknown(leaf) for value in options.values() for leaf in leaves(value))
+    known = not any(
+        isinstance(leaf, Digest) or holds_unknown(leaf)
+        for value in options.values()
+        for leaf in leaves(value)
+    )
     return options if known else UNKNOWN
 
 
 class _Readers:
     """Threads that share one list of readings. A call that is given up loses its slot, and its result is dropped."""
 
-    def __init__(self, readings: list[Reading], state: State, operations: Operations, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        readings: list[Reading],
+        state: State,
+        operations: Operations,
+        clock: Callable[[], float],
+    ) -> None:
         self.found: dict[Address, Resource | None] = {}
         self.failed: dict[Address, DtmError] = {}
         self.before: dict[Address, Resource] = {}
@@ -198,16 +237,21 @@ class _Readers:
     def _start(self, threads: int) -> None:
         for _ in range(threads):
             self._threads += 1
-            Thread(target=self._work, args=(next(self._slots),), name="dtm-read", daemon=True).start()
+            Thread(
+                target=self._work, args=(next(self._slots),), name="dtm-read", daemon=True
+            ).start()
 
     def _work(self, slot: int) -> None:
         for reading in self._left:
             if self._interrupted:
                 break
             call = Call(
-                reading.address, self._operations.base_dir, self._clock() + reading.timeout, lineage=self._lineage,
+                reading.address,
+                self._operations.base_dir,
+                self._clock() + reading.timeout,
+                lineage=self._lineage,
                 cancelled=lambda: self._interrupted,
-            )  # fmt: skip
+            )
             self._running[slot] = call
             outcome = self._read(reading, call)
             if self._running.pop(slot, None) is None:
@@ -226,29 +270,49 @@ class _Readers:
         except DtmError as error:
             return error
         except Exception as error:  # noqa: BLE001 - a worker that died without a word would be waited for until the end of time
-            return DtmError(f"internal error while reading it: {type(error).__name__}: {error}", where=str(reading.address))
+            return DtmError(
+                f"internal error while reading it: {type(error).__name__}: {error}",
+                where=str(reading.address),
+            )
         if found is not None and reading.resource is not None and found is not reading.resource:
             sealed = found
-            if not is_plain(found.outputs):  # takes long for a new secret: the planner then has it ready
+            if not is_plain(
+                found.outputs
+            ):  # takes long for a new secret: the planner then has it ready
                 sealed = self._sealer.seal_resource(found, reading.address)
             if reading.recorded is not None and not alike(reading.resource, sealed):
-                self.before[reading.address] = self._as_recorded(reading, reading.recorded, reading.resource, call)
+                self.before[reading.address] = self._as_recorded(
+                    reading, reading.recorded, reading.resource, call
+                )
         return found
 
-    def _as_recorded(self, reading: Reading, options: Attributes, resource: Resource, call: Call) -> Resource:
+    def _as_recorded(
+        self, reading: Reading, options: Attributes, resource: Resource, call: Call
+    ) -> Resource:
         """What the recorded options show; what is recorded, where they show nothing any more: nobody can tell then."""
         try:
-            return self._operations.read(reading.address, self._operations.known(options), resource, call) or resource
+            return (
+                self._operations.read(
+                    reading.address, self._operations.known(options), resource, call
+                )
+                or resource
+            )
         except DtmError:
             return resource
 
     def _give_up(self) -> int:
         """Take the slots of calls that are long over their deadline; returns how many."""
-        late = [(slot, call) for slot, call in list(self._running.items()) if self._clock() > call.deadline + GRACE]
+        late = [
+            (slot, call)
+            for slot, call in list(self._running.items())
+            if self._clock() > call.deadline + GRACE
+        ]
         taken = [call for slot, call in late if self._running.pop(slot, None) is not None]
         for call in taken:
             self.failed[call.address] = ProviderError(
-                "reading it took too long and was given up", hint="raise timeouts.read of this tool", where=str(call.address)
+                "reading it took too long and was given up",
+                hint="raise timeouts.read of this tool",
+                where=str(call.address),
             )
         self._threads -= len(taken)
         return len(taken)

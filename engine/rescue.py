@@ -30,7 +30,10 @@ class Rescued(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def directories() -> list[Path]:
     """Where to try, in this order: the current directory, the user's state directory."""
     places: list[Path] = []
-    for find in (Path.cwd, lambda: Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "dtm"):
+    for find in (
+        Path.cwd,
+        lambda: Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "dtm",
+    ):
         try:
             places.append(find())
         except (OSError, RuntimeError):
@@ -85,6 +88,7 @@ def decode(data: bytes, location: str) -> Rescued:
         ) from error
     if rescued.format > FORMAT:
         raise StateError(
-            f"{location} has rescue format {rescued.format}; this dtm knows formats up to {FORMAT}", where=location
+            f"{location} has rescue format {rescued.format}; this dtm knows formats up to {FORMAT}",
+            where=location,
         )
     return rescued

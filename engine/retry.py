@@ -60,7 +60,9 @@ def provider_retry(
 
     A pause is at least the `after` that the error asks for.
     """
-    limited = Policy(policy.tries, policy.first, policy.longest, min(policy.total, deadline - clock()))
+    limited = Policy(
+        policy.tries, policy.first, policy.longest, min(policy.total, deadline - clock())
+    )
     return _retry(call, limited, _is_retryable, sleep, clock, rng, failed or _untold)
 
 
@@ -104,7 +106,10 @@ def _retry(
         return max(step * rng.uniform(0.5, 1.0), _asked(_error(tried)))
 
     def enough(tried: RetryCallState) -> bool:
-        return tried.attempt_number >= policy.tries or clock() - started + tried.upcoming_sleep > policy.total
+        return (
+            tried.attempt_number >= policy.tries
+            or clock() - started + tried.upcoming_sleep > policy.total
+        )
 
     def tell(tried: RetryCallState) -> None:
         failed(tried.attempt_number, tried.upcoming_sleep, _error(tried))
@@ -114,7 +119,14 @@ def _retry(
         assert error is not None  # only failures are waited for
         return error
 
-    again = Retrying(sleep=sleep, stop=enough, wait=pause, retry=retry_if_exception(passes), before_sleep=tell, reraise=True)
+    again = Retrying(
+        sleep=sleep,
+        stop=enough,
+        wait=pause,
+        retry=retry_if_exception(passes),
+        before_sleep=tell,
+        reraise=True,
+    )
     return again(attempt)
 
 

@@ -13,7 +13,9 @@ _ENDING = (Action.DELETE, Action.REPLACE)
 
 def protected(plan: Plan) -> UnsafePlanError | None:
     """Why a plan is refused whatever is forced: a protected tool would be deleted or replaced. None if it is not."""
-    names = sorted(str(change.address) for change in plan if change.protected and change.action in _ENDING)
+    names = sorted(
+        str(change.address) for change in plan if change.protected and change.action in _ENDING
+    )
     if not names:
         return None
     return UnsafePlanError(
@@ -31,6 +33,9 @@ def check(plan: Plan, *, force: bool = False) -> int:
     if refused := protected(plan):
         raise refused
     ending = [change for change in plan if change.action in _ENDING]
-    recorded = sum(not (change.action is Action.CREATE and change.reason is Reason.NEW) for change in plan.changes)
+    recorded = sum(
+        not (change.action is Action.CREATE and change.reason is Reason.NEW)
+        for change in plan.changes
+    )
     asked = not (force or plan.destroy) and recorded >= LEAST and len(ending) > SHARE * recorded
     return len(ending) if asked else 0

@@ -44,7 +44,11 @@ def steps(plan: Plan, state: State) -> dict[Step, list[Step]]:
     depends on it, and, where that leaves a way through, for the tools that are changed to do without it; a replaced tool
     is ended, where that leaves one, only when all that its new self needs is there.
     """
-    changes = {change.address: change for change in plan.changes if change.action is not Action.KEEP or change.rewrite}
+    changes = {
+        change.address: change
+        for change in plan.changes
+        if change.action is not Action.KEEP or change.rewrite
+    }
     edges: dict[Step, list[Step]] = {}
     for change in changes.values():
         if change.action in ENDS:
@@ -63,10 +67,14 @@ def _wait_to_make(edges: dict[Step, list[Step]], changes: Mapping[Address, Chang
         step = Step(change.address, Phase.MAKE)
         if step in edges:
             waits = [Step(address, Phase.MAKE) for address in change.depends_on]
-            edges[step] = [wait for wait in [*waits, Step(change.address, Phase.END)] if wait in edges]
+            edges[step] = [
+                wait for wait in [*waits, Step(change.address, Phase.END)] if wait in edges
+            ]
 
 
-def _wait_to_end(edges: dict[Step, list[Step]], changes: Mapping[Address, Change], state: State) -> None:
+def _wait_to_end(
+    edges: dict[Step, list[Step]], changes: Mapping[Address, Change], state: State
+) -> None:
     for address, change in changes.items():
         ended = Step(address, Phase.END)
         if ended in edges:
@@ -75,7 +83,9 @@ def _wait_to_end(edges: dict[Step, list[Step]], changes: Mapping[Address, Change
                     edges[before].append(ended)
 
 
-def _without(edges: Mapping[Step, list[Step]], changes: Mapping[Address, Change], state: State) -> dict[Step, list[Step]]:
+def _without(
+    edges: Mapping[Step, list[Step]], changes: Mapping[Address, Change], state: State
+) -> dict[Step, list[Step]]:
     """A tool ends when those that are changed do without it: if that fails, it is still there for them."""
     wishes: dict[Step, list[Step]] = {}
     for address, change in changes.items():
@@ -88,7 +98,9 @@ def _without(edges: Mapping[Step, list[Step]], changes: Mapping[Address, Change]
     return wishes
 
 
-def _renewed(edges: Mapping[Step, list[Step]], changes: Mapping[Address, Change]) -> dict[Step, list[Step]]:
+def _renewed(
+    edges: Mapping[Step, list[Step]], changes: Mapping[Address, Change]
+) -> dict[Step, list[Step]]:
     """A replaced tool ends when all that its new self needs is there."""
     wishes: dict[Step, list[Step]] = {}
     for address, change in changes.items():
@@ -98,7 +110,9 @@ def _renewed(edges: Mapping[Step, list[Step]], changes: Mapping[Address, Change]
     return wishes
 
 
-def _granted(edges: dict[Step, list[Step]], wishes: Mapping[Step, list[Step]]) -> dict[Step, list[Step]]:
+def _granted(
+    edges: dict[Step, list[Step]], wishes: Mapping[Step, list[Step]]
+) -> dict[Step, list[Step]]:
     """The edges with all wishes but those that close a circle, among themselves or with the edges."""
     if not any(wishes.values()):
         return edges
@@ -107,7 +121,10 @@ def _granted(edges: dict[Step, list[Step]], wishes: Mapping[Step, list[Step]]) -
         order(wished)
     except CycleError:
         circle = circles(wished)
-        free = {step: [wait for wait in waits if circle[wait] != circle[step]] for step, waits in wishes.items()}
+        free = {
+            step: [wait for wait in waits if circle[wait] != circle[step]]
+            for step, waits in wishes.items()
+        }
         return {step: waits + free.get(step, []) for step, waits in edges.items()}
     return wished
 

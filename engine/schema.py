@@ -11,7 +11,14 @@ ALIASES = "x-aliases"
 """Where a field's JSON Schema lists its old spellings."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+class Options(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    rename="camel",
+    omit_defaults=True,
+):
     """Base of every options Struct, nested ones too: unknown keys refused, camelCase outside, snake_case accepted."""
 
 
@@ -35,9 +42,17 @@ def Field(  # noqa: N802 - reads as the annotation that it is
     env: the environment variable used when the option is absent. aliases: old spellings, accepted and canonicalised.
     constraints: msgspec's own (`ge`, `pattern`, `min_length`...).
     """
-    extra = {"secret": secret, "example": example, "replace": replace, "env": env, "aliases": aliases}
+    extra = {
+        "secret": secret,
+        "example": example,
+        "replace": replace,
+        "env": env,
+        "aliases": aliases,
+    }
     spellings = {ALIASES: list(aliases)} if aliases else None
-    return msgspec.Meta(description=description, extra=extra, extra_json_schema=spellings, **constraints)
+    return msgspec.Meta(
+        description=description, extra=extra, extra_json_schema=spellings, **constraints
+    )
 
 
 class PluginSchema(msgspec.Struct, frozen=True):

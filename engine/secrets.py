@@ -52,13 +52,17 @@ class Sealer:
             case dict():
                 return {key: self.seal(item, address, (*path, key)) for key, item in value.items()}
             case list():
-                return [self.seal(item, address, (*path, index)) for index, item in enumerate(value)]
+                return [
+                    self.seal(item, address, (*path, index)) for index, item in enumerate(value)
+                ]
             case Secret():
                 return self._digest(value, address, path)
             case _:
                 return value
 
-    def seal_map(self, values: Attributes, address: Address, path: tuple[str | int, ...] = ()) -> dict[str, Value]:
+    def seal_map(
+        self, values: Attributes, address: Address, path: tuple[str | int, ...] = ()
+    ) -> dict[str, Value]:
         """`seal` of a whole map of options, attributes or outputs; one without anything special in it is not copied deeply."""
         if is_plain(values):
             return dict(values)
@@ -67,7 +71,9 @@ class Sealer:
     def seal_resource(self, resource: Resource, address: Address) -> Resource:
         """A resource with its attributes and outputs sealed."""
         attributes = self.seal_map(resource.attributes, address, ("resource",))
-        return Resource(resource.id, attributes, self.seal_map(resource.outputs, address, ("outputs",)))
+        return Resource(
+            resource.id, attributes, self.seal_map(resource.outputs, address, ("outputs",))
+        )
 
     def _digest(self, secret: Secret, address: Address, path: tuple[str | int, ...]) -> Digest:
         place = json.dumps([address.key, *path]).encode()
@@ -122,7 +128,9 @@ class Redactor:
         held = dict.fromkeys(self._pattern.findall(str(value)))
         if not held or not (isinstance(value, str) or str(value) in held):
             return value
-        return Secret(value, tuple(dict.fromkeys(source for text in held for source in self._known[text])))
+        return Secret(
+            value, tuple(dict.fromkeys(source for text in held for source in self._known[text]))
+        )
 
     def conceal_map(self, values: Attributes) -> Attributes:
         """`conceal` of a whole map of attributes or outputs."""
@@ -134,7 +142,9 @@ class Redactor:
         """A resource with its attributes and outputs concealed."""
         if self._pattern is None:
             return resource
-        return Resource(resource.id, self.conceal_map(resource.attributes), self.conceal_map(resource.outputs))
+        return Resource(
+            resource.id, self.conceal_map(resource.attributes), self.conceal_map(resource.outputs)
+        )
 
 
 def _texts(value: Value, sources: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -152,6 +162,8 @@ def _texts(value: Value, sources: tuple[str, ...]) -> Iterator[tuple[str, tuple[
 def _forms(text: str) -> Iterator[str]:
     """The spellings of a text that are long enough; a secret of several lines also line by line."""
     parts = [text, text.strip(), *(line.strip() for line in text.splitlines())]
-    spellings = [form for part in parts for form in (part, json.dumps(part)[1:-1], quote(part, safe=""))]
+    spellings = [
+        form for part in parts for form in (part, json.dumps(part)[1:-1], quote(part, safe=""))
+    ]
     spellings.append(base64.b64encode(text.encode()).decode())
     yield from (form for form in spellings if len(form) >= SHORTEST and len(text) >= SHORTEST)

@@ -6,7 +6,17 @@ from msgspec.structs import replace
 
 from engine.secrets import SHORTEST, Redactor
 from engine.state import Resource
-from engine.values import Attributes, Digest, Secret, Unknown, Value, is_plain, leaves, map_leaves, reveal
+from engine.values import (
+    Attributes,
+    Digest,
+    Secret,
+    Unknown,
+    Value,
+    is_plain,
+    leaves,
+    map_leaves,
+    reveal,
+)
 
 
 def secrets_of(values: Attributes) -> list[Secret]:
@@ -19,9 +29,16 @@ def secrets_of(values: Attributes) -> list[Secret]:
 def marked(value: Value, path: tuple[str, ...], source: str) -> Value:
     """The value with a Secret at a path, where "*" is any step."""
     if not path:
-        return value if value is None or isinstance(value, Secret | Unknown | Digest) else Secret(value, (source,))
+        return (
+            value
+            if value is None or isinstance(value, Secret | Unknown | Digest)
+            else Secret(value, (source,))
+        )
     if isinstance(value, dict):
-        return {key: marked(item, path[1:], source) if path[0] in ("*", key) else item for key, item in value.items()}
+        return {
+            key: marked(item, path[1:], source) if path[0] in ("*", key) else item
+            for key, item in value.items()
+        }
     if isinstance(value, list) and path[0] == "*":
         return [marked(item, path[1:], source) for item in value]
     return value
@@ -32,7 +49,11 @@ def tainted(live: Resource, before: Resource) -> Resource:
     if live is before or (is_plain(before.attributes) and is_plain(before.outputs)):
         return live
     attributes, outputs = dict(before.attributes), dict(before.outputs)
-    return replace(live, attributes=_tainted_map(live.attributes, attributes), outputs=_tainted_map(live.outputs, outputs))
+    return replace(
+        live,
+        attributes=_tainted_map(live.attributes, attributes),
+        outputs=_tainted_map(live.outputs, outputs),
+    )
 
 
 def _tainted_map(values: Attributes, before: dict[str, Value]) -> dict[str, Value]:
@@ -54,14 +75,20 @@ def _unpaired(value: Value, before: Value) -> Value:
     """What stands beside secrets whose places are lost: whatever was not there in clear may be one of them."""
     there = list(leaves(before))
     hidden = [leaf for leaf in there if isinstance(leaf, Digest | Secret)]
-    return map_leaves(value, lambda leaf: leaf if leaf in there else _veiled(leaf, hidden)) if hidden else value
+    return (
+        map_leaves(value, lambda leaf: leaf if leaf in there else _veiled(leaf, hidden))
+        if hidden
+        else value
+    )
 
 
 def _veiled(value: Value, by: list[Digest | Secret]) -> Value:
     """The value as a Secret that came from where those did."""
     if value is None or isinstance(value, Secret | Digest | Unknown):
         return value
-    return Secret(reveal(value), tuple(dict.fromkeys(source for secret in by for source in secret.sources)))
+    return Secret(
+        reveal(value), tuple(dict.fromkeys(source for secret in by for source in secret.sources))
+    )
 
 
 def sensitive(values: Attributes, model: Attributes) -> Attributes:
@@ -97,7 +124,9 @@ def revealed(resource: Resource) -> Resource:
     if is_plain(resource.attributes) and is_plain(resource.outputs):
         return resource
     attributes = {key: reveal(value) for key, value in resource.attributes.items()}
-    return Resource(resource.id, attributes, {key: reveal(value) for key, value in resource.outputs.items()})
+    return Resource(
+        resource.id, attributes, {key: reveal(value) for key, value in resource.outputs.items()}
+    )
 
 
 def concealed(values: Attributes, secrets: list[Secret]) -> Attributes:
@@ -106,7 +135,11 @@ def concealed(values: Attributes, secrets: list[Secret]) -> Attributes:
 
 
 def _concealed(value: Value, secrets: list[Secret]) -> Value:
-    sources = tuple(dict.fromkeys(source for secret in secrets if _holds(value, secret.value) for source in secret.sources))
+    sources = tuple(
+        dict.fromkeys(
+            source for secret in secrets if _holds(value, secret.value) for source in secret.sources
+        )
+    )
     if any(_holds(value, secret.value) for secret in secrets):
         return Secret(value, sources)
     if isinstance(value, dict):

@@ -95,7 +95,9 @@ def _replaced(view: View, location: str) -> str:
     return f"{location} was replaced by other means: the log's records belong to another snapshot and are kept in the history"
 
 
-def _at_work(view: View, locker: Locker | None, key: str, lease: float, world: World) -> tuple[str, str]:
+def _at_work(
+    view: View, locker: Locker | None, key: str, lease: float, world: World
+) -> tuple[str, str]:
     """The session at work, and who that is since when, by the log and the lock; wall clocks are only a hint here."""
     opened = view.replay.opened
     if opened is None or view.replay.ended or view.head is None:
@@ -105,14 +107,20 @@ def _at_work(view: View, locker: Locker | None, key: str, lease: float, world: W
         return logged if _fresh(view.head.at, _silence(opened, lease), world) else ("", "")
     try:
         record = world.retry(lambda: locker.read(key))
-    except StoreError:  # who may read the state need not be allowed to read its lock: believe the log then
+    except (
+        StoreError
+    ):  # who may read the state need not be allowed to read its lock: believe the log then
         return logged
     if record is None:
         return "", ""
     info = record.info
     if info is None:
         return logged
-    return ("", "") if looks_dead(info, world.date()) else (info.id, " since ".join(filter(None, (info.holder, info.created))))
+    return (
+        ("", "")
+        if looks_dead(info, world.date())
+        else (info.id, " since ".join(filter(None, (info.holder, info.created))))
+    )
 
 
 def _silence(opened: Opened, lease: float) -> float:
@@ -160,23 +168,50 @@ def open_session(
     to a rescue file, which the error names.
     """
     world = world or World()
-    opened = _opening(where(store, key), who, command, version, lease, world, lock=locker is not None)
-    with _locked(locker, key, opened, operation, lock_timeout, takeover, lease, emit, world) as lock:
+    opened = _opening(
+        where(store, key), who, command, version, lease, world, lock=locker is not None
+    )
+    with _locked(
+        locker, key, opened, operation, lock_timeout, takeover, lease, emit, world
+    ) as lock:
         make = partial(
-            Session, store, key, opening=opened, world=world,
-            emit=emit, redactor=redactor, lock_lost=lock.lost, log=log, probe=probe,
-        )  # fmt: skip
-        session = _readable(make, store, key, {lock.dead, *over}, lease, lock_timeout, log, emit, world)
+            Session,
+            store,
+            key,
+            opening=opened,
+            world=world,
+            emit=emit,
+            redactor=redactor,
+            lock_lost=lock.lost,
+            log=log,
+            probe=probe,
+        )
+        session = _readable(
+            make, store, key, {lock.dead, *over}, lease, lock_timeout, log, emit, world
+        )
         with _leaving(session, emit), _mourned(session, locker, key, lock.dead):
             yield session
         if session.claimed and session.remembers:
             _forget(store, key, history, session, emit, world)
 
 
-def _opening(home: str, who: str, command: str, version: str, lease: float, world: World, *, lock: bool) -> Opened:
+def _opening(
+    home: str, who: str, command: str, version: str, lease: float, world: World, *, lock: bool
+) -> Opened:
     """Who this session is; its lock goes by the same id."""
     session = world.token()
-    return Opened(session, world.now(), who, command, version, "", "", home, session if lock else "", lease=lease)
+    return Opened(
+        session,
+        world.now(),
+        who,
+        command,
+        version,
+        "",
+        "",
+        home,
+        session if lock else "",
+        lease=lease,
+    )
 
 
 def _readable(
@@ -247,12 +282,28 @@ def _locked(
     if locker is None:
         yield lock
         return
-    info = LockInfo(opened.session, operation, opened.who, opened.version, opened.at, opened.home, opened.command)
+    info = LockInfo(
+        opened.session,
+        operation,
+        opened.who,
+        opened.version,
+        opened.at,
+        opened.home,
+        opened.command,
+    )
     lock.held = acquire(
-        locker, key, info,
-        timeout=timeout, takeover=takeover, lease=lease,
-        emit=hear, clock=world.clock, sleep=world.sleep, rng=world.rng, now=world.date,
-    )  # fmt: skip
+        locker,
+        key,
+        info,
+        timeout=timeout,
+        takeover=takeover,
+        lease=lease,
+        emit=hear,
+        clock=world.clock,
+        sleep=world.sleep,
+        rng=world.rng,
+        now=world.date,
+    )
     try:
         yield lock
     finally:
@@ -283,12 +334,24 @@ def _mourned(session: Session, locker: Locker | None, key: str, dead: str) -> Ge
     try:
         yield
     finally:
-        if dead and isinstance(locker, ProcessLocker) and not session.claimed and session.waits_for(dead):
+        if (
+            dead
+            and isinstance(locker, ProcessLocker)
+            and not session.claimed
+            and session.waits_for(dead)
+        ):
             locker.bequeath(key)
 
 
 def _settled(
-    store: Store, key: str, over: Collection[str], lease: float, patience: float, log: str, emit: Emit, world: World
+    store: Store,
+    key: str,
+    over: Collection[str],
+    lease: float,
+    patience: float,
+    log: str,
+    emit: Emit,
+    world: World,
 ) -> View:
     """The view once the last session is surely over: it ended, its lock was silent for a lease, or the log is now.
 
@@ -306,9 +369,16 @@ def _settled(
     ):
         return view
     lease = _silence(opened, lease)
-    emit(Notice("info", f"{opened.who} began work at {opened.at} and did not end it: waiting {lease:g} s for a sign of life"))
+    emit(
+        Notice(
+            "info",
+            f"{opened.who} began work at {opened.at} and did not end it: waiting {lease:g} s for a sign of life",
+        )
+    )
     started = silent_since = world.clock()
-    while world.clock() - silent_since < lease and view.replay.opened and not view.replay.ended:  # folded in: ended too
+    while (
+        world.clock() - silent_since < lease and view.replay.opened and not view.replay.ended
+    ):  # folded in: ended too
         if world.clock() - started > max(patience, 2 * lease):
             raise LockError(
                 f"{opened.who} is at work on {where(store, key)} without a lock (dtm {opened.command}, since {opened.at})"

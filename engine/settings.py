@@ -32,7 +32,10 @@ def plain_url(url: str) -> StateSettings:
 
 
 def settings(
-    files: Files, scope: Scope, state_url: Callable[[str], StateSettings], backends: Catalog | None = None
+    files: Files,
+    scope: Scope,
+    state_url: Callable[[str], StateSettings],
+    backends: Catalog | None = None,
 ) -> Settings:
     """Everything that is not a tool. Problems go to the report; a backend's options are checked where `backends` are given."""
     for key in ("varFile", "toolFile"):
@@ -81,11 +84,15 @@ def _state(
         return None
     found, faults = decode(value, layout.State, env={}, noun="key")
     for fault in faults:
-        report.add(section.place.at(*fault.path, key=fault.key), f"state: {fault.message}", fault.hint)
+        report.add(
+            section.place.at(*fault.path, key=fault.key), f"state: {fault.message}", fault.hint
+        )
     return None if faults else _from_map(found, value, section.place, backends, report)
 
 
-def _from_url(url: str, place: Place, state_url: Callable[[str], StateSettings], report: Report) -> StateSettings | None:
+def _from_url(
+    url: str, place: Place, state_url: Callable[[str], StateSettings], report: Report
+) -> StateSettings | None:
     if not url:
         return None
     try:
@@ -96,28 +103,45 @@ def _from_url(url: str, place: Place, state_url: Callable[[str], StateSettings],
 
 
 def _from_map(
-    state: Attributes, raw: Mapping[str, Raw], place: Place, backends: Catalog | None, report: Report
+    state: Attributes,
+    raw: Mapping[str, Raw],
+    place: Place,
+    backends: Catalog | None,
+    report: Report,
 ) -> StateSettings | None:
-    lock = _lock(cast("Attributes", state.get("lock") or {}), place, report)  # decoded by layout.Lock
+    lock = _lock(
+        cast("Attributes", state.get("lock") or {}), place, report
+    )  # decoded by layout.Lock
     built = build({**state, "lock": None, "options": {}}, layout.State)
     if backends is None:
         given = cast("Attributes", state.get("options") or {})  # a map, by layout.State
         taken = {_camel(key): value for key, value in given.items()}
-        return StateSettings(built.backend.lower(), taken, lock, built.log, built.history, "config", place.where)
+        return StateSettings(
+            built.backend.lower(), taken, lock, built.log, built.history, "config", place.where
+        )
     schema = backends.find(built.backend.lower())
     if schema is None:
         report.add(place.at("backend"), *_no_backend(built.backend, backends))
         return None
     written = next((item for key, item in raw.items() if folded(key) == "options"), None)
-    options, faults = decode(cast("dict[str, Raw]", written or {}), schema.options, env={})  # a map here too
+    options, faults = decode(
+        cast("dict[str, Raw]", written or {}), schema.options, env={}
+    )  # a map here too
     for fault in faults:
-        report.add(place.at("options", *fault.path, key=fault.key), f"state: {fault.message}", fault.hint)
-    return StateSettings(schema.plugin, options, lock, built.log, built.history, "config", place.where)
+        report.add(
+            place.at("options", *fault.path, key=fault.key), f"state: {fault.message}", fault.hint
+        )
+    return StateSettings(
+        schema.plugin, options, lock, built.log, built.history, "config", place.where
+    )
 
 
 def _no_backend(name: str, backends: Catalog) -> tuple[str, str]:
     if name.lower() in backends.unshipped():
-        return f"state backend {name} is not part of this version", f"there are: {', '.join(backends.names())}"
+        return (
+            f"state backend {name} is not part of this version",
+            f"there are: {', '.join(backends.names())}",
+        )
     return f'there is no state backend "{name}"', nearest(name, list(backends.names()))
 
 
@@ -130,7 +154,10 @@ def _lock(lock: Attributes, place: Place, report: Report) -> LockSettings:
             report.add(place.at("lock", "lease"), str(error))
         else:
             if lease is None:
-                report.add(place.at("lock", "lease"), f'"{built.lease}" is no lease: more than 0s, at most 24h')
+                report.add(
+                    place.at("lock", "lease"),
+                    f'"{built.lease}" is no lease: more than 0s, at most 24h',
+                )
     return LockSettings(built.kind, built.url, lease)
 
 

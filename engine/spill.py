@@ -16,10 +16,14 @@ class Spill:
     Until `into` says that the chunk is there the head keeps its records, so it does not matter when that is.
     """
 
-    def __init__(self, head: Head, name: str, write: Callable[[], None], *, background: bool) -> None:
+    def __init__(
+        self, head: Head, name: str, write: Callable[[], None], *, background: bool
+    ) -> None:
         self._length, self._name, self._write = len(head.records), name, write
         self._error: Exception | None = None
-        self._thread = Thread(target=self._run, name="dtm-spill", daemon=True) if background else None
+        self._thread = (
+            Thread(target=self._run, name="dtm-spill", daemon=True) if background else None
+        )
         if self._thread:
             self._thread.start()
         else:
@@ -36,7 +40,11 @@ class Spill:
             self._thread.join()
         if self._error:
             raise self._error
-        return replace(head, chunks=(*head.chunks, self._name), records=head.records[self._length :].removeprefix(b","))
+        return replace(
+            head,
+            chunks=(*head.chunks, self._name),
+            records=head.records[self._length :].removeprefix(b","),
+        )
 
     def _run(self) -> None:
         try:

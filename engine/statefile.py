@@ -109,7 +109,9 @@ def encode_document(document: Document) -> bytes:
     try:
         data = msgspec.json.encode(document, order="sorted")
     except UnicodeEncodeError as error:
-        raise StateError(f"a text that is no valid Unicode cannot be stored in a state: {error}") from error
+        raise StateError(
+            f"a text that is no valid Unicode cannot be stored in a state: {error}"
+        ) from error
     return msgspec.json.format(data, indent=2) + b"\n"
 
 
@@ -120,14 +122,18 @@ def decode_document(data: bytes, location: str) -> Document:
     if not data.lstrip().startswith(b"{") or _is_devstream(data, location):
         from engine import devstream  # YAML is only needed for files that another program wrote
 
-        return msgspec.structs.replace(EMPTY, id=sha256(data).hexdigest()[:32], tools=devstream.tools(data, location))
+        return msgspec.structs.replace(
+            EMPTY, id=sha256(data).hexdigest()[:32], tools=devstream.tools(data, location)
+        )
     try:
         document = msgspec.json.decode(data, type=Document)
     except msgspec.DecodeError as error:
         raise _invalid(data, location, error) from error
     for key, tool in document.tools.items():
         if key != tool.key:
-            raise StateError(f"no valid state: tool {key} says that it is {tool.key}", where=location)
+            raise StateError(
+                f"no valid state: tool {key} says that it is {tool.key}", where=location
+            )
     return document
 
 
@@ -149,7 +155,9 @@ def _is_devstream(data: bytes, location: str) -> bool:
 def is_newer(data: bytes) -> bool:
     """Whether these bytes, a document or a head, say that they are of a format which this program does not know."""
     try:
-        found = msgspec.json.decode(data.partition(b"\n")[0] if data.startswith(b'{"') else data, type=_Format)
+        found = msgspec.json.decode(
+            data.partition(b"\n")[0] if data.startswith(b'{"') else data, type=_Format
+        )
     except msgspec.DecodeError:
         return False
     return isinstance(found.format, int) and found.format > FORMAT
@@ -161,7 +169,9 @@ def _invalid(data: bytes, location: str, error: msgspec.DecodeError) -> StateErr
     if isinstance(error, msgspec.ValidationError):
         return StateError(f"no valid state: {_wrong_value(data, text)}", where=location)
     reason, _, offset = text.partition(" (byte ")
-    line, column = line_column(data, int(offset.rstrip(")")) if offset else len(data))  # no offset: it ends too early
+    line, column = line_column(
+        data, int(offset.rstrip(")")) if offset else len(data)
+    )  # no offset: it ends too early
     return StateError(f"no valid state: {reason}", where=f"{location}:{line}:{column}")
 
 
@@ -207,7 +217,10 @@ def document_of(state: State) -> Document:
 
 def state_of(document: Document, location: str, *, literal: bool = False) -> State:
     """The state behind its stored form; `literal` as in `wire.entry_of`. Raises StateError naming the location."""
-    known = {f"{tool.name}.{tool.instance}": Address(tool.name, tool.instance) for tool in document.tools.values()}
+    known = {
+        f"{tool.name}.{tool.instance}": Address(tool.name, tool.instance)
+        for tool in document.tools.values()
+    }
     written = document.written
     try:
         entries = [entry_of(tool, known, literal=literal) for tool in document.tools.values()]
@@ -219,7 +232,9 @@ def state_of(document: Document, location: str, *, literal: bool = False) -> Sta
             document.home,
             document.salt,
             rich_map(document.probe),
-            Written(document.dtm, written.at, written.who, written.command) if written else Written(document.dtm),
+            Written(document.dtm, written.at, written.who, written.command)
+            if written
+            else Written(document.dtm),
         )
     except StateError as error:
         raise StateError(f"no valid state: {error.message}", where=location) from error

@@ -54,7 +54,9 @@ class Checker(msgspec.Struct):
     env: Mapping[str, str]
     report: Report
     _tools: dict[Address, _Tool] = msgspec.field(default_factory=dict[Address, _Tool])
-    _schemas: dict[str, PluginSchema | None] = msgspec.field(default_factory=dict[str, "PluginSchema | None"])
+    _schemas: dict[str, PluginSchema | None] = msgspec.field(
+        default_factory=dict[str, "PluginSchema | None"]
+    )
 
     @property
     def names(self) -> list[str]:
@@ -77,7 +79,15 @@ class Checker(msgspec.Struct):
         if named:
             self._tools[address] = _Tool(entry, options, tool.depends_on, lifecycle, timeouts)
 
-    def _fail(self, entry: Entry, path: Sequence[str | int], message: str, hint: str = "", *, key: bool = False) -> None:
+    def _fail(
+        self,
+        entry: Entry,
+        path: Sequence[str | int],
+        message: str,
+        hint: str = "",
+        *,
+        key: bool = False,
+    ) -> None:
         where = entry.place.at() if entry.expanded else entry.place.at(*path, key=key)
         self.report.add(where, message, hint)
 
@@ -93,14 +103,20 @@ class Checker(msgspec.Struct):
         for key, item in known.items():
             kinds = {type(leaf) for leaf in leaves(item)} if key != "options" else set[type]()
             if kinds & {Secret, Reference, Interpolation}:
-                self._fail(entry, (key,), f'key "{key}" must be known from the start, and not be sensitive')
+                self._fail(
+                    entry, (key,), f'key "{key}" must be known from the start, and not be sensitive'
+                )
             if kinds & {Secret, Reference, Interpolation, Unknown}:
                 wrong.add(key)
-        if not all(isinstance(known.get(key), str) and key not in wrong for key in ("name", "instanceID")):
+        if not all(
+            isinstance(known.get(key), str) and key not in wrong for key in ("name", "instanceID")
+        ):
             return None
         options = _entry(entry.value, "options")
         rest = {key: item for key, item in known.items() if key not in wrong and key != "options"}
-        return msgspec.structs.replace(build(rest, layout.Tool), options=options if isinstance(options, dict) else {})
+        return msgspec.structs.replace(
+            build(rest, layout.Tool), options=options if isinstance(options, dict) else {}
+        )
 
     def _named(self, entry: Entry, address: Address) -> bool:
         """Whether the tool may bear this name."""
@@ -110,7 +126,11 @@ class Checker(msgspec.Struct):
         if problem := instance_problem(address.instance):
             self._fail(entry, ("instanceID",), problem)
         if address in self._tools:
-            self._fail(entry, (), f"tool {address} is given twice, first at {self._tools[address].entry.place.at()}")
+            self._fail(
+                entry,
+                (),
+                f"tool {address} is given twice, first at {self._tools[address].entry.place.at()}",
+            )
         return len(self.report.problems) == before
 
     def _timeouts(self, entry: Entry, timeouts: layout.Timeouts) -> Timeouts:
@@ -138,16 +158,30 @@ class Checker(msgspec.Struct):
             self._schemas[name] = self.catalog.find(name)
         if self._schemas[name] is None and not name_problem(name):
             if name in self.catalog.unshipped():
-                self._fail(entry, ("name",), f'plugin "{name}" is not part of this version', "its options were not checked")
+                self._fail(
+                    entry,
+                    ("name",),
+                    f'plugin "{name}" is not part of this version',
+                    "its options were not checked",
+                )
             else:
-                self._fail(entry, ("name",), f'unknown plugin "{name}"', nearest(name, self.catalog.names()))
+                self._fail(
+                    entry,
+                    ("name",),
+                    f'unknown plugin "{name}"',
+                    nearest(name, self.catalog.names()),
+                )
         return self._schemas[name]
 
     def finish(self) -> tuple[ToolSpec, ...]:
         """Every tool with its edges, in the order given."""
         addresses = list(self._tools)
         numbers = {address: number for number, address in enumerate(addresses)}
-        texts = {spelling: number for address, number in numbers.items() for spelling in (address.dotted, str(address))}
+        texts = {
+            spelling: number
+            for address, number in numbers.items()
+            for spelling in (address.dotted, str(address))
+        }
         edges: dict[int, list[int]] = {}
         for number, tool in enumerate(self._tools.values()):
             found = dict.fromkeys(self._written(tool, texts))
@@ -159,11 +193,15 @@ class Checker(msgspec.Struct):
         self._cycle(edges, addresses)
         return tuple(
             ToolSpec(
-                address, tool.options, tuple([addresses[other] for other in edges[number]]), tool.lifecycle, tool.timeouts,
+                address,
+                tool.options,
+                tuple([addresses[other] for other in edges[number]]),
+                tool.lifecycle,
+                tool.timeouts,
                 tool.entry.place.where,
             )
             for number, (address, tool) in enumerate(self._tools.items())
-        )  # fmt: skip
+        )
 
     def _written(self, tool: _Tool, texts: Mapping[str, int]) -> Iterator[int]:
         for index, text in enumerate(tool.depends_on):
@@ -171,7 +209,9 @@ class Checker(msgspec.Struct):
                 yield texts[text]
             else:
                 hint = nearest(text, self.names) if "." in text else "write it as name.instanceID"
-                self._fail(tool.entry, ("dependsOn", index), f'dependsOn: there is no tool "{text}"', hint)
+                self._fail(
+                    tool.entry, ("dependsOn", index), f'dependsOn: there is no tool "{text}"', hint
+                )
 
     def targets(self, value: Value, written: Raw, entry: Entry) -> Iterator[Address]:
         """The tools that a value refers to; those that do not exist, or lack that output, are reported."""
@@ -192,7 +232,12 @@ class Checker(msgspec.Struct):
         """Options that are one reference each: whether the output's declared type is what the option wants."""
         for path, leaf in _leaves(dict(tool.options)):
             source = self._schemas.get(leaf.address.name) if isinstance(leaf, Reference) else None
-            if not isinstance(leaf, Reference) or schema is None or source is None or source.outputs is None:
+            if (
+                not isinstance(leaf, Reference)
+                or schema is None
+                or source is None
+                or source.outputs is None
+            ):
                 continue
             wanted, given = shape_at(schema.options, path), shape_at(source.outputs, leaf.path)
             if wanted and given and not agree(wanted, given):
@@ -224,9 +269,17 @@ def _entry(value: dict[str, Raw], key: str) -> Raw:
     return next((item for name, item in value.items() if folded(name) == folded(key)), None)
 
 
-def _leaves(value: Value, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Value]]:
+def _leaves(
+    value: Value, path: tuple[str | int, ...] = ()
+) -> Iterator[tuple[tuple[str | int, ...], Value]]:
     """Every value that is neither list nor map, and where it stands."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else None
+    )
     if items is None:
         yield path, value
     else:
@@ -236,4 +289,6 @@ def _leaves(value: Value, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tu
 
 def _paths(value: Raw, wanted: Reference) -> Iterator[tuple[str | int, ...]]:
     """Where a reference stands inside a value as written."""
-    return (path for path, leaf in _leaves(value) if any(wanted is found for found in references(leaf)))
+    return (
+        path for path, leaf in _leaves(value) if any(wanted is found for found in references(leaf))
+    )

@@ -40,7 +40,11 @@ class Unknown:
 
     def __getattr__(self, name: str) -> NoReturn:
         # A field of a nested Struct that is unknown as a whole. Names with an underscore are probes of Python's own.
-        raise AttributeError(name) if name.startswith("_") else UnknownValueError("this value is only known after apply")
+        raise (
+            AttributeError(name)
+            if name.startswith("_")
+            else UnknownValueError("this value is only known after apply")
+        )
 
     def __repr__(self) -> str:
         return "(known after apply)"
@@ -74,7 +78,10 @@ class Secret(msgspec.Struct, frozen=True, eq=False):
         return [("value", HIDDEN)]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and (self.value, self.sources) == (other.value, other.sources)
+        return isinstance(other, Secret) and (self.value, self.sources) == (
+            other.value,
+            other.sources,
+        )
 
     def __hash__(self) -> int:
         return hash((self.value, self.sources))

@@ -16,7 +16,17 @@ from engine.expressions import DOTTED, NAME, Expression, Key, Raw, Template
 from engine.references import Interpolation, Reference
 from engine.report import Report
 from engine.scalars import Literal
-from engine.values import UNKNOWN, Deferred, Secret, Unknown, Value, is_plain, leaves, map_leaves, reveal
+from engine.values import (
+    UNKNOWN,
+    Deferred,
+    Secret,
+    Unknown,
+    Value,
+    is_plain,
+    leaves,
+    map_leaves,
+    reveal,
+)
 
 _NAME: Final = re.compile(rf"\.?({DOTTED})")
 _CALL: Final = re.compile(rf"({NAME})\s+(.*)")
@@ -132,33 +142,50 @@ class Scope(msgspec.Struct):
             return values[0]
         if any(isinstance(leaf, Unknown) for value in values for leaf in leaves(reveal(value))):
             return UNKNOWN
-        pieces = [piece for part, value in zip(template.parts, values, strict=True) for piece in self._pieces(part, value)]
+        pieces = [
+            piece
+            for part, value in zip(template.parts, values, strict=True)
+            for piece in self._pieces(part, value)
+        ]
         if any(isinstance(piece, Unknown) for piece in pieces):
             return UNKNOWN
         known = [piece for piece in pieces if isinstance(piece, str | Secret | Reference)]
         if any(isinstance(piece, Reference) for piece in known):
             return Interpolation(tuple(known))
-        return references.join([piece for piece in known if not isinstance(piece, Reference)], str(template))
+        return references.join(
+            [piece for piece in known if not isinstance(piece, Reference)], str(template)
+        )
 
-    def _pieces(self, part: str | Expression, value: Value) -> Sequence[str | Secret | Reference | Unknown]:
+    def _pieces(
+        self, part: str | Expression, value: Value
+    ) -> Sequence[str | Secret | Reference | Unknown]:
         """What a value is inside a longer text."""
         match value:
             case Interpolation():
                 return value.parts
             case Secret():
                 inner = self._pieces(part, value.value)
-                return [replace(value, value=piece) if isinstance(piece, str) else piece for piece in inner]
+                return [
+                    replace(value, value=piece) if isinstance(piece, str) else piece
+                    for piece in inner
+                ]
             case Reference() | Unknown():
                 return [value]
             case str() | bool() | int() | float() | Literal():
                 return [scalars.written(value)]
             case dict() | list() if not references.addresses(value):
-                return [references.join([map_leaves(value, _plain)], part if isinstance(part, str) else part.text)]
+                return [
+                    references.join(
+                        [map_leaves(value, _plain)], part if isinstance(part, str) else part.text
+                    )
+                ]
             case _:
                 assert isinstance(part, Expression)  # plain parts are text
                 problem = "is null" if value is None else "holds references"
                 self.report.add(
-                    part.where, f"{part.text} {problem} and stands inside a text", "" if value else "give it a value"
+                    part.where,
+                    f"{part.text} {problem} and stands inside a text",
+                    "" if value else "give it a value",
                 )
                 return [UNKNOWN]
 
@@ -170,21 +197,33 @@ class Scope(msgspec.Struct):
         head, bar, tail = expression.text[2:-2].strip().partition("|")
         default = _DEFAULT.fullmatch(tail)
         if bar and not default:
-            return self._wrong(expression, f"cannot read {expression.text}", 'after | only "default: value" is known')
+            return self._wrong(
+                expression,
+                f"cannot read {expression.text}",
+                'after | only "default: value" is known',
+            )
         fallback = _default(default[1].strip()) if default else None
         if name := _NAME.fullmatch(head.strip()):
             return self._variable(name[1], expression, fallback, optional=bool(default))
         call = _CALL.fullmatch(head.strip())
         if not call or call[1] != "env":
-            message = f'there is no function "{call[1]}"' if call else f"cannot read {expression.text}"
-            return self._wrong(expression, message, "known: [[ name ]], [[ env NAME ]], [[ name | default: value ]]")
+            message = (
+                f'there is no function "{call[1]}"' if call else f"cannot read {expression.text}"
+            )
+            return self._wrong(
+                expression,
+                message,
+                "known: [[ name ]], [[ env NAME ]], [[ name | default: value ]]",
+            )
         return self._environment(call[2].strip(), expression, fallback, optional=bool(default))
 
     def _wrong(self, expression: Expression, message: str, hint: str = "") -> Unknown:
         self.report.add(expression.where, message, hint)
         return UNKNOWN
 
-    def _environment(self, argument: str, expression: Expression, fallback: Value, *, optional: bool) -> Value:
+    def _environment(
+        self, argument: str, expression: Expression, fallback: Value, *, optional: bool
+    ) -> Value:
         name = _ENV_NAME.fullmatch(argument)
         if not name:
             return self._wrong(expression, f"{argument} is no name of an environment variable")
@@ -194,9 +233,13 @@ class Scope(msgspec.Struct):
             return Secret(text, (f"env {name[2]}",))
         if optional:
             return fallback
-        return self._wrong(expression, f"environment variable {name[2]} is not set", f"export {name[2]}=...")
+        return self._wrong(
+            expression, f"environment variable {name[2]} is not set", f"export {name[2]}=..."
+        )
 
-    def _variable(self, dotted: str, expression: Expression, fallback: Value, *, optional: bool) -> Value:
+    def _variable(
+        self, dotted: str, expression: Expression, fallback: Value, *, optional: bool
+    ) -> Value:
         name, *path = dotted.split(".")
         if name in self.before:
             value = self.before[name]
@@ -209,12 +252,21 @@ class Scope(msgspec.Struct):
         else:
             hint = nearest(name, [*self.before, *self.bindings, *self.after], few=0)
             return self._wrong(
-                expression, f'variable "{name}" is not defined', hint or f"define it under vars:, or with --var {name}=..."
+                expression,
+                f'variable "{name}" is not defined',
+                hint or f"define it under vars:, or with --var {name}=...",
             )
         return self._inside(value, path, dotted, expression, fallback, optional=optional)
 
     def _inside(
-        self, value: Value, path: list[str], name: str, expression: Expression, fallback: Value, *, optional: bool
+        self,
+        value: Value,
+        path: list[str],
+        name: str,
+        expression: Expression,
+        fallback: Value,
+        *,
+        optional: bool,
     ) -> Value:
         secrets: list[Secret] = []
         for index, step in enumerate(path):
@@ -229,7 +281,11 @@ class Scope(msgspec.Struct):
             elif optional:
                 return fallback
             else:
-                return self._wrong(expression, f'variable "{name}": there is no "{step}"', nearest(step, list(entries)))
+                return self._wrong(
+                    expression,
+                    f'variable "{name}": there is no "{step}"',
+                    nearest(step, list(entries)),
+                )
         if isinstance(value, Secret):
             if not secrets and is_plain(value.value):
                 return value
@@ -266,22 +322,33 @@ class Scope(msgspec.Struct):
                 self.report.add(binding.where(), fault.message, fault.hint)
         problem = _invalid(reveal(value), declared.validation)
         if problem:
-            shown = "" if declared.sensitive or isinstance(value, Secret) else f" ({references.to_json(value)})"
+            shown = (
+                ""
+                if declared.sensitive or isinstance(value, Secret)
+                else f" ({references.to_json(value)})"
+            )
             self.report.add(binding.where(), f'variable "{name}"{shown} {problem}')
         if declared.sensitive and references.addresses(value):
-            self.report.add(binding.where(), f'variable "{name}" is sensitive and cannot hold references')
+            self.report.add(
+                binding.where(), f'variable "{name}" is sensitive and cannot hold references'
+            )
         return Secret(value, (f"var {name}",)) if declared.sensitive else value
 
 
 def _inner(outer: Secret, path: Sequence[str]) -> Secret:
     """A sensitive variable as the source of what is at a path inside it."""
-    deeper = (".".join([source, *path]) if source.startswith("var ") else source for source in outer.sources)
+    deeper = (
+        ".".join([source, *path]) if source.startswith("var ") else source
+        for source in outer.sources
+    )
     return replace(outer, sources=tuple(deeper))
 
 
 def secret(value: Value, sources: tuple[str, ...]) -> Secret:
     """A sensitive value with everything inside it: one Secret that knows all sources."""
-    inner = [source for leaf in leaves(value) if isinstance(leaf, Secret) for source in leaf.sources]
+    inner = [
+        source for leaf in leaves(value) if isinstance(leaf, Secret) for source in leaf.sources
+    ]
     return Secret(reveal(value), tuple(dict.fromkeys([*inner, *sources])))
 
 
@@ -318,7 +385,9 @@ def _invalid(value: Value, rules: Mapping[str, Value]) -> str:
 
 def _broken(value: Value, rules: Mapping[str, Value]) -> str:
     pattern, choices = rules.get("pattern"), rules.get("oneOf")
-    if isinstance(pattern, str) and not re.search(pattern, value if isinstance(value, str) else references.to_json(value)):
+    if isinstance(pattern, str) and not re.search(
+        pattern, value if isinstance(value, str) else references.to_json(value)
+    ):
         return f"must match {pattern}"
     if isinstance(choices, list) and value not in choices:
         return f"must be one of {', '.join(references.to_json(choice) for choice in choices)}"
@@ -326,7 +395,9 @@ def _broken(value: Value, rules: Mapping[str, Value]) -> str:
 
 
 def _out_of_bounds(value: Value, least: Value, most: Value) -> str:
-    size, what = (len(value), "have a length of") if isinstance(value, str | list | dict) else (value, "be")
+    size, what = (
+        (len(value), "have a length of") if isinstance(value, str | list | dict) else (value, "be")
+    )
     if not isinstance(size, int | float):
         return ""
     if isinstance(least, int | float) and size < least:

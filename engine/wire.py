@@ -118,20 +118,24 @@ def _digest(found: dict[str, Any]) -> Digest:
 def plain_map(values: Attributes) -> dict[str, Any]:
     """`plain` of a whole map of options, attributes or outputs."""
     return {
-        (k if type(k) is str and k[:1] != "$" else _key(k)): (v if type(v) in ATOMS else plain(v)) for k, v in values.items()
-    }  # fmt: skip
+        (k if type(k) is str and k[:1] != "$" else _key(k)): (v if type(v) in ATOMS else plain(v))
+        for k, v in values.items()
+    }
 
 
 def rich_map(values: dict[str, Any]) -> dict[str, Value]:
     """`rich` of a whole map that is no secret itself."""
-    return {(k[1:] if k.startswith("$$") and SECRET.fullmatch(k) else k): rich(v) for k, v in values.items()}
+    return {
+        (k[1:] if k.startswith("$$") and SECRET.fullmatch(k) else k): rich(v)
+        for k, v in values.items()
+    }
 
 
 def resource_form(resource: Resource) -> dict[str, Any]:
     """DevStream's flat map. An attribute that is itself called `id` or `outputs` gets a `$` before its name."""
     form: dict[str, Any] = {
         (f"${k}" if RESERVED.fullmatch(k) else k): plain(v) for k, v in resource.attributes.items()
-    }  # fmt: skip
+    }
     form["id"] = resource.id
     form["outputs"] = plain_map(resource.outputs)
     return form
@@ -146,20 +150,31 @@ def resource_of(form: Mapping[str, Any], *, literal: bool = False) -> Resource:
     found = cast("dict[str, Any]", outputs)
     if literal:
         return Resource(identity, attributes, found)
-    unescaped = {(k[1:] if k.startswith("$") and RESERVED.fullmatch(k) else k): rich(v) for k, v in attributes.items()}
+    unescaped = {
+        (k[1:] if k.startswith("$") and RESERVED.fullmatch(k) else k): rich(v)
+        for k, v in attributes.items()
+    }
     return Resource(identity, unescaped, rich_map(found))
 
 
 def pending_form(pending: Pending) -> PendingForm:
     """A Pending as stored."""
     return PendingForm(
-        pending.action, pending.since, pending.session, pending.seq, pending.message, pending.deadline, pending.token
+        pending.action,
+        pending.since,
+        pending.session,
+        pending.seq,
+        pending.message,
+        pending.deadline,
+        pending.token,
     )
 
 
 def pending_of(form: PendingForm) -> Pending:
     """The inverse of `pending_form`."""
-    return Pending(form.action, form.since, form.session, form.seq, form.message, form.deadline, form.token)
+    return Pending(
+        form.action, form.since, form.session, form.seq, form.message, form.deadline, form.token
+    )
 
 
 def tool_form(entry: StateEntry) -> ToolForm:

@@ -26,9 +26,27 @@ from engine.commit import (
     where,
     write_once,
 )
-from engine.errors import ConflictError, OutcomeUnknownError, StateError, StoreAccessError, StoreError, SupersededError
+from engine.errors import (
+    ConflictError,
+    OutcomeUnknownError,
+    StateError,
+    StoreAccessError,
+    StoreError,
+    SupersededError,
+)
 from engine.events import Notice
-from engine.log import End, Head, Opened, Record, Replay, encode_chunk, encode_head, encode_inside, encode_line, encode_records
+from engine.log import (
+    End,
+    Head,
+    Opened,
+    Record,
+    Replay,
+    encode_chunk,
+    encode_head,
+    encode_inside,
+    encode_line,
+    encode_records,
+)
 from engine.ports import AppendStore, Emit, Snapshot, Store, Version
 from engine.probe import Probe, judged, stale_swap
 from engine.spill import Spill
@@ -109,7 +127,9 @@ class LogWriter:
             self._body, self._beside = encode_document(view.document), self._left_beside()
         elif view.head is None or view.replaced:
             self._archive.others(self._view)
-            self._move_in(msgspec.structs.replace(view.document, dtm=opened.version, probe=self._replay.probe))
+            self._move_in(
+                msgspec.structs.replace(view.document, dtm=opened.version, probe=self._replay.probe)
+            )
             return True
         elif self._head.next:
             self._finish_for_another()
@@ -193,7 +213,13 @@ class LogWriter:
         if self._replay.changed:
             self._keep_snapshot()
         head = Head(document.id, self.session, self._head.seq + 1, self._world.now())
-        version = swap(self._store, head_key(self._key), encode_head(head), expect=self._beside, world=self._world)
+        version = swap(
+            self._store,
+            head_key(self._key),
+            encode_head(head),
+            expect=self._beside,
+            world=self._world,
+        )
         self._snapshot = self._write_snapshot(encode_document(document))
         self._inside, self._head, self._version = False, head, version
         self._swap(head.append(self._claims()))
@@ -252,20 +278,28 @@ class LogWriter:
         assert self._appending is not None and self._version is not None
         seq, at = self._head.seq + 1, self._world.now()
         line = encode_line(self.session, seq, at, data)
-        self._version = grow(self._appending, head_key(self._key), line, expect=self._version, world=self._world)
+        self._version = grow(
+            self._appending, head_key(self._key), line, expect=self._version, world=self._world
+        )
         self._head = replace(self._head, seq=seq, at=at)
         self._grown.append(data)
 
     def _whole(self) -> Head:
         """The head with all lines that were appended to it."""
-        return replace(self._head, records=b",".join(part for part in (self._head.records, *self._grown) if part))
+        return replace(
+            self._head,
+            records=b",".join(part for part in (self._head.records, *self._grown) if part),
+        )
 
     def _spilled(self, coming: int) -> Head:
         """The head with room for as many bytes more: if it is full its records move to a chunk.
 
         That is written while commits go on, unless the head has become twice as long meanwhile.
         """
-        head, most = self._whole(), max(self._limits.spill, min(16 * coming, 8 * self._limits.spill))
+        head, most = (
+            self._whole(),
+            max(self._limits.spill, min(16 * coming, 8 * self._limits.spill)),
+        )
         if self._spill is None and not self._inside and len(head.records) > most:
             name = f"{chunk_prefix(self._key, head.base)}{head.seq}-{self.session[:8]}"
             write = partial(write_once, self._store, name, encode_chunk(head), self._world)
@@ -297,7 +331,11 @@ class LogWriter:
 
     def _compact(self, *, ended: bool) -> None:
         if self._replay.changed:
-            token = self._world.token() if self._inside else self._seal([End(self._replay.ended)] if ended else [])
+            token = (
+                self._world.token()
+                if self._inside
+                else self._seal([End(self._replay.ended)] if ended else [])
+            )
             with no_gc():
                 self._advance(self._replay.next(token), ended=ended)
         else:
@@ -312,7 +350,10 @@ class LogWriter:
 
     def _advance(self, document: Document, *, ended: bool) -> None:
         """Steps two to four of a compaction: history, snapshot, head, chunks of the old base; inside there is but one."""
-        old, head = self._head, Head(document.id, self.session, 0, records=b"" if ended else self._claims())
+        old, head = (
+            self._head,
+            Head(document.id, self.session, 0, records=b"" if ended else self._claims()),
+        )
         if self._inside:
             self._body = encode_document(document)
             self._swap(head)
@@ -330,11 +371,15 @@ class LogWriter:
     def _keep_snapshot(self) -> None:
         """Copy the snapshot to the history before it is replaced."""
         if self._snapshot is not None:
-            self._archive.snapshot(self._replay.snapshot, self._body if self._inside else self._snapshot.data)
+            self._archive.snapshot(
+                self._replay.snapshot, self._body if self._inside else self._snapshot.data
+            )
 
     def _size(self) -> int:
         """Of the snapshot in bytes, without the log."""
-        return len(self._body) if self._inside else len(self._snapshot.data) if self._snapshot else 0
+        return (
+            len(self._body) if self._inside else len(self._snapshot.data) if self._snapshot else 0
+        )
 
     def _finish_for_another(self) -> None:
         """Complete the compaction of a session that died in it; what was planned against must not have changed by that."""
@@ -348,7 +393,11 @@ class LogWriter:
                     raise
         self._swap(Head(sealed.next, self.session, sealed.seq))
         view = read_view(self._store, self._key, self._world, self._log)
-        if view.inside or view.replay.tools != before.tools or view.replay.outputs != before.outputs:
+        if (
+            view.inside
+            or view.replay.tools != before.tools
+            or view.replay.outputs != before.outputs
+        ):
             raise ConflictError(self._key, self._version, view.head_version)
         self._snapshot, self._replay = view.snapshot, view.replay
         self._drop(sealed.chunks)
@@ -390,4 +439,7 @@ class LogWriter:
                 by = f"{opened.who} (dtm {opened.command}, since {opened.at})"
             elif written and view.document.id != self._replay.snapshot.id:
                 by = f"{written.who} (dtm {written.command}, at {written.at})"
-        return SupersededError(f"{location} was taken over by {by}: nothing more is written by this run", where=location)
+        return SupersededError(
+            f"{location} was taken over by {by}: nothing more is written by this run",
+            where=location,
+        )

@@ -32,13 +32,17 @@ _MAX_ALIASED: Final = 100_000
 """How many nodes aliases may multiply a file to: a "billion laughs" stops here."""
 _PLAIN: Final = "plain"
 _TAG: Final = "tag:yaml.org,2002:"
-_RESOLVED: Final = frozenset({_PLAIN, *(f"{_TAG}{name}" for name in ("int", "float", "bool", "null"))})
+_RESOLVED: Final = frozenset(
+    {_PLAIN, *(f"{_TAG}{name}" for name in ("int", "float", "bool", "null"))}
+)
 
 
 @cache
 def _odd() -> re.Pattern[str]:
     """Tabs, carriage returns, byte order marks, and line ends that only YAML 1.1 knows."""
-    return re.compile(r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+    return re.compile(
+        r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+    )
 
 
 @cache
@@ -126,7 +130,9 @@ def locate(where: Where, parsed: dict[str, Text] | None = None) -> str:
     `parsed` keeps the files between calls.
     """
     try:
-        text = (parsed or {}).get(where.file) or parse(where.file, Path(where.file).read_text("utf-8"))
+        text = (parsed or {}).get(where.file) or parse(
+            where.file, Path(where.file).read_text("utf-8")
+        )
         if parsed is not None:
             parsed[where.file] = text
         return text.at(where.document, where.path)
@@ -137,14 +143,23 @@ def locate(where: Where, parsed: dict[str, Text] | None = None) -> str:
 def _quick(text: str) -> list[Raw] | None:
     """What yaml-rs reads, or None where the reference has to decide."""
     loads = _loads()
-    if loads is None or not text.endswith("\n") or _odd().search(text) or _doubt().search(f"\n{text}\n") or not _short(text):
+    if (
+        loads is None
+        or not text.endswith("\n")
+        or _odd().search(text)
+        or _doubt().search(f"\n{text}\n")
+        or not _short(text)
+    ):
         return None
     parts = _SEPARATOR.split(text)
     if _BLANK.fullmatch(parts[0]):
         del parts[0]  # what stands before the first marker is a document only if there is something
     try:
         documents = [loads(part) for part in parts]
-    except (ValueError, TypeError):  # wrong, or with a list or map for a key: the reference says so in words
+    except (
+        ValueError,
+        TypeError,
+    ):  # wrong, or with a list or map for a key: the reference says so in words
         return None
     return documents if _json(documents) else None
 
@@ -193,7 +208,9 @@ def _compose(text: str) -> Iterator[Any]:
     import yaml
 
     base = yaml.BaseLoader if _deep(text) else getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-    loader_class: Any = type("_Loader", (base,), {"yaml_implicit_resolvers": {None: [(_PLAIN, re.compile(""))]}})
+    loader_class: Any = type(
+        "_Loader", (base,), {"yaml_implicit_resolvers": {None: [(_PLAIN, re.compile(""))]}}
+    )
     loader = loader_class(text)
     try:
         while loader.check_node():
@@ -210,14 +227,20 @@ def _find(node: Any, path: Steps, *, key: bool) -> Any:
         if entry is None:
             return mark
         node = entry[1]
-        mark = entry[0].start_mark if key and step is path[-1] and entry[0] is not None else node.start_mark
+        mark = (
+            entry[0].start_mark
+            if key and step is path[-1] and entry[0] is not None
+            else node.start_mark
+        )
     return mark
 
 
 def _child(node: Any, step: str | int) -> tuple[Any, Any] | None:
     """(key node or None, value node); the last of equal keys, then those of merged maps."""
     if node.id == "sequence":
-        return (None, node.value[step]) if isinstance(step, int) and step < len(node.value) else None
+        return (
+            (None, node.value[step]) if isinstance(step, int) and step < len(node.value) else None
+        )
     if node.id != "mapping":
         return None
     found = [(key, value) for key, value in node.value if key.id == "scalar" and key.value == step]
@@ -249,7 +272,10 @@ class _Reader(msgspec.Struct):
         except yaml.YAMLError as error:
             offset = getattr(error, "position", 0)
             self.problems.append(
-                Problem(self._at(text.count("\n", 0, offset), 0), f"not valid YAML: {getattr(error, 'reason', error)}")
+                Problem(
+                    self._at(text.count("\n", 0, offset), 0),
+                    f"not valid YAML: {getattr(error, 'reason', error)}",
+                )
             )
         except RecursionError:
             self.problems.append(Problem(self.name, "the values are nested too deeply"))
@@ -262,13 +288,19 @@ class _Reader(msgspec.Struct):
         return f"{self.name}:{line + 1}:{column + 1}"
 
     def _fail(self, node: Any, message: str, hint: str = "") -> None:
-        self.problems.append(Problem(self._at(node.start_mark.line, node.start_mark.column), message, hint))
+        self.problems.append(
+            Problem(self._at(node.start_mark.line, node.start_mark.column), message, hint)
+        )
 
     def _syntax(self, error: Any, text: str) -> None:
         mark, start = error.problem_mark or error.context_mark, error.context_mark
-        context = f" ({error.context}" + (f" that starts at {self._at(start.line, start.column)})" if start else ")")
+        context = f" ({error.context}" + (
+            f" that starts at {self._at(start.line, start.column)})" if start else ")"
+        )
         lines: list[str] = text.split("\n")
-        hint = _syntax_hint([lines[found.line] for found in (mark, start) if found and found.line < len(lines)])
+        hint = _syntax_hint(
+            [lines[found.line] for found in (mark, start) if found and found.line < len(lines)]
+        )
         message = f"not valid YAML: {error.problem}{context if error.context else ''}"
         self.problems.append(Problem(self._at(mark.line, mark.column), message, hint))
 
@@ -300,7 +332,9 @@ class _Reader(msgspec.Struct):
 
     def _tag(self, node: Any) -> None:
         tag = node.tag.replace(_TAG, "!!")
-        self._fail(node, f"the tag {tag} has no meaning here", "write the value without it, or in quotes")
+        self._fail(
+            node, f"the tag {tag} has no meaning here", "write the value without it, or in quotes"
+        )
 
     def _list(self, node: Any) -> Raw:
         if node.tag != f"{_TAG}seq":
@@ -316,17 +350,26 @@ class _Reader(msgspec.Struct):
         for key, item in node.value:
             if key.id != "scalar":
                 self._fail(
-                    key, "a key must be text, not a list or map", "a value that starts with { or [ needs quotes to be text"
+                    key,
+                    "a key must be text, not a list or map",
+                    "a value that starts with { or [ needs quotes to be text",
                 )
             elif key.tag == _PLAIN and key.value == "<<":
                 self._merge(item, merged)
             elif key.value in first:
                 mark = first[key.value].start_mark
-                self._fail(key, f'key "{key.value}" is given twice, first at {self._at(mark.line, mark.column)}')
+                self._fail(
+                    key,
+                    f'key "{key.value}" is given twice, first at {self._at(mark.line, mark.column)}',
+                )
             else:
                 first[key.value] = key
                 values[str(key.value)] = self.value(item)
-        return {**{key: item for key, item in merged.items() if key not in values}, **values} if merged else values
+        return (
+            {**{key: item for key, item in merged.items() if key not in values}, **values}
+            if merged
+            else values
+        )
 
     def _merge(self, node: Any, merged: dict[str, Raw]) -> None:
         for source in node.value if node.id == "sequence" else [node]:
@@ -334,7 +377,9 @@ class _Reader(msgspec.Struct):
                 self._fail(source, "<< merges a map or a list of maps")
                 continue
             value = self.value(source)
-            assert isinstance(value, dict) or value is None  # a mapping node, or one that contains itself
+            assert (
+                isinstance(value, dict) or value is None
+            )  # a mapping node, or one that contains itself
             for key, item in (value or {}).items():
                 merged.setdefault(key, item)
 

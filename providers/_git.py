@@ -30,12 +30,16 @@ from providers._giturl import canonical, is_path, local_path, without_credential
 FALLBACK_AUTHOR = "dtm <dtm@localhost>"
 AUTHOR = re.compile(r"[^<>\n]*<[^<>\n]+>")
 TRAILER = re.compile(r"^(Dtm-\w+): (.+)$", re.MULTILINE)
-MOVED = re.compile(r"fetch first|non-fast-forward|stale info|cannot lock ref|failed to update ref|incorrect old value")
+MOVED = re.compile(
+    r"fetch first|non-fast-forward|stale info|cannot lock ref|failed to update ref|incorrect old value"
+)
 LOCKED = re.compile(r"(cannot lock ref .*?)\s*$", re.MULTILINE)
 BARRED = re.compile(r"Unable to create '.*': (?!File exists)")
 OTHER_END = "--receive-pack=git -c receive.autogc=false receive-pack"
 """On this machine the other end is ours to end, too: it is not to be in the middle of tidying up then."""
-CUT_OFF = re.compile(r"hung up unexpectedly|unexpected disconnect|RPC failed|early EOF|[Bb]roken pipe|Connection reset")
+CUT_OFF = re.compile(
+    r"hung up unexpectedly|unexpected disconnect|RPC failed|early EOF|[Bb]roken pipe|Connection reset"
+)
 HEAD_REF = re.compile(r"^ref: refs/heads/(.+)\tHEAD$", re.MULTILINE)
 SUBMODULE = "160000"
 MAX_TRIES = 30
@@ -91,7 +95,9 @@ class Repository:
         self.url = str(self.path) if self.path else url
         self.location = without_credentials(self.url)
         self.identity = canonical(self.url)
-        self._git = Git(call, env=_token_config(url, token), secrets=_secrets(url, self.location, token))
+        self._git = Git(
+            call, env=_token_config(url, token), secrets=_secrets(url, self.location, token)
+        )
 
     def on(self, branch: str) -> Repository:
         """The same repository, another branch."""
@@ -121,12 +127,16 @@ class Repository:
                 return None
             return Tip(sha, _list(git, sha), _first_trailers(git, sha) if history else {})
 
-    def read(self, paths: Collection[str] | None = None, *, prefix: str = "") -> dict[str, bytes] | None:
+    def read(
+        self, paths: Collection[str] | None = None, *, prefix: str = ""
+    ) -> dict[str, bytes] | None:
         """Contents by path, of these paths or of all under `prefix`; None if repository or branch are absent."""
         found = self.files(paths, prefix=prefix)
         return None if found is None else {path: file.data for path, file in found.items()}
 
-    def files(self, paths: Collection[str] | None = None, *, prefix: str = "") -> dict[str, File] | None:
+    def files(
+        self, paths: Collection[str] | None = None, *, prefix: str = ""
+    ) -> dict[str, File] | None:
         """As `read`, with modes; submodules are left out."""
         with self._opened(blobs=paths is None) as (git, sha):
             if sha is None:
@@ -134,10 +144,14 @@ class Repository:
             entries = {
                 path: entry
                 for path, entry in _list(git, sha).items()
-                if entry.mode != SUBMODULE and (path.startswith(prefix) if paths is None else path in paths)
+                if entry.mode != SUBMODULE
+                and (path.startswith(prefix) if paths is None else path in paths)
             }
             contents = _contents(git, [entry.blob for entry in entries.values()])
-            return {path: File(data, entries[path].mode) for path, data in zip(entries, contents, strict=True)}
+            return {
+                path: File(data, entries[path].mode)
+                for path, data in zip(entries, contents, strict=True)
+            }
 
     def default_branch(self) -> str | None:
         """The branch that a clone checks out; None if repository or branch are absent."""
@@ -165,15 +179,23 @@ class Repository:
         OutcomeUnknownError if the push was cut off.
         """
         marks = call_trailers(self.call) if trailers is None else trailers
-        text = message.rstrip("\n") + "\n\n" + "".join(f"{key}: {value}\n" for key, value in marks.items())
+        text = (
+            message.rstrip("\n")
+            + "\n\n"
+            + "".join(f"{key}: {value}\n" for key, value in marks.items())
+        )
         refused = ""
         for attempt in range(MAX_TRIES):
             heads = self.heads()
             if heads is None:
-                raise NotFoundError(f"there is no repository {self.location}", hint="make an empty one there first")
+                raise NotFoundError(
+                    f"there is no repository {self.location}", hint="make an empty one there first"
+                )
             there, parent = heads.get(self.branch), heads.get(self.branch) or heads.get(start)
             if there and first:
-                raise ProviderError(f"{self.location}: somebody else began the branch {self.branch} just now")
+                raise ProviderError(
+                    f"{self.location}: somebody else began the branch {self.branch} just now"
+                )
             with self._scratch(parent) as git:
                 sha = _build(git, parent, changes, text, self._author(author))
                 refused = "" if sha == there else self._push(git, sha, there)
@@ -185,15 +207,22 @@ class Repository:
     def init_bare(self, marks: Mapping[str, str] | None = None) -> None:
         """Make the bare repository at this path, all or nothing; `marks` go to its config as `dtm.*`. There already is fine."""
         if self.path is None:
-            raise NotFoundError(f"{self.location} does not exist, and git cannot make repositories on other machines",
-                                hint="make an empty repository there first, or use scmType: local")  # fmt: skip
+            raise NotFoundError(
+                f"{self.location} does not exist, and git cannot make repositories on other machines",
+                hint="make an empty repository there first, or use scmType: local",
+            )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.beside("new")
         shutil.rmtree(fresh, ignore_errors=True)  # left by a process that was killed
         try:
-            self._git("init", "-q", "--bare", "--template=", f"--initial-branch={self.branch}", str(fresh))
+            self._git(
+                "init", "-q", "--bare", "--template=", f"--initial-branch={self.branch}", str(fresh)
+            )
             with (fresh / "config").open("a", encoding="utf-8") as config:
-                config.write("[dtm]\n" + "".join(f'\t{key} = "{value}"\n' for key, value in (marks or {}).items()))
+                config.write(
+                    "[dtm]\n"
+                    + "".join(f'\t{key} = "{value}"\n' for key, value in (marks or {}).items())
+                )
             fresh.rename(self.path)
         except OSError as error:
             if self._directory() is None:
@@ -206,7 +235,9 @@ class Repository:
         directory = self._directory() if self.path is not None else None
         if directory is None:
             return {}
-        listed = Git(self.call, directory).run("config", "--local", "-z", "--get-regexp", r"^dtm\.").text
+        listed = (
+            Git(self.call, directory).run("config", "--local", "-z", "--get-regexp", r"^dtm\.").text
+        )
         pairs = (item.split("\n", 1) for item in listed.split("\0") if "\n" in item)
         return {key.removeprefix("dtm."): value for key, value in pairs}
 
@@ -222,14 +253,19 @@ class Repository:
             if (place / "HEAD").is_file() and (place / "objects").is_dir():
                 return place
         if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
-            raise ProviderError(f"{self.path} is there, but is no git repository", hint="choose another path or move it away")
+            raise ProviderError(
+                f"{self.path} is there, but is no git repository",
+                hint="choose another path or move it away",
+            )
         return None
 
     def _address(self) -> str:
         return str(self._directory()) if self.path is not None else self.url
 
     @contextlib.contextmanager
-    def _opened(self, *, history: bool = False, blobs: bool = False) -> Generator[tuple[Git, str | None]]:
+    def _opened(
+        self, *, history: bool = False, blobs: bool = False
+    ) -> Generator[tuple[Git, str | None]]:
         """A git that sees the branch's tip, and the tip's commit id (None: absent); both end with the block."""
         sha = (self.heads() or {}).get(self.branch)
         if sha is None:
@@ -242,7 +278,9 @@ class Repository:
             yield git, sha
 
     @contextlib.contextmanager
-    def _scratch(self, sha: str | None, *, history: bool = False, blobs: bool = False) -> Generator[Git]:
+    def _scratch(
+        self, sha: str | None, *, history: bool = False, blobs: bool = False
+    ) -> Generator[Git]:
         """A git in an empty repository of our own that sees the commit `sha` and, with `history`, those before it.
 
         Without `blobs` contents may stay away: git gets those that are read one by one, and a commit needs none.
@@ -256,12 +294,19 @@ class Repository:
                 info.mkdir(exist_ok=True)
                 (info / "alternates").write_text(f"{self._address()}/objects\n", encoding="utf-8")
             elif sha is not None:
-                depth, less = () if history else ("--depth=1",), () if blobs else ("--filter=blob:none",)
+                depth, less = (
+                    () if history else ("--depth=1",),
+                    () if blobs else ("--filter=blob:none",),
+                )
                 git("fetch", "-q", "--no-tags", *depth, *less, "origin", sha)
             yield git
 
     def _author(self, asked: str) -> str:
-        found = asked or self._git.run("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT").text or FALLBACK_AUTHOR
+        found = (
+            asked
+            or self._git.run("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT").text
+            or FALLBACK_AUTHOR
+        )
         match = AUTHOR.match(found)
         if not match:
             raise ProviderError(f'author "{asked}" must look like: Name <mail@example.com>')
@@ -270,7 +315,15 @@ class Repository:
     def _push(self, git: Git, sha: str, there: str | None) -> str:
         """Empty if the branch now stands at `sha`; why not, if others moved it or are about to."""
         other = () if self.path is None else (OTHER_END,)
-        done = git.run("push", "--porcelain", "--no-verify", *other, "origin", f"{sha}:refs/heads/{self.branch}", sends=True)
+        done = git.run(
+            "push",
+            "--porcelain",
+            "--no-verify",
+            *other,
+            "origin",
+            f"{sha}:refs/heads/{self.branch}",
+            sends=True,
+        )
         if done.code == 0:
             return ""
         refusal = "\n".join(line for line in done.text.splitlines() if line.startswith("!"))
@@ -285,16 +338,21 @@ class Repository:
     def _arrived(self, sha: str, there: str | None) -> str:
         now = (self.heads() or {}).get(self.branch)
         if now == there:
-            raise OutcomeUnknownError(f"{self.location}: the push was cut off, it may or may not have arrived")
+            raise OutcomeUnknownError(
+                f"{self.location}: the push was cut off, it may or may not have arrived"
+            )
         return "" if now == sha else "others moved it each time"
 
     def _refused(self, why: str, when: str) -> ProviderError:
         """The error of a branch that others did not let us write."""
         held = "File exists" in why
         return ProviderError(
-            f"{self.location}: {self.branch} could not be written {when}: {why}", retryable=not held,
-            hint="if no git is at work there, one that was killed has left that file: remove it" if held else "",
-        )  # fmt: skip
+            f"{self.location}: {self.branch} could not be written {when}: {why}",
+            retryable=not held,
+            hint="if no git is at work there, one that was killed has left that file: remove it"
+            if held
+            else "",
+        )
 
     def _pause(self, attempt: int, refused: str) -> None:
         if time.monotonic() > self.call.deadline:
@@ -327,7 +385,11 @@ def _secrets(url: str, shown: str, token: str) -> tuple[tuple[str, str], ...]:
     if parts is None or "@" not in parts.netloc:
         return ((token, HIDDEN),) if token else ()
     words = [word for word in (parts.password or "", token) if len(word) >= SHORTEST_SECRET]
-    return ((url, shown), (f"{parts.netloc.rpartition('@')[0]}@", ""), *((word, HIDDEN) for word in words))
+    return (
+        (url, shown),
+        (f"{parts.netloc.rpartition('@')[0]}@", ""),
+        *((word, HIDDEN) for word in words),
+    )
 
 
 def _list(git: Git, sha: str) -> dict[str, Entry]:
@@ -343,7 +405,10 @@ def _list(git: Git, sha: str) -> dict[str, Entry]:
 def _contents(git: Git, blobs: list[str]) -> Iterator[bytes]:
     if not blobs:
         return
-    out, at = git("cat-file", "--batch", stdin="".join(f"{blob}\n" for blob in blobs).encode()).out, 0
+    out, at = (
+        git("cat-file", "--batch", stdin="".join(f"{blob}\n" for blob in blobs).encode()).out,
+        0,
+    )
     for _ in blobs:
         end = out.index(b"\n", at)
         size = int(out[at:end].split()[2])
@@ -363,7 +428,13 @@ def all_trailers(git: Git) -> list[dict[str, str]]:
     return [dict(TRAILER.findall(message)) for message in messages]
 
 
-def _build(git: Git, parent: str | None, changes: Mapping[str, bytes | File | None], message: str, author: str) -> str:
+def _build(
+    git: Git,
+    parent: str | None,
+    changes: Mapping[str, bytes | File | None],
+    message: str,
+    author: str,
+) -> str:
     """The id of a commit with these changes on `parent`; `parent` itself if they change nothing."""
     present = _list(git, parent) if parent else {}
     for path in changes:
@@ -374,7 +445,9 @@ def _build(git: Git, parent: str | None, changes: Mapping[str, bytes | File | No
     parts += [_file_change(path, change, present.get(path)) for path, change in changes.items()]
     git("fast-import", "--quiet", "--done", stdin=b"".join([*parts, b"done\n"]))
     trees = [f"{parent}^{{tree}}"] if parent else []
-    sha, tree, *old = git("rev-parse", "refs/heads/dtm", "refs/heads/dtm^{tree}", *trees).text.splitlines()
+    sha, tree, *old = git(
+        "rev-parse", "refs/heads/dtm", "refs/heads/dtm^{tree}", *trees
+    ).text.splitlines()
     return parent if parent and old == [tree] else sha
 
 
@@ -393,5 +466,7 @@ def _file_change(path: str, change: bytes | File | None, present: Entry | None) 
     quoted = '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
     if change is None:
         return f"D {quoted}\n".encode()
-    file = change if isinstance(change, File) else File(change, present.mode if present else "100644")
+    file = (
+        change if isinstance(change, File) else File(change, present.mode if present else "100644")
+    )
     return f"M {file.mode} inline {quoted}\ndata {len(file.data)}\n".encode() + file.data + b"\n"

@@ -11,18 +11,36 @@ from pathlib import Path
 
 import msgspec
 
-from engine.errors import AuthError, CancelledError, DtmError, NotFoundError, OutcomeUnknownError, ProviderError
+from engine.errors import (
+    AuthError,
+    CancelledError,
+    DtmError,
+    NotFoundError,
+    OutcomeUnknownError,
+    ProviderError,
+)
 from engine.ports import Call
 from providers._tether import Tether, end
 
 POLL = 0.2
 """Seconds between looks at deadline and cancellation while git runs."""
-PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-          "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_SHALLOW_FILE")  # fmt: skip
+PLACES = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+)
 """Set when we run inside a hook; they would send git to the wrong repository."""
 QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.fsmonitor=false")
 
-ABSENT = re.compile(r"does not appear to be a git repository|^fatal: repository '.*' not found", re.MULTILINE)
+ABSENT = re.compile(
+    r"does not appear to be a git repository|^fatal: repository '.*' not found", re.MULTILINE
+)
 HIDING = re.compile(r"^remote: |^ERROR: |access denied or repository not exported", re.MULTILINE)
 """The host itself speaks: hosts answer "not found" for what they hide, so it proves nothing."""
 DENIED = re.compile(
@@ -83,9 +101,13 @@ class Git(msgspec.Struct, frozen=True):
         try:
             return tether.start(["git", *QUIET, *place, *args], env=self._environment())
         except FileNotFoundError as error:
-            raise ProviderError("the git program was not found", hint="install git and put it on the PATH") from error
+            raise ProviderError(
+                "the git program was not found", hint="install git and put it on the PATH"
+            ) from error
 
-    def _wait(self, process: subprocess.Popen[bytes], stdin: bytes, verb: str, sends: bool) -> tuple[bytes, bytes]:
+    def _wait(
+        self, process: subprocess.Popen[bytes], stdin: bytes, verb: str, sends: bool
+    ) -> tuple[bytes, bytes]:
         data: bytes | None = stdin
         while True:
             try:
@@ -113,7 +135,11 @@ class Git(msgspec.Struct, frozen=True):
     def failure(self, result: Result) -> ProviderError:
         """The error that git's words stand for; NotFoundError only where the other side surely has no such repository."""
         words = result.err
-        lines = [line for line in words.splitlines() if line.startswith(("fatal:", "error:", "remote:", "ERROR:", "ssh:"))]
+        lines = [
+            line
+            for line in words.splitlines()
+            if line.startswith(("fatal:", "error:", "remote:", "ERROR:", "ssh:"))
+        ]
         said = "git: " + "; ".join(lines or words.splitlines()[-1:] or [f"exit code {result.code}"])
         if ABSENT.search(words) and not HIDING.search(words):
             return NotFoundError(said)

@@ -7,8 +7,12 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-SCP_LIKE = re.compile(r"(?P<user>[\w.+-]+@)?(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?!//)(?P<path>[^:].*)", re.DOTALL)
-CASELESS_HOSTS = frozenset({"github.com", "gitlab.com", "bitbucket.org", "codeberg.org", "gitee.com"})
+SCP_LIKE = re.compile(
+    r"(?P<user>[\w.+-]+@)?(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?!//)(?P<path>[^:].*)", re.DOTALL
+)
+CASELESS_HOSTS = frozenset(
+    {"github.com", "gitlab.com", "bitbucket.org", "codeberg.org", "gitee.com"}
+)
 
 
 def is_path(url: str) -> bool:
@@ -33,7 +37,10 @@ def canonical(url: str) -> str:
         host, path = scp["host"].lower(), scp["path"]
     else:
         parts = urlsplit(url)
-        host, path = (parts.hostname or "") + (f":{parts.port}" if parts.port else ""), unquote(parts.path)
+        host, path = (
+            (parts.hostname or "") + (f":{parts.port}" if parts.port else ""),
+            unquote(parts.path),
+        )
     path = path.strip("/").removesuffix(".git")
     return f"{host}/{path.lower() if host in CASELESS_HOSTS else path}"
 

@@ -14,12 +14,21 @@ HUB_HOSTS = frozenset({"index.docker.io", "docker.io", "registry-1.docker.io", "
 class ImageRepo(Options, frozen=True, kw_only=True):
     """Where images are pushed to and pulled from."""
 
-    url: Annotated[str, Field("the registry; Docker Hub unless given", example="https://harbor.example.com/library")] = (
-        DOCKER_HUB
-    )
-    user: Annotated[str, Field("the account, which is the first part of the image's name", example="me")] = ""
+    url: Annotated[
+        str,
+        Field(
+            "the registry; Docker Hub unless given", example="https://harbor.example.com/library"
+        ),
+    ] = DOCKER_HUB
+    user: Annotated[
+        str, Field("the account, which is the first part of the image's name", example="me")
+    ] = ""
     password: Annotated[
-        str, Field("its password or token: pipelines then log in with the CI secret IMAGE_REPO_SECRET", secret=True)
+        str,
+        Field(
+            "its password or token: pipelines then log in with the CI secret IMAGE_REPO_SECRET",
+            secret=True,
+        ),
     ] = ""
 
 

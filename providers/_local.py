@@ -55,10 +55,15 @@ def rename_new(source: Path, target: Path) -> None:
     """
     rename = _renameat2()
     if rename is not None:
-        number = rename(AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target), RENAME_NOREPLACE)
+        number = rename(
+            AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target), RENAME_NOREPLACE
+        )
         if number == 0:
             return
-        if number not in (errno.EINVAL, errno.ENOSYS):  # which say that this file system or kernel cannot
+        if number not in (
+            errno.EINVAL,
+            errno.ENOSYS,
+        ):  # which say that this file system or kernel cannot
             raise OSError(number, os.strerror(number), str(target))
     target.hardlink_to(source)
     source.unlink()

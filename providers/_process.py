@@ -45,7 +45,14 @@ class Lines(msgspec.Struct):
 
 
 def run(
-    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: bytes, out: Sink, err: Sink, stop: Callable[[], bool]
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    stdin: bytes,
+    out: Sink,
+    err: Sink,
+    stop: Callable[[], bool],
 ) -> int | None:
     """Run a program; its output goes to `out` and `err` in pieces. Returns the exit code, negative for a signal.
 
@@ -53,9 +60,13 @@ def run(
     if the program cannot be started.
     """
     with Tether() as tether, tether.start(argv, env=env, cwd=cwd) as process:
-        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        assert (
+            process.stdin is not None and process.stdout is not None and process.stderr is not None
+        )
         with selectors.DefaultSelector() as pipes:
-            os.set_blocking(process.stdin.fileno(), False)  # a program that never reads must not block us
+            os.set_blocking(
+                process.stdin.fileno(), False
+            )  # a program that never reads must not block us
             pipes.register(process.stdin, selectors.EVENT_WRITE, _giving(stdin))
             pipes.register(process.stdout, selectors.EVENT_READ, _taking(out))
             pipes.register(process.stderr, selectors.EVENT_READ, _taking(err))
@@ -67,7 +78,10 @@ def run(
 
 
 def _follow(
-    process: subprocess.Popen[bytes], pipes: selectors.BaseSelector, stop: Callable[[], bool], tether: Tether
+    process: subprocess.Popen[bytes],
+    pipes: selectors.BaseSelector,
+    stop: Callable[[], bool],
+    tether: Tether,
 ) -> int | None:
     while (code := process.poll()) is None:
         if stop():

@@ -42,7 +42,11 @@ def shown(location: Location) -> dict[str, str]:
 def blobs(repository: Repository, paths: Collection[str]) -> dict[str, str]:
     """Path -> git's id of the content, of those that are there."""
     tip = repository.tip()
-    return {path: tip.entries[path].blob for path in sorted(paths) if path in tip.entries} if tip else {}
+    return (
+        {path: tip.entries[path].blob for path in sorted(paths) if path in tip.entries}
+        if tip
+        else {}
+    )
 
 
 def blobs_of(files: Mapping[str, bytes]) -> dict[str, str]:
@@ -50,7 +54,9 @@ def blobs_of(files: Mapping[str, bytes]) -> dict[str, str]:
     return {path: blob_id(files[path]) for path in sorted(files)}
 
 
-def write(repository: Repository, wanted: Mapping[str, bytes], owned: Collection[str], subject: str) -> None:
+def write(
+    repository: Repository, wanted: Mapping[str, bytes], owned: Collection[str], subject: str
+) -> None:
     """Bring the files to these contents and remove other owned ones; files of others are refused unless equal.
 
     An empty repository gets its branch; a branch that is missing beside others is an error, since it would start
@@ -64,13 +70,16 @@ def write(repository: Repository, wanted: Mapping[str, bytes], owned: Collection
         )
     if heads and repository.branch not in heads:
         raise ProviderError(
-            f"{repository.location} has no branch {repository.branch}", hint=f"it has {', '.join(sorted(heads))}"
+            f"{repository.location} has no branch {repository.branch}",
+            hint=f"it has {', '.join(sorted(heads))}",
         )
     others = wanted.keys() - set(owned)
     found = blobs(repository, others) if others else {}
     foreign = [path for path, blob in found.items() if blob != blob_id(wanted[path])]
     if foreign:
-        raise ProviderError(f"{repository.location} already has {', '.join(foreign)}, not made by dtm", hint=FOREIGN)
+        raise ProviderError(
+            f"{repository.location} already has {', '.join(foreign)}, not made by dtm", hint=FOREIGN
+        )
     gone: dict[str, bytes | None] = dict.fromkeys(set(owned) - wanted.keys())
     repository.commit({**wanted, **gone}, subject)
 

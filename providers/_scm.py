@@ -37,21 +37,33 @@ class Repo(Options, frozen=True, kw_only=True):
         ),
     ] = ""
     owner: Annotated[str, Field("the user who owns it", example="me", replace=True)] = ""
-    org: Annotated[str, Field("the organisation or group that owns it, instead of owner", replace=True)] = ""
-    name: Annotated[str, Field("the repository's name", example="app", replace=True, aliases=("repo",))] = ""
+    org: Annotated[
+        str, Field("the organisation or group that owns it, instead of owner", replace=True)
+    ] = ""
+    name: Annotated[
+        str, Field("the repository's name", example="app", replace=True, aliases=("repo",))
+    ] = ""
     branch: Annotated[str, Field("the branch; main if not given, master on GitLab")] = ""
     scm_type: Annotated[
         ScmType | None,
         Field(
-            "local: a bare repository on this machine; github, gitlab, or git: any other host", example="local",
+            "local: a bare repository on this machine; github, gitlab, or git: any other host",
+            example="local",
             aliases=("repoType",),
         ),
-    ] = None  # fmt: skip
+    ] = None
     base_url: Annotated[
         str,
-        Field("what owner/name.git is appended to where there is no url; for scmType local a directory, ./repos if not given"),
+        Field(
+            "what owner/name.git is appended to where there is no url; for scmType local a directory, ./repos if not given"
+        ),
     ] = msgspec.field(default="", name="baseURL")
-    token: Annotated[str, Field("the password for http URLs; without it git asks its credential helpers", secret=True)] = ""
+    token: Annotated[
+        str,
+        Field(
+            "the password for http URLs; without it git asks its credential helpers", secret=True
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
         if not any(isinstance(getattr(self, name), Unknown) for name in self.__struct_fields__):
@@ -85,11 +97,15 @@ def locate(repo: Repo) -> Location:
     kind = repo.scm_type or _kind(url)
     if kind == "local" and not is_path(url):
         raise ValueError(f"scmType local wants a path, not {url}")
-    owner, name = (repo.owner, repo.name or _stem(url)) if is_path(url) else _owner_and_name(url, repo)
+    owner, name = (
+        (repo.owner, repo.name or _stem(url)) if is_path(url) else _owner_and_name(url, repo)
+    )
     if not name:
         raise ValueError("git name field must be configured")
     usual = "master" if kind == "gitlab" else "main"
-    branch = repo.branch if isinstance(repo.branch, Unknown) else repo.branch or usual  # only a part of it may be unknown
+    branch = (
+        repo.branch if isinstance(repo.branch, Unknown) else repo.branch or usual
+    )  # only a part of it may be unknown
     return Location(url, "" if repo.org else owner, repo.org, name, branch, kind, repo.token)
 
 
@@ -107,7 +123,9 @@ def full_url(text: str) -> str:
         raise ValueError(f'git url ssh repo not valid: "{text}" (expected git@host:owner/name.git)')
     if HOSTLIKE.fullmatch(text):
         return f"https://{text}"
-    raise ValueError(f'git url repo transport not support for now: "{text}" (a path begins with ./, ../, ~ or /)')
+    raise ValueError(
+        f'git url repo transport not support for now: "{text}" (a path begins with ./, ../, ~ or /)'
+    )
 
 
 def _composed(repo: Repo) -> str:
@@ -120,7 +138,9 @@ def _composed(repo: Repo) -> str:
     base = (repo.base_url or LOCAL_ROOT).rstrip("/") or "/."
     if repo.scm_type == "local" and not base.startswith(PATH_STARTS):
         base = f"./{base}"
-    return full_url("/".join(part for part in (base, repo.org or repo.owner, f"{repo.name}.git") if part))
+    return full_url(
+        "/".join(part for part in (base, repo.org or repo.owner, f"{repo.name}.git") if part)
+    )
 
 
 def _kind(url: str) -> ScmType:

@@ -74,7 +74,9 @@ class Guard:
         with self._lock:
             if self._owner != os.getpid():
                 self._own()
-            if self._shell is None or self._shell.poll() is not None:  # somebody killed it: what it knew is lost
+            if (
+                self._shell is None or self._shell.poll() is not None
+            ):  # somebody killed it: what it knew is lost
                 self._start()
             return self._pipe[1] if self._shell else None
 
@@ -85,16 +87,23 @@ class Guard:
         if self._shell:
             self._shell.returncode = 0  # not a child of this process
         self._owner, self._shell = os.getpid(), None
-        self._pipe = os.pipe()  # not inheritable. The reading end stays open here, too: no write ever fails
+        self._pipe = (
+            os.pipe()
+        )  # not inheritable. The reading end stays open here, too: no write ever fails
         atexit.register(self._close, self._owner)
 
     def _start(self) -> None:
         self._shell = None
         with suppress(OSError):
             self._shell = subprocess.Popen(
-                [SHELL, "-c", GUARD], stdin=self._pipe[0], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                cwd="/", env={}, start_new_session=True,
-            )  # fmt: skip
+                [SHELL, "-c", GUARD],
+                stdin=self._pipe[0],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env={},
+                start_new_session=True,
+            )
 
     def _close(self, owner: int) -> None:
         if owner == os.getpid() and self._shell:
@@ -130,19 +139,29 @@ class Tether:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start the program in a session of its own, with a pipe to each of its streams. Raises OSError if it is none.
 
         It begins when the guard knows of it, but for an environment that does not pass the gate: then the guard knows a
         moment later. (A function to call between fork and exec would do without a shell, but copies a whole process for
         each program, and may stop for ever where other threads run.)
         """
-        gated = self._pipe is not None and all(re.fullmatch(PASSES, name) and name not in STOPPED for name in env)
+        gated = self._pipe is not None and all(
+            re.fullmatch(PASSES, name) and name not in STOPPED for name in env
+        )
         process = subprocess.Popen(
-            [SHELL, "-c", GATE, SHELL, _found(argv[0], env, cwd or Path()), *argv[1:]] if gated else argv,
-            cwd=cwd, env=env, start_new_session=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [SHELL, "-c", GATE, SHELL, _found(argv[0], env, cwd or Path()), *argv[1:]]
+            if gated
+            else argv,
+            cwd=cwd,
+            env=env,
+            start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         if self._pipe is not None:
             os.write(self._pipe, f"+ {self._number} {self._asked}{process.pid}\n".encode())
         if gated:
@@ -179,7 +198,9 @@ def _found(program: str, env: Mapping[str, str], cwd: Path) -> str:
     if not cwd.is_dir():
         return program  # that is what will be told
     here = cwd.absolute()
-    search = os.pathsep.join(str(here / part) for part in env.get("PATH", os.defpath).split(os.pathsep))
+    search = os.pathsep.join(
+        str(here / part) for part in env.get("PATH", os.defpath).split(os.pathsep)
+    )
     found = shutil.which(here / program if os.sep in program else program, path=search)
     if found is None:
         number = errno.EACCES if os.sep in program and (here / program).exists() else errno.ENOENT

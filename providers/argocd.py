@@ -47,35 +47,64 @@ ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
 class App(Options, frozen=True, kw_only=True):
     """The Application resource."""
 
-    name: Annotated[str, Field("its name", example="app", replace=True, pattern=DNS_LABEL, max_length=63)]
-    namespace: Annotated[str, Field("the namespace that Argo CD runs in", replace=True, pattern=DNS_LABEL)] = "argocd"
+    name: Annotated[
+        str, Field("its name", example="app", replace=True, pattern=DNS_LABEL, max_length=63)
+    ]
+    namespace: Annotated[
+        str, Field("the namespace that Argo CD runs in", replace=True, pattern=DNS_LABEL)
+    ] = "argocd"
 
 
 class Target(Options, frozen=True, kw_only=True):
     """Where it is deployed to."""
 
-    server: Annotated[str, Field("the cluster's API server", min_length=1)] = "https://kubernetes.default.svc"
+    server: Annotated[str, Field("the cluster's API server", min_length=1)] = (
+        "https://kubernetes.default.svc"
+    )
     namespace: Annotated[str, Field("the namespace", pattern=DNS_LABEL)] = "default"
 
 
 class AppSource(Options, frozen=True, kw_only=True):
     """What is deployed: a Helm chart in a git repository."""
 
-    valuefile: Annotated[str, Field("the chart's values file, relative to the chart", min_length=1)] = "values.yaml"
-    path: Annotated[str, Field("the chart's directory; helm/<app.name> if not given", example="helm/app")] = ""
+    valuefile: Annotated[
+        str, Field("the chart's values file, relative to the chart", min_length=1)
+    ] = "values.yaml"
+    path: Annotated[
+        str, Field("the chart's directory; helm/<app.name> if not given", example="helm/app")
+    ] = ""
     repo_url: Annotated[
-        str, Field("the repository: any URL that git can reach, or a path", example="./repos/me/app.git", min_length=1)
+        str,
+        Field(
+            "the repository: any URL that git can reach, or a path",
+            example="./repos/me/app.git",
+            min_length=1,
+        ),
     ] = msgspec.field(name="repoURL")
-    repo_branch: Annotated[str, Field("the branch; its HEAD, for the manifest main, if not given")] = ""
-    token: Annotated[str, Field("the password for http URLs; without it git asks its credential helpers", secret=True)] = ""
+    repo_branch: Annotated[
+        str, Field("the branch; its HEAD, for the manifest main, if not given")
+    ] = ""
+    token: Annotated[
+        str,
+        Field(
+            "the password for http URLs; without it git asks its credential helpers", secret=True
+        ),
+    ] = ""
 
 
 class ImageVersion(Options, frozen=True, kw_only=True):
     """The image that is deployed: given to the chart as image.repository and image.tag."""
 
     url: Annotated[str, Field("the registry; Docker Hub unless given")] = DOCKER_HUB
-    user: Annotated[str, Field("the account, which is the first part of the image's name", example="me", min_length=1)]
-    inital_tag: Annotated[str, Field("the first version", aliases=("initialTag",), min_length=1)] = "0.0.1"
+    user: Annotated[
+        str,
+        Field(
+            "the account, which is the first part of the image's name", example="me", min_length=1
+        ),
+    ]
+    inital_tag: Annotated[
+        str, Field("the first version", aliases=("initialTag",), min_length=1)
+    ] = "0.0.1"
 
 
 class ArgoCDAppOptions(Options, frozen=True, kw_only=True):
@@ -84,8 +113,12 @@ class ArgoCDAppOptions(Options, frozen=True, kw_only=True):
     app: Annotated[App, Field("the Application resource")]
     source: Annotated[AppSource, Field("what is deployed")]
     destination: Annotated[Target, Field("where it is deployed to")] = Target()
-    image_repo: Annotated[ImageVersion | None, Field("the image to deploy, instead of the chart's own")] = None
-    path: Annotated[str, Field("where the manifest goes in the repository; argocd/<app.name>.yaml if not given")] = ""
+    image_repo: Annotated[
+        ImageVersion | None, Field("the image to deploy, instead of the chart's own")
+    ] = None
+    path: Annotated[
+        str, Field("where the manifest goes in the repository; argocd/<app.name>.yaml if not given")
+    ] = ""
 
     def __post_init__(self) -> None:
         with suppress(UnknownValueError):
@@ -95,7 +128,9 @@ class ArgoCDAppOptions(Options, frozen=True, kw_only=True):
 class ArgoCDAppOutputs(Outputs, frozen=True, kw_only=True):
     """What references may name."""
 
-    repo_url: Annotated[str, Field("the repository, without credentials")] = msgspec.field(name="repoURL")
+    repo_url: Annotated[str, Field("the repository, without credentials")] = msgspec.field(
+        name="repoURL"
+    )
     branch: Annotated[str, Field("the branch that the manifest is in")]
     path: Annotated[str, Field("the manifest's path in it")]
     name: Annotated[str, Field("the Application's name")]
@@ -120,12 +155,19 @@ def manifest(options: ArgoCDAppOptions) -> dict[str, Any]:
     source, image = options.source, options.image_repo
     helm: dict[str, Any] = {"valueFiles": [source.valuefile]}
     if image:
-        values = {"image.repository": image_name(image.url, image.user, options.app.name), "image.tag": image.inital_tag}
+        values = {
+            "image.repository": image_name(image.url, image.user, options.app.name),
+            "image.tag": image.inital_tag,
+        }
         helm["parameters"] = [{"name": name, "value": value} for name, value in values.items()]
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Application",
-        "metadata": {"name": options.app.name, "namespace": options.app.namespace, "finalizers": [FINALIZER]},
+        "metadata": {
+            "name": options.app.name,
+            "namespace": options.app.namespace,
+            "finalizers": [FINALIZER],
+        },
         "spec": {
             "project": "default",
             "source": {
@@ -134,7 +176,10 @@ def manifest(options: ArgoCDAppOptions) -> dict[str, Any]:
                 "path": chart_path(options),
                 "helm": helm,
             },
-            "destination": {"server": options.destination.server, "namespace": options.destination.namespace},
+            "destination": {
+                "server": options.destination.server,
+                "namespace": options.destination.namespace,
+            },
             "syncPolicy": {"automated": {"prune": True, "selfHeal": True}},
         },
     }
@@ -147,7 +192,9 @@ def chart_path(options: ArgoCDAppOptions) -> str:
 
 def written(options: ArgoCDAppOptions) -> bytes:
     """The manifest's file."""
-    return (HEADER + yaml.safe_dump(manifest(options), sort_keys=False, allow_unicode=True, width=10**6)).encode()
+    return (
+        HEADER + yaml.safe_dump(manifest(options), sort_keys=False, allow_unicode=True, width=10**6)
+    ).encode()
 
 
 def facts(data: bytes) -> dict[str, Value]:
@@ -156,7 +203,9 @@ def facts(data: bytes) -> dict[str, Value]:
         document = yaml.safe_load(data)
     except (yaml.YAMLError, UnicodeDecodeError):
         return {"other": "no YAML"}
-    left = cast("Value", json.loads(json.dumps(document, default=str)))  # dates and the like as text
+    left = cast(
+        "Value", json.loads(json.dumps(document, default=str))
+    )  # dates and the like as text
     found: dict[str, Value] = {}
     for attribute, path in ATTRIBUTES.items():
         value, left = _taken(left, path)
@@ -209,13 +258,19 @@ class ArgoCDApp:
         """The repository, where it is on this machine."""
         return needed("source.repoURL", place(options))
 
-    def read(self, options: ArgoCDAppOptions, resource: Resource | None, call: Call) -> Resource | None:
+    def read(
+        self, options: ArgoCDAppOptions, resource: Resource | None, call: Call
+    ) -> Resource | None:
         """What the manifest says, where it was written by the record."""
         path = _recorded_path(options, resource)
         found = _recorded(options, resource, call).read([path])
         if not found:
             return None
-        outputs = dict(resource.outputs) if resource and "repoURL" in resource.outputs else _outputs(options)
+        outputs = (
+            dict(resource.outputs)
+            if resource and "repoURL" in resource.outputs
+            else _outputs(options)
+        )
         return Resource(_id(options), facts(found[path]), outputs)
 
     def create(self, options: ArgoCDAppOptions, call: Call) -> Resource:
@@ -238,11 +293,17 @@ class ArgoCDApp:
         remove(_recorded(options, resource, call), [path], f"argocd: remove {options.app.name}")
 
     def _write(self, options: ArgoCDAppOptions, owned: Sequence[str], call: Call) -> Resource:
-        repository, path, data = opened(place(options), call), manifest_path(options), written(options)
+        repository, path, data = (
+            opened(place(options), call),
+            manifest_path(options),
+            written(options),
+        )
         write(repository, {path: data}, owned, f"argocd: write {options.app.name}")
         tip, chart = repository.tip(), f"{chart_path(options)}/Chart.yaml"
         if tip and chart not in tip.entries:
-            call.report(f"{repository.location} has no {chart} yet: Argo CD cannot deploy {options.app.name} before it has")
+            call.report(
+                f"{repository.location} has no {chart} yet: Argo CD cannot deploy {options.app.name} before it has"
+            )
         return Resource(_id(options), facts(data), _outputs(options))
 
 
@@ -252,7 +313,12 @@ def _id(options: ArgoCDAppOptions) -> str:
 
 def _outputs(options: ArgoCDAppOptions) -> dict[str, Value]:
     where = shown(place(options))
-    return {**where, "path": manifest_path(options), "name": options.app.name, "namespace": options.app.namespace}
+    return {
+        **where,
+        "path": manifest_path(options),
+        "name": options.app.name,
+        "namespace": options.app.namespace,
+    }
 
 
 def _recorded(options: ArgoCDAppOptions, resource: Resource | None, call: Call) -> Repository:
@@ -260,7 +326,11 @@ def _recorded(options: ArgoCDAppOptions, resource: Resource | None, call: Call) 
 
 
 def _recorded_path(options: ArgoCDAppOptions, resource: Resource | None) -> str:
-    return str(resource.outputs["path"]) if resource and "path" in resource.outputs else manifest_path(options)
+    return (
+        str(resource.outputs["path"])
+        if resource and "path" in resource.outputs
+        else manifest_path(options)
+    )
 
 
 _conforms: type[Provider[ArgoCDAppOptions]] = ArgoCDApp

@@ -17,7 +17,9 @@ from engine.state import Resource
 from engine.values import HIDDEN, UNKNOWN, Digest, Value, map_leaves, reveal
 from providers._local import PathText, place
 
-Command: TypeAlias = Annotated[list[str], msgspec.Meta(min_length=1)] | Annotated[str, msgspec.Meta(min_length=1)]
+Command: TypeAlias = (
+    Annotated[list[str], msgspec.Meta(min_length=1)] | Annotated[str, msgspec.Meta(min_length=1)]
+)
 
 Sink: TypeAlias = Callable[[bytes], object]
 
@@ -32,16 +34,26 @@ class CommandOptions(Options, frozen=True, kw_only=True):
 
     create: Annotated[
         Command,
-        Field("makes it; run again after a crash, it completes what is half made", example="echo '{\"size\": 1}' > made.json"),
+        Field(
+            "makes it; run again after a crash, it completes what is half made",
+            example="echo '{\"size\": 1}' > made.json",
+        ),
     ]
     read: Annotated[
         Command | None,
-        Field("prints it as a JSON object, nothing if it is gone", example="cat made.json 2> /dev/null || true"),
+        Field(
+            "prints it as a JSON object, nothing if it is gone",
+            example="cat made.json 2> /dev/null || true",
+        ),
     ] = None
-    update: Annotated[Command | None, Field("changes it in place; without this, `create` is run again")] = None
-    delete: Annotated[Command | None, Field("removes it; without this, nothing is run", example="rm -f made.json")] = None
-    env: Annotated[dict[str, str], Field("environment variables, added to those dtm runs with")] = msgspec.field(
-        default_factory=dict[str, str]
+    update: Annotated[
+        Command | None, Field("changes it in place; without this, `create` is run again")
+    ] = None
+    delete: Annotated[
+        Command | None, Field("removes it; without this, nothing is run", example="rm -f made.json")
+    ] = None
+    env: Annotated[dict[str, str], Field("environment variables, added to those dtm runs with")] = (
+        msgspec.field(default_factory=dict[str, str])
     )
     cwd: Annotated[PathText, Field("the directory to run in")] = "."
 
@@ -67,7 +79,9 @@ class CommandTool:
         """Nothing is known before it ran."""
         return dict.fromkeys(resource.outputs if resource else (), UNKNOWN)
 
-    def read(self, options: CommandOptions, resource: Resource | None, call: Call) -> Resource | None:
+    def read(
+        self, options: CommandOptions, resource: Resource | None, call: Call
+    ) -> Resource | None:
         """What `read` prints; without it, what was recorded."""
         if options.read is None:
             return resource
@@ -86,7 +100,13 @@ class CommandTool:
 
     def update(self, options: CommandOptions, resource: Resource, call: Call) -> Resource:
         """Run `update`, or `create` again, then `read`."""
-        _run("update", options.create if options.update is None else options.update, options, resource, call)
+        _run(
+            "update",
+            options.create if options.update is None else options.update,
+            options,
+            resource,
+            call,
+        )
         return self._made("update", options, resource, call)
 
     def delete(self, options: CommandOptions, resource: Resource, call: Call) -> None:
@@ -106,10 +126,14 @@ class CommandTool:
         search = str({**os.environ, **options.env}.get("PATH", os.defpath))
         commands = (options.create, options.read, options.update, options.delete)
         programs = {command[0]: None for command in commands if isinstance(command, list)}
-        missing = [name for name in programs if os.sep not in name and not shutil.which(name, path=search)]
+        missing = [
+            name for name in programs if os.sep not in name and not shutil.which(name, path=search)
+        ]
         if not missing and options.delete is not None:
             needed = options.delete if isinstance(options.delete, list) else [options.delete]
-            list(map(str, [*needed, options.cwd, *options.env.values()]))  # raises if one is not known
+            list(
+                map(str, [*needed, options.cwd, *options.env.values()])
+            )  # raises if one is not known
         return [f"{name} is not installed" for name in missing]
 
     def inputs(self, options: CommandOptions) -> Mapping[str, str]:
@@ -119,12 +143,19 @@ class CommandTool:
     def _made(self, name: str, options: CommandOptions, resource: Resource, call: Call) -> Resource:
         made = self.read(options, resource, call)
         if made is None:
-            raise ProviderError(f"{name} succeeded, but read finds nothing", hint="read must print what create made")
+            raise ProviderError(
+                f"{name} succeeded, but read finds nothing", hint="read must print what create made"
+            )
         return made
 
 
 def _run(
-    name: str, command: Command, options: CommandOptions, resource: Resource | None, call: Call, out: Sink | None = None
+    name: str,
+    command: Command,
+    options: CommandOptions,
+    resource: Resource | None,
+    call: Call,
+    out: Sink | None = None,
 ) -> None:
     """Run one of the programs to its end; its lines are reported as they come, but for what `out` takes."""
     from providers import _process
@@ -140,11 +171,18 @@ def _run(
     cwd = place(options.cwd, call)
     try:
         code = _process.run(
-            argv, cwd=cwd, env=_environment(options, call), stdin=_recorded(resource), out=out or printed.feed,
-            err=errors.feed, stop=lambda: call.cancelled() or time.monotonic() > call.deadline,
-        )  # fmt: skip
+            argv,
+            cwd=cwd,
+            env=_environment(options, call),
+            stdin=_recorded(resource),
+            out=out or printed.feed,
+            err=errors.feed,
+            stop=lambda: call.cancelled() or time.monotonic() > call.deadline,
+        )
     except OSError as error:
-        raise ProviderError(f"cannot run {name}: {error.filename or argv[0]}: {error.strerror or error}") from error
+        raise ProviderError(
+            f"cannot run {name}: {error.filename or argv[0]}: {error.strerror or error}"
+        ) from error
     printed.close()
     errors.close()
     if code != 0:
@@ -152,7 +190,12 @@ def _run(
 
 
 def _environment(options: CommandOptions, call: Call) -> dict[str, str]:
-    return {**os.environ, **options.env, "DTM_ADDRESS": call.address.dotted, "DTM_TOKEN": call.token}
+    return {
+        **os.environ,
+        **options.env,
+        "DTM_ADDRESS": call.address.dotted,
+        "DTM_TOKEN": call.token,
+    }
 
 
 def _recorded(resource: Resource | None) -> bytes:

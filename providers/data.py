@@ -14,7 +14,9 @@ from engine.values import UNKNOWN, Value
 class DataOptions(Options, frozen=True, kw_only=True):
     """What to remember."""
 
-    input: Annotated[Any, Field("any value; comes out again as `output`", example={"greeting": "hello"})] = None
+    input: Annotated[
+        Any, Field("any value; comes out again as `output`", example={"greeting": "hello"})
+    ] = None
     triggers_replace: Annotated[Any, Field("any value, for nothing but this", replace=True)] = None
 
 

@@ -18,7 +18,10 @@ from providers._local import FOREIGN, ModeText, PathText, canonical, octal, plac
 class DirectoryOptions(Options, frozen=True, kw_only=True):
     """Where and for whom."""
 
-    path: Annotated[PathText, Field("where the directory is; missing parents are made", example="out", replace=True)]
+    path: Annotated[
+        PathText,
+        Field("where the directory is; missing parents are made", example="out", replace=True),
+    ]
     mode: Annotated[ModeText, Field("permissions in octal, quoted")] = "0755"
 
 
@@ -47,7 +50,9 @@ class Directory:
         """The path."""
         return {"path": canonical(options.path)}
 
-    def read(self, options: DirectoryOptions, resource: Resource | None, call: Call) -> Resource | None:
+    def read(
+        self, options: DirectoryOptions, resource: Resource | None, call: Call
+    ) -> Resource | None:
         """Its mode."""
         path = place(options.path, call)
         with reported("read", path):
@@ -56,7 +61,9 @@ class Directory:
             except (FileNotFoundError, NotADirectoryError):
                 return None
         if not stat.S_ISDIR(status.st_mode):
-            raise ProviderError(f"{path} is not a directory", hint="move it away, or choose another path")
+            raise ProviderError(
+                f"{path} is not a directory", hint="move it away, or choose another path"
+            )
         name = canonical(options.path)
         return Resource(name, {"mode": octal(status)}, {"path": name})
 
@@ -69,7 +76,9 @@ class Directory:
                 path.mkdir()
             except FileExistsError:
                 if path.is_symlink() or not path.is_dir() or any(path.iterdir()):
-                    raise ProviderError(f"{path} exists and was not made by dtm", hint=FOREIGN) from None
+                    raise ProviderError(
+                        f"{path} exists and was not made by dtm", hint=FOREIGN
+                    ) from None
         return self.update(options, Resource(canonical(options.path)), call)
 
     def update(self, options: DirectoryOptions, resource: Resource, call: Call) -> Resource:
@@ -88,7 +97,10 @@ class Directory:
         with reported("remove", path), suppress(FileNotFoundError, NotADirectoryError):
             held = sorted(item.name for item in path.iterdir())
             if held:
-                raise ProviderError(f"{path} is not empty: it holds {_listed(held)}", hint="only an empty directory is removed")
+                raise ProviderError(
+                    f"{path} is not empty: it holds {_listed(held)}",
+                    hint="only an empty directory is removed",
+                )
             path.rmdir()
 
 

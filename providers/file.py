@@ -16,7 +16,16 @@ from engine.ports import Call, Consuming, Deriving, Provider
 from engine.schema import Field, Options, Outputs
 from engine.state import Resource
 from engine.values import UNKNOWN, Value
-from providers._local import FOREIGN, ModeText, PathText, canonical, octal, place, rename_new, reported
+from providers._local import (
+    FOREIGN,
+    ModeText,
+    PathText,
+    canonical,
+    octal,
+    place,
+    rename_new,
+    reported,
+)
 
 CHUNK = 1 << 20
 
@@ -24,8 +33,13 @@ CHUNK = 1 << 20
 class FileOptions(Options, frozen=True, kw_only=True):
     """Where, what and for whom."""
 
-    path: Annotated[PathText, Field("where the file is; missing directories are made", example="hello.txt", replace=True)]
-    content: Annotated[str | None, Field("its text, written as UTF-8; either this or `source`", example="hello\n")] = None
+    path: Annotated[
+        PathText,
+        Field("where the file is; missing directories are made", example="hello.txt", replace=True),
+    ]
+    content: Annotated[
+        str | None, Field("its text, written as UTF-8; either this or `source`", example="hello\n")
+    ] = None
     source: Annotated[PathText | None, Field("a file to copy; either this or `content`")] = None
     mode: Annotated[ModeText, Field("permissions in octal, quoted")] = "0644"
 
@@ -58,7 +72,9 @@ class File:
 
     def predict(self, options: FileOptions, resource: Resource | None) -> Mapping[str, Value]:
         """Everything where the content is written out; what a source holds is known after apply."""
-        sha256 = UNKNOWN if options.content is None else _digest(io.BytesIO(options.content.encode()))
+        sha256 = (
+            UNKNOWN if options.content is None else _digest(io.BytesIO(options.content.encode()))
+        )
         return {"path": canonical(options.path), "sha256": sha256}
 
     def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
@@ -69,7 +85,11 @@ class File:
         if found is None:
             return None
         sha256, status = found
-        attributes: dict[str, Value] = {"mode": octal(status), "sha256": sha256, "size": status.st_size}
+        attributes: dict[str, Value] = {
+            "mode": octal(status),
+            "sha256": sha256,
+            "size": status.st_size,
+        }
         if options.source is not None:
             source = place(options.source, call)
             with reported("read", source):
@@ -97,7 +117,9 @@ class File:
             except FileExistsError:
                 found = _inspect(path)
                 if found is None or found[0] != sha256:
-                    raise ProviderError(f"{path} exists and was not made by dtm", hint=FOREIGN) from None
+                    raise ProviderError(
+                        f"{path} exists and was not made by dtm", hint=FOREIGN
+                    ) from None
                 staged.replace(path)
         return self._made(options, call)
 
@@ -131,7 +153,9 @@ def _staged(options: FileOptions, call: Call) -> Generator[tuple[Path, str], Non
     """The wanted file, whole and durable, beside its place; and its digest. Gone on leaving."""
     staged = _stage(options, call)
     with _content(options, call) as content, reported("write", staged):
-        staged.unlink(missing_ok=True)  # left by a process that was killed; it may be a second name of the real file
+        staged.unlink(
+            missing_ok=True
+        )  # left by a process that was killed; it may be a second name of the real file
         descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as out:
@@ -171,7 +195,9 @@ def _inspect(path: Path) -> tuple[str, os.stat_result] | None:
     """Digest and status of one and the same regular file, None if nothing is there. Raises OSError, ProviderError."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
-            raise ProviderError(f"{path} is not a regular file", hint="move it away, or choose another path")
+            raise ProviderError(
+                f"{path} is not a regular file", hint="move it away, or choose another path"
+            )
         with path.open("rb") as stream:
             return _digest(stream), os.fstat(stream.fileno())
     except (FileNotFoundError, NotADirectoryError):

@@ -22,11 +22,15 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "conformance.md"
 NODE = re.compile(r"::(test_store|test_locker|test_the_session_contract)\[(\w+)-(.*)\]$")
 TITLES = {"test_store": "Stores", "test_locker": "Lockers", "test_the_session_contract": "Sessions"}
 FAKES = {
-    "memory": "in one process", "appending": "in one process", "inline": "in one process, the log inside the document",
+    "memory": "in one process",
+    "appending": "in one process",
+    "inline": "in one process, the log inside the document",
     "marking": "in one process, deleting without conditions as some servers do",
     "local": "this machine's file system, the second client in another process",
-    "ministack": "ministack", "moto": "moto", "fake_kubernetes": "an API server in the test's own process",
-}  # fmt: skip
+    "ministack": "ministack",
+    "moto": "moto",
+    "fake_kubernetes": "an API server in the test's own process",
+}
 """What the places without a real server are, by the first of these words in their name."""
 HEAD = """\
 # Conformance
@@ -45,13 +49,19 @@ class Run:
     """What became of each case, on which server, and in which order the cases stand."""
 
     order: list[str] = field(default_factory=list[str])
-    verdicts: dict[tuple[str, str, str], str] = field(default_factory=dict[tuple[str, str, str], str])
+    verdicts: dict[tuple[str, str, str], str] = field(
+        default_factory=dict[tuple[str, str, str], str]
+    )
     servers: dict[str, str] = field(default_factory=dict[str, str])
-    counts: dict[tuple[str, str], Counter[str]] = field(default_factory=dict[tuple[str, str], Counter[str]])
+    counts: dict[tuple[str, str], Counter[str]] = field(
+        default_factory=dict[tuple[str, str], Counter[str]]
+    )
 
     def note(self, report: pytest.TestReport) -> None:
         verdict = "failed" if report.failed else _reason(report) if report.skipped else "passed"
-        server = " and ".join(dict.fromkeys(str(value) for name, value in report.user_properties if name == "server"))
+        server = " and ".join(
+            dict.fromkeys(str(value) for name, value in report.user_properties if name == "server")
+        )
         match = NODE.search(report.nodeid)
         suite = f"{TITLES[match[1]]} {match[2]}" if match else report.nodeid.partition("::")[0]
         if match:
@@ -66,7 +76,13 @@ class Run:
         parts += [f"| {place} | {self.servers[place]} |" for place in self._places()]
         for suite, title in TITLES.items():
             places = self._places(suite)
-            parts += ["", f"## {title}", "", f"| case | {' | '.join(places)} |", "|---|" + "---|" * len(places)]
+            parts += [
+                "",
+                f"## {title}",
+                "",
+                f"| case | {' | '.join(places)} |",
+                "|---|" + "---|" * len(places),
+            ]
             for case in self._cases(suite):
                 cells = [self.verdicts.get((suite, case, place), "-") for place in places]
                 parts.append(f"| {case} | {' | '.join(cells)} |")
@@ -102,7 +118,9 @@ def _fake(place: str) -> str:
     if found is None:
         return ""
     try:
-        return f"{FAKES[found]} {version(found)}" if found in ("ministack", "moto") else FAKES[found]
+        return (
+            f"{FAKES[found]} {version(found)}" if found in ("ministack", "moto") else FAKES[found]
+        )
     except PackageNotFoundError:
         return FAKES[found]
 
@@ -117,7 +135,10 @@ def _cells(text: str) -> Iterator[tuple[tuple[str, str, str], str]]:
         elif line.startswith("| case |"):
             places = words[1:]
         elif line.startswith("| ") and title in TITLES.values():
-            yield from (((title, words[0], place), cell) for place, cell in zip(places, words[1:], strict=True))
+            yield from (
+                ((title, words[0], place), cell)
+                for place, cell in zip(places, words[1:], strict=True)
+            )
 
 
 RUN = Run()
@@ -159,5 +180,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     elif untrue := list(RUN.untrue(PAGE.read_text("utf-8"))):
         reporter: Any = session.config.pluginmanager.getplugin("terminalreporter")
         reporter.line("")
-        reporter.line("\n".join([f"{PAGE.name} says otherwise; `make conformance` writes it:", *untrue]))
+        reporter.line(
+            "\n".join([f"{PAGE.name} says otherwise; `make conformance` writes it:", *untrue])
+        )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -43,7 +43,15 @@ def want(url: str, ready: Barrier, results: Connection) -> None:
     locker.read(place.key)
     ready.wait()
     name = f"worker-{os.getpid()}"
-    held = acquire(locker, place.key, info_of(name), timeout=60, takeover=True, lease=30, emit=lambda _event: None)
+    held = acquire(
+        locker,
+        place.key,
+        info_of(name),
+        timeout=60,
+        takeover=True,
+        lease=30,
+        emit=lambda _event: None,
+    )
     start = time.monotonic()
     time.sleep(HELD)
     end = time.monotonic()

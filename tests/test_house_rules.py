@@ -1,44 +1,116 @@
 """The limits of the code base that no linter knows."""
 
 import ast
-import statistics
+import io
 import subprocess
 import sys
+import tokenize
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("dtm", "engine", "backends", "providers")
-SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")) if "templates" not in path.parts]
+SHIPPED = {"templates", "samples"}
+SOURCES = [
+    path
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+    if not SHIPPED & set(path.parts)
+]
+
+TOKENS = 250
+"""Most tokens of a function without comments and docstrings: it counts code, however it is laid out."""
+PARAMETERS = 6
+METHODS, ATTRIBUTES = 20, 12
+LINES = 600
+
+NO_CODE = {
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+    tokenize.COMMENT,
+    tokenize.STRING,
+}
 
 
-def functions(path: Path) -> list[tuple[str, int]]:
-    """Names and lengths in lines."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno is not None
-            found.append((node.name, node.end_lineno - node.lineno + 1))
-    return found
+@cache
+def parsed(path: Path) -> tuple[ast.Module, list[int]]:
+    """The module's tree, and the line of each of its code tokens."""
+    text = path.read_text("utf-8")
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return ast.parse(text), [token.start[0] for token in tokens if token.type not in NO_CODE]
+
+
+Kind = TypeVar("Kind", ast.FunctionDef, ast.ClassDef)
+
+
+def nodes(kind: type[Kind]) -> Iterator[tuple[str, Kind, list[int]]]:
+    """Every node of a kind in the shipped code: its place, itself, and its module's token lines."""
+    for path in SOURCES:
+        tree, rows = parsed(path)
+        for node in ast.walk(tree):
+            if isinstance(node, kind):
+                yield f"{path.relative_to(ROOT)} {node.name}", node, rows
+
+
+@pytest.mark.xfail(reason="the rooms are being built")
+def test_functions_stay_short() -> None:
+    found = {
+        where: sum(node.lineno <= row <= (node.end_lineno or 0) for row in rows)
+        for where, node, rows in nodes(ast.FunctionDef)
+    }
+    assert {where: count for where, count in found.items() if count > TOKENS} == {}
+
+
+@pytest.mark.xfail(reason="the rooms are being built")
+def test_functions_take_few_parameters() -> None:
+    found = {}
+    for where, node, _ in nodes(ast.FunctionDef):
+        names = [
+            one.arg for one in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+        ]
+        found[where] = len(names) - (names[:1] in (["self"], ["cls"]))
+    assert {where: count for where, count in found.items() if count > PARAMETERS} == {}
+
+
+@pytest.mark.xfail(reason="the rooms are being built")
+def test_classes_stay_small() -> None:
+    found = {}
+    for where, node, _ in nodes(ast.ClassDef):
+        methods = [item for item in node.body if isinstance(item, ast.FunctionDef)]
+        attributes = {
+            target.attr
+            for method in methods
+            for target in ast.walk(method)
+            if isinstance(target, ast.Attribute)
+            and isinstance(target.ctx, ast.Store)
+            and isinstance(target.value, ast.Name)
+            and target.value.id == "self"
+        }
+        if len(methods) > METHODS or len(attributes) > ATTRIBUTES:
+            found[where] = (len(methods), len(attributes))
+    assert found == {}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_modules_stay_small_and_flat(path: Path) -> None:
-    text = path.read_text("utf-8")
-    assert text.count("\n") <= 400
-    assert [(name, length) for name, length in functions(path) if length > 40] == []
-    assert "TYPE_CHECKING" not in text
-
-
-def test_half_of_all_functions_have_at_most_ten_lines() -> None:
-    assert statistics.median(length for path in SOURCES for _, length in functions(path)) <= 10
+def test_modules_are_one_idea(path: Path) -> None:
+    assert path.read_text("utf-8").count("\n") <= LINES
 
 
 @pytest.mark.parametrize("package", ["engine", "backends", "providers"])
-def test_the_top_level_packages_hold_no_code_of_their_own(package: str) -> None:
-    """Another distribution may overwrite these files: nothing may be lost then."""
-    assert (ROOT / package / "__init__.py").read_text("utf-8").strip() == ""
+def test_packages_hold_nothing_but_their_page(package: str) -> None:
+    """Another distribution may overwrite the three top-level files: nothing may be lost then."""
+    for path in (ROOT / package).rglob("__init__.py"):
+        if not SHIPPED & set(path.parts):
+            body = parsed(path)[0].body
+            assert all(isinstance(item, ast.Expr) for item in body[:1]), path
+            assert len(body) <= 1, path
 
 
 def test_protocols_have_at_most_seven_members() -> None:
@@ -58,5 +130,7 @@ def test_starting_up_loads_nothing_heavy(command: list[str]) -> None:
         "loaded = {m for m in sys.modules if m in heavy or m.startswith('providers.')}\n"
         "print(*loaded, file=sys.stderr)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command], capture_output=True, text=True, check=True
+    )
     assert done.stderr.strip() == ""

@@ -28,7 +28,10 @@ def _mermaid(edges: Mapping[Address, Sequence[Address]]) -> str:
     names = {node: f"n{i}" for i, node in enumerate(edges)}
     lines = ["graph RL", *(f'  {name}["{node}"]' for node, name in names.items())]
     lines += [
-        f"  {names[node]} --> {names[needed]}" for node, targets in edges.items() for needed in targets if needed in names
+        f"  {names[node]} --> {names[needed]}"
+        for node, targets in edges.items()
+        for needed in targets
+        if needed in names
     ]
     return "\n".join(lines) + "\n"
 
@@ -36,7 +39,9 @@ def _mermaid(edges: Mapping[Address, Sequence[Address]]) -> str:
 def _layers(edges: Mapping[Address, Sequence[Address]]) -> list[list[Address]]:
     depth: dict[Address, int] = {}
     for node in order(edges):
-        depth[node] = max((depth[needed] + 1 for needed in edges[node] if needed in depth), default=0)
+        depth[node] = max(
+            (depth[needed] + 1 for needed in edges[node] if needed in depth), default=0
+        )
     layers: list[list[Address]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
     for node, level in depth.items():
         layers[level].append(node)
@@ -57,7 +62,9 @@ def _svg(edges: Mapping[Address, Sequence[Address]]) -> str:
         '<defs><marker id="a" markerWidth="8" markerHeight="8" refX="8" refY="4" orient="auto">',
         '<path d="M0,0 L8,4 L0,8 z"/></marker></defs>',
     ]
-    pairs = [(node, needed) for node, targets in edges.items() for needed in targets if needed in boxes]
+    pairs = [
+        (node, needed) for node, targets in edges.items() for needed in targets if needed in boxes
+    ]
     lines += [_arrow(boxes[node], boxes[needed]) for node, needed in pairs]
     lines += [_box(node, *place) for node, place in boxes.items()]
     return "\n".join([*lines, "</svg>"]) + "\n"

@@ -48,17 +48,26 @@ def check(config: Config, providers: Mapping[str, AnyProvider], place: Place | N
         files: dict[str, Text] = {}
         problems = [_problem(*each, files) for each in found]
         problems += [
-            Problem(locate(tool.where, files), f"{tool.address} {error.message}", error.hint) for tool, error in telling
+            Problem(locate(tool.where, files), f"{tool.address} {error.message}", error.hint)
+            for tool, error in telling
         ]
         raise ConfigError(tuple(problems))
 
 
-def _problem(tool: ToolSpec, identity: str, other: ToolSpec | None, files: dict[str, Text]) -> Problem:
+def _problem(
+    tool: ToolSpec, identity: str, other: ToolSpec | None, files: dict[str, Text]
+) -> Problem:
     name = f" ({identity})" if is_plain(tool.options) else ""  # else it may hold a secret
     where = locate(tool.where, files)
     if other is None:
-        return Problem(where, f"{tool.address} would be where dtm keeps its own files{name}", "choose another path")
-    message = f"{tool.address} is the same thing{name} as {other.address} at {locate(other.where, files)}"
+        return Problem(
+            where,
+            f"{tool.address} would be where dtm keeps its own files{name}",
+            "choose another path",
+        )
+    message = (
+        f"{tool.address} is the same thing{name} as {other.address} at {locate(other.where, files)}"
+    )
     return Problem(where, message, "keep one of the two, or give this one another name or place")
 
 
@@ -72,11 +81,15 @@ class _Own:
         self._directory = Path(place.location.removeprefix("file://")).parent if local else None
         self._names = {key, f"{key}.log", f"{key}.log.d", f"{key}.history", SWAP_LOCK}
         self._telling = {*self._names, notes}
-        self._hidden = f".{key.removeprefix('.')}."  # the lock, and files on their way to their final name
+        self._hidden = (
+            f".{key.removeprefix('.')}."  # the lock, and files on their way to their final name
+        )
 
     def holds(self, path: str) -> bool:
         """Whether a path is one of them, or inside one."""
-        if not any(part in self._telling or part.startswith(self._hidden) for part in path.split("/")):
+        if not any(
+            part in self._telling or part.startswith(self._hidden) for part in path.split("/")
+        ):
             return False  # nearly all; so links are looked up only for few
         full = self._base / Path(path).expanduser()
         real = full.parent.resolve() / full.name

@@ -37,7 +37,12 @@ class Holding(msgspec.Struct, frozen=True):
 
 def without(place: Place) -> Holding:
     """No lock, and no request for one."""
-    return Holding("none", None, place.lease("none"), None if place.opened.certain else Probe(place.location, utc_now()))
+    return Holding(
+        "none",
+        None,
+        place.lease("none"),
+        None if place.opened.certain else Probe(place.location, utc_now()),
+    )
 
 
 def to_hold(place: Place, emit: Emit) -> Holding:
@@ -46,7 +51,9 @@ def to_hold(place: Place, emit: Emit) -> Holding:
     if found.locker is None:
         emit(
             Notice(
-                "warning", f"there is no lock, {found.why}: the state stays safe, but two runs may do the same work", found.hint
+                "warning",
+                f"there is no lock, {found.why}: the state stays safe, but two runs may do the same work",
+                found.hint,
             )
         )
     return found
@@ -58,12 +65,22 @@ def chosen(place: Place, *, probing: bool) -> Holding:
     `auto` takes what there is; a kind that was asked for and cannot be had is a StoreError.
     """
     auto, kind = place.settings.lock.kind == "auto", place.kind()
-    if auto and kind == "native" and place.settings.log == "inline" and place.settings.backend != "local":
+    if (
+        auto
+        and kind == "native"
+        and place.settings.log == "inline"
+        and place.settings.backend != "local"
+    ):
         return _none(
-            place, None, INLINE, "give it a lock elsewhere: dynamodbTable, or state.lock.url; or state.lock.kind: native"
+            place,
+            None,
+            INLINE,
+            "give it a lock elsewhere: dynamodbTable, or state.lock.url; or state.lock.kind: native",
         )
     if kind == "none":
-        return _none(place, None, "as the settings say" if not auto else f"{place.location} has none")
+        return _none(
+            place, None, "as the settings say" if not auto else f"{place.location} has none"
+        )
     try:
         verdict = verdict_of(place, native="native" in LOCKS[kind], probing=probing)
         refusal = verdict.refusal(lock_native=True) if verdict and "native" in LOCKS[kind] else None
@@ -120,7 +137,9 @@ def try_out(place: Place, *, racing: bool = True) -> Probe:
     only_key = place.settings.log == "inline" or kind == "dynamodb"
     if only_key and _at_work(place):
         return recorded(place) or Probe(place.location, utc_now())
-    return probe(place.store, place.key, lock_native=racing and "native" in LOCKS[kind], only_key=only_key)
+    return probe(
+        place.store, place.key, lock_native=racing and "native" in LOCKS[kind], only_key=only_key
+    )
 
 
 def _at_work(place: Place) -> bool:
@@ -132,13 +151,23 @@ def _at_work(place: Place) -> bool:
 
 def rows(verdict: Probe) -> list[dict[str, Value]]:
     """A verdict for people."""
-    return [{"result": "yes" if trial.kept else f"NO: {trial.found}", "what": PROMISES[trial.name]} for trial in verdict.trials]
+    return [
+        {"result": "yes" if trial.kept else f"NO: {trial.found}", "what": PROMISES[trial.name]}
+        for trial in verdict.trials
+    ]
 
 
 def read(place: Place, world: World) -> Reading:
     """The state without holding a lock, and who is at work on it. Raises StateError, StoreError."""
     kind, log = place.kind(), place.settings.log
-    return read_state(place.store, place.key, locker=place.locker(kind), lease=place.lease(kind), log=log, world=world)
+    return read_state(
+        place.store,
+        place.key,
+        locker=place.locker(kind),
+        lease=place.lease(kind),
+        log=log,
+        world=world,
+    )
 
 
 def holder(workspace: Workspace) -> LockRecord | None:
@@ -154,7 +183,10 @@ def held(workspace: Workspace, lock_id: str, *, corrupt: bool) -> LockRecord:
     if record.info is None:
         if corrupt:
             return record
-        raise LockError("the lock's record cannot be read, so it has no ID", hint="dtm force-unlock --corrupt breaks it")
+        raise LockError(
+            "the lock's record cannot be read, so it has no ID",
+            hint="dtm force-unlock --corrupt breaks it",
+        )
     if record.info.id != lock_id:
         raise LockError(
             f"the lock has another ID: {record.info.id}, held by {record.info.holder}"
@@ -173,5 +205,7 @@ def break_lock(workspace: Workspace, record: LockRecord) -> None:
 def _locker(workspace: Workspace) -> Locker:
     found = chosen(workspace.place, probing=False)
     if found.locker is None:
-        raise UsageError(f"locking is off for {workspace.place.location}, {found.why}", hint=found.hint)
+        raise UsageError(
+            f"locking is off for {workspace.place.location}, {found.why}", hint=found.hint
+        )
     return found.locker

@@ -42,7 +42,9 @@ def refuse_empty(place: Place, config: Config | None, cwd: Path, emit: Emit) -> 
         except DtmError as error:
             emit(
                 Notice(
-                    "warning", f"this config last used the state {url}, which cannot be looked at: {error.message}", error.hint
+                    "warning",
+                    f"this config last used the state {url}, which cannot be looked at: {error.message}",
+                    error.hint,
                 )
             )
             continue
@@ -97,7 +99,9 @@ def remember(place: Place, base: Path) -> None:
     if _is_default(place, base):
         return
     path = base / HOME_FILE
-    url = place.location if place.settings.backend == "local" else _url(place.settings)  # a relative path is no URL
+    url = (
+        place.location if place.settings.backend == "local" else _url(place.settings)
+    )  # a relative path is no URL
     if not url or (path.is_file() and path.read_text("utf-8").strip() == url):
         return
     path.parent.mkdir(mode=0o700, exist_ok=True)

@@ -27,8 +27,11 @@ Use: TypeAlias = Callable[[Mapping[str, Value], Path, Mapping[str, str]], T]
 DEFAULT_FILE = "devstream.state"
 DEFAULT_LEASE = 30.0
 LOCKS: Final[Mapping[str, tuple[str, ...]]] = {
-    "dynamodb": ("dynamodb",), "native": ("native",), "both": ("dynamodb", "native"), "none": (),
-}  # fmt: skip
+    "dynamodb": ("dynamodb",),
+    "native": ("native",),
+    "both": ("dynamodb", "native"),
+    "none": (),
+}
 """What a kind of lock is made of."""
 _PLAIN: Final = re.compile(r"true|false|0|[1-9][0-9]*")
 
@@ -61,7 +64,14 @@ class Place:
         kind = self.settings.lock.kind
         if kind != "auto":
             return kind
-        return next((kind for kind in ("dynamodb", "native") if kind in self._lockers and (native or kind != "native")), "none")
+        return next(
+            (
+                kind
+                for kind in ("dynamodb", "native")
+                if kind in self._lockers and (native or kind != "native")
+            ),
+            "none",
+        )
 
     def locker(self, kind: str) -> Locker | None:
         """The locker of a kind, None for none. Raises UsageError where it needs what is not there."""
@@ -81,7 +91,11 @@ class Place:
     @cached_property
     def _lockers(self) -> Mapping[str, Callable[[], Locker]]:
         url = self.settings.lock.url
-        return {**self.opened.lockers, "dynamodb": lambda: _elsewhere(url, self.env)} if url else self.opened.lockers
+        return (
+            {**self.opened.lockers, "dynamodb": lambda: _elsewhere(url, self.env)}
+            if url
+            else self.opened.lockers
+        )
 
     @cached_property
     def _cache(self) -> dict[str, Locker]:
@@ -102,7 +116,8 @@ class Place:
             )
         if lock.url and lock.kind in ("native", "none"):
             raise UsageError(
-                f"state.lock.url and state.lock.kind: {lock.kind} exclude each other", hint="leave one of them out"
+                f"state.lock.url and state.lock.kind: {lock.kind} exclude each other",
+                hint="leave one of them out",
             )
         absent = [part for part in LOCKS.get(lock.kind, ()) if part not in self._lockers]
         if absent:
@@ -137,7 +152,9 @@ def _elsewhere(url: str, env: Mapping[str, str]) -> Locker:
     return _Elsewhere(*open_locker(url, env))
 
 
-def choose(flag: str, env: Mapping[str, str], config: Config | None, cwd: Path) -> tuple[StateSettings, str]:
+def choose(
+    flag: str, env: Mapping[str, str], config: Config | None, cwd: Path
+) -> tuple[StateSettings, str]:
     """The settings that win, and one line about what was overridden ("" if nothing was).
 
     Raises UsageError for a URL that cannot be read.
@@ -146,7 +163,10 @@ def choose(flag: str, env: Mapping[str, str], config: Config | None, cwd: Path) 
     for source, url in (("--state", flag), ("DTM_STATE", env.get("DTM_STATE", ""))):
         if url:
             chosen = replace(from_url(url, cwd), source=source)
-            return chosen, f"{source} overrides the state that the config names." if configured else ""
+            return (
+                chosen,
+                f"{source} overrides the state that the config names." if configured else "",
+            )
     if configured:
         return _kept(configured), ""
     found = settings_file(env)
@@ -175,7 +195,9 @@ def from_url(url: str, cwd: Path) -> StateSettings:
 def _kept(settings: StateSettings, named: str = "state.backend") -> StateSettings:
     """The settings, if a state is kept there at all."""
     if settings.backend == "memory":
-        raise UsageError(f"{named}: a memory state ends with the process and is only for tests and the Python API")
+        raise UsageError(
+            f"{named}: a memory state ends with the process and is only for tests and the Python API"
+        )
     return settings
 
 
@@ -196,7 +218,10 @@ def _state_key(path: Path) -> tuple[Path, str] | None:
     try:
         data: object = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", hint="mend or remove it, or name the state with --state") from error
+        raise UsageError(
+            f"{path} cannot be read: {error}",
+            hint="mend or remove it, or name the state with --state",
+        ) from error
     if data is None:
         return None
     if not isinstance(data, dict):
@@ -209,7 +234,10 @@ def _state_key(path: Path) -> tuple[Path, str] | None:
     if not isinstance(url, str):
         raise UsageError(f"{path}: expected a map whose key `state` is a URL")
     if "://" not in url and not Path(url).expanduser().is_absolute():
-        raise UsageError(f'{path}: state "{url}" must be absolute', hint="write a URL such as file:///srv/dtm/devstream.state")
+        raise UsageError(
+            f'{path}: state "{url}" must be absolute',
+            hint="write a URL such as file:///srv/dtm/devstream.state",
+        )
     return path, url
 
 
@@ -218,7 +246,11 @@ def _refuse_unknown(path: Path, names: list[str]) -> None:
     from difflib import get_close_matches
 
     if names:
-        hint = 'did you mean "state"?' if get_close_matches("state", names, 1) else 'its only key is "state"'
+        hint = (
+            'did you mean "state"?'
+            if get_close_matches("state", names, 1)
+            else 'its only key is "state"'
+        )
         raise UsageError(f"{path}: unknown key: {', '.join(sorted(names))}", hint=hint)
 
 
@@ -226,7 +258,9 @@ def open_place(settings: StateSettings, base_dir: Path, env: Mapping[str, str]) 
     """Connect to a store, asking nobody. Raises ConfigError with every wrong option, UsageError, PluginError."""
     from dtm.plugins import backends
 
-    place = Place(settings, told(settings, base_dir, env, backends()[settings.backend].open_backend), env)
+    place = Place(
+        settings, told(settings, base_dir, env, backends()[settings.backend].open_backend), env
+    )
     place.check()
     return place
 
@@ -246,7 +280,10 @@ def told(settings: StateSettings, base_dir: Path, env: Mapping[str, str], use: U
 
     written = {name: _read(value) for name, value in settings.options.items()}
     options, faults = decode(written, backends()[settings.backend].OPTIONS, env=env)
-    problems = [Problem(str(fault.path[0]) if fault.path else "", f"state: {fault.message}", fault.hint) for fault in faults]
+    problems = [
+        Problem(str(fault.path[0]) if fault.path else "", f"state: {fault.message}", fault.hint)
+        for fault in faults
+    ]
     if not problems:
         try:
             return use({name: reveal(value) for name, value in options.items()}, base_dir, env)
@@ -264,4 +301,8 @@ def _where(settings: StateSettings, option: str) -> str:
     """Where an option stands; what named the state, if that was no config."""
     if not settings.where.file:
         return settings.source
-    return locate(replace(settings.where, path=(*settings.where.path, "options", *([option] if option else []))))
+    return locate(
+        replace(
+            settings.where, path=(*settings.where.path, "options", *([option] if option else []))
+        )
+    )

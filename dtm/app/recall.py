@@ -32,10 +32,16 @@ class Recall(msgspec.Struct, frozen=True):
         if known is not None:
             value = reveal(known.value)
         else:
-            value = bindings.outside(name, request.env, request.var_files, request.variables, structured=bool(path))
+            value = bindings.outside(
+                name, request.env, request.var_files, request.variables, structured=bool(path)
+            )
         for step in path:
             value = _entry(value, step)
-        return scalars.written(value) if isinstance(value, bool | int | float | scalars.Literal) else value
+        return (
+            scalars.written(value)
+            if isinstance(value, bool | int | float | scalars.Literal)
+            else value
+        )
 
 
 def _entry(value: Value, step: str) -> Value:

@@ -56,7 +56,9 @@ class Drift(msgspec.Struct, frozen=True):
 class Run:
     """What one command does with a workspace. Raises DtmError of every kind; secrets become known to `redactor`."""
 
-    def __init__(self, workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor) -> None:
+    def __init__(
+        self, workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor
+    ) -> None:
         self.workspace, self.choices, self.emit, self.redactor = workspace, choices, emit, redactor
         recall = Recall(workspace.request, workspace.config)
         self.operations = Operations(workspace.providers, workspace.base_dir, recall, redactor)
@@ -68,7 +70,9 @@ class Run:
         if lock:
             with opened(self.workspace, self.choices, "plan", self.emit, self.redactor) as session:
                 self._refuse_empty(operation, exists=_exists(session.state))
-                return self._foreseen(operation, session.state, self._planned(operation, session.state))
+                return self._foreseen(
+                    operation, session.state, self._planned(operation, session.state)
+                )
         reading = look(self.workspace, self.emit)
         self._refuse_empty(operation, exists=reading.exists)
         plan = self._planned(operation, reading.state, reading.in_progress)
@@ -83,13 +87,29 @@ class Run:
         self._refuse_empty("drift", exists=reading.exists)
         state = reading.state
         live = self._read(self._nothing(), state)
-        failed = {address: error for address, error in live.failed.items() if not reading.busy(state.entries[address])}
+        failed = {
+            address: error
+            for address, error in live.failed.items()
+            if not reading.busy(state.entries[address])
+        }
         for address, entry in sorted(state.entries.items()):
             if entry.pending and not reading.busy(entry):
                 self.emit(Notice("warning", unfinished(entry.pending), where=str(address)))
-        changes = [self._drifted(address, state, live) for address in sorted(state.entries) if address not in failed]
-        plan = self._left_alone(Plan(state.id, "", tuple(changes), in_progress=reading.in_progress), reading)
-        return Drift(plan, tuple(Problem(str(address), each.message, each.hint) for address, each in sorted(failed.items())))
+        changes = [
+            self._drifted(address, state, live)
+            for address in sorted(state.entries)
+            if address not in failed
+        ]
+        plan = self._left_alone(
+            Plan(state.id, "", tuple(changes), in_progress=reading.in_progress), reading
+        )
+        return Drift(
+            plan,
+            tuple(
+                Problem(str(address), each.message, each.hint)
+                for address, each in sorted(failed.items())
+            ),
+        )
 
     def status(self) -> list[Status]:
         """Every recorded tool beside what was found; one that could not be read says why."""
@@ -97,7 +117,12 @@ class Run:
         state = reading.state
         live = self._read(self._nothing(), state)
         return [
-            Status(address, self._under_way(entry, reading) if reading.busy(entry) else self._status(address, state, live))
+            Status(
+                address,
+                self._under_way(entry, reading)
+                if reading.busy(entry)
+                else self._status(address, state, live),
+            )
             for address, entry in sorted(state.entries.items())
         ]
 
@@ -116,9 +141,17 @@ class Run:
                 return None
             stop = Stop()
             with stopping(stop.request):
-                config = self._nothing() if operation == "destroy" else self.workspace.required_config
+                config = (
+                    self._nothing() if operation == "destroy" else self.workspace.required_config
+                )
                 summary = executor.apply(
-                    plan, config, session, self.operations, emit=self.emit, parallelism=self.choices.parallelism, stop=stop
+                    plan,
+                    config,
+                    session,
+                    self.operations,
+                    emit=self.emit,
+                    parallelism=self.choices.parallelism,
+                    stop=stop,
                 )
         moved.remember(place, self.workspace.base_dir)
         return summary
@@ -129,10 +162,19 @@ class Run:
     def _foreseen(self, operation: str, state: State, plan: Plan) -> Plan:
         """The plan as it is; everything for which it would be refused is told."""
         if refused := safety.protected(plan):
-            self.emit(Notice("warning", sentences.will_refuse(operation, refused.message), refused.hint))
+            self.emit(
+                Notice("warning", sentences.will_refuse(operation, refused.message), refused.hint)
+            )
         config = self._nothing() if operation == "destroy" else self.workspace.required_config
         for problem in Preparation(plan, config, state, self.operations).missing():
-            self.emit(Notice("warning", sentences.will_refuse(operation, problem.message), problem.hint, problem.where))
+            self.emit(
+                Notice(
+                    "warning",
+                    sentences.will_refuse(operation, problem.message),
+                    problem.hint,
+                    problem.where,
+                )
+            )
         return plan
 
     def _planned(self, operation: str, state: State, in_progress: str = "") -> Plan:
@@ -141,17 +183,41 @@ class Run:
         if operation == "apply":
             live = self._read(config, state) if self.choices.refresh else planner.recorded(state)
             with _placed(config):
-                return planner.make_plan(config, state, live, operations, resolutions=resolutions, in_progress=in_progress)
+                return planner.make_plan(
+                    config,
+                    state,
+                    live,
+                    operations,
+                    resolutions=resolutions,
+                    in_progress=in_progress,
+                )
         live = self._read(config, state, new=self.choices.force)
-        targets = None if operation == "destroy" else [tool.address for tool in config.tools if tool.address in state.entries]
+        targets = (
+            None
+            if operation == "destroy"
+            else [tool.address for tool in config.tools if tool.address in state.entries]
+        )
         return planner.plan_removal(
-            config, state, live, operations, targets=targets, with_dependents=self.choices.with_dependents,
-            unrecorded=operation == "delete" and self.choices.force, resolutions=resolutions,
-        )  # fmt: skip
+            config,
+            state,
+            live,
+            operations,
+            targets=targets,
+            with_dependents=self.choices.with_dependents,
+            unrecorded=operation == "delete" and self.choices.force,
+            resolutions=resolutions,
+        )
 
     def _read(self, config: Config, state: State, *, new: bool = True) -> Live:
         parallelism = self.choices.parallelism
-        return refresh.read(config, state, self.operations, parallelism=parallelism, resolutions=self.resolutions, new=new)
+        return refresh.read(
+            config,
+            state,
+            self.operations,
+            parallelism=parallelism,
+            resolutions=self.resolutions,
+            new=new,
+        )
 
     def _nothing(self) -> Config:
         return Config(Settings(self.workspace.base_dir), ())
@@ -169,14 +235,24 @@ class Run:
         entry = state.entries[address]
         found = live.found.get(address, entry.resource)
         if entry.pending:
-            return Change(address, Action.KEEP, Reason.UNCHANGED, entry.resource, found, entry.options)
+            return Change(
+                address, Action.KEEP, Reason.UNCHANGED, entry.resource, found, entry.options
+            )
         if found is None:
-            return Change(address, Action.CREATE, Reason.VANISHED, entry.resource, after=entry.options)
+            return Change(
+                address, Action.CREATE, Reason.VANISHED, entry.resource, after=entry.options
+            )
         operations, sealer = self.operations, Sealer(state.salt)
-        renewed = option_changes(entry, operations.recalled_if_possible(entry, sealer), operations, sealer)
-        found_fields = drifted(entry, found, sealer, self.redactor, operations.derived(address), renewed)
+        renewed = option_changes(
+            entry, operations.recalled_if_possible(entry, sealer), operations, sealer
+        )
+        found_fields = drifted(
+            entry, found, sealer, self.redactor, operations.derived(address), renewed
+        )
         fields = tuple(field for field in found_fields if field.source is Source.LIVE)
-        action, reason = (Action.UPDATE, Reason.DRIFTED) if fields else (Action.KEEP, Reason.UNCHANGED)
+        action, reason = (
+            (Action.UPDATE, Reason.DRIFTED) if fields else (Action.KEEP, Reason.UNCHANGED)
+        )
         return Change(address, action, reason, entry.resource, found, entry.options, fields=fields)
 
     def _left_alone(self, plan: Plan, reading: Reading) -> Plan:
@@ -187,7 +263,13 @@ class Run:
             if entry is not None and entry.pending is not None and reading.busy(entry):
                 text = sentences.under_way(entry.pending.action, reading.in_progress)
                 self.emit(Notice("warning", text, where=str(change.address)))
-                change = Change(change.address, Action.KEEP, Reason.UNCHANGED, entry.resource, after=entry.options)
+                change = Change(
+                    change.address,
+                    Action.KEEP,
+                    Reason.UNCHANGED,
+                    entry.resource,
+                    after=entry.options,
+                )
             changes.append(change)
         return replace(plan, changes=tuple(changes))
 
@@ -195,19 +277,31 @@ class Run:
         assert entry.pending is not None
         recorded: Value = None if entry.resource is None else dict(entry.resource.attributes)
         return {
-            "InstanceID": entry.address.instance, "Plugin": entry.address.name,
+            "InstanceID": entry.address.instance,
+            "Plugin": entry.address.name,
             "InProgress": f"{entry.pending.action} by {reading.in_progress}",
-            "Options": dict(entry.options), "Status": recorded,
-        }  # fmt: skip
+            "Options": dict(entry.options),
+            "Status": recorded,
+        }
 
     def _status(self, address: Address, state: State, live: Live) -> dict[str, Value]:
         entry = state.entries[address]
         shown: dict[str, Value] = {"InstanceID": address.instance, "Plugin": address.name}
         recorded: Value = None if entry.resource is None else dict(entry.resource.attributes)
         if failure := live.failed.get(address):
-            return {**shown, "Error": failure.message, "Options": dict(entry.options), "Status": recorded}
+            return {
+                **shown,
+                "Error": failure.message,
+                "Options": dict(entry.options),
+                "Status": recorded,
+            }
         if entry.pending:
-            return {**shown, "Unfinished": unfinished(entry.pending), "Options": dict(entry.options), "Status": recorded}
+            return {
+                **shown,
+                "Unfinished": unfinished(entry.pending),
+                "Options": dict(entry.options),
+                "Status": recorded,
+            }
         change = self._drifted(address, state, live)
         shown |= {"Drifted": change.action is not Action.KEEP, "Options": dict(entry.options)}
         if change.action is Action.KEEP:

@@ -26,7 +26,12 @@ def look(workspace: Workspace, emit: Emit) -> Reading:
     if found.notice:
         emit(Notice("warning", found.notice))
     if found.copy_of:
-        emit(Notice("warning", f"this state is a copy of {found.copy_of}: it can be planned against, but not applied"))
+        emit(
+            Notice(
+                "warning",
+                f"this state is a copy of {found.copy_of}: it can be planned against, but not applied",
+            )
+        )
     return found
 
 
@@ -46,14 +51,22 @@ def world() -> World:
 
 @contextmanager
 def opened(
-    workspace: Workspace, choices: Choices, operation: str, emit: Emit, redactor: Redactor, *, over: Collection[str] = ()
+    workspace: Workspace,
+    choices: Choices,
+    operation: str,
+    emit: Emit,
+    redactor: Redactor,
+    *,
+    over: Collection[str] = (),
 ) -> Generator[Session]:
     """A session on the workspace's state, with the lock unless `choices` or the settings say otherwise.
 
     `over` are ids of sessions known to have ended, whose silence need not be waited for.
     """
     place = workspace.place
-    lock = locks.to_hold(place, emit) if choices.lock and not choices.dry_run else locks.without(place)
+    lock = (
+        locks.to_hold(place, emit) if choices.lock and not choices.dry_run else locks.without(place)
+    )
     with open_session(
         place.store,
         lock.locker,

@@ -34,7 +34,9 @@ def leave_by_the_door() -> None:
     """Let every request to end be a KeyboardInterrupt: what is locked is released on the way out."""
     _requests.made = False
     for number in ENDING:
-        if signal.getsignal(number) != signal.SIG_IGN:  # whoever started dtm may mean it to go on: nohup, a script's job
+        if (
+            signal.getsignal(number) != signal.SIG_IGN
+        ):  # whoever started dtm may mean it to go on: nohup, a script's job
             signal.signal(number, _handle)
 
 
@@ -75,7 +77,9 @@ def deaf() -> None:
 
 
 def _handle(number: int, _frame: FrameType | None) -> None:
-    if number == HANG_UP:  # it may come twice, from a shell and from the kernel, and behind a SIGTERM
+    if (
+        number == HANG_UP
+    ):  # it may come twice, from a shell and from the kernel, and behind a SIGTERM
         _fall_silent(stat.S_ISCHR)
         _ask_once()
     else:

@@ -31,7 +31,9 @@ def present(workspace: Workspace, emit: Emit) -> State:
     """The state. Raises StateError if there is none."""
     found = look(workspace, emit)
     if not found.exists:
-        raise StateError(f"there is no state at {workspace.place.location}", hint="dtm apply makes one")
+        raise StateError(
+            f"there is no state at {workspace.place.location}", hint="dtm apply makes one"
+        )
     return found.state
 
 
@@ -59,7 +61,9 @@ def past(workspace: Workspace, serial: int | None, emit: Emit) -> State:
     for old in reversed(known):
         if old.serial == serial:
             return load(place.store, old)
-    numbers = [str(old.serial) for old in known] + ([f"{now.state.id.serial} (now)"] if now and now.exists else [])
+    numbers = [str(old.serial) for old in known] + (
+        [f"{now.state.id.serial} (now)"] if now and now.exists else []
+    )
     hint = f"there are: {', '.join(numbers) or 'none'}"
     raise StateError(f"there is no serial {serial} in the history of {place.location}", hint=hint)
 
@@ -84,7 +88,9 @@ class Serial(msgspec.Struct, frozen=True):
 def serials(workspace: Workspace, emit: Emit) -> list[Serial]:
     """Every state of the history and the present one, newest first; damaged ones are told."""
     place = workspace.place
-    found = [Serial(old.serial, _loaded(workspace, old, emit)) for old in history(place.store, place.key)]
+    found = [
+        Serial(old.serial, _loaded(workspace, old, emit)) for old in history(place.store, place.key)
+    ]
     now = _readable(workspace, emit)
     if now and now.exists:
         found.append(Serial(now.state.id.serial, now.state, now=True))
@@ -121,15 +127,31 @@ def shown(entry: StateEntry) -> dict[str, Value]:
     }
     if entry.resource:
         resource = entry.resource
-        found |= {"id": resource.id, "resource": dict(resource.attributes), "outputs": dict(resource.outputs)}
+        found |= {
+            "id": resource.id,
+            "resource": dict(resource.attributes),
+            "outputs": dict(resource.outputs),
+        }
     if entry.protected:
         found["protected"] = True
     if entry.pending:
-        found["unfinished"] = {"action": entry.pending.action, "since": entry.pending.since, "message": entry.pending.message}
+        found["unfinished"] = {
+            "action": entry.pending.action,
+            "since": entry.pending.since,
+            "message": entry.pending.message,
+        }
     return found
 
 
-def push(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, data: bytes, *, adopt: bool) -> str:
+def push(
+    workspace: Workspace,
+    choices: Choices,
+    emit: Emit,
+    redactor: Redactor,
+    data: bytes,
+    *,
+    adopt: bool,
+) -> str:
     """Make a document the state. Returns what was done; raises StateError as `engine.recovery.push_problem`."""
     from engine import recovery
 
@@ -142,10 +164,19 @@ def push(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor,
             if not session.claimed:
                 return "Nothing to do: the pushed document is the state."
     told = f"serial {candidate.id.serial}, {count(len(candidate.entries), 'tool')} to {workspace.place.location}."
-    return f"{'Would push' if choices.dry_run else 'Pushed'} {told}" + (f" Overridden: {overrode}." if overrode else "")
+    return f"{'Would push' if choices.dry_run else 'Pushed'} {told}" + (
+        f" Overridden: {overrode}." if overrode else ""
+    )
 
 
-def move(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, old: Address, new: Address) -> str:
+def move(
+    workspace: Workspace,
+    choices: Choices,
+    emit: Emit,
+    redactor: Redactor,
+    old: Address,
+    new: Address,
+) -> str:
     """Give an entry another address; edges of others follow. Raises StateError, also for an address of another plugin."""
     _refuse_other_plugin(workspace, old, new)
     with opened(workspace, choices, "state mv", emit, redactor) as session:
@@ -176,7 +207,13 @@ def _refuse_other_plugin(workspace: Workspace, old: Address, new: Address) -> No
         )
 
 
-def remove(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, addresses: Sequence[Address]) -> str:
+def remove(
+    workspace: Workspace,
+    choices: Choices,
+    emit: Emit,
+    redactor: Redactor,
+    addresses: Sequence[Address],
+) -> str:
     """Forget entries without touching what they stand for. Raises StateError if others depend on them."""
     with opened(workspace, choices, "state rm", emit, redactor) as session:
         state = session.state
@@ -194,7 +231,9 @@ def remove(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redacto
             state = state.drop(address)
         for entry in left:
             if gone & set(entry.depends_on):
-                state = state.put(replace(entry, depends_on=tuple(e for e in entry.depends_on if e not in gone)))
+                state = state.put(
+                    replace(entry, depends_on=tuple(e for e in entry.depends_on if e not in gone))
+                )
         if not choices.dry_run:
             session.claim()
             session.replace(state)
@@ -202,7 +241,9 @@ def remove(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redacto
     return f"{'Would forget' if choices.dry_run else 'Forgot'} {names}. What it stands for was not touched."
 
 
-def rollback(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, serial: int) -> str:
+def rollback(
+    workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, serial: int
+) -> str:
     """Write a new serial with an earlier one's tools and outputs; the world is untouched. Raises StateError."""
     from engine import recovery
 
@@ -210,9 +251,7 @@ def rollback(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redac
         old = past(workspace, serial, emit)
         written = recovery.rollback(session, old, dry_run=choices.dry_run)
     told = f"serial {written} with the {count(len(old.entries), 'tool')} of serial {serial}"
-    return (
-        f"{'Would write' if choices.dry_run else 'Wrote'} {told}. The world was not touched; dtm plan shows what would follow."
-    )
+    return f"{'Would write' if choices.dry_run else 'Wrote'} {told}. The world was not touched; dtm plan shows what would follow."
 
 
 def entry_of(state: State, address: Address) -> StateEntry:
@@ -223,12 +262,15 @@ def entry_of(state: State, address: Address) -> StateEntry:
 
         near = get_close_matches(str(address), [str(known) for known in state.entries], 1)
         raise StateError(
-            f"{address} is not in the state", hint=f'did you mean "{near[0]}"?' if near else "dtm state list shows what is"
+            f"{address} is not in the state",
+            hint=f'did you mean "{near[0]}"?' if near else "dtm state list shows what is",
         )
     return found
 
 
-def recover(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, file: Path) -> list[str]:
+def recover(
+    workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, file: Path
+) -> list[str]:
     """Enter the outcomes of a rescue file; returns those entered, warns of the others. Raises StateError.
 
     Whoever wrote the file did so at its end: its session is not waited for.
@@ -238,7 +280,9 @@ def recover(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redact
 
     data = file.read_bytes()
     saved = rescue.decode(data, str(file))
-    with opened(workspace, choices, "state recover", emit, redactor, over=(saved.session,)) as session:
+    with opened(
+        workspace, choices, "state recover", emit, redactor, over=(saved.session,)
+    ) as session:
         if not choices.dry_run:
             session.claim()
         found = use(session, data, str(file), dry_run=choices.dry_run)
@@ -246,4 +290,7 @@ def recover(workspace: Workspace, choices: Choices, emit: Emit, redactor: Redact
         emit(Notice("warning", f"not recovered: {text}"))
     if not found.refused and not found.applied:
         emit(Notice("info", f"nothing to recover: the state waits for nothing that {file} knows"))
-    return [f"{'Would recover' if choices.dry_run else 'Recovered'} {address}" for address in found.applied]
+    return [
+        f"{'Would recover' if choices.dry_run else 'Recovered'} {address}"
+        for address in found.applied
+    ]

@@ -52,12 +52,22 @@ def load_config(request: Request, catalog: Catalog) -> Config:
     path = request.config_file or request.cwd / DEFAULT_CONFIG
     if not path.exists():
         message = f"there is no config file {path.name if request.config_file is None else path}"
-        raise ConfigError((Problem("", message, "name one with -f, or start from a sample: dtm show config > config.yaml"),))
+        raise ConfigError(
+            (
+                Problem(
+                    "",
+                    message,
+                    "name one with -f, or start from a sample: dtm show config > config.yaml",
+                ),
+            )
+        )
     source = Source(path, request.variables, request.var_files, request.env, request.cwd)
     return load(source, catalog, state_url=parse_url, backends=backends())
 
 
-def open_workspace(request: Request, emit: Emit, redactor: Redactor, *, need_config: bool = True) -> Workspace:
+def open_workspace(
+    request: Request, emit: Emit, redactor: Redactor, *, need_config: bool = True
+) -> Workspace:
     """Find everything; `redactor` learns the config's secrets.
 
     Without `need_config` a config is read only where it stands and decides about the state. Raises ConfigError,
@@ -71,7 +81,9 @@ def open_workspace(request: Request, emit: Emit, redactor: Redactor, *, need_con
         config = load_config(request, catalog())
         for warning in config.warnings:
             emit(Notice("warning", warning))
-    elif (request.cwd / DEFAULT_CONFIG).exists():  # it does not decide: a broken one must not stand in the way
+    elif (
+        request.cwd / DEFAULT_CONFIG
+    ).exists():  # it does not decide: a broken one must not stand in the way
         with suppress(ConfigError):
             config = load_config(request, catalog())
     if config:
@@ -89,9 +101,19 @@ def open_workspace(request: Request, emit: Emit, redactor: Redactor, *, need_con
 
 def _tell_of_plugins(directory: Path | None, emit: Emit) -> None:
     """A directory named for plugins may come with somebody's repository: what is in it is named and never imported."""
-    if directory and directory.is_dir() and (names := sorted(path.name for path in directory.iterdir())):
+    if (
+        directory
+        and directory.is_dir()
+        and (names := sorted(path.name for path in directory.iterdir()))
+    ):
         hint = "plugins are Python packages: install them beside dtm with pip, pipx inject or uv"
-        emit(Notice("warning", f"nothing in the plugin directory {directory} is loaded: {', '.join(names[:5])}", hint))
+        emit(
+            Notice(
+                "warning",
+                f"nothing in the plugin directory {directory} is loaded: {', '.join(names[:5])}",
+                hint,
+            )
+        )
 
 
 def _hide_secrets(config: Config, redactor: Redactor) -> None:

@@ -75,10 +75,13 @@ class LazyGroup(click.Group):
         except click.NoSuchOption as error:
             name = error.option_name
             raise click.UsageError(
-                f"No such option '{name}' here: options stand behind a command, as in dtm plan {name}", ctx
+                f"No such option '{name}' here: options stand behind a command, as in dtm plan {name}",
+                ctx,
             ) from error
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, with the nearest name where there is one."""
         try:
             return super().resolve_command(ctx, args)
@@ -121,7 +124,9 @@ def main() -> None:
     from dtm.cli.streams import open_streams, unwritable
 
     open_streams()
-    gc.set_threshold(100_000, 50, 50)  # what a command makes it keeps: looking through it often costs a fifth of the time
+    gc.set_threshold(
+        100_000, 50, 50
+    )  # what a command makes it keeps: looking through it often costs a fifth of the time
     try:
         code = _invoke()
         sys.stdout.flush()
@@ -160,4 +165,6 @@ def _refuse(error: click.ClickException) -> None:
 
     context = getattr(error, "ctx", None)  # only usage errors have one, and not all of them
     hint = f"{context.command_path} --help" if isinstance(context, click.Context) else ""
-    make_renderer("json", sys.stdout, sys.stderr, clean=str).error(UsageError(error.format_message(), hint=hint))
+    make_renderer("json", sys.stdout, sys.stderr, clean=str).error(
+        UsageError(error.format_message(), hint=hint)
+    )

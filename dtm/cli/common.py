@@ -53,7 +53,8 @@ class Context(msgspec.Struct, frozen=True):
         workspace = open_workspace(self.request, self.emit, self.redactor, need_config=need_config)
         if self.verbose:
             self.renderer.notice(
-                "info", f"The state is {workspace.place.location} (chosen by: {workspace.place.settings.source})."
+                "info",
+                f"The state is {workspace.place.location} (chosen by: {workspace.place.settings.source}).",
             )
         return workspace
 
@@ -71,7 +72,11 @@ class Context(msgspec.Struct, frozen=True):
 
 def locking(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command that takes the lock its options."""
-    without = click.option("--no-lock", is_flag=True, help="Work without the lock: the state stays safe, work may be wasted.")
+    without = click.option(
+        "--no-lock",
+        is_flag=True,
+        help="Work without the lock: the state stays safe, work may be wasted.",
+    )
     return without(_waiting(function))
 
 
@@ -82,20 +87,33 @@ def lockable(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _waiting(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--no-takeover", is_flag=True, help="Never take over a lock whose holder looks dead."),
-        click.option("--lock-timeout", default="0", metavar="DUR", help="How long to wait for the lock.  [default: 0]"),
+        click.option(
+            "--no-takeover", is_flag=True, help="Never take over a lock whose holder looks dead."
+        ),
+        click.option(
+            "--lock-timeout",
+            default="0",
+            metavar="DUR",
+            help="How long to wait for the lock.  [default: 0]",
+        ),
     ):
         function = option(function)
     return function
 
 
-new_state_option = click.option("--new-state", is_flag=True, help="Say that an empty state is meant.")
+new_state_option = click.option(
+    "--new-state", is_flag=True, help="Say that an empty state is meant."
+)
 
 
 def parallelism(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command `--parallelism`; `what` it does at once."""
     return click.option(
-        "--parallelism", default=10, metavar="N", type=click.IntRange(1, 256), help=f"{what} at once.  [default: 10]"
+        "--parallelism",
+        default=10,
+        metavar="N",
+        type=click.IntRange(1, 256),
+        help=f"{what} at once.  [default: 10]",
     )
 
 
@@ -106,7 +124,11 @@ def show_help(ctx: click.Context) -> None:
 
 
 def choices(
-    given: Mapping[str, Any], *, force: bool = False, new_state: bool = False, with_dependents: bool = False
+    given: Mapping[str, Any],
+    *,
+    force: bool = False,
+    new_state: bool = False,
+    with_dependents: bool = False,
 ) -> Choices:
     """What the options of a writing command say."""
     return Choices(
@@ -125,13 +147,23 @@ def choices(
 
 def yes_option(*more: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command `-y`."""
-    return click.option("-y", "--yes", "--auto-approve", *more, "yes", is_flag=True, help="Answer the question with yes.")
+    return click.option(
+        "-y",
+        "--yes",
+        "--auto-approve",
+        *more,
+        "yes",
+        is_flag=True,
+        help="Answer the question with yes.",
+    )
 
 
 def must_be_answerable(context: Context, yes: bool) -> None:
     """Refuse early what would only fail at the question. Raises UsageError naming the flag."""
     if not yes and not _can_ask(context):
-        raise UsageError("there is nobody to ask", hint="answer in advance with -y (--yes, --auto-approve)")
+        raise UsageError(
+            "there is nobody to ask", hint="answer in advance with -y (--yes, --auto-approve)"
+        )
 
 
 def _can_ask(context: Context) -> bool:
@@ -161,19 +193,44 @@ Body: TypeAlias = Callable[..., int | None]
 Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 CONFIG_OPTIONS: list[Decorator] = [
-    click.option("-f", "--config-file", metavar="PATH", help="A config file or a directory of them.  [default: config.yaml]"),
+    click.option(
+        "-f",
+        "--config-file",
+        metavar="PATH",
+        help="A config file or a directory of them.  [default: config.yaml]",
+    ),
     click.option("-d", "--plugin-dir", metavar="DIR", help="Where unpacked plugins are."),
-    click.option("--var", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable; wins over all files."),
-    click.option("--var-file", "var_files", multiple=True, metavar="FILE", help="A file of variables; wins over vars."),
+    click.option(
+        "--var",
+        "variables",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Set a variable; wins over all files.",
+    ),
+    click.option(
+        "--var-file",
+        "var_files",
+        multiple=True,
+        metavar="FILE",
+        help="A file of variables; wins over vars.",
+    ),
 ]
 COMMON_OPTIONS: list[Decorator] = [
-    click.option("--state", "state_url", default="", metavar="URL", help="Where the state is; wins over DTM_STATE and config."),
+    click.option(
+        "--state",
+        "state_url",
+        default="",
+        metavar="URL",
+        help="Where the state is; wins over DTM_STATE and config.",
+    ),
     click.option("--chdir", metavar="DIR", help="Change to this directory first."),
     click.option("--json", "as_json", is_flag=True, help="One JSON object a line."),
     click.option("--no-color", is_flag=True, help="No colours; NO_COLOR does the same."),
     click.option("--debug", is_flag=True, help="Show tracebacks."),
     click.option("-v", "--verbose", is_flag=True, help="Say more."),
-    click.option("-q", "--quiet", is_flag=True, help="Say only what was asked for and what went wrong."),
+    click.option(
+        "-q", "--quiet", is_flag=True, help="Say only what was asked for and what went wrong."
+    ),
 ]
 
 
@@ -202,7 +259,13 @@ def _run(body: Body, given: dict[str, Any]) -> int:
     leave_by_the_door()
     redactor = Redactor()
     renderer = make_renderer(
-        kind, sys.stdout, sys.stderr, clean=redactor.clean, color=color and terminal, verbose=verbose, quiet=quiet
+        kind,
+        sys.stdout,
+        sys.stderr,
+        clean=redactor.clean,
+        color=color and terminal,
+        verbose=verbose,
+        quiet=quiet,
     )
     renderer = pointing(renderer, place_flags(given, os.environ))
     try:

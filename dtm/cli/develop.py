@@ -64,15 +64,30 @@ def _validate(context: Context, name: str, plugins: object) -> bool:
     if results["broken"]:
         context.renderer.notice("error", f"Plugin <{name}> does NOT passed validation.")
     else:
-        partly = f": {results['kept']} promises kept, {results['untried']} untried" if results["untried"] else ""
+        partly = (
+            f": {results['kept']} promises kept, {results['untried']} untried"
+            if results["untried"]
+            else ""
+        )
         context.say(f"Plugin <{name}> passed validation{partly}.")
     return bool(results["broken"])
 
 
 def _show(context: Context, name: str, verdict: Verdict) -> str:
     """One line; returns what became of the promise."""
-    result, mark = ("broken", "✖") if verdict.problem else ("untried", "-") if verdict.untried else ("kept", "✔")
+    result, mark = (
+        ("broken", "✖")
+        if verdict.problem
+        else ("untried", "-")
+        if verdict.untried
+        else ("kept", "✔")
+    )
     reason = verdict.problem or verdict.untried
-    row: dict[str, Value] = {"plugin": name, "promise": verdict.promise, "result": result, "reason": reason}
+    row: dict[str, Value] = {
+        "plugin": name,
+        "promise": verdict.promise,
+        "result": result,
+        "reason": reason,
+    }
     context.renderer.data(f"{mark} {verdict.promise}{': ' + reason if reason else ''}", row)
     return result

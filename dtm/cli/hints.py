@@ -56,7 +56,9 @@ class PointingRenderer:
         if isinstance(error, DtmError):
             error.hint = complete(error.hint, self._flags)
         if isinstance(error, ConfigError | PlanError):
-            error.problems = tuple(replace(each, hint=complete(each.hint, self._flags)) for each in error.problems)
+            error.problems = tuple(
+                replace(each, hint=complete(each.hint, self._flags)) for each in error.problems
+            )
         self._renderer.error(error, debug=debug)
 
     def notice(self, level: Level, message: str, *, hint: str = "") -> None:
@@ -68,4 +70,6 @@ def pointing(renderer: Renderer, flags: str) -> Renderer:
     """A renderer whose hints lead to the same place; the very one where a bare command does so anyway."""
     if not flags:
         return renderer
-    return cast("Renderer", PointingRenderer(renderer, flags))  # what it does not define itself, __getattr__ finds
+    return cast(
+        "Renderer", PointingRenderer(renderer, flags)
+    )  # what it does not define itself, __getattr__ finds

@@ -7,7 +7,16 @@ from typing import Any
 import click
 
 from dtm.app.choices import Choices
-from dtm.cli.common import Context, agreed, choices, command, lockable, new_state_option, parallelism, yes_option
+from dtm.cli.common import (
+    Context,
+    agreed,
+    choices,
+    command,
+    lockable,
+    new_state_option,
+    parallelism,
+    yes_option,
+)
 from dtm.render.text import count
 from engine.errors import (
     ConfigError,
@@ -24,7 +33,9 @@ from engine.errors import (
 
 @click.command(short_help="Check config, plugins and state.")
 @click.option(
-    "--create", is_flag=True, help="Make what the state needs (bucket, table, namespace) after asking, print who needs what."
+    "--create",
+    is_flag=True,
+    help="Make what the state needs (bucket, table, namespace) after asking, print who needs what.",
 )
 @yes_option()
 @command()
@@ -38,18 +49,25 @@ def init(context: Context, create: bool, yes: bool) -> None:
     for name in names:
         workspace.providers[name]
     context.renderer.notice(
-        "info", f"Config: {count(len(workspace.config.tools), 'tool')}, plugins {', '.join(names) or 'none'}."
+        "info",
+        f"Config: {count(len(workspace.config.tools), 'tool')}, plugins {', '.join(names) or 'none'}.",
     )
     if create and not _created(context, workspace, yes):
         return
     found = look(workspace, context.emit)
-    what = f"serial {found.state.id.serial}, {count(len(found.state.entries), 'tool')}" if found.exists else "empty"
+    what = (
+        f"serial {found.state.id.serial}, {count(len(found.state.entries), 'tool')}"
+        if found.exists
+        else "empty"
+    )
     context.renderer.notice("info", f"State: {found.location}, {what}.")
     lock = locks.chosen(workspace.place, probing=True)
     told = f"{lock.kind}, lease {lock.lease:g} s" if lock.locker else f"none, {lock.why}"
     context.renderer.notice("info" if lock.locker else "warning", f"Lock: {told}.", hint=lock.hint)
     if lock.locker:
-        lock.locker.read(workspace.place.key)  # a table that is missing or closed is found here, not by the first apply
+        lock.locker.read(
+            workspace.place.key
+        )  # a table that is missing or closed is found here, not by the first apply
     _tried(context, workspace.place, lock.probe)
     context.say("Initialize finished.")
 
@@ -61,7 +79,9 @@ def _tried(context: Context, place: Any, known: Any) -> None:
     try:
         verdict = known if known and known.native else locks.try_out(place, racing=False)
     except StoreAccessError as error:
-        context.renderer.notice("warning", f"Store: it could not be tried: {error.message}", hint=error.hint)
+        context.renderer.notice(
+            "warning", f"Store: it could not be tried: {error.message}", hint=error.hint
+        )
         return
     for row in locks.rows(verdict):
         context.renderer.notice("info", f"Store: {row['what']}: {row['result']}")
@@ -167,7 +187,11 @@ def drift(context: Context, lock: bool, new_state: bool, **given: Any) -> int:
     workspace = context.open(need_config=False)
     chosen = choices({**given, "lock": lock}, new_state=new_state)
     found = Run(workspace, chosen, context.emit, context.redactor).drift(lock=lock)
-    nothing = "Of what could be read, nothing changed outside dtm." if found.unread else "Nothing changed outside dtm."
+    nothing = (
+        "Of what could be read, nothing changed outside dtm."
+        if found.unread
+        else "Nothing changed outside dtm."
+    )
     context.renderer.plan(found.plan, operation="drift", nothing=nothing)
     if found.unread:
         raise PlanError(found.unread)
@@ -191,13 +215,20 @@ def output(context: Context, name: str | None) -> None:
         from engine.decode import nearest
 
         raise UsageError(
-            f'there is no output "{name}"', hint=nearest(name, sorted(outputs)) or "dtm output shows all there are"
+            f'there is no output "{name}"',
+            hint=nearest(name, sorted(outputs)) or "dtm output shows all there are",
         )
     context.renderer.value(outputs[name])
 
 
 @click.command(short_help="Print the dependency graph.")
-@click.option("-o", "form", type=click.Choice(["dot", "mermaid", "svg"]), default="dot", help="Format.  [default: dot]")
+@click.option(
+    "-o",
+    "form",
+    type=click.Choice(["dot", "mermaid", "svg"]),
+    default="dot",
+    help="Format.  [default: dot]",
+)
 @command()
 def graph(context: Context, form: str) -> None:
     """Print the dependency graph of the config, written and implied edges alike."""

@@ -47,12 +47,21 @@ def executing(function: Callable[..., Any]) -> Callable[..., Any]:
 @parallelism("Reads")
 @lockable
 @command()
-def plan(context: Context, detailed_exitcode: bool, removal: bool, lock: bool, new_state: bool, **given: Any) -> int:
+def plan(
+    context: Context,
+    detailed_exitcode: bool,
+    removal: bool,
+    lock: bool,
+    new_state: bool,
+    **given: Any,
+) -> int:
     """Show what apply would do. Nothing is changed and, without --lock, nothing is locked."""
     from dtm.app.run import Run
 
     chosen = choices({**given, "lock": lock}, new_state=new_state)
-    found = Run(context.open(need_config=not removal), chosen, context.emit, context.redactor).plan(destroy=removal, lock=lock)
+    found = Run(context.open(need_config=not removal), chosen, context.emit, context.redactor).plan(
+        destroy=removal, lock=lock
+    )
     context.renderer.plan(found)
     return 2 if detailed_exitcode and not found.empty else 0
 
@@ -68,14 +77,29 @@ def apply(context: Context, yes: bool, force: bool, new_state: bool, **given: An
 
 
 @click.command(short_help="Delete the config's tools, dependents first.")
-@click.option("--force", is_flag=True, help="Look tools that are not in the state up by identity, and delete what is found.")
-@click.option("--with-dependents", is_flag=True, help="Also delete tools outside the config that depend on them.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Look tools that are not in the state up by identity, and delete what is found.",
+)
+@click.option(
+    "--with-dependents",
+    is_flag=True,
+    help="Also delete tools outside the config that depend on them.",
+)
 @new_state_option
 @executing
 @command()
-def delete(context: Context, yes: bool, force: bool, with_dependents: bool, new_state: bool, **given: Any) -> int:
+def delete(
+    context: Context, yes: bool, force: bool, with_dependents: bool, new_state: bool, **given: Any
+) -> int:
     """Delete the config's tools that are in the state, dependents first."""
-    return _execute(context, "delete", yes, choices(given, force=force, new_state=new_state, with_dependents=with_dependents))
+    return _execute(
+        context,
+        "delete",
+        yes,
+        choices(given, force=force, new_state=new_state, with_dependents=with_dependents),
+    )
 
 
 @click.command(short_help="Delete everything that the state remembers.")
@@ -100,17 +124,25 @@ def _execute(context: Context, operation: str, yes: bool, chosen: Choices) -> in
 
     def agree(lost: int) -> bool:
         nonlocal begun
-        question = f"{lost} tools will be deleted or replaced, more than 30 %. To go on, answer: yes, {lost}" if lost else ""
+        question = (
+            f"{lost} tools will be deleted or replaced, more than 30 %. To go on, answer: yes, {lost}"
+            if lost
+            else ""
+        )
         begun = agreed(context, yes, question, exactly=f"yes, {lost}" if lost else "")
         return begun
 
     must_be_answerable(context, yes)
     context.renderer.notice("info", sentences.started(operation))
-    run = Run(context.open(need_config=operation != "destroy"), chosen, context.emit, context.redactor)
+    run = Run(
+        context.open(need_config=operation != "destroy"), chosen, context.emit, context.redactor
+    )
     try:
         summary = run.execute(operation, show=show, agree=agree)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(", what was done is recorded" if begun else ", nothing was changed") from None
+        raise KeyboardInterrupt(
+            ", what was done is recorded" if begun else ", nothing was changed"
+        ) from None
     if summary is None:
         return 0
     if summary.complete:

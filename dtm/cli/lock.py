@@ -19,13 +19,17 @@ def lock(context: Context) -> int:
     if record is None:
         return 0
     which = record.info.id if record.info else "--corrupt"
-    context.renderer.notice("info", "If nobody works there any more:", hint=f"dtm force-unlock {which}")
+    context.renderer.notice(
+        "info", "If nobody works there any more:", hint=f"dtm force-unlock {which}"
+    )
     return 3
 
 
 @click.command("force-unlock", short_help="Break a lock by its exact ID.")
 @click.argument("lock_id", required=False, default="")
-@click.option("--corrupt", is_flag=True, help="Break a lock whose record cannot be read and so has no ID.")
+@click.option(
+    "--corrupt", is_flag=True, help="Break a lock whose record cannot be read and so has no ID."
+)
 @yes_option("--force")
 @command()
 def force_unlock(context: Context, lock_id: str, corrupt: bool, yes: bool) -> int:

@@ -9,7 +9,10 @@ from engine.address import Address
 from engine.errors import UsageError
 
 
-@click.group(short_help="Show sample configs, the schema, or the status of tools.", invoke_without_command=True)
+@click.group(
+    short_help="Show sample configs, the schema, or the status of tools.",
+    invoke_without_command=True,
+)
 @click.pass_context
 def show(ctx: click.Context) -> None:
     """Show sample configs, the schema, or the status of tools."""
@@ -17,8 +20,20 @@ def show(ctx: click.Context) -> None:
 
 
 @show.command()
-@click.option("-p", "--plugin", default="", metavar="NAME", help="A sample of that plugin, every option explained.")
-@click.option("-t", "--template", default="", metavar="NAME", help="A whole toolchain: quickstart, gitops or apps.")
+@click.option(
+    "-p",
+    "--plugin",
+    default="",
+    metavar="NAME",
+    help="A sample of that plugin, every option explained.",
+)
+@click.option(
+    "-t",
+    "--template",
+    default="",
+    metavar="NAME",
+    help="A whole toolchain: quickstart, gitops or apps.",
+)
 @command(config=False)
 def config(context: Context, plugin: str, template: str) -> None:
     """Print a commented config that loads and applies as it is."""
@@ -28,7 +43,9 @@ def config(context: Context, plugin: str, template: str) -> None:
     if plugin and template:
         raise UsageError("--plugin and --template exclude each other")
     if plugin in installed().unshipped() and plugin not in installed():
-        raise UsageError(f'plugin "{plugin}" is not part of this version', hint="dtm list plugins shows what is")
+        raise UsageError(
+            f'plugin "{plugin}" is not part of this version', hint="dtm list plugins shows what is"
+        )
     context.renderer.data(sample(plugin, installed()) if plugin else config_sample(template))
 
 
@@ -48,14 +65,18 @@ def schema(context: Context) -> None:
 @show.command()
 @click.option("-p", "--plugin", default="", metavar="NAME", help="Only tools of that plugin.")
 @click.option("-i", "--id", "instance", default="", metavar="ID", help="Only that instance.")
-@click.option("-a", "--all", "everything", is_flag=True, help="All tools, as without --plugin and --id.")
+@click.option(
+    "-a", "--all", "everything", is_flag=True, help="All tools, as without --plugin and --id."
+)
 @command()
 def status(context: Context, plugin: str, instance: str, everything: bool) -> None:
     """Show each tool as recorded and as found."""
     from dtm.app.run import Run
 
     run = Run(context.open(need_config=False), choices({}), context.emit, context.redactor)
-    shown = [found for found in run.status() if everything or _named(found.address, plugin, instance)]
+    shown = [
+        found for found in run.status() if everything or _named(found.address, plugin, instance)
+    ]
     if not shown:
         if plugin or instance:
             raise UsageError(
@@ -79,7 +100,14 @@ def list_group(ctx: click.Context) -> None:
 
 
 @list_group.command()
-@click.option("-r", "--filter", "pattern", default="", metavar="REGEX", help="Only names in which this is found.")
+@click.option(
+    "-r",
+    "--filter",
+    "pattern",
+    default="",
+    metavar="REGEX",
+    help="Only names in which this is found.",
+)
 @command(config=False)
 def plugins(context: Context, pattern: str) -> None:
     """List the plugins, one name a line."""

@@ -37,7 +37,11 @@ def list_entries(context: Context) -> None:
 
     found = look(context.open(need_config=False), context.emit)
     rows = [
-        {"tool": str(address), "id": (entry.resource and entry.resource.id) or None, "unfinished": _unfinished(entry, found)}
+        {
+            "tool": str(address),
+            "id": (entry.resource and entry.resource.id) or None,
+            "unfinished": _unfinished(entry, found),
+        }
         for address, entry in sorted(found.state.entries.items())
     ]
     context.renderer.table(rows)
@@ -66,7 +70,13 @@ def show(context: Context, address: str, serial: int | None) -> None:
 
 
 @state.command()
-@click.option("-o", "form", type=click.Choice(["json", "yaml", "devstream"]), default="json", help="Format.  [default: json]")
+@click.option(
+    "-o",
+    "form",
+    type=click.Choice(["json", "yaml", "devstream"]),
+    default="json",
+    help="Format.  [default: json]",
+)
 @command()
 def pull(context: Context, form: str) -> None:
     """Print the state."""
@@ -94,7 +104,16 @@ def push(context: Context, file: str, force: bool, adopt: bool, **given: Any) ->
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
     chosen = choices(given, force=force)
-    context.say(use(context.open(need_config=False), chosen, context.emit, context.redactor, data, adopt=adopt))
+    context.say(
+        use(
+            context.open(need_config=False),
+            chosen,
+            context.emit,
+            context.redactor,
+            data,
+            adopt=adopt,
+        )
+    )
 
 
 @state.command()
@@ -107,7 +126,15 @@ def mv(context: Context, old: str, new: str, **given: Any) -> None:
     from dtm.app.states import move
 
     addresses = context.address(old), context.address(new)
-    context.say(move(context.open(need_config=False), choices(given), context.emit, context.redactor, *addresses))
+    context.say(
+        move(
+            context.open(need_config=False),
+            choices(given),
+            context.emit,
+            context.redactor,
+            *addresses,
+        )
+    )
 
 
 @state.command()
@@ -120,7 +147,15 @@ def rm(context: Context, addresses: tuple[str, ...], force: bool, **given: Any) 
     from dtm.app.states import remove
 
     gone = [context.address(text) for text in addresses]
-    context.say(remove(context.open(need_config=False), choices(given, force=force), context.emit, context.redactor, gone))
+    context.say(
+        remove(
+            context.open(need_config=False),
+            choices(given, force=force),
+            context.emit,
+            context.redactor,
+            gone,
+        )
+    )
 
 
 def _moment(at: str) -> str | None:
@@ -157,7 +192,9 @@ def diff(context: Context, old: int, new: int | None) -> None:
     from dtm.app.states import compare, past
 
     workspace = context.open(need_config=False)
-    context.renderer.differences(compare(past(workspace, old, context.emit), past(workspace, new, context.emit)))
+    context.renderer.differences(
+        compare(past(workspace, old, context.emit), past(workspace, new, context.emit))
+    )
 
 
 @state.command(short_help="Write a new serial with an earlier one's tools.")
@@ -183,7 +220,9 @@ def recover(context: Context, file: str, **given: Any) -> None:
     """Enter the outcomes of a rescue file where the state still waits for them; twice is harmless."""
     from dtm.app.states import recover as use
 
-    for line in use(context.open(need_config=False), choices(given), context.emit, context.redactor, Path(file)):
+    for line in use(
+        context.open(need_config=False), choices(given), context.emit, context.redactor, Path(file)
+    ):
         context.say(line)
 
 
@@ -195,7 +234,10 @@ def probe(context: Context) -> None:
 
     verdict = try_out(context.open(need_config=False).place)
     if not verdict.trials:
-        context.renderer.notice("info", f"Nothing was tried: no state is at {verdict.location} yet, or a run is at work on it.")
+        context.renderer.notice(
+            "info",
+            f"Nothing was tried: no state is at {verdict.location} yet, or a run is at work on it.",
+        )
     context.renderer.table(rows(verdict))
     if refusal := verdict.refusal(lock_native=False):
         raise refusal

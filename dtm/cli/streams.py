@@ -18,7 +18,9 @@ class _Output(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            raise OSError(error.errno, error.strerror, OUTPUT if self.fileno() == 1 else ERROR) from None
+            raise OSError(
+                error.errno, error.strerror, OUTPUT if self.fileno() == 1 else ERROR
+            ) from None
 
 
 def open_streams() -> None:

@@ -40,9 +40,20 @@ def make_renderer(
     from dtm.render.people import Screen
 
     for stream in (out, err):
-        if isinstance(stream, TextIOWrapper):  # UTF-8 whatever the locale says; a lone surrogate must not raise
+        if isinstance(
+            stream, TextIOWrapper
+        ):  # UTF-8 whatever the locale says; a lone surrogate must not raise
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    screen = Screen(out, err, clock, clean, width or shutil.get_terminal_size((100, 24)).columns, color, verbose, quiet)
+    screen = Screen(
+        out,
+        err,
+        clock,
+        clean,
+        width or shutil.get_terminal_size((100, 24)).columns,
+        color,
+        verbose,
+        quiet,
+    )
     match kind:
         case "rich":
             from dtm.render.terminal import TerminalRenderer

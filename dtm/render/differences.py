@@ -24,7 +24,9 @@ MAX_COMPARED: Final = 4_000_000
 """Pairs of lines that a line by line comparison may look at: its cost is their number at worst."""
 
 
-def field_lines(fields: Iterable[FieldChange], show: ValueText, indent: int, width: int) -> Iterator[Line]:
+def field_lines(
+    fields: Iterable[FieldChange], show: ValueText, indent: int, width: int
+) -> Iterator[Line]:
     """What a person changed first, then under headings of their own what follows from inputs and what somebody else did."""
     groups: dict[Source, list[FieldChange]] = {source: [] for source in Source}
     for each in fields:
@@ -49,14 +51,24 @@ def _field(change: FieldChange, show: ValueText, indent: int, width: int) -> Ite
         yield line(indent, Span("~ ", "update"), Span(f"{label}:", "key"), *tail)
         yield from _limited(rows, show, indent + 4)
         return
-    styles: tuple[Style, Style] = ("", "warning") if change.source is Source.LIVE else ("removed", "added")
-    before, after = (_styled(span, style) for span, style in zip(show.pair(change.old, change.new), styles, strict=True))
+    styles: tuple[Style, Style] = (
+        ("", "warning") if change.source is Source.LIVE else ("removed", "added")
+    )
+    before, after = (
+        _styled(span, style)
+        for span, style in zip(show.pair(change.old, change.new), styles, strict=True)
+    )
     yield from _arrow(label, before, after, indent, width, tail)
 
 
-def _arrow(label: str, before: Span, after: Span, indent: int, width: int, tail: tuple[Span, ...]) -> Iterator[Line]:
+def _arrow(
+    label: str, before: Span, after: Span, indent: int, width: int, tail: tuple[Span, ...]
+) -> Iterator[Line]:
     head = (Span("~ ", "update"), Span(f"{label}:", "key"), Span(" "))
-    if indent + sum(cells(span.text) for span in (*head, before, after, *tail)) + len(ARROW) <= width:
+    if (
+        indent + sum(cells(span.text) for span in (*head, before, after, *tail)) + len(ARROW)
+        <= width
+    ):
         yield line(indent, *head, before, Span(ARROW, "dim"), after, *tail)
         return
     yield line(indent, *head, before, hang=4)
@@ -68,9 +80,18 @@ def _styled(span: Span, style: Style) -> Span:
 
 
 def _one_sided(
-    change: FieldChange, label: str, show: ValueText, indent: int, width: int, tail: tuple[Span, ...]
+    change: FieldChange,
+    label: str,
+    show: ValueText,
+    indent: int,
+    width: int,
+    tail: tuple[Span, ...],
 ) -> Iterator[Line]:
-    sign, value = (Span("+ ", "added"), change.new) if change.old_absent else (Span("- ", "removed"), change.old)
+    sign, value = (
+        (Span("+ ", "added"), change.new)
+        if change.old_absent
+        else (Span("- ", "removed"), change.old)
+    )
     first, *rest = show.block(label, value, indent + 2, width)
     yield line(indent, sign, *first.spans, *tail, hang=4)
     yield from rest
@@ -96,7 +117,9 @@ def _compare(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
         return
     short = max(len(before), len(after)) <= SHORT
     rows = unified_diff(before, after, lineterm="", n=SHORT if short else 2)
-    yield from islice(rows, 3 if short else 2, None)  # without the file names, nor the place of the only hunk
+    yield from islice(
+        rows, 3 if short else 2, None
+    )  # without the file names, nor the place of the only hunk
 
 
 def _limited(rows: Iterable[str], show: ValueText, indent: int) -> Iterator[Line]:

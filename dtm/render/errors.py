@@ -22,7 +22,9 @@ _TOKEN = re.compile(r"\$\{\{.*?\}\}|\[\[.*?\]\]|\"[^\"]*\"|'[^']*'|[^\s,:{}\[\]]
 _CONFIDENTIAL = re.compile(
     r"(?i)(?:token|password|passwd|secret|credential|private|api_?-?key)[\w-]*[\"']?\s*:\s*(?P<value>\S.*)"
 )
-BUG_HINT: Final = "This is a bug in dtm: run the command again with --debug and report what it prints."
+BUG_HINT: Final = (
+    "This is a bug in dtm: run the command again with --debug and report what it prints."
+)
 
 
 class ErrorText(msgspec.Struct):
@@ -45,10 +47,14 @@ class ErrorText(msgspec.Struct):
                 yield self._hint(BUG_HINT)
         if self.debug:
             text = "".join(traceback.format_exception(error))
-            yield from (line(2, Span(printable(each), "dim")) for each in self.clean(text).splitlines())
+            yield from (
+                line(2, Span(printable(each), "dim")) for each in self.clean(text).splitlines()
+            )
 
     def _plain(self, error: DtmError) -> Iterator[Line]:
-        yield from self._message(f"{error.where}: {error.message}" if error.where else error.message)
+        yield from self._message(
+            f"{error.where}: {error.message}" if error.where else error.message
+        )
         yield from self._source(error.where)
         if isinstance(error, LockHeldError):
             yield from lock_lines(error.record, self.now, self.clean)
@@ -62,7 +68,9 @@ class ErrorText(msgspec.Struct):
             yield line(0, f"{count(len(error.problems), 'problem')} found, nothing was done.")
 
     def _problem(self, problem: Problem) -> Iterator[Line]:
-        yield from self._message(f"{problem.where}: {problem.message}" if problem.where else problem.message)
+        yield from self._message(
+            f"{problem.where}: {problem.message}" if problem.where else problem.message
+        )
         yield from self._source(problem.where)
         if problem.hint:
             yield self._hint(problem.hint)

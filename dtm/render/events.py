@@ -59,7 +59,11 @@ def told(event: Event) -> Said:  # noqa: C901 - one flat case per event
         case ApplyComplete():
             return Said("success", sentences.done(event.address, event.action))
         case ApplyErrored():
-            return Said("error", sentences.change_failed(event.address, event.action, event.message), event.hint)
+            return Said(
+                "error",
+                sentences.change_failed(event.address, event.action, event.message),
+                event.hint,
+            )
         case ApplySkipped():
             return Said("warning", f"Skipped: {_skipped(event)}")
         case ApplyMilder():
@@ -69,7 +73,11 @@ def told(event: Event) -> Said:  # noqa: C901 - one flat case per event
         case Retrying():
             return Said("warning", _retrying(event))
         case Notice():
-            return Said(_level(event), f"{event.where}: {event.message}" if event.where else event.message, event.hint)
+            return Said(
+                _level(event),
+                f"{event.where}: {event.message}" if event.where else event.message,
+                event.hint,
+            )
         case LockWaiting():
             return Said("info", _waiting(event))
         case LockAcquired():
@@ -109,7 +117,9 @@ class Narrator(msgspec.Struct):
             case ApplySummary():
                 yield from self._summary(event)
             case _:
-                self.cancelling = self.cancelling or (isinstance(event, Stopping) and event.cancelling)
+                self.cancelling = self.cancelling or (
+                    isinstance(event, Stopping) and event.cancelling
+                )
                 yield told(event)
 
     def _start(self, event: ApplyStart) -> Iterator[Said]:
@@ -118,7 +128,9 @@ class Narrator(msgspec.Struct):
             yield Said("info", sentences.EXECUTING)
             yield Said("info", f"Changes count: {event.total}.")
         self._last[event.address] = 0.0
-        yield Said("info", sentences.separator(f"Processing progress: {event.index}/{event.total}."))
+        yield Said(
+            "info", sentences.separator(f"Processing progress: {event.index}/{event.total}.")
+        )
         yield told(event)
 
     def _progress(self, event: ApplyProgress) -> Iterator[Said]:
@@ -141,7 +153,9 @@ class Narrator(msgspec.Struct):
         text = " ".join(event.message.split())
         text = text if len(text) <= HEADLINE else f"{text[: HEADLINE - 1]}…"
         if self.cancelling:
-            return Said("warning", f"{event.address} {event.action.value.capitalize()} cancelled: {text}")
+            return Said(
+                "warning", f"{event.address} {event.action.value.capitalize()} cancelled: {text}"
+            )
         tries = f" (after {event.attempts} tries)" if event.attempts > 1 else ""
         return Said("error", sentences.change_failed(event.address, event.action, text) + tries)
 
@@ -152,7 +166,12 @@ class Narrator(msgspec.Struct):
 
     def _summary(self, event: ApplySummary) -> Iterator[Said]:
         if self.begun:
-            yield Said("info", sentences.separator("Processing done." if event.complete else "Processing aborted."))
+            yield Said(
+                "info",
+                sentences.separator(
+                    "Processing done." if event.complete else "Processing aborted."
+                ),
+            )
         yield from self.summary(event)
 
     def summary(self, event: ApplySummary) -> Iterator[Said]:
@@ -173,21 +192,36 @@ class Narrator(msgspec.Struct):
 
     def _section(self, title: str, texts: Sequence[str]) -> list[str]:
         shown = texts if self.everything or len(texts) <= MAX_NAMED + 1 else texts[:MAX_NAMED]
-        hidden = [f"… {len(texts) - len(shown):,} more, -v shows all"] if len(shown) < len(texts) else []
-        return [f"{title}:", *(f"  {row}" for text in (*shown, *hidden) for row in text.split("\n"))]
+        hidden = (
+            [f"… {len(texts) - len(shown):,} more, -v shows all"] if len(shown) < len(texts) else []
+        )
+        return [
+            f"{title}:",
+            *(f"  {row}" for text in (*shown, *hidden) for row in text.split("\n")),
+        ]
 
 
 def _verdict(event: ApplySummary) -> Level:
     if event.unresolved or set(event.failed) - set(event.cancelled):
         return "error"
-    return "success" if event.complete and any(event.done.values()) else "info" if event.complete else "warning"
+    return (
+        "success"
+        if event.complete and any(event.done.values())
+        else "info"
+        if event.complete
+        else "warning"
+    )
 
 
 def _headline(event: ApplySummary) -> str:
     """`Done: 3 created in 12s.`, `Apply failed => 1 created, 1 failed, 2 skipped in 12s.`."""
     cancelled = len(event.cancelled)
     numbers = [(number, sentences.DONE[action]) for action, number in event.done.items()]
-    numbers += [(len(event.failed) - cancelled, "failed"), (cancelled, "cancelled"), (len(event.skipped), "skipped")]
+    numbers += [
+        (len(event.failed) - cancelled, "failed"),
+        (cancelled, "cancelled"),
+        (len(event.skipped), "skipped"),
+    ]
     counts = [f"{number:,} {word}" for number, word in numbers if number]
     if event.unresolved:
         counts.append(f"{count(len(event.unresolved), 'output')} not worked out")
@@ -229,16 +263,18 @@ def _stopping(event: Stopping) -> str:
 
 def _milder(event: ApplyMilder) -> str:
     """Less had to be done than planned."""
-    actual = "nothing has to be done" if event.actual is Action.KEEP else f"it is {sentences.DONE[event.actual]}"
+    actual = (
+        "nothing has to be done"
+        if event.actual is Action.KEEP
+        else f"it is {sentences.DONE[event.actual]}"
+    )
     return f"Tool ({event.address}) was planned to be {sentences.DONE[event.planned]}; with all values known {actual}."
 
 
 def _retrying(event: Retrying) -> str:
     """A try failed and why, and when the next comes."""
     text = event.message.rstrip(".")
-    return (
-        f"{event.address} {event.action.value.capitalize()} try {event.attempt} failed: {text}; next in {duration(event.delay)}"
-    )
+    return f"{event.address} {event.action.value.capitalize()} try {event.attempt} failed: {text}; next in {duration(event.delay)}"
 
 
 def _holder(record: LockRecord) -> str:
@@ -248,14 +284,22 @@ def _holder(record: LockRecord) -> str:
 
 def _waiting(event: LockWaiting) -> str:
     """Who holds the lock, how long we wait, and when it may be taken over."""
-    over = f", taken over in {duration(event.takeover_in)} if it stays silent" if event.takeover_in is not None else ""
+    over = (
+        f", taken over in {duration(event.takeover_in)} if it stays silent"
+        if event.takeover_in is not None
+        else ""
+    )
     return f"Waiting for the state lock held by {_holder(event.record)}, {duration(event.waited)} so far{over}"
 
 
 def _acquired(event: LockAcquired) -> Said:
     """A take-over is a warning, a long wait worth a word, the rest detail."""
     if event.taken_from:
-        why = "whose process ended without giving it back" if event.ended else "silent for a whole lease"
+        why = (
+            "whose process ended without giving it back"
+            if event.ended
+            else "silent for a whole lease"
+        )
         return Said("warning", f"Took over the state lock of {event.taken_from.run}, {why}.")
     if event.waited >= SLOW_LOCK:
         return Said("info", f"Got the state lock after {duration(event.waited)}.")

@@ -11,7 +11,14 @@ import msgspec
 
 from dtm import __version__
 from dtm.render import jsontypes as types
-from dtm.render.jsonlines import Unfinished, counts, diagnostic, event_line, field_difference, planned
+from dtm.render.jsonlines import (
+    Unfinished,
+    counts,
+    diagnostic,
+    event_line,
+    field_difference,
+    planned,
+)
 from dtm.render.people import Screen
 from dtm.render.plan import count_line, found_line
 from dtm.render.port import Difference, Operation
@@ -24,7 +31,19 @@ from engine.lock import LockRecord, timestamp
 from engine.plan import Action, Plan
 from engine.values import Attributes, Digest, Secret, Value, leaves
 
-WORDS: Final = frozenset({"type", "timestamp", "action", "reason", "operation", "severity", "status", "source", "difference"})
+WORDS: Final = frozenset(
+    {
+        "type",
+        "timestamp",
+        "action",
+        "reason",
+        "operation",
+        "severity",
+        "status",
+        "source",
+        "difference",
+    }
+)
 
 
 class JsonRenderer:
@@ -42,13 +61,27 @@ class JsonRenderer:
         now = self._now()
         if plan.in_progress:
             self.notice("warning", in_progress(plan))
-        self._write([planned(c, self.show, now, operation) for c in plan.changes if c.action is not Action.KEEP or c.rewrite])
+        self._write(
+            [
+                planned(c, self.show, now, operation)
+                for c in plan.changes
+                if c.action is not Action.KEEP or c.rewrite
+            ]
+        )
         last = count_line(plan) if operation == "plan" else found_line(plan, operation)
         message = (nothing or nothing_to_do(plan)) if plan.empty else last.text
         summary = types.ChangeSummary(
-            timestamp=now, message=message, operation=operation, changes=counts(plan.counts()), failed=[], skipped=[],
-            cancelled=[], elapsed_seconds=None, state=None, interrupted=False,
-        )  # fmt: skip
+            timestamp=now,
+            message=message,
+            operation=operation,
+            changes=counts(plan.counts()),
+            failed=[],
+            skipped=[],
+            cancelled=[],
+            elapsed_seconds=None,
+            state=None,
+            interrupted=False,
+        )
         self._write([summary])
         if plan.output_changes:
             self.outputs(plan.outputs)
@@ -64,7 +97,10 @@ class JsonRenderer:
         now = self._now()
         match error:
             case ConfigError() | PlanError():
-                lines = [diagnostic("error", each.message, each.hint, each.where, now) for each in error.problems]
+                lines = [
+                    diagnostic("error", each.message, each.hint, each.where, now)
+                    for each in error.problems
+                ]
             case DtmError():
                 lines = [diagnostic("error", error.message, error.hint, error.where, now)]
             case _:
@@ -112,13 +148,24 @@ class JsonRenderer:
         for each in differences:
             fields = [field_difference(change, self.show) for change in each.fields]
             row = {"address": str(each.address), "difference": each.kind, "fields": fields}
-            self._write([types.Data(timestamp=self._now(), message=f"{each.address} {each.kind}", data=row)])
+            self._write(
+                [types.Data(timestamp=self._now(), message=f"{each.address} {each.kind}", data=row)]
+            )
 
     def lock(self, record: LockRecord | None) -> None:
         """A `lock_acquire` line with status held or free."""
         message = "The state is locked." if record else "The state is not locked."
         info = record.info if record else None
-        self._write([types.LockAcquire(timestamp=self._now(), message=message, status="held" if record else "free", lock=info)])
+        self._write(
+            [
+                types.LockAcquire(
+                    timestamp=self._now(),
+                    message=message,
+                    status="held" if record else "free",
+                    lock=info,
+                )
+            ]
+        )
 
     def version(self, version: str) -> None:
         """Nothing of its own: the first line of every stream says it."""
@@ -143,12 +190,20 @@ class JsonRenderer:
         with self._lock:
             if self._fresh:
                 self._fresh = False
-                lines = [types.Version(timestamp=self._now(), message=f"dtm {__version__}", dtm=__version__), *lines]
+                lines = [
+                    types.Version(
+                        timestamp=self._now(), message=f"dtm {__version__}", dtm=__version__
+                    ),
+                    *lines,
+                ]
             self.screen.out.write("".join([self._encode(each) for each in lines]))
             self.screen.out.flush()
 
     def _encode(self, each: types.AnyLine) -> str:
-        return msgspec.json.encode(_cleaned(msgspec.to_builtins(each), self.screen.clean)).decode() + "\n"
+        return (
+            msgspec.json.encode(_cleaned(msgspec.to_builtins(each), self.screen.clean)).decode()
+            + "\n"
+        )
 
 
 def _cleaned(value: object, clean: Clean) -> object:
@@ -161,7 +216,10 @@ def _cleaned(value: object, clean: Clean) -> object:
             )  # a lone surrogate has no UTF-8
         case dict():
             items = cast("dict[str, object]", value).items()  # what msgspec makes of a Struct
-            return {name: item if name in WORDS and isinstance(item, str) else _cleaned(item, clean) for name, item in items}
+            return {
+                name: item if name in WORDS and isinstance(item, str) else _cleaned(item, clean)
+                for name, item in items
+            }
         case list():
             return [_cleaned(item, clean) for item in cast("list[object]", value)]
         case _:

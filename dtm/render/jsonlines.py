@@ -46,10 +46,17 @@ class Unfinished(msgspec.Struct):
     def summary(self, now: str) -> types.ChangeSummary:
         """What was done before the run broke off."""
         return types.ChangeSummary(
-            timestamp=now, message="The run broke off.", operation="apply", changes=counts(self.done),
-            failed=[str(each) for each in self.failed], skipped=[str(each) for each in self.skipped], cancelled=[],
-            elapsed_seconds=None, state=None, interrupted=True,
-        )  # fmt: skip
+            timestamp=now,
+            message="The run broke off.",
+            operation="apply",
+            changes=counts(self.done),
+            failed=[str(each) for each in self.failed],
+            skipped=[str(each) for each in self.skipped],
+            cancelled=[],
+            elapsed_seconds=None,
+            state=None,
+            interrupted=True,
+        )
 
 
 def counts(done: Mapping[Action, int]) -> types.Counts:
@@ -103,14 +110,21 @@ def event_line(event: Event, now: str) -> types.AnyLine:
 
 
 def _apply(
-    event: events.ApplyStart | events.ApplyProgress | events.ApplyComplete | events.ApplyErrored | events.ApplySkipped, now: str
+    event: events.ApplyStart
+    | events.ApplyProgress
+    | events.ApplyComplete
+    | events.ApplyErrored
+    | events.ApplySkipped,
+    now: str,
 ) -> types.AnyLine:
     head = _head(event, now, address=str(event.address), action=event.action.value)
     match event:
         case events.ApplyStart():
             return types.ApplyStarted(**head, index=event.index, total=event.total)
         case events.ApplyProgress():
-            return types.ApplyRunning(**head, text=event.text, fraction=event.fraction, elapsed_seconds=event.elapsed)
+            return types.ApplyRunning(
+                **head, text=event.text, fraction=event.fraction, elapsed_seconds=event.elapsed
+            )
         case events.ApplyComplete():
             return types.ApplyCompleted(**head, id=event.id, elapsed_seconds=event.elapsed)
         case events.ApplyErrored():
@@ -120,7 +134,9 @@ def _apply(
             return types.ApplyLeft(**head, because=str(event.because) if event.because else None)
 
 
-def _lock(event: events.LockWaiting | events.LockAcquired | events.LockReleased, now: str) -> types.AnyLine:
+def _lock(
+    event: events.LockWaiting | events.LockAcquired | events.LockReleased, now: str
+) -> types.AnyLine:
     head = _head(event, now)
     match event:
         case events.LockWaiting():
@@ -137,7 +153,9 @@ def _head(event: Event, now: str, **more: Any) -> dict[str, Any]:
     return {"timestamp": now, "message": told(event).message, **more}
 
 
-def _diagnostic(event: events.Notice | events.ApplyMilder | events.Retrying | events.Stopping, now: str) -> types.Diagnostic:
+def _diagnostic(
+    event: events.Notice | events.ApplyMilder | events.Retrying | events.Stopping, now: str
+) -> types.Diagnostic:
     said = told(event)
     match event:
         case events.Notice():
@@ -152,10 +170,14 @@ def _severity(level: Level) -> types.Severity:
     return level if level in ("warning", "error") else "info"
 
 
-def diagnostic(severity: types.Severity, text: str, hint: str, where: str, now: str) -> types.Diagnostic:
+def diagnostic(
+    severity: types.Severity, text: str, hint: str, where: str, now: str
+) -> types.Diagnostic:
     """Something people must see."""
     message = f"{where}: {text}" if where else text
-    return types.Diagnostic(timestamp=now, message=message, severity=severity, summary=text, hint=hint, where=where)
+    return types.Diagnostic(
+        timestamp=now, message=message, severity=severity, summary=text, hint=hint, where=where
+    )
 
 
 def _summary(event: events.ApplySummary, now: str) -> types.ChangeSummary:

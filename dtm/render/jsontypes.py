@@ -10,11 +10,23 @@ import msgspec
 from engine.lock import LockInfo
 
 Severity: TypeAlias = Literal["info", "warning", "error"]
-ActionName: TypeAlias = Literal["keep", "create", "update", "replace", "delete", "move", "forget", "recover"]
+ActionName: TypeAlias = Literal[
+    "keep", "create", "update", "replace", "delete", "move", "forget", "recover"
+]
 ReasonName: TypeAlias = Literal[
-    "unchanged", "new", "changed", "drifted", "vanished", "removed", "requested", "interrupted", "failed", "input",
-    "dependency", "renamed",
-]  # fmt: skip
+    "unchanged",
+    "new",
+    "changed",
+    "drifted",
+    "vanished",
+    "removed",
+    "requested",
+    "interrupted",
+    "failed",
+    "input",
+    "dependency",
+    "renamed",
+]
 
 
 class JsonLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type"):
@@ -180,14 +192,33 @@ class Data(JsonLine, frozen=True, tag="data"):
 
 
 AnyLine: TypeAlias = (
-    Version | PlannedChange | ChangeSummary | ApplyStarted | ApplyRunning | ApplyCompleted | ApplyFailed | ApplyLeft
-    | Diagnostic | LockAcquire | LockRelease | Outputs | Data
-)  # fmt: skip
+    Version
+    | PlannedChange
+    | ChangeSummary
+    | ApplyStarted
+    | ApplyRunning
+    | ApplyCompleted
+    | ApplyFailed
+    | ApplyLeft
+    | Diagnostic
+    | LockAcquire
+    | LockRelease
+    | Outputs
+    | Data
+)
 
 
 def schema() -> str:
     """The JSON Schema of one line, as published in docs/reference/events.schema.json."""
     found = msgspec.json.schema(AnyLine)
     return (
-        json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "dtm --json", **found}, indent=2) + "\n"
+        json.dumps(
+            {
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "title": "dtm --json",
+                **found,
+            },
+            indent=2,
+        )
+        + "\n"
     )

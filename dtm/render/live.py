@@ -16,7 +16,16 @@ from dtm.render.sentences import DOING
 from dtm.render.text import Clean, count, duration
 from dtm.render.values import printable
 from engine.address import Address
-from engine.events import ApplyComplete, ApplyErrored, ApplyProgress, ApplySkipped, ApplyStart, Event, LockAcquired, LockWaiting
+from engine.events import (
+    ApplyComplete,
+    ApplyErrored,
+    ApplyProgress,
+    ApplySkipped,
+    ApplyStart,
+    Event,
+    LockAcquired,
+    LockWaiting,
+)
 from engine.plan import Action
 
 FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -72,8 +81,13 @@ class Board(msgspec.Struct):
         if self.waiting:
             parts.append(Text(f"{self._frame()} {self.waiting}", "info"))
         if self.since:
-            parts += [self._table(max(1, (options.height or options.size.height) - 6)), self._whole(self.since)]
-        yield from console.render(Group(*parts), options.update_width(max(1, options.max_width - ECHO)))
+            parts += [
+                self._table(max(1, (options.height or options.size.height) - 6)),
+                self._whole(self.since),
+            ]
+        yield from console.render(
+            Group(*parts), options.update_width(max(1, options.max_width - ECHO))
+        )
 
     def _table(self, rows: int) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0), expand=True)
@@ -110,7 +124,11 @@ class Board(msgspec.Struct):
         table.add_column(no_wrap=True, justify="right")
         elapsed = duration((self.clock() - since).total_seconds())
         ended = f"{self.ended:,}/{count(self.total, 'change')}"
-        table.add_row(ProgressBar(total=max(self.total, 1), completed=self.ended), Text(ended, "strong"), Text(elapsed, "dim"))
+        table.add_row(
+            ProgressBar(total=max(self.total, 1), completed=self.ended),
+            Text(ended, "strong"),
+            Text(elapsed, "dim"),
+        )
         return table
 
     def _frame(self) -> str:

@@ -19,9 +19,14 @@ def lock_lines(record: LockRecord, now: datetime, clean: Clean, indent: int = 2)
         yield line(indent, "The lock record cannot be read.")
         return
     for label, text in (
-        ("ID", info.id), ("Operation", info.operation), ("Who", info.who), ("Version", info.version),
-        ("Created", info.created + _ago(info.created, now)), ("Path", info.path), ("Info", info.info),
-    ):  # fmt: skip
+        ("ID", info.id),
+        ("Operation", info.operation),
+        ("Who", info.who),
+        ("Version", info.version),
+        ("Created", info.created + _ago(info.created, now)),
+        ("Path", info.path),
+        ("Info", info.info),
+    ):
         if text:
             yield line(indent, Span(f"{label:{LABEL}}", "key"), printable(clean(text)), hang=LABEL)
     yield line(indent, Span(f"{'Lease':{LABEL}}", "key"), lease(info, now), hang=LABEL)

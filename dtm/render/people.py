@@ -91,7 +91,11 @@ class PeopleRenderer(ABC):
     def outputs(self, outputs: Mapping[str, Value]) -> None:
         """On stdout."""
         width = self.screen.width
-        self._print(each for name, value in outputs.items() for each in self.show.block(key(name), value, 0, width))
+        self._print(
+            each
+            for name, value in outputs.items()
+            for each in self.show.block(key(name), value, 0, width)
+        )
 
     def value(self, value: Value) -> None:
         """On stdout."""
@@ -127,7 +131,12 @@ class PeopleRenderer(ABC):
         if record is None:
             self._print([line(0, "The state is not locked.")])
         else:
-            self._print([line(0, "The state is locked."), *lock_lines(record, self.screen.clock(), self.screen.clean)])
+            self._print(
+                [
+                    line(0, "The state is locked."),
+                    *lock_lines(record, self.screen.clock(), self.screen.clean),
+                ]
+            )
 
     def version(self, version: str) -> None:
         """On stdout, bare."""
@@ -139,12 +148,16 @@ class PeopleRenderer(ABC):
         self.screen.err.flush()
 
     def _say(self, *told: Said) -> None:
-        messages: list[Message] = [(said.level, self._lines(said)) for said in told if self.screen.says(said.level)]
+        messages: list[Message] = [
+            (said.level, self._lines(said)) for said in told if self.screen.says(said.level)
+        ]
         self._log(*messages)
 
     def _lines(self, said: Said) -> list[Line]:
         first, *rest = [printable(each) for each in self.screen.clean(said.message).split("\n")]
-        below = [line(2 + len(each) - len(each.lstrip(" ")), each.lstrip(" ")) for each in rest]  # wrapped below itself
+        below = [
+            line(2 + len(each) - len(each.lstrip(" ")), each.lstrip(" ")) for each in rest
+        ]  # wrapped below itself
         if said.hint:
             below.append(line(2, Span("→ ", "info"), printable(self.screen.clean(said.hint))))
         return [line(0, first), *below]

@@ -17,18 +17,35 @@ from engine.plan import Action, Change, Plan, Reason
 from engine.state import Resource
 
 SYMBOLS: Final = {
-    Action.CREATE: "+", Action.UPDATE: "~", Action.REPLACE: "-/+", Action.DELETE: "-",
-    Action.MOVE: ">", Action.RECOVER: "?", Action.FORGET: ".", Action.KEEP: "=",
-}  # fmt: skip
+    Action.CREATE: "+",
+    Action.UPDATE: "~",
+    Action.REPLACE: "-/+",
+    Action.DELETE: "-",
+    Action.MOVE: ">",
+    Action.RECOVER: "?",
+    Action.FORGET: ".",
+    Action.KEEP: "=",
+}
 LEGEND: Final = {
-    Action.CREATE: "create", Action.UPDATE: "update in place", Action.REPLACE: "replace (delete, then create)",
-    Action.DELETE: "delete", Action.MOVE: "move", Action.RECOVER: "recover", Action.FORGET: "forget (state only)",
+    Action.CREATE: "create",
+    Action.UPDATE: "update in place",
+    Action.REPLACE: "replace (delete, then create)",
+    Action.DELETE: "delete",
+    Action.MOVE: "move",
+    Action.RECOVER: "recover",
+    Action.FORGET: "forget (state only)",
     Action.KEEP: "keep, rewrite its entry",
-}  # fmt: skip
+}
 STYLES: Final[dict[Action, Style]] = {
-    Action.CREATE: "create", Action.UPDATE: "update", Action.REPLACE: "replace", Action.DELETE: "delete",
-    Action.MOVE: "move", Action.RECOVER: "recover", Action.FORGET: "forget", Action.KEEP: "keep",
-}  # fmt: skip
+    Action.CREATE: "create",
+    Action.UPDATE: "update",
+    Action.REPLACE: "replace",
+    Action.DELETE: "delete",
+    Action.MOVE: "move",
+    Action.RECOVER: "recover",
+    Action.FORGET: "forget",
+    Action.KEEP: "keep",
+}
 ALWAYS_COUNTED: Final = (Action.CREATE, Action.UPDATE, Action.REPLACE, Action.DELETE)
 COUNTED_IF_ANY: Final = (Action.MOVE, Action.FORGET, Action.RECOVER)
 MANY: Final = 10
@@ -54,7 +71,9 @@ class PlanView(msgspec.Struct, frozen=True):
         if plan.empty:
             yield line(0, Span(self.nothing or nothing_to_do(plan), "success"))
             return
-        shown = [change for change in plan.changes if change.action is not Action.KEEP or change.rewrite]
+        shown = [
+            change for change in plan.changes if change.action is not Action.KEEP or change.rewrite
+        ]
         if shown and self._plans:
             yield _legend(shown)
             yield BLANK
@@ -81,7 +100,11 @@ class PlanView(msgspec.Struct, frozen=True):
     def _body(self, change: Change) -> Iterator[Line]:
         if change.fields:
             yield from field_lines(change.fields, self.show, BODY, self.width)
-        elif change.action is Action.CREATE and change.after and (self._plans or change.reason is Reason.NEW):
+        elif (
+            change.action is Action.CREATE
+            and change.after
+            and (self._plans or change.reason is Reason.NEW)
+        ):
             yield from self.show.children(change.after, BODY, self.width)
         elif change.action in {Action.DELETE, Action.FORGET, Action.RECOVER} or not self._plans:
             yield from self._identity(change.live or change.before)
@@ -119,7 +142,11 @@ def _legend(changes: list[Change]) -> Line:
     spans: list[Span | str] = []
     for action, symbol in SYMBOLS.items():
         if action in used:
-            spans += ["   " if spans else "", Span(symbol, STYLES[action]), Span(f" {LEGEND[action]}", "dim")]
+            spans += [
+                "   " if spans else "",
+                Span(symbol, STYLES[action]),
+                Span(f" {LEGEND[action]}", "dim"),
+            ]
     return line(0, *spans)
 
 
@@ -142,12 +169,22 @@ def _found(change: Change) -> Line:
     action = Action.DELETE if gone else change.action
     symbol = SYMBOLS[action].rjust(SYMBOL_WIDTH)
     name = Span(str(change.address), "name")
-    return line(0, Span(f"{symbol} ", STYLES[action]), "Tool (", name, f") {found(change)}", hang=SYMBOL_WIDTH + 1)
+    return line(
+        0,
+        Span(f"{symbol} ", STYLES[action]),
+        "Tool (",
+        name,
+        f") {found(change)}",
+        hang=SYMBOL_WIDTH + 1,
+    )
 
 
 def found_line(plan: Plan, operation: str) -> Line:
     """`Drift: 1 drifted, 1 vanished, 12 unchanged.`."""
-    counts = Counter(Reason.UNCHANGED if change.action is Action.KEEP else change.reason for change in plan.changes)
+    counts = Counter(
+        Reason.UNCHANGED if change.action is Action.KEEP else change.reason
+        for change in plan.changes
+    )
     spans: list[Span | str] = [Span(f"{operation.capitalize()}: ", "strong")]
     for reason in Reason:
         if reason is not Reason.UNCHANGED and counts[reason]:
@@ -162,5 +199,8 @@ def count_line(plan: Plan) -> Line:
     for action in (*ALWAYS_COUNTED, *COUNTED_IF_ANY):
         number = counts[action]
         if number or action in ALWAYS_COUNTED:
-            spans += [Span(f"{number} to {action.value}", STYLES[action] if number else "dim"), ", "]
+            spans += [
+                Span(f"{number} to {action.value}", STYLES[action] if number else "dim"),
+                ", ",
+            ]
     return line(0, *spans, Span(f"{counts[Action.KEEP]} unchanged.", "dim"))

@@ -20,7 +20,9 @@ def confirm(source: TextIO, err: TextIO, question: str = CONTINUE) -> bool:
 
 def confirm_exactly(source: TextIO, err: TextIO, question: str, answer: str) -> bool:
     """Ask for one exact text (`yes, 12`) or n; nothing means n. Raises CancelledError at the end of input."""
-    return _ask(source, err, question, frozenset({answer.lower()}), f'Please answer "{answer}" or n')
+    return _ask(
+        source, err, question, frozenset({answer.lower()}), f'Please answer "{answer}" or n'
+    )
 
 
 def _ask(source: TextIO, err: TextIO, question: str, yes: frozenset[str], invalid: str) -> bool:
@@ -30,7 +32,10 @@ def _ask(source: TextIO, err: TextIO, question: str, yes: frozenset[str], invali
         given = source.readline()
         if not given:
             err.write("\n")
-            raise CancelledError("the question was not answered, nothing was changed", hint="-y answers it in advance")
+            raise CancelledError(
+                "the question was not answered, nothing was changed",
+                hint="-y answers it in advance",
+            )
         answer = given.strip().lower()
         if answer in yes or answer in _NO:
             return answer in yes

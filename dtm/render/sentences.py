@@ -21,13 +21,25 @@ ALL_DONE: Final = {
 VERIFIED: Final = "Verify succeeded."
 
 DONE: Final = {
-    Action.KEEP: "kept", Action.CREATE: "created", Action.UPDATE: "updated", Action.REPLACE: "replaced",
-    Action.DELETE: "deleted", Action.MOVE: "moved", Action.FORGET: "forgotten", Action.RECOVER: "recovered",
-}  # fmt: skip
+    Action.KEEP: "kept",
+    Action.CREATE: "created",
+    Action.UPDATE: "updated",
+    Action.REPLACE: "replaced",
+    Action.DELETE: "deleted",
+    Action.MOVE: "moved",
+    Action.FORGET: "forgotten",
+    Action.RECOVER: "recovered",
+}
 DOING: Final = {
-    Action.KEEP: "keeping", Action.CREATE: "creating", Action.UPDATE: "updating", Action.REPLACE: "replacing",
-    Action.DELETE: "deleting", Action.MOVE: "moving", Action.FORGET: "forgetting", Action.RECOVER: "recovering",
-}  # fmt: skip
+    Action.KEEP: "keeping",
+    Action.CREATE: "creating",
+    Action.UPDATE: "updating",
+    Action.REPLACE: "replacing",
+    Action.DELETE: "deleting",
+    Action.MOVE: "moving",
+    Action.FORGET: "forgetting",
+    Action.RECOVER: "recovering",
+}
 
 _WHY: Final = {
     Reason.NEW: "found in config but doesn't exist in the state",
@@ -46,8 +58,10 @@ _AFTERWORD: Final = {
 
 
 COUNTED: Final = {
-    Reason.INTERRUPTED: "unfinished", Reason.DEPENDENCY: "depending on a change", Reason.INPUT: "with changed inputs",
-}  # fmt: skip
+    Reason.INTERRUPTED: "unfinished",
+    Reason.DEPENDENCY: "depending on a change",
+    Reason.INPUT: "with changed inputs",
+}
 
 
 def started(command: str) -> str:
@@ -63,7 +77,9 @@ def finished(command: str) -> str:
 def failed(command: str, reason: str) -> str:
     """`Apply failed => reason.`; delete has a sentence of its own."""
     stop = "" if reason.endswith((".", "!", "?")) else "."
-    return f"{command.capitalize()} {'error:' if command == 'delete' else 'failed =>'} {reason}{stop}"
+    return (
+        f"{command.capitalize()} {'error:' if command == 'delete' else 'failed =>'} {reason}{stop}"
+    )
 
 
 def interrupted(command: str, reason: str) -> str:
@@ -146,7 +162,11 @@ def found(change: Change) -> str:
 
 
 def _will(change: Change) -> str:
-    return "will be adopted and compared" if change.action is Action.RECOVER else f"will be {DONE[change.action]}"
+    return (
+        "will be adopted and compared"
+        if change.action is Action.RECOVER
+        else f"will be {DONE[change.action]}"
+    )
 
 
 def _afterword(change: Change) -> str:

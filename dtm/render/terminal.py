@@ -17,15 +17,52 @@ from dtm.render.live import Board
 from dtm.render.people import Message, PeopleRenderer, Screen
 from dtm.render.text import Level, Line, Span, cells, duration, wrap
 from dtm.render.values import printable
-from engine.events import ApplyComplete, ApplyProgress, ApplyStart, ApplySummary, Event, LockAcquired, LockWaiting
+from engine.events import (
+    ApplyComplete,
+    ApplyProgress,
+    ApplyStart,
+    ApplySummary,
+    Event,
+    LockAcquired,
+    LockWaiting,
+)
 
-THEME: Final = Theme({
-    "create": "green", "update": "yellow", "replace": "magenta", "delete": "red", "move": "cyan", "forget": "dim",
-    "recover": "blue", "keep": "dim", "added": "green", "removed": "red", "key": "cyan", "name": "bold", "dim": "dim",
-    "hidden": "dim italic", "unknown": "dim italic", "strong": "bold", "debug": "dim", "info": "blue", "success": "green",
-    "warning": "yellow", "error": "bold red", "bar.back": "dim", "bar.complete": "green", "bar.finished": "green",
-}, inherit=False)  # fmt: skip
-MARKS: Final[dict[Level, str]] = {"debug": "λ", "info": "ℹ", "success": "✔", "warning": "⚠", "error": "✖"}
+THEME: Final = Theme(
+    {
+        "create": "green",
+        "update": "yellow",
+        "replace": "magenta",
+        "delete": "red",
+        "move": "cyan",
+        "forget": "dim",
+        "recover": "blue",
+        "keep": "dim",
+        "added": "green",
+        "removed": "red",
+        "key": "cyan",
+        "name": "bold",
+        "dim": "dim",
+        "hidden": "dim italic",
+        "unknown": "dim italic",
+        "strong": "bold",
+        "debug": "dim",
+        "info": "blue",
+        "success": "green",
+        "warning": "yellow",
+        "error": "bold red",
+        "bar.back": "dim",
+        "bar.complete": "green",
+        "bar.finished": "green",
+    },
+    inherit=False,
+)
+MARKS: Final[dict[Level, str]] = {
+    "debug": "λ",
+    "info": "ℹ",
+    "success": "✔",
+    "warning": "⚠",
+    "error": "✖",
+}
 REFRESH: Final = 0.1
 """Seconds between two pictures of the live table."""
 
@@ -74,7 +111,16 @@ class TerminalRenderer(PeopleRenderer):
         *_, said = self.narrator.tell(event)
         if self.screen.says(said.level):
             tail = f"  {duration(event.elapsed)}" + (f"  {event.id}" if event.id else "")
-            self._log((said.level, [Line(0, (Span(said.message), Span(printable(self.screen.clean(tail)), "dim")))]))
+            self._log(
+                (
+                    said.level,
+                    [
+                        Line(
+                            0, (Span(said.message), Span(printable(self.screen.clean(tail)), "dim"))
+                        )
+                    ],
+                )
+            )
 
     def _summary(self, event: ApplySummary) -> None:
         if not self.screen.quiet:
@@ -98,14 +144,22 @@ class TerminalRenderer(PeopleRenderer):
             fits = cells(each.text) <= console.width
             for row in (each,) if fits else wrap(each, console.width):
                 yield Segment(" " * row.indent)
-                yield from (Segment(self.screen.clean(span.text), looks.get(span.style)) for span in row.spans)
+                yield from (
+                    Segment(self.screen.clean(span.text), looks.get(span.style))
+                    for span in row.spans
+                )
                 yield Segment.line()
 
     def _go_live(self) -> None:
         if self._live is not None or self.screen.quiet:
             return
         self._live = Live(
-            self._board, console=self.err, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+            self._board,
+            console=self.err,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._live.start()
         self._stop = Flag()
@@ -140,6 +194,14 @@ class TerminalRenderer(PeopleRenderer):
 
 def _console(stream: TextIO, screen: Screen) -> Console:
     return Console(
-        file=stream, width=screen.width, theme=THEME, force_terminal=True, color_system="auto" if screen.color else None,
-        no_color=not screen.color, highlight=False, markup=False, emoji=False, soft_wrap=True,
-    )  # fmt: skip
+        file=stream,
+        width=screen.width,
+        theme=THEME,
+        force_terminal=True,
+        color_system="auto" if screen.color else None,
+        no_color=not screen.color,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=True,
+    )

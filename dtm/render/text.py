@@ -14,10 +14,29 @@ Clean: TypeAlias = Callable[[str], str]
 Level: TypeAlias = Literal["debug", "info", "success", "warning", "error"]
 
 Style: TypeAlias = Literal[
-    "", "create", "update", "replace", "delete", "move", "forget", "recover", "keep",
-    "added", "removed", "key", "name", "dim", "hidden", "unknown", "strong",
-    "debug", "info", "success", "warning", "error",
-]  # fmt: skip
+    "",
+    "create",
+    "update",
+    "replace",
+    "delete",
+    "move",
+    "forget",
+    "recover",
+    "keep",
+    "added",
+    "removed",
+    "key",
+    "name",
+    "dim",
+    "hidden",
+    "unknown",
+    "strong",
+    "debug",
+    "info",
+    "success",
+    "warning",
+    "error",
+]
 """What a piece of text means; a terminal gives each a look, plain text none."""
 
 
@@ -46,7 +65,9 @@ BLANK = Line(0, ())
 
 def line(indent: int, *parts: Span | str, hang: int = 2) -> Line:
     """A line of spans; a bare string has no style."""
-    return Line(indent, tuple([part if isinstance(part, Span) else Span(part) for part in parts]), hang)
+    return Line(
+        indent, tuple([part if isinstance(part, Span) else Span(part) for part in parts]), hang
+    )
 
 
 def cells(text: str) -> int:
@@ -83,7 +104,9 @@ def wrap(each: Line, width: int) -> Iterator[Line]:
 @cache
 def _piece() -> re.Pattern[str]:
     """A run of blanks, one wide character, or a run of others; compiling it takes 5 ms, which few commands need."""
-    return re.compile(r"\s+|[\u1100-\uffdc\U0001f000-\U0003ffff]|[^\s\u1100-\uffdc\U0001f000-\U0003ffff]+")
+    return re.compile(
+        r"\s+|[\u1100-\uffdc\U0001f000-\U0003ffff]|[^\s\u1100-\uffdc\U0001f000-\U0003ffff]+"
+    )
 
 
 def _words(spans: Sequence[Span]) -> Iterator[list[Span]]:

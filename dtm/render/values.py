@@ -17,14 +17,18 @@ MAX_LINES: Final = 20
 """Lines of one long text that are shown unless everything was asked for."""
 
 _BARE = re.compile(r"[^\W\d][\w-]*")
-_NUMBER = re.compile(r"[-+]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|0[xX][\da-fA-F]+|0[oO][0-7]+")
+_NUMBER = re.compile(
+    r"[-+]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|0[xX][\da-fA-F]+|0[oO][0-7]+"
+)
 _WORDS = frozenset({"true", "false", "null", "~", "yes", "no", "on", "off", ""})
 _JOINERS = frozenset("\u200c\u200d")
 
 
 def quote(text: str) -> str:
     """The text as a JSON string that shows every character which does not print by its number."""
-    return "".join(char if _prints(char) else _escape(char) for char in json.dumps(text, ensure_ascii=False))
+    return "".join(
+        char if _prints(char) else _escape(char) for char in json.dumps(text, ensure_ascii=False)
+    )
 
 
 def printable(text: str) -> str:
@@ -45,7 +49,12 @@ def _escape(char: str) -> str:
 
 def string(text: str) -> str:
     """The text bare if it cannot be taken for anything else, otherwise quoted."""
-    if text.lower() in _WORDS or text[0] in "\"'([{}])&*!|>%@` " or text[-1] in " :" or not text.isprintable():
+    if (
+        text.lower() in _WORDS
+        or text[0] in "\"'([{}])&*!|>%@` "
+        or text[-1] in " :"
+        or not text.isprintable()
+    ):
         return quote(text)
     if _NUMBER.fullmatch(text) or " → " in text or ": " in text or " #" in text:
         return quote(text)
@@ -101,7 +110,11 @@ class ValueText(msgspec.Struct, frozen=True):
             case str():
                 return string(self.clean(value))
             case dict():
-                return "{" + ", ".join(f"{key(self.clean(k))}: {self.inline(v)}" for k, v in value.items()) + "}"
+                return (
+                    "{"
+                    + ", ".join(f"{key(self.clean(k))}: {self.inline(v)}" for k, v in value.items())
+                    + "}"
+                )
             case list():
                 return "[" + ", ".join(map(self.inline, value)) + "]"
             case Secret() | Digest():
@@ -118,7 +131,11 @@ class ValueText(msgspec.Struct, frozen=True):
     def pair(self, old: Value, new: Value) -> tuple[Span, Span]:
         """Two values to be compared by eye: where one text has to be quoted, the other is, too."""
         spans = self.span(old), self.span(new)
-        if isinstance(old, str) and isinstance(new, str) and any(span.text.startswith('"') for span in spans):
+        if (
+            isinstance(old, str)
+            and isinstance(new, str)
+            and any(span.text.startswith('"') for span in spans)
+        ):
             return Span(quote(self.clean(old))), Span(quote(self.clean(new)))
         return spans
 
@@ -154,7 +171,10 @@ class ValueText(msgspec.Struct, frozen=True):
             yield more(indent, len(lines) - len(shown))
 
     def _fits(self, value: list[Value], width: int) -> bool:
-        if any(isinstance(item, dict | list) or (isinstance(item, str) and "\n" in item) for item in value):
+        if any(
+            isinstance(item, dict | list) or (isinstance(item, str) and "\n" in item)
+            for item in value
+        ):
             return False
         return cells(self.inline(value)) <= width
 

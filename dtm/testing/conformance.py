@@ -71,12 +71,18 @@ def results(cases: Iterable[Case[P]], make_place: Callable[[], P]) -> Iterator[R
         except Untried as reason:
             untried = str(reason)
         except Exception as error:  # noqa: BLE001 - a backend may raise anything, and every case gets its verdict
-            problem = str(error) if isinstance(error, BrokenError) else f"{type(error).__name__}: {error}"
+            problem = (
+                str(error) if isinstance(error, BrokenError) else f"{type(error).__name__}: {error}"
+            )
         yield Result(case.ids, case.name, problem, untried, time.monotonic() - started)
 
 
 def insist(found: list[Result]) -> list[Result]:
     """The results, if nothing is broken. Raises BrokenError that lists everything that is."""
-    broken = [f"{'-'.join(result.ids)} {result.name}: {result.problem}" for result in found if result.problem]
+    broken = [
+        f"{'-'.join(result.ids)} {result.name}: {result.problem}"
+        for result in found
+        if result.problem
+    ]
     require(not broken, "\n".join([f"{len(broken)} of {len(found)} cases fail:", *broken]))
     return found

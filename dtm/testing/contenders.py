@@ -38,24 +38,42 @@ class LockerPlace(msgspec.Struct, frozen=True):
 
 def info_of(lock_id: str) -> LockInfo:
     """A holder with every field filled in."""
-    return LockInfo(lock_id, "apply", f"{lock_id}@host", "0.1.0", "2026-01-01T00:00:00.000000Z", KEY, "dtm apply")
+    return LockInfo(
+        lock_id,
+        "apply",
+        f"{lock_id}@host",
+        "0.1.0",
+        "2026-01-01T00:00:00.000000Z",
+        KEY,
+        "dtm apply",
+    )
 
 
 class Client:
     """Somebody who wants the lock: a locker, the shared clock, a wall clock `skew` seconds ahead, and what was told."""
 
-    def __init__(self, locker: Locker, clock: FakeClock, name: str = "me", skew: float = 0.0) -> None:
+    def __init__(
+        self, locker: Locker, clock: FakeClock, name: str = "me", skew: float = 0.0
+    ) -> None:
         self.locker, self.clock, self.name, self.skew = locker, clock, name, skew
         self.events: list[Event] = []
 
     def acquire(self, timeout: float = 0.0, *, takeover: bool = True) -> HeldLock:
         """Have the lock; nothing renews it but the test."""
         return acquire(
-            self.locker, KEY, info_of(self.name),
-            timeout=timeout, takeover=takeover, lease=LEASE,
-            emit=self.events.append, clock=self.clock, sleep=self.clock.sleep, rng=random.Random(1),  # noqa: S311 - jitter
-            now=lambda: self.clock.now(self.skew), background=False,
-        )  # fmt: skip
+            self.locker,
+            KEY,
+            info_of(self.name),
+            timeout=timeout,
+            takeover=takeover,
+            lease=LEASE,
+            emit=self.events.append,
+            clock=self.clock,
+            sleep=self.clock.sleep,
+            rng=random.Random(1),  # noqa: S311 - jitter
+            now=lambda: self.clock.now(self.skew),
+            background=False,
+        )
 
     def renew_for(self, held: HeldLock, seconds: float) -> None:
         """Renew as the background would, from now on for so long."""

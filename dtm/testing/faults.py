@@ -25,10 +25,19 @@ class FaultyLocker:
     """`engine.ports.Locker` over another one; each call takes the next fault of its kind, and none once they run out."""
 
     def __init__(
-        self, locker: Locker, *, read: Iterable[Fault] = (), put: Iterable[Fault] = (), remove: Iterable[Fault] = ()
+        self,
+        locker: Locker,
+        *,
+        read: Iterable[Fault] = (),
+        put: Iterable[Fault] = (),
+        remove: Iterable[Fault] = (),
     ) -> None:
         self._locker = locker
-        self._faults: dict[str, Iterator[Fault]] = {"read": iter(read), "put": iter(put), "remove": iter(remove)}
+        self._faults: dict[str, Iterator[Fault]] = {
+            "read": iter(read),
+            "put": iter(put),
+            "remove": iter(remove),
+        }
         self.calls: list[str] = []
 
     def read(self, key: str) -> LockRecord | None:

@@ -13,7 +13,13 @@ from itertools import count
 from dtm.testing.conformance import Case, refused, require
 from dtm.testing.contenders import KEY, LEASE, LockerPlace, info_of, pair, together
 from dtm.testing.faults import Fault, FaultyLocker
-from engine.errors import DtmError, LockHeldError, OutcomeUnknownError, StoreAccessError, StoreUnavailableError
+from engine.errors import (
+    DtmError,
+    LockHeldError,
+    OutcomeUnknownError,
+    StoreAccessError,
+    StoreUnavailableError,
+)
 from engine.events import LockAcquired, LockWaiting
 from engine.lease import acquire, break_lock
 
@@ -30,7 +36,10 @@ def ten_waiters(place: LockerPlace) -> None:
     tries: list[float] = []
     while not tries or (min(tries) >= TEN_SECONDS and len(tries) < 3):
         tries.append(_ten_through(place))
-    require(min(tries) < TEN_SECONDS, f"the last of ten clients ended {min(tries):.1f} s after the first one began")
+    require(
+        min(tries) < TEN_SECONDS,
+        f"the last of ten clients ended {min(tries):.1f} s after the first one began",
+    )
 
 
 def _ten_through(place: LockerPlace) -> float:
@@ -41,7 +50,13 @@ def _ten_through(place: LockerPlace) -> float:
     def work(number: int) -> None:
         try:
             held = acquire(
-                place.connect(), KEY, info_of(str(number)), timeout=20, takeover=True, lease=LEASE, emit=lambda _event: None
+                place.connect(),
+                KEY,
+                info_of(str(number)),
+                timeout=20,
+                takeover=True,
+                lease=LEASE,
+                emit=lambda _event: None,
             )
             start = time.monotonic()
             time.sleep(0.2)
@@ -61,11 +76,17 @@ def timeout_is_kept(place: LockerPlace) -> None:
     held = alice.acquire()
     error = refused(lambda: bob.acquire(3.0), LockHeldError, "a lock that stays held")
     require(3.0 <= clock() <= 3.5, f"a timeout of 3 s took {clock():.2f} s")
-    require(isinstance(error, LockHeldError) and error.record.info == held.info, "the refusal does not show the holder")
+    require(
+        isinstance(error, LockHeldError) and error.record.info == held.info,
+        "the refusal does not show the holder",
+    )
     started = clock()
     clock.later(1.0, held.release)
     theirs = bob.acquire(10.0)
-    require(clock() - started <= 1.5, f"a lock released after 1 s was had after {clock() - started:.2f} s")
+    require(
+        clock() - started <= 1.5,
+        f"a lock released after 1 s was had after {clock() - started:.2f} s",
+    )
     theirs.release()
 
 
@@ -79,7 +100,9 @@ def interrupted_waiting(place: LockerPlace) -> None:
 
     clock.later(0.5, interrupt)
     _interrupted(lambda: bob.acquire(10.0))
-    require(bob.locker.read(KEY) == alice.locker.read(KEY), "an interrupted waiter changed the lock")
+    require(
+        bob.locker.read(KEY) == alice.locker.read(KEY), "an interrupted waiter changed the lock"
+    )
     held.release()
     bob.locker = FaultyLocker(bob.locker, put=[Fault(_Stop(), lost=True)])
     with suppress(_Stop):
@@ -104,7 +127,9 @@ def lost_answers(place: LockerPlace) -> None:
     alice, bob, clock = pair(place)
     lost = Fault(OutcomeUnknownError("no answer"), lost=True)
     never = Fault(OutcomeUnknownError("no answer"))
-    alice.locker = FaultyLocker(alice.locker, put=[never, lost, Fault(), lost], remove=[never, lost])
+    alice.locker = FaultyLocker(
+        alice.locker, put=[never, lost, Fault(), lost], remove=[never, lost]
+    )
     held = alice.acquire()
     clock.sleep(1.0)
     require(held.renew() and not held.lost, "a renewal whose answer was lost counts as lost")
@@ -159,14 +184,31 @@ def silent_holder_is_taken_over(place: LockerPlace) -> None:
     clock.sleep(10 * LEASE)
     started = clock()
     theirs = bob.acquire()
-    require(clock() - started >= LEASE, f"taken over after only {clock() - started:.1f} s of silence")
-    require(clock() - started <= LEASE + 2, f"taken over only after {clock() - started:.1f} s of silence")
+    require(
+        clock() - started >= LEASE, f"taken over after only {clock() - started:.1f} s of silence"
+    )
+    require(
+        clock() - started <= LEASE + 2,
+        f"taken over only after {clock() - started:.1f} s of silence",
+    )
     told = [event for event in bob.events if isinstance(event, LockWaiting)]
-    require(len(told) > LEASE / 4 and all(event.takeover_in is not None for event in told), "there is no countdown")
+    require(
+        len(told) > LEASE / 4 and all(event.takeover_in is not None for event in told),
+        "there is no countdown",
+    )
     last = bob.events[-1]
-    require(isinstance(last, LockAcquired) and last.taken_from == held.info, "it is not said whose lock was taken over")
-    require(isinstance(last, LockAcquired) and not last.ended, "a holder that was only silent is said to have ended")
-    require(not held.renew() and held.lost is not None, "a holder that slept through its lease does not notice")
+    require(
+        isinstance(last, LockAcquired) and last.taken_from == held.info,
+        "it is not said whose lock was taken over",
+    )
+    require(
+        isinstance(last, LockAcquired) and not last.ended,
+        "a holder that was only silent is said to have ended",
+    )
+    require(
+        not held.renew() and held.lost is not None,
+        "a holder that slept through its lease does not notice",
+    )
     require("bob" in str(held.lost), "the holder is not told who took over")
     refused(held.release, LockHeldError, "a release by a holder that was taken over from")
     require(theirs.renew(), "the new holder cannot renew")
@@ -181,7 +223,11 @@ def living_holder_is_not_taken_over(place: LockerPlace) -> None:
     refused(lambda: bob.acquire(10 * LEASE), LockHeldError, "the lock of a living holder")
     clock.sleep(20 * LEASE - clock())
     require(not held.lost, "a living holder lost its lock")
-    refused(lambda: bob.acquire(10 * LEASE, takeover=False), LockHeldError, "a silent lock without takeover")
+    refused(
+        lambda: bob.acquire(10 * LEASE, takeover=False),
+        LockHeldError,
+        "a silent lock without takeover",
+    )
     held.release()
 
 
@@ -214,7 +260,9 @@ def holder_without_lease(place: LockerPlace) -> None:
     """A record without a lease, as Terraform writes it, is never taken over; its ID breaks it."""
     alice, bob, _ = pair(place)
     alice.locker.put(KEY, info_of("terraform"), expect=None)
-    refused(lambda: bob.acquire(10 * LEASE), LockHeldError, "the lock of a holder that never renews")
+    refused(
+        lambda: bob.acquire(10 * LEASE), LockHeldError, "the lock of a holder that never renews"
+    )
     break_lock(bob.locker, KEY, "terraform")
     bob.acquire().release()
 
@@ -227,7 +275,11 @@ LEASE_CASES: tuple[Case[LockerPlace], ...] = (
     Case(("C44",), "a holder that vanishes is no error", vanished_holder),
     Case(("C45",), "denied is not locked", denied_is_not_locked),
     Case(("C46", "G32"), "an unreachable store is tried a bounded time", unreachable_is_bounded),
-    Case(("C47", "G53", "G54"), "a silent holder is taken over and notices", silent_holder_is_taken_over),
+    Case(
+        ("C47", "G53", "G54"),
+        "a silent holder is taken over and notices",
+        silent_holder_is_taken_over,
+    ),
     Case(("C47",), "a living holder is not taken over", living_holder_is_not_taken_over),
     Case(("C47",), "a fresh lock is refused at once", fresh_lock_is_refused_at_once),
     Case(("C48",), "clocks may differ", clocks_differ),

@@ -35,9 +35,14 @@ def holder_is_shown(place: LockerPlace) -> None:
     error = refused(bob.acquire, LockHeldError, "a lock that somebody holds")
     assert isinstance(error, LockHeldError)
     expected = replace(info_of("alice"), lease=LEASE, renewed=timestamp(clock.now()))
-    require(error.record.info == expected, f"the holder is shown as {error.record.info}, not {expected}")
+    require(
+        error.record.info == expected, f"the holder is shown as {error.record.info}, not {expected}"
+    )
     require("dtm force-unlock alice" in error.hint, "the command that breaks the lock is not shown")
-    require(bob.locker.read(KEY) == error.record, "reading the lock shows another record than the refusal")
+    require(
+        bob.locker.read(KEY) == error.record,
+        "reading the lock shows another record than the refusal",
+    )
     held.release()
 
 
@@ -45,9 +50,15 @@ def released_is_free(place: LockerPlace) -> None:
     """After a release no record is left, and somebody else gets the lock."""
     alice, bob, _ = pair(place)
     alice.acquire().release()
-    require(alice.locker.read(KEY) is None and bob.locker.read(KEY) is None, "a record is left after a release")
+    require(
+        alice.locker.read(KEY) is None and bob.locker.read(KEY) is None,
+        "a record is left after a release",
+    )
     held = bob.acquire()
-    require(not bob.events or not isinstance(bob.events[0], LockWaiting), "a released lock is waited for")
+    require(
+        not bob.events or not isinstance(bob.events[0], LockWaiting),
+        "a released lock is waited for",
+    )
     held.release()
 
 
@@ -65,8 +76,13 @@ def wrong_id_is_refused(place: LockerPlace) -> None:
     """Breaking a lock under another ID is refused, shows the holder, and leaves the lock."""
     alice, bob, _ = pair(place)
     held = alice.acquire()
-    error = refused(lambda: break_lock(bob.locker, KEY, "carol"), LockHeldError, "breaking a lock of another ID")
-    require(isinstance(error, LockHeldError) and error.record.info == held.info, "the refusal does not show the holder")
+    error = refused(
+        lambda: break_lock(bob.locker, KEY, "carol"), LockHeldError, "breaking a lock of another ID"
+    )
+    require(
+        isinstance(error, LockHeldError) and error.record.info == held.info,
+        "the refusal does not show the holder",
+    )
     held.release()
 
 
@@ -91,14 +107,18 @@ def broken_by_id(place: LockerPlace) -> None:
     assert isinstance(error, LockHeldError) and error.record.info
     break_lock(bob.locker, KEY, error.record.info.id)
     theirs = bob.acquire()
-    require(not held.renew() and held.lost is not None, "a holder whose lock was broken does not notice")
+    require(
+        not held.renew() and held.lost is not None, "a holder whose lock was broken does not notice"
+    )
     theirs.release()
 
 
 def break_without_lock(place: LockerPlace) -> None:
     """Breaking a lock where none is says so."""
     _, bob, _ = pair(place)
-    error = refused(lambda: break_lock(bob.locker, KEY, "alice"), LockError, "breaking a lock that is not there")
+    error = refused(
+        lambda: break_lock(bob.locker, KEY, "alice"), LockError, "breaking a lock that is not there"
+    )
     require("not locked" in str(error), f'the refusal does not say "not locked" but: {error}')
 
 
@@ -109,9 +129,17 @@ def corrupt_record(place: LockerPlace) -> None:
     alice, bob, _ = pair(place)
     held = alice.acquire()
     place.corrupt(KEY)
-    error = refused(lambda: bob.acquire(10 * LEASE), LockHeldError, "a lock with an unreadable record")
-    require(isinstance(error, LockHeldError) and error.record.info is None, "an unreadable record is shown as a holder")
-    require("--corrupt" in error.hint if isinstance(error, LockHeldError) else False, "the way to break it is not shown")
+    error = refused(
+        lambda: bob.acquire(10 * LEASE), LockHeldError, "a lock with an unreadable record"
+    )
+    require(
+        isinstance(error, LockHeldError) and error.record.info is None,
+        "an unreadable record is shown as a holder",
+    )
+    require(
+        "--corrupt" in error.hint if isinstance(error, LockHeldError) else False,
+        "the way to break it is not shown",
+    )
     break_lock(bob.locker, KEY, "")
     theirs = bob.acquire()
     refused(held.release, LockError, "a release of somebody else's lock")
@@ -125,7 +153,9 @@ def late_release_is_refused(place: LockerPlace) -> None:
     break_lock(bob.locker, KEY, "alice")
     theirs = bob.acquire()
     refused(held.release, LockHeldError, "a release of somebody else's lock")
-    require(bob.locker.read(KEY) is not None and theirs.renew(), "a refused release removed the lock")
+    require(
+        bob.locker.read(KEY) is not None and theirs.renew(), "a refused release removed the lock"
+    )
     theirs.release()
 
 
@@ -134,7 +164,10 @@ def removed_by_others(place: LockerPlace) -> None:
     alice, bob, _ = pair(place)
     held = alice.acquire()
     break_lock(bob.locker, KEY, "alice")
-    require(not held.renew() and held.lost is not None, "a renewal does not notice that the lock is gone")
+    require(
+        not held.renew() and held.lost is not None,
+        "a renewal does not notice that the lock is gone",
+    )
     refused(held.release, LockError, "a release of a lock that is gone")
     bob.acquire().release()
 
@@ -164,7 +197,11 @@ def one_holder_at_a_time(place: LockerPlace) -> None:
         gate.wait()
         try:
             for turn in range(place.attempts):
-                attempt(lockers[number], f"{number}-{turn}", chance.random() * 1e-5 if turn else FIRST_HOLD)
+                attempt(
+                    lockers[number],
+                    f"{number}-{turn}",
+                    chance.random() * 1e-5 if turn else FIRST_HOLD,
+                )
         except DtmError as error:
             problems.append(f"{type(error).__name__}: {error}")
 
@@ -188,13 +225,25 @@ def renewal_moves_the_version(place: LockerPlace) -> None:
     a, b = place.two()
     records = [a.put(KEY, replace(info_of("alice"), renewed="0"), expect=None)]
     for number in range(1, 4):
-        records.append(a.put(KEY, replace(info_of("alice"), renewed=str(number)), expect=records[-1]))
-    require(len({record.version for record in records}) == 4, "a renewal does not change the version")
+        records.append(
+            a.put(KEY, replace(info_of("alice"), renewed=str(number)), expect=records[-1])
+        )
+    require(
+        len({record.version for record in records}) == 4, "a renewal does not change the version"
+    )
     require(b.read(KEY) == records[-1], "a renewal is not seen by others")
-    refused(lambda: b.put(KEY, info_of("bob"), expect=records[0]), LockHeldError, "taking over an old version")
+    refused(
+        lambda: b.put(KEY, info_of("bob"), expect=records[0]),
+        LockHeldError,
+        "taking over an old version",
+    )
     refused(lambda: b.remove(KEY, expect=records[0]), LockHeldError, "removing an old version")
     a.remove(KEY, expect=records[-1])
-    refused(lambda: a.put(KEY, info_of("alice"), expect=records[-1]), LockError, "renewing a lock that is gone")
+    refused(
+        lambda: a.put(KEY, info_of("alice"), expect=records[-1]),
+        LockError,
+        "renewing a lock that is gone",
+    )
     require(a.read(KEY) is None, "a refused renewal brought the lock back")
 
 

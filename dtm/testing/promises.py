@@ -50,11 +50,15 @@ class Bench(msgspec.Struct, frozen=True):
 
     def read(self, resource: Resource | None, options: Any = None) -> Resource | None:
         """What is live; by identity where there is no resource."""
-        return self.provider.read(self.trial.options if options is None else options, resource, self.trial.call)
+        return self.provider.read(
+            self.trial.options if options is None else options, resource, self.trial.call
+        )
 
     def update(self, resource: Resource, options: Any = None) -> Resource:
         """Bring it to the trial's options, or to others."""
-        return self.provider.update(self.trial.options if options is None else options, resource, self.trial.call)
+        return self.provider.update(
+            self.trial.options if options is None else options, resource, self.trial.call
+        )
 
     def delete(self, resource: Resource) -> None:
         """Remove it."""
@@ -69,7 +73,11 @@ def differences(recorded: Resource, live: Resource) -> list[str]:
 
 
 def _keys(one: Mapping[str, Value], other: Mapping[str, Value]) -> list[str]:
-    return [key for key in sorted({*one, *other}) if key not in one or key not in other or one[key] != other[key]]
+    return [
+        key
+        for key in sorted({*one, *other})
+        if key not in one or key not in other or one[key] != other[key]
+    ]
 
 
 def _require(kept: bool, problem: str) -> None:
@@ -89,7 +97,9 @@ def _with_unknowns(options: Any) -> Iterator[Any]:
     for name in options.__struct_fields__:
         try:
             yield msgspec.structs.replace(options, **{name: UNKNOWN})
-        except ValueError:  # a Struct that checks its fields together may refuse this, or need the unknown one
+        except (
+            ValueError
+        ):  # a Struct that checks its fields together may refuse this, or need the unknown one
             continue
 
 
@@ -126,8 +136,13 @@ def resource_fits_the_state(bench: Bench) -> None:
     made = bench.create()
     _require(bool(made.id), "the id is empty")
     plain = {"attributes": dict(made.attributes), "outputs": dict(made.outputs)}
-    _require(msgspec.json.decode(msgspec.json.encode(plain)) == plain, "attributes and outputs are not plain JSON")
-    _require(not made.attributes.keys() & {"id", "outputs"}, "id and outputs are no names for attributes")
+    _require(
+        msgspec.json.decode(msgspec.json.encode(plain)) == plain,
+        "attributes and outputs are not plain JSON",
+    )
+    _require(
+        not made.attributes.keys() & {"id", "outputs"}, "id and outputs are no names for attributes"
+    )
     if bench.provider.outputs is None:
         return
     fields = msgspec.structs.fields(bench.provider.outputs)
@@ -158,7 +173,10 @@ def _require_true(predicted: Mapping[str, Value], made: Resource, verb: str) -> 
     for key, value in predicted.items():
         _require(key in made.outputs, f"{verb} was predicted to give output {key}, and did not")
         untrue = not holds_unknown(value) and made.outputs[key] != value
-        _require(not untrue, f"{verb} was predicted to give {key} = {value!r}, and gave {made.outputs[key]!r}")
+        _require(
+            not untrue,
+            f"{verb} was predicted to give {key} = {value!r}, and gave {made.outputs[key]!r}",
+        )
 
 
 def drift_is_found_and_repaired(bench: Bench) -> None:
@@ -170,7 +188,10 @@ def drift_is_found_and_repaired(bench: Bench) -> None:
         if live is None:
             raise PromiseError(f"after a drift of {name} read finds nothing")
         found = differences(made, live)
-        _require(name in found, f"a drift of {name} is not seen; what differs: {', '.join(found) or 'nothing'}")
+        _require(
+            name in found,
+            f"a drift of {name} is not seen; what differs: {', '.join(found) or 'nothing'}",
+        )
         seen |= set(found)
         made = bench.update(live)
         _require(bool(differences(live, made)), f"a drift of {name} is not repaired")
@@ -261,8 +282,14 @@ PROMISES: Final = (
     Promise("what create made is read back, so a second plan is empty", create_is_read_back),
     Promise("its attributes and outputs fit the state", resource_fits_the_state),
     Promise("predicted outputs come true", prediction_is_true),
-    Promise("drift of each attribute is found and repaired", drift_is_found_and_repaired, _given("drifts")),
-    Promise("what vanished is read as gone and made again", vanished_is_made_again, _given("vanish")),
+    Promise(
+        "drift of each attribute is found and repaired",
+        drift_is_found_and_repaired,
+        _given("drifts"),
+    ),
+    Promise(
+        "what vanished is read as gone and made again", vanished_is_made_again, _given("vanish")
+    ),
     Promise("what a crash left is found again", adopted_after_a_crash, _findable),
     Promise("changed options are applied in place", updated_in_place, _given("changes")),
     Promise("deleting is final, deleting twice is harmless", deleted_twice),

@@ -18,7 +18,16 @@ from dtm.testing.promises import PROMISES, Bench, Promise, PromiseError, Trial
 from engine.address import Address
 from engine.ports import AnyProvider, Call
 
-__all__ = ["MakeTrial", "PromiseError", "Trial", "Trying", "Verdict", "provider_contract", "trial_call", "verdicts"]
+__all__ = [
+    "MakeTrial",
+    "PromiseError",
+    "Trial",
+    "Trying",
+    "Verdict",
+    "provider_contract",
+    "trial_call",
+    "verdicts",
+]
 
 MakeTrial: TypeAlias = Callable[[Path], Trial]
 """Prepares a world in an empty directory; called anew for each promise."""
@@ -51,12 +60,17 @@ class Verdict(msgspec.Struct, frozen=True):
         return f"{state:8}{self.promise}{': ' if why else ''}{why}"
 
 
-def provider_contract(provider: AnyProvider, make_trial: MakeTrial, directory: Path) -> list[Verdict]:
+def provider_contract(
+    provider: AnyProvider, make_trial: MakeTrial, directory: Path
+) -> list[Verdict]:
     """Try every promise. Raises PromiseError that lists all broken ones; the verdicts tell which could not be tried."""
     found = list(verdicts(provider, make_trial, directory))
     broken = [f"{verdict.promise}: {verdict.problem}" for verdict in found if verdict.problem]
     if broken:
-        raise PromiseError(f"{provider.plugin} breaks {len(broken)} of {len(found)} promises:\n" + "\n".join(broken))
+        raise PromiseError(
+            f"{provider.plugin} breaks {len(broken)} of {len(found)} promises:\n"
+            + "\n".join(broken)
+        )
     return found
 
 

@@ -9,14 +9,18 @@ from pathlib import Path
 
 def git(bare: Path, *args: str, stdin: bytes = b"") -> str:
     """What git prints. Raises CalledProcessError."""
-    done = subprocess.run(["git", "--git-dir", str(bare), *args], input=stdin, capture_output=True, check=True)
+    done = subprocess.run(
+        ["git", "--git-dir", str(bare), *args], input=stdin, capture_output=True, check=True
+    )
     return done.stdout.decode()
 
 
 def make(directory: Path, name: str = "repos/me/app.git", branch: str = "main") -> Path:
     """A bare repository with a README, at ./repos/me/app.git below the directory unless told otherwise."""
     bare = directory / name
-    subprocess.run(["git", "init", "-q", "--bare", "--initial-branch", branch, str(bare)], check=True)
+    subprocess.run(
+        ["git", "init", "-q", "--bare", "--initial-branch", branch, str(bare)], check=True
+    )
     push(bare, {"README.md": "hello\n"}, branch=branch)
     return bare
 
@@ -24,11 +28,15 @@ def make(directory: Path, name: str = "repos/me/app.git", branch: str = "main") 
 def push(bare: Path, files: Mapping[str, str | None], branch: str = "main") -> None:
     """A commit by a person: these files written, or removed where None."""
     known = subprocess.run(
-        ["git", "--git-dir", str(bare), "rev-parse", "-q", "--verify", branch], capture_output=True, check=False
+        ["git", "--git-dir", str(bare), "rev-parse", "-q", "--verify", branch],
+        capture_output=True,
+        check=False,
     )
     parent = [f"from refs/heads/{branch}^0\n".encode()] if known.returncode == 0 else []
     changes = [
-        f'D "{path}"\n'.encode() if text is None else f'M 100644 inline "{path}"\ndata {len(text.encode())}\n{text}\n'.encode()
+        f'D "{path}"\n'.encode()
+        if text is None
+        else f'M 100644 inline "{path}"\ndata {len(text.encode())}\n{text}\n'.encode()
         for path, text in files.items()
     ]
     head = f"commit refs/heads/{branch}\ncommitter Ann <ann@example.com> 1700000000 +0000\ndata 7\nby hand\n".encode()

@@ -157,9 +157,19 @@ def opened(
 ) -> Generator[Session]:
     """A session as the cases need it; tests of stores may use it too."""
     with open_session(
-        store, locker, KEY, operation="apply", command="apply", who=who, version="0", emit=emit,
-        lease=lease, lock_timeout=timeout, history=history, world=world or World(sleep=_short, keep=lambda name, _: name),
-    ) as session:  # fmt: skip
+        store,
+        locker,
+        KEY,
+        operation="apply",
+        command="apply",
+        who=who,
+        version="0",
+        emit=emit,
+        lease=lease,
+        lock_timeout=timeout,
+        history=history,
+        world=world or World(sleep=_short, keep=lambda name, _: name),
+    ) as session:
         if claim:
             session.claim()
         yield session
@@ -171,7 +181,9 @@ def _short(seconds: float) -> None:
 
 def entry(name: str, value: Value = "x") -> StateEntry:
     """An entry for `data.NAME`."""
-    return StateEntry(Address("data", name), (), {"input": value}, Resource(f"data.{name}", {}, {"output": value}))
+    return StateEntry(
+        Address("data", name), (), {"input": value}, Resource(f"data.{name}", {}, {"output": value})
+    )
 
 
 def make(session: Session, name: str, value: Value = "x") -> None:

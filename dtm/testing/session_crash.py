@@ -26,7 +26,14 @@ from dtm.testing.session_bench import (
 )
 from engine.address import Address
 from engine.commit import head_key
-from engine.errors import LockHeldError, OutcomeUnknownError, StateError, StoreError, StoreUnavailableError, SupersededError
+from engine.errors import (
+    LockHeldError,
+    OutcomeUnknownError,
+    StateError,
+    StoreError,
+    StoreUnavailableError,
+    SupersededError,
+)
 from engine.history import history, load
 from engine.plan import Action
 from engine.ports import AppendStore
@@ -50,23 +57,36 @@ DEVSTREAM = b"""data_a:
 """
 
 
-@case("C24, C26 while one works another is refused the lock, and readers see who is at work and what is begun")
+@case(
+    "C24, C26 while one works another is refused the lock, and readers see who is at work and what is begun"
+)
 def _in_progress(connect: Connect) -> None:
     one, two = connect(), connect()
     with opened(one.store, one.locker, who="one@here") as session:
         make(session, "a")
         session.begin(Address("data", "b"), Action.CREATE).wait()
         reading = read_state(two.store, KEY, locker=two.locker)
-        assert reading.in_progress.startswith("one@here since ") and names(reading.state) == {"a", "b"}
+        assert reading.in_progress.startswith("one@here since ") and names(reading.state) == {
+            "a",
+            "b",
+        }
         pending = reading.state.entries[Address("data", "b")].pending
         assert pending is not None and pending.action == "create" and pending.session == session.id
-        error = refused(LockHeldError, lambda: opened(two.store, two.locker, claim=False).__enter__())
-        assert isinstance(error, LockHeldError) and error.record.info is not None and error.record.info.who == "one@here"
+        error = refused(
+            LockHeldError, lambda: opened(two.store, two.locker, claim=False).__enter__()
+        )
+        assert (
+            isinstance(error, LockHeldError)
+            and error.record.info is not None
+            and error.record.info.who == "one@here"
+        )
     assert read_state(two.store, KEY, locker=two.locker).in_progress == ""
     assert two.locker.read(KEY) is None
 
 
-@case("C36, G54 a session that was force-unlocked or slept through its lease can begin and write nothing more")
+@case(
+    "C36, G54 a session that was force-unlocked or slept through its lease can begin and write nothing more"
+)
 def _superseded(connect: Connect) -> None:
     one, two = connect(), connect()
     rescued: dict[str, bytes] = {}
@@ -75,7 +95,9 @@ def _superseded(connect: Connect) -> None:
     try:
         with opened(one.store, who="slow@here", world=world) as slow:
             make(slow, "a")
-            slow.begin(Address("data", "b"), Action.CREATE, entry=replace(entry("b"), resource=None)).wait()
+            slow.begin(
+                Address("data", "b"), Action.CREATE, entry=replace(entry("b"), resource=None)
+            ).wait()
             with opened(two.store, who="quick@there", lease=0) as quick:
                 make(quick, "c")
             with suppress(SupersededError):
@@ -87,7 +109,9 @@ def _superseded(connect: Connect) -> None:
     state = current(two)
     assert names(state) == {"a", "b", "c"} and state.entries[Address("data", "b")].pending
     with opened(two.store, lease=0) as session:
-        assert recover(session, next(iter(rescued.values())), "rescue").applied == (Address("data", "b"),)
+        assert recover(session, next(iter(rescued.values())), "rescue").applied == (
+            Address("data", "b"),
+        )
     with opened(two.store) as session:
         again = recover(session, next(iter(rescued.values())), "rescue")
         assert not again.applied and "knows how it ended" in again.refused[0]
@@ -102,7 +126,9 @@ def _no_lock(connect: Connect) -> None:
     assert mortal.locker.requests == 0 and names(current(connect())) == {"a"}
 
 
-def _fail(mortal: Mortal, number: int, before: bool, error: Exception | None, times: int = 1) -> list[str]:
+def _fail(
+    mortal: Mortal, number: int, before: bool, error: Exception | None, times: int = 1
+) -> list[str]:
     """Let the `number`-th write raise, or kill the process, before or after its effect; returns the keys written."""
     seen: list[str] = []
 
@@ -152,10 +178,14 @@ def _each_write(connect: Connect, before: bool, error: Exception | None) -> int:
         with suppress(Dead):
             _run(mortal, number, done)
         state = current(connect())
-        assert done <= {address.instance for address, found in state.entries.items() if not found.pending}
+        assert done <= {
+            address.instance for address, found in state.entries.items() if not found.pending
+        }
         if len(seen) < number:
             assert not [
-                found for found in state.entries.values() if found.address.instance.endswith(str(number)) and found.pending
+                found
+                for found in state.entries.values()
+                if found.address.instance.endswith(str(number)) and found.pending
             ]
             return number
     raise AssertionError("a run makes too many writes")
@@ -171,12 +201,16 @@ def _lost_before(connect: Connect) -> None:
     assert _each_write(connect, True, OutcomeUnknownError("the answer was lost")) > 5
 
 
-@case("C47, G53, G57 killed before any write: the next run takes over, nothing done is forgotten, what was begun is known")
+@case(
+    "C47, G53, G57 killed before any write: the next run takes over, nothing done is forgotten, what was begun is known"
+)
 def _killed_before(connect: Connect) -> None:
     assert _each_write(connect, True, None) > 5
 
 
-@case("C47, G53, G57 killed after any write: the next run takes over, nothing done is forgotten, what was begun is known")
+@case(
+    "C47, G53, G57 killed after any write: the next run takes over, nothing done is forgotten, what was begun is known"
+)
 def _killed_after(connect: Connect) -> None:
     assert _each_write(connect, False, None) > 5
 
@@ -188,8 +222,14 @@ def _unreachable(connect: Connect) -> None:
     mortal = Mortal(connect())
     seen = _fail(mortal, 1, True, StoreUnavailableError("the store is away"), times=1000)
     world = World(retry=_impatient)
-    refused(StoreUnavailableError, lambda: opened(mortal.store, mortal.locker, world=world).__enter__())
-    assert 1 < len(seen) < 20 and names(current(connect())) == {"a"} and connect().locker.read(KEY) is None
+    refused(
+        StoreUnavailableError, lambda: opened(mortal.store, mortal.locker, world=world).__enter__()
+    )
+    assert (
+        1 < len(seen) < 20
+        and names(current(connect())) == {"a"}
+        and connect().locker.read(KEY) is None
+    )
 
 
 @case("G56 an interrupted run keeps what it did, compacts and gives the lock back")
@@ -200,24 +240,37 @@ def _interrupted(connect: Connect) -> None:
         session.begin(Address("data", "b"), Action.CREATE).wait()
         raise KeyboardInterrupt
     state = current(client)
-    assert state.id.serial == 1 and names(state) == {"a", "b"} and state.entries[Address("data", "b")].pending
+    assert (
+        state.id.serial == 1
+        and names(state) == {"a", "b"}
+        and state.entries[Address("data", "b")].pending
+    )
     assert client.locker.read(KEY) is None
 
 
 @case("G59, G60 outcomes that cannot be committed go to a rescue file that the error names")
 def _rescue(connect: Connect) -> None:
     mortal, rescued = Mortal(connect()), dict[str, bytes]()
-    world = World(sleep=lambda _: None, keep=lambda name, data: f"/there/{name}" if rescued.setdefault(name, data) else "")
+    world = World(
+        sleep=lambda _: None,
+        keep=lambda name, data: f"/there/{name}" if rescued.setdefault(name, data) else "",
+    )
     error = None
     try:
         with opened(mortal.store, mortal.locker, world=world) as session:
-            session.begin(Address("data", "a"), Action.CREATE, entry=replace(entry("a"), resource=None)).wait()
+            session.begin(
+                Address("data", "a"), Action.CREATE, entry=replace(entry("a"), resource=None)
+            ).wait()
             _fail(mortal, 1, True, StoreError("credentials expired"), times=1000)
             session.done(Address("data", "a"), entry("a"))
     except StoreError as found:
         error = found
     ((name, data),) = rescued.items()
-    assert error is not None and f"dtm state recover /there/{name}" in error.hint and connect().locker.read(KEY) is None
+    assert (
+        error is not None
+        and f"dtm state recover /there/{name}" in error.hint
+        and connect().locker.read(KEY) is None
+    )
     with opened(connect().store, lease=0) as session:
         recover(session, data, name)
     assert current(connect()).entries[Address("data", "a")] == entry("a")
@@ -232,7 +285,9 @@ def _torn(connect: Connect) -> None:
     if isinstance(client.store, AppendStore):
         head = client.store.read(head_key(KEY))
         assert head is not None
-        client.store.append(head_key(KEY), b'{"session":"x","seq":9,"at":"","rec', expect=head.version)
+        client.store.append(
+            head_key(KEY), b'{"session":"x","seq":9,"at":"","rec', expect=head.version
+        )
     assert names(current(client)) == {"a"}
     with opened(client.store, lease=0) as session:
         make(session, "b")
@@ -297,7 +352,9 @@ def _history(connect: Connect) -> None:
     for number in range(6):
         with opened(client.store, history=3) as session:
             make(session, f"n{number}")
-    assert [past.serial for past in history(client.store, KEY)] == ([3, 4, 5] if client.beside else [])
+    assert [past.serial for past in history(client.store, KEY)] == (
+        [3, 4, 5] if client.beside else []
+    )
 
 
 @case("a snapshot put in place by hand is worked on, and the records it does not know are kept")
@@ -353,7 +410,11 @@ def _secrets(connect: Connect) -> None:
         assert found is not None and b"horse" not in found.data, key
     state = current(client)
     token = state.entries[made.address].options["token"]
-    assert isinstance(token, dict) and isinstance(state.outputs["token"], Digest) and "env TOKEN" in str(vars_of(token))
+    assert (
+        isinstance(token, dict)
+        and isinstance(state.outputs["token"], Digest)
+        and "env TOKEN" in str(vars_of(token))
+    )
 
 
 def vars_of(token: object) -> object:

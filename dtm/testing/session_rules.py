@@ -6,7 +6,18 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from dtm.testing.session_bench import KEY, Client, Connect, case, current, entry, make, names, opened, refused
+from dtm.testing.session_bench import (
+    KEY,
+    Client,
+    Connect,
+    case,
+    current,
+    entry,
+    make,
+    names,
+    opened,
+    refused,
+)
 from engine.address import Address
 from engine.commit import head_key
 from engine.errors import StateError, SupersededError
@@ -79,10 +90,16 @@ def _first(connect: Connect) -> None:
     with opened(client.store, client.locker) as session:
         make(session, "a")
     state = current(client)
-    assert state.id.serial == 1 and len(state.id.lineage) == 36 and state.home == read_state(client.store, KEY).location
+    assert (
+        state.id.serial == 1
+        and len(state.id.lineage) == 36
+        and state.home == read_state(client.store, KEY).location
+    )
 
 
-@case("C12 a session that changes nothing writes no snapshot; one that never claims writes nothing at all")
+@case(
+    "C12 a session that changes nothing writes no snapshot; one that never claims writes nothing at all"
+)
 def _unchanged(connect: Connect) -> None:
     client = connect()
     with opened(client.store) as session:
@@ -162,7 +179,9 @@ def _push(connect: Connect) -> None:
     assert current(client).id.serial == first.id.serial + 1 and names(current(client)) == {"a", "d"}
 
 
-@case("C19, C21 onto nothing anything is pushed with its serial and lineage; without a lineage it gets one")
+@case(
+    "C19, C21 onto nothing anything is pushed with its serial and lineage; without a lineage it gets one"
+)
 def _push_first(connect: Connect) -> None:
     client = connect()
     with opened(client.store, claim=False) as session:
@@ -191,4 +210,6 @@ def _order(connect: Connect) -> None:
     del connect
     one = State(StateId("l", 1)).put(entry("a", {"x": 1, "y": 2})).put(entry("b"))
     other = State(StateId("l", 1)).put(entry("b")).put(entry("a", {"y": 2, "x": 1}))
-    assert encode(one) == encode(other) and decode(encode(one), "here").entries == dict(other.entries)
+    assert encode(one) == encode(other) and decode(encode(one), "here").entries == dict(
+        other.entries
+    )

@@ -46,7 +46,9 @@ def _data(store: Store, key: str) -> bytes | None:
 def absent_is_none(place: StorePlace) -> None:
     """No state is None, not an error and not an empty value."""
     a, b = place.two()
-    require(a.read("k") is None and b.read("k") is None, "reading what is not there finds something")
+    require(
+        a.read("k") is None and b.read("k") is None, "reading what is not there finds something"
+    )
     require(list(a.list("")) == [], "an empty place lists keys")
 
 
@@ -56,8 +58,13 @@ def read_what_was_written(place: StorePlace) -> None:
     version = a.write("k", b"one", expect=None)
     for store in (a, b):
         found = store.read("k")
-        require(found is not None and found.data == b"one", "the bytes read differ from those written")
-        require(found is not None and found.version == version, "the version read differs from the one written")
+        require(
+            found is not None and found.data == b"one", "the bytes read differ from those written"
+        )
+        require(
+            found is not None and found.version == version,
+            "the version read differs from the one written",
+        )
 
 
 def last_write_wins(place: StorePlace) -> None:
@@ -126,8 +133,15 @@ def stale_writer_is_refused(place: StorePlace) -> None:
     seen = a.write("k", b"one", expect=None)
     new = b.write("k", b"two", expect=seen)
     error = refused(lambda: a.write("k", b"three", expect=seen), ConflictError, "a stale write")
-    require(isinstance(error, ConflictError) and error.found in (new, None), "the conflict names a version that is not there")
-    refused(lambda: a.write("gone", b"x", expect=seen), ConflictError, "a write over a version of a key that is not there")
+    require(
+        isinstance(error, ConflictError) and error.found in (new, None),
+        "the conflict names a version that is not there",
+    )
+    refused(
+        lambda: a.write("gone", b"x", expect=seen),
+        ConflictError,
+        "a write over a version of a key that is not there",
+    )
     require(_data(b, "k") == b"two" and b.read("gone") is None, "a refused write changed something")
 
 
@@ -136,7 +150,9 @@ def create_once(place: StorePlace) -> None:
     a, b = place.two()
     a.write("k", b"one", expect=None)
     refused(lambda: b.write("k", b"two", expect=None), ConflictError, "creating an existing key")
-    refused(lambda: a.write("k", b"one", expect=None), ConflictError, "creating one's own key again")
+    refused(
+        lambda: a.write("k", b"one", expect=None), ConflictError, "creating one's own key again"
+    )
     require(_data(b, "k") == b"one", "a refused creation changed the content")
 
 
@@ -161,7 +177,9 @@ def one_creator_wins(place: StorePlace) -> None:
     _together(create, CREATORS)
     require(not failed, f"a racing creation fails otherwise than by a conflict: {failed[:1]}")
     require(len(won) == 1, f"{len(won)} of {CREATORS} creators won")
-    require(_data(place.connect(), "k") == str(won[0]).encode(), "the winner's content is not there")
+    require(
+        _data(place.connect(), "k") == str(won[0]).encode(), "the winner's content is not there"
+    )
 
 
 def no_update_is_lost(place: StorePlace) -> None:
@@ -226,9 +244,17 @@ def listing(place: StorePlace) -> None:
     a, b = place.two()
     for key in ("a/b", "a/c/d", "ab/e", "top"):
         a.write(key, b"x", expect=None)
-    require(list(b.list("a/")) == ["a/b", "a/c/d"], "the listing of a folder is not exactly its content")
-    require(list(b.list("a")) == ["a/b", "a/c/d", "ab/e"], "the listing of a prefix is not exactly what starts with it")
-    require(list(b.list("")) == ["a/b", "a/c/d", "ab/e", "top"], "the listing of everything is not everything")
+    require(
+        list(b.list("a/")) == ["a/b", "a/c/d"], "the listing of a folder is not exactly its content"
+    )
+    require(
+        list(b.list("a")) == ["a/b", "a/c/d", "ab/e"],
+        "the listing of a prefix is not exactly what starts with it",
+    )
+    require(
+        list(b.list("")) == ["a/b", "a/c/d", "ab/e", "top"],
+        "the listing of everything is not everything",
+    )
     require(list(b.list("none/")) == [], "the listing of what is not there is not empty")
     a.delete("a/b")
     require(list(b.list("a/")) == ["a/c/d"], "a deleted key is still listed")
@@ -264,7 +290,11 @@ def denied_is_an_error(place: StorePlace) -> None:
     store = place.denied()
     refused(lambda: store.read("k"), StoreAccessError, "reading what may not be read")
     refused(lambda: list(store.list("")), StoreAccessError, "listing what may not be read")
-    refused(lambda: store.write("k", b"x", expect=None), StoreAccessError, "writing where nothing may be written")
+    refused(
+        lambda: store.write("k", b"x", expect=None),
+        StoreAccessError,
+        "writing where nothing may be written",
+    )
 
 
 def append_grows(place: StorePlace) -> None:
@@ -274,8 +304,14 @@ def append_grows(place: StorePlace) -> None:
     for part in (b" two", b"", b" three" * 1000):
         version = a.append("k", part, expect=version)
     found = b.read("k")
-    require(found is not None and found.data == b"one two" + b" three" * 1000, "appended bytes do not come back")
-    require(found is not None and found.version == version, "the version after an append is not that of the whole")
+    require(
+        found is not None and found.data == b"one two" + b" three" * 1000,
+        "appended bytes do not come back",
+    )
+    require(
+        found is not None and found.version == version,
+        "the version after an append is not that of the whole",
+    )
     b.write("k", b"new", expect=version)
     require(_data(a, "k") == b"new", "an appended value cannot be replaced")
 
@@ -283,16 +319,32 @@ def append_grows(place: StorePlace) -> None:
 def stale_append_is_refused(place: StorePlace) -> None:
     """Whoever is overtaken, by a write or by an append, adds nothing any more."""
     a, b = _appending(place)
-    refused(lambda: a.append("k", b"x", expect="0"), ConflictError, "an append to what is not there")
+    refused(
+        lambda: a.append("k", b"x", expect="0"), ConflictError, "an append to what is not there"
+    )
     mine = a.append("k", b"1", expect=a.write("k", b"0", expect=None))
     theirs = b.append("k", b"2", expect=mine)
-    refused(lambda: a.append("k", b"x", expect=mine), ConflictError, "an append after somebody else's append")
+    refused(
+        lambda: a.append("k", b"x", expect=mine),
+        ConflictError,
+        "an append after somebody else's append",
+    )
     theirs = b.write("k", b"claim", expect=theirs)
-    refused(lambda: a.append("k", b"x", expect=mine), ConflictError, "an append after somebody else's write")
+    refused(
+        lambda: a.append("k", b"x", expect=mine),
+        ConflictError,
+        "an append after somebody else's write",
+    )
     theirs = b.append("k", b"!", expect=theirs)
-    refused(lambda: a.write("k", b"x", expect=mine), ConflictError, "a write after somebody else's append")
+    refused(
+        lambda: a.write("k", b"x", expect=mine),
+        ConflictError,
+        "a write after somebody else's append",
+    )
     b.delete("k")
-    refused(lambda: a.append("k", b"x", expect=theirs), ConflictError, "an append to what was deleted")
+    refused(
+        lambda: a.append("k", b"x", expect=theirs), ConflictError, "an append to what was deleted"
+    )
     require(a.read("k") is None, "a refused append brought back a deleted value")
 
 

@@ -66,7 +66,9 @@ def command(directory: Path) -> Trial:
     path = directory / "thing.json"
     mine = {"colour": "red", "made_by": "command.trial"}
     write = 'test -e thing.json && ! grep -q "$DTM_ADDRESS" thing.json && exit 1'
-    write += """; printf '{"colour": "%s", "made_by": "%s"}' "$COLOUR" "$DTM_ADDRESS" > thing.json"""
+    write += (
+        """; printf '{"colour": "%s", "made_by": "%s"}' "$COLOUR" "$DTM_ADDRESS" > thing.json"""
+    )
     programs = CommandOptions(
         create=write,
         read=["sh", "-c", "cat thing.json 2> /dev/null || true"],
@@ -76,7 +78,11 @@ def command(directory: Path) -> Trial:
     return Trial(
         options=programs,
         call=trial_call("command", directory),
-        changes=[CommandOptions(create=write, read=programs.read, delete=programs.delete, env={"COLOUR": "blue"})],
+        changes=[
+            CommandOptions(
+                create=write, read=programs.read, delete=programs.delete, env={"COLOUR": "blue"}
+            )
+        ],
         drifts={
             "colour": lambda: path.write_text(json.dumps({**mine, "colour": "green"}), "utf-8"),
             "extra": lambda: path.write_text(json.dumps({**mine, "extra": [1]}), "utf-8"),
@@ -91,6 +97,11 @@ def _put(path: Path, text: str) -> None:
     path.write_text(text, "utf-8")
 
 
-LOCAL_TRIALS: Final[Mapping[str, MakeTrial]] = {"command": command, "data": data, "directory": directory, "file": file}
+LOCAL_TRIALS: Final[Mapping[str, MakeTrial]] = {
+    "command": command,
+    "data": data,
+    "directory": directory,
+    "file": file,
+}
 TRIALS: Final[Mapping[str, MakeTrial]] = {**LOCAL_TRIALS, **GIT_TRIALS}
 """By plugin name: every plugin that ships has one."""

@@ -20,7 +20,13 @@ from providers.ci.generic import CI, GenericOptions
 from providers.ci.github import GitHubOptions, GitHubPipeline
 from providers.ci.gitlab import GitLabOptions
 from providers.ci.options import Pipeline, Scm, UnitTests
-from providers.git.options import Destination, GithubOptions, GitlabOptions, GolangOptions, ScaffoldOptions
+from providers.git.options import (
+    Destination,
+    GithubOptions,
+    GitlabOptions,
+    GolangOptions,
+    ScaffoldOptions,
+)
 
 RENDERED: Final = frozenset({"rendered"})
 """What should be in the built-in CI files: only another release of dtm changes it."""
@@ -36,7 +42,9 @@ def repo_scaffolding(directory: Path) -> Trial:
 
     def options(template: str, image: str, **place: Any) -> ScaffoldOptions:
         destination = Destination(url="./repos/app.git", owner="me", **place)
-        return ScaffoldOptions(destination_repo=destination, source_repo=template, vars={"imageRepo": image})
+        return ScaffoldOptions(
+            destination_repo=destination, source_repo=template, vars={"imageRepo": image}
+        )
 
     return Trial(
         options=options("python-flask", "me/app", visibility="private"),
@@ -90,7 +98,9 @@ def _built_in(plugin: str, path: str, options: Any, *changes: Any) -> MakeTrial:
 
 def _github(plugin: str) -> MakeTrial:
     plain = GitHubOptions(scm=SCM, pipeline=GitHubPipeline(test=TESTS))
-    image = GitHubOptions(scm=SCM, pipeline=GitHubPipeline(test=TESTS, image_repo=ImageRepo(user="me")))
+    image = GitHubOptions(
+        scm=SCM, pipeline=GitHubPipeline(test=TESTS, image_repo=ImageRepo(user="me"))
+    )
     return _built_in(plugin, ".github/workflows/main.yml", plain, image)
 
 
@@ -113,12 +123,16 @@ def ci_generic(directory: Path) -> Trial:
     return Trial(
         options=options(config_location="ci"),
         call=trial_call("ci-generic", directory),
-        changes=[options(config_contents={"c.yml": f"on: {event}\n"}) for event in ("push", "release")],
+        changes=[
+            options(config_contents={"c.yml": f"on: {event}\n"}) for event in ("push", "release")
+        ],
         drifts={
             "files": lambda: push(bare, {".github/workflows/b.yaml": None}),
             "rendered": lambda: (source / "a.yml").write_text("on: release\n", "utf-8"),
         },
-        vanish=lambda: push(bare, {".github/workflows/a.yml": None, ".github/workflows/b.yaml": None}),
+        vanish=lambda: push(
+            bare, {".github/workflows/a.yml": None, ".github/workflows/b.yaml": None}
+        ),
         foreign=lambda: push(bare, {".github/workflows/a.yml": "on: [issues]\n"}),
     )
 
@@ -172,7 +186,10 @@ def argocdapp(directory: Path) -> Trial:
             options(destination=Target(namespace="prod"), image_repo=ImageVersion(user="me")),
             options("main", destination=Target(server="https://k")),
         ],
-        drifts={name: partial(edit_manifest, bare, place, value) for place, (name, value) in MANIFEST_DRIFTS.items()},
+        drifts={
+            name: partial(edit_manifest, bare, place, value)
+            for place, (name, value) in MANIFEST_DRIFTS.items()
+        },
         vanish=lambda: push(bare, {MANIFEST: None}),
         foreign=lambda: push(bare, {MANIFEST: "kind: Application\n"}),
     )
@@ -186,8 +203,16 @@ GIT_TRIALS: Final[Mapping[str, MakeTrial]] = {
     "repo-scaffolding": repo_scaffolding,
     **{
         name: _github(name)
-        for name in ("github-actions", "githubactions-golang", "githubactions-nodejs", "githubactions-python")
+        for name in (
+            "github-actions",
+            "githubactions-golang",
+            "githubactions-nodejs",
+            "githubactions-python",
+        )
     },
-    **{name: _gitlab(name) for name in ("gitlab-ci", "gitlabci-generic", "gitlabci-golang", "gitlabci-java")},
+    **{
+        name: _gitlab(name)
+        for name in ("gitlab-ci", "gitlabci-generic", "gitlabci-golang", "gitlabci-java")
+    },
 }
 """By plugin name."""

@@ -144,7 +144,9 @@ class CIFiles(ABC, Generic[O]):
         write(opened(location, call), wanted, owned, f"ci: write {', '.join(wanted)}")
         secrets = _refusing(lambda: self.secrets(options))
         if secrets:
-            call.report(f"{location.name} needs these CI secrets, which dtm does not set: {', '.join(secrets)}")
+            call.report(
+                f"{location.name} needs these CI secrets, which dtm does not set: {', '.join(secrets)}"
+            )
         return self._resource(options, location, wanted, blobs_of(wanted))
 
     def _wanted(self, options: O, call: Call) -> tuple[Location, dict[str, bytes]]:
@@ -169,14 +171,18 @@ class CIFiles(ABC, Generic[O]):
         if record:
             outputs = {key: record.outputs.get(key, value) for key, value in outputs.items()}
         name = record.id if record else f"{location.identity}@{location.branch}:{self.plugin}"
-        return Resource(name, cast("dict[str, Value]", attributes), cast("dict[str, Value]", outputs))  # text all through
+        return Resource(
+            name, cast("dict[str, Value]", attributes), cast("dict[str, Value]", outputs)
+        )  # text all through
 
 
 def _owned(resource: Resource) -> list[str]:
     """Paths by the record; DevStream's has each file under its path."""
     files = resource.attributes.get("files")
     return sorted(
-        files if isinstance(files, dict) else (path for path in resource.attributes if DEVSTREAM_PATH.fullmatch(path))
+        files
+        if isinstance(files, dict)
+        else (path for path in resource.attributes if DEVSTREAM_PATH.fullmatch(path))
     )
 
 

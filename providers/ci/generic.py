@@ -21,14 +21,19 @@ class CI(Options, frozen=True, kw_only=True):
 
     type: Annotated[Literal["github", "gitlab", "jenkins"], Field("whose files these are")]
     config_location: Annotated[
-        str, Field("a path (relative to the configuration), a directory or a URL; either this or configContents", example="ci/")
+        str,
+        Field(
+            "a path (relative to the configuration), a directory or a URL; either this or configContents",
+            example="ci/",
+        ),
     ] = ""
-    config_contents: Annotated[dict[str, str], Field("the files themselves, name to text; wins over configLocation")] = (
-        msgspec.field(default_factory=dict[str, str])
-    )
-    vars: Annotated[dict[str, Any], Field("values for [[ name ]] in the files; without any they stay as they are")] = (
-        msgspec.field(default_factory=dict[str, Any])
-    )
+    config_contents: Annotated[
+        dict[str, str], Field("the files themselves, name to text; wins over configLocation")
+    ] = msgspec.field(default_factory=dict[str, str])
+    vars: Annotated[
+        dict[str, Any],
+        Field("values for [[ name ]] in the files; without any they stay as they are"),
+    ] = msgspec.field(default_factory=dict[str, Any])
 
 
 class GenericOptions(Options, frozen=True, kw_only=True):
@@ -65,7 +70,12 @@ class CIGeneric(CIFiles[GenericOptions]):
 
 def _source(options: GenericOptions) -> Source:
     ci = options.ci
-    return Source(kind=KINDS[ci.type], contents=ci.config_contents, location=ci.config_location, square=lambda: ci.vars)
+    return Source(
+        kind=KINDS[ci.type],
+        contents=ci.config_contents,
+        location=ci.config_location,
+        square=lambda: ci.vars,
+    )
 
 
 _conforms: type[Provider[GenericOptions]] = CIGeneric

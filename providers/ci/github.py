@@ -36,17 +36,22 @@ class Build(Options, frozen=True, kw_only=True):
     """The build job."""
 
     enable: Annotated[bool, Field("whether there is one")] = True
-    command: Annotated[Commands, Field("what it runs; the default is the language's", example="go build ./...")] = (
-        msgspec.field(default_factory=list[str])
-    )
+    command: Annotated[
+        Commands, Field("what it runs; the default is the language's", example="go build ./...")
+    ] = msgspec.field(default_factory=list[str])
 
 
 class DockerRegistry(Options, frozen=True, kw_only=True):
     """Where the image goes."""
 
-    type: Annotated[Literal["dockerhub", "harbor"], Field("Docker Hub, or a Harbor of one's own")] = "dockerhub"
+    type: Annotated[
+        Literal["dockerhub", "harbor"], Field("Docker Hub, or a Harbor of one's own")
+    ] = "dockerhub"
     username: Annotated[str, Field("the account", example="me", min_length=1)]
-    repository: Annotated[str, Field("the image's name; the repository's if not given, with host and project for harbor")] = ""
+    repository: Annotated[
+        str,
+        Field("the image's name; the repository's if not given, with host and project for harbor"),
+    ] = ""
 
 
 class Docker(Options, frozen=True, kw_only=True):
@@ -60,7 +65,9 @@ class GitHubPipeline(Pipeline, frozen=True, kw_only=True):
     """A pipeline with a build job and DevStream's older way to describe the image."""
 
     build: Annotated[Build | None, Field("the build job")] = None
-    docker: Annotated[Docker | None, Field("build an image and push it; either this or imageRepo")] = None
+    docker: Annotated[
+        Docker | None, Field("build an image and push it; either this or imageRepo")
+    ] = None
 
 
 class GitHubOptions(Destination, frozen=True, kw_only=True):
@@ -88,7 +95,9 @@ def place(options: GitHubOptions) -> Location:
 
 def settings(options: GitHubOptions) -> GitHubPipeline:
     """The one set of pipeline options."""
-    return once(options.pipeline or GitHubPipeline(), options, ("language", "build", "test", "docker"))
+    return once(
+        options.pipeline or GitHubPipeline(), options, ("language", "build", "test", "docker")
+    )
 
 
 def check(options: GitHubOptions) -> None:
@@ -126,15 +135,25 @@ class GitHubActions(CIFiles[GitHubOptions]):
 def _source(options: GitHubOptions, name: str, language: str) -> Source:
     given = settings(options)
     return Source(
-        kind=GITHUB, contents=given.config_contents, location=given.config_location,
-        built_in=lambda: workflow(_recipe(options, name, language)), square=lambda: variables(given, name),
-    )  # fmt: skip
+        kind=GITHUB,
+        contents=given.config_contents,
+        location=given.config_location,
+        built_in=lambda: workflow(_recipe(options, name, language)),
+        square=lambda: variables(given, name),
+    )
 
 
 def _recipe(options: GitHubOptions, name: str, language: str) -> Recipe:
     given = settings(options)
     commands = lines(given.build.command) if given.build and given.build.enable else None
-    return recipe(given, name, place(options).branch, build=commands, image=_image(given, name), language=language)
+    return recipe(
+        given,
+        name,
+        place(options).branch,
+        build=commands,
+        image=_image(given, name),
+        language=language,
+    )
 
 
 def _image(given: GitHubPipeline, name: str) -> Image | None:
@@ -155,7 +174,9 @@ def _image(given: GitHubPipeline, name: str) -> Image | None:
     image = str(registry.repository).partition("://")[2] or str(registry.repository)
     host, _, rest = image.partition("/")
     if not rest or not set(".:") & set(host):
-        raise ValueError("docker.registry.repository needs the host for harbor: harbor.example.com/project/app")
+        raise ValueError(
+            "docker.registry.repository needs the host for harbor: harbor.example.com/project/app"
+        )
     return Image(image.lower().rstrip("/"), host, registry.username, DOCKER_SECRETS["harbor"])
 
 

@@ -12,7 +12,17 @@ from engine.schema import Field, Options
 from engine.values import UnknownValueError
 from providers._scm import Location
 from providers.ci.files import CIFiles, Source
-from providers.ci.options import Commands, Destination, Pipeline, UnitTests, destination, lines, own, secrets, variables
+from providers.ci.options import (
+    Commands,
+    Destination,
+    Pipeline,
+    UnitTests,
+    destination,
+    lines,
+    own,
+    secrets,
+    variables,
+)
 from providers.ci.pipeline import Stage, Stages, pipeline
 from providers.ci.recipe import Image, Recipe, recipe
 from providers.ci.source import GITLAB
@@ -25,25 +35,35 @@ class BaseOption(Options, frozen=True, kw_only=True):
 
     enable: Annotated[bool, Field("whether there is this stage")] = True
     image: Annotated[str, Field("the image that it runs in")] = ""
-    tags: Annotated[Commands, Field("tags of the runners that may run it, a list or with commas", example="gitlab-java")] = (
-        msgspec.field(default_factory=list[str])
-    )
-    allowed_branch: Annotated[list[str], Field("branches that it runs for; default: the repository's", example=["main"])] = (
-        msgspec.field(default_factory=list[str])
-    )
+    tags: Annotated[
+        Commands,
+        Field("tags of the runners that may run it, a list or with commas", example="gitlab-java"),
+    ] = msgspec.field(default_factory=list[str])
+    allowed_branch: Annotated[
+        list[str], Field("branches that it runs for; default: the repository's", example=["main"])
+    ] = msgspec.field(default_factory=list[str])
 
 
 class Package(Options, frozen=True, kw_only=True):
     """Compile and pack."""
 
     base_option: Annotated[BaseOption | None, Field("where and when it runs")] = None
-    script_command: Annotated[Commands, Field("what it runs", example=["mvn clean package"])] = "mvn -B clean package"
+    script_command: Annotated[Commands, Field("what it runs", example=["mvn clean package"])] = (
+        "mvn -B clean package"
+    )
 
 
 class Registry(Options, frozen=True, kw_only=True):
     """An account on Docker Hub."""
 
-    username: Annotated[str, Field("the account; the CI variable DOCKERHUB_TOKEN holds its token", example="me", min_length=1)]
+    username: Annotated[
+        str,
+        Field(
+            "the account; the CI variable DOCKERHUB_TOKEN holds its token",
+            example="me",
+            min_length=1,
+        ),
+    ]
 
 
 class ImageBuild(Options, frozen=True, kw_only=True):
@@ -58,7 +78,9 @@ class Deploy(Options, frozen=True, kw_only=True):
     """Install the chart in helm/<repository>."""
 
     base_option: Annotated[BaseOption | None, Field("where and when it runs")] = None
-    k8s_agent_name: Annotated[str, Field("the GitLab agent whose cluster it goes to, path/to/project:agent")] = ""
+    k8s_agent_name: Annotated[
+        str, Field("the GitLab agent whose cluster it goes to, path/to/project:agent")
+    ] = ""
 
 
 class Runner(Options, frozen=True, kw_only=True):
@@ -78,13 +100,19 @@ class GitLabOptions(Destination, frozen=True, kw_only=True):
 
     pipeline: Annotated[Pipeline | None, Field("what runs on every push")] = None
     runner: Annotated[Runner | None, Field("a runner for the project")] = None
-    path_with_namespace: Annotated[str, Field("instead of scm: group/project", example="me/app")] = ""
-    template_url: Annotated[str, Field("as pipeline.configLocation")] = msgspec.field(default="", name="templateURL")
-    template_variables: Annotated[dict[str, Any], Field("values for {{ .name }} in the file at templateURL")] = msgspec.field(
-        default_factory=dict[str, Any]
+    path_with_namespace: Annotated[
+        str, Field("instead of scm: group/project", example="me/app")
+    ] = ""
+    template_url: Annotated[str, Field("as pipeline.configLocation")] = msgspec.field(
+        default="", name="templateURL"
     )
+    template_variables: Annotated[
+        dict[str, Any], Field("values for {{ .name }} in the file at templateURL")
+    ] = msgspec.field(default_factory=dict[str, Any])
     package: Annotated[Package | None, Field("a stage that compiles and packs")] = None
-    build: Annotated[ImageBuild | None, Field("a stage that builds the image; either this or pipeline.imageRepo")] = None
+    build: Annotated[
+        ImageBuild | None, Field("a stage that builds the image; either this or pipeline.imageRepo")
+    ] = None
     deploy: Annotated[Deploy | None, Field("a stage that installs the chart")] = None
 
     def __post_init__(self) -> None:
@@ -101,9 +129,14 @@ def place(options: GitLabOptions) -> Location:
         if options.owner or options.org or options.repo:
             raise ValueError("pathWithNamespace says owner and repo already: give one of them")
         flat = Destination(
-            scm=options.scm, url=options.url, org=owner, repo=name, branch=options.branch, base_url=options.base_url,
+            scm=options.scm,
+            url=options.url,
+            org=owner,
+            repo=name,
+            branch=options.branch,
+            base_url=options.base_url,
             scm_type=options.scm_type,
-        )  # fmt: skip
+        )
     found = destination(flat, "gitlab")
     if found.scm_type == "github":
         raise ValueError("gitlab ci only support gitlab repo: use github-actions")
@@ -115,11 +148,15 @@ def settings(options: GitLabOptions) -> Pipeline:
     given = options.pipeline or Pipeline()
     if options.template_url:
         if own(given):
-            raise ValueError("templateURL and pipeline.configLocation or configContents say the same: give one of them")
+            raise ValueError(
+                "templateURL and pipeline.configLocation or configContents say the same: give one of them"
+            )
         given = msgspec.structs.replace(given, config_location=options.template_url)
     stages = options.package is not None or options.build is not None or options.deploy is not None
     if own(given) and stages:
-        raise ValueError("package, build and deploy belong to the built-in pipeline: leave them out, or the files")
+        raise ValueError(
+            "package, build and deploy belong to the built-in pipeline: leave them out, or the files"
+        )
     if options.template_variables and not own(given):
         raise ValueError("templateVariables need templateURL")
     # DevStream's pipeline of three stages had no test of its own: packaging runs the tests.
@@ -161,10 +198,13 @@ class GitLabCI(CIFiles[GitLabOptions]):
 def _source(options: GitLabOptions, name: str, language: str) -> Source:
     given = settings(options)
     return Source(
-        kind=GITLAB, contents=given.config_contents, location=given.config_location,
+        kind=GITLAB,
+        contents=given.config_contents,
+        location=given.config_location,
         built_in=lambda: pipeline(_recipe(options, name, language), _stages(options)),
-        square=lambda: variables(given, name), curly=options.template_variables,
-    )  # fmt: skip
+        square=lambda: variables(given, name),
+        curly=options.template_variables,
+    )
 
 
 def _recipe(options: GitLabOptions, name: str, language: str) -> Recipe:
@@ -182,7 +222,9 @@ def _recipe(options: GitLabOptions, name: str, language: str) -> Recipe:
         more=more,
     )
     if found.test and not (found.container or found.language):
-        raise ValueError("test.containerName is needed: there is no default image without a known language")
+        raise ValueError(
+            "test.containerName is needed: there is no default image without a known language"
+        )
     return found
 
 
@@ -190,7 +232,9 @@ def _image(options: GitLabOptions, name: str) -> Image | None:
     if options.build is None or not _on(options.build):
         return None
     user = options.build.registry.username
-    return Image(f"{user}/{str(options.build.image_name) or name}".lower(), "", user, REGISTRY_SECRET)
+    return Image(
+        f"{user}/{str(options.build.image_name) or name}".lower(), "", user, REGISTRY_SECRET
+    )
 
 
 def _on(stage: Package | ImageBuild | Deploy | None) -> bool:
@@ -200,7 +244,9 @@ def _on(stage: Package | ImageBuild | Deploy | None) -> bool:
 def _stages(options: GitLabOptions) -> Stages:
     package, build, deploy = options.package, options.build, options.deploy
     return Stages(
-        package=_stage(package.base_option, lines(package.script_command)) if package and _on(package) else None,
+        package=_stage(package.base_option, lines(package.script_command))
+        if package and _on(package)
+        else None,
         build=_stage(build.base_option) if build and _on(build) else None,
         deploy=_stage(deploy.base_option) if deploy and _on(deploy) else None,
         agent=str(deploy.k8s_agent_name) if deploy else "",
@@ -209,7 +255,9 @@ def _stages(options: GitLabOptions) -> Stages:
 
 def _stage(base: BaseOption | None, script: list[str] | None = None) -> Stage:
     given = base or BaseOption()
-    tags = tuple(tag.strip() for line in lines(given.tags) for tag in line.split(",") if tag.strip())
+    tags = tuple(
+        tag.strip() for line in lines(given.tags) for tag in line.split(",") if tag.strip()
+    )
     return Stage(script or [], str(given.image), tags, tuple(given.allowed_branch))
 
 

@@ -24,15 +24,41 @@ class Language(msgspec.Struct, frozen=True):
 LANGUAGES = {
     language.name: language
     for language in (
-        Language("go", "1.17", "go build ./...", ("go test ./...",), "golang:{}", "test -f go.sum || go mod tidy"),
-        Language("java", "8", "mvn -B package -DskipTests", ("mvn -B test",), "maven:3.9-eclipse-temurin-{}"),
-        Language("nodejs", "18", "npm ci && npm run build --if-present",
-                 ("npm ci", "npm run build --if-present", "npm test"), "node:{}"),
-        Language("python", "3.9", "python3 -m compileall -q .",
-                 ("python3 -m pip install --upgrade pip", "pip install -r requirements.txt", "python3 -m unittest"),
-                 "python:{}"),
+        Language(
+            "go",
+            "1.17",
+            "go build ./...",
+            ("go test ./...",),
+            "golang:{}",
+            "test -f go.sum || go mod tidy",
+        ),
+        Language(
+            "java",
+            "8",
+            "mvn -B package -DskipTests",
+            ("mvn -B test",),
+            "maven:3.9-eclipse-temurin-{}",
+        ),
+        Language(
+            "nodejs",
+            "18",
+            "npm ci && npm run build --if-present",
+            ("npm ci", "npm run build --if-present", "npm test"),
+            "node:{}",
+        ),
+        Language(
+            "python",
+            "3.9",
+            "python3 -m compileall -q .",
+            (
+                "python3 -m pip install --upgrade pip",
+                "pip install -r requirements.txt",
+                "python3 -m unittest",
+            ),
+            "python:{}",
+        ),
     )
-}  # fmt: skip
+}
 
 OTHER_NAMES = {"golang": "go", "node": "nodejs", "javascript": "nodejs"}
 
@@ -55,5 +81,7 @@ def find(name: str, framework: str) -> tuple[str, str]:
     named = OTHER_NAMES.get(named, named)
     implied, version = FRAMEWORKS.get(re.sub(r"[\s_-]", "", framework.lower()), ("", ""))
     if named and implied and named != implied:
-        raise ValueError(f'language.framework "{framework}" is for {implied}, but language.name is "{name}"')
+        raise ValueError(
+            f'language.framework "{framework}" is for {implied}, but language.name is "{name}"'
+        )
     return implied or named, version

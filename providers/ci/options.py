@@ -42,51 +42,76 @@ def at(scm: Scm) -> Location:
     base = scm.base_url or ("" if scm.url else HOSTS.get(scm.scm_type or "", ""))
     return locate(
         Repo(
-            url=scm.url, owner=scm.owner, org=scm.org, name=scm.name, branch=scm.branch, scm_type=scm.scm_type,
-            base_url=base, token=scm.token,
+            url=scm.url,
+            owner=scm.owner,
+            org=scm.org,
+            name=scm.name,
+            branch=scm.branch,
+            scm_type=scm.scm_type,
+            base_url=base,
+            token=scm.token,
         )
-    )  # fmt: skip
+    )
 
 
 class Destination(Options, frozen=True, kw_only=True):
     """Which repository: `scm`, or DevStream's older options beside it."""
 
-    scm: Annotated[Scm | None, Field("the repository that the files go into", aliases=("projectRepo",))] = None
+    scm: Annotated[
+        Scm | None, Field("the repository that the files go into", aliases=("projectRepo",))
+    ] = None
     url: Annotated[str, Field("instead of scm: its URL or path", aliases=("repoURL",))] = ""
     owner: Annotated[str, Field("instead of scm: the user who owns it")] = ""
     org: Annotated[str, Field("instead of scm: the organisation that owns it")] = ""
     repo: Annotated[str, Field("instead of scm: its name")] = ""
     branch: Annotated[str, Field("instead of scm: its branch")] = ""
-    base_url: Annotated[str, Field("instead of scm: what owner/repo.git is appended to")] = msgspec.field(
-        default="", name="baseURL"
+    base_url: Annotated[str, Field("instead of scm: what owner/repo.git is appended to")] = (
+        msgspec.field(default="", name="baseURL")
     )
     scm_type: Annotated[ScmType | None, Field("instead of scm: the kind of host")] = None
 
 
 def destination(options: Destination, scm_type: ScmType) -> Location:
     """The one repository that is meant; `scm_type` is that of the older options unless they say. Raises as `at`."""
-    beside = [key for key in ("url", "owner", "org", "repo", "branch", "base_url", "scm_type") if getattr(options, key)]
+    beside = [
+        key
+        for key in ("url", "owner", "org", "repo", "branch", "base_url", "scm_type")
+        if getattr(options, key)
+    ]
     if options.scm:
         if beside:
             raise ValueError(f"{', '.join(beside)}: given beside scm, which says it all")
         return at(options.scm)
     if not (options.url or options.repo):
-        raise ValueError("which repository? scm is required (or DevStream's older repo with owner or org)")
+        raise ValueError(
+            "which repository? scm is required (or DevStream's older repo with owner or org)"
+        )
     kind = options.scm_type or (None if options.url or options.base_url else scm_type)
     return at(
         Scm(
-            url=options.url, owner=options.owner, org=options.org, name=options.repo, branch=options.branch,
-            base_url=options.base_url, scm_type=kind,
+            url=options.url,
+            owner=options.owner,
+            org=options.org,
+            name=options.repo,
+            branch=options.branch,
+            base_url=options.base_url,
+            scm_type=kind,
         )
-    )  # fmt: skip
+    )
 
 
 class LanguageOptions(Options, frozen=True, kw_only=True):
     """What the code is written in: decides tools, cache and the default commands."""
 
-    name: Annotated[str, Field("go, java, nodejs or python; any other needs `test.command`", example="go")] = ""
-    version: Annotated[str, Field("its version, quoted; the default is the language's", example="1.22")] = ""
-    framework: Annotated[str, Field("gin, springboot, django, flask or express: implies the language", example="gin")] = ""
+    name: Annotated[
+        str, Field("go, java, nodejs or python; any other needs `test.command`", example="go")
+    ] = ""
+    version: Annotated[
+        str, Field("its version, quoted; the default is the language's", example="1.22")
+    ] = ""
+    framework: Annotated[
+        str, Field("gin, springboot, django, flask or express: implies the language", example="gin")
+    ] = ""
 
 
 class Coverage(Options, frozen=True, kw_only=True):
@@ -101,40 +126,62 @@ class UnitTests(Options, frozen=True, kw_only=True):
     """The test job."""
 
     enable: Annotated[bool, Field("whether there is one")] = True
-    command: Annotated[Commands, Field("what it runs, one command or several; the default is the language's")] = msgspec.field(
-        default_factory=list[str]
-    )
-    container_name: Annotated[str, Field("the image it runs in; the default fits the language", example="golang:1.22")] = ""
+    command: Annotated[
+        Commands, Field("what it runs, one command or several; the default is the language's")
+    ] = msgspec.field(default_factory=list[str])
+    container_name: Annotated[
+        str, Field("the image it runs in; the default fits the language", example="golang:1.22")
+    ] = ""
     coverage_command: Annotated[str, Field("run after the tests to measure coverage")] = ""
-    coverage_status_command: Annotated[str, Field("prints the coverage, which the job then shows")] = ""
-    coverage: Annotated[Coverage | None, Field("coverage of Go tests; either this or coverageCommand")] = None
+    coverage_status_command: Annotated[
+        str, Field("prints the coverage, which the job then shows")
+    ] = ""
+    coverage: Annotated[
+        Coverage | None, Field("coverage of Go tests; either this or coverageCommand")
+    ] = None
 
 
 class DingTalk(Options, frozen=True, kw_only=True):
     """A robot that tells a DingTalk group how the pipeline ended."""
 
     name: Annotated[str, Field("title of the message")] = "CI"
-    webhook: Annotated[str, Field("the robot's URL; its access_token goes into a CI secret", secret=True, min_length=1)]
-    security_type: Annotated[Literal["KEY", "SECRET"] | None, Field("what the robot wants: a keyword or a signature")] = None
-    security_value: Annotated[str, Field("that keyword or signing key; goes into a CI secret", secret=True)] = ""
-    at_users: Annotated[Commands, Field("phone numbers of people to mention, a list or with commas", example="13800000000")] = (
-        msgspec.field(default_factory=list[str])
-    )
+    webhook: Annotated[
+        str,
+        Field("the robot's URL; its access_token goes into a CI secret", secret=True, min_length=1),
+    ]
+    security_type: Annotated[
+        Literal["KEY", "SECRET"] | None, Field("what the robot wants: a keyword or a signature")
+    ] = None
+    security_value: Annotated[
+        str, Field("that keyword or signing key; goes into a CI secret", secret=True)
+    ] = ""
+    at_users: Annotated[
+        Commands,
+        Field("phone numbers of people to mention, a list or with commas", example="13800000000"),
+    ] = msgspec.field(default_factory=list[str])
 
     def __post_init__(self) -> None:
         with suppress(UnknownValueError):
             paired = bool(self.security_type) == bool(self.security_value)
             if not paired:
-                raise ValueError("dingTalk.securityType and dingTalk.securityValue are needed together")
+                raise ValueError(
+                    "dingTalk.securityType and dingTalk.securityValue are needed together"
+                )
 
 
 class SonarQube(Options, frozen=True, kw_only=True):
     """Code analysis by a SonarQube server."""
 
     name: Annotated[str, Field("the project's key on the server", min_length=1)]
-    url: Annotated[str, Field("the server", example="https://sonar.example.com")] = "https://sonarcloud.io"
+    url: Annotated[str, Field("the server", example="https://sonar.example.com")] = (
+        "https://sonarcloud.io"
+    )
     token: Annotated[
-        str, Field("goes into the CI secret SONAR_SECRET_TOKEN; without it the analysis is anonymous", secret=True)
+        str,
+        Field(
+            "goes into the CI secret SONAR_SECRET_TOKEN; without it the analysis is anonymous",
+            secret=True,
+        ),
     ] = ""
 
 
@@ -143,18 +190,23 @@ class Pipeline(Options, frozen=True, kw_only=True):
 
     config_location: Annotated[
         str,
-        Field("the CI files: a path (relative to the configuration), a directory or a URL; default: built in"),
+        Field(
+            "the CI files: a path (relative to the configuration), a directory or a URL; default: built in"
+        ),
     ] = ""
-    config_contents: Annotated[dict[str, str], Field("the CI files themselves, name to text; wins over configLocation")] = (
-        msgspec.field(default_factory=dict[str, str])
-    )
-    vars: Annotated[dict[str, Any], Field("values for [[ name ]] in given CI files; without any they stay as they are")] = (
-        msgspec.field(default_factory=dict[str, Any])
-    )
+    config_contents: Annotated[
+        dict[str, str], Field("the CI files themselves, name to text; wins over configLocation")
+    ] = msgspec.field(default_factory=dict[str, str])
+    vars: Annotated[
+        dict[str, Any],
+        Field("values for [[ name ]] in given CI files; without any they stay as they are"),
+    ] = msgspec.field(default_factory=dict[str, Any])
     branch: Annotated[str, Field("the branch whose pushes run it; default: the repository's")] = ""
     language: Annotated[LanguageOptions | None, Field("what the code is written in")] = None
     test: Annotated[UnitTests | None, Field("the test job")] = None
-    image_repo: Annotated[ImageRepo | None, Field("build an image from the Dockerfile and push it there")] = None
+    image_repo: Annotated[
+        ImageRepo | None, Field("build an image from the Dockerfile and push it there")
+    ] = None
     sonarqube: Annotated[SonarQube | None, Field("analyse the code")] = None
     ding_talk: Annotated[DingTalk | None, Field("tell a DingTalk group")] = None
 
@@ -162,17 +214,24 @@ class Pipeline(Options, frozen=True, kw_only=True):
 class CIOutputs(Outputs, frozen=True, kw_only=True):
     """What references may name."""
 
-    repo_url: Annotated[str, Field("the repository, as the options name it, without credentials")] = msgspec.field(
-        name="repoURL"
-    )
+    repo_url: Annotated[
+        str, Field("the repository, as the options name it, without credentials")
+    ] = msgspec.field(name="repoURL")
     branch: Annotated[str, Field("the branch that was written")]
     files: Annotated[list[str], Field("paths of the files in the repository, sorted")]
-    secrets: Annotated[list[str], Field("CI secrets (variables, in GitLab) that must exist in the repository, sorted")]
+    secrets: Annotated[
+        list[str],
+        Field("CI secrets (variables, in GitLab) that must exist in the repository, sorted"),
+    ]
 
 
 def lines(commands: Commands) -> list[str]:
     """One command or several, as a list without empty ones. Raises UnknownValueError."""
-    return [line for line in ([commands] if isinstance(commands, str) else [str(line) for line in commands]) if line.strip()]
+    return [
+        line
+        for line in ([commands] if isinstance(commands, str) else [str(line) for line in commands])
+        if line.strip()
+    ]
 
 
 def once(pipeline: P, beside: Options, names: tuple[str, ...]) -> P:
@@ -191,9 +250,16 @@ def own(pipeline: Pipeline) -> bool:
 
 def variables(pipeline: Pipeline, app: str) -> dict[str, Any]:
     """What `[[ ]]` in the user's files may name: `vars`, and the other options but for secrets. Empty if there are none."""
-    blocks = {"language": pipeline.language, "test": pipeline.test, "imageRepo": pipeline.image_repo,
-              "sonarqube": pipeline.sonarqube, "dingTalk": pipeline.ding_talk}  # fmt: skip
-    named: dict[str, Any] = {key: _shown(block) for key, block in blocks.items() if block is not None}
+    blocks = {
+        "language": pipeline.language,
+        "test": pipeline.test,
+        "imageRepo": pipeline.image_repo,
+        "sonarqube": pipeline.sonarqube,
+        "dingTalk": pipeline.ding_talk,
+    }
+    named: dict[str, Any] = {
+        key: _shown(block) for key, block in blocks.items() if block is not None
+    }
     if pipeline.branch:
         named["branch"] = pipeline.branch
     return {"app": app, **named, **pipeline.vars} if named or pipeline.vars else {}
@@ -203,8 +269,14 @@ def _shown(block: Options) -> dict[str, Any]:
     """An options block as a map, without its secrets. Raises UnknownValueError."""
     if isinstance(block, Unknown):
         _refuse(block)
-    values = {field.encode_name: getattr(block, field.name) for field in msgspec.structs.fields(block)}
-    return {key: msgspec.to_builtins(value, enc_hook=_refuse) for key, value in values.items() if key not in SECRETS}
+    values = {
+        field.encode_name: getattr(block, field.name) for field in msgspec.structs.fields(block)
+    }
+    return {
+        key: msgspec.to_builtins(value, enc_hook=_refuse)
+        for key, value in values.items()
+        if key not in SECRETS
+    }
 
 
 def _refuse(_value: object) -> NoReturn:
@@ -218,7 +290,8 @@ def secrets(pipeline: Pipeline) -> list[str]:
     needed = {
         IMAGE_SECRET: image is not None and bool(image.password),
         SONAR_SECRET: sonar is not None and bool(sonar.token),
-        DINGTALK_TOKEN: talk is not None and "access_token" in parse_qs(urlsplit(str(talk.webhook)).query),
+        DINGTALK_TOKEN: talk is not None
+        and "access_token" in parse_qs(urlsplit(str(talk.webhook)).query),
         DINGTALK_VALUE: talk is not None and bool(talk.security_value),
     }
     return [name for name, used in needed.items() if used]

@@ -16,9 +16,21 @@ MESSENGER = "python:3.13-alpine"
 
 CACHES: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
     "go": ("go.sum", {"GOPATH": "$CI_PROJECT_DIR/.cache/go"}, (".cache/go/pkg/mod/",)),
-    "java": ("pom.xml", {"MAVEN_OPTS": "-Dmaven.repo.local=$CI_PROJECT_DIR/.cache/maven"}, (".cache/maven/",)),
-    "nodejs": ("package-lock.json", {"npm_config_cache": "$CI_PROJECT_DIR/.cache/npm"}, (".cache/npm/",)),
-    "python": ("requirements.txt", {"PIP_CACHE_DIR": "$CI_PROJECT_DIR/.cache/pip"}, (".cache/pip/",)),
+    "java": (
+        "pom.xml",
+        {"MAVEN_OPTS": "-Dmaven.repo.local=$CI_PROJECT_DIR/.cache/maven"},
+        (".cache/maven/",),
+    ),
+    "nodejs": (
+        "package-lock.json",
+        {"npm_config_cache": "$CI_PROJECT_DIR/.cache/npm"},
+        (".cache/npm/",),
+    ),
+    "python": (
+        "requirements.txt",
+        {"PIP_CACHE_DIR": "$CI_PROJECT_DIR/.cache/pip"},
+        (".cache/pip/",),
+    ),
 }
 """Language -> the file whose change makes the cache stale, the variable that moves the cache into the project, its paths."""
 
@@ -46,19 +58,36 @@ class Stages(msgspec.Struct, frozen=True):
 
     def branches(self) -> list[str]:
         """Those that a stage is for: without a pipeline of theirs it would never run."""
-        return [branch for stage in (self.package, self.build, self.deploy) if stage for branch in stage.branches]
+        return [
+            branch
+            for stage in (self.package, self.build, self.deploy)
+            if stage
+            for branch in stage.branches
+        ]
 
 
 def pipeline(recipe: Recipe, stages: Stages) -> str:
     """The text of .gitlab-ci.yml."""
     jobs = _jobs(recipe, stages)
-    used = list(dict.fromkeys(str(job["stage"]) for job in jobs.values() if "stage" in job and job["stage"] != ".post"))
+    used = list(
+        dict.fromkeys(
+            str(job["stage"]) for job in jobs.values() if "stage" in job and job["stage"] != ".post"
+        )
+    )
     document: dict[str, Node] = {
         "workflow": Note(
             "One pipeline a push: for merge requests, and for the branch itself.",
-            {"rules": [{"if": '$CI_PIPELINE_SOURCE == "merge_request_event"'}, _on(recipe.branch, *stages.branches())]},
+            {
+                "rules": [
+                    {"if": '$CI_PIPELINE_SOURCE == "merge_request_event"'},
+                    _on(recipe.branch, *stages.branches()),
+                ]
+            },
         ),
-        "default": Note("A newer commit replaces the jobs of the older one that can be stopped.", {"interruptible": True}),
+        "default": Note(
+            "A newer commit replaces the jobs of the older one that can be stopped.",
+            {"interruptible": True},
+        ),
         "stages": tuple(used),
         **jobs,
     }
@@ -66,7 +95,9 @@ def pipeline(recipe: Recipe, stages: Stages) -> str:
 
 
 def _on(*branches: str) -> Job:
-    return {"if": " || ".join(f'$CI_COMMIT_BRANCH == "{branch}"' for branch in dict.fromkeys(branches))}
+    return {
+        "if": " || ".join(f'$CI_COMMIT_BRANCH == "{branch}"' for branch in dict.fromkeys(branches))
+    }
 
 
 def _jobs(recipe: Recipe, stages: Stages) -> dict[str, Job]:
@@ -78,7 +109,8 @@ def _jobs(recipe: Recipe, stages: Stages) -> dict[str, Job]:
     if stages.package:
         kept: Job = {"artifacts": {"paths": ("target/*.jar",), "expire_in": "1 week"}}
         jobs["package"] = _staged(
-            {"stage": "package", **_tools(recipe), "script": list(stages.package.script), **kept}, stages.package
+            {"stage": "package", **_tools(recipe), "script": list(stages.package.script), **kept},
+            stages.package,
         )
     if recipe.image:
         jobs["build-image"] = _staged(_image(recipe.image, recipe.branch), stages.build or Stage())
@@ -95,7 +127,18 @@ def _staged(job: Job, stage: Stage) -> Job:
     changed |= {"tags": stage.tags} if stage.tags else {}
     changed |= {"rules": [_on(*stage.branches)]} if stage.branches else {}
     merged = {**job, **changed}
-    order = ("stage", "image", "services", "tags", "rules", "interruptible", "variables", "cache", "script", "artifacts")
+    order = (
+        "stage",
+        "image",
+        "services",
+        "tags",
+        "rules",
+        "interruptible",
+        "variables",
+        "cache",
+        "script",
+        "artifacts",
+    )
     return {key: merged[key] for key in order if key in merged}
 
 
@@ -122,21 +165,27 @@ def _analysis(analysis: Analysis) -> Job:
     return {
         "stage": "test",
         "image": {"name": SCANNER, "entrypoint": ("",)},
-        "variables": {"SONAR_HOST_URL": analysis.url, **token,
-                      "GIT_DEPTH": Note("the whole history, so that findings know their author", "0")},
+        "variables": {
+            "SONAR_HOST_URL": analysis.url,
+            **token,
+            "GIT_DEPTH": Note("the whole history, so that findings know their author", "0"),
+        },
         "script": ["sonar-scanner " + quote(f"-Dsonar.projectKey={analysis.project}")],
-    }  # fmt: skip
+    }
 
 
 def _image(image: Image, branch: str) -> Job:
-    login = f"docker login --username {quote(image.user)} --password-stdin {image.registry}".rstrip()
+    login = (
+        f"docker login --username {quote(image.user)} --password-stdin {image.registry}".rstrip()
+    )
     logged_in: list[Node] = [f'echo "${image.secret}" | {login}'] if image.secret else []
     name = f"{image.name}:$CI_COMMIT_SHORT_SHA"
     return {
         "stage": "build",
         "image": DOCKER,
         "services": Note(
-            "Docker in Docker: the runner must allow privileged containers, as those of gitlab.com do.", [f"{DOCKER}-dind"]
+            "Docker in Docker: the runner must allow privileged containers, as those of gitlab.com do.",
+            [f"{DOCKER}-dind"],
         ),
         "rules": [_on(branch)],
         "interruptible": False,
@@ -147,8 +196,14 @@ def _image(image: Image, branch: str) -> Job:
 
 def _deploy(recipe: Recipe, agent: str) -> Job:
     cluster: list[Node] = [f"kubectl config use-context {quote(agent)}"] if agent else []
-    image = [f"--set image.repository={recipe.image.name}", '--set image.tag="$CI_COMMIT_SHORT_SHA"'] if recipe.image else []
-    release = " ".join(["helm upgrade --install", quote(recipe.app), quote(f"helm/{recipe.app}"), *image, "--wait"])
+    image = (
+        [f"--set image.repository={recipe.image.name}", '--set image.tag="$CI_COMMIT_SHORT_SHA"']
+        if recipe.image
+        else []
+    )
+    release = " ".join(
+        ["helm upgrade --install", quote(recipe.app), quote(f"helm/{recipe.app}"), *image, "--wait"]
+    )
     return {
         "stage": "deploy",
         "image": {"name": DEPLOYER, "entrypoint": ("",)},
@@ -161,18 +216,28 @@ def _deploy(recipe: Recipe, agent: str) -> Job:
 def _notify(message: Message, branch: str) -> dict[str, Job]:
     """GitLab tells a job nothing of its pipeline's result, hence one job for each."""
     given = {
-        "DINGTALK_URL": message.url, "DINGTALK_TOKEN": f"${message.token}" if message.token else "",
-        "DINGTALK_SECURITY": message.security, "DINGTALK_VALUE": f"${message.value}" if message.value else "",
+        "DINGTALK_URL": message.url,
+        "DINGTALK_TOKEN": f"${message.token}" if message.token else "",
+        "DINGTALK_SECURITY": message.security,
+        "DINGTALK_VALUE": f"${message.value}" if message.value else "",
         "DINGTALK_AT": message.at,
-    }  # fmt: skip
-    shared: Job = {"TITLE": message.title, "REVISION": "$CI_COMMIT_SHA", "RUN_URL": "$CI_PIPELINE_URL"}
+    }
+    shared: Job = {
+        "TITLE": message.title,
+        "REVISION": "$CI_COMMIT_SHA",
+        "RUN_URL": "$CI_PIPELINE_URL",
+    }
     shared |= {name: value for name, value in given.items() if value}
     return {
         ".notify": {"stage": ".post", "image": MESSENGER, "script": [dingtalk()]},
         "notify-passed": {
-            "extends": ".notify", "variables": {"RESULT": "passed", **shared}, "rules": [{**_on(branch), "when": "on_success"}],
+            "extends": ".notify",
+            "variables": {"RESULT": "passed", **shared},
+            "rules": [{**_on(branch), "when": "on_success"}],
         },
         "notify-failed": {
-            "extends": ".notify", "variables": {"RESULT": "failed", **shared}, "rules": [{**_on(branch), "when": "on_failure"}],
+            "extends": ".notify",
+            "variables": {"RESULT": "failed", **shared},
+            "rules": [{**_on(branch), "when": "on_failure"}],
         },
-    }  # fmt: skip
+    }

@@ -117,8 +117,10 @@ def _language(options: LanguageOptions | None, otherwise: str) -> tuple[Language
     found = LANGUAGES.get(named)
     version = str(options.version) if options else ""
     if version and not found:
-        raise ValueError(f"language.version is set, but there is nothing to set up for {named or 'no language'}: "
-                         "name the version in test.containerName")  # fmt: skip
+        raise ValueError(
+            f"language.version is set, but there is nothing to set up for {named or 'no language'}: "
+            "name the version in test.containerName"
+        )
     return found, version or suited or (found.version if found else ""), named
 
 
@@ -128,7 +130,9 @@ def _tests(options: UnitTests, language: Language | None, named: str) -> list[st
     run = lines(options.command) or (list(language.test) if language else [])
     if not run and named:
         known = ", ".join(LANGUAGES)
-        raise ValueError(f'there is no default test for language "{named}" (known: {known}): set test.command')
+        raise ValueError(
+            f'there is no default test for language "{named}" (known: {known}): set test.command'
+        )
     if options.coverage and options.coverage.enable and run:
         run[-1] = _measured(options, run[-1], language)
     return run
@@ -137,10 +141,16 @@ def _tests(options: UnitTests, language: Language | None, named: str) -> list[st
 def _measured(options: UnitTests, command: str, language: Language | None) -> str:
     assert options.coverage is not None  # the caller looked
     if language is None or language.name != "go":
-        raise ValueError("test.coverage is for Go: use test.coverageCommand and test.coverageStatusCommand")
+        raise ValueError(
+            "test.coverage is for Go: use test.coverageCommand and test.coverageStatusCommand"
+        )
     if options.coverage_command or options.coverage_status_command:
         raise ValueError("test.coverage and test.coverageCommand exclude each other")
-    return " ".join(part for part in (command, options.coverage.profile, f"-coverprofile={options.coverage.output}") if part)
+    return " ".join(
+        part
+        for part in (command, options.coverage.profile, f"-coverprofile={options.coverage.output}")
+        if part
+    )
 
 
 def _status(options: UnitTests) -> str:
@@ -154,7 +164,12 @@ def pushed(repo: ImageRepo, app: str) -> Image:
     if repo.password and not repo.user:
         raise ValueError("imageRepo.user is needed to log in with imageRepo.password")
     secret = IMAGE_SECRET if repo.password else ""
-    return Image(image_name(str(repo.url), str(repo.user), app), registry_host(str(repo.url)), str(repo.user), secret)
+    return Image(
+        image_name(str(repo.url), str(repo.user), app),
+        registry_host(str(repo.url)),
+        str(repo.user),
+        secret,
+    )
 
 
 def _analysis(options: SonarQube) -> Analysis:

@@ -25,7 +25,9 @@ class Kind:
     `suffixes` of its files; `fixed` is the only path it knows, "" where `directory` holds any number of them.
     """
 
-    def __init__(self, system: str, *, directory: str = "", suffixes: tuple[str, ...] = (), fixed: str = "") -> None:
+    def __init__(
+        self, system: str, *, directory: str = "", suffixes: tuple[str, ...] = (), fixed: str = ""
+    ) -> None:
         self.system, self.directory, self.suffixes, self.fixed = system, directory, suffixes, fixed
 
     @property
@@ -54,10 +56,14 @@ def written(contents: Mapping[str, str], kind: Kind) -> dict[str, str]:
     wrong = [name for name in contents if not kind.fits(name)]
     if wrong:
         only = kind.fixed or " or ".join(f"*{suffix}" for suffix in kind.suffixes)
-        raise ValueError(f"configContents: {kind.system} looks only at {only}, not at {', '.join(wrong)}")
+        raise ValueError(
+            f"configContents: {kind.system} looks only at {only}, not at {', '.join(wrong)}"
+        )
     found = {kind.path(name): text for name, text in contents.items()}
     if len(found) < len(contents):
-        raise ValueError(f"configContents: several files would become one in {kind.directory}: {', '.join(contents)}")
+        raise ValueError(
+            f"configContents: several files would become one in {kind.directory}: {', '.join(contents)}"
+        )
     return found
 
 
@@ -66,7 +72,11 @@ def named(location: str, kind: Kind) -> str | None:
     if "://" not in location and not kind.fits(location):
         return None
     name = unquote(urlsplit(location).path) if "://" in location else location
-    return kind.path(name) if kind.fits(name) else (None if location.startswith("file://") else kind.default)
+    return (
+        kind.path(name)
+        if kind.fits(name)
+        else (None if location.startswith("file://") else kind.default)
+    )
 
 
 def fetched(location: str, kind: Kind, base: Path) -> dict[str, str]:
@@ -76,7 +86,9 @@ def fetched(location: str, kind: Kind, base: Path) -> dict[str, str]:
         path = named(location, kind) or kind.default
         return {path: _text(_download(location), location)}
     if scheme not in ("", "file"):
-        raise ProviderError(f"configLocation {location}: only paths, file://, http:// and https:// are known")
+        raise ProviderError(
+            f"configLocation {location}: only paths, file://, http:// and https:// are known"
+        )
     place = base / Path(unquote(urlsplit(location).path) if scheme else location).expanduser()
     try:
         return _on_disk(place, kind)
@@ -92,9 +104,13 @@ def _on_disk(place: Path, kind: Kind) -> dict[str, str]:
     found = {kind.path(file.name): _text(file.read_bytes(), str(file)) for file in files}
     if not found:
         only = kind.fixed or " or ".join(f"*{suffix}" for suffix in kind.suffixes)
-        raise ProviderError(f"configLocation: {place} holds no file for {kind.system}", hint=f"it looks for {only}")
+        raise ProviderError(
+            f"configLocation: {place} holds no file for {kind.system}", hint=f"it looks for {only}"
+        )
     if len(found) < len(files):
-        raise ProviderError(f"configLocation: {place} holds several files of the same name for {kind.system}")
+        raise ProviderError(
+            f"configLocation: {place} holds several files of the same name for {kind.system}"
+        )
     return found
 
 
@@ -118,9 +134,13 @@ def _download(url: str) -> bytes:
             raise _refused(url, error.code, error.reason) from error
     except (URLError, OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
-        raise ProviderError(f"configLocation: cannot fetch {url}: {reason}", retryable=True) from error
+        raise ProviderError(
+            f"configLocation: cannot fetch {url}: {reason}", retryable=True
+        ) from error
     if len(data) > LIMIT:
-        raise ProviderError(f"configLocation: {url} is larger than {LIMIT >> 20} MiB, which no CI file is")
+        raise ProviderError(
+            f"configLocation: {url} is larger than {LIMIT >> 20} MiB, which no CI file is"
+        )
     return data
 
 
@@ -129,23 +149,31 @@ def _refused(url: str, code: int, reason: str) -> ProviderError:
     if code in (401, 403):
         return AuthError(text, hint="it is fetched without credentials: use a public URL or a path")
     if code in (404, 410):
-        return NotFoundError(text, hint="check the URL, or leave configLocation out for the built-in file")
+        return NotFoundError(
+            text, hint="check the URL, or leave configLocation out for the built-in file"
+        )
     return ProviderError(text, retryable=code == 429 or code >= 500)
 
 
-def rendered(files: Mapping[str, str], square: Mapping[str, Any], curly: Mapping[str, Any]) -> dict[str, str]:
+def rendered(
+    files: Mapping[str, str], square: Mapping[str, Any], curly: Mapping[str, Any]
+) -> dict[str, str]:
     """The files with `[[ name ]]` and `{{ name }}` replaced, each only if there is a value for it to take.
 
     Raises ProviderError naming every variable without a value.
     """
-    for values, pattern, opening, closing in ((square, SQUARE, "[[", "]]"), (curly, CURLY, "{{", "}}")):
+    for values, pattern, opening, closing in (
+        (square, SQUARE, "[[", "]]"),
+        (curly, CURLY, "{{", "}}"),
+    ):
         if values:
             used = {match[1] for text in files.values() for match in pattern.finditer(text)}
             absent = sorted(name for name in used if _lookup(values, name) is None)
             if absent:
                 listed = ", ".join(f"{opening} {name} {closing}" for name in absent)
                 raise ProviderError(
-                    f"the CI files use {listed}, which vars do not have", hint=f"they have {', '.join(sorted(values))}"
+                    f"the CI files use {listed}, which vars do not have",
+                    hint=f"they have {', '.join(sorted(values))}",
                 )
             files = {path: _filled(text, pattern, values) for path, text in files.items()}
     return dict(files)
@@ -161,7 +189,11 @@ def _lookup(values: Mapping[str, Any], name: str) -> object:
         return values[name]
     first, _, rest = name.partition(".")
     inner = values.get(first)
-    return _lookup(cast("Mapping[str, Any]", inner), rest) if rest and isinstance(inner, Mapping) else None
+    return (
+        _lookup(cast("Mapping[str, Any]", inner), rest)
+        if rest and isinstance(inner, Mapping)
+        else None
+    )
 
 
 def checked(files: Mapping[str, str], kind: Kind) -> dict[str, bytes]:
@@ -170,7 +202,12 @@ def checked(files: Mapping[str, str], kind: Kind) -> dict[str, bytes]:
         try:
             root = yaml.compose(text)
         except yaml.YAMLError as error:
-            raise ProviderError(f"{path} would not be YAML: {str(error).splitlines()[0]}") from error
+            raise ProviderError(
+                f"{path} would not be YAML: {str(error).splitlines()[0]}"
+            ) from error
         if not isinstance(root, yaml.MappingNode):
-            raise ProviderError(f"{path} would hold no jobs: it is no YAML map", hint="is configLocation a raw file?")
+            raise ProviderError(
+                f"{path} would hold no jobs: it is no YAML map",
+                hint="is configLocation a raw file?",
+            )
     return {path: text.encode() for path, text in files.items()}

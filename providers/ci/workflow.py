@@ -20,9 +20,17 @@ PINS = {
 """Action -> commit and the release it is: a tag can be moved to other code, a commit cannot."""
 
 SETUP = {"go": "setup-go", "java": "setup-java", "nodejs": "setup-node", "python": "setup-python"}
-VERSION_INPUT = {"go": "go-version", "java": "java-version", "nodejs": "node-version", "python": "python-version"}
-CACHES = {"java": {"mvn ": "maven", "./mvnw ": "maven", "gradle ": "gradle", "./gradlew ": "gradle"},
-          "nodejs": {"npm ci": "npm"}, "python": {"requirements.txt": "pip"}}  # fmt: skip
+VERSION_INPUT = {
+    "go": "go-version",
+    "java": "java-version",
+    "nodejs": "node-version",
+    "python": "python-version",
+}
+CACHES = {
+    "java": {"mvn ": "maven", "./mvnw ": "maven", "gradle ": "gradle", "./gradlew ": "gradle"},
+    "nodejs": {"npm ci": "npm"},
+    "python": {"requirements.txt": "pip"},
+}
 """Language -> what a command says -> the cache that fits it; a cache whose lock file is absent fails the job."""
 
 NEXT_TAG = """\
@@ -40,9 +48,7 @@ echo "version=$version" >> "$GITHUB_OUTPUT"
 
 NOT_FORKED = "github.event_name == 'push' || github.event.pull_request.head.repo.full_name == github.repository"
 
-RESULT = (
-    "${{ contains(needs.*.result, 'failure') && 'failed' || contains(needs.*.result, 'cancelled') && 'cancelled' || 'passed' }}"
-)
+RESULT = "${{ contains(needs.*.result, 'failure') && 'failed' || contains(needs.*.result, 'cancelled') && 'cancelled' || 'passed' }}"
 
 Job = dict[str, Node]
 
@@ -51,7 +57,10 @@ def workflow(recipe: Recipe) -> str:
     """The text of the workflow file."""
     document: dict[str, Node] = {
         "name": "CI",
-        "on": {"push": {"branches": (recipe.branch,)}, "pull_request": {"branches": (recipe.branch,)}},
+        "on": {
+            "push": {"branches": (recipe.branch,)},
+            "pull_request": {"branches": (recipe.branch,)},
+        },
         "permissions": Note("No job gets more than it asks for itself.", {"contents": "read"}),
         "concurrency": Note(
             "A newer commit of a pull request replaces the run of the older one; pushes wait for each other.",
@@ -68,14 +77,19 @@ def workflow(recipe: Recipe) -> str:
 def _jobs(recipe: Recipe) -> dict[str, Node]:
     jobs: dict[str, Node] = {}
     if recipe.build:
-        jobs["build"] = _job([*_prepared(recipe, recipe.build), _run("Build", recipe.build)], recipe)
+        jobs["build"] = _job(
+            [*_prepared(recipe, recipe.build), _run("Build", recipe.build)], recipe
+        )
     if recipe.test:
         jobs["test"] = _job([*_prepared(recipe, recipe.test), *_tests(recipe)], recipe)
     if recipe.analysis:
         jobs["sonarqube"] = _analysis(recipe.analysis)
     if recipe.image:
         before = tuple(jobs)
-        jobs["tag"] = Note("Version of the image: the last number of the newest tag, plus one.", _tag(recipe, before))
+        jobs["tag"] = Note(
+            "Version of the image: the last number of the newest tag, plus one.",
+            _tag(recipe, before),
+        )
         jobs["image"] = _image(recipe.image)
     if recipe.message and jobs:
         jobs["notify"] = _notify(recipe.message, tuple(jobs))
@@ -95,7 +109,10 @@ def _uses(action: str, **inputs: Node) -> Job:
 
 
 def _run(name: str, commands: list[str]) -> Job:
-    return {"name": name, "run": commands[0] if len(commands) == 1 else "".join(f"{line}\n" for line in commands)}
+    return {
+        "name": name,
+        "run": commands[0] if len(commands) == 1 else "".join(f"{line}\n" for line in commands),
+    }
 
 
 def _prepared(recipe: Recipe, commands: list[str]) -> list[Node]:
@@ -114,7 +131,11 @@ def _tools(recipe: Recipe, language: Language, commands: list[str]) -> Job:
     name = language.name
     inputs: Job = {"distribution": "temurin"} if name == "java" else {}
     inputs[VERSION_INPUT[name]] = recipe.version
-    found = [cache for words, cache in CACHES.get(name, {}).items() if any(words in command for command in commands)]
+    found = [
+        cache
+        for words, cache in CACHES.get(name, {}).items()
+        if any(words in command for command in commands)
+    ]
     inputs |= {"cache": found[0]} if found else {}
     return _uses(f"actions/{SETUP[name]}", **inputs)
 
@@ -130,11 +151,18 @@ def _tests(recipe: Recipe) -> list[Node]:
 
 
 def _analysis(analysis: Analysis) -> Job:
-    secret: Job = {"SONAR_TOKEN": f"${{{{ secrets.{analysis.secret} }}}}"} if analysis.secret else {}
+    secret: Job = (
+        {"SONAR_TOKEN": f"${{{{ secrets.{analysis.secret} }}}}"} if analysis.secret else {}
+    )
     scan = _uses("SonarSource/sonarqube-scan-action", args=f"-Dsonar.projectKey={analysis.project}")
     scan["env"] = {"SONAR_HOST_URL": analysis.url, **secret}
-    steps: list[Node] = [Note("The whole history, so that findings know their author.", _uses(
-        "actions/checkout", fetch_depth=0, persist_credentials=False)), scan]  # fmt: skip
+    steps: list[Node] = [
+        Note(
+            "The whole history, so that findings know their author.",
+            _uses("actions/checkout", fetch_depth=0, persist_credentials=False),
+        ),
+        scan,
+    ]
     fork = Note("Pull requests from forks see no secrets.", NOT_FORKED)
     return {"if": fork, "runs-on": "ubuntu-24.04", "timeout-minutes": 30, "steps": steps}
 
@@ -143,7 +171,10 @@ def _tag(recipe: Recipe, before: tuple[str, ...]) -> Job:
     needs: Job = {"needs": before} if before else {}
     branch = recipe.branch.replace("'", "''")
     steps: list[Node] = [
-        Note("With the token, which the push of the tag needs.", _uses("actions/checkout", fetch_depth=0)),
+        Note(
+            "With the token, which the push of the tag needs.",
+            _uses("actions/checkout", fetch_depth=0),
+        ),
         {"name": "Tag the commit", "id": "tag", "run": NEXT_TAG},
     ]
     return {
@@ -158,16 +189,29 @@ def _tag(recipe: Recipe, before: tuple[str, ...]) -> Job:
 
 
 def _image(image: Image) -> Job:
-    steps: list[Node] = [_uses("actions/checkout", persist_credentials=False), _uses("docker/setup-buildx-action")]
+    steps: list[Node] = [
+        _uses("actions/checkout", persist_credentials=False),
+        _uses("docker/setup-buildx-action"),
+    ]
     if image.secret:
         registry: Job = {"registry": image.registry} if image.registry else {}
         steps.append(
-            _uses("docker/login-action", **registry, username=image.user, password=f"${{{{ secrets.{image.secret} }}}}")
+            _uses(
+                "docker/login-action",
+                **registry,
+                username=image.user,
+                password=f"${{{{ secrets.{image.secret} }}}}",
+            )
         )
     tags = f"{image.name}:${{{{ needs.tag.outputs.version }}}}"
     steps.append(
         _uses(
-            "docker/build-push-action", context=".", push=True, tags=tags, cache_from="type=gha", cache_to="type=gha,mode=max"
+            "docker/build-push-action",
+            context=".",
+            push=True,
+            tags=tags,
+            cache_from="type=gha",
+            cache_to="type=gha,mode=max",
         )
     )
     return {"needs": ("tag",), "runs-on": "ubuntu-24.04", "timeout-minutes": 30, "steps": steps}

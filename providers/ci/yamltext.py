@@ -11,10 +11,14 @@ from typing import TypeAlias
 import msgspec
 import yaml
 
-Node: TypeAlias = "None | bool | int | str | tuple[str, ...] | list[Node] | Mapping[str, Node] | Note"
+Node: TypeAlias = (
+    "None | bool | int | str | tuple[str, ...] | list[Node] | Mapping[str, Node] | Note"
+)
 """A tuple is written on one line, a list one item a line."""
 
-Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the fast one is absent where PyYAML was built without libyaml
+Dumper = getattr(
+    yaml, "CSafeDumper", yaml.SafeDumper
+)  # the fast one is absent where PyYAML was built without libyaml
 
 WIDTH = 110
 """Where a comment behind a line would end too far right."""
@@ -44,7 +48,9 @@ def _jobs(key: str, jobs: Node) -> Iterator[str]:
 
 
 def _entry(key: str, value: Node) -> Iterator[str]:
-    name = key if key == "on" else _scalar(key)  # YAML 1.1 takes "on" for a boolean, no CI system does
+    name = (
+        key if key == "on" else _scalar(key)
+    )  # YAML 1.1 takes "on" for a boolean, no CI system does
     return _written(f"{name}:", value)
 
 
@@ -62,7 +68,9 @@ def _written(start: str, value: Node) -> Iterator[str]:
         return
     if isinstance(value, str):
         start += " |" if value.endswith("\n") else " |-"
-    if start == "-":  # the first line of a map or list goes behind the dash; a comment on it stays above
+    if (
+        start == "-"
+    ):  # the first line of a map or list goes behind the dash; a comment on it stays above
         first = next(number for number, line in enumerate(block) if not line.startswith("#"))
         yield from block[:first]
         yield f"- {block[first]}"
@@ -88,7 +96,12 @@ def _literal(text: str) -> bool:
     """Whether a literal block can hold the text as it is."""
     body = text.removesuffix("\n")
     plain = all(char in "\n\t" or char.isprintable() for char in body)
-    return "\n" in body and plain and not body.startswith((" ", "\n", "\t")) and not body.endswith("\n")
+    return (
+        "\n" in body
+        and plain
+        and not body.startswith((" ", "\n", "\t"))
+        and not body.endswith("\n")
+    )
 
 
 def _indented(lines: Iterable[str]) -> Iterator[str]:
@@ -96,7 +109,11 @@ def _indented(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _one_line(value: Node) -> str:
-    return f"[{', '.join(_in_brackets(item) for item in value)}]" if isinstance(value, tuple) else _scalar(value)
+    return (
+        f"[{', '.join(_in_brackets(item) for item in value)}]"
+        if isinstance(value, tuple)
+        else _scalar(value)
+    )
 
 
 def _in_brackets(text: str) -> str:
@@ -114,5 +131,12 @@ def _breaks(text: str) -> bool:
 
 
 def _dumped(value: object, style: str | None = None) -> str:
-    text: str = yaml.dump(value, Dumper=Dumper, default_flow_style=True, default_style=style, width=10**6, allow_unicode=True)
+    text: str = yaml.dump(
+        value,
+        Dumper=Dumper,
+        default_flow_style=True,
+        default_style=style,
+        width=10**6,
+        allow_unicode=True,
+    )
     return text.removesuffix("\n").removesuffix("\n...")

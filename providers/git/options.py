@@ -27,7 +27,9 @@ class Destination(Repo, frozen=True, kw_only=True):
 
     visibility: Annotated[
         Visibility | None,
-        Field("who on this machine may read a local repository: public everybody, internal the group, private only you"),
+        Field(
+            "who on this machine may read a local repository: public everybody, internal the group, private only you"
+        ),
     ] = None
 
     def __post_init__(self) -> None:
@@ -35,13 +37,16 @@ class Destination(Repo, frozen=True, kw_only=True):
             return
         Repo.__post_init__(self)
         if self.visibility is not None and not is_path(located(self).url):
-            raise ValueError("visibility can only be set for a repository on this machine: git cannot set it elsewhere")
+            raise ValueError(
+                "visibility can only be set for a repository on this machine: git cannot set it elsewhere"
+            )
 
 
 AUTHOR_FIELD: Final = Field(
-    "author of the commits; git's own user.name and user.email if not given", example="Ann <ann@example.com>",
+    "author of the commits; git's own user.name and user.email if not given",
+    example="Ann <ann@example.com>",
     pattern=f"^({AUTHOR.pattern})?$",
-)  # fmt: skip
+)
 
 
 SourceRepo: TypeAlias = Annotated[
@@ -53,7 +58,8 @@ SourceRepo: TypeAlias = Annotated[
     ),
 ]
 Vars: TypeAlias = Annotated[
-    dict[str, Any], Field("values for [[ key ]] in the template's .tpl files", example={"imageRepo": "me/app"})
+    dict[str, Any],
+    Field("values for [[ key ]] in the template's .tpl files", example={"imageRepo": "me/app"}),
 ]
 
 
@@ -73,11 +79,14 @@ class GolangOptions(Destination, frozen=True, kw_only=True):
     """DevStream's flat spelling, or the options of repo-scaffolding; the template is golang-gin unless one is named."""
 
     destination_repo: Annotated[
-        Destination | None, Field("the repository to make, as in repo-scaffolding; instead of its options beside this")
+        Destination | None,
+        Field("the repository to make, as in repo-scaffolding; instead of its options beside this"),
     ] = None
     source_repo: SourceRepo = source.DEFAULT
     vars: Vars = msgspec.field(default_factory=dict[str, Any])
-    image_repo: Annotated[str, Field("the image that the Helm chart runs; owner/name if not given", example="me/app")] = ""
+    image_repo: Annotated[
+        str, Field("the image that the Helm chart runs; owner/name if not given", example="me/app")
+    ] = ""
     author: Annotated[str, AUTHOR_FIELD] = ""
 
     def __post_init__(self) -> None:
@@ -85,7 +94,9 @@ class GolangOptions(Destination, frozen=True, kw_only=True):
         if self.destination_repo is None:
             Destination.__post_init__(self)
         elif beside := [name for name in _PLACE if _given(getattr(self, name))]:
-            raise ValueError(f"{', '.join(beside)}: given beside destinationRepo, but must stand inside it")
+            raise ValueError(
+                f"{', '.join(beside)}: given beside destinationRepo, but must stand inside it"
+            )
 
 
 _PLACE: Final = ("url", "owner", "org", "name", "branch", "token", "visibility")
@@ -103,13 +114,17 @@ def _check_source(given: str | Template) -> None:
 class GithubOptions(GolangOptions, frozen=True, kw_only=True):
     """As GolangOptions, for GitHub unless something else is said."""
 
-    scm_type: Annotated[ScmType | None, Field("local, github, gitlab or git", example="local")] = "github"
+    scm_type: Annotated[ScmType | None, Field("local, github, gitlab or git", example="local")] = (
+        "github"
+    )
 
 
 class GitlabOptions(GolangOptions, frozen=True, kw_only=True):
     """As GolangOptions, for GitLab unless something else is said."""
 
-    scm_type: Annotated[ScmType | None, Field("local, github, gitlab or git", example="local")] = "gitlab"
+    scm_type: Annotated[ScmType | None, Field("local, github, gitlab or git", example="local")] = (
+        "gitlab"
+    )
 
 
 class ScaffoldOutputs(Outputs, frozen=True, kw_only=True):
@@ -118,9 +133,10 @@ class ScaffoldOutputs(Outputs, frozen=True, kw_only=True):
     owner: Annotated[str, Field("the user who owns it, empty if an organisation does")]
     org: Annotated[str, Field("the organisation that owns it, empty if a user does")]
     repo: Annotated[str, Field("its name")]
-    repo_url: Annotated[str, Field("its URL for git, without credentials; a relative path is relative to the config")] = (
-        msgspec.field(name="repoURL")
-    )
+    repo_url: Annotated[
+        str,
+        Field("its URL for git, without credentials; a relative path is relative to the config"),
+    ] = msgspec.field(name="repoURL")
     branch: Annotated[str, Field("the branch that was written")]
 
 
@@ -137,21 +153,42 @@ class Order(msgspec.Struct, frozen=True):
     def outputs(self) -> dict[str, Value]:
         """All known beforehand."""
         place = self.place
-        url = f"./{os.path.normpath(place.url)}" if place.url.startswith("./") else without_credentials(place.url)
-        return {"owner": place.owner, "org": place.org, "repo": place.name, "repoURL": url, "branch": place.branch}
+        url = (
+            f"./{os.path.normpath(place.url)}"
+            if place.url.startswith("./")
+            else without_credentials(place.url)
+        )
+        return {
+            "owner": place.owner,
+            "org": place.org,
+            "repo": place.name,
+            "repoURL": url,
+            "branch": place.branch,
+        }
 
     def files(self, call: Call) -> dict[str, File]:
         """The rendered template."""
         place, owner = self.place, self.place.org or self.place.owner
         image = "/".join(part for part in (owner.lower(), place.name.lower()) if part)
-        host = place.identity if not is_path(place.url) else "/".join(part for part in (owner, place.name) if part)
+        host = (
+            place.identity
+            if not is_path(place.url)
+            else "/".join(part for part in (owner, place.name) if part)
+        )
         known = {
             "AppName": place.name,
             "ImageRepo": image,
             "App": {"Name": place.name, "Module": re.sub(r"[^\w./~-]", "-", host)},
-            "Repo": {"Name": place.name, "Owner": owner, "URL": self.outputs()["repoURL"], "Branch": place.branch},
+            "Repo": {
+                "Name": place.name,
+                "Owner": owner,
+                "URL": self.outputs()["repoURL"],
+                "Branch": place.branch,
+            },
         }
-        return render(source.load(self.template, call), place.name, known | _overriding(known, self.vars))
+        return render(
+            source.load(self.template, call), place.name, known | _overriding(known, self.vars)
+        )
 
 
 def _overriding(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,7 +209,16 @@ def golang_order(options: GolangOptions) -> Order:
     return _order(options, target, {**values, **options.vars})
 
 
-def _order(options: ScaffoldOptions | GolangOptions, target: Destination, values: Mapping[str, Any]) -> Order:
+def _order(
+    options: ScaffoldOptions | GolangOptions, target: Destination, values: Mapping[str, Any]
+) -> Order:
     if isinstance(target, Unknown):
         raise UnknownValueError("destinationRepo is only known after apply")
-    return Order(located(target), options.source_repo, values, options.author, target.visibility, bool(target.url))
+    return Order(
+        located(target),
+        options.source_repo,
+        values,
+        options.author,
+        target.visibility,
+        bool(target.url),
+    )

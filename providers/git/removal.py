@@ -23,7 +23,9 @@ def remove(repository: Repository, ours: Ours) -> str:
     """
     path = repository.path
     if path is None:
-        raise ProviderError(f"{repository.location} is on another machine: only its host can remove it")
+        raise ProviderError(
+            f"{repository.location} is on another machine: only its host can remove it"
+        )
 
     def only_ours(there: Path) -> bool:
         return all(map(ours, all_trailers(Git(repository.call, there))))

@@ -37,13 +37,17 @@ def render(files: Mapping[str, File], name: str, values: Mapping[str, Any]) -> d
             problems.append(f"{path}: another file is called {target} too")
         made[target] = _filled(path, file, name, known, problems) if path.endswith(SUFFIX) else file
     if problems:
-        raise ProviderError("the template cannot be rendered:\n" + "\n".join(problems), hint="give missing values under vars")
+        raise ProviderError(
+            "the template cannot be rendered:\n" + "\n".join(problems),
+            hint="give missing values under vars",
+        )
     return made
 
 
 def _folded(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        _fold(key): _folded(cast("dict[str, Any]", item)) if isinstance(item, dict) else item for key, item in values.items()
+        _fold(key): _folded(cast("dict[str, Any]", item)) if isinstance(item, dict) else item
+        for key, item in values.items()
     }
 
 
@@ -51,7 +55,9 @@ def _fold(key: str) -> str:
     return key.replace("_", "").lower()
 
 
-def _filled(path: str, file: File, name: str, known: Mapping[str, Any], problems: list[str]) -> File:
+def _filled(
+    path: str, file: File, name: str, known: Mapping[str, Any], problems: list[str]
+) -> File:
     try:
         text = file.data.decode()
     except UnicodeDecodeError:
@@ -68,7 +74,9 @@ def _filled(path: str, file: File, name: str, known: Mapping[str, Any], problems
         found = _lookup(known, match[1].split("."))
         if isinstance(found, str):
             return found
-        problems.append(f"{_line(path, text, match)}: {match[0]} is not defined{_near(match[1], known)}")
+        problems.append(
+            f"{_line(path, text, match)}: {match[0]} is not defined{_near(match[1], known)}"
+        )
         return match[0]
 
     return replace(file, data=VALUE.sub(value, text.replace(APP, name)).encode())

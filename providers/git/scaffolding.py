@@ -65,7 +65,11 @@ class Scaffolding(Generic[O]):
         """Everything. Raises ProviderError if the repository is another than the recorded one."""
         asked = self._order(options)
         recorded = resource.outputs.get("repoURL") if resource else None
-        if resource is not None and recorded is not None and _differ(str(recorded), asked.place.url):
+        if (
+            resource is not None
+            and recorded is not None
+            and _differ(str(recorded), asked.place.url)
+        ):
             _refuse_another(asked, resource)
         return asked.outputs()
 
@@ -79,16 +83,26 @@ class Scaffolding(Generic[O]):
             return None
         tip = repository.tip()
         written = _written(resource) or (asked.files(call) if tip else {})
-        found = {path: entry for path, entry in tip.entries.items() if path in written} if tip else dict[str, Entry]()
+        found = (
+            {path: entry for path, entry in tip.entries.items() if path in written}
+            if tip
+            else dict[str, Entry]()
+        )
         if not found and _ours(_first(repository, heads), call):
             return None
         outputs = dict(resource.outputs) if resource else asked.outputs()
-        return Resource(asked.place.identity if resource is None else resource.id, _facts(found, asked, repository), outputs)
+        return Resource(
+            asked.place.identity if resource is None else resource.id,
+            _facts(found, asked, repository),
+            outputs,
+        )
 
     def create(self, options: O, call: Call) -> Resource:
         """Make the repository where that is on this machine, and its first commit; complete what was begun before."""
         asked = self._order(options)
-        repository = Repository(asked.place.url, asked.place.branch, call=call, token=asked.place.token)
+        repository = Repository(
+            asked.place.url, asked.place.branch, call=call, token=asked.place.token
+        )
         files = asked.files(call)
         heads = repository.heads()
         if heads is None:
@@ -102,18 +116,30 @@ class Scaffolding(Generic[O]):
         """One commit with what differs; a new branch begins at the old one."""
         asked = self._order(options)
         _recorded(asked, resource, call)
-        repository = Repository(asked.place.url, asked.place.branch, call=call, token=asked.place.token)
+        repository = Repository(
+            asked.place.url, asked.place.branch, call=call, token=asked.place.token
+        )
         files = asked.files(call)
-        changes: dict[str, bytes | File | None] = {**files, **{path: None for path in _written(resource) if path not in files}}
+        changes: dict[str, bytes | File | None] = {
+            **files,
+            **{path: None for path in _written(resource) if path not in files},
+        }
         before = str(resource.outputs.get("branch") or "")
-        repository.commit(changes, f"Update {asked.place.name} from its template", author=asked.author, start=before)
+        repository.commit(
+            changes,
+            f"Update {asked.place.name} from its template",
+            author=asked.author,
+            start=before,
+        )
         return _made(asked, files, repository)
 
     def delete(self, options: O, resource: Resource, call: Call) -> None:
         """Remove it if dtm made it on this machine, else the files in it."""
         asked = self._order(options)
         url, branch = str(resource.outputs["repoURL"]), str(resource.outputs["branch"])
-        url = asked.place.url if asked.outputs()["repoURL"] == url else url  # may hold what lets us in
+        url = (
+            asked.place.url if asked.outputs()["repoURL"] == url else url
+        )  # may hold what lets us in
         repository = Repository(url, branch, call=call, token=asked.place.token)
         heads = repository.heads()
         if heads and not _ours(_first(repository, heads), call):
@@ -123,14 +149,20 @@ class Scaffolding(Generic[O]):
             )
         if repository.path is not None and (heads is None or _ours(repository.marks(), call)):
             if kept := remove(repository, lambda trailers: _ours(_plain(trailers), call)):
-                call.warn(f"others committed to {repository.location}, so it is not removed but kept as {kept}")
+                call.warn(
+                    f"others committed to {repository.location}, so it is not removed but kept as {kept}"
+                )
         elif heads is None:
             return
         elif branch in heads:
             repository.commit(
-                dict.fromkeys(_written(resource)), f"Remove the scaffolding of {asked.place.name}", author=asked.author
+                dict.fromkeys(_written(resource)),
+                f"Remove the scaffolding of {asked.place.name}",
+                author=asked.author,
             )
-            call.warn(f"{repository.location} stays, without the files that were written to it: only its host can remove it")
+            call.warn(
+                f"{repository.location} stays, without the files that were written to it: only its host can remove it"
+            )
 
 
 def _recorded(asked: Order, resource: Resource | None, call: Call) -> tuple[str, str]:
@@ -138,7 +170,10 @@ def _recorded(asked: Order, resource: Resource | None, call: Call) -> tuple[str,
     place = asked.place
     if resource is None or "repoURL" not in resource.outputs:
         return place.url, place.branch
-    recorded, branch = str(resource.outputs["repoURL"]), str(resource.outputs.get("branch") or place.branch)
+    recorded, branch = (
+        str(resource.outputs["repoURL"]),
+        str(resource.outputs.get("branch") or place.branch),
+    )
     old, new = (Repository(url, call=call).identity for url in (recorded, place.url))
     if old == new:
         return place.url, branch
@@ -149,7 +184,9 @@ def _recorded(asked: Order, resource: Resource | None, call: Call) -> tuple[str,
 def _refuse_another(asked: Order, resource: Resource) -> None:
     """Another repository than the recorded one; where owner, org or name differ it will be replaced."""
     named = asked.outputs()
-    if asked.by_url or all(resource.outputs.get(key) == named[key] for key in ("owner", "org", "repo")):
+    if asked.by_url or all(
+        resource.outputs.get(key) == named[key] for key in ("owner", "org", "repo")
+    ):
         raise ProviderError(
             f"this tool made {resource.outputs['repoURL']}, and now names another repository, {named['repoURL']}",
             hint="give the new one an instanceID of its own; the old one is then deleted, or kept by dtm state rm",
@@ -198,7 +235,9 @@ def _ours(marks: Mapping[str, str], call: Call) -> bool:
 def _refuse_foreign(repository: Repository, heads: Mapping[str, str] | None, call: Call) -> None:
     """Only an unmarked empty repository, or what this very tool began, may be written to."""
     marks = _first(repository, heads) if heads else repository.marks()
-    same = marks.get("address") == str(call.address) or (call.token and marks.get("token") == call.token)
+    same = marks.get("address") == str(call.address) or (
+        call.token and marks.get("token") == call.token
+    )
     if (heads or marks) and not (same and _ours(marks, call)):
         raise ProviderError(
             f"{repository.location} exists and was not made by {call.address} of this state",
@@ -207,7 +246,9 @@ def _refuse_foreign(repository: Repository, heads: Mapping[str, str] | None, cal
 
 
 def _facts(found: Mapping[str, Entry], asked: Order, repository: Repository) -> dict[str, Value]:
-    facts: dict[str, Value] = {"files": {path: _fact(entry) for path, entry in sorted(found.items())}}
+    facts: dict[str, Value] = {
+        "files": {path: _fact(entry) for path, entry in sorted(found.items())}
+    }
     if asked.visibility is not None and repository.path is not None:
         facts["visibility"] = _visibility(stat.S_IMODE(repository.path.stat().st_mode))
     return facts

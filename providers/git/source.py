@@ -30,14 +30,23 @@ HOSTS: Final = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
 class Template(Options, frozen=True, kw_only=True):
     """Which template, by url, or by name as for a repository."""
 
-    url: Annotated[str, Field("a URL that git can reach, a path, an archive, or the name of a template that ships inside")] = ""
+    url: Annotated[
+        str,
+        Field(
+            "a URL that git can reach, a path, an archive, or the name of a template that ships inside"
+        ),
+    ] = ""
     owner: Annotated[str, Field("the user who owns the template's repository")] = ""
     org: Annotated[str, Field("the organisation that owns it, instead of owner")] = ""
-    name: Annotated[str, Field("its name; those of DevStream's templates ship inside", aliases=("repo",))] = ""
+    name: Annotated[
+        str, Field("its name; those of DevStream's templates ship inside", aliases=("repo",))
+    ] = ""
     branch: Annotated[str, Field("the branch; the repository's own default if not given")] = ""
-    scm_type: Annotated[ScmType, Field("github or gitlab, where there is no url", aliases=("repoType",))] = "github"
-    base_url: Annotated[str, Field("what owner/name.git is appended to, for other hosts")] = msgspec.field(
-        default="", name="baseURL"
+    scm_type: Annotated[
+        ScmType, Field("github or gitlab, where there is no url", aliases=("repoType",))
+    ] = "github"
+    base_url: Annotated[str, Field("what owner/name.git is appended to, for other hosts")] = (
+        msgspec.field(default="", name="baseURL")
     )
 
     def __post_init__(self) -> None:
@@ -83,14 +92,21 @@ def _shipped(name: str) -> str:
 def _checked(text: str) -> str:
     if found := _shipped(text):
         return found
-    if text.startswith(PATH_STARTS) or text.lower().endswith(ARCHIVES) or "/" in text or ":" in text:
+    if (
+        text.startswith(PATH_STARTS)
+        or text.lower().endswith(ARCHIVES)
+        or "/" in text
+        or ":" in text
+    ):
         return text if text.lower().endswith(ARCHIVES) else full_url(text)
     raise ValueError(_unknown(text))
 
 
 def _unknown(name: str) -> str:
     close = get_close_matches(name, names(), 1)
-    return f'there is no template "{name}"' + (f", did you mean {close[0]}?" if close else f"; there are {', '.join(names())}")
+    return f'there is no template "{name}"' + (
+        f", did you mean {close[0]}?" if close else f"; there are {', '.join(names())}"
+    )
 
 
 def load(template: Template | str, call: Call) -> dict[str, File]:
@@ -103,7 +119,10 @@ def load(template: Template | str, call: Call) -> dict[str, File]:
     if where in names():
         return _directory(SHIPPED / where)
     if where.lower().endswith(ARCHIVES):
-        return _unpacked(where, _download(where, call) if "://" in where else _bytes(call.base_dir / local_path(where)))
+        return _unpacked(
+            where,
+            _download(where, call) if "://" in where else _bytes(call.base_dir / local_path(where)),
+        )
     place = call.base_dir / local_path(where)
     if is_path(where) and place.is_dir() and not branch and not (place / "HEAD").is_file():
         return _directory(place)
@@ -155,7 +174,9 @@ def _download(url: str, call: Call) -> bytes:
         with urlopen(Request(url), timeout=max(1.0, min(60.0, left))) as answer:  # noqa: S310 - the scheme was checked above
             data: bytes = answer.read()
     except (URLError, OSError) as error:
-        raise ProviderError(f"cannot download the template {url}: {error}", retryable=True) from error
+        raise ProviderError(
+            f"cannot download the template {url}: {error}", retryable=True
+        ) from error
     return data
 
 
@@ -180,7 +201,10 @@ def _zipped(data: bytes) -> Iterator[tuple[str, File]]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for item in archive.infolist():
             if not item.is_dir():
-                yield item.filename.removeprefix("./"), File(archive.read(item), _mode(item.external_attr >> 16))
+                yield (
+                    item.filename.removeprefix("./"),
+                    File(archive.read(item), _mode(item.external_attr >> 16)),
+                )
 
 
 def _tarred(data: bytes) -> Iterator[tuple[str, File]]:

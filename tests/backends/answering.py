@@ -24,9 +24,17 @@ Respond: TypeAlias = Callable[[str, str], Answer]
 """Method and target -> what is answered."""
 
 
-def xml(status: int, code: str, message: str = "so it is", more: str = "", headers: Mapping[str, str] | None = None) -> Answer:
+def xml(
+    status: int,
+    code: str,
+    message: str = "so it is",
+    more: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
     """An error as S3 tells it."""
-    body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>'
+    body = (
+        f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>'
+    )
     return Answer(status, body.encode(), headers or {})
 
 
@@ -40,7 +48,11 @@ def answering(respond: Respond) -> Iterator[tuple[str, list[str]]]:
 
         def handle_one(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            given = [f" {name}: {self.headers[name]}" for name in ("If-Match", "If-None-Match") if name in self.headers]
+            given = [
+                f" {name}: {self.headers[name]}"
+                for name in ("If-Match", "If-None-Match")
+                if name in self.headers
+            ]
             seen.append(f"{self.command} {self.path}{''.join(given)}")
             answer = respond(self.command, self.path)
             self.close_connection = answer.cut is not None

@@ -22,12 +22,19 @@ class FaultyDisk(Disk):
     """
 
     def __init__(
-        self, *, before: int = -1, after: int = -1, bytes_left: int = -1, error: Callable[[], BaseException] = Died
+        self,
+        *,
+        before: int = -1,
+        after: int = -1,
+        bytes_left: int = -1,
+        error: Callable[[], BaseException] = Died,
     ) -> None:
         self.calls: list[str] = []
         self._before, self._after, self._left, self._error = before, after, bytes_left, error
         self._unsynced: dict[int, int] = {}  # inode -> bytes surely on the medium
-        self._names: list[tuple[Path, bytes | None]] = []  # renamed paths, and what they held before
+        self._names: list[
+            tuple[Path, bytes | None]
+        ] = []  # renamed paths, and what they held before
 
     def _call(self, name: str, effect: Callable[[], None]) -> None:
         number = len(self.calls)

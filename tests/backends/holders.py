@@ -28,7 +28,15 @@ def locker_of(kind: str, directory: Path) -> Iterator[Locker]:
 
 
 def have(locker: Locker, name: str, timeout: float = 0.0, lease: float = LEASE) -> HeldLock:
-    return acquire(locker, KEY, info_of(name), timeout=timeout, takeover=True, lease=lease, emit=lambda _event: None)
+    return acquire(
+        locker,
+        KEY,
+        info_of(name),
+        timeout=timeout,
+        takeover=True,
+        lease=lease,
+        emit=lambda _event: None,
+    )
 
 
 def hold(kind: str, directory: Path, pipe: Connection) -> None:

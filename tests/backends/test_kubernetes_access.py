@@ -94,7 +94,9 @@ def kubeconfig(path: Path, user: dict[str, Any], server: str, **cluster: Any) ->
 # Which cluster, as whom.
 
 
-def test_the_kubeconfig_that_is_named_comes_before_the_variable_and_that_before_the_usual_file(tmp_path: Path) -> None:
+def test_the_kubeconfig_that_is_named_comes_before_the_variable_and_that_before_the_usual_file(
+    tmp_path: Path,
+) -> None:
     usual = tmp_path / ".kube" / "config"
     usual.parent.mkdir()
     usual.touch()
@@ -105,7 +107,9 @@ def test_the_kubeconfig_that_is_named_comes_before_the_variable_and_that_before_
     assert find_access("", "", True, tmp_path, env) == Access()
 
 
-def test_in_a_pod_without_kubeconfig_its_account_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_pod_without_kubeconfig_its_account_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     env = {"HOME": str(tmp_path), "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
     monkeypatch.setattr(module, "ACCOUNT", tmp_path)
     find = partial(find_access, "", base=tmp_path, env=env)
@@ -113,17 +117,26 @@ def test_in_a_pod_without_kubeconfig_its_account_is_used(tmp_path: Path, monkeyp
     (tmp_path / "token").touch()
     assert find("", None) == Access()
     failing(lambda: find("", False), StoreAccessError)
-    error = failing(lambda: find("named", None), StoreAccessError)  # a context is one of a kubeconfig
+    error = failing(
+        lambda: find("named", None), StoreAccessError
+    )  # a context is one of a kubeconfig
     assert str(tmp_path / ".kube" / "config") in error.message and "KUBECONFIG" in error.hint
 
 
-def test_the_account_of_a_pod_opens_the_cluster(kube: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_account_of_a_pod_opens_the_cluster(
+    kube: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "token").write_text("admintoken")
     (tmp_path / "ca.crt").write_text("-")
-    env = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": kube.server.rpartition(":")[2]}
+    env = {
+        "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+        "KUBERNETES_SERVICE_PORT": kube.server.rpartition(":")[2],
+    }
     cluster = Cluster(lambda: Access(account=tmp_path), "here", env)
     with closing(store_of(cluster)) as store:
-        error = failing(lambda: store.read(KEY), StoreUnavailableError)  # found, and spoken to in TLS, which the fake is not
+        error = failing(
+            lambda: store.read(KEY), StoreUnavailableError
+        )  # found, and spoken to in TLS, which the fake is not
     assert f"https://127.0.0.1:{env['KUBERNETES_SERVICE_PORT']}" in error.message
 
 
@@ -134,14 +147,34 @@ def test_the_account_of_a_pod_opens_the_cluster(kube: FakeKube, tmp_path: Path, 
         ("- a list", "", "is no kubeconfig"),
         ("{", "", "is no kubeconfig"),
         ("{}", "", "no current-context"),
-        ("{contexts: [{name: production}, {name: staging}]}", "", "name one of production, staging"),
-        ("{contexts: [{name: production}]}", "producton", 'no context "producton", did you mean production?'),
-        ("{contexts: [{name: production}], current-context: x}", "", 'no context "x"; there are: production'),
-        ("{contexts: [{name: x, context: {cluster: c}}], current-context: x, clusters: []}", "", "Expected object with name c"),
+        (
+            "{contexts: [{name: production}, {name: staging}]}",
+            "",
+            "name one of production, staging",
+        ),
+        (
+            "{contexts: [{name: production}]}",
+            "producton",
+            'no context "producton", did you mean production?',
+        ),
+        (
+            "{contexts: [{name: production}], current-context: x}",
+            "",
+            'no context "x"; there are: production',
+        ),
+        (
+            "{contexts: [{name: x, context: {cluster: c}}], current-context: x, clusters: []}",
+            "",
+            "Expected object with name c",
+        ),
     ],
 )
 def test_a_kubeconfig_that_leads_nowhere_says_why(
-    connect: Callable[..., KubernetesStore], tmp_path: Path, content: str | None, context: str, said: str
+    connect: Callable[..., KubernetesStore],
+    tmp_path: Path,
+    content: str | None,
+    context: str,
+    said: str,
 ) -> None:
     path = tmp_path / "broken"
     if content is not None:
@@ -150,7 +183,9 @@ def test_a_kubeconfig_that_leads_nowhere_says_why(
     assert said in error.message and str(path) in error.message
 
 
-def test_contexts_of_several_files_are_one(connect: Callable[..., KubernetesStore], kube: FakeKube, tmp_path: Path) -> None:
+def test_contexts_of_several_files_are_one(
+    connect: Callable[..., KubernetesStore], kube: FakeKube, tmp_path: Path
+) -> None:
     other = kubeconfig(tmp_path / "other", {"token": "admintoken"}, kube.server)
     files = (other, tmp_path / "absent", Path(kube.kubeconfig))
     assert connect(files=files, context="production").read(KEY) is None
@@ -172,11 +207,17 @@ print(json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "Exec
 
 
 def plugin(code: str, *arguments: str) -> dict[str, Any]:
-    command = {"command": sys.executable, "args": ["-c", code, *arguments], "apiVersion": "client.authentication.k8s.io/v1"}
+    command = {
+        "command": sys.executable,
+        "args": ["-c", code, *arguments],
+        "apiVersion": "client.authentication.k8s.io/v1",
+    }
     return {"exec": command}
 
 
-def test_a_credential_plugin_gives_the_token(connect: Callable[..., KubernetesStore], kube: FakeKube, tmp_path: Path) -> None:
+def test_a_credential_plugin_gives_the_token(
+    connect: Callable[..., KubernetesStore], kube: FakeKube, tmp_path: Path
+) -> None:
     path = kubeconfig(tmp_path / "plugin", plugin(CREDENTIAL, "admintoken"), kube.server)
     store = connect(files=(path,))
     store.write(KEY, b"x", expect=None)
@@ -184,20 +225,38 @@ def test_a_credential_plugin_gives_the_token(connect: Callable[..., KubernetesSt
 
 
 def test_a_credential_plugin_that_fails_is_quoted(
-    connect: Callable[..., KubernetesStore], kube: FakeKube, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    connect: Callable[..., KubernetesStore],
+    kube: FakeKube,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    path = kubeconfig(tmp_path / "plugin", plugin("import sys; sys.exit('please log in first')"), kube.server)
+    path = kubeconfig(
+        tmp_path / "plugin", plugin("import sys; sys.exit('please log in first')"), kube.server
+    )
     error = failing(lambda: connect(files=(path,)).read(KEY), StoreAccessError)
-    assert "please log in first" in error.message and f"the current context of {path}" in error.message
+    assert (
+        "please log in first" in error.message and f"the current context of {path}" in error.message
+    )
     assert not kube.world.calls and capfd.readouterr().err == ""
 
 
 def test_options_are_checked_all_at_once() -> None:
-    options: dict[str, Value] = {"namespace": "Big", "configmap": "a_b", "inCluster": True, "context": "x", "kubeconfig": "y"}
+    options: dict[str, Value] = {
+        "namespace": "Big",
+        "configmap": "a_b",
+        "inCluster": True,
+        "context": "x",
+        "kubeconfig": "y",
+    }
     for opens in (open_backend, creating):
         with pytest.raises(ConfigError) as refused:
             opens(options, Path("/"), {})
-        assert [problem.where for problem in refused.value.problems] == ["namespace", "configmap", "kubeconfig", "context"]
+        assert [problem.where for problem in refused.value.problems] == [
+            "namespace",
+            "configmap",
+            "kubeconfig",
+            "context",
+        ]
 
 
 def test_opening_asks_nobody(tmp_path: Path) -> None:
@@ -206,11 +265,15 @@ def test_opening_asks_nobody(tmp_path: Path) -> None:
     assert list(opened.lockers) == ["native"]
 
 
-def test_a_host_that_needs_no_proxy_gets_none(kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_needs_no_proxy_gets_none(
+    kube: FakeKube, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
 
     def read(env: dict[str, str]) -> object:
-        with closing(store_of(Cluster(lambda: Access((Path(kube.kubeconfig),)), "here", env))) as store:
+        with closing(
+            store_of(Cluster(lambda: Access((Path(kube.kubeconfig),)), "here", env))
+        ) as store:
             return store.read(KEY)
 
     assert read({"NO_PROXY": "127.0.0.1"}) is None and read({"no_proxy": "127.0.0.1"}) is None
@@ -220,10 +283,16 @@ def test_a_host_that_needs_no_proxy_gets_none(kube: FakeKube, monkeypatch: pytes
 # Refusals.
 
 
-def test_unknown_credentials_are_named(connect: Callable[..., KubernetesStore], kube: FakeKube, tmp_path: Path) -> None:
+def test_unknown_credentials_are_named(
+    connect: Callable[..., KubernetesStore], kube: FakeKube, tmp_path: Path
+) -> None:
     path = kubeconfig(tmp_path / "stranger", {"token": "stolen"}, kube.server)
-    error = failing(lambda: connect(files=(path,), context="production").read(KEY), StoreAccessError)
-    assert error.message.endswith(f"{kube.server} does not accept the credentials of context production of {path}")
+    error = failing(
+        lambda: connect(files=(path,), context="production").read(KEY), StoreAccessError
+    )
+    assert error.message.endswith(
+        f"{kube.server} does not accept the credentials of context production of {path}"
+    )
     assert "stolen" not in f"{error.message}{error.hint}{error.__cause__}"
 
 
@@ -231,18 +300,34 @@ def test_unknown_credentials_are_named(connect: Callable[..., KubernetesStore], 
     ("verbs", "call", "said"),
     [
         ([], lambda store: store.read(KEY), 'User "team" cannot get resource "configmaps"'),
-        (["get"], lambda store: list(store.list("")), 'User "team" cannot list resource "configmaps"'),
-        (["get", "list"], lambda store: store.write(KEY, b"", expect=None), 'User "team" cannot create resource'),
+        (
+            ["get"],
+            lambda store: list(store.list("")),
+            'User "team" cannot list resource "configmaps"',
+        ),
+        (
+            ["get", "list"],
+            lambda store: store.write(KEY, b"", expect=None),
+            'User "team" cannot create resource',
+        ),
         (["get"], lambda store: store.delete("there"), 'User "team" cannot delete resource'),
     ],
 )
 def test_a_forbidden_request_names_user_verb_and_resource(
-    connect: Callable[..., KubernetesStore], kube: FakeKube, verbs: list[str], call: Callable[[KubernetesStore], Any], said: str
+    connect: Callable[..., KubernetesStore],
+    kube: FakeKube,
+    verbs: list[str],
+    call: Callable[[KubernetesStore], Any],
+    said: str,
 ) -> None:
     connect().write("there", b"", expect=None)
     kube.grant("default", verbs)
     error = failing(lambda: call(connect(context="team")), StoreAccessError)
-    assert said in error.message and 'in the namespace "default"' in error.message and "get, list, create" in error.hint
+    assert (
+        said in error.message
+        and 'in the namespace "default"' in error.message
+        and "get, list, create" in error.hint
+    )
 
 
 def test_a_team_that_may_not_make_its_namespace_is_told_who_could(kube: FakeKube) -> None:
@@ -259,11 +344,17 @@ def test_no_other_verb_is_ever_used(kube: FakeKube) -> None:
         store.delete(KEY, expect=store.write(KEY, b"y", expect=store.write(KEY, b"x", expect=None)))
         store.read(KEY)
         list(store.list(""))
-    with closing(creating({"kubeconfig": kube.kubeconfig, "namespace": "default", "context": "team"}, Path("/"), {})) as place:
+    with closing(
+        creating(
+            {"kubeconfig": kube.kubeconfig, "namespace": "default", "context": "team"},
+            Path("/"),
+            {},
+        )
+    ) as place:
         assert place.missing() == [] and place.create() == []
-    assert {call.verb for call in kube.world.calls} == set(ROLE) and {call.resource for call in kube.world.calls} == {
-        "configmaps"
-    }
+    assert {call.verb for call in kube.world.calls} == set(ROLE) and {
+        call.resource for call in kube.world.calls
+    } == {"configmaps"}
 
 
 def always(answer: Answer) -> Callable[[Call], Answer]:
@@ -280,7 +371,10 @@ WRITES: list[Callable[[KubernetesStore, str], Any]] = [
     lambda store, version: store.delete(KEY, expect=version),
 ]
 """Each is one request once `store` knows `version` of KEY."""
-READS: list[Callable[[KubernetesStore], Any]] = [lambda store: store.read(KEY), lambda store: list(store.list(""))]
+READS: list[Callable[[KubernetesStore], Any]] = [
+    lambda store: store.read(KEY),
+    lambda store: list(store.list("")),
+]
 writes = pytest.mark.parametrize("write", WRITES, ids=["create", "replace", "delete"])
 reads = pytest.mark.parametrize("read", READS, ids=["read", "list"])
 
@@ -304,7 +398,11 @@ reads = pytest.mark.parametrize("read", READS, ids=["read", "list"])
     ],
 )
 def test_what_a_write_that_fails_may_have_done(
-    store: KubernetesStore, world: World, write: Callable[..., Any], answer: Answer, kind: type[DtmError]
+    store: KubernetesStore,
+    world: World,
+    write: Callable[..., Any],
+    answer: Answer,
+    kind: type[DtmError],
 ) -> None:
     version = store.write(KEY, b"x", expect=None)
     world.calls.clear()
@@ -334,7 +432,11 @@ def test_what_a_write_that_fails_may_have_done(
     ],
 )
 def test_a_read_that_fails_is_never_an_empty_state(
-    store: KubernetesStore, world: World, read: Callable[[KubernetesStore], Any], answer: Answer, kind: type[DtmError]
+    store: KubernetesStore,
+    world: World,
+    read: Callable[[KubernetesStore], Any],
+    answer: Answer,
+    kind: type[DtmError],
 ) -> None:
     world.fault = always(answer)
     assert failing(lambda: read(store), kind).message
@@ -365,28 +467,56 @@ def test_nobody_listens(connect: Callable[..., KubernetesStore], tmp_path: Path)
         store = connect(files=(kubeconfig(tmp_path / "absent", {}, server),))
         for call in (*READS, lambda store: store.write(KEY, b"x", expect=None)):
             error = failing(partial(call, store), StoreUnavailableError)
-            assert error.message == f"k8s://default/state: {server} cannot be reached: Connection refused"
+            assert (
+                error.message
+                == f"k8s://default/state: {server} cannot be reached: Connection refused"
+            )
 
 
 def test_a_name_that_nobody_knows(connect: Callable[..., KubernetesStore], tmp_path: Path) -> None:
     store = connect(files=(kubeconfig(tmp_path / "unknown", {}, "http://cluster.invalid:1"),))
-    assert "http://cluster.invalid:1 cannot be reached" in failing(lambda: store.read(KEY), StoreUnavailableError).message
+    assert (
+        "http://cluster.invalid:1 cannot be reached"
+        in failing(lambda: store.read(KEY), StoreUnavailableError).message
+    )
 
 
-def test_a_certificate_that_is_not_trusted(connect: Callable[..., KubernetesStore], tmp_path: Path) -> None:
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+def test_a_certificate_that_is_not_trusted(
+    connect: Callable[..., KubernetesStore], tmp_path: Path
+) -> None:
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
     files = ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "crt")]
     subprocess.run(
-        [*command, *files, "-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True
+        [*command, *files, "-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True,
+        capture_output=True,
     )
     with tls_server(tmp_path) as server:
         store = connect(files=(kubeconfig(tmp_path / "tls", {"token": "t"}, server),))
         for call in (READS[0], lambda store: store.write(KEY, b"x", expect=None)):
             error = failing(partial(call, store), StoreAccessError)
-            assert f"the certificate of {server} is not trusted: certificate verify failed: self" in error.message
+            assert (
+                f"the certificate of {server} is not trusted: certificate verify failed: self"
+                in error.message
+            )
             assert "certificate-authority" in error.hint
-        trusting = kubeconfig(tmp_path / "trusting", {"token": "t"}, server, **{"certificate-authority": "crt"})
-        failing(lambda: connect(files=(trusting,)).read(KEY), StoreUnavailableError)  # it only shakes hands
+        trusting = kubeconfig(
+            tmp_path / "trusting", {"token": "t"}, server, **{"certificate-authority": "crt"}
+        )
+        failing(
+            lambda: connect(files=(trusting,)).read(KEY), StoreUnavailableError
+        )  # it only shakes hands
 
 
 class tls_server:  # noqa: N801
@@ -408,7 +538,11 @@ class tls_server:  # noqa: N801
         with suppress(OSError):
             while True:
                 connection, _ = self._socket.accept()
-                with suppress(OSError), closing(connection), self._context.wrap_socket(connection, server_side=True):
+                with (
+                    suppress(OSError),
+                    closing(connection),
+                    self._context.wrap_socket(connection, server_side=True),
+                ):
                     pass
 
     def __exit__(self, *_: object) -> None:
@@ -417,7 +551,9 @@ class tls_server:  # noqa: N801
         self._thread.join()
 
 
-def test_twenty_threads_share_one_client_and_its_connections(store: KubernetesStore, kube: FakeKube) -> None:
+def test_twenty_threads_share_one_client_and_its_connections(
+    store: KubernetesStore, kube: FakeKube
+) -> None:
     gate, failed = threading.Barrier(20), list[Exception]()
 
     def work(number: int) -> None:
@@ -454,6 +590,8 @@ def test_the_client_is_loaded_without_its_models_and_others_still_get_all_of_it(
     kube: FakeKube, first: str, whole: bool
 ) -> None:
     script = LOADING.format(first=first, whole=whole)
-    done = subprocess.run([sys.executable, "-c", script, kube.kubeconfig], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, kube.kubeconfig], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert len(kube.world.calls) == 2

@@ -11,7 +11,14 @@ import pytest
 
 from backends._disk import Disk
 from backends.local import LocalLocker, LocalStore
-from engine.errors import ConflictError, DtmError, OutcomeUnknownError, StoreAccessError, StoreError, StoreUnavailableError
+from engine.errors import (
+    ConflictError,
+    DtmError,
+    OutcomeUnknownError,
+    StoreAccessError,
+    StoreError,
+    StoreUnavailableError,
+)
 from tests.backends.faulty_disk import Died, FaultyDisk
 
 OLD = b"old state\n" * 50
@@ -49,10 +56,14 @@ def works_again(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("count", BYTES)
-def test_dying_after_so_many_bytes_of_a_write_leaves_the_old_state(tmp_path: Path, count: int) -> None:
+def test_dying_after_so_many_bytes_of_a_write_leaves_the_old_state(
+    tmp_path: Path, count: int
+) -> None:
     version = prepared(tmp_path)
     with pytest.raises(Died):
-        LocalStore(tmp_path, FaultyDisk(bytes_left=min(count, len(NEW)))).write("state", NEW, expect=version)
+        LocalStore(tmp_path, FaultyDisk(bytes_left=min(count, len(NEW)))).write(
+            "state", NEW, expect=version
+        )
     assert seen(tmp_path) == OLD
     works_again(tmp_path)
 
@@ -63,7 +74,9 @@ WRITE_CALLS = ["fsync", "rename", "fsync"]  # the file, its name, the directory
 @pytest.mark.parametrize("power", ["stays", "goes", "goes with names"])
 @pytest.mark.parametrize("call", range(len(WRITE_CALLS)))
 @pytest.mark.parametrize("side", ["before", "after"])
-def test_dying_around_each_call_of_a_write_leaves_old_or_new(tmp_path: Path, side: str, call: int, power: str) -> None:
+def test_dying_around_each_call_of_a_write_leaves_old_or_new(
+    tmp_path: Path, side: str, call: int, power: str
+) -> None:
     version = prepared(tmp_path)
     disk = FaultyDisk(before=call) if side == "before" else FaultyDisk(after=call)
     with pytest.raises(Died):
@@ -94,7 +107,9 @@ def test_a_finished_append_survives_a_power_cut(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [*range(201), 1024, len(LINE)])
-def test_dying_in_an_append_leaves_what_was_there_and_at_most_a_torn_end(tmp_path: Path, count: int) -> None:
+def test_dying_in_an_append_leaves_what_was_there_and_at_most_a_torn_end(
+    tmp_path: Path, count: int
+) -> None:
     version = prepared(tmp_path)
     with pytest.raises(Died):
         LocalStore(tmp_path, FaultyDisk(bytes_left=count)).append("state", LINE, expect=version)
@@ -108,12 +123,16 @@ def test_dying_in_an_append_leaves_what_was_there_and_at_most_a_torn_end(tmp_pat
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT], ids=errno.errorcode.get)
 @pytest.mark.parametrize("count", [0, 1, 100, 1400])
-def test_a_full_disk_is_a_clear_error_and_changes_nothing(tmp_path: Path, code: int, count: int) -> None:
+def test_a_full_disk_is_a_clear_error_and_changes_nothing(
+    tmp_path: Path, code: int, count: int
+) -> None:
     version = prepared(tmp_path)
     full = FaultyDisk(bytes_left=count, error=lambda: OSError(code, os.strerror(code)))
     with pytest.raises(StoreError, match=os.strerror(code)) as caught:
         LocalStore(tmp_path, full).write("state", NEW, expect=version)
-    assert not isinstance(caught.value, StoreUnavailableError)  # waiting half a minute would not help
+    assert not isinstance(
+        caught.value, StoreUnavailableError
+    )  # waiting half a minute would not help
     assert ("intact" in caught.value.hint) == (code != errno.EIO)
     assert not list(tmp_path.glob(".state.tmp"))
     full = FaultyDisk(bytes_left=count, error=lambda: OSError(code, os.strerror(code)))
@@ -126,23 +145,27 @@ def test_a_full_disk_is_a_clear_error_and_changes_nothing(tmp_path: Path, code: 
     assert seen(tmp_path) == OLD + LINE
 
 
-def test_a_failed_sync_of_the_file_is_a_failure_and_of_the_directory_an_unknown_outcome(tmp_path: Path) -> None:
+def test_a_failed_sync_of_the_file_is_a_failure_and_of_the_directory_an_unknown_outcome(
+    tmp_path: Path,
+) -> None:
     version = prepared(tmp_path)
     with pytest.raises(StoreError, match="Input/output error"):
-        LocalStore(tmp_path, FaultyDisk(before=0, error=lambda: OSError(errno.EIO, os.strerror(errno.EIO)))).write(
-            "state", NEW, expect=version
-        )
+        LocalStore(
+            tmp_path, FaultyDisk(before=0, error=lambda: OSError(errno.EIO, os.strerror(errno.EIO)))
+        ).write("state", NEW, expect=version)
     assert seen(tmp_path) == OLD
     with pytest.raises(OutcomeUnknownError, match="perhaps not for good"):
-        LocalStore(tmp_path, FaultyDisk(before=2, error=lambda: OSError(errno.EIO, os.strerror(errno.EIO)))).write(
-            "state", NEW, expect=version
-        )
+        LocalStore(
+            tmp_path, FaultyDisk(before=2, error=lambda: OSError(errno.EIO, os.strerror(errno.EIO)))
+        ).write("state", NEW, expect=version)
     assert seen(tmp_path) == NEW
 
 
 def test_nothing_is_appended_to_a_file_whose_sync_failed(tmp_path: Path) -> None:
     version = prepared(tmp_path)
-    store = LocalStore(tmp_path, FaultyDisk(before=0, error=lambda: OSError(errno.EIO, os.strerror(errno.EIO))))
+    store = LocalStore(
+        tmp_path, FaultyDisk(before=0, error=lambda: OSError(errno.EIO, os.strerror(errno.EIO)))
+    )
     with pytest.raises(OutcomeUnknownError):
         store.append("state", LINE, expect=version)
     with pytest.raises(ConflictError):
@@ -187,7 +210,9 @@ def test_a_read_only_directory_names_the_file_and_the_user(
 def test_a_directory_that_takes_no_new_file_is_named_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(StoreAccessError) as caught:
         LocalStore(tmp_path, Forbidden(errno.EACCES)).write("state", NEW, expect=None)
-    assert caught.value.message.startswith(f"the state's directory {tmp_path} is not writable: Permission denied, as user ")
+    assert caught.value.message.startswith(
+        f"the state's directory {tmp_path} is not writable: Permission denied, as user "
+    )
     assert f"chmod u+w {tmp_path}" in caught.value.hint and "--state" in caught.value.hint
 
 

@@ -71,7 +71,9 @@ def test_the_lock_of_a_killed_process_is_free_at_once_and_its_death_is_told(tmp_
         while locker.read(KEY):
             assert time.monotonic() - started < 5
             time.sleep(0.01)
-        held = acquire(locker, KEY, info_of("me"), timeout=0, takeover=False, lease=30, emit=told.append)
+        held = acquire(
+            locker, KEY, info_of("me"), timeout=0, takeover=False, lease=30, emit=told.append
+        )
         assert isinstance(told[-1], LockAcquired)
         assert told[-1].waited < 0.1
         assert told[-1].taken_from is not None
@@ -81,7 +83,9 @@ def test_the_lock_of_a_killed_process_is_free_at_once_and_its_death_is_told(tmp_
         locker.bequeath(KEY)
         held.release()
         assert locker.read(KEY) is None
-        held = acquire(locker, KEY, info_of("me"), timeout=0, takeover=False, lease=30, emit=told.append)
+        held = acquire(
+            locker, KEY, info_of("me"), timeout=0, takeover=False, lease=30, emit=told.append
+        )
         again = told[-1]
         assert isinstance(again, LockAcquired)
         assert again.ended
@@ -89,7 +93,9 @@ def test_the_lock_of_a_killed_process_is_free_at_once_and_its_death_is_told(tmp_
         assert again.taken_from.id == "holder"
         held.release()
         assert list(tmp_path.glob(".*.lock*")) == []
-        acquire(locker, KEY, info_of("me"), timeout=0, takeover=False, lease=30, emit=told.append).release()
+        acquire(
+            locker, KEY, info_of("me"), timeout=0, takeover=False, lease=30, emit=told.append
+        ).release()
         assert isinstance(told[-2], LockAcquired)
         assert told[-2].taken_from is None
 
@@ -105,9 +111,15 @@ def test_the_lock_object_of_a_killed_process_is_taken_over_after_its_lease(tmp_p
 
 
 @pytest.mark.parametrize("kind", LOCKERS)
-def test_a_stopped_process_is_taken_over_and_can_do_nothing_when_it_goes_on(tmp_path: Path, kind: str) -> None:
+def test_a_stopped_process_is_taken_over_and_can_do_nothing_when_it_goes_on(
+    tmp_path: Path, kind: str
+) -> None:
     """C35, C36, G54: its append is refused by the log, it finds its lock lost, and it cannot release ours."""
-    with holder(kind, tmp_path) as (pid, pipe), locker_of(kind, tmp_path) as locker, locker_of(kind, tmp_path) as other:
+    with (
+        holder(kind, tmp_path) as (pid, pipe),
+        locker_of(kind, tmp_path) as locker,
+        locker_of(kind, tmp_path) as other,
+    ):
         os.kill(pid, signal.SIGSTOP)
         held = have(locker, "me", timeout=20 * LEASE)
         store = LocalStore(tmp_path)

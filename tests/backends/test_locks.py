@@ -46,7 +46,9 @@ def table(options: dict[str, Value]) -> Locker:
 
 
 def rows(cloud: Cloud, options: dict[str, Value]) -> dict[str, Any]:
-    found = cloud.client("dynamodb", cloud.dynamodb).scan(TableName=options["dynamodbTable"])["Items"]
+    found = cloud.client("dynamodb", cloud.dynamodb).scan(TableName=options["dynamodbTable"])[
+        "Items"
+    ]
     return {item["LockID"]["S"]: item for item in found}
 
 
@@ -58,7 +60,9 @@ def put_row(cloud: Cloud, options: dict[str, Value], lock_id: str, **attributes:
 # --- rows of a table
 
 
-def test_a_row_is_what_terraform_reads_and_its_digest_row_is_left_alone(cloud: Cloud, options: dict[str, Value]) -> None:
+def test_a_row_is_what_terraform_reads_and_its_digest_row_is_left_alone(
+    cloud: Cloud, options: dict[str, Value]
+) -> None:
     lock_id = f"{options['bucket']}/{KEY}"
     put_row(cloud, options, f"{lock_id}-md5", Digest={"S": "0" * 32})
     locker = table(options)
@@ -68,18 +72,26 @@ def test_a_row_is_what_terraform_reads_and_its_digest_row_is_left_alone(cloud: C
     assert list(rows(cloud, options)) == [f"{lock_id}-md5"]
 
 
-def test_terraforms_record_is_shown_and_broken_by_its_id(cloud: Cloud, options: dict[str, Value]) -> None:
+def test_terraforms_record_is_shown_and_broken_by_its_id(
+    cloud: Cloud, options: dict[str, Value]
+) -> None:
     put_row(cloud, options, f"{options['bucket']}/{KEY}", Info={"S": TERRAFORM}, Extra={"N": "1"})
     locker = table(options)
     with pytest.raises(LockHeldError) as caught:
         locker.put(KEY, info_of("me"), expect=None)
     found = caught.value.record.info
-    assert found and (found.who, found.lease, found.created) == ("root@vm", None, "2026-11-21T01:34:16.151200792Z")
+    assert found and (found.who, found.lease, found.created) == (
+        "root@vm",
+        None,
+        "2026-11-21T01:34:16.151200792Z",
+    )
     break_lock(locker, KEY, found.id)
     assert locker.read(KEY) is None
 
 
-@pytest.mark.parametrize("attributes", [{}, {"Info": {"N": "1"}}, {"Info": {"S": ""}}, {"Info": {"S": "{"}}])
+@pytest.mark.parametrize(
+    "attributes", [{}, {"Info": {"N": "1"}}, {"Info": {"S": ""}}, {"Info": {"S": "{"}}]
+)
 def test_a_row_without_a_readable_record_is_a_lock_that_can_be_broken(
     cloud: Cloud, options: dict[str, Value], attributes: dict[str, Any]
 ) -> None:
@@ -92,15 +104,20 @@ def test_a_row_without_a_readable_record_is_a_lock_that_can_be_broken(
     assert locker.read(KEY) is None
 
 
-def test_a_table_with_another_key_is_refused_with_the_key_it_needs(cloud: Cloud, options: dict[str, Value]) -> None:
+def test_a_table_with_another_key_is_refused_with_the_key_it_needs(
+    cloud: Cloud, options: dict[str, Value]
+) -> None:
     name = f"{options['dynamodbTable']}-wrong"
     cloud.client("dynamodb", cloud.dynamodb).create_table(
-        TableName=name, BillingMode="PAY_PER_REQUEST",
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
         KeySchema=[{"AttributeName": "lockid", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "lockid", "AttributeType": "S"}],
-    )  # fmt: skip
+    )
     locker = table({**options, "dynamodbTable": name})
-    with pytest.raises(StoreAccessError, match=f"lock table {name}: its primary key is not LockID") as caught:
+    with pytest.raises(
+        StoreAccessError, match=f"lock table {name}: its primary key is not LockID"
+    ) as caught:
         locker.put(KEY, info_of("me"), expect=None)
     assert "LockID" in caught.value.hint
     with pytest.raises(StoreAccessError):
@@ -117,13 +134,22 @@ def test_a_missing_table_is_named_and_is_no_free_lock(options: dict[str, Value])
 
 
 def refusal(code: str, status: int = 400) -> Answer:
-    return Answer(status, json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "so it is"}).encode())
+    return Answer(
+        status,
+        json.dumps(
+            {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "so it is"}
+        ).encode(),
+    )
 
 
 @pytest.mark.parametrize(
     ("answer", "kind", "said"),
     [
-        (refusal("AccessDeniedException"), StoreAccessError, "dynamodb:PutItem is denied to access key ...WNER"),
+        (
+            refusal("AccessDeniedException"),
+            StoreAccessError,
+            "dynamodb:PutItem is denied to access key ...WNER",
+        ),
         (refusal("UnrecognizedClientException"), StoreAccessError, "unknown credentials"),
         (refusal("ExpiredTokenException"), StoreAccessError, "the credentials have expired"),
         (refusal("ProvisionedThroughputExceededException"), StoreUnavailableError, "Provisioned"),
@@ -132,7 +158,9 @@ def refusal(code: str, status: int = 400) -> Answer:
         (Answer(200, cut=-1), OutcomeUnknownError, "got no answer"),
     ],
 )
-def test_what_a_refusal_of_the_table_means(answer: Answer, kind: type[Exception], said: str) -> None:
+def test_what_a_refusal_of_the_table_means(
+    answer: Answer, kind: type[Exception], said: str
+) -> None:
     with answering(lambda *_: answer) as (url, seen):
         locker = table(Cloud("none", url, url).options("b", table="locks"))
         with pytest.raises(kind, match=said):
@@ -140,20 +168,34 @@ def test_what_a_refusal_of_the_table_means(answer: Answer, kind: type[Exception]
         assert len(seen) == 1
 
 
-def test_a_lock_elsewhere_is_named_by_a_url(cloud: Cloud, options: dict[str, Value], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_elsewhere_is_named_by_a_url(
+    cloud: Cloud, options: dict[str, Value], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", cloud.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", cloud.secret_key)
     name = options["dynamodbTable"]
-    locker, key = open_locker(f"dynamodb://{name}/some/where?region=us-east-1&endpoint={cloud.dynamodb}", {})
+    locker, key = open_locker(
+        f"dynamodb://{name}/some/where?region=us-east-1&endpoint={cloud.dynamodb}", {}
+    )
     held = locker.put(key, info_of("me"), expect=None)
     assert list(rows(cloud, options)) == ["some/where"]
-    again, _ = open_locker(f"dynamodb://{name}/some/where", {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": cloud.dynamodb})
+    again, _ = open_locker(
+        f"dynamodb://{name}/some/where",
+        {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": cloud.dynamodb},
+    )
     assert again.read(key) == held
 
 
 @pytest.mark.parametrize(
     "url",
-    ["dynamodb://table", "dynamodb:///id", "s3://table/id", "dynamodb://me:word@table/id", "dynamodb://t/id?regoin=x", ""],
+    [
+        "dynamodb://table",
+        "dynamodb:///id",
+        "s3://table/id",
+        "dynamodb://me:word@table/id",
+        "dynamodb://t/id?regoin=x",
+        "",
+    ],
 )
 def test_another_url_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -161,7 +203,9 @@ def test_another_url_is_refused_without_its_password(url: str) -> None:
     assert "word" not in str(caught.value)
 
 
-def test_without_a_region_a_lock_elsewhere_says_how_to_name_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_without_a_region_a_lock_elsewhere_says_how_to_name_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     locker, key = open_locker("dynamodb://table/id", {})
     with pytest.raises(StoreAccessError, match="no region specified"):
@@ -187,12 +231,16 @@ def test_whoever_has_one_of_two_locks_keeps_out_who_needs_both() -> None:
         with pytest.raises(LockHeldError) as caught:
             two.both.put(KEY, info_of("me"), expect=None)
         assert caught.value.record.info == theirs.info
-        assert [locker.read(KEY) is None for locker in (two.first, two.second)].count(False) == 1  # ours was given back
+        assert [locker.read(KEY) is None for locker in (two.first, two.second)].count(
+            False
+        ) == 1  # ours was given back
         break_lock(two.both, KEY, "terraform")
         assert two.both.read(KEY) is None
 
 
-def test_a_take_over_of_the_first_lock_alone_is_given_back_where_somebody_else_has_the_second() -> None:
+def test_a_take_over_of_the_first_lock_alone_is_given_back_where_somebody_else_has_the_second() -> (
+    None
+):
     two = Two()
     dead = two.both.put(KEY, info_of("dead"), expect=None)
     break_lock(two.second, KEY, "dead")
@@ -242,11 +290,22 @@ def test_a_holder_survives_any_failed_request_to_either_lock(fault: Exception, l
     for name in ("_first", "_second"):
         for call in ("put", "remove"):
             two = Two()
-            setattr(two.both, name, FaultyLocker(getattr(two.both, name), **{call: [Fault(fault, lost=lost)]}))
+            setattr(
+                two.both,
+                name,
+                FaultyLocker(getattr(two.both, name), **{call: [Fault(fault, lost=lost)]}),
+            )
             held = acquire(
-                two.both, KEY, LockInfo("me", "apply", "me@here", "0", "2026-01-01T00:00:00Z", KEY),
-                timeout=0, takeover=True, lease=30, emit=lambda _: None, sleep=lambda _: None, background=False,
-            )  # fmt: skip
+                two.both,
+                KEY,
+                LockInfo("me", "apply", "me@here", "0", "2026-01-01T00:00:00Z", KEY),
+                timeout=0,
+                takeover=True,
+                lease=30,
+                emit=lambda _: None,
+                sleep=lambda _: None,
+                background=False,
+            )
             assert held.renew() and not held.lost
             held.release()
             assert two.first.read(KEY) is None and two.second.read(KEY) is None
@@ -255,9 +314,16 @@ def test_a_holder_survives_any_failed_request_to_either_lock(fault: Exception, l
 def test_a_renewal_that_reached_only_one_lock_is_made_good() -> None:
     two = Two()
     held = acquire(
-        two.both, KEY, info_of("me"), timeout=0, takeover=True, lease=30, emit=lambda _: None, background=False,
+        two.both,
+        KEY,
+        info_of("me"),
+        timeout=0,
+        takeover=True,
+        lease=30,
+        emit=lambda _: None,
+        background=False,
         sleep=lambda _: None,
-    )  # fmt: skip
+    )
     two.both._second = FaultyLocker(two.second, put=[Fault(StoreUnavailableError("away"))] * 20)
     assert not held.renew() and not held.lost
     two.both._second = two.second
@@ -267,7 +333,16 @@ def test_a_renewal_that_reached_only_one_lock_is_made_good() -> None:
 
 def test_a_holder_who_lost_the_second_lock_has_lost() -> None:
     two = Two()
-    held = acquire(two.both, KEY, info_of("me"), timeout=0, takeover=True, lease=30, emit=lambda _: None, background=False)
+    held = acquire(
+        two.both,
+        KEY,
+        info_of("me"),
+        timeout=0,
+        takeover=True,
+        lease=30,
+        emit=lambda _: None,
+        background=False,
+    )
     break_lock(two.second, KEY, "me")
     two.second.put(KEY, info_of("bob"), expect=None)
     assert not held.renew() and held.lost and "bob" in str(held.lost)

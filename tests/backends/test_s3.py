@@ -16,7 +16,14 @@ from backends._aws import SERVICES, Access, Aws
 from backends._s3_creating import S3Creating
 from backends._s3_options import settings_of
 from backends.s3 import Region, creating, open_backend
-from engine.errors import ConfigError, ConflictError, DtmError, OutcomeUnknownError, StoreAccessError, StoreError
+from engine.errors import (
+    ConfigError,
+    ConflictError,
+    DtmError,
+    OutcomeUnknownError,
+    StoreAccessError,
+    StoreError,
+)
 from engine.errors import StoreUnavailableError as Unavailable
 from engine.ports import Store
 from engine.values import Secret, Value
@@ -33,7 +40,13 @@ SECRET = base64.b64encode(bytes(32)).decode()
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nobody's own credentials, profiles or instance role."""
-    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"):
+    for name in (
+        "AWS_PROFILE",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_REGION",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -48,7 +61,10 @@ def store(endpoint: str, **more: Value) -> Store:
 @contextmanager
 def server(respond: Respond | Answer, **more: Value) -> Iterator[tuple[Store, list[str]]]:
     """A store whose every request is answered so."""
-    with answering(respond if callable(respond) else lambda _method, _target: respond) as (url, seen):
+    with answering(respond if callable(respond) else lambda _method, _target: respond) as (
+        url,
+        seen,
+    ):
         yield store(url, **more), seen
 
 
@@ -69,9 +85,17 @@ def server(respond: Respond | Answer, **more: Value) -> Iterator[tuple[Store, li
         ({"secretKey": "a"}, {}, ["accessKey is missing"]),
         ({"token": "t"}, {}, ["token means nothing without accessKey and secretKey"]),
         ({**KEYS, "profile": "p"}, {}, ["accessKey excludes profile and awsCredsPath"]),
-        ({"dynamodbEndpoint": "http://h"}, {}, ["dynamodbEndpoint means nothing without dynamodbTable"]),
+        (
+            {"dynamodbEndpoint": "http://h"},
+            {},
+            ["dynamodbEndpoint means nothing without dynamodbTable"],
+        ),
         ({"stsEndpoint": "http://h"}, {}, ["stsEndpoint means nothing without assumeRole"]),
-        ({"sseCustomerKey": SECRET, "kmsKeyId": "k"}, {}, ["sseCustomerKey excludes kmsKeyId and encrypt"]),
+        (
+            {"sseCustomerKey": SECRET, "kmsKeyId": "k"},
+            {},
+            ["sseCustomerKey excludes kmsKeyId and encrypt"],
+        ),
         ({"sseCustomerKey": "short"}, {}, ["sseCustomerKey must be 32 bytes in Base64"]),
         ({}, {"AWS_SSE_CUSTOMER_KEY": "short"}, ["sseCustomerKey must be 32 bytes in Base64"]),
         ({"bucket": ""}, {}, ["bucket"]),
@@ -80,9 +104,17 @@ def server(respond: Respond | Answer, **more: Value) -> Iterator[tuple[Store, li
         (
             {"flavour": "do"},
             {},
-            ["do://team-state/prod/state: S3_ENDPOINT is not set", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"],
+            [
+                "do://team-state/prod/state: S3_ENDPOINT is not set",
+                "S3_ACCESS_KEY_ID",
+                "S3_SECRET_ACCESS_KEY",
+            ],
         ),
-        ({"flavour": "scw"}, {"S3_ENDPOINT": "h", "S3_ACCESS_KEY_ID": "a"}, ["scw://", "S3_SECRET_ACCESS_KEY is not set"]),
+        (
+            {"flavour": "scw"},
+            {"S3_ENDPOINT": "h", "S3_ACCESS_KEY_ID": "a"},
+            ["scw://", "S3_SECRET_ACCESS_KEY is not set"],
+        ),
         ({"key": "/k", "endpoint": "x", "accessKey": "a"}, {}, ["key", "endpoint", "secretKey"]),
     ],
 )
@@ -92,18 +124,43 @@ def test_everything_wrong_with_the_options_is_said_at_once(
     with pytest.raises(ConfigError) as caught:
         open_backend({**BASE, **given}, Path("/base"), env)
     assert [text for text in said if text not in str(caught.value)] == []
-    assert "wJalrXUtnFEMI" not in str(caught.value) and len(caught.value.problems) >= min(len(said), 1)
+    assert "wJalrXUtnFEMI" not in str(caught.value) and len(caught.value.problems) >= min(
+        len(said), 1
+    )
 
 
 def test_options_say_where_things_are() -> None:
     found = settings_of(
-        {**BASE, "dynamodbTable": "locks", "secretKey": Secret("s3cret"), "accessKey": Secret("key"), "token": Secret("tok"),
-         "assumeRole": {"roleArn": "arn:aws:iam::1:role/r", "externalId": "x", "durationSeconds": 900}},
-        Path("/base"), {},
-    )  # fmt: skip
-    assert (found.location, found.region, found.table, found.amazon) == ("s3://team-state", "eu-west-1", "locks", True)
-    assert found.access.role and (found.access.role.external_id, found.access.role.seconds) == ("x", 900)
-    assert (found.access.access_key, found.access.secret_key, found.access.token) == ("key", "s3cret", "tok")
+        {
+            **BASE,
+            "dynamodbTable": "locks",
+            "secretKey": Secret("s3cret"),
+            "accessKey": Secret("key"),
+            "token": Secret("tok"),
+            "assumeRole": {
+                "roleArn": "arn:aws:iam::1:role/r",
+                "externalId": "x",
+                "durationSeconds": 900,
+            },
+        },
+        Path("/base"),
+        {},
+    )
+    assert (found.location, found.region, found.table, found.amazon) == (
+        "s3://team-state",
+        "eu-west-1",
+        "locks",
+        True,
+    )
+    assert found.access.role and (found.access.role.external_id, found.access.role.seconds) == (
+        "x",
+        900,
+    )
+    assert (found.access.access_key, found.access.secret_key, found.access.token) == (
+        "key",
+        "s3cret",
+        "tok",
+    )
     assert "s3cret" not in repr(found) and "tok'" not in repr(found)
 
 
@@ -112,9 +169,15 @@ def test_options_say_where_things_are() -> None:
     [
         ({}, {}),
         ({"encrypt": True}, {"ServerSideEncryption": "AES256"}),
-        ({"encrypt": True, "kmsKeyId": "k"}, {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k"}),
+        (
+            {"encrypt": True, "kmsKeyId": "k"},
+            {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k"},
+        ),
         ({"acl": "private"}, {"ACL": "private"}),
-        ({"sseCustomerKey": SECRET}, {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(32)}),
+        (
+            {"sseCustomerKey": SECRET},
+            {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(32)},
+        ),
     ],
 )
 def test_what_goes_with_every_write(given: dict[str, Value], writing: Mapping[str, object]) -> None:
@@ -132,8 +195,20 @@ def test_what_goes_with_every_write(given: dict[str, Value], writing: Mapping[st
         ({"region": ""}, {"AWS_ENDPOINT_URL_S3": "http://h"}, "http://h", "us-east-1", "path"),
         ({"endpoint": "http://h", "usePathStyle": False}, {}, "http://h", "eu-west-1", "virtual"),
         ({"usePathStyle": True}, {}, "", "eu-west-1", "path"),
-        ({"region": "", "flavour": "do"}, {"S3_ENDPOINT": "h.com", "AWS_REGION": "a"}, "https://h.com", "us-east-1", "path"),
-        ({"region": "", "flavour": "hos"}, {"S3_ENDPOINT": "http://h", "S3_REGION": "r"}, "http://h", "r", "path"),
+        (
+            {"region": "", "flavour": "do"},
+            {"S3_ENDPOINT": "h.com", "AWS_REGION": "a"},
+            "https://h.com",
+            "us-east-1",
+            "path",
+        ),
+        (
+            {"region": "", "flavour": "hos"},
+            {"S3_ENDPOINT": "http://h", "S3_REGION": "r"},
+            "http://h",
+            "r",
+            "path",
+        ),
     ],
 )
 def test_where_endpoint_and_region_come_from(
@@ -147,7 +222,10 @@ def test_where_endpoint_and_region_come_from(
 
 def test_a_flavour_names_itself_in_the_home_of_the_state() -> None:
     env = {"S3_ENDPOINT": "https://h", "S3_ACCESS_KEY_ID": "a", "S3_SECRET_ACCESS_KEY": "b"}
-    assert open_backend({**BASE, "flavour": "linode"}, Path("/"), env).store.location == "linode://team-state"
+    assert (
+        open_backend({**BASE, "flavour": "linode"}, Path("/"), env).store.location
+        == "linode://team-state"
+    )
 
 
 def test_the_profile_names_the_region(tmp_path: Path) -> None:
@@ -163,13 +241,25 @@ class Bucket(Aws):
         super().__init__(Access(access_key="a", secret_key="b"))
         self._url = url
 
-    def client(self, service: str, region: str, endpoint: str = "", *, config: Mapping[str, Any] | None = None) -> Any:
-        return super().client(service, region, self._url, config={"s3": {"addressing_style": "path"}})
+    def client(
+        self,
+        service: str,
+        region: str,
+        endpoint: str = "",
+        *,
+        config: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return super().client(
+            service, region, self._url, config={"s3": {"addressing_style": "path"}}
+        )
 
 
 @pytest.mark.parametrize("status", [200, 403])
 def test_the_bucket_itself_names_its_region_even_to_strangers(status: int) -> None:
-    with answering(lambda *_: Answer(status, headers={"x-amz-bucket-region": "eu-central-1"})) as (url, seen):
+    with answering(lambda *_: Answer(status, headers={"x-amz-bucket-region": "eu-central-1"})) as (
+        url,
+        seen,
+    ):
         found = Region(Bucket(url), settings_of({**BASE, "region": ""}, Path("/"), {}))
         assert (found(), found(), seen) == ("eu-central-1", "eu-central-1", ["HEAD /team-state"])
 
@@ -177,7 +267,10 @@ def test_the_bucket_itself_names_its_region_even_to_strangers(status: int) -> No
 def test_without_any_region_the_ways_to_say_it_are_named() -> None:
     with answering(lambda *_: Answer(403)) as (url, _):
         found = Region(Bucket(url), settings_of({**BASE, "region": ""}, Path("/"), {}))
-        with pytest.raises(StoreAccessError, match=r"no region specified: use option region.*AWS_REGION.*AWS_DEFAULT_REGION"):
+        with pytest.raises(
+            StoreAccessError,
+            match=r"no region specified: use option region.*AWS_REGION.*AWS_DEFAULT_REGION",
+        ):
             found()
 
 
@@ -206,19 +299,36 @@ def listing(found: Store) -> object:
 
 
 REFUSALS: list[tuple[Answer, Callable[[Store], object], type[DtmError], str]] = [
-    (xml(403, "AccessDenied"), reading, StoreAccessError, "s3:GetObject is denied to access key ...MPLE from the options"),
+    (
+        xml(403, "AccessDenied"),
+        reading,
+        StoreAccessError,
+        "s3:GetObject is denied to access key ...MPLE from the options",
+    ),
     (xml(403, "AccessDenied"), creating_it, StoreAccessError, "prod/state: s3:PutObject is denied"),
     (xml(403, "AccessDenied"), deleting, StoreAccessError, "s3:DeleteObject is denied"),
     (xml(403, "AccessDenied"), listing, StoreAccessError, "s3:ListBucket is denied"),
     (xml(403, "InvalidAccessKeyId"), reading, StoreAccessError, "unknown credentials"),
     (xml(403, "SignatureDoesNotMatch"), reading, StoreAccessError, "the secret key does not fit"),
     (xml(400, "ExpiredToken"), reading, StoreAccessError, "the credentials have expired"),
-    (xml(403, "RequestTimeTooSkewed", more="<ServerTime>2026-01-01T00:00:00Z</ServerTime>"), reading, StoreAccessError,
-     "clock is wrong: the server's says 2026-01-01T00:00:00Z"),
-    (xml(301, "PermanentRedirect", headers={"x-amz-bucket-region": "us-west-2"}), reading, StoreAccessError,
-     "the bucket is in us-west-2, not in eu-west-1"),
-    (xml(400, "AuthorizationHeaderMalformed", more="<Region>us-west-2</Region>"), creating_it, StoreAccessError,
-     "the bucket is in us-west-2"),
+    (
+        xml(403, "RequestTimeTooSkewed", more="<ServerTime>2026-01-01T00:00:00Z</ServerTime>"),
+        reading,
+        StoreAccessError,
+        "clock is wrong: the server's says 2026-01-01T00:00:00Z",
+    ),
+    (
+        xml(301, "PermanentRedirect", headers={"x-amz-bucket-region": "us-west-2"}),
+        reading,
+        StoreAccessError,
+        "the bucket is in us-west-2, not in eu-west-1",
+    ),
+    (
+        xml(400, "AuthorizationHeaderMalformed", more="<Region>us-west-2</Region>"),
+        creating_it,
+        StoreAccessError,
+        "the bucket is in us-west-2",
+    ),
     (xml(404, "NoSuchBucket"), reading, StoreAccessError, "the bucket does not exist"),
     (xml(404, "NoSuchBucket"), creating_it, StoreAccessError, "the bucket does not exist"),
     (xml(404, "NoSuchBucket"), listing, StoreAccessError, "the bucket does not exist"),
@@ -232,15 +342,25 @@ REFUSALS: list[tuple[Answer, Callable[[Store], object], type[DtmError], str]] = 
     (xml(503, "ServiceUnavailable"), reading, Unavailable, "ServiceUnavailable"),
     (Answer(502), reading, Unavailable, "502"),
     (Answer(502), creating_it, OutcomeUnknownError, "502"),
-    (xml(412, "PreconditionFailed"), creating_it, ConflictError, "expected version none, found another one"),
-    (xml(400, "InvalidArgument", "of no use"), creating_it, StoreError, "InvalidArgument: of no use"),
+    (
+        xml(412, "PreconditionFailed"),
+        creating_it,
+        ConflictError,
+        "expected version none, found another one",
+    ),
+    (
+        xml(400, "InvalidArgument", "of no use"),
+        creating_it,
+        StoreError,
+        "InvalidArgument: of no use",
+    ),
     (Answer(200, cut=-1), reading, Unavailable, "got no answer"),
     (Answer(200, cut=-1), creating_it, OutcomeUnknownError, "got no answer"),
     (Answer(200, cut=-1), deleting, OutcomeUnknownError, "got no answer"),
     (Answer(200, b"half of it", {"ETag": '"e"'}, cut=4), reading, Unavailable, "s3:GetObject"),
     (Answer(200, b"all of it"), reading, Unavailable, "was cut off"),  # within its headers
     (Answer(200), creating_it, OutcomeUnknownError, "was cut off"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("answer", "call", "kind", "said"), REFUSALS)
@@ -253,7 +373,9 @@ def test_each_refusal_and_silence_says_what_it_means(
     assert "wJalrXUtnFEMI" not in f"{caught.value} {caught.value.hint}"
 
 
-@pytest.mark.parametrize("answer", [xml(503, "SlowDown"), xml(500, "InternalError"), Answer(200, cut=-1)])
+@pytest.mark.parametrize(
+    "answer", [xml(503, "SlowDown"), xml(500, "InternalError"), Answer(200, cut=-1)]
+)
 def test_each_call_is_one_try(answer: Answer) -> None:
     with server(answer) as (found, seen):
         for call in (reading, creating_it, replacing, deleting, listing):
@@ -262,12 +384,20 @@ def test_each_call_is_one_try(answer: Answer) -> None:
         assert len(seen) == 5
 
 
-def test_the_version_is_sent_without_quotes_and_a_condition_on_a_missing_key_is_a_conflict() -> None:
-    with server(lambda method, _: xml(404, "NoSuchKey") if method == "PUT" else Answer(404)) as (found, seen):
+def test_the_version_is_sent_without_quotes_and_a_condition_on_a_missing_key_is_a_conflict() -> (
+    None
+):
+    with server(lambda method, _: xml(404, "NoSuchKey") if method == "PUT" else Answer(404)) as (
+        found,
+        seen,
+    ):
         with pytest.raises(ConflictError) as caught:
             replacing(found)
         assert caught.value.found is None
-        assert seen == [f"PUT /team-state/prod/state If-Match: {'0' * 32}", "HEAD /team-state/prod/state"]
+        assert seen == [
+            f"PUT /team-state/prod/state If-Match: {'0' * 32}",
+            "HEAD /team-state/prod/state",
+        ]
 
 
 def test_who_polls_a_lock_asks_once() -> None:
@@ -279,9 +409,16 @@ def test_who_polls_a_lock_asks_once() -> None:
 
 def test_a_write_refused_because_another_is_under_way_may_be_tried_again() -> None:
     def respond(method: str, _: str) -> Answer:
-        return xml(409, "ConditionalRequestConflict") if method == "PUT" else Answer(200, headers={"ETag": f'"{"0" * 32}"'})
+        return (
+            xml(409, "ConditionalRequestConflict")
+            if method == "PUT"
+            else Answer(200, headers={"ETag": f'"{"0" * 32}"'})
+        )
 
-    with server(respond) as (found, _), pytest.raises(Unavailable, match="another request for it is under way"):
+    with (
+        server(respond) as (found, _),
+        pytest.raises(Unavailable, match="another request for it is under way"),
+    ):
         replacing(found)
 
 
@@ -297,7 +434,10 @@ def test_an_answer_that_comes_too_late_leaves_a_write_in_doubt() -> None:
 @pytest.mark.parametrize(
     ("endpoint", "said"),
     [
-        ("http://127.0.0.1:{port}", "cannot connect to http://127.0.0.1:{port}: Connection refused"),
+        (
+            "http://127.0.0.1:{port}",
+            "cannot connect to http://127.0.0.1:{port}: Connection refused",
+        ),
         ("http://no-such-host.invalid:{port}", "the name no-such-host.invalid cannot be resolved"),
     ],
 )
@@ -323,16 +463,23 @@ def test_a_profile_that_is_not_there_is_named() -> None:
 
 
 def test_credentials_come_from_the_file_and_profile_named(tmp_path: Path) -> None:
-    (tmp_path / "creds").write_text("[team]\naws_access_key_id = AKIAFROMFILE1234\naws_secret_access_key = x\n")
+    (tmp_path / "creds").write_text(
+        "[team]\naws_access_key_id = AKIAFROMFILE1234\naws_secret_access_key = x\n"
+    )
     with answering(lambda *_: xml(403, "AccessDenied")) as (url, _):
         options = {**BASE, "endpoint": url, "awsCredsPath": "creds", "profile": "team"}
-        with pytest.raises(StoreAccessError, match=r"access key \.\.\.1234 from the credentials file \(profile team\)"):
+        with pytest.raises(
+            StoreAccessError,
+            match=r"access key \.\.\.1234 from the credentials file \(profile team\)",
+        ):
             open_backend(options, tmp_path, {}).store.read("k")
 
 
 def test_every_service_that_credentials_may_come_from_is_known() -> None:
     aws = Aws(Access(access_key="a", secret_key="b"))
-    assert [aws.client(name, "eu-west-1").meta.service_model.service_name for name in SERVICES] == list(SERVICES)
+    assert [
+        aws.client(name, "eu-west-1").meta.service_model.service_name for name in SERVICES
+    ] == list(SERVICES)
 
 
 def test_a_role_is_assumed_and_named() -> None:
@@ -341,9 +488,13 @@ def test_a_role_is_assumed_and_named() -> None:
         "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
         f"<SessionToken>t</SessionToken><Expiration>{soon}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
     )
-    with answering(lambda *_: Answer(200, given.encode())) as (sts, asked), answering(lambda *_: xml(403, "AccessDenied")) as (
-        url, _,
-    ):  # fmt: skip
+    with (
+        answering(lambda *_: Answer(200, given.encode())) as (sts, asked),
+        answering(lambda *_: xml(403, "AccessDenied")) as (
+            url,
+            _,
+        ),
+    ):
         role: dict[str, Value] = {"roleArn": "arn:aws:iam::1:role/state"}
         found = store(url, assumeRole=role, stsEndpoint=sts, timeout=5.0)
         with pytest.raises(StoreAccessError, match="denied to role arn:aws:iam::1:role/state"):
@@ -354,17 +505,28 @@ def test_a_role_is_assumed_and_named() -> None:
 def test_a_role_that_may_not_be_assumed_says_so() -> None:
     denied = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
     with answering(lambda *_: Answer(403, denied)) as (sts, _):
-        found = store("http://127.0.0.1:9", assumeRole={"roleArn": "arn:aws:iam::1:role/state"}, stsEndpoint=sts, timeout=5.0)
-        with pytest.raises(StoreAccessError, match="the role cannot be assumed: AccessDenied: not you"):
+        found = store(
+            "http://127.0.0.1:9",
+            assumeRole={"roleArn": "arn:aws:iam::1:role/state"},
+            stsEndpoint=sts,
+            timeout=5.0,
+        )
+        with pytest.raises(
+            StoreAccessError, match="the role cannot be assumed: AccessDenied: not you"
+        ):
             creating_it(found)
 
 
 def test_a_listing_of_many_pages_is_one_and_folder_markers_are_no_keys() -> None:
     def page(number: int) -> Answer:
         more = (
-            f"<IsTruncated>true</IsTruncated><NextContinuationToken>{number + 1}</NextContinuationToken>" if number < 3 else ""
+            f"<IsTruncated>true</IsTruncated><NextContinuationToken>{number + 1}</NextContinuationToken>"
+            if number < 3
+            else ""
         )
-        keys = "".join(f"<Contents><Key>{key}</Key></Contents>" for key in (f"a/{9 - number}", f"a/{number}/"))
+        keys = "".join(
+            f"<Contents><Key>{key}</Key></Contents>" for key in (f"a/{9 - number}", f"a/{number}/")
+        )
         return Answer(200, f"<ListBucketResult>{keys}{more}</ListBucketResult>".encode())
 
     def respond(_: str, target: str) -> Answer:
@@ -381,14 +543,24 @@ def test_a_listing_of_many_pages_is_one_and_folder_markers_are_no_keys() -> None
 def test_what_is_missing_is_made_once_and_closed_to_the_public(cloud: Cloud) -> None:
     options = cloud.options("made-by-dtm", "k", "made-by-dtm")
     plan = creating(options, Path("/"), {})
-    assert plan.missing() == ["bucket made-by-dtm does not exist", "table made-by-dtm does not exist"]
+    assert plan.missing() == [
+        "bucket made-by-dtm does not exist",
+        "table made-by-dtm does not exist",
+    ]
     assert [line.partition(":")[0] for line in plan.create()] == [
-        "bucket made-by-dtm in us-east-1", "table made-by-dtm in us-east-1",
-    ]  # fmt: skip
+        "bucket made-by-dtm in us-east-1",
+        "table made-by-dtm in us-east-1",
+    ]
     assert (plan.missing(), plan.create()) == ([], [])
     client = cloud.client("s3", cloud.endpoint)
-    assert all(client.get_public_access_block(Bucket="made-by-dtm")["PublicAccessBlockConfiguration"].values())
-    table = cloud.client("dynamodb", cloud.dynamodb).describe_table(TableName="made-by-dtm")["Table"]
+    assert all(
+        client.get_public_access_block(Bucket="made-by-dtm")[
+            "PublicAccessBlockConfiguration"
+        ].values()
+    )
+    table = cloud.client("dynamodb", cloud.dynamodb).describe_table(TableName="made-by-dtm")[
+        "Table"
+    ]
     assert table["KeySchema"] == [{"AttributeName": "LockID", "KeyType": "HASH"}]
     assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
 
@@ -400,24 +572,41 @@ class Amazon(Aws):
         super().__init__(Access(access_key=cloud.access_key, secret_key=cloud.secret_key))
         self._cloud = cloud
 
-    def client(self, service: str, region: str, endpoint: str = "", *, config: Mapping[str, Any] | None = None) -> Any:
-        return super().client(service, region, self._cloud.endpoint, config={"s3": {"addressing_style": "path"}})
+    def client(
+        self,
+        service: str,
+        region: str,
+        endpoint: str = "",
+        *,
+        config: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return super().client(
+            service, region, self._cloud.endpoint, config={"s3": {"addressing_style": "path"}}
+        )
 
 
 def test_at_amazon_the_bucket_is_versioned_too(cloud: Cloud) -> None:
-    settings = settings_of({"bucket": "at-amazon", "key": "k", "region": "eu-west-1"}, Path("/"), {})
+    settings = settings_of(
+        {"bucket": "at-amazon", "key": "k", "region": "eu-west-1"}, Path("/"), {}
+    )
     made = S3Creating(Amazon(cloud), settings, lambda: "eu-west-1").create()
     assert made == ["bucket at-amazon in eu-west-1: public access blocked, encrypted, versioned"]
-    assert cloud.client("s3", cloud.endpoint).get_bucket_versioning(Bucket="at-amazon")["Status"] == "Enabled"
+    assert (
+        cloud.client("s3", cloud.endpoint).get_bucket_versioning(Bucket="at-amazon")["Status"]
+        == "Enabled"
+    )
 
 
 def test_the_policy_names_this_state_and_nothing_else() -> None:
     options = {**BASE, "dynamodbTable": "locks", "kmsKeyId": "arn:aws:kms:eu-west-1:1:key/k"}
     policy = json.loads(creating(options, Path("/"), {}).policy())
     assert [statement["Resource"] for statement in policy["Statement"]] == [
-        "arn:aws:s3:::team-state", "arn:aws:s3:::team-state/prod/state", "arn:aws:s3:::team-state/prod/state.*",
-        "arn:aws:dynamodb:*:*:table/locks", "arn:aws:kms:eu-west-1:1:key/k",
-    ]  # fmt: skip
+        "arn:aws:s3:::team-state",
+        "arn:aws:s3:::team-state/prod/state",
+        "arn:aws:s3:::team-state/prod/state.*",
+        "arn:aws:dynamodb:*:*:table/locks",
+        "arn:aws:kms:eu-west-1:1:key/k",
+    ]
 
 
 def test_what_a_key_of_ones_own_encrypts_is_not_read_without_it(cloud: Cloud) -> None:

@@ -20,7 +20,11 @@ from engine.values import Secret, Value
     ("url", "backend", "options"),
     [
         ("state.yaml", "local", {"stateFile": "state.yaml"}),
-        ("dir/with space/devstream.state", "local", {"stateFile": "dir/with space/devstream.state"}),
+        (
+            "dir/with space/devstream.state",
+            "local",
+            {"stateFile": "dir/with space/devstream.state"},
+        ),
         ("./s3.state", "local", {"stateFile": "./s3.state"}),
         ("~/devstream.state", "local", {"stateFile": "~/devstream.state"}),
         ("/srv/devstream.state", "local", {"stateFile": "/srv/devstream.state"}),
@@ -34,16 +38,38 @@ from engine.values import Secret, Value
         (
             "s3://b/k?region=eu-west-1&dynamodb_table=locks&endpoint=http%3A%2F%2Flocalhost%3A9000",
             "s3",
-            {"bucket": "b", "key": "k", "region": "eu-west-1", "dynamodbTable": "locks", "endpoint": "http://localhost:9000"},
+            {
+                "bucket": "b",
+                "key": "k",
+                "region": "eu-west-1",
+                "dynamodbTable": "locks",
+                "endpoint": "http://localhost:9000",
+            },
         ),
         ("do://b/k", "s3", {"flavour": "do", "bucket": "b", "key": "k"}),
-        ("scw://b/k?region=fr-par", "s3", {"flavour": "scw", "bucket": "b", "key": "k", "region": "fr-par"}),
-        ("hos://b/k?endpoint=https://e", "s3", {"flavour": "hos", "bucket": "b", "key": "k", "endpoint": "https://e"}),
+        (
+            "scw://b/k?region=fr-par",
+            "s3",
+            {"flavour": "scw", "bucket": "b", "key": "k", "region": "fr-par"},
+        ),
+        (
+            "hos://b/k?endpoint=https://e",
+            "s3",
+            {"flavour": "hos", "bucket": "b", "key": "k", "endpoint": "https://e"},
+        ),
         ("linode://b/k", "s3", {"flavour": "linode", "bucket": "b", "key": "k"}),
         ("k8s://devstream/state", "kubernetes", {"namespace": "devstream", "configmap": "state"}),
-        ("k8s://ns/state?context=kind", "kubernetes", {"namespace": "ns", "configmap": "state", "context": "kind"}),
+        (
+            "k8s://ns/state?context=kind",
+            "kubernetes",
+            {"namespace": "ns", "configmap": "state", "context": "kind"},
+        ),
         ("gs://b/k", "gcs", {"bucket": "b", "key": "k"}),
-        ("azureblob://account/container/a/b", "azure", {"account": "account", "container": "container", "key": "a/b"}),
+        (
+            "azureblob://account/container/a/b",
+            "azure",
+            {"account": "account", "container": "container", "key": "a/b"},
+        ),
         ("swift://container/key", "swift", {"container": "container", "key": "key"}),
         ("oss://b/k", "oss", {"bucket": "b", "key": "k"}),
         ("memfs://name", "memory", {"name": "name"}),
@@ -56,7 +82,11 @@ def test_a_good_url(url: str, backend: str, options: dict[str, str]) -> None:
 def test_lock_log_and_history_in_a_query() -> None:
     found = parse("s3://b/k?lock=both&lock_url=dynamodb://t/ID&lease=2m&log=inline&history=5")
     assert found == StateSettings(
-        "s3", {"bucket": "b", "key": "k"}, LockSettings("both", "dynamodb://t/ID", 120.0), "inline", 5
+        "s3",
+        {"bucket": "b", "key": "k"},
+        LockSettings("both", "dynamodb://t/ID", 120.0),
+        "inline",
+        5,
     )
     assert parse("file:///s?lease=500ms").lock.lease == 0.5
 
@@ -74,7 +104,11 @@ def test_lock_log_and_history_in_a_query() -> None:
         ("s3://b/", "key is missing, expected s3://bucket/key", ""),
         ("gs://", "expected gs://bucket/key", ""),
         ("file://", "expected file:///path", ""),
-        ("file://relative/s.state?lock=none", "expected file:///path", "without file://: relative/s.state"),
+        (
+            "file://relative/s.state?lock=none",
+            "expected file:///path",
+            "without file://: relative/s.state",
+        ),
         ("file://~/s.state", "expected file:///path", "without file://: ~/s.state"),
         ("foo://b/k", "unknown scheme foo", "expected a path or one of"),
         ("foo:/b", "unknown scheme foo", "expected a path or one of"),
@@ -84,9 +118,17 @@ def test_lock_log_and_history_in_a_query() -> None:
         ("k8s://", "expected k8s://namespace/configmap", ""),
         ("k8s://kind-kind", "configmap is missing", "kops writes a context behind k8s://"),
         ("k8s://me@cluster/key", "expected k8s://namespace/configmap", "the context is an option"),
-        ("k8s://Tool_chain/state", "expected k8s://namespace/configmap", "names in Kubernetes are lower case"),
+        (
+            "k8s://Tool_chain/state",
+            "expected k8s://namespace/configmap",
+            "names in Kubernetes are lower case",
+        ),
         ("k8s://ns/a/b", "expected k8s://namespace/configmap", "kops"),
-        ("azureblob://container/key", "key is missing, expected azureblob://account/container/key", "storage account"),
+        (
+            "azureblob://container/key",
+            "key is missing, expected azureblob://account/container/key",
+            "storage account",
+        ),
         ("s3://b/k?regoin=x", "s3:// has no option regoin", "did you mean region?"),
         ("gs://b/k?zzz=x", "gs:// has no option zzz", "known: "),
         ("file:///s?region=x", "file:// has no option region", "known: lock"),
@@ -125,14 +167,25 @@ def test_what_was_parsed_is_spelled_as_it_was(form: object) -> None:
 
 
 def test_a_secret_and_what_only_a_config_can_say_are_left_out_of_a_url() -> None:
-    options: dict[str, Value] = {"bucket": "b", "key": "k", "region": Secret("r"), "other": "x", "endpoint": "http://e/?a&b"}
+    options: dict[str, Value] = {
+        "bucket": "b",
+        "key": "k",
+        "region": Secret("r"),
+        "other": "x",
+        "endpoint": "http://e/?a&b",
+    }
     url = spelled(StateSettings("s3", options))
     assert url == "s3://b/k?endpoint=http%3A%2F%2Fe%2F%3Fa%26b"
     assert parse(url).options["endpoint"] == "http://e/?a&b"
     assert spelled(StateSettings("somebodys", options)) == ""
 
 
-@given(st.text() | st.tuples(st.sampled_from(sorted(FORMS)), st.text()).map(lambda pair: f"{pair[0]}://{pair[1]}"))
+@given(
+    st.text()
+    | st.tuples(st.sampled_from(sorted(FORMS)), st.text()).map(
+        lambda pair: f"{pair[0]}://{pair[1]}"
+    )
+)
 def test_any_text_is_settings_or_a_usage_error(text: str) -> None:
     with suppress(UsageError):
         assert parse(text).options

@@ -22,11 +22,16 @@ APPLIED = 1_000
 
 AIMS = {
     ("", 0, "version"): (0.06, 0.10),
-    ("flat", 1000, "plan no-op"): (0.3, 0.5), ("flat", 10000, "plan no-op"): (1.2, 4.0),
-    ("flat", 1000, "apply"): (0.6, 1.0), ("flat", 1000, "destroy"): (0.6, 1.0), ("flat", 10000, "apply"): (5.0, 10.0),
-    ("dag", 1000, "apply"): (0.8, 1.5), ("dag", 1000, "destroy"): (0.8, 1.5),
-    ("chain", 1000, "apply"): (1.6, 3.0), ("chain", 1000, "destroy"): (1.6, 3.0),
-}  # fmt: skip
+    ("flat", 1000, "plan no-op"): (0.3, 0.5),
+    ("flat", 10000, "plan no-op"): (1.2, 4.0),
+    ("flat", 1000, "apply"): (0.6, 1.0),
+    ("flat", 1000, "destroy"): (0.6, 1.0),
+    ("flat", 10000, "apply"): (5.0, 10.0),
+    ("dag", 1000, "apply"): (0.8, 1.5),
+    ("dag", 1000, "destroy"): (0.8, 1.5),
+    ("chain", 1000, "apply"): (1.6, 3.0),
+    ("chain", 1000, "destroy"): (1.6, 3.0),
+}
 """Wall seconds that we aim at, and the floor we must not fall below, on two cores."""
 
 DTM = [sys.executable, "-m", "dtm"]
@@ -65,7 +70,14 @@ def dtm_costs(shape: str, n: int, folder: Path, times: int) -> dict[str, Cost]:
     found["apply"] = cost("apply", "-y")
     found["plan no-op"] = cost("plan", repeat=times)
     found["--no-refresh"] = cost("plan", "--no-refresh", repeat=times)
-    count = subprocess.run([sys.executable, "-c", COUNT_READS], cwd=folder, env=env, capture_output=True, text=True, check=True)
+    count = subprocess.run(
+        [sys.executable, "-c", COUNT_READS],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     reads = count.stderr.rsplit("reads:", 1)[1].strip()
     state = (folder / "devstream.state").stat().st_size
     say(f"  {shape} {n}: state {state:,} bytes; a no-op plan makes {reads} read calls")
@@ -89,10 +101,15 @@ def terraform_costs(shape: str, n: int, folder: Path, limit: float) -> dict[str,
     run(["terraform", "init", *quiet], folder, env, limit)
     found = {"validate": run(["terraform", "validate", "-no-color"], folder, env, limit)}
     steps = {
-        "plan fresh": ["plan"], "apply": ["apply", "-auto-approve"], "plan no-op": ["plan"],
-        "--no-refresh": ["plan", "-refresh=false"], "destroy": ["destroy", "-auto-approve"],
-    }  # fmt: skip
-    if n > APPLIED:  # with its local state terraform's apply is quadratic: its plans are measured on a state made here
+        "plan fresh": ["plan"],
+        "apply": ["apply", "-auto-approve"],
+        "plan no-op": ["plan"],
+        "--no-refresh": ["plan", "-refresh=false"],
+        "destroy": ["destroy", "-auto-approve"],
+    }
+    if (
+        n > APPLIED
+    ):  # with its local state terraform's apply is quadratic: its plans are measured on a state made here
         del steps["apply"], steps["destroy"]
     for name, words in steps.items():
         if name == "plan no-op" and n > APPLIED:
@@ -110,7 +127,9 @@ def terraform_costs(shape: str, n: int, folder: Path, limit: float) -> dict[str,
 
 def table(shape: str, n: int, ours: dict[str, Cost], theirs: dict[str, Cost]) -> None:
     """One shape and size."""
-    say(f"\n{f'{shape} {n}':<16}{'dtm':>24}{'aim (floor)':>14}{'terraform':>24}{'times longer':>14}{'memory':>9}")
+    say(
+        f"\n{f'{shape} {n}':<16}{'dtm':>24}{'aim (floor)':>14}{'terraform':>24}{'times longer':>14}{'memory':>9}"
+    )
     for name, cost in ours.items():
         aim = AIMS.get((shape, n, name))
         told = f"{aim[0]} ({aim[1]})" if aim else ""
@@ -126,12 +145,23 @@ def _ratio(cost: Cost, other: Cost | None) -> str:
 
 def choices() -> argparse.Namespace:
     """What to measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", default="100,1000,5000,10000")
     parser.add_argument("--shapes", default=",".join(SHAPES))
-    parser.add_argument("--terraform-sizes", default="100,1000,10000", help="above 1,000 only its flat plans")
-    parser.add_argument("--limit", type=float, default=600, help="seconds before a terraform command is cut off")
-    parser.add_argument("--times", type=int, default=3, help="runs of the commands that change nothing; the median counts")
+    parser.add_argument(
+        "--terraform-sizes", default="100,1000,10000", help="above 1,000 only its flat plans"
+    )
+    parser.add_argument(
+        "--limit", type=float, default=600, help="seconds before a terraform command is cut off"
+    )
+    parser.add_argument(
+        "--times",
+        type=int,
+        default=3,
+        help="runs of the commands that change nothing; the median counts",
+    )
     parser.add_argument("--no-terraform", action="store_true")
     return parser.parse_args()
 
@@ -141,7 +171,9 @@ def main() -> None:
     asked = choices()
     compare = bool(shutil.which("terraform")) and not asked.no_terraform
     small = {int(n) for n in asked.terraform_sizes.split(",") if n}
-    say(f"wall s / CPU s / peak MB; {os.cpu_count()} cores; terraform {'in the same run' if compare else 'not compared'}")
+    say(
+        f"wall s / CPU s / peak MB; {os.cpu_count()} cores; terraform {'in the same run' if compare else 'not compared'}"
+    )
     with tempfile.TemporaryDirectory(prefix="dtm-bench-") as temporary:
         top = Path(temporary)
         version = median([*DTM, "version"], top, dict(os.environ), 60, 9)

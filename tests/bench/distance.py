@@ -107,7 +107,9 @@ def measure(shape: str, *, count: int = TOOLS, log: str = "auto", born: bool = T
     with _session(store, log) as session:
         plan = make_plan(config, session.state, recorded(session.state), operations)
         began = time.monotonic()
-        summary = executor.apply(plan, config, session, operations, emit=lambda _: None, parallelism=PARALLELISM)
+        summary = executor.apply(
+            plan, config, session, operations, emit=lambda _: None, parallelism=PARALLELISM
+        )
         applying = time.monotonic() - began
     cost = Cost(time.monotonic() - started, applying, Counter(store.requests))
     if summary.failed or len(read_state(store, "k").state.entries) != count:
@@ -117,9 +119,16 @@ def measure(shape: str, *, count: int = TOOLS, log: str = "auto", born: bool = T
 
 def _session(store: FarStore, log: str) -> AbstractContextManager[Session]:
     return open_session(
-        store, ObjectLocker(store), "k",
-        operation="apply", command="apply", who="me", version="1", emit=lambda _: None, log=log,
-    )  # fmt: skip
+        store,
+        ObjectLocker(store),
+        "k",
+        operation="apply",
+        command="apply",
+        who="me",
+        version="1",
+        emit=lambda _: None,
+        log=log,
+    )
 
 
 def ideal(shape: str, count: int = TOOLS) -> float:
@@ -131,15 +140,21 @@ def ideal(shape: str, count: int = TOOLS) -> float:
 def main() -> None:
     """Print both shapes, with the log beside the state and inside it, on a new state and on a known one."""
     layers = TOOLS // WIDTH
-    say(f"{TOOLS} tools, calls {CALL * 1000:g} ms, requests +{ADDED * 1000:g} ms, parallelism {PARALLELISM}")
-    say(f"aims: flat {AIM} times the ideal {ideal('flat'):g} s (floor {FLOOR}), dag {ADDED * 1000:g} ms more per layer")
+    say(
+        f"{TOOLS} tools, calls {CALL * 1000:g} ms, requests +{ADDED * 1000:g} ms, parallelism {PARALLELISM}"
+    )
+    say(
+        f"aims: flat {AIM} times the ideal {ideal('flat'):g} s (floor {FLOOR}), dag {ADDED * 1000:g} ms more per layer"
+    )
     say("applying / whole run, seconds")
     for log in ("beside", "inline"):
         for born in (True, False):
             flat, dag = (measure(shape, log=log, born=born) for shape in ("flat", "dag"))
             where = f"{log:<7}{'new  ' if born else 'known'}"
             more = (dag.applying - flat.applying) / layers * 1000
-            say(f"  {where} flat {told(flat)}, {flat.applying / ideal('flat'):.2f} times the ideal; {requests(flat)}")
+            say(
+                f"  {where} flat {told(flat)}, {flat.applying / ideal('flat'):.2f} times the ideal; {requests(flat)}"
+            )
             say(f"  {where} dag  {told(dag)}, {more:.0f} ms more per layer; {requests(dag)}")
 
 

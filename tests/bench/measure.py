@@ -30,7 +30,14 @@ def run(command: list[str], cwd: Path, env: dict[str, str], limit: float) -> Cos
     log = cwd / ".bench-output"
     start = time.monotonic()
     with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
         while True:
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             wall = time.monotonic() - start
@@ -44,11 +51,15 @@ def run(command: list[str], cwd: Path, env: dict[str, str], limit: float) -> Cos
             time.sleep(0.002)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} exited {process.returncode}:\n{log.read_text('utf-8')[-2000:]}")
+        raise RuntimeError(
+            f"{' '.join(command)} exited {process.returncode}:\n{log.read_text('utf-8')[-2000:]}"
+        )
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def median(command: list[str], cwd: Path, env: dict[str, str], limit: float, times: int) -> Cost:
     """Of several runs the one with the median wall time."""
-    costs = sorted((run(command, cwd, env, limit) for _ in range(times)), key=lambda cost: cost.wall)
+    costs = sorted(
+        (run(command, cwd, env, limit) for _ in range(times)), key=lambda cost: cost.wall
+    )
     return costs[len(costs) // 2]

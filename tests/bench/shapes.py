@@ -47,12 +47,31 @@ def write_terraform_state(n: int, folder: Path) -> None:
     provider = 'provider["terraform.io/builtin/terraform"]'
     resources = [_terraform_resource(i, provider) for i in range(n)]
     resources.sort(key=lambda resource: str(resource["name"]))
-    state = {"version": 4, "terraform_version": "1.11.4", "serial": 1, "lineage": str(uuid.UUID(int=n)), "outputs": {}}
-    (folder / "terraform.tfstate").write_text(json.dumps({**state, "resources": resources, "check_results": None}), "utf-8")
+    state = {
+        "version": 4,
+        "terraform_version": "1.11.4",
+        "serial": 1,
+        "lineage": str(uuid.UUID(int=n)),
+        "outputs": {},
+    }
+    (folder / "terraform.tfstate").write_text(
+        json.dumps({**state, "resources": resources, "check_results": None}), "utf-8"
+    )
 
 
 def _terraform_resource(i: int, provider: str) -> dict[str, object]:
     value = {"value": f"value-{i}", "type": "string"}
-    attributes = {"id": str(uuid.UUID(int=i)), "input": value, "output": value, "triggers_replace": None}
+    attributes = {
+        "id": str(uuid.UUID(int=i)),
+        "input": value,
+        "output": value,
+        "triggers_replace": None,
+    }
     instance = {"schema_version": 0, "attributes": attributes, "sensitive_attributes": []}
-    return {"mode": "managed", "type": "terraform_data", "name": f"r{i}", "provider": provider, "instances": [instance]}
+    return {
+        "mode": "managed",
+        "type": "terraform_data",
+        "name": f"r{i}",
+        "provider": provider,
+        "instances": [instance],
+    }

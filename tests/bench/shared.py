@@ -32,11 +32,20 @@ def environment(cloud: Cloud, home: Path) -> dict[str, str]:
     """Both tools find the servers and the credentials here, and nothing of ours at home."""
     (home / "terraformrc").touch()
     return {
-        **os.environ, "HOME": str(home), "NO_COLOR": "1", "DTM_STATE": "",
-        "AWS_ACCESS_KEY_ID": cloud.access_key, "AWS_SECRET_ACCESS_KEY": cloud.secret_key, "AWS_REGION": cloud.region,
-        "AWS_ENDPOINT_URL_S3": cloud.endpoint, "AWS_ENDPOINT_URL_DYNAMODB": cloud.dynamodb, "AWS_EC2_METADATA_DISABLED": "true",
-        "TF_CLI_CONFIG_FILE": str(home / "terraformrc"), "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1",
-    }  # fmt: skip
+        **os.environ,
+        "HOME": str(home),
+        "NO_COLOR": "1",
+        "DTM_STATE": "",
+        "AWS_ACCESS_KEY_ID": cloud.access_key,
+        "AWS_SECRET_ACCESS_KEY": cloud.secret_key,
+        "AWS_REGION": cloud.region,
+        "AWS_ENDPOINT_URL_S3": cloud.endpoint,
+        "AWS_ENDPOINT_URL_DYNAMODB": cloud.dynamodb,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "TF_CLI_CONFIG_FILE": str(home / "terraformrc"),
+        "CHECKPOINT_DISABLE": "1",
+        "TF_IN_AUTOMATION": "1",
+    }
 
 
 def dtm_costs(n: int, folder: Path, env: Mapping[str, str], times: int) -> dict[str, Cost]:
@@ -65,8 +74,12 @@ def terraform_costs(n: int, folder: Path, env: Mapping[str, str], times: int) ->
     run(["terraform", "init", *QUIET], folder, dict(env), 120)
     found = {"apply": run(["terraform", "apply", "-auto-approve", *QUIET], folder, dict(env), 900)}
     found["plan, locked"] = median(["terraform", "plan", *QUIET], folder, dict(env), 900, times)
-    found["plan, no lock"] = median(["terraform", "plan", "-lock=false", *QUIET], folder, dict(env), 900, times)
-    found["destroy"] = run(["terraform", "destroy", "-auto-approve", *QUIET], folder, dict(env), 900)
+    found["plan, no lock"] = median(
+        ["terraform", "plan", "-lock=false", *QUIET], folder, dict(env), 900, times
+    )
+    found["destroy"] = run(
+        ["terraform", "destroy", "-auto-approve", *QUIET], folder, dict(env), 900
+    )
     return found
 
 
@@ -80,7 +93,9 @@ def table(n: int, ours: Mapping[str, Cost], theirs: Mapping[str, Cost]) -> None:
         say(f"  {name:<16}{cost!s:>24}{ratio}{aim}")
     for who, costs in (("dtm", ours), ("terraform", theirs)):
         if costs:
-            say(f"  lock and unlock, {who}: {(costs['plan, locked'].wall - costs['plan, no lock'].wall) * 1000:.0f} ms")
+            say(
+                f"  lock and unlock, {who}: {(costs['plan, locked'].wall - costs['plan, no lock'].wall) * 1000:.0f} ms"
+            )
 
 
 def starts(cloud: Cloud, home: Path, env: Mapping[str, str]) -> None:

@@ -43,7 +43,11 @@ class Clients:
     """Makes clients of one namespace; the second one lives in another process if there is one."""
 
     def __init__(
-        self, kube: Kube | FakeKube, make: Callable[..., Any], remote: type[Remote], other: OtherProcess | None = None
+        self,
+        kube: Kube | FakeKube,
+        make: Callable[..., Any],
+        remote: type[Remote],
+        other: OtherProcess | None = None,
     ) -> None:
         self._make, self._remote, self._other = make, remote, other
         self.namespace = kube.namespace("contract")
@@ -54,7 +58,9 @@ class Clients:
     def __call__(self) -> Any:
         place = (self._kubeconfig, self.namespace)
         second = self._other if len(self._clients) == 1 else None
-        self._clients.append(self._remote(second, self._make, *place) if second else self._make(*place))
+        self._clients.append(
+            self._remote(second, self._make, *place) if second else self._make(*place)
+        )
         return self._clients[-1]
 
     def close(self) -> None:
@@ -74,7 +80,9 @@ def store_place(kube: Kube | FakeKube, other: OtherProcess | None = None) -> Ite
 
 
 @contextmanager
-def locker_place(kube: Kube | FakeKube, other: OtherProcess | None = None, contenders: int = 20) -> Iterator[LockerPlace]:
+def locker_place(
+    kube: Kube | FakeKube, other: OtherProcess | None = None, contenders: int = 20
+) -> Iterator[LockerPlace]:
     """`contenders` try as often as they are many."""
     with closing(Clients(kube, ClosingLocker, RemoteLocker, other)) as connect:
 

@@ -28,7 +28,9 @@ def _serve(pipe: Connection) -> None:
             pipe.send((None, (type(error), error.args, error.__dict__)))
 
 
-def _answer(clients: dict[int, Any], number: int, name: str, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+def _answer(
+    clients: dict[int, Any], number: int, name: str, given: tuple[Any, ...], named: dict[str, Any]
+) -> Any:
     if name == "make":
         clients[number] = given[0](*given[1:])
         return None

@@ -45,7 +45,11 @@ def store_in(options: Options) -> Store:
 def locker_in(options: Options, kind: str) -> Locker:
     """`both` in the order in which dtm takes them."""
     lockers = opened(options).lockers
-    return BothLockers(lockers["dynamodb"](), lockers["native"]()) if kind == "both" else lockers[kind]()
+    return (
+        BothLockers(lockers["dynamodb"](), lockers["native"]())
+        if kind == "both"
+        else lockers[kind]()
+    )
 
 
 class Served:
@@ -64,7 +68,13 @@ class Served:
 class Clients:
     """Makes clients of one place; the second one lives in another process if there is one."""
 
-    def __init__(self, make: Callable[..., Any], *arguments: Any, remote: type[Remote], other: OtherProcess | None) -> None:
+    def __init__(
+        self,
+        make: Callable[..., Any],
+        *arguments: Any,
+        remote: type[Remote],
+        other: OtherProcess | None,
+    ) -> None:
         self._make, self._arguments, self._remote, self._other = make, arguments, remote, other
         self._made: list[Any] = []
         self._numbers = count()
@@ -90,7 +100,9 @@ class Clients:
 
 
 @contextmanager
-def store_place(cloud: Cloud, other: OtherProcess | None = None, many: int = 1100) -> Iterator[StorePlace]:
+def store_place(
+    cloud: Cloud, other: OtherProcess | None = None, many: int = 1100
+) -> Iterator[StorePlace]:
     """More keys than a page of a listing has; where nobody is denied anything, a bucket is missing."""
     options = cloud.fresh()
     missing = store_in(cloud.options("no-such-bucket-here"))
@@ -99,11 +111,15 @@ def store_place(cloud: Cloud, other: OtherProcess | None = None, many: int = 110
 
 
 @contextmanager
-def locker_place(cloud: Cloud, kind: str, other: OtherProcess | None = None, contenders: int = 20) -> Iterator[LockerPlace]:
+def locker_place(
+    cloud: Cloud, kind: str, other: OtherProcess | None = None, contenders: int = 20
+) -> Iterator[LockerPlace]:
     """`kind`: native, dynamodb or both; `contenders` try as often as they are many."""
     options = cloud.fresh()
     with closing(Clients(locker_in, options, kind, remote=RemoteLocker, other=other)) as connect:
-        yield LockerPlace(connect, lambda key: spoil(options, kind, key), clients=contenders, attempts=contenders)
+        yield LockerPlace(
+            connect, lambda key: spoil(options, kind, key), clients=contenders, attempts=contenders
+        )
 
 
 def spoil(options: Options, kind: str, key: str) -> None:
@@ -115,7 +131,10 @@ def spoil(options: Options, kind: str, key: str) -> None:
         store.write(f"{key}.tflock", bad.encode(), expect=found.version if found else None)
     if kind in ("dynamodb", "both"):
         locker: Any = opened(options).lockers["dynamodb"]()
-        table, row = str(options["dynamodbTable"]), {"LockID": {"S": f"{options['bucket']}/{key}"}, "Info": {"S": bad}}
+        table, row = (
+            str(options["dynamodbTable"]),
+            {"LockID": {"S": f"{options['bucket']}/{key}"}, "Info": {"S": bad}},
+        )
         locker._client().put_item(TableName=table, Item=row)
 
 

@@ -18,12 +18,17 @@ def test_every_case_stands_in_the_page_and_none_failed() -> None:
 
 def test_the_page_was_written_beside_every_real_server() -> None:
     text = PAGE.read_text("utf-8")
-    assert [name for name in ("Ceph RGW", "DynamoDB Local", "kube-apiserver") if name not in text] == []
+    assert [
+        name for name in ("Ceph RGW", "DynamoDB Local", "kube-apiserver") if name not in text
+    ] == []
     assert "`make test-real` starts it" not in text
 
 
 def test_a_page_that_says_otherwise_is_noticed() -> None:
-    run = Run(order=["x::test_store[moto-C01 absent]"], verdicts={("test_store", "C01 absent", "moto"): "passed"})
+    run = Run(
+        order=["x::test_store[moto-C01 absent]"],
+        verdicts={("test_store", "C01 absent", "moto"): "passed"},
+    )
     run.servers["moto"] = "moto 5"
     text = run.page()
     assert list(run.untrue(text)) == []
@@ -35,7 +40,9 @@ def test_a_page_that_says_otherwise_is_noticed() -> None:
 
 def test_what_a_server_would_show_that_is_not_here_stays_in_the_page() -> None:
     why = "not tried: rgw: no apt"
-    run = Run(order=["x::test_store[s3-C01 absent]"], verdicts={("test_store", "C01 absent", "s3"): why})
+    run = Run(
+        order=["x::test_store[s3-C01 absent]"], verdicts={("test_store", "C01 absent", "s3"): why}
+    )
     run.servers["s3"] = "Ceph"
     text = run.page().replace(why, "passed")
     assert len(list(run.untrue(text))) == 1

@@ -120,7 +120,9 @@ class Watched(Cluster):
     """Tells before each request what it is; whoever is told may do something, or raise."""
 
     def __init__(self, kube: AnyKube, tell: Callable[[str, str], None] = nothing) -> None:
-        super().__init__(lambda: find_access(kube.kubeconfig, "admin", None, Path("/"), {}), "here", {})
+        super().__init__(
+            lambda: find_access(kube.kubeconfig, "admin", None, Path("/"), {}), "here", {}
+        )
         self.tell = tell
         self.asked: list[str] = []
 
@@ -191,7 +193,8 @@ def test_a_state_of_ten_thousand_tools_fits(store: KubernetesStore) -> None:
     number = random.Random(0)
     tools = {
         Address("file", f"t{index}"): StateEntry(
-            Address("file", f"t{index}"), resource=Resource(f"f{index}", {"sha256": f"{number.getrandbits(256):064x}"})
+            Address("file", f"t{index}"),
+            resource=Resource(f"f{index}", {"sha256": f"{number.getrandbits(256):064x}"}),
         )
         for index in range(10_000)
     }
@@ -203,7 +206,9 @@ def test_a_state_of_ten_thousand_tools_fits(store: KubernetesStore) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_readers_see_a_value_in_parts_whole(store: KubernetesStore, kube: AnyKube, namespace: str) -> None:
+def test_readers_see_a_value_in_parts_whole(
+    store: KubernetesStore, kube: AnyKube, namespace: str
+) -> None:
     values = [noise(40_000, seed) for seed in range(30)]
     version, seen, done = store.write(KEY, values[0], expect=None), set[int](), threading.Event()
 
@@ -213,7 +218,13 @@ def test_readers_see_a_value_in_parts_whole(store: KubernetesStore, kube: AnyKub
                 found = None
                 with suppress(StoreUnavailableError):  # replaced again and again: to be tried again
                     found = reader.read(KEY)
-                seen.add(values.index(found.data) if found and found.data in values else -1 if found else 0)
+                seen.add(
+                    values.index(found.data)
+                    if found and found.data in values
+                    else -1
+                    if found
+                    else 0
+                )
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -266,7 +277,9 @@ def test_a_writer_in_parts_that_is_overtaken_is_refused_and_leaves_nothing(
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_missing_part_is_damage_and_never_an_empty_state(store: KubernetesStore, cluster: Watched, namespace: str) -> None:
+def test_a_missing_part_is_damage_and_never_an_empty_state(
+    store: KubernetesStore, cluster: Watched, namespace: str
+) -> None:
     store.write(KEY, noise(40_000), expect=None)
     ConfigMaps(cluster, namespace).remove(parts_in(cluster, namespace)[1])
     with pytest.raises(StoreError, match=f"ConfigMap state in namespace {namespace} is damaged"):
@@ -292,20 +305,35 @@ def test_what_devstream_left_is_read_and_replaced_and_keeps_what_others_put_ther
     assert found is not None and found.data == DEVSTREAM.encode()
     store.write(KEY, b"ours", expect=found.version)
     now = cluster.call("GET", f"/api/v1/namespaces/{namespace}/configmaps/{KEY}")
-    assert "data" not in now and gzip.decompress(base64.b64decode(now["binaryData"]["value.gz"])) == b"ours"
-    assert now["metadata"]["labels"]["created_by"] == "DevStream" and now["metadata"]["annotations"]["team"] == "blue"
-    assert now["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "dtm" and list(store.list("")) == [KEY]
+    assert (
+        "data" not in now
+        and gzip.decompress(base64.b64decode(now["binaryData"]["value.gz"])) == b"ours"
+    )
+    assert (
+        now["metadata"]["labels"]["created_by"] == "DevStream"
+        and now["metadata"]["annotations"]["team"] == "blue"
+    )
+    assert now["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "dtm" and list(
+        store.list("")
+    ) == [KEY]
 
 
 @pytest.mark.parametrize(
     "content",
-    [{"data": {"application.properties": "x=1"}}, {"data": {"state": "", "other": "x"}}, {"binaryData": {"logo.png": "eA=="}}],
+    [
+        {"data": {"application.properties": "x=1"}},
+        {"data": {"state": "", "other": "x"}},
+        {"binaryData": {"logo.png": "eA=="}},
+    ],
 )
 def test_a_config_map_of_another_program_is_no_empty_state(
     store: KubernetesStore, cluster: Watched, namespace: str, content: dict[str, Any]
 ) -> None:
     cluster.config_map(namespace, KEY, **content)
-    with pytest.raises(StoreError, match=r"ConfigMap state in namespace .* holds something else too: (app|other|logo)"):
+    with pytest.raises(
+        StoreError,
+        match=r"ConfigMap state in namespace .* holds something else too: (app|other|logo)",
+    ):
         store.read(KEY)
     with pytest.raises(ConflictError):
         store.write(KEY, b"x", expect=None)
@@ -324,11 +352,15 @@ def test_an_empty_config_map_is_an_empty_value_that_can_be_replaced(
 def test_a_value_that_is_no_gzip_is_shown_as_it_is_so_that_it_can_be_replaced(
     store: KubernetesStore, cluster: Watched, namespace: str
 ) -> None:
-    cluster.config_map(namespace, KEY, binaryData={"value.gz": base64.b64encode(b"spoilt").decode()})
+    cluster.config_map(
+        namespace, KEY, binaryData={"value.gz": base64.b64encode(b"spoilt").decode()}
+    )
     assert (found := store.read(KEY)) is not None and found.data == b"spoilt"
 
 
-def test_a_missing_namespace_holds_nothing_and_is_made_by_the_first_write(kube: AnyKube, cluster: Watched) -> None:
+def test_a_missing_namespace_holds_nothing_and_is_made_by_the_first_write(
+    kube: AnyKube, cluster: Watched
+) -> None:
     namespace = kube.namespace("made") + "-later"
     options = {"kubeconfig": kube.kubeconfig, "namespace": namespace}
     place = creating(options, Path("/"), {})
@@ -343,15 +375,28 @@ def test_a_missing_namespace_holds_nothing_and_is_made_by_the_first_write(kube: 
 
 def test_a_namespace_can_be_made_beforehand(kube: AnyKube) -> None:
     namespace = kube.namespace("made") + "-before"
-    with closing(creating({"kubeconfig": kube.kubeconfig, "namespace": namespace}, Path("/"), {})) as place:
-        assert place.create() == [f"namespace {namespace}"] and place.missing() == [] and place.create() == []
+    with closing(
+        creating({"kubeconfig": kube.kubeconfig, "namespace": namespace}, Path("/"), {})
+    ) as place:
+        assert (
+            place.create() == [f"namespace {namespace}"]
+            and place.missing() == []
+            and place.create() == []
+        )
 
 
-def test_the_policy_grants_what_the_contracts_are_run_with_and_can_be_applied(kube: AnyKube, namespace: str) -> None:
-    with closing(creating({"kubeconfig": kube.kubeconfig, "namespace": namespace}, Path("/"), {})) as place:
+def test_the_policy_grants_what_the_contracts_are_run_with_and_can_be_applied(
+    kube: AnyKube, namespace: str
+) -> None:
+    with closing(
+        creating({"kubeconfig": kube.kubeconfig, "namespace": namespace}, Path("/"), {})
+    ) as place:
         role, binding = yaml.safe_load_all(place.policy())
     assert role["rules"] == [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ROLE}]
-    assert binding["roleRef"]["name"] == role["metadata"]["name"] and role["metadata"]["namespace"] == namespace
+    assert (
+        binding["roleRef"]["name"] == role["metadata"]["name"]
+        and role["metadata"]["namespace"] == namespace
+    )
 
 
 def test_whoever_may_only_read_can_read(kube: AnyKube, cluster: Watched) -> None:
@@ -361,7 +406,9 @@ def test_whoever_may_only_read_can_read(kube: AnyKube, cluster: Watched) -> None
     with closing(store_in(kube.kubeconfig, namespace)) as store:
         found = store.read(KEY)
         assert found is not None and list(store.list("")) == [KEY]
-        with pytest.raises(StoreAccessError, match='User "team" cannot update resource "configmaps"'):
+        with pytest.raises(
+            StoreAccessError, match='User "team" cannot update resource "configmaps"'
+        ):
             store.write(KEY, b"y", expect=found.version)
 
 
@@ -373,14 +420,23 @@ def test_what_a_commit_costs(cluster: Watched, namespace: str) -> None:
     for number in range(3):
         version = store.write("state.log", str(number).encode() * 9, expect=version)
     store.delete("state.log", expect=version)
-    assert cluster.asked == ["GET state.log", "POST configmaps", *["PUT state.log"] * 3, "DELETE state.log"]
+    assert cluster.asked == [
+        "GET state.log",
+        "POST configmaps",
+        *["PUT state.log"] * 3,
+        "DELETE state.log",
+    ]
     for key in ("state.history/1-a", "state.history/2-b"):
         store.write(key, b"x", expect=None)
     cluster.asked.clear()
     other = watched(cluster, namespace)
     for key in other.list("state.history/"):
         other.delete(key)
-    assert cluster.asked == ["GET configmaps", "DELETE state.history.1-a", "DELETE state.history.2-b"]
+    assert cluster.asked == [
+        "GET configmaps",
+        "DELETE state.history.1-a",
+        "DELETE state.history.2-b",
+    ]
 
 
 def test_a_delete_without_a_condition_takes_the_parts_of_what_is_there_by_then(
@@ -410,12 +466,31 @@ def test_the_names_of_the_state_s_own_keys_can_be_read(key: str, name: str) -> N
 
 
 def test_every_other_key_has_a_legal_name_of_its_own() -> None:
-    keys = ["", "../escape", "/escape", "a//b", ".", "A", "a", "Grüße", "a_b", "x" * 300, "x" * 301, "-", "a.", "a/.b"]
+    keys = [
+        "",
+        "../escape",
+        "/escape",
+        "a//b",
+        ".",
+        "A",
+        "a",
+        "Grüße",
+        "a_b",
+        "x" * 300,
+        "x" * 301,
+        "-",
+        "a.",
+        "a/.b",
+    ]
     names = [name_of(key) for key in keys]
-    assert len(set(names)) == len(keys) and all(module.NAME.fullmatch(name) and len(name) <= 220 for name in names)
+    assert len(set(names)) == len(keys) and all(
+        module.NAME.fullmatch(name) and len(name) <= 220 for name in names
+    )
 
 
-def test_two_states_share_a_namespace(kube: AnyKube, cluster: Watched, namespace: str, store: KubernetesStore) -> None:
+def test_two_states_share_a_namespace(
+    kube: AnyKube, cluster: Watched, namespace: str, store: KubernetesStore
+) -> None:
     other = KubernetesStore(ConfigMaps(cluster, namespace), "another" + "-long" * 20)
     store.write("state.log", b"1", expect=None)
     other.write("another.log", b"2", expect=None)

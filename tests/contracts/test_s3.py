@@ -15,7 +15,12 @@ from dtm.testing.conformance import Case, Untried
 from dtm.testing.leases import LEASE_CASES
 from dtm.testing.locker import LOCKER_CASES
 from dtm.testing.session import SESSION_CASES
-from dtm.testing.store import STORE_CASES, no_update_is_lost, one_creator_wins, readers_see_whole_values
+from dtm.testing.store import (
+    STORE_CASES,
+    no_update_is_lost,
+    one_creator_wins,
+    readers_see_whole_values,
+)
 from tests.contracts.s3 import locker_place, session_place, store_place
 from tests.servers.aws import Cloud, moto
 
@@ -40,7 +45,9 @@ def check(case: Case[Any], place: Any) -> None:
 @pytest.mark.parametrize("place", ["ministack", "moto"])
 def test_store(place: str, case: Case[Any], clouds: dict[str, Cloud]) -> None:
     if place == "moto" and case.check in RACES:
-        pytest.skip("moto is no judge of races: it compares and writes in two steps, and closes what another one still reads")
+        pytest.skip(
+            "moto is no judge of races: it compares and writes in two steps, and closes what another one still reads"
+        )
     with store_place(clouds[place], many=KEYS) as made:
         check(case, made)
 

@@ -40,13 +40,23 @@ def other() -> Iterator[OtherProcess]:
 class TwoProcesses:
     """Makes clients of one directory; the second one lives in the other process."""
 
-    def __init__(self, make: Callable[[Path], Any], remote: type[Remote], directory: Path, other: OtherProcess) -> None:
+    def __init__(
+        self,
+        make: Callable[[Path], Any],
+        remote: type[Remote],
+        directory: Path,
+        other: OtherProcess,
+    ) -> None:
         self._make, self._remote, self._directory, self._other = make, remote, directory, other
         self._clients: list[Any] = []
 
     def __call__(self) -> Any:
         second = len(self._clients) == 1
-        self._clients.append(self._remote(self._other, self._make, self._directory) if second else self._make(self._directory))
+        self._clients.append(
+            self._remote(self._other, self._make, self._directory)
+            if second
+            else self._make(self._directory)
+        )
         return self._clients[-1]
 
     def close(self) -> None:
@@ -114,20 +124,28 @@ def both_memory_lockers(_directory: Path, _other: OtherProcess) -> Iterator[Lock
             store.write(name, b'{"ID": ', expect=found.version if found else None)
 
     yield LockerPlace(
-        lambda: BothLockers(ObjectLocker(first, ".tflock", exact_delete=False), ObjectLocker(second)), corrupt, clients=20
+        lambda: BothLockers(
+            ObjectLocker(first, ".tflock", exact_delete=False), ObjectLocker(second)
+        ),
+        corrupt,
+        clients=20,
     )
 
 
 @contextmanager
 def local_locker(directory: Path, other: OtherProcess) -> Iterator[LockerPlace]:
     with closing(TwoProcesses(LocalLocker, RemoteLocker, directory, other)) as connect:
-        yield LockerPlace(connect, lambda key: (directory / f".{key}.lock.info").write_bytes(b'{"ID": '))
+        yield LockerPlace(
+            connect, lambda key: (directory / f".{key}.lock.info").write_bytes(b'{"ID": ')
+        )
 
 
 @contextmanager
 def local_object_locker(directory: Path, other: OtherProcess) -> Iterator[LockerPlace]:
     with closing(TwoProcesses(ObjectLockerOnDisk, RemoteLocker, directory, other)) as connect:
-        yield LockerPlace(connect, lambda key: (directory / f"{key}.lock").write_bytes(b'{"ID": '), attempts=20)
+        yield LockerPlace(
+            connect, lambda key: (directory / f"{key}.lock").write_bytes(b'{"ID": '), attempts=20
+        )
 
 
 def check(case: Case[Any], place: Any) -> None:
@@ -138,7 +156,9 @@ def check(case: Case[Any], place: Any) -> None:
 
 
 @pytest.mark.parametrize("case", STORE_CASES, ids=str)
-@pytest.mark.parametrize("place", [memory, appending_memory, local], ids=lambda place: place.__name__)
+@pytest.mark.parametrize(
+    "place", [memory, appending_memory, local], ids=lambda place: place.__name__
+)
 def test_store(place: Any, case: Case[StorePlace], tmp_path: Path, other: OtherProcess) -> None:
     with place(tmp_path, other) as made:
         check(case, made)
@@ -205,5 +225,7 @@ def test_a_sound_store_and_locker_pass_whole_contracts() -> None:
         store = MemoryStore()
         return LockerPlace(lambda: ObjectLocker(store), clients=5, attempts=5)
 
-    untried = {result.ids for result in store_contract(place) + locker_contract(locks) if result.untried}
+    untried = {
+        result.ids for result in store_contract(place) + locker_contract(locks) if result.untried
+    }
     assert untried == {("G26",), ("C02",), ("C14", "C36"), ("C34",)}

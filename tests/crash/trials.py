@@ -50,7 +50,9 @@ class Trials:
         assert code == 0, said(folder)
         write(folder, AFTER, self._place.settings(folder.name))
 
-    def run(self, folder: Path, command: list[str], point: Point | None = None) -> tuple[int, list[tuple[str, float]]]:
+    def run(
+        self, folder: Path, command: list[str], point: Point | None = None
+    ) -> tuple[int, list[tuple[str, float]]]:
         """Exit code (-9 if it died) and calls of one run."""
         zygote = self._idle.get()
         try:
@@ -70,11 +72,17 @@ class Trials:
         """`tools` and `outputs` as any reader sees them, as bytes: an empty plan leaves a dead session's log."""
         store, locker, key = self._place.open(folder)
         document = json.loads(encode(read_state(store, key, locker=locker).state))
-        return json.dumps([document["tools"], document["outputs"]], sort_keys=True).replace(folder.name, FIRST).encode()
+        return (
+            json.dumps([document["tools"], document["outputs"]], sort_keys=True)
+            .replace(folder.name, FIRST)
+            .encode()
+        )
 
     def points(self) -> list[Point]:
         """Before and after each call."""
-        return [Point(index, before) for index in range(len(self.calls)) for before in (True, False)]
+        return [
+            Point(index, before) for index in range(len(self.calls)) for before in (True, False)
+        ]
 
     def all(self, points: Iterable[Point]) -> int:
         """Try each point in a world of its own, several side by side; how many of the runs died."""
@@ -106,7 +114,9 @@ def report(calls: list[tuple[str, float]]) -> str:
     """The kill points, counted by name."""
     names = Counter(name for name, _ in calls)
     lines = [f"{number:4} x {name}" for name, number in sorted(names.items())]
-    return "\n".join([*lines, f"{2 * len(calls)} kill points: before and after each of {len(calls)} calls"])
+    return "\n".join(
+        [*lines, f"{2 * len(calls)} kill points: before and after each of {len(calls)} calls"]
+    )
 
 
 @contextmanager
@@ -122,7 +132,9 @@ def zygotes(place: Place, number: int) -> Iterator[list[Zygote]]:
             zygote.close()
 
 
-def moments(calls: list[tuple[str, float]], draw: Callable[[float, float], float], number: int) -> list[Point]:
+def moments(
+    calls: list[tuple[str, float]], draw: Callable[[float, float], float], number: int
+) -> list[Point]:
     """Random times between the first and the last change of the world."""
     changes = [at for name, at in calls if name.endswith((".create", ".update", ".delete"))]
     return [Point(delay=draw(0, max(changes) - min(changes))) for _ in range(number)]

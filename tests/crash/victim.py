@@ -29,9 +29,17 @@ from providers.git.scaffolding import Scaffolding
 
 WATCHED: list[tuple[type, str]] = [
     (LocalStore, "append"),
-    *((kind, name) for kind in (LocalStore, S3Store, KubernetesStore) for name in ("read", "write", "delete", "list")),
+    *(
+        (kind, name)
+        for kind in (LocalStore, S3Store, KubernetesStore)
+        for name in ("read", "write", "delete", "list")
+    ),
     *((kind, name) for kind in (LocalLocker, DynamoLocker) for name in ("read", "put", "remove")),
-    *((kind, name) for kind in (CommandTool, File, Scaffolding) for name in ("read", "create", "update", "delete")),
+    *(
+        (kind, name)
+        for kind in (CommandTool, File, Scaffolding)
+        for name in ("read", "create", "update", "delete")
+    ),
 ]
 """The named store calls and provider calls."""
 
@@ -78,7 +86,11 @@ class Watch:
 
     def arm(self, name: str) -> None:
         """Start the clock of a random moment at the first change of the world."""
-        if self.point.delay is None or self.armed or not name.endswith((".create", ".update", "Tool.delete", "File.delete")):
+        if (
+            self.point.delay is None
+            or self.armed
+            or not name.endswith((".create", ".update", "Tool.delete", "File.delete"))
+        ):
             return
         self.armed = True
         timer = threading.Timer(self.point.delay, die)
@@ -112,7 +124,11 @@ class Zygote:
         assert self.process.stdout.readline() == "ready\n"
 
     def run(
-        self, folder: Path, command: list[str], point: Point | None = None, env: Mapping[str, str] = MappingProxyType({})
+        self,
+        folder: Path,
+        command: list[str],
+        point: Point | None = None,
+        env: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[int, list[tuple[str, float]]]:
         """Run the command line in `folder`; exit code (-9 if it died) and the calls that were begun, with their times."""
         asked = point or Point()
@@ -141,11 +157,15 @@ def serve() -> None:
     sys.stdout.flush()
     for line in sys.stdin:
         folder, command, index, before, delay, env = json.loads(line)
-        sys.stdout.write(json.dumps(_fork(Path(folder), command, Point(index, before, delay), env)) + "\n")
+        sys.stdout.write(
+            json.dumps(_fork(Path(folder), command, Point(index, before, delay), env)) + "\n"
+        )
         sys.stdout.flush()
 
 
-def _fork(folder: Path, command: list[str], point: Point, env: dict[str, str]) -> tuple[int, list[tuple[str, float]]]:
+def _fork(
+    folder: Path, command: list[str], point: Point, env: dict[str, str]
+) -> tuple[int, list[tuple[str, float]]]:
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -157,7 +177,9 @@ def _fork(folder: Path, command: list[str], point: Point, env: dict[str, str]) -
     with os.fdopen(reader, "rb") as pipe:
         lines = pipe.read().decode().splitlines()
     _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), [(name, float(at)) for name, at in (line.split() for line in lines)]
+    return os.waitstatus_to_exitcode(status), [
+        (name, float(at)) for name, at in (line.split() for line in lines)
+    ]
 
 
 def _child(folder: Path, command: list[str], point: Point, report: int) -> None:

@@ -95,7 +95,10 @@ def world(folder: Path) -> dict[str, str]:
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     for repository in sorted(folder.glob("repos/*/*.git")):
         log = subprocess.run(
-            ["git", "--git-dir", str(repository), "log", "--format=%s %T", "main"], capture_output=True, text=True, check=True
+            ["git", "--git-dir", str(repository), "log", "--format=%s %T", "main"],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         found[repository.relative_to(folder).as_posix()] = log.stdout
     return found

@@ -27,7 +27,9 @@ class Everything(Options, frozen=True, kw_only=True):
     main: Annotated[Inner, Field("the first")]
     spare: Annotated[Inner | None, Field("the second")] = None
     more: Annotated[list[Inner], Field("others")] = msgspec.field(default_factory=list[Inner])
-    named: Annotated[dict[str, Inner], Field("by name")] = msgspec.field(default_factory=dict[str, Inner])
+    named: Annotated[dict[str, Inner], Field("by name")] = msgspec.field(
+        default_factory=dict[str, Inner]
+    )
     count: Annotated[int | None, Field("how many")] = None
     script: Annotated[str, Field("lines", example="a\nb\n")] = ""
 
@@ -147,13 +149,43 @@ def test_a_sample_fits_the_schema(name: str) -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        {"vars": {"a": 1}, "varFile": "v.yaml", "state": "s3://b/k", "config": {"toolFile": "t.yaml"}},
-        {"state": {"backend": "s3", "options": {"bucket": "b"}, "lock": {"kind": "native"}, "history": 3}},
+        {
+            "vars": {"a": 1},
+            "varFile": "v.yaml",
+            "state": "s3://b/k",
+            "config": {"toolFile": "t.yaml"},
+        },
+        {
+            "state": {
+                "backend": "s3",
+                "options": {"bucket": "b"},
+                "lock": {"kind": "native"},
+                "history": 3,
+            }
+        },
         {"anything": 1, "else": [2]},
-        {"tools": [{"name": "data", "instanceID": 1, "options": None, "dependsOn": ["file.a", "file/b"]}]},
+        {
+            "tools": [
+                {
+                    "name": "data",
+                    "instanceID": 1,
+                    "options": None,
+                    "dependsOn": ["file.a", "file/b"],
+                }
+            ]
+        },
         {"tools": [{"name": "data", "instanceID": "a", "dependsOn": None}]},
         {"tools": [{"name": "data", "instanceID": "a", "options": {"triggers_replace": 1}}]},
-        {"apps": [{"name": "a", "spec": {"language": "go"}, "repo": {}, "ci": [{"type": "template", "templateName": "t"}]}]},
+        {
+            "apps": [
+                {
+                    "name": "a",
+                    "spec": {"language": "go"},
+                    "repo": {},
+                    "ci": [{"type": "template", "templateName": "t"}],
+                }
+            ]
+        },
         tool(path="a", content=7),
         tool(path="${{ data.a.outputs.output }}", content="x", mode="[[ mode ]]"),
         tool(path=[["path"]], content="x"),
@@ -166,15 +198,24 @@ def test_what_a_config_may_say_fits_the_schema(config: object) -> None:
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        ({"tools": [], "toolz": 1}, "Additional properties are not allowed ('toolz' was unexpected)"),
+        (
+            {"tools": [], "toolz": 1},
+            "Additional properties are not allowed ('toolz' was unexpected)",
+        ),
         ({"tools": [{"name": "filee", "instanceID": "a"}]}, "'filee' is not one of"),
         ({"tools": [{"name": "file"}]}, "'instanceID' is a required property"),
-        (tool(path="a", modee="0600"), "Additional properties are not allowed ('modee' was unexpected)"),
+        (
+            tool(path="a", modee="0600"),
+            "Additional properties are not allowed ('modee' was unexpected)",
+        ),
         (tool(content="x"), "'path' is a required property"),
         (tool(path="a", mode="rw"), "'rw' does not match '^[0-7]{3,4}$'"),
         (tool(path={"a": 1}), "{'a': 1} is not of type 'string', 'number', 'boolean'"),
         ({"state": {"backendd": "s3"}}, "is not valid under any of the given schemas"),
-        ({"tools": [{"name": "data", "instanceID": "a", "timeouts": {"creat": "1s"}}]}, "('creat' was unexpected)"),
+        (
+            {"tools": [{"name": "data", "instanceID": "a", "timeouts": {"creat": "1s"}}]},
+            "('creat' was unexpected)",
+        ),
         ({"apps": [{"name": "a"}]}, "'repo' is a required property"),
     ],
 )

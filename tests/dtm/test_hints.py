@@ -19,12 +19,18 @@ from tests.dtm.render.rendering import RECORD, Shown
         ({"state_url": "", "chdir": None, "config_file": None}, {"DTM_STATE": ""}, ""),
         ({"state_url": "file:///srv/s?lease=5s"}, {}, "--state 'file:///srv/s?lease=5s'"),
         ({"config_file": "a b.yaml"}, {}, "-f 'a b.yaml'"),
-        ({"chdir": "x", "config_file": "c.yaml", "state_url": "s"}, {}, "--chdir x -f c.yaml --state s"),
+        (
+            {"chdir": "x", "config_file": "c.yaml", "state_url": "s"},
+            {},
+            "--chdir x -f c.yaml --state s",
+        ),
         ({"state_url": ""}, {"DTM_STATE": "s"}, "--state s"),
         ({"state_url": "mine"}, {"DTM_STATE": "s"}, "--state mine"),
     ],
 )
-def test_the_flags_are_those_that_chose_config_and_state(given: dict[str, Any], env: dict[str, str], flags: str) -> None:
+def test_the_flags_are_those_that_chose_config_and_state(
+    given: dict[str, Any], env: dict[str, str], flags: str
+) -> None:
     assert place_flags(given, env) == flags
 
 
@@ -33,16 +39,24 @@ def test_the_flags_are_those_that_chose_config_and_state(given: dict[str, Any], 
     [
         ("dtm force-unlock 12", "dtm force-unlock -f c 12"),
         ("dtm state recover out.dtm", "dtm state recover -f c out.dtm"),
-        ("3 outcomes were saved: dtm state recover out.dtm", "3 outcomes were saved: dtm state recover -f c out.dtm"),
+        (
+            "3 outcomes were saved: dtm state recover out.dtm",
+            "3 outcomes were saved: dtm state recover -f c out.dtm",
+        ),
         ("`dtm state history` lists them", "`dtm state history -f c` lists them"),
-        ("copy it: dtm state pull --state b | dtm state push - --adopt",
-         "copy it: dtm state pull --state b | dtm state push -f c - --adopt"),
+        (
+            "copy it: dtm state pull --state b | dtm state push - --adopt",
+            "copy it: dtm state pull --state b | dtm state push -f c - --adopt",
+        ),
         ("dtm list plugins shows all there are", "dtm list plugins shows all there are"),
-        ("start from a sample: dtm show config > config.yaml", "start from a sample: dtm show config > config.yaml"),
+        (
+            "start from a sample: dtm show config > config.yaml",
+            "start from a sample: dtm show config > config.yaml",
+        ),
         ("a dtm plan", "a dtm plan -f c"),
         ("", ""),
     ],
-)  # fmt: skip
+)
 def test_every_command_in_a_hint_is_completed(hint: str, completed: str) -> None:
     assert complete(hint, "-f c") == completed
     assert complete(hint, "") == hint
@@ -71,9 +85,11 @@ def test_notices_and_events_too() -> None:
     renderer.event(ApplyErrored(Address("data", "a"), Action.CREATE, "three", "dtm apply", 1.0, 1))
     renderer.event(ApplySummary({}, (Address("data", "a"),), (), 1.0, "s"))
     assert [line.strip() for line in shown.err.splitlines() if "→" in line] == [
-        "→ dtm lock --state s", "→ dtm plan --state s", "→ dtm apply --state s",
+        "→ dtm lock --state s",
+        "→ dtm plan --state s",
+        "→ dtm apply --state s",
         "→ run the command again to go on; what is done stays done",
-    ]  # fmt: skip
+    ]
 
 
 def test_what_has_no_hint_is_passed_on() -> None:

@@ -11,7 +11,9 @@ from engine.errors import ConfigError
 from engine.loader import Source, load
 
 
-def problems(folder: Path, text: str, place: Place | None = None, env: dict[str, str] | None = None) -> list[str]:
+def problems(
+    folder: Path, text: str, place: Place | None = None, env: dict[str, str] | None = None
+) -> list[str]:
     path = folder / "config.yaml"
     path.write_text(text, "utf-8")
     config = load(Source(path, env=env or {}, cwd=folder), catalog())
@@ -28,7 +30,9 @@ def tools(*options: str) -> str:
     for number, option in enumerate(options):
         name, path = option.split(" ", 1)
         content = ", content: x" if name == "file" else ""
-        lines.append(f"- {{name: {name}, instanceID: i{number}, options: {{path: {path}{content}}}}}")
+        lines.append(
+            f"- {{name: {name}, instanceID: i{number}, options: {{path: {path}{content}}}}}"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -53,9 +57,14 @@ def test_a_file_and_a_directory_at_one_path_clash(folder: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("one", "other"), [("{}/out/a", "out/a"), ("~/a", "home/a"), ("~/a", "{}/home/x/../a")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("{}/out/a", "out/a"), ("~/a", "home/a"), ("~/a", "{}/home/x/../a")]
+)
 def test_a_path_is_compared_by_where_it_leads(folder: Path, one: str, other: str) -> None:
-    assert len(problems(folder, tools(f"file {one.format(folder)}", f"file {other.format(folder)}"))) == 1
+    assert (
+        len(problems(folder, tools(f"file {one.format(folder)}", f"file {other.format(folder)}")))
+        == 1
+    )
 
 
 def test_other_things_and_things_not_known_yet_do_not_clash(folder: Path) -> None:
@@ -63,11 +72,18 @@ def test_other_things_and_things_not_known_yet_do_not_clash(folder: Path) -> Non
     same = unknown.replace("instanceID: r", "instanceID: s")
     command = "- {name: command, instanceID: c, options: {create: [a]}}\n"
     commands = command + command.replace("instanceID: c", "instanceID: e")
-    assert problems(folder, tools("file out/a", "directory out", "file out/b") + unknown + same + commands) == []
+    assert (
+        problems(
+            folder, tools("file out/a", "directory out", "file out/b") + unknown + same + commands
+        )
+        == []
+    )
 
 
 def test_an_identity_that_holds_a_secret_is_not_shown(folder: Path) -> None:
-    found = problems(folder, tools("file '[[ env T ]].txt'", "file '[[ env T ]].txt'"), env={"T": "s3cret-name"})
+    found = problems(
+        folder, tools("file '[[ env T ]].txt'", "file '[[ env T ]].txt'"), env={"T": "s3cret-name"}
+    )
     assert found[0] == "config.yaml:4:3: file/i1 is the same thing as file/i0 at config.yaml:3:3"
     assert "s3cret-name" not in "".join(found)
 
@@ -92,15 +108,30 @@ def test_no_tool_is_made_where_dtm_keeps_its_own_files(folder: Path, path: str) 
     place = open_place(choose("", {}, None, folder)[0], folder, {})
     expected = f"config.yaml:3:3: file/i0 would be where dtm keeps its own files (file:{path.removeprefix('./')})"
     assert problems(folder, tools(f"file {path}"), place) == [expected]
-    assert problems(folder, tools("file out/devstream.state", "file devstream.state.txt", "file .devstreams/home"), place) == []
+    assert (
+        problems(
+            folder,
+            tools("file out/devstream.state", "file devstream.state.txt", "file .devstreams/home"),
+            place,
+        )
+        == []
+    )
 
 
 def test_the_state_that_is_used_is_the_one_that_is_kept_free(folder: Path) -> None:
     place = open_place(choose(f"file://{folder}/sub/my.state", {}, None, folder)[0], folder, {})
-    found = problems(folder, tools("directory sub", "directory sub/my.state.history", "file devstream.state"), place)
-    assert found == ["config.yaml:4:3: directory/i1 would be where dtm keeps its own files (directory:sub/my.state.history)"]
+    found = problems(
+        folder,
+        tools("directory sub", "directory sub/my.state.history", "file devstream.state"),
+        place,
+    )
+    assert found == [
+        "config.yaml:4:3: directory/i1 would be where dtm keeps its own files (directory:sub/my.state.history)"
+    ]
 
 
 def test_a_thing_that_a_secret_would_name_is_refused(folder: Path) -> None:
     found = problems(folder, tools("file 'out/[[ env T ]].txt'"), env={"T": "SECRETtok123"})
-    assert found == ["config.yaml:3:3: file/i0 would be named by a secret, and its name stands in the state"]
+    assert found == [
+        "config.yaml:3:3: file/i0 would be named by a secret, and its name stands in the state"
+    ]

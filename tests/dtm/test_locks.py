@@ -25,7 +25,9 @@ class Welcoming(MemoryStore):
 
     def write(self, key: str, data: bytes, *, expect: str | None) -> str:
         found = self.read(key)
-        return super().write(key, data, expect=found.version if expect is None and found else expect)
+        return super().write(
+            key, data, expect=found.version if expect is None and found else expect
+        )
 
 
 class Careless(MemoryStore):
@@ -52,7 +54,14 @@ class Closed(MemoryStore):
         return super().write(key, data, expect=expect)
 
 
-def place(store: Store, kind: str = "auto", *, table: bool = False, certain: bool = False, log: str = "auto") -> Place:
+def place(
+    store: Store,
+    kind: str = "auto",
+    *,
+    table: bool = False,
+    certain: bool = False,
+    log: str = "auto",
+) -> Place:
     lockers: dict[str, Callable[[], Locker]] = {"native": lambda: ObjectLocker(store)}
     if table:
         lockers["dynamodb"] = lambda: ObjectLocker(MemoryStore("table"))
@@ -62,8 +71,12 @@ def place(store: Store, kind: str = "auto", *, table: bool = False, certain: boo
 
 def recording(store: MemoryStore, *trials: Trial, location: str = "") -> MemoryStore:
     """With a state that says what was tried there."""
-    verdict = Probe(location or f"{store.location.rstrip('/')}/{KEY}", "2026-01-31T12:00:00Z", trials)
-    store.write(KEY, encode(State(StateId("lineage", 1), document="d", probe=verdict.record())), expect=None)
+    verdict = Probe(
+        location or f"{store.location.rstrip('/')}/{KEY}", "2026-01-31T12:00:00Z", trials
+    )
+    store.write(
+        KEY, encode(State(StateId("lineage", 1), document="d", probe=verdict.record())), expect=None
+    )
     return store
 
 
@@ -74,7 +87,11 @@ WEAK = tuple(replace(trial, kept=trial.name == "swap", found="8 of 8 won") for t
 def test_a_store_that_keeps_its_promises_holds_the_lock_and_is_tried_once() -> None:
     store = MemoryStore("m")
     found = locks.chosen(place(store), probing=True)
-    assert (found.kind, found.lease, found.probe is not None and found.probe.native) == ("native", 120.0, True)
+    assert (found.kind, found.lease, found.probe is not None and found.probe.native) == (
+        "native",
+        120.0,
+        True,
+    )
     assert list(store.list("")) == []
     recording(store, *GOOD)
     again = locks.chosen(place(store), probing=True)
@@ -83,7 +100,10 @@ def test_a_store_that_keeps_its_promises_holds_the_lock_and_is_tried_once() -> N
 
 
 def test_what_was_tried_elsewhere_or_only_in_part_is_tried_again() -> None:
-    for store in (recording(MemoryStore("m"), *WEAK, location="s3://other/k"), recording(MemoryStore("m"), GOOD[1])):
+    for store in (
+        recording(MemoryStore("m"), *WEAK, location="s3://other/k"),
+        recording(MemoryStore("m"), GOOD[1]),
+    ):
         found = locks.chosen(place(store), probing=True)
         assert found.kind == "native"
         assert found.probe is not None and found.probe.at != "2026-01-31T12:00:00Z"
@@ -95,7 +115,10 @@ def test_a_store_that_cannot_hold_a_lock_gets_none_and_the_person_a_word() -> No
     assert (found.kind, found.locker, found.lease) == ("none", None, 30.0)
     (notice,) = told
     assert isinstance(notice, Notice)
-    assert notice.message.startswith("there is no lock, memfs:") and "two runs may do the same work" in notice.message
+    assert (
+        notice.message.startswith("there is no lock, memfs:")
+        and "two runs may do the same work" in notice.message
+    )
     assert "dynamodbTable" in notice.hint
 
 
@@ -134,8 +157,13 @@ def test_where_everything_is_denied_that_is_the_error() -> None:
 
 def test_inline_takes_no_lock_beside_the_state_unless_that_is_meant() -> None:
     assert locks.chosen(place(MemoryStore("m"), log="inline"), probing=True).why == locks.INLINE
-    assert locks.chosen(place(MemoryStore("m"), "native", log="inline"), probing=True).kind == "native"
-    assert locks.chosen(place(MemoryStore("m"), table=True, log="inline"), probing=True).kind == "dynamodb"
+    assert (
+        locks.chosen(place(MemoryStore("m"), "native", log="inline"), probing=True).kind == "native"
+    )
+    assert (
+        locks.chosen(place(MemoryStore("m"), table=True, log="inline"), probing=True).kind
+        == "dynamodb"
+    )
 
 
 def test_looking_at_the_lock_tries_nothing() -> None:

@@ -37,13 +37,24 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> dict[str, Value]:
     """A backend of another package, called `elsewhere`; returns the options that it was opened with."""
     seen: dict[str, Value] = {}
 
-    def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Opened:
+    def open_backend(
+        options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]
+    ) -> Opened:
         seen.update(options)
         if options["bucket"] == "nowhere":
-            raise ConfigError((Problem("bucket", "there is no such bucket"), Problem("", "and no region", "set one")))
+            raise ConfigError(
+                (
+                    Problem("bucket", "there is no such bucket"),
+                    Problem("", "and no region", "set one"),
+                )
+            )
         store = MemoryStore(str(options["bucket"]))
         lockers = {"native": lambda: ObjectLocker(store)}
-        table = {"dynamodb": lambda: ObjectLocker(store, ".table")} if options.get("dynamodbTable") else {}
+        table = (
+            {"dynamodb": lambda: ObjectLocker(store, ".table")}
+            if options.get("dynamodbTable")
+            else {}
+        )
         return Opened(store, str(options.get("key", "k")), {**lockers, **table}, lease=120.0)
 
     module = ModuleType("elsewhere_backend")
@@ -54,8 +65,12 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> dict[str, Value]:
     return seen
 
 
-def opened(tmp_path: Path, options: dict[str, Value], lock: LockSettings | None = None, **more: str) -> place.Place:
-    return place.open_place(StateSettings("elsewhere", options, lock or LockSettings()), tmp_path, more)
+def opened(
+    tmp_path: Path, options: dict[str, Value], lock: LockSettings | None = None, **more: str
+) -> place.Place:
+    return place.open_place(
+        StateSettings("elsewhere", options, lock or LockSettings()), tmp_path, more
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,19 +78,35 @@ def opened(tmp_path: Path, options: dict[str, Value], lock: LockSettings | None 
     [
         (StateSettings("gcs", {"bucket": "b"}), "state backend gcs is not part of this version"),
         (StateSettings("somewhere", {}), "there is no state backend somewhere"),
-        (StateSettings("local", {}, LockSettings("dynamodb")), "state.lock.kind: dynamodb means nothing for a local state"),
-        (StateSettings("local", {}, LockSettings(url="dynamodb://t/x")), "state.lock.url means nothing for a local state"),
+        (
+            StateSettings("local", {}, LockSettings("dynamodb")),
+            "state.lock.kind: dynamodb means nothing for a local state",
+        ),
+        (
+            StateSettings("local", {}, LockSettings(url="dynamodb://t/x")),
+            "state.lock.url means nothing for a local state",
+        ),
         (StateSettings("local", {"stateFle": "x"}), 'option "stateFle" is unknown'),
-        (StateSettings("memory", {}, LockSettings("both")), "state.lock.kind: both needs what memfs:.* not have: dynamodb"),
-        (StateSettings("memory", {}, LockSettings("none", "dynamodb://t/x")), "state.lock.kind: none exclude each other"),
+        (
+            StateSettings("memory", {}, LockSettings("both")),
+            "state.lock.kind: both needs what memfs:.* not have: dynamodb",
+        ),
+        (
+            StateSettings("memory", {}, LockSettings("none", "dynamodb://t/x")),
+            "state.lock.kind: none exclude each other",
+        ),
     ],
 )
-def test_settings_that_would_do_nothing_are_refused(settings: StateSettings, message: str, tmp_path: Path) -> None:
+def test_settings_that_would_do_nothing_are_refused(
+    settings: StateSettings, message: str, tmp_path: Path
+) -> None:
     with pytest.raises((UsageError, ConfigError, PluginError), match=message):
         place.open_place(settings, tmp_path, {})
 
 
-def test_the_flag_wins_then_the_environment_then_a_settings_file_then_the_default(tmp_path: Path) -> None:
+def test_the_flag_wins_then_the_environment_then_a_settings_file_then_the_default(
+    tmp_path: Path,
+) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / ".dtm.yaml").write_text("state: file:///from/settings.state\n", "utf-8")
@@ -95,22 +126,42 @@ def test_memory_states_are_for_the_python_api(tmp_path: Path) -> None:
         place.from_url("memfs://x", tmp_path)
 
 
-def test_a_url_s_texts_become_what_the_options_want(elsewhere: dict[str, Value], tmp_path: Path) -> None:
-    found = opened(tmp_path, {"bucket": "12", "pathStyle": "true", "retries": "3", "key": "007"}, ELSEWHERE_TOKEN="t0ken")
-    assert elsewhere == {"bucket": "12", "pathStyle": True, "retries": 3, "key": "007", "token": "t0ken"}
+def test_a_url_s_texts_become_what_the_options_want(
+    elsewhere: dict[str, Value], tmp_path: Path
+) -> None:
+    found = opened(
+        tmp_path,
+        {"bucket": "12", "pathStyle": "true", "retries": "3", "key": "007"},
+        ELSEWHERE_TOKEN="t0ken",
+    )
+    assert elsewhere == {
+        "bucket": "12",
+        "pathStyle": True,
+        "retries": 3,
+        "key": "007",
+        "token": "t0ken",
+    }
     assert found.location == "memfs://12/007"
     assert "t0ken" not in repr(found)
 
 
-def test_secrets_are_revealed_to_the_backend_alone(elsewhere: dict[str, Value], tmp_path: Path) -> None:
+def test_secrets_are_revealed_to_the_backend_alone(
+    elsewhere: dict[str, Value], tmp_path: Path
+) -> None:
     opened(tmp_path, {"bucket": "b", "token": Secret("s3cret", ("env X",))})
     assert elsewhere["token"] == "s3cret"
 
 
-def test_everything_that_is_wrong_is_told_at_once_with_its_place(elsewhere: dict[str, Value], tmp_path: Path) -> None:
+def test_everything_that_is_wrong_is_told_at_once_with_its_place(
+    elsewhere: dict[str, Value], tmp_path: Path
+) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text("state:\n  backend: elsewhere\n  options:\n    bucket: nowhere\ntools: []\n", "utf-8")
-    settings = StateSettings("elsewhere", {"bucket": "nowhere"}, where=Where(str(config), 0, ("state",)), source="config")
+    config.write_text(
+        "state:\n  backend: elsewhere\n  options:\n    bucket: nowhere\ntools: []\n", "utf-8"
+    )
+    settings = StateSettings(
+        "elsewhere", {"bucket": "nowhere"}, where=Where(str(config), 0, ("state",)), source="config"
+    )
     with pytest.raises(ConfigError) as caught:
         place.open_place(settings, tmp_path, {})
     assert caught.value.problems == (
@@ -119,9 +170,13 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_place(elsewhere: dict
     )
 
 
-def test_wrong_options_of_a_url_name_what_gave_the_url(elsewhere: dict[str, Value], tmp_path: Path) -> None:
+def test_wrong_options_of_a_url_name_what_gave_the_url(
+    elsewhere: dict[str, Value], tmp_path: Path
+) -> None:
     with pytest.raises(ConfigError) as caught:
-        place.open_place(StateSettings("elsewhere", {"retries": "many"}, source="--state"), tmp_path, {})
+        place.open_place(
+            StateSettings("elsewhere", {"retries": "many"}, source="--state"), tmp_path, {}
+        )
     assert [(each.where, each.message) for each in caught.value.problems] == [
         ("--state", 'state: option "retries" must be an integer, not "many"'),
         ("--state", 'state: option "bucket" is required'),
@@ -144,7 +199,13 @@ def test_wrong_options_of_a_url_name_what_gave_the_url(elsewhere: dict[str, Valu
     ],
 )
 def test_which_lock(
-    elsewhere: dict[str, Value], tmp_path: Path, lock: LockSettings, table: str, native: bool, kind: str, lease: float
+    elsewhere: dict[str, Value],
+    tmp_path: Path,
+    lock: LockSettings,
+    table: str,
+    native: bool,
+    kind: str,
+    lease: float,
 ) -> None:
     found = opened(tmp_path, {"bucket": "b", "dynamodbTable": table}, lock)
     assert found.kind(native=native) == kind
@@ -164,7 +225,9 @@ def test_whatever_a_url_can_say_is_an_option_of_its_backend(form: Form) -> None:
     if schema is None:
         assert form.backend in plugins.backends().unshipped()
     else:
-        assert {*form.parts, *form.query, *(form.fixed or {})} <= {option.key for option in options_of(schema.options)}
+        assert {*form.parts, *form.query, *(form.fixed or {})} <= {
+            option.key for option in options_of(schema.options)
+        }
 
 
 def test_a_lock_elsewhere_keeps_its_own_key(

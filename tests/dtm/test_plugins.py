@@ -58,7 +58,9 @@ def test_a_name_that_only_devstream_knows_is_an_error_of_its_own(name: str) -> N
     found = plugins()
     assert name in found.unshipped()
     assert found.find(name) is None
-    with pytest.raises(PluginError, match=f"plugin {name} is known from DevStream, but not part of this version"):
+    with pytest.raises(
+        PluginError, match=f"plugin {name} is known from DevStream, but not part of this version"
+    ):
         found[name]
 
 
@@ -73,7 +75,10 @@ def test_nothing_is_both_built_in_and_not_shipped() -> None:
 @pytest.mark.parametrize(
     ("offers", "message"),
     [
-        ([("mine", OURS, "one"), ("mine", OURS, "two")], "plugin mine is offered by one and by two"),
+        (
+            [("mine", OURS, "one"), ("mine", OURS, "two")],
+            "plugin mine is offered by one and by two",
+        ),
         ([("file", OURS, "one")], "plugin file is offered by dtm itself and by one"),
     ],
 )
@@ -87,10 +92,22 @@ def test_a_clash_is_an_error_once_other_packages_matter(offers: list[Offer], mes
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("no_such_module:X", "plugin mine cannot be loaded from no_such_module:X: ModuleNotFoundError"),
-        ("providers.data:Absent", "plugin mine cannot be loaded from providers.data:Absent: AttributeError"),
-        ("providers.data:DataOutputs", "plugin mine cannot be loaded from providers.data:DataOutputs: TypeError"),
-        ("builtins:dict", r"plugin mine \(builtins:dict\) is no provider: it has no plugin, options, outputs, identity"),
+        (
+            "no_such_module:X",
+            "plugin mine cannot be loaded from no_such_module:X: ModuleNotFoundError",
+        ),
+        (
+            "providers.data:Absent",
+            "plugin mine cannot be loaded from providers.data:Absent: AttributeError",
+        ),
+        (
+            "providers.data:DataOutputs",
+            "plugin mine cannot be loaded from providers.data:DataOutputs: TypeError",
+        ),
+        (
+            "builtins:dict",
+            r"plugin mine \(builtins:dict\) is no provider: it has no plugin, options, outputs, identity",
+        ),
     ],
 )
 def test_what_cannot_be_loaded_is_named(spec: str, message: str) -> None:
@@ -102,7 +119,9 @@ def test_installed_packages_are_scanned_for_their_entry_points(tmp_path: Path) -
     (tmp_path / "my_plugin.py").write_text("from providers.data import Data as Mine", "utf-8")
     info = tmp_path / "my_plugin-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-plugin\nVersion: 1.0\n", "utf-8")
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: my-plugin\nVersion: 1.0\n", "utf-8"
+    )
     (info / "entry_points.txt").write_text("[dtm.providers]\nmine = my_plugin:Mine\n", "utf-8")
     script = "from dtm.plugins import catalog, providers; print(providers()['mine'].plugin, 'mine' in catalog().names())"
     assert python(script, str(tmp_path), str(ROOT)) == "data True"
@@ -110,7 +129,9 @@ def test_installed_packages_are_scanned_for_their_entry_points(tmp_path: Path) -
 
 def python(script: str, *path: str) -> str:
     setup = f"import sys; sys.path[:0] = {list(path)!r}\n"
-    done = subprocess.run([sys.executable, "-I", "-c", setup + script], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", setup + script], capture_output=True, text=True
+    )
     return (done.stdout + done.stderr).strip()
 
 
@@ -127,7 +148,10 @@ def test_a_built_in_backend_is_found_without_looking_at_other_packages(name: str
     found = Backends(never)
     schema = found.find(name)
     assert schema is not None
-    assert (schema.plugin, schema.options) == ("kubernetes" if name == "k8s" else name, found[name].OPTIONS)
+    assert (schema.plugin, schema.options) == (
+        "kubernetes" if name == "k8s" else name,
+        found[name].OPTIONS,
+    )
 
 
 def test_a_backend_of_another_package_is_found() -> None:
@@ -139,9 +163,18 @@ def test_a_backend_of_another_package_is_found() -> None:
 @pytest.mark.parametrize(
     ("offer", "message"),
     [
-        (("x", "no_such_module", "dist"), "state backend x cannot be loaded from no_such_module: ModuleNotFoundError"),
-        (("x", "string", "dist"), r"state backend x \(string\) is no backend: it has no OPTIONS, open_backend"),
-        (("s3", "backends.memory", "dist"), "state backend s3 is offered by dtm itself and by dist"),
+        (
+            ("x", "no_such_module", "dist"),
+            "state backend x cannot be loaded from no_such_module: ModuleNotFoundError",
+        ),
+        (
+            ("x", "string", "dist"),
+            r"state backend x \(string\) is no backend: it has no OPTIONS, open_backend",
+        ),
+        (
+            ("s3", "backends.memory", "dist"),
+            "state backend s3 is offered by dtm itself and by dist",
+        ),
     ],
 )
 def test_a_backend_that_cannot_be_used_is_named(offer: Offer, message: str) -> None:

@@ -161,14 +161,34 @@ def file_trial(world: Path) -> Trial:
 
 BROKEN = [
     (LeakyIdentity, "its identity is pure", "the identity changes when the thing is made"),
-    (Conjuring, "nothing is found before it is made", "read finds something before anything was made"),
-    (Restless, "what create made is read back, so a second plan is empty", "read after create differs in read"),
+    (
+        Conjuring,
+        "nothing is found before it is made",
+        "read finds something before anything was made",
+    ),
+    (
+        Restless,
+        "what create made is read back, so a second plan is empty",
+        "read after create differs in read",
+    ),
     (Undeclared, "its attributes and outputs fit the state", "outputs extra are not declared"),
     (Incomplete, "its attributes and outputs fit the state", "declared outputs more are missing"),
-    (Unstorable, "its attributes and outputs fit the state", "attributes and outputs are not plain JSON"),
+    (
+        Unstorable,
+        "its attributes and outputs fit the state",
+        "attributes and outputs are not plain JSON",
+    ),
     (Boastful, "predicted outputs come true", "create was predicted to give sha256 = "),
-    (Hopeful, "predicted outputs come true", "create was predicted to give output revision, and did not"),
-    (Blind, "drift of each attribute is found and repaired", "a drift of mode is not seen; what differs: nothing"),
+    (
+        Hopeful,
+        "predicted outputs come true",
+        "create was predicted to give output revision, and did not",
+    ),
+    (
+        Blind,
+        "drift of each attribute is found and repaired",
+        "a drift of mode is not seen; what differs: nothing",
+    ),
     (Lazy, "drift of each attribute is found and repaired", "a drift of sha256 is not repaired"),
     (Strict, "what vanished is read as gone and made again", "ProviderError: it is not there"),
     (Forgetful, "what a crash left is found again", "read without a record finds nothing"),
@@ -181,13 +201,19 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("provider", "promise", "problem"), BROKEN)
-def test_a_broken_promise_is_caught(provider: type[File], promise: str, problem: str, tmp_path: Path) -> None:
-    found = {verdict.promise: verdict.problem for verdict in verdicts(provider(), file_trial, tmp_path)}
+def test_a_broken_promise_is_caught(
+    provider: type[File], promise: str, problem: str, tmp_path: Path
+) -> None:
+    found = {
+        verdict.promise: verdict.problem for verdict in verdicts(provider(), file_trial, tmp_path)
+    }
     assert found[promise].startswith(problem)
 
 
 def test_every_promise_can_be_broken(tmp_path: Path) -> None:
-    assert {promise for _, promise, _ in BROKEN} == {verdict.promise for verdict in verdicts(File(), file_trial, tmp_path)}
+    assert {promise for _, promise, _ in BROKEN} == {
+        verdict.promise for verdict in verdicts(File(), file_trial, tmp_path)
+    }
 
 
 def test_the_contract_lists_all_that_is_broken(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[2]
 
 def python(script: str, *path: Path) -> subprocess.CompletedProcess[str]:
     setup = f"import sys; sys.path[:0] = {[str(entry) for entry in path]!r}\n"
-    return subprocess.run([sys.executable, "-I", "-c", setup + script], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-I", "-c", setup + script], capture_output=True, text=True
+    )
 
 
 def test_every_public_name_is_that_of_the_engine() -> None:
@@ -42,7 +44,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_importing_dtm_imports_nothing_else() -> None:
-    done = python("import dtm; print({m for m in sys.modules if m.split('.')[0] in ('engine', 'msgspec', 'yaml')})", ROOT)
+    done = python(
+        "import dtm; print({m for m in sys.modules if m.split('.')[0] in ('engine', 'msgspec', 'yaml')})",
+        ROOT,
+    )
     assert done.stdout.strip() == "set()"
 
 
@@ -63,6 +68,8 @@ def test_somebody_elses_package_is_refused(kind: str, package: str, tmp_path: Pa
         return
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.startswith(f"dtm cannot start: the package `{package}` that Python finds ({tmp_path}")
+    assert done.stderr.startswith(
+        f"dtm cannot start: the package `{package}` that Python finds ({tmp_path}"
+    )
     assert len(done.stderr.splitlines()) == 1
     assert "pipx install . in a clone" in done.stderr

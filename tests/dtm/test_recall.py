@@ -37,9 +37,19 @@ def test_a_source_is_asked_again(source: str, value: Any, tmp_path: Path) -> Non
     files[1].write_text("vars: {filed: in a file, filed-map: {a: 1}}\n", "utf-8")
     request = Request(
         tmp_path,
-        {"T": "token", "EMPTY": "", "DTM_VAR_given": "007", "DTM_VAR_given-map": "{a: {b: deep}}", "DTM_VAR_filed": "env"},
+        {
+            "T": "token",
+            "EMPTY": "",
+            "DTM_VAR_given": "007",
+            "DTM_VAR_given-map": "{a: {b: deep}}",
+            "DTM_VAR_filed": "env",
+        },
         variables=(("flag", "then"), ("flag", "last"), ("known", "beside it")),
         var_files=files,
     )
-    sensitive = {"known": Secret("from config"), "number": Secret(5), "map": Secret({"list": ["x", "y"]})}
+    sensitive = {
+        "known": Secret("from config"),
+        "number": Secret(5),
+        "map": Secret({"list": ["x", "y"]}),
+    }
     assert Recall(request, Config(Settings(tmp_path), (), sensitive=sensitive))(source) == value

@@ -15,7 +15,12 @@ from engine.loader import Source, load
 PLUGINS = Plugins(list)
 SCHEMA = jsonschema.Draft202012Validator(config_schema(PLUGINS))
 WHOLE = ("", *TEMPLATES)
-REPOSITORIES = {"": [], "quickstart": ["hello.git"], "gitops": ["hello.git"], "apps": ["shop.git", "site.git"]}
+REPOSITORIES = {
+    "": [],
+    "quickstart": ["hello.git"],
+    "gitops": ["hello.git"],
+    "apps": ["shop.git", "site.git"],
+}
 
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
@@ -36,7 +41,9 @@ def test_a_whole_sample_loads_without_a_warning(template: str, tmp_path: Path) -
 def test_a_whole_sample_fits_the_schema_that_it_names(template: str) -> None:
     text = config_sample(template)
     assert "# yaml-language-server: $schema=dtm.schema.json\n" in text
-    plain = text.replace("[[ owner ]]/[[ app ]]", "me/hello").replace("helm/[[ app ]]", "helm/hello")  # else it is no YAML yet
+    plain = text.replace("[[ owner ]]/[[ app ]]", "me/hello").replace(
+        "helm/[[ app ]]", "helm/hello"
+    )  # else it is no YAML yet
     assert [error.message for error in SCHEMA.iter_errors(yaml.safe_load(plain))] == []
 
 

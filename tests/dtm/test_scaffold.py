@@ -37,9 +37,17 @@ def test_the_package_is_written_and_complete(tmp_path: Path) -> None:
         "dtm-plugin-my-note/pyproject.toml",
         "dtm-plugin-my-note/tests/test_dtm_plugin_my_note.py",
     ]
-    assert sorted(path for path in (tmp_path / "dtm-plugin-my-note").rglob("*") if path.is_file()) == sorted(files)
-    assert [path for path in files if "$" in path.read_text("utf-8") or "_module_" in path.read_text("utf-8")] == []
-    project = tomllib.loads((tmp_path / "dtm-plugin-my-note" / "pyproject.toml").read_text("utf-8"))["project"]
+    assert sorted(
+        path for path in (tmp_path / "dtm-plugin-my-note").rglob("*") if path.is_file()
+    ) == sorted(files)
+    assert [
+        path
+        for path in files
+        if "$" in path.read_text("utf-8") or "_module_" in path.read_text("utf-8")
+    ] == []
+    project = tomllib.loads(
+        (tmp_path / "dtm-plugin-my-note" / "pyproject.toml").read_text("utf-8")
+    )["project"]
     assert project["entry-points"] == {GROUP: {"my-note": "dtm_plugin_my_note:PluginMyNote"}}
 
 
@@ -48,16 +56,26 @@ def test_its_own_test_passes_and_it_imports_only_dtm(name: str, tmp_path: Path) 
     files = create_plugin(name, tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=tmp_path / f"dtm-plugin-{name}", env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        command,
+        cwd=tmp_path / f"dtm-plugin-{name}",
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
     for path in files:
         if path.suffix == ".py":
             imported = {
-                node.module for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)
+                node.module
+                for node in ast.walk(ast.parse(path.read_text("utf-8")))
+                if isinstance(node, ast.ImportFrom)
             }
             assert {
-                module for module in imported if module and module.split(".")[0] in {"engine", "providers", "backends"}
+                module
+                for module in imported
+                if module and module.split(".")[0] in {"engine", "providers", "backends"}
             } == set()
 
 
@@ -73,7 +91,9 @@ def test_its_sample_config_comes_from_its_options(note: Plugins) -> None:
     assert "      path: note.txt\n" in text
 
 
-def test_a_broken_plugin_is_told_line_by_line(note: Plugins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_plugin_is_told_line_by_line(
+    note: Plugins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     provider = note["my-note"]
     monkeypatch.setattr(type(provider), "delete", lambda *_: None)
     lines = [str(verdict) for verdict in validate_plugin("my-note", note, tmp_path / "world")]
@@ -87,7 +107,9 @@ def test_a_plugin_without_a_trial_is_tried_with_its_sample(tmp_path: Path) -> No
     found = {verdict.promise: verdict for verdict in validate_plugin("mine", plugins, tmp_path)}
     assert not any(verdict.problem for verdict in found.values())
     assert not found["what a crash left is found again"].untried
-    assert found["drift of each attribute is found and repaired"].untried == "its trial has no drifts"
+    assert (
+        found["drift of each attribute is found and repaired"].untried == "its trial has no drifts"
+    )
 
 
 @pytest.mark.long
@@ -96,7 +118,9 @@ def test_a_shipped_plugin_breaks_no_promise_on_its_own_example(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dtm.scaffold.TRIALS", {})  # with it the world would be the trial's
-    found = [str(verdict) for verdict in validate_plugin(name, PLUGINS, tmp_path) if verdict.problem]
+    found = [
+        str(verdict) for verdict in validate_plugin(name, PLUGINS, tmp_path) if verdict.problem
+    ]
     assert found == []
 
 

@@ -18,7 +18,11 @@ def chosen(home: Path) -> str | None:
     [
         ("stat: file:///s", "unknown key: stat", 'did you mean "state"?'),
         ("State: file:///s", "unknown key: State", 'did you mean "state"?'),
-        ("state: file:///s\nregion: r\nbucket: b", "unknown key: bucket, region", 'its only key is "state"'),
+        (
+            "state: file:///s\nregion: r\nbucket: b",
+            "unknown key: bucket, region",
+            'its only key is "state"',
+        ),
         ("1: 2", "unknown key: 1", 'its only key is "state"'),
         ("[1]", "expected a map", ""),
         ("state: 1", "expected a map", ""),
@@ -26,7 +30,9 @@ def chosen(home: Path) -> str | None:
         ("a: [", "cannot be read", "--state"),
     ],
 )
-def test_what_a_settings_file_may_not_say(text: str, message: str, hint: str, tmp_path: Path) -> None:
+def test_what_a_settings_file_may_not_say(
+    text: str, message: str, hint: str, tmp_path: Path
+) -> None:
     (tmp_path / ".dtm.yaml").write_text(text, "utf-8")
     with pytest.raises(UsageError, match=message) as refused:
         chosen(tmp_path)

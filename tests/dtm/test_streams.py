@@ -18,7 +18,9 @@ def test_a_full_disk_under_the_work_is_not_one_under_the_output() -> None:
     assert not unwritable(BrokenPipeError(errno.EPIPE, "Broken pipe"))
 
 
-def test_what_a_reader_that_left_leaves_behind_names_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_reader_that_left_leaves_behind_names_the_output(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     kept = os.dup(1)

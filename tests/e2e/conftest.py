@@ -35,23 +35,38 @@ def listen() -> None:
 class Runner:
     def __init__(self, folder: Path, home: Path, zygote: subprocess.Popen[str]) -> None:
         self._zygote = zygote
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DTM_", "GIT_"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DTM_", "GIT_"))
+        }
         self.folder = folder
         self.started: list[subprocess.Popen[str]] = []
         self.env = {**kept, "HOME": str(home), "NO_COLOR": "1", "COLUMNS": "100", "LANG": "C.UTF-8"}
 
-    def __call__(self, *words: str, code: int = 0, stdin: str = "", env: dict[str, str] | None = None) -> str:
+    def __call__(
+        self, *words: str, code: int = 0, stdin: str = "", env: dict[str, str] | None = None
+    ) -> str:
         done = self.run(*words, stdin=stdin, env=env)
         told = f"$ dtm {' '.join(words)}\nexit {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert done.returncode == code, told
         assert "Traceback" not in told
         return done.stdout + done.stderr
 
-    def run(self, *words: str, stdin: str = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        files = {name: str(Path(self.env["HOME"], f".{name}")) for name in ("stdin", "stdout", "stderr")}
+    def run(
+        self, *words: str, stdin: str = "", env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        files = {
+            name: str(Path(self.env["HOME"], f".{name}")) for name in ("stdin", "stdout", "stderr")
+        }
         for name, path in files.items():
             Path(path).write_text(stdin if name == "stdin" else "", "utf-8")
-        job = {"words": words, "folder": str(self.folder), "env": {**self.env, **(env or {})}, **files}
+        job = {
+            "words": words,
+            "folder": str(self.folder),
+            "env": {**self.env, **(env or {})},
+            **files,
+        }
         assert self._zygote.stdin and self._zygote.stdout
         self._zygote.stdin.write(json.dumps(job) + "\n")
         self._zygote.stdin.flush()
@@ -69,9 +84,15 @@ class Runner:
         """In the background; its output goes to the home."""
         with (Path(self.env["HOME"]) / "background.txt").open("w", encoding="utf-8") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "dtm", *words], cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL,
-                stdout=output, stderr=subprocess.STDOUT, text=True, preexec_fn=listen,
-            )  # fmt: skip
+                [sys.executable, "-m", "dtm", *words],
+                cwd=self.folder,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                preexec_fn=listen,
+            )
         self.started.append(process)
         return process
 
@@ -84,9 +105,12 @@ class Runner:
 def zygote() -> Iterator[subprocess.Popen[str]]:
     """The process that forks one for each command: nearly all of a command's time is spent on imports."""
     with subprocess.Popen(
-        [sys.executable, "-m", zygotes.__name__], cwd=Path(__file__).parents[2], text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    ) as process:  # fmt: skip
+        [sys.executable, "-m", zygotes.__name__],
+        cwd=Path(__file__).parents[2],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
         assert process.stdout and process.stdout.readline() == "ready\n"
         yield process
 

@@ -56,7 +56,9 @@ def test_without_a_terminal_nothing_is_asked(dtm: Runner, config: Write) -> None
 
 def test_without_a_config_the_error_says_how_to_get_one(dtm: Runner) -> None:
     for command in ("plan", "apply", "validate"):
-        assert "dtm show config > config.yaml" in dtm(command, *(["-y"] if command == "apply" else []), code=1)
+        assert "dtm show config > config.yaml" in dtm(
+            command, *(["-y"] if command == "apply" else []), code=1
+        )
 
 
 def test_usage_errors_exit_1(dtm: Runner) -> None:
@@ -65,7 +67,16 @@ def test_usage_errors_exit_1(dtm: Runner) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["develop"], ["--help"], ["version"], ["list", "plugins"], ["show", "config"], ["completion", "bash"]]
+    "words",
+    [
+        [],
+        ["develop"],
+        ["--help"],
+        ["version"],
+        ["list", "plugins"],
+        ["show", "config"],
+        ["completion", "bash"],
+    ],
 )
 def test_what_needs_no_config(dtm: Runner, words: list[str]) -> None:
     assert dtm(*words)
@@ -150,7 +161,9 @@ def test_graph(dtm: Runner, config: Write, form: str) -> None:
     assert "data/b" in dtm("graph", "-o", form)
 
 
-def test_delete_takes_dependents_first_and_refuses_what_others_need(dtm: Runner, config: Write) -> None:
+def test_delete_takes_dependents_first_and_refuses_what_others_need(
+    dtm: Runner, config: Write
+) -> None:
     config(TWO)
     dtm("apply", "-y")
     config("tools:\n- {name: data, instanceID: a, options: {input: hello}}\n")
@@ -168,7 +181,8 @@ def test_an_empty_state_is_not_taken_for_the_real_one(dtm: Runner, config: Write
 
 
 @pytest.mark.parametrize(
-    "words", [("destroy", "-y"), ("drift",), ("drift", "--lock"), ("plan", "--lock"), ("plan", "--destroy")]
+    "words",
+    [("destroy", "-y"), ("drift",), ("drift", "--lock"), ("plan", "--lock"), ("plan", "--destroy")],
 )
 def test_nothing_is_said_of_an_empty_state_while_the_real_one_stands_beside_the_config(
     dtm: Runner, config: Write, words: tuple[str, ...]
@@ -183,7 +197,9 @@ def test_nothing_is_said_of_an_empty_state_while_the_real_one_stands_beside_the_
         dtm(*words, *elsewhere)
 
 
-@pytest.mark.parametrize("words", [("plan",), ("apply", "-y"), ("destroy", "-y"), ("drift",), ("verify", "--strict")])
+@pytest.mark.parametrize(
+    "words", [("plan",), ("apply", "-y"), ("destroy", "-y"), ("drift",), ("verify", "--strict")]
+)
 def test_a_state_that_vanished_from_its_place_is_not_taken_for_a_new_one(
     dtm: Runner, config: Write, words: tuple[str, ...]
 ) -> None:
@@ -228,9 +244,15 @@ def test_ctrl_c_once_finishes_what_runs(dtm: Runner, config: Write) -> None:
     run.send_signal(signal.SIGINT)
     assert run.wait(30) == 130
     told = dtm.told_in_background()
-    assert "[WARN]  Stopping: waiting for 1 running operation (command/slow); Ctrl-C again cancels it." in told
+    assert (
+        "[WARN]  Stopping: waiting for 1 running operation (command/slow); Ctrl-C again cancels it."
+        in told
+    )
     assert told.index("Stopping") < told.index("Tool (command/slow) Create done.")
-    assert "Apply interrupted => 1 created, 1 skipped in" in told and "because the run was stopped" in told
+    assert (
+        "Apply interrupted => 1 created, 1 skipped in" in told
+        and "because the run was stopped" in told
+    )
     assert "command/slow" in dtm("state", "list")
     assert "command/later" not in dtm("state", "list")
     dtm("lock")
@@ -261,8 +283,14 @@ def test_force_unlock_wants_the_exact_id(dtm: Runner, config: Write) -> None:
     run = dtm.start("apply", "-y")
     wait_for(dtm.folder / "made.log")
     dtm("force-unlock", "nonsense", "-y", code=3)
-    held = next(line for line in lines(dtm.run("lock", "--json").stdout) if line["type"] == "lock_acquire")
-    lock_id = json.dumps(held).split('"id": "')[1].split('"')[0] if '"id"' in json.dumps(held) else str(held)
+    held = next(
+        line for line in lines(dtm.run("lock", "--json").stdout) if line["type"] == "lock_acquire"
+    )
+    lock_id = (
+        json.dumps(held).split('"id": "')[1].split('"')[0]
+        if '"id"' in json.dumps(held)
+        else str(held)
+    )
     dtm("force-unlock", lock_id, "-y")
     (dtm.folder / "go").touch()
     run.wait(30)
@@ -276,7 +304,9 @@ def test_a_group_alone_prints_its_commands(dtm: Runner, group: list[str]) -> Non
 
 
 @pytest.mark.parametrize("command", ["plan", "verify", "drift"])
-def test_what_locks_only_where_asked_has_no_word_for_not_locking(dtm: Runner, config: Write, command: str) -> None:
+def test_what_locks_only_where_asked_has_no_word_for_not_locking(
+    dtm: Runner, config: Write, command: str
+) -> None:
     config(TWO)
     assert "No such option" in dtm(command, "--no-lock", code=1)
     dtm(command, "--lock", "--lock-timeout", "1s")

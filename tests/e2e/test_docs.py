@@ -15,17 +15,34 @@ from tests.e2e.walk import File, Step, run, steps
 from tests.servers.aws import Cloud
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "docs" / "tutorial.md",
+    *sorted((ROOT / "docs" / "how-to").glob("*.md")),
+]
 
 
-def surroundings(tmp_path: Path, text: str, request: pytest.FixtureRequest) -> tuple[Path, dict[str, str]]:
+def surroundings(
+    tmp_path: Path, text: str, request: pytest.FixtureRequest
+) -> tuple[Path, dict[str, str]]:
     """An empty folder, and a reader's environment: with a cloud or a cluster where the page is about one."""
     home, work = tmp_path / "home", tmp_path / "work"
     home.mkdir()
     work.mkdir()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DTM_", "GIT_", "AWS_", "KUBE"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DTM_", "GIT_", "AWS_", "KUBE"))
+    }
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**kept, "HOME": str(home), "PATH": path, "NO_COLOR": "1", "COLUMNS": "100", "LANG": "C.UTF-8"}
+    env = {
+        **kept,
+        "HOME": str(home),
+        "PATH": path,
+        "NO_COLOR": "1",
+        "COLUMNS": "100",
+        "LANG": "C.UTF-8",
+    }
     if "backend: s3" in text:
         cloud: Cloud = request.getfixturevalue("cloud")
         keys = {"AWS_ACCESS_KEY_ID": cloud.access_key, "AWS_SECRET_ACCESS_KEY": cloud.secret_key}
@@ -36,7 +53,9 @@ def surroundings(tmp_path: Path, text: str, request: pytest.FixtureRequest) -> t
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_page_works_as_printed(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_page_works_as_printed(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     text = page.read_text("utf-8")
     work, env = surroundings(tmp_path, text, request)
     todo = steps(text)
@@ -58,12 +77,18 @@ WORKFLOWS = [
 ]
 
 
-@pytest.mark.parametrize("workflow", [step for _, step in WORKFLOWS], ids=[page.name for page, _ in WORKFLOWS])
+@pytest.mark.parametrize(
+    "workflow", [step for _, step in WORKFLOWS], ids=[page.name for page, _ in WORKFLOWS]
+)
 def test_a_workflow_that_is_shown_is_valid(workflow: File, tmp_path: Path) -> None:
     path = tmp_path / "workflow.yml"
     path.write_text(workflow.content, "utf-8")
     schema = ["--builtin-schema", "vendor.github-workflows"]
-    done = subprocess.run([sys.executable, "-m", "check_jsonschema", *schema, str(path)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", *schema, str(path)],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -75,12 +100,20 @@ def test_what_a_team_s_workflow_runs_works_and_its_plan_writes_nothing(
     work, env = surroundings(tmp_path, page, request)
     options = cloud.fresh("prod/devstream.state")
     config = (
-        files["config.yaml"].replace("eu-west-1", cloud.region).replace("acme-toolchain-lock", str(options["dynamodbTable"]))
+        files["config.yaml"]
+        .replace("eu-west-1", cloud.region)
+        .replace("acme-toolchain-lock", str(options["dynamodbTable"]))
     )
-    (work / "config.yaml").write_text(config.replace("acme-toolchain", str(options["bucket"])), "utf-8")
+    (work / "config.yaml").write_text(
+        config.replace("acme-toolchain", str(options["bucket"])), "utf-8"
+    )
     wheel = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(work / "tools")]
     subprocess.run(wheel, cwd=ROOT, check=True, capture_output=True)
-    env |= {"PIP_TARGET": str(tmp_path / "installed"), "PIP_NO_DEPS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    env |= {
+        "PIP_TARGET": str(tmp_path / "installed"),
+        "PIP_NO_DEPS": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
     jobs: dict[str, Any] = yaml.safe_load(files[".github/workflows/toolchain.yml"])["jobs"]
     store = s3.open_backend(options, work, {}).store
     for job, written in (("plan", False), ("apply", True), ("drift", False)):
@@ -93,7 +126,9 @@ def test_what_a_team_s_workflow_runs_works_and_its_plan_writes_nothing(
 
 def generate(docs: Path, *words: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, str(docs / "generate.py"), *words], env=env, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, str(docs / "generate.py"), *words], env=env, capture_output=True, text=True
+    )
 
 
 def test_generated_pages_are_checked_and_written(tmp_path: Path) -> None:

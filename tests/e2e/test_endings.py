@@ -31,7 +31,9 @@ tools:
 AFTER = "- {name: command, instanceID: b, dependsOn: [command.a], options: {create: touch b, read: '[ ! -e b ] || echo {}'}}\n"
 
 
-def test_a_failed_run_ends_with_what_was_done_what_failed_and_what_was_skipped(dtm: Runner, config: Write) -> None:
+def test_a_failed_run_ends_with_what_was_done_what_failed_and_what_was_skipped(
+    dtm: Runner, config: Write
+) -> None:
     config(FAILING)
     done = dtm.run("apply", "-y")
     assert done.returncode == 1
@@ -54,44 +56,70 @@ def test_programs_are_told_the_same(dtm: Runner, config: Write) -> None:
     config(FAILING)
     done = dtm.run("apply", "-y", "--json")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    (summary,) = [line for line in lines if line["type"] == "change_summary" and line["operation"] == "apply"]
+    (summary,) = [
+        line for line in lines if line["type"] == "change_summary" and line["operation"] == "apply"
+    ]
     assert done.returncode == 1
     assert summary["message"].startswith("Apply failed => 1 created, 1 failed, 1 skipped")
-    assert (summary["failed"], summary["skipped"], summary["cancelled"]) == (["command/b"], ["command/c"], [])
+    assert (summary["failed"], summary["skipped"], summary["cancelled"]) == (
+        ["command/b"],
+        ["command/c"],
+        [],
+    )
     assert [line["error"] for line in lines if line["type"] == "apply_errored"] == [
         "create ended with exit code 3:\nno such account"
     ]
-    assert not [line for line in lines if line["type"] == "diagnostic" and line["severity"] == "error"]
+    assert not [
+        line for line in lines if line["type"] == "diagnostic" and line["severity"] == "error"
+    ]
 
 
 def test_an_output_that_cannot_be_worked_out_fails_the_run(dtm: Runner, config: Write) -> None:
-    config("tools:\n- {name: command, instanceID: a, options: {create: 'true'}}\noutputs: {x: '${{ command.a.outputs.y }}'}")
+    config(
+        "tools:\n- {name: command, instanceID: a, options: {create: 'true'}}\noutputs: {x: '${{ command.a.outputs.y }}'}"
+    )
     told = dtm("apply", "-y", code=1)
     assert told.count("[ERROR]  output x: ") == 1
     assert "Apply failed => 1 created, 1 output not worked out in" in told
     assert "successfully" not in told
 
 
-def test_an_interruption_before_anything_was_done_says_so_and_ends_what_was_asked(dtm: Runner, config: Write) -> None:
-    config("tools:\n- {name: command, instanceID: a, options: {create: 'true', read: 'touch begun; sleep 20; touch ended'}}")
+def test_an_interruption_before_anything_was_done_says_so_and_ends_what_was_asked(
+    dtm: Runner, config: Write
+) -> None:
+    config(
+        "tools:\n- {name: command, instanceID: a, options: {create: 'true', read: 'touch begun; sleep 20; touch ended'}}"
+    )
     run = dtm.start("apply", "-y")
     while not (dtm.folder / "begun").exists():
         assert run.poll() is None
         time.sleep(0.02)
     run.send_signal(signal.SIGINT)
     assert run.wait(10) == 130
-    assert dtm.told_in_background().splitlines()[-1].endswith("⚠ [WARN]  Interrupted, nothing was changed.")
+    assert (
+        dtm.told_in_background()
+        .splitlines()[-1]
+        .endswith("⚠ [WARN]  Interrupted, nothing was changed.")
+    )
     dtm("lock")
 
 
 def left_orderly(dtm: Runner) -> None:
     assert dtm("lock") == "The state is not locked.\n"
-    assert "UNFINISHED" in (listed := dtm("state", "list")) and "command/a  command.a\n" in listed and "command/b" not in listed
+    assert (
+        "UNFINISHED" in (listed := dtm("state", "list"))
+        and "command/a  command.a\n" in listed
+        and "command/b" not in listed
+    )
     assert "Plan: 1 to create, 0 to update, 0 to replace, 0 to delete, 1 unchanged." in dtm("plan")
 
 
-@pytest.mark.parametrize("hang_ups", [0, 1, 2], ids=["terminal", "terminal and shell", "terminal and shell twice"])
-def test_a_terminal_that_goes_away_ends_an_apply_as_one_ctrl_c_does(hang_ups: int, dtm: Runner, config: Write) -> None:
+@pytest.mark.parametrize(
+    "hang_ups", [0, 1, 2], ids=["terminal", "terminal and shell", "terminal and shell twice"]
+)
+def test_a_terminal_that_goes_away_ends_an_apply_as_one_ctrl_c_does(
+    hang_ups: int, dtm: Runner, config: Write
+) -> None:
     config(SLOW + AFTER)
     child, terminal = pty.fork()
     if child == 0:
@@ -108,11 +136,15 @@ def test_a_terminal_that_goes_away_ends_an_apply_as_one_ctrl_c_does(hang_ups: in
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]], ids=["text", "json"])
-def test_a_reader_that_leaves_ends_an_apply_as_one_ctrl_c_does(flags: list[str], dtm: Runner, config: Write) -> None:
+def test_a_reader_that_leaves_ends_an_apply_as_one_ctrl_c_does(
+    flags: list[str], dtm: Runner, config: Write
+) -> None:
     config(SLOW + AFTER)
     reading, writing = os.pipe()
     command = [sys.executable, "-m", "dtm", "apply", "-y", *flags]
-    with subprocess.Popen(command, cwd=dtm.folder, env=dtm.env, stdout=writing, stderr=writing) as run:
+    with subprocess.Popen(
+        command, cwd=dtm.folder, env=dtm.env, stdout=writing, stderr=writing
+    ) as run:
         os.close(writing)
         wait_for(dtm.folder / "begun")
         os.close(reading)
@@ -123,7 +155,9 @@ def test_a_reader_that_leaves_ends_an_apply_as_one_ctrl_c_does(flags: list[str],
 def test_a_reader_that_leaves_at_once_leaves_no_lock(dtm: Runner, config: Write) -> None:
     config(SLOW + AFTER)
     shell = f"{sys.executable} -m dtm apply -y --json 2>&1 | head -1"
-    subprocess.run(["sh", "-c", shell], cwd=dtm.folder, env=dtm.env, check=True, capture_output=True)
+    subprocess.run(
+        ["sh", "-c", shell], cwd=dtm.folder, env=dtm.env, check=True, capture_output=True
+    )
     assert dtm("lock") == "The state is not locked.\n"
     assert list(dtm.folder.glob(".*.lock*")) == []
 
@@ -142,7 +176,14 @@ def test_who_is_told_to_ignore_ctrl_c_ignores_it(dtm: Runner, config: Write) -> 
 def test_a_closed_stream_is_nobody_who_listens(closed: str, dtm: Runner, config: Write) -> None:
     config(SLOW)
     shell = f"{sys.executable} -m dtm apply -y {closed}"
-    done = subprocess.run(["sh", "-c", shell], cwd=dtm.folder, env=dtm.env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", "-c", shell],
+        cwd=dtm.folder,
+        env=dtm.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "No changes" in dtm("plan")
@@ -153,8 +194,12 @@ TOO_SMALL = "ulimit -f 1; trap '' XFSZ; exec"  # a disk of half a kilobyte
 
 
 @BUFFERS
-@pytest.mark.parametrize("command", ["apply -y", "apply -y --json", "plan", "plan --json", "--help", "nosuch --json"])
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize(
+    "command", ["apply -y", "apply -y --json", "plan", "plan --json", "--help", "nosuch --json"]
+)
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="this system has no device that is always full"
+)
 def test_output_that_cannot_be_written_is_no_bug_and_nothing_begins(
     command: str, unbuffered: str, dtm: Runner, config: Write
 ) -> None:
@@ -165,24 +210,42 @@ def test_output_that_cannot_be_written_is_no_bug_and_nothing_begins(
         (">/dev/full 2>&1", ""),
     ):
         shell = f"{sys.executable} -m dtm {command} {where}"
-        done = subprocess.run(["sh", "-c", shell], cwd=dtm.folder, env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == 1 and told in done.stderr and "bug" not in done.stderr and "Traceback" not in done.stderr
+        done = subprocess.run(
+            ["sh", "-c", shell],
+            cwd=dtm.folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (
+            done.returncode == 1
+            and told in done.stderr
+            and "bug" not in done.stderr
+            and "Traceback" not in done.stderr
+        )
     assert not (dtm.folder / "begun").exists()
     assert dtm("lock") == "The state is not locked.\n"
 
 
 @BUFFERS
-def test_a_copy_of_the_state_that_is_cut_off_is_an_error(unbuffered: str, dtm: Runner, config: Write) -> None:
+def test_a_copy_of_the_state_that_is_cut_off_is_an_error(
+    unbuffered: str, dtm: Runner, config: Write
+) -> None:
     config(SLOW)
     dtm("apply", "-y")
     env = {**dtm.env, "PYTHONUNBUFFERED": unbuffered}
     shell = f"{TOO_SMALL} {sys.executable} -m dtm state pull > copy"
-    done = subprocess.run(["sh", "-c", shell], cwd=dtm.folder, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", "-c", shell], cwd=dtm.folder, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1 and "File too large" in done.stderr
     assert (dtm.folder / "copy").stat().st_size < len(dtm("state", "pull"))
 
 
-@pytest.mark.parametrize("look", [["plan", "--lock"], ["drift", "--lock"], ["apply", "-y"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "look", [["plan", "--lock"], ["drift", "--lock"], ["apply", "-y"]], ids=" ".join
+)
 def test_who_was_found_dead_is_waited_for_by_nobody_and_a_look_writes_nothing(
     look: list[str], dtm: Runner, config: Write
 ) -> None:
@@ -193,9 +256,13 @@ def test_who_was_found_dead_is_waited_for_by_nobody_and_a_look_writes_nothing(
     killed.kill()
     killed.wait()
     (dtm.folder / "a").touch()
-    before = {path: path.read_bytes() for path in dtm.folder.rglob("devstream.state*") if path.is_file()}
+    before = {
+        path: path.read_bytes() for path in dtm.folder.rglob("devstream.state*") if path.is_file()
+    }
     for _ in range(2):
         assert "sign of life" not in dtm(*look, code=1 if look[0] == "apply" else 0)
-    assert before == {path: path.read_bytes() for path in dtm.folder.rglob("devstream.state*") if path.is_file()}
+    assert before == {
+        path: path.read_bytes() for path in dtm.folder.rglob("devstream.state*") if path.is_file()
+    }
     assert "sign of life" not in dtm("apply", "-y", "--resolve", "command.a=retry")
     assert list(dtm.folder.glob(".*.lock*")) == []

@@ -26,7 +26,9 @@ WORKFLOW = """- name: github-actions
 """
 
 
-def test_a_missing_program_is_told_by_plan_and_refused_by_apply_before_anything_is_written(dtm: Runner, config: Write) -> None:
+def test_a_missing_program_is_told_by_plan_and_refused_by_apply_before_anything_is_written(
+    dtm: Runner, config: Write
+) -> None:
     config(MISSING)
     told = dtm("plan")
     assert "command/c: Apply will refuse this plan: no-such-program is not installed" in told
@@ -34,7 +36,9 @@ def test_a_missing_program_is_told_by_plan_and_refused_by_apply_before_anything_
     assert list(dtm.folder.glob("devstream*")) == []
 
 
-def test_a_plan_that_would_delete_what_is_protected_says_that_it_will_be_refused(dtm: Runner, config: Write) -> None:
+def test_a_plan_that_would_delete_what_is_protected_says_that_it_will_be_refused(
+    dtm: Runner, config: Write
+) -> None:
     config(PROTECTED)
     dtm("apply", "-y")
     refusal = "will refuse this plan: protected by lifecycle.preventDestroy: data/a"
@@ -45,12 +49,21 @@ def test_a_plan_that_would_delete_what_is_protected_says_that_it_will_be_refused
     assert "protected by lifecycle.preventDestroy: data/a" in dtm("apply", "-y", code=1)
 
 
-def test_a_repository_that_is_not_there_is_told_by_plan_unless_this_run_makes_it(dtm: Runner, config: Write) -> None:
+def test_a_repository_that_is_not_there_is_told_by_plan_unless_this_run_makes_it(
+    dtm: Runner, config: Write
+) -> None:
     config(f"tools:\n{WORKFLOW}")
     told = dtm("plan")
-    assert f"github-actions/ci: Apply will refuse this plan: scm: there is no {dtm.folder}/r.git" in told
+    assert (
+        f"github-actions/ci: Apply will refuse this plan: scm: there is no {dtm.folder}/r.git"
+        in told
+    )
     config(f"tools:\n{SCAFFOLD}{WORKFLOW}  dependsOn: [repo-scaffolding.a]\n")
     assert "will refuse" not in dtm("plan")
     dtm("apply", "-y")
-    config(f"tools:\n{SCAFFOLD.replace('r.git', 'other.git')}{WORKFLOW}  dependsOn: [repo-scaffolding.a]\n")
-    assert "this tool made ./r.git, and now names another repository, ./other.git" in dtm("plan", code=1)
+    config(
+        f"tools:\n{SCAFFOLD.replace('r.git', 'other.git')}{WORKFLOW}  dependsOn: [repo-scaffolding.a]\n"
+    )
+    assert "this tool made ./r.git, and now names another repository, ./other.git" in dtm(
+        "plan", code=1
+    )

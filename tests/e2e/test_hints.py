@@ -16,8 +16,12 @@ def next_step(text: str) -> list[str]:
     return shlex.split(command)
 
 
-@pytest.mark.parametrize("words", [("--state", "far/s.state"), ("-f", "far/config.yaml"), ("--chdir", "far"), ()])
-def test_a_copy_made_elsewhere_is_named_with_the_way_to_it(words: tuple[str, ...], dtm: Runner, config: Write) -> None:
+@pytest.mark.parametrize(
+    "words", [("--state", "far/s.state"), ("-f", "far/config.yaml"), ("--chdir", "far"), ()]
+)
+def test_a_copy_made_elsewhere_is_named_with_the_way_to_it(
+    words: tuple[str, ...], dtm: Runner, config: Write
+) -> None:
     config(ONE)
     (dtm.folder / "far").mkdir()
     (dtm.folder / "far" / "config.yaml").write_text(ONE, "utf-8")
@@ -33,11 +37,14 @@ def test_the_state_of_the_environment_is_named_too(dtm: Runner, config: Write) -
     config(ONE)
     env = {"DTM_STATE": "far.state"}
     dtm("apply", "-y", env=env)
-    assert "dtm state list --state far.state shows what is" in dtm("state", "show", "nothing.at-all", env=env, code=1)
+    assert "dtm state list --state far.state shows what is" in dtm(
+        "state", "show", "nothing.at-all", env=env, code=1
+    )
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("helm-installer", "is not part of this version"), ("no-such", "illegal plugin name")]
+    ("name", "sentence"),
+    [("helm-installer", "is not part of this version"), ("no-such", "illegal plugin name")],
 )
 def test_a_sample_of_a_plugin_that_is_not_there(name: str, sentence: str, dtm: Runner) -> None:
     assert sentence in dtm("show", "config", "-p", name, code=1)

@@ -10,7 +10,9 @@ from jsonschema import Draft202012Validator
 
 from tests.e2e.conftest import Runner, Write
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/events.schema.json").read_text("utf-8"))
+SCHEMA = json.loads(
+    (Path(__file__).parents[2] / "docs/reference/events.schema.json").read_text("utf-8")
+)
 ONE = "tools:\n- {name: file, instanceID: a, options: {path: out.txt, content: x}}\n"
 
 
@@ -41,7 +43,8 @@ def test_the_version_is_a_stream_of_one_line(dtm: Runner) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("graph",), ("graph", "-o", "mermaid"), ("show", "config"), ("show", "config", "-p", "file")]
+    "words",
+    [("graph",), ("graph", "-o", "mermaid"), ("show", "config"), ("show", "config", "-p", "file")],
 )
 def test_a_text_is_one_data_line(words: tuple[str, ...], dtm: Runner, config: Write) -> None:
     config(ONE)
@@ -60,7 +63,9 @@ def test_the_schema_is_data_and_the_same_as_for_people(dtm: Runner) -> None:
         (("aply",), 'Did you mean "apply"?', "dtm --help"),
     ],
 )
-def test_wrong_arguments_are_a_diagnostic(words: tuple[str, ...], summary: str, hint: str, dtm: Runner) -> None:
+def test_wrong_arguments_are_a_diagnostic(
+    words: tuple[str, ...], summary: str, hint: str, dtm: Runner
+) -> None:
     line = lines(dtm, *words, code=1)[-1]
     assert (line["type"], line["severity"], line["hint"]) == ("diagnostic", "error", hint)
     assert summary in line["summary"]
@@ -68,16 +73,25 @@ def test_wrong_arguments_are_a_diagnostic(words: tuple[str, ...], summary: str, 
 
 def test_each_promise_of_a_plugin_is_a_row(dtm: Runner) -> None:
     rows = data(lines(dtm, "develop", "validate-plugin", "data"))
-    assert {row["plugin"] for row in rows} == {"data"} and {row["result"] for row in rows} <= {"kept", "untried"}
+    assert {row["plugin"] for row in rows} == {"data"} and {row["result"] for row in rows} <= {
+        "kept",
+        "untried",
+    }
 
 
 def test_what_could_not_be_tried_is_not_said_to_have_passed(dtm: Runner) -> None:
     distribution = dtm.folder / "dtm_plugin_mine-0.1.0.dist-info"
     distribution.mkdir()
-    (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: dtm-plugin-mine\nVersion: 0.1.0\n", "utf-8")
-    (distribution / "entry_points.txt").write_text("[dtm.providers]\nmine = providers.file:File\n", "utf-8")
+    (distribution / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: dtm-plugin-mine\nVersion: 0.1.0\n", "utf-8"
+    )
+    (distribution / "entry_points.txt").write_text(
+        "[dtm.providers]\nmine = providers.file:File\n", "utf-8"
+    )
     path = f"{Path(__file__).parents[2]}{os.pathsep}{dtm.folder}"
     said = dtm("develop", "validate-plugin", "mine", env={"PYTHONPATH": path})
-    kept, untried = (sum(line.startswith(mark) for line in said.splitlines()) for mark in ("✔ ", "- "))
+    kept, untried = (
+        sum(line.startswith(mark) for line in said.splitlines()) for mark in ("✔ ", "- ")
+    )
     assert untried
     assert f"Plugin <mine> passed validation: {kept} promises kept, {untried} untried.\n" in said

@@ -6,7 +6,9 @@ from tests.e2e.conftest import TWO, Runner, Write
 from tests.e2e.test_commands import HELD, wait_for
 
 
-def test_with_lock_plan_verify_and_drift_are_refused_while_another_run_holds_it(dtm: Runner, config: Write) -> None:
+def test_with_lock_plan_verify_and_drift_are_refused_while_another_run_holds_it(
+    dtm: Runner, config: Write
+) -> None:
     config(HELD)
     run = dtm.start("apply", "-y")
     wait_for(dtm.folder / "made.log")
@@ -19,14 +21,20 @@ def test_with_lock_plan_verify_and_drift_are_refused_while_another_run_holds_it(
 
 
 @pytest.mark.parametrize("words", [["state", "list"], ["output"], ["lock"], ["state", "history"]])
-def test_that_a_variable_overrides_the_config_is_always_said(dtm: Runner, config: Write, words: list[str]) -> None:
+def test_that_a_variable_overrides_the_config_is_always_said(
+    dtm: Runner, config: Write, words: list[str]
+) -> None:
     config(TWO)
     dtm("apply", "-y")
     config("state: {backend: local, options: {stateFile: other.state}}\n" + TWO)
-    assert "overrides the state that the config names" in dtm(*words, env={"DTM_STATE": "devstream.state"})
+    assert "overrides the state that the config names" in dtm(
+        *words, env={"DTM_STATE": "devstream.state"}
+    )
 
 
-def test_a_broken_config_does_not_stand_between_a_named_state_and_its_end(dtm: Runner, config: Write) -> None:
+def test_a_broken_config_does_not_stand_between_a_named_state_and_its_end(
+    dtm: Runner, config: Write
+) -> None:
     config(TWO)
     dtm("apply", "-y")
     config("tools: [")

@@ -13,7 +13,9 @@ DRY = [
 ]
 
 
-def test_a_dry_run_takes_no_lock_waits_for_nobody_and_writes_nothing(dtm: Runner, config: Write) -> None:
+def test_a_dry_run_takes_no_lock_waits_for_nobody_and_writes_nothing(
+    dtm: Runner, config: Write
+) -> None:
     config(TWO)
     dtm("apply", "-y")
     (dtm.folder / "pushed.json").write_text(dtm.run("state", "pull").stdout, "utf-8")
@@ -21,7 +23,9 @@ def test_a_dry_run_takes_no_lock_waits_for_nobody_and_writes_nothing(dtm: Runner
     run = dtm.start("apply", "-y")
     wait_for(dtm.folder / "made.log")
     dtm("lock", code=3)
-    before = {path: path.read_bytes() for path in dtm.folder.glob("devstream.state*") if path.is_file()}
+    before = {
+        path: path.read_bytes() for path in dtm.folder.glob("devstream.state*") if path.is_file()
+    }
     for words in DRY:
         assert "Would " in dtm(*words)
     assert {path: path.read_bytes() for path in before} == before
@@ -31,19 +35,33 @@ def test_a_dry_run_takes_no_lock_waits_for_nobody_and_writes_nothing(dtm: Runner
 
 
 @pytest.mark.parametrize(
-    "words", [("state", "list"), ("state", "show", "data.a"), ("state", "pull"), ("output",), ("state", "history")]
+    "words",
+    [
+        ("state", "list"),
+        ("state", "show", "data.a"),
+        ("state", "pull"),
+        ("output",),
+        ("state", "history"),
+    ],
 )
-def test_that_a_state_is_a_copy_is_told_on_stderr_by_all_who_look(words: tuple[str, ...], dtm: Runner, config: Write) -> None:
+def test_that_a_state_is_a_copy_is_told_on_stderr_by_all_who_look(
+    words: tuple[str, ...], dtm: Runner, config: Write
+) -> None:
     config(TWO)
     dtm("apply", "-y")
     copy = dtm.folder / "copy.state"
     copy.write_bytes((dtm.folder / "devstream.state").read_bytes())
     done = dtm.run(*words, "--state", "copy.state")
     assert done.returncode == 0
-    assert "this state is a copy of file://" in done.stderr and "this state is a copy" not in done.stdout
+    assert (
+        "this state is a copy of file://" in done.stderr
+        and "this state is a copy" not in done.stdout
+    )
 
 
-def test_that_a_state_was_replaced_by_hand_is_told_by_all_who_look(dtm: Runner, config: Write) -> None:
+def test_that_a_state_was_replaced_by_hand_is_told_by_all_who_look(
+    dtm: Runner, config: Write
+) -> None:
     config(TWO)
     dtm("apply", "-y")
     older = (dtm.folder / "devstream.state").read_bytes()

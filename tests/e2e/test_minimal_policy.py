@@ -63,10 +63,16 @@ def life(locking: bool, cloud: Cloud, dtm: Runner) -> Iterator[Door]:
     table = str(options["dynamodbTable"]) if locking else ""
     with door(cloud.endpoint, policy_of(str(options["bucket"]), KEY, table)) as found:
         given = {
-            "bucket": options["bucket"], "key": KEY, "region": cloud.region, "endpoint": found.endpoint,
+            "bucket": options["bucket"],
+            "key": KEY,
+            "region": cloud.region,
+            "endpoint": found.endpoint,
             **({"dynamodbTable": table, "dynamodbEndpoint": found.endpoint} if table else {}),
-        }  # fmt: skip
-        dtm.env |= {"AWS_ACCESS_KEY_ID": cloud.access_key, "AWS_SECRET_ACCESS_KEY": cloud.secret_key}
+        }
+        dtm.env |= {
+            "AWS_ACCESS_KEY_ID": cloud.access_key,
+            "AWS_SECRET_ACCESS_KEY": cloud.secret_key,
+        }
         configure(dtm.folder, given, "one")
         yield found
 
@@ -75,7 +81,9 @@ def configure(folder: Path, options: Mapping[str, object], value: str) -> None:
     (folder / "config.yaml").write_text(CONFIG.format(options=json.dumps(options), value=value))
 
 
-def test_a_whole_life_needs_nothing_beyond_the_documented_permissions(life: Door, locking: bool, dtm: Runner) -> None:
+def test_a_whole_life_needs_nothing_beyond_the_documented_permissions(
+    life: Door, locking: bool, dtm: Runner
+) -> None:
     dtm("init")
     dtm("plan", "--lock")
     told = dtm("apply", "-y")
@@ -99,7 +107,9 @@ def test_a_whole_life_needs_nothing_beyond_the_documented_permissions(life: Door
     assert {asked.action for asked in life.allowed} >= {"s3:GetObject", "s3:PutObject"}
 
 
-def test_a_log_that_may_not_be_written_goes_into_the_document(life: Door, locking: bool, dtm: Runner) -> None:
+def test_a_log_that_may_not_be_written_goes_into_the_document(
+    life: Door, locking: bool, dtm: Runner
+) -> None:
     config = dtm.folder / "config.yaml"
     config.write_text(config.read_text().replace("log: inline", "log: auto"))
     told = dtm("apply", "-y")
@@ -117,7 +127,10 @@ def test_the_door_denies_what_the_policy_does_not_name() -> None:
     assert permits(policy, Asked("s3:GetObject", "arn:aws:s3:::b/k"))
     assert permits(policy, Asked("dynamodb:PutItem", "arn:aws:dynamodb:eu-west-1:1:table/t"))
     for action, resource in (
-        ("s3:DeleteObject", "arn:aws:s3:::b/k"), ("s3:PutObject", "arn:aws:s3:::b/k.log"), ("s3:GetObject", "arn:aws:s3:::b"),
-        ("dynamodb:DescribeTable", "arn:aws:dynamodb:eu-west-1:1:table/t"), ("s3:?", "arn:aws:s3:::b"),
-    ):  # fmt: skip
+        ("s3:DeleteObject", "arn:aws:s3:::b/k"),
+        ("s3:PutObject", "arn:aws:s3:::b/k.log"),
+        ("s3:GetObject", "arn:aws:s3:::b"),
+        ("dynamodb:DescribeTable", "arn:aws:dynamodb:eu-west-1:1:table/t"),
+        ("s3:?", "arn:aws:s3:::b"),
+    ):
         assert not permits(policy, Asked(action, resource))

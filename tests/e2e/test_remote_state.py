@@ -41,12 +41,19 @@ def state(dtm: Runner, request: pytest.FixtureRequest) -> State:
     def write(kind: str, tools: str = TWO, **settings: object) -> str:
         if kind == "kubernetes":
             kube: FakeKube = request.getfixturevalue("kube")
-            options: dict[str, Value] = {"namespace": kube.namespace("team"), "kubeconfig": kube.kubeconfig}
+            options: dict[str, Value] = {
+                "namespace": kube.namespace("team"),
+                "kubeconfig": kube.kubeconfig,
+            }
         else:
             cloud: Cloud = request.getfixturevalue("cloud")
             options = cloud.fresh("team/devstream.state")
             if kind == "native":
-                options = {name: value for name, value in options.items() if not name.startswith("dynamodb")}
+                options = {
+                    name: value
+                    for name, value in options.items()
+                    if not name.startswith("dynamodb")
+                }
         backend = "k8s" if kind == "kubernetes" else "s3"
         section = json.dumps({"state": {"backend": backend, "options": options, **settings}})[1:-1]
         (dtm.folder / "config.yaml").write_text(f"{section}\n{tools}", "utf-8")
@@ -92,7 +99,9 @@ def test_every_command_works_on_a_shared_state(dtm: Runner, state: State, kind: 
     assert "Destroy finished." in dtm("destroy", "-y")
 
 
-def test_the_native_lock_is_probed_once_and_the_verdict_stands_in_the_state(dtm: Runner, state: State) -> None:
+def test_the_native_lock_is_probed_once_and_the_verdict_stands_in_the_state(
+    dtm: Runner, state: State
+) -> None:
     state("native")
     dtm("apply", "-y")
     probed = json.loads(dtm.run("state", "pull").stdout)["probe"]
@@ -108,7 +117,9 @@ def test_a_kind_of_lock_can_be_chosen(dtm: Runner, state: State, lock: dict[str,
     state("dynamodb", lock=lock)
     told = dtm("apply", "-y")
     assert ("there is no lock, as the settings say" in told) is (lock["kind"] == "none")
-    assert ("locking is off" in dtm("lock", code=1 if lock["kind"] == "none" else 0)) is (lock["kind"] == "none")
+    assert ("locking is off" in dtm("lock", code=1 if lock["kind"] == "none" else 0)) is (
+        lock["kind"] == "none"
+    )
 
 
 def go_on(dtm: Runner) -> None:
@@ -129,7 +140,9 @@ def test_of_two_users_one_waits_and_one_is_refused(dtm: Runner, state: State) ->
 
 
 @pytest.mark.parametrize("kind", ["dynamodb", "kubernetes"])
-def test_after_a_kill_the_next_run_takes_over_and_heals(dtm: Runner, state: State, kind: str) -> None:
+def test_after_a_kill_the_next_run_takes_over_and_heals(
+    dtm: Runner, state: State, kind: str
+) -> None:
     state(kind, SLOW, lock={"lease": "1s"})
     killed = dtm.start("apply", "-y")
     until((dtm.folder / "made.log").exists)
@@ -148,7 +161,9 @@ def test_who_was_unlocked_by_force_is_fenced(dtm: Runner, state: State) -> None:
     until((dtm.folder / "made.log").exists)
     held = lock_id(dtm("force-unlock", "0" * 32, "-y", code=3))
     assert "nobody to ask" in dtm("force-unlock", held, code=1)
-    assert "is refused at its next write once somebody else has begun" in dtm("force-unlock", held, "-y")
+    assert "is refused at its next write once somebody else has begun" in dtm(
+        "force-unlock", held, "-y"
+    )
     dtm("state", "rm", "command.slow", "--lock-timeout", "20s")
     go_on(dtm)
     assert first.wait(30) == 1
@@ -157,7 +172,9 @@ def test_who_was_unlocked_by_force_is_fenced(dtm: Runner, state: State) -> None:
     assert "data/later" not in dtm("state", "list")
 
 
-def test_a_missing_bucket_is_named_and_made_on_request(dtm: Runner, state: State, cloud: Cloud) -> None:
+def test_a_missing_bucket_is_named_and_made_on_request(
+    dtm: Runner, state: State, cloud: Cloud
+) -> None:
     bucket = state("dynamodb")
     config = dtm.folder / "config.yaml"
     config.write_text(config.read_text("utf-8").replace(bucket, f"{bucket}-new"), "utf-8")
@@ -179,7 +196,10 @@ def test_init_finds_a_missing_table(dtm: Runner, state: State) -> None:
     dtm("init")
     config = dtm.folder / "config.yaml"
     config.write_text(
-        config.read_text("utf-8").replace(f'"dynamodbTable": "{bucket}', f'"dynamodbTable": "no-{bucket}'), "utf-8"
+        config.read_text("utf-8").replace(
+            f'"dynamodbTable": "{bucket}', f'"dynamodbTable": "no-{bucket}'
+        ),
+        "utf-8",
     )
     assert "the table does not exist" in dtm("init", code=1)
 
@@ -228,7 +248,9 @@ def forbidding() -> Iterator[str]:
 def at(dtm: Runner, endpoint: str) -> None:
     dtm.env |= {"AWS_ACCESS_KEY_ID": "AKIAOFSOMEBODY", "AWS_SECRET_ACCESS_KEY": "t0psecret"}
     options = {"bucket": "b", "key": "k", "region": "eu-west-1", "endpoint": endpoint}
-    (dtm.folder / "config.yaml").write_text(f"state: {json.dumps({'backend': 's3', 'options': options})}\n{TWO}", "utf-8")
+    (dtm.folder / "config.yaml").write_text(
+        f"state: {json.dumps({'backend': 's3', 'options': options})}\n{TWO}", "utf-8"
+    )
 
 
 def test_who_is_denied_is_told_what_and_as_whom(dtm: Runner, forbidding: str) -> None:
@@ -247,14 +269,17 @@ def test_a_dead_endpoint_is_one_clear_line_and_no_empty_state(dtm: Runner) -> No
     assert "to create" not in told
 
 
-def test_a_local_state_is_not_forgotten_when_the_config_names_a_bucket(dtm: Runner, state: State) -> None:
+def test_a_local_state_is_not_forgotten_when_the_config_names_a_bucket(
+    dtm: Runner, state: State
+) -> None:
     config = dtm.folder / "config.yaml"
     config.write_text(TWO, "utf-8")
     dtm("apply", "-y")
     bucket = state("dynamodb")
     refused = dtm("plan", code=1)
     assert (
-        f"the state at s3://{bucket}/team/devstream.state is empty, but file://{dtm.folder}/devstream.state holds 2" in refused
+        f"the state at s3://{bucket}/team/devstream.state is empty, but file://{dtm.folder}/devstream.state holds 2"
+        in refused
     )
     copied = re.search(r"dtm state pull --state (\S+) \| dtm state push - --adopt", refused)
     assert copied
@@ -264,9 +289,15 @@ def test_a_local_state_is_not_forgotten_when_the_config_names_a_bucket(dtm: Runn
     config.write_text(TWO, "utf-8")
     (dtm.folder / "devstream.state").unlink()
     (dtm.folder / "devstream.state.log").unlink(missing_ok=True)
-    forgotten = dtm("plan", code=1, env={"AWS_ACCESS_KEY_ID": "AKIDTMTESTOWNER", "AWS_SECRET_ACCESS_KEY": "ownersecret"})
+    forgotten = dtm(
+        "plan",
+        code=1,
+        env={"AWS_ACCESS_KEY_ID": "AKIDTMTESTOWNER", "AWS_SECRET_ACCESS_KEY": "ownersecret"},
+    )
     assert f"but s3://{bucket}/team/devstream.state holds 2 tools" in forgotten
-    (dtm.folder / ".devstream" / "home").write_text("s3://b/k?region=eu-west-1&endpoint=http%3A%2F%2F127.0.0.1%3A1\n", "utf-8")
+    (dtm.folder / ".devstream" / "home").write_text(
+        "s3://b/k?region=eu-west-1&endpoint=http%3A%2F%2F127.0.0.1%3A1\n", "utf-8"
+    )
     unreachable = dtm("plan", "--detailed-exitcode", code=2)
     assert "cannot be looked at: s3://b/k" in unreachable
 
@@ -280,6 +311,12 @@ def test_a_local_state_loads_no_sdk(dtm: Runner) -> None:
     )
     (dtm.folder / "run.py").write_text(script, "utf-8")
     done = subprocess.run(
-        [sys.executable, "run.py"], cwd=dtm.folder, env=dtm.env, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "run.py"],
+        cwd=dtm.folder,
+        env=dtm.env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert done.stdout.splitlines()[-1] == "[]"

@@ -25,7 +25,10 @@ tools:
   instanceID: d
   options: {input: "with ${{ command.login.outputs.token }}"}
 """
-FIRST, SECOND = {"T": "token-111", "DTM_VAR_password": "swordfish"}, {"T": "token-222", "DTM_VAR_password": "swordfish"}
+FIRST, SECOND = (
+    {"T": "token-111", "DTM_VAR_password": "swordfish"},
+    {"T": "token-222", "DTM_VAR_password": "swordfish"},
+)
 HIDDEN = ("token-1", "token-2", "swordfish")
 
 
@@ -37,7 +40,11 @@ def clean(told: str) -> str:
 
 def written(dtm: Runner) -> str:
     """Everything that dtm has written."""
-    files = [path for path in dtm.folder.rglob("*") if path.is_file() and "devstream" in str(path.relative_to(dtm.folder))]
+    files = [
+        path
+        for path in dtm.folder.rglob("*")
+        if path.is_file() and "devstream" in str(path.relative_to(dtm.folder))
+    ]
     assert files
     return "".join(path.read_text("utf-8") for path in files)
 
@@ -54,18 +61,24 @@ def test_a_secret_is_made_rotated_and_deleted_and_is_nowhere(dtm: Runner, config
     clean(dtm("apply", "-y", "--json", env=SECOND))
     assert json.loads((dtm.folder / "made.json").read_text("utf-8"))["token"] == "token-222"
     assert "nothing to do" in clean(dtm("plan", env=SECOND))
-    (dtm.folder / "made.json").write_text('{"token":"token-222","url":"https://u:token-222@elsewhere","n":1}', "utf-8")
+    (dtm.folder / "made.json").write_text(
+        '{"token":"token-222","url":"https://u:token-222@elsewhere","n":1}', "utf-8"
+    )
     assert "~ url: (sensitive) → (sensitive)" in clean(dtm("drift", env=SECOND, code=2))
     clean(dtm("state", "diff", "1", "2", env=SECOND) + dtm("state", "pull", env=SECOND))
     clean(written(dtm))
 
 
-def test_a_variable_that_a_delete_needs_is_missed_before_anything_runs(dtm: Runner, config: Write) -> None:
+def test_a_variable_that_a_delete_needs_is_missed_before_anything_runs(
+    dtm: Runner, config: Write
+) -> None:
     config(TOOLS)
     dtm("apply", "-y", env=FIRST)
     config("tools: []\n")
     told = clean(dtm("destroy", "-y", code=1, env={"T": "token-111"}))
-    assert "to delete command.blind I need option env, which came from my-[[ var password ]]" in told
+    assert (
+        "to delete command.blind I need option env, which came from my-[[ var password ]]" in told
+    )
     assert "export DTM_VAR_password=..., as it was when the tool was made" in told
     assert (dtm.folder / "made.json").exists()
     (dtm.folder / "more.yaml").write_text("vars: {password: swordfish}\n", "utf-8")
@@ -81,7 +94,9 @@ def test_a_secret_that_comes_by_a_reference_names_nothing(dtm: Runner, config: W
     told = clean(dtm("apply", "-y", code=1, env=FIRST))
     assert "would be named by a secret, and its name stands in the state" in told
     assert not (dtm.folder / "out").exists()
-    assert "config.yaml:20:3: file/f: would be named by a secret" in clean(dtm("plan", code=1, env=FIRST))
+    assert "config.yaml:20:3: file/f: would be named by a secret" in clean(
+        dtm("plan", code=1, env=FIRST)
+    )
     clean(written(dtm))
 
 

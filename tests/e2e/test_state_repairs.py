@@ -23,14 +23,20 @@ def serials(dtm: Runner) -> list[int]:
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
 @pytest.mark.parametrize("document", ["", "{}", " \n", "# only a comment\n"])
-def test_a_document_without_a_state_in_it_is_never_pushed(dtm: Runner, config: Write, document: str, force: list[str]) -> None:
+def test_a_document_without_a_state_in_it_is_never_pushed(
+    dtm: Runner, config: Write, document: str, force: list[str]
+) -> None:
     config(ONE)
     dtm("apply", "-y")
-    assert "there is no state in the pushed document" in dtm("state", "push", "-", *force, code=1, stdin=document)
+    assert "there is no state in the pushed document" in dtm(
+        "state", "push", "-", *force, code=1, stdin=document
+    )
     assert "data/a" in dtm("state", "list")
 
 
-def test_a_state_without_a_lineage_does_not_win_over_one_that_has_one(dtm: Runner, config: Write) -> None:
+def test_a_state_without_a_lineage_does_not_win_over_one_that_has_one(
+    dtm: Runner, config: Write
+) -> None:
     config(ONE)
     dtm("apply", "-y")
     document = json.loads(dtm.run("state", "pull").stdout) | {"lineage": "", "serial": 9}
@@ -39,7 +45,9 @@ def test_a_state_without_a_lineage_does_not_win_over_one_that_has_one(dtm: Runne
     assert "Would push serial 9" in told and "Overridden: the one pushed has no lineage" in told
 
 
-def test_a_copied_project_becomes_its_own_by_adopting_the_state_that_stands_there(dtm: Runner, config: Write) -> None:
+def test_a_copied_project_becomes_its_own_by_adopting_the_state_that_stands_there(
+    dtm: Runner, config: Write
+) -> None:
     config(ONE)
     dtm("apply", "-y")
     moved = dtm.folder.rename(dtm.folder.with_name("moved"))
@@ -99,7 +107,9 @@ def test_a_forced_push_replaces_a_damaged_state(dtm: Runner, config: Write) -> N
     document = dtm.run("state", "pull").stdout
     cut(dtm.folder / "devstream.state")
     assert "no valid state" in dtm("state", "push", "-", code=1, stdin=document)
-    assert "Overridden: the state there is damaged" in dtm("state", "push", "-", "--force", stdin=document)
+    assert "Overridden: the state there is damaged" in dtm(
+        "state", "push", "-", "--force", stdin=document
+    )
     assert dtm.run("state", "pull").stdout.count("hello") >= 1
 
 
@@ -117,14 +127,19 @@ def test_an_entry_moves_only_within_its_plugin(dtm: Runner, config: Write) -> No
     config("tools: [{name: file, instanceID: f, options: {path: out.txt, content: x}}]")
     dtm("apply", "-y")
     told = dtm("state", "mv", "file.f", "data.f", code=1)
-    assert "data/f belongs to plugin data, file/f to plugin file" in told and "dtm state mv file.f file.f" in told
+    assert (
+        "data/f belongs to plugin data, file/f to plugin file" in told
+        and "dtm state mv file.f file.f" in told
+    )
     assert "there is no plugin nosuch" in dtm("state", "mv", "file.f", "nosuch.f", code=1)
     dtm("state", "mv", "file.f", "file.g")
     dtm("destroy", "-y")
     assert not (dtm.folder / "out.txt").exists()
 
 
-def test_another_projects_state_in_the_current_folder_is_none_of_this_configs_business(dtm: Runner, config: Write) -> None:
+def test_another_projects_state_in_the_current_folder_is_none_of_this_configs_business(
+    dtm: Runner, config: Write
+) -> None:
     config(ONE)
     dtm("apply", "-y")
     other = dtm.folder.with_name("other")
@@ -145,13 +160,22 @@ def test_what_is_not_recovered_is_a_warning(dtm: Runner, config: Write) -> None:
     (dtm.folder / "errored.dtm").write_bytes(encode(rescued))
     for words in ((), ("--dry-run",)):
         told = dtm("state", "recover", "errored.dtm", *words)
-        assert "[WARN" in told and "not recovered: data/a: the state knows how it ended" in told and "SUCCESS" not in told
+        assert (
+            "[WARN" in told
+            and "not recovered: data/a: the state knows how it ended" in told
+            and "SUCCESS" not in told
+        )
 
 
 def test_that_nothing_waits_for_an_outcome_is_said(dtm: Runner, config: Write) -> None:
     config(ONE)
     dtm("apply", "-y")
     lineage = json.loads(dtm.run("state", "pull").stdout)["lineage"]
-    (dtm.folder / "errored.dtm").write_bytes(encode(Rescued(1, lineage, "s", "where", "then", [Cancelled(2, "data_a", 1)])))
+    (dtm.folder / "errored.dtm").write_bytes(
+        encode(Rescued(1, lineage, "s", "where", "then", [Cancelled(2, "data_a", 1)]))
+    )
     told = dtm("state", "recover", "errored.dtm")
-    assert "nothing to recover: the state waits for nothing that errored.dtm knows" in told and "WARN" not in told
+    assert (
+        "nothing to recover: the state waits for nothing that errored.dtm knows" in told
+        and "WARN" not in told
+    )

@@ -37,7 +37,9 @@ def test_what_failed_or_took_too_long_is_not_called_interrupted(dtm: Runner, con
     assert "its creation failed: create was stopped because its time was over" in told
     found = changes(dtm, "plan")
     assert {line["reason"] for line in found.values()} == {"failed"}
-    assert found["command/a"]["note"] == "its creation failed: create ended with exit code 7:\nno luck"
+    assert (
+        found["command/a"]["note"] == "its creation failed: create ended with exit code 7:\nno luck"
+    )
     assert "failed in an earlier run, will be forgotten" in dtm("plan", "--destroy")
 
 
@@ -65,14 +67,23 @@ tools:
     read: "test ! -e made || echo '%(printed)s'"
 """
 OLD = {"visibility": "", "image": "", "printed": '{\\"a\\": 1}'}
-NEW = {"visibility": ", visibility: private", "image": ", imageRepo: {user: me, password: hush}", "printed": '{\\"b\\": 1}'}
+NEW = {
+    "visibility": ", visibility: private",
+    "image": ", imageRepo: {user: me, password: hush}",
+    "printed": '{\\"b\\": 1}',
+}
 
 
 def seen(found: dict[str, Any]) -> dict[str, set[tuple[str, str]]]:
-    return {address: {(each["source"], each["path"][0]) for each in line["fields"]} for address, line in found.items()}
+    return {
+        address: {(each["source"], each["path"][0]) for each in line["fields"]}
+        for address, line in found.items()
+    }
 
 
-def test_what_follows_from_the_config_did_not_change_outside_dtm(dtm: Runner, config: Write) -> None:
+def test_what_follows_from_the_config_did_not_change_outside_dtm(
+    dtm: Runner, config: Write
+) -> None:
     config(CHAIN % OLD)
     (dtm.folder / "in.txt").write_text("one\n", "utf-8")
     dtm("apply", "-y")
@@ -104,7 +115,9 @@ def test_what_follows_from_the_config_did_not_change_outside_dtm(dtm: Runner, co
     }
 
 
-def test_a_source_or_directory_that_is_not_there_is_missed_before_anything_is_made(dtm: Runner, config: Write) -> None:
+def test_a_source_or_directory_that_is_not_there_is_missed_before_anything_is_made(
+    dtm: Runner, config: Write
+) -> None:
     config("""
 tools:
 - {name: file, instanceID: f, options: {path: out.txt, source: absent.txt}}
@@ -113,12 +126,16 @@ tools:
 - {name: data, instanceID: d, options: {input: 1}}
 """)
     told = dtm("plan")
-    assert f"file/f: Apply will refuse this plan: source: there is no {dtm.folder}/absent.txt" in told
+    assert (
+        f"file/f: Apply will refuse this plan: source: there is no {dtm.folder}/absent.txt" in told
+    )
     told = dtm("apply", "-y", code=1)
     assert f"file/f: source: there is no {dtm.folder}/absent.txt" in told
     assert f"command/c: cwd: there is no {dtm.folder}/nowhere" in told
     assert f"repo-scaffolding/r: sourceRepo: there is no {dtm.folder}/template" in told
-    assert [path.name for path in dtm.folder.iterdir() if not path.name.startswith(".")] == ["config.yaml"]
+    assert [path.name for path in dtm.folder.iterdir() if not path.name.startswith(".")] == [
+        "config.yaml"
+    ]
 
 
 def test_what_another_tool_makes_first_need_not_be_there_yet(dtm: Runner, config: Write) -> None:
@@ -151,7 +168,9 @@ tools:
 """
 
 
-def test_a_recorded_plugin_that_is_not_shipped_is_told_once_with_the_way_out(dtm: Runner, config: Write) -> None:
+def test_a_recorded_plugin_that_is_not_shipped_is_told_once_with_the_way_out(
+    dtm: Runner, config: Write
+) -> None:
     (dtm.folder / "devstream.state").write_text(OTHERS, "utf-8")
     config("tools:\n- {name: data, instanceID: d, options: {input: 1}}\n")
     message = "argocd/default: plugin argocd is known from DevStream, but not part of this version"
@@ -163,7 +182,9 @@ def test_a_recorded_plugin_that_is_not_shipped_is_told_once_with_the_way_out(dtm
     assert "1 to create" in dtm("apply", "-y")
 
 
-def test_drift_tells_what_it_knows_of_the_others_where_one_cannot_be_read(dtm: Runner, config: Write) -> None:
+def test_drift_tells_what_it_knows_of_the_others_where_one_cannot_be_read(
+    dtm: Runner, config: Write
+) -> None:
     config(TWO)
     dtm("apply", "-y")
     (dtm.folder / "broken").touch()
@@ -190,26 +211,38 @@ def test_a_word_on_what_is_not_unfinished_is_refused(dtm: Runner, config: Write)
     told = dtm("apply", "-y", "--resolve", "command.c=retry", code=1)
     assert "--resolve command.c: command/c is not in the state" in told
     assert "unfinished: command/a, command/b" in told
-    assert "command/c is not in the state" in dtm("destroy", "-y", "--resolve", "command.c=forget", code=1)
+    assert "command/c is not in the state" in dtm(
+        "destroy", "-y", "--resolve", "command.c=forget", code=1
+    )
     dtm("destroy", "-y")
     config("tools:\n- {name: data, instanceID: d, options: {input: 1}}\n")
     dtm("apply", "-y")
     told = dtm("apply", "-y", "--resolve", "data.d=retry", code=1)
-    assert "--resolve data.d: data/d has nothing unfinished" in told and "nothing in this state is unfinished" in told
+    assert (
+        "--resolve data.d: data/d has nothing unfinished" in told
+        and "nothing in this state is unfinished" in told
+    )
 
 
 def test_the_state_is_pulled_as_json_lines_where_asked(dtm: Runner, config: Write) -> None:
     config("tools:\n- {name: data, instanceID: d, options: {input: 1}}\n")
     dtm("apply", "-y")
     state = json.loads(dtm("state", "pull"))
-    assert [json.loads(line) for line in dtm("state", "pull", "--json").splitlines()][1]["data"] == state
+    assert [json.loads(line) for line in dtm("state", "pull", "--json").splitlines()][1][
+        "data"
+    ] == state
     text = dtm("state", "pull", "-o", "yaml")
-    assert [json.loads(line) for line in dtm("state", "pull", "-o", "yaml", "--json").splitlines()][1]["data"] == text
+    assert [json.loads(line) for line in dtm("state", "pull", "-o", "yaml", "--json").splitlines()][
+        1
+    ]["data"] == text
 
 
 def test_verify_without_a_config_says_so_and_fails_only_where_asked_to(dtm: Runner) -> None:
     told = dtm("verify")
-    assert "there is no config file config.yaml" in told and "verify failed, error: there is no valid config." in told
+    assert (
+        "there is no config file config.yaml" in told
+        and "verify failed, error: there is no valid config." in told
+    )
     dtm("verify", "--strict", code=1)
     dtm("plan", code=1)
 

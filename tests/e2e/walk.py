@@ -17,7 +17,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-FENCE = re.compile(r"^```(\w+)?(?: title=\"([^\"]+)\")?[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^```(\w+)?(?: title=\"([^\"]+)\")?[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
 VARYING = [
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?Z?"), "2026-01-31 12:00:00"),
     (re.compile(r"\b\d+(\.\d+)?s\b"), "1s"),
@@ -64,7 +66,10 @@ def _commands(body: str, code: int, line: int) -> list[Step]:
     parts = re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]
     split = [part.partition("\n") for part in parts]
     last = len(split) - 1
-    return [Step(command, output, code if i == last else 0, line) for i, (command, _, output) in enumerate(split)]
+    return [
+        Step(command, output, code if i == last else 0, line)
+        for i, (command, _, output) in enumerate(split)
+    ]
 
 
 def somebodys(text: str) -> str:
@@ -76,7 +81,11 @@ def somebodys(text: str) -> str:
 
 def _as_shown(output: str, folder: Path) -> str:
     me = f"{getpass.getuser()}@{socket.gethostname()}"
-    return re.sub(r"^\n+|(?<=\n)\n+$", "", output.replace(me, "me@laptop").replace(str(folder), "/home/me/work"))
+    return re.sub(
+        r"^\n+|(?<=\n)\n+$",
+        "",
+        output.replace(me, "me@laptop").replace(str(folder), "/home/me/work"),
+    )
 
 
 def pattern(expected: str) -> re.Pattern[str]:
@@ -93,11 +102,20 @@ def pattern(expected: str) -> re.Pattern[str]:
 def run(step: Step, folder: Path, env: dict[str, str]) -> None:
     """Run one command and compare. Raises AssertionError with both texts."""
     done = subprocess.run(
-        ["bash", "-c", step.command], cwd=folder, env=env, stdin=subprocess.DEVNULL, text=True, timeout=120,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-    )  # fmt: skip
+        ["bash", "-c", step.command],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=120,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
     real = done.stdout if done.stdout.endswith("\n") or not done.stdout else done.stdout + "\n"
     real = _as_shown(real, folder)
     told = f"line {step.line}: $ {step.command}\n--- the page says\n{step.expected}\n--- it prints\n{real}"
-    assert done.returncode == step.code, f"exit {done.returncode}, the page says {step.code}; {told}"
+    assert done.returncode == step.code, (
+        f"exit {done.returncode}, the page says {step.code}; {told}"
+    )
     assert pattern(somebodys(step.expected)).fullmatch(somebodys(real)), told

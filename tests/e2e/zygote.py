@@ -13,10 +13,26 @@ from importlib import import_module
 from typing import Any
 
 LOADED = (
-    "botocore.session", "botocore.client", "botocore.config", "botocore.loaders", "urllib3", "yaml", "tenacity",
-    "dtm.app.run", "dtm.app.states", "dtm.cli.inspect", "dtm.cli.lifecycle", "dtm.cli.lock", "dtm.cli.state",
-    "backends.s3", "backends.dynamodb", "backends.kubernetes", "providers.command", "providers.data", "providers.file",
-)  # fmt: skip
+    "botocore.session",
+    "botocore.client",
+    "botocore.config",
+    "botocore.loaders",
+    "urllib3",
+    "yaml",
+    "tenacity",
+    "dtm.app.run",
+    "dtm.app.states",
+    "dtm.cli.inspect",
+    "dtm.cli.lifecycle",
+    "dtm.cli.lock",
+    "dtm.cli.state",
+    "backends.s3",
+    "backends.dynamodb",
+    "backends.kubernetes",
+    "providers.command",
+    "providers.data",
+    "providers.file",
+)
 
 
 def run(job: dict[str, Any]) -> None:
@@ -29,7 +45,11 @@ def run(job: dict[str, Any]) -> None:
         os.dup2(descriptor, number)
         os.close(descriptor)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as the process lives
-    sys.path[:0] = [path for path in job["env"].get("PYTHONPATH", "").split(os.pathsep) if path and path not in sys.path]
+    sys.path[:0] = [
+        path
+        for path in job["env"].get("PYTHONPATH", "").split(os.pathsep)
+        if path and path not in sys.path
+    ]
     sys.argv = ["dtm", *job["words"]]
     import_module("dtm.cli").main()
 

@@ -175,8 +175,17 @@ class FakeBackends:
     """Knows where states can be, and that gcs is not shipped."""
 
     def find(self, name: str) -> PluginSchema | None:
-        known: dict[str, type[Options]] = {"local": Local, "s3": Bucket, "k8s": ConfigMap, "kubernetes": ConfigMap}
-        return PluginSchema(name, "kubernetes" if name == "k8s" else name, known[name]) if name in known else None
+        known: dict[str, type[Options]] = {
+            "local": Local,
+            "s3": Bucket,
+            "k8s": ConfigMap,
+            "kubernetes": ConfigMap,
+        }
+        return (
+            PluginSchema(name, "kubernetes" if name == "k8s" else name, known[name])
+            if name in known
+            else None
+        )
 
     def names(self) -> Sequence[str]:
         return ["local", "s3", "kubernetes", "k8s"]

@@ -61,7 +61,9 @@ class World:
     effects: list[str] = field(default_factory=list[str])
     calls: list[str] = field(default_factory=list[str])
     tokens: list[str] = field(default_factory=list[str])
-    faults: dict[str, list[Callable[[], object]]] = field(default_factory=dict[str, list[Callable[[], object]]])
+    faults: dict[str, list[Callable[[], object]]] = field(
+        default_factory=dict[str, list[Callable[[], object]]]
+    )
     lock: RLock = field(default_factory=RLock)
 
     def called(self, method: str, key: str) -> None:
@@ -106,7 +108,12 @@ class Thing:
             thing = self.world.things.get(key)
             if thing is None:
                 return None
-            outputs = {"key": key, "value": thing["value"], "serial": thing["serial"], "password": f"secret of {key}"}
+            outputs = {
+                "key": key,
+                "value": thing["value"],
+                "serial": thing["serial"],
+                "password": f"secret of {key}",
+            }
             return Resource(key, {"value": thing["value"], "color": thing["color"]}, outputs)
 
     def create(self, options: ThingOptions, call: Call) -> Resource:
@@ -122,7 +129,11 @@ class Thing:
         with self.world.lock:
             assert options.key not in self.world.things, f"{options.key} is made twice"
             self.world.effects.append(options.key)
-            self.world.things[options.key] = {"value": options.value, "color": "red", "serial": len(self.world.effects)}
+            self.world.things[options.key] = {
+                "value": options.value,
+                "color": "red",
+                "serial": len(self.world.effects),
+            }
 
     def update(self, options: ThingOptions, resource: Resource, call: Call) -> Resource:
         self.world.called("update", resource.id)
@@ -187,7 +198,13 @@ class Plain(Thing):
 
 def providers(world: World) -> dict[str, AnyProvider]:
     """Every fake by its names."""
-    return {"thing": Thing(world), "oldthing": Alias(world), "blind": Blind(world), "open": Open(world), "plain": Plain(world)}
+    return {
+        "thing": Thing(world),
+        "oldthing": Alias(world),
+        "blind": Blind(world),
+        "open": Open(world),
+        "plain": Plain(world),
+    }
 
 
 def operations(world: World, secrets: Mapping[str, str] | None = None) -> Operations:
@@ -220,16 +237,24 @@ def config(*tools: ToolSpec, **outputs: Value) -> Config:
     return Config(Settings(Path("/base")), tools, outputs, "digest")
 
 
-def entry(name: str, *needs: str, pending: Pending | None = None, made: bool = True, **options: Any) -> StateEntry:
+def entry(
+    name: str, *needs: str, pending: Pending | None = None, made: bool = True, **options: Any
+) -> StateEntry:
     """What the state says of a tool that stands as `World` would have made it."""
     address = at(name)
     protected = options.pop("protected", False)
     given = {"key": address.instance, **options}
     sealed = SEALER.seal_map(given, address)
     resource = thing(str(reveal(given["key"])), given.get("value"))
-    resource = replace(resource, attributes=sensitive(resource.attributes, given), outputs=sensitive(resource.outputs, given))
+    resource = replace(
+        resource,
+        attributes=sensitive(resource.attributes, given),
+        outputs=sensitive(resource.outputs, given),
+    )
     resource = SEALER.seal_resource(resource, address)
-    return StateEntry(address, tuple(map(at, needs)), sealed, resource if made else None, protected, pending)
+    return StateEntry(
+        address, tuple(map(at, needs)), sealed, resource if made else None, protected, pending
+    )
 
 
 def thing(key: str, value: Any = None, color: str = "red", serial: int = 1) -> Resource:
@@ -246,7 +271,9 @@ def pending(action: str, message: str | None = None) -> Pending:
 
 def state(*entries: StateEntry, **outputs: Value) -> State:
     """A state of these entries."""
-    return State(StateId("lineage", 3), Entries({item.address: item for item in entries}), outputs, salt=SALT)
+    return State(
+        StateId("lineage", 3), Entries({item.address: item for item in entries}), outputs, salt=SALT
+    )
 
 
 def found(*resources: tuple[str, Resource | None]) -> Live:
@@ -287,7 +314,12 @@ class Bench:
         ) as session:
             yield session
 
-    def plan(self, wanted: Config, session: Session, resolutions: Mapping[Address, Resolution] | None = None) -> Plan:
+    def plan(
+        self,
+        wanted: Config,
+        session: Session,
+        resolutions: Mapping[Address, Resolution] | None = None,
+    ) -> Plan:
         """Read and plan."""
         live = refresh.read(wanted, session.state, self.operations, resolutions=resolutions)
         return make_plan(wanted, session.state, live, self.operations, resolutions=resolutions)

@@ -27,7 +27,14 @@ from msgspec.structs import replace
 from backends.memory import AppendingMemoryStore, MemoryStore
 from engine.address import Address
 from engine.commit import AUTO, BESIDE, INSIDE
-from engine.errors import DtmError, OutcomeUnknownError, StateError, StoreError, StoreUnavailableError, SupersededError
+from engine.errors import (
+    DtmError,
+    OutcomeUnknownError,
+    StateError,
+    StoreError,
+    StoreUnavailableError,
+    SupersededError,
+)
 from engine.group import Ticket
 from engine.plan import Action
 from engine.ports import Snapshot, Store, Version
@@ -188,7 +195,9 @@ class Book:
         return item
 
     def acknowledge(self, session: str, items: list[Item]) -> None:
-        assert self.claims[-1] == session, f"I2: {session} had {items} acknowledged after the claim of {self.claims[-1]}"
+        assert self.claims[-1] == session, (
+            f"I2: {session} had {items} acknowledged after the claim of {self.claims[-1]}"
+        )
         self.durable.update(dict.fromkeys(items))
         self.acknowledged += len(items)
 
@@ -210,7 +219,11 @@ class Book:
         if item.kind == "begin":
             return True if entry else None if number in self.cancelled else False
         if item.kind == "failed":
-            return entry is not None and entry.pending is not None and entry.pending.message == str(item.number)
+            return (
+                entry is not None
+                and entry.pending is not None
+                and entry.pending.message == str(item.number)
+            )
         assert item.kind == "done"
         return entry is not None and entry.pending is None and entry.resource is not None
 
@@ -229,7 +242,9 @@ class Book:
         """What a reader saw that began when `least` items were durable."""
         verdicts = [self.seen(item, state) for item in self.durable]
         first = verdicts.index(False) if False in verdicts else len(verdicts)
-        assert first >= least, f"I3: a reader missed item {first} of {least} that were there before it began"
+        assert first >= least, (
+            f"I3: a reader missed item {first} of {least} that were there before it began"
+        )
         assert True not in verdicts[first:], "I3: a reader saw no prefix"
 
 
@@ -275,12 +290,24 @@ class Story:
     def live(self, actor: Actor) -> None:
         """The life of one session."""
         with open_session(
-            self.wire(actor), None, KEY, operation="apply", command="apply", who="w", version="1",
-            emit=lambda _: None, lease=0, history=2, log=self.rng.choice(self.logs), world=self.world(),
-        ) as session:  # fmt: skip
+            self.wire(actor),
+            None,
+            KEY,
+            operation="apply",
+            command="apply",
+            who="w",
+            version="1",
+            emit=lambda _: None,
+            lease=0,
+            history=2,
+            log=self.rng.choice(self.logs),
+            world=self.world(),
+        ) as session:
             session.claim()
             self.book.claims.append(session.id)
-            assert same_content(self.look(), session.state), "I5: a session claimed another state than the one it had read"
+            assert same_content(self.look(), session.state), (
+                "I5: a session claimed another state than the one it had read"
+            )
             waiting: list[Item] = []
             for _ in range(self.rng.randrange(1, 8)):
                 ticket, items = self._act(session)
@@ -304,7 +331,9 @@ class Story:
         return reading.state
 
     def _act(self, session: Session) -> tuple[Ticket, list[Item]]:
-        kind = self.rng.choice(["begin", "begin", "whole", "failed", "cancelled", "moved", "outputs"])
+        kind = self.rng.choice(
+            ["begin", "begin", "whole", "failed", "cancelled", "moved", "outputs"]
+        )
         if kind == "outputs":
             item = self.book.item("outputs")
             return session.set_outputs({"n": item.number}), [item]
@@ -320,7 +349,9 @@ class Story:
         if kind == "cancelled":
             self.book.cancelled.add(number)
             return session.cancelled(address), [begin, self.book.item("cancelled", number)]
-        made = replace(entry, resource=Resource(str(number), {}, {"pad": "x" * self.rng.randrange(200)}))
+        made = replace(
+            entry, resource=Resource(str(number), {}, {"pad": "x" * self.rng.randrange(200)})
+        )
         done = self.book.item("done", number)
         ticket = session.done(address, made)
         if kind == "whole":

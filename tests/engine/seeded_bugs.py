@@ -12,7 +12,15 @@ from msgspec.structs import replace
 
 from engine.commit import BESIDE, INSIDE
 from engine.errors import StateError
-from engine.log import Done, decode_head, decode_records, encode_head, encode_inside, encode_records, split
+from engine.log import (
+    Done,
+    decode_head,
+    decode_records,
+    encode_head,
+    encode_inside,
+    encode_records,
+    split,
+)
 from engine.ports import Snapshot, Store, Version
 from engine.statefile import decode_document, encode_document
 from tests.engine.schedules import Story, play
@@ -118,7 +126,9 @@ class DropADoneInside(Distorted):
         document, head = split(decode_document(data, key))
         records = decode_records(head.records, key) if head else []
         if head and records and isinstance(records[-1], Done):
-            data = encode_inside(encode_document(document), replace(head, records=encode_records(records[:-1])))
+            data = encode_inside(
+                encode_document(document), replace(head, records=encode_records(records[:-1]))
+            )
         return self.store.write(key, data, expect=expect)
 
 
@@ -159,7 +169,8 @@ def main() -> int:
     for bug in BUGS:
         after = found_after(bug)
         hidden += after is None
-        print(f"{bug.__name__}: {f'found after {after} schedules' if after else f'NOT FOUND in {ENOUGH} schedules'}")  # noqa: T201
+        told = f"found after {after} schedules" if after else f"NOT FOUND in {ENOUGH} schedules"
+        print(f"{bug.__name__}: {told}")  # noqa: T201
     return int(hidden > 0)
 
 

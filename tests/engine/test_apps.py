@@ -32,8 +32,13 @@ def test_an_app_without_anything_to_do_becomes_nothing(tmp_path: Path) -> None:
     assert loaded(tmp_path, APP).tools == ()
 
 
-def test_delivery_waits_for_every_build_and_all_wait_for_the_repository_and_the_tools(tmp_path: Path) -> None:
-    text = APP + "  repoTemplate: {url: x}\n  ci: [{type: gitlab-ci}, {type: github-actions}]\n  cd: [{type: argocdapp}]\n"
+def test_delivery_waits_for_every_build_and_all_wait_for_the_repository_and_the_tools(
+    tmp_path: Path,
+) -> None:
+    text = (
+        APP
+        + "  repoTemplate: {url: x}\n  ci: [{type: gitlab-ci}, {type: github-actions}]\n  cd: [{type: argocdapp}]\n"
+    )
     assert edges(loaded(tmp_path, text + "tools: [{name: data, instanceID: a}]\n")) == {
         "data/a": [],
         "gitlab-ci/web": ["repo-scaffolding/web", "data/a"],
@@ -45,10 +50,16 @@ def test_delivery_waits_for_every_build_and_all_wait_for_the_repository_and_the_
 
 def test_two_builds_of_one_kind_get_names_of_their_own(tmp_path: Path) -> None:
     text = APP + "  ci: [{type: gitlab-ci}, {type: gitlab-ci}, {type: gitlab-ci}]\n"
-    assert list(edges(loaded(tmp_path, text))) == ["gitlab-ci/web", "gitlab-ci/web-2", "gitlab-ci/web-3"]
+    assert list(edges(loaded(tmp_path, text))) == [
+        "gitlab-ci/web",
+        "gitlab-ci/web-2",
+        "gitlab-ci/web-3",
+    ]
 
 
-def test_pipeline_options_get_language_and_repository_and_give_up_what_belongs_to_the_tool(tmp_path: Path) -> None:
+def test_pipeline_options_get_language_and_repository_and_give_up_what_belongs_to_the_tool(
+    tmp_path: Path,
+) -> None:
     text = (
         "apps:\n- name: web\n  spec: {language: go, framework: gin}\n  repo: {owner: me, token: '[[ env T ]]'}\n"
         "  ci: [{type: jenkins-pipeline, options: {jenkins: {url: u}, language: {name: golang}, test: {enable: false}}}]\n"
@@ -68,7 +79,9 @@ TEMPLATE = (
 )
 
 
-def test_a_template_takes_variables_from_the_step_then_globally_then_from_the_app(tmp_path: Path) -> None:
+def test_a_template_takes_variables_from_the_step_then_globally_then_from_the_app(
+    tmp_path: Path,
+) -> None:
     text = TEMPLATE + (
         "apps:\n- name: web\n  spec: {language: go}\n  repo: {owner: me}\n"
         "  ci: [{type: template, templateName: ci, vars: {image: '[[ branch ]]-own'}, options: {docker: {tags: [c]}}}]\n"
@@ -91,7 +104,9 @@ def test_references_inside_templates_survive(tmp_path: Path) -> None:
     )
     found = options(loaded(tmp_path, text), "gitlab-ci/web")
     assert isinstance(found, dict)
-    assert found["pipeline"] == {"branch": Reference(Address("data", "a"), ("output",), "${{ data.a.outputs.output }}")}
+    assert found["pipeline"] == {
+        "branch": Reference(Address("data", "a"), ("output",), "${{ data.a.outputs.output }}")
+    }
 
 
 @pytest.mark.parametrize(
@@ -106,7 +121,9 @@ def test_references_inside_templates_survive(tmp_path: Path) -> None:
         ("{name: web}", None),
     ],
 )
-def test_where_delivery_looks_for_the_repository(tmp_path: Path, repo: str, url: str | None) -> None:
+def test_where_delivery_looks_for_the_repository(
+    tmp_path: Path, repo: str, url: str | None
+) -> None:
     text = f"apps: [{{name: web, repo: {repo}, cd: [{{type: argocdapp, options: {{app: {{namespace: ns}}}}}}]}}]\n"
     source = {"valuefile": "values.yaml", "path": "helm/web", **({"repoURL": url} if url else {})}
     assert options(loaded(tmp_path, text), "argocdapp/web") == {
@@ -117,7 +134,10 @@ def test_where_delivery_looks_for_the_repository(tmp_path: Path, repo: str, url:
 
 
 def test_delivery_takes_the_image_of_the_build(tmp_path: Path) -> None:
-    text = APP + "  ci: [{type: gitlab-ci, options: {imageRepo: {user: me}}}]\n  cd: [{type: argocdapp}]\n"
+    text = (
+        APP
+        + "  ci: [{type: gitlab-ci, options: {imageRepo: {user: me}}}]\n  cd: [{type: argocdapp}]\n"
+    )
     found = options(loaded(tmp_path, text), "argocdapp/web")
     assert isinstance(found, dict)
     assert found["imageRepo"] == {"user": "me"}
@@ -126,11 +146,14 @@ def test_delivery_takes_the_image_of_the_build(tmp_path: Path) -> None:
 def test_template_variables_reach_the_scaffolding(tmp_path: Path) -> None:
     text = APP + "  repoTemplate: {url: x, vars: {a: 1}}\n"
     assert options(loaded(tmp_path, text), "repo-scaffolding/web") == {
-        "destinationRepo": {"name": "web", "owner": "me", "scmType": "github"}, "sourceRepo": {"url": "x"}, "vars": {"a": 1},
-    }  # fmt: skip
+        "destinationRepo": {"name": "web", "owner": "me", "scmType": "github"},
+        "sourceRepo": {"url": "x"},
+        "vars": {"a": 1},
+    }
 
 
 def test_maps_merge_leaf_by_leaf_and_lists_do_not() -> None:
     assert merge({"a": {"b": 1, "c": [1]}, "d": 1}, {"a": {"c": [2], "e": 3}, "d": {"x": 1}}) == {
-        "a": {"b": 1, "c": [2], "e": 3}, "d": {"x": 1},
-    }  # fmt: skip
+        "a": {"b": 1, "c": [2], "e": 3},
+        "d": {"x": 1},
+    }

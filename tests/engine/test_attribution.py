@@ -18,7 +18,19 @@ from engine.refresh import read
 from engine.secrets import Redactor
 from engine.state import Resource
 from engine.values import Secret, Value
-from tests.engine.fake_world import SEALER, Thing, ThingOptions, World, at, config, entry, providers, state, thing, tool
+from tests.engine.fake_world import (
+    SEALER,
+    Thing,
+    ThingOptions,
+    World,
+    at,
+    config,
+    entry,
+    providers,
+    state,
+    thing,
+    tool,
+)
 
 
 class Rendering(Thing):
@@ -35,11 +47,16 @@ class Rendering(Thing):
         found = super().read(options, resource, call)
         if found is None:
             return None
-        more: Mapping[str, Value] = {"seen with": options.value, "rendered": f"{self.template} {options.value}"}
+        more: Mapping[str, Value] = {
+            "seen with": options.value,
+            "rendered": f"{self.template} {options.value}",
+        }
         return replace(found, attributes={**found.attributes, **more})
 
 
-def planned(wanted: ToolSpec, *, color: str = "red", template: str = "t1", was: Any = "old") -> tuple[Change, Live]:
+def planned(
+    wanted: ToolSpec, *, color: str = "red", template: str = "t1", was: Any = "old"
+) -> tuple[Change, Live]:
     """The tool was made with the value `was` and the template t1; then these things changed."""
     world = World({"a": {"value": None, "color": color, "serial": 1}})
     provider = Rendering(world)
@@ -55,7 +72,11 @@ def planned(wanted: ToolSpec, *, color: str = "red", template: str = "t1", was: 
 
 
 def told(change: Change) -> tuple[str, str, set[tuple[str, str]]]:
-    return change.action.value, change.reason.value, {(field.source.value, str(field.path[0])) for field in change.fields}
+    return (
+        change.action.value,
+        change.reason.value,
+        {(field.source.value, str(field.path[0])) for field in change.fields},
+    )
 
 
 OPTION, INPUT, WORLD = ("option", "value"), ("input", "rendered"), ("live", "color")
@@ -95,13 +116,23 @@ def test_options_that_only_gained_a_secret_are_no_reason_to_call_its_traces_drif
 
 def test_a_tool_that_was_changed_but_looks_as_recorded_is_read_once() -> None:
     world = World({"a": {"value": None, "color": "red", "serial": 1}})
-    live = read(config(tool("a", value="new")), state(entry("a")), Operations(providers(world), Path("/base"), lambda _: None))
+    live = read(
+        config(tool("a", value="new")),
+        state(entry("a")),
+        Operations(providers(world), Path("/base"), lambda _: None),
+    )
     assert (live.reads, live.before, world.calls) == (1, {}, ["read a"])
 
 
 def test_inputs_are_no_drift() -> None:
     known = entry("a")
-    now = replace(thing("a", color="blue"), attributes={**thing("a", color="blue").attributes, "rendered": "x"})
+    now = replace(
+        thing("a", color="blue"),
+        attributes={**thing("a", color="blue").attributes, "rendered": "x"},
+    )
     fields = drifted(known, now, SEALER, Redactor(), ("rendered",))
-    assert {field.path: field.source for field in fields} == {("color",): Source.LIVE, ("rendered",): Source.INPUT}
+    assert {field.path: field.source for field in fields} == {
+        ("color",): Source.LIVE,
+        ("rendered",): Source.INPUT,
+    }
     assert Action.UPDATE is planned(tool("a", value="old"), template="t2")[0].action

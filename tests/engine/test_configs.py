@@ -23,7 +23,9 @@ def load_fixture(path: Path) -> Config:
     main = path / "config.yaml" if (path / "config.yaml").exists() else path
     first = main.read_bytes().split(b"\n")[0].decode() if main.is_file() else ""
     words = shlex.split(first.removeprefix("# args:")) if first.startswith("# args:") else []
-    variables = tuple((word.split("=", 1)[0], word.split("=", 1)[1]) for word in words if word != "--var")
+    variables = tuple(
+        (word.split("=", 1)[0], word.split("=", 1)[1]) for word in words if word != "--var"
+    )
     pairs = first.removeprefix("# env:").split() if first.startswith("# env:") else []
     env = {pair.split("=")[0]: pair.split("=")[1] for pair in pairs}
     source = Source(main, variables, env=env, cwd=main.parent if main.is_file() else main)
@@ -47,7 +49,9 @@ def test_each_mistake_has_its_message(path: Path) -> None:
 
 def test_there_are_enough_mistakes_and_no_message_without_one() -> None:
     assert len(MISTAKES) >= 60
-    assert {path.stem for path in MISTAKES} == {path.stem for path in (CONFIGS / "mistakes").glob("*.txt")}
+    assert {path.stem for path in MISTAKES} == {
+        path.stem for path in (CONFIGS / "mistakes").glob("*.txt")
+    }
 
 
 VALID = sorted(path for path in (CONFIGS / "valid").iterdir() if path.suffix != ".json")
@@ -72,10 +76,22 @@ def shown(value: Value) -> Json:
 def summary(config: Config, base: Path) -> dict[str, Json]:
     """All of a config that a person would check."""
     state = config.settings.state
-    where = {**asdict(state), "lock": asdict(state.lock), "options": shown(dict(state.options)), "where": None} if state else {}
+    where = (
+        {
+            **asdict(state),
+            "lock": asdict(state.lock),
+            "options": shown(dict(state.options)),
+            "where": None,
+        }
+        if state
+        else {}
+    )
     tools: list[Json] = []
     for tool in config.tools:
-        found: dict[str, Json] = {"tool": str(tool.address), "dependsOn": [str(other) for other in tool.depends_on]}
+        found: dict[str, Json] = {
+            "tool": str(tool.address),
+            "dependsOn": [str(other) for other in tool.depends_on],
+        }
         found |= {"preventDestroy": True} if tool.lifecycle.prevent_destroy else {}
         found |= {key: value for key, value in asdict(tool.timeouts).items() if value is not None}
         tools.append({**found, "options": shown(dict(tool.options))})
@@ -84,7 +100,9 @@ def summary(config: Config, base: Path) -> dict[str, Json]:
         "tools": tools,
         "outputs": shown(dict(config.outputs)),
         "state": {key: value for key, value in where.items() if key != "where"} or None,
-        "pluginDir": str(plugins.relative_to(base) if plugins.is_relative_to(base) else plugins) if plugins else None,
+        "pluginDir": str(plugins.relative_to(base) if plugins.is_relative_to(base) else plugins)
+        if plugins
+        else None,
         "files": list(config.settings.files),
         "warnings": list(config.warnings),
     }
@@ -94,4 +112,6 @@ def summary(config: Config, base: Path) -> dict[str, Json]:
 def test_each_form_loads(path: Path) -> None:
     config = load_fixture(path)
     assert config.settings.base_dir == (path if path.is_dir() else path.parent)
-    assert summary(config, config.settings.base_dir) == json.loads(path.with_suffix(".json").read_text("utf-8"))
+    assert summary(config, config.settings.base_dir) == json.loads(
+        path.with_suffix(".json").read_text("utf-8")
+    )

@@ -49,7 +49,9 @@ class Sample(Options, frozen=True):
     visibility: Visibility = Visibility.PUBLIC
     mode: Annotated[str, Field("mode", pattern="^[0-7]{3,4}$")] = "644"
     command: Annotated[str | list[str], Field("argv")] = "true"
-    tags: Annotated[list[str], Field("labels", min_length=1)] = msgspec.field(default_factory=lambda: ["x"])
+    tags: Annotated[list[str], Field("labels", min_length=1)] = msgspec.field(
+        default_factory=lambda: ["x"]
+    )
     env: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     input: Any = None
     login: Login | None = None
@@ -97,18 +99,33 @@ def faults(raw: Raw, struct: type[msgspec.Struct] = Sample) -> list[tuple[str, s
         ({"path": "x", "port": None, "tags": None}, {"path": "x"}),
         ({"path": "x", "note": None}, {"path": "x", "note": None}),
         ({"path": "x", "visibility": "private"}, {"path": "x", "visibility": "private"}),
-        ({"path": "x", "command": ["a", 1, lit("1.0e3")]}, {"path": "x", "command": ["a", "1", "1.0e3"]}),
+        (
+            {"path": "x", "command": ["a", 1, lit("1.0e3")]},
+            {"path": "x", "command": ["a", "1", "1.0e3"]},
+        ),
         ({"path": "x", "command": 5}, {"path": "x", "command": "5"}),
-        ({"path": "x", "env": {"A": 1, "B": lit("TRUE")}}, {"path": "x", "env": {"A": "1", "B": "TRUE"}}),
-        ({"path": "x", "input": {"a": [lit("1.10"), None]}}, {"path": "x", "input": {"a": [1.1, None]}}),
+        (
+            {"path": "x", "env": {"A": 1, "B": lit("TRUE")}},
+            {"path": "x", "env": {"A": "1", "B": "TRUE"}},
+        ),
+        (
+            {"path": "x", "input": {"a": [lit("1.10"), None]}},
+            {"path": "x", "input": {"a": [1.1, None]}},
+        ),
         (
             {"path": "x", "login": {"user": "u", "password": "p"}},
             {"path": "x", "login": {"user": "u", "password": Secret("p")}},
         ),
         ({"path": "x", "token": "t"}, {"path": "x", "token": Secret("t")}),
-        ({"path": "x", "token": Secret(5, ("var n",))}, {"path": "x", "token": Secret("5", ("var n",))}),
+        (
+            {"path": "x", "token": Secret(5, ("var n",))},
+            {"path": "x", "token": Secret("5", ("var n",))},
+        ),
         ({"path": Secret("p", ("env P",))}, {"path": Secret("p", ("env P",))}),
-        ({"path": REFERENCE, "port": REFERENCE, "tags": [JOINED]}, {"path": REFERENCE, "port": REFERENCE, "tags": [JOINED]}),
+        (
+            {"path": REFERENCE, "port": REFERENCE, "tags": [JOINED]},
+            {"path": REFERENCE, "port": REFERENCE, "tags": [JOINED]},
+        ),
         ({"path": UNKNOWN, "input": UNKNOWN}, {"path": UNKNOWN, "input": UNKNOWN}),
     ],
 )
@@ -128,7 +145,11 @@ def test_options_become_canonical(raw: Raw, attributes: Raw) -> None:
             "for the variable write [[ name ]], with no space between the brackets",
         ),
         ({"path": "x", "pathh": 1}, 'option "pathh" is unknown', 'did you mean "path"?'),
-        ({"pth": "x"}, 'option "pth" is unknown', 'did you mean "path"?'),  # and not a word of a path that is missing
+        (
+            {"pth": "x"},
+            'option "pth" is unknown',
+            'did you mean "path"?',
+        ),  # and not a word of a path that is missing
         ({"path": "x", "Path": "y"}, 'option "Path" is already given as "path"', ""),
         ({"path": "x", "port": "many"}, 'option "port" must be an integer, not "many"', ""),
         ({"path": "x", "port": 1.5}, 'option "port" must be an integer, not 1.5', ""),
@@ -138,9 +159,21 @@ def test_options_become_canonical(raw: Raw, attributes: Raw) -> None:
         ({"path": "x", "ratio": 0}, 'option "ratio" must be more than 0', ""),
         ({"path": "x", "ratio": 1}, 'option "ratio" must be less than 1', ""),
         ({"path": "x", "on": "yes"}, 'option "on" must be true or false, not "yes"', ""),
-        ({"path": "x", "kind": "golang"}, 'option "kind" must be one of "go", "python", not "golang"', ""),
-        ({"path": "x", "kind": "pyton"}, 'option "kind" must be one of "go", "python", not "pyton"', 'did you mean "python"?'),
-        ({"path": "x", "visibility": "hidden"}, 'option "visibility" must be one of "public", "private", not "hidden"', ""),
+        (
+            {"path": "x", "kind": "golang"},
+            'option "kind" must be one of "go", "python", not "golang"',
+            "",
+        ),
+        (
+            {"path": "x", "kind": "pyton"},
+            'option "kind" must be one of "go", "python", not "pyton"',
+            'did you mean "python"?',
+        ),
+        (
+            {"path": "x", "visibility": "hidden"},
+            'option "visibility" must be one of "public", "private", not "hidden"',
+            "",
+        ),
         (
             {"path": "x", "mode": lit("0644")},
             'option "mode" is text, but 0644 without quotes is a number',
@@ -150,7 +183,11 @@ def test_options_become_canonical(raw: Raw, attributes: Raw) -> None:
         ({"path": "x", "tags": []}, 'option "tags" must not be empty', ""),
         ({"path": "x", "tags": [None]}, 'option "tags[0]" must be text, not empty', ""),
         ({"path": "x", "tags": "a"}, 'option "tags" must be a list, not "a"', ""),
-        ({"path": "x", "command": {"a": 1}}, 'option "command" must be text or a list, not a map', ""),
+        (
+            {"path": "x", "command": {"a": 1}},
+            'option "command" must be text or a list, not a map',
+            "",
+        ),
         ({"path": "x", "env": {"A": []}}, 'option "env.A" must be text, not a list', ""),
         ({"path": "x", "login": {}}, 'option "login.user" is required', ""),
         (
@@ -158,16 +195,24 @@ def test_options_become_canonical(raw: Raw, attributes: Raw) -> None:
             'option "logins[1].usr" is unknown',
             'did you mean "user"?',
         ),
-        ({"path": "x", "port": JOINED}, 'option "port" must be an integer, not "x/${{ a.b.outputs.c }}"', ""),
+        (
+            {"path": "x", "port": JOINED},
+            'option "port" must be an integer, not "x/${{ a.b.outputs.c }}"',
+            "",
+        ),
         ({"path": "x", "token": ["s3cret"]}, 'option "token" must be text, not (sensitive)', ""),
-        ({"path": "x", "port": Secret("s3cret")}, 'option "port" must be an integer, not (sensitive)', ""),
+        (
+            {"path": "x", "port": Secret("s3cret")},
+            'option "port" must be an integer, not (sensitive)',
+            "",
+        ),
         (
             {"path": "x", "input": [lit(".inf")]},
             'option "input[0]" holds a number that cannot be stored: .inf',
             'write it in quotes: ".inf"',
         ),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_option_is_named(raw: Raw, message: str, hint: str) -> None:
     assert faults(raw) == [(message, hint)]
 
@@ -175,18 +220,28 @@ def test_a_wrong_option_is_named(raw: Raw, message: str, hint: str) -> None:
 def test_all_faults_come_in_one_run() -> None:
     raw: Raw = {"port": "x", "tags": [1, []], "nope": 1, "login": {"user": [], "password": {}}}
     assert [fault.path for fault in decode(raw, Sample, env={})[1]] == [
-        ("port",), ("tags", 1), ("nope",), ("login", "user"), ("login", "password"), ("path",),
-    ]  # fmt: skip
+        ("port",),
+        ("tags", 1),
+        ("nope",),
+        ("login", "user"),
+        ("login", "password"),
+        ("path",),
+    ]
 
 
 def test_an_absent_option_comes_from_its_environment_variable() -> None:
     found, problems = decode({}, Needy, env={"NEEDY_TOKEN": "t", "NEEDY_SIZE": "7"})
     assert (found, problems) == ({"token": Secret("t", ("env NEEDY_TOKEN",)), "size": 7}, [])
-    assert faults({}, Needy) == [('option "token" is required', "or set the environment variable NEEDY_TOKEN")]
+    assert faults({}, Needy) == [
+        ('option "token" is required', "or set the environment variable NEEDY_TOKEN")
+    ]
 
 
 def test_a_written_option_wins_over_its_environment_variable() -> None:
-    assert decode({"token": "own"}, Needy, env={"NEEDY_TOKEN": "t"}) == ({"token": Secret("own")}, [])
+    assert decode({"token": "own"}, Needy, env={"NEEDY_TOKEN": "t"}) == (
+        {"token": Secret("own")},
+        [],
+    )
 
 
 def test_a_struct_may_have_rules_of_its_own() -> None:
@@ -205,26 +260,51 @@ def test_plain_options_that_fit_are_taken_as_they_are() -> None:
 
 def test_build_gives_the_struct_with_secrets_revealed() -> None:
     options: dict[str, Value] = {
-        "path": "x", "imageRepo": "i", "visibility": "private", "token": Secret("t"),
-        "login": {"user": "u", "password": Secret("p")}, "input": {"k": [Secret("in")]},
-    }  # fmt: skip
+        "path": "x",
+        "imageRepo": "i",
+        "visibility": "private",
+        "token": Secret("t"),
+        "login": {"user": "u", "password": Secret("p")},
+        "input": {"k": [Secret("in")]},
+    }
     built = build(options, Sample)
     assert built == Sample(
-        path="x", image_repo="i", visibility=Visibility.PRIVATE, token="t",
-        login=Login(user="u", password="p"), input={"k": ["in"]},
-    )  # fmt: skip
+        path="x",
+        image_repo="i",
+        visibility=Visibility.PRIVATE,
+        token="t",
+        login=Login(user="u", password="p"),
+        input={"k": ["in"]},
+    )
 
 
 def test_build_leaves_unknown_values_in_place() -> None:
     options: dict[str, Value] = {
-        "path": UNKNOWN, "port": REFERENCE, "visibility": "private", "tags": [UNKNOWN, "a"],
-        "login": {"user": UNKNOWN}, "logins": [{"user": "u"}], "token": Digest("00"), "env": {"A": UNKNOWN},
-    }  # fmt: skip
+        "path": UNKNOWN,
+        "port": REFERENCE,
+        "visibility": "private",
+        "tags": [UNKNOWN, "a"],
+        "login": {"user": UNKNOWN},
+        "logins": [{"user": "u"}],
+        "token": Digest("00"),
+        "env": {"A": UNKNOWN},
+    }
     built = build(options, Sample)
     assert built.login is not None
-    unknown: list[Any] = [built.path, built.port, built.tags[0], built.token, built.env["A"], built.login.user]
+    unknown: list[Any] = [
+        built.path,
+        built.port,
+        built.tags[0],
+        built.token,
+        built.env["A"],
+        built.login.user,
+    ]
     assert unknown == [UNKNOWN] * 6
-    assert (built.visibility, built.logins, built.kind) == (Visibility.PRIVATE, [Login(user="u")], "go")
+    assert (built.visibility, built.logins, built.kind) == (
+        Visibility.PRIVATE,
+        [Login(user="u")],
+        "go",
+    )
     with pytest.raises(UnknownValueError):
         f"{built.path}"
 
@@ -238,8 +318,10 @@ def test_build_refuses_what_does_not_fit_naming_all_of_it() -> None:
     with pytest.raises(ConfigError) as caught:
         build({"port": "x", "on": 1}, Sample)
     assert [problem.message for problem in caught.value.problems] == [
-        'option "port" must be an integer, not "x"', 'option "on" must be true or false, not 1', 'option "path" is required',
-    ]  # fmt: skip
+        'option "port" must be an integer, not "x"',
+        'option "on" must be true or false, not 1',
+        'option "path" is required',
+    ]
 
 
 def test_canonical_forgives_what_other_versions_recorded() -> None:
@@ -282,10 +364,17 @@ def test_which_declared_types_agree(wanted: Any, given: Any, fits: bool) -> None
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        (("path",), shapes.StrType), (("login", "user"), shapes.StrType), (("logins", 3, "user"), shapes.StrType),
-        (("env", "A"), shapes.StrType), (("input",), shapes.AnyType), (("input", "a"), None), (("login", "nobody"), None),
+        (("path",), shapes.StrType),
+        (("login", "user"), shapes.StrType),
+        (("logins", 3, "user"), shapes.StrType),
+        (("env", "A"), shapes.StrType),
+        (("input",), shapes.AnyType),
+        (("input", "a"), None),
+        (("login", "nobody"), None),
     ],
-)  # fmt: skip
-def test_the_declared_type_at_a_path(path: tuple[str | int, ...], kind: type[shapes.Type] | None) -> None:
+)
+def test_the_declared_type_at_a_path(
+    path: tuple[str | int, ...], kind: type[shapes.Type] | None
+) -> None:
     shape = shape_at(Sample, path)
     assert (shape and type(members(shape)[0])) is kind

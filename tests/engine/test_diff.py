@@ -14,8 +14,15 @@ from engine.plan import Source
 from engine.values import UNKNOWN, Digest
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-2, 2) | st.sampled_from(["", "a", "b"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["name", "x", "y"]), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats(-2, 2)
+    | st.sampled_from(["", "a", "b"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["name", "x", "y"]), inner, max_size=3)
+    ),
     max_leaves=12,
 )
 
@@ -23,12 +30,14 @@ JSON = st.recursive(
 def shown(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     """Changes in short; "-" for an absent side."""
     return [
-        (".".join(map(str, c.path)), "-" if c.old_absent else c.old, "-" if c.new_absent else c.new) for c in diff(old, new)
+        (".".join(map(str, c.path)), "-" if c.old_absent else c.old, "-" if c.new_absent else c.new)
+        for c in diff(old, new)
     ]
 
 
 @pytest.mark.parametrize(
-    ("one", "two"), [(1, True), (0, False), (1, 1.0), (1, "1"), (None, ""), ({}, None), ([], {}), ([1], [True])]
+    ("one", "two"),
+    [(1, True), (0, False), (1, 1.0), (1, "1"), (None, ""), ({}, None), ([], {}), ([1], [True])],
 )
 def test_values_that_python_or_people_confuse_are_different(one: Any, two: Any) -> None:
     assert same(one, one)
@@ -61,9 +70,17 @@ def test_the_unknown_equals_nothing_so_that_the_worst_is_shown() -> None:
         ({"a": [1]}, {"a": {"b": 1}}, [("a", [1], {"b": 1})]),
         ({"l": ["a", "b", "c"]}, {"l": ["a", "x", "b", "c"]}, [("l.1", "-", "x")]),
         ({"l": ["a", "b", "c"]}, {"l": ["b", "c"]}, [("l.0", "a", "-")]),
-        ({"l": ["a", "b", "c", "d"]}, {"l": ["x", "a", "b", "q", "d"]}, [("l.0", "-", "x"), ("l.3", "c", "q")]),
+        (
+            {"l": ["a", "b", "c", "d"]},
+            {"l": ["x", "a", "b", "q", "d"]},
+            [("l.0", "-", "x"), ("l.3", "c", "q")],
+        ),
         ({"l": []}, {"l": [1, 2]}, [("l.0", "-", 1), ("l.1", "-", 2)]),
-        ({"l": ["a", "b", "c", "d", "e"]}, {"l": ["a", "c", "e"]}, [("l.1", "b", "-"), ("l.3", "d", "-")]),
+        (
+            {"l": ["a", "b", "c", "d", "e"]},
+            {"l": ["a", "c", "e"]},
+            [("l.1", "b", "-"), ("l.3", "d", "-")],
+        ),
         (
             {"l": [{"name": "a", "v": 1}, {"name": "b", "v": 2}]},
             {"l": [{"name": "x", "v": 0}, {"name": "a", "v": 1}, {"name": "b", "v": 3}]},
@@ -76,8 +93,10 @@ def test_the_unknown_equals_nothing_so_that_the_worst_is_shown() -> None:
         ),
         ({"l": [UNKNOWN]}, {"l": [1, 2]}, [("l.0", UNKNOWN, 1), ("l.1", "-", 2)]),
     ],
-)  # fmt: skip
-def test_only_what_differs_is_named(old: dict[str, Any], new: dict[str, Any], changes: list[tuple[str, Any, Any]]) -> None:
+)
+def test_only_what_differs_is_named(
+    old: dict[str, Any], new: dict[str, Any], changes: list[tuple[str, Any, Any]]
+) -> None:
     assert shown(old, new) == changes
 
 
@@ -98,7 +117,9 @@ def test_only_what_differs_is_named(old: dict[str, Any], new: dict[str, Any], ch
         ({"l": [{"key": 1}]}, {"l": [{"key": 1}, {"id": 2}]}, False),
     ],
 )
-def test_a_change_forces_replacement_where_a_marked_option_differs(old: Any, new: Any, forced: bool) -> None:
+def test_a_change_forces_replacement_where_a_marked_option_differs(
+    old: Any, new: Any, forced: bool
+) -> None:
     found = diff(old, new, source=Source.LIVE, replaces=[("a",), ("m", "path"), ("l", "*", "key")])
     assert [change.replaces for change in found] == [forced]
     assert found[0].source is Source.LIVE
@@ -106,7 +127,10 @@ def test_a_change_forces_replacement_where_a_marked_option_differs(old: Any, new
 
 def test_secrets_in_lists_are_aligned_by_digest() -> None:
     one, two = Digest("aa", ("env A",)), Digest("bb", ("env B",))
-    assert shown({"l": [one, "k", "m"]}, {"l": [two, one, "k", "n"]}) == [("l.0", "-", two), ("l.3", "m", "n")]
+    assert shown({"l": [one, "k", "m"]}, {"l": [two, one, "k", "n"]}) == [
+        ("l.0", "-", two),
+        ("l.3", "m", "n"),
+    ]
 
 
 @pytest.mark.parametrize("change", ["insert near the front", "one in a hundred", "all"])
@@ -134,8 +158,14 @@ def test_deepdiff_is_loaded_only_when_lists_need_aligning() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-@given(st.dictionaries(st.sampled_from(["a", "b"]), JSON), st.dictionaries(st.sampled_from(["a", "b"]), JSON))
+@given(
+    st.dictionaries(st.sampled_from(["a", "b"]), JSON),
+    st.dictionaries(st.sampled_from(["a", "b"]), JSON),
+)
 def test_a_diff_is_empty_exactly_where_values_are_the_same(old: Any, new: Any) -> None:
     assert (not diff(old, new)) == same(old, new)
     assert diff(old, old) == ()
-    assert all(change.old_absent or change.new_absent or not same(change.old, change.new) for change in diff(old, new))
+    assert all(
+        change.old_absent or change.new_absent or not same(change.old, change.new)
+        for change in diff(old, new)
+    )

@@ -50,7 +50,12 @@ def apply(bench: Bench, wanted: Config, **options: Any) -> ApplySummary:
     with bench.session() as session:
         plan = bench.plan(wanted, session, resolutions)
         return executor.apply(
-            plan, wanted, session, bench.operations, emit=bench.events.append, **{"sleep": _no_sleep, **options}
+            plan,
+            wanted,
+            session,
+            bench.operations,
+            emit=bench.events.append,
+            **{"sleep": _no_sleep, **options},
         )
 
 
@@ -58,7 +63,9 @@ def destroy(bench: Bench, **options: Any) -> ApplySummary:
     with bench.session() as session:
         live = refresh.read(config(), session.state, bench.operations)
         plan = plan_removal(config(), session.state, live, bench.operations)
-        return executor.apply(plan, config(), session, bench.operations, emit=bench.events.append, **options)
+        return executor.apply(
+            plan, config(), session, bench.operations, emit=bench.events.append, **options
+        )
 
 
 def _no_sleep(_seconds: float) -> None:
@@ -96,17 +103,31 @@ def numbered(text: str, reference: Any) -> Interpolation:
 
 
 def test_an_apply_makes_records_and_leaves_nothing_to_do() -> None:
-    bench, wanted = Bench(), config(tool("a", value=1), tool("b", "a", value=ref("a.serial")), total=ref("b.value"))
+    bench, wanted = (
+        Bench(),
+        config(tool("a", value=1), tool("b", "a", value=ref("a.serial")), total=ref("b.value")),
+    )
     summary = apply(bench, wanted)
     assert summary.done == {Action.CREATE: 2}
-    assert (summary.failed, summary.skipped, summary.interrupted, summary.location) == ((), (), False, "memfs://test/k")
+    assert (summary.failed, summary.skipped, summary.interrupted, summary.location) == (
+        (),
+        (),
+        False,
+        "memfs://test/k",
+    )
     made = bench.state()
     assert made.entries[at("b")].options == {"key": "b", "value": 1}
     assert made.entries[at("b")].depends_on == (at("a"),)
     assert made.outputs == {"total": 1}
     assert is_empty(bench, wanted)
-    assert [(e.address.instance, e.index, e.total) for e in events(bench, ApplyStart)] == [("a", 1, 2), ("b", 2, 2)]
-    assert [(e.address.instance, e.id) for e in events(bench, ApplyComplete)] == [("a", "a"), ("b", "b")]
+    assert [(e.address.instance, e.index, e.total) for e in events(bench, ApplyStart)] == [
+        ("a", 1, 2),
+        ("b", 2, 2),
+    ]
+    assert [(e.address.instance, e.id) for e in events(bench, ApplyComplete)] == [
+        ("a", "a"),
+        ("b", "b"),
+    ]
     assert bench.events[-1] == summary
 
 
@@ -117,12 +138,16 @@ def test_every_begin_is_durable_before_its_call_and_every_done_before_a_dependen
     def look(name: str) -> Callable[[], object]:
         def fault() -> None:
             entries = read_state(bench.store, "k").state.entries
-            seen[name] = {a.instance: e.pending.action if e.pending else "ok" for a, e in entries.items()}
+            seen[name] = {
+                a.instance: e.pending.action if e.pending else "ok" for a, e in entries.items()
+            }
 
         return fault
 
     bench.world.faults = {
-        f"{method} {key}": [look(f"{method} {key}")] for method in ("create", "update", "delete") for key in "abx"
+        f"{method} {key}": [look(f"{method} {key}")]
+        for method in ("create", "update", "delete")
+        for key in "abx"
     }
     apply(bench, config(tool("a"), tool("b", "a"), tool("x")))
     assert seen["create a"]["a"] == "create"
@@ -144,12 +169,16 @@ def test_independent_changes_run_in_parallel_and_no_more_than_asked() -> None:
         busy.pop()
 
     bench.world.faults = {"create *": [meet] * 9}
-    assert apply(bench, config(*(tool(f"n{i}") for i in range(9))), parallelism=3).done == {Action.CREATE: 9}
+    assert apply(bench, config(*(tool(f"n{i}") for i in range(9))), parallelism=3).done == {
+        Action.CREATE: 9
+    }
 
 
 def test_a_failure_skips_its_dependents_and_nobody_else() -> None:
     bench = Bench()
-    bench.world.faults = {"create a": failing(ProviderError("quota of ann@example used up", hint="ask for more"))}
+    bench.world.faults = {
+        "create a": failing(ProviderError("quota of ann@example used up", hint="ask for more"))
+    }
     wanted = config(tool("a"), tool("b", "a"), tool("c", "b"), tool("x"), tool("y", "x"))
     summary = apply(bench, wanted)
     assert summary.failed == (at("a"),)
@@ -162,7 +191,10 @@ def test_a_failure_skips_its_dependents_and_nobody_else() -> None:
         "ask for more",
         1,
     )
-    assert [(e.address, e.because) for e in events(bench, ApplySkipped)] == [(at("b"), at("a")), (at("c"), at("a"))]
+    assert [(e.address, e.because) for e in events(bench, ApplySkipped)] == [
+        (at("b"), at("a")),
+        (at("c"), at("a")),
+    ]
     assert apply(bench, wanted).done == {Action.CREATE: 3}
     assert is_empty(bench, wanted)
     assert sorted(bench.world.effects) == ["a", "b", "c", "x", "y"]
@@ -170,7 +202,12 @@ def test_a_failure_skips_its_dependents_and_nobody_else() -> None:
 
 def test_what_a_failed_update_was_to_do_without_is_still_there_beside_replaced_tools() -> None:
     bench = Bench()
-    apply(bench, config(tool("c", key="c1"), tool("b", "c", key="b1"), tool("d"), tool("a", "c", "d", value=1)))
+    apply(
+        bench,
+        config(
+            tool("c", key="c1"), tool("b", "c", key="b1"), tool("d"), tool("a", "c", "d", value=1)
+        ),
+    )
     bench.world.faults = {"update a": failing(ProviderError("no"))}
     wanted = config(tool("c", key="c2"), tool("b", "c", key="b2"), tool("a", value=2))
     summary = apply(bench, wanted)
@@ -209,7 +246,12 @@ PASSING = ProviderError("busy", retryable=True)
         ("create a", [PASSING] * 9, {"create": 4, "read": 2}, "unfinished, absent"),
         ("create a", [UNKNOWN_OUTCOME], {"create": 1, "read": 2}, "unfinished, absent"),
         ("after create a", [UNKNOWN_OUTCOME], {"create": 1, "read": 2}, "made"),
-        ("after create a", [ProviderError("half")], {"create": 1, "read": 2}, "unfinished, present"),
+        (
+            "after create a",
+            [ProviderError("half")],
+            {"create": 1, "read": 2},
+            "unfinished, present",
+        ),
         ("create a", [ValueError("a bug")], {"create": 1, "read": 2}, "unfinished, absent"),
         ("update u", [ProviderError("no")], {"update": 1, "read": 1}, "unfinished, present"),
         ("update u", [PASSING], {"update": 2, "read": 1}, "made"),
@@ -223,7 +265,9 @@ PASSING = ProviderError("busy", retryable=True)
         ("create blind.a", [PASSING], {"create": 2, "read": 0}, "made"),
     ],
 )
-def test_each_kind_of_error_costs_a_known_number_of_calls(fault: str, errors: Any, calls: dict[str, int], state: str) -> None:
+def test_each_kind_of_error_costs_a_known_number_of_calls(
+    fault: str, errors: Any, calls: dict[str, int], state: str
+) -> None:
     bench = Bench()
     what, name = fault.rsplit(" ", 1)
     address = at(name)
@@ -242,14 +286,25 @@ def test_each_kind_of_error_costs_a_known_number_of_calls(fault: str, errors: An
     assert entry is not None
     present = "present" if entry.resource else "absent"
     pending = entry.pending
-    assert state == ("made" if pending is None else "begun" if pending.message is None else f"unfinished, {present}")
+    assert state == (
+        "made"
+        if pending is None
+        else "begun"
+        if pending.message is None
+        else f"unfinished, {present}"
+    )
     assert bool(summary.failed) is (state != "made")
     assert events(bench, Retrying)[: len(errors)] == [] or errors[0] is PASSING
 
 
-@pytest.mark.parametrize("fault", ["create a", "after create a", "after update u", "update u", "delete d", "after delete d"])
+@pytest.mark.parametrize(
+    "fault",
+    ["create a", "after create a", "after update u", "update u", "delete d", "after delete d"],
+)
 @pytest.mark.parametrize("error", [UNKNOWN_OUTCOME, ProviderError("no")])
-def test_the_next_run_completes_what_failed_and_makes_nothing_twice(fault: str, error: Exception) -> None:
+def test_the_next_run_completes_what_failed_and_makes_nothing_twice(
+    fault: str, error: Exception
+) -> None:
     bench = Bench()
     apply(bench, config(tool("u", value=1), tool("d")))
     bench.world.faults = {fault: failing(error)}
@@ -276,7 +331,10 @@ def test_a_plugin_that_predicts_wrongly_is_named_and_its_thing_recorded() -> Non
         plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
         summary = executor.apply(plan, wanted, session, used, emit=bench.events.append)
     assert (summary.failed, summary.skipped) == ((at("a"),), (at("b"),))
-    assert 'plugin "thing" predicted other outputs than it delivered: value' in events(bench, ApplyErrored)[0].message
+    assert (
+        'plugin "thing" predicted other outputs than it delivered: value'
+        in events(bench, ApplyErrored)[0].message
+    )
     assert pendings(bench) == {"a": None}
 
 
@@ -285,7 +343,11 @@ def test_a_plugin_that_predicts_wrongly_is_named_and_its_thing_recorded() -> Non
 
 def test_with_real_values_a_change_is_decided_again_and_only_gets_milder() -> None:
     bench = Bench()
-    first = config(tool("a", value=1), tool("b", "a", value=ref("a.serial")), tool("c", "a", value=ref("a.key")))
+    first = config(
+        tool("a", value=1),
+        tool("b", "a", value=ref("a.serial")),
+        tool("c", "a", value=ref("a.key")),
+    )
     apply(bench, first)
     bench.world.things.pop("a")
     bench.world.calls.clear()
@@ -383,7 +445,11 @@ def test_destroy_goes_in_true_reverse_order_by_recorded_edges() -> None:
     apply(bench, config(tool("z"), tool("m", "z"), tool("a", "m"), x=1))
     bench.world.calls.clear()
     summary = destroy(bench)
-    assert [call for call in bench.world.calls if call.startswith("delete")] == ["delete a", "delete m", "delete z"]
+    assert [call for call in bench.world.calls if call.startswith("delete")] == [
+        "delete a",
+        "delete m",
+        "delete z",
+    ]
     assert summary.done == {Action.DELETE: 3}
     assert (dict(bench.state().entries), dict(bench.state().outputs)) == ({}, {})
 
@@ -476,13 +542,17 @@ def test_an_unclear_outcome_stops_everything_before_the_first_change_until_it_is
     assert bench.world.effects == ["a", "b"]
 
 
-@pytest.mark.parametrize(("verdict", "effects"), [(Verdict.RETRY, ["a", "a"]), (Verdict.FORGET, ["a", "a"])])
+@pytest.mark.parametrize(
+    ("verdict", "effects"), [(Verdict.RETRY, ["a", "a"]), (Verdict.FORGET, ["a", "a"])]
+)
 def test_retry_and_forget_make_it_again(verdict: Verdict, effects: list[str]) -> None:
     bench, wanted = Bench(), config(tool("blind.a"))
     bench.world.faults = {"after create a": failing(UNKNOWN_OUTCOME)}
     apply(bench, wanted)
     bench.world.things.clear()
-    assert apply(bench, wanted, resolutions={at("blind.a"): Resolution(verdict)}).done == {Action.CREATE: 1}
+    assert apply(bench, wanted, resolutions={at("blind.a"): Resolution(verdict)}).done == {
+        Action.CREATE: 1
+    }
     assert bench.world.effects == effects
 
 
@@ -494,8 +564,12 @@ def test_a_secret_that_a_delete_needs_is_missed_before_anything_runs() -> None:
     with bench.session() as session:
         plan = bench.plan(config(tool("b")), session)
         bench.secrets.clear()
-        with pytest.raises(PlanError, match=r"to delete thing.a I need option token, which came from env T"):
-            executor.apply(plan, config(tool("b")), session, bench.operations, emit=bench.events.append)
+        with pytest.raises(
+            PlanError, match=r"to delete thing.a I need option token, which came from env T"
+        ):
+            executor.apply(
+                plan, config(tool("b")), session, bench.operations, emit=bench.events.append
+            )
     assert bench.world.count("create") == 0
 
 
@@ -506,7 +580,9 @@ class Needy(Thing):
 
 def test_what_providers_require_is_missed_before_anything_runs() -> None:
     bench, wanted = Bench(), config(tool("a"), tool("open.b"))
-    used = replace(bench.operations, providers={**bench.operations.providers, "thing": Needy(bench.world)})
+    used = replace(
+        bench.operations, providers={**bench.operations.providers, "thing": Needy(bench.world)}
+    )
     with bench.session() as session:
         plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
         with pytest.raises(PlanError, match="thing/a: the program frobnicate is not installed"):
@@ -531,7 +607,10 @@ class Copying(Thing):
         ([tool("open.m"), tool("plain.n", "open.m"), tool("a", "plain.n", value="absent")], False),
         ([tool("open.made", value=1), tool("a", "open.made", value="absent")], False),
         ([tool("open.made"), tool("a", "open.made", value="absent")], True),
-        ([tool("open.m"), tool("open.made", "open.m"), tool("a", "open.made", value="absent")], False),
+        (
+            [tool("open.m"), tool("open.made", "open.m"), tool("a", "open.made", value="absent")],
+            False,
+        ),
         ([tool("a", "x", value=ref("x.value")), tool("x", value="absent")], True),
     ],
 )
@@ -542,12 +621,21 @@ def test_a_path_that_is_not_there_and_that_nothing_could_make_is_missed_before_a
     bench = Bench()
     apply(bench, config(tool("open.made")))
     bench.world.calls.clear()
-    used = replace(bench.operations, base_dir=tmp_path, providers={**bench.operations.providers, "thing": Copying(bench.world)})
+    used = replace(
+        bench.operations,
+        base_dir=tmp_path,
+        providers={**bench.operations.providers, "thing": Copying(bench.world)},
+    )
     with bench.session() as session:
-        plan = make_plan(config(*wanted), session.state, refresh.read(config(*wanted), session.state, used), used)
+        plan = make_plan(
+            config(*wanted), session.state, refresh.read(config(*wanted), session.state, used), used
+        )
         problems = Preparation(plan, config(*wanted), session.state, used).missing()
     assert bool(problems) is refused
-    assert all("value: there is no " in problem.message and "depend on" in problem.hint for problem in problems)
+    assert all(
+        "value: there is no " in problem.message and "depend on" in problem.hint
+        for problem in problems
+    )
 
 
 def test_a_plan_of_an_older_state_is_refused() -> None:
@@ -565,12 +653,21 @@ def test_a_plan_of_an_older_state_is_refused() -> None:
 def test_no_secret_reaches_the_store_or_an_event() -> None:
     bench = Bench()
     secret = Secret("correct horse", ("env T",))
-    bench.world.faults = {"create bad": failing(ProviderError("cannot log in with correct horse", hint="not correct horse"))}
+    bench.world.faults = {
+        "create bad": failing(
+            ProviderError("cannot log in with correct horse", hint="not correct horse")
+        )
+    }
     wanted = config(
-        tool("a", token=secret), tool("b", value=secret), tool("c", "b", value=ref("b.value")), tool("bad", token=secret)
+        tool("a", token=secret),
+        tool("b", value=secret),
+        tool("c", "b", value=ref("b.value")),
+        tool("bad", token=secret),
     )
     apply(bench, wanted)
-    written = b"".join(found.data for key in bench.store.list("") if (found := bench.store.read(key)))
+    written = b"".join(
+        found.data for key in bench.store.list("") if (found := bench.store.read(key))
+    )
     assert b"correct horse" not in written
     assert b"secret of" not in written
     assert "correct horse" not in repr(bench.events)
@@ -585,7 +682,9 @@ def test_no_secret_reaches_the_store_or_an_event() -> None:
 
 
 def timed(name: str, seconds: float, **options: Any) -> Any:
-    return replace(tool(name, **options), timeouts=Timeouts(create=seconds, update=seconds, delete=seconds))
+    return replace(
+        tool(name, **options), timeouts=Timeouts(create=seconds, update=seconds, delete=seconds)
+    )
 
 
 def test_a_call_that_overruns_its_deadline_is_given_up_and_its_begin_stands() -> None:
@@ -596,9 +695,15 @@ def test_a_call_that_overruns_its_deadline_is_given_up_and_its_begin_stands() ->
     def clock() -> float:
         return start + (time.monotonic() - start) * 50
 
-    summary = apply(bench, config(timed("slow", 1.0), tool("b"), tool("c", "slow")), clock=clock, parallelism=1)
+    summary = apply(
+        bench, config(timed("slow", 1.0), tool("b"), tool("c", "slow")), clock=clock, parallelism=1
+    )
     hold.set()
-    assert (summary.failed, summary.skipped, summary.done) == ((at("slow"),), (at("c"),), {Action.CREATE: 1})
+    assert (summary.failed, summary.skipped, summary.done) == (
+        (at("slow"),),
+        (at("c"),),
+        {Action.CREATE: 1},
+    )
     assert "no answer within 1 s" in events(bench, ApplyErrored)[0].message
     found = pendings(bench)["slow"]
     assert found is not None
@@ -668,7 +773,9 @@ def test_asked_twice_calls_are_told_and_begins_stand() -> None:
     with bench.session() as session:
         plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
         bench.world.calls.clear()
-        summary = executor.apply(plan, wanted, session, used, emit=bench.events.append, stop=stop, parallelism=1)
+        summary = executor.apply(
+            plan, wanted, session, used, emit=bench.events.append, stop=stop, parallelism=1
+        )
     assert summary.interrupted
     assert summary.failed == summary.cancelled == (at("a"),)
     assert bench.world.calls == []
@@ -688,7 +795,9 @@ def test_asked_twice_a_call_that_does_not_listen_is_left_behind() -> None:
 
     bench.world.faults = {"create a": [hang]}
     start = time.monotonic()
-    summary = apply(bench, config(tool("a")), stop=stop, clock=lambda: start + (time.monotonic() - start) * 50)
+    summary = apply(
+        bench, config(tool("a")), stop=stop, clock=lambda: start + (time.monotonic() - start) * 50
+    )
     hold.set()
     assert time.monotonic() - start < 5
     assert (summary.interrupted, summary.failed) == (True, (at("a"),))
@@ -740,7 +849,9 @@ class Counting:
 
 
 @pytest.mark.parametrize(("plugin", "least", "most"), [("open", 2, 45), ("blind", 50, 250)])
-def test_begins_run_ahead_of_their_calls_but_for_what_cannot_be_found_again(plugin: str, least: int, most: int) -> None:
+def test_begins_run_ahead_of_their_calls_but_for_what_cannot_be_found_again(
+    plugin: str, least: int, most: int
+) -> None:
     bench = Bench()
     ahead: list[int] = []
     wanted = config(*(tool(f"{plugin}.n{i}") for i in range(100)))
@@ -755,7 +866,9 @@ def test_begins_run_ahead_of_their_calls_but_for_what_cannot_be_found_again(plug
         bench.world.faults = {"create *": [look] * 100}
         plan = bench.plan(wanted, session)
         store.writes = 0
-        summary = executor.apply(plan, wanted, session, bench.operations, emit=bench.events.append, parallelism=2)
+        summary = executor.apply(
+            plan, wanted, session, bench.operations, emit=bench.events.append, parallelism=2
+        )
         writes = store.writes
     assert summary.done == {Action.CREATE: 100}
     assert least <= writes <= most
@@ -778,7 +891,9 @@ def test_an_output_that_cannot_be_worked_out_is_an_error_and_the_others_are_reco
     reference: Any = replace(ref("a.value"), address=at("open.a"), path=("nothing",))  # type: ignore[type-var] # a Reference
     summary = apply(bench, config(tool("open.a"), good=1, bad=reference))
     assert summary.unresolved == ("bad",) and not summary.complete
-    assert [(e.level, e.message.partition(":")[0]) for e in events(bench, Notice)] == [("error", "output bad")]
+    assert [(e.level, e.message.partition(":")[0]) for e in events(bench, Notice)] == [
+        ("error", "output bad")
+    ]
     assert bench.state().outputs == {"good": 1}
 
 

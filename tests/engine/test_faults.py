@@ -42,7 +42,9 @@ class Weather:
 
     rng: random.Random
     seen: Counter[str] = field(default_factory=Counter[str])
-    late: list[tuple[int, Callable[[], object]]] = field(default_factory=list[tuple[int, Callable[[], object]]])
+    late: list[tuple[int, Callable[[], object]]] = field(
+        default_factory=list[tuple[int, Callable[[], object]]]
+    )
     calls: int = 0
     streak: int = 0
     calm: int = 0
@@ -104,7 +106,9 @@ class Stormy:
         return self.weather.ask(lambda: self.store.read(key))
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
-        return self.weather.change(lambda: self.store.write(key, data, expect=expect), "late", "conflict with itself")
+        return self.weather.change(
+            lambda: self.store.write(key, data, expect=expect), "late", "conflict with itself"
+        )
 
     def delete(self, key: str, *, expect: Version | None = None) -> None:
         self.weather.change(lambda: self.store.delete(key, expect=expect))
@@ -119,7 +123,9 @@ class StormyAppending(Stormy):
     def append(self, key: str, data: bytes, *, expect: Version) -> Version:
         store = self.store
         assert isinstance(store, AppendingMemoryStore)
-        return self.weather.change(lambda: store.append(key, data, expect=expect), "late", "conflict with itself")
+        return self.weather.change(
+            lambda: store.append(key, data, expect=expect), "late", "conflict with itself"
+        )
 
 
 def stormy(seed: int, appending: bool) -> tuple[MemoryStore, Stormy]:
@@ -137,10 +143,14 @@ def patient(clock: FakeClock) -> Callable[[Callable[[], T]], T]:
 
 def world(seed: int, clock: FakeClock) -> World:
     return World(
-        clock=clock, sleep=clock.sleep, rng=random.Random(seed), now=lambda: timestamp(clock.now()),
+        clock=clock,
+        sleep=clock.sleep,
+        rng=random.Random(seed),
+        now=lambda: timestamp(clock.now()),
         retry=patient(clock),
-        limits=Limits(spill=300, compact=900), background=False,
-    )  # fmt: skip
+        limits=Limits(spill=300, compact=900),
+        background=False,
+    )
 
 
 def runs(seed: int, log: str, appending: bool) -> Counter[str]:
@@ -149,9 +159,19 @@ def runs(seed: int, log: str, appending: bool) -> Counter[str]:
     clock, heard, made = FakeClock(), list[Event](), set[str]()
     for number in range(3):
         with open_session(
-            weathered, ObjectLocker(weathered), KEY, operation="apply", command="apply", who="me", version="0",
-            emit=heard.append, lease=1000, log=log, history=1, world=world(seed + number, clock),
-        ) as session:  # fmt: skip
+            weathered,
+            ObjectLocker(weathered),
+            KEY,
+            operation="apply",
+            command="apply",
+            who="me",
+            version="0",
+            emit=heard.append,
+            lease=1000,
+            log=log,
+            history=1,
+            world=world(seed + number, clock),
+        ) as session:
             session.claim()
             for name in ("a", "b", "c"):
                 make(session, f"{name}{number}", "x" * 100)
@@ -174,7 +194,14 @@ def test_alone_in_bad_weather_every_run_ends_well(log: str, appending: bool) -> 
             seen += runs(seed, log, appending)
         except (AssertionError, DtmError) as flaw:
             raise AssertionError(f"seed {seed}: {flaw!r}") from flaw
-    for kind in ("unavailable", "lost before", "lost after", "late", "late and refused", "conflict with itself"):
+    for kind in (
+        "unavailable",
+        "lost before",
+        "lost after",
+        "late",
+        "late and refused",
+        "conflict with itself",
+    ):
         assert seen[kind] >= 5, (kind, seen)
 
 
@@ -184,10 +211,18 @@ def test_a_lock_is_had_given_back_and_broken_in_bad_weather() -> None:
         clock, locker = FakeClock(), ObjectLocker(weathered)
         for breaking in (False, True):
             held = acquire(
-                locker, KEY, info_of(f"me{seed}{breaking}"),
-                timeout=0, takeover=True, lease=1000, emit=lambda _event: None,
-                now=clock.now, clock=clock, sleep=clock.sleep, background=False,
-            )  # fmt: skip
+                locker,
+                KEY,
+                info_of(f"me{seed}{breaking}"),
+                timeout=0,
+                takeover=True,
+                lease=1000,
+                emit=lambda _event: None,
+                now=clock.now,
+                clock=clock,
+                sleep=clock.sleep,
+                background=False,
+            )
             for _ in range(3):
                 held.renew()
             assert held.lost is None, f"seed {seed}: {held.lost}"
@@ -213,5 +248,13 @@ def test_a_store_that_stays_away_is_given_up_within_half_a_minute() -> None:
 
 def open_away(store: Store, clock: FakeClock) -> AbstractContextManager[Session]:
     return open_session(
-        store, None, KEY, operation="apply", command="apply", who="me", version="0", emit=lambda _: None, world=world(0, clock)
+        store,
+        None,
+        KEY,
+        operation="apply",
+        command="apply",
+        who="me",
+        version="0",
+        emit=lambda _: None,
+        world=world(0, clock),
     )

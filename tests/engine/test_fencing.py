@@ -21,7 +21,13 @@ from dtm.testing.session_bench import KEY, Client, Mortal, entry, make, names
 from engine import executor, rescue
 from engine.address import Address
 from engine.commit import AUTO, INSIDE
-from engine.errors import ConflictError, DtmError, LockHeldError, OutcomeUnknownError, SupersededError
+from engine.errors import (
+    ConflictError,
+    DtmError,
+    LockHeldError,
+    OutcomeUnknownError,
+    SupersededError,
+)
 from engine.events import ApplySummary, Event, LockAcquired, Notice
 from engine.lease import break_lock
 from engine.lock import timestamp
@@ -54,9 +60,13 @@ class Place:
 
     def world(self) -> World:
         return World(
-            clock=self.clock, sleep=self.clock.sleep, now=lambda: timestamp(self.clock.now()), keep=self._keep,
-            retry=lambda call: call(), background=False,
-        )  # fmt: skip
+            clock=self.clock,
+            sleep=self.clock.sleep,
+            now=lambda: timestamp(self.clock.now()),
+            keep=self._keep,
+            retry=lambda call: call(),
+            background=False,
+        )
 
     def _keep(self, name: str, data: bytes) -> str:
         self.saved[name] = data
@@ -67,9 +77,19 @@ class Place:
         self, who: str, *, lock: bool = True, store: Store | None = None, over: tuple[str, ...] = ()
     ) -> Iterator[Session]:
         with open_session(
-            store or self.store, self.locker if lock else None, KEY, operation="apply", command="apply", who=who,
-            version="0", emit=self.heard.append, lease=LEASE, log=self.log, over=over, world=self.world(),
-        ) as session:  # fmt: skip
+            store or self.store,
+            self.locker if lock else None,
+            KEY,
+            operation="apply",
+            command="apply",
+            who=who,
+            version="0",
+            emit=self.heard.append,
+            lease=LEASE,
+            log=self.log,
+            over=over,
+            world=self.world(),
+        ) as session:
             session.claim()
             yield session
 
@@ -110,13 +130,20 @@ def slept_through_its_lease(place: Place) -> None:
     """B sees the same record for a whole lease by its own clock, since A's process stands still."""
     place.clock.sleep(2 * LEASE)
     place.run("b@there", "b")
-    (taken,) = [event.taken_from for event in place.heard if isinstance(event, LockAcquired) and event.taken_from]
+    (taken,) = [
+        event.taken_from
+        for event in place.heard
+        if isinstance(event, LockAcquired) and event.taken_from
+    ]
     assert taken.who == "a@here"
 
 
 TAKE_OVERS: list[Callable[[Place], None]] = [
-    force_unlocked, finished_compacted_and_a_third, without_a_lock, slept_through_its_lease,
-]  # fmt: skip
+    force_unlocked,
+    finished_compacted_and_a_third,
+    without_a_lock,
+    slept_through_its_lease,
+]
 
 
 def overtaken(place: Place, take_over: Callable[[Place], None]) -> SupersededError:
@@ -125,7 +152,9 @@ def overtaken(place: Place, take_over: Callable[[Place], None]) -> SupersededErr
     def work() -> None:
         with place.session("a@here") as a:
             make(a, "a")
-            a.begin(Address("data", "x"), Action.CREATE, entry=replace(entry("x"), resource=None)).wait()
+            a.begin(
+                Address("data", "x"), Action.CREATE, entry=replace(entry("x"), resource=None)
+            ).wait()
             take_over(place)
             with suppress(SupersededError):
                 a.done(Address("data", "x"), entry("x")).wait()
@@ -150,22 +179,32 @@ def test_a_session_that_lost_its_state_is_refused_says_who_and_saves_its_running
     assert isinstance(saved, Done) and saved.key == "data_x"
     state = read_state(place.store, KEY).state
     assert {"a", "b", "x"} <= names(state) and state.entries[Address("data", "x")].pending
-    assert all(not found.pending for address, found in state.entries.items() if address.instance != "x")
+    assert all(
+        not found.pending for address, found in state.entries.items() if address.instance != "x"
+    )
 
 
 @LOGS
-def test_after_a_force_unlock_of_a_lock_that_was_renewed_one_lease_of_silence_is_waited_for(log: str) -> None:
+def test_after_a_force_unlock_of_a_lock_that_was_renewed_one_lease_of_silence_is_waited_for(
+    log: str,
+) -> None:
     place = Place(log)
     overtaken(place, force_unlocked)
     assert LEASE <= place.clock() <= LEASE * 1.3
-    assert [event.message for event in place.heard if isinstance(event, Notice) and "sign of life" in event.message]
+    assert [
+        event.message
+        for event in place.heard
+        if isinstance(event, Notice) and "sign of life" in event.message
+    ]
 
 
 @LOGS
 def test_what_was_saved_is_recovered_at_once_since_its_session_is_over(log: str) -> None:
     place = Place(log)
     with suppress(SupersededError), place.session("a@here") as a:
-        a.begin(Address("data", "x"), Action.CREATE, entry=replace(entry("x"), resource=None)).wait()
+        a.begin(
+            Address("data", "x"), Action.CREATE, entry=replace(entry("x"), resource=None)
+        ).wait()
         place.force_unlock()
         with suppress(SupersededError), place.session("b@there", over=(a.id,)):
             pass
@@ -192,7 +231,9 @@ def test_the_compaction_itself_is_refused_and_costs_nothing(log: str) -> None:
         make(a, "a")
         mortal.store.before = get_ahead
     assert place.names() == {"a", "b"}
-    (told,) = [event for event in place.heard if isinstance(event, Notice) and event.level == "warning"][:1]
+    (told,) = [
+        event for event in place.heard if isinstance(event, Notice) and event.level == "warning"
+    ][:1]
     assert "not compacted" in told.message and "b@there" in told.message
 
 
@@ -242,10 +283,14 @@ def test_without_taking_over_a_held_lock_keeps_b_out_and_readers_see_who_works(l
         make(a, "a")
         with pytest.raises(LockHeldError, match="a@here"):
             place.run("b@there", "b")
-        reading = read_state(place.store, KEY, locker=place.locker, lease=LEASE, log=log, world=place.world())
+        reading = read_state(
+            place.store, KEY, locker=place.locker, lease=LEASE, log=log, world=place.world()
+        )
         assert reading.in_progress.startswith("a@here since ") and reading.at_work == a.id
         place.clock.sleep(2 * LEASE)
-        assert not read_state(place.store, KEY, locker=place.locker, lease=LEASE, log=log, world=place.world()).in_progress
+        assert not read_state(
+            place.store, KEY, locker=place.locker, lease=LEASE, log=log, world=place.world()
+        ).in_progress
 
 
 def test_an_apply_that_is_overtaken_starts_nothing_more_and_its_running_call_is_saved() -> None:
@@ -262,11 +307,22 @@ def test_an_apply_that_is_overtaken_starts_nothing_more_and_its_running_call_is_
     world = World(keep=lambda name, data: name if saved.setdefault(name, data) else "")
     try:
         with open_session(
-            bench.store, None, "k", operation="apply", command="apply", who="a", version="1",
-            emit=bench.events.append, lease=0, redactor=bench.operations.redactor, world=world,
-        ) as session:  # fmt: skip
+            bench.store,
+            None,
+            "k",
+            operation="apply",
+            command="apply",
+            who="a",
+            version="1",
+            emit=bench.events.append,
+            lease=0,
+            redactor=bench.operations.redactor,
+            world=world,
+        ) as session:
             plan = bench.plan(wanted, session)
-            executor.apply(plan, wanted, session, bench.operations, emit=bench.events.append, parallelism=1)
+            executor.apply(
+                plan, wanted, session, bench.operations, emit=bench.events.append, parallelism=1
+            )
     except SupersededError as error:
         caught = error
     assert caught is not None and "taken over by test" in caught.message and caught.exit_code == 1
@@ -274,4 +330,6 @@ def test_an_apply_that_is_overtaken_starts_nothing_more_and_its_running_call_is_
     (summary,) = [event for event in bench.events if isinstance(event, ApplySummary)]
     assert at("c") in summary.skipped
     (data,) = saved.values()
-    assert [record.key for record in rescue.decode(data, "x").records if isinstance(record, Done)] == [at("a").key]
+    assert [
+        record.key for record in rescue.decode(data, "x").records if isinstance(record, Done)
+    ] == [at("a").key]

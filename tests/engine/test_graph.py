@@ -28,7 +28,9 @@ def test_nodes_outside_the_graph_count_as_done_and_repeated_edges_as_one() -> No
         ({"x": ("a",), "a": ("b",), "b": ("c",), "c": ("a",), "y": ()}, ["a", "b", "c"]),
     ],
 )
-def test_a_cycle_is_reported_by_its_members_alone(edges: dict[str, tuple[str, ...]], cycle: list[str]) -> None:
+def test_a_cycle_is_reported_by_its_members_alone(
+    edges: dict[str, tuple[str, ...]], cycle: list[str]
+) -> None:
     with pytest.raises(CycleError, match=" → ".join([*cycle, cycle[0]])) as caught:
         order(edges)
     assert caught.value.nodes == cycle
@@ -57,7 +59,9 @@ def test_ten_thousand_nodes_take_no_recursion_and_little_time(shape: str) -> Non
 
 
 @given(st.dictionaries(st.integers(0, 12), st.lists(st.integers(0, 12), max_size=4), max_size=13))
-def test_every_graph_is_either_ordered_or_has_the_reported_cycle(edges: dict[int, list[int]]) -> None:
+def test_every_graph_is_either_ordered_or_has_the_reported_cycle(
+    edges: dict[int, list[int]],
+) -> None:
     try:
         found = order(edges)
     except CycleError as error:
@@ -66,7 +70,12 @@ def test_every_graph_is_either_ordered_or_has_the_reported_cycle(edges: dict[int
     else:
         place = {node: index for index, node in enumerate(found)}
         assert set(place) == set(edges)
-        assert all(place[other] < place[node] for node, waits in edges.items() for other in waits if other in place)
+        assert all(
+            place[other] < place[node]
+            for node, waits in edges.items()
+            for other in waits
+            if other in place
+        )
 
 
 @given(st.dictionaries(st.integers(0, 12), st.lists(st.integers(0, 12), max_size=4), max_size=13))
@@ -81,7 +90,9 @@ def test_nodes_are_in_one_circle_if_each_waits_for_the_other(edges: dict[int, li
 
     far, number = {node: reached(node) for node in edges}, circles(edges)
     assert set(number) == set(edges)
-    assert all((number[a] == number[b]) == (a in far[b] and b in far[a]) for a in edges for b in edges)
+    assert all(
+        (number[a] == number[b]) == (a in far[b] and b in far[a]) for a in edges for b in edges
+    )
 
 
 def test_ten_thousand_nodes_without_a_circle_are_as_many_circles_soon() -> None:

@@ -132,8 +132,12 @@ def test_a_batch_does_not_outgrow_its_limit() -> None:
 
 
 @pytest.mark.parametrize("background", [True, False])
-@pytest.mark.parametrize("error", [SupersededError("over"), StoreError("full"), ValueError("a bug")])
-def test_after_an_error_every_caller_is_told_and_the_records_are_kept(error: Exception, background: bool) -> None:
+@pytest.mark.parametrize(
+    "error", [SupersededError("over"), StoreError("full"), ValueError("a bug")]
+)
+def test_after_an_error_every_caller_is_told_and_the_records_are_kept(
+    error: Exception, background: bool
+) -> None:
     def commit(records: Sequence[Record], _data: bytes) -> None:
         if any(isinstance(item, OutputsSet) and item.seq == 2 for item in records):
             raise error
@@ -152,7 +156,9 @@ def test_after_an_error_every_caller_is_told_and_the_records_are_kept(error: Exc
 
 def test_compaction_keeps_nobody_waiting() -> None:
     order: list[str] = []
-    queue = GroupCommit(lambda *_: order.append("commit"), lambda: order.append("settle"), background=False)
+    queue = GroupCommit(
+        lambda *_: order.append("commit"), lambda: order.append("settle"), background=False
+    )
     queue.add(record(1)).wait()
     assert order == ["settle", "commit"]
     queue.close()
@@ -179,7 +185,9 @@ def test_a_session_of_many_records_stays_linear(tmp_path: Path) -> None:
 
     for count in (1000, 4000):
         Counting.logged = Counting.folded = 0
-        with opened(Counting(tmp_path / str(count)), world=World(limits=Limits(compact=20_000))) as session:
+        with opened(
+            Counting(tmp_path / str(count)), world=World(limits=Limits(compact=20_000))
+        ) as session:
             for number in range(count):
                 session.begin(Address("data", f"n{number}"), Action.CREATE)
         assert Counting.folded < 10 * Counting.logged

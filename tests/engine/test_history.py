@@ -22,7 +22,9 @@ def test_each_changing_run_leaves_one_snapshot_and_the_31st_drops_the_oldest() -
             make(session, f"n{number}")
     found = history(store, KEY)
     assert [past.serial for past in found] == list(range(2, 32))
-    assert len(load(store, found[0]).entries) == 2 and load(store, found[0]).written.who == "me@here"
+    assert (
+        len(load(store, found[0]).entries) == 2 and load(store, found[0]).written.who == "me@here"
+    )
 
 
 def test_after_a_forced_push_of_a_lower_serial_age_decides() -> None:
@@ -63,7 +65,9 @@ def test_dropping_reads_no_snapshot_as_long_as_serials_tell_the_age() -> None:
     for number in range(4):
         with opened(store, history=1) as session:
             make(session, f"n{number}")
-    assert not [key for key in Watched.reads if ".history/" in key] and len(history(store, KEY)) == 1
+    assert (
+        not [key for key in Watched.reads if ".history/" in key] and len(history(store, KEY)) == 1
+    )
 
 
 def test_what_is_gone_is_an_error() -> None:
@@ -81,4 +85,6 @@ def test_an_entry_made_by_hand_is_equal_to_a_read_one() -> None:
     store = MemoryStore("m")
     with opened(store) as session:
         make(session, "a", {"x": [1, 2.5, None]})
-    assert read_state(store, KEY).state.entries[entry("a").address] == entry("a", {"x": [1, 2.5, None]})
+    assert read_state(store, KEY).state.entries[entry("a").address] == entry(
+        "a", {"x": [1, 2.5, None]}
+    )

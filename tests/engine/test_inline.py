@@ -30,12 +30,24 @@ LOG = f"{KEY}.log"
 
 
 def opened(
-    store: Store, log: str, emit: Callable[[Event], None] = lambda _: None, world: World | None = None
+    store: Store,
+    log: str,
+    emit: Callable[[Event], None] = lambda _: None,
+    world: World | None = None,
 ) -> AbstractContextManager[Session]:
     return open_session(
-        store, None, KEY, operation="apply", command="apply", who="me@here", version="0", emit=emit, lease=0, log=log,
+        store,
+        None,
+        KEY,
+        operation="apply",
+        command="apply",
+        who="me@here",
+        version="0",
+        emit=emit,
+        lease=0,
+        log=log,
         world=world or World(keep=lambda name, _: name),
-    )  # fmt: skip
+    )
 
 
 def run(store: Store, log: str, *made: str, emit: Callable[[Event], None] = lambda _: None) -> None:
@@ -66,7 +78,11 @@ def test_a_denied_log_stays_inside_and_that_is_told_once() -> None:
     store = NarrowStore(place, KEY)
     run(store, AUTO, "a", emit=heard.append)
     (notice,) = [event for event in heard if isinstance(event, Notice)]
-    assert notice.level == "warning" and f"{LOG}*" in notice.hint and f"may not write memfs://m/{LOG}" in notice.message
+    assert (
+        notice.level == "warning"
+        and f"{LOG}*" in notice.hint
+        and f"may not write memfs://m/{LOG}" in notice.message
+    )
     run(store, AUTO, "b", emit=heard.append)
     assert len(heard) == 1 and inside(place) and names(read_state(store, KEY).state) == {"a", "b"}
 
@@ -93,7 +109,9 @@ def test_a_log_that_must_be_beside_is_never_inside_in_silence() -> None:
         run(NarrowStore(MemoryStore("m"), KEY), BESIDE, "a")
 
 
-@pytest.mark.parametrize("store", [MemoryStore("m"), AppendingMemoryStore("m")], ids=["swapping", "appending"])
+@pytest.mark.parametrize(
+    "store", [MemoryStore("m"), AppendingMemoryStore("m")], ids=["swapping", "appending"]
+)
 def test_the_place_of_the_log_may_change_with_every_run(store: Store) -> None:
     for number, log in enumerate([BESIDE, INSIDE, INSIDE, BESIDE, AUTO, INSIDE, AUTO]):
         run(store, log, f"n{number}")
@@ -105,7 +123,9 @@ def test_the_place_of_the_log_may_change_with_every_run(store: Store) -> None:
 
 @pytest.mark.parametrize("before", [BESIDE, INSIDE])
 @pytest.mark.parametrize("after", [BESIDE, INSIDE, AUTO])
-def test_what_a_killed_run_recorded_is_there_for_a_run_that_wants_the_log_elsewhere(before: str, after: str) -> None:
+def test_what_a_killed_run_recorded_is_there_for_a_run_that_wants_the_log_elsewhere(
+    before: str, after: str
+) -> None:
     store = MemoryStore("m")
     mortal = Mortal(Client(store, ObjectLocker(store)))
     run(store, before, "a")
@@ -121,7 +141,9 @@ def test_what_a_killed_run_recorded_is_there_for_a_run_that_wants_the_log_elsewh
 
 @pytest.mark.parametrize("slow", [BESIDE, INSIDE])
 @pytest.mark.parametrize("quick", [BESIDE, INSIDE])
-def test_a_session_that_lost_its_state_to_another_place_of_the_log_is_refused(slow: str, quick: str) -> None:
+def test_a_session_that_lost_its_state_to_another_place_of_the_log_is_refused(
+    slow: str, quick: str
+) -> None:
     store = MemoryStore("m")
     run(store, slow, "a")
 
@@ -159,7 +181,9 @@ def _many(session: Session, count: int) -> None:
 
 def test_a_long_log_inside_is_folded_in_mid_session() -> None:
     store = MemoryStore("m")
-    with opened(store, INSIDE, world=World(limits=Limits(spill=100, compact=2000), background=False)) as session:
+    with opened(
+        store, INSIDE, world=World(limits=Limits(spill=100, compact=2000), background=False)
+    ) as session:
         session.claim()
         for number in range(40):
             make(session, f"n{number}")
@@ -232,5 +256,8 @@ def test_a_damaged_document_is_only_replaced_whole(log: str) -> None:
     with opened(store, log, world=world) as session:
         push(session, good, force=True)
     assert names(read_state(store, KEY).state) == {"a"}
-    kept = [*saved.values(), *(found.data for key in store.list(f"{KEY}.history/") if (found := store.read(key)))]
+    kept = [
+        *saved.values(),
+        *(found.data for key in store.list(f"{KEY}.history/") if (found := store.read(key))),
+    ]
     assert b'{"format": 1, "tools": {' in kept

@@ -25,17 +25,39 @@ from engine.world import new_id
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def have(locker: Locker, events: list[Event], *, lease: float = 30.0, background: bool = False) -> HeldLock:
-    return acquire(locker, KEY, info_of("me"), timeout=0, takeover=True, lease=lease, emit=events.append, background=background)
+def have(
+    locker: Locker, events: list[Event], *, lease: float = 30.0, background: bool = False
+) -> HeldLock:
+    return acquire(
+        locker,
+        KEY,
+        info_of("me"),
+        timeout=0,
+        takeover=True,
+        lease=lease,
+        emit=events.append,
+        background=background,
+    )
 
 
 @pytest.mark.parametrize(
     ("written", "lease"),
     [
-        ("30", 30.0), ("0.5", 0.5), ("86400", 86400.0), ("1e400", None), ("-1e400", None), ("NaN", None), ("-5", None),
-        ("0", None), ("86401", None), ("1" + "0" * 400, None), ("true", None), ('"30"', None), ("null", None),
+        ("30", 30.0),
+        ("0.5", 0.5),
+        ("86400", 86400.0),
+        ("1e400", None),
+        ("-1e400", None),
+        ("NaN", None),
+        ("-5", None),
+        ("0", None),
+        ("86401", None),
+        ("1" + "0" * 400, None),
+        ("true", None),
+        ('"30"', None),
+        ("null", None),
     ],
-)  # fmt: skip
+)
 def test_a_lease_that_cannot_be_one_is_none(written: str, lease: float | None) -> None:
     found = LockInfo.from_json(b'{"ID": "z", "Lease": %s}' % written.encode())
     assert found is not None and found.lease == lease
@@ -47,9 +69,18 @@ def test_a_holder_whose_lease_cannot_be_one_is_never_taken_over() -> None:
     locker.put(KEY, replace(info_of("them"), lease=-1.0), expect=None)
     with pytest.raises(LockHeldError):
         acquire(
-            locker, KEY, info_of("me"), timeout=100, takeover=True, lease=30, emit=lambda _: None, clock=clock,
-            sleep=clock.sleep, now=clock.now, background=False,
-        )  # fmt: skip
+            locker,
+            KEY,
+            info_of("me"),
+            timeout=100,
+            takeover=True,
+            lease=30,
+            emit=lambda _: None,
+            clock=clock,
+            sleep=clock.sleep,
+            now=clock.now,
+            background=False,
+        )
     assert clock() >= 100
 
 
@@ -96,15 +127,22 @@ def test_the_background_ends_when_the_lock_is_lost() -> None:
     assert locker.read(KEY) is None
 
 
-@pytest.mark.parametrize("error", [StoreUnavailableError("no route", hint="plug it in"), StoreAccessError("expired")])
+@pytest.mark.parametrize(
+    "error", [StoreUnavailableError("no route", hint="plug it in"), StoreAccessError("expired")]
+)
 def test_a_renewal_that_fails_is_told_once_and_is_no_loss(error: Exception) -> None:
     events: list[Event] = []
-    locker = FaultyLocker(ObjectLocker(MemoryStore()), put=[Fault(), Fault(error), Fault(error), Fault(), Fault(error)])
+    locker = FaultyLocker(
+        ObjectLocker(MemoryStore()),
+        put=[Fault(), Fault(error), Fault(error), Fault(), Fault(error)],
+    )
     held = have(locker, events)
     assert [held.renew() for _ in range(4)] == [False, False, True, False]
     assert held.lost is None
     notices = [event.message for event in events if isinstance(event, Notice)]
-    assert notices == [f"the lock could not be renewed: {error}"] * 2  # once for each time that it stops working
+    assert (
+        notices == [f"the lock could not be renewed: {error}"] * 2
+    )  # once for each time that it stops working
     held.release()
 
 
@@ -123,9 +161,19 @@ def test_a_dead_holder_is_taken_over_without_a_timeout_however_slow_the_store(se
     locker.put(KEY, dead, expect=None)
     slow = FaultyLocker(locker, put=[Fault(first=lambda: clock.sleep(0.7)) for _ in range(20)])
     held = acquire(
-        slow, KEY, info_of("me"), timeout=0, takeover=True, lease=1.0, emit=lambda _event: None,
-        now=clock.now, clock=clock, sleep=clock.sleep, background=False, rng=random.Random(seed),
-    )  # fmt: skip
+        slow,
+        KEY,
+        info_of("me"),
+        timeout=0,
+        takeover=True,
+        lease=1.0,
+        emit=lambda _event: None,
+        now=clock.now,
+        clock=clock,
+        sleep=clock.sleep,
+        background=False,
+        rng=random.Random(seed),
+    )
     assert clock() <= 4
     held.release()
 
@@ -133,17 +181,33 @@ def test_a_dead_holder_is_taken_over_without_a_timeout_however_slow_the_store(se
 def test_waiting_is_told_at_once_then_seldom_and_counts_down_only_for_the_dead() -> None:
     locker, events, clock = ObjectLocker(MemoryStore()), list[Event](), FakeClock()
     alive = acquire(
-        locker, KEY, info_of("other"),
-        timeout=0, takeover=True, lease=30, emit=lambda _event: None, now=clock.now, clock=clock, background=False,
-    )  # fmt: skip
+        locker,
+        KEY,
+        info_of("other"),
+        timeout=0,
+        takeover=True,
+        lease=30,
+        emit=lambda _event: None,
+        now=clock.now,
+        clock=clock,
+        background=False,
+    )
     for turn in range(6):
         clock.later(10.0 * turn, alive.renew)
     clock.later(60.0, alive.release)
     mine = acquire(
-        locker, KEY, info_of("me"),
-        timeout=100, takeover=True, lease=30, emit=events.append,
-        now=clock.now, clock=clock, sleep=clock.sleep, background=False,
-    )  # fmt: skip
+        locker,
+        KEY,
+        info_of("me"),
+        timeout=100,
+        takeover=True,
+        lease=30,
+        emit=events.append,
+        now=clock.now,
+        clock=clock,
+        sleep=clock.sleep,
+        background=False,
+    )
     waits = [event for event in events if isinstance(event, LockWaiting)]
     assert waits[0].waited == 0
     assert 4 <= len(waits) <= 7
@@ -157,7 +221,11 @@ def test_waiting_is_told_at_once_then_seldom_and_counts_down_only_for_the_dead()
         (30.0, NOON - timedelta(seconds=29), False),
         (30.0, NOON - timedelta(seconds=31), True),
         (30.0, NOON + timedelta(seconds=29), False),
-        (30.0, NOON + timedelta(hours=1), True),  # a clock an hour ahead says nothing: worth watching
+        (
+            30.0,
+            NOON + timedelta(hours=1),
+            True,
+        ),  # a clock an hour ahead says nothing: worth watching
         (None, NOON - timedelta(days=1), False),
     ],
 )

@@ -36,7 +36,16 @@ def check_survives(text: str) -> None:
 
 
 def keys() -> list[str]:
-    structs = [layout.File, layout.Tool, layout.State, layout.Lock, layout.Variable, layout.Validation, layout.App, layout.Step]
+    structs = [
+        layout.File,
+        layout.Tool,
+        layout.State,
+        layout.Lock,
+        layout.Variable,
+        layout.Validation,
+        layout.App,
+        layout.Step,
+    ]
     return [option.key for struct in structs for option in options_of(struct)] + [
         "x",
         "input",
@@ -50,7 +59,9 @@ def keys() -> list[str]:
 def test_what_begins_like_a_reference_and_is_none_is_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(
-        "# ${{ data.a.old }}\n" + TOOL + "outputs:\n  x: ${{ data.a.output.path }}\n  y: ${{ secrets.X }}\n"
+        "# ${{ data.a.old }}\n"
+        + TOOL
+        + "outputs:\n  x: ${{ data.a.output.path }}\n  y: ${{ secrets.X }}\n"
         "  z: ${{ data.a }} ${{ steps.a.outputs.b }}\n  ok: ${{ data.a.outputs.id }}\n",
         "utf-8",
     )
@@ -72,17 +83,46 @@ def configurations() -> st.SearchStrategy[Json]:
     """Values of every kind at every known key, expressions among them."""
     words: st.SearchStrategy[Json] = st.sampled_from(
         [
-            "data", "file", "login", "a", "b", "data.a", "", "local", "s3", "github-actions", "argocdapp", "template", "ci",
-            "10m", "string", "map", "list", "any", "^[a-z",
-            "[[ x ]]", "[[ x.y ]]", "a[[ x ]]", "[[ env TOKEN ]]", "[[ env NO ]]",
-            "[[ x | default: 5 ]]", "[[ x | y ]]", "${{ data.a.outputs.output }}", "x${{ data.a.outputs.output.0 }}",
-            "${{ no.a.outputs.b }}", "${{ secrets.X }}",
+            "data",
+            "file",
+            "login",
+            "a",
+            "b",
+            "data.a",
+            "",
+            "local",
+            "s3",
+            "github-actions",
+            "argocdapp",
+            "template",
+            "ci",
+            "10m",
+            "string",
+            "map",
+            "list",
+            "any",
+            "^[a-z",
+            "[[ x ]]",
+            "[[ x.y ]]",
+            "a[[ x ]]",
+            "[[ env TOKEN ]]",
+            "[[ env NO ]]",
+            "[[ x | default: 5 ]]",
+            "[[ x | y ]]",
+            "${{ data.a.outputs.output }}",
+            "x${{ data.a.outputs.output.0 }}",
+            "${{ no.a.outputs.b }}",
+            "${{ secrets.X }}",
         ]
-    )  # fmt: skip
-    leaves: st.SearchStrategy[Json] = st.none() | st.booleans() | st.integers(-5, 5) | st.just(1.5) | words
+    )
+    leaves: st.SearchStrategy[Json] = (
+        st.none() | st.booleans() | st.integers(-5, 5) | st.just(1.5) | words
+    )
     names = st.sampled_from(keys())
     inner = st.recursive(
-        leaves, lambda deep: st.lists(deep, max_size=3) | st.dictionaries(names, deep, max_size=5), max_leaves=25
+        leaves,
+        lambda deep: st.lists(deep, max_size=3) | st.dictionaries(names, deep, max_size=5),
+        max_leaves=25,
     )
 
     def entry(*required: str, **optional: st.SearchStrategy[Json]) -> st.SearchStrategy[Json]:
@@ -90,7 +130,9 @@ def configurations() -> st.SearchStrategy[Json]:
 
     steps = st.lists(entry("type", templateName=words, options=inner, vars=inner), max_size=2)
     several: dict[str, st.SearchStrategy[Json]] = {
-        "tools": st.lists(entry("name", "instanceID", options=inner, dependsOn=inner, lifecycle=inner), max_size=3),
+        "tools": st.lists(
+            entry("name", "instanceID", options=inner, dependsOn=inner, lifecycle=inner), max_size=3
+        ),
         "apps": st.lists(entry("name", repo=inner, spec=inner, ci=steps, cd=steps), max_size=2),
         "pipelineTemplates": st.lists(entry("name", "type", options=inner), max_size=2),
         "vars": st.fixed_dictionaries({"x": inner}),
@@ -109,7 +151,9 @@ def test_no_damaged_configuration_does_either(text: str, data: st.DataObject) ->
     for _ in range(data.draw(st.integers(1, 4))):
         start = data.draw(st.integers(0, len(text)))
         text = (
-            text[:start] + data.draw(st.sampled_from([*FRAGMENTS, "[[ x ]]", "${{ a.b.outputs.c }}", "[["])) + text[start + 1 :]
+            text[:start]
+            + data.draw(st.sampled_from([*FRAGMENTS, "[[ x ]]", "${{ a.b.outputs.c }}", "[["]))
+            + text[start + 1 :]
         )
     check_survives(text)
 
@@ -139,18 +183,28 @@ def test_a_config_that_is_not_there_is_a_problem(tmp_path: Path, name: str) -> N
         load(Source(Path(name), cwd=tmp_path), FakeCatalog())
 
 
-def test_paths_are_relative_to_the_config_file_or_to_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_relative_to_the_config_file_or_to_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "vars.yaml").write_text("x: 1\n")
     (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "tools.yaml").write_text("tools: [{name: data, instanceID: a, options: {input: [[ x ]]}}]\n")
-    (tmp_path / "sub" / "config.yaml").write_text("varFile: ~/vars.yaml\ntoolFile: tools.yaml\npluginDir: ./plugins\n")
+    (tmp_path / "sub" / "tools.yaml").write_text(
+        "tools: [{name: data, instanceID: a, options: {input: [[ x ]]}}]\n"
+    )
+    (tmp_path / "sub" / "config.yaml").write_text(
+        "varFile: ~/vars.yaml\ntoolFile: tools.yaml\npluginDir: ./plugins\n"
+    )
     config = load(Source(Path("sub/config.yaml"), cwd=tmp_path), FakeCatalog())
     assert config.tools[0].options == {"input": 1}
     assert config.settings.base_dir == tmp_path / "sub"
     assert config.settings.plugin_dir == tmp_path / "sub" / "plugins"
-    assert config.settings.files == ("sub/config.yaml", str(Path("home/vars.yaml")), "sub/tools.yaml")
+    assert config.settings.files == (
+        "sub/config.yaml",
+        str(Path("home/vars.yaml")),
+        "sub/tools.yaml",
+    )
 
 
 def test_a_state_url_is_read_by_whoever_can(tmp_path: Path) -> None:
@@ -166,28 +220,43 @@ def test_a_state_url_is_read_by_whoever_can(tmp_path: Path) -> None:
     assert load(Source(path, cwd=tmp_path), FakeCatalog()).settings.state == StateSettings(
         "url", {"url": "s3://b/k"}, source="config", where=where
     )
-    assert load(Source(path, cwd=tmp_path), FakeCatalog(), state_url=parse).settings.state == StateSettings(
-        "s3", {"bucket": "b"}, source="config", where=where
-    )
+    assert load(
+        Source(path, cwd=tmp_path), FakeCatalog(), state_url=parse
+    ).settings.state == StateSettings("s3", {"bucket": "b"}, source="config", where=where)
     with pytest.raises(ConfigError) as caught:
         load(Source(path, env={"STATE": "x"}, cwd=tmp_path), FakeCatalog(), state_url=parse)
     (problem,) = caught.value.problems
-    assert (problem.where, problem.message, problem.hint) == ("config.yaml:1:8", "x is no state", "write s3://bucket/key")
+    assert (problem.where, problem.message, problem.hint) == (
+        "config.yaml:1:8",
+        "x is no state",
+        "write s3://bucket/key",
+    )
 
 
 def digest(directory: Path, text: str, env: Mapping[str, str] | None = None) -> str:
     (directory / "config.yaml").write_text(text)
-    return load(Source(directory / "config.yaml", env=env or {}, cwd=directory), FakeCatalog()).digest
+    return load(
+        Source(directory / "config.yaml", env=env or {}, cwd=directory), FakeCatalog()
+    ).digest
 
 
 def test_the_digest_follows_what_decides_about_a_plan_and_nothing_else(tmp_path: Path) -> None:
     text = "tools:\n- name: data\n  instanceID: a\n  options: {input: {a: 1, b: 2}}\n"
-    same = [text, "# moved\n" + text, text.replace("{a: 1, b: 2}", "{b: 2, a: 1}"), "state: file:///x\n" + text]
+    same = [
+        text,
+        "# moved\n" + text,
+        text.replace("{a: 1, b: 2}", "{b: 2, a: 1}"),
+        "state: file:///x\n" + text,
+    ]
     other = [
-        text.replace("a: 1", "a: 3"), text.replace("instanceID: a", "instanceID: b"), text + "outputs: {x: 1}\n",
-        text + "  lifecycle: {preventDestroy: true}\n", text + "  timeouts: {read: 1s}\n", text.replace("a: 1", "a: '1'"),
+        text.replace("a: 1", "a: 3"),
+        text.replace("instanceID: a", "instanceID: b"),
+        text + "outputs: {x: 1}\n",
+        text + "  lifecycle: {preventDestroy: true}\n",
+        text + "  timeouts: {read: 1s}\n",
+        text.replace("a: 1", "a: '1'"),
         text + "- {name: data, instanceID: z}\n",
-    ]  # fmt: skip
+    ]
     assert len({digest(tmp_path, variant) for variant in same}) == 1
     assert len({digest(tmp_path, variant) for variant in [text, *other]}) == 1 + len(other)
 
@@ -199,8 +268,12 @@ def test_the_digest_follows_secrets_without_being_their_plain_hash(tmp_path: Pat
 
 
 def test_a_secret_option_is_wrapped_and_comes_from_its_variable(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("tools: [{name: login, instanceID: a, options: {user: me}}]\n")
-    config = load(Source(tmp_path / "config.yaml", env={"LOGIN_TOKEN": "t"}, cwd=tmp_path), FakeCatalog())
+    (tmp_path / "config.yaml").write_text(
+        "tools: [{name: login, instanceID: a, options: {user: me}}]\n"
+    )
+    config = load(
+        Source(tmp_path / "config.yaml", env={"LOGIN_TOKEN": "t"}, cwd=tmp_path), FakeCatalog()
+    )
     assert config.tools[0].options == {"user": "me", "token": Secret("t", ("env LOGIN_TOKEN",))}
 
 
@@ -212,7 +285,11 @@ def test_edges_are_direct_in_order_and_without_repeats(tmp_path: Path) -> None:
         "- {name: data, instanceID: y}\n"
     )
     config = load(Source(tmp_path / "config.yaml", cwd=tmp_path), FakeCatalog())
-    assert config.tools[2].depends_on == (Address("data", "b.c"), Address("data", "a"), Address("data", "y"))
+    assert config.tools[2].depends_on == (
+        Address("data", "b.c"),
+        Address("data", "a"),
+        Address("data", "y"),
+    )
 
 
 @pytest.mark.parametrize("kind", ["flat", "dag"])
@@ -222,13 +299,19 @@ def test_loading_takes_linear_time_without_the_slow_reader(tmp_path: Path, kind:
     def seconds(count: int) -> float:
         lines = ["tools:\n"]
         for number in range(count):
-            lines.append(f"- name: data\n  instanceID: t{number}\n  options:\n    input: {number}\n")
+            lines.append(
+                f"- name: data\n  instanceID: t{number}\n  options:\n    input: {number}\n"
+            )
             if kind == "dag" and number >= 100:
-                lines.append(f"  dependsOn: [data.t{number - 100}, data.t{number - 99}, data.t{number - 98}]\n")
+                lines.append(
+                    f"  dependsOn: [data.t{number - 100}, data.t{number - 99}, data.t{number - 98}]\n"
+                )
         (tmp_path / "config.yaml").write_text("".join(lines))
         assert yaml._quick("".join(lines)) is not None
         start = time.process_time()
-        assert len(load(Source(tmp_path / "config.yaml", cwd=tmp_path), FakeCatalog()).tools) == count
+        assert (
+            len(load(Source(tmp_path / "config.yaml", cwd=tmp_path), FakeCatalog()).tools) == count
+        )
         return time.process_time() - start
 
     small = min(seconds(500) for _ in range(3))

@@ -32,12 +32,26 @@ from engine.wire import PendingForm, ToolForm
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 numbers = st.integers(0, 2**40)
-tools = st.builds(ToolForm, texts, texts, st.lists(texts, max_size=2), st.dictionaries(texts, texts, max_size=2), st.booleans())
+tools = st.builds(
+    ToolForm,
+    texts,
+    texts,
+    st.lists(texts, max_size=2),
+    st.dictionaries(texts, texts, max_size=2),
+    st.booleans(),
+)
 records: st.SearchStrategy[list[Record]] = st.lists(
     st.one_of(
         st.builds(Opened, *[texts] * 10),
         st.builds(Begin, numbers, texts, texts, texts, st.none() | texts, st.none() | tools, texts),
-        st.builds(Done, numbers, texts, numbers, st.none() | tools, st.none() | st.dictionaries(texts, texts, max_size=2)),
+        st.builds(
+            Done,
+            numbers,
+            texts,
+            numbers,
+            st.none() | tools,
+            st.none() | st.dictionaries(texts, texts, max_size=2),
+        ),
         st.builds(Failed, numbers, texts, numbers, texts, st.none() | tools),
         st.builds(Cancelled, numbers, texts, numbers, st.none() | tools),
         st.builds(Moved, numbers, texts, tools),
@@ -47,7 +61,14 @@ records: st.SearchStrategy[list[Record]] = st.lists(
     max_size=4,
 )
 heads = st.builds(
-    Head, texts, texts, numbers, texts, texts, st.lists(texts, max_size=2).map(tuple), records.map(encode_records)
+    Head,
+    texts,
+    texts,
+    numbers,
+    texts,
+    texts,
+    st.lists(texts, max_size=2).map(tuple),
+    records.map(encode_records),
 )
 
 OPENED = Opened("s", "t0", "me", "apply", "0.1", "lineage", "salt", "home")
@@ -70,7 +91,9 @@ def test_records_come_back(found: list[Record]) -> None:
 
 
 @given(heads, records, records)
-def test_a_head_comes_back_with_the_lines_appended_to_it(head: Head, one: list[Record], two: list[Record]) -> None:
+def test_a_head_comes_back_with_the_lines_appended_to_it(
+    head: Head, one: list[Record], two: list[Record]
+) -> None:
     assert decode_head(encode_head(head), "here") == head
     grown = (
         encode_head(head)
@@ -79,7 +102,11 @@ def test_a_head_comes_back_with_the_lines_appended_to_it(head: Head, one: list[R
     )
     found = decode_head(grown, "here")
     assert (found.seq, found.at, found.base, found.chunks) == (9, "y", head.base, head.chunks)
-    assert decode_records(found.records, "here") == [*decode_records(head.records, "here"), *one, *two]
+    assert decode_records(found.records, "here") == [
+        *decode_records(head.records, "here"),
+        *one,
+        *two,
+    ]
 
 
 @given(heads, records)
@@ -94,7 +121,10 @@ def test_a_chunk_holds_the_records_of_its_head(head: Head) -> None:
     assert decode_chunk(encode_chunk(head), "here") == head.records
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"{}\n", b'{"format": 7}\n', b"\xff\n", encode_head(Head("b", "s", 1)) + b"{}\n"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"{}\n", b'{"format": 7}\n', b"\xff\n", encode_head(Head("b", "s", 1)) + b"{}\n"],
+)
 def test_a_damaged_head_is_an_error_with_its_place(data: bytes) -> None:
     with pytest.raises(StateError) as caught:
         decode_head(data, "here")
@@ -118,7 +148,9 @@ def test_begin_and_done_leave_a_finished_entry() -> None:
     begin = Begin(1, "a_i", "create", "then", tool=tool("a"))
     assert replayed(begin).tools == {"a_i": tool("a", PENDING)}
     assert replayed(begin, Done(2, "a_i", 1, tool("a"))).tools == {"a_i": tool("a")}
-    assert replayed(begin, Done(2, "a_i", 1, None, {"id": "r"})).tools["a_i"].resource == {"id": "r"}
+    assert replayed(begin, Done(2, "a_i", 1, None, {"id": "r"})).tools["a_i"].resource == {
+        "id": "r"
+    }
     assert replayed(begin, Done(2, "a_i", 1)).tools == {}
 
 

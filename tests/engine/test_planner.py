@@ -18,9 +18,25 @@ from engine.references import Interpolation, Reference
 from engine.refresh import read
 from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Digest, Secret, Value
-from tests.engine.fake_world import World, at, config, entry, found, operations, pending, ref, state, thing, tool
+from tests.engine.fake_world import (
+    World,
+    at,
+    config,
+    entry,
+    found,
+    operations,
+    pending,
+    ref,
+    state,
+    thing,
+    tool,
+)
 
-ADOPT, RETRY, FORGET = Resolution(Verdict.ADOPT, "a"), Resolution(Verdict.RETRY), Resolution(Verdict.FORGET)
+ADOPT, RETRY, FORGET = (
+    Resolution(Verdict.ADOPT, "a"),
+    Resolution(Verdict.RETRY),
+    Resolution(Verdict.FORGET),
+)
 
 
 def plan(wanted: Config, known: State, live: Live, **options: Any) -> Plan:
@@ -49,26 +65,98 @@ def begun(action: str, message: str | None = None, **options: Any) -> StateEntry
         ("a replace option differs", entry("a", key="b"), thing("b"), ("replace", "changed")),
         ("options differ and the thing is gone", entry("a", value=1), None, ("create", "vanished")),
         ("drift", entry("a"), thing("a", color="blue"), ("update", "drifted")),
-        ("drift and change together", entry("a", value=1), thing("a", 1, "blue"), ("update", "changed")),
+        (
+            "drift and change together",
+            entry("a", value=1),
+            thing("a", 1, "blue"),
+            ("update", "changed"),
+        ),
         ("gone", entry("a"), None, ("create", "vanished")),
-        ("begun create, present", entry("a", made=False, pending=pending("create")), thing("a"), ("recover", "interrupted")),
-        ("begun create, absent", entry("a", made=False, pending=pending("create")), None, ("create", "interrupted")),
-        ("begun create, options changed since", begun("create", value=1), thing("a", 1), ("update", "interrupted")),
-        ("begun create, not finished", begun("create"), thing("a", "half"), ("update", "interrupted")),
+        (
+            "begun create, present",
+            entry("a", made=False, pending=pending("create")),
+            thing("a"),
+            ("recover", "interrupted"),
+        ),
+        (
+            "begun create, absent",
+            entry("a", made=False, pending=pending("create")),
+            None,
+            ("create", "interrupted"),
+        ),
+        (
+            "begun create, options changed since",
+            begun("create", value=1),
+            thing("a", 1),
+            ("update", "interrupted"),
+        ),
+        (
+            "begun create, not finished",
+            begun("create"),
+            thing("a", "half"),
+            ("update", "interrupted"),
+        ),
         ("failed create, present", begun("create", "oops"), thing("a"), ("update", "failed")),
         ("failed create, absent", begun("create", "oops"), None, ("create", "failed")),
-        ("begun replace, the old one present", begun("replace", key="b"), thing("b"), ("replace", "interrupted")),
-        ("begun replace, absent", entry("a", key="b", pending=pending("replace")), None, ("create", "interrupted")),
-        ("begun replace, not wanted any more", entry("a", pending=pending("replace")), thing("a"), ("recover", "interrupted")),
-        ("begun update, present", entry("a", pending=pending("update")), thing("a"), ("update", "interrupted")),
-        ("failed update, present", entry("a", pending=pending("update", "oops")), thing("a"), ("update", "failed")),
-        ("begun update, absent", entry("a", pending=pending("update")), None, ("create", "interrupted")),
-        ("begun delete, present", entry("a", pending=pending("delete")), thing("a"), ("recover", "interrupted")),
-        ("begun delete, present, options differ", begun("delete", value=1), thing("a"), ("update", "interrupted")),
-        ("begun delete, absent", entry("a", pending=pending("delete")), None, ("create", "interrupted")),
+        (
+            "begun replace, the old one present",
+            begun("replace", key="b"),
+            thing("b"),
+            ("replace", "interrupted"),
+        ),
+        (
+            "begun replace, absent",
+            entry("a", key="b", pending=pending("replace")),
+            None,
+            ("create", "interrupted"),
+        ),
+        (
+            "begun replace, not wanted any more",
+            entry("a", pending=pending("replace")),
+            thing("a"),
+            ("recover", "interrupted"),
+        ),
+        (
+            "begun update, present",
+            entry("a", pending=pending("update")),
+            thing("a"),
+            ("update", "interrupted"),
+        ),
+        (
+            "failed update, present",
+            entry("a", pending=pending("update", "oops")),
+            thing("a"),
+            ("update", "failed"),
+        ),
+        (
+            "begun update, absent",
+            entry("a", pending=pending("update")),
+            None,
+            ("create", "interrupted"),
+        ),
+        (
+            "begun delete, present",
+            entry("a", pending=pending("delete")),
+            thing("a"),
+            ("recover", "interrupted"),
+        ),
+        (
+            "begun delete, present, options differ",
+            begun("delete", value=1),
+            thing("a"),
+            ("update", "interrupted"),
+        ),
+        (
+            "begun delete, absent",
+            entry("a", pending=pending("delete")),
+            None,
+            ("create", "interrupted"),
+        ),
     ],
-)  # fmt: skip
-def test_what_happens_to_a_wanted_tool(row: str, known: StateEntry | None, live: Resource | None, expected: Any) -> None:
+)
+def test_what_happens_to_a_wanted_tool(
+    row: str, known: StateEntry | None, live: Resource | None, expected: Any
+) -> None:
     change = only(config(tool("a")), state(*([known] if known else [])), found(("a", live)))
     assert told(change) == expected
     assert change.after == {"key": "a"}
@@ -80,14 +168,54 @@ def test_what_happens_to_a_wanted_tool(row: str, known: StateEntry | None, live:
     [
         ("ok", entry("a"), thing("a"), ("delete", "removed")),
         ("ok, gone already", entry("a"), None, ("delete", "removed")),
-        ("begun create, present", entry("a", made=False, pending=pending("create")), thing("a"), ("delete", "interrupted")),
-        ("begun create, absent", entry("a", made=False, pending=pending("create")), None, ("forget", "interrupted")),
-        ("begun update, present", entry("a", pending=pending("update")), thing("a"), ("delete", "interrupted")),
-        ("begun update, absent", entry("a", pending=pending("update")), None, ("forget", "interrupted")),
-        ("begun replace, absent", entry("a", pending=pending("replace")), None, ("forget", "interrupted")),
-        ("begun delete, present", entry("a", pending=pending("delete")), thing("a"), ("delete", "interrupted")),
-        ("failed delete, present", entry("a", pending=pending("delete", "oops")), thing("a"), ("delete", "failed")),
-        ("begun delete, absent", entry("a", pending=pending("delete")), None, ("forget", "interrupted")),
+        (
+            "begun create, present",
+            entry("a", made=False, pending=pending("create")),
+            thing("a"),
+            ("delete", "interrupted"),
+        ),
+        (
+            "begun create, absent",
+            entry("a", made=False, pending=pending("create")),
+            None,
+            ("forget", "interrupted"),
+        ),
+        (
+            "begun update, present",
+            entry("a", pending=pending("update")),
+            thing("a"),
+            ("delete", "interrupted"),
+        ),
+        (
+            "begun update, absent",
+            entry("a", pending=pending("update")),
+            None,
+            ("forget", "interrupted"),
+        ),
+        (
+            "begun replace, absent",
+            entry("a", pending=pending("replace")),
+            None,
+            ("forget", "interrupted"),
+        ),
+        (
+            "begun delete, present",
+            entry("a", pending=pending("delete")),
+            thing("a"),
+            ("delete", "interrupted"),
+        ),
+        (
+            "failed delete, present",
+            entry("a", pending=pending("delete", "oops")),
+            thing("a"),
+            ("delete", "failed"),
+        ),
+        (
+            "begun delete, absent",
+            entry("a", pending=pending("delete")),
+            None,
+            ("forget", "interrupted"),
+        ),
     ],
 )
 def test_what_happens_to_a_tool_that_left_the_config(
@@ -121,7 +249,12 @@ def test_what_cannot_be_found_again_waits_for_a_persons_word(
     known = entry("blind.a", made=made, pending=pending(begun))
     live = thing("a") if made or resolution is ADOPT else None
     word = {at("blind.a"): resolution} if resolution else {}
-    change = only(config(*([tool("blind.a")] if wanted else [])), state(known), found(("blind.a", live)), resolutions=word)
+    change = only(
+        config(*([tool("blind.a")] if wanted else [])),
+        state(known),
+        found(("blind.a", live)),
+        resolutions=word,
+    )
     assert told(change) == expected
     unanswered = resolution is None and expected[0] == "recover"
     assert ("--resolve blind.a=adopt:ID" in change.note) is unanswered
@@ -133,20 +266,29 @@ def test_a_create_that_surely_failed_is_repeated_even_where_nothing_can_be_found
     assert told(only(config(tool("blind.a")), known, found())) == ("create", "failed")
     change = only(config(), known, found())
     assert told(change) == ("forget", "failed")
-    assert change.note == "what its creation left behind cannot be looked up\nits creation failed: oops"
+    assert (
+        change.note
+        == "what its creation left behind cannot be looked up\nits creation failed: oops"
+    )
 
 
 @pytest.mark.parametrize(
     ("action", "live", "note"),
     [
         ("create", None, "its creation failed: oops"),
-        ("create", thing("a", "half"), "it is not finished: value is not yet as it will be\nits creation failed: oops"),
+        (
+            "create",
+            thing("a", "half"),
+            "it is not finished: value is not yet as it will be\nits creation failed: oops",
+        ),
         ("update", thing("a"), "its update failed: oops"),
         ("replace", thing("a"), "its replacement failed: oops"),
         ("delete", thing("a", color="blue"), "its deletion failed: oops"),
     ],
 )
-def test_what_failed_is_said_to_have_failed_with_the_words_of_that_time(action: str, live: Resource | None, note: str) -> None:
+def test_what_failed_is_said_to_have_failed_with_the_words_of_that_time(
+    action: str, live: Resource | None, note: str
+) -> None:
     change = only(config(tool("a")), state(begun(action, "oops")), found(("a", live)))
     assert (change.reason, change.note) == (Reason.FAILED, note)
 
@@ -157,11 +299,18 @@ def test_a_retry_of_what_nobody_wants_is_refused() -> None:
         plan(config(), known, found(), resolutions={at("blind.a"): RETRY})
 
 
-@pytest.mark.parametrize(("name", "why"), [("a", "thing/a has nothing unfinished"), ("x", "thing/x is not in the state")])
+@pytest.mark.parametrize(
+    ("name", "why"), [("a", "thing/a has nothing unfinished"), ("x", "thing/x is not in the state")]
+)
 def test_a_word_on_what_waits_for_none_is_refused(name: str, why: str) -> None:
     known, live = state(entry("a"), begun("create")), found(("a", thing("a")))
     with pytest.raises(UsageError, match=f"--resolve thing.{name}: {why}") as caught:
-        plan(config(tool("a")), state(entry("a"), entry("b", pending=pending("delete"))), live, resolutions={at(name): RETRY})
+        plan(
+            config(tool("a")),
+            state(entry("a"), entry("b", pending=pending("delete"))),
+            live,
+            resolutions={at(name): RETRY},
+        )
     assert caught.value.hint == "unfinished: thing/b"
     with pytest.raises(UsageError, match="is not in the state") as caught:
         plan_removal(config(), state(), live, operations(World()), resolutions={at(name): RETRY})
@@ -193,7 +342,9 @@ def test_a_recorded_plugin_that_is_gone_is_told_once_with_the_way_out() -> None:
         ("thing.a", None),
     ],
 )
-def test_resolutions_are_read_from_the_flag(text: str, expected: tuple[Address, Resolution] | None) -> None:
+def test_resolutions_are_read_from_the_flag(
+    text: str, expected: tuple[Address, Resolution] | None
+) -> None:
     if expected is None:
         with pytest.raises(UsageError, match="resolves nothing"):
             Resolution.parse(text)
@@ -202,31 +353,54 @@ def test_resolutions_are_read_from_the_flag(text: str, expected: tuple[Address, 
 
 
 def test_an_existing_thing_is_not_ours() -> None:
-    with pytest.raises(PlanError, match=r"thing/a: exists \(thing:a\), but was not made by this state") as caught:
+    with pytest.raises(
+        PlanError, match=r"thing/a: exists \(thing:a\), but was not made by this state"
+    ) as caught:
         plan(config(tool("a")), state(), found(("a", thing("a"))))
     assert "another name" in caught.value.hint
 
 
 def test_a_thing_that_another_tool_is_about_to_leave_is_not_free_yet() -> None:
     with pytest.raises(PlanError, match="thing/b: is still thing/a: both are thing:a") as caught:
-        plan(config(tool("a", key="x"), tool("b", key="a")), state(entry("a")), found(("a", thing("a")), ("b", thing("a"))))
+        plan(
+            config(tool("a", key="x"), tool("b", key="a")),
+            state(entry("a")),
+            found(("a", thing("a")), ("b", thing("a"))),
+        )
     assert caught.value.hint == "apply the change of thing/a first, alone"
 
 
 def test_two_tools_that_are_one_thing_are_refused() -> None:
-    with pytest.raises(PlanError, match="thing/b: is the same thing as thing/a: both are thing:same"):
+    with pytest.raises(
+        PlanError, match="thing/b: is the same thing as thing/a: both are thing:same"
+    ):
         plan(config(tool("a", key="same"), tool("b", key="same")), state(), found())
 
 
 def test_every_problem_is_told_at_once() -> None:
     wanted = config(
-        tool("a"), tool("b", key="x"), tool("c", key="x"), tool("d", "e", value=ref("e.nothing")), tool("e"), tool("f")
+        tool("a"),
+        tool("b", key="x"),
+        tool("c", key="x"),
+        tool("d", "e", value=ref("e.nothing")),
+        tool("e"),
+        tool("f"),
     )
-    live = Live({at("a"): thing("a"), at("e"): thing("e")}, {at("f"): ProviderError("no route", hint="check the network")})
+    live = Live(
+        {at("a"): thing("a"), at("e"): thing("e")},
+        {at("f"): ProviderError("no route", hint="check the network")},
+    )
     with pytest.raises(PlanError) as caught:
         plan(wanted, state(entry("e")), live)
-    assert sorted(problem.where for problem in caught.value.problems) == ["thing/a", "thing/c", "thing/d", "thing/f"]
-    assert ("thing/f", "no route", "check the network") in [(p.where, p.message, p.hint) for p in caught.value.problems]
+    assert sorted(problem.where for problem in caught.value.problems) == [
+        "thing/a",
+        "thing/c",
+        "thing/d",
+        "thing/f",
+    ]
+    assert ("thing/f", "no route", "check the network") in [
+        (p.where, p.message, p.hint) for p in caught.value.problems
+    ]
 
 
 @pytest.mark.parametrize(
@@ -239,8 +413,14 @@ def test_every_problem_is_told_at_once() -> None:
         (tool("a", value=None), entry("a"), ""),
     ],
 )
-def test_what_changes_nothing_in_the_world_only_rewrites_the_entry(wanted: Any, known: StateEntry, note: str) -> None:
-    found_plan = plan(config(wanted, tool("b")), state(known, entry("b")), found(("a", thing("a")), ("b", thing("b"))))
+def test_what_changes_nothing_in_the_world_only_rewrites_the_entry(
+    wanted: Any, known: StateEntry, note: str
+) -> None:
+    found_plan = plan(
+        config(wanted, tool("b")),
+        state(known, entry("b")),
+        found(("a", thing("a")), ("b", thing("b"))),
+    )
     change = next(change for change in found_plan.changes if change.address == at("a"))
     if note:
         assert (told(change), change.rewrite, change.note) == (("keep", "unchanged"), True, note)
@@ -256,7 +436,9 @@ def test_edges_in_another_order_are_no_difference() -> None:
 
 def test_the_changed_fields_are_named_with_their_source() -> None:
     change = only(
-        config(tool("a", value={"x": 2})), state(entry("a", value={"x": 1})), found(("a", thing("a", {"x": 1}, "blue")))
+        config(tool("a", value={"x": 2})),
+        state(entry("a", value={"x": 1})),
+        found(("a", thing("a", {"x": 1}, "blue"))),
     )
     assert [(f.path, f.old, f.new, f.source) for f in change.fields] == [
         (("value", "x"), 1, 2, Source.OPTION),
@@ -266,7 +448,9 @@ def test_the_changed_fields_are_named_with_their_source() -> None:
 
 def test_a_drifted_output_that_repeats_an_attribute_is_told_once() -> None:
     change = only(
-        config(tool("a")), state(entry("a")), found(("a", replace(thing("a", 5), attributes={"value": 5, "color": "red"})))
+        config(tool("a")),
+        state(entry("a")),
+        found(("a", replace(thing("a", 5), attributes={"value": 5, "color": "red"}))),
     )
     assert [f.path for f in change.fields] == [("value",)]
     change = only(config(tool("a")), state(entry("a")), found(("a", thing("a", serial=9))))
@@ -278,8 +462,12 @@ def test_a_drifted_output_that_repeats_an_attribute_is_told_once() -> None:
 
 def test_a_secret_is_compared_by_digest_and_never_shown() -> None:
     old, new = Secret("first one", ("env A",)), Secret("second one", ("env A",))
-    assert plan(config(tool("a", token=old)), state(entry("a", token=old)), found(("a", thing("a")))).empty
-    change = only(config(tool("a", token=new)), state(entry("a", token=old)), found(("a", thing("a"))))
+    assert plan(
+        config(tool("a", token=old)), state(entry("a", token=old)), found(("a", thing("a")))
+    ).empty
+    change = only(
+        config(tool("a", token=new)), state(entry("a", token=old)), found(("a", thing("a")))
+    )
     assert told(change) == ("update", "changed")
     assert [f.path for f in change.fields] == [("token",)]
     assert all(isinstance(side, Digest) for f in change.fields for side in (f.old, f.new))
@@ -287,7 +475,11 @@ def test_a_secret_is_compared_by_digest_and_never_shown() -> None:
 
 def test_a_secret_from_elsewhere_with_the_same_value_only_rewrites_the_entry() -> None:
     known = entry("a", token=Secret("the same", ("env A",)))
-    change = only(config(tool("a", token=Secret("the same", ("env B",)))), state(known), found(("a", thing("a"))))
+    change = only(
+        config(tool("a", token=Secret("the same", ("env B",)))),
+        state(known),
+        found(("a", thing("a"))),
+    )
     assert (change.action, change.rewrite) == (Action.KEEP, True)
 
 
@@ -307,14 +499,24 @@ def test_outputs_of_a_kept_tool_are_known_and_those_of_a_new_one_only_where_pred
 def test_an_unknown_option_is_the_worst_it_could_be() -> None:
     known = state(entry("b", "a", value=1), entry("c", "a", key="1"))
     live = found(("b", thing("b", 1)), ("c", thing("1")))
-    wanted = config(tool("a"), tool("b", "a", value=ref("a.serial")), tool("c", "a", key=ref("a.password")))
-    changes = {change.address.instance: told(change) for change in plan(wanted, known, live).changes}
-    assert changes == {"a": ("create", "new"), "b": ("update", "dependency"), "c": ("replace", "dependency")}
+    wanted = config(
+        tool("a"), tool("b", "a", value=ref("a.serial")), tool("c", "a", key=ref("a.password"))
+    )
+    changes = {
+        change.address.instance: told(change) for change in plan(wanted, known, live).changes
+    }
+    assert changes == {
+        "a": ("create", "new"),
+        "b": ("update", "dependency"),
+        "c": ("replace", "dependency"),
+    }
 
 
 def test_an_unknown_beside_a_known_change_is_a_change() -> None:
     wanted = config(tool("a"), tool("b", "a", value=[2, ref("a.serial")]))
-    _, change = plan(wanted, state(entry("b", "a", value=[1, 1])), found(("b", thing("b", [1, 1])))).changes
+    _, change = plan(
+        wanted, state(entry("b", "a", value=[1, 1])), found(("b", thing("b", [1, 1])))
+    ).changes
     assert told(change) == ("update", "changed")
 
 
@@ -332,7 +534,11 @@ def test_open_outputs_are_unknown_until_they_are_there_and_then_must_have_the_ke
 def test_a_reference_inside_text_and_to_a_secret_output() -> None:
     password = ref("a.password")
     assert isinstance(password, Reference)
-    wanted = config(tool("a"), tool("b", "a", value=Interpolation(("pw=", password))), tool("c", "a", token=password))
+    wanted = config(
+        tool("a"),
+        tool("b", "a", value=Interpolation(("pw=", password))),
+        tool("c", "a", token=password),
+    )
     _, b, c = plan(wanted, state(entry("a")), found(("a", thing("a")))).changes
     assert b.after == {"key": "b", "value": Secret("pw=secret of a")}
     assert c.after == {"key": "c", "token": Secret("secret of a")}
@@ -355,8 +561,12 @@ def test_dependencies_come_first_and_deletions_last_and_in_reverse() -> None:
     live = found(*((name, thing(name)) for name in "xyz"))
     changes = plan(config(tool("b", "a"), tool("a")), known, live).changes
     assert [(c.address.instance, c.action.value) for c in changes] == [
-        ("a", "create"), ("b", "create"), ("z", "delete"), ("y", "delete"), ("x", "delete"),
-    ]  # fmt: skip
+        ("a", "create"),
+        ("b", "create"),
+        ("z", "delete"),
+        ("y", "delete"),
+        ("x", "delete"),
+    ]
     assert changes[2].depends_on == (at("y"),)
 
 
@@ -376,21 +586,33 @@ def test_an_equal_identity_under_a_new_address_is_a_move_and_then_compared() -> 
     assert told(moved(entry("a"), tool("b", key="a"), thing("a"))) == ("move", "renamed")
     change = moved(entry("a"), tool("b", key="a", value=2), thing("a"))
     assert (told(change), change.previous) == (("update", "changed"), at("a"))
-    assert told(moved(entry("a"), tool("b", key="a"), thing("a", color="blue"))) == ("update", "drifted")
+    assert told(moved(entry("a"), tool("b", key="a"), thing("a", color="blue"))) == (
+        "update",
+        "drifted",
+    )
     assert told(moved(entry("a"), tool("b", key="a"), None)) == ("create", "vanished")
 
 
 def test_a_moved_secret_is_no_change() -> None:
     secret = Secret("the same", ("env A",))
-    assert told(moved(entry("oldthing.a", token=secret), tool("a", token=secret), thing("a"))) == ("move", "renamed")
+    assert told(moved(entry("oldthing.a", token=secret), tool("a", token=secret), thing("a"))) == (
+        "move",
+        "renamed",
+    )
 
 
 def test_secrets_in_clear_in_a_devstream_state_are_recognised_and_rewritten() -> None:
     old = StateEntry(at("a"), (), {"key": "a", "token": "in clear"}, thing("a"))
     known = replace(state(old), salt="")
     change = only(config(tool("a", token=Secret("in clear"))), known, found(("a", thing("a"))))
-    assert (change.action, change.rewrite, change.note) == (Action.KEEP, True, "options: recorded in another spelling")
-    assert told(only(config(tool("a", token=Secret("another"))), known, found(("a", thing("a"))))) == ("update", "changed")
+    assert (change.action, change.rewrite, change.note) == (
+        Action.KEEP,
+        True,
+        "options: recorded in another spelling",
+    )
+    assert told(
+        only(config(tool("a", token=Secret("another"))), known, found(("a", thing("a"))))
+    ) == ("update", "changed")
 
 
 def test_another_identity_is_no_move() -> None:
@@ -400,7 +622,11 @@ def test_another_identity_is_no_move() -> None:
 
 def test_a_thing_moves_to_one_place_only() -> None:
     with pytest.raises(PlanError, match="same thing"):
-        plan(config(tool("b", key="a"), tool("c", key="a")), state(entry("a")), found(("a", thing("a"))))
+        plan(
+            config(tool("b", key="a"), tool("c", key="a")),
+            state(entry("a")),
+            found(("a", thing("a"))),
+        )
 
 
 # Outputs
@@ -409,12 +635,21 @@ def test_a_thing_moves_to_one_place_only() -> None:
 def test_root_outputs_are_worked_out_and_compared() -> None:
     tools = [tool("a", value=1), tool("b")]
     known = state(entry("a", value=1), same=1, other=2, gone=3)
-    wanted = config(*tools, same=ref("a.value"), other=ref("a.value"), later=ref("b.serial"), hidden=Secret("hush hush"))
+    wanted = config(
+        *tools,
+        same=ref("a.value"),
+        other=ref("a.value"),
+        later=ref("b.serial"),
+        hidden=Secret("hush hush"),
+    )
     made = plan(wanted, known, found(("a", thing("a", 1))))
     assert made.outputs == {"same": 1, "other": 1, "later": UNKNOWN, "hidden": Secret("hush hush")}
     assert [(c.name, c.old, c.new) for c in made.output_changes] == [
-        ("other", 2, 1), ("later", None, UNKNOWN), ("hidden", None, Secret("hush hush")), ("gone", 3, None),
-    ]  # fmt: skip
+        ("other", 2, 1),
+        ("later", None, UNKNOWN),
+        ("hidden", None, Secret("hush hush")),
+        ("gone", 3, None),
+    ]
 
 
 def test_an_output_that_does_not_exist_is_a_problem() -> None:
@@ -432,7 +667,9 @@ def test_an_output_alone_makes_a_plan_that_is_not_empty() -> None:
 
 
 def removal(known: State, live: Live, **options: Any) -> Plan:
-    return plan_removal(options.pop("wanted", config()), known, live, operations(World()), **options)
+    return plan_removal(
+        options.pop("wanted", config()), known, live, operations(World()), **options
+    )
 
 
 CHAIN = state(entry("x"), entry("y", "x"), entry("z", "y"), url="http://x")
@@ -449,11 +686,16 @@ def test_destroy_takes_everything_in_reverse_and_the_outputs_with_it() -> None:
 
 
 def test_deleting_what_others_depend_on_is_refused_or_takes_them_too() -> None:
-    with pytest.raises(UnsafePlanError, match="thing/y depends on thing/x, thing/z depends on thing/y"):
+    with pytest.raises(
+        UnsafePlanError, match="thing/y depends on thing/x, thing/z depends on thing/y"
+    ):
         removal(CHAIN, CHAIN_LIVE, targets=[at("x")])
     made = removal(CHAIN, CHAIN_LIVE, targets=[at("x")], with_dependents=True)
     assert [change.address.instance for change in made.changes] == ["z", "y", "x"]
-    assert [change.address.instance for change in removal(CHAIN, CHAIN_LIVE, targets=[at("z"), at("other")]).changes] == ["z"]
+    assert [
+        change.address.instance
+        for change in removal(CHAIN, CHAIN_LIVE, targets=[at("z"), at("other")]).changes
+    ] == ["z"]
 
 
 def test_tools_that_are_not_recorded_are_deleted_only_when_asked_and_found() -> None:
@@ -476,7 +718,10 @@ def test_a_plugin_that_is_gone_is_a_problem_of_its_tools_alone() -> None:
 def test_without_refresh_the_state_is_taken_for_the_world() -> None:
     known = state(entry("a"), entry("b", value=1))
     made = plan(config(tool("a"), tool("b", value=2)), known, recorded(known))
-    assert [told(change) for change in made.changes] == [("keep", "unchanged"), ("update", "changed")]
+    assert [told(change) for change in made.changes] == [
+        ("keep", "unchanged"),
+        ("update", "changed"),
+    ]
 
 
 def test_a_secret_output_that_only_the_state_knows_is_a_problem_where_it_is_needed() -> None:
@@ -487,7 +732,9 @@ def test_a_secret_output_that_only_the_state_knows_is_a_problem_where_it_is_need
 
 # Properties
 
-VALUES: st.SearchStrategy[Value] = st.none() | st.integers(0, 2) | st.just(Secret("a secret", ("env A",)))
+VALUES: st.SearchStrategy[Value] = (
+    st.none() | st.integers(0, 2) | st.just(Secret("a secret", ("env A",)))
+)
 
 
 @settings(deadline=None)
@@ -504,15 +751,21 @@ def test_a_plan_has_one_change_per_tool_and_is_empty_exactly_when_all_agree(
     there = found(*((name, thing(name, live[name]) if name in live else None) for name in known))
     made = plan(config(*tools), state(*entries), there)
     assert sorted(change.address.instance for change in made.changes) == sorted({*wanted, *known})
-    assert made.empty == (wanted == known == {name: value for name, value in live.items() if name in known})
+    assert made.empty == (
+        wanted == known == {name: value for name, value in live.items() if name in known}
+    )
 
 
 def test_ten_thousand_unchanged_tools_are_planned_in_linear_time() -> None:
     def seconds(count: int) -> float:
         names = [f"n{number}" for number in range(count)]
-        wanted = config(*(tool(name, *names[max(0, i - 1) : i], value={"x": i}) for i, name in enumerate(names)))
+        wanted = config(
+            *(tool(name, *names[max(0, i - 1) : i], value={"x": i}) for i, name in enumerate(names))
+        )
         resource = Resource("id", {"color": "red"}, {"key": "k"})
-        known = state(*(StateEntry(t.address, t.depends_on, t.options, resource) for t in wanted.tools))
+        known = state(
+            *(StateEntry(t.address, t.depends_on, t.options, resource) for t in wanted.tools)
+        )
         began = time.process_time()
         assert plan(wanted, known, recorded(known)).empty
         return time.process_time() - began
@@ -522,12 +775,23 @@ def test_ten_thousand_unchanged_tools_are_planned_in_linear_time() -> None:
 
 
 def test_a_plan_says_who_else_is_at_work() -> None:
-    assert plan(config(), state(), found(), in_progress="ann since 12:00").in_progress == "ann since 12:00"
+    assert (
+        plan(config(), state(), found(), in_progress="ann since 12:00").in_progress
+        == "ann since 12:00"
+    )
 
 
 def test_the_reason_is_for_people_and_every_action_has_a_count() -> None:
-    made = plan(config(tool("a"), tool("b")), state(entry("b"), entry("c")), found(("b", thing("b")), ("c", thing("c"))))
-    assert {a: n for a, n in made.counts().items() if n} == {Action.CREATE: 1, Action.KEEP: 1, Action.DELETE: 1}
+    made = plan(
+        config(tool("a"), tool("b")),
+        state(entry("b"), entry("c")),
+        found(("b", thing("b")), ("c", thing("c"))),
+    )
+    assert {a: n for a, n in made.counts().items() if n} == {
+        Action.CREATE: 1,
+        Action.KEEP: 1,
+        Action.DELETE: 1,
+    }
     assert [c.reason for c in made] == [Reason.NEW, Reason.REMOVED]
 
 

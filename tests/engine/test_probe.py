@@ -35,7 +35,9 @@ class IgnoresVersions(MemoryStore):
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         found = self.read(key)
-        return super().write(key, data, expect=found.version if expect is not None and found else None)
+        return super().write(
+            key, data, expect=found.version if expect is not None and found else None
+        )
 
 
 class RefusesVersions(IgnoresAbsence):
@@ -73,7 +75,11 @@ def tried(store: MemoryStore, *, native: bool = True) -> Probe:
 def test_a_sound_store_keeps_every_promise_and_nothing_stays_behind() -> None:
     store = MemoryStore("m")
     found = tried(store)
-    assert {trial.name: trial.kept for trial in found.trials} == {CREATE: True, SWAP: True, RACE: True}
+    assert {trial.name: trial.kept for trial in found.trials} == {
+        CREATE: True,
+        SWAP: True,
+        RACE: True,
+    }
     assert found.native and found.protects and found.refusal(lock_native=True) is None
     assert (found.location, found.at) == (f"memfs://m/{KEY}", AT)
     assert list(store.list("")) == []
@@ -84,12 +90,18 @@ def test_a_sound_store_keeps_every_promise_and_nothing_stays_behind() -> None:
     [
         (IgnoresAbsence("m"), {CREATE, RACE}, "a key was created twice; 8 of 8 creators"),
         (IgnoresVersions("m"), {SWAP}, "replaced though another version was expected"),
-        (RefusesVersions("m"), {CREATE, SWAP, RACE}, "could not be replaced though its very version was expected"),
+        (
+            RefusesVersions("m"),
+            {CREATE, SWAP, RACE},
+            "could not be replaced though its very version was expected",
+        ),
         (LetsRacersIn("m"), {RACE}, "creators at the same time won"),
     ],
     ids=["absence", "versions", "refusal", "race"],
 )
-def test_a_weakness_is_caught_and_told_with_the_alternatives(store: MemoryStore, broken: set[str], did: str) -> None:
+def test_a_weakness_is_caught_and_told_with_the_alternatives(
+    store: MemoryStore, broken: set[str], did: str
+) -> None:
     found = tried(store)
     assert {trial.name for trial in found.trials if not trial.kept} == broken
     refusal = found.refusal(lock_native=True)
@@ -98,7 +110,9 @@ def test_a_weakness_is_caught_and_told_with_the_alternatives(store: MemoryStore,
         assert not found.protects and "If-Match" in refusal.hint
     else:
         assert found.refusal(lock_native=False) is None
-        assert all(word in refusal.hint for word in ("dynamodbTable", "state.lock.url", "without versions"))
+        assert all(
+            word in refusal.hint for word in ("dynamodbTable", "state.lock.url", "without versions")
+        )
 
 
 def test_racers_are_only_asked_where_a_lock_is_to_be_an_object() -> None:
@@ -119,7 +133,10 @@ def test_who_may_use_one_key_only_tries_that_one_and_changes_nothing(store: Memo
 def test_a_verdict_survives_being_recorded() -> None:
     found = tried(IgnoresAbsence("m"))
     assert Probe.recorded(found.record()) == found
-    assert Probe.recorded({}) is None and Probe.recorded({"location": "x", "at": AT, "tried": []}) is None
+    assert (
+        Probe.recorded({}) is None
+        and Probe.recorded({"location": "x", "at": AT, "tried": []}) is None
+    )
 
 
 @pytest.mark.parametrize("version", ["1", "9", "19", "d41d8cd98f00b204e9800998ecf8427e", "abc"])
@@ -129,9 +146,18 @@ def test_another_version_is_another_of_the_same_form(version: str) -> None:
 
 def run(store: MemoryStore, verdict: Probe | None, log: str = AUTO) -> None:
     with open_session(
-        store, None, KEY, operation="apply", command="apply", who="me", version="0", emit=lambda _: None,
-        log=log, probe=verdict, world=World(now=lambda: AT),
-    ) as session:  # fmt: skip
+        store,
+        None,
+        KEY,
+        operation="apply",
+        command="apply",
+        who="me",
+        version="0",
+        emit=lambda _: None,
+        log=log,
+        probe=verdict,
+        world=World(now=lambda: AT),
+    ) as session:
         session.claim()
         make(session, "a")
 
@@ -151,11 +177,15 @@ def test_where_nothing_was_there_to_try_the_first_session_does(log: str) -> None
     store = MemoryStore("m")
     run(store, probe(store, KEY, lock_native=False, only_key=True), log)
     found = Probe.recorded(read_state(store, KEY).state.probe)
-    assert found is not None and [(trial.name, trial.kept) for trial in found.trials] == [(SWAP, True)]
+    assert found is not None and [(trial.name, trial.kept) for trial in found.trials] == [
+        (SWAP, True)
+    ]
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_store_that_cannot_protect_a_state_is_refused_before_anything_is_begun(known: bool) -> None:
+def test_a_store_that_cannot_protect_a_state_is_refused_before_anything_is_begun(
+    known: bool,
+) -> None:
     store = IgnoresVersions("m")
     verdict = tried(store) if known else Probe(f"memfs://m/{KEY}", AT)
     with pytest.raises(StoreError, match="cannot protect a state"):
@@ -190,14 +220,18 @@ class RefusesReplacements(MemoryStore):
 
 @pytest.mark.parametrize("there", [False, True], ids=["new", "existing"])
 @pytest.mark.parametrize("log", [AUTO, INSIDE])
-def test_a_run_where_the_present_version_is_refused_ends_in_the_probe_s_refusal(log: str, there: bool) -> None:
+def test_a_run_where_the_present_version_is_refused_ends_in_the_probe_s_refusal(
+    log: str, there: bool
+) -> None:
     store = RefusesReplacements("m")
     if there:
         sound = MemoryStore("m")
         run(sound, None, log)
         for key in sound.list(""):
             store.write(key, snapshot.data if (snapshot := sound.read(key)) else b"", expect=None)
-    with pytest.raises(StoreError, match="cannot protect a state: a key could not be replaced") as refused:
+    with pytest.raises(
+        StoreError, match="cannot protect a state: a key could not be replaced"
+    ) as refused:
         run(store, Probe(f"memfs://m/{KEY}", AT), log)
     assert "another store" in refused.value.hint
 
@@ -206,6 +240,8 @@ def test_of_one_key_the_present_version_is_tried_first_and_keeps_its_bytes() -> 
     store = RefusesReplacements("m")
     store.write(KEY, b"{}", expect=None)
     found = probe(NarrowStore(store, KEY), KEY, lock_native=False, only_key=True)
-    assert [(trial.name, trial.kept) for trial in found.trials] == [(SWAP, False)] and not found.protects
+    assert [(trial.name, trial.kept) for trial in found.trials] == [
+        (SWAP, False)
+    ] and not found.protects
     snapshot = store.read(KEY)
     assert snapshot is not None and snapshot.data == b"{}" and list(store.list("")) == [KEY]

@@ -82,10 +82,16 @@ def configs(draw: st.DrawFn) -> Config:
     names = [name for name in names if name != "f" or "c" not in names]
     tools: list[ToolSpec] = []
     for index, name in enumerate(names):
-        needs = draw(st.lists(st.sampled_from(names[:index]), unique=True, max_size=2)) if index else []
+        needs = (
+            draw(st.lists(st.sampled_from(names[:index]), unique=True, max_size=2)) if index else []
+        )
         value: Any = draw(st.sampled_from([1, 2, "ref"]))
         if value == "ref":
-            value = parse(f"{address(needs[0])}.outputs.{draw(st.sampled_from(['value', 'serial']))}") if needs else 3
+            value = (
+                parse(f"{address(needs[0])}.outputs.{draw(st.sampled_from(['value', 'serial']))}")
+                if needs
+                else 3
+            )
         key = ("c" if name == "f" else name) + draw(st.sampled_from(["", "", "2"]))
         tools.append(tool(address(name), *map(address, needs), key=key, value=value))
     return config(*tools, total=draw(st.sampled_from([1, 2])))
@@ -96,11 +102,15 @@ def address(name: str) -> str:
     return f"{'open' if name in 'be' else 'plain'}.{name}"
 
 
-ERRORS = st.sampled_from([ProviderError("no"), OutcomeUnknownError("no answer"), ProviderError("busy", retryable=True)])
+ERRORS = st.sampled_from(
+    [ProviderError("no"), OutcomeUnknownError("no answer"), ProviderError("busy", retryable=True)]
+)
 FAULTS = st.dictionaries(
     st.builds(
         "{} {}".format,
-        st.sampled_from(["create", "update", "delete", "after create", "after update", "after delete"]),
+        st.sampled_from(
+            ["create", "update", "delete", "after create", "after update", "after delete"]
+        ),
         st.sampled_from([name + end for name in NAMES for end in ("", "2")]),
     ),
     ERRORS,
@@ -126,7 +136,13 @@ def run(bench: Bench, wanted: Config | None) -> ApplySummary | None:
         if plan.empty:
             return None
         return executor.apply(
-            plan, wanted or config(), session, bench.operations, emit=bench.events.append, parallelism=3, sleep=lambda _: None
+            plan,
+            wanted or config(),
+            session,
+            bench.operations,
+            emit=bench.events.append,
+            parallelism=3,
+            sleep=lambda _: None,
         )
 
 
@@ -158,7 +174,9 @@ def check_valid(state: State, bench: Bench, wanted: Config | None = None) -> Non
     needs = {spec.address: set(spec.depends_on) for spec in wanted.tools} if wanted else {}
     for entry in state.entries.values():
         lost = set(entry.depends_on) - set(state.entries)
-        assert not lost & needs.get(entry.address, lost), f"{entry.address} depends on what is not there"
+        assert not lost & needs.get(entry.address, lost), (
+            f"{entry.address} depends on what is not there"
+        )
         assert entry.pending is None or entry.pending.action in {action.value for action in Action}
         assert entry.resource is not None or entry.pending is not None
     recorded = {str(entry.resource.id) for entry in state.entries.values() if entry.resource}
@@ -179,10 +197,27 @@ def check_complete(bench: Bench, wanted: Config | None) -> None:
     check_valid(state, bench)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(st.lists(OPERATIONS, min_size=1, max_size=3), st.none() | configs())
-@example([Operation(config(tool("plain.a")), {"after create a": OutcomeUnknownError("no answer")}, None, False)], None)
-@example([Operation(config(tool("plain.a")), {}, 2, True), Operation(None, {}, 2, False)], config(tool("plain.a", key="a2")))
+@example(
+    [
+        Operation(
+            config(tool("plain.a")),
+            {"after create a": OutcomeUnknownError("no answer")},
+            None,
+            False,
+        )
+    ],
+    None,
+)
+@example(
+    [Operation(config(tool("plain.a")), {}, 2, True), Operation(None, {}, 2, False)],
+    config(tool("plain.a", key="a2")),
+)
 def test_every_history_leaves_a_valid_state_that_one_more_run_completes(
     operations: list[Operation], wanted: Config | None
 ) -> None:
@@ -197,14 +232,21 @@ def test_every_history_leaves_a_valid_state_that_one_more_run_completes(
 
 @pytest.mark.parametrize("writes", range(1, 30))
 @pytest.mark.parametrize("arrives", [False, True])
-def test_a_death_at_every_commit_of_an_apply_that_does_everything_is_made_good(writes: int, arrives: bool) -> None:
+def test_a_death_at_every_commit_of_an_apply_that_does_everything_is_made_good(
+    writes: int, arrives: bool
+) -> None:
     store = MemoryStore("test")
     bench = Bench(store=store)
     first = config(
-        tool("plain.old"), tool("plain.r", key="r1"), tool("plain.u", "plain.r", value=1), tool("open.d", "plain.old")
+        tool("plain.old"),
+        tool("plain.r", key="r1"),
+        tool("plain.u", "plain.r", value=1),
+        tool("open.d", "plain.old"),
     )
     run(bench, first)
-    second = config(tool("plain.r", key="r2"), tool("plain.u", "plain.r", value=2), tool("plain.n", "plain.u"))
+    second = config(
+        tool("plain.r", key="r2"), tool("plain.u", "plain.r", value=2), tool("plain.n", "plain.u")
+    )
     disturbed(bench, Operation(second, {}, writes, arrives), store)
     check_valid(read_state(store, "k").state, bench)
     check_complete(bench, second)
@@ -213,14 +255,18 @@ def test_a_death_at_every_commit_of_an_apply_that_does_everything_is_made_good(w
 @pytest.mark.parametrize("finish", [True, False])
 @pytest.mark.parametrize("arrives", [False, True])
 @pytest.mark.parametrize("writes", range(1, 9))
-def test_a_death_between_two_new_names_leaves_no_edge_into_nowhere(writes: int, arrives: bool, finish: bool) -> None:
+def test_a_death_between_two_new_names_leaves_no_edge_into_nowhere(
+    writes: int, arrives: bool, finish: bool
+) -> None:
     large = "x" * 70_000  # each commit then holds little more than one entry
     store = MemoryStore("test")
     bench = Bench(store=store, background=False)
 
     def chain(suffix: str) -> Config:
         names = [f"plain.{name}{suffix}" for name in "abc"]
-        renamed = [tool(name, *names[:n], key=f"key{n}", value=large) for n, name in enumerate(names)]
+        renamed = [
+            tool(name, *names[:n], key=f"key{n}", value=large) for n, name in enumerate(names)
+        ]
         return config(*renamed, tool("open.top", names[2], names[0], value=large))
 
     run(bench, chain(""))

@@ -47,7 +47,11 @@ def look(text: str) -> Value:
         ("b.x.y.outputs.c", B, ("c",)),
         ("a.b.outputs.c.0.d", A, ("c", 0, "d")),
         ("a.b.outputs.outputs.e", A, ("outputs", "e")),
-        ("repo-scaffolding.my-app.outputs.repo_url", Address("repo-scaffolding", "my-app"), ("repo_url",)),
+        (
+            "repo-scaffolding.my-app.outputs.repo_url",
+            Address("repo-scaffolding", "my-app"),
+            ("repo_url",),
+        ),
     ],
 )
 def test_a_reference_is_read(text: str, address: Address, path: tuple[str | int, ...]) -> None:
@@ -116,7 +120,10 @@ def test_references_are_found_in_lists_and_nested_maps() -> None:
         (("on", " ", "ratio"), "true 1.5"),
         (("map",), '{"0":"zero","a":[true,null],"b":1}'),
         (("x-", "token"), Secret("x-s3cret", ("text x-[[ env T ]]",))),
-        (("token", "creds", "token"), Secret('s3cret{"user":"u"}s3cret', ("text [[ env T ]][[ env C ]][[ env T ]]",))),
+        (
+            ("token", "creds", "token"),
+            Secret('s3cret{"user":"u"}s3cret', ("text [[ env T ]][[ env C ]][[ env T ]]",)),
+        ),
         (("[[ ", "token"), Secret("[[ s3cret", ("env T",))),
         (("x-", "mixed"), Secret('x-{"k":"in"}', ('text x-{"k":"[[ var x ]]"}',))),
         (("mixed",), Secret('{"k":"in"}', ('text {"k":"[[ var x ]]"}',))),
@@ -124,7 +131,9 @@ def test_references_are_found_in_lists_and_nested_maps() -> None:
         (("x", "digest"), UNKNOWN),
     ],
 )
-def test_inside_a_string_each_reference_becomes_its_own_text(parts: tuple[str, ...], value: Value) -> None:
+def test_inside_a_string_each_reference_becomes_its_own_text(
+    parts: tuple[str, ...], value: Value
+) -> None:
     known = OUTPUTS[A]
     assert isinstance(known, dict)
     built = tuple(reference(f"a.b.outputs.{part}") if part in known else part for part in parts)
@@ -135,7 +144,10 @@ def test_inside_a_string_each_reference_becomes_its_own_text(parts: tuple[str, .
     ("text", "message"),
     [
         ("a.b.outputs.nope", '${{ a.b.outputs.nope }}: a/b has no output "nope"'),
-        ("a.b.outputs.list.5", "${{ a.b.outputs.list.5 }}: the list has only 2 items, counted from 0"),
+        (
+            "a.b.outputs.list.5",
+            "${{ a.b.outputs.list.5 }}: the list has only 2 items, counted from 0",
+        ),
         (
             "a.b.outputs.list.x",
             '${{ a.b.outputs.list.x }}: "x" cannot be looked up, the value before it is a list: use a number',
@@ -160,7 +172,10 @@ def test_null_inside_a_string_is_an_error() -> None:
 
 def test_a_dollar_in_a_value_means_nothing() -> None:
     outputs: dict[Address, Attributes] = {A: {"x": "$1 $$ ${{ a.b.outputs.x }} \\1"}}
-    assert resolve(Interpolation(("<", reference("a.b.outputs.x"), ">")), outputs.get) == "<$1 $$ ${{ a.b.outputs.x }} \\1>"
+    assert (
+        resolve(Interpolation(("<", reference("a.b.outputs.x"), ">")), outputs.get)
+        == "<$1 $$ ${{ a.b.outputs.x }} \\1>"
+    )
 
 
 def test_addresses_come_in_order_without_repeats() -> None:

@@ -12,7 +12,19 @@ from engine.config import Timeouts
 from engine.errors import AuthError, ProviderError
 from engine.refresh import read
 from engine.values import UNKNOWN, Secret
-from tests.engine.fake_world import Thing, World, at, config, entry, operations, pending, providers, ref, state, tool
+from tests.engine.fake_world import (
+    Thing,
+    World,
+    at,
+    config,
+    entry,
+    operations,
+    pending,
+    providers,
+    ref,
+    state,
+    tool,
+)
 
 
 def there(*keys: str) -> World:
@@ -22,15 +34,29 @@ def there(*keys: str) -> World:
 def test_every_recorded_tool_is_read_exactly_once_and_new_ones_with_a_known_identity_too() -> None:
     world = there("a", "b", "gone-from-config")
     wanted = config(
-        tool("a"), tool("b", "a", value=ref("a.value")), tool("new"), tool("blind.new"), tool("later", key=ref("new.key"))
+        tool("a"),
+        tool("b", "a", value=ref("a.value")),
+        tool("new"),
+        tool("blind.new"),
+        tool("later", key=ref("new.key")),
     )
     known = state(entry("a"), entry("b", "a"), entry("gone-from-config"), entry("vanished"))
     live = read(wanted, known, operations(world))
-    assert sorted(world.calls) == ["read a", "read b", "read gone-from-config", "read new", "read vanished"]
+    assert sorted(world.calls) == [
+        "read a",
+        "read b",
+        "read gone-from-config",
+        "read new",
+        "read vanished",
+    ]
     assert live.reads == len(world.calls)
     assert {str(a): r and r.id for a, r in live.found.items()} == {
-        "thing/a": "a", "thing/b": "b", "thing/gone-from-config": "gone-from-config", "thing/vanished": None, "thing/new": None,
-    }  # fmt: skip
+        "thing/a": "a",
+        "thing/b": "b",
+        "thing/gone-from-config": "gone-from-config",
+        "thing/vanished": None,
+        "thing/new": None,
+    }
     assert read(wanted, known, operations(world), new=False).reads == 4
 
 
@@ -60,7 +86,10 @@ def test_what_a_person_adopts_is_read_by_the_id_given() -> None:
     world = there("id-7")
     known = state(entry("blind.a", made=False, pending=pending("create")))
     live = read(
-        config(tool("blind.a")), known, operations(world), resolutions={at("blind.a"): Resolution(Verdict.ADOPT, "id-7")}
+        config(tool("blind.a")),
+        known,
+        operations(world),
+        resolutions={at("blind.a"): Resolution(Verdict.ADOPT, "id-7")},
     )
     assert world.calls == ["read id-7"]
     assert live.found[at("blind.a")] is not None
@@ -79,7 +108,11 @@ class Seen(Thing):
     ("wanted", "secrets", "token"),
     [
         (tool("a", token=Secret("now in config", ("var t",))), {}, "now in config"),
-        (tool("a", "b", token=Secret("now in config"), value=ref("b.serial")), {"env T": "recalled"}, "recalled"),
+        (
+            tool("a", "b", token=Secret("now in config"), value=ref("b.serial")),
+            {"env T": "recalled"},
+            "recalled",
+        ),
         (None, {"env T": "recalled"}, "recalled"),
         (None, {"env THING_TOKEN": "fallback"}, "fallback"),
         (None, {}, None),
@@ -95,7 +128,10 @@ def test_options_are_the_configs_or_else_the_recorded_ones_with_secrets_evaluate
     live = read(config(*([wanted] if wanted else []), tool("b")), known, used)
     if token is None:
         assert world.tokens == [""]
-        assert live.failed[at("a")].message == "to read thing.a I need option token, which came from env T"
+        assert (
+            live.failed[at("a")].message
+            == "to read thing.a I need option token, which came from env T"
+        )
     else:
         assert token in world.tokens
 
@@ -124,7 +160,9 @@ NAMED = Secret("x-old.txt", ("text x-[[ env T ]].txt",))
         (None, {}, "read"),
     ],
 )
-def test_a_thing_that_a_secret_names_is_the_recorded_one_or_an_error(wanted: Any, env: dict[str, str], outcome: str) -> None:
+def test_a_thing_that_a_secret_names_is_the_recorded_one_or_an_error(
+    wanted: Any, env: dict[str, str], outcome: str
+) -> None:
     world = there("x-old.txt", "x-new.txt", "y.txt")
     used = operations(world, env)
     used = type(used)({**providers(world), "thing": Placed(world)}, used.base_dir, used.recall)
@@ -185,7 +223,13 @@ def test_a_read_that_does_not_come_back_is_given_up_and_the_others_go_on() -> No
     tools = [tool("a"), tool("b")]
     tools[0] = type(tools[0])(tools[0].address, tools[0].options, timeouts=Timeouts(read=0.0))
     moments = iter(range(0, 10_000, 3))
-    live = read(config(*tools), state(entry("a"), entry("b")), operations(world), parallelism=1, clock=lambda: next(moments))
+    live = read(
+        config(*tools),
+        state(entry("a"), entry("b")),
+        operations(world),
+        parallelism=1,
+        clock=lambda: next(moments),
+    )
     hold.set()
     assert "given up" in live.failed[at("a")].message
     assert at("b") in live.found

@@ -16,7 +16,14 @@ from dtm.testing.clock import FakeClock
 from dtm.testing.session_bench import KEY, entry, make, names, opened
 from engine import rescue
 from engine.address import Address
-from engine.errors import ConflictError, OutcomeUnknownError, StateError, StoreError, StoreUnavailableError, SupersededError
+from engine.errors import (
+    ConflictError,
+    OutcomeUnknownError,
+    StateError,
+    StoreError,
+    StoreUnavailableError,
+    SupersededError,
+)
 from engine.log import Cancelled, Done, Failed, Moved, OutputsSet, Record
 from engine.plan import Action
 from engine.ports import Snapshot, Version
@@ -40,7 +47,9 @@ def test_the_file_is_readable_by_its_owner_only_and_never_overwrites(tmp_path: P
     assert second == tmp_path / "two" / "x.dtm" and first.read_bytes() == b"1"
 
 
-def test_a_full_disk_leaves_no_part_of_a_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_part_of_a_file_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     full, good = tmp_path / "full", tmp_path / "good"
     sync = os.fsync
 
@@ -54,14 +63,18 @@ def test_a_full_disk_leaves_no_part_of_a_file_behind(tmp_path: Path, monkeypatch
     assert not list(full.iterdir()) and (good / "x.dtm").read_bytes() == b"the records"
 
 
-def test_without_any_place_it_goes_to_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_any_place_it_goes_to_standard_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     assert rescue.keep("x.dtm", b"the records", lambda: [blocked / "sub"]) == rescue.STDOUT
     assert capsys.readouterr().out == "the records"
 
 
-def test_the_current_directory_comes_first_then_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_current_directory_comes_first_then_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
     assert rescue.directories() == [tmp_path, Path("/somewhere/dtm")]
@@ -106,7 +119,9 @@ FORM = resource_form(entry("a").resource or pytest.fail("it has one"))
         (Cancelled(2, A.key, 1, tool_form(entry("a"))), entry("a")),
     ],
 )
-def test_an_outcome_that_is_waited_for_is_brought_back(record: Record, expected: StateEntry | None) -> None:
+def test_an_outcome_that_is_waited_for_is_brought_back(
+    record: Record, expected: StateEntry | None
+) -> None:
     store = MemoryStore("m")
     found = _recovered(store, *_begun(store), record)
     assert found.applied == (A,) and read_state(store, KEY).state.entries.get(A) == expected
@@ -160,14 +175,19 @@ def test_an_outcome_that_nobody_waits_for_changes_nothing(record: Record, says: 
     ("known", "says"),
     [
         (entry("a"), "the state knows how it ended"),
-        (replace(entry("a"), resource=Resource("other")), "it has other, here it is data.a; the thing may exist twice"),
+        (
+            replace(entry("a"), resource=Resource("other")),
+            "it has other, here it is data.a; the thing may exist twice",
+        ),
         (
             replace(entry("a"), resource=Resource("data.a", {"n": 7})),
             "otherwise than here (data.a); if it was not updated since",
         ),
     ],
 )
-def test_an_outcome_that_the_state_knows_otherwise_may_be_a_second_thing(known: StateEntry, says: str) -> None:
+def test_an_outcome_that_the_state_knows_otherwise_may_be_a_second_thing(
+    known: StateEntry, says: str
+) -> None:
     store = MemoryStore("m")
     lineage, session = _begun(store)
     with opened(store, lease=0) as later:
@@ -227,9 +247,13 @@ class Slow(MemoryStore):
                 write()
 
 
-@pytest.mark.parametrize("reads", [True, False], ids=["the state can be read", "nothing goes through"])
+@pytest.mark.parametrize(
+    "reads", [True, False], ids=["the state can be read", "nothing goes through"]
+)
 @pytest.mark.parametrize("arrives", [True, False], ids=["arrives late", "never arrives"])
-def test_a_begin_that_arrives_when_its_run_has_given_up_is_taken_back(reads: bool, arrives: bool) -> None:
+def test_a_begin_that_arrives_when_its_run_has_given_up_is_taken_back(
+    reads: bool, arrives: bool
+) -> None:
     store, saved, clock = Slow(reads=reads), dict[str, bytes](), FakeClock()
 
     def keep(name: str, data: bytes) -> str:
@@ -237,7 +261,9 @@ def test_a_begin_that_arrives_when_its_run_has_given_up_is_taken_back(reads: boo
         return name
 
     def unheard() -> None:
-        with opened(store, world=World(keep=keep, background=False, clock=clock, sleep=clock.sleep)) as session:
+        with opened(
+            store, world=World(keep=keep, background=False, clock=clock, sleep=clock.sleep)
+        ) as session:
             session.flush()
             store.down = True
             with suppress(StoreError, OutcomeUnknownError):
@@ -252,7 +278,9 @@ def test_a_begin_that_arrives_when_its_run_has_given_up_is_taken_back(reads: boo
     store.up(arrives=arrives)
     assert (A in read_state(store, KEY).state.entries) == arrives
     with opened(store, lease=0) as session:
-        assert recover(session, next(iter(saved.values())), "rescue") == Recovered((A,) * arrives, ())
+        assert recover(session, next(iter(saved.values())), "rescue") == Recovered(
+            (A,) * arrives, ()
+        )
     assert read_state(store, KEY).state.entries == {}
 
 
@@ -310,7 +338,11 @@ SOME, OTHER = State(L).put(entry("a")), State(L).put(entry("b"))
         (SOME, replace(OTHER, id=M), "another lineage (l)"),
         (SOME, replace(OTHER, id=StateId("", 0)), ""),
         (SOME, replace(OTHER, id=StateId("", 0), written=Written("0.1.0")), "no lineage"),
-        (replace(SOME, id=StateId("", 0)), replace(OTHER, id=StateId("", 0), written=Written("0.1.0")), ""),
+        (
+            replace(SOME, id=StateId("", 0)),
+            replace(OTHER, id=StateId("", 0), written=Written("0.1.0")),
+            "",
+        ),
         (replace(SOME, id=StateId("", 0)), OTHER, ""),
     ],
 )

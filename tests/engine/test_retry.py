@@ -35,7 +35,10 @@ class Flaky:
         return "answer"
 
     def pauses(self) -> list[float]:
-        return [later - earlier - self.takes for earlier, later in zip(self.at, self.at[1:], strict=False)]
+        return [
+            later - earlier - self.takes
+            for earlier, later in zip(self.at, self.at[1:], strict=False)
+        ]
 
 
 def store(call: Callable[[], str], clock: FakeClock) -> str:

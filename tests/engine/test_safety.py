@@ -12,7 +12,11 @@ from tests.engine.fake_world import World, at, config, entry, found, operations,
 
 def plan(*counts: tuple[Action, int], destroy: bool = False) -> Plan:
     changes = [
-        Change(at(f"n{index}-{action.value}"), action, Reason.NEW if action is Action.CREATE else Reason.CHANGED)
+        Change(
+            at(f"n{index}-{action.value}"),
+            action,
+            Reason.NEW if action is Action.CREATE else Reason.CHANGED,
+        )
         for action, count in counts
         for index in range(count)
     ]
@@ -49,9 +53,18 @@ LIVE = found(("a", thing("a")), ("b", thing("x")))
 @pytest.mark.parametrize("force", [False, True])
 def test_a_protected_tool_is_neither_deleted_nor_replaced_whatever_is_forced(force: bool) -> None:
     gone = make_plan(config(tool("b", key="x", protect=True)), KEPT, LIVE, operations(World()))
-    replaced = make_plan(config(tool("a", protect=True), tool("b", key="y", protect=True)), KEPT, LIVE, operations(World()))
+    replaced = make_plan(
+        config(tool("a", protect=True), tool("b", key="y", protect=True)),
+        KEPT,
+        LIVE,
+        operations(World()),
+    )
     destroyed = plan_removal(config(), KEPT, LIVE, operations(World()))
-    for refused, names in [(gone, "thing/a"), (replaced, "thing/b"), (destroyed, "thing/a, thing/b")]:
+    for refused, names in [
+        (gone, "thing/a"),
+        (replaced, "thing/b"),
+        (destroyed, "thing/a, thing/b"),
+    ]:
         with pytest.raises(UnsafePlanError, match=f"preventDestroy: {names}$"):
             check(refused, force=force)
 

@@ -12,7 +12,12 @@ from tests.engine.fake_world import at, entry, state
 def change(name: str, action: Action, *needs: str, rewrite: bool = False) -> Change:
     gone = action in (Action.DELETE, Action.FORGET)
     return Change(
-        at(name), action, Reason.CHANGED, after=None if gone else {}, depends_on=tuple(map(at, needs)), rewrite=rewrite
+        at(name),
+        action,
+        Reason.CHANGED,
+        after=None if gone else {},
+        depends_on=tuple(map(at, needs)),
+        rewrite=rewrite,
     )
 
 
@@ -28,12 +33,28 @@ def scheduled(changes: list[Change], known: dict[str, str]) -> list[str]:
     [
         ([change("b", Action.CREATE, "a"), change("a", Action.CREATE)], {}, "+a +b"),
         ([change("a", Action.DELETE), change("b", Action.DELETE)], {"a": "", "b": "a"}, "-b -a"),
-        ([change("a", Action.REPLACE), change("b", Action.REPLACE, "a")], {"a": "", "b": "a"}, "-b -a +a +b"),
-        ([change("a", Action.REPLACE), change("b", Action.UPDATE, "a")], {"a": "", "b": "a"}, "-a +a +b"),
-        ([change("a", Action.REPLACE), change("b", Action.DELETE)], {"a": "", "b": "a"}, "-b -a +a"),
+        (
+            [change("a", Action.REPLACE), change("b", Action.REPLACE, "a")],
+            {"a": "", "b": "a"},
+            "-b -a +a +b",
+        ),
+        (
+            [change("a", Action.REPLACE), change("b", Action.UPDATE, "a")],
+            {"a": "", "b": "a"},
+            "-a +a +b",
+        ),
+        (
+            [change("a", Action.REPLACE), change("b", Action.DELETE)],
+            {"a": "", "b": "a"},
+            "-b -a +a",
+        ),
         ([change("b", Action.REPLACE, "a"), change("a", Action.CREATE)], {"b": ""}, "+a -b +b"),
         ([change("a", Action.DELETE), change("b", Action.UPDATE)], {"a": "", "b": "a"}, "+b -a"),
-        ([change("a", Action.DELETE), change("b", Action.KEEP, rewrite=True)], {"a": "", "b": "a"}, "+b -a"),
+        (
+            [change("a", Action.DELETE), change("b", Action.KEEP, rewrite=True)],
+            {"a": "", "b": "a"},
+            "+b -a",
+        ),
         ([change("a", Action.FORGET), change("b", Action.KEEP)], {"a": "", "b": "a"}, "-a"),
         ([change("b", Action.UPDATE, "a"), change("a", Action.KEEP)], {"a": "", "b": "a"}, "+b"),
         ([change("m", Action.MOVE), change("n", Action.RECOVER, "m")], {}, "+m +n"),
@@ -47,7 +68,11 @@ def test_making_goes_with_the_dependencies_and_ending_against_them(
 
 def test_where_no_order_suits_everybody_only_wishes_are_given_up() -> None:
     """`x` used `d`, which used `q`; now `x` uses `q` itself, `d` goes and `q` is replaced."""
-    changes = [change("q", Action.REPLACE), change("x", Action.UPDATE, "q"), change("d", Action.DELETE)]
+    changes = [
+        change("q", Action.REPLACE),
+        change("x", Action.UPDATE, "q"),
+        change("d", Action.DELETE),
+    ]
     found = scheduled(changes, {"q": "", "d": "q", "x": "d"})
     assert found == ["-d", "-q", "+q", "+x"]
 
@@ -55,9 +80,13 @@ def test_where_no_order_suits_everybody_only_wishes_are_given_up() -> None:
 def test_wishes_that_cannot_all_be_granted_spoil_no_other() -> None:
     """`b` needs the replaced `c` and cannot wait for the new one; but `d` can stay until `a` does without it."""
     changes = [
-        change("c", Action.REPLACE), change("b", Action.REPLACE, "c"), change("a", Action.UPDATE), change("d", Action.DELETE),
-        change("n", Action.CREATE), change("r", Action.REPLACE, "n"),
-    ]  # fmt: skip
+        change("c", Action.REPLACE),
+        change("b", Action.REPLACE, "c"),
+        change("a", Action.UPDATE),
+        change("d", Action.DELETE),
+        change("n", Action.CREATE),
+        change("r", Action.REPLACE, "n"),
+    ]
     found = scheduled(changes, {"c": "", "b": "c", "d": "", "a": "c d", "r": ""})
     assert found.index("+a") < found.index("-d")
     assert found.index("+n") < found.index("-r")
@@ -66,7 +95,9 @@ def test_wishes_that_cannot_all_be_granted_spoil_no_other() -> None:
 
 def test_ten_thousand_steps_are_scheduled_in_linear_time() -> None:
     names = [f"n{index}" for index in range(10_000)]
-    changes = [change(name, Action.REPLACE, *names[max(0, i - 1) : i]) for i, name in enumerate(names)]
+    changes = [
+        change(name, Action.REPLACE, *names[max(0, i - 1) : i]) for i, name in enumerate(names)
+    ]
     recorded = state(*(StateEntry(item.address, item.depends_on) for item in changes))
     found = order(steps(Plan(StateId("lineage", 3), "", tuple(changes)), recorded))
     assert found[0] == Step(at("n9999"), Phase.END)
@@ -75,8 +106,14 @@ def test_ten_thousand_steps_are_scheduled_in_linear_time() -> None:
 
 def test_ten_thousand_wishes_that_close_circles_are_given_up_in_linear_time() -> None:
     names = [f"n{index}" for index in range(10_000)]
-    changes = [change(name, Action.REPLACE, *names[max(0, i - 1) : i]) for i, name in enumerate(names)]
-    recorded = state(*(StateEntry(item.address, item.depends_on) for item in changes), entry("left"), entry("user", "left"))
+    changes = [
+        change(name, Action.REPLACE, *names[max(0, i - 1) : i]) for i, name in enumerate(names)
+    ]
+    recorded = state(
+        *(StateEntry(item.address, item.depends_on) for item in changes),
+        entry("left"),
+        entry("user", "left"),
+    )
     changes += [change("left", Action.DELETE), change("user", Action.UPDATE)]
     found = order(steps(Plan(StateId("lineage", 3), "", tuple(changes)), recorded))
     assert found.index(Step(at("user"), Phase.MAKE)) < found.index(Step(at("left"), Phase.END))

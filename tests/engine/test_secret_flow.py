@@ -39,7 +39,9 @@ def changes(bench: Bench, wanted: Config) -> dict[str, Change]:
 
 
 def stored(bench: Bench) -> str:
-    return b"".join(found.data for key in bench.store.list("") if (found := bench.store.read(key))).decode()
+    return b"".join(
+        found.data for key in bench.store.list("") if (found := bench.store.read(key))
+    ).decode()
 
 
 def test_attributes_and_outputs_that_hold_a_secret_are_kept_as_digests_with_their_sources() -> None:
@@ -64,7 +66,9 @@ def test_a_rotated_secret_is_a_change_of_its_option_and_no_drift(options: Any, l
     assert (change.action, change.reason) == (Action.UPDATE, Reason.CHANGED)
     assert [field.path for field in change.fields] == [("value",)]
     assert bench.world.things["a"]["value"] == live
-    bench.world.things["a"]["value"] = live.replace("token-1", "token-2")  # it reads its secret where we do
+    bench.world.things["a"]["value"] = live.replace(
+        "token-1", "token-2"
+    )  # it reads its secret where we do
     change = changes(bench, config(tool("a", value=options("token-2"))))["a"]
     assert [field.path for field in change.fields] == [("value",)]
     apply(bench, config(tool("a", value=options("token-2"))))
@@ -79,7 +83,9 @@ def test_another_value_in_the_place_of_a_secret_is_drift_and_is_not_shown(now: A
     bench.world.things["a"]["value"] = now
     change = changes(bench, wanted)["a"]
     assert (change.action, change.reason) == (Action.UPDATE, Reason.DRIFTED)
-    assert [(field.path, type(field.old), type(field.new)) for field in change.fields] == [(("value",), Digest, Digest)]
+    assert [(field.path, type(field.old), type(field.new)) for field in change.fields] == [
+        (("value",), Digest, Digest)
+    ]
     assert "stolen" not in repr(change)
 
 
@@ -128,13 +134,17 @@ def test_an_option_that_became_secret_is_no_change() -> None:
 # What a secret would name
 
 
-def test_a_thing_that_a_secret_output_would_name_is_refused_in_the_plan_or_before_it_is_made() -> None:
+def test_a_thing_that_a_secret_output_would_name_is_refused_in_the_plan_or_before_it_is_made() -> (
+    None
+):
     bench = Bench()
     wanted = config(tool("a"), tool("b", "a", key=Interpolation(("out/", ref("a.password")))))  # type: ignore[arg-type] # a Reference
     assert apply(bench, wanted).failed == (at("b"),)
     errored = next(event for event in bench.events if isinstance(event, ApplyErrored))
     assert errored.message == "would be named by a secret, and its name stands in the state"
-    assert errored.hint == "keep secrets out of paths, URLs and names: output thing.a.outputs.password"
+    assert (
+        errored.hint == "keep secrets out of paths, URLs and names: output thing.a.outputs.password"
+    )
     assert bench.world.effects == ["a"]
     with pytest.raises(PlanError, match="thing/b: would be named by a secret"):
         changes(bench, wanted)
@@ -143,7 +153,9 @@ def test_a_thing_that_a_secret_output_would_name_is_refused_in_the_plan_or_befor
 
 def test_a_name_that_is_only_near_a_secret_is_fine() -> None:
     bench = Bench()
-    made = apply(bench, config(tool("secret-key", token=secret("secret-key"), value=around("secret-key"))))
+    made = apply(
+        bench, config(tool("secret-key", token=secret("secret-key"), value=around("secret-key")))
+    )
     assert made.done == {Action.CREATE: 1}
 
 
@@ -162,7 +174,10 @@ def test_an_id_that_holds_a_secret_is_not_recorded_and_identity_finds_the_thing(
 
     def run(wanted: Config) -> ApplySummary:
         with bench.session() as session:
-            used = replace(bench.operations, providers={"thing": Telling(bench.world), "blind": TellingBlind(bench.world)})
+            used = replace(
+                bench.operations,
+                providers={"thing": Telling(bench.world), "blind": TellingBlind(bench.world)},
+            )
             plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
             return executor.apply(plan, wanted, session, used, emit=bench.events.append)
 
@@ -183,7 +198,11 @@ class Using(Blind):
     """Needs its value for a delete, and says so."""
 
     def requires(self, options: Any) -> list[str]:
-        return [f"the program {word} is not installed" for word in [str(options.value)] if word == "frobnicate"]
+        return [
+            f"the program {word} is not installed"
+            for word in [str(options.value)]
+            if word == "frobnicate"
+        ]
 
 
 @pytest.mark.parametrize(
@@ -191,25 +210,38 @@ class Using(Blind):
     [
         ("env T", "export T=..., as it was when the tool was made"),
         ("var t.deep", "export DTM_VAR_t=..., as it was when the tool was made"),
-        ("text x-[[ env T ]]-[[ var u ]]-[[ env T ]]", "export T=... DTM_VAR_u=..., as it was when the tool was made"),
+        (
+            "text x-[[ env T ]]-[[ var u ]]-[[ env T ]]",
+            "export T=... DTM_VAR_u=..., as it was when the tool was made",
+        ),
         ("output thing.a.outputs.b", "set it again, as it was when the tool was made"),
     ],
 )
-def test_a_secret_inside_another_option_that_a_delete_needs_is_missed_before_anything_runs(source: str, hint: str) -> None:
+def test_a_secret_inside_another_option_that_a_delete_needs_is_missed_before_anything_runs(
+    source: str, hint: str
+) -> None:
     bench = Bench()
     apply(bench, config(tool("blind.a", value=Secret("token-1", (source,)))))
     with bench.session() as session:
-        used = replace(bench.operations, providers={**bench.operations.providers, "blind": Using(bench.world)})
+        used = replace(
+            bench.operations, providers={**bench.operations.providers, "blind": Using(bench.world)}
+        )
         live = refresh.read(config(), session.state, used)
         plan = plan_removal(config(), session.state, live, used)
-        with pytest.raises(PlanError, match=r"to delete blind\.a I need option value, which came from") as refused:
+        with pytest.raises(
+            PlanError, match=r"to delete blind\.a I need option value, which came from"
+        ) as refused:
             executor.apply(plan, config(), session, used, emit=bench.events.append)
     assert refused.value.problems[0].hint == hint
     assert bench.world.count("delete") == 0
 
 
-@pytest.mark.parametrize(("recorded", "given"), [(8080, "8080"), ("8080", "8080"), (True, "true"), (1.1, "1.10")])
-def test_a_secret_comes_back_as_what_it_was_when_it_was_given_as_text(recorded: Any, given: str) -> None:
+@pytest.mark.parametrize(
+    ("recorded", "given"), [(8080, "8080"), ("8080", "8080"), (True, "true"), (1.1, "1.10")]
+)
+def test_a_secret_comes_back_as_what_it_was_when_it_was_given_as_text(
+    recorded: Any, given: str
+) -> None:
     bench = Bench()
     bench.secrets["var t"] = given
     apply(bench, config(tool("a", value=Secret(recorded, ("var t",)))))

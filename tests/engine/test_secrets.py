@@ -17,7 +17,9 @@ HERE, THERE = Address("a", "b"), Address("a", "c")
 SALT = "00" * 16
 
 
-def digest(value: Value, address: Address = HERE, path: tuple[str | int, ...] = (), salt: str = SALT) -> str:
+def digest(
+    value: Value, address: Address = HERE, path: tuple[str | int, ...] = (), salt: str = SALT
+) -> str:
     sealed = Sealer(salt).seal(Secret(value, ("env X",)), address, path)
     assert isinstance(sealed, Digest) and sealed.sources == ("env X",)
     return sealed.digest
@@ -26,7 +28,12 @@ def digest(value: Value, address: Address = HERE, path: tuple[str | int, ...] = 
 def test_a_digest_depends_on_value_address_path_and_salt() -> None:
     base = digest("hunter2")
     assert base == digest("hunter2")
-    others = [digest("hunter3"), digest("hunter2", THERE), digest("hunter2", HERE, ("x",)), digest("hunter2", salt="11" * 16)]
+    others = [
+        digest("hunter3"),
+        digest("hunter2", THERE),
+        digest("hunter2", HERE, ("x",)),
+        digest("hunter2", salt="11" * 16),
+    ]
     assert len({base, *others}) == 5
 
 
@@ -68,7 +75,9 @@ def test_without_a_salt_only_secrets_are_refused() -> None:
         ({"deep": ["hunter22"]}, "hunter22", "(sensitive)"),
     ],
 )
-def test_known_secrets_are_blotted_out_in_every_spelling(secret: Value, text: str, clean: str) -> None:
+def test_known_secrets_are_blotted_out_in_every_spelling(
+    secret: Value, text: str, clean: str
+) -> None:
     redactor = Redactor()
     redactor.add(Secret(secret))
     assert redactor.clean(text) == clean
@@ -97,17 +106,24 @@ def test_values_and_resources_with_a_known_secret_in_them_are_secrets_there() ->
 def test_of_a_text_around_secrets_these_are_known_alone() -> None:
     redactor = Redactor()
     redactor.add(join(["out/", Secret("token-1", ("env T",)), ".txt"], ""))
-    assert redactor.clean("out/x.txt: no token-1 in out/token-1.txt") == "out/x.txt: no (sensitive) in out/(sensitive).txt"
+    assert (
+        redactor.clean("out/x.txt: no token-1 in out/token-1.txt")
+        == "out/x.txt: no (sensitive) in out/(sensitive).txt"
+    )
     redactor.add(join(["pin ", Secret("1234", ("env P",))], ""))
     assert redactor.clean("pin 1234, 1234") == "(sensitive), 1234"
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=6, max_size=30), st.text(max_size=10), st.text(max_size=10))
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=6, max_size=30),
+    st.text(max_size=10),
+    st.text(max_size=10),
+)
 def test_no_known_secret_survives_in_any_text(secret: str, before: str, after: str) -> None:
     redactor = Redactor()
     redactor.add(Secret(secret))
     clean = redactor.clean(before + secret + after)
     assert secret not in clean.replace("(sensitive)", "\x00") or secret in "(sensitive)"
-    assert json.dumps(secret)[1:-1] not in redactor.clean(json.dumps(secret)) or "(sensitive)" in redactor.clean(
+    assert json.dumps(secret)[1:-1] not in redactor.clean(
         json.dumps(secret)
-    )
+    ) or "(sensitive)" in redactor.clean(json.dumps(secret))

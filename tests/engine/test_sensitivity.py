@@ -23,31 +23,62 @@ def hidden(value: Any, *sources: str) -> Secret:
         ({"a": KNOWN}, {"a": None, "b": 1}, {"a": None, "b": 1}),
         ({"a": KNOWN}, {"a": Secret("known", ("var v",))}, {"a": Secret("known", ("var v",))}),
         ({"a": Secret("was", ("env T",))}, {"a": {"x": 1}}, {"a": hidden({"x": 1})}),
-        ({"a": {"b": [KNOWN, "x"]}}, {"a": {"b": ["now", "y"]}}, {"a": {"b": [hidden("now"), "y"]}}),
-        ({"a": ["x", KNOWN]}, {"a": ["new", "x", "now"]}, {"a": [hidden("new"), "x", hidden("now")]}),
+        (
+            {"a": {"b": [KNOWN, "x"]}},
+            {"a": {"b": ["now", "y"]}},
+            {"a": {"b": [hidden("now"), "y"]}},
+        ),
+        (
+            {"a": ["x", KNOWN]},
+            {"a": ["new", "x", "now"]},
+            {"a": [hidden("new"), "x", hidden("now")]},
+        ),
         ({"a": [KNOWN, OTHER]}, {"a": "now"}, {"a": hidden("now", "env T", "env U")}),
-        ({"a": KNOWN, "b": "x"}, {"b": "y", "c": ["now", "x"]}, {"b": "y", "c": [hidden("now"), hidden("x")]}),
+        (
+            {"a": KNOWN, "b": "x"},
+            {"b": "y", "c": ["now", "x"]},
+            {"b": "y", "c": [hidden("now"), hidden("x")]},
+        ),
         ({"a": ["x"]}, {"a": ["x", "y"]}, {"a": ["x", "y"]}),
     ],
 )
-def test_what_stands_where_a_secret_stood_is_one(before: dict[str, Any], live: dict[str, Any], found: dict[str, Any]) -> None:
+def test_what_stands_where_a_secret_stood_is_one(
+    before: dict[str, Any], live: dict[str, Any], found: dict[str, Any]
+) -> None:
     assert tainted(Resource("i", live, {}), Resource("i", before, {})) == Resource("i", found, {})
     assert tainted(Resource("i", {}, live), Resource("i", {}, before)) == Resource("i", {}, found)
 
 
 def test_values_take_their_secrets_from_a_model() -> None:
     values: dict[str, Any] = {"a": "x", "b": {"c": ["y", "z"]}, "d": ["one"], "e": None}
-    model: dict[str, Any] = {"a": hidden("q"), "b": {"c": [1, hidden("q")]}, "d": [hidden("q"), 2], "e": hidden("q")}
-    assert sensitive(values, model) == {"a": hidden("x"), "b": {"c": ["y", hidden("z")]}, "d": ["one"], "e": None}
+    model: dict[str, Any] = {
+        "a": hidden("q"),
+        "b": {"c": [1, hidden("q")]},
+        "d": [hidden("q"), 2],
+        "e": hidden("q"),
+    }
+    assert sensitive(values, model) == {
+        "a": hidden("x"),
+        "b": {"c": ["y", hidden("z")]},
+        "d": ["one"],
+        "e": None,
+    }
 
 
 def test_a_provider_gets_what_is_known() -> None:
     plain = Resource("i", {"a": 1}, {})
     assert revealed(plain) is plain
-    assert revealed(Resource("i", {"a": [hidden("x")]}, {"b": KNOWN})) == Resource("i", {"a": ["x"]}, {"b": KNOWN})
+    assert revealed(Resource("i", {"a": [hidden("x")]}, {"b": KNOWN})) == Resource(
+        "i", {"a": ["x"]}, {"b": KNOWN}
+    )
 
 
 def test_a_text_is_rid_of_secrets_but_for_the_short_ones() -> None:
     secrets = [hidden("token-1"), hidden("abc")]
     assert blotted("at token-1/abc", secrets) == "at (sensitive)/abc"
-    assert [tells(text, secrets) for text in ("token-1", "abc", "dG9rZW4tMQ==", "token")] == [True, True, True, False]
+    assert [tells(text, secrets) for text in ("token-1", "abc", "dG9rZW4tMQ==", "token")] == [
+        True,
+        True,
+        True,
+        False,
+    ]

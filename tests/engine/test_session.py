@@ -37,10 +37,14 @@ from engine.world import Limits, World
 
 def place(kind: str, directory: Path) -> Connect:
     if kind == "local":
-        return lambda: Client(LocalStore(directory), LocalLocker(directory), lambda locker: _close(locker))
+        return lambda: Client(
+            LocalStore(directory), LocalLocker(directory), lambda locker: _close(locker)
+        )
     store = MemoryStore("m") if kind != "appending" else AppendingMemoryStore("m")
     if kind == "inline":
-        return lambda: Client(NarrowStore(store, KEY, f"{KEY}.lock"), ObjectLocker(store), beside=False)
+        return lambda: Client(
+            NarrowStore(store, KEY, f"{KEY}.lock"), ObjectLocker(store), beside=False
+        )
     return lambda: Client(store, ObjectLocker(store))
 
 
@@ -70,7 +74,9 @@ def test_the_contract_names_the_case_that_fails(tmp_path: Path) -> None:
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["create", "update", "delete", "failed", "cancelled", "moved", "outputs", "flush"]),
+        st.sampled_from(
+            ["create", "update", "delete", "failed", "cancelled", "moved", "outputs", "flush"]
+        ),
         st.integers(0, 3),
         st.integers(0, 9),
     ),
@@ -99,7 +105,9 @@ def test_what_a_session_says_is_what_a_reader_finds(
                     session.moved(made.address, entry(f"n{next(fresh)}", value))
             else:
                 session.begin(
-                    made.address, Action(kind) if kind in ("create", "update", "delete") else Action.UPDATE, entry=made
+                    made.address,
+                    Action(kind) if kind in ("create", "update", "delete") else Action.UPDATE,
+                    entry=made,
                 )
                 if kind == "failed":
                     session.failed(made.address, "no", made if value % 2 else None)
@@ -113,7 +121,9 @@ def test_what_a_session_says_is_what_a_reader_finds(
     assert same_content(read_state(store, KEY).state, last)
 
 
-def test_the_wait_for_a_session_that_was_force_unlocked_ends_when_its_log_is_silent(tmp_path: Path) -> None:
+def test_the_wait_for_a_session_that_was_force_unlocked_ends_when_its_log_is_silent(
+    tmp_path: Path,
+) -> None:
     client, mortal = place("memory", tmp_path)(), Mortal(place("memory", tmp_path)())
     mortal.client = client
     clock = itertools.count()
@@ -129,19 +139,30 @@ def test_the_wait_for_a_session_that_was_force_unlocked_ends_when_its_log_is_sil
     assert any(isinstance(event, Notice) and "sign of life" in event.message for event in heard)
 
 
-@pytest.mark.parametrize(("theirs", "ours", "waited"), [(30, 1, 30), (1, 30, 30), (1e9, 5, 5), (-1, 5, 5)])
+@pytest.mark.parametrize(
+    ("theirs", "ours", "waited"), [(30, 1, 30), (1, 30, 30), (1e9, 5, 5), (-1, 5, 5)]
+)
 @pytest.mark.parametrize("locked", [True, False])
 def test_a_session_without_a_lock_is_waited_for_as_long_as_it_or_we_say(
     theirs: float, ours: float, waited: float, locked: bool
 ) -> None:
     store = MemoryStore("m")
-    locker, clock, dead = ObjectLocker(store), FakeClock(), Mortal(Client(store, ObjectLocker(store)))
-    with suppress(BaseException), opened(dead.store, locker if locked else None, lease=theirs) as session:
+    locker, clock, dead = (
+        ObjectLocker(store),
+        FakeClock(),
+        Mortal(Client(store, ObjectLocker(store))),
+    )
+    with (
+        suppress(BaseException),
+        opened(dead.store, locker if locked else None, lease=theirs) as session,
+    ):
         session.begin(Address("data", "a"), Action.CREATE).wait()
         dead.kill()
     if locker.read(KEY):
         break_lock(locker, KEY, session.id)
-    with opened(store, locker if locked else None, lease=ours, world=World(clock=clock, sleep=clock.sleep)):
+    with opened(
+        store, locker if locked else None, lease=ours, world=World(clock=clock, sleep=clock.sleep)
+    ):
         assert waited <= clock() <= waited * 1.2
 
 
@@ -181,17 +202,24 @@ def test_a_log_that_is_still_written_is_not_taken_over(tmp_path: Path) -> None:
             busy.begin(Address("data", f"n{next(numbers)}"), Action.CREATE).wait()
 
         world = World(clock=lambda: float(next(clock)), sleep=sleep)
-        with pytest.raises(LockError, match="busy@there is at work"), opened(store, lease=10, world=world):
+        with (
+            pytest.raises(LockError, match="busy@there is at work"),
+            opened(store, lease=10, world=world),
+        ):
             pass
 
 
 def test_the_state_is_compacted_in_mid_session_and_others_read_on() -> None:
     store = MemoryStore("m")
-    with opened(store, world=World(limits=Limits(spill=500, compact=1000), background=False)) as session:
+    with opened(
+        store, world=World(limits=Limits(spill=500, compact=1000), background=False)
+    ) as session:
         for number in range(40):
             make(session, f"n{number}")
             reading = read_state(store, KEY)
-            assert len(reading.state.entries) == number + 1 and reading.in_progress.startswith("me@here")
+            assert len(reading.state.entries) == number + 1 and reading.in_progress.startswith(
+                "me@here"
+            )
         assert read_state(store, KEY).state.id.serial > 1
         session.begin(Address("data", "n0"), Action.UPDATE).wait()
     assert current(Client(store, ObjectLocker(store))).entries[Address("data", "n0")].pending
@@ -199,7 +227,9 @@ def test_the_state_is_compacted_in_mid_session_and_others_read_on() -> None:
 
 def _lose_the_lock(store: Store, locker: ObjectLocker) -> None:
     with opened(store, locker, lease=0.03) as session:
-        session.begin(Address("data", "a"), Action.CREATE, entry=replace(entry("a"), resource=None)).wait()
+        session.begin(
+            Address("data", "a"), Action.CREATE, entry=replace(entry("a"), resource=None)
+        ).wait()
         while session.lost is None:
             found = locker.read(KEY)
             with suppress(LockError):
@@ -230,11 +260,18 @@ def test_an_error_of_the_body_is_never_hidden_and_the_rescue_is_told() -> None:
     with pytest.raises(ZeroDivisionError):
         _fail_while_superseded(MemoryStore("m"), heard.append)
     (notice,) = [event for event in heard if isinstance(event, Notice)]
-    assert notice.level == "error" and "taken over by me@here" in notice.message and "dtm state recover" in notice.hint
+    assert (
+        notice.level == "error"
+        and "taken over by me@here" in notice.message
+        and "dtm state recover" in notice.hint
+    )
 
 
 def test_nothing_is_recorded_before_the_claim() -> None:
-    with opened(MemoryStore("m"), claim=False) as session, pytest.raises(StateError, match="claimed"):
+    with (
+        opened(MemoryStore("m"), claim=False) as session,
+        pytest.raises(StateError, match="claimed"),
+    ):
         session.begin(Address("data", "a"), Action.CREATE)
 
 
@@ -276,7 +313,15 @@ def test_texts_from_providers_are_cleaned_of_known_secrets() -> None:
     redactor.add(Secret("hunter22", ("env T",)))
     made = StateEntry(Address("data", "a"), (), {}, Resource("a", {"url": "https://hunter22@x"}))
     with open_session(
-        store, None, KEY, operation="apply", command="apply", who="me", version="0", emit=lambda _: None, redactor=redactor
+        store,
+        None,
+        KEY,
+        operation="apply",
+        command="apply",
+        who="me",
+        version="0",
+        emit=lambda _: None,
+        redactor=redactor,
     ) as session:
         session.claim()
         session.begin(made.address, Action.CREATE)
@@ -390,7 +435,9 @@ def _sealed(client: Client) -> None:
         mortal.store.before = die
 
 
-def test_a_snapshot_put_there_by_hand_over_a_sealed_log_is_gone_on_with_and_the_records_are_kept() -> None:
+def test_a_snapshot_put_there_by_hand_over_a_sealed_log_is_gone_on_with_and_the_records_are_kept() -> (
+    None
+):
     store = MemoryStore("m")
     client = Client(store, ObjectLocker(store))
     with opened(store) as session:
@@ -404,7 +451,9 @@ def test_a_snapshot_put_there_by_hand_over_a_sealed_log_is_gone_on_with_and_the_
     assert b"data_b" in _kept(store)
 
 
-def test_who_finishes_a_compaction_while_the_snapshot_is_replaced_by_hand_is_refused_and_the_next_one_gets_through() -> None:
+def test_who_finishes_a_compaction_while_the_snapshot_is_replaced_by_hand_is_refused_and_the_next_one_gets_through() -> (
+    None
+):
     store = MemoryStore("m")
     client = Client(store, ObjectLocker(store))
     with opened(store) as session:
@@ -461,7 +510,10 @@ def test_commits_go_on_while_a_full_log_moves_and_nobody_waits_for_it() -> None:
             make(session, f"n{number}")
             number += 1
         make(session, "meanwhile")
-        assert not list(store.list(f"{KEY}.log.d/")) and len(read_state(store, KEY).state.entries) == number + 1
+        assert (
+            not list(store.list(f"{KEY}.log.d/"))
+            and len(read_state(store, KEY).state.entries) == number + 1
+        )
         store.go.set()
         while not list(store.list(f"{KEY}.log.d/")):
             time.sleep(0.001)
@@ -470,7 +522,9 @@ def test_commits_go_on_while_a_full_log_moves_and_nobody_waits_for_it() -> None:
         head = store.read(f"{KEY}.log")
         assert head is not None and b'"chunks":["' in head.data and b"data_n0" not in head.data
         assert len(read_state(store, KEY).state.entries) == number + 3
-    assert len(read_state(store, KEY).state.entries) == number + 3 and not list(store.list(f"{KEY}.log.d/"))
+    assert len(read_state(store, KEY).state.entries) == number + 3 and not list(
+        store.list(f"{KEY}.log.d/")
+    )
 
 
 def test_a_log_that_cannot_move_stops_the_run_with_the_reason() -> None:
@@ -483,7 +537,9 @@ def test_a_log_that_cannot_move_stops_the_run_with_the_reason() -> None:
     store = Full("m")
 
     def work() -> None:
-        with opened(store, world=World(limits=Limits(spill=1000), keep=lambda name, _: name)) as session:
+        with opened(
+            store, world=World(limits=Limits(spill=1000), keep=lambda name, _: name)
+        ) as session:
             for number in range(100):
                 make(session, f"n{number}")
 

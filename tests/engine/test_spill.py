@@ -25,12 +25,29 @@ class ChunklessStore(MemoryStore):
 
 
 @pytest.mark.parametrize("background", [True, False])
-def test_whatever_keeps_a_chunk_from_being_written_no_acknowledged_record_is_lost(background: bool) -> None:
+def test_whatever_keeps_a_chunk_from_being_written_no_acknowledged_record_is_lost(
+    background: bool,
+) -> None:
     store, acknowledged = ChunklessStore("chunkless"), 0
-    world = World(limits=Limits(spill=2000, compact=10**9), background=background, keep=lambda name, _data: name)
-    with pytest.raises((DtmError, MemoryError)), open_session(  # noqa: PT012 - where it ends is not said
-        store, None, "k", operation="apply", command="apply", who="me", version="1", emit=lambda _event: None, world=world
-    ) as session:  # fmt: skip
+    world = World(
+        limits=Limits(spill=2000, compact=10**9),
+        background=background,
+        keep=lambda name, _data: name,
+    )
+    with (  # noqa: PT012 - where it ends is not said
+        pytest.raises((DtmError, MemoryError)),
+        open_session(
+            store,
+            None,
+            "k",
+            operation="apply",
+            command="apply",
+            who="me",
+            version="1",
+            emit=lambda _event: None,
+            world=world,
+        ) as session,
+    ):
         session.claim()
         for number in range(60):
             address = Address("data", f"t{number}")
@@ -38,4 +55,7 @@ def test_whatever_keeps_a_chunk_from_being_written_no_acknowledged_record_is_los
             session.done(address, StateEntry(address)).wait()
             acknowledged += 1
     assert 0 < acknowledged < 60
-    assert sum(entry.pending is None for entry in read_state(store, "k").state.entries.values()) >= acknowledged
+    assert (
+        sum(entry.pending is None for entry in read_state(store, "k").state.entries.values())
+        >= acknowledged
+    )

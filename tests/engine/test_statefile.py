@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from engine.address import Address
 from engine.errors import StateError
-from engine.state import Entries, Pending, Resource, State, StateEntry, StateId, Written, same_content
+from engine.state import (
+    Entries,
+    Pending,
+    Resource,
+    State,
+    StateEntry,
+    StateId,
+    Written,
+    same_content,
+)
 from engine.statefile import decode, encode, line_column, to_devstream
 from engine.values import UNKNOWN, Digest, Secret, Unknown, Value
 
@@ -26,7 +35,9 @@ def made(kind: Callable[..., T], *fields: st.SearchStrategy[Any]) -> st.SearchSt
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-keys = texts | st.sampled_from(["$secret", "$$secret", "id", "outputs", "$id", "$outputs", "$$id", "$"])
+keys = texts | st.sampled_from(
+    ["$secret", "$$secret", "id", "outputs", "$id", "$outputs", "$$id", "$"]
+)
 values = st.recursive(
     st.none()
     | st.booleans()
@@ -47,12 +58,15 @@ entries = made(
     maps,
     st.none() | made(Resource, texts, maps, maps),
     st.booleans(),
-    st.none() | made(Pending, texts, times, texts, st.integers(0, 99), st.none() | texts, st.none() | times),
+    st.none()
+    | made(Pending, texts, times, texts, st.integers(0, 99), st.none() | texts, st.none() | times),
 )
 states = made(
     State,
     made(StateId, texts, st.integers(0, 2**63)),
-    st.lists(entries, max_size=4).map(lambda found: Entries({entry.address: entry for entry in found})),
+    st.lists(entries, max_size=4).map(
+        lambda found: Entries({entry.address: entry for entry in found})
+    ),
     maps,
     texts,
     texts,
@@ -68,8 +82,13 @@ def test_a_state_comes_back_as_it_was(state: State) -> None:
     back = decode(data, "here")
     assert same_content(back, state)
     assert (back.id, back.document, back.home, back.salt, back.probe, back.written) == (
-        state.id, state.document, state.home, state.salt, state.probe, state.written,
-    )  # fmt: skip
+        state.id,
+        state.document,
+        state.home,
+        state.salt,
+        state.probe,
+        state.written,
+    )
     assert encode(back) == data
 
 
@@ -78,12 +97,21 @@ def test_the_golden_file_reads_and_writes_the_same_for_ever() -> None:
     state = decode(data, "golden")
     assert encode(state) == data
     entry = state.entries[SCAFFOLDING]
-    assert entry.options["token"] == Digest("ab" * 32, ("env TOKEN",)) and entry.options["$secret"] == "a user's own key"
+    assert (
+        entry.options["token"] == Digest("ab" * 32, ("env TOKEN",))
+        and entry.options["$secret"] == "a user's own key"
+    )
     assert entry.resource == Resource(
-        "github.com/me/app", {"branch": "main", "id": "attribute"}, {"repoURL": "https://github.com/me/app.git"}
+        "github.com/me/app",
+        {"branch": "main", "id": "attribute"},
+        {"repoURL": "https://github.com/me/app.git"},
     )
     pending = state.entries[Address("helm-installer", "argo-cd.eu")].pending
-    assert pending is not None and (pending.action, pending.seq, pending.message) == ("create", 7, "timed out")
+    assert pending is not None and (pending.action, pending.seq, pending.message) == (
+        "create",
+        7,
+        "timed out",
+    )
 
 
 def test_the_published_devstream_state_is_read_and_printed_byte_for_byte() -> None:
@@ -91,7 +119,11 @@ def test_the_published_devstream_state_is_read_and_printed_byte_for_byte() -> No
     state = decode(data, "old")
     entry = state.entries[SCAFFOLDING]
     assert entry.options["org"] == "" and entry.resource is not None
-    assert entry.resource.attributes == {"org": "", "owner": "IronCore864", "repoName": "dtm-test-go"}
+    assert entry.resource.attributes == {
+        "org": "",
+        "owner": "IronCore864",
+        "repoName": "dtm-test-go",
+    }
     assert entry.resource.outputs["repoURL"] == "https://github.com/IronCore864/dtm-test-go.git"
     assert state.id == StateId("", 0) and state.home == ""
     assert to_devstream(state) == data
@@ -103,12 +135,23 @@ def test_the_later_spelling_is_read_too() -> None:
     assert argo.depends_on == (Address("repo-scaffolding", "my-app"),)
     assert argo.resource is not None and argo.resource.outputs == {"namespace": "argocd"}
     printed = to_devstream(state).decode()
-    assert 'version: "5.10"\n' in printed and "      valuesYaml: |\n" not in printed and "    valuesYaml: |\n" in printed
-    assert printed.index("b_9:") < printed.index("b_10:") and 'b_9: "yes"' in printed and "b_10: null" in printed
+    assert (
+        'version: "5.10"\n' in printed
+        and "      valuesYaml: |\n" not in printed
+        and "    valuesYaml: |\n" in printed
+    )
+    assert (
+        printed.index("b_9:") < printed.index("b_10:")
+        and 'b_9: "yes"' in printed
+        and "b_10: null" in printed
+    )
 
 
 def test_devstream_text_in_our_words_stays_text() -> None:
-    state = decode(b'a_b: {name: a, instanceid: b, options: {"$secret": x}, resource: {when: 2022-05-30}}', "old")
+    state = decode(
+        b'a_b: {name: a, instanceid: b, options: {"$secret": x}, resource: {when: 2022-05-30}}',
+        "old",
+    )
     entry = state.entries[Address("a", "b")]
     assert entry.options == {"$secret": "x"}
     assert entry.resource is not None and entry.resource.attributes == {"when": "2022-05-30"}
@@ -144,14 +187,21 @@ def test_printing_for_devstream_shows_no_secret_and_nothing_for_nothing() -> Non
 def test_what_cannot_be_understood_is_an_error_with_its_place(data: bytes, says: str) -> None:
     with pytest.raises(StateError) as caught:
         decode(data, "here")
-    assert says in f"{caught.value.where} {caught.value.message}" and not caught.value.message.startswith("here")
+    assert (
+        says in f"{caught.value.where} {caught.value.message}"
+        and not caught.value.message.startswith("here")
+    )
 
 
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
         (b'"protected": true', b'"protected": 3', "$.tools.repo-scaffolding_default.protected"),
-        (b'"instanceID": "default"', b'"instanceID": "other"', "tool repo-scaffolding_default says that it is"),
+        (
+            b'"instanceID": "default"',
+            b'"instanceID": "other"',
+            "tool repo-scaffolding_default says that it is",
+        ),
         (b'"digest": "abab', b'"digets": "abab', '"$secret"'),
         (b'"salt"', b'"pepper"', "unknown field `pepper`"),
     ],
@@ -164,7 +214,17 @@ def test_a_damaged_document_names_the_tool(old: bytes, new: bytes, says: str) ->
 
 
 @pytest.mark.parametrize(
-    "value", [Secret("hunter2"), UNKNOWN, Unknown(), float("nan"), float("inf"), {1: 2}, "\ud800", [{"deep": object()}]]
+    "value",
+    [
+        Secret("hunter2"),
+        UNKNOWN,
+        Unknown(),
+        float("nan"),
+        float("inf"),
+        {1: 2},
+        "\ud800",
+        [{"deep": object()}],
+    ],
 )
 def test_what_must_not_or_cannot_be_stored_is_refused(value: Value) -> None:
     state = State(StateId("l", 1)).put(StateEntry(Address("a", "b"), (), {"x": value}))

@@ -61,7 +61,11 @@ REFERENCE = Reference(Address("a", "b"), ("c",), "${{ a.b.outputs.c }}")
         ("$1 [[ x ]] \\1", "x: $2", "$1 $2 \\1"),
         ("[[ x ]]", "x: ${{ a.b.outputs.c }}", REFERENCE),
         ("x/[[ x ]]", "x: ${{ a.b.outputs.c }}", Interpolation(("x/", REFERENCE))),
-        ("${{ a.b.outputs.c }}/[[ x ]]", "x: y-${{a.b.outputs.c}}", Interpolation((REFERENCE, "/", "y-", REFERENCE))),
+        (
+            "${{ a.b.outputs.c }}/[[ x ]]",
+            "x: y-${{a.b.outputs.c}}",
+            Interpolation((REFERENCE, "/", "y-", REFERENCE)),
+        ),
         ("${{ secrets.X }}/[[ x ]]", "x: 1", "${{ secrets.X }}/1"),
         ("[[ c ]]", "{a: '[[ b]]a', b: 123, c: '[[a]]c', d: 1}", "123ac"),
         ("[[a]]/[[ c ]]/[[b]]", "{a: '[[ b]]a', b: 123, c: '[[a]]c'}", "123a/123ac/123"),
@@ -89,8 +93,14 @@ def test_values(text: str, variables: str, value: Value) -> None:
         ('"[[ env \\"TOKEN\\" ]]"', Secret("s3cret", ("env TOKEN",))),
         ("[[ env 'TOKEN' ]]", Secret("s3cret", ("env TOKEN",))),
         ("[[ env X ]]", Secret("x", ("env X",))),
-        ("Bearer [[ env TOKEN ]][[ env X ]]", Secret("Bearer s3cretx", ("text Bearer [[ env TOKEN ]][[ env X ]]",))),
-        ("[[ env TOKEN ]]/${{ a.b.outputs.c }}", Interpolation((Secret("s3cret", ("env TOKEN",)), "/", REFERENCE))),
+        (
+            "Bearer [[ env TOKEN ]][[ env X ]]",
+            Secret("Bearer s3cretx", ("text Bearer [[ env TOKEN ]][[ env X ]]",)),
+        ),
+        (
+            "[[ env TOKEN ]]/${{ a.b.outputs.c }}",
+            Interpolation((Secret("s3cret", ("env TOKEN",)), "/", REFERENCE)),
+        ),
         ("[[ env NONE | default: x ]]", "x"),
         ("[[ env EMPTY | default: 7 ]]", 7),
     ],
@@ -103,15 +113,26 @@ def test_a_map_with_a_secret_in_it_makes_a_text_around_it_one() -> None:
     variables = {"creds": Binding(document("{user: me, pass: '[[ env P ]]'}"))}
     report = Report()
     found = Scope(variables, {"P": "pw"}, report).render(document("[x-[[ creds ]]]\n"))
-    assert found == [Secret('x-{"pass":"pw","user":"me"}', ('text x-{"pass":"[[ env P ]]","user":"me"}',))]
+    assert found == [
+        Secret('x-{"pass":"pw","user":"me"}', ('text x-{"pass":"[[ env P ]]","user":"me"}',))
+    ]
     assert not report.problems
 
 
 def test_a_secret_stays_one_through_variables_and_paths() -> None:
-    variables = {"creds": Binding(document("{user: me, pass: '[[ env P ]]'}"), declared=Declared(sensitive=True))}
+    variables = {
+        "creds": Binding(
+            document("{user: me, pass: '[[ env P ]]'}"), declared=Declared(sensitive=True)
+        )
+    }
     report = Report()
-    found = Scope(variables, {"P": "pw"}, report).render(document("[x-[[ creds.user ]], '[[ creds.pass ]]']\n"))
-    assert found == [Secret("x-me", ("text x-[[ var creds.user ]]",)), Secret("pw", ("env P", "var creds.pass"))]
+    found = Scope(variables, {"P": "pw"}, report).render(
+        document("[x-[[ creds.user ]], '[[ creds.pass ]]']\n")
+    )
+    assert found == [
+        Secret("x-me", ("text x-[[ var creds.user ]]",)),
+        Secret("pw", ("env P", "var creds.pass")),
+    ]
     assert report.problems == []
 
 
@@ -122,14 +143,22 @@ def test_what_is_wrong_is_reported_once_and_poisons_only_its_value() -> None:
     assert [problem.where for problem in report.problems] == ["x:1:6", "x:1:23"]
 
 
-def loaded(tmp_path: Path, files: Mapping[str, str], *, env: Mapping[str, str] | None = None, **arguments: object) -> Config:
+def loaded(
+    tmp_path: Path,
+    files: Mapping[str, str],
+    *,
+    env: Mapping[str, str] | None = None,
+    **arguments: object,
+) -> Config:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     variables = arguments.get("variables", ())
     var_files = arguments.get("var_files", ())
     assert isinstance(variables, tuple)
     assert isinstance(var_files, tuple)
-    return load(Source(tmp_path / "config.yaml", variables, var_files, env or {}, tmp_path), FakeCatalog())
+    return load(
+        Source(tmp_path / "config.yaml", variables, var_files, env or {}, tmp_path), FakeCatalog()
+    )
 
 
 TOOL = "tools: [{name: data, instanceID: a, options: {input: [[ x ]]}}]\n"
@@ -138,21 +167,34 @@ TOOL = "tools: [{name: data, instanceID: a, options: {input: [[ x ]]}}]\n"
 def test_the_last_source_wins(tmp_path: Path) -> None:
     config = f"variables: {{x: {{default: default}}}}\n{TOOL}"
     given: dict[str, Value] = {}
-    files = {"config.yaml": config, "more.yaml": "x: --var-file\n", "most.yaml": "vars: {x: later}\n"}
+    files = {
+        "config.yaml": config,
+        "more.yaml": "x: --var-file\n",
+        "most.yaml": "vars: {x: later}\n",
+    }
     given["default"] = loaded(tmp_path, files).tools[0].options["input"]
     env = {"DTM_VAR_x": "DTM_VAR_", "DTM_VAR_unknown": "silent"}
     given["env"] = loaded(tmp_path, files, env=env).tools[0].options["input"]
     files["config.yaml"] = f"{config}---\nx: vars\n"
     given["vars"] = loaded(tmp_path, files, env=env).tools[0].options["input"]
-    given["file"] = loaded(tmp_path, files, env=env, var_files=(Path("more.yaml"),)).tools[0].options["input"]
+    given["file"] = (
+        loaded(tmp_path, files, env=env, var_files=(Path("more.yaml"),)).tools[0].options["input"]
+    )
     both = (Path("more.yaml"), tmp_path / "most.yaml")
     given["files"] = loaded(tmp_path, files, env=env, var_files=both).tools[0].options["input"]
     given["flag"] = (
-        loaded(tmp_path, files, env=env, var_files=both, variables=(("x", "a"), ("x", "b"))).tools[0].options["input"]
+        loaded(tmp_path, files, env=env, var_files=both, variables=(("x", "a"), ("x", "b")))
+        .tools[0]
+        .options["input"]
     )
     assert given == {
-        "default": "default", "env": "DTM_VAR_", "vars": "vars", "file": "--var-file", "files": "later", "flag": "b",
-    }  # fmt: skip
+        "default": "default",
+        "env": "DTM_VAR_",
+        "vars": "vars",
+        "file": "--var-file",
+        "files": "later",
+        "flag": "b",
+    }
 
 
 @pytest.mark.parametrize(
@@ -175,7 +217,10 @@ def test_texts_from_outside_are_scalars_unless_declared_otherwise(
     tmp_path: Path, declaration: str, text: str, value: Value
 ) -> None:
     files = {"config.yaml": f"variables: {{x: {declaration}}}\n{TOOL}"}
-    for config in (loaded(tmp_path, files, variables=(("x", text),)), loaded(tmp_path, files, env={"DTM_VAR_x": text})):
+    for config in (
+        loaded(tmp_path, files, variables=(("x", text),)),
+        loaded(tmp_path, files, env={"DTM_VAR_x": text}),
+    ):
         assert config.tools[0].options["input"] == value
 
 
@@ -196,7 +241,9 @@ def test_texts_from_outside_are_scalars_unless_declared_otherwise(
 )
 def test_declared_variables(tmp_path: Path, declaration: str, value: str, found: Value) -> None:
     config = loaded(
-        tmp_path, {"config.yaml": f"variables: {{x: {declaration}}}\nvars: {{x: {value}, y: z}}\n{TOOL}"}, env={"E": "e"}
+        tmp_path,
+        {"config.yaml": f"variables: {{x: {declaration}}}\nvars: {{x: {value}, y: z}}\n{TOOL}"},
+        env={"E": "e"},
     )
     assert config.tools[0].options["input"] == found
 
@@ -217,7 +264,12 @@ def test_a_variable_used_only_in_an_expression_counts_as_declared(tmp_path: Path
 @pytest.mark.parametrize("name", ["missing.yaml", "list.yaml"])
 def test_a_file_of_variables_that_is_none_is_a_problem(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=name):
-        loaded(tmp_path, {"config.yaml": TOOL, "list.yaml": "- x\n"}, var_files=(Path(name),), variables=(("x", "1"),))
+        loaded(
+            tmp_path,
+            {"config.yaml": TOOL, "list.yaml": "- x\n"},
+            var_files=(Path(name),),
+            variables=(("x", "1"),),
+        )
 
 
 def test_text_that_no_state_could_hold_is_a_problem(tmp_path: Path) -> None:

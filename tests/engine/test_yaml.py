@@ -19,12 +19,78 @@ from engine.values import Json, Value
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "configs"
 SOURCES = [path.read_text("utf-8", "replace") for path in sorted(FIXTURES.rglob("*.y*ml"))]
 FRAGMENTS = [
-    "a", "b: c", "- ", "\n", "\n  ", "\n    ", "\n- ", ": ", "[", "]", "{", "}", ", ", "'", '"', "#", " #c", "0", "1",
-    "1.5", "1.10", "0x1", "007", "true", "True", "null", "~", "yes", "2024-01-02", "&x ", "*x", "!t ", "<<: ", "? ", "---",
-    "\n---\n", "...\n", "%", "@", "`", "\\", "\xe9", "\ue000", "\t", "x y", "a:b", "-", "?", "!", "''", "k: [a, b]\n",
-    "k: {a: b}\n", "l:\n- a\n- b\n", "\n\n", "\n \n", ":", "1e3", ".inf", "12:30", "\x85", "\r\n", "|", "a: |\n  t\n",
-    ">-\n  ", '"\\u00e9"', '"\\ud83d\\ude00"', "{a}", "[a:b]", '{"a":1}', "a: |\n", "!!str 1",
-]  # fmt: skip
+    "a",
+    "b: c",
+    "- ",
+    "\n",
+    "\n  ",
+    "\n    ",
+    "\n- ",
+    ": ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ", ",
+    "'",
+    '"',
+    "#",
+    " #c",
+    "0",
+    "1",
+    "1.5",
+    "1.10",
+    "0x1",
+    "007",
+    "true",
+    "True",
+    "null",
+    "~",
+    "yes",
+    "2024-01-02",
+    "&x ",
+    "*x",
+    "!t ",
+    "<<: ",
+    "? ",
+    "---",
+    "\n---\n",
+    "...\n",
+    "%",
+    "@",
+    "`",
+    "\\",
+    "\xe9",
+    "\ue000",
+    "\t",
+    "x y",
+    "a:b",
+    "-",
+    "?",
+    "!",
+    "''",
+    "k: [a, b]\n",
+    "k: {a: b}\n",
+    "l:\n- a\n- b\n",
+    "\n\n",
+    "\n \n",
+    ":",
+    "1e3",
+    ".inf",
+    "12:30",
+    "\x85",
+    "\r\n",
+    "|",
+    "a: |\n  t\n",
+    ">-\n  ",
+    '"\\u00e9"',
+    '"\\ud83d\\ude00"',
+    "{a}",
+    "[a:b]",
+    '{"a":1}',
+    "a: |\n",
+    "!!str 1",
+]
 
 
 def reference(text: str) -> tuple[list[Value], bool] | str:
@@ -46,17 +112,27 @@ def check_agreement(text: str) -> None:
 def values() -> st.SearchStrategy[Json]:
     words = st.text("ab 1:-#'\"[]{},&*!|>%@`~é.\n\\", max_size=8) | st.sampled_from(FRAGMENTS)
     leaves: st.SearchStrategy[Json] = (
-        st.none() | st.booleans() | st.integers(-(10**19), 10**19) | st.floats(allow_nan=False) | words
+        st.none()
+        | st.booleans()
+        | st.integers(-(10**19), 10**19)
+        | st.floats(allow_nan=False)
+        | words
     )
     return st.recursive(
-        leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4), max_leaves=20
+        leaves,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4),
+        max_leaves=20,
     )
 
 
 @given(values(), st.sampled_from(["block", "flow", "mixed"]), st.booleans())
 def test_both_readers_agree_on_whatever_is_written(value: Json, style: str, sort: bool) -> None:
     flow = {"block": False, "flow": True, "mixed": None}[style]
-    check_agreement(pyyaml.safe_dump(value, default_flow_style=flow, allow_unicode=True, sort_keys=sort, width=10**6))
+    check_agreement(
+        pyyaml.safe_dump(
+            value, default_flow_style=flow, allow_unicode=True, sort_keys=sort, width=10**6
+        )
+    )
 
 
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=12))
@@ -68,7 +144,11 @@ def test_both_readers_agree_on_anything_that_looks_like_yaml(fragments: list[str
 def test_both_readers_agree_on_damaged_configurations(text: str, data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(0, 3))):
         start = data.draw(st.integers(0, len(text)))
-        text = text[:start] + data.draw(st.sampled_from(FRAGMENTS)) + text[start + data.draw(st.integers(0, 5)) :]
+        text = (
+            text[:start]
+            + data.draw(st.sampled_from(FRAGMENTS))
+            + text[start + data.draw(st.integers(0, 5)) :]
+        )
     check_agreement(text)
 
 
@@ -95,10 +175,30 @@ def test_the_usual_is_read_by_the_quick_reader(text: str) -> None:
 @pytest.mark.parametrize(
     "token",
     [
-        "1.10", "0644", "+5", "1e3", "1E3", "0o14", "0x1F", ".5", "5.", "-0", "1_000", "_0", "0b11", "True", "TRUE", "False",
-        ".inf", "-.INF", ".nan", "1.0e3", "12345678901234567890", "0.00001",
+        "1.10",
+        "0644",
+        "+5",
+        "1e3",
+        "1E3",
+        "0o14",
+        "0x1F",
+        ".5",
+        "5.",
+        "-0",
+        "1_000",
+        "_0",
+        "0b11",
+        "True",
+        "TRUE",
+        "False",
+        ".inf",
+        "-.INF",
+        ".nan",
+        "1.0e3",
+        "12345678901234567890",
+        "0.00001",
     ],
-)  # fmt: skip
+)
 def test_a_number_that_could_be_meant_as_text_goes_to_the_reference(token: str) -> None:
     for text in (
         f"a: {token}\n",
@@ -114,18 +214,47 @@ def test_a_number_that_could_be_meant_as_text_goes_to_the_reference(token: str) 
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("yes", "yes"), ("on", "on"), ("No", "No"), ("true", True), ("1.1", 1.1), ("1.10", Literal(1.1, "1.10")),
-        ("0644", Literal(644, "0644")), ("0o14", Literal(12, "0o14")), ("0x1F", Literal(31, "0x1F")),
+        ("yes", "yes"),
+        ("on", "on"),
+        ("No", "No"),
+        ("true", True),
+        ("1.1", 1.1),
+        ("1.10", Literal(1.1, "1.10")),
+        ("0644", Literal(644, "0644")),
+        ("0o14", Literal(12, "0o14")),
+        ("0x1F", Literal(31, "0x1F")),
         ("1e3", Literal(1000.0, "1e3")),
-        ("2024-01-02", "2024-01-02"), ("1:30", "1:30"), ("12:30:45", "12:30:45"), ("1_000", "1_000"), ("0b1", "0b1"),
+        ("2024-01-02", "2024-01-02"),
+        ("1:30", "1:30"),
+        ("12:30:45", "12:30:45"),
+        ("1_000", "1_000"),
+        ("0b1", "0b1"),
         ("-0x1", "-0x1"),
-        ("~", None), ("", None), ("Null", None), ("nil", "nil"), ("TRUE", Literal(True, "TRUE")), ("tRUE", "tRUE"),
-        ("5.", Literal(5.0, "5.")), (".5", Literal(0.5, ".5")), ("+5", Literal(5, "+5")), ("-5", -5), (".", "."),
-        ("-", "-"), ("+", "+"),
-        ("1.2.3", "1.2.3"), ("5m", "5m"), ("9" * 400, "9" * 400), ("1e16", Literal(1e16, "1e16")), ("1e+16", 1e16), ("٣", "٣"),
-        (".inf", Literal(float("inf"), ".inf")), ("-.INF", Literal(float("-inf"), "-.INF")), ("inf", "inf"), ("nan", "nan"),
+        ("~", None),
+        ("", None),
+        ("Null", None),
+        ("nil", "nil"),
+        ("TRUE", Literal(True, "TRUE")),
+        ("tRUE", "tRUE"),
+        ("5.", Literal(5.0, "5.")),
+        (".5", Literal(0.5, ".5")),
+        ("+5", Literal(5, "+5")),
+        ("-5", -5),
+        (".", "."),
+        ("-", "-"),
+        ("+", "+"),
+        ("1.2.3", "1.2.3"),
+        ("5m", "5m"),
+        ("9" * 400, "9" * 400),
+        ("1e16", Literal(1e16, "1e16")),
+        ("1e+16", 1e16),
+        ("٣", "٣"),
+        (".inf", Literal(float("inf"), ".inf")),
+        ("-.INF", Literal(float("-inf"), "-.INF")),
+        ("inf", "inf"),
+        ("nan", "nan"),
     ],
-)  # fmt: skip
+)
 def test_plain_scalars_follow_the_core_schema_and_keep_their_text(text: str, value: Value) -> None:
     assert read(text) == value
 
@@ -134,7 +263,11 @@ def test_plain_scalars_follow_the_core_schema_and_keep_their_text(text: str, val
 def test_what_is_no_literal_is_written_as_it_was_read(number: float, form: str) -> None:
     text = form.format(number)
     found = read(text)
-    assert found == text or isinstance(found, Literal) or (isinstance(found, int | float) and repr(found) == text)
+    assert (
+        found == text
+        or isinstance(found, Literal)
+        or (isinstance(found, int | float) and repr(found) == text)
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,7 +281,10 @@ def test_what_is_no_literal_is_written_as_it_was_read(number: float, form: str) 
         ("a: !!str 5\nb: !!int 5\n", {"a": "5", "b": 5}),
         ("\ufeffa: b\r\nc:\td\r\n", {"a": "b", "c": "d"}),
         ("[[1, 2], [3]]\n", [[1, 2], [3]]),
-        ("a: [[1]]\nb: [['x']]\nc: [[a, b], [c]]\n", {"a": [[1]], "b": [["x"]], "c": [["a", "b"], ["c"]]}),
+        (
+            "a: [[1]]\nb: [['x']]\nc: [[a, b], [c]]\n",
+            {"a": [[1]], "b": [["x"]], "c": [["a", "b"], ["c"]]},
+        ),
     ],
 )
 def test_structures(text: str, value: Value) -> None:
@@ -178,17 +314,26 @@ def parts(text: str) -> Any:
         ("a: [[ x ]]/[[ y ]]\n", [("[[ x ]]", "x:1:4"), "/", ("[[ y ]]", "x:1:12")]),
         ("a: '[[ x ]]'\n", [("[[ x ]]", "x:1:5")]),
         ("a: [[x]][[y]]0\n", [("[[x]]", "x:1:4"), ("[[y]]", "x:1:9"), "0"]),
-        ("a: {o: ${{ a.b.outputs.c }}}\n", {"o": Template((Expression("${{ a.b.outputs.c }}", Source("x", ""), 7),))}),
-        ("a: |\n  é [[ x ]]\n  # [[ y ]]\n", ["é ", ("[[ x ]]", "x:2:5"), "\n# ", ("[[ y ]]", "x:3:5"), "\n"]),
+        (
+            "a: {o: ${{ a.b.outputs.c }}}\n",
+            {"o": Template((Expression("${{ a.b.outputs.c }}", Source("x", ""), 7),))},
+        ),
+        (
+            "a: |\n  é [[ x ]]\n  # [[ y ]]\n",
+            ["é ", ("[[ x ]]", "x:2:5"), "\n# ", ("[[ y ]]", "x:3:5"), "\n"],
+        ),
         ("a: b # [[ x ]]\n", "b"),
         ('a: "[[ env "X" | default: "y z" ]]"\n', [('[[ env "X" | default: "y z" ]]', "x:1:5")]),
         ("a: [[ .x.y-z.0 ]]\n", [("[[ .x.y-z.0 ]]", "x:1:4")]),
         ("a: if [[ -n $x ]] && [[ a == b ]]; then\n", "if [[ -n $x ]] && [[ a == b ]]; then"),
         ("a: ${{ github.event == 'x' }}\n", "${{ github.event == 'x' }}"),
-        ("a: \"\\uE000\\uE001\\uE001\\uE001\\uE001 [[x]]\"\n", ["\ue000\ue001\ue001\ue001\ue001 ", ("[[x]]", "x:1:36")]),
+        (
+            'a: "\\uE000\\uE001\\uE001\\uE001\\uE001 [[x]]"\n',
+            ["\ue000\ue001\ue001\ue001\ue001 ", ("[[x]]", "x:1:36")],
+        ),
         ("a: \ue000[[x]]\n", ["\ue000", ("[[x]]", "x:1:5")]),
     ],
-)  # fmt: skip
+)
 def test_expressions_are_found_where_they_stand(text: str, found: Any) -> None:
     result = parts(text)
     if isinstance(result, dict):
@@ -237,7 +382,8 @@ def test_a_place_is_found_again_in_its_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 100_000, "- " * 50_000 + "x", "{a: " * 3000, "? " * 30_000, "[[[[" * 500 + "]]]]" * 500]
+    "text",
+    ["[" * 100_000, "- " * 50_000 + "x", "{a: " * 3000, "? " * 30_000, "[[[[" * 500 + "]]]]" * 500],
 )
 def test_deep_nesting_is_a_problem_and_no_crash(text: str) -> None:
     with pytest.raises(ConfigError):
@@ -245,6 +391,8 @@ def test_deep_nesting_is_a_problem_and_no_crash(text: str) -> None:
 
 
 def test_aliases_cannot_multiply_without_end() -> None:
-    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    lines = ["a0: &a0 [x]"] + [
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)
+    ]
     with pytest.raises(ConfigError, match="nested too deeply"):
         yaml.parse("x", "\n".join(lines) + "\n")

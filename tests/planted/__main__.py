@@ -10,7 +10,11 @@ import sys
 
 from tests.engine.seeded_bugs import ENOUGH, DropADone, IgnoreExpect, LoseTheLastChunk, found_after
 
-MODEL = {"drop a done": DropADone, "ignore expect": IgnoreExpect, "lose the last chunk": LoseTheLastChunk}
+MODEL = {
+    "drop a done": DropADone,
+    "ignore expect": IgnoreExpect,
+    "lose the last chunk": LoseTheLastChunk,
+}
 """Bugs of a store or a log, and the random schedules that find them."""
 
 SUITES = {
@@ -22,12 +26,26 @@ SUITES = {
 
 def suite_fails(plugin: str, tests: list[str]) -> str:
     """The first test that fails with the bug, "" if the suite passes. Raises RuntimeError if it passes or fails without it."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *tests]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "--no-header",
+        "-p",
+        "no:cacheprovider",
+        *tests,
+    ]
     sound = subprocess.run(command, capture_output=True, text=True, check=False)
     if sound.returncode:
         raise RuntimeError(f"the suite fails without any bug:\n{sound.stdout[-2000:]}")
     planted = subprocess.run([*command, "-p", plugin], capture_output=True, text=True, check=False)
-    failed = [line.removeprefix("FAILED ") for line in planted.stdout.splitlines() if line.startswith("FAILED ")]
+    failed = [
+        line.removeprefix("FAILED ")
+        for line in planted.stdout.splitlines()
+        if line.startswith("FAILED ")
+    ]
     return failed[0] if planted.returncode == 1 and failed else ""
 
 
@@ -37,7 +55,8 @@ def main() -> int:
     for name, bug in MODEL.items():
         after = found_after(bug)
         hidden += after is None
-        print(f"{name}: {f'found after {after} random schedules' if after else f'HIDDEN for {ENOUGH} schedules'}")  # noqa: T201
+        told = f"found after {after} schedules" if after else f"HIDDEN for {ENOUGH} schedules"
+        print(f"{name}: {told}")  # noqa: T201
     for name, (plugin, tests) in SUITES.items():
         failed = suite_fails(plugin, tests)
         hidden += not failed

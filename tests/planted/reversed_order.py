@@ -9,7 +9,9 @@ from engine.schedule import Step
 from engine.state import State
 
 
-def _nothing(edges: dict[Step, list[Step]], changes: Mapping[Address, Change], state: State) -> None:
+def _nothing(
+    edges: dict[Step, list[Step]], changes: Mapping[Address, Change], state: State
+) -> None:
     return None
 
 

@@ -34,7 +34,9 @@ class GitServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = 1 << 16  # headers and body in one packet: without this each answer waits 40 ms for an acknowledgement
+    wbufsize = (
+        1 << 16
+    )  # headers and body in one packet: without this each answer waits 40 ms for an acknowledgement
     server: GitServer
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
@@ -44,7 +46,10 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         body = self._body()
         pushes = "git-receive-pack" in self.path
-        if (pushes or self.server.private) and self.headers.get("Authorization") not in (ALLOWED, TOKEN):
+        if (pushes or self.server.private) and self.headers.get("Authorization") not in (
+            ALLOWED,
+            TOKEN,
+        ):
             self._send(401, [("WWW-Authenticate", 'Basic realm="git"')], b"")
             return
         headers, data = self._backend(url.path, url.query, body)
@@ -52,7 +57,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.cut_pushes -= 1
             self.close_connection = True
             return
-        status = next((int(value.split()[0]) for key, value in headers if key.lower() == "status"), 200)
+        status = next(
+            (int(value.split()[0]) for key, value in headers if key.lower() == "status"), 200
+        )
         self._send(status, [pair for pair in headers if pair[0].lower() != "status"], data)
 
     do_GET = do_POST = _answer  # noqa: N815 - the names http.server looks for
@@ -69,15 +76,27 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _backend(self, path: str, query: str, body: bytes) -> tuple[list[tuple[str, str]], bytes]:
         environment = os.environ | {
-            "GIT_PROJECT_ROOT": str(self.server.root), "GIT_HTTP_EXPORT_ALL": "1", "PATH_INFO": path, "QUERY_STRING": query,
-            "REQUEST_METHOD": self.command, "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-            "CONTENT_LENGTH": str(len(body)), "REMOTE_ADDR": "127.0.0.1", "REMOTE_USER": "u",
+            "GIT_PROJECT_ROOT": str(self.server.root),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "REQUEST_METHOD": self.command,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(len(body)),
+            "REMOTE_ADDR": "127.0.0.1",
+            "REMOTE_USER": "u",
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-        }  # fmt: skip
-        out = subprocess.run(["git", "http-backend"], input=body, env=environment, capture_output=True, check=False).stdout
+        }
+        out = subprocess.run(
+            ["git", "http-backend"], input=body, env=environment, capture_output=True, check=False
+        ).stdout
         head, _, data = out.partition(b"\r\n\r\n")
-        return [(k, v) for k, _, v in (line.partition(": ") for line in head.decode().split("\r\n")) if k], data
+        return [
+            (k, v)
+            for k, _, v in (line.partition(": ") for line in head.decode().split("\r\n"))
+            if k
+        ], data
 
     def _send(self, status: int, headers: list[tuple[str, str]], data: bytes) -> None:
         self.send_response(status)

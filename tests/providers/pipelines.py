@@ -47,37 +47,75 @@ CHANGED: dict[str, tuple[Given, Given]] = {
     "pipeline.test.command": (new(), new(test={"command": ["go vet", "make check"]})),
     "pipeline.test.containerName": (new(), new(test={"containerName": "golang:1.21-alpine"})),
     "pipeline.test.coverageCommand": (new(), new(test={"coverageCommand": "make cover"})),
-    "pipeline.test.coverageStatusCommand": (new(), new(test={"coverageStatusCommand": "cat c.txt"})),
-    "pipeline.test.coverage.enable": (new(test={"coverage": {"enable": False}}), new(test={"coverage": {"enable": True}})),
-    "pipeline.test.coverage.profile": (new(test={"coverage": {}}), new(test={"coverage": {"profile": "-covermode=set"}})),
-    "pipeline.test.coverage.output": (new(test={"coverage": {}}), new(test={"coverage": {"output": "c.out"}})),
+    "pipeline.test.coverageStatusCommand": (
+        new(),
+        new(test={"coverageStatusCommand": "cat c.txt"}),
+    ),
+    "pipeline.test.coverage.enable": (
+        new(test={"coverage": {"enable": False}}),
+        new(test={"coverage": {"enable": True}}),
+    ),
+    "pipeline.test.coverage.profile": (
+        new(test={"coverage": {}}),
+        new(test={"coverage": {"profile": "-covermode=set"}}),
+    ),
+    "pipeline.test.coverage.output": (
+        new(test={"coverage": {}}),
+        new(test={"coverage": {"output": "c.out"}}),
+    ),
     "pipeline.imageRepo": (new(), new(imageRepo=IMAGE)),
-    "pipeline.imageRepo.url": (new(imageRepo=IMAGE), new(imageRepo={**IMAGE, "url": "https://harbor.example.com:8443/library"})),
+    "pipeline.imageRepo.url": (
+        new(imageRepo=IMAGE),
+        new(imageRepo={**IMAGE, "url": "https://harbor.example.com:8443/library"}),
+    ),
     "pipeline.imageRepo.user": (new(imageRepo=IMAGE), new(imageRepo={"user": "you"})),
-    "pipeline.imageRepo.password": (new(imageRepo=IMAGE), new(imageRepo={**IMAGE, "password": "hush"})),
+    "pipeline.imageRepo.password": (
+        new(imageRepo=IMAGE),
+        new(imageRepo={**IMAGE, "password": "hush"}),
+    ),
     "pipeline.sonarqube": (new(), new(sonarqube=SONAR)),
     "pipeline.sonarqube.name": (new(sonarqube=SONAR), new(sonarqube={"name": "other"})),
-    "pipeline.sonarqube.url": (new(sonarqube=SONAR), new(sonarqube={**SONAR, "url": "https://s.io"})),
+    "pipeline.sonarqube.url": (
+        new(sonarqube=SONAR),
+        new(sonarqube={**SONAR, "url": "https://s.io"}),
+    ),
     "pipeline.sonarqube.token": (new(sonarqube=SONAR), new(sonarqube={**SONAR, "token": "hush"})),
     "pipeline.dingTalk": (new(), new(dingTalk=TALK)),
     "pipeline.dingTalk.name": (new(dingTalk=TALK), new(dingTalk={**TALK, "name": "Robot"})),
-    "pipeline.dingTalk.webhook": (new(dingTalk=TALK), new(dingTalk={"webhook": "https://proxy.example.com/ding"})),
+    "pipeline.dingTalk.webhook": (
+        new(dingTalk=TALK),
+        new(dingTalk={"webhook": "https://proxy.example.com/ding"}),
+    ),
     "pipeline.dingTalk.securityType": (
         new(dingTalk={**TALK, "securityType": "SECRET", "securityValue": "k"}),
         new(dingTalk={**TALK, "securityType": "KEY", "securityValue": "k"}),
     ),
     "pipeline.dingTalk.securityValue": (
-        new(dingTalk=TALK), new(dingTalk={**TALK, "securityType": "KEY", "securityValue": "k"}),
+        new(dingTalk=TALK),
+        new(dingTalk={**TALK, "securityType": "KEY", "securityValue": "k"}),
     ),
-    "pipeline.dingTalk.atUsers": (new(dingTalk=TALK), new(dingTalk={**TALK, "atUsers": ["138", "139"]})),
-}  # fmt: skip
+    "pipeline.dingTalk.atUsers": (
+        new(dingTalk=TALK),
+        new(dingTalk={**TALK, "atUsers": ["138", "139"]}),
+    ),
+}
 
 HUSH = new(
-    imageRepo={"user": "me", "password": "hush-1"}, sonarqube={**SONAR, "token": "hush-2"},
-    dingTalk={"webhook": "https://x.io/?access_token=hush-3", "securityType": "KEY", "securityValue": "hush-4"},
-)  # fmt: skip
+    imageRepo={"user": "me", "password": "hush-1"},
+    sonarqube={**SONAR, "token": "hush-2"},
+    dingTalk={
+        "webhook": "https://x.io/?access_token=hush-3",
+        "securityType": "KEY",
+        "securityValue": "hush-4",
+    },
+)
 """Every secret that there is."""
-SECRETS = ["DINGTALK_SECURITY_TOKEN", "DINGTALK_SECURITY_VALUE", "IMAGE_REPO_SECRET", "SONAR_SECRET_TOKEN"]
+SECRETS = [
+    "DINGTALK_SECURITY_TOKEN",
+    "DINGTALK_SECURITY_VALUE",
+    "IMAGE_REPO_SECRET",
+    "SONAR_SECRET_TOKEN",
+]
 
 
 def shown(said: Mapping[str, str], own: Shown) -> Shown:

@@ -19,7 +19,11 @@ def listed(bare: Path, branch: str = "main") -> set[str]:
 
 def log(bare: Path, branch: str = "main") -> list[str]:
     """Whole messages, newest first."""
-    return [message.strip() for message in git(bare, "log", "--format=%B%x00", branch).split("\0") if message.strip()]
+    return [
+        message.strip()
+        for message in git(bare, "log", "--format=%B%x00", branch).split("\0")
+        if message.strip()
+    ]
 
 
 def call(directory: Path, plugin: str = "ci") -> Call:

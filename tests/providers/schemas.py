@@ -26,7 +26,9 @@ Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"),
 
 @cache
 def validator(name: str) -> Any:
-    schema = json.loads(files("check_jsonschema").joinpath(f"builtin_schemas/vendor/{name}.json").read_text("utf-8"))
+    schema = json.loads(
+        files("check_jsonschema").joinpath(f"builtin_schemas/vendor/{name}.json").read_text("utf-8")
+    )
     return jsonschema.validators.validator_for(schema)(schema)
 
 

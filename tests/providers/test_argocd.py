@@ -34,7 +34,9 @@ def manifest(directory: Path, **changed: Any) -> Any:
     """What is written for these options."""
     wanted = chosen(**changed)
     made = ArgoCDApp().create(wanted, call(directory, "argocdapp"))
-    return yaml.safe_load(show(directory / "repos/me/app.git", str(made.outputs["path"]), str(made.outputs["branch"])))
+    return yaml.safe_load(
+        show(directory / "repos/me/app.git", str(made.outputs["path"]), str(made.outputs["branch"]))
+    )
 
 
 def test_the_defaults_are_devstream_s(tmp_path: Path) -> None:
@@ -42,38 +44,79 @@ def test_the_defaults_are_devstream_s(tmp_path: Path) -> None:
     assert manifest(tmp_path) == {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Application",
-        "metadata": {"name": "app", "namespace": "argocd", "finalizers": ["resources-finalizer.argocd.argoproj.io"]},
+        "metadata": {
+            "name": "app",
+            "namespace": "argocd",
+            "finalizers": ["resources-finalizer.argocd.argoproj.io"],
+        },
         "spec": {
             "project": "default",
             "source": {
-                "repoURL": "./repos/me/app.git", "targetRevision": "HEAD", "path": "helm/app",
+                "repoURL": "./repos/me/app.git",
+                "targetRevision": "HEAD",
+                "path": "helm/app",
                 "helm": {"valueFiles": ["values.yaml"]},
             },
             "destination": {"server": "https://kubernetes.default.svc", "namespace": "default"},
             "syncPolicy": {"automated": {"prune": True, "selfHeal": True}},
         },
-    }  # fmt: skip
+    }
 
 
 SHOWN: dict[str, tuple[dict[str, Any], tuple[str | int, ...], Any]] = {
     "app.name": ({"app": {"name": "web"}}, ("metadata", "name"), "web"),
     "app.namespace": ({"app": {"name": "app", "namespace": "cd"}}, ("metadata", "namespace"), "cd"),
-    "destination.server": ({"destination": {"server": "https://k"}}, ("spec", "destination", "server"), "https://k"),
-    "destination.namespace": ({"destination": {"namespace": "prod"}}, ("spec", "destination", "namespace"), "prod"),
-    "source.valuefile": ({"source": {**SOURCE, "valuefile": "v.yaml"}}, ("spec", "source", "helm", "valueFiles"), ["v.yaml"]),
-    "source.path": ({"source": {**SOURCE, "path": "deploy/x"}}, ("spec", "source", "path"), "deploy/x"),
-    "source.repoURL": (
-        {"source": {"repo_url": "./repos/../repos/me/app.git"}}, ("spec", "source", "repoURL"), "./repos/../repos/me/app.git",
+    "destination.server": (
+        {"destination": {"server": "https://k"}},
+        ("spec", "destination", "server"),
+        "https://k",
     ),
-    "source.repoBranch": ({"source": {**SOURCE, "repoBranch": "main"}}, ("spec", "source", "targetRevision"), "main"),
-    "imageRepo.user": ({"imageRepo": {"user": "me"}}, ("spec", "source", "helm", "parameters", 0),
-                       {"name": "image.repository", "value": "me/app"}),
-    "imageRepo.url": ({"image_repo": {"user": "me", "url": "https://h.io/lib"}},
-                      ("spec", "source", "helm", "parameters", 0, "value"), "h.io/lib/me/app"),
-    "imageRepo.initalTag": ({"imageRepo": {"user": "me", "initalTag": "1.0"}}, ("spec", "source", "helm", "parameters", 1),
-                            {"name": "image.tag", "value": "1.0"}),
-    "imageRepo.initialTag": ({"imageRepo": {"user": "me"}}, ("spec", "source", "helm", "parameters", 1, "value"), "0.0.1"),
-}  # fmt: skip
+    "destination.namespace": (
+        {"destination": {"namespace": "prod"}},
+        ("spec", "destination", "namespace"),
+        "prod",
+    ),
+    "source.valuefile": (
+        {"source": {**SOURCE, "valuefile": "v.yaml"}},
+        ("spec", "source", "helm", "valueFiles"),
+        ["v.yaml"],
+    ),
+    "source.path": (
+        {"source": {**SOURCE, "path": "deploy/x"}},
+        ("spec", "source", "path"),
+        "deploy/x",
+    ),
+    "source.repoURL": (
+        {"source": {"repo_url": "./repos/../repos/me/app.git"}},
+        ("spec", "source", "repoURL"),
+        "./repos/../repos/me/app.git",
+    ),
+    "source.repoBranch": (
+        {"source": {**SOURCE, "repoBranch": "main"}},
+        ("spec", "source", "targetRevision"),
+        "main",
+    ),
+    "imageRepo.user": (
+        {"imageRepo": {"user": "me"}},
+        ("spec", "source", "helm", "parameters", 0),
+        {"name": "image.repository", "value": "me/app"},
+    ),
+    "imageRepo.url": (
+        {"image_repo": {"user": "me", "url": "https://h.io/lib"}},
+        ("spec", "source", "helm", "parameters", 0, "value"),
+        "h.io/lib/me/app",
+    ),
+    "imageRepo.initalTag": (
+        {"imageRepo": {"user": "me", "initalTag": "1.0"}},
+        ("spec", "source", "helm", "parameters", 1),
+        {"name": "image.tag", "value": "1.0"},
+    ),
+    "imageRepo.initialTag": (
+        {"imageRepo": {"user": "me"}},
+        ("spec", "source", "helm", "parameters", 1, "value"),
+        "0.0.1",
+    ),
+}
 
 
 @pytest.mark.parametrize(("changed", "at", "value"), SHOWN.values(), ids=SHOWN)
@@ -88,16 +131,20 @@ def test_an_option_shows_in_the_manifest(
 
 
 @pytest.mark.parametrize(("place", "drift"), MANIFEST_DRIFTS.items(), ids=MANIFEST_DRIFTS)
-def test_a_drift_shows_in_its_attribute_alone(place: str, drift: tuple[str, Any], tmp_path: Path) -> None:
+def test_a_drift_shows_in_its_attribute_alone(
+    place: str, drift: tuple[str, Any], tmp_path: Path
+) -> None:
     attribute, value = drift
     bare, provider = make(tmp_path), ArgoCDApp()
     made = provider.create(chosen(), call(tmp_path))
     edit_manifest(bare, place, value)
     live = provider.read(chosen(), made, call(tmp_path))
     assert live is not None
-    assert [key for key in {*made.attributes, *live.attributes} if made.attributes.get(key) != live.attributes.get(key)] == [
-        attribute
-    ]
+    assert [
+        key
+        for key in {*made.attributes, *live.attributes}
+        if made.attributes.get(key) != live.attributes.get(key)
+    ] == [attribute]
 
 
 def test_a_comment_is_no_drift(tmp_path: Path) -> None:
@@ -156,7 +203,9 @@ def test_a_chart_that_is_not_there_yet_is_told(tmp_path: Path) -> None:
 
 
 def test_credentials_reach_neither_manifest_nor_record() -> None:
-    wanted = chosen(source={"repoURL": "https://ann:hush@git.example.com/me/app.git", "token": "hush-too"})
+    wanted = chosen(
+        source={"repoURL": "https://ann:hush@git.example.com/me/app.git", "token": "hush-too"}
+    )
     assert b"hush" not in written(wanted)
     assert "hush" not in repr(ArgoCDApp().predict(wanted, None))
 
@@ -166,7 +215,9 @@ def test_identity_is_repository_branch_and_file() -> None:
         chosen(source={"repoURL": url, "repoBranch": "main"})
         for url in ("git@github.com:Me/App.git", "https://github.com/me/app", "github.com/me/app")
     ]
-    assert {ArgoCDApp().identity(wanted) for wanted in spelled} == {f"github.com/me/app@main:{PATH}"}
+    assert {ArgoCDApp().identity(wanted) for wanted in spelled} == {
+        f"github.com/me/app@main:{PATH}"
+    }
 
 
 def test_what_hangs_on_an_unknown_repository_is_unknown() -> None:
@@ -204,7 +255,9 @@ def test_somebody_else_s_manifest_is_refused(tmp_path: Path) -> None:
         ArgoCDApp().create(chosen(), call(tmp_path))
 
 
-def test_an_app_deploys_the_image_that_its_pipeline_pushes_without_knowing_the_password(tmp_path: Path) -> None:
+def test_an_app_deploys_the_image_that_its_pipeline_pushes_without_knowing_the_password(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "config.yaml").write_text(
         "apps:\n- name: web\n  repo: {scmType: local, owner: me}\n"
         "  cd: [{type: argocdapp, options: {source: {repoURL: ./web.git}}}]\n"

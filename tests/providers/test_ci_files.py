@@ -46,7 +46,9 @@ def test_a_commit_says_what_and_for_whom(tmp_path: Path) -> None:
     GitHubActions().create(github(), call(tmp_path, "github-actions"))
     newest = log(bare)[0]
     assert newest.splitlines()[0] == f"ci: write {MAIN}"
-    assert {"Dtm-Address: github-actions/a", "Dtm-Lineage: line-1", "Dtm-Token: t-1"} <= set(newest.splitlines())
+    assert {"Dtm-Address: github-actions/a", "Dtm-Lineage: line-1", "Dtm-Token: t-1"} <= set(
+        newest.splitlines()
+    )
 
 
 def test_nothing_to_change_makes_no_commit(tmp_path: Path) -> None:
@@ -67,17 +69,25 @@ def test_only_own_files_are_touched(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_longer_wanted_goes_with_the_update(tmp_path: Path) -> None:
     bare = make(tmp_path)
-    made = CIGeneric().create(generic(configContents={"a.yml": YAML, "b.yml": YAML}), call(tmp_path))
-    CIGeneric().update(generic(configContents={"b.yml": "on: release\n", "c.yml": YAML}), made, call(tmp_path))
+    made = CIGeneric().create(
+        generic(configContents={"a.yml": YAML, "b.yml": YAML}), call(tmp_path)
+    )
+    CIGeneric().update(
+        generic(configContents={"b.yml": "on: release\n", "c.yml": YAML}), made, call(tmp_path)
+    )
     assert listed(bare) == {"README.md", ".github/workflows/b.yml", ".github/workflows/c.yml"}
 
 
-def test_an_update_refuses_to_take_over_what_others_put_where_a_new_file_goes(tmp_path: Path) -> None:
+def test_an_update_refuses_to_take_over_what_others_put_where_a_new_file_goes(
+    tmp_path: Path,
+) -> None:
     bare = make(tmp_path)
     made = CIGeneric().create(generic(configContents={"a.yml": YAML}), call(tmp_path))
     push(bare, {".github/workflows/b.yml": "on: release\n"})
     with pytest.raises(ProviderError, match=r"already has \.github/workflows/b\.yml") as refused:
-        CIGeneric().update(generic(configContents={"a.yml": YAML, "b.yml": YAML}), made, call(tmp_path))
+        CIGeneric().update(
+            generic(configContents={"a.yml": YAML, "b.yml": YAML}), made, call(tmp_path)
+        )
     assert "choose another path" in refused.value.hint
     assert show(bare, ".github/workflows/b.yml") == "on: release\n"
 
@@ -91,7 +101,10 @@ def test_the_same_content_by_somebody_else_is_accepted(tmp_path: Path) -> None:
 
 def test_files_move_with_their_repository(tmp_path: Path) -> None:
     old, new = make(tmp_path), make(tmp_path, "repos/me/web.git")
-    provider, elsewhere = GitHubActions(), options(GitHubActions(), url="./repos/me/web.git", language={"name": "go"})
+    provider, elsewhere = (
+        GitHubActions(),
+        options(GitHubActions(), url="./repos/me/web.git", language={"name": "go"}),
+    )
     made = provider.create(github(), call(tmp_path))
     live = provider.read(elsewhere, made, call(tmp_path))
     assert live is not None and live.attributes["files"] == made.attributes["files"]
@@ -115,9 +128,13 @@ def test_a_missing_repository_is_absent_to_read_and_an_error_to_create(tmp_path:
     assert "repo-scaffolding" in missing.value.hint
 
 
-def test_an_empty_repository_gets_its_branch_and_a_mistyped_branch_is_refused(tmp_path: Path) -> None:
+def test_an_empty_repository_gets_its_branch_and_a_mistyped_branch_is_refused(
+    tmp_path: Path,
+) -> None:
     bare = make(tmp_path)
-    wrong = options(GitHubActions(), scm={**SCM, "branch": "mian"}, pipeline={"language": {"name": "go"}})
+    wrong = options(
+        GitHubActions(), scm={**SCM, "branch": "mian"}, pipeline={"language": {"name": "go"}}
+    )
     with pytest.raises(ProviderError, match="has no branch mian") as refused:
         GitHubActions().create(wrong, call(tmp_path))
     assert refused.value.hint == "it has main"
@@ -136,7 +153,9 @@ def test_secrets_that_must_exist_are_reported(tmp_path: Path) -> None:
 
 def test_attributes_name_each_file_by_its_content(tmp_path: Path) -> None:
     make(tmp_path)
-    made = CIGeneric().create(generic(configContents={"a.yml": YAML, "b.yml": YAML}), call(tmp_path))
+    made = CIGeneric().create(
+        generic(configContents={"a.yml": YAML, "b.yml": YAML}), call(tmp_path)
+    )
     ids = {f".github/workflows/{name}.yml": blob_id(YAML.encode()) for name in "ab"}
     assert made.attributes == {"files": ids, "rendered": ids}
     assert made.outputs["files"] == sorted(ids)
@@ -153,7 +172,9 @@ def test_what_depends_on_an_unknown_repository_is_unknown(unknown: str) -> None:
 
 def test_files_of_a_directory_are_predicted_only_where_there_can_be_one(tmp_path: Path) -> None:
     assert CIGeneric().predict(generic(configLocation="ci"), None)["files"] is UNKNOWN
-    assert CIGeneric().predict(generic("jenkins", configLocation="ci"), None)["files"] == ["Jenkinsfile"]
+    assert CIGeneric().predict(generic("jenkins", configLocation="ci"), None)["files"] == [
+        "Jenkinsfile"
+    ]
 
 
 # --- where the text comes from
@@ -166,7 +187,13 @@ def url() -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             name = self.path.strip("/").partition("?")[0]
-            body = b"<html><p>hello</p></html>" if name == "page" else b"on: [[ event ]]\n" if name == "raw" else YAML.encode()
+            body = (
+                b"<html><p>hello</p></html>"
+                if name == "page"
+                else b"on: [[ event ]]\n"
+                if name == "raw"
+                else YAML.encode()
+            )
             self.send_response(int(name) if name.isdigit() else 200)
             self.end_headers()
             self.wfile.write(body)
@@ -204,7 +231,15 @@ def tree(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("kind", "location", "paths"),
     [
-        ("github", "ci", {".github/workflows/main.yml", ".github/workflows/other.yaml", ".github/workflows/.gitlab-ci.yml"}),
+        (
+            "github",
+            "ci",
+            {
+                ".github/workflows/main.yml",
+                ".github/workflows/other.yaml",
+                ".github/workflows/.gitlab-ci.yml",
+            },
+        ),
         ("github", "ci/sub", {".github/workflows/other.yaml"}),
         ("github", "ci/sub/other.yaml", {".github/workflows/other.yaml"}),
         ("gitlab", "ci", {".gitlab-ci.yml"}),
@@ -213,20 +248,31 @@ def tree(tmp_path: Path) -> Path:
         ("jenkins", "ci/readme.md", {"Jenkinsfile"}),
     ],
 )
-def test_a_location_gives_the_files_of_its_system(kind: str, location: str, paths: set[str], tree: Path) -> None:
+def test_a_location_gives_the_files_of_its_system(
+    kind: str, location: str, paths: set[str], tree: Path
+) -> None:
     assert written(CIGeneric(), generic(kind, configLocation=location), tree).keys() == paths
 
 
-def test_a_location_is_taken_from_the_configuration_a_file_url_or_home(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_location_is_taken_from_the_configuration_a_file_url_or_home(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tree))
     make(tree)
-    for location in ("ci/main.yml", f"file://{tree}/ci/main.yml", str(tree / "ci/main.yml"), "~/ci/main.yml"):
+    for location in (
+        "ci/main.yml",
+        f"file://{tree}/ci/main.yml",
+        str(tree / "ci/main.yml"),
+        "~/ci/main.yml",
+    ):
         made = CIGeneric().create(generic(configLocation=location), call(tree))
         assert made.attributes["files"] == {MAIN: blob_id(YAML.encode())}
 
 
 def test_a_url_is_fetched(url: str, tmp_path: Path) -> None:
-    assert written(CIGeneric(), generic(configLocation=f"{url}/ok.yml?x=1"), tmp_path) == {".github/workflows/ok.yml": YAML}
+    assert written(CIGeneric(), generic(configLocation=f"{url}/ok.yml?x=1"), tmp_path) == {
+        ".github/workflows/ok.yml": YAML
+    }
 
 
 def test_a_url_without_a_name_gives_the_usual_file(url: str, tmp_path: Path) -> None:
@@ -271,7 +317,9 @@ def test_a_server_that_does_not_answer_may_be_tried_again(url: str, tmp_path: Pa
         ("github", "twins", "several files of the same name"),
     ],
 )
-def test_a_location_that_gives_nothing_usable_is_an_error(kind: str, location: str, said: str, tree: Path) -> None:
+def test_a_location_that_gives_nothing_usable_is_an_error(
+    kind: str, location: str, said: str, tree: Path
+) -> None:
     (tree / "broken.yml").write_text("a: [", "utf-8")
     (tree / "latin.yml").write_bytes(b"\xff\xfe")
     for name in ("a", "b"):
@@ -282,9 +330,9 @@ def test_a_location_that_gives_nothing_usable_is_an_error(kind: str, location: s
 
 
 def test_contents_win_over_a_location(tmp_path: Path) -> None:
-    assert written(CIGeneric(), generic(configContents={"a.yml": YAML}, configLocation="nowhere"), tmp_path).keys() == {
-        ".github/workflows/a.yml"
-    }
+    assert written(
+        CIGeneric(), generic(configContents={"a.yml": YAML}, configLocation="nowhere"), tmp_path
+    ).keys() == {".github/workflows/a.yml"}
 
 
 TEMPLATE = """\
@@ -298,28 +346,41 @@ run: if [[ -f x ]]; then :; fi
 
 
 def test_variables_are_filled_in_and_what_only_looks_like_one_stays(tmp_path: Path) -> None:
-    chosen = generic(configContents={"a.yml": TEMPLATE}, vars={"event": "push", "image": {"name": "me/app"}})
+    chosen = generic(
+        configContents={"a.yml": TEMPLATE}, vars={"event": "push", "image": {"name": "me/app"}}
+    )
     [content] = written(CIGeneric(), chosen, tmp_path).values()
     assert content == TEMPLATE.replace("[[ event ]]", "push").replace("[[ .image.name ]]", "me/app")
 
 
 def test_without_variables_nothing_is_filled_in(tmp_path: Path) -> None:
     assert (
-        written(CIGeneric(), generic(configContents={"a.yml": "on: '[[ event ]]'\n"}), tmp_path).popitem()[1]
+        written(
+            CIGeneric(), generic(configContents={"a.yml": "on: '[[ event ]]'\n"}), tmp_path
+        ).popitem()[1]
         == "on: '[[ event ]]'\n"
     )
 
 
 def test_every_variable_without_a_value_is_named(tmp_path: Path) -> None:
-    chosen = generic(configContents={"a.yml": "[[ a ]]: [[ b.c ]]\n[[ d ]]: 1\n"}, vars={"d": "x", "b": {"e": 1}})
-    with pytest.raises(ProviderError, match=r"use \[\[ a \]\], \[\[ b\.c \]\], which vars do not have") as raised:
+    chosen = generic(
+        configContents={"a.yml": "[[ a ]]: [[ b.c ]]\n[[ d ]]: 1\n"}, vars={"d": "x", "b": {"e": 1}}
+    )
+    with pytest.raises(
+        ProviderError, match=r"use \[\[ a \]\], \[\[ b\.c \]\], which vars do not have"
+    ) as raised:
         CIGeneric().read(chosen, None, call(tmp_path))
     assert raised.value.hint == "they have b, d"
 
 
 def test_the_old_generic_plugin_fills_in_curly_variables(tmp_path: Path) -> None:
     (tmp_path / "t.yml").write_text("x: {script: ['echo {{ .Name }} ${{ y }}']}\n", "utf-8")
-    given = {"scmType": "local", "pathWithNamespace": "me/app", "templateURL": "t.yml", "templateVariables": {"Name": "Ann"}}
+    given = {
+        "scmType": "local",
+        "pathWithNamespace": "me/app",
+        "templateURL": "t.yml",
+        "templateVariables": {"Name": "Ann"},
+    }
     assert written(GitLabCI(), options(GitLabCI(), **given), tmp_path) == {
         ".gitlab-ci.yml": "x: {script: ['echo Ann ${{ y }}']}\n"
     }
@@ -328,13 +389,22 @@ def test_the_old_generic_plugin_fills_in_curly_variables(tmp_path: Path) -> None
         GitLabCI().read(options(GitLabCI(), **given), None, call(tmp_path))
 
 
-def test_the_pipeline_s_options_are_variables_of_its_own_files_but_for_secrets(tmp_path: Path) -> None:
+def test_the_pipeline_s_options_are_variables_of_its_own_files_but_for_secrets(
+    tmp_path: Path,
+) -> None:
     pipeline: dict[str, Any] = {
-        "configContents": {"a.yml": "on: '[[ app ]] [[ language.framework ]] [[ imageRepo.user ]] [[ x ]]'\n"},
-        "vars": {"x": 1}, "language": {"framework": "gin"}, "imageRepo": {"user": "me", "password": "hush"},
-    }  # fmt: skip
+        "configContents": {
+            "a.yml": "on: '[[ app ]] [[ language.framework ]] [[ imageRepo.user ]] [[ x ]]'\n"
+        },
+        "vars": {"x": 1},
+        "language": {"framework": "gin"},
+        "imageRepo": {"user": "me", "password": "hush"},
+    }
     provider = GitHubActions()
-    assert written(provider, options(provider, scm=SCM, pipeline=pipeline), tmp_path).popitem()[1] == "on: 'app gin me 1'\n"
+    assert (
+        written(provider, options(provider, scm=SCM, pipeline=pipeline), tmp_path).popitem()[1]
+        == "on: 'app gin me 1'\n"
+    )
     pipeline["configContents"] = {"a.yml": "on: '[[ imageRepo.password ]]'\n"}
     with pytest.raises(ProviderError, match=r"imageRepo\.password"):
         provider.read(options(provider, scm=SCM, pipeline=pipeline), None, call(tmp_path))
@@ -353,19 +423,29 @@ def test_nonsense_is_refused_before_anything_runs(ci: dict[str, Any], said: str)
 
 
 def test_the_old_name_of_the_repository_is_accepted(tmp_path: Path) -> None:
-    chosen: Any = options(CIGeneric(), projectRepo=SCM, ci={"type": "jenkins", "configContents": {"Jenkinsfile": "node {}\n"}})
+    chosen: Any = options(
+        CIGeneric(),
+        projectRepo=SCM,
+        ci={"type": "jenkins", "configContents": {"Jenkinsfile": "node {}\n"}},
+    )
     assert written(CIGeneric(), chosen, tmp_path) == {"Jenkinsfile": "node {}\n"}
 
 
 def test_a_record_of_another_kind_owns_nothing(tmp_path: Path) -> None:
     bare = make(tmp_path)
     push(bare, {MAIN: YAML})
-    GitHubActions().delete(github(), Resource("x", {"workflowDir": "/repos/me/app"}), call(tmp_path))
+    GitHubActions().delete(
+        github(), Resource("x", {"workflowDir": "/repos/me/app"}), call(tmp_path)
+    )
     assert listed(bare) == {"README.md", MAIN}
 
 
-@pytest.mark.parametrize("attributes", [{MAIN: {"localSHA": "1", "scm": []}}, {"files": {MAIN: "?"}}])
-def test_a_record_by_devstream_owns_the_files_it_names(attributes: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "attributes", [{MAIN: {"localSHA": "1", "scm": []}}, {"files": {MAIN: "?"}}]
+)
+def test_a_record_by_devstream_owns_the_files_it_names(
+    attributes: dict[str, Any], tmp_path: Path
+) -> None:
     push(make(tmp_path), {MAIN: "on: what DevStream wrote\n"})
     provider = GitHubActions()
     live = provider.read(github(), Resource("x", attributes), call(tmp_path))

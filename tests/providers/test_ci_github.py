@@ -6,8 +6,26 @@ from typing import Any
 
 import pytest
 
-from providers.ci.github import GitHubActions, GitHubActionsGolang, GitHubActionsNodejs, GitHubActionsPython
-from tests.providers.pipelines import GO, HUSH, IMAGE, SCM, SECRETS, SONAR, TALK, Given, Shown, files, new, shown
+from providers.ci.github import (
+    GitHubActions,
+    GitHubActionsGolang,
+    GitHubActionsNodejs,
+    GitHubActionsPython,
+)
+from tests.providers.pipelines import (
+    GO,
+    HUSH,
+    IMAGE,
+    SCM,
+    SECRETS,
+    SONAR,
+    TALK,
+    Given,
+    Shown,
+    files,
+    new,
+    shown,
+)
 from tests.providers.repos import faults, options
 from tests.providers.schemas import load, problems
 
@@ -48,26 +66,51 @@ OTHERS: Shown = {
     "pipeline.configContents": (new(), new(configContents={"x.yml": OWN}), OWN),
     "pipeline.configLocation": (new(), new(configLocation="github.yml"), "echo from a file"),
     "pipeline.vars": (own("push"), own("pull_request"), "on: pull_request"),
-    "pipeline.language.framework": (new(), new(language={"framework": "django"}), "actions/setup-python@"),
-    "pipeline.language.frameWork": (new(), new(language={"frameWork": "spring-boot"}), "mvn -B test"),
-    "pipeline.build.enable": (new(build={"enable": False}), new(build={"enable": True}), "run: go build ./..."),
+    "pipeline.language.framework": (
+        new(),
+        new(language={"framework": "django"}),
+        "actions/setup-python@",
+    ),
+    "pipeline.language.frameWork": (
+        new(),
+        new(language={"frameWork": "spring-boot"}),
+        "mvn -B test",
+    ),
+    "pipeline.build.enable": (
+        new(build={"enable": False}),
+        new(build={"enable": True}),
+        "run: go build ./...",
+    ),
     "pipeline.build.command": (new(build={}), new(build={"command": "make"}), "run: make"),
-    "pipeline.test.command as text": (new(), new(test={"command": "make check"}), "run: make check"),
+    "pipeline.test.command as text": (
+        new(),
+        new(test={"command": "make check"}),
+        "run: make check",
+    ),
     "pipeline.docker": (new(), new(docker=DOCKER), "password: ${{ secrets.DOCKERHUB_TOKEN }}"),
-    "pipeline.docker.enable": (new(docker={"enable": False, **DOCKER}), new(docker=DOCKER), "tags: me/app:"),
+    "pipeline.docker.enable": (
+        new(docker={"enable": False, **DOCKER}),
+        new(docker=DOCKER),
+        "tags: me/app:",
+    ),
     "pipeline.docker.registry.type": (
-        new(docker={"registry": {**HARBOR, "type": "dockerhub"}}), new(docker={"registry": HARBOR}),
+        new(docker={"registry": {**HARBOR, "type": "dockerhub"}}),
+        new(docker={"registry": HARBOR}),
         "registry: harbor.example.com:80",
     ),
     "pipeline.docker.registry.username": (
-        new(docker=DOCKER), new(docker={"registry": {"username": "you"}}), "username: you",
+        new(docker=DOCKER),
+        new(docker={"registry": {"username": "you"}}),
+        "username: you",
     ),
     "pipeline.docker.registry.repository": (
-        new(docker=DOCKER), new(docker={"registry": {"username": "me", "repository": "other"}}), "tags: me/other:",
+        new(docker=DOCKER),
+        new(docker={"registry": {"username": "me", "repository": "other"}}),
+        "tags: me/other:",
     ),
     "repo": (old(docker=DOCKER), old(docker=DOCKER) | {"repo": "web"}, "tags: me/web:"),
     "branch": (old(), old(branch="trunk"), "branches: [trunk]"),
-}  # fmt: skip
+}
 SHOWN = shown(
     {
         "scm.name": "tags: me/web:",
@@ -116,16 +159,26 @@ def test_an_option_shows_in_the_file(before: Given, after: Given, said: str) -> 
 
 
 SNAKE = {
-    **FLAT, "test": {"container_name": "golang:1.21", "coverage_command": "c", "coverage_status_command": "d"},
+    **FLAT,
+    "test": {
+        "container_name": "golang:1.21",
+        "coverage_command": "c",
+        "coverage_status_command": "d",
+    },
     "language": {"name": "golang", "frame_work": "gin"},
-}  # fmt: skip
+}
 
 
 def test_snake_case_says_the_same() -> None:
     camel = {
-        **FLAT, "test": {"containerName": "golang:1.21", "coverageCommand": "c", "coverageStatusCommand": "d"},
+        **FLAT,
+        "test": {
+            "containerName": "golang:1.21",
+            "coverageCommand": "c",
+            "coverageStatusCommand": "d",
+        },
         "language": {"name": "go", "frameWork": "gin"},
-    }  # fmt: skip
+    }
     assert text(SNAKE) == text(camel)
 
 
@@ -150,13 +203,20 @@ def test_an_old_name_is_the_plugin_with_a_language(provider: GitHubActions, said
 
 
 ALL = new(
-    build={}, test={"coverage": {}}, imageRepo={**IMAGE, "password": "p"}, sonarqube={**SONAR, "token": "t"},
+    build={},
+    test={"coverage": {}},
+    imageRepo={**IMAGE, "password": "p"},
+    sonarqube={**SONAR, "token": "t"},
     dingTalk={**TALK, "securityType": "SECRET", "securityValue": "k"},
-)  # fmt: skip
+)
 
 
 def test_jobs_wait_only_for_jobs_that_are_there() -> None:
-    for given in (ALL, new(test={"enable": False}, imageRepo=IMAGE), old(test={"enable": False}, docker=DOCKER)):
+    for given in (
+        ALL,
+        new(test={"enable": False}, imageRepo=IMAGE),
+        old(test={"enable": False}, docker=DOCKER),
+    ):
         jobs = load(text(given))["jobs"]
         assert {need for job in jobs.values() for need in job.get("needs", [])} <= jobs.keys()
 
@@ -164,7 +224,9 @@ def test_jobs_wait_only_for_jobs_that_are_there() -> None:
 def test_nobody_gets_more_rights_than_needed() -> None:
     workflow = load(text(ALL))
     assert workflow["permissions"] == {"contents": "read"}
-    beyond = {name: job["permissions"] for name, job in workflow["jobs"].items() if "permissions" in job}
+    beyond = {
+        name: job["permissions"] for name, job in workflow["jobs"].items() if "permissions" in job
+    }
     assert beyond == {"tag": {"contents": "write"}, "notify": {}}
 
 
@@ -200,7 +262,9 @@ def test_secrets_are_named_and_never_told() -> None:
     ],
 )
 def test_a_framework_means_its_language(framework: str, language: str, cache: str | None) -> None:
-    setup = job({"scm": SCM, "pipeline": {"language": {"framework": framework}}}, "test")["steps"][1]
+    setup = job({"scm": SCM, "pipeline": {"language": {"framework": framework}}}, "test")["steps"][
+        1
+    ]
     assert f"setup-{language}" in setup["uses"]
     assert setup["with"].get("cache") == cache
 
@@ -211,13 +275,19 @@ def test_an_unknown_framework_leaves_the_language() -> None:
 
 def test_a_cache_is_kept_only_where_its_lock_file_is_used() -> None:
     assert (
-        "cache" not in job(new(language={"name": "nodejs"}, test={"command": "npm install-test"}), "test")["steps"][1]["with"]
+        "cache"
+        not in job(new(language={"name": "nodejs"}, test={"command": "npm install-test"}), "test")[
+            "steps"
+        ][1]["with"]
     )
 
 
 REFUSED: dict[str, tuple[Given, str]] = {
     "no repository": ({"pipeline": GO}, "scm is required"),
-    "gitlab": ({"scm": {"url": "https://gitlab.com/me/app"}, "pipeline": GO}, "github action only support github repo"),
+    "gitlab": (
+        {"scm": {"url": "https://gitlab.com/me/app"}, "pipeline": GO},
+        "github action only support github repo",
+    ),
     "scm and repo": ({"scm": SCM, "repo": "app", "pipeline": GO}, "repo: given beside scm"),
     "owner and org": ({**FLAT, "org": "us", **GO}, "owner can't be configured at the same time"),
     "twice": (new() | GO, "language: given twice"),
@@ -227,11 +297,17 @@ REFUSED: dict[str, tuple[Given, str]] = {
         new(language={"name": "cobol", "version": "6"}, test={"command": "x"}),
         "nothing to set up for cobol",
     ),
-    "coverage of python": (new(language={"name": "python"}, test={"coverage": {}}), "test.coverage is for Go"),
+    "coverage of python": (
+        new(language={"name": "python"}, test={"coverage": {}}),
+        "test.coverage is for Go",
+    ),
     "two coverages": (new(test={"coverage": {}, "coverageCommand": "x"}), "exclude each other"),
     "two images": (new(imageRepo=IMAGE, docker=DOCKER), "docker and imageRepo say the same"),
     "docker without registry": (new(docker={}), "docker.registry is needed"),
-    "harbor without host": (new(docker={"registry": {"type": "harbor", "username": "me"}}), "needs the host"),
+    "harbor without host": (
+        new(docker={"registry": {"type": "harbor", "username": "me"}}),
+        "needs the host",
+    ),
     "password without user": (new(imageRepo={"password": "p"}), "imageRepo.user is needed"),
     "security without value": (new(dingTalk={**TALK, "securityType": "KEY"}), "needed together"),
     "webhook": (new(dingTalk={"webhook": "robot"}), "must be a URL"),
@@ -253,10 +329,18 @@ def test_nothing_to_do_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("language", "version"),
-    [({"name": "go"}, "1.17"), ({"name": "java"}, "8"), ({"name": "nodejs"}, "18"), ({"name": "python"}, "3.9"),
-     ({"framework": "gin"}, "1.22"), ({"name": "go", "framework": "gin", "version": "1.23"}, "1.23")],
-)  # fmt: skip
-def test_the_version_is_the_asked_one_then_the_framework_s_then_the_language_s(language: dict[str, str], version: str) -> None:
+    [
+        ({"name": "go"}, "1.17"),
+        ({"name": "java"}, "8"),
+        ({"name": "nodejs"}, "18"),
+        ({"name": "python"}, "3.9"),
+        ({"framework": "gin"}, "1.22"),
+        ({"name": "go", "framework": "gin", "version": "1.23"}, "1.23"),
+    ],
+)
+def test_the_version_is_the_asked_one_then_the_framework_s_then_the_language_s(
+    language: dict[str, str], version: str
+) -> None:
     inputs = job({"scm": SCM, "pipeline": {"language": language}}, "test")["steps"][1]["with"]
     assert version in inputs.values()
 
@@ -264,4 +348,6 @@ def test_the_version_is_the_asked_one_then_the_framework_s_then_the_language_s(l
 def test_go_resolves_its_modules_where_go_sum_was_not_committed_yet() -> None:
     for given in (new(build={}), new(build={}, test={"containerName": "golang:1.22"})):
         for name in ("build", "test"):
-            assert "test -f go.sum || go mod tidy" in [step.get("run") for step in job(given, name)["steps"]]
+            assert "test -f go.sum || go mod tidy" in [
+                step.get("run") for step in job(given, name)["steps"]
+            ]

@@ -7,7 +7,19 @@ from typing import Any
 import pytest
 
 from providers.ci.gitlab import GitLabCI, GitLabCIGolang, GitLabCIJava
-from tests.providers.pipelines import GO, HUSH, IMAGE, SECRETS, SONAR, TALK, Given, Shown, files, new, shown
+from tests.providers.pipelines import (
+    GO,
+    HUSH,
+    IMAGE,
+    SECRETS,
+    SONAR,
+    TALK,
+    Given,
+    Shown,
+    files,
+    new,
+    shown,
+)
 from tests.providers.repos import faults, options
 from tests.providers.schemas import load, problems
 
@@ -22,7 +34,9 @@ def text(given: Given, provider: GitLabCI | None = None) -> str:
 
 
 def own(who: str) -> Given:
-    return new(configContents={".gitlab-ci.yml": OWN.replace("own", "[[ who ]]")}, vars={"who": who})
+    return new(
+        configContents={".gitlab-ci.yml": OWN.replace("own", "[[ who ]]")}, vars={"who": who}
+    )
 
 
 def java(**stages: Any) -> Given:
@@ -39,45 +53,117 @@ OTHERS: Shown = {
     "pipeline.vars": (own("Ann"), own("Bob"), "echo Bob"),
     "templateURL": (java(package={}), java(templateURL="gitlab.yml"), "echo from a file"),
     "templateVariables": (
-        java(templateURL="gitlab.yml"), java(templateURL="gitlab.yml", templateVariables={"who": "Ann"}), "from a file, Ann",
+        java(templateURL="gitlab.yml"),
+        java(templateURL="gitlab.yml", templateVariables={"who": "Ann"}),
+        "from a file, Ann",
     ),
-    "pipeline.language.framework": (new(), new(language={"framework": "spring-boot"}), "maven:3.9-eclipse-temurin-17"),
-    "pipeline.test.coverage": (new(), new(test={"coverage": {}}), "- go tool cover -func=coverage.out"),
+    "pipeline.language.framework": (
+        new(),
+        new(language={"framework": "spring-boot"}),
+        "maven:3.9-eclipse-temurin-17",
+    ),
+    "pipeline.test.coverage": (
+        new(),
+        new(test={"coverage": {}}),
+        "- go tool cover -func=coverage.out",
+    ),
     "pipeline.dingTalk.atUsers as text": (
-        new(dingTalk=TALK), new(dingTalk={**TALK, "atUsers": "138, 139"}), "DINGTALK_AT: 138, 139",
+        new(dingTalk=TALK),
+        new(dingTalk={**TALK, "atUsers": "138, 139"}),
+        "DINGTALK_AT: 138, 139",
     ),
-    "pathWithNamespace": (java(build=BUILD), java(build=BUILD) | {"pathWithNamespace": "us/group/web"}, "me/web:"),
+    "pathWithNamespace": (
+        java(build=BUILD),
+        java(build=BUILD) | {"pathWithNamespace": "us/group/web"},
+        "me/web:",
+    ),
     "branch": (java(package={}), java(package={}) | {"branch": "trunk"}, '"trunk"'),
     "package.baseOption.enable": (
-        java(deploy={}, package=base(enable=False)), java(deploy={}, package=base(enable=True)), "mvn -B clean package",
+        java(deploy={}, package=base(enable=False)),
+        java(deploy={}, package=base(enable=True)),
+        "mvn -B clean package",
     ),
-    "package.baseOption.image": (java(package={}), java(package=base(image="maven:3-jdk-21")), "image: maven:3-jdk-21"),
-    "package.baseOption.tags": (java(package={}), java(package=base(tags="gitlab-java,big")), "tags: [gitlab-java, big]"),
+    "package.baseOption.image": (
+        java(package={}),
+        java(package=base(image="maven:3-jdk-21")),
+        "image: maven:3-jdk-21",
+    ),
+    "package.baseOption.tags": (
+        java(package={}),
+        java(package=base(tags="gitlab-java,big")),
+        "tags: [gitlab-java, big]",
+    ),
     "package.baseOption.allowedBranch": (
-        java(package={}), java(package=base(allowedBranch=["a", "b"])), '$CI_COMMIT_BRANCH == "a" || $CI_COMMIT_BRANCH == "b"',
+        java(package={}),
+        java(package=base(allowedBranch=["a", "b"])),
+        '$CI_COMMIT_BRANCH == "a" || $CI_COMMIT_BRANCH == "b"',
     ),
-    "package.scriptCommand": (java(package={}), java(package={"scriptCommand": ["mvn a", "mvn b"]}), "- mvn a\n    - mvn b"),
-    "build.baseOption.image": (java(build=BUILD), java(build={**BUILD, **base(image="docker:27")}), "image: docker:27"),
-    "build.baseOption.tags": (java(build=BUILD), java(build={**BUILD, **base(tags=["big"])}), "tags: [big]"),
+    "package.scriptCommand": (
+        java(package={}),
+        java(package={"scriptCommand": ["mvn a", "mvn b"]}),
+        "- mvn a\n    - mvn b",
+    ),
+    "build.baseOption.image": (
+        java(build=BUILD),
+        java(build={**BUILD, **base(image="docker:27")}),
+        "image: docker:27",
+    ),
+    "build.baseOption.tags": (
+        java(build=BUILD),
+        java(build={**BUILD, **base(tags=["big"])}),
+        "tags: [big]",
+    ),
     "build.baseOption.allowedBranch": (
-        java(build=BUILD), java(build={**BUILD, **base(allowedBranch=["c"])}), '  rules:\n    - if: $CI_COMMIT_BRANCH == "c"',
+        java(build=BUILD),
+        java(build={**BUILD, **base(allowedBranch=["c"])}),
+        '  rules:\n    - if: $CI_COMMIT_BRANCH == "c"',
     ),
     "build.baseOption.enable": (
-        java(package={}, build={**BUILD, **base(enable=False)}), java(package={}, build=BUILD), "docker push",
+        java(package={}, build={**BUILD, **base(enable=False)}),
+        java(package={}, build=BUILD),
+        "docker push",
     ),
-    "build.registry.username": (java(build=BUILD), java(build={"registry": {"username": "you"}}), "--username you"),
-    "build.imageName": (java(build=BUILD), java(build={**BUILD, "imageName": "spring"}), "me/spring:"),
-    "deploy": (java(package={}), java(package={}, deploy={}), "helm upgrade --install app helm/app --wait"),
-    "deploy.k8sAgentName": (java(deploy={}), java(deploy={"k8sAgentName": "me/app:agent"}), "use-context me/app:agent"),
+    "build.registry.username": (
+        java(build=BUILD),
+        java(build={"registry": {"username": "you"}}),
+        "--username you",
+    ),
+    "build.imageName": (
+        java(build=BUILD),
+        java(build={**BUILD, "imageName": "spring"}),
+        "me/spring:",
+    ),
+    "deploy": (
+        java(package={}),
+        java(package={}, deploy={}),
+        "helm upgrade --install app helm/app --wait",
+    ),
+    "deploy.k8sAgentName": (
+        java(deploy={}),
+        java(deploy={"k8sAgentName": "me/app:agent"}),
+        "use-context me/app:agent",
+    ),
     "deploy.baseOption.enable": (
-        java(package={}, deploy=base(enable=False)), java(package={}, deploy=base(enable=True)), "helm upgrade --install app",
+        java(package={}, deploy=base(enable=False)),
+        java(package={}, deploy=base(enable=True)),
+        "helm upgrade --install app",
     ),
-    "deploy.baseOption.image": (java(deploy={}), java(deploy=base(image="alpine/k8s:1.30.0")), "image: alpine/k8s:1.30.0"),
-    "deploy.baseOption.tags": (java(deploy={}), java(deploy=base(tags="cluster")), "tags: [cluster]"),
+    "deploy.baseOption.image": (
+        java(deploy={}),
+        java(deploy=base(image="alpine/k8s:1.30.0")),
+        "image: alpine/k8s:1.30.0",
+    ),
+    "deploy.baseOption.tags": (
+        java(deploy={}),
+        java(deploy=base(tags="cluster")),
+        "tags: [cluster]",
+    ),
     "deploy.baseOption.allowedBranch": (
-        java(deploy={}), java(deploy=base(allowedBranch=["c"])), '  rules:\n    - if: $CI_COMMIT_BRANCH == "c"',
+        java(deploy={}),
+        java(deploy=base(allowedBranch=["c"])),
+        '  rules:\n    - if: $CI_COMMIT_BRANCH == "c"',
     ),
-}  # fmt: skip
+}
 SHOWN = shown(
     {
         "scm.name": "me/web:$CI_COMMIT_SHORT_SHA",
@@ -121,10 +207,16 @@ def test_an_option_shows_in_the_file(before: Given, after: Given, said: str) -> 
 
 
 def test_snake_case_says_the_same() -> None:
-    snake = {"path_with_namespace": "me/app", "package": {"base_option": {"allowed_branch": ["x"]}, "script_command": "mvn"},
-             "deploy": {"k8s_agent_name": "a"}}  # fmt: skip
-    camel = {"pathWithNamespace": "me/app", "package": {"baseOption": {"allowedBranch": ["x"]}, "scriptCommand": "mvn"},
-             "deploy": {"k8sAgentName": "a"}}  # fmt: skip
+    snake = {
+        "path_with_namespace": "me/app",
+        "package": {"base_option": {"allowed_branch": ["x"]}, "script_command": "mvn"},
+        "deploy": {"k8s_agent_name": "a"},
+    }
+    camel = {
+        "pathWithNamespace": "me/app",
+        "package": {"baseOption": {"allowedBranch": ["x"]}, "scriptCommand": "mvn"},
+        "deploy": {"k8sAgentName": "a"},
+    }
     assert text(snake) == text(camel)
 
 
@@ -138,9 +230,13 @@ def test_the_old_java_pipeline_has_its_three_stages() -> None:
 
 @pytest.mark.parametrize("stage", ["package", "build", "deploy"])
 def test_a_stage_s_branches_get_a_pipeline_to_run_in(stage: str) -> None:
-    other = {"package": {}, "build": BUILD, "deploy": {}}[stage] | base(allowedBranch=["main", "release"])
+    other = {"package": {}, "build": BUILD, "deploy": {}}[stage] | base(
+        allowedBranch=["main", "release"]
+    )
     pipeline = load(text(java(**{stage: other})))
-    assert pipeline["workflow"]["rules"][1] == {"if": '$CI_COMMIT_BRANCH == "main" || $CI_COMMIT_BRANCH == "release"'}
+    assert pipeline["workflow"]["rules"][1] == {
+        "if": '$CI_COMMIT_BRANCH == "main" || $CI_COMMIT_BRANCH == "release"'
+    }
 
 
 @pytest.mark.parametrize(
@@ -163,7 +259,7 @@ def test_each_language_has_an_image_and_a_cache(name: str) -> None:
 def test_every_job_runs_in_a_declared_stage_and_waits_for_none_that_is_absent() -> None:
     everything = new(
         test={"coverage": {}}, imageRepo={**IMAGE, "password": "p"}, sonarqube=SONAR, dingTalk=TALK
-    ) | {"package": {}, "deploy": {}}  # fmt: skip
+    ) | {"package": {}, "deploy": {}}
     pipeline = load(text(everything))
     jobs = {name: job for name, job in pipeline.items() if isinstance(job, dict) and "stage" in job}
     assert {job["stage"] for job in jobs.values()} - {".post"} == set(pipeline["stages"])
@@ -177,14 +273,29 @@ def test_secrets_are_named_and_never_told() -> None:
 
 REFUSED: dict[str, tuple[Given, str]] = {
     "no repository": ({"pipeline": GO}, "scm is required"),
-    "github": ({"scm": {"url": "https://github.com/me/app"}, "pipeline": GO}, "gitlab ci only support gitlab repo"),
+    "github": (
+        {"scm": {"url": "https://github.com/me/app"}, "pipeline": GO},
+        "gitlab ci only support gitlab repo",
+    ),
     "runner": (new() | {"runner": {"enable": True}}, "comes with a later version"),
     "owner twice": (java() | {"owner": "me"}, "pathWithNamespace says owner and repo already"),
-    "unknown language": (new(language={"name": "cobol"}, test={"command": "x"}), "test.containerName is needed"),
+    "unknown language": (
+        new(language={"name": "cobol"}, test={"command": "x"}),
+        "test.containerName is needed",
+    ),
     "two locations": (new(configLocation="x.yml") | {"templateURL": "y.yml"}, "say the same"),
-    "stages of own file": (java(package={}) | {"templateURL": "y.yml"}, "belong to the built-in pipeline"),
-    "variables of none": (java() | {"templateVariables": {"a": 1}}, "templateVariables need templateURL"),
-    "two images": (new(imageRepo=IMAGE) | {"build": BUILD}, "build and pipeline.imageRepo say the same"),
+    "stages of own file": (
+        java(package={}) | {"templateURL": "y.yml"},
+        "belong to the built-in pipeline",
+    ),
+    "variables of none": (
+        java() | {"templateVariables": {"a": 1}},
+        "templateVariables need templateURL",
+    ),
+    "two images": (
+        new(imageRepo=IMAGE) | {"build": BUILD},
+        "build and pipeline.imageRepo say the same",
+    ),
     "wrong name": (new(configContents={"ci.yml": ""}), "looks only at .gitlab-ci.yml"),
 }
 

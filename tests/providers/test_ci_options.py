@@ -30,9 +30,14 @@ PLACED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "branch": (SCM, {**SCM, "branch": "trunk"}),
     "scmType": (HOST, {**HOST, "scmType": "local"}),
     "baseURL": (SCM, {**SCM, "baseURL": "./elsewhere"}),
-    "token": ({"url": "https://git.example.com/me/app"}, {"url": "https://git.example.com/me/app", "token": "t"}),
+    "token": (
+        {"url": "https://git.example.com/me/app"},
+        {"url": "https://git.example.com/me/app", "token": "t"},
+    ),
 }
-OLDER = {("repo" if name == "name" else name): row for name, row in PLACED.items() if name != "token"}
+OLDER = {
+    ("repo" if name == "name" else name): row for name, row in PLACED.items() if name != "token"
+}
 
 
 def place(plugin: str, destination: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -44,15 +49,24 @@ def place(plugin: str, destination: Mapping[str, Any]) -> tuple[str, str, str]:
 
 @pytest.mark.parametrize("plugin", GIVEN)
 @pytest.mark.parametrize(("before", "after"), PLACED.values(), ids=PLACED)
-def test_an_option_of_scm_says_where_the_file_goes(plugin: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+def test_an_option_of_scm_says_where_the_file_goes(
+    plugin: str, before: dict[str, Any], after: dict[str, Any]
+) -> None:
     assert place(plugin, {"scm": before}) != place(plugin, {"scm": after})
 
 
 @pytest.mark.parametrize("plugin", ["github-actions", "gitlab-ci"])
 @pytest.mark.parametrize(("before", "after"), OLDER.values(), ids=OLDER)
-def test_an_older_option_says_the_same_as_that_of_scm(plugin: str, before: dict[str, Any], after: dict[str, Any]) -> None:
-    flat = [{("repo" if key == "name" else key): value for key, value in given.items()} for given in (before, after)]
-    assert [place(plugin, given) for given in flat] == [place(plugin, {"scm": given}) for given in (before, after)]
+def test_an_older_option_says_the_same_as_that_of_scm(
+    plugin: str, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    flat = [
+        {("repo" if key == "name" else key): value for key, value in given.items()}
+        for given in (before, after)
+    ]
+    assert [place(plugin, given) for given in flat] == [
+        place(plugin, {"scm": given}) for given in (before, after)
+    ]
 
 
 def ci(**given: Any) -> dict[str, Any]:
@@ -64,21 +78,26 @@ GREET = {"Jenkinsfile": "echo [[ who ]]"}
 # what is asked for before, what is changed, and what the repository then holds
 GENERIC: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str]]] = {
     "ci.type": (
-        ci(configLocation="github.yml"), ci(type="gitlab", configLocation="github.yml"), (".gitlab-ci.yml", "echo from a file"),
+        ci(configLocation="github.yml"),
+        ci(type="gitlab", configLocation="github.yml"),
+        (".gitlab-ci.yml", "echo from a file"),
     ),
     "ci.configLocation": (
-        ci(type="jenkins", configLocation="github.yml"), ci(type="jenkins", configLocation="gitlab.yml"),
+        ci(type="jenkins", configLocation="github.yml"),
+        ci(type="jenkins", configLocation="gitlab.yml"),
         ("Jenkinsfile", "greet: {"),
     ),
     "ci.configContents": (
-        ci(configContents={"a.yml": "on: push"}), ci(configContents={"b.yml": "on: push"}),
+        ci(configContents={"a.yml": "on: push"}),
+        ci(configContents={"b.yml": "on: push"}),
         (".github/workflows/b.yml", "on: push"),
     ),
     "ci.vars": (
-        ci(type="jenkins", configContents=GREET), ci(type="jenkins", configContents=GREET, vars={"who": "Ann"}),
+        ci(type="jenkins", configContents=GREET),
+        ci(type="jenkins", configContents=GREET, vars={"who": "Ann"}),
         ("Jenkinsfile", "echo Ann"),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("before", "after", "said"), GENERIC.values(), ids=GENERIC)
@@ -87,14 +106,22 @@ def test_an_option_of_ci_generic_shows_in_the_files(
 ) -> None:
     provider: Any = installed()["ci-generic"]
     path, text = said
-    held = [provider.source(options(provider, **given), "app").files(FILES) for given in (before, after)]
+    held = [
+        provider.source(options(provider, **given), "app").files(FILES) for given in (before, after)
+    ]
     assert text not in held[0].get(path, b"").decode()
     assert text in held[1][path].decode()
 
 
-TABLES: dict[str, Mapping[str, Sequence[Any]]] = {"github-actions": GITHUB, "gitlab-ci": GITLAB, "ci-generic": GENERIC}
+TABLES: dict[str, Mapping[str, Sequence[Any]]] = {
+    "github-actions": GITHUB,
+    "gitlab-ci": GITLAB,
+    "ci-generic": GENERIC,
+}
 EXEMPT = {
-    "gitlab-ci": {"runner.enable": "true is refused, since this version installs no runner; false is what its absence means"},
+    "gitlab-ci": {
+        "runner.enable": "true is refused, since this version installs no runner; false is what its absence means"
+    },
 }
 
 
@@ -113,7 +140,11 @@ def at(given: Any, path: str) -> Any:
 def covered(plugin: str) -> set[str]:
     """The options that a row changes and is named after."""
     placed = {f"scm.{name}" for name in PLACED} | (set(OLDER) if plugin != "ci-generic" else set())
-    return placed | {name for name, (before, after, _) in TABLES[plugin].items() if at(before, name) != at(after, name)}
+    return placed | {
+        name
+        for name, (before, after, _) in TABLES[plugin].items()
+        if at(before, name) != at(after, name)
+    }
 
 
 CI_PLUGINS = [name for name, provider in installed().items() if provider.plugin in TABLES]

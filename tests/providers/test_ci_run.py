@@ -27,13 +27,26 @@ from tests.providers.repos import call, git, make, options, show
 from tests.providers.schemas import load
 
 SCM = {"scmType": "local", "owner": "me", "name": "app"}
-NO_NETWORK = ("name resolution", "NewConnectionError", "ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "dial tcp", "Unknown host")
+NO_NETWORK = (
+    "name resolution",
+    "NewConnectionError",
+    "ENOTFOUND",
+    "EAI_AGAIN",
+    "ECONNREFUSED",
+    "dial tcp",
+    "Unknown host",
+)
 
 
 def bash(script: str, directory: Path, **env: str) -> str:
     """As a runner does: stops at the first failure."""
     done = subprocess.run(
-        ["bash", "-e", "-c", script], cwd=directory, env={**os.environ, **env}, capture_output=True, text=True, check=False
+        ["bash", "-e", "-c", script],
+        cwd=directory,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode and any(words in done.stderr + done.stdout for words in NO_NETWORK):
         pytest.skip("no package registry can be reached")
@@ -46,23 +59,35 @@ def bash(script: str, directory: Path, **env: str) -> str:
 def scaffold(template: str, directory: Path) -> Path:
     """A clone of a scaffolded repository whose pipelines are in it."""
     scaffolding: AnyProvider = repo_scaffolding()
-    scaffolding.create(options(scaffolding, destinationRepo=SCM, sourceRepo=template), call(directory))
+    scaffolding.create(
+        options(scaffolding, destinationRepo=SCM, sourceRepo=template), call(directory)
+    )
     framework = template.partition("-")[2]
     pipeline = (
-        {"language": {"framework": framework}, "build": {}} if framework != "cli" else {"language": {"name": "go"}, "build": {}}
+        {"language": {"framework": framework}, "build": {}}
+        if framework != "cli"
+        else {"language": {"name": "go"}, "build": {}}
     )
     for provider in (GitHubActions(), GitLabCI()):
-        given = {key: value for key, value in pipeline.items() if key == "language" or provider.plugin == "github-actions"}
+        given = {
+            key: value
+            for key, value in pipeline.items()
+            if key == "language" or provider.plugin == "github-actions"
+        }
         provider.create(options(provider, scm=SCM, pipeline=given), call(directory))
     clone = directory / "clone"
-    subprocess.run(["git", "clone", "-q", str(directory / "repos/me/app.git"), str(clone)], check=True)
+    subprocess.run(
+        ["git", "clone", "-q", str(directory / "repos/me/app.git"), str(clone)], check=True
+    )
     return clone
 
 
 def scripts(clone: Path) -> list[str]:
     """What the jobs of both pipelines run, each once: mostly they say the same."""
     jobs = load((clone / ".github/workflows/main.yml").read_text())["jobs"].values()
-    found = ["\n".join(step["run"].strip() for step in job["steps"] if "run" in step) for job in jobs]
+    found = [
+        "\n".join(step["run"].strip() for step in job["steps"] if "run" in step) for job in jobs
+    ]
     found.append("\n".join(load((clone / ".gitlab-ci.yml").read_text())["test"]["script"]))
     assert len(found) == 3 and all(found)
     return list(dict.fromkeys(found))
@@ -70,9 +95,17 @@ def scripts(clone: Path) -> list[str]:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("template", "tool"), [("nodejs-express", "npm"), ("golang-gin", "go"), ("golang-cli", "go"), ("java-springboot", "mvn")]
+    ("template", "tool"),
+    [
+        ("nodejs-express", "npm"),
+        ("golang-gin", "go"),
+        ("golang-cli", "go"),
+        ("java-springboot", "mvn"),
+    ],
 )
-def test_the_commands_run_in_a_scaffolded_repository(template: str, tool: str, tmp_path: Path) -> None:
+def test_the_commands_run_in_a_scaffolded_repository(
+    template: str, tool: str, tmp_path: Path
+) -> None:
     clone = scaffold(template, tmp_path)
     jobs = scripts(clone)
     if not shutil.which(tool):
@@ -87,7 +120,12 @@ def test_the_commands_run_in_a_scaffolded_python_repository(tmp_path: Path) -> N
     tools = tmp_path / "tools"
     subprocess.run([sys.executable, "-m", "venv", str(tools)], check=True)
     for script in scripts(clone):
-        bash(script, clone, PATH=f"{tools}/bin:{os.environ['PATH']}", PIP_DISABLE_PIP_VERSION_CHECK="1")
+        bash(
+            script,
+            clone,
+            PATH=f"{tools}/bin:{os.environ['PATH']}",
+            PIP_DISABLE_PIP_VERSION_CHECK="1",
+        )
 
 
 # --- the version of the image
@@ -98,16 +136,27 @@ def tagging(tmp_path: Path) -> tuple[Path, str]:
     """A clone, and the script that tags its commit."""
     bare = make(tmp_path)
     provider = GitHubActions()
-    provider.create(options(provider, scm=SCM, pipeline={"imageRepo": {"user": "me"}}), call(tmp_path))
+    provider.create(
+        options(provider, scm=SCM, pipeline={"imageRepo": {"user": "me"}}), call(tmp_path)
+    )
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", str(bare), str(clone)], check=True)
-    [script] = [step["run"] for step in load(show(bare, ".github/workflows/main.yml"))["jobs"]["tag"]["steps"] if "run" in step]
+    [script] = [
+        step["run"]
+        for step in load(show(bare, ".github/workflows/main.yml"))["jobs"]["tag"]["steps"]
+        if "run" in step
+    ]
     return clone, script
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [([], "0.0.1"), (["0.0.1"], "0.0.2"), (["0.0.9", "0.0.10", "v9.9.9"], "0.0.11"), (["1.2.3", "0.9.9"], "1.2.4")],
+    [
+        ([], "0.0.1"),
+        (["0.0.1"], "0.0.2"),
+        (["0.0.9", "0.0.10", "v9.9.9"], "0.0.11"),
+        (["1.2.3", "0.9.9"], "1.2.4"),
+    ],
 )
 def test_the_next_version_follows_the_newest_tag(
     before: list[str], after: str, tagging: tuple[Path, str], tmp_path: Path
@@ -132,7 +181,9 @@ def test_coverage_is_shown_in_the_summary_and_its_failure_fails_the_job(tmp_path
     provider = GitHubActions()
     for command, code in (("echo 'total: 80 %'", 0), ("exit 3", 3)):
         tests = {"command": "true", "coverageStatusCommand": command}
-        chosen: Any = options(provider, scm=SCM, pipeline={"language": {"name": "go"}, "test": tests})
+        chosen: Any = options(
+            provider, scm=SCM, pipeline={"language": {"name": "go"}, "test": tests}
+        )
         text = provider.source(chosen, "app").files(tmp_path).popitem()[1].decode()
         script = load(text)["jobs"]["test"]["steps"][-1]["run"]
         env = {**os.environ, "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
@@ -150,7 +201,9 @@ def robot() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            sent.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            sent.append(
+                (self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            )
             self.send_response(200)
             self.end_headers()
             code = 310000 if "wrong" in self.path else 0
@@ -170,9 +223,14 @@ def robot() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
 def message(url: str, **talk: str) -> tuple[str, dict[str, str]]:
     """The script of the notify job and its environment, expressions replaced as a runner would."""
     provider = GitHubActions()
-    pipeline = {"language": {"name": "go"}, "dingTalk": {"webhook": f"{url}?access_token=abc", **talk}}
+    pipeline = {
+        "language": {"name": "go"},
+        "dingTalk": {"webhook": f"{url}?access_token=abc", **talk},
+    }
     chosen: Any = options(provider, scm=SCM, pipeline=pipeline)
-    step = load(provider.source(chosen, "app").files(Path("/nowhere")).popitem()[1].decode())["jobs"]["notify"]["steps"][0]
+    step = load(provider.source(chosen, "app").files(Path("/nowhere")).popitem()[1].decode())[
+        "jobs"
+    ]["notify"]["steps"][0]
     known = {
         "RESULT": "failed",
         "REVISION": "0123456789",
@@ -183,9 +241,13 @@ def message(url: str, **talk: str) -> tuple[str, dict[str, str]]:
     return step["run"], {name: known.get(name, str(value)) for name, value in step["env"].items()}
 
 
-def test_dingtalk_is_told_who_and_what(robot: tuple[str, list[tuple[str, Any]]], tmp_path: Path) -> None:
+def test_dingtalk_is_told_who_and_what(
+    robot: tuple[str, list[tuple[str, Any]]], tmp_path: Path
+) -> None:
     url, sent = robot
-    script, env = message(url, name="Robot", securityType="KEY", securityValue="key", atUsers="138, 139")
+    script, env = message(
+        url, name="Robot", securityType="KEY", securityValue="key", atUsers="138, 139"
+    )
     bash(script, tmp_path, **env)
     [(path, body)] = sent
     assert path == "/robot/send?access_token=abc"
@@ -194,7 +256,9 @@ def test_dingtalk_is_told_who_and_what(robot: tuple[str, list[tuple[str, Any]]],
     assert body["at"] == {"atMobiles": ["138", "139"]}
 
 
-def test_dingtalk_gets_a_signature_where_it_wants_one(robot: tuple[str, list[tuple[str, Any]]], tmp_path: Path) -> None:
+def test_dingtalk_gets_a_signature_where_it_wants_one(
+    robot: tuple[str, list[tuple[str, Any]]], tmp_path: Path
+) -> None:
     url, sent = robot
     script, env = message(url, securityType="SECRET", securityValue="key")
     bash(script, tmp_path, **env)
@@ -203,9 +267,17 @@ def test_dingtalk_gets_a_signature_where_it_wants_one(robot: tuple[str, list[tup
     assert query["sign"] == [base64.b64encode(expected).decode()]
 
 
-def test_a_message_that_is_refused_fails_the_job(robot: tuple[str, list[tuple[str, Any]]], tmp_path: Path) -> None:
+def test_a_message_that_is_refused_fails_the_job(
+    robot: tuple[str, list[tuple[str, Any]]], tmp_path: Path
+) -> None:
     script, env = message(robot[0])
     env["DINGTALK_TOKEN"] = "wrong"
-    done = subprocess.run(["bash", "-e", "-c", script], env={**os.environ, **env}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-e", "-c", script],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode != 0
     assert "sign not match" in done.stderr

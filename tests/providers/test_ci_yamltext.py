@@ -11,16 +11,23 @@ from hypothesis import strategies as st
 from providers.ci.yamltext import Note, dump
 from tests.providers.schemas import load
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")) | st.sampled_from("\n \t#:-|>'\"${}[]&*!%@`,"))
+TEXT = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"))
+    | st.sampled_from("\n \t#:-|>'\"${}[]&*!%@`,")
+)
 SCALARS = st.none() | st.booleans() | st.integers() | TEXT
 KEYS = TEXT.filter(lambda key: key != "on")
 NODES: Any = st.recursive(
     SCALARS,
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3) | st.lists(TEXT, max_size=3).map(tuple)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(KEYS, inner, max_size=3)
+        | st.lists(TEXT, max_size=3).map(tuple)
     ),
 )
-NOTED: Any = st.builds(Note, st.sampled_from(["short", "a comment\nof two lines", "long " * 30]), NODES)
+NOTED: Any = st.builds(
+    Note, st.sampled_from(["short", "a comment\nof two lines", "long " * 30]), NODES
+)
 
 
 def plain(value: Any) -> Any:
@@ -47,7 +54,10 @@ def test_it_looks_as_a_person_would_write_it() -> None:
             "name": "CI",
             "on": {"push": {"branches": ("main",)}},
             "jobs": {
-                "a": Note("What this is for.", {"steps": [{"uses": Note("v1", "x@y")}, {"name": "b", "run": "one\n  two\n"}]}),
+                "a": Note(
+                    "What this is for.",
+                    {"steps": [{"uses": Note("v1", "x@y")}, {"name": "b", "run": "one\n  two\n"}]},
+                ),
                 "b": {"needs": ("a",), "env": {}, "version": "3.10"},
             },
         },

@@ -43,7 +43,9 @@ def test_each_program_is_told_address_token_environment_and_record(tmp_path: Pat
 
 
 def test_what_read_prints_is_the_resource(tmp_path: Path) -> None:
-    tools = CommandOptions(create="true", read="""echo '{"id": 7, "outputs": 1, "size": [1, {"a": null}]}'""")
+    tools = CommandOptions(
+        create="true", read="""echo '{"id": 7, "outputs": 1, "size": [1, {"a": null}]}'"""
+    )
     assert PROVIDER.create(tools, Call(ADDRESS, tmp_path)) == Resource(
         "command.a", {"size": [1, {"a": None}]}, {"id": 7, "outputs": 1, "size": [1, {"a": None}]}
     )
@@ -60,7 +62,9 @@ def test_what_read_prints_is_the_resource(tmp_path: Path) -> None:
         (["no-such-program"], "cannot run read: no-such-program: No such file or directory"),
     ],
 )
-def test_a_read_that_cannot_tell_is_an_error(read: str | list[str], message: str, tmp_path: Path) -> None:
+def test_a_read_that_cannot_tell_is_an_error(
+    read: str | list[str], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(ProviderError) as error:
         PROVIDER.read(CommandOptions(create="true", read=read), RECORDED, Call(ADDRESS, tmp_path))
     assert error.value.message.startswith(message)
@@ -68,7 +72,12 @@ def test_a_read_that_cannot_tell_is_an_error(read: str | list[str], message: str
 
 @pytest.mark.parametrize("printed", ["true", "echo", "printf ' \\n'"])
 def test_a_read_that_prints_nothing_says_gone(printed: str, tmp_path: Path) -> None:
-    assert PROVIDER.read(CommandOptions(create="true", read=printed), RECORDED, Call(ADDRESS, tmp_path)) is None
+    assert (
+        PROVIDER.read(
+            CommandOptions(create="true", read=printed), RECORDED, Call(ADDRESS, tmp_path)
+        )
+        is None
+    )
 
 
 def test_without_read_the_record_is_believed_and_there_is_no_identity(tmp_path: Path) -> None:
@@ -94,24 +103,39 @@ def test_a_failing_delete_is_forgiven_only_if_the_thing_is_gone(tmp_path: Path) 
     PROVIDER.delete(CommandOptions(create="true", delete=failing, read="true"), RECORDED, call)
     for read in ("echo '{}'", None):
         with pytest.raises(ProviderError, match="delete ended with exit code 1:\nlocked"):
-            PROVIDER.delete(CommandOptions(create="true", delete=failing, read=read), RECORDED, call)
+            PROVIDER.delete(
+                CommandOptions(create="true", delete=failing, read=read), RECORDED, call
+            )
 
 
 def test_programs_run_in_cwd_which_must_exist(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     PROVIDER.create(CommandOptions(create="pwd > where", cwd="sub"), Call(ADDRESS, tmp_path))
-    assert (tmp_path / "sub" / "where").read_text("utf-8").strip() == str((tmp_path / "sub").resolve())
-    with pytest.raises(ProviderError, match=r"cannot run create: .*absent: No such file or directory"):
+    assert (tmp_path / "sub" / "where").read_text("utf-8").strip() == str(
+        (tmp_path / "sub").resolve()
+    )
+    with pytest.raises(
+        ProviderError, match=r"cannot run create: .*absent: No such file or directory"
+    ):
         PROVIDER.create(CommandOptions(create="true", cwd="absent"), Call(ADDRESS, tmp_path))
 
 
-def test_lines_are_reported_as_they_come_and_an_error_quotes_the_last_twenty(tmp_path: Path) -> None:
+def test_lines_are_reported_as_they_come_and_an_error_quotes_the_last_twenty(
+    tmp_path: Path,
+) -> None:
     said: list[str] = []
     call = Call(ADDRESS, tmp_path, report=lambda text, _fraction=None: said.append(text))
     with pytest.raises(ProviderError) as error:
-        PROVIDER.create(CommandOptions(create="for i in $(seq 30); do echo $i; done; printf end >&2; exit 1"), call)
+        PROVIDER.create(
+            CommandOptions(create="for i in $(seq 30); do echo $i; done; printf end >&2; exit 1"),
+            call,
+        )
     assert said == [*map(str, range(1, 31)), "end"]
-    assert error.value.message.splitlines() == ["create ended with exit code 1:", *map(str, range(12, 31)), "end"]
+    assert error.value.message.splitlines() == [
+        "create ended with exit code 1:",
+        *map(str, range(12, 31)),
+        "end",
+    ]
 
 
 def test_outputs_are_unknown_before_an_update_and_unsaid_before_a_create() -> None:
@@ -122,7 +146,9 @@ def test_outputs_are_unknown_before_an_update_and_unsaid_before_a_create() -> No
 
 def test_programs_that_are_not_installed_are_told_beforehand(tmp_path: Path) -> None:
     (tmp_path / "mine").touch(0o755)
-    tools = CommandOptions(create=["mine"], read=["no-such"], update=["no-such", "x"], delete=["./made-later"])
+    tools = CommandOptions(
+        create=["mine"], read=["no-such"], update=["no-such", "x"], delete=["./made-later"]
+    )
     assert PROVIDER.requires(tools) == ["mine is not installed", "no-such is not installed"]
     assert PROVIDER.requires(CommandOptions(create=["mine"], env={"PATH": str(tmp_path)})) == []
 
@@ -131,12 +157,20 @@ def test_programs_that_are_not_installed_are_told_beforehand(tmp_path: Path) -> 
 def test_what_waits_for_another_tool_is_not_missing(unknown: str) -> None:
     later: Any = UNKNOWN
     tools = CommandOptions(create=["no-such"], env={"PATH": "/bin"})
-    changed = {"env": later} if unknown == "env" else {"env": {"PATH": later}} if unknown == "PATH" else {"create": [later]}
+    changed = (
+        {"env": later}
+        if unknown == "env"
+        else {"env": {"PATH": later}}
+        if unknown == "PATH"
+        else {"create": [later]}
+    )
     with pytest.raises(UnknownValueError):
         PROVIDER.requires(msgspec.structs.replace(tools, **changed))
 
 
-@pytest.mark.parametrize("options", [{}, {"create": []}, {"create": ""}, {"create": "a", "cwd": ""}])
+@pytest.mark.parametrize(
+    "options", [{}, {"create": []}, {"create": ""}, {"create": "a", "cwd": ""}]
+)
 def test_wrong_options_are_faults(options: dict[str, Any]) -> None:
     assert decode(options, CommandOptions, env={})[1] != []
 
@@ -157,7 +191,10 @@ def gone(pid: int) -> bool:
     """Dead, or a zombie that nobody waits for in this container."""
     with suppress(ProcessLookupError, FileNotFoundError):
         os.kill(pid, 0)
-        return sys.platform == "linux" and Path(f"/proc/{pid}/stat").read_text("utf-8").split()[2] == "Z"
+        return (
+            sys.platform == "linux"
+            and Path(f"/proc/{pid}/stat").read_text("utf-8").split()[2] == "Z"
+        )
     return True
 
 

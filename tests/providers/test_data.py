@@ -21,7 +21,10 @@ def test_everything_but_the_first_id_is_predicted_even_what_is_unknown() -> None
     options = DataOptions(input=UNKNOWN)
     assert PROVIDER.identity(options) == BY_ADDRESS
     assert PROVIDER.predict(options, None) == {"id": UNKNOWN, "output": UNKNOWN}
-    assert PROVIDER.predict(DataOptions(input=1), Resource("data.a")) == {"id": "data.a", "output": 1}
+    assert PROVIDER.predict(DataOptions(input=1), Resource("data.a")) == {
+        "id": "data.a",
+        "output": 1,
+    }
 
 
 def test_triggers_replace_it_and_input_does_not() -> None:

@@ -23,13 +23,18 @@ def test_the_resource_holds_the_mode(tmp_path: Path) -> None:
 
 def test_an_empty_one_is_completed(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir(0o700)
-    assert PROVIDER.create(DirectoryOptions(path="out"), call(tmp_path)).attributes == {"mode": "0755"}
+    assert PROVIDER.create(DirectoryOptions(path="out"), call(tmp_path)).attributes == {
+        "mode": "0755"
+    }
 
 
 @pytest.mark.parametrize(
-    ("names", "listed"), [(["a"], "a"), (["c", "a", "b"], "a, b, c"), (["a", "b", "c", "d", "e"], "a, b, c and 2 more")]
+    ("names", "listed"),
+    [(["a"], "a"), (["c", "a", "b"], "a, b, c"), (["a", "b", "c", "d", "e"], "a, b, c and 2 more")],
 )
-def test_one_that_holds_something_is_not_removed(names: list[str], listed: str, tmp_path: Path) -> None:
+def test_one_that_holds_something_is_not_removed(
+    names: list[str], listed: str, tmp_path: Path
+) -> None:
     options = DirectoryOptions(path="out")
     made = PROVIDER.create(options, call(tmp_path))
     for name in names:

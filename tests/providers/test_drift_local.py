@@ -34,7 +34,9 @@ def planned(plugin: str, world: Path, drift: str) -> Change:
     if drift:
         trial.drifts[drift]()
     live = Live({address: provider.read(trial.options, made, trial.call)})
-    state = State(StateId("lineage", 1), Entries({address: StateEntry(address, (), options, made)}), salt="00")
+    state = State(
+        StateId("lineage", 1), Entries({address: StateEntry(address, (), options, made)}), salt="00"
+    )
     config = Config(Settings(world), (ToolSpec(address, options),))
     return make_plan(config, state, live, Operations(installed(), world, lambda _: None)).changes[0]
 
@@ -51,7 +53,11 @@ def test_the_table_of_drifts_is_complete(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("plugin", "attribute"), DRIFTS)
 def test_a_plan_names_what_drifted(plugin: str, attribute: str, tmp_path: Path) -> None:
     change = planned(plugin, tmp_path, attribute)
-    by, reason = (Source.INPUT, Reason.INPUT) if (plugin, attribute) in INPUTS else (Source.LIVE, Reason.DRIFTED)
+    by, reason = (
+        (Source.INPUT, Reason.INPUT)
+        if (plugin, attribute) in INPUTS
+        else (Source.LIVE, Reason.DRIFTED)
+    )
     assert (change.action, change.reason) == (Action.UPDATE, reason)
     assert (attribute,) in [field.path for field in change.fields if field.source is by]
 

@@ -27,12 +27,21 @@ def make(base: Path, **options: str) -> Resource:
 def test_the_resource_holds_mode_digest_and_size_but_not_the_content(tmp_path: Path) -> None:
     assert make(tmp_path, path="out.txt", content="hello, world") == Resource(
         "out.txt",
-        {"mode": "0644", "sha256": "09ca7e4eaa6e8ae9c7d261167129184883644d07dfba7cbfbc4c8a2e08360d5b", "size": 12},
-        {"path": "out.txt", "sha256": "09ca7e4eaa6e8ae9c7d261167129184883644d07dfba7cbfbc4c8a2e08360d5b"},
+        {
+            "mode": "0644",
+            "sha256": "09ca7e4eaa6e8ae9c7d261167129184883644d07dfba7cbfbc4c8a2e08360d5b",
+            "size": 12,
+        },
+        {
+            "path": "out.txt",
+            "sha256": "09ca7e4eaa6e8ae9c7d261167129184883644d07dfba7cbfbc4c8a2e08360d5b",
+        },
     )
 
 
-@pytest.mark.parametrize("content", ["", "ä✓\n", "a\r\nb", "x" * 3_000_000], ids=["empty", "unicode", "crlf", "long"])
+@pytest.mark.parametrize(
+    "content", ["", "ä✓\n", "a\r\nb", "x" * 3_000_000], ids=["empty", "unicode", "crlf", "long"]
+)
 def test_content_is_written_as_it_is(content: str, tmp_path: Path) -> None:
     make(tmp_path, path="out.txt", content=content)
     assert (tmp_path / "out.txt").read_bytes() == content.encode()
@@ -51,13 +60,21 @@ def test_the_mode_is_set_whatever_the_umask(mode: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "identity"),
-    [("a.txt", "file:a.txt"), ("./a//b/../c", "file:a/c"), ("/x/y", "file:/x/y"), ("~/a", "file:~/a"), ("../up", "file:../up")],
+    [
+        ("a.txt", "file:a.txt"),
+        ("./a//b/../c", "file:a/c"),
+        ("/x/y", "file:/x/y"),
+        ("~/a", "file:~/a"),
+        ("../up", "file:../up"),
+    ],
 )
 def test_identity_is_the_path_in_one_spelling(path: str, identity: str) -> None:
     assert PROVIDER.identity(FileOptions(path=path, content="")) == identity
 
 
-def test_home_is_expanded_when_the_file_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_is_expanded_when_the_file_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert make(tmp_path / "elsewhere", path="~/a.txt", content="x").id == "~/a.txt"
     assert (tmp_path / "a.txt").read_text("utf-8") == "x"
@@ -67,7 +84,10 @@ def test_home_is_expanded_when_the_file_is_made(tmp_path: Path, monkeypatch: pyt
     ("options", "message"),
     [
         ({"path": "a"}, "exactly one of content and source is needed"),
-        ({"path": "a", "content": "x", "source": "y"}, "exactly one of content and source is needed"),
+        (
+            {"path": "a", "content": "x", "source": "y"},
+            "exactly one of content and source is needed",
+        ),
         ({"path": "", "content": "x"}, 'option "path" must not be empty'),
         ({"path": "a", "content": "x", "mode": "0999"}, 'option "mode" must match ^[0-7]{3,4}$'),
         ({"path": "a", "content": "x", "mode": "rw"}, 'option "mode" must match ^[0-7]{3,4}$'),
@@ -78,7 +98,10 @@ def test_wrong_options_are_named(options: dict[str, Value], message: str) -> Non
 
 
 def test_what_a_source_holds_is_predicted_only_by_the_apply() -> None:
-    assert PROVIDER.predict(FileOptions(path="a", source="b"), None) == {"path": "a", "sha256": UNKNOWN}
+    assert PROVIDER.predict(FileOptions(path="a", source="b"), None) == {
+        "path": "a",
+        "sha256": UNKNOWN,
+    }
 
 
 def test_a_source_that_is_gone_is_drift_but_does_not_stop_a_deletion(tmp_path: Path) -> None:
@@ -170,4 +193,7 @@ def test_a_new_file_is_named_in_one_step_and_never_over_another(
     source.write_text("ours again", "utf-8")
     with pytest.raises(FileExistsError):
         _local.rename_new(source, target)
-    assert {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()} == {"target": "ours", "source": "ours again"}
+    assert {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()} == {
+        "target": "ours",
+        "source": "ours again",
+    }

@@ -32,7 +32,9 @@ def test_the_general_options_mean_the_same_under_an_older_name(struct: type[Gith
 
 
 @pytest.mark.parametrize("name", [github_golang, gitlab_golang])
-def test_a_repository_made_under_the_general_name_is_the_same_under_an_older_one(tmp_path: Path, name: Any) -> None:
+def test_a_repository_made_under_the_general_name_is_the_same_under_an_older_one(
+    tmp_path: Path, name: Any
+) -> None:
     call, old = Call(base_dir=tmp_path, address=ADDRESS), name()
     made = repo_scaffolding().create(options(repo_scaffolding(), **GENERAL), call)
     asked = options(old, **GENERAL)
@@ -42,15 +44,29 @@ def test_a_repository_made_under_the_general_name_is_the_same_under_an_older_one
 
 @pytest.mark.parametrize(
     ("beside", "named"),
-    [({"name": "b"}, "name"), ({"owner": "b", "branch": "x"}, "owner, branch"), ({"url": "./x.git"}, "url")],
+    [
+        ({"name": "b"}, "name"),
+        ({"owner": "b", "branch": "x"}, "owner, branch"),
+        ({"url": "./x.git"}, "url"),
+    ],
 )
 def test_a_repository_is_named_in_one_place_only(beside: dict[str, str], named: str) -> None:
     _, faults = decode({**GENERAL, **beside}, GithubOptions, env={})
-    assert [fault.message for fault in faults] == [f"{named}: given beside destinationRepo, but must stand inside it"]
+    assert [fault.message for fault in faults] == [
+        f"{named}: given beside destinationRepo, but must stand inside it"
+    ]
 
 
 def test_the_flat_options_may_name_a_template_and_values_too() -> None:
-    found = golang_order(options(github_golang(), **PLACE, imageRepo="me/x", sourceRepo="golang-cli", vars={"greeting": "Hi"}))
+    found = golang_order(
+        options(
+            github_golang(),
+            **PLACE,
+            imageRepo="me/x",
+            sourceRepo="golang-cli",
+            vars={"greeting": "Hi"},
+        )
+    )
     assert found.template == "golang-cli"
     assert found.vars == {"ImageRepo": "me/x", "greeting": "Hi"}
 

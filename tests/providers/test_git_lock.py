@@ -55,7 +55,9 @@ def bare(repository: Repository) -> Path:
 def holding(bare: Path) -> None:
     """Have the next push stop while it holds the locks."""
     hook = bare / "hooks" / "reference-transaction"
-    hook.write_text(f'#!/bin/sh\n[ "$1" = prepared ] || exit 0\nmv "$0" "$0.done"\ntouch {bare}/held\nsleep 60\n')
+    hook.write_text(
+        f'#!/bin/sh\n[ "$1" = prepared ] || exit 0\nmv "$0" "$0.done"\ntouch {bare}/held\nsleep 60\n'
+    )
     hook.chmod(0o755)
 
 
@@ -70,9 +72,13 @@ def until_free(bare: Path) -> None:
     assert not locks(bare)
 
 
-def test_a_git_whose_dtm_is_killed_takes_its_locks_along(bare: Path, repository: Repository) -> None:
+def test_a_git_whose_dtm_is_killed_takes_its_locks_along(
+    bare: Path, repository: Repository
+) -> None:
     holding(bare)
-    with subprocess.Popen([sys.executable, "-c", VICTIM.replace("BASE", repr(str(bare.parent)))], cwd=ROOT) as victim:
+    with subprocess.Popen(
+        [sys.executable, "-c", VICTIM.replace("BASE", repr(str(bare.parent)))], cwd=ROOT
+    ) as victim:
         while not (bare / "held").exists():
             assert victim.poll() is None
             time.sleep(0.01)
@@ -83,16 +89,23 @@ def test_a_git_whose_dtm_is_killed_takes_its_locks_along(bare: Path, repository:
     assert [message.partition("\n")[0] for message in log(bare)] == ["second"]
 
 
-def test_several_that_do_not_end_when_asked_are_killed_after_one_second_in_all(tmp_path: Path) -> None:
+def test_several_that_do_not_end_when_asked_are_killed_after_one_second_in_all(
+    tmp_path: Path,
+) -> None:
     stubborn = tmp_path / "git"
-    stubborn.write_text("#!/bin/sh\ntrap '' TERM\necho $$ >> pids\nexec 9>> alive; sleep 60; sleep 60\n")
+    stubborn.write_text(
+        "#!/bin/sh\ntrap '' TERM\necho $$ >> pids\nexec 9>> alive; sleep 60; sleep 60\n"
+    )
     stubborn.chmod(0o755)
     os.mkfifo(tmp_path / "alive")
     reader = os.open(tmp_path / "alive", os.O_RDONLY | os.O_NONBLOCK)
     script = STUBBORN.replace("BASE", repr(str(tmp_path)))
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=env) as victim:
-        while not (tmp_path / "pids").exists() or len((tmp_path / "pids").read_text("utf-8").split()) < 5:
+        while (
+            not (tmp_path / "pids").exists()
+            or len((tmp_path / "pids").read_text("utf-8").split()) < 5
+        ):
             assert victim.poll() is None
             time.sleep(0.01)
         victim.send_signal(signal.SIGKILL)
@@ -119,23 +132,34 @@ def test_a_lock_that_stays_is_named_with_what_to_do(
     monkeypatch.setattr(_git, "MAX_TRIES", 3)
     (bare / "refs" / "heads" / "main.lock").touch()
     with pytest.raises(
-        ProviderError, match=r"main could not be written in 3 tries: .*refs/heads/main\.lock': File exists"
+        ProviderError,
+        match=r"main could not be written in 3 tries: .*refs/heads/main\.lock': File exists",
     ) as found:
         repository.commit({"a": b"1"}, "first")
     assert not found.value.retryable
-    assert found.value.hint == "if no git is at work there, one that was killed has left that file: remove it"
+    assert (
+        found.value.hint
+        == "if no git is at work there, one that was killed has left that file: remove it"
+    )
     assert locks(bare) == {"refs/heads/main.lock"}
 
 
-def test_a_commit_that_is_kept_from_being_written_ends_in_its_time(bare: Path, repository: Repository) -> None:
+def test_a_commit_that_is_kept_from_being_written_ends_in_its_time(
+    bare: Path, repository: Repository
+) -> None:
     (bare / "refs" / "heads" / "main.lock").touch()
     call = replace(repository.call, deadline=time.monotonic() + 1)
-    with pytest.raises(ProviderError, match=r"main could not be written within its time: .*main\.lock': File exists"):
+    with pytest.raises(
+        ProviderError,
+        match=r"main could not be written within its time: .*main\.lock': File exists",
+    ):
         Repository("app.git", call=call).commit({"a": b"1"}, "first")
     assert time.monotonic() < call.deadline + 5
 
 
-def test_what_can_never_be_written_is_not_tried_again(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_can_never_be_written_is_not_tried_again(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Repository, "_pause", lambda *_: pytest.fail("it is tried again"))
     with pytest.raises(ProviderError, match=r"Unable to create .*: File name too long"):
         repository.on("x" * 252).commit({"a": b"1"}, "first")

@@ -8,7 +8,14 @@ from engine.errors import ProviderError
 from providers._git import File
 from providers.git.render import render
 
-VALUES = {"App": {"Name": "app"}, "AppName": "app", "ImageRepo": "me/app", "port": 8080, "debug": True, "empty": ""}
+VALUES = {
+    "App": {"Name": "app"},
+    "AppName": "app",
+    "ImageRepo": "me/app",
+    "port": 8080,
+    "debug": True,
+    "empty": "",
+}
 
 
 def rendered(path: str, text: str) -> tuple[str, str]:
@@ -46,7 +53,7 @@ def test_what_describes_the_template_is_left_out(path: str) -> None:
         ("_app_name_/[[ imageRepo ]]", "app/me/app"),
         ("if [[ -f x ]]; [[1, 2]] {{ .Values.x }}", "if [[ -f x ]]; [[1, 2]] {{ .Values.x }}"),
     ],
-)  # fmt: skip
+)
 def test_values_in_templates(text: str, expected: str) -> None:
     assert rendered("a.tpl", text) == ("a", expected)
 
@@ -54,7 +61,9 @@ def test_values_in_templates(text: str, expected: str) -> None:
 def test_other_files_are_copied_byte_by_byte() -> None:
     file = File(b"\xff[[ .App.Name ]] _app_name_ \r\n", "100755")
     assert render({"bin/x": file}, "app", VALUES) == {"bin/x": file}
-    assert render({"run.sh.tpl": File(b"x", "100755")}, "app", VALUES) == {"run.sh": File(b"x", "100755")}
+    assert render({"run.sh.tpl": File(b"x", "100755")}, "app", VALUES) == {
+        "run.sh": File(b"x", "100755")
+    }
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:

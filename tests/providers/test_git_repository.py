@@ -13,7 +13,13 @@ import pytest
 from msgspec.structs import replace
 
 from engine.address import Address
-from engine.errors import AuthError, CancelledError, NotFoundError, OutcomeUnknownError, ProviderError
+from engine.errors import (
+    AuthError,
+    CancelledError,
+    NotFoundError,
+    OutcomeUnknownError,
+    ProviderError,
+)
 from engine.ports import Call
 from providers._git import Entry, File, Repository, blob_id
 from providers._giturl import canonical, without_credentials
@@ -22,7 +28,9 @@ from tests.providers.git_http import GitServer, serve
 
 
 def git(*args: str | Path, cwd: Path | None = None, stdin: str = "") -> str:
-    done = subprocess.run(["git", *map(str, args)], cwd=cwd, input=stdin, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["git", *map(str, args)], cwd=cwd, input=stdin, capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
 
 
@@ -74,7 +82,10 @@ def test_an_empty_repository_exists_and_has_no_branch(repository: Repository) ->
 
 
 def test_what_was_committed_is_read_back(repository: Repository) -> None:
-    sha = repository.commit({"a.txt": b"one\n", "bin/run": File(b"#!/bin/sh\n", "100755"), "ü x/b": b"\x00\xff"}, "first")
+    sha = repository.commit(
+        {"a.txt": b"one\n", "bin/run": File(b"#!/bin/sh\n", "100755"), "ü x/b": b"\x00\xff"},
+        "first",
+    )
     assert repository.read() == {"a.txt": b"one\n", "bin/run": b"#!/bin/sh\n", "ü x/b": b"\x00\xff"}
     assert repository.read(prefix="bin/") == {"bin/run": b"#!/bin/sh\n"}
     assert repository.read(["a.txt", "none"]) == {"a.txt": b"one\n"}
@@ -89,7 +100,10 @@ def test_a_commit_changes_only_what_it_names(repository: Repository) -> None:
     repository.commit({"run": b"2", "old": None, "gone already": None}, "second")
     tip = repository.tip()
     assert tip is not None
-    assert {path: entry.mode for path, entry in tip.entries.items()} == {"a": "100644", "run": "100755"}
+    assert {path: entry.mode for path, entry in tip.entries.items()} == {
+        "a": "100644",
+        "run": "100755",
+    }
     assert repository.read(["run"]) == {"run": b"2"}
 
 
@@ -99,9 +113,13 @@ def test_a_commit_that_changes_nothing_is_none(repository: Repository, tmp_path:
     assert git("--git-dir", bare_of(tmp_path), "rev-list", "--count", "main") == "1"
 
 
-def test_a_commit_carries_author_and_trailers(repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_carries_author_and_trailers(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def author() -> str:
-        return git("--git-dir", bare_of(tmp_path), "log", "-1", "--format=%an <%ae>|%cn <%ce>", "main")
+        return git(
+            "--git-dir", bare_of(tmp_path), "log", "-1", "--format=%an <%ae>|%cn <%ce>", "main"
+        )
 
     repository.commit({"a": b"1"}, "first")
     assert author() == "dtm <dtm@localhost>|dtm <dtm@localhost>"
@@ -145,7 +163,9 @@ def test_many_writers_lose_nothing(repository: Repository, tmp_path: Path) -> No
 
 def test_a_new_branch_may_begin_at_another_one(repository: Repository) -> None:
     sha = repository.commit({"a": b"1"}, "first")
-    side, same = (Repository(repository.url, name, call=repository.call) for name in ("side", "same"))
+    side, same = (
+        Repository(repository.url, name, call=repository.call) for name in ("side", "same")
+    )
     side.commit({"b": b"1"}, "on a branch", start="main")
     assert side.read() == {"a": b"1", "b": b"1"}
     assert same.commit({"a": b"1"}, "nothing new", start="main") == sha
@@ -166,7 +186,9 @@ def test_paths_outside_the_tree_are_refused(repository: Repository, path: str) -
 
 
 @pytest.mark.parametrize("path", ["dir", "a/b"])
-def test_a_file_never_replaces_a_directory_nor_hides_below_a_file(repository: Repository, path: str) -> None:
+def test_a_file_never_replaces_a_directory_nor_hides_below_a_file(
+    repository: Repository, path: str
+) -> None:
     repository.commit({"dir/x": b"1", "a": b"1"}, "first")
     with pytest.raises(ProviderError, match=f'cannot write "{path}"'):
         repository.commit({path: b""}, "bad")
@@ -211,7 +233,9 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path, call: Call) 
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_a_directory_that_is_no_repository_is_not_taken_for_absence(tmp_path: Path, call: Call) -> None:
+def test_a_directory_that_is_no_repository_is_not_taken_for_absence(
+    tmp_path: Path, call: Call
+) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "thesis.txt").write_text("years")
     repository = Repository("work", call=call)
@@ -221,14 +245,28 @@ def test_a_directory_that_is_no_repository_is_not_taken_for_absence(tmp_path: Pa
     assert (tmp_path / "work" / "thesis.txt").read_text() == "years"
 
 
-def test_a_repository_around_an_absent_path_is_not_mistaken_for_it(tmp_path: Path, call: Call) -> None:
+def test_a_repository_around_an_absent_path_is_not_mistaken_for_it(
+    tmp_path: Path, call: Call
+) -> None:
     git("init", "-q", tmp_path)
     assert Repository("inside", call=call).heads() is None
 
 
-def test_a_checked_out_branch_is_not_pulled_from_under_its_owner(tmp_path: Path, call: Call) -> None:
+def test_a_checked_out_branch_is_not_pulled_from_under_its_owner(
+    tmp_path: Path, call: Call
+) -> None:
     git("init", "-q", "--initial-branch=main", tmp_path / "work")
-    git("-c", "user.name=x", "-c", "user.email=x", "commit", "--allow-empty", "-qm", "x", cwd=tmp_path / "work")
+    git(
+        "-c",
+        "user.name=x",
+        "-c",
+        "user.email=x",
+        "commit",
+        "--allow-empty",
+        "-qm",
+        "x",
+        cwd=tmp_path / "work",
+    )
     with pytest.raises(ProviderError, match="checked out"):
         Repository("work", call=call).commit({"a": b""}, "first")
     Repository("work", "side", call=call).commit({"a": b""}, "first")
@@ -246,7 +284,9 @@ def test_a_hook_that_refuses_is_an_error_with_its_words(tmp_path: Path, call: Ca
         repository.commit({"a": b""}, "first")
 
 
-def test_git_settings_of_an_outer_hook_do_not_mislead(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_settings_of_an_outer_hook_do_not_mislead(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GIT_DIR", "/nowhere")
     monkeypatch.setenv("GIT_INDEX_FILE", "/nowhere/index")
     repository = Repository("app.git", call=call)
@@ -266,13 +306,17 @@ def test_a_server_that_cannot_leave_out_contents_will_do(call: Call, server: Git
 
 def test_instead_of_works(tmp_path: Path, call: Call, server: GitServer) -> None:
     Repository(str(server.root / "me" / "app.git"), call=call).init_bare()
-    (tmp_path / "home" / ".gitconfig").write_text(f'[url "{server.with_password("")}"]\ninsteadOf = "forge:"\n')
+    (tmp_path / "home" / ".gitconfig").write_text(
+        f'[url "{server.with_password("")}"]\ninsteadOf = "forge:"\n'
+    )
     repository = Repository("forge:me/app.git", call=call)
     repository.commit({"a": b"1"}, "first")
     assert repository.read() == {"a": b"1"}
 
 
-def test_a_token_opens_a_private_repository_and_is_shown_nowhere(call: Call, server: GitServer) -> None:
+def test_a_token_opens_a_private_repository_and_is_shown_nowhere(
+    call: Call, server: GitServer
+) -> None:
     Repository(str(server.root / "app.git"), call=call).init_bare()
     server.private = True
     repository = Repository(f"{server.url}/app.git", call=call, token="s3cret-token")
@@ -332,7 +376,9 @@ def test_time_and_cancellation_end_git_and_its_children(tmp_path: Path, call: Ca
         Repository("app.git", call=slow).commit({"a": b""}, "first")
     assert time.monotonic() - begin < 5
     stopped = replace(call, cancelled=lambda: True)
-    assert Repository("app.git", call=stopped).heads() == {}  # what ends by itself within the poll is let finish
+    assert (
+        Repository("app.git", call=stopped).heads() == {}
+    )  # what ends by itself within the poll is let finish
     with pytest.raises((OutcomeUnknownError, CancelledError)):
         Repository("app.git", call=stopped).commit({"a": b""}, "first")
 

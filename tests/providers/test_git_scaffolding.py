@@ -47,7 +47,13 @@ def call(tmp_path: Path) -> Call:
 
 
 def git(bare: Path, *args: str, stdin: str = "") -> str:
-    done = subprocess.run(["git", "--git-dir", str(bare), *args], input=stdin, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["git", "--git-dir", str(bare), *args],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return done.stdout.strip()
 
 
@@ -71,7 +77,9 @@ def write(path: str, text: str, mode: str = "100644") -> str:
 def options(**given: Any) -> ScaffoldOptions:
     destination = {"url": "./repos/app.git", "owner": "me"} | given.pop("destination", {})
     return msgspec.convert(
-        {"destinationRepo": destination, "sourceRepo": str(TINY), "vars": {"greeting": "Hello"}} | given, ScaffoldOptions
+        {"destinationRepo": destination, "sourceRepo": str(TINY), "vars": {"greeting": "Hello"}}
+        | given,
+        ScaffoldOptions,
     )
 
 
@@ -123,7 +131,13 @@ def test_the_template_is_rendered_into_one_commit(tmp_path: Path, call: Call) ->
     assert git(bare, "log", "--format=%an|%B", "main") == (
         "Bob|Scaffold app\n\nDtm-Address: repo-scaffolding/a\nDtm-Lineage: line-1\nDtm-Token: t-1"
     )
-    assert made.outputs == {"owner": "me", "org": "", "repo": "app", "repoURL": "./repos/app.git", "branch": "main"}
+    assert made.outputs == {
+        "owner": "me",
+        "org": "",
+        "repo": "app",
+        "repoURL": "./repos/app.git",
+        "branch": "main",
+    }
     assert made.attributes["files"]["src/app.txt"] == git(bare, "rev-parse", "main:src/app.txt")  # type: ignore[index,call-overload]
 
 
@@ -134,7 +148,11 @@ def test_drift_names_the_very_file(path: str, how: str, tmp_path: Path, call: Ca
     bare = tmp_path / "repos" / "app.git"
     text = shown(bare, path) + "\n"
     mode = "100644" if path == "run.sh" else "100755"
-    change = {"changed": write(path, "x"), "removed": f'D "{path}"', "mode": write(path, text, mode)}[how]
+    change = {
+        "changed": write(path, "x"),
+        "removed": f'D "{path}"',
+        "mode": write(path, text, mode),
+    }[how]
     by_hand(bare, change, write("others.txt", "not ours"))
     live = repo_scaffolding().read(options(), made, call)
     assert live is not None
@@ -173,11 +191,16 @@ def test_a_new_branch_begins_at_the_old_one(tmp_path: Path, call: Call) -> None:
     assert shown(bare, "README.md", "main").endswith("branch main.")
 
 
-def test_a_repository_of_another_state_is_refused_and_never_deleted(tmp_path: Path, call: Call) -> None:
+def test_a_repository_of_another_state_is_refused_and_never_deleted(
+    tmp_path: Path, call: Call
+) -> None:
     provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
     made = provider.create(options(), call)
     other = replace(call, lineage="line-2", token="t-2")
-    for refused in (lambda: provider.create(options(), other), lambda: provider.delete(options(), made, other)):
+    for refused in (
+        lambda: provider.create(options(), other),
+        lambda: provider.delete(options(), made, other),
+    ):
         with pytest.raises(ProviderError) as caught:
             refused()
         assert caught.value.hint
@@ -202,12 +225,16 @@ def test_what_a_crash_left_between_two_steps_is_completed(tmp_path: Path, call: 
 
 
 def test_an_empty_repository_begun_by_another_state_is_refused(tmp_path: Path, call: Call) -> None:
-    Repository("./repos/app.git", call=call).init_bare({"address": "repo-scaffolding/a", "lineage": "line-2"})
+    Repository("./repos/app.git", call=call).init_bare(
+        {"address": "repo-scaffolding/a", "lineage": "line-2"}
+    )
     with pytest.raises(ProviderError, match="not made by"):
         repo_scaffolding().create(options(), call)
 
 
-def test_a_repository_made_by_a_person_keeps_everything_but_our_files(tmp_path: Path, call: Call) -> None:
+def test_a_repository_made_by_a_person_keeps_everything_but_our_files(
+    tmp_path: Path, call: Call
+) -> None:
     provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
     empty(bare)
     made = provider.create(options(), call)
@@ -239,7 +266,9 @@ THEIRS: list[Callable[[Path], None]] = [
 ]
 
 
-@pytest.mark.parametrize("write_theirs", THEIRS, ids=["file", "change", "branch", "tag", "put back"])
+@pytest.mark.parametrize(
+    "write_theirs", THEIRS, ids=["file", "change", "branch", "tag", "put back"]
+)
 def test_what_others_committed_to_a_repository_of_ours_is_kept(
     write_theirs: Callable[[Path], None], tmp_path: Path, call: Call
 ) -> None:
@@ -249,7 +278,9 @@ def test_what_others_committed_to_a_repository_of_ours_is_kept(
     git(bare, "branch", "-f", "idea", "main")
     write_theirs(bare)
     said: list[str] = []
-    provider.delete(options(), provider.read(options(), made, call) or made, replace(call, warn=said.append))
+    provider.delete(
+        options(), provider.read(options(), made, call) or made, replace(call, warn=said.append)
+    )
     kept = tmp_path / "repos" / "app.git.kept-2"
     assert said == [f"others committed to {bare}, so it is not removed but kept as {kept}"]
     assert not bare.exists()
@@ -257,7 +288,9 @@ def test_what_others_committed_to_a_repository_of_ours_is_kept(
     provider.delete(options(), made, call)
 
 
-def test_where_the_directory_cannot_be_written_to_is_said(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_directory_cannot_be_written_to_is_said(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     provider = repo_scaffolding()
     made = provider.create(options(), call)
 
@@ -278,14 +311,26 @@ def test_another_repository_is_refused_as_soon_as_it_is_planned(tmp_path: Path, 
         provider.predict(options(destination={"url": same}), made)
 
 
-def test_a_renamed_repository_is_read_where_it_was_and_another_url_is_refused(tmp_path: Path, call: Call) -> None:
+def test_a_renamed_repository_is_read_where_it_was_and_another_url_is_refused(
+    tmp_path: Path, call: Call
+) -> None:
     provider = repo_scaffolding()
-    by_name = {"destinationRepo": {"scmType": "local", "owner": "me", "name": "app"}, "sourceRepo": "golang-cli"}
+    by_name = {
+        "destinationRepo": {"scmType": "local", "owner": "me", "name": "app"},
+        "sourceRepo": "golang-cli",
+    }
     made = provider.create(msgspec.convert(by_name, ScaffoldOptions), call)
     by_name["destinationRepo"] = {"scmType": "local", "owner": "me", "name": "renamed"}
     assert provider.read(msgspec.convert(by_name, ScaffoldOptions), made, call) == made
-    by_name["destinationRepo"] = {"scmType": "local", "owner": "me", "name": "app", "baseURL": "elsewhere"}
-    with pytest.raises(ProviderError, match=r"now names another repository, \./elsewhere/me/app\.git"):
+    by_name["destinationRepo"] = {
+        "scmType": "local",
+        "owner": "me",
+        "name": "app",
+        "baseURL": "elsewhere",
+    }
+    with pytest.raises(
+        ProviderError, match=r"now names another repository, \./elsewhere/me/app\.git"
+    ):
         provider.read(msgspec.convert(by_name, ScaffoldOptions), made, call)
     same = f"{tmp_path}/repos/me/../me/app.git"
     live = provider.read(options(destination={"url": same}, sourceRepo="golang-cli"), made, call)
@@ -294,7 +339,9 @@ def test_a_renamed_repository_is_read_where_it_was_and_another_url_is_refused(tm
 
 
 def test_visibility_is_for_this_machine_only(tmp_path: Path, call: Call) -> None:
-    with pytest.raises(msgspec.ValidationError, match="only be set for a repository on this machine"):
+    with pytest.raises(
+        msgspec.ValidationError, match="only be set for a repository on this machine"
+    ):
         options(destination={"url": "https://git.test/me/app", "visibility": "private"})
     for visibility, mode in (("private", 0o700), ("internal", 0o750), ("public", 0o755)):
         asked = options(destination={"url": f"./{visibility}.git", "visibility": visibility})
@@ -306,31 +353,94 @@ def test_visibility_is_for_this_machine_only(tmp_path: Path, call: Call) -> None
 @pytest.mark.parametrize(
     ("plugin", "given"),
     [
-        ("repo-scaffolding", {
-            "destinationRepo": {"owner": "me", "name": "app", "scmType": "local", "branch": "main"},
-            "sourceRepo": {"url": "golang-gin"}, "vars": {"imageRepo": "you/app"}}),
-        ("repo-scaffolding", {
-            "destination_repo": {"owner": "me", "org": "", "repo": "app", "branch": "main", "repo_type": "local"},
-            "source_repo": {"org": "devstream-io", "repo": "dtm-scaffolding-golang", "repo_type": "github"},
-            "vars": {"image_repo": "you/app"}}),
-        ("repo-scaffolding", {
-            "destinationRepo": {"url": "./repos/me/app.git", "owner": "me", "repo": "app", "repoType": "github"},
-            "sourceRepo": {"owner": "devstream-io", "repo": "dtm-repo-scaffolding-golang-gin", "repoType": "github"},
-            "vars": {"ImageRepo": "you/app"}}),
-        ("github-repo-scaffolding-golang", {
-            "owner": "me", "org": "", "repo": "app", "branch": "main", "image_repo": "you/app", "scmType": "local"}),
-        ("gitlab-repo-scaffolding-golang", {
-            "owner": "me", "repo": "app", "branch": "main", "imageRepo": "you/app", "baseURL": "./repos", "scm_type": "local"}),
+        (
+            "repo-scaffolding",
+            {
+                "destinationRepo": {
+                    "owner": "me",
+                    "name": "app",
+                    "scmType": "local",
+                    "branch": "main",
+                },
+                "sourceRepo": {"url": "golang-gin"},
+                "vars": {"imageRepo": "you/app"},
+            },
+        ),
+        (
+            "repo-scaffolding",
+            {
+                "destination_repo": {
+                    "owner": "me",
+                    "org": "",
+                    "repo": "app",
+                    "branch": "main",
+                    "repo_type": "local",
+                },
+                "source_repo": {
+                    "org": "devstream-io",
+                    "repo": "dtm-scaffolding-golang",
+                    "repo_type": "github",
+                },
+                "vars": {"image_repo": "you/app"},
+            },
+        ),
+        (
+            "repo-scaffolding",
+            {
+                "destinationRepo": {
+                    "url": "./repos/me/app.git",
+                    "owner": "me",
+                    "repo": "app",
+                    "repoType": "github",
+                },
+                "sourceRepo": {
+                    "owner": "devstream-io",
+                    "repo": "dtm-repo-scaffolding-golang-gin",
+                    "repoType": "github",
+                },
+                "vars": {"ImageRepo": "you/app"},
+            },
+        ),
+        (
+            "github-repo-scaffolding-golang",
+            {
+                "owner": "me",
+                "org": "",
+                "repo": "app",
+                "branch": "main",
+                "image_repo": "you/app",
+                "scmType": "local",
+            },
+        ),
+        (
+            "gitlab-repo-scaffolding-golang",
+            {
+                "owner": "me",
+                "repo": "app",
+                "branch": "main",
+                "imageRepo": "you/app",
+                "baseURL": "./repos",
+                "scm_type": "local",
+            },
+        ),
     ],
-)  # fmt: skip
-def test_every_spelling_of_the_options_makes_the_same(plugin: str, given: dict[str, Any], tmp_path: Path, call: Call) -> None:
+)
+def test_every_spelling_of_the_options_makes_the_same(
+    plugin: str, given: dict[str, Any], tmp_path: Path, call: Call
+) -> None:
     provider = installed()[plugin]
     values, faults = decode(given, provider.options, env={})
     assert not faults
     made = provider.create(build(values, provider.options), call)
     bare = tmp_path / "repos" / "me" / "app.git"
     assert shown(bare, "helm/app/values.yaml").startswith("image:\n  repository: you/app\n")
-    assert made.outputs == {"owner": "me", "org": "", "repo": "app", "repoURL": "./repos/me/app.git", "branch": "main"}
+    assert made.outputs == {
+        "owner": "me",
+        "org": "",
+        "repo": "app",
+        "repoURL": "./repos/me/app.git",
+        "branch": "main",
+    }
     assert made.id == "repos/me/app.git"
 
 
@@ -356,7 +466,9 @@ def test_denied_is_an_error_and_never_gone(tmp_path: Path, call: Call) -> None:
     with serve(tmp_path / "served") as server:
         server.private = True
         with pytest.raises(AuthError):
-            repo_scaffolding().read(options(destination={"url": f"{server.url}/me/app.git"}), None, call)
+            repo_scaffolding().read(
+                options(destination={"url": f"{server.url}/me/app.git"}), None, call
+            )
 
 
 def test_a_token_is_used_and_stays_out_of_what_is_recorded(tmp_path: Path, call: Call) -> None:

@@ -27,9 +27,12 @@ from tests.providers.git_http import serve
 
 TINY = Path(__file__).parents[2] / "fixtures" / "repos" / "tiny"
 EXPECTED = {
-    "README.md": "100644", "README.md.tpl": "100644", "docs/README.md": "100644", "run.sh": "100755",
+    "README.md": "100644",
+    "README.md.tpl": "100644",
+    "docs/README.md": "100644",
+    "run.sh": "100755",
     "src/_app_name_.txt": "100644",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -55,8 +58,12 @@ def packed(kind: str, top: str) -> bytes:
 
 
 @pytest.mark.parametrize("top", ["", "template-main/"])
-@pytest.mark.parametrize(("kind", "name"), [("zip", "t.zip"), ("tar", "t.tar.gz"), ("tar", "t.TGZ")])
-def test_archives_with_and_without_a_directory_around_everything(kind: str, name: str, top: str, call: Call) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name"), [("zip", "t.zip"), ("tar", "t.tar.gz"), ("tar", "t.TGZ")]
+)
+def test_archives_with_and_without_a_directory_around_everything(
+    kind: str, name: str, top: str, call: Call
+) -> None:
     (call.base_dir / name).write_bytes(packed(kind, top))
     files = load(f"./{name}", call)
     assert modes(files) == EXPECTED
@@ -79,12 +86,17 @@ def test_git_repositories_on_disk_and_over_http(call: Call, tmp_path: Path) -> N
     bare.commit(load(str(TINY), call), "template", author="a <a@x>")
     bare.on("side").commit({"only": b"side"}, "side", author="a <a@x>")
     assert modes(load("./served/me/t.git", call)) == EXPECTED
-    subprocess.run(["git", "clone", "-q", tmp_path / "served/me/t.git", tmp_path / "work"], check=True)
+    subprocess.run(
+        ["git", "clone", "-q", tmp_path / "served/me/t.git", tmp_path / "work"], check=True
+    )
     with serve(tmp_path / "served") as server:
         assert modes(load(f"{server.url}/me/t.git", call)) == EXPECTED
         template = Template(owner="me", name="t", base_url=server.url)
         assert modes(load(template, call)) == EXPECTED
-        assert load(Template(url=f"{server.url}/me/t.git", branch="side"), call)["only"].data == b"side"
+        assert (
+            load(Template(url=f"{server.url}/me/t.git", branch="side"), call)["only"].data
+            == b"side"
+        )
         with pytest.raises(ProviderError, match="with a branch nope"):
             load(Template(url=f"{server.url}/me/t.git", branch="nope"), call)
         with pytest.raises(ProviderError, match="there is no template repository"):
@@ -115,7 +127,10 @@ class Quiet(SimpleHTTPRequestHandler):
     [
         ("golang-gin", "golang-gin"),
         ("dtm-repo-scaffolding-python-flask", "python-flask"),
-        ({"org": "devstream-io", "name": "dtm-repo-scaffolding-golang-gin", "scmType": "github"}, "golang-gin"),
+        (
+            {"org": "devstream-io", "name": "dtm-repo-scaffolding-golang-gin", "scmType": "github"},
+            "golang-gin",
+        ),
         ({"org": "devstream-io", "name": "dtm-scaffolding-golang"}, "golang-gin"),
         ({"owner": "me", "name": "golang-gin"}, "https://github.com/me/golang-gin.git"),
         ({"org": "us", "name": "t", "scmType": "gitlab"}, "https://gitlab.com/us/t.git"),
@@ -135,15 +150,22 @@ def test_what_is_meant(given: Any, expected: str) -> None:
     ("given", "message"),
     [
         ("golang-gim", 'no template "golang-gim", did you mean golang-gin'),
-        ("cobol", "there are golang-cli, golang-gin, java-springboot, nodejs-express, python-flask"),
+        (
+            "cobol",
+            "there are golang-cli, golang-gin, java-springboot, nodejs-express, python-flask",
+        ),
         ({"owner": "me"}, "which template is meant"),
         ({"name": "t"}, 'no template "t"'),
         ({"name": "t", "owner": "me", "scmType": "local"}, 'no template "t"'),
     ],
 )
-def test_what_cannot_be_meant_is_refused_when_the_configuration_is_read(given: Any, message: str) -> None:
+def test_what_cannot_be_meant_is_refused_when_the_configuration_is_read(
+    given: Any, message: str
+) -> None:
     with pytest.raises(msgspec.ValidationError) as caught:
-        msgspec.convert({"destinationRepo": {"url": "./a.git"}, "sourceRepo": given}, ScaffoldOptions)
+        msgspec.convert(
+            {"destinationRepo": {"url": "./a.git"}, "sourceRepo": given}, ScaffoldOptions
+        )
     assert message in str(caught.value)
     assert API_LATER not in str(caught.value)
 
@@ -159,9 +181,19 @@ def test_a_source_that_cannot_be_read_is_named(name: str, call: Call) -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_every_shipped_template_fills_in_completely(name: str, call: Call) -> None:
-    options = msgspec.convert({"destinationRepo": {"url": "https://git.test/Me/my-app"}, "sourceRepo": name}, ScaffoldOptions)
+    options = msgspec.convert(
+        {"destinationRepo": {"url": "https://git.test/Me/my-app"}, "sourceRepo": name},
+        ScaffoldOptions,
+    )
     files = order(options).files(call)
-    for wanted in ("README.md", "Dockerfile", "Makefile", "helm/my-app/Chart.yaml", "helm/my-app/values.yaml", ".gitignore"):
+    for wanted in (
+        "README.md",
+        "Dockerfile",
+        "Makefile",
+        "helm/my-app/Chart.yaml",
+        "helm/my-app/values.yaml",
+        ".gitignore",
+    ):
         assert wanted in files
     assert any("test" in path for path in files)
     for path, file in files.items():

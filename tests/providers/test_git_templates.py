@@ -28,8 +28,12 @@ SERVERS = ["golang-gin", "java-springboot", "nodejs-express", "python-flask"]
 def scaffold(template: str, directory: Path) -> Path:
     """The template, filled in for me/my-app."""
     destination = {"url": "./repos/my-app.git", "owner": "me"}
-    options = msgspec.convert({"destinationRepo": destination, "sourceRepo": template}, ScaffoldOptions)
-    for path, file in order(options).files(Call(Address("repo-scaffolding", "a"), base_dir=directory)).items():
+    options = msgspec.convert(
+        {"destinationRepo": destination, "sourceRepo": template}, ScaffoldOptions
+    )
+    for path, file in (
+        order(options).files(Call(Address("repo-scaffolding", "a"), base_dir=directory)).items()
+    ):
         place = directory / "me" / "my-app" / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(file.data)
@@ -41,25 +45,37 @@ def run(*command: str, cwd: Path, **environment: str) -> str:
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not on the PATH")
     done = subprocess.run(
-        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=300
+        command,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-@pytest.mark.parametrize("command", [["go", "vet", "./..."], ["go", "test", "./..."], ["gofmt", "-l", "."]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["go", "vet", "./..."], ["go", "test", "./..."], ["gofmt", "-l", "."]], ids=" ".join
+)
 def test_the_go_tool_is_sound(command: list[str], tmp_path: Path) -> None:
     app = scaffold("golang-cli", tmp_path)
     out = run(*command, cwd=app, GOPROXY="off", GOFLAGS="-mod=readonly", GOTOOLCHAIN="local")
     assert command[0] == "go" or out == ""
 
 
-@pytest.mark.parametrize("command", [["go", "vet", "./..."], ["go", "test", "./..."], ["gofmt", "-l", "."]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["go", "vet", "./..."], ["go", "test", "./..."], ["gofmt", "-l", "."]], ids=" ".join
+)
 def test_the_go_service_is_sound(command: list[str], tmp_path: Path) -> None:
     if not (GOPATH / "src" / "github.com" / "gin-gonic" / "gin").is_dir():
         pytest.skip("gin's sources are not on this machine")
     app = scaffold("golang-gin", tmp_path / "src")
-    out = run(*command, cwd=app, GO111MODULE="off", GOPATH=f"{tmp_path}:{GOPATH}", GOTOOLCHAIN="local")
+    out = run(
+        *command, cwd=app, GO111MODULE="off", GOPATH=f"{tmp_path}:{GOPATH}", GOTOOLCHAIN="local"
+    )
     assert command[0] == "go" or out == ""
 
 
@@ -75,17 +91,24 @@ def test_the_java_service_is_sound(tmp_path: Path) -> None:
     app = scaffold("java-springboot", tmp_path)
     assert ET.parse(app / "pom.xml").getroot().tag.endswith("project")
     sources = [str(path) for path in app.rglob("*.java")]
-    run("javac", "-XDshould-stop.ifNoError=PARSE", *sources, cwd=app)  # the syntax of all, without their libraries
+    run(
+        "javac", "-XDshould-stop.ifNoError=PARSE", *sources, cwd=app
+    )  # the syntax of all, without their libraries
     plain = [path for path in sources if path.endswith(("Greeter.java", "Greeting.java"))]
     run("javac", "-Xlint:all", "-Werror", "-d", str(tmp_path / "classes"), *plain, cwd=app)
 
 
 def test_the_javascript_service_is_sound(tmp_path: Path) -> None:
     app = scaffold("nodejs-express", tmp_path)
-    package, lock = (json.loads((app / name).read_text("utf-8")) for name in ("package.json", "package-lock.json"))
+    package, lock = (
+        json.loads((app / name).read_text("utf-8"))
+        for name in ("package.json", "package-lock.json")
+    )
     assert lock["packages"][""]["dependencies"] == package["dependencies"]
     assert lock["name"] == package["name"] == "my-app"
-    assert not [name for name, entry in lock["packages"].items() if name and "integrity" not in entry]
+    assert not [
+        name for name, entry in lock["packages"].items() if name and "integrity" not in entry
+    ]
     for source in app.rglob("*.js"):
         run("node", "--check", str(source), cwd=app)
 
@@ -94,14 +117,19 @@ def test_the_javascript_service_is_sound(tmp_path: Path) -> None:
 def test_the_chart_names_application_and_image(template: str, tmp_path: Path) -> None:
     chart = scaffold(template, tmp_path) / "helm" / "my-app"
     assert yaml.safe_load((chart / "Chart.yaml").read_text("utf-8"))["name"] == "my-app"
-    assert yaml.safe_load((chart / "values.yaml").read_text("utf-8"))["image"]["repository"] == "me/my-app"
+    assert (
+        yaml.safe_load((chart / "values.yaml").read_text("utf-8"))["image"]["repository"]
+        == "me/my-app"
+    )
 
 
 @pytest.mark.parametrize("template", names())
 def test_the_chart_is_sound(template: str, tmp_path: Path) -> None:
     chart = scaffold(template, tmp_path) / "helm" / "my-app"
     objects = list(yaml.safe_load_all(run("helm", "template", "live", str(chart), cwd=tmp_path)))
-    assert {item["kind"] for item in objects} == ({"Deployment", "Service"} if template in SERVERS else {"CronJob"})
+    assert {item["kind"] for item in objects} == (
+        {"Deployment", "Service"} if template in SERVERS else {"CronJob"}
+    )
     assert {item["metadata"]["name"] for item in objects} == {"live"}
     assert "me/my-app:0.1.0" in json.dumps(objects)
 

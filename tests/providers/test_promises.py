@@ -9,7 +9,9 @@ from dtm.testing.provider import provider_contract
 from dtm.testing.trials import TRIALS
 
 UNTRIED = {
-    "command": {"what others made is refused"},  # what create does with it is the user's program's affair
+    "command": {
+        "what others made is refused"
+    },  # what create does with it is the user's program's affair
     "data": {
         "nothing is found before it is made",
         "drift of each attribute is found and repaired",

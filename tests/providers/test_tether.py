@@ -37,7 +37,9 @@ VICTIMS = {
 
 @pytest.mark.parametrize("end", [os.kill, os.killpg])
 @pytest.mark.parametrize("victim", VICTIMS.values(), ids=VICTIMS)
-def test_a_program_and_what_it_started_die_with_dtm(victim: str, end: Callable[[int, int], None], tmp_path: Path) -> None:
+def test_a_program_and_what_it_started_die_with_dtm(
+    victim: str, end: Callable[[int, int], None], tmp_path: Path
+) -> None:
     with _started(victim, tmp_path) as (process, alive):
         end(process.pid, signal.SIGKILL)
         _until(lambda: _said(alive) == b"")
@@ -45,7 +47,10 @@ def test_a_program_and_what_it_started_die_with_dtm(victim: str, end: Callable[[
 
 
 def test_a_daemon_left_behind_by_a_command_that_has_ended_stays(tmp_path: Path) -> None:
-    with _started(f"create({DAEMON!r}); Path('ended').touch(); time.sleep(20)", tmp_path) as (process, _):
+    with _started(f"create({DAEMON!r}); Path('ended').touch(); time.sleep(20)", tmp_path) as (
+        process,
+        _,
+    ):
         _until((tmp_path / "ended").exists)
         process.kill()
         process.wait()
@@ -57,10 +62,16 @@ def test_a_daemon_left_behind_by_a_command_that_has_ended_stays(tmp_path: Path) 
 FORK = "create('true')\nif bool(os.fork()) is {parent}: {work}\nelse: {wait}"
 
 
-@pytest.mark.parametrize(("parent", "wait"), [(False, "time.sleep(20)"), (True, "create('true'); time.sleep(20)")])
+@pytest.mark.parametrize(
+    ("parent", "wait"), [(False, "time.sleep(20)"), (True, "create('true'); time.sleep(20)")]
+)
 def test_a_fork_has_a_guard_of_its_own(parent: bool, wait: str, tmp_path: Path) -> None:
     """The other of the two lives on, and holds nothing that keeps the guard of the killed one from knowing."""
-    work = "Path('pid').write_text(str(os.getpid())); " + ("time.sleep(1); " if parent else "") + VICTIMS["its child"]
+    work = (
+        "Path('pid').write_text(str(os.getpid())); "
+        + ("time.sleep(1); " if parent else "")
+        + VICTIMS["its child"]
+    )
     script = FORK.format(parent=parent, work=work, wait=wait)
     with _started(script, tmp_path) as (_, alive):
         os.kill(int((tmp_path / "pid").read_text("utf-8")), signal.SIGKILL)
@@ -83,7 +94,9 @@ def test_the_guard_is_out_of_reach_of_what_is_sent_to_dtm_and_holds_nothing_open
     ended = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
     status = Path(f"/proc/{shell.pid}/status")
     mask = sum(1 << number - 1 for number in ended)
-    _until(lambda: int(status.read_text("utf-8").partition("SigIgn:")[2].split()[0], 16) & mask == mask)
+    _until(
+        lambda: int(status.read_text("utf-8").partition("SigIgn:")[2].split()[0], 16) & mask == mask
+    )
     for number in ended:
         os.kill(shell.pid, number)
     guard._close(os.getpid())
@@ -102,9 +115,14 @@ def test_a_guard_that_somebody_killed_is_replaced() -> None:
     guard._close(os.getpid())
 
 
-def test_a_program_whose_dtm_is_gone_before_the_guard_knows_of_it_never_begins(tmp_path: Path) -> None:
+def test_a_program_whose_dtm_is_gone_before_the_guard_knows_of_it_never_begins(
+    tmp_path: Path,
+) -> None:
     with subprocess.Popen(
-        [SHELL, "-c", GATE, SHELL, "touch", "made"], cwd=tmp_path, stdin=subprocess.PIPE, start_new_session=True
+        [SHELL, "-c", GATE, SHELL, "touch", "made"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
     ) as gate:
         assert gate.stdin is not None
         assert gate.poll() is None
@@ -113,7 +131,9 @@ def test_a_program_whose_dtm_is_gone_before_the_guard_knows_of_it_never_begins(t
     assert not (tmp_path / "made").exists()
 
 
-def test_where_no_shell_can_help_programs_run_untied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_shell_can_help_programs_run_untied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_tether, "SHELL", str(tmp_path / "sh"))
     monkeypatch.setattr(Tether, "_guard", Guard())
     assert _run(tmp_path) == 0
@@ -121,11 +141,24 @@ def test_where_no_shell_can_help_programs_run_untied(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("words", [["$HOME", "a  b"], ["*", "'", '"', "\\n"], ["-e", "--", ""]])
-def test_the_gate_changes_no_argument_and_takes_nothing_of_the_input(words: list[str], tmp_path: Path) -> None:
+def test_the_gate_changes_no_argument_and_takes_nothing_of_the_input(
+    words: list[str], tmp_path: Path
+) -> None:
     said = bytearray()
-    argv = [sys.executable, "-c", "import sys; print(sys.argv[1:]); print(sys.stdin.read(), end='')", *words]
+    argv = [
+        sys.executable,
+        "-c",
+        "import sys; print(sys.argv[1:]); print(sys.stdin.read(), end='')",
+        *words,
+    ]
     code = _process.run(
-        argv, cwd=tmp_path, env=os.environ, stdin=b"one\ntwo\n" * 50_000, out=said.extend, err=len, stop=lambda: False
+        argv,
+        cwd=tmp_path,
+        env=os.environ,
+        stdin=b"one\ntwo\n" * 50_000,
+        out=said.extend,
+        err=len,
+        stop=lambda: False,
     )
     assert code == 0 and said.decode() == f"{words}\n" + "one\ntwo\n" * 50_000
 
@@ -135,13 +168,17 @@ def test_a_program_that_reads_nothing_of_a_long_input_ends(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("program", ["nowhere", "./nowhere", "sub/nowhere"])
-def test_a_program_that_is_not_there_is_told_before_anything_starts(program: str, tmp_path: Path) -> None:
+def test_a_program_that_is_not_there_is_told_before_anything_starts(
+    program: str, tmp_path: Path
+) -> None:
     with pytest.raises(FileNotFoundError, match=program):
         _run(tmp_path, program)
 
 
 @pytest.mark.parametrize("content", ["", "touch made\n", "a line\n"])
-def test_a_file_that_is_no_program_is_not_taken_for_lines_of_a_shell(content: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_program_is_not_taken_for_lines_of_a_shell(
+    content: str, tmp_path: Path
+) -> None:
     tool = tmp_path / "tool"
     tool.write_text(content, "utf-8")
     tool.chmod(0o755)
@@ -168,18 +205,38 @@ def test_a_relative_part_of_the_path_counts_from_where_the_program_runs(
 
 
 @pytest.mark.parametrize(
-    "more", [{"go": "1.22"}, {"a.b": "x"}, {"OPTIND": "abc"}, {"PPID": "7"}, {"IFS": ":"}, {"DTM_STATE": "a b\n"}], ids=str
+    "more",
+    [
+        {"go": "1.22"},
+        {"a.b": "x"},
+        {"OPTIND": "abc"},
+        {"PPID": "7"},
+        {"IFS": ":"},
+        {"DTM_STATE": "a b\n"},
+    ],
+    ids=str,
 )
 def test_the_environment_reaches_the_program_as_it_is(more: dict[str, str], tmp_path: Path) -> None:
     said = bytearray()
     argv = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **more}
-    assert _process.run(argv, cwd=tmp_path, env=env, stdin=b"", out=said.extend, err=len, stop=lambda: False) == 0
+    assert (
+        _process.run(
+            argv, cwd=tmp_path, env=env, stdin=b"", out=said.extend, err=len, stop=lambda: False
+        )
+        == 0
+    )
     found = json.loads(said)
-    assert {name: value for name, value in found.items() if name not in ("PWD", "SHLVL", "_", "LC_CTYPE")} == env
+    assert {
+        name: value
+        for name, value in found.items()
+        if name not in ("PWD", "SHLVL", "_", "LC_CTYPE")
+    } == env
 
 
-def test_a_program_beside_where_it_runs_is_found_there_and_must_be_executable(tmp_path: Path) -> None:
+def test_a_program_beside_where_it_runs_is_found_there_and_must_be_executable(
+    tmp_path: Path,
+) -> None:
     script = tmp_path / "make"
     script.write_text("#!/bin/sh\ntouch made\n", "utf-8")
     with pytest.raises(PermissionError):
@@ -191,8 +248,14 @@ def test_a_program_beside_where_it_runs_is_found_there_and_must_be_executable(tm
 
 def _run(directory: Path, program: str = "touch", stdin: bytes = b"") -> int | None:
     return _process.run(
-        [program, "made"], cwd=directory, env=os.environ, stdin=stdin, out=len, err=len, stop=lambda: False
-    )  # fmt: skip
+        [program, "made"],
+        cwd=directory,
+        env=os.environ,
+        stdin=stdin,
+        out=len,
+        err=len,
+        stop=lambda: False,
+    )
 
 
 @contextmanager
@@ -205,9 +268,15 @@ def _started(victim: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes
     (folder / "work").write_text(WORK, "utf-8")
     os.mkfifo(folder / "alive")
     alive = os.open(folder / "alive", os.O_RDONLY | os.O_NONBLOCK)
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{fake.parent}{os.pathsep}{os.environ['PATH']}"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{fake.parent}{os.pathsep}{os.environ['PATH']}",
+    }
     try:
-        with subprocess.Popen([sys.executable, "-c", BEGIN + victim], cwd=folder, env=env, start_new_session=True) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", BEGIN + victim], cwd=folder, env=env, start_new_session=True
+        ) as process:
             try:
                 _until(lambda: _said(alive) == b"ready\n")
                 yield process, alive

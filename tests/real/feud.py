@@ -86,20 +86,28 @@ class Feud:
             address, verb, _ = line.split(" ", 2)
             there[address] += {"create": 1, "update": 0, "delete": -1}[verb]
             assert there[address] in (0, 1), f"{told}\n{address} was made twice:\n" + "\n".join(log)
-        assert sorted(there.elements()) == [f"command.t{number}" for number in range(TOOLS + 1)], told
+        assert sorted(there.elements()) == [f"command.t{number}" for number in range(TOOLS + 1)], (
+            told
+        )
 
     def _config(self, user: Path, timeout: float) -> None:
         home, wish = user.parent, TOOLS + USERS.index(user.name)
         tools = "".join(_tool(number, user.name, home / "effects.log") for number in range(wish))
-        (user / "config.yaml").write_text(f"{self.settings(home.name, timeout)}tools:\n{tools}", "utf-8")
+        (user / "config.yaml").write_text(
+            f"{self.settings(home.name, timeout)}tools:\n{tools}", "utf-8"
+        )
 
 
 def _tool(number: int, wish: str, log: Path) -> str:
     scripts = {verb: SCRIPT.format(verb=verb, log=log) for verb in ("create", "update", "delete")}
-    return TOOL.format(number=number, depends=f"command.t{number - 2}" if number > 1 else "", wish=wish, **scripts)
+    return TOOL.format(
+        number=number, depends=f"command.t{number - 2}" if number > 1 else "", wish=wish, **scripts
+    )
 
 
-def _run(zygote: Zygote, folder: Path, command: list[str], env: Mapping[str, str]) -> tuple[int, float]:
+def _run(
+    zygote: Zygote, folder: Path, command: list[str], env: Mapping[str, str]
+) -> tuple[int, float]:
     started = time.monotonic()
     code, _ = zygote.run(folder, command, env=env)
     return code, time.monotonic() - started

@@ -25,7 +25,14 @@ def cloud(found: Real) -> Cloud:
     """Ceph RGW and DynamoDB Local as one."""
     assert found.rgw is not None
     tables = found.dynamodb.endpoint if found.dynamodb else ""
-    return Cloud(found.rgw.title, found.rgw.endpoint, tables, found.rgw.region, found.rgw.access_key, found.rgw.secret_key)
+    return Cloud(
+        found.rgw.title,
+        found.rgw.endpoint,
+        tables,
+        found.rgw.region,
+        found.rgw.access_key,
+        found.rgw.secret_key,
+    )
 
 
 def cluster(found: Real) -> Kube:
@@ -39,8 +46,14 @@ STORES: Mapping[str, tuple[str, Make]] = {
 }
 LOCKERS: Mapping[str, tuple[str, Make]] = {
     "native_rgw": ("rgw", lambda found, other: s3.locker_place(cloud(found), "native", other)),
-    "dynamodb_local": ("rgw dynamodb", lambda found, other: s3.locker_place(cloud(found), "dynamodb", other, 100)),
-    "both_rgw_dynamodb": ("rgw dynamodb", lambda found, other: s3.locker_place(cloud(found), "both", other)),
+    "dynamodb_local": (
+        "rgw dynamodb",
+        lambda found, other: s3.locker_place(cloud(found), "dynamodb", other, 100),
+    ),
+    "both_rgw_dynamodb": (
+        "rgw dynamodb",
+        lambda found, other: s3.locker_place(cloud(found), "both", other),
+    ),
     "k8s": ("kubernetes", lambda found, other: kube.locker_place(cluster(found), other)),
 }
 SESSIONS: Mapping[str, tuple[str, Make]] = {

@@ -28,7 +28,9 @@ def _trials(root: Path, place: Shared) -> Iterator[Trials]:
 
 
 @pytest.fixture
-def s3(rgw: Rgw, dynamodb: Dynamo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trials]:
+def s3(
+    rgw: Rgw, dynamodb: Dynamo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Trials]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", rgw.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", rgw.secret_key)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", rgw.endpoint)
@@ -38,14 +40,20 @@ def s3(rgw: Rgw, dynamodb: Dynamo, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def configmaps(kubernetes: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trials]:
+def configmaps(
+    kubernetes: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Trials]:
     monkeypatch.setenv("KUBECONFIG", kubernetes.kubeconfig)
-    yield from _trials(tmp_path, Shared("k8s://crash/{name}?context=admin&lease=1s", ("kubernetes.client",)))
+    yield from _trials(
+        tmp_path, Shared("k8s://crash/{name}?context=admin&lease=1s", ("kubernetes.client",))
+    )
 
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("store", ["s3", "configmaps"])
-def test_a_death_anywhere_is_healed_by_the_next_run(store: str, request: pytest.FixtureRequest) -> None:
+def test_a_death_anywhere_is_healed_by_the_next_run(
+    store: str, request: pytest.FixtureRequest
+) -> None:
     trials: Trials = request.getfixturevalue(store)
     print(f"{store}\n{report(trials.calls)}")  # noqa: T201 - part of the report
     assert len(trials.points()) > 100

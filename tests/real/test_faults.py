@@ -57,7 +57,8 @@ def _feuds(feud: Feud, modules: tuple[str, ...]) -> Report:
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             networks, ends = zip(*pool.map(fight, [int(ONLY)] if ONLY else SEEDS), strict=True)
         return Report(
-            sum((network.counts() for network in networks), Counter()), Counter(code for pair in ends for code in pair)
+            sum((network.counts() for network in networks), Counter()),
+            Counter(code for pair in ends for code in pair),
         )
     finally:
         for zygote in (zygote for pair in pairs for zygote in pair):
@@ -75,8 +76,15 @@ def s3(rgw: Rgw, dynamodb: Dynamo, tmp_path: Path) -> Callable[[], Report]:
             FaultProxy(rgw.endpoint, schedule, delay=PARTITION) as bucket,
             FaultProxy(dynamodb.endpoint, schedule, delay=PARTITION) as table,
         ):
-            env = {**keys, "AWS_ENDPOINT_URL_S3": bucket.url, "AWS_ENDPOINT_URL_DYNAMODB": table.url}
-            yield Network(lambda user: {**env, "AWS_SDK_UA_APP_ID": user}, lambda: bucket.counts + table.counts)
+            env = {
+                **keys,
+                "AWS_ENDPOINT_URL_S3": bucket.url,
+                "AWS_ENDPOINT_URL_DYNAMODB": table.url,
+            }
+            yield Network(
+                lambda user: {**env, "AWS_SDK_UA_APP_ID": user},
+                lambda: bucket.counts + table.counts,
+            )
 
     def settings(name: str, timeout: float) -> str:
         return (
@@ -84,8 +92,14 @@ def s3(rgw: Rgw, dynamodb: Dynamo, tmp_path: Path) -> Callable[[], Report]:
             f"region: {rgw.region}, dynamodbTable: {dynamodb.table}, timeout: {timeout}}}}}\n"
         )
 
-    direct = {**keys, "AWS_ENDPOINT_URL_S3": rgw.endpoint, "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.endpoint}
-    return lambda: _feuds(Feud(tmp_path, settings, network, direct), ("boto3", "botocore.config", "botocore.client"))
+    direct = {
+        **keys,
+        "AWS_ENDPOINT_URL_S3": rgw.endpoint,
+        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.endpoint,
+    }
+    return lambda: _feuds(
+        Feud(tmp_path, settings, network, direct), ("boto3", "botocore.config", "botocore.client")
+    )
 
 
 @pytest.fixture
@@ -107,7 +121,10 @@ def configmaps(kubernetes: Kube, tmp_path: Path) -> Callable[[], Report]:
     def network(seed: int) -> Iterator[Network]:
         with FaultProxy(kubernetes.server, seeded(seed, RATE), delay=PARTITION) as server:
             tokens = dict(zip(USERS, (kubernetes.token, kubernetes.team_token), strict=True))
-            envs = {user: kubeconfig(f"{user}-{seed}", server.url, token) for user, token in tokens.items()}
+            envs = {
+                user: kubeconfig(f"{user}-{seed}", server.url, token)
+                for user, token in tokens.items()
+            }
             yield Network(envs.__getitem__, lambda: server.counts)
 
     def settings(name: str, timeout: float) -> str:

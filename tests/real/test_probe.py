@@ -20,7 +20,13 @@ from tests.servers.rgw import Rgw
 
 
 def options_in(rgw: Rgw, bucket: str) -> dict[str, object]:
-    cloud = Cloud(rgw.title, rgw.endpoint, region=rgw.region, access_key=rgw.access_key, secret_key=rgw.secret_key)
+    cloud = Cloud(
+        rgw.title,
+        rgw.endpoint,
+        region=rgw.region,
+        access_key=rgw.access_key,
+        secret_key=rgw.secret_key,
+    )
     return dict(cloud.options(bucket, f"{uuid.uuid4()}/state"))
 
 
@@ -30,14 +36,22 @@ def store_in(rgw: Rgw, bucket: str) -> Store:
 
 def test_a_bucket_without_versions_on_ceph_keeps_every_promise(rgw: Rgw) -> None:
     found = probe(store_in(rgw, rgw.plain), str(uuid.uuid4()), lock_native=True)
-    assert found.native and found.protects and {trial.name for trial in found.trials} == {CREATE, SWAP, RACE}
+    assert (
+        found.native
+        and found.protects
+        and {trial.name for trial in found.trials} == {CREATE, SWAP, RACE}
+    )
 
 
 def test_a_bucket_with_versions_on_ceph_keeps_none_and_is_refused(rgw: Rgw) -> None:
     found = probe(store_in(rgw, rgw.versioned), str(uuid.uuid4()), lock_native=True)
     assert {trial.name for trial in found.trials if not trial.kept} == {CREATE, SWAP, RACE}
     refusal = found.refusal(lock_native=False)
-    assert refusal is not None and "cannot protect a state" in refusal.message and "without versions" in refusal.hint
+    assert (
+        refusal is not None
+        and "cannot protect a state" in refusal.message
+        and "without versions" in refusal.hint
+    )
 
 
 def test_kubernetes_keeps_every_promise(kubernetes: Kube) -> None:
@@ -54,8 +68,14 @@ def test_dtm_keeps_no_state_in_a_bucket_with_versions_on_ceph(rgw: Rgw, tmp_path
     (tmp_path / "config.yaml").write_text(json.dumps({"state": state, "tools": tools}))
     for command in (["apply", "-y"], ["state", "probe"]):
         done = subprocess.run(
-            [sys.executable, "-m", "dtm", *command], cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path)},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [sys.executable, "-m", "dtm", *command],
+            cwd=tmp_path,
+            env={**os.environ, "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         told = done.stdout + done.stderr
-        assert done.returncode == 1 and "cannot protect a state" in told and "Traceback" not in told, told
+        assert (
+            done.returncode == 1 and "cannot protect a state" in told and "Traceback" not in told
+        ), told

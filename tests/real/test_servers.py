@@ -57,14 +57,31 @@ def key() -> str:
     return str(uuid.uuid4())
 
 
-def test_rgw_keeps_conditions_on_a_bucket_without_versions_if_the_etag_is_not_quoted(rgw: Rgw, s3: Any, key: str) -> None:
+def test_rgw_keeps_conditions_on_a_bucket_without_versions_if_the_etag_is_not_quoted(
+    rgw: Rgw, s3: Any, key: str
+) -> None:
     def put(**condition: str) -> int:
         return said(lambda: s3.put_object(Bucket=rgw.plain, Key=key, Body=b"x", **condition))
 
-    assert put(IfMatch="0" * 32) == 412 and put(IfNoneMatch="*") == 200 and put(IfNoneMatch="*") == 412
+    assert (
+        put(IfMatch="0" * 32) == 412 and put(IfNoneMatch="*") == 200 and put(IfNoneMatch="*") == 412
+    )
     etag = s3.head_object(Bucket=rgw.plain, Key=key)["ETag"]
-    assert put(IfMatch=etag) == 412 and put(IfMatch=etag.strip('"')) == 200 and put(IfMatch="0" * 32) == 412
-    assert winners(lambda _: said(lambda: s3.put_object(Bucket=rgw.plain, Key=f"{key}-raced", Body=b"", IfNoneMatch="*"))) == 1
+    assert (
+        put(IfMatch=etag) == 412
+        and put(IfMatch=etag.strip('"')) == 200
+        and put(IfMatch="0" * 32) == 412
+    )
+    assert (
+        winners(
+            lambda _: said(
+                lambda: s3.put_object(
+                    Bucket=rgw.plain, Key=f"{key}-raced", Body=b"", IfNoneMatch="*"
+                )
+            )
+        )
+        == 1
+    )
 
 
 def test_rgw_keeps_no_condition_on_a_bucket_with_versions(rgw: Rgw, s3: Any, key: str) -> None:
@@ -73,7 +90,11 @@ def test_rgw_keeps_no_condition_on_a_bucket_with_versions(rgw: Rgw, s3: Any, key
 
     assert put(IfNoneMatch="*") == 200 and put(IfNoneMatch="*") == 200
     etag = s3.head_object(Bucket=rgw.versioned, Key=key)["ETag"]
-    assert [put(IfMatch=each) for each in (etag, etag.strip('"'), "0" * 32)] == [412, 412, 412]  # the right one too
+    assert [put(IfMatch=each) for each in (etag, etag.strip('"'), "0" * 32)] == [
+        412,
+        412,
+        412,
+    ]  # the right one too
 
 
 def test_rgw_deletes_whatever_the_condition_says(rgw: Rgw, s3: Any, key: str) -> None:
@@ -89,11 +110,17 @@ def test_rgw_knows_strangers(rgw: Rgw, s3: Any, key: str) -> None:
         assert said(lambda: stranger.list_objects_v2(Bucket=rgw.plain)) == 403
 
 
-def test_dynamodb_lets_one_of_many_creators_in_and_shows_the_others_what_is_there(dynamodb: Dynamo, key: str) -> None:
+def test_dynamodb_lets_one_of_many_creators_in_and_shows_the_others_what_is_there(
+    dynamodb: Dynamo, key: str
+) -> None:
     def put(number: int) -> int:
         item = {"LockID": {"S": key}, "Info": {"S": str(number)}}
         condition = "attribute_not_exists(LockID)"
-        return said(lambda: client.put_item(TableName=dynamodb.table, Item=item, ConditionExpression=condition))
+        return said(
+            lambda: client.put_item(
+                TableName=dynamodb.table, Item=item, ConditionExpression=condition
+            )
+        )
 
     with closing(dynamodb.client()) as client:
         assert winners(put) == 1
@@ -115,7 +142,10 @@ def test_kubernetes_refuses_a_second_creator_and_a_stale_writer(kubernetes: Kube
 
     namespace, api = kubernetes.namespace("facts"), kubernetes.client()
     with closing(api.api_client):
-        assert winners(lambda _: said(lambda: api.create_namespaced_config_map(namespace, body()))) == 1
+        assert (
+            winners(lambda _: said(lambda: api.create_namespaced_config_map(namespace, body())))
+            == 1
+        )
         version = api.read_namespaced_config_map("c", namespace).metadata.resource_version
         assert said(lambda: api.replace_namespaced_config_map("c", namespace, body(version))) == 200
         assert said(lambda: api.replace_namespaced_config_map("c", namespace, body(version))) == 409

@@ -62,20 +62,34 @@ PATIENCE = 30.0
 class Project:
     """A terraform project, and the same place as dtm opens it."""
 
-    def __init__(self, folder: Path, kind: str, rgw: Rgw, dynamodb: Dynamo, terraform: Terraform) -> None:
+    def __init__(
+        self, folder: Path, kind: str, rgw: Rgw, dynamodb: Dynamo, terraform: Terraform
+    ) -> None:
         self.folder, self.kind, self.terraform = folder, kind, terraform
         self.key = f"{uuid.uuid4()}/state"
         self.bucket = rgw.plain
         self.options = {
-            "bucket": rgw.plain, "key": self.key, "region": rgw.region, "endpoint": rgw.endpoint, "accessKey": rgw.access_key,
-            "secretKey": rgw.secret_key, "dynamodbTable": dynamodb.table, "dynamodbEndpoint": dynamodb.endpoint,
-        }  # fmt: skip
+            "bucket": rgw.plain,
+            "key": self.key,
+            "region": rgw.region,
+            "endpoint": rgw.endpoint,
+            "accessKey": rgw.access_key,
+            "secretKey": rgw.secret_key,
+            "dynamodbTable": dynamodb.table,
+            "dynamodbEndpoint": dynamodb.endpoint,
+        }
         if kind == "native":
             del self.options["dynamodbTable"], self.options["dynamodbEndpoint"]
         text = CONFIG.format(
-            bucket=rgw.plain, key=self.key, region=rgw.region, access_key=rgw.access_key, secret_key=rgw.secret_key,
-            s3=rgw.endpoint, dynamodb=dynamodb.endpoint, lock=LOCKS[kind].format(table=dynamodb.table),
-        )  # fmt: skip
+            bucket=rgw.plain,
+            key=self.key,
+            region=rgw.region,
+            access_key=rgw.access_key,
+            secret_key=rgw.secret_key,
+            s3=rgw.endpoint,
+            dynamodb=dynamodb.endpoint,
+            lock=LOCKS[kind].format(table=dynamodb.table),
+        )
         (folder / "main.tf").write_text(text)
         (folder / "empty.tfrc").touch()
         state = {"backend": "s3", "options": self.options, "lock": {"kind": kind}}
@@ -89,15 +103,21 @@ class Project:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         quiet = {
-            "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "HOME": str(self.folder),
+            "CHECKPOINT_DISABLE": "1",
+            "TF_IN_AUTOMATION": "1",
+            "HOME": str(self.folder),
             "TF_CLI_CONFIG_FILE": str(self.folder / "empty.tfrc"),
-        }  # fmt: skip
+        }
         colours = [] if arguments[0] == "force-unlock" else ["-no-color"]  # it has no such option
         return subprocess.Popen(
             [self.terraform.path, *arguments, *colours],
-            cwd=self.folder, env={**os.environ, **quiet}, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            cwd=self.folder,
+            env={**os.environ, **quiet},
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def run(self, *arguments: str) -> tuple[int, str]:
         with self.start(*arguments) as process:
@@ -106,10 +126,14 @@ class Project:
 
     def start_dtm(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "dtm", *arguments], cwd=self.folder, text=True,
+            [sys.executable, "-m", "dtm", *arguments],
+            cwd=self.folder,
+            text=True,
             env={**os.environ, "HOME": str(self.folder), "NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def dtm(self, *arguments: str) -> tuple[int, str]:
         with self.start_dtm(*arguments) as process:
@@ -123,7 +147,9 @@ class Project:
             try:
                 deadline = time.monotonic() + PATIENCE
                 while not (self.folder / "started").exists():
-                    assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
+                    assert process.poll() is None and time.monotonic() < deadline, (
+                        process.communicate()[0]
+                    )
                     time.sleep(0.02)
                 yield process
             finally:
@@ -138,7 +164,9 @@ class Project:
 
 
 @pytest.fixture(params=list(LOCKS))
-def project(request: pytest.FixtureRequest, tmp_path: Path, rgw: Rgw, dynamodb: Dynamo, terraform: Terraform) -> Project:
+def project(
+    request: pytest.FixtureRequest, tmp_path: Path, rgw: Rgw, dynamodb: Dynamo, terraform: Terraform
+) -> Project:
     project = Project(tmp_path, request.param, rgw, dynamodb, terraform)
     status, text = project.run("init", "-input=false")
     assert status == 0, text
@@ -148,15 +176,32 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, rgw: Rgw, dynamodb: 
 def ours() -> LockInfo:
     """A lock as dtm takes it, with the two fields that terraform does not know."""
     now = timestamp(datetime.now(UTC))
-    return LockInfo(str(uuid.uuid4()), "apply", "alice@laptop", "0.1.0", now, "state", "dtm apply", lease=30.0, renewed=now)
+    return LockInfo(
+        str(uuid.uuid4()),
+        "apply",
+        "alice@laptop",
+        "0.1.0",
+        now,
+        "state",
+        "dtm apply",
+        lease=30.0,
+        renewed=now,
+    )
 
 
 def test_dtm_sees_and_breaks_a_lock_of_terraform(project: Project) -> None:
     with project.terraform_at_work():
         found = project.locker().read(project.key)
         assert found is not None and found.info is not None
-        assert (found.info.operation, found.info.version) == ("OperationTypeApply", project.terraform.title.split()[-1])
-        assert "@" in found.info.who and found.info.path == f"{project.bucket}/{project.key}" and found.info.lease is None
+        assert (found.info.operation, found.info.version) == (
+            "OperationTypeApply",
+            project.terraform.title.split()[-1],
+        )
+        assert (
+            "@" in found.info.who
+            and found.info.path == f"{project.bucket}/{project.key}"
+            and found.info.lease is None
+        )
         with pytest.raises(LockHeldError) as refused:
             project.locker().put(project.key, ours(), expect=None)
         assert refused.value.record == found
@@ -178,7 +223,9 @@ def test_terraform_sees_and_breaks_a_lock_of_dtm(project: Project) -> None:
     assert project.locker().read(project.key) is None
 
 
-def test_terraform_works_in_peace_once_dtm_is_done_and_the_other_way_round(project: Project) -> None:
+def test_terraform_works_in_peace_once_dtm_is_done_and_the_other_way_round(
+    project: Project,
+) -> None:
     mine = project.locker().put(project.key, ours(), expect=None)
     project.locker().remove(project.key, expect=mine)
     with project.terraform_at_work() as process:
@@ -196,7 +243,9 @@ def test_the_command_line_shows_and_breaks_a_lock_of_terraform(project: Project)
         status, text = project.dtm("lock")
         assert status == 3 and all(each in text for each in shown), text
         status, text = project.dtm("apply", "-y")
-        assert status == 3 and all(each in text for each in (*shown, f"dtm force-unlock {found.info.id}")), text
+        assert status == 3 and all(
+            each in text for each in (*shown, f"dtm force-unlock {found.info.id}")
+        ), text
         assert project.dtm("force-unlock", str(uuid.uuid4()), "-y")[0] != 0
         status, text = project.dtm("force-unlock", found.info.id, "-y")
         assert status == 0, text
@@ -214,6 +263,8 @@ def test_terraform_shows_and_breaks_a_lock_that_the_command_line_holds(project: 
         assert project.locker().read(project.key) is None
         (project.folder / "go").touch()
         text, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0 and "the lock was not released" in text and "is not locked" in text
+    assert (
+        process.returncode == 0 and "the lock was not released" in text and "is not locked" in text
+    )
     status, text = project.dtm("state", "list")
     assert status == 0 and "command/held" in text

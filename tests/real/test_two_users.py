@@ -74,9 +74,18 @@ class User:
         """A command under way."""
         process = subprocess.Popen(
             [sys.executable, "-m", "dtm", *words],
-            cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, "HOME": str(self.folder), "WHO": self.folder.name, "SLEEP_one": str(self.slow)},
-        )  # fmt: skip
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={
+                **os.environ,
+                "HOME": str(self.folder),
+                "WHO": self.folder.name,
+                "SLEEP_one": str(self.slow),
+            },
+        )
         try:
             yield process
         finally:
@@ -148,7 +157,9 @@ def fenced(team: Team, ann: User, first: subprocess.Popen[str], bob: User) -> No
     """Ann has lost: she starts nothing more, says who took over and keeps what she knows; Bob's state is as he left it."""
     output = first.communicate(timeout=30)[0]
     assert first.returncode == 1, output
-    assert re.search("was taken over by|took over the lock|the lock on this state was removed", output), output
+    assert re.search(
+        "was taken over by|took over the lock|the lock on this state was removed", output
+    ), output
     assert "internal error" not in output, output
     assert [line for line in team.log if not line.startswith("one")] == ["two by bob"], output
     assert bob.run("plan", "--detailed-exitcode")[0] == 0

@@ -64,13 +64,18 @@ def _kubernetes(room: Path) -> Iterator[Any]:
 def _terraform(room: Path) -> Iterator[Any]:
     room.mkdir()
     found = re.search(r"v(\S+)", run([install.terraform(), "version"], room / "version.log"))
-    yield Terraform(f"terraform {found.group(1) if found else 'of unknown version'}", str(install.terraform()))
+    yield Terraform(
+        f"terraform {found.group(1) if found else 'of unknown version'}", str(install.terraform())
+    )
 
 
 Starts: TypeAlias = Mapping[str, Callable[[Path], contextlib.AbstractContextManager[Any]]]
 STARTS: Final[Starts] = {
-    "rgw": _rgw, "dynamodb": _dynamodb, "kubernetes": _kubernetes, "terraform": _terraform,
-}  # fmt: skip
+    "rgw": _rgw,
+    "dynamodb": _dynamodb,
+    "kubernetes": _kubernetes,
+    "terraform": _terraform,
+}
 
 
 @contextlib.contextmanager
@@ -91,10 +96,22 @@ def all_of_them(room: Path, starts: Starts = STARTS) -> Iterator[Real]:
 
 def main(arguments: list[str]) -> int:
     """The status of the command, or 1 if a server is absent that must be there."""
-    parser = argparse.ArgumentParser(prog="python -m tests.servers", description="Run tests beside real servers.")
-    parser.add_argument("--require", action="store_true", help="an absent server fails the run unless DTM_EXCUSE names it")
-    parser.add_argument("--write", action="store_true", help="run the contracts, write docs/reference/conformance.md")
-    parser.add_argument("command", nargs="*", help="what to run beside the servers instead of the tests")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.servers", description="Run tests beside real servers."
+    )
+    parser.add_argument(
+        "--require",
+        action="store_true",
+        help="an absent server fails the run unless DTM_EXCUSE names it",
+    )
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="run the contracts, write docs/reference/conformance.md",
+    )
+    parser.add_argument(
+        "command", nargs="*", help="what to run beside the servers instead of the tests"
+    )
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _end)
     room, started = Path(tempfile.mkdtemp(prefix="dtm-servers-")), time.monotonic()
@@ -102,8 +119,14 @@ def main(arguments: list[str]) -> int:
     try:
         with all_of_them(room) as real:
             _say(real, time.monotonic() - started)
-            status = _run(real, options.command or _tests(CONTRACTS if options.write else ALL), write=options.write)
-        status = status or int(options.require and not excused(real, os.environ.get("DTM_EXCUSE", "")))
+            status = _run(
+                real,
+                options.command or _tests(CONTRACTS if options.write else ALL),
+                write=options.write,
+            )
+        status = status or int(
+            options.require and not excused(real, os.environ.get("DTM_EXCUSE", ""))
+        )
     finally:
         _leave(room, kept=status != 0)
     return status
@@ -137,7 +160,9 @@ def excused(real: Real, excuses: str) -> bool:
     named = {part.partition(":")[0].strip() for part in excuses.split(";")}
     bare = [name for name in real.missing if name not in named]
     for name in bare:
-        sys.stderr.write(f'{name} is not here and not excused; DTM_EXCUSE="{name}: why" would excuse it\n')
+        sys.stderr.write(
+            f'{name} is not here and not excused; DTM_EXCUSE="{name}: why" would excuse it\n'
+        )
     return not bare
 
 

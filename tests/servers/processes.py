@@ -36,14 +36,24 @@ def free_ports(count: int) -> list[int]:
 class Program:
     """One started program; its output goes to `log`."""
 
-    def __init__(self, log: Path, *command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
+    def __init__(
+        self,
+        log: Path,
+        *command: str | Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
         self.log = log
         with log.open("wb") as out:
             self._process = subprocess.Popen(
                 ["sh", "-c", TETHER, "sh", *map(str, command)],
-                stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True,
-                env={**os.environ, **(env or {})}, cwd=cwd,
-            )  # fmt: skip
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                env={**os.environ, **(env or {})},
+                cwd=cwd,
+            )
 
     @property
     def pid(self) -> int:
@@ -57,9 +67,13 @@ class Program:
         deadline = time.monotonic() + patience
         while not ready():
             if not self.alive():
-                raise StartError(f"{self.log.stem} ended at once with status {self._process.returncode}: {self.tail()}")
+                raise StartError(
+                    f"{self.log.stem} ended at once with status {self._process.returncode}: {self.tail()}"
+                )
             if time.monotonic() > deadline:
-                raise StartError(f"{self.log.stem} does not answer after {patience:g} s: {self.tail()}")
+                raise StartError(
+                    f"{self.log.stem} does not answer after {patience:g} s: {self.tail()}"
+                )
             time.sleep(0.02)
 
     def tail(self) -> str:
@@ -89,17 +103,27 @@ def started(
 def run(command: Sequence[str | Path], log: Path, timeout: float = 60.0) -> str:
     """What a program that ends by itself prints; all of it goes to `log` as well. Raises StartError if it fails."""
     try:
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            [str(part) for part in command],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
         raise StartError(f"{command[0]} does not end within {timeout:g} s") from error
     with log.open("a") as out:
         out.write(f"$ {' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
     if done.returncode:
-        raise StartError(f"{command[0]} failed with status {done.returncode}, log {log}: {done.stderr.strip()[-300:]}")
+        raise StartError(
+            f"{command[0]} failed with status {done.returncode}, log {log}: {done.stderr.strip()[-300:]}"
+        )
     return done.stdout
 
 
-def answers(url: str, headers: Mapping[str, str] | None = None, *, errors_too: bool = False) -> bool:
+def answers(
+    url: str, headers: Mapping[str, str] | None = None, *, errors_too: bool = False
+) -> bool:
     """Whether a GET is answered well; with `errors_too` any answer will do. Certificates are not looked at."""
     request = urllib.request.Request(url, headers=dict(headers or {}))
     try:

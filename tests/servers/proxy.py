@@ -38,8 +38,12 @@ class Fault(enum.Enum):
     """What may happen to one request."""
 
     LOST_BEFORE = "the request is lost: no effect, and the connection ends without an answer"
-    LOST_AFTER = "the answer is lost: the effect is there, and the connection ends without an answer"
-    DELAYED = "the request arrives so late that its client has given up: the effect comes after that"
+    LOST_AFTER = (
+        "the answer is lost: the effect is there, and the connection ends without an answer"
+    )
+    DELAYED = (
+        "the request arrives so late that its client has given up: the effect comes after that"
+    )
     CUT = "the answer ends in the middle of its body, or of its headers if it has no body; the effect is there"
     ERROR = "500 or 503 instead of the answer: 503 has no effect, 500 may have one"
     REORDERED = "a request of another client that was sent later overtakes it"
@@ -67,7 +71,9 @@ class Request:
     def label(self) -> str:
         """The same in every run: what is asked of what, with the random parts of the path left out."""
         operation = self.header("x-amz-target").rpartition(".")[2]
-        return " ".join(part for part in (self.method, RANDOM_PART.sub("#", self.path), operation) if part)
+        return " ".join(
+            part for part in (self.method, RANDOM_PART.sub("#", self.path), operation) if part
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +117,18 @@ class _Answer:
     def whole(self, *, bodiless: bool) -> bytes:
         """As bytes; the length of what HEAD leaves out is what the server said."""
         lines = [f"HTTP/1.1 {self.status} {self.reason}"]
-        lines += [f"{name}: {value}" for name, value in self.headers if name.lower() not in PASSED_BY]
-        said = next((value for name, value in self.headers if name.lower() == "content-length"), None)
+        lines += [
+            f"{name}: {value}" for name, value in self.headers if name.lower() not in PASSED_BY
+        ]
+        said = next(
+            (value for name, value in self.headers if name.lower() == "content-length"), None
+        )
         length = said if bodiless else str(len(self.body))
-        lines += [f"Content-Length: {length}"] if length is not None and self.status not in (204, 304) else []
+        lines += (
+            [f"Content-Length: {length}"]
+            if length is not None and self.status not in (204, 304)
+            else []
+        )
         return "\r\n".join([*lines, "", ""]).encode("latin-1") + self.body
 
 
@@ -146,7 +160,9 @@ class FaultProxy:
         self.waiting = False
         self._send_on = threading.Event()
         self._server = _Server((HOST, 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), daemon=True
+        )
         self._thread.start()
         self.url = f"http://{HOST}:{self._server.server_address[1]}"
         return self
@@ -216,7 +232,9 @@ class FaultProxy:
         if status == 500 and dice.random() < 0.5:
             self._ask(request, arrival)
         self._count(met)
-        return _Answer(status, reason, [("Content-Type", "text/plain")], b"no\n").whole(bodiless=request.method == "HEAD")
+        return _Answer(status, reason, [("Content-Type", "text/plain")], b"no\n").whole(
+            bodiless=request.method == "HEAD"
+        )
 
     def _late(self, request: Request, met: Met, arrival: int, connection: socket.socket) -> bytes:
         self._send_on.wait(self.delay)
@@ -228,7 +246,9 @@ class FaultProxy:
 
     def _step_aside(self, request: Request, met: Met, arrival: int) -> None:
         def passed() -> bool:
-            return any(other > arrival and sender != request.sender for other, sender in self._answered)
+            return any(
+                other > arrival and sender != request.sender for other, sender in self._answered
+            )
 
         with self._change:
             if self.waiting:  # two that wait for each other would wait in vain
@@ -253,7 +273,9 @@ def _forward(upstream: str, request: Request) -> _Answer:
     assert where.hostname is not None
     link: http.client.HTTPConnection
     if where.scheme == "https":
-        link = http.client.HTTPSConnection(where.hostname, where.port, context=ssl._create_unverified_context(), timeout=60)
+        link = http.client.HTTPSConnection(
+            where.hostname, where.port, context=ssl._create_unverified_context(), timeout=60
+        )
     else:
         link = http.client.HTTPConnection(where.hostname, where.port, timeout=60)
     with contextlib.closing(link):

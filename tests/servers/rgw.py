@@ -115,7 +115,11 @@ def s3_client(endpoint: str, access_key: str, secret_key: str, region: str) -> A
     return boto3.session.Session(access_key, secret_key, region_name=region).client(
         "s3",
         endpoint_url=endpoint,
-        config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, max_pool_connections=64),
+        config=Config(
+            s3={"addressing_style": "path"},
+            retries={"total_max_attempts": 1},
+            max_pool_connections=64,
+        ),
     )
 
 
@@ -130,7 +134,9 @@ def ceph_rgw(room: Path) -> Iterator[Rgw]:
     with contextlib.ExitStack() as stack:
         _monitor(room, conf, fsid, mon_port, stack)
         _osd(room, conf, stack)
-        gateway = stack.enter_context(started(room / "rgw.out", "radosgw", "-c", conf, "-n", "client.rgw", "-f"))
+        gateway = stack.enter_context(
+            started(room / "rgw.out", "radosgw", "-c", conf, "-n", "client.rgw", "-f")
+        )
         found = Rgw(f"Ceph RGW {_version(room)}", f"http://{HOST}:{port}")
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda user: _user(room, conf, *user), _users(found)))
@@ -141,11 +147,50 @@ def ceph_rgw(room: Path) -> Iterator[Rgw]:
 
 def _monitor(room: Path, conf: Path, fsid: str, port: int, stack: contextlib.ExitStack) -> None:
     log, keyring = room / "setup.log", room / "keyring"
-    run(["ceph-authtool", "--create-keyring", keyring, "--gen-key", "-n", "mon.", "--cap", "mon", "allow *"], log)
+    run(
+        [
+            "ceph-authtool",
+            "--create-keyring",
+            keyring,
+            "--gen-key",
+            "-n",
+            "mon.",
+            "--cap",
+            "mon",
+            "allow *",
+        ],
+        log,
+    )
     caps = [word for part in ("mon", "osd", "mgr") for word in ("--cap", part, "allow *")]
     run(["ceph-authtool", keyring, "--gen-key", "-n", "client.admin", *caps], log)
-    run(["monmaptool", "--create", "--addv", "a", f"[v1:{HOST}:{port}]", "--fsid", fsid, room / "monmap"], log)
-    run(["ceph-mon", "-c", conf, "-i", "a", "--mkfs", "--monmap", room / "monmap", "--keyring", keyring], log)
+    run(
+        [
+            "monmaptool",
+            "--create",
+            "--addv",
+            "a",
+            f"[v1:{HOST}:{port}]",
+            "--fsid",
+            fsid,
+            room / "monmap",
+        ],
+        log,
+    )
+    run(
+        [
+            "ceph-mon",
+            "-c",
+            conf,
+            "-i",
+            "a",
+            "--mkfs",
+            "--monmap",
+            room / "monmap",
+            "--keyring",
+            keyring,
+        ],
+        log,
+    )
     stack.enter_context(started(room / "mon.out", "ceph-mon", "-c", conf, "-i", "a", "-f"))
 
 
@@ -155,7 +200,11 @@ def _osd(room: Path, conf: Path, stack: contextlib.ExitStack) -> None:
     run(["ceph-osd", "-c", conf, "-i", "0", "--mkfs", "--osd-uuid", osd], log)
     _ceph(conf, log, "osd", "crush", "add", "osd.0", "1.0", "host=h1", "root=default")
     for number in range(OSD_TRIES):
-        if _stays(stack.enter_context(started(room / f"osd{number}.out", "ceph-osd", "-c", conf, "-i", "0", "-f"))):
+        if _stays(
+            stack.enter_context(
+                started(room / f"osd{number}.out", "ceph-osd", "-c", conf, "-i", "0", "-f")
+            )
+        ):
             return
     raise StartError(f"the OSD ended {OSD_TRIES} times, logs {room}/osd*.out")
 
@@ -184,7 +233,12 @@ def _users(found: Rgw) -> list[tuple[str, str]]:
 
 
 def _user(room: Path, conf: Path, key: str, secret: str) -> None:
-    names = [f"--uid={key}", f"--display-name={key}", f"--access-key={key}", f"--secret-key={secret}"]
+    names = [
+        f"--uid={key}",
+        f"--display-name={key}",
+        f"--access-key={key}",
+        f"--secret-key={secret}",
+    ]
     run(["radosgw-admin", "-c", conf, "user", "create", *names], room / f"{key}.log")
 
 
@@ -197,5 +251,7 @@ def _buckets(found: Rgw) -> None:
     client = found.client()
     for bucket in (found.plain, found.versioned):
         client.create_bucket(Bucket=bucket)
-    client.put_bucket_versioning(Bucket=found.versioned, VersioningConfiguration={"Status": "Enabled"})
+    client.put_bucket_versioning(
+        Bucket=found.versioned, VersioningConfiguration={"Status": "Enabled"}
+    )
     client.close()

@@ -63,9 +63,13 @@ def server() -> Iterator[Counter]:
     thread.join()
 
 
-def ask(url: str, method: str, body: bytes | None = None, agent: str = "a", timeout: float = 5.0) -> tuple[int, bytes]:
+def ask(
+    url: str, method: str, body: bytes | None = None, agent: str = "a", timeout: float = 5.0
+) -> tuple[int, bytes]:
     where = urlsplit(url)
-    with closing(http.client.HTTPConnection(where.hostname or "", where.port, timeout=timeout)) as link:
+    with closing(
+        http.client.HTTPConnection(where.hostname or "", where.port, timeout=timeout)
+    ) as link:
         link.request(method, "/k", body, {"User-Agent": agent})
         found = link.getresponse()
         return found.status, found.read()
@@ -79,8 +83,12 @@ def test_without_a_fault_everything_passes(server: Counter) -> None:
     assert not proxy.counts and not proxy.happened
 
 
-@pytest.mark.parametrize(("fault", "effect"), [(Fault.LOST_BEFORE, []), (Fault.LOST_AFTER, [b"one"])])
-def test_a_lost_request_has_no_effect_and_a_lost_answer_has_one(server: Counter, fault: Fault, effect: list[bytes]) -> None:
+@pytest.mark.parametrize(
+    ("fault", "effect"), [(Fault.LOST_BEFORE, []), (Fault.LOST_AFTER, [b"one"])]
+)
+def test_a_lost_request_has_no_effect_and_a_lost_answer_has_one(
+    server: Counter, fault: Fault, effect: list[bytes]
+) -> None:
     with FaultProxy(server.url, scripted({("PUT /k", 0): fault})) as proxy:
         with pytest.raises(http.client.RemoteDisconnected):
             ask(proxy.url, "PUT", b"one")
@@ -131,7 +139,10 @@ def test_an_answer_is_cut_in_the_middle_of_its_body(server: Counter) -> None:
 def test_an_answer_without_a_body_is_cut_in_its_headers(server: Counter) -> None:
     with FaultProxy(server.url, scripted({("PUT /k", 0): Fault.CUT})) as proxy:
         where = urlsplit(proxy.url)
-        with socket.create_connection((where.hostname, where.port), 5.0) as link, link.makefile("rb") as answer:
+        with (
+            socket.create_connection((where.hostname, where.port), 5.0) as link,
+            link.makefile("rb") as answer,
+        ):
             link.sendall(b"PUT /k HTTP/1.1\r\nContent-Length: 3\r\n\r\none")
             text = answer.read()
     assert text.startswith(b"HTTP/1.1 200 OK") and b"\r\n\r\n" not in text
@@ -140,7 +151,10 @@ def test_an_answer_without_a_body_is_cut_in_its_headers(server: Counter) -> None
 
 def test_errors_are_500_and_503_and_only_500_may_have_an_effect(server: Counter) -> None:
     with FaultProxy(server.url, lambda label, ordinal: Fault.ERROR) as proxy:
-        met = [(ask(proxy.url, "PUT", str(number).encode())[0], str(number).encode()) for number in range(20)]
+        met = [
+            (ask(proxy.url, "PUT", str(number).encode())[0], str(number).encode())
+            for number in range(20)
+        ]
     with_effect = [status for status, body in met if body in server.bodies]
     assert {status for status, _ in met} == {500, 503} and set(with_effect) == {500}
     assert 0 < len(with_effect) < [status for status, _ in met].count(500)
@@ -177,8 +191,15 @@ def test_a_seed_replays() -> None:
 
 def test_what_happened_is_the_same_in_a_second_run_and_can_be_told(server: Counter) -> None:
     def run() -> list[tuple[str, int, str]]:
-        with FaultProxy(server.url, seeded(3, 0.5, (Fault.ERROR,))) as proxy, ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda number: ask(proxy.url, "PUT", b"x", f"client {number % 4}"), range(40)))
+        with (
+            FaultProxy(server.url, seeded(3, 0.5, (Fault.ERROR,))) as proxy,
+            ThreadPoolExecutor(4) as pool,
+        ):
+            list(
+                pool.map(
+                    lambda number: ask(proxy.url, "PUT", b"x", f"client {number % 4}"), range(40)
+                )
+            )
         return sorted((met.label, met.ordinal, met.fault.name) for met in proxy.happened)
 
     assert run() == run() != []
@@ -186,9 +207,19 @@ def test_what_happened_is_the_same_in_a_second_run_and_can_be_told(server: Count
 
 def test_labels_leave_out_what_is_random_and_clients_are_told_apart() -> None:
     signed = "AWS4-HMAC-SHA256 Credential=alice/20260101/us-east-1/s3/aws4_request, Signature=00"
-    first = Request("PUT", "/b/k.log/0a1b2c3d-12-9f8e7d6c", [("Authorization", signed), ("User-Agent", "boto")], b"")
+    first = Request(
+        "PUT",
+        "/b/k.log/0a1b2c3d-12-9f8e7d6c",
+        [("Authorization", signed), ("User-Agent", "boto")],
+        b"",
+    )
     assert (first.label, first.sender) == ("PUT /b/k.log/#-#-#", "alice boto")
-    asked = Request("POST", "/", [("X-Amz-Target", "DynamoDB_20120810.PutItem"), ("Authorization", "Bearer t")], b"{}")
+    asked = Request(
+        "POST",
+        "/",
+        [("X-Amz-Target", "DynamoDB_20120810.PutItem"), ("Authorization", "Bearer t")],
+        b"{}",
+    )
     assert (asked.label, asked.sender) == ("POST / PutItem", "Bearer t ")
 
 

@@ -51,13 +51,17 @@ def eventually(true: Callable[[], bool]) -> bool:
 
 def test_a_block_that_fails_ends_its_program_and_what_that_started(tmp_path: Path) -> None:
     def work() -> Iterator[Program]:
-        with started(tmp_path / "x.out", sys.executable, "-c", "import os; os.system('sleep 60')") as program:
+        with started(
+            tmp_path / "x.out", sys.executable, "-c", "import os; os.system('sleep 60')"
+        ) as program:
             yield program
             raise KeyboardInterrupt
 
     working = work()
     program = next(working)
-    assert eventually(lambda: len(children(program.pid)) == 2)  # the tether's other end, and the shell
+    assert eventually(
+        lambda: len(children(program.pid)) == 2
+    )  # the tether's other end, and the shell
     family = [program.pid, *children(program.pid)]
     with pytest.raises(KeyboardInterrupt):
         next(working)
@@ -66,7 +70,9 @@ def test_a_block_that_fails_ends_its_program_and_what_that_started(tmp_path: Pat
 
 def test_a_program_ends_with_an_owner_that_is_killed_outright(tmp_path: Path) -> None:
     command = [sys.executable, "-c", OWNER, str(tmp_path / "x.out")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as owner:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    ) as owner:
         assert owner.stdout is not None
         pid = int(owner.stdout.readline())
         assert not gone(pid)
@@ -124,7 +130,10 @@ def wrong(_room: Path) -> Iterator[object]:
 
 def test_an_absent_server_is_told_in_one_line_and_the_others_run(tmp_path: Path) -> None:
     with all_of_them(tmp_path, {"terraform": here, "rgw": absent}) as real:
-        assert real.missing == {"rgw": "it is not on the PATH"} and real.why_not("rgw") == "it is not on the PATH"
+        assert (
+            real.missing == {"rgw": "it is not on the PATH"}
+            and real.why_not("rgw") == "it is not on the PATH"
+        )
         assert real.terraform is not None and real.rgw is None
         assert (tmp_path / "terraform" / "open").exists()
     assert not (tmp_path / "terraform" / "open").exists()
@@ -138,8 +147,15 @@ def test_a_mistake_of_ours_is_no_absent_server(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("excuses", "fine"),
-    [("", False), ("rgw: no apt here", False), ("rgw: no apt here; terraform: none", True), ("rgw; terraform", True)],
+    [
+        ("", False),
+        ("rgw: no apt here", False),
+        ("rgw: no apt here; terraform: none", True),
+        ("rgw; terraform", True),
+    ],
 )
-def test_an_absent_server_must_be_excused_by_name(excuses: str, fine: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_absent_server_must_be_excused_by_name(
+    excuses: str, fine: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert excused(Real(missing={"rgw": "gone", "terraform": "gone"}), excuses) is fine
     assert ("DTM_EXCUSE=" in capsys.readouterr().err) is not fine

@@ -12,9 +12,15 @@ from engine.lock import LockInfo, LockRecord
 
 NOON = datetime(2022, 5, 30, 17, 8, 8, tzinfo=UTC)
 HOLDER = LockInfo(
-    "92417f49-68a4", "apply", "anna@build-7", "0.1.0", "2022-05-30T16:54:00.000000Z", "s3://b/k", lease=30.0,
+    "92417f49-68a4",
+    "apply",
+    "anna@build-7",
+    "0.1.0",
+    "2022-05-30T16:54:00.000000Z",
+    "s3://b/k",
+    lease=30.0,
     renewed="2022-05-30T17:08:04.000000Z",
-)  # fmt: skip
+)
 RECORD = LockRecord(HOLDER, "1")
 WEB = Address("repo-scaffolding", "web")
 DATA = Address("data", "a")
@@ -24,11 +30,24 @@ class Shown:
     """A renderer and what it printed."""
 
     def __init__(
-        self, kind: Kind, *, clean: Callable[[str], str] = str, width: int = 100, verbose: bool = False, quiet: bool = False
+        self,
+        kind: Kind,
+        *,
+        clean: Callable[[str], str] = str,
+        width: int = 100,
+        verbose: bool = False,
+        quiet: bool = False,
     ) -> None:
         self._out, self._err = StringIO(), StringIO()
         self.renderer: Renderer = make_renderer(
-            kind, self._out, self._err, clean=clean, width=width, verbose=verbose, quiet=quiet, clock=lambda: NOON
+            kind,
+            self._out,
+            self._err,
+            clean=clean,
+            width=width,
+            verbose=verbose,
+            quiet=quiet,
+            clock=lambda: NOON,
         )
 
     @property

@@ -22,14 +22,22 @@ def told(error: BaseException, *, kind: Kind = "plain", debug: bool = False) -> 
 
 @pytest.mark.parametrize("kind", ["plain", "rich"])
 def test_an_error_says_where_what_and_the_next_step(kind: Kind) -> None:
-    error = DtmError("the bucket is missing\nreally", hint="make it with dtm init --create", where="data/a")
-    assert told(error, kind=kind) == "error: data/a: the bucket is missing\n  really\n  → make it with dtm init --create\n"
+    error = DtmError(
+        "the bucket is missing\nreally", hint="make it with dtm init --create", where="data/a"
+    )
+    assert (
+        told(error, kind=kind)
+        == "error: data/a: the bucket is missing\n  really\n  → make it with dtm init --create\n"
+    )
 
 
 @pytest.mark.parametrize("kind", ["plain", "rich"])
 def test_every_problem_of_a_config_shows_its_line(tmp_path: Path, kind: Kind) -> None:
     file = tmp_path / "config.yaml"
-    file.write_text('tools:\n  - name: 看板\n    depndsOn: [a.b]\n    options: {名前: "${{ a.b.outputs.c }}"}\n', "utf-8")
+    file.write_text(
+        'tools:\n  - name: 看板\n    depndsOn: [a.b]\n    options: {名前: "${{ a.b.outputs.c }}"}\n',
+        "utf-8",
+    )
     problems = (
         Problem(f"{file}:3:5", 'unknown key "depndsOn"', 'did you mean "dependsOn"?'),
         Problem(f"{file}:4:19", "no tool a/b"),
@@ -99,10 +107,16 @@ def test_who_holds_the_lock_is_told_in_full_with_the_command_that_breaks_it(kind
 @pytest.mark.parametrize(
     ("info", "lease"),
     [
-        (replace(HOLDER, renewed="2022-05-30T16:54:00.000000Z"), "30 s, not renewed for 14 min, looks dead"),
+        (
+            replace(HOLDER, renewed="2022-05-30T16:54:00.000000Z"),
+            "30 s, not renewed for 14 min, looks dead",
+        ),
         (replace(HOLDER, renewed=None, created="2022-05-30T17:08:00Z"), "30 s, renewed 8 s ago"),
         (replace(HOLDER, renewed=None, created="yesterday"), "30 s, never renewed"),
-        (replace(HOLDER, lease=None), "none: this holder never renews, only force-unlock ends its lock"),
+        (
+            replace(HOLDER, lease=None),
+            "none: this holder never renews, only force-unlock ends its lock",
+        ),
     ],
 )
 def test_a_lease_looks_dead_or_alive(info: LockInfo, lease: str) -> None:

@@ -64,7 +64,9 @@ def test_an_apply_reads_as_devstream_tells_it() -> None:
 def test_the_summary_says_what_failed_and_why_and_what_was_skipped_because_of_it() -> None:
     lines = log(
         ApplyStart(DATA, Action.UPDATE, 1, 2),
-        ApplyErrored(DATA, Action.UPDATE, "disk full:\n  no room", "free some space", 0.2, attempts=3),
+        ApplyErrored(
+            DATA, Action.UPDATE, "disk full:\n  no room", "free some space", 0.2, attempts=3
+        ),
         ApplySkipped(WEB, Action.CREATE, DATA),
         ApplySummary({Action.DELETE: 2}, (DATA,), (WEB,), 2.0, "s3://b/k", operation="apply"),
     )
@@ -90,7 +92,9 @@ def test_what_was_cut_off_is_not_said_to_have_ended() -> None:
         ApplyErrored(DATA, Action.CREATE, "create was stopped", "", 0.2),
         ApplySkipped(WEB, Action.CREATE, DATA),
         ApplySkipped(Address("data", "c"), Action.CREATE, None),
-        ApplySummary({}, (DATA,), (WEB, Address("data", "c")), 2.0, "s", True, "destroy", cancelled=(DATA,)),
+        ApplySummary(
+            {}, (DATA,), (WEB, Address("data", "c")), 2.0, "s", True, "destroy", cancelled=(DATA,)
+        ),
     )
     assert lines == [
         "⚠ [WARN]  Stopping: waiting for 2 running operations (data/a, argocdapp/web); Ctrl-C again cancels them.",
@@ -110,7 +114,10 @@ def test_what_was_cut_off_is_not_said_to_have_ended() -> None:
 @pytest.mark.parametrize(
     ("event", "line"),
     [
-        (ApplySummary({Action.CREATE: 1}, (), (), 1.0, "s"), "✔ [SUCCESS]  Done: 1 created in 1.0s."),
+        (
+            ApplySummary({Action.CREATE: 1}, (), (), 1.0, "s"),
+            "✔ [SUCCESS]  Done: 1 created in 1.0s.",
+        ),
         (ApplySummary({}, (), (), 1.0, "s"), "ℹ [INFO]  Done: nothing in 1.0s."),
         (
             ApplySummary({Action.CREATE: 1}, (), (), 1.0, "s", unresolved=("x",)),
@@ -124,7 +131,10 @@ def test_what_was_cut_off_is_not_said_to_have_ended() -> None:
             ApplySummary({Action.DELETE: 1}, (DATA,), (), 1.0, "s", interrupted=True),
             "!! [ERROR]  Apply interrupted => 1 deleted, 1 failed in 1.0s.",
         ),
-        (ApplySummary({}, (), (), 1.0, "s", interrupted=True), "⚠ [WARN]  Apply interrupted => nothing in 1.0s."),
+        (
+            ApplySummary({}, (), (), 1.0, "s", interrupted=True),
+            "⚠ [WARN]  Apply interrupted => nothing in 1.0s.",
+        ),
     ],
 )
 def test_success_is_only_said_where_everything_was_done(event: ApplySummary, line: str) -> None:
@@ -143,16 +153,20 @@ def test_many_failures_do_not_bury_the_end_of_the_summary(verbose: bool, named: 
 
 
 def test_a_long_operation_gives_a_sign_of_life_every_ten_seconds() -> None:
-    events = [ApplyProgress(DATA, Action.CREATE, "", None, float(second)) for second in range(1, 36)]
-    assert [each for each in log(ApplyStart(DATA, Action.CREATE, 1, 1), *events) if "still" in each] == [
-        f"ℹ [INFO]  Tool (data/a) still creating, {second}s so far" for second in (10, 20, 30)
+    events = [
+        ApplyProgress(DATA, Action.CREATE, "", None, float(second)) for second in range(1, 36)
     ]
+    assert [
+        each for each in log(ApplyStart(DATA, Action.CREATE, 1, 1), *events) if "still" in each
+    ] == [f"ℹ [INFO]  Tool (data/a) still creating, {second}s so far" for second in (10, 20, 30)]
 
 
 def test_verbose_shows_each_word_of_a_provider() -> None:
     spoken = ApplyProgress(DATA, Action.UPDATE, "3 of 4 pods", 0.75, 1.5)
     assert log(spoken) == []
-    assert log(spoken, verbose=True) == ["ℹ [INFO]  Tool (data/a) still updating, 1.5s so far: 3 of 4 pods (75%)"]
+    assert log(spoken, verbose=True) == [
+        "ℹ [INFO]  Tool (data/a) still updating, 1.5s so far: 3 of 4 pods (75%)"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +226,10 @@ def test_one_event_one_line(event: Event, line: str) -> None:
 def test_a_lock_that_costs_no_time_is_not_worth_a_word() -> None:
     quick: list[Event] = [LockAcquired(HOLDER, 0.0), LockReleased(HOLDER)]
     assert log(*quick) == []
-    assert log(*quick, verbose=True) == ["λ [DEBUG]  Got the state lock.", "λ [DEBUG]  Released the state lock."]
+    assert log(*quick, verbose=True) == [
+        "λ [DEBUG]  Got the state lock.",
+        "λ [DEBUG]  Released the state lock.",
+    ]
 
 
 def test_waiting_for_a_lock_gives_a_sign_of_life_every_ten_seconds() -> None:
@@ -240,11 +257,20 @@ def test_quiet_keeps_warnings_and_errors() -> None:
 
 def test_a_long_error_is_cut_where_it_happens_and_whole_at_the_end() -> None:
     long = "x" * 500
-    first, *rest = log(ApplyErrored(DATA, Action.CREATE, long, "", 1.0), ApplySummary({}, (DATA,), (), 1.0, "s"))
+    first, *rest = log(
+        ApplyErrored(DATA, Action.CREATE, long, "", 1.0), ApplySummary({}, (DATA,), (), 1.0, "s")
+    )
     assert first.endswith("x…") and len(first) < 300
     assert f"    data/a create: {long}" in rest
 
 
 def test_a_message_cannot_steer_the_terminal_nor_forge_a_log_line() -> None:
-    lines = log(Notice("error", "\x1b[2J\n2022-05-30 17:08:08 ✔ [SUCCESS]  All plugins applied successfully."))
-    assert lines == ["!! [ERROR]  \\u001b[2J", "  2022-05-30 17:08:08 ✔ [SUCCESS]  All plugins applied successfully."]
+    lines = log(
+        Notice(
+            "error", "\x1b[2J\n2022-05-30 17:08:08 ✔ [SUCCESS]  All plugins applied successfully."
+        )
+    )
+    assert lines == [
+        "!! [ERROR]  \\u001b[2J",
+        "  2022-05-30 17:08:08 ✔ [SUCCESS]  All plugins applied successfully.",
+    ]

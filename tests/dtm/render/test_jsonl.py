@@ -47,7 +47,10 @@ EVENTS: list[tuple[Event, str]] = [
     (LockWaiting(RECORD, 1.0, None), "lock_acquire"),
     (LockAcquired(HOLDER, 1.0, HOLDER), "lock_acquire"),
     (LockReleased(HOLDER), "lock_release"),
-    (ApplySummary({Action.CREATE: 1, Action.KEEP: 4}, (DATA,), (WEB,), 3.0, "s3://b/k", True), "change_summary"),
+    (
+        ApplySummary({Action.CREATE: 1, Action.KEEP: 4}, (DATA,), (WEB,), 3.0, "s3://b/k", True),
+        "change_summary",
+    ),
     (ApplySummary({}, (DATA,), (), 3.0, "s", True, "destroy", (DATA,), ("x",)), "change_summary"),
 ]
 
@@ -72,7 +75,11 @@ def test_an_event_is_one_line(event: Event, kind: str) -> None:
     shown = Shown("json")
     shown.renderer.event(event)
     first = lines(shown)[0]
-    assert first["type"] == kind and first["timestamp"] == "2022-05-30T17:08:08.000000Z" and first["message"]
+    assert (
+        first["type"] == kind
+        and first["timestamp"] == "2022-05-30T17:08:08.000000Z"
+        and first["message"]
+    )
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -82,10 +89,14 @@ def test_a_plan_is_its_changes_and_a_summary(name: str) -> None:
     shown.renderer.plan(plan)
     found = lines(shown)
     planned = [each["address"] for each in found if each["type"] == "planned_change"]
-    assert planned == [str(c.address) for c in plan.changes if c.action is not Action.KEEP or c.rewrite]
+    assert planned == [
+        str(c.address) for c in plan.changes if c.action is not Action.KEEP or c.rewrite
+    ]
     (summary,) = [each for each in found if each["type"] == "change_summary"]
     assert summary["operation"] == "plan"
-    assert summary["changes"] == {a.value if a is not Action.KEEP else "unchanged": n for a, n in plan.counts().items()}
+    assert summary["changes"] == {
+        a.value if a is not Action.KEEP else "unchanged": n for a, n in plan.counts().items()
+    }
 
 
 def test_planned_fields_tell_what_a_program_needs() -> None:
@@ -93,9 +104,14 @@ def test_planned_fields_tell_what_a_program_needs() -> None:
     shown.renderer.plan(PLANS["drift_beside_change"]())
     option, live = lines(shown)[0]["fields"]
     assert option == {
-        "path": ["content"], "old": "port: 80\n", "new": "port: 8080\n", "oldAbsent": False, "newAbsent": False,
-        "source": "option", "replaces": False,
-    }  # fmt: skip
+        "path": ["content"],
+        "old": "port: 80\n",
+        "new": "port: 8080\n",
+        "oldAbsent": False,
+        "newAbsent": False,
+        "source": "option",
+        "replaces": False,
+    }
     assert (live["source"], live["old"], live["new"]) == ("live", "0644", "0666")
 
 
@@ -122,12 +138,22 @@ def test_an_apply_that_breaks_off_still_ends_with_its_summary() -> None:
     assert summary["changes"]["create"] == 1 and summary["failed"] == ["repo-scaffolding/web"]
 
 
-def test_a_summary_says_which_command_it_was_what_was_cut_off_and_never_that_a_failure_is_done() -> None:
+def test_a_summary_says_which_command_it_was_what_was_cut_off_and_never_that_a_failure_is_done() -> (
+    None
+):
     shown = Shown("json")
-    shown.renderer.event(ApplySummary({Action.DELETE: 1}, (DATA, WEB), (), 3.0, "s", operation="destroy", cancelled=(DATA,)))
+    shown.renderer.event(
+        ApplySummary(
+            {Action.DELETE: 1}, (DATA, WEB), (), 3.0, "s", operation="destroy", cancelled=(DATA,)
+        )
+    )
     (line,) = lines(shown)
     assert line["message"] == "Destroy failed => 1 deleted, 1 failed, 1 cancelled in 3.0s."
-    assert (line["operation"], line["failed"], line["cancelled"]) == ("destroy", [str(DATA), str(WEB)], [str(DATA)])
+    assert (line["operation"], line["failed"], line["cancelled"]) == (
+        "destroy",
+        [str(DATA), str(WEB)],
+        [str(DATA)],
+    )
 
 
 def test_a_summary_is_not_said_twice() -> None:
@@ -139,12 +165,16 @@ def test_a_summary_is_not_said_twice() -> None:
 
 def test_errors_are_diagnostics_one_per_problem() -> None:
     shown = Shown("json")
-    shown.renderer.error(ConfigError((Problem("a.yaml:1:2", "one", "hint"), Problem("a.yaml:3:4", "two"))))
+    shown.renderer.error(
+        ConfigError((Problem("a.yaml:1:2", "one", "hint"), Problem("a.yaml:3:4", "two")))
+    )
     shown.renderer.error(LockHeldError(RECORD), debug=True)
     shown.renderer.error(LockHeldError(LockRecord(None, "1")))
     shown.renderer.error(ValueError("odd"))
     found = lines(shown)
-    assert {each["type"] for each in found} == {"diagnostic"} and {each["severity"] for each in found} == {"error"}
+    assert {each["type"] for each in found} == {"diagnostic"} and {
+        each["severity"] for each in found
+    } == {"error"}
     assert [each["where"] for each in found] == ["a.yaml:1:2", "a.yaml:3:4", "", "", ""]
     assert found[2]["lock"]["who"] == "anna@build-7" and "LockHeldError" in found[2]["traceback"]
     assert found[3]["lock"] is None
@@ -157,7 +187,9 @@ def test_data_of_commands() -> None:
     shown.renderer.value(7)
     shown.renderer.data("for people", {"for": "programs"})
     shown.renderer.document({"a": [1, 2]}, title="a document")
-    shown.renderer.differences([Difference(DATA, (FieldChange(("x",), 1, 2),)), Difference(WEB, added=True)])
+    shown.renderer.differences(
+        [Difference(DATA, (FieldChange(("x",), 1, 2),)), Difference(WEB, added=True)]
+    )
     shown.renderer.notice("debug", "detail", hint="more")
     found = lines(shown)
     assert [each.get("data") for each in found] == [
@@ -168,20 +200,28 @@ def test_data_of_commands() -> None:
         {"for": "programs"},
         {"a": [1, 2]},
         {
-            "address": "data/a", "difference": "changed",
+            "address": "data/a",
+            "difference": "changed",
             "fields": [
                 {
-                    "path": ["x"], "old": 1, "new": 2, "oldAbsent": False, "newAbsent": False, "source": "option",
+                    "path": ["x"],
+                    "old": 1,
+                    "new": 2,
+                    "oldAbsent": False,
+                    "newAbsent": False,
+                    "source": "option",
                     "replaces": False,
                 }
             ],
         },
         {"address": "repo-scaffolding/web", "difference": "added", "fields": []},
         None,
-    ]  # fmt: skip
+    ]
 
 
-@pytest.mark.parametrize(("record", "status"), [(RECORD, "held"), (None, "free"), (LockRecord(None, "1"), "held")])
+@pytest.mark.parametrize(
+    ("record", "status"), [(RECORD, "held"), (None, "free"), (LockRecord(None, "1"), "held")]
+)
 def test_the_state_of_the_lock(record: LockRecord | None, status: str) -> None:
     shown = Shown("json")
     shown.renderer.lock(record)

@@ -33,19 +33,37 @@ def test_picture_asks_no_other_host_for_anything() -> None:
 @pytest.mark.parametrize(
     ("action", "reason", "sentence"),
     [
-        (Action.CREATE, Reason.NEW, "Tool (data/a) found in config but doesn't exist in the state, will be created."),
-        (Action.UPDATE, Reason.CHANGED, "Tool (data/a) config drifted from the state, will be updated."),
-        (Action.CREATE, Reason.VANISHED, "Tool (data/a) state found but it seems the tool isn't created, will be created."),
+        (
+            Action.CREATE,
+            Reason.NEW,
+            "Tool (data/a) found in config but doesn't exist in the state, will be created.",
+        ),
+        (
+            Action.UPDATE,
+            Reason.CHANGED,
+            "Tool (data/a) config drifted from the state, will be updated.",
+        ),
+        (
+            Action.CREATE,
+            Reason.VANISHED,
+            "Tool (data/a) state found but it seems the tool isn't created, will be created.",
+        ),
         (Action.UPDATE, Reason.DRIFTED, "Tool (data/a) drifted from the state, will be updated."),
         (Action.DELETE, Reason.REMOVED, "Tool (data/a) will be deleted."),
         (Action.DELETE, Reason.REQUESTED, "Tool (data/a) will be deleted."),
-        (Action.DELETE, Reason.INTERRUPTED, "Tool (data/a) was left unfinished by an earlier run, will be deleted."),
+        (
+            Action.DELETE,
+            Reason.INTERRUPTED,
+            "Tool (data/a) was left unfinished by an earlier run, will be deleted.",
+        ),
         (Action.CREATE, Reason.FAILED, "Tool (data/a) failed in an earlier run, will be created."),
         (Action.DELETE, Reason.FAILED, "Tool (data/a) failed in an earlier run, will be deleted."),
     ],
 )
 @pytest.mark.parametrize("kind", PEOPLE)
-def test_header_is_the_sentence_people_grep_for(kind: Kind, action: Action, reason: Reason, sentence: str) -> None:
+def test_header_is_the_sentence_people_grep_for(
+    kind: Kind, action: Action, reason: Reason, sentence: str
+) -> None:
     shown = Shown(kind)
     shown.renderer.plan(Plan(BASE, "", (Change(DATA, action, reason),)))
     assert sentence in shown.out
@@ -56,7 +74,11 @@ def test_header_is_the_sentence_people_grep_for(kind: Kind, action: Action, reas
 @pytest.mark.parametrize("kind", ["plain", "json"])
 def test_every_action_and_reason_can_be_said(kind: Kind, action: Action, reason: Reason) -> None:
     shown = Shown(kind)
-    shown.renderer.plan(Plan(BASE, "", (Change(DATA, action, reason, Resource("x"), previous=Address("data", "b")),)))
+    shown.renderer.plan(
+        Plan(
+            BASE, "", (Change(DATA, action, reason, Resource("x"), previous=Address("data", "b")),)
+        )
+    )
     assert "data/a" in shown.out
 
 
@@ -66,7 +88,9 @@ def test_last_line_counts(name: str, kind: Kind) -> None:
     plan = PLANS[name]()
     counts = plan.counts()
     last = rendered(plan, kind, 140).splitlines()[-1]
-    assert last.startswith(f"Plan: {counts[Action.CREATE]} to create, {counts[Action.UPDATE]} to update, ")
+    assert last.startswith(
+        f"Plan: {counts[Action.CREATE]} to create, {counts[Action.UPDATE]} to update, "
+    )
     assert last.endswith(f", {counts[Action.KEEP]} unchanged.")
 
 
@@ -90,8 +114,16 @@ def test_empty_plan_is_one_sentence(kind: Kind, destroy: bool, given: str, expec
 
 
 LOOKED = (
-    Change(DATA, Action.UPDATE, Reason.DRIFTED, Resource("x"), fields=(FieldChange(("size",), 1, 2, Source.LIVE),)),
-    Change(Address("data", "b"), Action.CREATE, Reason.VANISHED, Resource("arn:b"), after={"input": 1}),
+    Change(
+        DATA,
+        Action.UPDATE,
+        Reason.DRIFTED,
+        Resource("x"),
+        fields=(FieldChange(("size",), 1, 2, Source.LIVE),),
+    ),
+    Change(
+        Address("data", "b"), Action.CREATE, Reason.VANISHED, Resource("arn:b"), after={"input": 1}
+    ),
     Change(Address("data", "c"), Action.CREATE, Reason.NEW, after={"input": 1}),
     Change(Address("data", "d"), Action.DELETE, Reason.REMOVED, Resource("arn:d")),
     Change(Address("data", "e"), Action.KEEP, Reason.UNCHANGED),
@@ -125,7 +157,9 @@ def test_drift_and_verify_say_what_they_found_and_nothing_of_what_would_be_done(
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_can_be_found(kind: Kind, reason: Reason, operation: Operation) -> None:
     shown = Shown(kind)
-    change = Change(DATA, Action.UPDATE, reason, Resource("x"), previous=Address("data", "b"), rewrite=True)
+    change = Change(
+        DATA, Action.UPDATE, reason, Resource("x"), previous=Address("data", "b"), rewrite=True
+    )
     shown.renderer.plan(Plan(BASE, "", (change,)), operation=operation)
     assert "Tool (data/a) " in shown.out and f"{operation.capitalize()}: " in shown.out
     assert "will be" not in shown.out and " to update" not in shown.out

@@ -12,7 +12,15 @@ QUESTION = "Continue? [y/n]\nEnter a value (Default is n): "
 
 @pytest.mark.parametrize(
     ("typed", "answer"),
-    [("y\n", True), ("yes\n", True), (" YES \n", True), ("n\n", False), ("no\n", False), ("\n", False), ("y", True)],
+    [
+        ("y\n", True),
+        ("yes\n", True),
+        (" YES \n", True),
+        ("n\n", False),
+        ("no\n", False),
+        ("\n", False),
+        ("y", True),
+    ],
 )
 def test_answers(typed: str, answer: bool) -> None:
     err = StringIO()
@@ -35,9 +43,13 @@ def test_the_end_of_input_is_no_answer(typed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "answer"), [("yes, 12\n", True), ("y\nyes\nyes, 12\n", True), ("yes\nn\n", False), ("\n", False)]
+    ("typed", "answer"),
+    [("yes, 12\n", True), ("y\nyes\nyes, 12\n", True), ("yes\nn\n", False), ("\n", False)],
 )
 def test_a_grave_question_wants_its_exact_answer(typed: str, answer: bool) -> None:
     err = StringIO()
-    assert confirm_exactly(StringIO(typed), err, "12 of 20 tools would be deleted.", "yes, 12") is answer
+    assert (
+        confirm_exactly(StringIO(typed), err, "12 of 20 tools would be deleted.", "yes, 12")
+        is answer
+    )
     assert err.getvalue().startswith("12 of 20 tools would be deleted.\n")

@@ -29,7 +29,10 @@ PEOPLE: tuple[Kind, ...] = ("rich", "plain")
 def test_rich_is_imported_only_for_a_terminal(kind: str, imported: bool) -> None:
     code = f"import sys; from dtm.render import make_renderer; make_renderer({kind!r}, sys.stdout, sys.stderr, clean=str)"
     run = subprocess.run(
-        [sys.executable, "-c", f"{code}; print('rich' in sys.modules)"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{code}; print('rich' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert run.stdout == f"{imported}\n"
 
@@ -48,7 +51,10 @@ def test_text_is_utf_8_whatever_the_locale_says(kind: Kind) -> None:
     ("show", "text"),
     [
         (lambda r: r.version("0.1.0"), "0.1.0\n"),
-        (lambda r: r.data("as it is, however long " + "x " * 100), "as it is, however long " + "x " * 100 + "\n"),
+        (
+            lambda r: r.data("as it is, however long " + "x " * 100),
+            "as it is, however long " + "x " * 100 + "\n",
+        ),
         (lambda r: r.data("ends\n"), "ends\n"),
         (lambda r: r.value("1.10"), "1.10\n"),
         (lambda r: r.value(["é", 1, {"a": None}]), '["é", 1, {"a": null}]\n'),
@@ -59,10 +65,18 @@ def test_text_is_utf_8_whatever_the_locale_says(kind: Kind) -> None:
             "ADDRESS  N\ndata/a   1\n看板/b\n",
         ),
         (
-            lambda r: r.table([{"works": "yes", "how": "", "id": "1.10"}, {"works": "a: b", "how": "c\nd", "id": True}]),
+            lambda r: r.table(
+                [
+                    {"works": "yes", "how": "", "id": "1.10"},
+                    {"works": "a: b", "how": "c\nd", "id": True},
+                ]
+            ),
             "WORKS  HOW       ID\nyes              1.10\na: b   c\\u000ad  true\n",
         ),
-        (lambda r: r.outputs({"url": "https://x", "t": Secret("x"), "l": [1]}), "url: https://x\nt: (sensitive)\nl: [1]\n"),
+        (
+            lambda r: r.outputs({"url": "https://x", "t": Secret("x"), "l": [1]}),
+            "url: https://x\nt: (sensitive)\nl: [1]\n",
+        ),
         (
             lambda r: r.document({"a": {"b": [{"c": 1, "d": "x\ny\n"}, [], "e"]}}, title="data/a"),
             "data/a\n  a:\n    b:\n      - c: 1\n        d: |\n          x\n          y\n      - []\n      - e\n",
@@ -71,7 +85,11 @@ def test_text_is_utf_8_whatever_the_locale_says(kind: Kind) -> None:
         (lambda r: r.differences([]), "No differences.\n"),
         (
             lambda r: r.differences(
-                [Difference(DATA, diff({"x": 1}, {"x": 2, "y": 3})), Difference(WEB, removed=True), Difference(WEB, added=True)]
+                [
+                    Difference(DATA, diff({"x": 1}, {"x": 2, "y": 3})),
+                    Difference(WEB, removed=True),
+                    Difference(WEB, added=True),
+                ]
             ),
             "~ data/a\n    ~ x: 1 → 2\n    + y: 3\n\n- repo-scaffolding/web\n\n+ repo-scaffolding/web\n",
         ),
@@ -88,7 +106,10 @@ def test_the_holder_of_the_lock_is_data_for_the_command_that_asks(kind: Kind) ->
     shown = Shown(kind)
     shown.renderer.lock(RECORD)
     shown.renderer.lock(LockRecord(None, "1"))
-    assert "ID         92417f49-68a4\n" in shown.out and "The lock record cannot be read.\n" in shown.out
+    assert (
+        "ID         92417f49-68a4\n" in shown.out
+        and "The lock record cannot be read.\n" in shown.out
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,7 +132,14 @@ def test_levels(kind: Kind, level: Level, verbose: bool, quiet: bool, shown_at_a
 @pytest.mark.parametrize("kind", ["plain", "json"])
 def test_ten_thousand_changes_off_a_terminal_take_less_than_a_second(kind: Kind) -> None:
     tools = [Address("data", f"t{i}") for i in range(10_000)]
-    plan = Plan(BASE, "", tuple(Change(each, Action.CREATE, Reason.NEW, after={"input": {"a": 1, "b": "x"}}) for each in tools))
+    plan = Plan(
+        BASE,
+        "",
+        tuple(
+            Change(each, Action.CREATE, Reason.NEW, after={"input": {"a": 1, "b": "x"}})
+            for each in tools
+        ),
+    )
     shown = Shown(kind)
     start = perf_counter()
     shown.renderer.plan(plan)
@@ -127,10 +155,17 @@ def test_ten_thousand_changes_off_a_terminal_take_less_than_a_second(kind: Kind)
 
 def test_data_and_messages_that_go_to_one_file_keep_their_order(tmp_path: Path) -> None:
     both = tmp_path / "both.txt"
-    with both.open("a", encoding="utf-8") as out, both.open("a", encoding="utf-8", buffering=1) as err:
+    with (
+        both.open("a", encoding="utf-8") as out,
+        both.open("a", encoding="utf-8", buffering=1) as err,
+    ):
         renderer = make_renderer("plain", out, err, clean=str, clock=lambda: NOON)
         renderer.data("first")
         renderer.notice("info", "second")
         renderer.data("third")
         renderer.close()
-    assert [line.split()[-1] for line in both.read_text("utf-8").splitlines()] == ["first", "second", "third"]
+    assert [line.split()[-1] for line in both.read_text("utf-8").splitlines()] == [
+        "first",
+        "second",
+        "third",
+    ]

@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from dtm.render import Kind
 from engine.errors import ConfigError, DtmError, Problem
-from engine.events import ApplyComplete, ApplyErrored, ApplyProgress, ApplyStart, ApplySummary, Event, Notice, Retrying
+from engine.events import (
+    ApplyComplete,
+    ApplyErrored,
+    ApplyProgress,
+    ApplyStart,
+    ApplySummary,
+    Event,
+    Notice,
+    Retrying,
+)
 from engine.plan import Action, Change, FieldChange, OutputChange, Plan, Reason
 from engine.secrets import Redactor
 from engine.state import Resource
@@ -19,10 +28,15 @@ SECRET = "hunter2-swordfish"
 PEM = "-----BEGIN KEY-----\nMIIEvQ\n-----END KEY-----\n"
 
 values = st.recursive(
-    st.sampled_from([SECRET, f"Bearer {SECRET}!", f"first\n{SECRET}\nlast\n", PEM, f"key: |\n{PEM}", 7, None])
+    st.sampled_from(
+        [SECRET, f"Bearer {SECRET}!", f"first\n{SECRET}\nlast\n", PEM, f"key: |\n{PEM}", 7, None]
+    )
     | st.builds(Secret, st.just(SECRET))
     | st.builds(Digest, st.just("ab" * 32)),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", SECRET, "b c"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["a", SECRET, "b c"]), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -44,14 +58,17 @@ def test_no_secret_leaves_in_a_plan(kind: Kind, old: Value, new: Value) -> None:
         FieldChange(("c",), old, None, new_absent=True),
     )
     plan = Plan(
-        BASE, "",
+        BASE,
+        "",
         (
             Change(DATA, Action.UPDATE, Reason.CHANGED, fields=fields, note=f"see {SECRET}"),
             Change(WEB, Action.CREATE, Reason.NEW, after={"x": new, SECRET: old}),
             Change(WEB, Action.DELETE, Reason.REMOVED, Resource(SECRET)),
         ),
-        {SECRET: new}, (OutputChange(SECRET, old, new),), in_progress=SECRET,
-    )  # fmt: skip
+        {SECRET: new},
+        (OutputChange(SECRET, old, new),),
+        in_progress=SECRET,
+    )
     shown.renderer.plan(plan)
     shown.renderer.outputs({"o": old, SECRET: new})
     shown.renderer.document({"o": old, "n": new}, title=SECRET)
@@ -91,4 +108,8 @@ def test_a_secret_that_is_a_word_of_the_format_does_not_break_it() -> None:
     found.add(Secret("message"))
     shown = Shown("json", clean=found.clean)
     shown.renderer.event(ApplyStart(DATA, Action.CREATE, 1, 1))
-    assert '"type":"apply_start"' in shown.out and '"action":"create"' in shown.out and '"message":' in shown.out
+    assert (
+        '"type":"apply_start"' in shown.out
+        and '"action":"create"' in shown.out
+        and '"message":' in shown.out
+    )

@@ -71,7 +71,12 @@ def test_running_operations_stand_in_a_table_with_times_and_a_bar() -> None:
     terminal.renderer.event(ApplyProgress(DATA, Action.CREATE, "2 of 4 pods\nmore", 0.5, 1.0))
     terminal.wait_for("0/3 changes")
     terminal.wait_for("2 of 4 pods")
-    assert "data/a" in terminal.text and "creating" in terminal.text and "0.0s" in terminal.text and "more" not in terminal.text
+    assert (
+        "data/a" in terminal.text
+        and "creating" in terminal.text
+        and "0.0s" in terminal.text
+        and "more" not in terminal.text
+    )
     terminal.renderer.close()
 
 

@@ -12,8 +12,8 @@ from engine.errors import StoreAccessError
 from engine.events import Notice
 from engine.log import encode_head
 from engine.ports import Emit, Store
+from engine.runtime.environment import World
 from engine.statefile import Document
-from engine.world import World
 
 
 class Archive(msgspec.Struct, frozen=True):

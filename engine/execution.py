@@ -21,7 +21,7 @@ from engine.operations import Operations, guarded
 from engine.plan import Action, Change
 from engine.ports import Call
 from engine.refresh import POLL, READ_TIMEOUT
-from engine.retry import PROVIDER, Policy, provider_retry
+from engine.runtime.retry import PROVIDER, Policy, provider_retry
 from engine.schedule import Phase, Step
 from engine.secrets import Sealer
 from engine.sensitivity import revealed

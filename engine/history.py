@@ -10,9 +10,9 @@ import msgspec
 from engine.commit import where
 from engine.errors import StateError
 from engine.ports import Store
+from engine.runtime.environment import World
 from engine.state import State
 from engine.statefile import decode
-from engine.world import World
 
 NAME = re.compile(r"(\d+)-([0-9a-zA-Z]{1,8})")
 

@@ -28,13 +28,13 @@ from engine.errors import (
 from engine.events import LockAcquired, LockReleased, LockWaiting, Notice
 from engine.lock import LockInfo, LockRecord, timestamp
 from engine.ports import Emit, Locker, ProcessLocker
-from engine.retry import store_retry
+from engine.runtime.retry import store_retry
 
 T = TypeVar("T")
 
 
 class Ask(Protocol):
-    """Makes a call, again where `engine.retry` says so."""
+    """Makes a call, again where `engine.runtime.retry` says so."""
 
     def __call__(self, call: Callable[[], T], /) -> T:
         """The call's result."""

@@ -19,8 +19,8 @@ from engine.errors import (
     StoreError,
 )
 from engine.ports import Snapshot, Store, Version
+from engine.runtime.environment import World, utc_now
 from engine.values import Value
-from engine.world import World, utc_now
 
 RACERS, ROUNDS = 8, 5
 CREATE, SWAP, RACE = "create", "swap", "race"

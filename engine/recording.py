@@ -26,13 +26,13 @@ from engine.plan import Action
 from engine.ports import Emit, Store
 from engine.probe import Probe
 from engine.rescue import Rescued
+from engine.runtime.environment import World
 from engine.secrets import OUTPUTS, Redactor, Sealer
 from engine.sensitivity import blotted, secrets_of
 from engine.state import Pending, Resource, State, StateEntry, Written, same_content
 from engine.statefile import document_of, no_gc, state_of
 from engine.values import Attributes
 from engine.wire import plain_map, resource_form, tool_form
-from engine.world import World
 from engine.writer import LogWriter
 
 OUTCOMES = (Done, Failed, Cancelled, Moved, OutputsSet)

@@ -30,10 +30,10 @@ from engine.log import Opened
 from engine.ports import Emit, Locker, ProcessLocker, Store
 from engine.probe import Probe
 from engine.recording import Session
+from engine.runtime.environment import World
 from engine.secrets import Redactor
 from engine.state import State, StateEntry
 from engine.statefile import no_gc, state_of
-from engine.world import World
 
 __all__ = ["Reading", "Session", "open_session", "read_state"]
 

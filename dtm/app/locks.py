@@ -14,9 +14,9 @@ from engine.lease import break_lock as engine_break
 from engine.lock import LockRecord
 from engine.ports import Emit, Locker
 from engine.probe import PROMISES, Probe, probe
+from engine.runtime.environment import World, utc_now
 from engine.session import Reading, read_state
 from engine.values import Value
-from engine.world import World, utc_now
 
 INLINE: Final = "state.log: inline leaves everything but the state itself alone"
 

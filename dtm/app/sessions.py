@@ -14,10 +14,10 @@ from dtm.app.choices import Choices
 from dtm.app.workspace import Workspace
 from engine.events import Notice
 from engine.ports import Emit
-from engine.retry import store_retry
+from engine.runtime.environment import World
+from engine.runtime.retry import store_retry
 from engine.secrets import Redactor
 from engine.session import Reading, Session, open_session
-from engine.world import World
 
 
 def look(workspace: Workspace, emit: Emit) -> Reading:
@@ -45,7 +45,7 @@ def who() -> str:
 
 
 def world() -> World:
-    """A session's surroundings: the real ones, with stores asked again as `engine.retry` says."""
+    """A session's surroundings: the real ones, with stores asked again as `engine.runtime.retry` says."""
     return World(retry=store_retry)
 
 

@@ -17,10 +17,10 @@ from engine.events import Event
 from engine.lock import LockInfo, LockRecord
 from engine.plan import Action
 from engine.ports import Locker, Snapshot, Store, Version
+from engine.runtime.environment import World
 from engine.session import Session, open_session, read_state
 from engine.state import Resource, State, StateEntry
 from engine.values import Value
-from engine.world import World
 
 KEY = "contract.state"
 

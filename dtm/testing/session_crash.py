@@ -38,11 +38,11 @@ from engine.history import history, load
 from engine.plan import Action
 from engine.ports import AppendStore
 from engine.recovery import push, recover
-from engine.retry import store_retry
+from engine.runtime.environment import World
+from engine.runtime.retry import store_retry
 from engine.session import Session, read_state
 from engine.state import State, StateId
 from engine.values import Digest, Secret
-from engine.world import World
 
 T = TypeVar("T")
 DEVSTREAM = b"""data_a:

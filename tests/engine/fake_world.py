@@ -24,13 +24,13 @@ from engine.planner import Live, make_plan
 from engine.ports import AnyProvider, Call, Store
 from engine.recording import Session
 from engine.references import parse
+from engine.runtime.environment import World as Surroundings
 from engine.schema import Field, Options, Outputs
 from engine.secrets import Sealer
 from engine.sensitivity import sensitive
 from engine.session import open_session
 from engine.state import Entries, Pending, Resource, State, StateEntry, StateId
 from engine.values import UNKNOWN, Secret, Value, map_leaves, reveal
-from engine.world import World as Surroundings
 
 SALT = "5a" * 16
 SEALER = Sealer(SALT)

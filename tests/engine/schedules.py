@@ -39,9 +39,9 @@ from engine.group import Ticket
 from engine.plan import Action
 from engine.ports import Snapshot, Store, Version
 from engine.recovery import recover
+from engine.runtime.environment import Limits, World
 from engine.session import Session, open_session, read_state
 from engine.state import Resource, State, StateEntry, same_content
-from engine.world import Limits, World
 
 KEY = "K"
 

@@ -26,9 +26,9 @@ from engine.history import history
 from engine.lease import acquire, break_lock
 from engine.lock import timestamp
 from engine.ports import Snapshot, Store, Version
-from engine.retry import STORE, store_retry
+from engine.runtime.environment import Limits, World
+from engine.runtime.retry import STORE, store_retry
 from engine.session import Session, open_session, read_state
-from engine.world import Limits, World
 
 T = TypeVar("T")
 SEEDS = int(os.environ.get("DTM_FAULTS", "40"))

@@ -35,8 +35,8 @@ from engine.log import Done
 from engine.plan import Action
 from engine.ports import Locker, Store, Version
 from engine.recovery import recover
+from engine.runtime.environment import World
 from engine.session import Session, open_session, read_state
-from engine.world import World
 from tests.engine.fake_world import Bench, at, config, tool
 
 LEASE = 300.0

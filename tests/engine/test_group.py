@@ -21,8 +21,8 @@ from engine.group import BATCH, GroupCommit
 from engine.log import OutputsSet, Record
 from engine.plan import Action
 from engine.ports import Version
+from engine.runtime.environment import Limits, World
 from engine.session import read_state
-from engine.world import Limits, World
 
 THREADS, PAUSE = 100, 0.02
 EACH = int(os.environ.get("DTM_GROUP_RECORDS", "100"))

@@ -21,10 +21,10 @@ from engine.history import history
 from engine.plan import Action
 from engine.ports import Store
 from engine.recovery import push
+from engine.runtime.environment import Limits, World
 from engine.session import Session, open_session, read_state
 from engine.state import same_content
 from engine.statefile import decode, encode
-from engine.world import Limits, World
 
 LOG = f"{KEY}.log"
 

@@ -20,7 +20,7 @@ from engine.events import Event, LockAcquired, LockReleased, LockWaiting, Notice
 from engine.lease import HeldLock, acquire, break_lock, looks_dead
 from engine.lock import LockInfo, LockRecord, timestamp
 from engine.ports import Locker
-from engine.world import new_id
+from engine.runtime.environment import new_id
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

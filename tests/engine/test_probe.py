@@ -14,8 +14,8 @@ from engine.commit import AUTO, INSIDE
 from engine.errors import ConflictError, OutcomeUnknownError, StoreError
 from engine.ports import Version
 from engine.probe import CREATE, RACE, SWAP, Probe, another, probe
+from engine.runtime.environment import World
 from engine.session import open_session, read_state
-from engine.world import World
 
 AT = "2026-01-01T00:00:00Z"
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -28,56 +25,12 @@ from engine.log import Cancelled, Done, Failed, Moved, OutputsSet, Record
 from engine.plan import Action
 from engine.ports import Snapshot, Version
 from engine.recovery import Recovered, push, recover, successor_problem
+from engine.runtime.environment import World
 from engine.session import Session, read_state
 from engine.state import Resource, State, StateEntry, StateId, Written
 from engine.wire import resource_form, tool_form
-from engine.world import World
 
 A = Address("data", "a")
-
-
-def test_the_file_is_readable_by_its_owner_only_and_never_overwrites(tmp_path: Path) -> None:
-    def places() -> list[Path]:
-        return [tmp_path / "one", tmp_path / "two"]
-
-    first = Path(rescue.keep("x.dtm", b"1", places))
-    assert first == tmp_path / "one" / "x.dtm" and first.read_bytes() == b"1"
-    assert first.stat().st_mode & 0o777 == 0o600 and first.parent.stat().st_mode & 0o777 == 0o700
-    second = Path(rescue.keep("x.dtm", b"2", places))
-    assert second == tmp_path / "two" / "x.dtm" and first.read_bytes() == b"1"
-
-
-def test_a_full_disk_leaves_no_part_of_a_file_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    full, good = tmp_path / "full", tmp_path / "good"
-    sync = os.fsync
-
-    def fsync(descriptor: int) -> None:
-        if (full / "x.dtm").exists():
-            raise OSError(errno.ENOSPC, "No space left on device")
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    assert rescue.keep("x.dtm", b"the records", lambda: [full, good]) == str(good / "x.dtm")
-    assert not list(full.iterdir()) and (good / "x.dtm").read_bytes() == b"the records"
-
-
-def test_without_any_place_it_goes_to_standard_output(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    assert rescue.keep("x.dtm", b"the records", lambda: [blocked / "sub"]) == rescue.STDOUT
-    assert capsys.readouterr().out == "the records"
-
-
-def test_the_current_directory_comes_first_then_the_users_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
-    assert rescue.directories() == [tmp_path, Path("/somewhere/dtm")]
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"text", b'{"format": 1}'])

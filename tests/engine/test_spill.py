@@ -9,9 +9,9 @@ from engine.address import Address
 from engine.errors import DtmError
 from engine.plan import Action
 from engine.ports import Version
+from engine.runtime.environment import Limits, World
 from engine.session import open_session, read_state
 from engine.state import StateEntry
-from engine.world import Limits, World
 
 
 class ChunklessStore(MemoryStore):

@@ -1,10 +1,10 @@
 """A planted bug: every failed call is made again, whether the provider said that it may be or not."""
 
-import engine.retry
+import engine.runtime.retry
 
 
 def _anything(error: BaseException) -> bool:
     return True
 
 
-engine.retry._is_retryable = _anything
+engine.runtime.retry._is_retryable = _anything

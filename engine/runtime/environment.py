@@ -12,14 +12,14 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from engine.lock import timestamp
-from engine.rescue import keep
-from engine.retry import store_retry
+from engine.runtime.fallback_file import keep
+from engine.runtime.retry import store_retry
 
 T = TypeVar("T")
 
 
 class Retry(Protocol):
-    """Calls until it succeeds or gives up; retries StoreUnavailableError only (`engine.retry`)."""
+    """Calls until it succeeds or gives up; retries StoreUnavailableError only (`engine.runtime.retry`)."""
 
     def __call__(self, call: Callable[[], T], /) -> T:
         """The call's result."""

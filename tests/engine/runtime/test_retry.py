@@ -17,7 +17,7 @@ from engine.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from engine.retry import provider_retry, store_retry
+from engine.runtime.retry import provider_retry, store_retry
 
 
 class Flaky:

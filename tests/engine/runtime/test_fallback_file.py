@@ -1,0 +1,58 @@
+"""Where bytes are kept that could not be stored where they belong."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from engine.runtime import fallback_file
+
+
+def test_the_file_is_readable_by_its_owner_only_and_never_overwrites(tmp_path: Path) -> None:
+    def places() -> list[Path]:
+        return [tmp_path / "one", tmp_path / "two"]
+
+    first = Path(fallback_file.keep("x.dtm", b"1", places))
+    assert first == tmp_path / "one" / "x.dtm" and first.read_bytes() == b"1"
+    assert first.stat().st_mode & 0o777 == 0o600 and first.parent.stat().st_mode & 0o777 == 0o700
+    second = Path(fallback_file.keep("x.dtm", b"2", places))
+    assert second == tmp_path / "two" / "x.dtm" and first.read_bytes() == b"1"
+
+
+def test_a_full_disk_leaves_no_part_of_a_file_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, good = tmp_path / "full", tmp_path / "good"
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if (full / "x.dtm").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert fallback_file.keep("x.dtm", b"the records", lambda: [full, good]) == str(good / "x.dtm")
+    assert not list(full.iterdir()) and (good / "x.dtm").read_bytes() == b"the records"
+
+
+def test_without_any_place_it_goes_to_standard_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert (
+        fallback_file.keep("x.dtm", b"the records", lambda: [blocked / "sub"])
+        == fallback_file.STDOUT
+    )
+    assert capsys.readouterr().out == "the records"
+
+
+def test_the_current_directory_comes_first_then_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
+    assert fallback_file.directories() == [tmp_path, Path("/somewhere/dtm")]

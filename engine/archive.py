@@ -13,7 +13,7 @@ from engine.events import Notice
 from engine.log import encode_head
 from engine.ports import Emit, Store
 from engine.runtime.environment import World
-from engine.statefile import Document
+from engine.stored.document import Document
 
 
 class Archive(msgspec.Struct, frozen=True):

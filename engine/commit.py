@@ -27,7 +27,7 @@ from engine.errors import (
 from engine.log import Head, Replay, decode_chunk, decode_head, decode_records, split
 from engine.ports import AppendStore, Snapshot, Store, Version
 from engine.runtime.environment import World
-from engine.statefile import EMPTY, Document, decode_document, is_newer
+from engine.stored.document import EMPTY, Document, decode_document, is_newer
 
 TRIES = 5
 FIRST_PAUSE, LONGEST_PAUSE, PATIENCE = 0.2, 5.0, 30.0

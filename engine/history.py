@@ -12,7 +12,7 @@ from engine.errors import StateError
 from engine.ports import Store
 from engine.runtime.environment import World
 from engine.state import State
-from engine.statefile import decode
+from engine.stored.document import decode
 
 NAME = re.compile(r"(\d+)-([0-9a-zA-Z]{1,8})")
 

@@ -13,8 +13,8 @@ import msgspec
 from msgspec.structs import replace
 
 from engine.errors import StateError
-from engine.statefile import Document, LogForm, WrittenForm
-from engine.wire import PendingForm, ToolForm
+from engine.stored.document import Document, LogForm, WrittenForm
+from engine.stored.forms import PendingForm, ToolForm
 
 FORMAT = 1
 

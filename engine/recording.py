@@ -30,9 +30,9 @@ from engine.runtime.environment import World
 from engine.secrets import OUTPUTS, Redactor, Sealer
 from engine.sensitivity import blotted, secrets_of
 from engine.state import Pending, Resource, State, StateEntry, Written, same_content
-from engine.statefile import document_of, no_gc, state_of
+from engine.stored.document import document_of, no_gc, state_of
+from engine.stored.forms import plain_map, resource_form, tool_form
 from engine.values import Attributes
-from engine.wire import plain_map, resource_form, tool_form
 from engine.writer import LogWriter
 
 OUTCOMES = (Done, Failed, Cancelled, Moved, OutputsSet)

@@ -11,7 +11,7 @@ from engine.errors import StateError
 from engine.log import Cancelled, Done, Failed, Record
 from engine.recording import Session, copied
 from engine.state import Resource, State, StateEntry, StateId, same_content
-from engine.wire import entry_of, resource_of
+from engine.stored.forms import entry_of, resource_of
 
 
 class Recovered(msgspec.Struct, frozen=True):

@@ -17,8 +17,8 @@ import msgspec
 from engine.address import Address
 from engine.errors import StateError
 from engine.state import Resource
+from engine.stored.forms import plain
 from engine.values import HIDDEN, Attributes, Digest, Secret, Value, is_plain, leaves, reveal
-from engine.wire import plain
 
 SHORTEST = 6
 """Shorter secrets are not blotted out: that would riddle innocent texts and so tell what they are."""

@@ -33,7 +33,7 @@ from engine.recording import Session
 from engine.runtime.environment import World
 from engine.secrets import Redactor
 from engine.state import State, StateEntry
-from engine.statefile import no_gc, state_of
+from engine.stored.document import no_gc, state_of
 
 __all__ = ["Reading", "Session", "open_session", "read_state"]
 

@@ -51,7 +51,7 @@ from engine.ports import AppendStore, Emit, Snapshot, Store, Version
 from engine.probe import Probe, judged, stale_swap
 from engine.runtime.environment import World
 from engine.spill import Spill
-from engine.statefile import Document, decode_document, encode_document, no_gc
+from engine.stored.document import Document, decode_document, encode_document, no_gc
 
 
 class LogWriter:

@@ -23,7 +23,7 @@ from engine.ports import Emit
 from engine.secrets import Redactor
 from engine.session import Reading
 from engine.state import State, StateEntry
-from engine.statefile import decode, encode, to_devstream
+from engine.stored.document import decode, encode, to_devstream
 from engine.values import Value
 
 

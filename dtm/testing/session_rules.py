@@ -27,7 +27,7 @@ from engine.ports import Snapshot
 from engine.recovery import push
 from engine.session import read_state
 from engine.state import State, StateId
-from engine.statefile import decode, encode
+from engine.stored.document import decode, encode
 from engine.values import Value
 
 

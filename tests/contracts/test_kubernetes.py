@@ -30,7 +30,7 @@ from dtm.testing.store import STORE_CASES
 from engine.address import Address
 from engine.errors import ConflictError, StoreAccessError, StoreError, StoreUnavailableError
 from engine.state import Entries, Resource, State, StateEntry, StateId
-from engine.statefile import encode
+from engine.stored.document import encode
 from tests.contracts.kube import ROLE, locker_place, session_place, store_in, store_place
 from tests.contracts.remote import OtherProcess
 from tests.servers.fake_kube import FakeKube, fake_kube

@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from engine.session import read_state
-from engine.statefile import encode
+from engine.stored.document import encode
 from tests.crash.places import FIRST, Place
 from tests.crash.victim import Point, Zygote
 from tests.crash.world import AFTER, BEFORE, effects, world, write

@@ -15,7 +15,7 @@ from engine.events import Event, Notice
 from engine.ports import Locker, Opened, Snapshot, Store
 from engine.probe import PROMISES, Probe, Trial
 from engine.state import State, StateId
-from engine.statefile import encode
+from engine.stored.document import encode
 
 KEY = "devstream.state"
 

@@ -22,7 +22,7 @@ from engine.log import (
     split,
 )
 from engine.ports import Snapshot, Store, Version
-from engine.statefile import decode_document, encode_document
+from engine.stored.document import decode_document, encode_document
 from tests.engine.schedules import Story, play
 
 ENOUGH = 300

@@ -24,7 +24,7 @@ from engine.recovery import push
 from engine.runtime.environment import Limits, World
 from engine.session import Session, open_session, read_state
 from engine.state import same_content
-from engine.statefile import decode, encode
+from engine.stored.document import decode, encode
 
 LOG = f"{KEY}.log"
 

@@ -27,8 +27,8 @@ from engine.log import (
     encode_line,
     encode_records,
 )
-from engine.statefile import EMPTY
-from engine.wire import PendingForm, ToolForm
+from engine.stored.document import EMPTY
+from engine.stored.forms import PendingForm, ToolForm
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 numbers = st.integers(0, 2**40)

@@ -28,7 +28,7 @@ from engine.recovery import Recovered, push, recover, successor_problem
 from engine.runtime.environment import World
 from engine.session import Session, read_state
 from engine.state import Resource, State, StateEntry, StateId, Written
-from engine.wire import resource_form, tool_form
+from engine.stored.forms import resource_form, tool_form
 
 A = Address("data", "a")
 

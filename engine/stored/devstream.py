@@ -13,8 +13,8 @@ import yaml
 
 from engine.errors import StateError
 from engine.state import State
+from engine.stored.forms import ToolForm, plain, tool_form
 from engine.values import HIDDEN, SECRET_KEY
-from engine.wire import ToolForm, plain, tool_form
 
 SPELLINGS = {"instanceid": "instanceID", "dependson": "dependsOn", "resourceStatus": "resource"}
 DEEPEST = 200

@@ -16,7 +16,7 @@ import msgspec
 from engine.address import Address
 from engine.errors import StateError
 from engine.state import Entries, State, StateId, Written
-from engine.wire import ToolForm, entry_of, plain_map, rich_map, tool_form
+from engine.stored.forms import ToolForm, entry_of, plain_map, rich_map, tool_form
 
 FORMAT = 1
 
@@ -99,7 +99,7 @@ def decode(data: bytes, location: str) -> State:
 
 def to_devstream(state: State) -> bytes:
     """The state in DevStream's own layout, see `devstream.to_devstream`."""
-    from engine import devstream
+    from engine.stored import devstream
 
     return devstream.to_devstream(state)
 
@@ -120,7 +120,9 @@ def decode_document(data: bytes, location: str) -> Document:
     if not data.strip():
         return EMPTY
     if not data.lstrip().startswith(b"{") or _is_devstream(data, location):
-        from engine import devstream  # YAML is only needed for files that another program wrote
+        from engine.stored import (
+            devstream,  # YAML is only needed for files that another program wrote
+        )
 
         return msgspec.structs.replace(
             EMPTY, id=sha256(data).hexdigest()[:32], tools=devstream.tools(data, location)

@@ -21,10 +21,10 @@ from engine.state import (
     Written,
     same_content,
 )
-from engine.statefile import decode, encode, line_column, to_devstream
+from engine.stored.document import decode, encode, line_column, to_devstream
 from engine.values import UNKNOWN, Digest, Secret, Unknown, Value
 
-STATES = Path(__file__).parents[2] / "fixtures" / "states"
+STATES = Path(__file__).parents[3] / "fixtures" / "states"
 T = TypeVar("T")
 SCAFFOLDING = Address("repo-scaffolding", "default")
 

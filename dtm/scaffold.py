@@ -16,9 +16,9 @@ from engine.address import Address, name_problem
 from engine.config import ToolSpec
 from engine.decode import build
 from engine.errors import UsageError
+from engine.language.references import resolve
 from engine.loader import Source, load
 from engine.ports import AnyProvider
-from engine.references import resolve
 from engine.values import Attributes
 
 TEMPLATE: Final = SAMPLES / "plugin"

@@ -10,13 +10,13 @@ from typing import Final, cast
 from engine import layout
 from engine.decode import build, decode, nearest
 from engine.errors import ConfigError
-from engine.expressions import NAME, Expression, Raw
 from engine.files import Files, Section, load_text
+from engine.language.expressions import NAME, Expression, Raw
+from engine.language.yaml import Place, Text
 from engine.options import folded
 from engine.report import Report
 from engine.values import UNKNOWN, Attributes, Value, reveal
 from engine.variables import PREFIX, Binding, Declared, Scope, given
-from engine.yaml import Place, Text
 
 _USED: Final = re.compile(rf"\[\[ *\.?({NAME})")
 

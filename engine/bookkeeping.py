@@ -7,10 +7,10 @@ from msgspec.structs import replace
 from engine.address import Address
 from engine.config import Config
 from engine.errors import DtmError
+from engine.language.references import resolve
 from engine.plan import Plan
 from engine.preparation import Preparation
 from engine.recording import Session
-from engine.references import resolve
 from engine.values import Value, holds_unknown
 
 

@@ -14,9 +14,9 @@ from engine.config import ToolSpec
 from engine.decode import canonical
 from engine.diff import diff, same, same_map
 from engine.errors import UsageError
+from engine.language.references import origins
 from engine.operations import Operations
 from engine.plan import Action, Change, FieldChange, Reason, Source
-from engine.references import origins
 from engine.secrets import Redactor, Sealer
 from engine.sensitivity import sensitive, tainted
 from engine.state import Pending, Resource, StateEntry

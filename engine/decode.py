@@ -16,10 +16,10 @@ from msgspec.structs import replace
 
 from engine import options as declared
 from engine.errors import ConfigError, Problem
-from engine.expressions import Raw
+from engine.language.expressions import Raw
+from engine.language.references import Interpolation
+from engine.language.scalars import Literal, read, written
 from engine.options import Option, replace_paths, secret_paths
-from engine.references import Interpolation
-from engine.scalars import Literal, read, written
 from engine.values import (
     HIDDEN,
     UNKNOWN,

@@ -8,13 +8,14 @@ from typing import Final
 
 import msgspec
 
-from engine import layout, yaml
+from engine import layout
 from engine.decode import nearest
 from engine.errors import ConfigError
-from engine.expressions import Expression, Raw
+from engine.language import yaml
+from engine.language.expressions import Expression, Raw
+from engine.language.yaml import Place, Text
 from engine.layout import LATER
 from engine.report import Report
-from engine.yaml import Place, Text
 
 _SETTINGS: Final = layout.Settings.__struct_encode_fields__
 KEYS: Final = layout.File.__struct_encode_fields__

@@ -12,13 +12,13 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from engine import scalars
 from engine.address import Address
 from engine.decode import build, decode, replace_paths, secret_paths
 from engine.errors import DtmError, PluginError
+from engine.language import scalars
+from engine.language.references import TEXT, evaluate, origins
 from engine.options import options_of
 from engine.ports import AnyProvider, Call, Consuming, Deriving, Requiring
-from engine.references import TEXT, evaluate, origins
 from engine.secrets import Redactor, Sealer
 from engine.sensitivity import concealed, marked, secrets_of, tainted, tells
 from engine.state import Resource, State, StateEntry

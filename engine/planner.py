@@ -13,10 +13,10 @@ from engine.config import Config, ToolSpec
 from engine.diff import same
 from engine.errors import DtmError, PlanError, Problem, UnsafePlanError, UsageError
 from engine.graph import order
+from engine.language.references import Lookup, resolve
 from engine.operations import Operations, sealer_of
 from engine.plan import Action, Change, OutputChange, Plan, Reason
 from engine.ports import BY_ADDRESS
-from engine.references import Lookup, resolve
 from engine.secrets import OUTPUTS, Sealer
 from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Attributes, Deferred, Digest, Unknown, Value, is_plain, leaves

@@ -13,10 +13,10 @@ from engine.address import Address
 from engine.compare import Resolution, Verdict, alike, option_changes
 from engine.config import Config, ToolSpec
 from engine.errors import DtmError, ProviderError
+from engine.language.references import resolve
 from engine.operations import Operations, sealer_of
 from engine.planner import Live, renamed
 from engine.ports import Call
-from engine.references import resolve
 from engine.secrets import Sealer
 from engine.state import Resource, State, StateEntry
 from engine.values import (

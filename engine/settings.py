@@ -12,18 +12,18 @@ from msgspec.structs import replace
 from engine import layout
 from engine.config import LockSettings, Settings, StateSettings
 from engine.decode import build, decode, nearest
-from engine.duration import seconds
 from engine.errors import DtmError
-from engine.expressions import Raw
 from engine.files import Files, Section
+from engine.language.duration import seconds
+from engine.language.expressions import Raw
+from engine.language.references import addresses
+from engine.language.yaml import Place
 from engine.lock import lease_of
 from engine.options import folded
-from engine.references import addresses
 from engine.report import Report
 from engine.schema import Catalog
 from engine.values import Attributes, Secret, Unknown, leaves
 from engine.variables import Scope
-from engine.yaml import Place
 
 
 def plain_url(url: str) -> StateSettings:

@@ -11,15 +11,15 @@ from engine import layout
 from engine.address import Address, instance_problem, name_problem
 from engine.config import Lifecycle, Timeouts, ToolSpec
 from engine.decode import build, decode, dotted, nearest
-from engine.duration import seconds
-from engine.expressions import Raw
 from engine.graph import CycleError, order
+from engine.language.duration import seconds
+from engine.language.expressions import Raw
+from engine.language.references import Interpolation, Reference, references
+from engine.language.yaml import Place
 from engine.options import agree, expected, folded, options_of, shape_at
-from engine.references import Interpolation, Reference, references
 from engine.report import Report
 from engine.schema import Catalog, PluginSchema
 from engine.values import Attributes, Secret, Unknown, UnknownValueError, Value, leaves
-from engine.yaml import Place
 
 _FREE: Final = Lifecycle()
 _UNTIMED: Final = Timeouts()

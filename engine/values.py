@@ -98,7 +98,7 @@ class Digest(msgspec.Struct, frozen=True):
 
 
 class Deferred(msgspec.Struct, frozen=True):
-    """Base of expressions that are resolved once other tools are known (`engine.references`)."""
+    """Base of expressions that are resolved once other tools are known (`engine.language.references`)."""
 
 
 def leaves(value: Value) -> Iterator[Value]:

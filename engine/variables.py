@@ -10,12 +10,12 @@ import msgspec
 import msgspec.inspect as shapes
 from msgspec.structs import replace
 
-from engine import references, scalars, yaml
 from engine.decode import convert, nearest
-from engine.expressions import DOTTED, NAME, Expression, Key, Raw, Template
-from engine.references import Interpolation, Reference
+from engine.language import references, scalars, yaml
+from engine.language.expressions import DOTTED, NAME, Expression, Key, Raw, Template
+from engine.language.references import Interpolation, Reference
+from engine.language.scalars import Literal
 from engine.report import Report
-from engine.scalars import Literal
 from engine.values import (
     UNKNOWN,
     Deferred,

@@ -12,11 +12,11 @@ from dtm.app.place import Place
 from engine.address import Address
 from engine.config import Config, ToolSpec
 from engine.errors import ConfigError, DtmError, Problem
+from engine.language.yaml import Text, locate
 from engine.operations import Operations
 from engine.planner import resolved
 from engine.ports import BY_ADDRESS, AnyProvider
 from engine.values import UNKNOWN, Unknown, Value, is_plain
-from engine.yaml import Text, locate
 
 _ON_DISK = ("file:", "directory:")
 """How identities begin that name a path: a file and a directory cannot both be there."""

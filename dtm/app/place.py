@@ -11,14 +11,14 @@ from typing import Final, TypeAlias, TypeVar, cast
 
 from msgspec.structs import replace
 
-from engine import scalars
 from engine.config import Config, StateSettings
 from engine.errors import ConfigError, Problem, UsageError
-from engine.expressions import Raw
+from engine.language import scalars
+from engine.language.expressions import Raw
+from engine.language.yaml import locate
 from engine.lock import LockInfo, LockRecord
 from engine.ports import Creating, Locker, Opened, Store
 from engine.values import Value, reveal
-from engine.yaml import locate
 
 T = TypeVar("T")
 Use: TypeAlias = Callable[[Mapping[str, Value], Path, Mapping[str, str]], T]

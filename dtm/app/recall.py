@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from dtm.app.choices import Request
-from engine import bindings, scalars
+from engine import bindings
 from engine.config import Config
+from engine.language import scalars
 from engine.values import Value, reveal
 
 

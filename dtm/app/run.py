@@ -23,6 +23,7 @@ from engine.config import Config, Settings
 from engine.errors import PlanError, Problem
 from engine.events import ApplySummary, Notice
 from engine.execution import Stop
+from engine.language.yaml import Text, locate
 from engine.operations import Operations
 from engine.plan import Action, Change, Plan, Reason, Source
 from engine.planner import Live
@@ -32,7 +33,6 @@ from engine.secrets import Redactor, Sealer
 from engine.session import Reading
 from engine.state import State, StateEntry
 from engine.values import Value
-from engine.yaml import Text, locate
 
 Show: TypeAlias = Callable[[Plan], None]
 Agree: TypeAlias = Callable[[int], bool]

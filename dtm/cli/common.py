@@ -324,7 +324,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def duration(text: str) -> float:
     """Seconds from `30`, `1.5s`, `5m`, `1h30m`. Raises UsageError."""
-    from engine.duration import seconds
+    from engine.language.duration import seconds
 
     try:
         return seconds(text)

@@ -18,12 +18,12 @@ from engine.address import Address
 from engine.compare import Resolution
 from engine.config import Config, Lifecycle, Settings, ToolSpec
 from engine.events import Event
+from engine.language.references import parse
 from engine.operations import Operations
 from engine.plan import Plan
 from engine.planner import Live, make_plan
 from engine.ports import AnyProvider, Call, Store
 from engine.recording import Session
-from engine.references import parse
 from engine.runtime.environment import World as Surroundings
 from engine.schema import Field, Options, Outputs
 from engine.secrets import Sealer

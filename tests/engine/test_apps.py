@@ -7,8 +7,8 @@ import pytest
 from engine.address import Address
 from engine.apps import merge
 from engine.config import Config
+from engine.language.references import Reference
 from engine.loader import Source, load
-from engine.references import Reference
 from engine.values import Secret, Value
 from tests.engine.catalog import FakeCatalog
 

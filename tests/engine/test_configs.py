@@ -9,8 +9,8 @@ from msgspec.structs import asdict
 
 from engine.config import Config
 from engine.errors import ConfigError
+from engine.language.references import Interpolation, Reference
 from engine.loader import Source, load
-from engine.references import Interpolation, Reference
 from engine.values import Json, Secret, Value
 from tests.engine.catalog import FakeBackends, FakeCatalog
 

@@ -7,12 +7,12 @@ import msgspec
 import msgspec.inspect as shapes
 import pytest
 
-from engine import scalars
 from engine.address import Address
 from engine.decode import build, canonical, decode, replace_paths, secret_paths
 from engine.errors import ConfigError
+from engine.language import scalars
+from engine.language.references import Interpolation, Reference
 from engine.options import agree, members, shape_at
-from engine.references import Interpolation, Reference
 from engine.schema import Field, Options
 from engine.values import UNKNOWN, Digest, Secret, UnknownValueError, Value
 

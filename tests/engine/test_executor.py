@@ -34,10 +34,10 @@ from engine.events import (
     Stopping,
 )
 from engine.execution import Stop
+from engine.language.references import Interpolation
 from engine.plan import Action
 from engine.planner import make_plan, plan_removal
 from engine.preparation import Preparation
-from engine.references import Interpolation
 from engine.session import read_state
 from engine.state import Pending
 from engine.values import Digest, Secret

@@ -11,15 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import layout, yaml
+from engine import layout
 from engine.address import Address
 from engine.config import StateSettings, Where
 from engine.errors import ConfigError, UsageError
+from engine.language import yaml
 from engine.loader import Source, load
 from engine.options import options_of
 from engine.values import Json, Secret
 from tests.engine.catalog import FakeCatalog
-from tests.engine.test_yaml import FRAGMENTS, SOURCES
+from tests.engine.language.test_yaml import FRAGMENTS, SOURCES
 
 TOOL = "tools: [{name: data, instanceID: a}]\n"
 

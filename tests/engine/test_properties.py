@@ -14,10 +14,10 @@ from engine import executor, refresh
 from engine.config import Config, ToolSpec
 from engine.errors import DtmError, OutcomeUnknownError, ProviderError, StoreAccessError
 from engine.events import ApplySummary
+from engine.language.references import parse
 from engine.plan import Action
 from engine.planner import plan_removal
 from engine.ports import Snapshot, Store, Version
-from engine.references import parse
 from engine.session import read_state
 from engine.state import State
 from tests.engine.fake_world import Bench, config, tool

@@ -8,14 +8,14 @@ import pytest
 from engine.address import Address
 from engine.config import Config
 from engine.errors import ConfigError
-from engine.expressions import Raw
+from engine.language.expressions import Raw
+from engine.language.references import Interpolation, Reference
+from engine.language.scalars import Literal
+from engine.language.yaml import parse
 from engine.loader import Source, load
-from engine.references import Interpolation, Reference
 from engine.report import Report
-from engine.scalars import Literal
 from engine.values import UNKNOWN, Secret, Value
 from engine.variables import Binding, Declared, Scope
-from engine.yaml import parse
 from tests.engine.catalog import FakeCatalog
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from engine.address import Address
 from engine.errors import DtmError
-from engine.references import Interpolation, Reference, addresses, parse, resolve
+from engine.language.references import Interpolation, Reference, addresses, parse, resolve
 from engine.values import UNKNOWN, Attributes, Digest, Secret, Unknown, Value
 
 A, B = Address("a", "b"), Address("b", "x.y")

@@ -16,10 +16,10 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from engine import scalars
 from engine.config import Where
 from engine.errors import ConfigError, Problem
-from engine.expressions import Raw, Scanned, Source, scan
+from engine.language import scalars
+from engine.language.expressions import Raw, Scanned, Source, scan
 
 Steps: TypeAlias = "tuple[str | int, ...]"
 

@@ -9,14 +9,14 @@ import yaml as pyyaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import yaml
 from engine.config import Where
 from engine.errors import ConfigError
-from engine.expressions import Expression, Key, Source, Template, scan
-from engine.scalars import Literal, read
+from engine.language import yaml
+from engine.language.expressions import Expression, Key, Source, Template, scan
+from engine.language.scalars import Literal, read
 from engine.values import Json, Value
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "configs"
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "configs"
 SOURCES = [path.read_text("utf-8", "replace") for path in sorted(FIXTURES.rglob("*.y*ml"))]
 FRAGMENTS = [
     "a",

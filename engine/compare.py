@@ -17,8 +17,8 @@ from engine.errors import UsageError
 from engine.language.references import origins
 from engine.operations import Operations
 from engine.plan import Action, Change, FieldChange, Reason, Source
-from engine.secrets import Redactor, Sealer
-from engine.sensitivity import sensitive, tainted
+from engine.secrets.marking import sensitive, tainted
+from engine.secrets.sealing import Redactor, Sealer
 from engine.state import Pending, Resource, StateEntry
 from engine.values import (
     HIDDEN,

@@ -23,8 +23,8 @@ from engine.ports import Call
 from engine.refresh import POLL, READ_TIMEOUT
 from engine.runtime.retry import PROVIDER, Policy, provider_retry
 from engine.schedule import Phase, Step
-from engine.secrets import Sealer
-from engine.sensitivity import revealed
+from engine.secrets.marking import revealed
+from engine.secrets.sealing import Sealer
 from engine.state import Resource
 from engine.values import Attributes, UnknownValueError, Value, holds_unknown, is_plain, reveal
 

@@ -41,7 +41,7 @@ from engine.preparation import Preparation, preflight
 from engine.recording import Session
 from engine.refresh import GRACE, PARALLELISM, POLL
 from engine.schedule import Phase, Step, steps
-from engine.secrets import Sealer
+from engine.secrets.sealing import Sealer
 from engine.state import Resource
 
 HEARTBEAT = 10.0

@@ -19,8 +19,8 @@ from engine.language import scalars
 from engine.language.references import TEXT, evaluate, origins
 from engine.options import options_of
 from engine.ports import AnyProvider, Call, Consuming, Deriving, Requiring
-from engine.secrets import Redactor, Sealer
-from engine.sensitivity import concealed, marked, secrets_of, tainted, tells
+from engine.secrets.marking import concealed, marked, secrets_of, tainted, tells
+from engine.secrets.sealing import Redactor, Sealer
 from engine.state import Resource, State, StateEntry
 from engine.values import (
     HIDDEN,

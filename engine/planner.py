@@ -17,7 +17,7 @@ from engine.language.references import Lookup, resolve
 from engine.operations import Operations, sealer_of
 from engine.plan import Action, Change, OutputChange, Plan, Reason
 from engine.ports import BY_ADDRESS
-from engine.secrets import OUTPUTS, Sealer
+from engine.secrets.sealing import OUTPUTS, Sealer
 from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Attributes, Deferred, Digest, Unknown, Value, is_plain, leaves
 

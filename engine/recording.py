@@ -27,8 +27,8 @@ from engine.ports import Emit, Store
 from engine.probe import Probe
 from engine.rescue import Rescued
 from engine.runtime.environment import World
-from engine.secrets import OUTPUTS, Redactor, Sealer
-from engine.sensitivity import blotted, secrets_of
+from engine.secrets.marking import blotted, secrets_of
+from engine.secrets.sealing import OUTPUTS, Redactor, Sealer
 from engine.state import Pending, Resource, State, StateEntry, Written, same_content
 from engine.stored.document import document_of, no_gc, state_of
 from engine.stored.forms import plain_map, resource_form, tool_form

@@ -17,7 +17,7 @@ from engine.language.references import resolve
 from engine.operations import Operations, sealer_of
 from engine.planner import Live, renamed
 from engine.ports import Call
-from engine.secrets import Sealer
+from engine.secrets.sealing import Sealer
 from engine.state import Resource, State, StateEntry
 from engine.values import (
     UNKNOWN,

@@ -31,7 +31,7 @@ from engine.ports import Emit, Locker, ProcessLocker, Store
 from engine.probe import Probe
 from engine.recording import Session
 from engine.runtime.environment import World
-from engine.secrets import Redactor
+from engine.secrets.sealing import Redactor
 from engine.state import State, StateEntry
 from engine.stored.document import no_gc, state_of
 

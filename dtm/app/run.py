@@ -29,7 +29,7 @@ from engine.plan import Action, Change, Plan, Reason, Source
 from engine.planner import Live
 from engine.ports import Emit
 from engine.preparation import Preparation
-from engine.secrets import Redactor, Sealer
+from engine.secrets.sealing import Redactor, Sealer
 from engine.session import Reading
 from engine.state import State, StateEntry
 from engine.values import Value

@@ -16,7 +16,7 @@ from engine.events import Notice
 from engine.ports import Emit
 from engine.runtime.environment import World
 from engine.runtime.retry import store_retry
-from engine.secrets import Redactor
+from engine.secrets.sealing import Redactor
 from engine.session import Reading, Session, open_session
 
 

@@ -20,7 +20,7 @@ from engine.errors import StateError
 from engine.events import Notice
 from engine.history import Past, history, load
 from engine.ports import Emit
-from engine.secrets import Redactor
+from engine.secrets.sealing import Redactor
 from engine.session import Reading
 from engine.state import State, StateEntry
 from engine.stored.document import decode, encode, to_devstream

@@ -26,8 +26,8 @@ from engine.ports import AnyProvider, Call, Store
 from engine.recording import Session
 from engine.runtime.environment import World as Surroundings
 from engine.schema import Field, Options, Outputs
-from engine.secrets import Sealer
-from engine.sensitivity import sensitive
+from engine.secrets.marking import sensitive
+from engine.secrets.sealing import Sealer
 from engine.session import open_session
 from engine.state import Entries, Pending, Resource, State, StateEntry, StateId
 from engine.values import UNKNOWN, Secret, Value, map_leaves, reveal

@@ -15,7 +15,7 @@ from engine.plan import Action, Change, Source
 from engine.planner import Live, make_plan
 from engine.ports import Call
 from engine.refresh import read
-from engine.secrets import Redactor
+from engine.secrets.sealing import Redactor
 from engine.state import Resource
 from engine.values import Secret, Value
 from tests.engine.fake_world import (

@@ -29,7 +29,7 @@ from engine.lock import timestamp
 from engine.plan import Action
 from engine.ports import Store
 from engine.runtime.environment import Limits, World
-from engine.secrets import Redactor, Sealer
+from engine.secrets.sealing import Redactor, Sealer
 from engine.session import open_session, read_state
 from engine.state import Resource, StateEntry, same_content
 from engine.values import Secret

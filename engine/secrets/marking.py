@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from engine.secrets import SHORTEST, Redactor
+from engine.secrets.sealing import SHORTEST, Redactor
 from engine.state import Resource
 from engine.values import (
     Attributes,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from engine.sensitivity import blotted, revealed, sensitive, tainted, tells
+from engine.secrets.marking import blotted, revealed, sensitive, tainted, tells
 from engine.state import Resource
 from engine.values import Digest, Secret
 

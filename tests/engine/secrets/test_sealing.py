@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from engine.address import Address
 from engine.errors import StateError
 from engine.language.references import join
-from engine.secrets import Redactor, Sealer
+from engine.secrets.sealing import Redactor, Sealer
 from engine.state import Resource
 from engine.values import Digest, Secret, Value
 

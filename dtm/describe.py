@@ -16,9 +16,9 @@ import msgspec.inspect as shapes
 import yaml
 
 from dtm.plugins import Plugins
-from engine import options as declared
-from engine.decode import nearest
 from engine.errors import UsageError
+from engine.options import fields as declared
+from engine.options.decode import nearest
 
 SAMPLES: Final = Path(__file__).with_name("samples")
 TEMPLATES: Final = ("quickstart", "gitops", "apps")

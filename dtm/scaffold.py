@@ -14,10 +14,10 @@ from dtm.testing.provider import MakeTrial, Trial, Trying, Verdict, trial_call, 
 from dtm.testing.trials import TRIALS
 from engine.address import Address, name_problem
 from engine.config import ToolSpec
-from engine.decode import build
 from engine.errors import UsageError
 from engine.language.references import resolve
 from engine.loader import Source, load
+from engine.options.decode import build
 from engine.ports import AnyProvider
 from engine.values import Attributes
 

@@ -9,12 +9,12 @@ import msgspec
 
 from engine import layout
 from engine.address import Address
-from engine.decode import decode, nearest
 from engine.files import Files, Section
 from engine.language.expressions import Raw
 from engine.language.references import Interpolation, Reference
 from engine.language.yaml import Place
-from engine.options import folded
+from engine.options.decode import decode, nearest
+from engine.options.fields import folded
 from engine.report import Report
 from engine.values import Attributes, Secret, Unknown, Value, leaves
 from engine.variables import Scope

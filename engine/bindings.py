@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final, cast
 
 from engine import layout
-from engine.decode import build, decode, nearest
 from engine.errors import ConfigError
 from engine.files import Files, Section, load_text
 from engine.language.expressions import NAME, Expression, Raw
 from engine.language.yaml import Place, Text
-from engine.options import folded
+from engine.options.decode import build, decode, nearest
+from engine.options.fields import folded
 from engine.report import Report
 from engine.values import UNKNOWN, Attributes, Value, reveal
 from engine.variables import PREFIX, Binding, Declared, Scope, given

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from engine.address import Address
 from engine.config import ToolSpec
-from engine.decode import canonical
 from engine.diff import diff, same, same_map
 from engine.errors import UsageError
 from engine.language.references import origins
 from engine.operations import Operations
+from engine.options.decode import canonical
 from engine.plan import Action, Change, FieldChange, Reason, Source
 from engine.secrets.marking import sensitive, tainted
 from engine.secrets.sealing import Redactor, Sealer

@@ -9,12 +9,12 @@ from typing import Final
 import msgspec
 
 from engine import layout
-from engine.decode import nearest
 from engine.errors import ConfigError
 from engine.language import yaml
 from engine.language.expressions import Expression, Raw
 from engine.language.yaml import Place, Text
 from engine.layout import LATER
+from engine.options.decode import nearest
 from engine.report import Report
 
 _SETTINGS: Final = layout.Settings.__struct_encode_fields__

@@ -12,8 +12,8 @@ import msgspec.inspect as shapes
 from engine.apps import expand
 from engine.bindings import bindings
 from engine.config import Config, StateSettings, ToolSpec
-from engine.decode import convert
 from engine.files import Files, read
+from engine.options.decode import convert
 from engine.report import Report
 from engine.schema import Catalog
 from engine.settings import plain_url, settings

@@ -13,11 +13,11 @@ import msgspec
 from msgspec.structs import replace
 
 from engine.address import Address
-from engine.decode import build, decode, replace_paths, secret_paths
 from engine.errors import DtmError, PluginError
 from engine.language import scalars
 from engine.language.references import TEXT, evaluate, origins
-from engine.options import options_of
+from engine.options.decode import build, decode, replace_paths, secret_paths
+from engine.options.fields import options_of
 from engine.ports import AnyProvider, Call, Consuming, Deriving, Requiring
 from engine.secrets.marking import concealed, marked, secrets_of, tainted, tells
 from engine.secrets.sealing import Redactor, Sealer

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from engine import layout
 from engine.config import LockSettings, Settings, StateSettings
-from engine.decode import build, decode, nearest
 from engine.errors import DtmError
 from engine.files import Files, Section
 from engine.language.duration import seconds
@@ -19,7 +18,8 @@ from engine.language.expressions import Raw
 from engine.language.references import addresses
 from engine.language.yaml import Place
 from engine.lock import lease_of
-from engine.options import folded
+from engine.options.decode import build, decode, nearest
+from engine.options.fields import folded
 from engine.report import Report
 from engine.schema import Catalog
 from engine.values import Attributes, Secret, Unknown, leaves

@@ -10,13 +10,13 @@ import msgspec
 from engine import layout
 from engine.address import Address, instance_problem, name_problem
 from engine.config import Lifecycle, Timeouts, ToolSpec
-from engine.decode import build, decode, dotted, nearest
 from engine.graph import CycleError, order
 from engine.language.duration import seconds
 from engine.language.expressions import Raw
 from engine.language.references import Interpolation, Reference, references
 from engine.language.yaml import Place
-from engine.options import agree, expected, folded, options_of, shape_at
+from engine.options.decode import build, decode, dotted, nearest
+from engine.options.fields import agree, expected, folded, options_of, shape_at
 from engine.report import Report
 from engine.schema import Catalog, PluginSchema
 from engine.values import Attributes, Secret, Unknown, UnknownValueError, Value, leaves

@@ -10,11 +10,11 @@ import msgspec
 import msgspec.inspect as shapes
 from msgspec.structs import replace
 
-from engine.decode import convert, nearest
 from engine.language import references, scalars, yaml
 from engine.language.expressions import DOTTED, NAME, Expression, Key, Raw, Template
 from engine.language.references import Interpolation, Reference
 from engine.language.scalars import Literal
+from engine.options.decode import convert, nearest
 from engine.report import Report
 from engine.values import (
     UNKNOWN,

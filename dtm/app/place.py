@@ -276,7 +276,7 @@ def creating(place: Place, base_dir: Path) -> Creating | None:
 def told(settings: StateSettings, base_dir: Path, env: Mapping[str, str], use: Use[T]) -> T:
     """What a backend's function makes of these settings. Raises ConfigError with every wrong option, and where it is."""
     from dtm.plugins import backends
-    from engine.decode import decode
+    from engine.options.decode import decode
 
     written = {name: _read(value) for name, value in settings.options.items()}
     options, faults = decode(written, backends()[settings.backend].OPTIONS, env=env)

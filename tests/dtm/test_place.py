@@ -17,7 +17,7 @@ from dtm.plugins import Backends
 from engine.config import LockSettings, StateSettings, Where
 from engine.errors import ConfigError, PluginError, Problem, UsageError
 from engine.lock import LockInfo
-from engine.options import options_of
+from engine.options.fields import options_of
 from engine.ports import Opened
 from engine.schema import Field, Options
 from engine.values import Secret, Value

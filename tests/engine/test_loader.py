@@ -17,7 +17,7 @@ from engine.config import StateSettings, Where
 from engine.errors import ConfigError, UsageError
 from engine.language import yaml
 from engine.loader import Source, load
-from engine.options import options_of
+from engine.options.fields import options_of
 from engine.values import Json, Secret
 from tests.engine.catalog import FakeCatalog
 from tests.engine.language.test_yaml import FRAGMENTS, SOURCES

@@ -7,7 +7,7 @@ from typing import Any
 
 from dtm.testing.repositories import git, make, push, show
 from engine.address import Address
-from engine.decode import build, decode
+from engine.options.decode import build, decode
 from engine.ports import AnyProvider, Call
 
 __all__ = ["call", "faults", "git", "listed", "log", "make", "options", "push", "show"]

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from engine.address import Address
-from engine.decode import decode
 from engine.errors import OutcomeUnknownError, ProviderError
+from engine.options.decode import decode
 from engine.ports import BY_ADDRESS, Call
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError

@@ -2,7 +2,7 @@ import time
 from pathlib import Path
 
 from engine.address import Address
-from engine.options import replace_paths
+from engine.options.fields import replace_paths
 from engine.ports import BY_ADDRESS, Call
 from engine.state import Resource
 from engine.values import UNKNOWN

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from engine.address import Address
-from engine.decode import decode
 from engine.errors import ProviderError
+from engine.options.decode import decode
 from engine.ports import Call
 from engine.state import Resource
 from engine.values import UNKNOWN, Value

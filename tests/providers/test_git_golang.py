@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engine.address import Address
-from engine.decode import build, decode
+from engine.options.decode import build, decode
 from engine.ports import Call
 from engine.values import UNKNOWN, UnknownValueError
 from providers.git.options import GithubOptions, GitlabOptions, ScaffoldOptions, golang_order, order

@@ -18,8 +18,8 @@ from dtm.testing.promises import differences
 from dtm.testing.provider import Trial, provider_contract, trial_call
 from dtm.testing.trials import TRIALS
 from engine.address import Address
-from engine.decode import build, decode
 from engine.errors import AuthError, NotFoundError, ProviderError
+from engine.options.decode import build, decode
 from engine.ports import Call
 from engine.state import Resource
 from providers._git import Repository

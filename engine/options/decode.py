@@ -14,12 +14,12 @@ import msgspec
 import msgspec.inspect as shapes
 from msgspec.structs import replace
 
-from engine import options as declared
 from engine.errors import ConfigError, Problem
 from engine.language.expressions import Raw
 from engine.language.references import Interpolation
 from engine.language.scalars import Literal, read, written
-from engine.options import Option, replace_paths, secret_paths
+from engine.options import fields as declared
+from engine.options.fields import Option, replace_paths, secret_paths
 from engine.values import (
     HIDDEN,
     UNKNOWN,

@@ -8,11 +8,11 @@ import msgspec.inspect as shapes
 import pytest
 
 from engine.address import Address
-from engine.decode import build, canonical, decode, replace_paths, secret_paths
 from engine.errors import ConfigError
 from engine.language import scalars
 from engine.language.references import Interpolation, Reference
-from engine.options import agree, members, shape_at
+from engine.options.decode import build, canonical, decode, replace_paths, secret_paths
+from engine.options.fields import agree, members, shape_at
 from engine.schema import Field, Options
 from engine.values import UNKNOWN, Digest, Secret, UnknownValueError, Value
 

@@ -20,7 +20,7 @@ from dtm.describe import Item, items, reference_pages
 from dtm.jsonschema import config_schema
 from dtm.plugins import Plugins
 from dtm.render.jsontypes import schema as events_schema
-from engine import layout
+from engine.loading import file_schema
 
 DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"
@@ -79,7 +79,7 @@ def decisions() -> str:
 def configuration() -> str:
     """The written page, its tables of keys as the program reads them."""
     written = (REFERENCE / "configuration.md").read_text("utf-8")
-    structs = vars(layout) | {
+    structs = vars(file_schema) | {
         module.OPTIONS.__name__: module.OPTIONS for module in (local, s3, kubernetes)
     }
     return KEYS.sub(lambda found: found[1] + _keys(structs[found[2]]) + found[3], written)

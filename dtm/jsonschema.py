@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from dtm.plugins import Plugins
-from engine import layout
+from engine.loading import file_schema
 from engine.schema import ALIASES
 
 Schema: TypeAlias = dict[str, Any]
@@ -29,13 +29,16 @@ TEXT: Final = {"type": ["string", "number", "boolean"]}
 def config_schema(plugins: Plugins) -> Schema:
     """A schema that every file of a configuration fits: main, variables or tools, one document or several."""
     options = {name: plugins[name].options for name in plugins}
-    structs = [layout.File, layout.Tool, *dict.fromkeys(options.values())]
+    structs = [file_schema.File, file_schema.Tool, *dict.fromkeys(options.values())]
     references, components = msgspec.json.schema_components(structs, ref_template="#/$defs/{name}")
     told = dict(zip(structs, references, strict=True))
     definitions = {
         f"#/$defs/{name}": _component(component) for name, component in components.items()
     }
-    file, tool = definitions[told[layout.File]["$ref"]], definitions[told[layout.Tool]["$ref"]]
+    file, tool = (
+        definitions[told[file_schema.File]["$ref"]],
+        definitions[told[file_schema.Tool]["$ref"]],
+    )
     empty = {
         key: {"if": {"not": NULL}, "then": tool["properties"][key]}
         for key in ("dependsOn", "depends_on")
@@ -53,7 +56,7 @@ def config_schema(plugins: Plugins) -> Schema:
         "if": {
             "anyOf": [{"required": [key]} for key in file["properties"]]
         },  # a map with none of the keys holds variables
-        "then": told[layout.File],
+        "then": told[file_schema.File],
         "$defs": {
             **{name.removeprefix("#/$defs/"): found for name, found in definitions.items()},
             "expression": EXPRESSION,

@@ -16,7 +16,7 @@ from engine.address import Address, name_problem
 from engine.config import ToolSpec
 from engine.errors import UsageError
 from engine.language.references import resolve
-from engine.loader import Source, load
+from engine.loading.loader import Source, load
 from engine.options.decode import build
 from engine.ports import AnyProvider
 from engine.values import Attributes

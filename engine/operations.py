@@ -16,6 +16,7 @@ from engine.address import Address
 from engine.errors import DtmError, PluginError
 from engine.language import scalars
 from engine.language.references import TEXT, evaluate, origins
+from engine.loading.variables import PREFIX
 from engine.options.decode import build, decode, replace_paths, secret_paths
 from engine.options.fields import options_of
 from engine.ports import AnyProvider, Call, Consuming, Deriving, Requiring
@@ -36,7 +37,6 @@ from engine.values import (
     leaves,
     map_leaves,
 )
-from engine.variables import PREFIX
 
 Recall: TypeAlias = Callable[[str], "Value | None"]
 """A secret's value from where it came from (`env TOKEN`, `var token`); None if it is not there any more."""

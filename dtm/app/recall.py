@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from dtm.app.choices import Request
-from engine import bindings
 from engine.config import Config
 from engine.language import scalars
+from engine.loading import variable_sources
 from engine.values import Value, reveal
 
 
@@ -33,7 +33,7 @@ class Recall(msgspec.Struct, frozen=True):
         if known is not None:
             value = reveal(known.value)
         else:
-            value = bindings.outside(
+            value = variable_sources.outside(
                 name, request.env, request.var_files, request.variables, structured=bool(path)
             )
         for step in path:

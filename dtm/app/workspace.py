@@ -15,7 +15,7 @@ from dtm.app.place import Place
 from engine.config import Config
 from engine.errors import ConfigError, Problem
 from engine.events import Notice
-from engine.loader import Source, load
+from engine.loading.loader import Source, load
 from engine.ports import AnyProvider, Emit
 from engine.schema import Catalog
 from engine.secrets.sealing import Redactor

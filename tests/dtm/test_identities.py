@@ -8,7 +8,7 @@ from dtm.app import identities
 from dtm.app.place import Place, choose, open_place
 from dtm.plugins import catalog, providers
 from engine.errors import ConfigError
-from engine.loader import Source, load
+from engine.loading.loader import Source, load
 
 
 def problems(

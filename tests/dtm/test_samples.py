@@ -10,7 +10,7 @@ from dtm.cli import root
 from dtm.describe import TEMPLATES, config_sample, sample
 from dtm.jsonschema import config_schema
 from dtm.plugins import BUILT_IN, Plugins
-from engine.loader import Source, load
+from engine.loading.loader import Source, load
 
 PLUGINS = Plugins(list)
 SCHEMA = jsonschema.Draft202012Validator(config_schema(PLUGINS))

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from dtm.plugins import catalog
 from dtm.testing.trials_git import MANIFEST_DRIFTS, edit_manifest
 from engine.errors import ProviderError
-from engine.loader import Source, load
+from engine.loading.loader import Source, load
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError
 from providers.argocd import ArgoCDApp, written

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from engine import layout
 from engine.errors import ConfigError
-from engine.files import Files, Section, load_text
 from engine.language.expressions import NAME, Expression, Raw
 from engine.language.yaml import Place, Text
+from engine.loading import file_schema
+from engine.loading.files import Files, Section, load_text
+from engine.loading.problems import Report
+from engine.loading.variables import PREFIX, Binding, Declared, Scope, given
 from engine.options.decode import build, decode, nearest
 from engine.options.fields import folded
-from engine.report import Report
 from engine.values import UNKNOWN, Attributes, Value, reveal
-from engine.variables import PREFIX, Binding, Declared, Scope, given
 
 _USED: Final = re.compile(rf"\[\[ *\.?({NAME})")
 
@@ -139,7 +139,8 @@ def _declarations(files: Files) -> tuple[dict[str, Declared], dict[str, Binding]
             declared[name], bound[name] = Declared(where=section.place.at), Binding(UNKNOWN)
             continue
         built = build(
-            {key: item for key, item in attributes.items() if key != "default"}, layout.Variable
+            {key: item for key, item in attributes.items() if key != "default"},
+            file_schema.Variable,
         )
         rules = cast(
             "Attributes", attributes.get("validation") or {}
@@ -164,7 +165,7 @@ def _declaration(section: Section, report: Report) -> Attributes | None:
             "values stand under vars:",
         )
         return None
-    attributes, faults = decode(section.value or {}, layout.Variable, env={}, noun="key")
+    attributes, faults = decode(section.value or {}, file_schema.Variable, env={}, noun="key")
     for fault in faults:
         report.add(section.place.at(*fault.path, key=fault.key), fault.message, fault.hint)
     rules = attributes.get("validation")

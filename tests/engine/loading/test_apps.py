@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from engine.address import Address
-from engine.apps import merge
 from engine.config import Config
 from engine.language.references import Reference
-from engine.loader import Source, load
+from engine.loading.apps import merge
+from engine.loading.loader import Source, load
 from engine.values import Secret, Value
-from tests.engine.catalog import FakeCatalog
+from tests.engine.loading.catalog import FakeCatalog
 
 APP = "apps:\n- name: web\n  repo: {owner: me, scmType: github}\n"
 

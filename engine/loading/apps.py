@@ -7,17 +7,17 @@ from typing import Final
 
 import msgspec
 
-from engine import layout
 from engine.address import Address
-from engine.files import Files, Section
 from engine.language.expressions import Raw
 from engine.language.references import Interpolation, Reference
 from engine.language.yaml import Place
+from engine.loading import file_schema
+from engine.loading.files import Files, Section
+from engine.loading.problems import Report
+from engine.loading.variables import Scope
 from engine.options.decode import decode, nearest
 from engine.options.fields import folded
-from engine.report import Report
 from engine.values import Attributes, Secret, Unknown, Value, leaves
-from engine.variables import Scope
 
 SCAFFOLDING: Final = "repo-scaffolding"
 _LIFTED: Final = ("jenkins", "runner")
@@ -64,7 +64,7 @@ def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
             continue
         rest = {key: item for key, item in section.value.items() if folded(key) != "options"}
         found, sound = _decoded(
-            scope.render(rest), layout.PipelineTemplate, section.place, files.report
+            scope.render(rest), file_schema.PipelineTemplate, section.place, files.report
         )
         if not sound:
             continue
@@ -80,7 +80,10 @@ def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
 
 
 def _decoded(
-    value: Raw, struct: type[layout.App | layout.PipelineTemplate], place: Place, report: Report
+    value: Raw,
+    struct: type[file_schema.App | file_schema.PipelineTemplate],
+    place: Place,
+    report: Report,
 ) -> tuple[Attributes, bool]:
     """A map by its Struct, and whether nothing is wrong with it."""
     if not isinstance(value, dict):
@@ -116,7 +119,7 @@ def _list(value: Value) -> list[Value]:
 
 def _app(section: Section, scope: Scope, templates: Mapping[str, _Template]) -> _App | None:
     rendered = scope.render(section.value)
-    found, sound = _decoded(rendered, layout.App, section.place, scope.report)
+    found, sound = _decoded(rendered, file_schema.App, section.place, scope.report)
     if not sound:
         return None
     spec = {key: value for key, value in _map(found.get("spec")).items() if value != ""}

@@ -12,11 +12,11 @@ from engine.language.expressions import Raw
 from engine.language.references import Interpolation, Reference
 from engine.language.scalars import Literal
 from engine.language.yaml import parse
-from engine.loader import Source, load
-from engine.report import Report
+from engine.loading.loader import Source, load
+from engine.loading.problems import Report
+from engine.loading.variables import Binding, Declared, Scope
 from engine.values import UNKNOWN, Secret, Value
-from engine.variables import Binding, Declared, Scope
-from tests.engine.catalog import FakeCatalog
+from tests.engine.loading.catalog import FakeCatalog
 
 
 def document(text: str) -> Raw:

@@ -9,17 +9,17 @@ from pathlib import Path
 import msgspec
 import msgspec.inspect as shapes
 
-from engine.apps import expand
-from engine.bindings import bindings
 from engine.config import Config, StateSettings, ToolSpec
-from engine.files import Files, read
+from engine.loading.apps import expand
+from engine.loading.files import Files, read
+from engine.loading.problems import Report
+from engine.loading.state_settings import plain_url, settings
+from engine.loading.tools import Checker, Entry
+from engine.loading.variable_sources import bindings
+from engine.loading.variables import Scope
 from engine.options.decode import convert
-from engine.report import Report
 from engine.schema import Catalog
-from engine.settings import plain_url, settings
-from engine.tools import Checker, Entry
 from engine.values import Secret, Value
-from engine.variables import Scope
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -10,11 +10,11 @@ from msgspec.structs import asdict
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.language.references import Interpolation, Reference
-from engine.loader import Source, load
+from engine.loading.loader import Source, load
 from engine.values import Json, Secret, Value
-from tests.engine.catalog import FakeBackends, FakeCatalog
+from tests.engine.loading.catalog import FakeBackends, FakeCatalog
 
-CONFIGS = Path(__file__).parents[2] / "fixtures" / "configs"
+CONFIGS = Path(__file__).parents[3] / "fixtures" / "configs"
 MISTAKES = sorted(path for path in (CONFIGS / "mistakes").iterdir() if path.suffix != ".txt")
 
 

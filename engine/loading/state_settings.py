@@ -9,21 +9,21 @@ from typing import cast
 
 from msgspec.structs import replace
 
-from engine import layout
 from engine.config import LockSettings, Settings, StateSettings
 from engine.errors import DtmError
-from engine.files import Files, Section
 from engine.language.duration import seconds
 from engine.language.expressions import Raw
 from engine.language.references import addresses
 from engine.language.yaml import Place
+from engine.loading import file_schema
+from engine.loading.files import Files, Section
+from engine.loading.problems import Report
+from engine.loading.variables import Scope
 from engine.lock import lease_of
 from engine.options.decode import build, decode, nearest
 from engine.options.fields import folded
-from engine.report import Report
 from engine.schema import Catalog
 from engine.values import Attributes, Secret, Unknown, leaves
-from engine.variables import Scope
 
 
 def plain_url(url: str) -> StateSettings:
@@ -82,7 +82,7 @@ def _state(
     if not isinstance(value, dict):
         report.add(section.place.at(), 'key "state" must be a map, or the URL of the state')
         return None
-    found, faults = decode(value, layout.State, env={}, noun="key")
+    found, faults = decode(value, file_schema.State, env={}, noun="key")
     for fault in faults:
         report.add(
             section.place.at(*fault.path, key=fault.key), f"state: {fault.message}", fault.hint
@@ -112,7 +112,7 @@ def _from_map(
     lock = _lock(
         cast("Attributes", state.get("lock") or {}), place, report
     )  # decoded by layout.Lock
-    built = build({**state, "lock": None, "options": {}}, layout.State)
+    built = build({**state, "lock": None, "options": {}}, file_schema.State)
     if backends is None:
         given = cast("Attributes", state.get("options") or {})  # a map, by layout.State
         taken = {_camel(key): value for key, value in given.items()}
@@ -146,7 +146,7 @@ def _no_backend(name: str, backends: Catalog) -> tuple[str, str]:
 
 
 def _lock(lock: Attributes, place: Place, report: Report) -> LockSettings:
-    built, lease = build(lock, layout.Lock), None
+    built, lease = build(lock, file_schema.Lock), None
     if built.lease is not None:
         try:
             lease = lease_of(seconds(built.lease))

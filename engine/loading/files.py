@@ -8,17 +8,17 @@ from typing import Final
 
 import msgspec
 
-from engine import layout
 from engine.errors import ConfigError
 from engine.language import yaml
 from engine.language.expressions import Expression, Raw
 from engine.language.yaml import Place, Text
-from engine.layout import LATER
+from engine.loading import file_schema
+from engine.loading.file_schema import LATER
+from engine.loading.problems import Report
 from engine.options.decode import nearest
-from engine.report import Report
 
-_SETTINGS: Final = layout.Settings.__struct_encode_fields__
-KEYS: Final = layout.File.__struct_encode_fields__
+_SETTINGS: Final = file_schema.Settings.__struct_encode_fields__
+KEYS: Final = file_schema.File.__struct_encode_fields__
 _LISTS: Final = frozenset({"tools", "apps", "pipelineTemplates"})
 _MAPS: Final = frozenset({"config", "vars", "variables", "outputs"})
 _FILES: Final = {"varFile": True, "toolFile": False}

@@ -7,7 +7,6 @@ from typing import Final
 
 import msgspec
 
-from engine import layout
 from engine.address import Address, instance_problem, name_problem
 from engine.config import Lifecycle, Timeouts, ToolSpec
 from engine.graph import CycleError, order
@@ -15,9 +14,10 @@ from engine.language.duration import seconds
 from engine.language.expressions import Raw
 from engine.language.references import Interpolation, Reference, references
 from engine.language.yaml import Place
+from engine.loading import file_schema
+from engine.loading.problems import Report
 from engine.options.decode import build, decode, dotted, nearest
 from engine.options.fields import agree, expected, folded, options_of, shape_at
-from engine.report import Report
 from engine.schema import Catalog, PluginSchema
 from engine.values import Attributes, Secret, Unknown, UnknownValueError, Value, leaves
 
@@ -66,7 +66,7 @@ class Checker(msgspec.Struct):
     def add(self, entry: Entry) -> None:
         """Check one entry by itself. Edges come later, when every tool is known."""
         try:
-            tool: layout.Tool | None = msgspec.convert(entry.value, layout.Tool)
+            tool: file_schema.Tool | None = msgspec.convert(entry.value, file_schema.Tool)
         except (msgspec.ValidationError, UnknownValueError):
             tool = None  # a second, slower look says what is wrong, or finds another spelling
         if tool is None and (tool := self._shape(entry)) is None:
@@ -91,12 +91,12 @@ class Checker(msgspec.Struct):
         where = entry.place.at() if entry.expanded else entry.place.at(*path, key=key)
         self.report.add(where, message, hint)
 
-    def _shape(self, entry: Entry) -> layout.Tool | None:
+    def _shape(self, entry: Entry) -> file_schema.Tool | None:
         """The entry by its keys, as far as it can be read; None if it cannot even be named."""
         if not isinstance(entry.value, dict):
             self._fail(entry, (), "a tool is a map with name, instanceID and options")
             return None
-        known, faults = decode(entry.value, layout.Tool, env={}, noun="key")
+        known, faults = decode(entry.value, file_schema.Tool, env={}, noun="key")
         for fault in faults:
             self._fail(entry, fault.path, fault.message, fault.hint, key=fault.key)
         wrong = {str(fault.path[0]) for fault in faults}
@@ -115,7 +115,7 @@ class Checker(msgspec.Struct):
         options = _entry(entry.value, "options")
         rest = {key: item for key, item in known.items() if key not in wrong and key != "options"}
         return msgspec.structs.replace(
-            build(rest, layout.Tool), options=options if isinstance(options, dict) else {}
+            build(rest, file_schema.Tool), options=options if isinstance(options, dict) else {}
         )
 
     def _named(self, entry: Entry, address: Address) -> bool:
@@ -133,7 +133,7 @@ class Checker(msgspec.Struct):
             )
         return len(self.report.problems) == before
 
-    def _timeouts(self, entry: Entry, timeouts: layout.Timeouts) -> Timeouts:
+    def _timeouts(self, entry: Entry, timeouts: file_schema.Timeouts) -> Timeouts:
         found: dict[str, float] = {}
         for key, text in msgspec.structs.asdict(timeouts).items():
             if text is not None:

@@ -14,8 +14,8 @@ from engine.language import references, scalars, yaml
 from engine.language.expressions import DOTTED, NAME, Expression, Key, Raw, Template
 from engine.language.references import Interpolation, Reference
 from engine.language.scalars import Literal
+from engine.loading.problems import Report
 from engine.options.decode import convert, nearest
-from engine.report import Report
 from engine.values import (
     UNKNOWN,
     Deferred,

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import layout
 from engine.address import Address
 from engine.config import StateSettings, Where
 from engine.errors import ConfigError, UsageError
 from engine.language import yaml
-from engine.loader import Source, load
+from engine.loading import file_schema
+from engine.loading.loader import Source, load
 from engine.options.fields import options_of
 from engine.values import Json, Secret
-from tests.engine.catalog import FakeCatalog
 from tests.engine.language.test_yaml import FRAGMENTS, SOURCES
+from tests.engine.loading.catalog import FakeCatalog
 
 TOOL = "tools: [{name: data, instanceID: a}]\n"
 
@@ -38,14 +38,14 @@ def check_survives(text: str) -> None:
 
 def keys() -> list[str]:
     structs = [
-        layout.File,
-        layout.Tool,
-        layout.State,
-        layout.Lock,
-        layout.Variable,
-        layout.Validation,
-        layout.App,
-        layout.Step,
+        file_schema.File,
+        file_schema.Tool,
+        file_schema.State,
+        file_schema.Lock,
+        file_schema.Variable,
+        file_schema.Validation,
+        file_schema.App,
+        file_schema.Step,
     ]
     return [option.key for struct in structs for option in options_of(struct)] + [
         "x",
@@ -138,7 +138,7 @@ def configurations() -> st.SearchStrategy[Json]:
         "pipelineTemplates": st.lists(entry("name", "type", options=inner), max_size=2),
         "vars": st.fixed_dictionaries({"x": inner}),
     }
-    top = {option.key: inner for option in options_of(layout.File)}
+    top = {option.key: inner for option in options_of(file_schema.File)}
     return st.fixed_dictionaries({}, optional={**top, **several})
 
 

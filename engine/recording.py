@@ -15,17 +15,18 @@ from threading import RLock
 import msgspec
 from msgspec.structs import replace
 
-from engine import rescue
 from engine.address import Address
-from engine.commit import AUTO, View, where
 from engine.errors import DtmError, OutcomeUnknownError, StateError, StoreError, SupersededError
 from engine.events import Notice
-from engine.group import GroupCommit, Ticket
-from engine.log import Begin, Cancelled, Done, Failed, Moved, Opened, OutputsSet, Record
+from engine.log import rescue_file
+from engine.log.group_commit import GroupCommit, Ticket
+from engine.log.probe import Probe
+from engine.log.records import Begin, Cancelled, Done, Failed, Moved, Opened, OutputsSet, Record
+from engine.log.rescue_file import Rescued
+from engine.log.view import AUTO, View, where
+from engine.log.writer import LogWriter
 from engine.plan import Action
 from engine.ports import Emit, Store
-from engine.probe import Probe
-from engine.rescue import Rescued
 from engine.runtime.environment import World
 from engine.secrets.marking import blotted, secrets_of
 from engine.secrets.sealing import OUTPUTS, Redactor, Sealer
@@ -33,7 +34,6 @@ from engine.state import Pending, Resource, State, StateEntry, Written, same_con
 from engine.stored.document import document_of, no_gc, state_of
 from engine.stored.forms import plain_map, resource_form, tool_form
 from engine.values import Attributes
-from engine.writer import LogWriter
 
 OUTCOMES = (Done, Failed, Cancelled, Moved, OutputsSet)
 """Records worth rescuing: what happened, as opposed to what was about to."""
@@ -357,8 +357,8 @@ class Session:
     def _rescue(self, outcomes: Sequence[Record]) -> str:
         at, lineage = self._world.now(), self._base.id.lineage
         name = f"errored-{lineage[:8]}-{at[:19].replace(':', '')}-{self.id[:4]}.dtm"
-        rescued = Rescued(rescue.FORMAT, lineage, self.id, self.location, at, list(outcomes))
-        return self._world.keep(name, rescue.encode(rescued))
+        rescued = Rescued(rescue_file.FORMAT, lineage, self.id, self.location, at, list(outcomes))
+        return self._world.keep(name, rescue_file.encode(rescued))
 
     def _compact(self) -> None:
         """Everything is durable by now: if this fails, the next session does it."""

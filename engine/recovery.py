@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from engine import rescue
 from engine.address import Address
 from engine.errors import StateError
-from engine.log import Cancelled, Done, Failed, Record
+from engine.log import rescue_file
+from engine.log.records import Cancelled, Done, Failed, Record
 from engine.recording import Session, copied
 from engine.state import Resource, State, StateEntry, StateId, same_content
 from engine.stored.forms import entry_of, resource_of
@@ -27,7 +27,7 @@ def recover(session: Session, data: bytes, location: str, *, dry_run: bool = Fal
     An outcome counts only where the state still holds the very begin that it answers; otherwise the state knows better,
     so recovering twice is harmless. Raises StateError if the file is damaged or belongs to another state.
     """
-    rescued = rescue.decode(data, location)
+    rescued = rescue_file.decode(data, location)
     if rescued.lineage != session.state.id.lineage:
         raise StateError(
             f"{location} belongs to another state (lineage {rescued.lineage}, here {session.state.id.lineage})",

@@ -19,16 +19,16 @@ from functools import partial
 
 import msgspec
 
-from engine.commit import AUTO, INSIDE, View, damage, damaged_view, read_view, where
 from engine.errors import DtmError, LockError, OutcomeUnknownError, StateError, StoreError
 from engine.events import Event, LockAcquired, Notice
-from engine.history import history as earlier
-from engine.history import prune
 from engine.lease import HeldLock, acquire, looks_dead
 from engine.lock import LockInfo, lease_of
-from engine.log import Opened
+from engine.log.history import history as earlier
+from engine.log.history import prune
+from engine.log.probe import Probe
+from engine.log.records import Opened
+from engine.log.view import AUTO, INSIDE, View, damage, damaged_view, read_view, where
 from engine.ports import Emit, Locker, ProcessLocker, Store
-from engine.probe import Probe
 from engine.recording import Session
 from engine.runtime.environment import World
 from engine.secrets.sealing import Redactor

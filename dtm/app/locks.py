@@ -12,8 +12,8 @@ from engine.errors import LockError, StateError, StoreAccessError, UsageError
 from engine.events import Notice
 from engine.lease import break_lock as engine_break
 from engine.lock import LockRecord
+from engine.log.probe import PROMISES, Probe, probe
 from engine.ports import Emit, Locker
-from engine.probe import PROMISES, Probe, probe
 from engine.runtime.environment import World, utc_now
 from engine.session import Reading, read_state
 from engine.values import Value

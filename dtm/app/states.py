@@ -18,7 +18,7 @@ from engine.address import Address
 from engine.diff import diff
 from engine.errors import StateError
 from engine.events import Notice
-from engine.history import Past, history, load
+from engine.log.history import Past, history, load
 from engine.ports import Emit
 from engine.secrets.sealing import Redactor
 from engine.session import Reading
@@ -275,11 +275,11 @@ def recover(
 
     Whoever wrote the file did so at its end: its session is not waited for.
     """
-    from engine import rescue
+    from engine.log import rescue_file
     from engine.recovery import recover as use
 
     data = file.read_bytes()
-    saved = rescue.decode(data, str(file))
+    saved = rescue_file.decode(data, str(file))
     with opened(
         workspace, choices, "state recover", emit, redactor, over=(saved.session,)
     ) as session:

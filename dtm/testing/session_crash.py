@@ -25,7 +25,6 @@ from dtm.testing.session_bench import (
     refused,
 )
 from engine.address import Address
-from engine.commit import head_key
 from engine.errors import (
     LockHeldError,
     OutcomeUnknownError,
@@ -34,7 +33,8 @@ from engine.errors import (
     StoreUnavailableError,
     SupersededError,
 )
-from engine.history import history, load
+from engine.log.history import history, load
+from engine.log.view import head_key
 from engine.plan import Action
 from engine.ports import AppendStore
 from engine.recovery import push, recover

@@ -19,9 +19,9 @@ from dtm.testing.session_bench import (
     refused,
 )
 from engine.address import Address
-from engine.commit import head_key
 from engine.errors import StateError, SupersededError
-from engine.history import history, load
+from engine.log.history import history, load
+from engine.log.view import head_key
 from engine.plan import Action
 from engine.ports import Snapshot
 from engine.recovery import push

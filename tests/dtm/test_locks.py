@@ -12,8 +12,8 @@ from dtm.app.place import Place
 from engine.config import LockSettings, StateSettings
 from engine.errors import StoreAccessError, StoreError
 from engine.events import Event, Notice
+from engine.log.probe import PROMISES, Probe, Trial
 from engine.ports import Locker, Opened, Snapshot, Store
-from engine.probe import PROMISES, Probe, Trial
 from engine.state import State, StateId
 from engine.stored.document import encode
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.log import Cancelled, Done
-from engine.rescue import Rescued, encode
+from engine.log.records import Cancelled, Done
+from engine.log.rescue_file import Rescued, encode
 from tests.e2e.conftest import Runner, Write
 
 ONE = """

@@ -26,7 +26,6 @@ from msgspec.structs import replace
 
 from backends.memory import AppendingMemoryStore, MemoryStore
 from engine.address import Address
-from engine.commit import AUTO, BESIDE, INSIDE
 from engine.errors import (
     DtmError,
     OutcomeUnknownError,
@@ -35,7 +34,8 @@ from engine.errors import (
     StoreUnavailableError,
     SupersededError,
 )
-from engine.group import Ticket
+from engine.log.group_commit import Ticket
+from engine.log.view import AUTO, BESIDE, INSIDE
 from engine.plan import Action
 from engine.ports import Snapshot, Store, Version
 from engine.recovery import recover

@@ -10,9 +10,8 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from engine.commit import BESIDE, INSIDE
 from engine.errors import StateError
-from engine.log import (
+from engine.log.records import (
     Done,
     decode_head,
     decode_records,
@@ -21,6 +20,7 @@ from engine.log import (
     encode_records,
     split,
 )
+from engine.log.view import BESIDE, INSIDE
 from engine.ports import Snapshot, Store, Version
 from engine.stored.document import decode_document, encode_document
 from tests.engine.schedules import Story, play

@@ -19,12 +19,12 @@ from backends.object_lock import ObjectLocker
 from dtm.testing.clock import FakeClock
 from dtm.testing.contenders import info_of
 from dtm.testing.session_bench import KEY, make
-from engine.commit import AUTO, BESIDE, INSIDE
 from engine.errors import ConflictError, DtmError, OutcomeUnknownError, StoreUnavailableError
 from engine.events import Event, Notice
-from engine.history import history
 from engine.lease import acquire, break_lock
 from engine.lock import timestamp
+from engine.log.history import history
+from engine.log.view import AUTO, BESIDE, INSIDE
 from engine.ports import Snapshot, Store, Version
 from engine.runtime.environment import Limits, World
 from engine.runtime.retry import STORE, store_retry

@@ -18,9 +18,8 @@ from backends.memory import MemoryStore
 from backends.object_lock import ObjectLocker
 from dtm.testing.clock import FakeClock
 from dtm.testing.session_bench import KEY, Client, Mortal, entry, make, names
-from engine import executor, rescue
+from engine import executor
 from engine.address import Address
-from engine.commit import AUTO, INSIDE
 from engine.errors import (
     ConflictError,
     DtmError,
@@ -31,7 +30,9 @@ from engine.errors import (
 from engine.events import ApplySummary, Event, LockAcquired, Notice
 from engine.lease import break_lock
 from engine.lock import timestamp
-from engine.log import Done
+from engine.log import rescue_file
+from engine.log.records import Done
+from engine.log.view import AUTO, INSIDE
 from engine.plan import Action
 from engine.ports import Locker, Store, Version
 from engine.recovery import recover
@@ -175,7 +176,7 @@ def test_a_session_that_lost_its_state_is_refused_says_who_and_saves_its_running
     error = overtaken(place, take_over)
     assert "taken over by" in error.message and "@there" in error.message and error.exit_code == 1
     assert "dtm state recover /there/errored-" in error.hint
-    (saved,) = rescue.decode(place.rescued(), "x").records
+    (saved,) = rescue_file.decode(place.rescued(), "x").records
     assert isinstance(saved, Done) and saved.key == "data_x"
     state = read_state(place.store, KEY).state
     assert {"a", "b", "x"} <= names(state) and state.entries[Address("data", "x")].pending
@@ -209,7 +210,7 @@ def test_what_was_saved_is_recovered_at_once_since_its_session_is_over(log: str)
         with suppress(SupersededError), place.session("b@there", over=(a.id,)):
             pass
         a.done(Address("data", "x"), entry("x"))
-    before, saved = place.clock(), rescue.decode(place.rescued(), "x")
+    before, saved = place.clock(), rescue_file.decode(place.rescued(), "x")
     with place.session("d@here", over=(saved.session,)) as session:
         assert recover(session, place.rescued(), "x").applied == (Address("data", "x"),)
     assert place.clock() == before
@@ -331,5 +332,5 @@ def test_an_apply_that_is_overtaken_starts_nothing_more_and_its_running_call_is_
     assert at("c") in summary.skipped
     (data,) = saved.values()
     assert [
-        record.key for record in rescue.decode(data, "x").records if isinstance(record, Done)
+        record.key for record in rescue_file.decode(data, "x").records if isinstance(record, Done)
     ] == [at("a").key]

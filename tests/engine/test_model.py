@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from engine.commit import AUTO, BESIDE, INSIDE
+from engine.log.view import AUTO, BESIDE, INSIDE
 from tests.engine.schedules import Story, play
 from tests.engine.seeded_bugs import BUGS, Distorted, found_after
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from backends import kubernetes as kubernetes_backend
 from backends import s3
+from engine.log.probe import CREATE, RACE, SWAP, probe
 from engine.ports import Store
-from engine.probe import CREATE, RACE, SWAP, probe
 from tests.contracts.kube import ROLE
 from tests.servers.aws import Cloud
 from tests.servers.kube import Kube

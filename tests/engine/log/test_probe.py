@@ -10,10 +10,10 @@ import pytest
 from backends.memory import MemoryStore
 from dtm.testing.narrow import NarrowStore
 from dtm.testing.session_bench import KEY, make
-from engine.commit import AUTO, INSIDE
 from engine.errors import ConflictError, OutcomeUnknownError, StoreError
+from engine.log.probe import CREATE, RACE, SWAP, Probe, another, probe
+from engine.log.view import AUTO, INSIDE
 from engine.ports import Version
-from engine.probe import CREATE, RACE, SWAP, Probe, another, probe
 from engine.runtime.environment import World
 from engine.session import open_session, read_state
 

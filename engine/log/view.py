@@ -24,7 +24,7 @@ from engine.errors import (
     StoreAccessError,
     StoreUnavailableError,
 )
-from engine.log import Head, Replay, decode_chunk, decode_head, decode_records, split
+from engine.log.records import Head, Replay, decode_chunk, decode_head, decode_records, split
 from engine.ports import AppendStore, Snapshot, Store, Version
 from engine.runtime.environment import World
 from engine.stored.document import EMPTY, Document, decode_document, is_newer

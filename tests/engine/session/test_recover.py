@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from backends.memory import MemoryStore
 from dtm.testing.clock import FakeClock
 from dtm.testing.session_bench import KEY, entry, make, names, opened
-from engine import rescue
 from engine.address import Address
 from engine.errors import (
     ConflictError,
@@ -21,7 +20,8 @@ from engine.errors import (
     StoreUnavailableError,
     SupersededError,
 )
-from engine.log import Cancelled, Done, Failed, Moved, OutputsSet, Record
+from engine.log import rescue_file
+from engine.log.records import Cancelled, Done, Failed, Moved, OutputsSet, Record
 from engine.plan import Action
 from engine.ports import Snapshot, Version
 from engine.recovery import Recovered, push, recover, successor_problem
@@ -36,14 +36,14 @@ A = Address("data", "a")
 @pytest.mark.parametrize("data", [b"", b"{}", b"text", b'{"format": 1}'])
 def test_what_is_no_rescue_file_is_refused(data: bytes) -> None:
     with pytest.raises(StateError, match="no rescue file") as caught:
-        rescue.decode(data, "here")
+        rescue_file.decode(data, "here")
     assert caught.value.where == "here" and "dtm plan" in caught.value.hint
 
 
 def test_a_newer_rescue_file_is_refused() -> None:
-    data = rescue.encode(rescue.Rescued(2, "l", "s", "where", "then", []))
+    data = rescue_file.encode(rescue_file.Rescued(2, "l", "s", "where", "then", []))
     with pytest.raises(StateError, match="rescue format 2"):
-        rescue.decode(data, "here")
+        rescue_file.decode(data, "here")
 
 
 def _begun(store: MemoryStore) -> tuple[str, str]:
@@ -54,7 +54,7 @@ def _begun(store: MemoryStore) -> tuple[str, str]:
 
 
 def _recovered(store: MemoryStore, lineage: str, session: str, record: Record) -> Recovered:
-    data = rescue.encode(rescue.Rescued(1, lineage, session, "where", "then", [record]))
+    data = rescue_file.encode(rescue_file.Rescued(1, lineage, session, "where", "then", [record]))
     with opened(store) as again:
         return recover(again, data, "rescue")
 
@@ -85,7 +85,7 @@ def test_a_dry_run_says_what_would_be_brought_back_and_writes_nothing() -> None:
     lineage, session = _begun(store)
     before = {key: store.read(key) for key in store.list("")}
     records: list[Record] = [Done(2, A.key, 1, tool_form(entry("a"))), Done(3, "data_b", 1)]
-    data = rescue.encode(rescue.Rescued(1, lineage, session, "where", "then", records))
+    data = rescue_file.encode(rescue_file.Rescued(1, lineage, session, "where", "then", records))
     with opened(store, claim=False) as again:
         found = recover(again, data, "rescue", dry_run=True)
     assert found.applied == (A,) and "data/b" in found.refused[0]
@@ -171,7 +171,7 @@ def test_who_was_never_begun_is_no_outcome_to_save() -> None:
         overtaken()
     assert caught.value.hint.startswith("1 outcome was saved to")
     (data,) = saved.values()
-    assert [type(record) for record in rescue.decode(data, "x").records] == [Done]
+    assert [type(record) for record in rescue_file.decode(data, "x").records] == [Done]
 
 
 class Slow(MemoryStore):

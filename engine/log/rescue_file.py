@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from engine.errors import StateError
-from engine.log import Record
+from engine.log.records import Record
 
 FORMAT = 1
 

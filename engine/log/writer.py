@@ -12,8 +12,31 @@ from functools import partial
 import msgspec
 from msgspec.structs import replace
 
-from engine.archive import Archive
-from engine.commit import (
+from engine.errors import (
+    ConflictError,
+    OutcomeUnknownError,
+    StateError,
+    StoreAccessError,
+    StoreError,
+    SupersededError,
+)
+from engine.events import Notice
+from engine.log.archive import Archive
+from engine.log.probe import Probe, judged, stale_swap
+from engine.log.records import (
+    End,
+    Head,
+    Opened,
+    Record,
+    Replay,
+    encode_chunk,
+    encode_head,
+    encode_inside,
+    encode_line,
+    encode_records,
+)
+from engine.log.spill import Spill
+from engine.log.view import (
     AUTO,
     BESIDE,
     INSIDE,
@@ -26,36 +49,13 @@ from engine.commit import (
     where,
     write_once,
 )
-from engine.errors import (
-    ConflictError,
-    OutcomeUnknownError,
-    StateError,
-    StoreAccessError,
-    StoreError,
-    SupersededError,
-)
-from engine.events import Notice
-from engine.log import (
-    End,
-    Head,
-    Opened,
-    Record,
-    Replay,
-    encode_chunk,
-    encode_head,
-    encode_inside,
-    encode_line,
-    encode_records,
-)
 from engine.ports import AppendStore, Emit, Snapshot, Store, Version
-from engine.probe import Probe, judged, stale_swap
 from engine.runtime.environment import World
-from engine.spill import Spill
 from engine.stored.document import Document, decode_document, encode_document, no_gc
 
 
 class LogWriter:
-    """The commit path of one session; not safe for concurrent use. `log` says where the head is to stand, see `engine.commit`.
+    """The commit path of one session; not safe for concurrent use. `log` says where the head is to stand, see `engine.log.view`.
 
     While the head stands inside the document its version and the document's are the same, and a commit writes the whole.
     """
@@ -101,7 +101,7 @@ class LogWriter:
         return self._inside
 
     def claim(self, opened: Opened) -> None:
-        """The first swap: from here on every earlier session is refused. Raises also StoreError, see `engine.probe`.
+        """The first swap: from here on every earlier session is refused. Raises also StoreError, see `engine.log.probe`.
 
         Where a damaged document stands nothing is swapped before `replace`.
         """

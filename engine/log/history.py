@@ -7,8 +7,8 @@ from functools import partial
 
 import msgspec
 
-from engine.commit import where
 from engine.errors import StateError
+from engine.log.view import where
 from engine.ports import Store
 from engine.runtime.environment import World
 from engine.state import State

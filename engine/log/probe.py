@@ -10,7 +10,6 @@ from threading import Barrier, Thread
 
 import msgspec
 
-from engine.commit import swap, where
 from engine.errors import (
     ConditionRefusedError,
     ConflictError,
@@ -18,6 +17,7 @@ from engine.errors import (
     OutcomeUnknownError,
     StoreError,
 )
+from engine.log.view import swap, where
 from engine.ports import Snapshot, Store, Version
 from engine.runtime.environment import World, utc_now
 from engine.values import Value

@@ -1,7 +1,7 @@
 """The commit log as values: records, the head and its chunks, and replaying them onto a snapshot. No I/O.
 
 The head is one small object beside the snapshot, or stands inside it; every commit is one compare-and-swap of it (see
-`engine.commit`).
+`engine.log.view`).
 """
 
 from __future__ import annotations

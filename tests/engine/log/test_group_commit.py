@@ -17,8 +17,8 @@ from backends.local import LocalStore
 from dtm.testing.session_bench import KEY, opened
 from engine.address import Address
 from engine.errors import StoreError, SupersededError
-from engine.group import BATCH, GroupCommit
-from engine.log import OutputsSet, Record
+from engine.log.group_commit import BATCH, GroupCommit
+from engine.log.records import OutputsSet, Record
 from engine.plan import Action
 from engine.ports import Version
 from engine.runtime.environment import Limits, World

@@ -14,10 +14,10 @@ from dtm.testing.narrow import NarrowStore
 from dtm.testing.session_bench import KEY, Client, Dead, Mortal, entry, make, names
 from dtm.testing.session_crash import DEVSTREAM
 from engine.address import Address
-from engine.commit import AUTO, BESIDE, INSIDE
 from engine.errors import StateError, StoreAccessError, SupersededError
 from engine.events import Event, Notice
-from engine.history import history
+from engine.log.history import history
+from engine.log.view import AUTO, BESIDE, INSIDE
 from engine.plan import Action
 from engine.ports import Store
 from engine.recovery import push

@@ -9,7 +9,7 @@ import pytest
 from backends.memory import MemoryStore
 from dtm.testing.session_bench import KEY, entry, make, names, opened
 from engine.errors import StateError
-from engine.history import history, load, prune
+from engine.log.history import history, load, prune
 from engine.ports import Snapshot
 from engine.recovery import push
 from engine.session import read_state

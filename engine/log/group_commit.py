@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from threading import Condition, Event, Lock, Thread
 
 from engine.errors import DtmError, StoreError, SupersededError
-from engine.log import ENCODER, Record
+from engine.log.records import ENCODER, Record
 
 BATCH = 64 * 1024
 """Bytes after which a batch is full: an object that holds the log must not outgrow any store."""

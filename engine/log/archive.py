@@ -7,17 +7,17 @@ from hashlib import sha256
 import msgspec
 from msgspec.structs import replace
 
-from engine.commit import BESIDE, INSIDE, View, short, where, write_once
 from engine.errors import StoreAccessError
 from engine.events import Notice
-from engine.log import encode_head
+from engine.log.records import encode_head
+from engine.log.view import BESIDE, INSIDE, View, short, where, write_once
 from engine.ports import Emit, Store
 from engine.runtime.environment import World
 from engine.stored.document import Document
 
 
 class Archive(msgspec.Struct, frozen=True):
-    """Where one session keeps what it replaces. `log` as in `engine.commit`: INSIDE has no history."""
+    """Where one session keeps what it replaces. `log` as in `engine.log.view`: INSIDE has no history."""
 
     store: Store
     key: str

@@ -7,7 +7,7 @@ from threading import Thread
 
 from msgspec.structs import replace
 
-from engine.log import Head
+from engine.log.records import Head
 
 
 class Spill:

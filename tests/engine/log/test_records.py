@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import StateError
-from engine.log import (
+from engine.log.records import (
     Begin,
     Cancelled,
     Done,

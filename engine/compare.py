@@ -14,9 +14,9 @@ from engine.config import ToolSpec
 from engine.diff import diff, same, same_map
 from engine.errors import UsageError
 from engine.language.references import origins
-from engine.operations import Operations
 from engine.options.decode import canonical
 from engine.plan import Action, Change, FieldChange, Reason, Source
+from engine.plugins.calls import Operations
 from engine.secrets.marking import sensitive, tainted
 from engine.secrets.sealing import Redactor, Sealer
 from engine.state import Pending, Resource, StateEntry

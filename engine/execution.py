@@ -17,8 +17,8 @@ from engine.address import Address
 from engine.diff import same
 from engine.errors import DtmError, OutcomeUnknownError, PluginError
 from engine.events import ApplyProgress, Event, Notice, Retrying
-from engine.operations import Operations, guarded
 from engine.plan import Action, Change
+from engine.plugins.calls import Operations, guarded
 from engine.ports import Call
 from engine.refresh import POLL, READ_TIMEOUT
 from engine.runtime.retry import PROVIDER, Policy, provider_retry

@@ -33,9 +33,9 @@ from engine.events import (
 from engine.execution import Crew, Ending, Execution, Job, Outcome, Started, Stop, untrue
 from engine.graph import Readiness
 from engine.lock import timestamp
-from engine.operations import Operations
 from engine.plan import Action, Change, Plan
 from engine.planner import exists
+from engine.plugins.calls import Operations
 from engine.ports import Emit
 from engine.preparation import Preparation, preflight
 from engine.recording import Session

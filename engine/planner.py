@@ -14,8 +14,8 @@ from engine.diff import same
 from engine.errors import DtmError, PlanError, Problem, UnsafePlanError, UsageError
 from engine.graph import order
 from engine.language.references import Lookup, resolve
-from engine.operations import Operations, sealer_of
 from engine.plan import Action, Change, OutputChange, Plan, Reason
+from engine.plugins.calls import Operations, sealer_of
 from engine.ports import BY_ADDRESS
 from engine.secrets.sealing import OUTPUTS, Sealer
 from engine.state import Resource, State, StateEntry

@@ -13,9 +13,9 @@ from engine.config import Config, Timeouts
 from engine.errors import DtmError, PlanError, Problem
 from engine.execution import Job
 from engine.language.references import parse, resolve
-from engine.operations import Operations, sealer_of
 from engine.plan import Action, Change, Plan, Reason
 from engine.planner import resolved
+from engine.plugins.calls import Operations, sealer_of
 from engine.schedule import ENDS, Step
 from engine.state import State, StateEntry
 from engine.values import UNKNOWN, Attributes, Secret, Unknown, Value, holds_unknown, is_plain

@@ -14,8 +14,8 @@ from engine.compare import Resolution, Verdict, alike, option_changes
 from engine.config import Config, ToolSpec
 from engine.errors import DtmError, ProviderError
 from engine.language.references import resolve
-from engine.operations import Operations, sealer_of
 from engine.planner import Live, renamed
+from engine.plugins.calls import Operations, sealer_of
 from engine.ports import Call
 from engine.secrets.sealing import Sealer
 from engine.state import Resource, State, StateEntry

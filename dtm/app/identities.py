@@ -13,8 +13,8 @@ from engine.address import Address
 from engine.config import Config, ToolSpec
 from engine.errors import ConfigError, DtmError, Problem
 from engine.language.yaml import Text, locate
-from engine.operations import Operations
 from engine.planner import resolved
+from engine.plugins.calls import Operations
 from engine.ports import BY_ADDRESS, AnyProvider
 from engine.values import UNKNOWN, Unknown, Value, is_plain
 

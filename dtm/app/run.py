@@ -24,9 +24,9 @@ from engine.errors import PlanError, Problem
 from engine.events import ApplySummary, Notice
 from engine.execution import Stop
 from engine.language.yaml import Text, locate
-from engine.operations import Operations
 from engine.plan import Action, Change, Plan, Reason, Source
 from engine.planner import Live
+from engine.plugins.calls import Operations
 from engine.ports import Emit
 from engine.preparation import Preparation
 from engine.secrets.sealing import Redactor, Sealer

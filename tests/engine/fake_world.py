@@ -19,9 +19,9 @@ from engine.compare import Resolution
 from engine.config import Config, Lifecycle, Settings, ToolSpec
 from engine.events import Event
 from engine.language.references import parse
-from engine.operations import Operations
 from engine.plan import Plan
 from engine.planner import Live, make_plan
+from engine.plugins.calls import Operations
 from engine.ports import AnyProvider, Call, Store
 from engine.recording import Session
 from engine.runtime.environment import World as Surroundings

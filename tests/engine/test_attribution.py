@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from engine.compare import drifted
 from engine.config import ToolSpec
 from engine.errors import ProviderError
-from engine.operations import Operations
 from engine.plan import Action, Change, Source
 from engine.planner import Live, make_plan
+from engine.plugins.calls import Operations
 from engine.ports import Call
 from engine.refresh import read
 from engine.secrets.sealing import Redactor

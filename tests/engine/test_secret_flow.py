@@ -11,9 +11,9 @@ from engine.config import Config
 from engine.errors import PlanError
 from engine.events import ApplyErrored, ApplySummary
 from engine.language.references import Interpolation, join
-from engine.operations import sealer_of
 from engine.plan import Action, Change, Reason
 from engine.planner import make_plan, plan_removal
+from engine.plugins.calls import sealer_of
 from engine.state import Resource
 from engine.values import Digest, Secret
 from tests.engine.fake_world import Bench, Blind, Thing, at, config, ref, tool

@@ -10,7 +10,7 @@ from engine.errors import DtmError
 from engine.language.references import resolve
 from engine.plan import Plan
 from engine.preparation import Preparation
-from engine.recording import Session
+from engine.session.session import Session
 from engine.values import Value, holds_unknown
 
 

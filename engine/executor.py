@@ -38,10 +38,10 @@ from engine.planner import exists
 from engine.plugins.calls import Operations
 from engine.ports import Emit
 from engine.preparation import Preparation, preflight
-from engine.recording import Session
 from engine.refresh import GRACE, PARALLELISM, POLL
 from engine.schedule import Phase, Step, steps
 from engine.secrets.sealing import Sealer
+from engine.session.session import Session
 from engine.state import Resource
 
 HEARTBEAT = 10.0

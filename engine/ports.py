@@ -1,7 +1,7 @@
 """The seams: where bytes live, who holds the lock, and who changes the world.
 
 Every call of a Store or Locker is *one try*: retries, waiting, polling, leases and "is it ours after a lost
-answer" live above, in `engine.session` and `engine.lease`. No SDK exception may cross these protocols.
+answer" live above, in `engine.session.opening` and `engine.session.locking`. No SDK exception may cross these protocols.
 """
 
 from __future__ import annotations

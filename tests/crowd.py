@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dtm.app.place import from_url, open_place
 from dtm.testing.contenders import info_of
-from engine.lease import acquire
+from engine.session.locking import acquire
 
 HELD = 0.2
 MANY = 10

@@ -10,12 +10,12 @@ from dtm.app.place import LOCKS, Place
 from dtm.app.workspace import Workspace
 from engine.errors import LockError, StateError, StoreAccessError, UsageError
 from engine.events import Notice
-from engine.lease import break_lock as engine_break
 from engine.lock import LockRecord
 from engine.log.probe import PROMISES, Probe, probe
 from engine.ports import Emit, Locker
 from engine.runtime.environment import World, utc_now
-from engine.session import Reading, read_state
+from engine.session.locking import break_lock as engine_break
+from engine.session.opening import Reading, read_state
 from engine.values import Value
 
 INLINE: Final = "state.log: inline leaves everything but the state itself alone"

@@ -30,7 +30,7 @@ from engine.plugins.calls import Operations
 from engine.ports import Emit
 from engine.preparation import Preparation
 from engine.secrets.sealing import Redactor, Sealer
-from engine.session import Reading
+from engine.session.opening import Reading
 from engine.state import State, StateEntry
 from engine.values import Value
 

@@ -17,7 +17,7 @@ from engine.ports import Emit
 from engine.runtime.environment import World
 from engine.runtime.retry import store_retry
 from engine.secrets.sealing import Redactor
-from engine.session import Reading, Session, open_session
+from engine.session.opening import Reading, Session, open_session
 
 
 def look(workspace: Workspace, emit: Emit) -> Reading:

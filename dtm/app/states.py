@@ -21,7 +21,7 @@ from engine.events import Notice
 from engine.log.history import Past, history, load
 from engine.ports import Emit
 from engine.secrets.sealing import Redactor
-from engine.session import Reading
+from engine.session.opening import Reading
 from engine.state import State, StateEntry
 from engine.stored.document import decode, encode, to_devstream
 from engine.values import Value
@@ -152,15 +152,15 @@ def push(
     *,
     adopt: bool,
 ) -> str:
-    """Make a document the state. Returns what was done; raises StateError as `engine.recovery.push_problem`."""
-    from engine import recovery
+    """Make a document the state. Returns what was done; raises StateError as `engine.session.recover.push_problem`."""
+    from engine.session import recover
 
     candidate = decode(data, "the pushed document")
     with opened(workspace, choices, "state push", emit, redactor) as session:
         if choices.dry_run:
-            overrode = recovery.push_problem(session, candidate, force=choices.force, adopt=adopt)
+            overrode = recover.push_problem(session, candidate, force=choices.force, adopt=adopt)
         else:
-            overrode = recovery.push(session, candidate, force=choices.force, adopt=adopt)
+            overrode = recover.push(session, candidate, force=choices.force, adopt=adopt)
             if not session.claimed:
                 return "Nothing to do: the pushed document is the state."
     told = f"serial {candidate.id.serial}, {count(len(candidate.entries), 'tool')} to {workspace.place.location}."
@@ -245,11 +245,11 @@ def rollback(
     workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, serial: int
 ) -> str:
     """Write a new serial with an earlier one's tools and outputs; the world is untouched. Raises StateError."""
-    from engine import recovery
+    from engine.session import recover
 
     with opened(workspace, choices, "state rollback", emit, redactor) as session:
         old = past(workspace, serial, emit)
-        written = recovery.rollback(session, old, dry_run=choices.dry_run)
+        written = recover.rollback(session, old, dry_run=choices.dry_run)
     told = f"serial {written} with the {count(len(old.entries), 'tool')} of serial {serial}"
     return f"{'Would write' if choices.dry_run else 'Wrote'} {told}. The world was not touched; dtm plan shows what would follow."
 
@@ -276,7 +276,7 @@ def recover(
     Whoever wrote the file did so at its end: its session is not waited for.
     """
     from engine.log import rescue_file
-    from engine.recovery import recover as use
+    from engine.session.recover import recover as use
 
     data = file.read_bytes()
     saved = rescue_file.decode(data, str(file))

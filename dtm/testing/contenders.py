@@ -10,9 +10,9 @@ import msgspec
 
 from dtm.testing.clock import FakeClock
 from engine.events import Event
-from engine.lease import HeldLock, acquire
 from engine.lock import LockInfo
 from engine.ports import Locker
+from engine.session.locking import HeldLock, acquire
 
 KEY = "devstream.state"
 LEASE = 30.0

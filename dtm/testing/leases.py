@@ -21,7 +21,7 @@ from engine.errors import (
     StoreUnavailableError,
 )
 from engine.events import LockAcquired, LockWaiting
-from engine.lease import acquire, break_lock
+from engine.session.locking import acquire, break_lock
 
 HOUR = 3600.0
 TEN_SECONDS = 4.0

@@ -18,9 +18,9 @@ from dtm.testing.contenders import KEY, LEASE, Client, LockerPlace, info_of, pai
 from dtm.testing.leases import LEASE_CASES
 from engine.errors import DtmError, LockError, LockHeldError, StoreUnavailableError
 from engine.events import LockWaiting
-from engine.lease import break_lock
 from engine.lock import timestamp
 from engine.ports import Locker
+from engine.session.locking import break_lock
 
 __all__ = ["LOCKER_CASES", "LockerPlace", "locker_contract"]
 

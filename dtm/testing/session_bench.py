@@ -18,7 +18,7 @@ from engine.lock import LockInfo, LockRecord
 from engine.plan import Action
 from engine.ports import Locker, Snapshot, Store, Version
 from engine.runtime.environment import World
-from engine.session import Session, open_session, read_state
+from engine.session.opening import Session, open_session, read_state
 from engine.state import Resource, State, StateEntry
 from engine.values import Value
 

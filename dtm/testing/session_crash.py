@@ -37,10 +37,10 @@ from engine.log.history import history, load
 from engine.log.view import head_key
 from engine.plan import Action
 from engine.ports import AppendStore
-from engine.recovery import push, recover
 from engine.runtime.environment import World
 from engine.runtime.retry import store_retry
-from engine.session import Session, read_state
+from engine.session.opening import Session, read_state
+from engine.session.recover import push, recover
 from engine.state import State, StateId
 from engine.values import Digest, Secret
 

@@ -24,8 +24,8 @@ from engine.log.history import history, load
 from engine.log.view import head_key
 from engine.plan import Action
 from engine.ports import Snapshot
-from engine.recovery import push
-from engine.session import read_state
+from engine.session.opening import read_state
+from engine.session.recover import push
 from engine.state import State, StateId
 from engine.stored.document import decode, encode
 from engine.values import Value

@@ -11,8 +11,8 @@ from backends.local import LocalLocker, LocalStore
 from backends.object_lock import ObjectLocker
 from dtm.testing.contenders import info_of
 from engine.errors import ConflictError, DtmError
-from engine.lease import HeldLock, acquire
 from engine.ports import Locker
+from engine.session.locking import HeldLock, acquire
 
 KEY = "devstream.state"
 LEASE = 1.2

@@ -17,7 +17,7 @@ from backends.local import LocalLocker, LocalStore
 from dtm.testing.contenders import info_of
 from engine.errors import LockHeldError
 from engine.events import Event, LockAcquired
-from engine.lease import acquire
+from engine.session.locking import acquire
 from tests.backends.holders import KEY, LEASE, LOCKERS, have, hold, locker_of
 from tests.crowd import crowd
 

@@ -21,9 +21,9 @@ from engine.errors import (
     StoreUnavailableError,
     UsageError,
 )
-from engine.lease import acquire, break_lock
 from engine.lock import LockInfo
 from engine.ports import Locker
+from engine.session.locking import acquire, break_lock
 from engine.values import Value
 from tests.backends.answering import Answer, answering
 from tests.contracts.s3 import opened

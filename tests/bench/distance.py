@@ -20,7 +20,7 @@ from engine.config import Config, Settings, ToolSpec
 from engine.planner import make_plan, recorded
 from engine.plugins.calls import Operations
 from engine.ports import Call, Snapshot, Version
-from engine.session import Session, open_session, read_state
+from engine.session.opening import Session, open_session, read_state
 from engine.state import Resource
 from providers.data import Data, DataOptions
 from tests.bench.bench import say

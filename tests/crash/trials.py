@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 
-from engine.session import read_state
+from engine.session.opening import read_state
 from engine.stored.document import encode
 from tests.crash.places import FIRST, Place
 from tests.crash.victim import Point, Zygote

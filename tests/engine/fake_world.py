@@ -23,12 +23,12 @@ from engine.plan import Plan
 from engine.planner import Live, make_plan
 from engine.plugins.calls import Operations
 from engine.ports import AnyProvider, Call, Store
-from engine.recording import Session
 from engine.runtime.environment import World as Surroundings
 from engine.schema import Field, Options, Outputs
 from engine.secrets.marking import sensitive
 from engine.secrets.sealing import Sealer
-from engine.session import open_session
+from engine.session.opening import open_session
+from engine.session.session import Session
 from engine.state import Entries, Pending, Resource, State, StateEntry, StateId
 from engine.values import UNKNOWN, Secret, Value, map_leaves, reveal
 

@@ -38,9 +38,9 @@ from engine.log.group_commit import Ticket
 from engine.log.view import AUTO, BESIDE, INSIDE
 from engine.plan import Action
 from engine.ports import Snapshot, Store, Version
-from engine.recovery import recover
 from engine.runtime.environment import Limits, World
-from engine.session import Session, open_session, read_state
+from engine.session.opening import Session, open_session, read_state
+from engine.session.recover import recover
 from engine.state import Resource, State, StateEntry, same_content
 
 KEY = "K"

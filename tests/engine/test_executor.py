@@ -38,7 +38,7 @@ from engine.language.references import Interpolation
 from engine.plan import Action
 from engine.planner import make_plan, plan_removal
 from engine.preparation import Preparation
-from engine.session import read_state
+from engine.session.opening import read_state
 from engine.state import Pending
 from engine.values import Digest, Secret
 from tests.engine.fake_world import Bench, Thing, at, config, ref, tool

@@ -21,14 +21,14 @@ from dtm.testing.contenders import info_of
 from dtm.testing.session_bench import KEY, make
 from engine.errors import ConflictError, DtmError, OutcomeUnknownError, StoreUnavailableError
 from engine.events import Event, Notice
-from engine.lease import acquire, break_lock
 from engine.lock import timestamp
 from engine.log.history import history
 from engine.log.view import AUTO, BESIDE, INSIDE
 from engine.ports import Snapshot, Store, Version
 from engine.runtime.environment import Limits, World
 from engine.runtime.retry import STORE, store_retry
-from engine.session import Session, open_session, read_state
+from engine.session.locking import acquire, break_lock
+from engine.session.opening import Session, open_session, read_state
 
 T = TypeVar("T")
 SEEDS = int(os.environ.get("DTM_FAULTS", "40"))

@@ -28,16 +28,16 @@ from engine.errors import (
     SupersededError,
 )
 from engine.events import ApplySummary, Event, LockAcquired, Notice
-from engine.lease import break_lock
 from engine.lock import timestamp
 from engine.log import rescue_file
 from engine.log.records import Done
 from engine.log.view import AUTO, INSIDE
 from engine.plan import Action
 from engine.ports import Locker, Store, Version
-from engine.recovery import recover
 from engine.runtime.environment import World
-from engine.session import Session, open_session, read_state
+from engine.session.locking import break_lock
+from engine.session.opening import Session, open_session, read_state
+from engine.session.recover import recover
 from tests.engine.fake_world import Bench, at, config, tool
 
 LEASE = 300.0

@@ -18,7 +18,7 @@ from engine.language.references import parse
 from engine.plan import Action
 from engine.planner import plan_removal
 from engine.ports import Snapshot, Store, Version
-from engine.session import read_state
+from engine.session.opening import read_state
 from engine.state import State
 from tests.engine.fake_world import Bench, config, tool
 

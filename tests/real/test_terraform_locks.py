@@ -17,9 +17,9 @@ import pytest
 
 from backends import s3
 from engine.errors import LockHeldError
-from engine.lease import break_lock
 from engine.lock import LockInfo, timestamp
 from engine.ports import Locker, Opened
+from engine.session.locking import break_lock
 from tests.servers.dynamodb import Dynamo
 from tests.servers.real import Terraform
 from tests.servers.rgw import Rgw

@@ -35,7 +35,7 @@ from tests.servers.processes import StartError, run
 from tests.servers.real import VARIABLE, Real, Terraform
 from tests.servers.rgw import ceph_rgw
 
-SESSIONS: Final = "tests/engine/test_session.py::test_the_session_contract"
+SESSIONS: Final = "tests/engine/session/test_session.py::test_the_session_contract"
 CONTRACTS: Final = ["tests/contracts", SESSIONS, "tests/real/test_contracts.py"]
 ALL: Final = ["tests/contracts", SESSIONS, "tests/real"]
 PLUGIN: Final = ["-p", "tests.conformance", "--ignore=tests/contracts/test_conformance_page.py"]

@@ -22,7 +22,7 @@ from engine.log.records import OutputsSet, Record
 from engine.plan import Action
 from engine.ports import Version
 from engine.runtime.environment import Limits, World
-from engine.session import read_state
+from engine.session.opening import read_state
 
 THREADS, PAUSE = 100, 0.02
 EACH = int(os.environ.get("DTM_GROUP_RECORDS", "100"))
@@ -31,7 +31,7 @@ WATCH = """
 import json, sys
 from pathlib import Path
 from backends.local import LocalStore
-from engine.session import read_state
+from engine.session.opening import read_state
 store = LocalStore(Path(sys.argv[1]))
 for line in sys.stdin:
     entries = read_state(store, sys.argv[2]).state.entries

@@ -11,8 +11,8 @@ from dtm.testing.session_bench import KEY, entry, make, names, opened
 from engine.errors import StateError
 from engine.log.history import history, load, prune
 from engine.ports import Snapshot
-from engine.recovery import push
-from engine.session import read_state
+from engine.session.opening import read_state
+from engine.session.recover import push
 
 
 def test_each_changing_run_leaves_one_snapshot_and_the_31st_drops_the_oldest() -> None:

@@ -20,9 +20,9 @@ from engine.log.history import history
 from engine.log.view import AUTO, BESIDE, INSIDE
 from engine.plan import Action
 from engine.ports import Store
-from engine.recovery import push
 from engine.runtime.environment import Limits, World
-from engine.session import Session, open_session, read_state
+from engine.session.opening import Session, open_session, read_state
+from engine.session.recover import push
 from engine.state import same_content
 from engine.stored.document import decode, encode
 

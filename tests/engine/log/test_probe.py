@@ -15,7 +15,7 @@ from engine.log.probe import CREATE, RACE, SWAP, Probe, another, probe
 from engine.log.view import AUTO, INSIDE
 from engine.ports import Version
 from engine.runtime.environment import World
-from engine.session import open_session, read_state
+from engine.session.opening import open_session, read_state
 
 AT = "2026-01-01T00:00:00Z"
 

@@ -10,7 +10,7 @@ from engine.errors import DtmError
 from engine.plan import Action
 from engine.ports import Version
 from engine.runtime.environment import Limits, World
-from engine.session import open_session, read_state
+from engine.session.opening import open_session, read_state
 from engine.state import StateEntry
 
 

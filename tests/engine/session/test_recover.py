@@ -24,9 +24,9 @@ from engine.log import rescue_file
 from engine.log.records import Cancelled, Done, Failed, Moved, OutputsSet, Record
 from engine.plan import Action
 from engine.ports import Snapshot, Version
-from engine.recovery import Recovered, push, recover, successor_problem
 from engine.runtime.environment import World
-from engine.session import Session, read_state
+from engine.session.opening import Session, read_state
+from engine.session.recover import Recovered, push, recover, successor_problem
 from engine.state import Resource, State, StateEntry, StateId, Written
 from engine.stored.forms import resource_form, tool_form
 

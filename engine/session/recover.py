@@ -9,7 +9,7 @@ from engine.address import Address
 from engine.errors import StateError
 from engine.log import rescue_file
 from engine.log.records import Cancelled, Done, Failed, Record
-from engine.recording import Session, copied
+from engine.session.session import Session, copied
 from engine.state import Resource, State, StateEntry, StateId, same_content
 from engine.stored.forms import entry_of, resource_of
 

@@ -24,13 +24,13 @@ from dtm.testing.session_bench import KEY, Dead, Mortal, current, entry, make, n
 from engine.address import Address
 from engine.errors import LockError, StateError, StoreError, SupersededError
 from engine.events import Event, Notice
-from engine.lease import break_lock
 from engine.lock import timestamp
 from engine.plan import Action
 from engine.ports import Store
 from engine.runtime.environment import Limits, World
 from engine.secrets.sealing import Redactor, Sealer
-from engine.session import open_session, read_state
+from engine.session.locking import break_lock
+from engine.session.opening import open_session, read_state
 from engine.state import Resource, StateEntry, same_content
 from engine.values import Secret
 

@@ -1,4 +1,4 @@
-"""A session: what one run records in a state. `engine.session` opens it.
+"""A session: what one run records in a state. `engine.session.opening` opens it.
 
 The order is claim (once a plan is approved), begin and done per operation, close. A session that never claims writes
 nothing at all.
@@ -339,7 +339,7 @@ class Session:
         return self._redactor.clean(text) if self._redactor else text
 
     def leave(self) -> DtmError | None:
-        """Flush and compact; `engine.session` calls it. Returns what went wrong, its hint naming the rescue file."""
+        """Flush and compact; `engine.session.opening` calls it. Returns what went wrong, its hint naming the rescue file."""
         queue = self._queue
         if queue is None:
             return None

@@ -17,10 +17,10 @@ from dtm.testing.contenders import KEY, info_of
 from dtm.testing.faults import Fault, FaultyLocker
 from engine.errors import LockHeldError, StoreAccessError, StoreUnavailableError
 from engine.events import Event, LockAcquired, LockReleased, LockWaiting, Notice
-from engine.lease import HeldLock, acquire, break_lock, looks_dead
 from engine.lock import LockInfo, LockRecord, timestamp
 from engine.ports import Locker
 from engine.runtime.environment import new_id
+from engine.session.locking import HeldLock, acquire, break_lock, looks_dead
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -21,7 +21,6 @@ import msgspec
 
 from engine.errors import DtmError, LockError, OutcomeUnknownError, StateError, StoreError
 from engine.events import Event, LockAcquired, Notice
-from engine.lease import HeldLock, acquire, looks_dead
 from engine.lock import LockInfo, lease_of
 from engine.log.history import history as earlier
 from engine.log.history import prune
@@ -29,9 +28,10 @@ from engine.log.probe import Probe
 from engine.log.records import Opened
 from engine.log.view import AUTO, INSIDE, View, damage, damaged_view, read_view, where
 from engine.ports import Emit, Locker, ProcessLocker, Store
-from engine.recording import Session
 from engine.runtime.environment import World
 from engine.secrets.sealing import Redactor
+from engine.session.locking import HeldLock, acquire, looks_dead
+from engine.session.session import Session
 from engine.state import State, StateEntry
 from engine.stored.document import no_gc, state_of
 

@@ -1,0 +1,19 @@
+"""One run's hold on a state: lock, read, claim, record, compact, release.
+
+Terms: a *session* is one run that may write. Its *claim* is its first write to the log, made once a
+plan is approved. A *lease* says after how long a silence a lock holder may be taken over. A *rescue
+file* holds outcomes that could not be committed.
+
+    opened --claim--> claimed --begin, done, failed, moved--> claimed --leave--> compacted, released
+       |                 |
+       |                 +-- superseded: no more writes; outcomes go to a rescue file
+       +-- leave: nothing was written
+
+Invariants: the lock is courtesy, the commit log is safety. A session that never claims writes
+nothing. An operation is recorded as begun before its call is made. Leaving always releases the lock.
+
+    with open_session(place, locker, who, options) as session:
+        session.claim(plan.config_digest)
+        session.begin(address, Action.CREATE, entry=entry).wait()
+        session.done(address, entry)
+"""

@@ -14,10 +14,10 @@ import msgspec
 from msgspec.structs import replace
 
 from engine.address import Address
-from engine.diff import same
 from engine.errors import DtmError, OutcomeUnknownError, PluginError
 from engine.events import ApplyProgress, Event, Notice, Retrying
 from engine.plan import Action, Change
+from engine.planning.diff import same
 from engine.plugins.calls import Operations, guarded
 from engine.ports import Call
 from engine.refresh import POLL, READ_TIMEOUT

@@ -34,7 +34,7 @@ from engine.execution import Crew, Ending, Execution, Job, Outcome, Started, Sto
 from engine.graph import Readiness
 from engine.lock import timestamp
 from engine.plan import Action, Change, Plan
-from engine.planner import exists
+from engine.planning.planner import exists
 from engine.plugins.calls import Operations
 from engine.ports import Emit
 from engine.preparation import Preparation, preflight

@@ -10,11 +10,11 @@ from threading import Condition, Thread
 import msgspec
 
 from engine.address import Address
-from engine.compare import Resolution, Verdict, alike, option_changes
 from engine.config import Config, ToolSpec
 from engine.errors import DtmError, ProviderError
 from engine.language.references import resolve
-from engine.planner import Live, renamed
+from engine.planning.decisions import Resolution, Verdict, alike, option_changes
+from engine.planning.planner import Live, renamed
 from engine.plugins.calls import Operations, sealer_of
 from engine.ports import Call
 from engine.secrets.sealing import Sealer

@@ -21,7 +21,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Choices(msgspec.Struct, frozen=True):
-    """How a run goes about it. `lock_timeout` in seconds; `resolve` as `engine.compare.Resolution` reads it."""
+    """How a run goes about it. `lock_timeout` in seconds; `resolve` as `engine.planning.decisions.Resolution` reads it."""
 
     parallelism: int = 10
     lock: bool = True

@@ -13,7 +13,7 @@ from engine.address import Address
 from engine.config import Config, ToolSpec
 from engine.errors import ConfigError, DtmError, Problem
 from engine.language.yaml import Text, locate
-from engine.planner import resolved
+from engine.planning.planner import resolved
 from engine.plugins.calls import Operations
 from engine.ports import BY_ADDRESS, AnyProvider
 from engine.values import UNKNOWN, Unknown, Value, is_plain

@@ -16,16 +16,17 @@ from dtm.app.sessions import look, opened
 from dtm.app.signals import stopping
 from dtm.app.workspace import Workspace
 from dtm.render import sentences
-from engine import executor, planner, refresh, safety
+from engine import executor, refresh
 from engine.address import Address
-from engine.compare import Resolution, drifted, option_changes, unfinished
 from engine.config import Config, Settings
 from engine.errors import PlanError, Problem
 from engine.events import ApplySummary, Notice
 from engine.execution import Stop
 from engine.language.yaml import Text, locate
 from engine.plan import Action, Change, Plan, Reason, Source
-from engine.planner import Live
+from engine.planning import planner, safety
+from engine.planning.decisions import Resolution, drifted, option_changes, unfinished
+from engine.planning.planner import Live
 from engine.plugins.calls import Operations
 from engine.ports import Emit
 from engine.preparation import Preparation

@@ -15,10 +15,10 @@ from dtm.app.workspace import Workspace
 from dtm.render.port import Difference
 from dtm.render.text import count
 from engine.address import Address
-from engine.diff import diff
 from engine.errors import StateError
 from engine.events import Notice
 from engine.log.history import Past, history, load
+from engine.planning.diff import diff
 from engine.ports import Emit
 from engine.secrets.sealing import Redactor
 from engine.session.opening import Reading

@@ -17,7 +17,7 @@ from backends.object_lock import ObjectLocker
 from engine import executor
 from engine.address import Address
 from engine.config import Config, Settings, ToolSpec
-from engine.planner import make_plan, recorded
+from engine.planning.planner import make_plan, recorded
 from engine.plugins.calls import Operations
 from engine.ports import Call, Snapshot, Version
 from engine.session.opening import Session, open_session, read_state

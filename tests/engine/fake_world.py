@@ -15,12 +15,12 @@ from msgspec.structs import replace
 from backends.memory import MemoryStore
 from engine import refresh
 from engine.address import Address
-from engine.compare import Resolution
 from engine.config import Config, Lifecycle, Settings, ToolSpec
 from engine.events import Event
 from engine.language.references import parse
 from engine.plan import Plan
-from engine.planner import Live, make_plan
+from engine.planning.decisions import Resolution
+from engine.planning.planner import Live, make_plan
 from engine.plugins.calls import Operations
 from engine.ports import AnyProvider, Call, Store
 from engine.runtime.environment import World as Surroundings

@@ -10,7 +10,6 @@ import pytest
 from msgspec.structs import replace
 
 from engine import executor, refresh
-from engine.compare import Resolution, Verdict
 from engine.config import Config, Timeouts, ToolSpec
 from engine.errors import (
     AuthError,
@@ -36,7 +35,8 @@ from engine.events import (
 from engine.execution import Stop
 from engine.language.references import Interpolation
 from engine.plan import Action
-from engine.planner import make_plan, plan_removal
+from engine.planning.decisions import Resolution, Verdict
+from engine.planning.planner import make_plan, plan_removal
 from engine.preparation import Preparation
 from engine.session.opening import read_state
 from engine.state import Pending

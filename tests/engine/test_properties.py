@@ -16,7 +16,7 @@ from engine.errors import DtmError, OutcomeUnknownError, ProviderError, StoreAcc
 from engine.events import ApplySummary
 from engine.language.references import parse
 from engine.plan import Action
-from engine.planner import plan_removal
+from engine.planning.planner import plan_removal
 from engine.ports import Snapshot, Store, Version
 from engine.session.opening import read_state
 from engine.state import State

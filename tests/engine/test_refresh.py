@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from engine.compare import Resolution, Verdict
 from engine.config import Timeouts
 from engine.errors import AuthError, ProviderError
+from engine.planning.decisions import Resolution, Verdict
 from engine.refresh import read
 from engine.values import UNKNOWN, Secret
 from tests.engine.fake_world import (

@@ -6,13 +6,13 @@ import pytest
 from msgspec.structs import replace
 
 from engine import executor, refresh
-from engine.compare import drifted, option_changes
 from engine.config import Config
 from engine.errors import PlanError
 from engine.events import ApplyErrored, ApplySummary
 from engine.language.references import Interpolation, join
 from engine.plan import Action, Change, Reason
-from engine.planner import make_plan, plan_removal
+from engine.planning.decisions import drifted, option_changes
+from engine.planning.planner import make_plan, plan_removal
 from engine.plugins.calls import sealer_of
 from engine.state import Resource
 from engine.values import Digest, Secret

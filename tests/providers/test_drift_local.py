@@ -9,7 +9,7 @@ from dtm.plugins import installed
 from dtm.testing.trials import LOCAL_TRIALS
 from engine.config import Config, Settings, ToolSpec
 from engine.plan import Action, Change, Reason, Source
-from engine.planner import Live, make_plan
+from engine.planning.planner import Live, make_plan
 from engine.plugins.calls import Operations
 from engine.state import Entries, State, StateEntry, StateId
 

@@ -13,10 +13,10 @@ from dtm.render import Kind, Renderer, make_renderer
 from dtm.render.port import Difference
 from dtm.render.text import Level
 from engine.address import Address
-from engine.diff import diff
 from engine.events import ApplyComplete, ApplyStart, ApplySummary
 from engine.lock import LockRecord
 from engine.plan import Action, Change, Plan, Reason
+from engine.planning.diff import diff
 from engine.values import Secret
 from fixtures.plans.examples import BASE
 from tests.dtm.render.rendering import DATA, NOON, RECORD, WEB, Shown

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from engine.address import Address
 from engine.config import ToolSpec
-from engine.diff import diff, same, same_map
 from engine.errors import UsageError
 from engine.language.references import origins
 from engine.options.decode import canonical
 from engine.plan import Action, Change, FieldChange, Reason, Source
+from engine.planning.diff import diff, same, same_map
 from engine.plugins.calls import Operations
 from engine.secrets.marking import sensitive, tainted
 from engine.secrets.sealing import Redactor, Sealer

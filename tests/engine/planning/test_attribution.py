@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from engine.compare import drifted
 from engine.config import ToolSpec
 from engine.errors import ProviderError
 from engine.plan import Action, Change, Source
-from engine.planner import Live, make_plan
+from engine.planning.decisions import drifted
+from engine.planning.planner import Live, make_plan
 from engine.plugins.calls import Operations
 from engine.ports import Call
 from engine.refresh import read

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.diff import diff, same
 from engine.plan import Source
+from engine.planning.diff import diff, same
 from engine.values import UNKNOWN, Digest
 
 JSON = st.recursive(
@@ -149,7 +149,7 @@ def test_long_lists_of_maps_take_little_time(change: str) -> None:
 
 def test_deepdiff_is_loaded_only_when_lists_need_aligning() -> None:
     script = (
-        "import sys; from engine.diff import diff\n"
+        "import sys; from engine.planning.diff import diff\n"
         "diff({'a': [1, 2, 3], 'm': {'x': 1}}, {'a': [1, 9, 2, 3], 'm': {'x': 2}})\n"
         "assert 'deepdiff' not in sys.modules\n"
         "diff({'a': [1, 2, 3]}, {'a': [9, 2, 8, 3, 7]})\n"

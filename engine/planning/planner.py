@@ -8,13 +8,21 @@ import msgspec
 from msgspec.structs import replace
 
 from engine.address import Address
-from engine.compare import Resolution, Subject, absent, decide, predicted, removal, value_of
 from engine.config import Config, ToolSpec
-from engine.diff import same
 from engine.errors import DtmError, PlanError, Problem, UnsafePlanError, UsageError
 from engine.graph import order
 from engine.language.references import Lookup, resolve
 from engine.plan import Action, Change, OutputChange, Plan, Reason
+from engine.planning.decisions import (
+    Resolution,
+    Subject,
+    absent,
+    decide,
+    predicted,
+    removal,
+    value_of,
+)
+from engine.planning.diff import same
 from engine.plugins.calls import Operations, sealer_of
 from engine.ports import BY_ADDRESS
 from engine.secrets.sealing import OUTPUTS, Sealer

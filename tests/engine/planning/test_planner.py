@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from engine.address import Address
-from engine.compare import Resolution, Verdict
 from engine.config import Config
 from engine.errors import DtmError, PlanError, ProviderError, UnsafePlanError, UsageError
 from engine.language.references import Interpolation, Reference
 from engine.plan import Action, Change, Plan, Reason, Source
-from engine.planner import Live, make_plan, plan_removal, recorded
+from engine.planning.decisions import Resolution, Verdict
+from engine.planning.planner import Live, make_plan, plan_removal, recorded
 from engine.refresh import read
 from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Digest, Secret, Value

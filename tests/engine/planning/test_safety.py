@@ -4,8 +4,8 @@ import pytest
 
 from engine.errors import UnsafePlanError
 from engine.plan import Action, Change, Plan, Reason
-from engine.planner import make_plan, plan_removal
-from engine.safety import check
+from engine.planning.planner import make_plan, plan_removal
+from engine.planning.safety import check
 from engine.state import StateId
 from tests.engine.fake_world import World, at, config, entry, found, operations, state, thing, tool
 

@@ -16,12 +16,13 @@ from dtm.app.sessions import look, opened
 from dtm.app.signals import stopping
 from dtm.app.workspace import Workspace
 from dtm.render import sentences
-from engine import executor, refresh
 from engine.address import Address
 from engine.config import Config, Settings
 from engine.errors import PlanError, Problem
 from engine.events import ApplySummary, Notice
-from engine.execution import Stop
+from engine.execution import executor, refresh
+from engine.execution.jobs import Preparation
+from engine.execution.worker import Stop
 from engine.language.yaml import Text, locate
 from engine.plan import Action, Change, Plan, Reason, Source
 from engine.planning import planner, safety
@@ -29,7 +30,6 @@ from engine.planning.decisions import Resolution, drifted, option_changes, unfin
 from engine.planning.planner import Live
 from engine.plugins.calls import Operations
 from engine.ports import Emit
-from engine.preparation import Preparation
 from engine.secrets.sealing import Redactor, Sealer
 from engine.session.opening import Reading
 from engine.state import State, StateEntry

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from backends.memory import MemoryStore
 from backends.object_lock import ObjectLocker
-from engine import executor
 from engine.address import Address
 from engine.config import Config, Settings, ToolSpec
+from engine.execution import executor
 from engine.planning.planner import make_plan, recorded
 from engine.plugins.calls import Operations
 from engine.ports import Call, Snapshot, Version

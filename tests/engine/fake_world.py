@@ -13,10 +13,10 @@ import msgspec
 from msgspec.structs import replace
 
 from backends.memory import MemoryStore
-from engine import refresh
 from engine.address import Address
 from engine.config import Config, Lifecycle, Settings, ToolSpec
 from engine.events import Event
+from engine.execution import refresh
 from engine.language.references import parse
 from engine.plan import Plan
 from engine.planning.decisions import Resolution

@@ -18,7 +18,6 @@ from backends.memory import MemoryStore
 from backends.object_lock import ObjectLocker
 from dtm.testing.clock import FakeClock
 from dtm.testing.session_bench import KEY, Client, Mortal, entry, make, names
-from engine import executor
 from engine.address import Address
 from engine.errors import (
     ConflictError,
@@ -28,6 +27,7 @@ from engine.errors import (
     SupersededError,
 )
 from engine.events import ApplySummary, Event, LockAcquired, Notice
+from engine.execution import executor
 from engine.lock import timestamp
 from engine.log import rescue_file
 from engine.log.records import Done

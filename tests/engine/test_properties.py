@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from backends.memory import MemoryStore
-from engine import executor, refresh
 from engine.config import Config, ToolSpec
 from engine.errors import DtmError, OutcomeUnknownError, ProviderError, StoreAccessError
 from engine.events import ApplySummary
+from engine.execution import executor, refresh
 from engine.language.references import parse
 from engine.plan import Action
 from engine.planning.planner import plan_removal

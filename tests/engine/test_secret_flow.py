@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from engine import executor, refresh
 from engine.config import Config
 from engine.errors import PlanError
 from engine.events import ApplyErrored, ApplySummary
+from engine.execution import executor, refresh
 from engine.language.references import Interpolation, join
 from engine.plan import Action, Change, Reason
 from engine.planning.decisions import drifted, option_changes

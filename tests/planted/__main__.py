@@ -18,8 +18,11 @@ MODEL = {
 """Bugs of a store or a log, and the random schedules that find them."""
 
 SUITES = {
-    "wrong reverse order": ("tests.planted.reversed_order", ["tests/engine/test_schedule.py"]),
-    "retry a create": ("tests.planted.retried_create", ["tests/engine/test_executor.py"]),
+    "wrong reverse order": (
+        "tests.planted.reversed_order",
+        ["tests/engine/execution/test_steps.py"],
+    ),
+    "retry a create": ("tests.planted.retried_create", ["tests/engine/execution/test_executor.py"]),
 }
 """Bugs of the executor, planted by a plugin of the test runner, and the suite that must fail."""
 

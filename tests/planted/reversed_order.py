@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-import engine.schedule
+import engine.execution.steps
 from engine.address import Address
+from engine.execution.steps import Step
 from engine.plan import Change
-from engine.schedule import Step
 from engine.state import State
 
 
@@ -15,4 +15,4 @@ def _nothing(
     return None
 
 
-engine.schedule._wait_to_end = _nothing
+engine.execution.steps._wait_to_end = _nothing

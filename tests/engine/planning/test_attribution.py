@@ -9,12 +9,12 @@ from msgspec.structs import replace
 
 from engine.config import ToolSpec
 from engine.errors import ProviderError
+from engine.execution.refresh import read
 from engine.plan import Action, Change, Source
 from engine.planning.decisions import drifted
 from engine.planning.planner import Live, make_plan
 from engine.plugins.calls import Operations
 from engine.ports import Call
-from engine.refresh import read
 from engine.secrets.sealing import Redactor
 from engine.state import Resource
 from engine.values import Secret, Value

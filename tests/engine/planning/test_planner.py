@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from engine.address import Address
 from engine.config import Config
 from engine.errors import DtmError, PlanError, ProviderError, UnsafePlanError, UsageError
+from engine.execution.refresh import read
 from engine.language.references import Interpolation, Reference
 from engine.plan import Action, Change, Plan, Reason, Source
 from engine.planning.decisions import Resolution, Verdict
 from engine.planning.planner import Live, make_plan, plan_removal, recorded
-from engine.refresh import read
 from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Digest, Secret, Value
 from tests.engine.fake_world import (

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from engine import executor, refresh
 from engine.config import Config, Timeouts, ToolSpec
 from engine.errors import (
     AuthError,
@@ -32,12 +31,13 @@ from engine.events import (
     Retrying,
     Stopping,
 )
-from engine.execution import Stop
+from engine.execution import executor, refresh
+from engine.execution.jobs import Preparation
+from engine.execution.worker import Stop
 from engine.language.references import Interpolation
 from engine.plan import Action
 from engine.planning.decisions import Resolution, Verdict
 from engine.planning.planner import make_plan, plan_removal
-from engine.preparation import Preparation
 from engine.session.opening import read_state
 from engine.state import Pending
 from engine.values import Digest, Secret

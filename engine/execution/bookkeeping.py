@@ -7,9 +7,9 @@ from msgspec.structs import replace
 from engine.address import Address
 from engine.config import Config
 from engine.errors import DtmError
+from engine.execution.jobs import Preparation
 from engine.language.references import resolve
 from engine.plan import Plan
-from engine.preparation import Preparation
 from engine.session.session import Session
 from engine.values import Value, holds_unknown
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from engine.execution.steps import Phase, Step, steps
 from engine.graph import order
 from engine.plan import Action, Change, Plan, Reason
-from engine.schedule import Phase, Step, steps
 from engine.state import StateEntry, StateId
 from tests.engine.fake_world import at, entry, state
 

@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from engine.address import Address
 from engine.config import Config, Timeouts
 from engine.errors import DtmError, PlanError, Problem
-from engine.execution import Job
+from engine.execution.steps import ENDS, Step
+from engine.execution.worker import Job
 from engine.language.references import parse, resolve
 from engine.plan import Action, Change, Plan, Reason
 from engine.planning.decisions import Subject, decide, predicted, severity, value_of
 from engine.planning.planner import resolved
 from engine.plugins.calls import Operations, sealer_of
-from engine.schedule import ENDS, Step
 from engine.state import State, StateEntry
 from engine.values import UNKNOWN, Attributes, Secret, Unknown, Value, holds_unknown, is_plain
 

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from engine.config import Timeouts
 from engine.errors import AuthError, ProviderError
+from engine.execution.refresh import read
 from engine.planning.decisions import Resolution, Verdict
-from engine.refresh import read
 from engine.values import UNKNOWN, Secret
 from tests.engine.fake_world import (
     Thing,

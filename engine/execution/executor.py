@@ -15,7 +15,6 @@ from queue import Empty, SimpleQueue
 from msgspec.structs import replace
 
 from engine.address import Address
-from engine.bookkeeping import record_moves, record_outputs
 from engine.config import Config
 from engine.errors import DtmError, OutcomeUnknownError, PluginError, StalePlanError
 from engine.events import (
@@ -30,16 +29,17 @@ from engine.events import (
     Notice,
     Stopping,
 )
-from engine.execution import Crew, Ending, Execution, Job, Outcome, Started, Stop, untrue
+from engine.execution.bookkeeping import record_moves, record_outputs
+from engine.execution.jobs import Preparation, preflight
+from engine.execution.refresh import GRACE, PARALLELISM, POLL
+from engine.execution.steps import Phase, Step, steps
+from engine.execution.worker import Crew, Ending, Execution, Job, Outcome, Started, Stop, untrue
 from engine.graph import Readiness
 from engine.lock import timestamp
 from engine.plan import Action, Change, Plan
 from engine.planning.planner import exists
 from engine.plugins.calls import Operations
 from engine.ports import Emit
-from engine.preparation import Preparation, preflight
-from engine.refresh import GRACE, PARALLELISM, POLL
-from engine.schedule import Phase, Step, steps
 from engine.secrets.sealing import Sealer
 from engine.session.session import Session
 from engine.state import Resource

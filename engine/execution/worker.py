@@ -16,13 +16,13 @@ from msgspec.structs import replace
 from engine.address import Address
 from engine.errors import DtmError, OutcomeUnknownError, PluginError
 from engine.events import ApplyProgress, Event, Notice, Retrying
+from engine.execution.refresh import POLL, READ_TIMEOUT
+from engine.execution.steps import Phase, Step
 from engine.plan import Action, Change
 from engine.planning.diff import same
 from engine.plugins.calls import Operations, guarded
 from engine.ports import Call
-from engine.refresh import POLL, READ_TIMEOUT
 from engine.runtime.retry import PROVIDER, Policy, provider_retry
-from engine.schedule import Phase, Step
 from engine.secrets.marking import revealed
 from engine.secrets.sealing import Sealer
 from engine.state import Resource

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from importlib.util import find_spec
+from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -14,6 +14,9 @@ from engine.config import LockSettings, StateSettings
 from engine.errors import UsageError
 from engine.lock import lease_of
 from engine.values import Value
+
+LATER_BACKENDS: Final = frozenset({"azure", "gcs", "oss", "swift"})
+"""Backends that a URL can name and that are not part of this version."""
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -246,7 +249,7 @@ def _known(near: str = "") -> str:
     there = {
         name: form
         for name, form in FORMS.items()
-        if form.backend != "memory" and find_spec(f"backends.{form.backend}")
+        if form.backend not in ("memory", *LATER_BACKENDS)
     }
     close = difflib.get_close_matches(near, there, 1)
     if close:

@@ -7,6 +7,7 @@ from functools import cache, cached_property
 from importlib import import_module
 from typing import Final, cast
 
+from backends.url import LATER_BACKENDS
 from engine.errors import PluginError
 from engine.ports import AnyProvider, Backend
 from engine.schema import Catalog, PluginSchema
@@ -44,7 +45,6 @@ BACKENDS: Final[Mapping[str, str]] = {
     "k8s": "backends.kubernetes",
     "memory": "backends.memory",
 }
-LATER_BACKENDS: Final = frozenset({"azure", "gcs", "oss", "swift"})
 
 DEVSTREAM: Final = frozenset(
     {

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dtm.plugins import BACKENDS, BUILT_IN, DEVSTREAM, LATER_BACKENDS, Backends, Offer, Plugins
+from backends.url import LATER_BACKENDS
+from dtm.plugins import BACKENDS, BUILT_IN, DEVSTREAM, Backends, Offer, Plugins
 from engine.errors import PluginError
 
 ROOT = Path(__file__).parents[2]

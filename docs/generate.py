@@ -14,7 +14,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from backends import kubernetes, local, s3
+from backends import kubernetes, local
+from backends.aws import s3
 from dtm.cli import root
 from dtm.describe import Item, items, reference_pages
 from dtm.jsonschema import config_schema

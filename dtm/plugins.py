@@ -40,7 +40,7 @@ BACKEND_GROUP: Final = "dtm.backends"
 
 BACKENDS: Final[Mapping[str, str]] = {
     "local": "backends.local",
-    "s3": "backends.s3",
+    "s3": "backends.aws.s3",
     "kubernetes": "backends.kubernetes",
     "k8s": "backends.kubernetes",
     "memory": "backends.memory",

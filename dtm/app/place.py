@@ -147,7 +147,7 @@ class _Elsewhere:
 
 
 def _elsewhere(url: str, env: Mapping[str, str]) -> Locker:
-    from backends.dynamodb import open_locker
+    from backends.aws.dynamodb import open_locker
 
     return _Elsewhere(*open_locker(url, env))
 

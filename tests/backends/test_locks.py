@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from backends.aws.dynamodb import open_locker
 from backends.both import BothLockers
-from backends.dynamodb import open_locker
 from backends.memory import MemoryStore
 from backends.object_lock import ObjectLocker
 from dtm.testing.contenders import info_of

@@ -10,9 +10,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from backends import s3
-from backends._aws import Access, Aws
-from backends._s3_options import settings_of
+from backends.aws import s3
+from backends.aws.options import settings_of
+from backends.aws.session import Access, Aws
 from backends.both import BothLockers
 from dtm.testing.locker import LockerPlace
 from dtm.testing.session import Client, Connect

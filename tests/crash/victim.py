@@ -19,10 +19,10 @@ from types import MappingProxyType
 from typing import Any
 
 import dtm.cli
-from backends.dynamodb import DynamoLocker
+from backends.aws.dynamodb import DynamoLocker
+from backends.aws.s3 import S3Store
 from backends.kubernetes import KubernetesStore
 from backends.local import LocalLocker, LocalStore
-from backends.s3 import S3Store
 from providers.command import CommandTool
 from providers.file import File
 from providers.git.scaffolding import Scaffolding

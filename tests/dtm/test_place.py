@@ -240,7 +240,7 @@ def test_a_lock_elsewhere_keeps_its_own_key(
         asked.append(url)
         return ObjectLocker(table), "their/id"
 
-    monkeypatch.setattr("backends.dynamodb.open_locker", open_locker)
+    monkeypatch.setattr("backends.aws.dynamodb.open_locker", open_locker)
     found = opened(tmp_path, {"bucket": "b"}, LockSettings(url="dynamodb://t/their/id"))
     locker = found.locker(found.kind())
     assert locker is not None and asked == ["dynamodb://t/their/id"]

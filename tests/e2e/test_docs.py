@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from backends import s3
+from backends.aws import s3
 from tests.e2e.walk import File, Step, run, steps
 from tests.servers.aws import Cloud
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from backends import s3
+from backends.aws import s3
 from engine.lock import LockInfo
 from engine.values import Value
 from tests.e2e.conftest import TWO, Runner
@@ -307,7 +307,7 @@ def test_a_local_state_loads_no_sdk(dtm: Runner) -> None:
     script = (
         "import sys\nfrom dtm.cli import root\n"
         "for words in (['apply', '-y'], ['plan'], ['state', 'list']):\n    root.main(words, standalone_mode=False)\n"
-        "print(sorted(name for name in sys.modules if name in ('boto3', 'botocore', 'kubernetes', 'urllib3', 'backends.s3')))"
+        "print(sorted(name for name in sys.modules if name in ('boto3', 'botocore', 'kubernetes', 'urllib3', 'backends.aws.s3')))"
     )
     (dtm.folder / "run.py").write_text(script, "utf-8")
     done = subprocess.run(

@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 
 from backends import kubernetes as kubernetes_backend
-from backends import s3
+from backends.aws import s3
 from engine.log.probe import CREATE, RACE, SWAP, probe
 from engine.ports import Store
 from tests.contracts.kube import ROLE

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from backends import s3
+from backends.aws import s3
 from engine.errors import LockHeldError
 from engine.lock import LockInfo, timestamp
 from engine.ports import Locker, Opened

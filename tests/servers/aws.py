@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from backends._aws import Access, Aws
+from backends.aws.session import Access, Aws
 from engine.values import Value
 from tests.servers.dynamodb import make_table
 from tests.servers.processes import HOST, answers, free_ports, started

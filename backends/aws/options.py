@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from backends._aws import Access, Role
+from backends.aws.session import Access, Role
 from engine.errors import ConfigError, Problem
 from engine.schema import Field, Options
 from engine.values import Value, reveal

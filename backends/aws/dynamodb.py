@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from backends._aws import Access, Aws
-from backends._aws_errors import Request, answer_of, code_of
+from backends.aws.errors import Request, answer_of, code_of
+from backends.aws.session import Access, Aws
 from engine.errors import (
     LockError,
     LockHeldError,

@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from backends._aws import Aws
-from backends._aws_errors import Request, answer_of, code_of
-from backends._s3_options import S3Options, Settings, settings_of
+from backends.aws.errors import Request, answer_of, code_of
+from backends.aws.options import S3Options, Settings, settings_of
+from backends.aws.session import Aws
 from backends.object_lock import ObjectLocker
 from engine.errors import (
     ConditionRefusedError,
@@ -52,7 +52,7 @@ def opened(aws: Aws, settings: Settings) -> Opened:
         "native": lambda: ObjectLocker(store, LOCK_SUFFIX, exact_delete=False)
     }
     if settings.table:
-        from backends.dynamodb import DynamoLocker
+        from backends.aws.dynamodb import DynamoLocker
 
         lockers["dynamodb"] = lambda: DynamoLocker(
             lambda: aws.client("dynamodb", region(), settings.table_endpoint),
@@ -65,7 +65,7 @@ def opened(aws: Aws, settings: Settings) -> Opened:
 
 def creating(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Creating:
     """Makes the bucket and the table that these options name. Raises as `open_backend`."""
-    from backends._s3_creating import S3Creating
+    from backends.aws.provision import S3Creating
 
     settings = settings_of(options, base_dir, env)
     aws = Aws(settings.access)

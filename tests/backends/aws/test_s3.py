@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from backends._aws import SERVICES, Access, Aws
-from backends._s3_creating import S3Creating
-from backends._s3_options import settings_of
-from backends.s3 import Region, creating, open_backend
+from backends.aws.options import settings_of
+from backends.aws.provision import S3Creating
+from backends.aws.s3 import Region, creating, open_backend
+from backends.aws.session import SERVICES, Access, Aws
 from engine.errors import (
     ConfigError,
     ConflictError,

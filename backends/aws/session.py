@@ -1,7 +1,7 @@
 """One AWS account as a state sees it: credentials, region and TLS settings, and clients made on first use.
 
 What boto3 finds by itself (variables, profiles, single sign-on, roles of the machine) is left to it. A client makes one
-try per call; what became of a failed one is told by `backends._aws_errors`.
+try per call; what became of a failed one is told by `backends.aws.errors`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from backends._aws_errors import Request, explained
+from backends.aws.errors import Request, explained
 from engine.errors import DtmError, StoreAccessError
 
 CONNECTIONS = 64

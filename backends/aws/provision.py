@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from backends._aws import Aws
-from backends._aws_errors import Request, code_of
-from backends._s3_options import Settings
+from backends.aws.errors import Request, code_of
+from backends.aws.options import Settings
+from backends.aws.session import Aws
 from engine.errors import StoreError
 
 NOT_OFFERED: Final = (

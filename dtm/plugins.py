@@ -41,8 +41,8 @@ BACKEND_GROUP: Final = "dtm.backends"
 BACKENDS: Final[Mapping[str, str]] = {
     "local": "backends.local",
     "s3": "backends.aws.s3",
-    "kubernetes": "backends.kubernetes",
-    "k8s": "backends.kubernetes",
+    "kubernetes": "backends.kubernetes.store",
+    "k8s": "backends.kubernetes.store",
     "memory": "backends.memory",
 }
 

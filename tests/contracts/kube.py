@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from backends.kubernetes import KubernetesStore, open_backend
+from backends.kubernetes.store import KubernetesStore, open_backend
 from backends.object_lock import ObjectLocker
 from dtm.testing.locker import LockerPlace
 from dtm.testing.session import Client, Connect

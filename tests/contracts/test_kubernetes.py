@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 import yaml
 
-import backends.kubernetes as module
-from backends._cluster import Cluster, Object
-from backends._configmaps import ConfigMaps
-from backends._kubeconfig import find_access
-from backends.kubernetes import KubernetesStore, creating, name_of
+import backends.kubernetes.store as module
+from backends.kubernetes.api import Cluster, Object
+from backends.kubernetes.configmaps import ConfigMaps
+from backends.kubernetes.kubeconfig import find_access
+from backends.kubernetes.store import KubernetesStore, creating, name_of
 from dtm.testing.conformance import Case, Untried
 from dtm.testing.locker import LOCKER_CASES
 from dtm.testing.session import SESSION_CASES

@@ -21,7 +21,7 @@ from typing import Any
 import dtm.cli
 from backends.aws.dynamodb import DynamoLocker
 from backends.aws.s3 import S3Store
-from backends.kubernetes import KubernetesStore
+from backends.kubernetes.store import KubernetesStore
 from backends.local import LocalLocker, LocalStore
 from providers.command import CommandTool
 from providers.file import File

@@ -28,7 +28,7 @@ LOADED = (
     "dtm.cli.state",
     "backends.aws.s3",
     "backends.aws.dynamodb",
-    "backends.kubernetes",
+    "backends.kubernetes.store",
     "providers.command",
     "providers.data",
     "providers.file",

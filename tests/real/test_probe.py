@@ -9,8 +9,8 @@ import sys
 import uuid
 from pathlib import Path
 
-from backends import kubernetes as kubernetes_backend
 from backends.aws import s3
+from backends.kubernetes import store as kubernetes_backend
 from engine.log.probe import CREATE, RACE, SWAP, probe
 from engine.ports import Store
 from tests.contracts.kube import ROLE

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-import backends._kubeconfig as module
-from backends._cluster import Cluster
-from backends._configmaps import ConfigMaps
-from backends._kubeconfig import Access, find_access
-from backends.kubernetes import KubernetesStore, creating, open_backend
+import backends.kubernetes.kubeconfig as module
+from backends.kubernetes.api import Cluster
+from backends.kubernetes.configmaps import ConfigMaps
+from backends.kubernetes.kubeconfig import Access, find_access
+from backends.kubernetes.store import KubernetesStore, creating, open_backend
 from engine.errors import (
     ConfigError,
     DtmError,
@@ -576,7 +576,7 @@ def test_twenty_threads_share_one_client_and_its_connections(
 LOADING = """
 import sys, {first}
 from pathlib import Path
-from backends.kubernetes import open_backend
+from backends.kubernetes.store import open_backend
 store = open_backend({{"kubeconfig": sys.argv[1]}}, Path("/"), {{}}).store
 assert store.read("state") is None
 assert ("kubernetes.client.models.v1_pod" in sys.modules) is {whole}

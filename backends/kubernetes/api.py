@@ -10,8 +10,8 @@ from typing import Any, Final, NoReturn, cast
 
 import msgspec
 
-from backends._kubeconfig import Access, load
-from backends._kubernetes_client import sdk
+from backends.kubernetes.client import sdk
+from backends.kubernetes.kubeconfig import Access, load
 from engine.errors import OutcomeUnknownError, StoreAccessError, StoreError, StoreUnavailableError
 
 SECONDS = 10.0

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from backends._kubernetes_client import sdk
+from backends.kubernetes.client import sdk
 from engine.errors import StoreAccessError
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")

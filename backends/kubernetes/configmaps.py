@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from backends._cluster import JSON, Absent, Clash, Cluster, Object
+from backends.kubernetes.api import JSON, Absent, Clash, Cluster, Object
 from engine.errors import OutcomeUnknownError, StoreAccessError, StoreError, StoreUnavailableError
 
 T = TypeVar("T", bound=msgspec.Struct)

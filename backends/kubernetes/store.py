@@ -19,9 +19,9 @@ from typing import Annotated, Final
 import msgspec
 from msgspec.structs import replace
 
-from backends._cluster import SECONDS, Absent, Clash, Cluster
-from backends._configmaps import ConfigMap, ConfigMaps, Metadata
-from backends._kubeconfig import Access, find_access
+from backends.kubernetes.api import SECONDS, Absent, Clash, Cluster
+from backends.kubernetes.configmaps import ConfigMap, ConfigMaps, Metadata
+from backends.kubernetes.kubeconfig import Access, find_access
 from backends.object_lock import ObjectLocker
 from engine.errors import (
     ConfigError,

@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from backends import local
 from backends.aws import s3
 from backends.kubernetes import store as kubernetes
+from backends.local import store as local
 from dtm.cli import root
 from dtm.describe import Item, items, reference_pages
 from dtm.jsonschema import config_schema

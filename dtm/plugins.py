@@ -39,7 +39,7 @@ BACKEND_GROUP: Final = "dtm.backends"
 """Entry points of this group name a module that is an `engine.ports.Backend`: `my-store = "my_package.my_store"`."""
 
 BACKENDS: Final[Mapping[str, str]] = {
-    "local": "backends.local",
+    "local": "backends.local.store",
     "s3": "backends.aws.s3",
     "kubernetes": "backends.kubernetes.store",
     "k8s": "backends.kubernetes.store",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from os.path import normpath
 from pathlib import Path
 
-from backends.local import SWAP_LOCK
+from backends.local.store import SWAP_LOCK
 from dtm.app.moved import HOME_FILE
 from dtm.app.place import Place
 from engine.address import Address

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.local import open_backend
+from backends.local.store import open_backend
 from backends.url import FORMS, parse, spelled
 from engine.config import LockSettings, StateSettings
 from engine.errors import UsageError

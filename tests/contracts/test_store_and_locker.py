@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backends.both import BothLockers
-from backends.local import LocalLocker, LocalStore
+from backends.local.store import LocalLocker, LocalStore
 from backends.memory import AppendingMemoryStore, MemoryStore
 from backends.object_lock import ObjectLocker
 from dtm.testing.conformance import BrokenError, Case, Untried

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from backends.local import LocalLocker, LocalStore
+from backends.local.store import LocalLocker, LocalStore
 from dtm.app.place import from_url, open_place
 from engine.ports import Locker, Store
 

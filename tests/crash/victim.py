@@ -22,7 +22,7 @@ import dtm.cli
 from backends.aws.dynamodb import DynamoLocker
 from backends.aws.s3 import S3Store
 from backends.kubernetes.store import KubernetesStore
-from backends.local import LocalLocker, LocalStore
+from backends.local.store import LocalLocker, LocalStore
 from providers.command import CommandTool
 from providers.file import File
 from providers.git.scaffolding import Scaffolding

@@ -13,7 +13,7 @@ from threading import Lock, Thread
 
 import pytest
 
-from backends.local import LocalStore
+from backends.local.store import LocalStore
 from dtm.testing.session_bench import KEY, opened
 from engine.address import Address
 from engine.errors import StoreError, SupersededError
@@ -30,7 +30,7 @@ EACH = int(os.environ.get("DTM_GROUP_RECORDS", "100"))
 WATCH = """
 import json, sys
 from pathlib import Path
-from backends.local import LocalStore
+from backends.local.store import LocalStore
 from engine.session.opening import read_state
 store = LocalStore(Path(sys.argv[1]))
 for line in sys.stdin:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from backends.local import LocalLocker, LocalStore
+from backends.local.store import LocalLocker, LocalStore
 from backends.memory import AppendingMemoryStore, MemoryStore
 from backends.object_lock import ObjectLocker
 from dtm.testing.clock import FakeClock

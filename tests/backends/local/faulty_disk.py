@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from backends._disk import Disk
+from backends.local.disk import Disk
 
 
 class Died(BaseException):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from backends._disk import Disk
-from backends.local import LocalLocker, LocalStore
+from backends.local.disk import Disk
+from backends.local.store import LocalLocker, LocalStore
 from engine.errors import (
     ConflictError,
     DtmError,
@@ -19,7 +19,7 @@ from engine.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from tests.backends.faulty_disk import Died, FaultyDisk
+from tests.backends.local.faulty_disk import Died, FaultyDisk
 
 OLD = b"old state\n" * 50
 NEW = b"the new state\n" * 500

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from backends._disk import (
+from backends.local.disk import (
     Disk,
     ShortLock,
     SyncError,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from backends.local import LocalLocker, LocalStore
+from backends.local.store import LocalLocker, LocalStore
 from backends.object_lock import ObjectLocker
 from dtm.testing.contenders import info_of
 from engine.errors import ConflictError, DtmError

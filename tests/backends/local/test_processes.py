@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from backends.local import LocalLocker, LocalStore
+from backends.local.store import LocalLocker, LocalStore
 from dtm.testing.contenders import info_of
 from engine.errors import LockHeldError
 from engine.events import Event, LockAcquired
 from engine.session.locking import acquire
-from tests.backends.holders import KEY, LEASE, LOCKERS, have, hold, locker_of
+from tests.backends.local.holders import KEY, LEASE, LOCKERS, have, hold, locker_of
 from tests.crowd import crowd
 
 processes = multiprocessing.get_context("spawn")

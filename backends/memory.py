@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from backends.object_lock import ObjectLocker
+from backends.lockers.object import ObjectLocker
 from engine.errors import ConflictError
 from engine.ports import Opened, Snapshot, Version
 from engine.schema import Field, Options

@@ -16,7 +16,7 @@ from typing import Any, Final
 from backends.aws.errors import Request, answer_of, code_of
 from backends.aws.options import S3Options, Settings, settings_of
 from backends.aws.session import Aws
-from backends.object_lock import ObjectLocker
+from backends.lockers.object import ObjectLocker
 from engine.errors import (
     ConditionRefusedError,
     ConflictError,

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from backends.kubernetes.api import SECONDS, Absent, Clash, Cluster
 from backends.kubernetes.configmaps import ConfigMap, ConfigMaps, Metadata
 from backends.kubernetes.kubeconfig import Access, find_access
-from backends.object_lock import ObjectLocker
+from backends.lockers.object import ObjectLocker
 from engine.errors import (
     ConfigError,
     ConflictError,

@@ -78,7 +78,7 @@ class Place:
         made = [self._made(part) for part in LOCKS[kind]]
         if len(made) < 2:
             return made[0] if made else None
-        from backends.both import BothLockers
+        from backends.lockers.pair import BothLockers
 
         return BothLockers(*made)
 

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from backends.lockers.object import ObjectLocker
 from backends.memory import MemoryStore
-from backends.object_lock import ObjectLocker
 from engine.address import Address
 from engine.config import Config, Settings, ToolSpec
 from engine.execution import executor

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.kubernetes.store import KubernetesStore, open_backend
-from backends.object_lock import ObjectLocker
+from backends.lockers.object import ObjectLocker
 from dtm.testing.locker import LockerPlace
 from dtm.testing.session import Client, Connect
 from dtm.testing.store import StorePlace

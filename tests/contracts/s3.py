@@ -13,7 +13,7 @@ from typing import Any
 from backends.aws import s3
 from backends.aws.options import settings_of
 from backends.aws.session import Access, Aws
-from backends.both import BothLockers
+from backends.lockers.pair import BothLockers
 from dtm.testing.locker import LockerPlace
 from dtm.testing.session import Client, Connect
 from dtm.testing.store import StorePlace

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from backends.both import BothLockers
 from backends.local.store import LocalLocker, LocalStore
+from backends.lockers.object import ObjectLocker
+from backends.lockers.pair import BothLockers
 from backends.memory import AppendingMemoryStore, MemoryStore
-from backends.object_lock import ObjectLocker
 from dtm.testing.conformance import BrokenError, Case, Untried
 from dtm.testing.locker import LOCKER_CASES, LockerPlace, locker_contract
 from dtm.testing.store import STORE_CASES, StorePlace, store_contract

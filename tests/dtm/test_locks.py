@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from backends.lockers.object import ObjectLocker
 from backends.memory import MemoryStore
-from backends.object_lock import ObjectLocker
 from dtm.app import locks
 from dtm.app.place import Place
 from engine.config import LockSettings, StateSettings

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import pytest
 
+from backends.lockers.object import ObjectLocker
 from backends.memory import MemoryStore
-from backends.object_lock import ObjectLocker
 from backends.url import FORMS, Form
 from dtm import plugins
 from dtm.app import place

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import pytest
 
+from backends.lockers.object import ObjectLocker
 from backends.memory import AppendingMemoryStore, MemoryStore
-from backends.object_lock import ObjectLocker
 from dtm.testing.clock import FakeClock
 from dtm.testing.contenders import info_of
 from dtm.testing.session_bench import KEY, make

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from backends.lockers.object import ObjectLocker
 from backends.memory import MemoryStore
-from backends.object_lock import ObjectLocker
 from dtm.testing.clock import FakeClock
 from dtm.testing.session_bench import KEY, Client, Mortal, entry, make, names
 from engine.address import Address

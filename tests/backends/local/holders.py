@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from backends.local.store import LocalLocker, LocalStore
-from backends.object_lock import ObjectLocker
+from backends.lockers.object import ObjectLocker
 from dtm.testing.contenders import info_of
 from engine.errors import ConflictError, DtmError
 from engine.ports import Locker

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, suppress
 
 import pytest
 
+from backends.lockers.object import ObjectLocker
 from backends.memory import AppendingMemoryStore, MemoryStore
-from backends.object_lock import ObjectLocker
 from dtm.testing.narrow import NarrowStore
 from dtm.testing.session_bench import KEY, Client, Dead, Mortal, entry, make, names
 from dtm.testing.session_crash import DEVSTREAM

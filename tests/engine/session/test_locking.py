@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
+from backends.lockers.object import ObjectLocker
 from backends.memory import MemoryStore
-from backends.object_lock import ObjectLocker
 from dtm.testing.clock import FakeClock
 from dtm.testing.contenders import KEY, info_of
 from dtm.testing.faults import Fault, FaultyLocker

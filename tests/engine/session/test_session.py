@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from backends.local.store import LocalLocker, LocalStore
+from backends.lockers.object import ObjectLocker
 from backends.memory import AppendingMemoryStore, MemoryStore
-from backends.object_lock import ObjectLocker
 from dtm.testing.clock import FakeClock
 from dtm.testing.narrow import NarrowStore
 from dtm.testing.session import SESSION_CASES, Client, Connect, session_contract

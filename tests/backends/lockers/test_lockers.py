@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from backends.aws.dynamodb import open_locker
-from backends.both import BothLockers
+from backends.lockers.object import ObjectLocker
+from backends.lockers.pair import BothLockers
 from backends.memory import MemoryStore
-from backends.object_lock import ObjectLocker
 from dtm.testing.contenders import info_of
 from dtm.testing.faults import Fault, FaultyLocker
 from engine.errors import (

@@ -20,7 +20,7 @@ from engine.errors import (
     ProviderError,
 )
 from engine.ports import Call
-from providers._tether import Tether, end
+from providers._process.guard import Tether, end
 
 POLL = 0.2
 """Seconds between looks at deadline and cancellation while git runs."""

@@ -158,7 +158,7 @@ def _run(
     out: Sink | None = None,
 ) -> None:
     """Run one of the programs to its end; its lines are reported as they come, but for what `out` takes."""
-    from providers import _process
+    from providers._process import run
 
     tail: deque[str] = deque(maxlen=TAIL)
 
@@ -166,11 +166,11 @@ def _run(
         tail.append(line)
         call.report(line)
 
-    printed, errors = _process.Lines(say), _process.Lines(say)
+    printed, errors = run.Lines(say), run.Lines(say)
     argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
     cwd = place(options.cwd, call)
     try:
-        code = _process.run(
+        code = run.run(
             argv,
             cwd=cwd,
             env=_environment(options, call),

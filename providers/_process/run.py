@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from providers._tether import Tether, end
+from providers._process.guard import Tether, end
 
 TICK = 0.1
 """Seconds between two looks at whether to stop."""

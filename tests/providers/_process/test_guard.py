@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from providers import _process, _tether
-from providers._tether import GATE, SHELL, Guard, Tether
+from providers._process import guard, run
+from providers._process.guard import GATE, SHELL, Guard, Tether
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BEGIN = """
 import os, time
 from pathlib import Path
@@ -134,7 +134,7 @@ def test_a_program_whose_dtm_is_gone_before_the_guard_knows_of_it_never_begins(
 def test_where_no_shell_can_help_programs_run_untied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_tether, "SHELL", str(tmp_path / "sh"))
+    monkeypatch.setattr(guard, "SHELL", str(tmp_path / "sh"))
     monkeypatch.setattr(Tether, "_guard", Guard())
     assert _run(tmp_path) == 0
     assert (tmp_path / "made").exists()
@@ -151,7 +151,7 @@ def test_the_gate_changes_no_argument_and_takes_nothing_of_the_input(
         "import sys; print(sys.argv[1:]); print(sys.stdin.read(), end='')",
         *words,
     ]
-    code = _process.run(
+    code = run.run(
         argv,
         cwd=tmp_path,
         env=os.environ,
@@ -221,7 +221,7 @@ def test_the_environment_reaches_the_program_as_it_is(more: dict[str, str], tmp_
     argv = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **more}
     assert (
-        _process.run(
+        run.run(
             argv, cwd=tmp_path, env=env, stdin=b"", out=said.extend, err=len, stop=lambda: False
         )
         == 0
@@ -247,7 +247,7 @@ def test_a_program_beside_where_it_runs_is_found_there_and_must_be_executable(
 
 
 def _run(directory: Path, program: str = "touch", stdin: bytes = b"") -> int | None:
-    return _process.run(
+    return run.run(
         [program, "made"],
         cwd=directory,
         env=os.environ,

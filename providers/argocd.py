@@ -15,11 +15,11 @@ from engine.ports import Call, Provider
 from engine.schema import Field, Options, Outputs
 from engine.state import Resource
 from engine.values import Unknown, UnknownValueError, Value
-from providers._git import Repository
-from providers._giturl import without_credentials
+from providers._git.managed_files import needed, opened, recorded, remove, shown, write
+from providers._git.repository import Repository
+from providers._git.scm import Location, Repo, locate
+from providers._git.urls import without_credentials
 from providers._image import DOCKER_HUB, image_name
-from providers._repofiles import needed, opened, recorded, remove, shown, write
-from providers._scm import Location, Repo, locate
 
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 FINALIZER: Final = "resources-finalizer.argocd.argoproj.io"

@@ -15,8 +15,17 @@ from engine.errors import ProviderError
 from engine.ports import Call
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError, Value
-from providers._repofiles import blobs, blobs_of, needed, opened, recorded, remove, shown, write
-from providers._scm import Location
+from providers._git.managed_files import (
+    blobs,
+    blobs_of,
+    needed,
+    opened,
+    recorded,
+    remove,
+    shown,
+    write,
+)
+from providers._git.scm import Location
 from providers.ci.options import CIOutputs
 from providers.ci.source import Kind, checked, fetched, named, rendered, written
 

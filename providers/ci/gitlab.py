@@ -10,7 +10,7 @@ import msgspec
 from engine.ports import Provider
 from engine.schema import Field, Options
 from engine.values import UnknownValueError
-from providers._scm import Location
+from providers._git.scm import Location
 from providers.ci.files import CIFiles, Source
 from providers.ci.options import (
     Commands,

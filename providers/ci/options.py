@@ -10,8 +10,8 @@ import msgspec
 
 from engine.schema import Field, Options, Outputs
 from engine.values import Unknown, UnknownValueError
+from providers._git.scm import Location, Repo, ScmType, locate
 from providers._image import ImageRepo
-from providers._scm import Location, Repo, ScmType, locate
 
 Commands = list[str] | str
 

@@ -12,9 +12,9 @@ import msgspec
 from engine.ports import Call
 from engine.schema import Field, Options, Outputs
 from engine.values import Unknown, UnknownValueError, Value
-from providers._git import AUTHOR, File
-from providers._giturl import is_path, without_credentials
-from providers._scm import Location, Repo, ScmType, located
+from providers._git.repository import AUTHOR, File
+from providers._git.scm import Location, Repo, ScmType, located
+from providers._git.urls import is_path, without_credentials
 from providers.git import source
 from providers.git.render import render
 from providers.git.source import Template

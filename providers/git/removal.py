@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from engine.errors import ProviderError
-from providers._git import Repository, all_trailers
-from providers._gitcmd import Git
+from providers._git.command import Git
+from providers._git.repository import Repository, all_trailers
 
 Ours = Callable[[Mapping[str, str]], bool]
 """Whether a commit with these trailers is this state's."""

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from msgspec.structs import replace
 
 from engine.errors import ProviderError
-from providers._git import File
+from providers._git.repository import File
 
 APP: Final = "_app_name_"
 SUFFIX: Final = ".tpl"

@@ -13,8 +13,8 @@ from engine.errors import ProviderError
 from engine.ports import Call, Provider
 from engine.state import Resource
 from engine.values import Attributes, Value
-from providers._git import Entry, File, Repository, blob_id
-from providers._giturl import canonical, is_path
+from providers._git.repository import Entry, File, Repository, blob_id
+from providers._git.urls import canonical, is_path
 from providers.git.options import (
     GithubOptions,
     GitlabOptions,

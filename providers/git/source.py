@@ -16,9 +16,9 @@ from engine.errors import ProviderError
 from engine.ports import Call
 from engine.schema import Field, Options
 from engine.values import Unknown
-from providers._git import File, Repository
-from providers._giturl import is_path, local_path
-from providers._scm import PATH_STARTS, ScmType, full_url
+from providers._git.repository import File, Repository
+from providers._git.scm import PATH_STARTS, ScmType, full_url
+from providers._git.urls import is_path, local_path
 
 SHIPPED: Final = Path(__file__).parent / "templates"
 DEFAULT: Final = "golang-gin"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tests.providers.repos import options
+from tests.providers._git.repos import options
 
 Given: TypeAlias = dict[str, Any]
 Shown: TypeAlias = dict[str, tuple[Given, Given, str]]

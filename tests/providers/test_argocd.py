@@ -16,7 +16,7 @@ from engine.loading.loader import Source, load
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError
 from providers.argocd import ArgoCDApp, written
-from tests.providers.repos import call, faults, listed, log, make, options, push, show
+from tests.providers._git.repos import call, faults, listed, log, make, options, push, show
 
 PATH = "argocd/app.yaml"
 SOURCE = {"repoURL": "./repos/me/app.git"}

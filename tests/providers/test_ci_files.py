@@ -15,11 +15,11 @@ from engine.errors import AuthError, NotFoundError, ProviderError
 from engine.ports import AnyProvider
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError
-from providers._git import blob_id
+from providers._git.repository import blob_id
 from providers.ci.generic import CIGeneric
 from providers.ci.github import GitHubActions
 from providers.ci.gitlab import GitLabCI
-from tests.providers.repos import call, faults, listed, log, make, options, push, show
+from tests.providers._git.repos import call, faults, listed, log, make, options, push, show
 
 SCM = {"scmType": "local", "owner": "me", "name": "app"}
 MAIN = ".github/workflows/main.yml"

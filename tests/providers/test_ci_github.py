@@ -12,6 +12,7 @@ from providers.ci.github import (
     GitHubActionsNodejs,
     GitHubActionsPython,
 )
+from tests.providers._git.repos import faults, options
 from tests.providers.pipelines import (
     GO,
     HUSH,
@@ -26,7 +27,6 @@ from tests.providers.pipelines import (
     new,
     shown,
 )
-from tests.providers.repos import faults, options
 from tests.providers.schemas import load, problems
 
 FLAT = {"scmType": "local", "owner": "me", "repo": "app"}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from providers.ci.gitlab import GitLabCI, GitLabCIGolang, GitLabCIJava
+from tests.providers._git.repos import faults, options
 from tests.providers.pipelines import (
     GO,
     HUSH,
@@ -20,7 +21,6 @@ from tests.providers.pipelines import (
     new,
     shown,
 )
-from tests.providers.repos import faults, options
 from tests.providers.schemas import load, problems
 
 BUILD = {"registry": {"username": "me"}}

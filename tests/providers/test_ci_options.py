@@ -9,8 +9,8 @@ import pytest
 
 from dtm.describe import Item, items
 from dtm.plugins import installed
+from tests.providers._git.repos import options
 from tests.providers.pipelines import FILES, SCM
-from tests.providers.repos import options
 from tests.providers.test_ci_github import SHOWN as GITHUB
 from tests.providers.test_ci_gitlab import SHOWN as GITLAB
 

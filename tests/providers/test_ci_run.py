@@ -23,7 +23,7 @@ from engine.ports import AnyProvider
 from providers.ci.github import GitHubActions
 from providers.ci.gitlab import GitLabCI
 from providers.git.scaffolding import repo_scaffolding
-from tests.providers.repos import call, git, make, options, show
+from tests.providers._git.repos import call, git, make, options, show
 from tests.providers.schemas import load
 
 SCM = {"scmType": "local", "owner": "me", "name": "app"}

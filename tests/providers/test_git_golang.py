@@ -11,7 +11,7 @@ from engine.ports import Call
 from engine.values import UNKNOWN, UnknownValueError
 from providers.git.options import GithubOptions, GitlabOptions, ScaffoldOptions, golang_order, order
 from providers.git.scaffolding import github_golang, gitlab_golang, repo_scaffolding
-from tests.providers.repos import options
+from tests.providers._git.repos import options
 
 ADDRESS = Address("repo-scaffolding", "a")
 PLACE = {"owner": "me", "name": "app", "scmType": "local"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import ProviderError
-from providers._git import File
+from providers._git.repository import File
 from providers.git.render import render
 
 VALUES = {

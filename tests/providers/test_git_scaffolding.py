@@ -22,10 +22,10 @@ from engine.errors import AuthError, NotFoundError, ProviderError
 from engine.options.decode import build, decode
 from engine.ports import Call
 from engine.state import Resource
-from providers._git import Repository
+from providers._git.repository import Repository
 from providers.git.options import GithubOptions, GitlabOptions, ScaffoldOptions
 from providers.git.scaffolding import github_golang, repo_scaffolding
-from tests.providers.git_http import serve
+from tests.providers._git.git_http import serve
 
 TINY = Path(__file__).parents[2] / "fixtures" / "repos" / "tiny"
 FILES = {"README.md", "docs/README.md", "run.sh", "src/app.txt"}

@@ -19,11 +19,11 @@ import pytest
 from engine.address import Address
 from engine.errors import ProviderError
 from engine.ports import Call
-from providers._git import File, Repository
-from providers._scm import API_LATER
+from providers._git.repository import File, Repository
+from providers._git.scm import API_LATER
 from providers.git.options import ScaffoldOptions, order
 from providers.git.source import SHIPPED, Template, load, names, reference
-from tests.providers.git_http import serve
+from tests.providers._git.git_http import serve
 
 TINY = Path(__file__).parents[2] / "fixtures" / "repos" / "tiny"
 EXPECTED = {

@@ -21,7 +21,7 @@ import os, time
 from pathlib import Path
 from engine.address import Address
 from engine.ports import Call
-from providers._gitcmd import Git
+from providers._git.command import Git
 from providers.command import CommandOptions, CommandTool
 def create(script): CommandTool().create(CommandOptions(create=script), Call(Address("command", "a"), Path(".")))
 """

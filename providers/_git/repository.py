@@ -24,8 +24,8 @@ import msgspec
 from engine.errors import CancelledError, NotFoundError, OutcomeUnknownError, ProviderError
 from engine.ports import Call
 from engine.values import HIDDEN
-from providers._gitcmd import Git, Result
-from providers._giturl import canonical, is_path, local_path, without_credentials
+from providers._git.command import Git, Result
+from providers._git.urls import canonical, is_path, local_path, without_credentials
 
 FALLBACK_AUTHOR = "dtm <dtm@localhost>"
 AUTHOR = re.compile(r"[^<>\n]*<[^<>\n]+>")

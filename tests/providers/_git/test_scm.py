@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from providers._scm import API_LATER, Repo, locate
+from providers._git.scm import API_LATER, Repo, locate
 
 
 def place(**options: str) -> tuple[str, str, str, str, str, str]:

@@ -12,7 +12,7 @@ import msgspec
 from engine.errors import ProviderError
 from engine.schema import Field, Options
 from engine.values import Unknown, UnknownValueError
-from providers._giturl import SCP_LIKE, canonical, is_path, local_path
+from providers._git.urls import SCP_LIKE, canonical, is_path, local_path
 
 ScmType = Literal["local", "github", "gitlab", "git"]
 LOCAL_ROOT: Final = "./repos"

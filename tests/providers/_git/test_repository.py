@@ -21,10 +21,10 @@ from engine.errors import (
     ProviderError,
 )
 from engine.ports import Call
-from providers._git import Entry, File, Repository, blob_id
-from providers._giturl import canonical, without_credentials
+from providers._git.repository import Entry, File, Repository, blob_id
+from providers._git.urls import canonical, without_credentials
 from providers.git.removal import remove
-from tests.providers.git_http import GitServer, serve
+from tests.providers._git.git_http import GitServer, serve
 
 
 def git(*args: str | Path, cwd: Path | None = None, stdin: str = "") -> str:

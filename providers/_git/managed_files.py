@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from engine.errors import NotFoundError, ProviderError
 from engine.ports import Call
 from engine.state import Resource
-from providers._git import Repository, blob_id
-from providers._giturl import is_path, local_path, without_credentials
-from providers._scm import Location
+from providers._git.repository import Repository, blob_id
+from providers._git.scm import Location
+from providers._git.urls import is_path, local_path, without_credentials
 
 FOREIGN = "remove it from the repository, or choose another path"
 

@@ -15,16 +15,16 @@ from msgspec.structs import replace
 from engine.address import Address
 from engine.errors import OutcomeUnknownError, ProviderError
 from engine.ports import Call
-from providers import _git
-from providers._git import Repository
-from tests.providers.repos import git, log
+from providers._git import repository as repositories
+from providers._git.repository import Repository
+from tests.providers._git.repos import git, log
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 VICTIM = """
 from pathlib import Path
 from engine.address import Address
 from engine.ports import Call
-from providers._git import Repository
+from providers._git.repository import Repository
 Repository("app.git", call=Call(Address("repo", "a"), base_dir=Path(BASE))).commit({"a": b"1"}, "first")
 """
 
@@ -33,7 +33,7 @@ import threading
 from pathlib import Path
 from engine.address import Address
 from engine.ports import Call
-from providers._gitcmd import Git
+from providers._git.command import Git
 for _ in range(5): threading.Thread(target=Git(Call(Address("repo", "a"), base_dir=Path(BASE))), args=("fetch",)).start()
 """
 
@@ -129,7 +129,7 @@ def test_a_push_that_is_cancelled_takes_its_locks_along(bare: Path, repository: 
 def test_a_lock_that_stays_is_named_with_what_to_do(
     bare: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_git, "MAX_TRIES", 3)
+    monkeypatch.setattr(repositories, "MAX_TRIES", 3)
     (bare / "refs" / "heads" / "main.lock").touch()
     with pytest.raises(
         ProviderError,

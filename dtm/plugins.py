@@ -23,16 +23,16 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "directory": "providers.directory:Directory",
     "file": "providers.file:File",
     "github-actions": "providers.ci.github:GitHubActions",
-    "github-repo-scaffolding-golang": "providers.git.scaffolding:github_golang",
+    "github-repo-scaffolding-golang": "providers.scaffolding.provider:github_golang",
     "githubactions-golang": "providers.ci.github:GitHubActionsGolang",
     "githubactions-nodejs": "providers.ci.github:GitHubActionsNodejs",
     "githubactions-python": "providers.ci.github:GitHubActionsPython",
     "gitlab-ci": "providers.ci.gitlab:GitLabCI",
-    "gitlab-repo-scaffolding-golang": "providers.git.scaffolding:gitlab_golang",
+    "gitlab-repo-scaffolding-golang": "providers.scaffolding.provider:gitlab_golang",
     "gitlabci-generic": "providers.ci.gitlab:GitLabCI",
     "gitlabci-golang": "providers.ci.gitlab:GitLabCIGolang",
     "gitlabci-java": "providers.ci.gitlab:GitLabCIJava",
-    "repo-scaffolding": "providers.git.scaffolding:repo_scaffolding",
+    "repo-scaffolding": "providers.scaffolding.provider:repo_scaffolding",
 }
 
 BACKEND_GROUP: Final = "dtm.backends"

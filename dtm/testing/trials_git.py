@@ -20,7 +20,7 @@ from providers.ci.generic import CI, GenericOptions
 from providers.ci.github import GitHubOptions, GitHubPipeline
 from providers.ci.gitlab import GitLabOptions
 from providers.ci.options import Pipeline, Scm, UnitTests
-from providers.git.options import (
+from providers.scaffolding.options import (
     Destination,
     GithubOptions,
     GitlabOptions,

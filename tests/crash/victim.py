@@ -25,7 +25,7 @@ from backends.kubernetes.store import KubernetesStore
 from backends.local.store import LocalLocker, LocalStore
 from providers.command import CommandTool
 from providers.file import File
-from providers.git.scaffolding import Scaffolding
+from providers.scaffolding.provider import Scaffolding
 
 WATCHED: list[tuple[type, str]] = [
     (LocalStore, "append"),

@@ -22,7 +22,7 @@ import pytest
 from engine.ports import AnyProvider
 from providers.ci.github import GitHubActions
 from providers.ci.gitlab import GitLabCI
-from providers.git.scaffolding import repo_scaffolding
+from providers.scaffolding.provider import repo_scaffolding
 from tests.providers._git.repos import call, git, make, options, show
 from tests.providers.schemas import load
 

@@ -23,7 +23,7 @@ from engine.errors import (
 from engine.ports import Call
 from providers._git.repository import Entry, File, Repository, blob_id
 from providers._git.urls import canonical, without_credentials
-from providers.git.removal import remove
+from providers.scaffolding.removal import remove
 from tests.providers._git.git_http import GitServer, serve
 
 

@@ -15,7 +15,7 @@ from engine.state import Resource
 from engine.values import Attributes, Value
 from providers._git.repository import Entry, File, Repository, blob_id
 from providers._git.urls import canonical, is_path
-from providers.git.options import (
+from providers.scaffolding.options import (
     GithubOptions,
     GitlabOptions,
     Order,
@@ -25,8 +25,8 @@ from providers.git.options import (
     golang_order,
     order,
 )
-from providers.git.removal import remove
-from providers.git.source import on_disk
+from providers.scaffolding.removal import remove
+from providers.scaffolding.source import on_disk
 
 MODES: Final[Mapping[Visibility, int]] = {"public": 0o755, "internal": 0o750, "private": 0o700}
 KINDS: Final = {"100755": " (executable)", "120000": " (link)", "160000": " (submodule)"}

@@ -21,11 +21,11 @@ from engine.errors import ProviderError
 from engine.ports import Call
 from providers._git.repository import File, Repository
 from providers._git.scm import API_LATER
-from providers.git.options import ScaffoldOptions, order
-from providers.git.source import SHIPPED, Template, load, names, reference
+from providers.scaffolding.options import ScaffoldOptions, order
+from providers.scaffolding.source import SHIPPED, Template, load, names, reference
 from tests.providers._git.git_http import serve
 
-TINY = Path(__file__).parents[2] / "fixtures" / "repos" / "tiny"
+TINY = Path(__file__).parents[3] / "fixtures" / "repos" / "tiny"
 EXPECTED = {
     "README.md": "100644",
     "README.md.tpl": "100644",

@@ -6,7 +6,7 @@ import pytest
 
 from engine.errors import ProviderError
 from providers._git.repository import File
-from providers.git.render import render
+from providers.scaffolding.render import render
 
 VALUES = {
     "App": {"Name": "app"},

@@ -17,8 +17,8 @@ import yaml
 
 from engine.address import Address
 from engine.ports import Call
-from providers.git.options import ScaffoldOptions, order
-from providers.git.source import names
+from providers.scaffolding.options import ScaffoldOptions, order
+from providers.scaffolding.source import names
 
 GOPATH = Path("/usr/share/gocode")
 """Where Debian puts the sources of Go libraries."""

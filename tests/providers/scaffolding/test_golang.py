@@ -9,8 +9,14 @@ from engine.address import Address
 from engine.options.decode import build, decode
 from engine.ports import Call
 from engine.values import UNKNOWN, UnknownValueError
-from providers.git.options import GithubOptions, GitlabOptions, ScaffoldOptions, golang_order, order
-from providers.git.scaffolding import github_golang, gitlab_golang, repo_scaffolding
+from providers.scaffolding.options import (
+    GithubOptions,
+    GitlabOptions,
+    ScaffoldOptions,
+    golang_order,
+    order,
+)
+from providers.scaffolding.provider import github_golang, gitlab_golang, repo_scaffolding
 from tests.providers._git.repos import options
 
 ADDRESS = Address("repo-scaffolding", "a")

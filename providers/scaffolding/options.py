@@ -15,9 +15,9 @@ from engine.values import Unknown, UnknownValueError, Value
 from providers._git.repository import AUTHOR, File
 from providers._git.scm import Location, Repo, ScmType, located
 from providers._git.urls import is_path, without_credentials
-from providers.git import source
-from providers.git.render import render
-from providers.git.source import Template
+from providers.scaffolding import source
+from providers.scaffolding.render import render
+from providers.scaffolding.source import Template
 
 Visibility = Literal["public", "internal", "private"]
 

@@ -23,11 +23,11 @@ from engine.options.decode import build, decode
 from engine.ports import Call
 from engine.state import Resource
 from providers._git.repository import Repository
-from providers.git.options import GithubOptions, GitlabOptions, ScaffoldOptions
-from providers.git.scaffolding import github_golang, repo_scaffolding
+from providers.scaffolding.options import GithubOptions, GitlabOptions, ScaffoldOptions
+from providers.scaffolding.provider import github_golang, repo_scaffolding
 from tests.providers._git.git_http import serve
 
-TINY = Path(__file__).parents[2] / "fixtures" / "repos" / "tiny"
+TINY = Path(__file__).parents[3] / "fixtures" / "repos" / "tiny"
 FILES = {"README.md", "docs/README.md", "run.sh", "src/app.txt"}
 
 

@@ -13,7 +13,7 @@ from providers.ci.github import (
     GitHubActionsPython,
 )
 from tests.providers._git.repos import faults, options
-from tests.providers.pipelines import (
+from tests.providers.ci.pipelines import (
     GO,
     HUSH,
     IMAGE,
@@ -27,7 +27,7 @@ from tests.providers.pipelines import (
     new,
     shown,
 )
-from tests.providers.schemas import load, problems
+from tests.providers.ci.schemas import load, problems
 
 FLAT = {"scmType": "local", "owner": "me", "repo": "app"}
 

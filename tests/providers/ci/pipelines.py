@@ -12,7 +12,7 @@ Given: TypeAlias = dict[str, Any]
 Shown: TypeAlias = dict[str, tuple[Given, Given, str]]
 """By option: what is asked for before, what is changed, and what the file then says."""
 
-FILES = Path(__file__).parents[2] / "fixtures" / "ci"
+FILES = Path(__file__).parents[3] / "fixtures" / "ci"
 SCM = {"scmType": "local", "owner": "me", "name": "app"}
 GO = {"language": {"name": "go"}}
 IMAGE = {"user": "me"}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.ci.yamltext import Note, dump
-from tests.providers.schemas import load
+from tests.providers.ci.schemas import load
 
 TEXT = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"))

@@ -8,7 +8,7 @@ import pytest
 
 from providers.ci.gitlab import GitLabCI, GitLabCIGolang, GitLabCIJava
 from tests.providers._git.repos import faults, options
-from tests.providers.pipelines import (
+from tests.providers.ci.pipelines import (
     GO,
     HUSH,
     IMAGE,
@@ -21,7 +21,7 @@ from tests.providers.pipelines import (
     new,
     shown,
 )
-from tests.providers.schemas import load, problems
+from tests.providers.ci.schemas import load, problems
 
 BUILD = {"registry": {"username": "me"}}
 OWN = "stages: [x]\nx: {script: [echo own]}\n"

@@ -24,7 +24,7 @@ from providers.ci.github import GitHubActions
 from providers.ci.gitlab import GitLabCI
 from providers.scaffolding.provider import repo_scaffolding
 from tests.providers._git.repos import call, git, make, options, show
-from tests.providers.schemas import load
+from tests.providers.ci.schemas import load
 
 SCM = {"scmType": "local", "owner": "me", "name": "app"}
 NO_NETWORK = (

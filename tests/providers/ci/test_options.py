@@ -10,9 +10,9 @@ import pytest
 from dtm.describe import Item, items
 from dtm.plugins import installed
 from tests.providers._git.repos import options
-from tests.providers.pipelines import FILES, SCM
-from tests.providers.test_ci_github import SHOWN as GITHUB
-from tests.providers.test_ci_gitlab import SHOWN as GITLAB
+from tests.providers.ci.pipelines import FILES, SCM
+from tests.providers.ci.test_github import SHOWN as GITHUB
+from tests.providers.ci.test_gitlab import SHOWN as GITLAB
 
 HOST = {"owner": "me", "name": "app", "baseURL": "git.example.com"}
 GIVEN: dict[str, dict[str, Any]] = {

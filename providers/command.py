@@ -158,7 +158,7 @@ def _run(
     out: Sink | None = None,
 ) -> None:
     """Run one of the programs to its end; its lines are reported as they come, but for what `out` takes."""
-    from providers._process import run
+    from providers._process import program
 
     tail: deque[str] = deque(maxlen=TAIL)
 
@@ -166,11 +166,11 @@ def _run(
         tail.append(line)
         call.report(line)
 
-    printed, errors = run.Lines(say), run.Lines(say)
+    printed, errors = program.Lines(say), program.Lines(say)
     argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
     cwd = place(options.cwd, call)
     try:
-        code = run.run(
+        code = program.run(
             argv,
             cwd=cwd,
             env=_environment(options, call),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from providers._process import guard, run
+from providers._process import guard, program
 from providers._process.guard import GATE, SHELL, Guard, Tether
 
 ROOT = Path(__file__).parents[3]
@@ -151,7 +151,7 @@ def test_the_gate_changes_no_argument_and_takes_nothing_of_the_input(
         "import sys; print(sys.argv[1:]); print(sys.stdin.read(), end='')",
         *words,
     ]
-    code = run.run(
+    code = program.run(
         argv,
         cwd=tmp_path,
         env=os.environ,
@@ -167,12 +167,12 @@ def test_a_program_that_reads_nothing_of_a_long_input_ends(tmp_path: Path) -> No
     assert _run(tmp_path, stdin=b"x" * 1_000_000) == 0
 
 
-@pytest.mark.parametrize("program", ["nowhere", "./nowhere", "sub/nowhere"])
+@pytest.mark.parametrize("name", ["nowhere", "./nowhere", "sub/nowhere"])
 def test_a_program_that_is_not_there_is_told_before_anything_starts(
-    program: str, tmp_path: Path
+    name: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(FileNotFoundError, match=program):
-        _run(tmp_path, program)
+    with pytest.raises(FileNotFoundError, match=name):
+        _run(tmp_path, name)
 
 
 @pytest.mark.parametrize("content", ["", "touch made\n", "a line\n"])
@@ -221,7 +221,7 @@ def test_the_environment_reaches_the_program_as_it_is(more: dict[str, str], tmp_
     argv = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **more}
     assert (
-        run.run(
+        program.run(
             argv, cwd=tmp_path, env=env, stdin=b"", out=said.extend, err=len, stop=lambda: False
         )
         == 0
@@ -246,9 +246,9 @@ def test_a_program_beside_where_it_runs_is_found_there_and_must_be_executable(
     assert (tmp_path / "made").exists()
 
 
-def _run(directory: Path, program: str = "touch", stdin: bytes = b"") -> int | None:
-    return run.run(
-        [program, "made"],
+def _run(directory: Path, name: str = "touch", stdin: bytes = b"") -> int | None:
+    return program.run(
+        [name, "made"],
         cwd=directory,
         env=os.environ,
         stdin=stdin,

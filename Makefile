@@ -18,10 +18,10 @@ test: $(VENV)/.test ## Set up, then run the tests
 
 test-long: $(VENV)/.test ## What takes long: every kill point, 500 random histories, 10,000 random schedules, five planted bugs, CI commands
 	@DTM_CRASH_STEP=1 DTM_CRASH_MOMENTS=100 DTM_EXAMPLES=500 DTM_SCHEDULES=10000 DTM_GROUP_RECORDS=1000 \
-	$(BIN)/python -m pytest -q -s --timeout=1800 tests/crash tests/engine/test_properties.py tests/engine/test_model.py \
+	$(BIN)/python -m pytest -q -s --timeout=1800 tests/promises/crash tests/promises/test_properties.py tests/promises/test_model.py \
 	tests/engine/log/test_group_commit.py
 	@$(BIN)/python -m pytest -q -n 2 -m long
-	@$(BIN)/python -m tests.planted
+	@$(BIN)/python -m tests.promises.planted
 
 check: $(VENV)/.check ## Format, lint, types, import contracts, generated files, docs, wheel
 	$(BIN)/ruff format --check .

@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.crash.trials import said
-from tests.crash.victim import Zygote
+from tests.promises.crash.trials import said
+from tests.promises.crash.victim import Zygote
 from tests.servers.proxy import Fault
 
 APPLY = ["apply", "--auto-approve", "--force", "--lock-timeout", "8s", "--parallelism", "3"]

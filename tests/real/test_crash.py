@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.places import Shared
-from tests.crash.trials import Trials, moments, report, zygotes
+from tests.promises.crash.places import Shared
+from tests.promises.crash.trials import Trials, moments, report, zygotes
 from tests.servers.dynamodb import Dynamo
 from tests.servers.kube import Kube
 from tests.servers.rgw import Rgw

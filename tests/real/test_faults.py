@@ -13,7 +13,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from tests.crash.victim import Zygote
+from tests.promises.crash.victim import Zygote
 from tests.real.feud import USERS, Feud, Network
 from tests.servers.dynamodb import Dynamo
 from tests.servers.kube import Kube

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crowd import crowd
+from tests.promises.crowd import crowd
 from tests.servers.dynamodb import Dynamo
 from tests.servers.kube import Kube
 from tests.servers.rgw import Rgw

@@ -19,7 +19,7 @@ from engine.errors import LockHeldError
 from engine.events import Event, LockAcquired
 from engine.session.locking import acquire
 from tests.backends.local.holders import KEY, LEASE, LOCKERS, have, hold, locker_of
-from tests.crowd import crowd
+from tests.promises.crowd import crowd
 
 processes = multiprocessing.get_context("spawn")
 

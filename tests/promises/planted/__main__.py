@@ -1,6 +1,6 @@
 """Plant five bugs, one at a time, and show that a suite fails for each: exit 1 if one stays hidden.
 
-Run: python -m tests.planted
+Run: python -m tests.promises.planted
 """
 
 from __future__ import annotations
@@ -8,7 +8,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.engine.seeded_bugs import ENOUGH, DropADone, IgnoreExpect, LoseTheLastChunk, found_after
+from tests.promises.seeded_bugs import (
+    ENOUGH,
+    DropADone,
+    IgnoreExpect,
+    LoseTheLastChunk,
+    found_after,
+)
 
 MODEL = {
     "drop a done": DropADone,
@@ -19,10 +25,13 @@ MODEL = {
 
 SUITES = {
     "wrong reverse order": (
-        "tests.planted.reversed_order",
+        "tests.promises.planted.reversed_order",
         ["tests/engine/execution/test_steps.py"],
     ),
-    "retry a create": ("tests.planted.retried_create", ["tests/engine/execution/test_executor.py"]),
+    "retry a create": (
+        "tests.promises.planted.retried_create",
+        ["tests/engine/execution/test_executor.py"],
+    ),
 }
 """Bugs of the executor, planted by a plugin of the test runner, and the suite that must fail."""
 

@@ -112,7 +112,7 @@ class Zygote:
 
     def __init__(self, modules: Sequence[str]) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.victim", *modules],
+            [sys.executable, "-m", "tests.promises.crash.victim", *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

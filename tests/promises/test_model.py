@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from engine.log.view import AUTO, BESIDE, INSIDE
-from tests.engine.schedules import Story, play
-from tests.engine.seeded_bugs import BUGS, Distorted, found_after
+from tests.promises.schedules import Story, play
+from tests.promises.seeded_bugs import BUGS, Distorted, found_after
 
 SCHEDULES = int(os.environ.get("DTM_SCHEDULES", "800"))
 """How many schedules in all; the same seeds each time, more of them where there is time."""

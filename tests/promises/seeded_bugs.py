@@ -1,6 +1,6 @@
 """Bugs planted between the sessions and their store, to see that the schedules find each of them.
 
-Run: python -m tests.engine.seeded_bugs
+Run: python -m tests.promises.seeded_bugs
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from engine.log.records import (
 from engine.log.view import BESIDE, INSIDE
 from engine.ports import Snapshot, Store, Version
 from engine.stored.document import decode_document, encode_document
-from tests.engine.schedules import Story, play
+from tests.promises.schedules import Story, play
 
 ENOUGH = 300
 """Schedules within which every planted bug must have been found."""

@@ -14,9 +14,9 @@ from queue import SimpleQueue
 
 from engine.session.opening import read_state
 from engine.stored.document import encode
-from tests.crash.places import FIRST, Place
-from tests.crash.victim import Point, Zygote
-from tests.crash.world import AFTER, BEFORE, effects, world, write
+from tests.promises.crash.places import FIRST, Place
+from tests.promises.crash.victim import Point, Zygote
+from tests.promises.crash.world import AFTER, BEFORE, effects, world, write
 
 APPLY = ["apply", "--auto-approve", "--force", "--parallelism", "4"]
 PATIENT = [*APPLY, "--lock-timeout", "20s"]

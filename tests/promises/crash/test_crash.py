@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.crash.places import Beside
-from tests.crash.trials import Trials, moments, report, zygotes
+from tests.promises.crash.places import Beside
+from tests.promises.crash.trials import Trials, moments, report, zygotes
 
 STEP = int(os.environ.get("DTM_CRASH_STEP", "10"))
 """Every how many-th kill point is tried; `make test-long` tries each, and a hundred random moments."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -13,6 +12,7 @@ import msgspec
 from engine.config import LockSettings, StateSettings
 from engine.errors import UsageError
 from engine.lock import lease_of
+from engine.suggestions import near
 from engine.values import Value
 
 LATER_BACKENDS: Final = frozenset({"azure", "gcs", "oss", "swift"})
@@ -193,10 +193,10 @@ def _query(url: str, scheme: str, form: Form, query: str) -> list[tuple[str, str
     for key, value in parse_qsl(query, keep_blank_values=True):
         name = re.sub(r"_([a-z])", lambda found: found[1].upper(), key)
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+            meant = near(name, known)
             raise UsageError(
                 f"{url}: {scheme}:// has no option {key}",
-                hint=f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}",
+                hint=f"did you mean {meant}?" if meant else f"known: {', '.join(known)}",
             )
         if not value or name in dict(pairs):
             raise UsageError(f"{url}: option {key} is {'given twice' if value else 'empty'}")
@@ -244,14 +244,13 @@ def _masked(url: str) -> str:
     return re.sub(r"://[^/]*@", "://***@", url)
 
 
-def _known(near: str = "") -> str:
+def _known(scheme: str = "") -> str:
     """What to write instead, of what this version can open."""
     there = {
         name: form
         for name, form in FORMS.items()
         if form.backend not in ("memory", *LATER_BACKENDS)
     }
-    close = difflib.get_close_matches(near, there, 1)
-    if close:
-        return f"did you mean {there[close[0]].example}?"
+    if meant := near(scheme, there):
+        return f"did you mean {there[meant].example}?"
     return "expected a path or one of " + ", ".join(form.example for form in there.values())

@@ -18,7 +18,7 @@ import yaml
 from dtm.plugins import Plugins
 from engine.errors import UsageError
 from engine.options import fields as declared
-from engine.options.decode import nearest
+from engine.suggestions import nearest
 
 SAMPLES: Final = Path(__file__).with_name("samples")
 TEMPLATES: Final = ("quickstart", "gitops", "apps")

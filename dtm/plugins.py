@@ -144,7 +144,7 @@ class Plugins(Mapping[str, AnyProvider]):
 
     def hint(self, name: str) -> str:
         """What to do about a name that there is not."""
-        from engine.options.decode import near
+        from engine.suggestions import near
 
         meant = near(name, self.names())
         return f'did you mean "{meant}"?' if meant else "dtm list plugins shows all there are"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import msgspec
 
 from backends.kubernetes.client import sdk
 from engine.errors import StoreAccessError
+from engine.suggestions import near
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds its token and the cluster's certificate."""
@@ -146,8 +146,8 @@ def _check(wanted: str, names: Iterable[str]) -> None:
     if not wanted:
         raise ValueError(f"no current-context; name one of {known} as option context")
     if wanted not in names:
-        near = get_close_matches(wanted, list(names), 1)
+        meant = near(wanted, names)
         raise ValueError(
             f'no context "{wanted}"'
-            + (f", did you mean {near[0]}?" if near else f"; there are: {known}")
+            + (f", did you mean {meant}?" if meant else f"; there are: {known}")
         )

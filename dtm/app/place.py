@@ -18,6 +18,7 @@ from engine.language.expressions import Raw
 from engine.language.yaml import locate
 from engine.lock import LockInfo, LockRecord
 from engine.ports import Creating, Locker, Opened, Store
+from engine.suggestions import near
 from engine.values import Value, reveal
 
 T = TypeVar("T")
@@ -243,14 +244,8 @@ def _state_key(path: Path) -> tuple[Path, str] | None:
 
 def _refuse_unknown(path: Path, names: list[str]) -> None:
     """A misspelt key would leave the state somewhere else, without a word."""
-    from difflib import get_close_matches
-
     if names:
-        hint = (
-            'did you mean "state"?'
-            if get_close_matches("state", names, 1)
-            else 'its only key is "state"'
-        )
+        hint = 'did you mean "state"?' if near("state", names) else 'its only key is "state"'
         raise UsageError(f"{path}: unknown key: {', '.join(sorted(names))}", hint=hint)
 
 

@@ -24,6 +24,7 @@ from engine.secrets.sealing import Redactor
 from engine.session.opening import Reading
 from engine.state import State, StateEntry
 from engine.stored.document import decode, encode, to_devstream
+from engine.suggestions import nearest
 from engine.values import Value
 
 
@@ -258,12 +259,9 @@ def entry_of(state: State, address: Address) -> StateEntry:
     """The entry. Raises StateError with the nearest address that there is."""
     found = state.entries.get(address)
     if found is None:
-        from difflib import get_close_matches
-
-        near = get_close_matches(str(address), [str(known) for known in state.entries], 1)
+        hint = nearest(str(address), list(map(str, state.entries)), few=0)
         raise StateError(
-            f"{address} is not in the state",
-            hint=f'did you mean "{near[0]}"?' if near else "dtm state list shows what is",
+            f"{address} is not in the state", hint=hint or "dtm state list shows what is"
         )
     return found
 

@@ -86,11 +86,10 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from difflib import get_close_matches
+            from engine.suggestions import near
 
-            near = get_close_matches(args[0], COMMANDS, 1)
-            if near:
-                raise click.UsageError(f'{error.message} Did you mean "{near[0]}"?', ctx) from error
+            if meant := near(args[0], COMMANDS):
+                raise click.UsageError(f'{error.message} Did you mean "{meant}"?', ctx) from error
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature

@@ -212,7 +212,7 @@ def output(context: Context, name: str | None) -> None:
             context.renderer.notice("info", "There are no outputs.")
         return
     if name not in outputs:
-        from engine.options.decode import nearest
+        from engine.suggestions import nearest
 
         raise UsageError(
             f'there is no output "{name}"',

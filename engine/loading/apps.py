@@ -15,8 +15,9 @@ from engine.loading import file_schema
 from engine.loading.files import Files, Section
 from engine.loading.problems import Report
 from engine.loading.variables import Scope
-from engine.options.decode import decode, nearest
+from engine.options.decode import decode
 from engine.options.fields import folded
+from engine.suggestions import nearest
 from engine.values import Attributes, Secret, Unknown, Value, leaves
 
 SCAFFOLDING: Final = "repo-scaffolding"

@@ -15,7 +15,7 @@ from engine.language.yaml import Place, Text
 from engine.loading import file_schema
 from engine.loading.file_schema import LATER
 from engine.loading.problems import Report
-from engine.options.decode import nearest
+from engine.suggestions import nearest
 
 _SETTINGS: Final = file_schema.Settings.__struct_encode_fields__
 KEYS: Final = file_schema.File.__struct_encode_fields__

@@ -20,9 +20,10 @@ from engine.loading.files import Files, Section
 from engine.loading.problems import Report
 from engine.loading.variables import Scope
 from engine.lock import lease_of
-from engine.options.decode import build, decode, nearest
+from engine.options.decode import build, decode
 from engine.options.fields import folded
 from engine.schema import Catalog
+from engine.suggestions import nearest
 from engine.values import Attributes, Secret, Unknown, leaves
 
 

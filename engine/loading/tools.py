@@ -16,9 +16,10 @@ from engine.language.references import Interpolation, Reference, references
 from engine.language.yaml import Place
 from engine.loading import file_schema
 from engine.loading.problems import Report
-from engine.options.decode import build, decode, dotted, nearest
+from engine.options.decode import build, decode, dotted
 from engine.options.fields import agree, expected, folded, options_of, shape_at
 from engine.schema import Catalog, PluginSchema
+from engine.suggestions import nearest
 from engine.values import Attributes, Secret, Unknown, UnknownValueError, Value, leaves
 
 _FREE: Final = Lifecycle()

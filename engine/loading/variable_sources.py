@@ -14,8 +14,9 @@ from engine.loading import file_schema
 from engine.loading.files import Files, Section, load_text
 from engine.loading.problems import Report
 from engine.loading.variables import PREFIX, Binding, Declared, Scope, given
-from engine.options.decode import build, decode, nearest
+from engine.options.decode import build, decode
 from engine.options.fields import folded
+from engine.suggestions import nearest
 from engine.values import UNKNOWN, Attributes, Value, reveal
 
 _USED: Final = re.compile(rf"\[\[ *\.?({NAME})")

@@ -15,7 +15,8 @@ from engine.language.expressions import DOTTED, NAME, Expression, Key, Raw, Temp
 from engine.language.references import Interpolation, Reference
 from engine.language.scalars import Literal
 from engine.loading.problems import Report
-from engine.options.decode import convert, nearest
+from engine.options.decode import convert
+from engine.suggestions import nearest
 from engine.values import (
     UNKNOWN,
     Deferred,

@@ -7,7 +7,7 @@ walked field by field here; where nothing special is inside, msgspec's own conve
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -20,6 +20,7 @@ from engine.language.references import Interpolation
 from engine.language.scalars import Literal, read, written
 from engine.options import fields as declared
 from engine.options.fields import Option, replace_paths, secret_paths
+from engine.suggestions import near, nearest
 from engine.values import (
     HIDDEN,
     UNKNOWN,
@@ -116,21 +117,6 @@ def dotted(path: Path) -> str:
     """`repos[0].url`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
-
-
-def near(name: str, known: Sequence[str]) -> str:
-    """The known name that is the most like it, "" if none is."""
-    from difflib import get_close_matches  # only when something is wrong
-
-    found = get_close_matches(name.lower(), {key.lower(): key for key in known}, n=1)
-    return next(key for key in known if key.lower() == found[0]) if found else ""
-
-
-def nearest(name: str, known: Sequence[str], *, few: int = 12) -> str:
-    """A hint that names the nearest of the known names, or all of them if they are at most `few`; "" otherwise."""
-    if meant := near(name, known):
-        return f'did you mean "{meant}"?'
-    return f"known: {', '.join(known)}" if 0 < len(known) <= few else ""
 
 
 def _converts(raw: Mapping[str, Raw], struct: type[msgspec.Struct]) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, Final, cast
 
 from msgspec.structs import replace
 
 from engine.errors import ProviderError
+from engine.suggestions import near
 from providers._git.repository import File
 
 APP: Final = "_app_name_"
@@ -96,8 +96,8 @@ def _lookup(known: Mapping[str, Any], keys: list[str]) -> str | None:
 
 
 def _near(name: str, known: Mapping[str, Any]) -> str:
-    close = get_close_matches(_fold(name), known, 1)
-    return f", did you mean {close[0]}?" if close else ""
+    meant = near(_fold(name), known)
+    return f", did you mean {meant}?" if meant else ""
 
 
 def _line(path: str, text: str, match: re.Match[str]) -> str:

@@ -6,7 +6,6 @@ import io
 import stat
 import time
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -15,6 +14,7 @@ import msgspec
 from engine.errors import ProviderError
 from engine.ports import Call
 from engine.schema import Field, Options
+from engine.suggestions import near
 from engine.values import Unknown
 from providers._git.repository import File, Repository
 from providers._git.scm import PATH_STARTS, ScmType, full_url
@@ -103,9 +103,9 @@ def _checked(text: str) -> str:
 
 
 def _unknown(name: str) -> str:
-    close = get_close_matches(name, names(), 1)
+    meant = near(name, names())
     return f'there is no template "{name}"' + (
-        f", did you mean {close[0]}?" if close else f"; there are {', '.join(names())}"
+        f", did you mean {meant}?" if meant else f"; there are {', '.join(names())}"
     )
 
 

@@ -19,14 +19,21 @@ from engine.events import ApplyProgress, Event, Notice, Retrying
 from engine.execution.refresh import POLL, READ_TIMEOUT
 from engine.execution.steps import Phase, Step
 from engine.plan import Action, Change
-from engine.planning.diff import same
 from engine.plugins.calls import Operations, guarded
 from engine.ports import Call
 from engine.runtime.retry import PROVIDER, Policy, provider_retry
 from engine.secrets.marking import revealed
 from engine.secrets.sealing import Sealer
 from engine.state import Resource
-from engine.values import Attributes, UnknownValueError, Value, holds_unknown, is_plain, reveal
+from engine.values import (
+    Attributes,
+    UnknownValueError,
+    Value,
+    holds_unknown,
+    is_plain,
+    reveal,
+    same,
+)
 
 
 class Stop:

@@ -15,7 +15,7 @@ from engine.errors import UsageError
 from engine.language.references import origins
 from engine.options.decode import canonical
 from engine.plan import Action, Change, FieldChange, Reason, Source
-from engine.planning.diff import diff, same, same_map
+from engine.planning.diff import diff
 from engine.plugins.calls import Operations
 from engine.secrets.marking import sensitive, tainted
 from engine.secrets.sealing import Redactor, Sealer
@@ -30,6 +30,8 @@ from engine.values import (
     holds_unknown,
     leaves,
     reveal,
+    same,
+    same_map,
 )
 
 _NOUNS: Final = {

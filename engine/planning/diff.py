@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias, cast
 import msgspec
 
 from engine.plan import FieldChange, Source
-from engine.values import Attributes, Digest, Unknown, Value
+from engine.values import Attributes, Unknown, Value, same
 
 Path: TypeAlias = "tuple[str | int, ...]"
 Pattern: TypeAlias = "tuple[str, ...]"
@@ -24,43 +24,7 @@ NAMES: Final = ("name", "id", "key", "instanceID")
 ALIGNABLE: Final = 2_000_000
 """Lists whose lengths multiply to more are compared position by position: aligning them can take quadratic time."""
 
-_ENCODE: Final = msgspec.json.Encoder().encode
-
 _ABSENT: Final = cast("Value", object())
-
-
-def same(old: Value, new: Value) -> bool:
-    """Whether two values are equal as JSON: 1, 1.0, true and "1" are four values, and a secret is its digest.
-
-    What is only known after apply equals nothing: it may turn out as anything.
-    """
-    kind = type(old)
-    if kind is not type(new):
-        return False
-    if kind is dict:
-        return _same_items(cast("dict[str, Value]", old), cast("dict[str, Value]", new))
-    if kind is list:
-        left, right = cast("list[Value]", old), cast("list[Value]", new)
-        return len(left) == len(right) and all(map(same, left, right))
-    if isinstance(old, Digest):
-        return old.digest == cast("Digest", new).digest
-    return not isinstance(old, Unknown) and old == new
-
-
-def same_map(old: Attributes, new: Attributes) -> bool:
-    """`same` of two whole maps."""
-    try:
-        if _ENCODE(old) == _ENCODE(new):
-            return True  # the usual case, 20 times as fast
-    except TypeError:
-        pass  # something unknown inside
-    return _same_items(old, new)
-
-
-def _same_items(old: Attributes, new: Attributes) -> bool:
-    return len(old) == len(new) and all(
-        key in new and same(value, new[key]) for key, value in old.items()
-    )
 
 
 def diff(

@@ -22,12 +22,21 @@ from engine.planning.decisions import (
     removal,
     value_of,
 )
-from engine.planning.diff import same
 from engine.plugins.calls import Operations, sealer_of
 from engine.ports import BY_ADDRESS
 from engine.secrets.sealing import OUTPUTS, Sealer
 from engine.state import Resource, State, StateEntry
-from engine.values import UNKNOWN, Attributes, Deferred, Digest, Unknown, Value, is_plain, leaves
+from engine.values import (
+    UNKNOWN,
+    Attributes,
+    Deferred,
+    Digest,
+    Unknown,
+    Value,
+    is_plain,
+    leaves,
+    same,
+)
 
 
 class Live(msgspec.Struct, frozen=True):

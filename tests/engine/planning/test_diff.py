@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.plan import Source
-from engine.planning.diff import diff, same
-from engine.values import UNKNOWN, Digest
+from engine.planning.diff import diff
+from engine.values import UNKNOWN, Digest, same
 
 JSON = st.recursive(
     st.none()

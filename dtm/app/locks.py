@@ -13,7 +13,7 @@ from engine.events import Notice
 from engine.lock import LockRecord
 from engine.log.probe import PROMISES, Probe, probe
 from engine.ports import Emit, Locker
-from engine.runtime.environment import World, utc_now
+from engine.runtime.environment import Environment, utc_now
 from engine.session.locking import break_lock as engine_break
 from engine.session.opening import Reading, read_state
 from engine.values import Value
@@ -144,7 +144,7 @@ def try_out(place: Place, *, racing: bool = True) -> Probe:
 
 def _at_work(place: Place) -> bool:
     try:
-        return bool(read(place, World()).at_work)
+        return bool(read(place, Environment()).at_work)
     except StateError:  # a damaged one
         return False
 
@@ -157,7 +157,7 @@ def rows(verdict: Probe) -> list[dict[str, Value]]:
     ]
 
 
-def read(place: Place, world: World) -> Reading:
+def read(place: Place, environment: Environment) -> Reading:
     """The state without holding a lock, and who is at work on it. Raises StateError, StoreError."""
     kind, log = place.kind(), place.settings.log
     return read_state(
@@ -166,7 +166,7 @@ def read(place: Place, world: World) -> Reading:
         locker=place.locker(kind),
         lease=place.lease(kind),
         log=log,
-        world=world,
+        environment=environment,
     )
 
 

@@ -14,7 +14,7 @@ from dtm.app.choices import Choices
 from dtm.app.workspace import Workspace
 from engine.events import Notice
 from engine.ports import Emit
-from engine.runtime.environment import World
+from engine.runtime.environment import Environment
 from engine.runtime.retry import store_retry
 from engine.secrets.sealing import Redactor
 from engine.session.opening import Reading, Session, open_session
@@ -22,7 +22,7 @@ from engine.session.opening import Reading, Session, open_session
 
 def look(workspace: Workspace, emit: Emit) -> Reading:
     """The state as it is, without a lock; what people must know of it is told. Raises StateError, StoreError."""
-    found = locks.read(workspace.place, world())
+    found = locks.read(workspace.place, environment())
     if found.notice:
         emit(Notice("warning", found.notice))
     if found.copy_of:
@@ -44,9 +44,9 @@ def who() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def world() -> World:
+def environment() -> Environment:
     """A session's surroundings: the real ones, with stores asked again as `engine.runtime.retry` says."""
-    return World(retry=store_retry)
+    return Environment(retry=store_retry)
 
 
 @contextmanager
@@ -84,6 +84,6 @@ def opened(
         log=place.settings.log,
         probe=lock.probe,
         over=over,
-        world=world(),
+        environment=environment(),
     ) as session:
         yield session

@@ -17,7 +17,7 @@ from engine.events import Event
 from engine.lock import LockInfo, LockRecord
 from engine.plan import Action
 from engine.ports import Locker, Snapshot, Store, Version
-from engine.runtime.environment import World
+from engine.runtime.environment import Environment
 from engine.session.opening import Session, open_session, read_state
 from engine.state import Resource, State, StateEntry
 from engine.values import Value
@@ -152,7 +152,7 @@ def opened(
     timeout: float = 0.0,
     history: int = 30,
     who: str = "me@here",
-    world: World | None = None,
+    environment: Environment | None = None,
     emit: Callable[[Event], None] = lambda _: None,
 ) -> Generator[Session]:
     """A session as the cases need it; tests of stores may use it too."""
@@ -168,7 +168,7 @@ def opened(
         lease=lease,
         lock_timeout=timeout,
         history=history,
-        world=world or World(sleep=_short, keep=lambda name, _: name),
+        environment=environment or Environment(sleep=_short, keep=lambda name, _: name),
     ) as session:
         if claim:
             session.claim()

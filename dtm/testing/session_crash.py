@@ -37,7 +37,7 @@ from engine.log.history import history, load
 from engine.log.view import head_key
 from engine.plan import Action
 from engine.ports import AppendStore
-from engine.runtime.environment import World
+from engine.runtime.environment import Environment
 from engine.runtime.retry import store_retry
 from engine.session.opening import Session, read_state
 from engine.session.recover import push, recover
@@ -90,10 +90,12 @@ def _in_progress(connect: Connect) -> None:
 def _superseded(connect: Connect) -> None:
     one, two = connect(), connect()
     rescued: dict[str, bytes] = {}
-    world = World(keep=lambda name, data: name if rescued.setdefault(name, data) else "")
+    environment = Environment(
+        keep=lambda name, data: name if rescued.setdefault(name, data) else ""
+    )
     caught = None
     try:
-        with opened(one.store, who="slow@here", world=world) as slow:
+        with opened(one.store, who="slow@here", environment=environment) as slow:
             make(slow, "a")
             slow.begin(
                 Address("data", "b"), Action.CREATE, entry=replace(entry("b"), resource=None)
@@ -162,7 +164,7 @@ def _run(mortal: Mortal, round_: int, done: set[str]) -> None:
         mortal.locker,
         lease=0.2,
         timeout=5,
-        world=World(sleep=_quick, keep=lambda name, _: name, background=False),
+        environment=Environment(sleep=_quick, keep=lambda name, _: name, background=False),
     ) as session:
         for part in ("x", "y"):
             make(session, f"{part}{round_}")
@@ -221,9 +223,10 @@ def _unreachable(connect: Connect) -> None:
         make(session, "a")
     mortal = Mortal(connect())
     seen = _fail(mortal, 1, True, StoreUnavailableError("the store is away"), times=1000)
-    world = World(retry=_impatient)
+    environment = Environment(retry=_impatient)
     refused(
-        StoreUnavailableError, lambda: opened(mortal.store, mortal.locker, world=world).__enter__()
+        StoreUnavailableError,
+        lambda: opened(mortal.store, mortal.locker, environment=environment).__enter__(),
     )
     assert (
         1 < len(seen) < 20
@@ -251,13 +254,13 @@ def _interrupted(connect: Connect) -> None:
 @case("G59, G60 outcomes that cannot be committed go to a rescue file that the error names")
 def _rescue(connect: Connect) -> None:
     mortal, rescued = Mortal(connect()), dict[str, bytes]()
-    world = World(
+    environment = Environment(
         sleep=lambda _: None,
         keep=lambda name, data: f"/there/{name}" if rescued.setdefault(name, data) else "",
     )
     error = None
     try:
-        with opened(mortal.store, mortal.locker, world=world) as session:
+        with opened(mortal.store, mortal.locker, environment=environment) as session:
             session.begin(
                 Address("data", "a"), Action.CREATE, entry=replace(entry("a"), resource=None)
             ).wait()
@@ -333,8 +336,8 @@ def _devstream(connect: Connect) -> None:
     client.store.write(KEY, DEVSTREAM, expect=None)
     assert names(current(client)) == {"a"}
     saved: dict[str, bytes] = {}
-    world = World(keep=lambda name, data: name if saved.setdefault(name, data) else "")
-    with opened(client.store, world=world) as session:
+    environment = Environment(keep=lambda name, data: name if saved.setdefault(name, data) else "")
+    with opened(client.store, environment=environment) as session:
         make(session, "b")
     assert names(current(client)) == {"a", "b"} and current(client).id.serial == 1
     if not client.beside:

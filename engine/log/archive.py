@@ -12,7 +12,7 @@ from engine.events import Notice
 from engine.log.records import encode_head
 from engine.log.view import BESIDE, INSIDE, View, short, where, write_once
 from engine.ports import Emit, Store
-from engine.runtime.environment import World
+from engine.runtime.environment import Environment
 from engine.stored.document import Document
 
 
@@ -24,7 +24,7 @@ class Archive(msgspec.Struct, frozen=True):
     session: str
     log: str
     emit: Emit
-    world: World
+    environment: Environment
 
     def snapshot(self, document: Document, data: bytes) -> None:
         """Copy a snapshot to the history, unless it only stood for "nothing yet"."""
@@ -52,7 +52,7 @@ class Archive(msgspec.Struct, frozen=True):
                     raise
             else:
                 return
-        path = self.world.keep(f"replaced-{name}-{self.session[:4]}.state", data)
+        path = self.environment.keep(f"replaced-{name}-{self.session[:4]}.state", data)
         self.emit(
             Notice(
                 "warning", f"what stood at {where(self.store, self.key)} before was saved to {path}"
@@ -60,4 +60,4 @@ class Archive(msgspec.Struct, frozen=True):
         )
 
     def _copy(self, name: str, data: bytes) -> None:
-        write_once(self.store, f"{self.key}.history/{name}", data, self.world)
+        write_once(self.store, f"{self.key}.history/{name}", data, self.environment)

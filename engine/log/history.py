@@ -10,7 +10,7 @@ import msgspec
 from engine.errors import StateError
 from engine.log.view import where
 from engine.ports import Store
-from engine.runtime.environment import World
+from engine.runtime.environment import Environment
 from engine.state import State
 from engine.stored.document import decode
 
@@ -25,41 +25,43 @@ class Past(msgspec.Struct, frozen=True, order=True):
     key: str
 
 
-def history(store: Store, key: str, world: World | None = None) -> tuple[Past, ...]:
+def history(store: Store, key: str, environment: Environment | None = None) -> tuple[Past, ...]:
     """Earlier snapshots, by serial. Raises as `Store.list`."""
     prefix = f"{key}.history/"
-    names = (world or World()).retry(
+    names = (environment or Environment()).retry(
         lambda: [name.removeprefix(prefix) for name in store.list(prefix)]
     )
     matches = [found for name in names if (found := NAME.fullmatch(name))]
     return tuple(sorted(Past(int(found[1]), found[2], prefix + found[0]) for found in matches))
 
 
-def load(store: Store, past: Past, world: World | None = None) -> State:
+def load(store: Store, past: Past, environment: Environment | None = None) -> State:
     """The state of an earlier snapshot; DevStream's have serial 0. Raises StateError if it is gone or damaged."""
-    found = (world or World()).retry(lambda: store.read(past.key))
+    found = (environment or Environment()).retry(lambda: store.read(past.key))
     if found is None:
         raise StateError(f"{where(store, past.key)} is not in the history any more")
     return decode(found.data, where(store, past.key))
 
 
-def prune(store: Store, key: str, keep: int, serial: int, world: World | None = None) -> None:
+def prune(
+    store: Store, key: str, keep: int, serial: int, environment: Environment | None = None
+) -> None:
     """Drop the oldest beyond `keep`; `serial` is the current snapshot's.
 
     Serials tell the age, except after a forced push of a lower one: then the documents themselves are asked.
     """
-    found = list(history(store, key, world))
+    found = list(history(store, key, environment))
     if len(found) <= keep:
         return
     if found[-1].serial >= serial:
-        found.sort(key=lambda past: _written(store, past, world))
+        found.sort(key=lambda past: _written(store, past, environment))
     for past in found[: len(found) - keep]:
-        (world or World()).retry(partial(store.delete, past.key))
+        (environment or Environment()).retry(partial(store.delete, past.key))
 
 
-def _written(store: Store, past: Past, world: World | None) -> str:
+def _written(store: Store, past: Past, environment: Environment | None) -> str:
     """When a snapshot was written; one that cannot be read counts as the oldest."""
     try:
-        return load(store, past, world).written.at
+        return load(store, past, environment).written.at
     except StateError:
         return ""

@@ -19,7 +19,7 @@ from engine.errors import (
 )
 from engine.log.view import swap, where
 from engine.ports import Snapshot, Store, Version
-from engine.runtime.environment import World, utc_now
+from engine.runtime.environment import Environment, utc_now
 from engine.values import Value
 
 RACERS, ROUNDS = 8, 5
@@ -103,12 +103,12 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def judged(store: Store, key: str, world: World) -> Generator[None]:
+def judged(store: Store, key: str, environment: Environment) -> Generator[None]:
     """A store that refuses what it should accept is refused as by its probe. Raises StoreError."""
     try:
         yield
     except ConditionRefusedError as error:
-        verdict = Probe(where(store, key), world.now(), (IMMOVABLE,))
+        verdict = Probe(where(store, key), environment.now(), (IMMOVABLE,))
         raise verdict.refusal(lock_native=False) or error from error
 
 
@@ -127,19 +127,21 @@ def probe(
     is tried. Somebody at work on it may be refused after that. Raises what the store raises, except for refusals that were
     hoped for.
     """
-    world = World(now=now, rng=rng or random.Random())  # noqa: S311 - names of throwaway keys, nothing secret
+    environment = Environment(now=now, rng=rng or random.Random())  # noqa: S311 - names of throwaway keys, nothing secret
     if only_key:
-        found = world.retry(lambda: store.read(key))
+        found = environment.retry(lambda: store.read(key))
         return Probe(
-            where(store, key), now(), (_both_halves(store, key, found, world),) if found else ()
+            where(store, key),
+            now(),
+            (_both_halves(store, key, found, environment),) if found else (),
         )
     names = [
-        f"{key}.probe-{world.rng.getrandbits(64):016x}" for _ in range(1 + ROUNDS * lock_native)
+        f"{key}.probe-{environment.rng.getrandbits(64):016x}" for _ in range(1 + ROUNDS * lock_native)
     ]
     try:
         trials = (
-            *_alone(store, names[0], world),
-            *([_race(store, names[1:], world)] if lock_native else []),
+            *_alone(store, names[0], environment),
+            *([_race(store, names[1:], environment)] if lock_native else []),
         )
         return Probe(where(store, key), now(), trials)
     finally:
@@ -147,27 +149,29 @@ def probe(
             with suppress(
                 StoreError, OutcomeUnknownError
             ):  # one that stays behind is rubbish, and its name says so
-                world.retry(partial(store.delete, name))
+                environment.retry(partial(store.delete, name))
 
 
-def stale_swap(store: Store, key: str, there: Snapshot, world: World) -> Trial:
+def stale_swap(store: Store, key: str, there: Snapshot, environment: Environment) -> Trial:
     """Replace what is there by itself, expecting another version: harmless even where it gets through."""
     return _hoped(
         SWAP,
-        lambda: world.retry(lambda: store.write(key, there.data, expect=another(there.version))),
+        lambda: environment.retry(
+            lambda: store.write(key, there.data, expect=another(there.version))
+        ),
     )
 
 
-def _both_halves(store: Store, key: str, there: Snapshot, world: World) -> Trial:
+def _both_halves(store: Store, key: str, there: Snapshot, environment: Environment) -> Trial:
     """Replace what is there by itself: expecting its very version, which must get through, then another one."""
     try:
-        version = world.retry(lambda: store.write(key, there.data, expect=there.version))
+        version = environment.retry(lambda: store.write(key, there.data, expect=there.version))
     except (ConflictError, ConditionRefusedError):
-        found = world.retry(lambda: store.read(key))
+        found = environment.retry(lambda: store.read(key))
         if found is None or found.version != there.version:
             raise  # somebody else's doing
         return IMMOVABLE
-    return stale_swap(store, key, Snapshot(there.data, version), world)
+    return stale_swap(store, key, Snapshot(there.data, version), environment)
 
 
 def another(version: Version) -> Version:
@@ -186,24 +190,26 @@ def _hoped(name: str, attempt: Callable[[], Version]) -> Trial:
     return Trial(name, False, f"a key was {verb}")
 
 
-def _alone(store: Store, key: str, world: World) -> tuple[Trial, Trial]:
+def _alone(store: Store, key: str, environment: Environment) -> tuple[Trial, Trial]:
     """What one client after the other may expect."""
-    first = swap(store, key, b"1\n", expect=None, world=world)
-    created = _hoped(CREATE, lambda: world.retry(lambda: store.write(key, b"2\n", expect=None)))
-    there = world.retry(lambda: store.read(key)) or Snapshot(b"1\n", first)
+    first = swap(store, key, b"1\n", expect=None, environment=environment)
+    created = _hoped(
+        CREATE, lambda: environment.retry(lambda: store.write(key, b"2\n", expect=None))
+    )
+    there = environment.retry(lambda: store.read(key)) or Snapshot(b"1\n", first)
     try:
-        swap(store, key, b"3\n", expect=there.version, world=world)
+        swap(store, key, b"3\n", expect=there.version, environment=environment)
     except ConditionRefusedError:
         return created, IMMOVABLE
     return created, _hoped(
-        SWAP, lambda: world.retry(lambda: store.write(key, b"4\n", expect=there.version))
+        SWAP, lambda: environment.retry(lambda: store.write(key, b"4\n", expect=there.version))
     )
 
 
-def _race(store: Store, keys: Sequence[str], world: World) -> Trial:
+def _race(store: Store, keys: Sequence[str], environment: Environment) -> Trial:
     """In each round all create the same key at once."""
     for number, key in enumerate(keys, 1):
-        winners = _winners(store, key, world)
+        winners = _winners(store, key, environment)
         if winners != 1:
             return Trial(
                 RACE,
@@ -213,13 +219,13 @@ def _race(store: Store, keys: Sequence[str], world: World) -> Trial:
     return Trial(RACE, True, f"one of {RACERS} won in each of {ROUNDS} rounds")
 
 
-def _winners(store: Store, key: str, world: World) -> int:
+def _winners(store: Store, key: str, environment: Environment) -> int:
     start, won, failed = Barrier(RACERS), list[int](), list[DtmError]()
 
     def create(racer: int) -> None:
         start.wait()
         try:
-            swap(store, key, b"%d\n" % racer, expect=None, world=world)
+            swap(store, key, b"%d\n" % racer, expect=None, environment=environment)
         except ConflictError:
             return
         except DtmError as error:

@@ -26,7 +26,7 @@ from engine.errors import (
 )
 from engine.log.records import Head, Replay, decode_chunk, decode_head, decode_records, split
 from engine.ports import AppendStore, Snapshot, Store, Version
-from engine.runtime.environment import World
+from engine.runtime.environment import Environment
 from engine.stored.document import EMPTY, Document, decode_document, is_newer
 
 TRIES = 5
@@ -53,9 +53,9 @@ def short(document: str) -> str:
     return document[:8] or "0" * 8
 
 
-def write_once(store: Store, key: str, data: bytes, world: World) -> None:
+def write_once(store: Store, key: str, data: bytes, environment: Environment) -> None:
     """Create an immutable object; finding these very bytes there is success. Raises ConflictError otherwise."""
-    swap(store, key, data, expect=None, world=world)
+    swap(store, key, data, expect=None, environment=environment)
 
 
 def swap(
@@ -64,7 +64,7 @@ def swap(
     data: bytes,
     *,
     expect: Version | None,
-    world: World,
+    environment: Environment,
 ) -> Version:
     """Compare-and-swap that survives lost answers: what is there is compared with our bytes, which nobody else writes.
 
@@ -77,11 +77,13 @@ def swap(
         lambda: store.write(key, data, expect=expect),
         lambda there: there == data,
         expect,
-        world,
+        environment,
     )
 
 
-def grow(store: AppendStore, key: str, data: bytes, *, expect: Version, world: World) -> Version:
+def grow(
+    store: AppendStore, key: str, data: bytes, *, expect: Version, environment: Environment
+) -> Version:
     """`swap` for an append: `data` is one line that nobody else writes, so finding it at the end is success."""
     return _sent(
         store,
@@ -89,7 +91,7 @@ def grow(store: AppendStore, key: str, data: bytes, *, expect: Version, world: W
         lambda: store.append(key, data, expect=expect),
         lambda there: there.endswith(data),
         expect,
-        world,
+        environment,
     )
 
 
@@ -99,16 +101,16 @@ def _sent(
     send: Callable[[], Version],
     ours: Callable[[bytes], bool],
     expect: Version | None,
-    world: World,
+    environment: Environment,
 ) -> Version:
-    started, tries, doubtful = world.clock(), 0, False
+    started, tries, doubtful = environment.clock(), 0, False
     while tries < TRIES:
         tries += 1
         try:
-            return world.retry(send)
+            return environment.retry(send)
         except (ConflictError, OutcomeUnknownError) as error:
             doubtful = doubtful or isinstance(error, OutcomeUnknownError)
-            found = world.retry(lambda: store.read(key))
+            found = environment.retry(lambda: store.read(key))
             if found is not None and ours(found.data):
                 return found.version
             version = found.version if found else None
@@ -118,10 +120,12 @@ def _sent(
                 ) from error
             if isinstance(error, ConflictError) or version != expect:
                 raise ConflictError(key, expect, version, doubtful=doubtful) from error
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1)) * world.rng.uniform(0.5, 1.0)
-            if world.clock() - started + pause > PATIENCE:
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1)) * environment.rng.uniform(
+                0.5, 1.0
+            )
+            if environment.clock() - started + pause > PATIENCE:
                 break
-            world.sleep(pause)
+            environment.sleep(pause)
     raise OutcomeUnknownError(f"{store.location}: no answer to {tries} attempts to write {key}")
 
 
@@ -151,7 +155,7 @@ class View(msgspec.Struct, frozen=True):
         return self.head is not None and bool(self.head.next) and self.head.next == self.document.id
 
 
-def read_view(store: Store, key: str, world: World, log: str = AUTO) -> View:
+def read_view(store: Store, key: str, environment: Environment, log: str = AUTO) -> View:
     """A consistent view without any lock. With INSIDE nothing but the document is read, unless its log stands beside it.
 
     A snapshot with a given id, and a chunk, never change: once the snapshot is found to be the one that the head
@@ -160,7 +164,7 @@ def read_view(store: Store, key: str, world: World, log: str = AUTO) -> View:
     """
     for _ in range(READS):
         with damage():
-            view = _view(store, key, world, log)
+            view = _view(store, key, environment, log)
         if view is not None:
             return view
     raise StoreUnavailableError(f"{store.location}: {key} kept changing while it was read")
@@ -180,15 +184,20 @@ def damage() -> Generator[None]:
 
 
 def damaged_view(
-    store: Store, key: str, error: StateError, serial: int, world: World, log: str = AUTO
+    store: Store,
+    key: str,
+    error: StateError,
+    serial: int,
+    environment: Environment,
+    log: str = AUTO,
 ) -> View:
     """A view of a state that cannot be read, for who puts another in its place: what is there goes to the history whole.
 
     The document stands for the bytes: their digest is its id, `serial` is its serial. Raises `error` itself where a newer
     program wrote them.
     """
-    snapshot = world.retry(lambda: store.read(key))
-    head = None if log == INSIDE else _beside(store, key, world, needed=False)
+    snapshot = environment.retry(lambda: store.read(key))
+    head = None if log == INSIDE else _beside(store, key, environment, needed=False)
     if any(part is not None and is_newer(part.data) for part in (head, snapshot)):
         raise error
     name = sha256(snapshot.data if snapshot else b"").hexdigest()[:32]
@@ -206,10 +215,10 @@ def damaged_view(
     )
 
 
-def _view(store: Store, key: str, world: World, log: str) -> View | None:
+def _view(store: Store, key: str, environment: Environment, log: str) -> View | None:
     """One try; None if the parts do not fit because somebody committed meanwhile."""
     location = where(store, key)
-    snapshot = world.retry(lambda: store.read(key))
+    snapshot = environment.retry(lambda: store.read(key))
     document, inside = split(decode_document(snapshot.data if snapshot else b"", location))
     replay = Replay(document)
     if inside is not None and snapshot is not None:
@@ -220,18 +229,20 @@ def _view(store: Store, key: str, world: World, log: str) -> View | None:
     found = (
         None
         if log == INSIDE and not document.dtm
-        else _beside(store, key, world, needed=bool(document.dtm))
+        else _beside(store, key, environment, needed=bool(document.dtm))
     )
     if found is None:
         return View(None, None, snapshot, document, replay)
     head = decode_head(found.data, f"{location}.log")
     if head.next and head.next == document.id:
         return View(head, found.version, snapshot, document, replay)
-    records = _records(store, head, world)
+    records = _records(store, head, environment)
     if head.base == document.id and records is not None:
         replay.apply(decode_records(records, f"{location}.log"))
         return View(head, found.version, snapshot, document, replay, records)
-    if _moved(store, key, snapshot, world) or _moved(store, head_key(key), found, world):
+    if _moved(store, key, snapshot, environment) or _moved(
+        store, head_key(key), found, environment
+    ):
         return None
     if head.base == document.id:
         raise StateError("the commit log names a part that is missing", where=f"{location}.log")
@@ -240,15 +251,15 @@ def _view(store: Store, key: str, world: World, log: str) -> View | None:
     )
 
 
-def _moved(store: Store, key: str, seen: Snapshot | None, world: World) -> bool:
-    now = world.retry(lambda: store.read(key))
+def _moved(store: Store, key: str, seen: Snapshot | None, environment: Environment) -> bool:
+    now = environment.retry(lambda: store.read(key))
     return (now.version if now else None) != (seen.version if seen else None)
 
 
-def _beside(store: Store, key: str, world: World, *, needed: bool) -> Snapshot | None:
+def _beside(store: Store, key: str, environment: Environment, *, needed: bool) -> Snapshot | None:
     """The head beside a document. Who may not read it need not, unless the document is one that a log can stand beside."""
     try:
-        return world.retry(lambda: store.read(head_key(key)))
+        return environment.retry(lambda: store.read(head_key(key)))
     except StoreAccessError as error:
         if not needed:
             return None
@@ -259,11 +270,11 @@ def _beside(store: Store, key: str, world: World, *, needed: bool) -> Snapshot |
         raise
 
 
-def _records(store: Store, head: Head, world: World) -> bytes | None:
+def _records(store: Store, head: Head, environment: Environment) -> bytes | None:
     """All records of a head, those in chunks first; None if a chunk is gone."""
     parts: list[bytes] = []
     for name in head.chunks:
-        chunk = world.retry(partial(store.read, name))
+        chunk = environment.retry(partial(store.read, name))
         if chunk is None:
             return None
         parts.append(decode_chunk(chunk.data, f"{store.location}/{name}"))

@@ -50,7 +50,7 @@ from engine.log.view import (
     write_once,
 )
 from engine.ports import AppendStore, Emit, Snapshot, Store, Version
-from engine.runtime.environment import World
+from engine.runtime.environment import Environment
 from engine.stored.document import Document, decode_document, encode_document, no_gc
 
 
@@ -66,16 +66,16 @@ class LogWriter:
         key: str,
         view: View,
         session: str,
-        world: World,
+        environment: Environment,
         *,
         log: str = AUTO,
         probe: Probe | None = None,
         emit: Emit = lambda _: None,
     ) -> None:
         self._store, self._key, self._view, self.session = store, key, view, session
-        self._world, self._limits, self._emit = world, world.limits, emit
+        self._environment, self._limits, self._emit = environment, environment.limits, emit
         self._log, self._probe = log, probe
-        self._archive = Archive(store, key, session, log, emit, world)
+        self._archive = Archive(store, key, session, log, emit, environment)
         self._inside = view.inside
         self._head = view.head or Head(view.document.id, "", 0)
         self._version = self._beside = view.head_version
@@ -113,7 +113,7 @@ class LogWriter:
         if self._unborn:
             self._replay.apply([opened])
             return
-        with self._fenced(), judged(self._store, self._key, self._world):
+        with self._fenced(), judged(self._store, self._key, self._environment):
             born = self._ready(opened)
             self._swap(self._spilled(0).append(encode_records([opened])))
             self._replay.apply([opened])
@@ -149,7 +149,7 @@ class LogWriter:
     def compact(self) -> None:
         """End the session: what was recorded becomes the next snapshot, if it makes a difference."""
         with self._fenced():
-            self._replay.apply([End(self._world.now())])
+            self._replay.apply([End(self._environment.now())])
             self._compact(ended=True)
 
     def replace(self, document: Document) -> None:
@@ -163,7 +163,7 @@ class LogWriter:
             if born:
                 self._archive.others(self._view)
                 self._move_in(document)
-            token = self._world.token() if self._inside else self._seal([])
+            token = self._environment.token() if self._inside else self._seal([])
             self._advance(msgspec.structs.replace(document, id=token), ended=False)
             if born:
                 self._place(born)
@@ -174,7 +174,7 @@ class LogWriter:
         """What a head beside would replace; asked before the claim, so that whoever writes one later is noticed."""
         if self._log != BESIDE:
             return None
-        found = self._world.retry(lambda: self._store.read(head_key(self._key)))
+        found = self._environment.retry(lambda: self._store.read(head_key(self._key)))
         return found.version if found else None
 
     def _move_in(self, document: Document) -> None:
@@ -209,16 +209,16 @@ class LogWriter:
 
     def _go_beside(self) -> None:
         """An empty head is written before the document that refers to it; then the claim moves there, as its first swap."""
-        document = self._folded(self._world.token())
+        document = self._folded(self._environment.token())
         if self._replay.changed:
             self._keep_snapshot()
-        head = Head(document.id, self.session, self._head.seq + 1, self._world.now())
+        head = Head(document.id, self.session, self._head.seq + 1, self._environment.now())
         version = swap(
             self._store,
             head_key(self._key),
             encode_head(head),
             expect=self._beside,
-            world=self._world,
+            environment=self._environment,
         )
         self._snapshot = self._write_snapshot(encode_document(document))
         self._inside, self._head, self._version = False, head, version
@@ -257,8 +257,8 @@ class LogWriter:
             return
         if self._inside:
             self._swap(self._head)
-        trial = stale_swap(self._store, self._key, self._snapshot, self._world)
-        verdict = replace(self._probe, at=self._world.now(), trials=(trial,))
+        trial = stale_swap(self._store, self._key, self._snapshot, self._environment)
+        verdict = replace(self._probe, at=self._environment.now(), trials=(trial,))
         if refusal := verdict.refusal(lock_native=False):
             raise refusal
         self._replay.probe = verdict.record()
@@ -276,10 +276,14 @@ class LogWriter:
     def _grow(self, data: bytes) -> None:
         """Commit by appending a line to a head that this session wrote itself."""
         assert self._appending is not None and self._version is not None
-        seq, at = self._head.seq + 1, self._world.now()
+        seq, at = self._head.seq + 1, self._environment.now()
         line = encode_line(self.session, seq, at, data)
         self._version = grow(
-            self._appending, head_key(self._key), line, expect=self._version, world=self._world
+            self._appending,
+            head_key(self._key),
+            line,
+            expect=self._version,
+            environment=self._environment,
         )
         self._head = replace(self._head, seq=seq, at=at)
         self._grown.append(data)
@@ -302,8 +306,8 @@ class LogWriter:
         )
         if self._spill is None and not self._inside and len(head.records) > most:
             name = f"{chunk_prefix(self._key, head.base)}{head.seq}-{self.session[:8]}"
-            write = partial(write_once, self._store, name, encode_chunk(head), self._world)
-            self._spill = Spill(head, name, write, background=self._world.background)
+            write = partial(write_once, self._store, name, encode_chunk(head), self._environment)
+            self._spill = Spill(head, name, write, background=self._environment.background)
         if self._spill is not None and self._spill.running and len(head.records) <= 2 * most:
             return head
         return self._named(head)
@@ -314,10 +318,14 @@ class LogWriter:
         return spill.into(head) if spill else head
 
     def _swap(self, head: Head) -> None:
-        head = replace(head, session=self.session, seq=self._head.seq + 1, at=self._world.now())
+        head = replace(
+            head, session=self.session, seq=self._head.seq + 1, at=self._environment.now()
+        )
         data = encode_inside(self._body, head) if self._inside else encode_head(head)
         key = self._key if self._inside else head_key(self._key)
-        self._version = swap(self._store, key, data, expect=self._version, world=self._world)
+        self._version = swap(
+            self._store, key, data, expect=self._version, environment=self._environment
+        )
         if self._inside:
             self._snapshot = Snapshot(data, self._version)
         self._head = head
@@ -325,14 +333,14 @@ class LogWriter:
         self._growing = self._appending is not None and not self._inside and not head.next
 
     def _seal(self, records: Sequence[Record]) -> str:
-        token = self._world.token()
+        token = self._environment.token()
         self._swap(replace(self._named(self._whole()).append(encode_records(records)), next=token))
         return token
 
     def _compact(self, *, ended: bool) -> None:
         if self._replay.changed:
             token = (
-                self._world.token()
+                self._environment.token()
                 if self._inside
                 else self._seal([End(self._replay.ended)] if ended else [])
             )
@@ -366,7 +374,9 @@ class LogWriter:
 
     def _write_snapshot(self, data: bytes) -> Snapshot:
         expect = self._snapshot.version if self._snapshot else None
-        return Snapshot(data, swap(self._store, self._key, data, expect=expect, world=self._world))
+        return Snapshot(
+            data, swap(self._store, self._key, data, expect=expect, environment=self._environment)
+        )
 
     def _keep_snapshot(self) -> None:
         """Copy the snapshot to the history before it is replaced."""
@@ -392,7 +402,7 @@ class LogWriter:
                 if self._found_id() != sealed.next:
                     raise
         self._swap(Head(sealed.next, self.session, sealed.seq))
-        view = read_view(self._store, self._key, self._world, self._log)
+        view = read_view(self._store, self._key, self._environment, self._log)
         if (
             view.inside
             or view.replay.tools != before.tools
@@ -403,7 +413,7 @@ class LogWriter:
         self._drop(sealed.chunks)
 
     def _found_id(self) -> str:
-        found = self._world.retry(lambda: self._store.read(self._key))
+        found = self._environment.retry(lambda: self._store.read(self._key))
         return decode_document(found.data if found else b"", where(self._store, self._key)).id
 
     def _sweep(self, old: Head) -> None:
@@ -411,13 +421,13 @@ class LogWriter:
         self._drop(old.chunks)
         prefix = chunk_prefix(self._key, old.base)
         with suppress(StoreError, OutcomeUnknownError):
-            self._drop(self._world.retry(lambda: list(self._store.list(prefix))))
+            self._drop(self._environment.retry(lambda: list(self._store.list(prefix))))
 
     def _drop(self, names: Sequence[str]) -> None:
         """Remove chunks that no head names any more; one that stays behind is rubbish, not damage."""
         for name in dict.fromkeys(names):
             with suppress(StoreError, OutcomeUnknownError):
-                self._world.retry(partial(self._store.delete, name))
+                self._environment.retry(partial(self._store.delete, name))
 
     @contextmanager
     def _fenced(self) -> Generator[None]:
@@ -433,7 +443,7 @@ class LogWriter:
         location = where(self._store, self._key)
         by = "somebody else"
         with suppress(StoreError, StateError, OutcomeUnknownError):
-            view = read_view(self._store, self._key, self._world, self._log)
+            view = read_view(self._store, self._key, self._environment, self._log)
             opened, written = view.replay.opened, view.document.written
             if opened and opened.session != self.session:
                 by = f"{opened.who} (dtm {opened.command}, since {opened.at})"

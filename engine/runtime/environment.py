@@ -46,7 +46,7 @@ class Limits(msgspec.Struct, frozen=True):
     compact: int = 1024 * 1024
 
 
-class World(msgspec.Struct, frozen=True):
+class Environment(msgspec.Struct, frozen=True):
     """What a session takes from its surroundings.
 
     `clock` is monotonic seconds, `now` RFC 3339, `token` random hex ids, `retry` how often a store is asked again,

@@ -28,7 +28,7 @@ from engine.log.probe import Probe
 from engine.log.records import Opened
 from engine.log.view import AUTO, INSIDE, View, damage, damaged_view, read_view, where
 from engine.ports import Emit, Locker, ProcessLocker, Store
-from engine.runtime.environment import World
+from engine.runtime.environment import Environment
 from engine.secrets.sealing import Redactor
 from engine.session.locking import HeldLock, acquire, looks_dead
 from engine.session.session import Session
@@ -66,18 +66,18 @@ def read_state(
     locker: Locker | None = None,
     lease: float = 30.0,
     log: str = AUTO,
-    world: World | None = None,
+    environment: Environment | None = None,
 ) -> Reading:
     """A consistent state without a lock; an absent one is empty. `log` is `state.log`: with `inline` only the key is read.
 
     `lease` in seconds judges the freshness of a log without a lock. Raises StateError if the content is damaged or newer,
     StoreError if it cannot be read.
     """
-    world = world or World()
-    view, location = read_view(store, key, world, log), where(store, key)
+    environment = environment or Environment()
+    view, location = read_view(store, key, environment, log), where(store, key)
     with no_gc(), damage():
         state = state_of(view.replay.document(), location)
-    at_work, in_progress = _at_work(view, locker, key, lease, world)
+    at_work, in_progress = _at_work(view, locker, key, lease, environment)
     return Reading(
         state,
         location,
@@ -96,7 +96,7 @@ def _replaced(view: View, location: str) -> str:
 
 
 def _at_work(
-    view: View, locker: Locker | None, key: str, lease: float, world: World
+    view: View, locker: Locker | None, key: str, lease: float, environment: Environment
 ) -> tuple[str, str]:
     """The session at work, and who that is since when, by the log and the lock; wall clocks are only a hint here."""
     opened = view.replay.opened
@@ -104,9 +104,9 @@ def _at_work(
         return "", ""
     logged = opened.session, f"{opened.who} since {opened.at}"
     if locker is None:
-        return logged if _fresh(view.head.at, _silence(opened, lease), world) else ("", "")
+        return logged if _fresh(view.head.at, _silence(opened, lease), environment) else ("", "")
     try:
-        record = world.retry(lambda: locker.read(key))
+        record = environment.retry(lambda: locker.read(key))
     except (
         StoreError
     ):  # who may read the state need not be allowed to read its lock: believe the log then
@@ -118,7 +118,7 @@ def _at_work(
         return logged
     return (
         ("", "")
-        if looks_dead(info, world.date())
+        if looks_dead(info, environment.date())
         else (info.id, " since ".join(filter(None, (info.holder, info.created))))
     )
 
@@ -131,9 +131,9 @@ def _silence(opened: Opened, lease: float) -> float:
     return max(lease, lease_of(opened.lease) or 0.0)
 
 
-def _fresh(at: str, lease: float, world: World) -> bool:
+def _fresh(at: str, lease: float, environment: Environment) -> bool:
     try:
-        return (world.date() - datetime.fromisoformat(at)).total_seconds() <= lease
+        return (environment.date() - datetime.fromisoformat(at)).total_seconds() <= lease
     except (ValueError, TypeError):
         return False
 
@@ -157,7 +157,7 @@ def open_session(
     log: str = AUTO,
     probe: Probe | None = None,
     over: Collection[str] = (),
-    world: World | None = None,
+    environment: Environment | None = None,
 ) -> Generator[Session]:
     """Lock, read, and hand out a session; on leaving flush, compact, release.
 
@@ -167,19 +167,19 @@ def open_session(
     ended. A damaged state is told by `Session.damage`. Raises LockError, StateError, StoreError; what was not recorded goes
     to a rescue file, which the error names.
     """
-    world = world or World()
+    environment = environment or Environment()
     opened = _opening(
-        where(store, key), who, command, version, lease, world, lock=locker is not None
+        where(store, key), who, command, version, lease, environment, lock=locker is not None
     )
     with _locked(
-        locker, key, opened, operation, lock_timeout, takeover, lease, emit, world
+        locker, key, opened, operation, lock_timeout, takeover, lease, emit, environment
     ) as lock:
         make = partial(
             Session,
             store,
             key,
             opening=opened,
-            world=world,
+            environment=environment,
             emit=emit,
             redactor=redactor,
             lock_lost=lock.lost,
@@ -187,22 +187,29 @@ def open_session(
             probe=probe,
         )
         session = _readable(
-            make, store, key, {lock.dead, *over}, lease, lock_timeout, log, emit, world
+            make, store, key, {lock.dead, *over}, lease, lock_timeout, log, emit, environment
         )
         with _leaving(session, emit), _mourned(session, locker, key, lock.dead):
             yield session
         if session.claimed and session.remembers:
-            _forget(store, key, history, session, emit, world)
+            _forget(store, key, history, session, emit, environment)
 
 
 def _opening(
-    home: str, who: str, command: str, version: str, lease: float, world: World, *, lock: bool
+    home: str,
+    who: str,
+    command: str,
+    version: str,
+    lease: float,
+    environment: Environment,
+    *,
+    lock: bool,
 ) -> Opened:
     """Who this session is; its lock goes by the same id."""
-    session = world.token()
+    session = environment.token()
     return Opened(
         session,
-        world.now(),
+        environment.now(),
         who,
         command,
         version,
@@ -223,27 +230,31 @@ def _readable(
     patience: float,
     log: str,
     emit: Emit,
-    world: World,
+    environment: Environment,
 ) -> Session:
     """A session on the view that `_settled` gives; on what stands for a damaged state if it cannot be read."""
     try:
         with damage():
-            return make(_settled(store, key, over, lease, patience, log, emit, world))
+            return make(_settled(store, key, over, lease, patience, log, emit, environment))
     except StateError as broken:
-        return make(_damaged(store, key, broken, log, world), damage=broken)
+        return make(_damaged(store, key, broken, log, environment), damage=broken)
 
 
-def _damaged(store: Store, key: str, broken: StateError, log: str, world: World) -> View:
+def _damaged(
+    store: Store, key: str, broken: StateError, log: str, environment: Environment
+) -> View:
     """The state counts as the one after the newest in the history, which it most likely was."""
-    known = () if log == INSIDE else earlier(store, key, world)
+    known = () if log == INSIDE else earlier(store, key, environment)
     serial = max((past.serial for past in known), default=0) + 1
-    return damaged_view(store, key, broken, serial, world, log)
+    return damaged_view(store, key, broken, serial, environment, log)
 
 
-def _forget(store: Store, key: str, keep: int, session: Session, emit: Emit, world: World) -> None:
+def _forget(
+    store: Store, key: str, keep: int, session: Session, emit: Emit, environment: Environment
+) -> None:
     """Drop what is too old; the run is done, so failing to is only told."""
     try:
-        prune(store, key, keep, session.serial, world)
+        prune(store, key, keep, session.serial, environment)
     except (StoreError, OutcomeUnknownError) as error:
         emit(Notice("warning", f"old snapshots were not dropped: {error.message}", error.hint))
 
@@ -269,7 +280,7 @@ def _locked(
     takeover: bool,
     lease: float,
     emit: Emit,
-    world: World,
+    environment: Environment,
 ) -> Generator[_Lock]:
     """Hold the lock; failing to give it back is told, but changes nothing about what the run did."""
     lock = _Lock()
@@ -299,10 +310,10 @@ def _locked(
         takeover=takeover,
         lease=lease,
         emit=hear,
-        clock=world.clock,
-        sleep=world.sleep,
-        rng=world.rng,
-        now=world.date,
+        clock=environment.clock,
+        sleep=environment.sleep,
+        rng=environment.rng,
+        now=environment.date,
     )
     try:
         yield lock
@@ -351,14 +362,14 @@ def _settled(
     patience: float,
     log: str,
     emit: Emit,
-    world: World,
+    environment: Environment,
 ) -> View:
     """The view once the last session is surely over: it ended, its lock was silent for a lease, or the log is now.
 
     `over` are ids of sessions known to be: a holder that was silent for a whole lease, or whose process is gone. A `lease` of
     0 waits for nobody. Raises LockError if the log is still being written after `patience` seconds, or two leases.
     """
-    view = read_view(store, key, world, log)
+    view = read_view(store, key, environment, log)
     opened = view.replay.opened
     if (
         lease <= 0
@@ -375,16 +386,16 @@ def _settled(
             f"{opened.who} began work at {opened.at} and did not end it: waiting {lease:g} s for a sign of life",
         )
     )
-    started = silent_since = world.clock()
+    started = silent_since = environment.clock()
     while (
-        world.clock() - silent_since < lease and view.replay.opened and not view.replay.ended
+        environment.clock() - silent_since < lease and view.replay.opened and not view.replay.ended
     ):  # folded in: ended too
-        if world.clock() - started > max(patience, 2 * lease):
+        if environment.clock() - started > max(patience, 2 * lease):
             raise LockError(
                 f"{opened.who} is at work on {where(store, key)} without a lock (dtm {opened.command}, since {opened.at})"
             )
-        world.sleep(min(1.0, lease / 10))
-        now = read_view(store, key, world, log)
+        environment.sleep(min(1.0, lease / 10))
+        now = read_view(store, key, environment, log)
         if now.head_version != view.head_version:
-            view, silent_since = now, world.clock()
+            view, silent_since = now, environment.clock()
     return view

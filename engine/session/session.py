@@ -27,7 +27,7 @@ from engine.log.view import AUTO, View, where
 from engine.log.writer import LogWriter
 from engine.plan import Action
 from engine.ports import Emit, Store
-from engine.runtime.environment import World
+from engine.runtime.environment import Environment
 from engine.secrets.marking import blotted, secrets_of
 from engine.secrets.sealing import OUTPUTS, Redactor, Sealer
 from engine.state import Pending, Resource, State, StateEntry, Written, same_content
@@ -52,7 +52,7 @@ class Session:
         key: str,
         view: View,
         opening: Opened,
-        world: World,
+        environment: Environment,
         *,
         emit: Emit,
         redactor: Redactor | None = None,
@@ -63,9 +63,16 @@ class Session:
     ) -> None:
         self.location = where(store, key)
         self.id, self.command = opening.session, opening.command
-        self._opening, self._world, self._emit, self._redactor = opening, world, emit, redactor
+        self._opening, self._environment, self._emit, self._redactor = (
+            opening,
+            environment,
+            emit,
+            redactor,
+        )
         self._lock_lost, self.damage = lock_lost, damage
-        self._writer = LogWriter(store, key, view, self.id, world, log=log, probe=probe, emit=emit)
+        self._writer = LogWriter(
+            store, key, view, self.id, environment, log=log, probe=probe, emit=emit
+        )
         self._base = state_of(view.replay.document(), self.location)
         self._entries = self._base.entries
         self._queue: GroupCommit | None = None
@@ -129,7 +136,7 @@ class Session:
         )
         opened = msgspec.structs.replace(
             opened,
-            at=self._world.now(),
+            at=self._environment.now(),
             lineage=lineage,
             salt=salt,
             home=self.location,
@@ -141,7 +148,7 @@ class Session:
         )
         self._sealer, self.damage = Sealer(salt), None
         self._queue = GroupCommit(
-            self._writer.append, self._writer.settle, background=self._world.background
+            self._writer.append, self._writer.settle, background=self._environment.background
         )
 
     def refuse_copy(self) -> None:
@@ -170,7 +177,7 @@ class Session:
             current = self._entries.get(address)
             base = sealed or current or StateEntry(address)
             pending = Pending(
-                action.value, self._world.now(), self.id, self._next_seq(), None, deadline
+                action.value, self._environment.now(), self.id, self._next_seq(), None, deadline
             )
             pending = replace(pending, token=self._token(address, pending, current))
             form = (
@@ -296,7 +303,9 @@ class Session:
             if not exact and same_content(state, self.state):
                 return
             opening, base = self._opening, self._base
-            written = Written(opening.version, self._world.now(), opening.who, opening.command)
+            written = Written(
+                opening.version, self._environment.now(), opening.who, opening.command
+            )
             number = state.id if exact else replace(base.id, serial=base.id.serial + 1)
             whole = replace(
                 state, id=number, home=self.location, salt=state.salt or base.salt, written=written
@@ -355,10 +364,10 @@ class Session:
         return queue.error or lost
 
     def _rescue(self, outcomes: Sequence[Record]) -> str:
-        at, lineage = self._world.now(), self._base.id.lineage
+        at, lineage = self._environment.now(), self._base.id.lineage
         name = f"errored-{lineage[:8]}-{at[:19].replace(':', '')}-{self.id[:4]}.dtm"
         rescued = Rescued(rescue_file.FORMAT, lineage, self.id, self.location, at, list(outcomes))
-        return self._world.keep(name, rescue_file.encode(rescued))
+        return self._environment.keep(name, rescue_file.encode(rescued))
 
     def _compact(self) -> None:
         """Everything is durable by now: if this fails, the next session does it."""

@@ -23,7 +23,7 @@ from engine.planning.decisions import Resolution
 from engine.planning.planner import Live, make_plan
 from engine.plugins.calls import Operations
 from engine.ports import AnyProvider, Call, Store
-from engine.runtime.environment import World as Surroundings
+from engine.runtime.environment import Environment
 from engine.schema import Field, Options, Outputs
 from engine.secrets.marking import sensitive
 from engine.secrets.sealing import Sealer
@@ -310,7 +310,7 @@ class Bench:
             emit=self.events.append,
             lease=0,
             redactor=self.operations.redactor,
-            world=Surroundings(background=self.background, keep=lambda name, _data: name),
+            environment=Environment(background=self.background, keep=lambda name, _data: name),
         ) as session:
             yield session
 

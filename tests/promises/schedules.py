@@ -38,7 +38,7 @@ from engine.log.group_commit import Ticket
 from engine.log.view import AUTO, BESIDE, INSIDE
 from engine.plan import Action
 from engine.ports import Snapshot, Store, Version
-from engine.runtime.environment import Limits, World
+from engine.runtime.environment import Environment, Limits
 from engine.session.opening import Session, open_session, read_state
 from engine.session.recover import recover
 from engine.state import Resource, State, StateEntry, same_content
@@ -266,8 +266,8 @@ class Story:
         self.ids = iter(range(1, 10**9))
         self.rescued: list[bytes] = []
 
-    def world(self) -> World:
-        return World(
+    def environment(self) -> Environment:
+        return Environment(
             retry=lambda call: call(),
             clock=lambda: 0.0,
             sleep=lambda _: None,
@@ -301,7 +301,7 @@ class Story:
             lease=0,
             history=2,
             log=self.rng.choice(self.logs),
-            world=self.world(),
+            environment=self.environment(),
         ) as session:
             session.claim()
             self.book.claims.append(session.id)
@@ -371,7 +371,7 @@ class Story:
         """The life of one reader without a lock."""
         least = len(self.book.durable)
         log = INSIDE if self.logs == (INSIDE,) else AUTO
-        reading = read_state(self.wire(actor), KEY, log=log, world=self.world())
+        reading = read_state(self.wire(actor), KEY, log=log, environment=self.environment())
         assert not reading.notice, f"I5: {reading.notice}"
         self.book.check_prefix(reading.state, least)
 

@@ -25,7 +25,7 @@ from engine.lock import timestamp
 from engine.log.history import history
 from engine.log.view import AUTO, BESIDE, INSIDE
 from engine.ports import Snapshot, Store, Version
-from engine.runtime.environment import Limits, World
+from engine.runtime.environment import Environment, Limits
 from engine.runtime.retry import STORE, store_retry
 from engine.session.locking import acquire, break_lock
 from engine.session.opening import Session, open_session, read_state
@@ -141,8 +141,8 @@ def patient(clock: FakeClock) -> Callable[[Callable[[], T]], T]:
     return lambda call: store_retry(call, sleep=clock.sleep, clock=clock)
 
 
-def world(seed: int, clock: FakeClock) -> World:
-    return World(
+def environment(seed: int, clock: FakeClock) -> Environment:
+    return Environment(
         clock=clock,
         sleep=clock.sleep,
         rng=random.Random(seed),
@@ -170,7 +170,7 @@ def runs(seed: int, log: str, appending: bool) -> Counter[str]:
             lease=1000,
             log=log,
             history=1,
-            world=world(seed + number, clock),
+            environment=environment(seed + number, clock),
         ) as session:
             session.claim()
             for name in ("a", "b", "c"):
@@ -256,5 +256,5 @@ def open_away(store: Store, clock: FakeClock) -> AbstractContextManager[Session]
         who="me",
         version="0",
         emit=lambda _: None,
-        world=world(0, clock),
+        environment=environment(0, clock),
     )

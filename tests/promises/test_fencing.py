@@ -34,7 +34,7 @@ from engine.log.records import Done
 from engine.log.view import AUTO, INSIDE
 from engine.plan import Action
 from engine.ports import Locker, Store, Version
-from engine.runtime.environment import World
+from engine.runtime.environment import Environment
 from engine.session.locking import break_lock
 from engine.session.opening import Session, open_session, read_state
 from engine.session.recover import recover
@@ -59,8 +59,8 @@ class Place:
     def __post_init__(self) -> None:
         self.locker: Locker = ObjectLocker(self.store)
 
-    def world(self) -> World:
-        return World(
+    def environment(self) -> Environment:
+        return Environment(
             clock=self.clock,
             sleep=self.clock.sleep,
             now=lambda: timestamp(self.clock.now()),
@@ -89,7 +89,7 @@ class Place:
             lease=LEASE,
             log=self.log,
             over=over,
-            world=self.world(),
+            environment=self.environment(),
         ) as session:
             session.claim()
             yield session
@@ -285,12 +285,22 @@ def test_without_taking_over_a_held_lock_keeps_b_out_and_readers_see_who_works(l
         with pytest.raises(LockHeldError, match="a@here"):
             place.run("b@there", "b")
         reading = read_state(
-            place.store, KEY, locker=place.locker, lease=LEASE, log=log, world=place.world()
+            place.store,
+            KEY,
+            locker=place.locker,
+            lease=LEASE,
+            log=log,
+            environment=place.environment(),
         )
         assert reading.in_progress.startswith("a@here since ") and reading.at_work == a.id
         place.clock.sleep(2 * LEASE)
         assert not read_state(
-            place.store, KEY, locker=place.locker, lease=LEASE, log=log, world=place.world()
+            place.store,
+            KEY,
+            locker=place.locker,
+            lease=LEASE,
+            log=log,
+            environment=place.environment(),
         ).in_progress
 
 
@@ -305,7 +315,7 @@ def test_an_apply_that_is_overtaken_starts_nothing_more_and_its_running_call_is_
     bench.world.faults = {"create a": [take_over]}
     wanted = config(tool("a"), tool("b", "a"), tool("c", "b"))
     caught: DtmError | None = None
-    world = World(keep=lambda name, data: name if saved.setdefault(name, data) else "")
+    environment = Environment(keep=lambda name, data: name if saved.setdefault(name, data) else "")
     try:
         with open_session(
             bench.store,
@@ -318,7 +328,7 @@ def test_an_apply_that_is_overtaken_starts_nothing_more_and_its_running_call_is_
             emit=bench.events.append,
             lease=0,
             redactor=bench.operations.redactor,
-            world=world,
+            environment=environment,
         ) as session:
             plan = bench.plan(wanted, session)
             executor.apply(

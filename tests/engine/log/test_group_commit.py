@@ -21,7 +21,7 @@ from engine.log.group_commit import BATCH, GroupCommit
 from engine.log.records import OutputsSet, Record
 from engine.plan import Action
 from engine.ports import Version
-from engine.runtime.environment import Limits, World
+from engine.runtime.environment import Environment, Limits
 from engine.session.opening import read_state
 
 THREADS, PAUSE = 100, 0.02
@@ -186,7 +186,7 @@ def test_a_session_of_many_records_stays_linear(tmp_path: Path) -> None:
     for count in (1000, 4000):
         Counting.logged = Counting.folded = 0
         with opened(
-            Counting(tmp_path / str(count)), world=World(limits=Limits(compact=20_000))
+            Counting(tmp_path / str(count)), environment=Environment(limits=Limits(compact=20_000))
         ) as session:
             for number in range(count):
                 session.begin(Address("data", f"n{number}"), Action.CREATE)

@@ -20,7 +20,7 @@ from engine.log.history import history
 from engine.log.view import AUTO, BESIDE, INSIDE
 from engine.plan import Action
 from engine.ports import Store
-from engine.runtime.environment import Limits, World
+from engine.runtime.environment import Environment, Limits
 from engine.session.opening import Session, open_session, read_state
 from engine.session.recover import push
 from engine.state import same_content
@@ -33,7 +33,7 @@ def opened(
     store: Store,
     log: str,
     emit: Callable[[Event], None] = lambda _: None,
-    world: World | None = None,
+    environment: Environment | None = None,
 ) -> AbstractContextManager[Session]:
     return open_session(
         store,
@@ -46,7 +46,7 @@ def opened(
         emit=emit,
         lease=0,
         log=log,
-        world=world or World(keep=lambda name, _: name),
+        environment=environment or Environment(keep=lambda name, _: name),
     )
 
 
@@ -163,7 +163,7 @@ def test_each_commit_is_one_write_and_records_travel_together() -> None:
     store, writes = MemoryStore("m"), list[str]()
     mortal = Mortal(Client(store, ObjectLocker(store)))
     mortal.store.before = writes.append
-    with opened(mortal.store, INSIDE, world=World(background=False)) as session:
+    with opened(mortal.store, INSIDE, environment=Environment(background=False)) as session:
         session.claim()
         writes.clear()
         _many(session, 50)
@@ -182,7 +182,9 @@ def _many(session: Session, count: int) -> None:
 def test_a_long_log_inside_is_folded_in_mid_session() -> None:
     store = MemoryStore("m")
     with opened(
-        store, INSIDE, world=World(limits=Limits(spill=100, compact=2000), background=False)
+        store,
+        INSIDE,
+        environment=Environment(limits=Limits(spill=100, compact=2000), background=False),
     ) as session:
         session.claim()
         for number in range(40):
@@ -226,8 +228,10 @@ def test_a_document_laid_out_anew_in_mid_run_is_read_all_the_same() -> None:
 def test_what_another_program_wrote_is_saved_on_this_machine_where_there_is_no_history() -> None:
     store, saved, heard = MemoryStore("m"), dict[str, bytes](), list[Event]()
     store.write(KEY, DEVSTREAM, expect=None)
-    world = World(keep=lambda name, data: f"/there/{name}" if saved.setdefault(name, data) else "")
-    with opened(NarrowStore(store, KEY), INSIDE, heard.append, world) as session:
+    environment = Environment(
+        keep=lambda name, data: f"/there/{name}" if saved.setdefault(name, data) else ""
+    )
+    with opened(NarrowStore(store, KEY), INSIDE, heard.append, environment) as session:
         session.claim()
         make(session, "b")
     ((name, data),) = saved.items()
@@ -246,14 +250,14 @@ def test_a_damaged_document_is_only_replaced_whole(log: str) -> None:
     assert found is not None
     good = decode(found.data, "")
     store.write(KEY, b'{"format": 1, "tools": {', expect=found.version)
-    world = World(keep=lambda name, data: name if saved.setdefault(name, data) else "")
-    with suppress(ZeroDivisionError), opened(store, log, world=world) as session:
+    environment = Environment(keep=lambda name, data: name if saved.setdefault(name, data) else "")
+    with suppress(ZeroDivisionError), opened(store, log, environment=environment) as session:
         assert session.damage
         session.claim(mend=True)
         raise ZeroDivisionError
     now = store.read(KEY)
     assert now is not None and now.data == b'{"format": 1, "tools": {'
-    with opened(store, log, world=world) as session:
+    with opened(store, log, environment=environment) as session:
         push(session, good, force=True)
     assert names(read_state(store, KEY).state) == {"a"}
     kept = [

@@ -14,7 +14,7 @@ from engine.errors import ConflictError, OutcomeUnknownError, StoreError
 from engine.log.probe import CREATE, RACE, SWAP, Probe, another, probe
 from engine.log.view import AUTO, INSIDE
 from engine.ports import Version
-from engine.runtime.environment import World
+from engine.runtime.environment import Environment
 from engine.session.opening import open_session, read_state
 
 AT = "2026-01-01T00:00:00Z"
@@ -156,7 +156,7 @@ def run(store: MemoryStore, verdict: Probe | None, log: str = AUTO) -> None:
         emit=lambda _: None,
         log=log,
         probe=verdict,
-        world=World(now=lambda: AT),
+        environment=Environment(now=lambda: AT),
     ) as session:
         session.claim()
         make(session, "a")

@@ -9,7 +9,7 @@ from engine.address import Address
 from engine.errors import DtmError
 from engine.plan import Action
 from engine.ports import Version
-from engine.runtime.environment import Limits, World
+from engine.runtime.environment import Environment, Limits
 from engine.session.opening import open_session, read_state
 from engine.state import StateEntry
 
@@ -29,7 +29,7 @@ def test_whatever_keeps_a_chunk_from_being_written_no_acknowledged_record_is_los
     background: bool,
 ) -> None:
     store, acknowledged = ChunklessStore("chunkless"), 0
-    world = World(
+    environment = Environment(
         limits=Limits(spill=2000, compact=10**9),
         background=background,
         keep=lambda name, _data: name,
@@ -45,7 +45,7 @@ def test_whatever_keeps_a_chunk_from_being_written_no_acknowledged_record_is_los
             who="me",
             version="1",
             emit=lambda _event: None,
-            world=world,
+            environment=environment,
         ) as session,
     ):
         session.claim()

@@ -24,7 +24,7 @@ from engine.log import rescue_file
 from engine.log.records import Cancelled, Done, Failed, Moved, OutputsSet, Record
 from engine.plan import Action
 from engine.ports import Snapshot, Version
-from engine.runtime.environment import World
+from engine.runtime.environment import Environment
 from engine.session.opening import Session, read_state
 from engine.session.recover import Recovered, push, recover, successor_problem
 from engine.state import Resource, State, StateEntry, StateId, Written
@@ -159,7 +159,7 @@ def test_who_was_never_begun_is_no_outcome_to_save() -> None:
         return name
 
     def overtaken() -> None:
-        with opened(store, world=World(keep=keep, background=False)) as session:
+        with opened(store, environment=Environment(keep=keep, background=False)) as session:
             session.begin(A, Action.CREATE).wait()
             with opened(store, lease=0):
                 pass
@@ -215,7 +215,8 @@ def test_a_begin_that_arrives_when_its_run_has_given_up_is_taken_back(
 
     def unheard() -> None:
         with opened(
-            store, world=World(keep=keep, background=False, clock=clock, sleep=clock.sleep)
+            store,
+            environment=Environment(keep=keep, background=False, clock=clock, sleep=clock.sleep),
         ) as session:
             session.flush()
             store.down = True
@@ -254,7 +255,7 @@ def test_a_begin_that_arrived_before_somebody_took_over_is_taken_back() -> None:
         return name
 
     def unheard() -> None:
-        with opened(store, world=World(keep=keep, background=False)) as session:
+        with opened(store, environment=Environment(keep=keep, background=False)) as session:
             session.flush()
             store.write = overtaken  # type: ignore[method-assign]
             with suppress(SupersededError):

@@ -27,7 +27,7 @@ from engine.events import Event, Notice
 from engine.lock import timestamp
 from engine.plan import Action
 from engine.ports import Store
-from engine.runtime.environment import Limits, World
+from engine.runtime.environment import Environment, Limits
 from engine.secrets.sealing import Redactor, Sealer
 from engine.session.locking import break_lock
 from engine.session.opening import open_session, read_state
@@ -89,9 +89,9 @@ def test_what_a_session_says_is_what_a_reader_finds(
     found: list[tuple[str, int, int]], appending: bool, background: bool
 ) -> None:
     store = AppendingMemoryStore("m") if appending else MemoryStore("m")
-    world = World(limits=Limits(spill=300, compact=900), background=background)
+    environment = Environment(limits=Limits(spill=300, compact=900), background=background)
     fresh = itertools.count(100)
-    with opened(store, world=world) as session:
+    with opened(store, environment=environment) as session:
         for kind, which, value in found:
             made = entry(f"n{which}", value)
             present = made.address in session.state.entries
@@ -132,8 +132,8 @@ def test_the_wait_for_a_session_that_was_force_unlocked_ends_when_its_log_is_sil
     with suppress(BaseException), opened(mortal.store) as session:
         session.begin(Address("data", "a"), Action.CREATE).wait()
         mortal.kill()
-    world = World(clock=lambda: float(next(clock)), sleep=lambda _: None)
-    with opened(client.store, lease=30, world=world, emit=heard.append):
+    environment = Environment(clock=lambda: float(next(clock)), sleep=lambda _: None)
+    with opened(client.store, lease=30, environment=environment, emit=heard.append):
         pass
     assert next(clock) > 30
     assert any(isinstance(event, Notice) and "sign of life" in event.message for event in heard)
@@ -161,7 +161,10 @@ def test_a_session_without_a_lock_is_waited_for_as_long_as_it_or_we_say(
     if locker.read(KEY):
         break_lock(locker, KEY, session.id)
     with opened(
-        store, locker if locked else None, lease=ours, world=World(clock=clock, sleep=clock.sleep)
+        store,
+        locker if locked else None,
+        lease=ours,
+        environment=Environment(clock=clock, sleep=clock.sleep),
     ):
         assert waited <= clock() <= waited * 1.2
 
@@ -177,19 +180,21 @@ def test_the_wait_ends_when_the_session_does() -> None:
             work.close()
 
         clock.later(4, end)
-        with opened(store, lease=1, world=World(clock=clock, sleep=clock.sleep)) as later:
+        with opened(
+            store, lease=1, environment=Environment(clock=clock, sleep=clock.sleep)
+        ) as later:
             assert clock() < 10 and Address("data", "a") in later.state.entries
 
 
 def test_a_reader_believes_a_log_without_a_lock_for_the_lease_of_its_writer() -> None:
     store, clock = MemoryStore("m"), FakeClock()
-    world = World(clock=clock, sleep=clock.sleep, now=lambda: timestamp(clock.now()))
-    with opened(store, lease=60, world=world) as session:
+    environment = Environment(clock=clock, sleep=clock.sleep, now=lambda: timestamp(clock.now()))
+    with opened(store, lease=60, environment=environment) as session:
         session.begin(Address("data", "a"), Action.CREATE).wait()
         clock.sleep(50)
-        assert read_state(store, KEY, lease=1, world=world).at_work == session.id
+        assert read_state(store, KEY, lease=1, environment=environment).at_work == session.id
         clock.sleep(20)
-        assert not read_state(store, KEY, lease=1, world=world).at_work
+        assert not read_state(store, KEY, lease=1, environment=environment).at_work
 
 
 def test_a_log_that_is_still_written_is_not_taken_over(tmp_path: Path) -> None:
@@ -201,10 +206,10 @@ def test_a_log_that_is_still_written_is_not_taken_over(tmp_path: Path) -> None:
         def sleep(_: float) -> None:
             busy.begin(Address("data", f"n{next(numbers)}"), Action.CREATE).wait()
 
-        world = World(clock=lambda: float(next(clock)), sleep=sleep)
+        environment = Environment(clock=lambda: float(next(clock)), sleep=sleep)
         with (
             pytest.raises(LockError, match="busy@there is at work"),
-            opened(store, lease=10, world=world),
+            opened(store, lease=10, environment=environment),
         ):
             pass
 
@@ -212,7 +217,7 @@ def test_a_log_that_is_still_written_is_not_taken_over(tmp_path: Path) -> None:
 def test_the_state_is_compacted_in_mid_session_and_others_read_on() -> None:
     store = MemoryStore("m")
     with opened(
-        store, world=World(limits=Limits(spill=500, compact=1000), background=False)
+        store, environment=Environment(limits=Limits(spill=500, compact=1000), background=False)
     ) as session:
         for number in range(40):
             make(session, f"n{number}")
@@ -248,7 +253,7 @@ def test_a_lost_lock_stops_new_work_but_keeps_the_outcomes() -> None:
 
 
 def _fail_while_superseded(store: Store, emit: Callable[[Event], None]) -> None:
-    with opened(store, emit=emit, world=World(keep=lambda name, _: name)) as slow:
+    with opened(store, emit=emit, environment=Environment(keep=lambda name, _: name)) as slow:
         with opened(store) as quick:
             make(quick, "b")
         slow.done(Address("data", "a"), entry("a"))
@@ -362,7 +367,7 @@ def test_a_retry_policy_is_asked_for_every_call() -> None:
         asked.append(call)
         return call()
 
-    with opened(MemoryStore("m"), world=World(retry=retry)) as session:  # type: ignore[arg-type]  # not generic, as tests may be
+    with opened(MemoryStore("m"), environment=Environment(retry=retry)) as session:  # type: ignore[arg-type]  # not generic, as tests may be
         make(session, "a")
     assert len(asked) > 5
 
@@ -504,7 +509,7 @@ class SlowChunks(MemoryStore):
 
 def test_commits_go_on_while_a_full_log_moves_and_nobody_waits_for_it() -> None:
     store = SlowChunks()
-    with opened(store, world=World(limits=Limits(spill=3000))) as session:
+    with opened(store, environment=Environment(limits=Limits(spill=3000))) as session:
         number = 0
         while not store.asked.is_set():
             make(session, f"n{number}")
@@ -538,7 +543,7 @@ def test_a_log_that_cannot_move_stops_the_run_with_the_reason() -> None:
 
     def work() -> None:
         with opened(
-            store, world=World(limits=Limits(spill=1000), keep=lambda name, _: name)
+            store, environment=Environment(limits=Limits(spill=1000), keep=lambda name, _: name)
         ) as session:
             for number in range(100):
                 make(session, f"n{number}")

@@ -185,14 +185,14 @@ def move(
         entry = entry_of(state, old)
         if new in state.entries:
             raise StateError(f"{new} is in the state already")
-        moved = state.drop(old).put(replace(entry, address=new))
-        for other in list(moved.entries.values()):
+        entries = {**state.drop(old).entries, new: replace(entry, address=new)}
+        for address, other in entries.items():
             if old in other.depends_on:
                 edges = tuple(new if edge == old else edge for edge in other.depends_on)
-                moved = moved.put(replace(other, depends_on=edges))
+                entries[address] = replace(other, depends_on=edges)
         if not choices.dry_run:
             session.claim()
-            session.replace(moved)
+            session.replace(replace(state, entries=entries))
     return f"{'Would move' if choices.dry_run else 'Moved'} {old} to {new}."
 
 
@@ -228,16 +228,15 @@ def remove(
                 f"{', '.join(map(str, addresses))}: still depended on by {', '.join(holding)}",
                 hint="remove those too, or --force, which cuts their edges",
             )
-        for address in addresses:
-            state = state.drop(address)
-        for entry in left:
-            if gone & set(entry.depends_on):
-                state = state.put(
-                    replace(entry, depends_on=tuple(e for e in entry.depends_on if e not in gone))
-                )
+        kept = {
+            entry.address: replace(
+                entry, depends_on=tuple(edge for edge in entry.depends_on if edge not in gone)
+            )
+            for entry in left
+        }
         if not choices.dry_run:
             session.claim()
-            session.replace(state)
+            session.replace(replace(state, entries=kept))
     names = ", ".join(map(str, addresses))
     return f"{'Would forget' if choices.dry_run else 'Forgot'} {names}. What it stands for was not touched."
 

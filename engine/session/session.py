@@ -74,7 +74,7 @@ class Session:
             store, key, view, self.id, environment, log=log, probe=probe, emit=emit
         )
         self._base = state_of(view.replay.document(), self.location)
-        self._entries = self._base.entries
+        self._entries = dict(self._base.entries)
         self._queue: GroupCommit | None = None
         self._sealer = Sealer(self._base.salt)
         self._before: dict[Address, StateEntry | None] = {}
@@ -86,7 +86,7 @@ class Session:
         """The state after all queued records. Raises StateError if the one that stands there is damaged."""
         if self.damage:
             raise self.damage
-        return replace(self._base, entries=self._entries)
+        return replace(self._base, entries=dict(self._entries))
 
     @property
     def lost(self) -> DtmError | None:
@@ -265,7 +265,8 @@ class Session:
         new, sealed = entry.address, self._sealed(entry)
         with self._lock:
             queue = self._claimed()
-            self._entries = self._entries.put(old, None).put(new, sealed)
+            self._entries.pop(old, None)
+            self._entries[new] = sealed
             records = [Moved(self._next_seq(), old.key, tool_form(sealed))]
             for address in dependents:
                 other = self._entries[address]
@@ -273,7 +274,7 @@ class Session:
                     other,
                     depends_on=tuple(new if edge == old else edge for edge in other.depends_on),
                 )
-                self._entries = self._entries.put(address, other)
+                self._entries[address] = other
                 records.append(Moved(self._next_seq(), address.key, tool_form(other)))
             return queue.add(*records)
 
@@ -312,11 +313,14 @@ class Session:
             )
             with no_gc():
                 queue.exclusively(lambda: self._writer.replace(document_of(whole)))
-            self._base, self._entries = whole, whole.entries
+            self._base, self._entries = whole, dict(whole.entries)
 
     def _put(self, address: Address, entry: StateEntry | None, record: Record) -> Ticket:
         queue = self._claimed()
-        self._entries = self._entries.put(address, entry)
+        if entry is None:
+            self._entries.pop(address, None)
+        else:
+            self._entries[address] = entry
         return queue.add(record)
 
     def _claimed(self) -> GroupCommit:

@@ -29,7 +29,7 @@ from engine.secrets.marking import sensitive
 from engine.secrets.sealing import Sealer
 from engine.session.opening import open_session
 from engine.session.session import Session
-from engine.state import Entries, Pending, Resource, State, StateEntry, StateId
+from engine.state import Pending, Resource, State, StateEntry, StateId
 from engine.values import UNKNOWN, Secret, Value, map_leaves, reveal
 
 SALT = "5a" * 16
@@ -272,7 +272,7 @@ def pending(action: str, message: str | None = None) -> Pending:
 def state(*entries: StateEntry, **outputs: Value) -> State:
     """A state of these entries."""
     return State(
-        StateId("lineage", 3), Entries({item.address: item for item in entries}), outputs, salt=SALT
+        StateId("lineage", 3), {item.address: item for item in entries}, outputs, salt=SALT
     )
 
 

@@ -11,7 +11,7 @@ from engine.config import Config, Settings, ToolSpec
 from engine.plan import Action, Change, Reason, Source
 from engine.planning.planner import Live, make_plan
 from engine.plugins.calls import Operations
-from engine.state import Entries, State, StateEntry, StateId
+from engine.state import State, StateEntry, StateId
 
 DRIFTS = [
     ("command", "colour"),
@@ -35,7 +35,7 @@ def planned(plugin: str, world: Path, drift: str) -> Change:
         trial.drifts[drift]()
     live = Live({address: provider.read(trial.options, made, trial.call)})
     state = State(
-        StateId("lineage", 1), Entries({address: StateEntry(address, (), options, made)}), salt="00"
+        StateId("lineage", 1), {address: StateEntry(address, (), options, made)}, salt="00"
     )
     config = Config(Settings(world), (ToolSpec(address, options),))
     return make_plan(config, state, live, Operations(installed(), world, lambda _: None)).changes[0]

@@ -107,8 +107,12 @@ class ProcessLocker(Locker, Protocol):
         """Who died and so left us the lock that we acquired last; None if it was free."""
         ...
 
-    def bequeath(self, key: str) -> None:
-        """Once we remove our lock, whoever has it next is told of the same death."""
+    def remove(self, key: str, *, expect: LockRecord, leaving: LockInfo | None = None) -> None:
+        """Release as `Locker.remove`.
+
+        `leaving` is the record of a dead holder that stays behind without a lock, so that the next
+        client to acquire it learns of that death, too.
+        """
         ...
 
 

@@ -216,7 +216,6 @@ class LocalLocker:
         self._lock = ShortLock(directory / SWAP_LOCK)
         self._held: dict[str, int] = {}
         self._dead: dict[str, LockInfo | None] = {}
-        self._left: dict[str, LockInfo | None] = {}
 
     def read(self, key: str) -> LockRecord | None:
         """See `engine.ports.Locker.read`; makes no file."""
@@ -249,8 +248,8 @@ class LocalLocker:
                 )  # after a power cut nobody holds it anyway
         return LockRecord(info, _version(data))
 
-    def remove(self, key: str, *, expect: LockRecord) -> None:
-        """See `engine.ports.Locker.remove`."""
+    def remove(self, key: str, *, expect: LockRecord, leaving: LockInfo | None = None) -> None:
+        """See `engine.ports.ProcessLocker.remove`."""
         path = self._path(key)
         with _errors(path):
             if not path.exists():
@@ -259,7 +258,7 @@ class LocalLocker:
             with self._lock.held():
                 holder = self._holder(key)
                 if holder and holder.version == expect.version:
-                    self._clear(key)
+                    self._clear(key, leaving)
                     return
                 if not self._is_ours(key):
                     self._let_go(key)
@@ -275,10 +274,6 @@ class LocalLocker:
     def died(self, key: str) -> LockInfo | None:
         """See `engine.ports.ProcessLocker.died`."""
         return self._dead.get(key)
-
-    def bequeath(self, key: str) -> None:
-        """See `engine.ports.ProcessLocker.bequeath`: its record stays behind without a lock, as it did before."""
-        self._left[key] = self._dead.get(key)
 
     def close(self) -> None:
         """Let go of every lock, as the kernel does when the process ends."""
@@ -329,11 +324,11 @@ class LocalLocker:
         self._held[key] = self._disk.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         lock_descriptor(self._held[key], blocking=False)
 
-    def _clear(self, key: str) -> None:
-        dead = self._left.pop(key, None)
-        if dead:
-            replace(self._disk, self._record(key), dead.to_json(), durable=False)
-        for path in (self._path(key),) if dead else (self._record(key), self._path(key)):
+    def _clear(self, key: str, leaving: LockInfo | None = None) -> None:
+        record, lock = self._record(key), self._path(key)
+        if leaving:
+            replace(self._disk, record, leaving.to_json(), durable=False)
+        for path in (lock,) if leaving else (record, lock):
             with suppress(FileNotFoundError):
                 self._disk.unlink(path)
         self._let_go(key)

@@ -18,6 +18,7 @@ from engine.address import Address
 from engine.errors import StateError
 from engine.events import Notice
 from engine.log.history import Past, history, load
+from engine.log.state_store import AUTO
 from engine.planning.diff import diff
 from engine.ports import Emit
 from engine.secrets.sealing import Redactor
@@ -58,10 +59,10 @@ def past(workspace: Workspace, serial: int | None, emit: Emit) -> State:
     if now and now.exists and now.state.id.serial == serial:
         return now.state
     place = workspace.place
-    known = history(place.store, place.key)
+    known = history(place.state)
     for old in reversed(known):
         if old.serial == serial:
-            return load(place.store, old)
+            return load(place.state, old)
     numbers = [str(old.serial) for old in known] + (
         [f"{now.state.id.serial} (now)"] if now and now.exists else []
     )
@@ -89,9 +90,7 @@ class Serial(msgspec.Struct, frozen=True):
 def serials(workspace: Workspace, emit: Emit) -> list[Serial]:
     """Every state of the history and the present one, newest first; damaged ones are told."""
     place = workspace.place
-    found = [
-        Serial(old.serial, _loaded(workspace, old, emit)) for old in history(place.store, place.key)
-    ]
+    found = [Serial(old.serial, _loaded(workspace, old, emit)) for old in history(place.state)]
     now = _readable(workspace, emit)
     if now and now.exists:
         found.append(Serial(now.state.id.serial, now.state, now=True))
@@ -100,7 +99,7 @@ def serials(workspace: Workspace, emit: Emit) -> list[Serial]:
 
 def _loaded(workspace: Workspace, old: Past, emit: Emit) -> State | None:
     try:
-        return load(workspace.place.store, old)
+        return load(workspace.place.state, old)
     except StateError as error:
         emit(Notice("warning", error.message, where=error.where))
         return None
@@ -252,6 +251,26 @@ def rollback(
         written = recover.rollback(session, old, dry_run=choices.dry_run)
     told = f"serial {written} with the {count(len(old.entries), 'tool')} of serial {serial}"
     return f"{'Would write' if choices.dry_run else 'Wrote'} {told}. The world was not touched; dtm plan shows what would follow."
+
+
+def move_log(
+    workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, log: str
+) -> str:
+    """Move the commit log into the state file (`inline`) or beside it; return what was done.
+
+    Raises StateError where the state is damaged, StoreError where the new place is denied.
+    """
+    place = workspace.place
+    with opened(workspace, choices, "state move-log", emit, redactor, log=AUTO) as session:
+        moved = session.move_log(log, dry_run=choices.dry_run)
+    where = f"{log}, at {place.location}"
+    if not moved:
+        return f"Nothing to do: the commit log is {where}."
+    told = f"{'Would move' if choices.dry_run else 'Moved'} the commit log: it is {where}."
+    asked = place.settings.log
+    if asked in (AUTO, log):
+        return told
+    return f"{told} Set state.log: {log}, since runs with state.log: {asked} are refused."
 
 
 def entry_of(state: State, address: Address) -> StateEntry:

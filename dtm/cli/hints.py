@@ -15,7 +15,7 @@ from engine.errors import ConfigError, DtmError, PlanError
 from engine.events import ApplyErrored, Event, Notice
 
 COMMAND: Final = re.compile(
-    r"\bdtm (apply|delete|destroy|drift|force-unlock|init|lock|output|plan|show status|state [a-z]+|validate|verify)\b"
+    r"\bdtm (apply|delete|destroy|drift|force-unlock|init|lock|output|plan|show status|state [a-z-]+|validate|verify)\b"
     r"(?! --(?:state|chdir)\b)"
 )
 """A command that works on a state and does not say yet on which."""

@@ -1,4 +1,4 @@
-"""`dtm state list, show, pull, push, mv, rm, history, diff, rollback, recover, probe`."""
+"""`dtm state list, show, pull, push, mv, rm, history, diff, rollback, recover, move-log, probe`."""
 
 from __future__ import annotations
 
@@ -224,6 +224,18 @@ def recover(context: Context, file: str, **given: Any) -> None:
         context.open(need_config=False), choices(given), context.emit, context.redactor, Path(file)
     ):
         context.say(line)
+
+
+@state.command("move-log", short_help="Move the commit log into the state file or beside it.")
+@click.argument("place", type=click.Choice(["inline", "beside"]))
+@writing
+@command()
+def move_log(context: Context, place: str, **given: Any) -> None:
+    """Move the commit log into the state file (inline) or beside it, once; later runs keep it there."""
+    from dtm.app.states import move_log as use
+
+    workspace = context.open(need_config=False)
+    context.say(use(workspace, choices(given), context.emit, context.redactor, place))
 
 
 @state.command()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
 from dtm.testing.clock import FakeClock
 from engine.events import Event
-from engine.lock import LockInfo
+from engine.lock import LockInfo, timestamp
 from engine.ports import Locker
-from engine.session.locking import HeldLock, acquire
+from engine.runtime.environment import Environment
+from engine.runtime.retry import store_retry
+from engine.session.locking import HeldLock, LockOptions, acquire
 
 KEY = "devstream.state"
 LEASE = 30.0
@@ -49,6 +52,19 @@ def info_of(lock_id: str) -> LockInfo:
     )
 
 
+def environment_of(clock: FakeClock, skew: float = 0.0) -> Environment:
+    """An environment that lives by this clock; its wall clock is `skew` seconds ahead."""
+    rng = random.Random(1)  # noqa: S311 - jitter
+    return Environment(
+        clock=clock,
+        sleep=clock.sleep,
+        rng=rng,
+        now=lambda: timestamp(clock.now(skew)),
+        retry=partial(store_retry, sleep=clock.sleep, clock=clock, rng=rng),
+        background=False,
+    )
+
+
 class Client:
     """Somebody who wants the lock: a locker, the shared clock, a wall clock `skew` seconds ahead, and what was told."""
 
@@ -60,19 +76,10 @@ class Client:
 
     def acquire(self, timeout: float = 0.0, *, takeover: bool = True) -> HeldLock:
         """Have the lock; nothing renews it but the test."""
+        options = LockOptions(timeout, takeover, LEASE)
+        environment = environment_of(self.clock, self.skew)
         return acquire(
-            self.locker,
-            KEY,
-            info_of(self.name),
-            timeout=timeout,
-            takeover=takeover,
-            lease=LEASE,
-            emit=self.events.append,
-            clock=self.clock,
-            sleep=self.clock.sleep,
-            rng=random.Random(1),  # noqa: S311 - jitter
-            now=lambda: self.clock.now(self.skew),
-            background=False,
+            self.locker, KEY, info_of(self.name), options, self.events.append, environment
         )
 
     def renew_for(self, held: HeldLock, seconds: float) -> None:

@@ -17,10 +17,11 @@ from backends.memory import MemoryStore
 from engine.address import Address
 from engine.config import Config, Settings, ToolSpec
 from engine.execution import executor
+from engine.log.state_store import StateStore
 from engine.planning.planner import make_plan, recorded
 from engine.plugins.calls import Operations
 from engine.ports import Call, Snapshot, Version
-from engine.session.opening import Session, open_session, read_state
+from engine.session.opening import Session, SessionOptions, open_session, read_state
 from engine.state import Resource
 from providers.data import Data, DataOptions
 from tests.bench.bench import say
@@ -112,22 +113,17 @@ def measure(shape: str, *, count: int = TOOLS, log: str = "auto", born: bool = T
         )
         applying = time.monotonic() - began
     cost = Cost(time.monotonic() - started, applying, Counter(store.requests))
-    if summary.failed or len(read_state(store, "k").state.entries) != count:
+    if summary.failed or len(read_state(StateStore(store, "k")).state.entries) != count:
         raise RuntimeError(f"{shape}: not everything was made")
     return cost
 
 
 def _session(store: FarStore, log: str) -> AbstractContextManager[Session]:
     return open_session(
-        store,
+        StateStore(store, "k", log=log),
         ObjectLocker(store),
-        "k",
-        operation="apply",
-        command="apply",
-        who="me",
-        version="1",
-        emit=lambda _: None,
-        log=log,
+        SessionOptions("apply", "me", "1"),
+        lambda _: None,
     )
 
 

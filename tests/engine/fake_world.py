@@ -18,6 +18,7 @@ from engine.config import Config, Lifecycle, Settings, ToolSpec
 from engine.events import Event
 from engine.execution import refresh
 from engine.language.references import parse
+from engine.log.state_store import StateStore
 from engine.plan import Plan
 from engine.planning.decisions import Resolution
 from engine.planning.planner import Live, make_plan
@@ -27,7 +28,8 @@ from engine.runtime.environment import Environment
 from engine.schema import Field, Options, Outputs
 from engine.secrets.marking import sensitive
 from engine.secrets.sealing import Sealer
-from engine.session.opening import open_session
+from engine.session.locking import LockOptions
+from engine.session.opening import SessionOptions, open_session
 from engine.session.session import Session
 from engine.state import Pending, Resource, State, StateEntry, StateId
 from engine.values import UNKNOWN, Secret, Value, map_leaves, reveal
@@ -300,17 +302,16 @@ class Bench:
         """A session without a lock, with fresh operations, as in a new process."""
         self.operations = operations(self.world, self.secrets)
         with open_session(
-            self.store,
+            StateStore(
+                self.store,
+                "k",
+                Environment(background=self.background, keep=lambda name, _data: name),
+            ),
             None,
-            "k",
-            operation="apply",
-            command="apply",
-            who="test",
-            version="1",
-            emit=self.events.append,
-            lease=0,
-            redactor=self.operations.redactor,
-            environment=Environment(background=self.background, keep=lambda name, _data: name),
+            SessionOptions(
+                "apply", "test", "1", lock=LockOptions(lease=0), redactor=self.operations.redactor
+            ),
+            self.events.append,
         ) as session:
             yield session
 

@@ -15,6 +15,7 @@ from engine.errors import DtmError, OutcomeUnknownError, ProviderError, StoreAcc
 from engine.events import ApplySummary
 from engine.execution import executor, refresh
 from engine.language.references import parse
+from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.planning.planner import plan_removal
 from engine.ports import Snapshot, Store, Version
@@ -189,7 +190,7 @@ def check_complete(bench: Bench, wanted: Config | None) -> None:
     summary = run(bench, wanted)
     assert summary is None or (summary.failed, summary.skipped) == ((), ())
     assert run(bench, wanted) is None
-    state = read_state(bench.store, "k").state
+    state = read_state(StateStore(bench.store, "k")).state
     tools = wanted.tools if wanted else ()
     assert set(state.entries) == {spec.address for spec in tools}
     assert sorted(bench.world.things) == sorted(str(spec.options["key"]) for spec in tools)
@@ -225,7 +226,7 @@ def test_every_history_leaves_a_valid_state_that_one_more_run_completes(
     bench = Bench(store=store)
     for operation in operations:
         disturbed(bench, operation, store)
-        check_valid(read_state(store, "k").state, bench, operation.wanted)
+        check_valid(read_state(StateStore(store, "k")).state, bench, operation.wanted)
     check_complete(bench, operations[-1].wanted)
     check_complete(bench, wanted)
 
@@ -248,7 +249,7 @@ def test_a_death_at_every_commit_of_an_apply_that_does_everything_is_made_good(
         tool("plain.r", key="r2"), tool("plain.u", "plain.r", value=2), tool("plain.n", "plain.u")
     )
     disturbed(bench, Operation(second, {}, writes, arrives), store)
-    check_valid(read_state(store, "k").state, bench)
+    check_valid(read_state(StateStore(store, "k")).state, bench)
     check_complete(bench, second)
 
 
@@ -271,7 +272,7 @@ def test_a_death_between_two_new_names_leaves_no_edge_into_nowhere(
 
     run(bench, chain(""))
     disturbed(bench, Operation(chain("2"), {}, writes, arrives), store)
-    check_valid(read_state(store, "k").state, bench)
+    check_valid(read_state(StateStore(store, "k")).state, bench)
     if finish:
         check_complete(bench, chain("2"))
         assert bench.world.effects == ["key0", "key1", "key2", "top"]

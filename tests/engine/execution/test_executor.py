@@ -35,6 +35,7 @@ from engine.execution import executor, refresh
 from engine.execution.jobs import Preparation
 from engine.execution.worker import Stop
 from engine.language.references import Interpolation
+from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.planning.decisions import Resolution, Verdict
 from engine.planning.planner import make_plan, plan_removal
@@ -137,7 +138,7 @@ def test_every_begin_is_durable_before_its_call_and_every_done_before_a_dependen
 
     def look(name: str) -> Callable[[], object]:
         def fault() -> None:
-            entries = read_state(bench.store, "k").state.entries
+            entries = read_state(StateStore(bench.store, "k")).state.entries
             seen[name] = {
                 a.instance: e.pending.action if e.pending else "ok" for a, e in entries.items()
             }

@@ -16,7 +16,7 @@ from engine.schema import Field, Options, Outputs
 from engine.state import Resource
 from engine.values import Unknown, UnknownValueError, Value
 from providers._git.managed_files import needed, opened, recorded, remove, shown, write
-from providers._git.repository import Repository
+from providers._git.repository import GitRepository
 from providers._git.scm import Location, Repo, locate
 from providers._git.urls import without_credentials
 from providers._image import DOCKER_HUB, image_name
@@ -44,7 +44,7 @@ ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
 """Attribute -> where the manifest says it; the names of the first three groups are DevStream's."""
 
 
-class App(Options, frozen=True, kw_only=True):
+class Application(Options, frozen=True, kw_only=True):
     """The Application resource."""
 
     name: Annotated[
@@ -110,7 +110,7 @@ class ImageVersion(Options, frozen=True, kw_only=True):
 class ArgoCDAppOptions(Options, frozen=True, kw_only=True):
     """What is deployed where."""
 
-    app: Annotated[App, Field("the Application resource")]
+    app: Annotated[Application, Field("the Application resource")]
     source: Annotated[AppSource, Field("what is deployed")]
     destination: Annotated[Target, Field("where it is deployed to")] = Target()
     image_repo: Annotated[
@@ -321,7 +321,7 @@ def _outputs(options: ArgoCDAppOptions) -> dict[str, Value]:
     }
 
 
-def _recorded(options: ArgoCDAppOptions, resource: Resource | None, call: Call) -> Repository:
+def _recorded(options: ArgoCDAppOptions, resource: Resource | None, call: Call) -> GitRepository:
     return recorded(place(options), resource, call)
 
 

@@ -58,7 +58,7 @@ class CommandOptions(Options, frozen=True, kw_only=True):
     cwd: Annotated[PathText, Field("the directory to run in")] = "."
 
 
-class CommandTool:
+class CommandProvider:
     """Whatever your own programs make.
 
     Each is a list of arguments, or a string for `/bin/sh`. Each gets `DTM_ADDRESS` (`command.name`), `DTM_TOKEN` (the
@@ -232,6 +232,6 @@ def _parse(printed: bytes) -> dict[str, Value]:
     return cast("dict[str, Value]", found)  # decoded without a type: JSON
 
 
-_conforms: type[Provider[CommandOptions]] = CommandTool
-_requires: type[Requiring] = CommandTool
-_consumes: type[Consuming] = CommandTool
+_conforms: type[Provider[CommandOptions]] = CommandProvider
+_requires: type[Requiring] = CommandProvider
+_consumes: type[Consuming] = CommandProvider

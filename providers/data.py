@@ -27,7 +27,7 @@ class DataOutputs(Outputs, frozen=True, kw_only=True):
     output: Annotated[Any, Field("the value of `input`")]
 
 
-class Data:
+class DataProvider:
     """A value that lives only in the state: it goes in as `input` and comes out as `output`, and nothing else is touched."""
 
     plugin = "data"
@@ -59,4 +59,4 @@ class Data:
         """Nothing outside the state to remove."""
 
 
-_conforms: type[Provider[DataOptions]] = Data
+_conforms: type[Provider[DataOptions]] = DataProvider

@@ -31,7 +31,7 @@ class DirectoryOutputs(Outputs, frozen=True, kw_only=True):
     path: Annotated[str, Field("where the directory is, as `path` says")]
 
 
-class Directory:
+class DirectoryProvider:
     """A directory on this machine with the given mode.
 
     What is inside belongs to others: a directory that holds something is never removed, and one that was there before
@@ -109,4 +109,4 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-_conforms: type[Provider[DirectoryOptions]] = Directory
+_conforms: type[Provider[DirectoryOptions]] = DirectoryProvider

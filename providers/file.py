@@ -55,7 +55,7 @@ class FileOutputs(Outputs, frozen=True, kw_only=True):
     sha256: Annotated[str, Field("hex digest of the content")]
 
 
-class File:
+class FileProvider:
     """A file on this machine with the given content and mode.
 
     Readers see the old content or the new one, never a part. Drift is found in content and mode; a
@@ -213,6 +213,6 @@ def _sync(directory: Path) -> None:
         os.close(descriptor)
 
 
-_conforms: type[Provider[FileOptions]] = File
-_derives: type[Deriving] = File
-_consumes: type[Consuming] = File
+_conforms: type[Provider[FileOptions]] = FileProvider
+_derives: type[Deriving] = FileProvider
+_consumes: type[Consuming] = FileProvider

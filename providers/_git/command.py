@@ -55,7 +55,7 @@ PASSING = re.compile(
 ACCESS_HINT = "git itself must have access: check your ssh agent or credential helper, or set the option token for https"
 
 
-class Result(msgspec.Struct, frozen=True):
+class GitResult(msgspec.Struct, frozen=True):
     """What a finished git printed; `err` is English whatever the locale."""
 
     code: int
@@ -79,14 +79,14 @@ class Git(msgspec.Struct, frozen=True):
     env: Mapping[str, str] | None = None
     secrets: tuple[tuple[str, str], ...] = ()
 
-    def __call__(self, *args: str, stdin: bytes = b"") -> Result:
+    def __call__(self, *args: str, stdin: bytes = b"") -> GitResult:
         """Run and demand success. Raises as `failure` says."""
         result = self.run(*args, stdin=stdin)
         if result.code:
             raise self.failure(result)
         return result
 
-    def run(self, *args: str, stdin: bytes = b"", sends: bool = False) -> Result:
+    def run(self, *args: str, stdin: bytes = b"", sends: bool = False) -> GitResult:
         """Run to the end, the deadline or a cancellation.
 
         Raises ProviderError (no git, no time), CancelledError, and OutcomeUnknownError instead where `sends`.
@@ -94,7 +94,7 @@ class Git(msgspec.Struct, frozen=True):
         # Killed it would leave its locks; and it moves a branch only from where that was, whoever else is at work there.
         with Tether(asked=True) as tether, self._start(args, tether) as process:
             out, err = self._wait(process, stdin, args[0], sends)
-        return Result(process.returncode, out, self.clean(err.decode(errors="replace").strip()))
+        return GitResult(process.returncode, out, self.clean(err.decode(errors="replace").strip()))
 
     def _start(self, args: tuple[str, ...], tether: Tether) -> subprocess.Popen[bytes]:
         place = () if self.directory is None else (f"--git-dir={self.directory}",)
@@ -132,7 +132,7 @@ class Git(msgspec.Struct, frozen=True):
             text = text.replace(secret, shown)
         return text
 
-    def failure(self, result: Result) -> ProviderError:
+    def failure(self, result: GitResult) -> ProviderError:
         """The error that git's words stand for; NotFoundError only where the other side surely has no such repository."""
         words = result.err
         lines = [

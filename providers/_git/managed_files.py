@@ -7,25 +7,25 @@ from collections.abc import Collection, Mapping
 from engine.errors import NotFoundError, ProviderError
 from engine.ports import Call
 from engine.state import Resource
-from providers._git.repository import Repository, blob_id
+from providers._git.repository import GitRepository, blob_id
 from providers._git.scm import Location
 from providers._git.urls import is_path, local_path, without_credentials
 
 FOREIGN = "remove it from the repository, or choose another path"
 
 
-def opened(location: Location, call: Call) -> Repository:
+def opened(location: Location, call: Call) -> GitRepository:
     """The branch, for one call."""
-    return Repository(location.url, location.branch, call=call, token=location.token)
+    return GitRepository(location.url, location.branch, call=call, token=location.token)
 
 
-def recorded(location: Location, resource: Resource | None, call: Call) -> Repository:
+def recorded(location: Location, resource: Resource | None, call: Call) -> GitRepository:
     """The branch where the files are by the record, which is where the options say unless those have changed."""
     repository = opened(location, call)
     if resource is None or "repoURL" not in resource.outputs:
         return repository
     url, branch = str(resource.outputs["repoURL"]), str(resource.outputs["branch"])
-    old = Repository(url, branch, call=call)
+    old = GitRepository(url, branch, call=call)
     return repository.on(branch) if old.identity == repository.identity else old
 
 
@@ -39,7 +39,7 @@ def shown(location: Location) -> dict[str, str]:
     return {"repoURL": without_credentials(location.url), "branch": location.branch}
 
 
-def blobs(repository: Repository, paths: Collection[str]) -> dict[str, str]:
+def blobs(repository: GitRepository, paths: Collection[str]) -> dict[str, str]:
     """Path -> git's id of the content, of those that are there."""
     tip = repository.tip()
     return (
@@ -55,7 +55,7 @@ def blobs_of(files: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def write(
-    repository: Repository, wanted: Mapping[str, bytes], owned: Collection[str], subject: str
+    repository: GitRepository, wanted: Mapping[str, bytes], owned: Collection[str], subject: str
 ) -> None:
     """Bring the files to these contents and remove other owned ones; files of others are refused unless equal.
 
@@ -84,7 +84,7 @@ def write(
     repository.commit({**wanted, **gone}, subject)
 
 
-def remove(repository: Repository, owned: Collection[str], subject: str) -> None:
+def remove(repository: GitRepository, owned: Collection[str], subject: str) -> None:
     """Remove these files; what is gone already is fine."""
     left = blobs(repository, owned)
     if left:

@@ -24,7 +24,7 @@ import msgspec
 from engine.errors import CancelledError, NotFoundError, OutcomeUnknownError, ProviderError
 from engine.ports import Call
 from engine.values import HIDDEN
-from providers._git.command import Git, Result
+from providers._git.command import Git, GitResult
 from providers._git.urls import canonical, is_path, local_path, without_credentials
 
 FALLBACK_AUTHOR = "dtm <dtm@localhost>"
@@ -46,14 +46,14 @@ MAX_TRIES = 30
 SHORTEST_SECRET = 6
 
 
-class File(msgspec.Struct, frozen=True):
+class GitFile(msgspec.Struct, frozen=True):
     """Content and git mode: 100644, 100755 (executable) or 120000 (symbolic link, the content is its target)."""
 
     data: bytes
     mode: str = "100644"
 
 
-class Entry(msgspec.Struct, frozen=True):
+class TreeEntry(msgspec.Struct, frozen=True):
     """A file as git lists it: its mode and its blob id (hex SHA-1 of header and content)."""
 
     mode: str
@@ -64,7 +64,7 @@ class Tip(msgspec.Struct, frozen=True):
     """A branch at one moment. `first` holds the Dtm-* trailers of its first commit, empty unless history was asked for."""
 
     sha: str
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, TreeEntry]
     first: Mapping[str, str]
 
 
@@ -81,7 +81,7 @@ def call_trailers(call: Call) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
-class Repository:
+class GitRepository:
     """One branch of one repository, for one provider call.
 
     `url` is anything git understands; a relative path is taken from the call's base directory. `token` goes along as
@@ -99,7 +99,7 @@ class Repository:
             call, env=_token_config(url, token), secrets=_secrets(url, self.location, token)
         )
 
-    def on(self, branch: str) -> Repository:
+    def on(self, branch: str) -> GitRepository:
         """The same repository, another branch."""
         other = copy.copy(self)
         other.branch = branch
@@ -136,7 +136,7 @@ class Repository:
 
     def files(
         self, paths: Collection[str] | None = None, *, prefix: str = ""
-    ) -> dict[str, File] | None:
+    ) -> dict[str, GitFile] | None:
         """As `read`, with modes; submodules are left out."""
         with self._opened(blobs=paths is None) as (git, sha):
             if sha is None:
@@ -149,7 +149,7 @@ class Repository:
             }
             contents = _contents(git, [entry.blob for entry in entries.values()])
             return {
-                path: File(data, entries[path].mode)
+                path: GitFile(data, entries[path].mode)
                 for path, data in zip(entries, contents, strict=True)
             }
 
@@ -163,7 +163,7 @@ class Repository:
 
     def commit(
         self,
-        changes: Mapping[str, bytes | File | None],
+        changes: Mapping[str, bytes | GitFile | None],
         message: str,
         *,
         trailers: Mapping[str, str] | None = None,
@@ -333,7 +333,9 @@ class Repository:
         if not refusal and CUT_OFF.search(done.err):
             return self._arrived(sha, there)
         words = "\n".join(f"error: {line[1:].strip()}" for line in refusal.splitlines())
-        raise git.failure(Result(done.code, b"", git.clean("\n".join((done.err, words)).strip())))
+        raise git.failure(
+            GitResult(done.code, b"", git.clean("\n".join((done.err, words)).strip()))
+        )
 
     def _arrived(self, sha: str, there: str | None) -> str:
         now = (self.heads() or {}).get(self.branch)
@@ -392,13 +394,13 @@ def _secrets(url: str, shown: str, token: str) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _list(git: Git, sha: str) -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
+def _list(git: Git, sha: str) -> dict[str, TreeEntry]:
+    found: dict[str, TreeEntry] = {}
     for item in git("ls-tree", "-r", "-z", "--full-tree", sha).text.split("\0"):
         if item:
             facts, path = item.split("\t", 1)
             mode, _kind, blob = facts.split(" ")
-            found[path] = Entry(mode, blob)
+            found[path] = TreeEntry(mode, blob)
     return found
 
 
@@ -431,7 +433,7 @@ def all_trailers(git: Git) -> list[dict[str, str]]:
 def _build(
     git: Git,
     parent: str | None,
-    changes: Mapping[str, bytes | File | None],
+    changes: Mapping[str, bytes | GitFile | None],
     message: str,
     author: str,
 ) -> str:
@@ -451,7 +453,7 @@ def _build(
     return parent if parent and old == [tree] else sha
 
 
-def _check_path(path: str, present: Mapping[str, Entry]) -> None:
+def _check_path(path: str, present: Mapping[str, TreeEntry]) -> None:
     parts = path.split("/")
     if any(part in ("", ".", "..") or part.lower() == ".git" for part in parts):
         raise ProviderError(f'"{path}" cannot be a file in a repository')
@@ -462,11 +464,13 @@ def _check_path(path: str, present: Mapping[str, Entry]) -> None:
         raise ProviderError(f'cannot write "{path}": the repository has a directory of that name')
 
 
-def _file_change(path: str, change: bytes | File | None, present: Entry | None) -> bytes:
+def _file_change(path: str, change: bytes | GitFile | None, present: TreeEntry | None) -> bytes:
     quoted = '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
     if change is None:
         return f"D {quoted}\n".encode()
     file = (
-        change if isinstance(change, File) else File(change, present.mode if present else "100644")
+        change
+        if isinstance(change, GitFile)
+        else GitFile(change, present.mode if present else "100644")
     )
     return f"M {file.mode} inline {quoted}\ndata {len(file.data)}\n".encode() + file.data + b"\n"

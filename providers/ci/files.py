@@ -35,7 +35,7 @@ O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a p
 T = TypeVar("T")
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class FileSource(msgspec.Struct, frozen=True, kw_only=True):
     """Where the text of the files comes from: `contents`, else `location`, else what `built_in` makes.
 
     `square` and `curly` are the variables for `[[ ]]` and `{{ }}` in files of the user's.
@@ -85,7 +85,7 @@ class CIFiles(ABC, Generic[O]):
         """The repository. Raises ValueError, UnknownValueError."""
 
     @abstractmethod
-    def source(self, options: O, name: str) -> Source:
+    def source(self, options: O, name: str) -> FileSource:
         """Where the files come from, for a repository of that name. Raises ValueError, UnknownValueError."""
 
     @abstractmethod

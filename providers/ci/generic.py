@@ -11,7 +11,7 @@ from engine.ports import Provider
 from engine.schema import Field, Options
 from engine.values import UnknownValueError
 from providers._git.scm import Location
-from providers.ci.files import CIFiles, Source
+from providers.ci.files import CIFiles, FileSource
 from providers.ci.options import Scm, at
 from providers.ci.source import KINDS
 
@@ -59,7 +59,7 @@ class CIGeneric(CIFiles[GenericOptions]):
         """The repository."""
         return at(options.scm)
 
-    def source(self, options: GenericOptions, name: str) -> Source:
+    def source(self, options: GenericOptions, name: str) -> FileSource:
         """The user's files."""
         return _source(options)
 
@@ -68,9 +68,9 @@ class CIGeneric(CIFiles[GenericOptions]):
         return []
 
 
-def _source(options: GenericOptions) -> Source:
+def _source(options: GenericOptions) -> FileSource:
     ci = options.ci
-    return Source(
+    return FileSource(
         kind=KINDS[ci.type],
         contents=ci.config_contents,
         location=ci.config_location,

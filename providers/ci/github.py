@@ -11,10 +11,10 @@ from engine.ports import Provider
 from engine.schema import Field, Options
 from engine.values import UnknownValueError
 from providers._git.scm import Location
-from providers.ci.files import CIFiles, Source
+from providers.ci.files import CIFiles, FileSource
 from providers.ci.options import (
+    CIOptions,
     Commands,
-    Destination,
     LanguageOptions,
     Pipeline,
     UnitTests,
@@ -70,7 +70,7 @@ class GitHubPipeline(Pipeline, frozen=True, kw_only=True):
     ] = None
 
 
-class GitHubOptions(Destination, frozen=True, kw_only=True):
+class GitHubOptions(CIOptions, frozen=True, kw_only=True):
     """Where and what; `language`, `build`, `test` and `docker` may stand under `pipeline` or beside it."""
 
     pipeline: Annotated[GitHubPipeline | None, Field("what runs on every push")] = None
@@ -121,7 +121,7 @@ class GitHubActions(CIFiles[GitHubOptions]):
         """The repository, which may not be GitLab's."""
         return place(options)
 
-    def source(self, options: GitHubOptions, name: str) -> Source:
+    def source(self, options: GitHubOptions, name: str) -> FileSource:
         """The user's files, or the built-in workflow."""
         return _source(options, name, self.language)
 
@@ -132,9 +132,9 @@ class GitHubActions(CIFiles[GitHubOptions]):
         return sorted([*secrets(given), *([DOCKER_SECRETS[docker.type]] if docker else [])])
 
 
-def _source(options: GitHubOptions, name: str, language: str) -> Source:
+def _source(options: GitHubOptions, name: str, language: str) -> FileSource:
     given = settings(options)
-    return Source(
+    return FileSource(
         kind=GITHUB,
         contents=given.config_contents,
         location=given.config_location,

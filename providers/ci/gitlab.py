@@ -11,10 +11,10 @@ from engine.ports import Provider
 from engine.schema import Field, Options
 from engine.values import UnknownValueError
 from providers._git.scm import Location
-from providers.ci.files import CIFiles, Source
+from providers.ci.files import CIFiles, FileSource
 from providers.ci.options import (
+    CIOptions,
     Commands,
-    Destination,
     Pipeline,
     UnitTests,
     destination,
@@ -95,7 +95,7 @@ class Runner(Options, frozen=True, kw_only=True):
             )
 
 
-class GitLabOptions(Destination, frozen=True, kw_only=True):
+class GitLabOptions(CIOptions, frozen=True, kw_only=True):
     """Where and what; everything but scm, pipeline and runner is how DevStream's older plugins said it."""
 
     pipeline: Annotated[Pipeline | None, Field("what runs on every push")] = None
@@ -123,12 +123,12 @@ class GitLabOptions(Destination, frozen=True, kw_only=True):
 
 def place(options: GitLabOptions) -> Location:
     """The repository, which may not be GitHub's."""
-    flat: Destination = options
+    flat: CIOptions = options
     if options.path_with_namespace:
         owner, _, name = str(options.path_with_namespace).strip("/").rpartition("/")
         if options.owner or options.org or options.repo:
             raise ValueError("pathWithNamespace says owner and repo already: give one of them")
-        flat = Destination(
+        flat = CIOptions(
             scm=options.scm,
             url=options.url,
             org=owner,
@@ -185,7 +185,7 @@ class GitLabCI(CIFiles[GitLabOptions]):
         """The repository, which may not be GitHub's."""
         return place(options)
 
-    def source(self, options: GitLabOptions, name: str) -> Source:
+    def source(self, options: GitLabOptions, name: str) -> FileSource:
         """The user's file, or the built-in pipeline."""
         return _source(options, name, self.language)
 
@@ -195,9 +195,9 @@ class GitLabCI(CIFiles[GitLabOptions]):
         return sorted([*secrets(settings(options)), *build])
 
 
-def _source(options: GitLabOptions, name: str, language: str) -> Source:
+def _source(options: GitLabOptions, name: str, language: str) -> FileSource:
     given = settings(options)
-    return Source(
+    return FileSource(
         kind=GITLAB,
         contents=given.config_contents,
         location=given.config_location,

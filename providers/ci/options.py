@@ -54,7 +54,7 @@ def at(scm: Scm) -> Location:
     )
 
 
-class Destination(Options, frozen=True, kw_only=True):
+class CIOptions(Options, frozen=True, kw_only=True):
     """Which repository: `scm`, or DevStream's older options beside it."""
 
     scm: Annotated[
@@ -71,7 +71,7 @@ class Destination(Options, frozen=True, kw_only=True):
     scm_type: Annotated[ScmType | None, Field("instead of scm: the kind of host")] = None
 
 
-def destination(options: Destination, scm_type: ScmType) -> Location:
+def destination(options: CIOptions, scm_type: ScmType) -> Location:
     """The one repository that is meant; `scm_type` is that of the older options unless they say. Raises as `at`."""
     beside = [
         key

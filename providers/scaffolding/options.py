@@ -12,17 +12,17 @@ import msgspec
 from engine.ports import Call
 from engine.schema import Field, Options, Outputs
 from engine.values import Unknown, UnknownValueError, Value
-from providers._git.repository import AUTHOR, File
+from providers._git.repository import AUTHOR, GitFile
 from providers._git.scm import Location, Repo, ScmType, located
 from providers._git.urls import is_path, without_credentials
 from providers.scaffolding import source
 from providers.scaffolding.render import render
-from providers.scaffolding.source import Template
+from providers.scaffolding.source import TemplateRepo
 
 Visibility = Literal["public", "internal", "private"]
 
 
-class Destination(Repo, frozen=True, kw_only=True):
+class DestinationRepo(Repo, frozen=True, kw_only=True):
     """The repository to make."""
 
     visibility: Annotated[
@@ -50,7 +50,7 @@ AUTHOR_FIELD: Final = Field(
 
 
 SourceRepo: TypeAlias = Annotated[
-    str | Template,
+    str | TemplateRepo,
     Field(
         "the template: golang-gin, golang-cli, python-flask, java-springboot or nodejs-express, which ship inside; "
         "a directory; a zip or tar archive; or any git repository",
@@ -66,7 +66,7 @@ Vars: TypeAlias = Annotated[
 class ScaffoldOptions(Options, frozen=True, kw_only=True):
     """What to make from what."""
 
-    destination_repo: Annotated[Destination, Field("the repository to make")]
+    destination_repo: Annotated[DestinationRepo, Field("the repository to make")]
     source_repo: SourceRepo = source.DEFAULT
     vars: Vars = msgspec.field(default_factory=dict[str, Any])
     author: Annotated[str, AUTHOR_FIELD] = ""
@@ -75,11 +75,11 @@ class ScaffoldOptions(Options, frozen=True, kw_only=True):
         _check_source(self.source_repo)
 
 
-class GolangOptions(Destination, frozen=True, kw_only=True):
+class GolangOptions(DestinationRepo, frozen=True, kw_only=True):
     """DevStream's flat spelling, or the options of repo-scaffolding; the template is golang-gin unless one is named."""
 
     destination_repo: Annotated[
-        Destination | None,
+        DestinationRepo | None,
         Field("the repository to make, as in repo-scaffolding; instead of its options beside this"),
     ] = None
     source_repo: SourceRepo = source.DEFAULT
@@ -92,7 +92,7 @@ class GolangOptions(Destination, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         _check_source(self.source_repo)
         if self.destination_repo is None:
-            Destination.__post_init__(self)
+            DestinationRepo.__post_init__(self)
         elif beside := [name for name in _PLACE if _given(getattr(self, name))]:
             raise ValueError(
                 f"{', '.join(beside)}: given beside destinationRepo, but must stand inside it"
@@ -106,7 +106,7 @@ def _given(value: Value | Unknown) -> bool:
     return isinstance(value, Unknown) or bool(value)
 
 
-def _check_source(given: str | Template) -> None:
+def _check_source(given: str | TemplateRepo) -> None:
     if isinstance(given, str):  # a Template checks itself; it may also be unknown
         source.reference(given)
 
@@ -144,7 +144,7 @@ class Order(msgspec.Struct, frozen=True):
     """What every spelling of the options comes to."""
 
     place: Location
-    template: Template | str
+    template: TemplateRepo | str
     vars: Mapping[str, Any]
     author: str
     visibility: Visibility | None
@@ -166,7 +166,7 @@ class Order(msgspec.Struct, frozen=True):
             "branch": place.branch,
         }
 
-    def files(self, call: Call) -> dict[str, File]:
+    def files(self, call: Call) -> dict[str, GitFile]:
         """The rendered template."""
         place, owner = self.place, self.place.org or self.place.owner
         image = "/".join(part for part in (owner.lower(), place.name.lower()) if part)
@@ -210,7 +210,7 @@ def golang_order(options: GolangOptions) -> Order:
 
 
 def _order(
-    options: ScaffoldOptions | GolangOptions, target: Destination, values: Mapping[str, Any]
+    options: ScaffoldOptions | GolangOptions, target: DestinationRepo, values: Mapping[str, Any]
 ) -> Order:
     if isinstance(target, Unknown):
         raise UnknownValueError("destinationRepo is only known after apply")

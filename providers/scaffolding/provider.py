@@ -13,7 +13,7 @@ from engine.errors import ProviderError
 from engine.ports import Call, Provider
 from engine.state import Resource
 from engine.values import Attributes, Value
-from providers._git.repository import Entry, File, Repository, blob_id
+from providers._git.repository import GitFile, GitRepository, TreeEntry, blob_id
 from providers._git.urls import canonical, is_path
 from providers.scaffolding.options import (
     GithubOptions,
@@ -77,7 +77,7 @@ class Scaffolding(Generic[O]):
         """Blob id and mode of each file that was written; with `visibility` also who may read it."""
         asked = self._order(options)
         url, branch = _recorded(asked, resource, call)
-        repository = Repository(url, branch, call=call, token=asked.place.token)
+        repository = GitRepository(url, branch, call=call, token=asked.place.token)
         heads = repository.heads()
         if not heads or (resource is not None and branch not in heads):
             return None
@@ -86,7 +86,7 @@ class Scaffolding(Generic[O]):
         found = (
             {path: entry for path, entry in tip.entries.items() if path in written}
             if tip
-            else dict[str, Entry]()
+            else dict[str, TreeEntry]()
         )
         if not found and _ours(_first(repository, heads), call):
             return None
@@ -100,7 +100,7 @@ class Scaffolding(Generic[O]):
     def create(self, options: O, call: Call) -> Resource:
         """Make the repository where that is on this machine, and its first commit; complete what was begun before."""
         asked = self._order(options)
-        repository = Repository(
+        repository = GitRepository(
             asked.place.url, asked.place.branch, call=call, token=asked.place.token
         )
         files = asked.files(call)
@@ -116,11 +116,11 @@ class Scaffolding(Generic[O]):
         """One commit with what differs; a new branch begins at the old one."""
         asked = self._order(options)
         _recorded(asked, resource, call)
-        repository = Repository(
+        repository = GitRepository(
             asked.place.url, asked.place.branch, call=call, token=asked.place.token
         )
         files = asked.files(call)
-        changes: dict[str, bytes | File | None] = {
+        changes: dict[str, bytes | GitFile | None] = {
             **files,
             **{path: None for path in _written(resource) if path not in files},
         }
@@ -140,7 +140,7 @@ class Scaffolding(Generic[O]):
         url = (
             asked.place.url if asked.outputs()["repoURL"] == url else url
         )  # may hold what lets us in
-        repository = Repository(url, branch, call=call, token=asked.place.token)
+        repository = GitRepository(url, branch, call=call, token=asked.place.token)
         heads = repository.heads()
         if heads and not _ours(_first(repository, heads), call):
             raise ProviderError(
@@ -174,7 +174,7 @@ def _recorded(asked: Order, resource: Resource | None, call: Call) -> tuple[str,
         str(resource.outputs["repoURL"]),
         str(resource.outputs.get("branch") or place.branch),
     )
-    old, new = (Repository(url, call=call).identity for url in (recorded, place.url))
+    old, new = (GitRepository(url, call=call).identity for url in (recorded, place.url))
     if old == new:
         return place.url, branch
     _refuse_another(asked, resource)
@@ -215,7 +215,7 @@ def _marks(call: Call) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
-def _first(repository: Repository, heads: Mapping[str, str]) -> dict[str, str]:
+def _first(repository: GitRepository, heads: Mapping[str, str]) -> dict[str, str]:
     """Marks of the first commit of the branch, or of any other where the branch is absent."""
     if not heads:
         return {}
@@ -232,7 +232,7 @@ def _ours(marks: Mapping[str, str], call: Call) -> bool:
     return "address" in marks and marks.get("lineage", "") == call.lineage
 
 
-def _refuse_foreign(repository: Repository, heads: Mapping[str, str] | None, call: Call) -> None:
+def _refuse_foreign(repository: GitRepository, heads: Mapping[str, str] | None, call: Call) -> None:
     """Only an unmarked empty repository, or what this very tool began, may be written to."""
     marks = _first(repository, heads) if heads else repository.marks()
     same = marks.get("address") == str(call.address) or (
@@ -245,7 +245,9 @@ def _refuse_foreign(repository: Repository, heads: Mapping[str, str] | None, cal
         )
 
 
-def _facts(found: Mapping[str, Entry], asked: Order, repository: Repository) -> dict[str, Value]:
+def _facts(
+    found: Mapping[str, TreeEntry], asked: Order, repository: GitRepository
+) -> dict[str, Value]:
     facts: dict[str, Value] = {
         "files": {path: _fact(entry) for path, entry in sorted(found.items())}
     }
@@ -254,7 +256,7 @@ def _facts(found: Mapping[str, Entry], asked: Order, repository: Repository) -> 
     return facts
 
 
-def _fact(entry: Entry) -> str:
+def _fact(entry: TreeEntry) -> str:
     return entry.blob + KINDS.get(entry.mode, "")
 
 
@@ -262,10 +264,10 @@ def _visibility(mode: int) -> Visibility:
     return "public" if mode & 0o005 == 0o005 else "internal" if mode & 0o050 == 0o050 else "private"
 
 
-def _made(asked: Order, files: Mapping[str, File], repository: Repository) -> Resource:
+def _made(asked: Order, files: Mapping[str, GitFile], repository: GitRepository) -> Resource:
     if asked.visibility is not None and repository.path is not None:
         repository.path.chmod(MODES[asked.visibility])
-    entries = {path: Entry(file.mode, blob_id(file.data)) for path, file in files.items()}
+    entries = {path: TreeEntry(file.mode, blob_id(file.data)) for path, file in files.items()}
     return Resource(asked.place.identity, _facts(entries, asked, repository), asked.outputs())
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from engine.errors import ProviderError
 from providers._git.command import Git
-from providers._git.repository import Repository, all_trailers
+from providers._git.repository import GitRepository, all_trailers
 
 Ours = Callable[[Mapping[str, str]], bool]
 """Whether a commit with these trailers is this state's."""
 
 
-def remove(repository: Repository, ours: Ours) -> str:
+def remove(repository: GitRepository, ours: Ours) -> str:
     """Remove it, at once for readers; already gone is fine.
 
     One that holds a commit of others is kept under a name next to it that nothing has: returned, else "". Raises

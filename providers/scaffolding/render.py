@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from engine.errors import ProviderError
 from engine.suggestions import near
-from providers._git.repository import File
+from providers._git.repository import GitFile
 
 APP: Final = "_app_name_"
 SUFFIX: Final = ".tpl"
@@ -20,7 +20,9 @@ SKIPPED_AT_TOP: Final = frozenset({"README.md"})
 """Describes the template, not the application; one that does is called README.md.tpl."""
 
 
-def render(files: Mapping[str, File], name: str, values: Mapping[str, Any]) -> dict[str, File]:
+def render(
+    files: Mapping[str, GitFile], name: str, values: Mapping[str, Any]
+) -> dict[str, GitFile]:
     """The files of an application called `name`, sorted by path.
 
     `_app_name_` in a path stands for the name. A file that ends in `.tpl` loses that suffix, and in its text
@@ -28,7 +30,7 @@ def render(files: Mapping[str, File], name: str, values: Mapping[str, Any]) -> d
     not count. Any other file is copied byte by byte. `.git` and a README.md at the top are left out. Raises
     ProviderError with everything that is wrong.
     """
-    known, problems, made = _folded(values), list[str](), dict[str, File]()
+    known, problems, made = _folded(values), list[str](), dict[str, GitFile]()
     for path, file in sorted(files.items()):
         if path in SKIPPED_AT_TOP or ".git" in path.split("/"):
             continue
@@ -56,8 +58,8 @@ def _fold(key: str) -> str:
 
 
 def _filled(
-    path: str, file: File, name: str, known: Mapping[str, Any], problems: list[str]
-) -> File:
+    path: str, file: GitFile, name: str, known: Mapping[str, Any], problems: list[str]
+) -> GitFile:
     try:
         text = file.data.decode()
     except UnicodeDecodeError:

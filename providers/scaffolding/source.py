@@ -16,7 +16,7 @@ from engine.ports import Call
 from engine.schema import Field, Options
 from engine.suggestions import near
 from engine.values import Unknown
-from providers._git.repository import File, Repository
+from providers._git.repository import GitFile, GitRepository
 from providers._git.scm import PATH_STARTS, ScmType, full_url
 from providers._git.urls import is_path, local_path
 
@@ -27,7 +27,7 @@ DEVSTREAM: Final = ("dtm-repo-scaffolding-", "dtm-scaffolding-")
 HOSTS: Final = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
 
 
-class Template(Options, frozen=True, kw_only=True):
+class TemplateRepo(Options, frozen=True, kw_only=True):
     """Which template, by url, or by name as for a repository."""
 
     url: Annotated[
@@ -59,7 +59,7 @@ def names() -> list[str]:
     return sorted(place.name for place in SHIPPED.iterdir() if place.is_dir())
 
 
-def reference(template: Template | str) -> str:
+def reference(template: TemplateRepo | str) -> str:
     """A shipped template's name, a path, or a URL. Raises ValueError with a sentence for people."""
     if isinstance(template, str):
         return _checked(template)
@@ -76,7 +76,7 @@ def reference(template: Template | str) -> str:
     return full_url(f"{base}/{owner}/{template.name}.git")
 
 
-def on_disk(template: Template | str) -> str | None:
+def on_disk(template: TemplateRepo | str) -> str | None:
     """The path of a template on this machine; None for one that ships inside or comes over the network. Raises ValueError."""
     where = reference(template)
     local = is_path(where) or (where.lower().endswith(ARCHIVES) and "://" not in where)
@@ -109,7 +109,7 @@ def _unknown(name: str) -> str:
     )
 
 
-def load(template: Template | str, call: Call) -> dict[str, File]:
+def load(template: TemplateRepo | str, call: Call) -> dict[str, GitFile]:
     """The template's files by path. Raises ProviderError if it is not there or cannot be read."""
     try:
         where = reference(template)
@@ -126,10 +126,10 @@ def load(template: Template | str, call: Call) -> dict[str, File]:
     place = call.base_dir / local_path(where)
     if is_path(where) and place.is_dir() and not branch and not (place / "HEAD").is_file():
         return _directory(place)
-    return _cloned(Repository(where, branch, call=call), where)
+    return _cloned(GitRepository(where, branch, call=call), where)
 
 
-def _cloned(repository: Repository, where: str) -> dict[str, File]:
+def _cloned(repository: GitRepository, where: str) -> dict[str, GitFile]:
     named = repository.branch or repository.default_branch() or ""
     files = repository.on(named).files()
     if files is None:
@@ -138,17 +138,17 @@ def _cloned(repository: Repository, where: str) -> dict[str, File]:
     return files
 
 
-def _directory(root: Path) -> dict[str, File]:
+def _directory(root: Path) -> dict[str, GitFile]:
     """Everything below, symbolic links as links; what git and Python keep beside sources is none of it."""
-    found: dict[str, File] = {}
+    found: dict[str, GitFile] = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root)
         if {".git", "__pycache__"} & set(name.parts):
             continue
         if path.is_symlink():
-            found[name.as_posix()] = File(str(path.readlink()).encode(), "120000")
+            found[name.as_posix()] = GitFile(str(path.readlink()).encode(), "120000")
         elif path.is_file():
-            found[name.as_posix()] = File(_bytes(path), _mode(path.stat().st_mode))
+            found[name.as_posix()] = GitFile(_bytes(path), _mode(path.stat().st_mode))
     return found
 
 
@@ -180,7 +180,7 @@ def _download(url: str, call: Call) -> bytes:
     return data
 
 
-def _unpacked(where: str, data: bytes) -> dict[str, File]:
+def _unpacked(where: str, data: bytes) -> dict[str, GitFile]:
     """Files of a zip or tar; a single directory around everything, as hosts put it there, is taken off."""
     import tarfile  # both heavy, and rarely needed
     import zipfile
@@ -195,7 +195,7 @@ def _unpacked(where: str, data: bytes) -> dict[str, File]:
     return files
 
 
-def _zipped(data: bytes) -> Iterator[tuple[str, File]]:
+def _zipped(data: bytes) -> Iterator[tuple[str, GitFile]]:
     import zipfile
 
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -203,16 +203,16 @@ def _zipped(data: bytes) -> Iterator[tuple[str, File]]:
             if not item.is_dir():
                 yield (
                     item.filename.removeprefix("./"),
-                    File(archive.read(item), _mode(item.external_attr >> 16)),
+                    GitFile(archive.read(item), _mode(item.external_attr >> 16)),
                 )
 
 
-def _tarred(data: bytes) -> Iterator[tuple[str, File]]:
+def _tarred(data: bytes) -> Iterator[tuple[str, GitFile]]:
     import tarfile
 
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         for item in archive:
             if item.issym():
-                yield item.name.removeprefix("./"), File(item.linkname.encode(), "120000")
+                yield item.name.removeprefix("./"), GitFile(item.linkname.encode(), "120000")
             elif content := archive.extractfile(item):
-                yield item.name.removeprefix("./"), File(content.read(), _mode(item.mode))
+                yield item.name.removeprefix("./"), GitFile(content.read(), _mode(item.mode))

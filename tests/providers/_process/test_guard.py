@@ -22,8 +22,8 @@ from pathlib import Path
 from engine.address import Address
 from engine.ports import Call
 from providers._git.command import Git
-from providers.command import CommandOptions, CommandTool
-def create(script): CommandTool().create(CommandOptions(create=script), Call(Address("command", "a"), Path(".")))
+from providers.command import CommandOptions, CommandProvider
+def create(script): CommandProvider().create(CommandOptions(create=script), Call(Address("command", "a"), Path(".")))
 """
 WORK = "exec 9> alive; echo ready >&9; sleep 20; echo made >> made"
 DAEMON = "(exec 9> alive; echo ready >&9; until [ -e go ]; do sleep 0.05; done; echo made >> made) > /dev/null 2>&1 &"

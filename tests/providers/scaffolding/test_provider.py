@@ -22,7 +22,7 @@ from engine.errors import AuthError, NotFoundError, ProviderError
 from engine.options.decode import build, decode
 from engine.ports import Call
 from engine.state import Resource
-from providers._git.repository import Repository
+from providers._git.repository import GitRepository
 from providers.scaffolding.options import GithubOptions, GitlabOptions, ScaffoldOptions
 from providers.scaffolding.provider import github_golang, repo_scaffolding
 from tests.providers._git.git_http import serve
@@ -217,7 +217,7 @@ def test_a_rewritten_history_is_no_longer_ours(tmp_path: Path, call: Call) -> No
 
 
 def test_what_a_crash_left_between_two_steps_is_completed(tmp_path: Path, call: Call) -> None:
-    repository = Repository("./repos/app.git", call=call)
+    repository = GitRepository("./repos/app.git", call=call)
     repository.init_bare({"address": str(call.address), "lineage": call.lineage})
     assert repo_scaffolding().read(options(), None, call) is None
     repo_scaffolding().create(options(), call)
@@ -225,7 +225,7 @@ def test_what_a_crash_left_between_two_steps_is_completed(tmp_path: Path, call: 
 
 
 def test_an_empty_repository_begun_by_another_state_is_refused(tmp_path: Path, call: Call) -> None:
-    Repository("./repos/app.git", call=call).init_bare(
+    GitRepository("./repos/app.git", call=call).init_bare(
         {"address": "repo-scaffolding/a", "lineage": "line-2"}
     )
     with pytest.raises(ProviderError, match="not made by"):

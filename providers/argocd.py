@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Final, cast
@@ -15,7 +14,16 @@ from engine.ports import Call, Provider
 from engine.schema import Field, Options, Outputs
 from engine.state import Resource
 from engine.values import Unknown, UnknownValueError, Value
-from providers._git.managed_files import needed, opened, recorded, remove, shown, write
+from providers._git.managed_files import (
+    left_behind,
+    needed,
+    opened,
+    recorded,
+    remove,
+    required,
+    shown,
+    write,
+)
 from providers._git.repository import GitRepository
 from providers._git.scm import Location, Repo, locate
 from providers._git.urls import without_credentials
@@ -252,7 +260,7 @@ class ArgoCDApp:
 
     def requires(self, options: ArgoCDAppOptions) -> Sequence[str]:
         """The git binary."""
-        return [] if shutil.which("git") else ["git is not installed, or not on the PATH"]
+        return required()
 
     def inputs(self, options: ArgoCDAppOptions) -> Mapping[str, str]:
         """The repository, where it is on this machine."""
@@ -279,12 +287,10 @@ class ArgoCDApp:
 
     def update(self, options: ArgoCDAppOptions, resource: Resource, call: Call) -> Resource:
         """Commit what differs; a manifest that is to stand elsewhere is moved."""
-        before, now = _recorded(options, resource, call), opened(place(options), call)
-        path = _recorded_path(options, resource)
-        if (before.identity, before.branch) == (now.identity, now.branch):
-            return self._write(options, [path], call)
-        made = self._write(options, [], call)
-        remove(before, [path], f"argocd: move {options.app.name} to another repository")
+        path, old = _recorded_path(options, resource), left_behind(place(options), resource, call)
+        made = self._write(options, [] if old else [path], call)
+        if old:
+            remove(old, [path], f"argocd: move {options.app.name} to another repository")
         return made
 
     def delete(self, options: ArgoCDAppOptions, resource: Resource, call: Call) -> None:

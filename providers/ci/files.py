@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,28 +10,28 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from engine.errors import ProviderError
 from engine.ports import Call
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError, Value
 from providers._git.managed_files import (
     blobs,
     blobs_of,
+    left_behind,
     needed,
     opened,
     recorded,
     remove,
+    required,
     shown,
     write,
 )
-from providers._git.scm import Location
+from providers._git.scm import Location, in_call
 from providers.ci.options import CIOutputs
 from providers.ci.source import Kind, checked, fetched, named, rendered, written
 
 DEVSTREAM_PATH = re.compile(r"\.github/workflows/.+|\.gitlab-ci\.yml|Jenkinsfile")
 
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a plugin
-T = TypeVar("T")
 
 
 class FileSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +110,7 @@ class CIFiles(ABC, Generic[O]):
 
     def requires(self, options: O) -> Sequence[str]:
         """The git binary."""
-        return [] if shutil.which("git") else ["git is not installed, or not on the PATH"]
+        return required()
 
     def inputs(self, options: O) -> Mapping[str, str]:
         """The repository, where it is on this machine."""
@@ -134,24 +133,22 @@ class CIFiles(ABC, Generic[O]):
 
     def update(self, options: O, resource: Resource, call: Call) -> Resource:
         """Commit what differs, and remove what is no longer wanted, also from a repository that no longer is."""
-        location = _refusing(lambda: self.location(options))
-        before, now = recorded(location, resource, call), opened(location, call)
-        if (before.identity, before.branch) == (now.identity, now.branch):
-            return self._write(options, _owned(resource), call)
-        made = self._write(options, [], call)
-        remove(before, _owned(resource), "ci: move to another repository")
+        old = left_behind(in_call(lambda: self.location(options)), resource, call)
+        made = self._write(options, [] if old else _owned(resource), call)
+        if old:
+            remove(old, _owned(resource), "ci: move to another repository")
         return made
 
     def delete(self, options: O, resource: Resource, call: Call) -> None:
         """Commit the removal of the files."""
-        place = recorded(_refusing(lambda: self.location(options)), resource, call)
+        place = recorded(in_call(lambda: self.location(options)), resource, call)
         owned = _owned(resource)
         remove(place, owned, f"ci: remove {', '.join(owned)}")
 
     def _write(self, options: O, owned: Sequence[str], call: Call) -> Resource:
         location, wanted = self._wanted(options, call)
         write(opened(location, call), wanted, owned, f"ci: write {', '.join(wanted)}")
-        secrets = _refusing(lambda: self.secrets(options))
+        secrets = in_call(lambda: self.secrets(options))
         if secrets:
             call.report(
                 f"{location.name} needs these CI secrets, which dtm does not set: {', '.join(secrets)}"
@@ -159,8 +156,8 @@ class CIFiles(ABC, Generic[O]):
         return self._resource(options, location, wanted, blobs_of(wanted))
 
     def _wanted(self, options: O, call: Call) -> tuple[Location, dict[str, bytes]]:
-        location = _refusing(lambda: self.location(options))
-        return location, _refusing(lambda: self.source(options, location.name).files(call.base_dir))
+        location = in_call(lambda: self.location(options))
+        return location, in_call(lambda: self.source(options, location.name).files(call.base_dir))
 
     def _resource(
         self,
@@ -175,7 +172,7 @@ class CIFiles(ABC, Generic[O]):
         outputs: dict[str, Any] = {
             **shown(location),
             "files": sorted(wanted),
-            "secrets": _refusing(lambda: self.secrets(options)),
+            "secrets": in_call(lambda: self.secrets(options)),
         }
         if record:
             outputs = {key: record.outputs.get(key, value) for key, value in outputs.items()}
@@ -200,13 +197,3 @@ def _known(compute: Callable[[], object]) -> object:
         return compute()
     except UnknownValueError:
         return UNKNOWN
-
-
-def _refusing(compute: Callable[[], T]) -> T:
-    """Options that make no sense together were refused when they were read; what was recorded may still hold some."""
-    try:
-        return compute()
-    except UnknownValueError:
-        raise
-    except ValueError as error:
-        raise ProviderError(str(error)) from error

@@ -12,7 +12,8 @@ import msgspec
 from engine.ports import Call
 from engine.schema import Field, Options, Outputs
 from engine.values import Unknown, UnknownValueError, Value
-from providers._git.repository import AUTHOR, GitFile
+from providers._git.objects import GitFile
+from providers._git.repository import AUTHOR
 from providers._git.scm import Location, Repo, ScmType, located
 from providers._git.urls import is_path, without_credentials
 from providers.scaffolding import source

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from engine.errors import ProviderError
 from engine.suggestions import near
-from providers._git.repository import GitFile
+from providers._git.objects import GitFile
 
 APP: Final = "_app_name_"
 SUFFIX: Final = ".tpl"

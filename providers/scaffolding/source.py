@@ -16,7 +16,8 @@ from engine.ports import Call
 from engine.schema import Field, Options
 from engine.suggestions import near
 from engine.values import Unknown
-from providers._git.repository import GitFile, GitRepository
+from providers._git.objects import GitFile
+from providers._git.repository import GitRepository
 from providers._git.scm import PATH_STARTS, ScmType, full_url
 from providers._git.urls import is_path, local_path
 

@@ -48,8 +48,8 @@ def repository(tmp_path: Path) -> GitRepository:
 
 @pytest.fixture
 def bare(repository: GitRepository) -> Path:
-    assert repository.path is not None
-    return repository.path
+    assert repository.local is not None
+    return repository.local.path
 
 
 def holding(bare: Path) -> None:

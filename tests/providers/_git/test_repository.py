@@ -21,7 +21,9 @@ from engine.errors import (
     ProviderError,
 )
 from engine.ports import Call
-from providers._git.repository import GitFile, GitRepository, TreeEntry, blob_id
+from providers._git.local import LocalRepository
+from providers._git.objects import GitFile, TreeEntry, blob_id
+from providers._git.repository import GitRepository
 from providers._git.urls import canonical, without_credentials
 from providers.scaffolding.removal import remove
 from tests.providers._git.git_http import GitServer, serve
@@ -76,8 +78,12 @@ def bare_of(tmp_path: Path) -> Path:
     return tmp_path / "served" / "me" / "app.git"
 
 
+def on_disk(repository: GitRepository) -> LocalRepository:
+    assert repository.local is not None
+    return repository.local
+
+
 def test_an_empty_repository_exists_and_has_no_branch(repository: GitRepository) -> None:
-    assert repository.exists()
     assert repository.heads() == {}
     assert repository.read() is None
     assert repository.tip() is None
@@ -89,7 +95,6 @@ def test_what_was_committed_is_read_back(repository: GitRepository) -> None:
         "first",
     )
     assert repository.read() == {"a.txt": b"one\n", "bin/run": b"#!/bin/sh\n", "ü x/b": b"\x00\xff"}
-    assert repository.read(prefix="bin/") == {"bin/run": b"#!/bin/sh\n"}
     assert repository.read(["a.txt", "none"]) == {"a.txt": b"one\n"}
     tip = repository.tip()
     assert tip is not None
@@ -141,7 +146,7 @@ def test_the_first_commit_tells_whose_it_is(repository: GitRepository, tmp_path:
     later.commit({"a": b"2"}, "second")
     tip = later.tip(history=True)
     assert tip is not None
-    assert tip.first == {"Dtm-Address": "repo/a", "Dtm-Lineage": "line-1", "Dtm-Token": "t-1"}
+    assert tip.first == {"address": "repo/a", "lineage": "line-1", "token": "t-1"}
 
 
 def test_many_writers_lose_nothing(repository: GitRepository, tmp_path: Path) -> None:
@@ -199,15 +204,15 @@ def test_a_file_never_replaces_a_directory_nor_hides_below_a_file(
 def test_an_absent_path_is_no_repository_and_can_become_one(tmp_path: Path, call: Call) -> None:
     repository = GitRepository("new/app.git", "trunk", call=call)
     assert repository.read() is None
-    assert not repository.exists()
+    assert repository.heads() is None
     with pytest.raises(NotFoundError, match="there is no repository"):
         repository.commit({"a": b""}, "first")
     repository.init_bare({"lineage": "line-1"})
-    assert repository.exists()
-    assert repository.marks() == {"lineage": "line-1"}
+    assert repository.heads() == {}
+    assert on_disk(repository).marks() == {"lineage": "line-1"}
     repository.commit({"a": b"1"}, "first")
     repository.init_bare({"lineage": "other"})
-    assert repository.marks() == {"lineage": "line-1"}
+    assert on_disk(repository).marks() == {"lineage": "line-1"}
     git("clone", tmp_path / "new" / "app.git", tmp_path / "clone")
     assert git("branch", "--show-current", cwd=tmp_path / "clone") == "trunk"
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["app.git"]
@@ -217,17 +222,18 @@ def test_delete_removes_the_repository_and_once_more_is_fine(tmp_path: Path, cal
     repository = GitRepository(f"file://{tmp_path}/x%20y.git", call=call)
     repository.init_bare()
     assert (tmp_path / "x y.git" / "HEAD").is_file()
-    remove(repository, lambda _trailers: True)
-    remove(repository, lambda _trailers: True)
+    remove(on_disk(repository), lambda _marks: True)
+    remove(on_disk(repository), lambda _marks: True)
     assert [p.name for p in tmp_path.iterdir()] == ["home"]
 
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path, call: Call) -> None:
     repository = GitRepository("new/app.git", call=call)
-    removal = partial(remove, repository, lambda _trailers: True)
+    local = on_disk(repository)
+    removal = partial(remove, local, lambda _marks: True)
     for step, left in (
-        (repository.init_bare, repository.beside("new")),
-        (removal, repository.beside("old")),
+        (repository.init_bare, local.beside("new")),
+        (removal, local.beside("old")),
     ):
         left.mkdir(parents=True)
         (left / "half").write_text("made")
@@ -338,7 +344,7 @@ def test_denied_is_an_error_with_a_next_step(call: Call, server: GitServer) -> N
         GitRepository(url, call=call),
     ):
         with pytest.raises(AuthError) as caught:
-            attempt.exists()
+            attempt.heads()
         assert "credential helper" in caught.value.hint
         assert "hunter2" not in str(caught.value) + attempt.location
 
@@ -356,8 +362,6 @@ def test_a_host_that_answers_not_found_says_absent(call: Call, server: GitServer
     assert repository.read() is None
     with pytest.raises(NotFoundError, match="cannot make repositories"):
         repository.init_bare()
-    with pytest.raises(ProviderError, match="only its host"):
-        remove(repository, lambda _trailers: True)
 
 
 def test_a_lost_answer_to_a_push_is_looked_up(call: Call, server: GitServer) -> None:
@@ -432,4 +436,4 @@ def test_a_malformed_author_is_refused(call: Call) -> None:
 def test_a_missing_git_is_named(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ProviderError, match="git program was not found"):
-        GitRepository("http://127.0.0.1:1/x", call=call).exists()
+        GitRepository("http://127.0.0.1:1/x", call=call).heads()

@@ -15,7 +15,7 @@ from engine.errors import AuthError, NotFoundError, ProviderError
 from engine.ports import AnyProvider
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError
-from providers._git.repository import blob_id
+from providers._git.objects import blob_id
 from providers.ci.generic import CIGeneric
 from providers.ci.github import GitHubActions
 from providers.ci.gitlab import GitLabCI

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import ProviderError
-from providers._git.repository import GitFile
+from providers._git.objects import GitFile
 from providers.scaffolding.render import render
 
 VALUES = {

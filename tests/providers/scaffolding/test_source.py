@@ -19,7 +19,8 @@ import pytest
 from engine.address import Address
 from engine.errors import ProviderError
 from engine.ports import Call
-from providers._git.repository import GitFile, GitRepository
+from providers._git.objects import GitFile
+from providers._git.repository import GitRepository
 from providers._git.scm import API_LATER
 from providers.scaffolding.options import ScaffoldOptions, order
 from providers.scaffolding.source import SHIPPED, TemplateRepo, load, names, reference

@@ -67,7 +67,7 @@ class LocalRepository(msgspec.Struct, frozen=True):
         return {key.removeprefix("dtm."): value for key, value in pairs}
 
     def beside(self, what: str) -> Path:
-        """Name a hidden path next to the repository, the same whenever the operation is repeated."""
+        """Name a hidden path next to the repository, the same when the operation is repeated."""
         call = self.git.call
         mark = blob_id(f"{call.lineage}\n{call.address}\n{call.token}".encode())[:8]
         return self.path.with_name(f".{self.path.name}.{mark}.{what}")

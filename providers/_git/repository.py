@@ -186,7 +186,8 @@ class GitRepository:
         """Make the repository where that is on this machine, as `LocalRepository.make` does."""
         if self.local is None:
             raise NotFoundError(
-                f"{self.location} does not exist, and git cannot make repositories on other machines",
+                f"{self.location} does not exist, "
+                "and git cannot make repositories on other machines",
                 hint="make an empty repository there first, or use scmType: local",
             )
         self.local.make(self.branch, marks or {})

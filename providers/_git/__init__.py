@@ -9,7 +9,7 @@ Invariants:
 - git runs as the user runs it: ssh configuration, agent and credential helpers work. It never asks.
 - A refused push is built again on the new tip and is never forced: no commit of others is lost.
 - A repository counts as absent only where the other side says so, never because it was unreachable.
-- Credentials go by the environment, never by arguments, and are cut out of every message.
+- The option `token` goes by the environment, never by arguments. No message shows a credential.
 
 Modules, lowest first: `urls` (spellings), `command` (runs git), `objects` (files, commits), `local`
 (on this machine), `repository` (one branch, anywhere), `scm` (options), `managed_files`.
@@ -17,5 +17,5 @@ Modules, lowest first: `urls` (spellings), `command` (runs git), `objects` (file
     location = locate(Repo(url="./repos/app.git"))
     repository = opened(location, call)
     write(repository, {"ci.yml": b"..."}, owned=["old.yml"], subject="ci: write ci.yml")
-    blobs(repository, ["ci.yml"])  # {"ci.yml": "d9c012c6..."}
+    blobs(repository, ["ci.yml"])  # {"ci.yml": "90a1d60a..."}
 """

@@ -23,7 +23,8 @@ def is_path(url: str) -> bool:
 def local_path(url: str) -> Path:
     """Take the path of a local URL, `~` expanded; may be relative."""
     path = unquote(urlsplit(url).path) if url.startswith("file://") else url
-    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path's own raises for a user that there is not
+    # Path.expanduser raises for a user that this machine does not have.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def canonical(url: str) -> str:

@@ -7,7 +7,7 @@ instead; the *origin* of a tool's files (`FileSource`) is one or the other.
 Invariants:
 - Every option shows in the file, and what is built in is valid by the vendor's schema.
 - The repository must exist. Files that dtm did not write are refused unless they are as wanted.
-- A secret never goes into a file: the file names a CI secret, which the user sets at the host.
+- No file holds the value of a secret option: it names a CI secret, which the user sets at the host.
 
 Where to change: an option of all plugins in `options`, of one in `github`, `gitlab` or `generic`;
 its effect in `recipe` (defaults, checks), then in `workflow` and `pipeline` (text). `files` is the

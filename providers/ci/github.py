@@ -180,19 +180,19 @@ def _image(given: GitHubPipeline, name: str) -> Image | None:
 
 
 class GitHubActionsGolang(GitHubActions):
-    """The same for Go."""
+    """A GitHub Actions workflow, for Go where the options name no language."""
 
     language = "go"
 
 
 class GitHubActionsNodejs(GitHubActions):
-    """The same for Node.js."""
+    """A GitHub Actions workflow, for Node.js where the options name no language."""
 
     language = "nodejs"
 
 
 class GitHubActionsPython(GitHubActions):
-    """The same for Python."""
+    """A GitHub Actions workflow, for Python where the options name no language."""
 
     language = "python"
 

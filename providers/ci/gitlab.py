@@ -262,13 +262,13 @@ def _stage(base: BaseOption | None, script: list[str] | None = None) -> Stage:
 
 
 class GitLabCIGolang(GitLabCI):
-    """The same for Go."""
+    """A GitLab CI pipeline, for Go where the options name no language."""
 
     language = "go"
 
 
 class GitLabCIJava(GitLabCI):
-    """The same for Java."""
+    """A GitLab CI pipeline, for Java where the options name no language."""
 
     language = "java"
 

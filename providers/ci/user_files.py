@@ -17,8 +17,8 @@ TIMEOUT: Final = 30.0
 LIMIT: Final = 4 << 20
 SQUARE: Final = re.compile(r"(?<!\$)\[\[\s*\.?([A-Za-z_][\w.-]*)\s*\]\]")
 CURLY: Final = re.compile(r"(?<!\$)\{\{\s*\.?([A-Za-z_][\w.-]*)\s*\}\}")
-"""Variables in CI files are dotted names, unlike a shell's `[[ -f x ]]`, and do not follow a dollar,
-unlike GitHub's `${{ secrets.X }}`."""
+"""Variables in CI files are dotted names, which a shell's `[[ -f x ]]` is not, and never behind a
+dollar, as GitHub's `${{ secrets.X }}` is."""
 
 
 class CISystem(msgspec.Struct, frozen=True):
@@ -139,7 +139,8 @@ def _download(url: str) -> bytes:
     from urllib.request import urlopen
 
     try:
-        with urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - the caller lets http and https through only
+        # The caller lets only http and https through.
+        with urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310
             data: bytes = answer.read(LIMIT + 1)
     except HTTPError as error:
         with error:

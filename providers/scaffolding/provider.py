@@ -78,7 +78,7 @@ class Scaffolding(Generic[O]):
         return asked.outputs()
 
     def read(self, options: O, resource: Resource | None, call: Call) -> Resource | None:
-        """Report blob id and mode of each file that dtm wrote; with `visibility` who may read it."""
+        """Report blob id and mode of each file that dtm wrote; with `visibility` its readers."""
         asked = self._order(options)
         repository = opened(_recorded(asked, resource, call), call)
         heads = repository.heads()

@@ -1,4 +1,4 @@
-"""Where template files come from: those that ship inside, a directory, an archive, or any git repository."""
+"""Sources of template files: shipped inside, a directory, an archive, or any git repository."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from engine.errors import ProviderError
 from engine.ports import Call
 from engine.schema import Field, Options
 from engine.suggestions import near
-from engine.values import Unknown
 from providers._git.objects import GitFile
 from providers._git.repository import GitRepository
-from providers._git.scm import PATH_STARTS, ScmType, full_url
+from providers._git.scm import PATH_STARTS, ScmType, all_known, full_url
 from providers._git.urls import is_path, local_path
 
 SHIPPED: Final = Path(__file__).parent / "templates"
@@ -29,12 +28,13 @@ HOSTS: Final = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
 
 
 class TemplateRepo(Options, frozen=True, kw_only=True):
-    """Which template, by url, or by name as for a repository."""
+    """The template, by url, or by name as for a repository."""
 
     url: Annotated[
         str,
         Field(
-            "a URL that git can reach, a path, an archive, or the name of a template that ships inside"
+            "a URL that git can reach, a path, an archive, "
+            "or the name of a template that ships inside"
         ),
     ] = ""
     owner: Annotated[str, Field("the user who owns the template's repository")] = ""
@@ -51,17 +51,20 @@ class TemplateRepo(Options, frozen=True, kw_only=True):
     )
 
     def __post_init__(self) -> None:
-        if not any(isinstance(getattr(self, name), Unknown) for name in self.__struct_fields__):
+        if all_known(self):
             reference(self)
 
 
 def names() -> list[str]:
-    """The templates that ship inside."""
+    """Name the templates that ship inside."""
     return sorted(place.name for place in SHIPPED.iterdir() if place.is_dir())
 
 
 def reference(template: TemplateRepo | str) -> str:
-    """A shipped template's name, a path, or a URL. Raises ValueError with a sentence for people."""
+    """Find a shipped template's name, a path or a URL.
+
+    Raises ValueError with a sentence for people.
+    """
     if isinstance(template, str):
         return _checked(template)
     if template.url:
@@ -78,7 +81,10 @@ def reference(template: TemplateRepo | str) -> str:
 
 
 def on_disk(template: TemplateRepo | str) -> str | None:
-    """The path of a template on this machine; None for one that ships inside or comes over the network. Raises ValueError."""
+    """Find the path of a template on this machine; None for a shipped or a remote one.
+
+    Raises ValueError.
+    """
     where = reference(template)
     local = is_path(where) or (where.lower().endswith(ARCHIVES) and "://" not in where)
     return str(local_path(where)) if local and where not in names() else None
@@ -93,13 +99,10 @@ def _shipped(name: str) -> str:
 def _checked(text: str) -> str:
     if found := _shipped(text):
         return found
-    if (
-        text.startswith(PATH_STARTS)
-        or text.lower().endswith(ARCHIVES)
-        or "/" in text
-        or ":" in text
-    ):
-        return text if text.lower().endswith(ARCHIVES) else full_url(text)
+    if text.lower().endswith(ARCHIVES):
+        return text
+    if text.startswith(PATH_STARTS) or "/" in text or ":" in text:
+        return full_url(text)
     raise ValueError(_unknown(text))
 
 
@@ -111,7 +114,10 @@ def _unknown(name: str) -> str:
 
 
 def load(template: TemplateRepo | str, call: Call) -> dict[str, GitFile]:
-    """The template's files by path. Raises ProviderError if it is not there or cannot be read."""
+    """Load the template's files by path.
+
+    Raises ProviderError if it is not there or cannot be read.
+    """
     try:
         where = reference(template)
     except ValueError as error:
@@ -119,12 +125,9 @@ def load(template: TemplateRepo | str, call: Call) -> dict[str, GitFile]:
     branch = "" if isinstance(template, str) else template.branch
     if where in names():
         return _directory(SHIPPED / where)
-    if where.lower().endswith(ARCHIVES):
-        return _unpacked(
-            where,
-            _download(where, call) if "://" in where else _bytes(call.base_dir / local_path(where)),
-        )
     place = call.base_dir / local_path(where)
+    if where.lower().endswith(ARCHIVES):
+        return _unpacked(where, _download(where, call) if "://" in where else _bytes(place))
     if is_path(where) and place.is_dir() and not branch and not (place / "HEAD").is_file():
         return _directory(place)
     return _cloned(GitRepository(where, branch, call=call), where)
@@ -140,7 +143,7 @@ def _cloned(repository: GitRepository, where: str) -> dict[str, GitFile]:
 
 
 def _directory(root: Path) -> dict[str, GitFile]:
-    """Everything below, symbolic links as links; what git and Python keep beside sources is none of it."""
+    """Read all files below, symbolic links as links, without those that git and Python add."""
     found: dict[str, GitFile] = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root)
@@ -168,11 +171,11 @@ def _download(url: str, call: Call) -> bytes:
     from urllib.error import URLError  # heavy, and rarely needed
     from urllib.request import Request, urlopen
 
-    left = call.deadline - time.monotonic()
+    patience = max(1.0, min(60.0, call.deadline - time.monotonic()))
     if not url.startswith(("http://", "https://")):
         raise ProviderError(f"cannot download the template {url}: only http and https can")
     try:
-        with urlopen(Request(url), timeout=max(1.0, min(60.0, left))) as answer:  # noqa: S310 - the scheme was checked above
+        with urlopen(Request(url), timeout=patience) as answer:  # noqa: S310 - checked above
             data: bytes = answer.read()
     except (URLError, OSError) as error:
         raise ProviderError(
@@ -182,7 +185,7 @@ def _download(url: str, call: Call) -> bytes:
 
 
 def _unpacked(where: str, data: bytes) -> dict[str, GitFile]:
-    """Files of a zip or tar; a single directory around everything, as hosts put it there, is taken off."""
+    """Read the files of a zip or tar, without the one directory that hosts put around them."""
     import tarfile  # both heavy, and rarely needed
     import zipfile
 

@@ -1,4 +1,4 @@
-"""A git that ends while it changes a branch takes the branch's lock along; one that somebody else left is named."""
+"""Locks of a branch: a git that is ended removes its own, an error names a foreign one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from pathlib import Path
 from engine.address import Address
 from engine.ports import Call
 from providers._git.repository import GitRepository
-GitRepository("app.git", call=Call(Address("repo", "a"), base_dir=Path(BASE))).commit({"a": b"1"}, "first")
+call = Call(Address("repo", "a"), base_dir=Path(BASE))
+GitRepository("app.git", call=call).commit({"a": b"1"}, "first")
 """
 
 STUBBORN = """
@@ -34,7 +35,8 @@ from pathlib import Path
 from engine.address import Address
 from engine.ports import Call
 from providers._git.command import Git
-for _ in range(5): threading.Thread(target=Git(Call(Address("repo", "a"), base_dir=Path(BASE))), args=("fetch",)).start()
+git = Git(Call(Address("repo", "a"), base_dir=Path(BASE)))
+for _ in range(5): threading.Thread(target=git, args=("fetch",)).start()
 """
 
 
@@ -56,7 +58,8 @@ def holding(bare: Path) -> None:
     """Have the next push stop while it holds the locks."""
     hook = bare / "hooks" / "reference-transaction"
     hook.write_text(
-        f'#!/bin/sh\n[ "$1" = prepared ] || exit 0\nmv "$0" "$0.done"\ntouch {bare}/held\nsleep 60\n'
+        '#!/bin/sh\n[ "$1" = prepared ] || exit 0\n'
+        f'mv "$0" "$0.done"\ntouch {bare}/held\nsleep 60\n'
     )
     hook.chmod(0o755)
 

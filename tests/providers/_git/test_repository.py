@@ -36,14 +36,7 @@ def git(*args: str | Path, cwd: Path | None = None, stdin: str = "") -> str:
     return done.stdout.strip()
 
 
-@pytest.fixture(autouse=True)
-def _bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No git identity, an empty HOME, and no system-wide settings."""
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    for name in ("XDG_CONFIG_HOME", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "EMAIL"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("bare_machine")
 
 
 @pytest.fixture
@@ -63,7 +56,7 @@ def server(tmp_path: Path) -> Iterator[GitServer]:
 def repository(
     request: pytest.FixtureRequest, tmp_path: Path, call: Call
 ) -> Iterator[GitRepository]:
-    """An empty repository, on disk or behind smart HTTP."""
+    """Make an empty repository, on disk or behind smart HTTP."""
     bare = tmp_path / "served" / "me" / "app.git"
     GitRepository(str(bare), call=call).init_bare()
     if request.param == "disk":
@@ -76,6 +69,14 @@ def repository(
 
 def bare_of(tmp_path: Path) -> Path:
     return tmp_path / "served" / "me" / "app.git"
+
+
+def pre_receive(bare: Path, script: str) -> None:
+    """Have every push run this script."""
+    hook = bare / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\n{script}")
+    hook.chmod(0o755)
 
 
 def on_disk(repository: GitRepository) -> LocalRepository:
@@ -284,10 +285,7 @@ def test_a_checked_out_branch_is_not_pulled_from_under_its_owner(
 def test_a_hook_that_refuses_is_an_error_with_its_words(tmp_path: Path, call: Call) -> None:
     repository = GitRepository("app.git", call=call)
     repository.init_bare()
-    hook = tmp_path / "app.git" / "hooks" / "pre-receive"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\necho we are closed >&2\nexit 1\n")
-    hook.chmod(0o755)
+    pre_receive(tmp_path / "app.git", "echo we are closed >&2\nexit 1\n")
     with pytest.raises(ProviderError, match="we are closed"):
         repository.commit({"a": b""}, "first")
 
@@ -375,10 +373,7 @@ def test_a_lost_answer_to_a_push_is_looked_up(call: Call, server: GitServer) -> 
 def test_time_and_cancellation_end_git_and_its_children(tmp_path: Path, call: Call) -> None:
     repository = GitRepository("app.git", call=call)
     repository.init_bare()
-    hook = tmp_path / "app.git" / "hooks" / "pre-receive"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\nsleep 60\n")
-    hook.chmod(0o755)
+    pre_receive(tmp_path / "app.git", "sleep 60\n")
     begin = time.monotonic()
     slow = replace(call, deadline=begin + 0.5)
     with pytest.raises(OutcomeUnknownError, match="may or may not"):

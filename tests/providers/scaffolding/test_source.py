@@ -1,4 +1,4 @@
-"""Where templates come from."""
+"""Sources of templates."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ Invariants:
 - Create completes a create that was interrupted, and refuses a resource that dtm did not make.
 
 To add an option: a field with a default in the options Struct (for `file`: `FileOptions` in
-`file.py`), and its use in the class below; a test beside the others (`tests/providers/test_file.py`);
-then `python docs/generate.py`, which writes the reference pages. If `read` reports it as an
+`file.py`), and its use in the class below; a test beside the others (`tests/providers/test_file.py`
+there); then `python docs/generate.py`, which writes the reference pages. If `read` reports it as an
 attribute, add its drift to the plugin's trial in `dtm/testing/trials.py`.
 
 To add a provider: a module with an options Struct, an outputs Struct and a class that satisfies

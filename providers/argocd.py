@@ -25,7 +25,7 @@ from providers._git.managed_files import (
     write,
 )
 from providers._git.repository import GitRepository
-from providers._git.scm import Location, Repo, locate
+from providers._git.scm import Location, Repo, Token, locate
 from providers._git.urls import without_credentials
 from providers._image import DOCKER_HUB, image_name
 
@@ -95,12 +95,7 @@ class AppSource(Options, frozen=True, kw_only=True):
     repo_branch: Annotated[
         str, Field("the branch; its HEAD, for the manifest main, if not given")
     ] = ""
-    token: Annotated[
-        str,
-        Field(
-            "the password for http URLs; without it git asks its credential helpers", secret=True
-        ),
-    ] = ""
+    token: Token = ""
 
 
 class ImageVersion(Options, frozen=True, kw_only=True):

@@ -112,6 +112,7 @@ class CommandProvider:
         try:
             _run("delete", options.delete, options, resource, call)
         except ProviderError:
+            # OutcomeUnknownError passes: a delete that was cut off may still be at work.
             if options.read is None or self.read(options, resource, call) is not None:
                 raise
 

@@ -75,6 +75,7 @@ class DirectoryProvider:
             try:
                 path.mkdir()
             except FileExistsError:
+                # An empty one may be left by a create that was interrupted before its record.
                 if path.is_symlink() or not path.is_dir() or any(path.iterdir()):
                     raise ProviderError(
                         f"{path} exists and was not made by dtm", hint=FOREIGN

@@ -119,6 +119,7 @@ class FileProvider:
             try:
                 rename_new(staged, path)
             except FileExistsError:
+                # A create that was interrupted after the rename left just this content.
                 found = _inspect(path)
                 if found is None or found[0] != sha256:
                     raise ProviderError(

@@ -87,6 +87,7 @@ def write(
         )
     others = wanted.keys() - set(owned)
     found = blobs(repository, others) if others else {}
+    # Equal content may be dtm's own, of a create that was interrupted before its record.
     foreign = [path for path, blob in found.items() if blob != blob_id(wanted[path])]
     if foreign:
         raise ProviderError(

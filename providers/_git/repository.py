@@ -175,6 +175,7 @@ class GitRepository:
                     f"{self.location}: somebody else began the branch {self.branch} just now"
                 )
             with self._scratch(parent) as git:
+                # Built anew each time: on a new tip, so that the push adds to it.
                 sha = build_commit(git, parent, changes, text, self._author(author))
                 refused = "" if sha == there else self._push(git, sha, there)
                 if not refused:
@@ -252,6 +253,7 @@ class GitRepository:
         if done.code == 0:
             return ""
         refusal = "\n".join(line for line in done.text.splitlines() if line.startswith("!"))
+        # Git says "cannot lock ref" both while others write and where nothing ever can be written.
         if MOVED.search(refusal) and not BARRED.search(done.err):
             why = LOCKED.search(done.err)
             return why[1] if why else "others moved it each time"
@@ -264,6 +266,7 @@ class GitRepository:
 
     def _arrived(self, sha: str, there: str | None) -> str:
         now = (self.heads() or {}).get(self.branch)
+        # An unmoved branch proves nothing: the other end may still be at work on the push.
         if now == there:
             raise OutcomeUnknownError(
                 f"{self.location}: the push was cut off, it may or may not have arrived"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -26,6 +26,10 @@ SCHEMES: Final = ("https://", "http://", "ssh://", "git://", "git+ssh://", "file
 PATH_STARTS: Final = ("/", "./", "../", "~")
 HOSTLIKE = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?(/.*)?")
 
+Token: TypeAlias = Annotated[
+    str,
+    Field("the password for http URLs; without it git asks its credential helpers", secret=True),
+]
 T = TypeVar("T")
 
 
@@ -71,12 +75,7 @@ class Repo(Options, frozen=True, kw_only=True):
             "for scmType local a directory, ./repos if not given"
         ),
     ] = msgspec.field(default="", name="baseURL")
-    token: Annotated[
-        str,
-        Field(
-            "the password for http URLs; without it git asks its credential helpers", secret=True
-        ),
-    ] = ""
+    token: Token = ""
 
     def __post_init__(self) -> None:
         if all_known(self):

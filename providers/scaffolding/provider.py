@@ -88,6 +88,7 @@ class Scaffolding(Generic[O]):
         entries: Mapping[str, TreeEntry] = tip.entries if tip else {}
         written = _written(resource) or (asked.files(call) if tip else {})
         found = {path: entry for path, entry in entries.items() if path in written}
+        # Without a file of ours, a foreign repository is still reported: create must not take it.
         if not found and _ours(_first(repository, heads), call):
             return None
         name = resource.id if resource else asked.place.identity

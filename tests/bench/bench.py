@@ -37,14 +37,14 @@ AIMS = {
 DTM = [sys.executable, "-m", "dtm"]
 COUNT_READS = """
 import sys
-from providers.data import Data
+from providers.data import DataProvider
 from dtm.cli import main
 count = 0
-def read(self, *args, original=Data.read):
+def read(self, *args, original=DataProvider.read):
     global count
     count += 1
     return original(self, *args)
-Data.read = read
+DataProvider.read = read
 sys.argv = ["dtm", "plan", "--no-color"]
 try:
     main()

@@ -23,7 +23,7 @@ from engine.plugins.calls import Operations
 from engine.ports import Call, Snapshot, Version
 from engine.session.opening import Session, SessionOptions, open_session, read_state
 from engine.state import Resource
-from providers.data import Data, DataOptions
+from providers.data import DataOptions, DataProvider
 from tests.bench.bench import say
 from tests.bench.shapes import WIDTH, parents
 
@@ -64,11 +64,11 @@ class FarStore(MemoryStore):
         return super().list(prefix)
 
 
-class Slow(Data):
+class Slow(DataProvider):
     """`data` whose create takes a while."""
 
     def create(self, options: DataOptions, call: Call) -> Resource:
-        """As `Data.create`."""
+        """As `DataProvider.create`."""
         time.sleep(CALL)
         return super().create(options, call)
 

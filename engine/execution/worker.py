@@ -21,7 +21,7 @@ from engine.execution.steps import Phase, Step
 from engine.plan import Action, Change
 from engine.plugins.calls import Operations, guarded
 from engine.ports import Call
-from engine.runtime.retry import PROVIDER, Policy, provider_retry
+from engine.runtime.retry import provider_retry
 from engine.secrets.marking import revealed
 from engine.secrets.sealing import Sealer
 from engine.state import Resource
@@ -135,7 +135,6 @@ class Execution(msgspec.Struct, frozen=True):
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     rng: random.Random = msgspec.field(default_factory=random.Random)
-    policy: Policy = PROVIDER
 
     def perform(self, job: Job) -> Outcome:
         """Do it; raises nothing."""
@@ -197,7 +196,6 @@ class Execution(msgspec.Struct, frozen=True):
                 sleep=tries.sleep,
                 clock=self.clock,
                 rng=self.rng,
-                policy=self.policy,
             )
         except UnknownValueError:
             return Outcome(job, Ending.FAILED, error=self._lost(job), attempts=tries.made)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from threading import Condition, Thread
@@ -12,6 +11,7 @@ import msgspec
 from engine.address import Address
 from engine.config import Config, ToolSpec
 from engine.errors import DtmError, ProviderError
+from engine.execution.pace import GRACE, POLL, Pace
 from engine.language.references import resolve
 from engine.planning.decisions import Resolution, Verdict, alike, option_changes
 from engine.planning.planner import Live, renamed
@@ -31,15 +31,8 @@ from engine.values import (
     leaves,
 )
 
-PARALLELISM = 10
 READ_TIMEOUT = 300.0
 """Seconds that a read may take where the config says nothing."""
-
-GRACE = 5.0
-"""Seconds that a call may overrun its deadline before it is given up."""
-
-POLL = 0.2
-"""Seconds between two looks for such calls."""
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -60,10 +53,9 @@ def read(
     state: State,
     operations: Operations,
     *,
-    parallelism: int = PARALLELISM,
     resolutions: Mapping[Address, Resolution] | None = None,
     new: bool = True,
-    clock: Callable[[], float] = time.monotonic,
+    pace: Pace | None = None,
 ) -> Live:
     """Read every recorded tool once, and (`new`) every new one whose identity is known already.
 
@@ -71,10 +63,10 @@ def read(
     make of it would be taken for somebody else's doing.
     Raises nothing: failures are in the result, all of them. Calls that overrun their deadline are given up.
     """
-    failed: dict[Address, DtmError] = {}
+    pace, failed = pace or Pace(), dict[Address, DtmError]()
     readings = list(_readings(config, state, operations, resolutions or {}, failed, new=new))
-    readers = _Readers(readings, state, operations, clock)
-    readers.run(min(parallelism, len(readings)))
+    readers = _Readers(readings, state, operations, pace.environment.clock)
+    readers.run(min(pace.parallelism, len(readings)))
     return Live(
         readers.found, failed | readers.failed, len(readings) + len(readers.before), readers.before
     )

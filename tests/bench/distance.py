@@ -17,6 +17,7 @@ from backends.memory import MemoryStore
 from engine.address import Address
 from engine.config import Config, Settings, ToolSpec
 from engine.execution import executor
+from engine.execution.pace import Control
 from engine.planning.planner import make_plan, recorded
 from engine.plugins.calls import Operations
 from engine.ports import Call, Snapshot, Version
@@ -108,7 +109,12 @@ def measure(shape: str, *, count: int = TOOLS, log: str = "auto", born: bool = T
         plan = make_plan(config, session.state, recorded(session.state), operations)
         began = time.monotonic()
         summary = executor.apply(
-            plan, config, session, operations, emit=lambda _: None, parallelism=PARALLELISM
+            plan,
+            config,
+            session,
+            operations,
+            emit=lambda _: None,
+            control=Control(PARALLELISM),
         )
         applying = time.monotonic() - began
     cost = Cost(time.monotonic() - started, applying, Counter(store.requests))

@@ -28,6 +28,7 @@ from engine.errors import (
 )
 from engine.events import ApplySummary, Event, LockAcquired, Notice
 from engine.execution import executor
+from engine.execution.pace import Control
 from engine.lock import timestamp
 from engine.log import rescue_file
 from engine.log.records import Done
@@ -332,7 +333,12 @@ def test_an_apply_that_is_overtaken_starts_nothing_more_and_its_running_call_is_
         ) as session:
             plan = bench.plan(wanted, session)
             executor.apply(
-                plan, wanted, session, bench.operations, emit=bench.events.append, parallelism=1
+                plan,
+                wanted,
+                session,
+                bench.operations,
+                emit=bench.events.append,
+                control=Control(1),
             )
     except SupersededError as error:
         caught = error

@@ -15,7 +15,6 @@ from dtm.app.workspace import Workspace
 from engine.events import Notice
 from engine.ports import Emit
 from engine.runtime.environment import Environment
-from engine.runtime.retry import store_retry
 from engine.secrets.sealing import Redactor
 from engine.session.opening import Reading, Session, open_session
 
@@ -45,8 +44,8 @@ def who() -> str:
 
 
 def environment() -> Environment:
-    """A session's surroundings: the real ones, with stores asked again as `engine.runtime.retry` says."""
-    return Environment(retry=store_retry)
+    """Return a session's surroundings: the real ones."""
+    return Environment()
 
 
 @contextmanager

@@ -39,6 +39,7 @@ from engine.log.view import AUTO, BESIDE, INSIDE
 from engine.plan import Action
 from engine.ports import Snapshot, Store, Version
 from engine.runtime.environment import Environment, Limits
+from engine.runtime.retry import STORE
 from engine.session.opening import Session, open_session, read_state
 from engine.session.recover import recover
 from engine.state import Resource, State, StateEntry, same_content
@@ -268,7 +269,7 @@ class Story:
 
     def environment(self) -> Environment:
         return Environment(
-            retry=lambda call: call(),
+            patience=replace(STORE, tries=1),
             clock=lambda: 0.0,
             sleep=lambda _: None,
             now=lambda: "2026-01-01T00:00:00Z",

@@ -36,6 +36,7 @@ from engine.log.view import AUTO, INSIDE
 from engine.plan import Action
 from engine.ports import Locker, Store, Version
 from engine.runtime.environment import Environment
+from engine.runtime.retry import STORE
 from engine.session.locking import break_lock
 from engine.session.opening import Session, open_session, read_state
 from engine.session.recover import recover
@@ -66,7 +67,7 @@ class Place:
             sleep=self.clock.sleep,
             now=lambda: timestamp(self.clock.now()),
             keep=self._keep,
-            retry=lambda call: call(),
+            patience=replace(STORE, tries=1),
             background=False,
         )
 

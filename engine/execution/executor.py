@@ -42,9 +42,10 @@ def apply(
     """Claim the session and carry out a plan; return the summary, which is emitted too.
 
     Tools that fail are in the summary; they raise nothing. Nothing is written before it is sure
-    that nothing is missing. Raises StalePlanError if the plan was made for another state, PlanError if
-    something is missing that can be known before the first change, StateError or SupersededError if
-    the state cannot be claimed, SupersededError or StoreError if outcomes could not be recorded.
+    that nothing is missing. Raises StalePlanError if the plan was made for another state,
+    PlanError if something is missing that can be known before the first change, StateError or
+    SupersededError if the state cannot be claimed, SupersededError or StoreError if outcomes could
+    not be recorded.
     """
     state = session.state
     if plan.base.serial != state.id.serial:

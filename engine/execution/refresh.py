@@ -188,7 +188,7 @@ def _timeout(spec: ToolSpec | None) -> float:
 
 
 class _Result(msgspec.Struct, frozen=True):
-    """What is live; `before` is what the recorded options show, where they were asked, too."""
+    """The live resource; `before` is the one that the recorded options show, if read, too."""
 
     found: Resource | None
     before: Resource | None = None

@@ -32,7 +32,7 @@ class Window:
 
     @property
     def busy(self) -> bool:
-        """Whether a job that was launched has not ended."""
+        """True while a job that was launched has not ended."""
         return self._outstanding > 0
 
     @property

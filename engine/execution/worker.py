@@ -82,7 +82,7 @@ class Execution(msgspec.Struct, frozen=True):
 
     @property
     def halted(self) -> bool:
-        """Whether no further call may start."""
+        """True once no further call may start."""
         return bool(self.stop.level or self.lost())
 
     def perform(self, job: Job) -> Outcome:

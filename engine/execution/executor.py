@@ -8,8 +8,6 @@ from __future__ import annotations
 from datetime import timedelta
 from queue import Empty, SimpleQueue
 
-from msgspec.structs import replace
-
 from engine.config import Config
 from engine.errors import DtmError, StalePlanError
 from engine.events import ApplyMilder, ApplySummary, Event, Notice
@@ -61,7 +59,7 @@ def apply(
 
 
 class _Run:
-    """One apply. Everything but `inbox` is touched by one thread only."""
+    """One apply. Everything but `_inbox` is touched by one thread only."""
 
     def __init__(
         self,
@@ -166,12 +164,15 @@ class _Run:
 
     def _record(self, step: Step, change: Change) -> None:
         """Record a step that needs no call."""
-        if step.phase is Phase.MAKE or change.action is Action.FORGET:
-            entry = None if change.action is Action.FORGET else self._preparation.entry(change)
+        stays = step.phase is Phase.MAKE
+        # The end of a replace that turned out milder is not recorded: the tool stays as it is.
+        if stays or change.action is Action.FORGET:
+            resource = (change.live or change.before) if stays else None
+            entry = self._preparation.entry(change, resource) if stays else None
             self._session.done(step.address, entry)
             if change.action is not Action.KEEP:
                 self._tally.start(change)
-                self._complete(change, entry.resource if entry else None, 0.0)
+                self._complete(change, resource, 0.0)
         self._window.finish(step)
 
     def _launch(self, job: Job) -> None:
@@ -186,7 +187,7 @@ class _Run:
 
     def _begin(self, job: Job) -> None:
         creating = job.call is Action.CREATE
-        entry = replace(self._preparation.entry(job.change), resource=None) if creating else None
+        entry = self._preparation.entry(job.change, None) if creating else None
         job.begun = self._session.begin(
             job.address,
             Action.CREATE if creating else job.action,
@@ -197,7 +198,7 @@ class _Run:
         assert begun is not None and begun.pending is not None
         job.token = begun.pending.token
 
-    # Hearing
+    # Receiving
 
     def _receive(self) -> None:
         """Handle one message of the workers; wait for it if there is none yet."""
@@ -262,11 +263,10 @@ class _Run:
             self._emit(Notice("info", f"{address} ended after it was given up", where=address))
 
     def _store(self, outcome: Outcome) -> None:
-        entry = None
-        if outcome.job.step.phase is Phase.MAKE:
-            made = self._preparation.entry(outcome.job.change)
-            entry = replace(made, resource=outcome.resource)
-        self._session.done(outcome.job.address, entry)
+        job = outcome.job
+        made = job.step.phase is Phase.MAKE
+        entry = self._preparation.entry(job.change, outcome.resource) if made else None
+        self._session.done(job.address, entry)
 
     def _succeeded(self, outcome: Outcome) -> None:
         job, resource = outcome.job, outcome.resource
@@ -285,9 +285,8 @@ class _Run:
         job, error, found = outcome.job, outcome.error, outcome.resource
         assert error is not None
         if outcome.ending is Ending.FAILED:
-            entry = None
-            if job.call is Action.CREATE and found:
-                entry = replace(self._preparation.entry(job.change), resource=found)
+            half_made = job.call is Action.CREATE and found is not None
+            entry = self._preparation.entry(job.change, found) if half_made else None
             self._session.failed(job.address, error.message, entry)
         elif self._execution.stop.level > 1:
             self._tally.cancel(job.address)

@@ -223,11 +223,12 @@ class Preparation:
             return found.value if isinstance(found, Secret) else None
         return None
 
-    def entry(self, change: Change) -> StateEntry:
-        """Return a tool's entry once the change is made, with the resource as it was before."""
+    def entry(self, change: Change, resource: Resource | None) -> StateEntry:
+        """Return a tool's entry once the change is made."""
         assert change.after is not None
-        before = change.live or change.before
-        return StateEntry(change.address, change.depends_on, change.after, before, change.protected)
+        return StateEntry(
+            change.address, change.depends_on, change.after, resource, change.protected
+        )
 
     def problems(self) -> list[Problem]:
         """Return what is missing for any call: the user's `--resolve`, and all of `missing`."""

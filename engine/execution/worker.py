@@ -185,11 +185,10 @@ class Execution(msgspec.Struct, frozen=True):
     def _aftermath(self, job: Job, error: DtmError) -> Outcome:
         """Read once after a create that failed and after any call whose outcome is unknown."""
         unknown = isinstance(error, OutcomeUnknownError)
-        if self.stop.level > 1:
+        unreadable = job.resource is None and not job.findable
+        if self.stop.level > 1 or (unknown and unreadable):
             return Outcome(job, Ending.UNKNOWN, error=error)
-        if job.resource is None and not job.findable:
-            return Outcome(job, Ending.UNKNOWN if unknown else Ending.FAILED, error=error)
-        if job.resource is not None and not unknown:
+        if unreadable or (job.resource is not None and not unknown):
             return Outcome(job, Ending.FAILED, error=error)
         try:
             found = self.operations.read(

@@ -17,7 +17,7 @@ calls that are running, the *tally* how changes ended. *Refresh* reads what is l
 
 Records: *done* writes the new entry. *failed* keeps the operation in the entry, with the error, as
 unfinished. *cancelled* restores the entry from before, and the tool counts as skipped. *unknown*
-writes nothing: the begin record stands, and the next run looks what became of the operation.
+writes nothing: the begin record stands, and the next run examines what became of it.
 
 Invariants: one thread decides, records and emits; workers only call. A call is made only after its
 begin record is durable. At most `parallelism` calls run, besides those that were given up. A failed

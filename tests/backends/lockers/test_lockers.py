@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from typing import Any
 
 import pytest
@@ -25,7 +24,6 @@ from engine.errors import (
 from engine.lock import LockInfo
 from engine.ports import Locker
 from engine.runtime.environment import Environment
-from engine.runtime.retry import store_retry
 from engine.session.locking import LockOptions, acquire, break_lock
 from engine.values import Value
 from tests.backends.answering import Answer, answering
@@ -38,9 +36,7 @@ TERRAFORM = (
     '"Version":"1.11.4","Created":"2026-11-21T01:34:16.151200792Z","Path":"b/devstream.state"}'
 )
 
-QUICK = Environment(
-    sleep=lambda _: None, background=False, retry=partial(store_retry, sleep=lambda _: None)
-)
+QUICK = Environment(sleep=lambda _: None, background=False)
 """Nothing waits, and nothing renews but the test."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from backends.aws.errors import AwsRequest, answer_of, code_of
@@ -38,7 +38,8 @@ class DynamoLocker:
 
     def read(self, key: str) -> LockRecord | None:
         """See `engine.ports.Locker.read`."""
-        return _record(self._call("GetItem", Key=self._id(key), ConsistentRead=True).get("Item"))
+        found = self._call("GetItem", key, Key=self._id(key), ConsistentRead=True)
+        return _record(found.get("Item"))
 
     def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
         """See `engine.ports.Locker.put`."""
@@ -46,7 +47,7 @@ class DynamoLocker:
         item = {**self._id(key), "Info": {"S": text}}
 
         def attempt() -> LockRecord:
-            self._change("PutItem", key, Item=item, **_condition(expect))
+            self._call("PutItem", key, Item=item, **_condition(expect))
             return LockRecord(info, _version(text))
 
         return put(key, expect, attempt)
@@ -54,22 +55,15 @@ class DynamoLocker:
     def remove(self, key: str, *, expect: LockRecord) -> None:
         """See `engine.ports.Locker.remove`."""
         try:
-            self._change("DeleteItem", key, Key=self._id(key), **_condition(expect))
+            self._call("DeleteItem", key, Key=self._id(key), **_condition(expect))
         except RefusedError as refused:
             raise not_released(key, refused.holder) from refused
 
     def _id(self, key: str) -> dict[str, dict[str, str]]:
         return {"LockID": {"S": self._prefix + key}}
 
-    def _change(self, action: str, key: str, **given: Any) -> None:
-        """Change the row of `key`. Raises RefusedError if it is not the expected one."""
-        try:
-            self._call(action, ReturnValuesOnConditionCheckFailure="ALL_OLD", **given)
-        except _ConditionFailedError as error:
-            # Not every server returns the row that is there.
-            raise RefusedError(_record(error.item) or self.read(key)) from error
-
-    def _call(self, action: str, **given: Any) -> dict[str, Any]:
+    def _call(self, action: str, key: str, **given: Any) -> dict[str, Any]:
+        """Send a request for the row of `key`. Raises RefusedError if its condition fails."""
         client = self._client()
         request = AwsRequest(
             f"dynamodb:{action}",
@@ -80,19 +74,18 @@ class DynamoLocker:
         )
         with self._aws.asking(request):
             try:
-                answer: dict[str, Any] = getattr(client, ACTIONS[action])(
-                    TableName=self._table, **given
-                )
+                call = getattr(client, ACTIONS[action])
+                return cast("dict[str, Any]", call(TableName=self._table, **given))
             except Exception as error:
-                self._explain(error)
+                self._explain(error, key)
                 raise
-            return answer
 
-    def _explain(self, error: Exception) -> None:
+    def _explain(self, error: Exception, key: str) -> None:
         """Raise the errors that only a lock table has; return for any other."""
         answer, code = answer_of(error), code_of(error)
         if code == "ConditionalCheckFailedException":
-            raise _ConditionFailedError(answer.get("Item")) from error
+            # Not every server returns the row that is there.
+            raise RefusedError(_record(answer.get("Item")) or self.read(key)) from error
         if code == "ValidationException" and "key" in str(error).lower():
             raise StoreAccessError(
                 f"lock table {self._table}: its primary key is not LockID: "
@@ -100,14 +93,6 @@ class DynamoLocker:
                 hint="a lock table has the partition key LockID, spelled like that, of type "
                 "String, and no sort key",
             ) from error
-
-
-class _ConditionFailedError(Exception):
-    """The row is not the expected one; `item` is the row that the server returned, if any."""
-
-    def __init__(self, item: Any) -> None:
-        super().__init__()
-        self.item = item
 
 
 def open_locker(url: str, env: Mapping[str, str]) -> tuple[Locker, str]:
@@ -133,7 +118,7 @@ def open_locker(url: str, env: Mapping[str, str]) -> tuple[Locker, str]:
     )
     named = query.get("region") or env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")
 
-    @cache
+    @cache  # the profile is read once
     def client() -> Any:
         region = named or aws.region() or ("us-east-1" if endpoint else "")
         if not region:
@@ -146,17 +131,17 @@ def open_locker(url: str, env: Mapping[str, str]) -> tuple[Locker, str]:
 
 
 def _condition(expect: LockRecord | None) -> dict[str, Any]:
+    """Return the parameters of a change to exactly the row `expect`, None: no row."""
+    refused = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
     if expect is None:
-        return {"ConditionExpression": "attribute_not_exists(LockID)"}
+        return {**refused, "ConditionExpression": "attribute_not_exists(LockID)"}
     if expect.version == UNREADABLE:
-        return {
-            "ConditionExpression": "attribute_exists(LockID) AND NOT attribute_type(Info, :text)",
-            "ExpressionAttributeValues": {":text": {"S": "S"}},
-        }
-    return {
-        "ConditionExpression": "Info = :seen",
-        "ExpressionAttributeValues": {":seen": {"S": expect.version.removeprefix("=")}},
-    }
+        condition = "attribute_exists(LockID) AND NOT attribute_type(Info, :seen)"
+        seen = "S"
+    else:
+        condition, seen = "Info = :seen", expect.version.removeprefix("=")
+    values = {":seen": {"S": seen}}
+    return {**refused, "ConditionExpression": condition, "ExpressionAttributeValues": values}
 
 
 def _version(text: str) -> str:

@@ -1,4 +1,7 @@
-"""Locks beyond their contract: rows of a table, records that somebody else wrote, two locks as one, releases in two steps."""
+"""Locks beyond their contract.
+
+Rows of a table, records of other programs, two locks taken as one, releases in two steps.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ from tests.servers.aws import Cloud
 
 KEY = "devstream.state"
 TERRAFORM = (
-    '{"ID":"92417f49-7f3c-1f4e-8a3f-8ff1e5a0a9b1","Operation":"OperationTypeApply","Info":"","Who":"root@vm",'
+    '{"ID":"92417f49-7f3c-1f4e-8a3f-8ff1e5a0a9b1","Operation":"OperationTypeApply",'
+    '"Info":"","Who":"root@vm",'
     '"Version":"1.11.4","Created":"2026-11-21T01:34:16.151200792Z","Path":"b/devstream.state"}'
 )
 

@@ -32,7 +32,7 @@ _ALPHABETS: Final = range(0xE000, 0xF8C0, 64)
 """Starts of the blocks of 64 private-use characters; the first one that a text does not use carries its placeholders."""
 
 
-class Source(msgspec.Struct, frozen=True, eq=False):
+class SourceText(msgspec.Struct, frozen=True, eq=False):
     """A file's text and how messages call it."""
 
     name: str
@@ -48,7 +48,7 @@ class Expression(msgspec.Struct, frozen=True):
     """One expression as written, brackets included, and where it starts in its source."""
 
     text: str
-    source: Source
+    source: SourceText
     offset: int
 
     @property
@@ -63,7 +63,7 @@ class Expression(msgspec.Struct, frozen=True):
         return text[text.rfind("\n", 0, self.offset) + 1 : self.offset].lstrip().startswith("#")
 
 
-class Template(Deferred, frozen=True):
+class TextTemplate(Deferred, frozen=True):
     """A scalar with expressions inside."""
 
     parts: tuple[str | Expression, ...]
@@ -76,10 +76,10 @@ class Key(str):
     """A map key with expressions inside; as text it is what the source says."""
 
     __slots__ = ("template",)
-    template: Template
+    template: TextTemplate
 
     @classmethod
-    def of(cls, template: Template) -> Key:
+    def of(cls, template: TextTemplate) -> Key:
         """The key that a template will become."""
         key = cls(template)
         key.template = template
@@ -121,13 +121,13 @@ class Scanned(msgspec.Struct, frozen=True):
         found = self._string(text)
         return found if isinstance(found, str) else Key.of(found)
 
-    def _string(self, text: str) -> str | Template:
+    def _string(self, text: str) -> str | TextTemplate:
         first, second, last = (chr(self.alphabet + digit) for digit in (0, 1, 63))
         found = re.split(f"({first}[{second}-{last}]+)", text)
         if len(found) == 1:
             return text
         parts = [self._expression(part) if index % 2 else part for index, part in enumerate(found)]
-        return Template(tuple(part for part in parts if part))
+        return TextTemplate(tuple(part for part in parts if part))
 
     def _expression(self, placeholder: str) -> Expression:
         number = 0
@@ -136,7 +136,7 @@ class Scanned(msgspec.Struct, frozen=True):
         return self.expressions[number]
 
 
-def scan(source: Source) -> Scanned:
+def scan(source: SourceText) -> Scanned:
     """Replace every expression by its placeholder. A text that uses all private alphabets is left as it is."""
     text = source.text
     if "[[" not in text and "${{" not in text:

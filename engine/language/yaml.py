@@ -19,7 +19,7 @@ import msgspec
 from engine.config import Where
 from engine.errors import ConfigError, Problem
 from engine.language import scalars
-from engine.language.expressions import Raw, Scanned, Source, scan
+from engine.language.expressions import Raw, Scanned, SourceText, scan
 
 Steps: TypeAlias = "tuple[str | int, ...]"
 
@@ -71,7 +71,7 @@ def _doubt() -> re.Pattern[str]:
 class Text(msgspec.Struct, eq=False, dict=True):
     """One parsed file. `documents` hold their values, None where one is empty; `literals`: some of them are Literals."""
 
-    source: Source
+    source: SourceText
     scanned: Scanned
     documents: list[Raw]
     literals: bool
@@ -90,16 +90,16 @@ class Text(msgspec.Struct, eq=False, dict=True):
         return f"{self.source.name}:{mark.line + 1}:{mark.column + 1}"
 
 
-class Place(msgspec.Struct):
+class FilePlace(msgspec.Struct):
     """A value in a file; its line and column are looked up when somebody asks. One is made per tool: hence not frozen."""
 
     text: Text
     document: int = 0
     path: Steps = ()
 
-    def step(self, *steps: str | int) -> Place:
+    def step(self, *steps: str | int) -> FilePlace:
         """The place of something inside."""
-        return Place(self.text, self.document, (*self.path, *steps))
+        return FilePlace(self.text, self.document, (*self.path, *steps))
 
     def at(self, *steps: str | int, key: bool = False) -> str:
         """`file:line:column`, of the value or of its key."""
@@ -113,7 +113,7 @@ class Place(msgspec.Struct):
 
 def parse(name: str, text: str) -> Text:
     """Parse a file's text; `name` is how messages call it. Raises ConfigError: the first wrong syntax, or all repeated keys."""
-    source = Source(name, text.removeprefix("\ufeff"))
+    source = SourceText(name, text.removeprefix("\ufeff"))
     scanned = scan(source)
     documents, literals = _quick(scanned.text), False
     if documents is None:

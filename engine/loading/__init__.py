@@ -6,5 +6,5 @@ Terms: a *source* is what the user asked for: a file or a directory, variables, 
 Invariants: one run reports every problem, each with file, line and column. Nothing is silently
 ignored. No provider and no store is asked.
 
-    config = load(Source(Path("config.yaml")), catalog, state_url=parse, backends=backends)
+    config = load(ConfigSource(Path("config.yaml")), catalog, state_url=parse, backends=backends)
 """

@@ -10,7 +10,7 @@ import msgspec
 from engine.address import Address
 from engine.language.expressions import Raw
 from engine.language.references import Interpolation, Reference
-from engine.language.yaml import Place
+from engine.language.yaml import FilePlace
 from engine.loading import file_schema
 from engine.loading.files import Files, Section
 from engine.loading.problems import Report
@@ -31,7 +31,7 @@ class Expanded(msgspec.Struct, frozen=True):
     """A tool that an app became: an entry of `tools:` as it would be written, and the app's place."""
 
     value: Raw
-    place: Place
+    place: FilePlace
 
 
 class _Template(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ def expand(files: Files, scope: Scope, tools: Sequence[str]) -> Iterator[Expande
 
 
 def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
-    first: dict[str, Place] = {}
+    first: dict[str, FilePlace] = {}
     for section in files.items("pipelineTemplates"):
         if not isinstance(section.value, dict):
             files.report.add(
@@ -65,7 +65,7 @@ def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
             continue
         rest = {key: item for key, item in section.value.items() if folded(key) != "options"}
         found, sound = _decoded(
-            scope.render(rest), file_schema.PipelineTemplate, section.place, files.report
+            scope.render(rest), file_schema.PipelineTemplateSection, section.place, files.report
         )
         if not sound:
             continue
@@ -82,8 +82,8 @@ def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
 
 def _decoded(
     value: Raw,
-    struct: type[file_schema.App | file_schema.PipelineTemplate],
-    place: Place,
+    struct: type[file_schema.AppSection | file_schema.PipelineTemplateSection],
+    place: FilePlace,
     report: Report,
 ) -> tuple[Attributes, bool]:
     """A map by its Struct, and whether nothing is wrong with it."""
@@ -120,7 +120,7 @@ def _list(value: Value) -> list[Value]:
 
 def _app(section: Section, scope: Scope, templates: Mapping[str, _Template]) -> _App | None:
     rendered = scope.render(section.value)
-    found, sound = _decoded(rendered, file_schema.App, section.place, scope.report)
+    found, sound = _decoded(rendered, file_schema.AppSection, section.place, scope.report)
     if not sound:
         return None
     spec = {key: value for key, value in _map(found.get("spec")).items() if value != ""}
@@ -157,7 +157,7 @@ def _unsettled(app: Attributes) -> Iterator[tuple[str | int, ...]]:
 def _step(
     step: dict[str, Value],
     raw: Raw,
-    place: Place,
+    place: FilePlace,
     scope: Scope,
     templates: Mapping[str, _Template],
     spec: Mapping[str, Value],

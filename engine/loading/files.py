@@ -11,14 +11,14 @@ import msgspec
 from engine.errors import ConfigError
 from engine.language import yaml
 from engine.language.expressions import Expression, Raw
-from engine.language.yaml import Place, Text
+from engine.language.yaml import FilePlace, Text
 from engine.loading import file_schema
 from engine.loading.file_schema import LATER
 from engine.loading.problems import Report
 from engine.suggestions import nearest
 
-_SETTINGS: Final = file_schema.Settings.__struct_encode_fields__
-KEYS: Final = file_schema.File.__struct_encode_fields__
+_SETTINGS: Final = file_schema.SettingsSection.__struct_encode_fields__
+KEYS: Final = file_schema.ConfigFile.__struct_encode_fields__
 _LISTS: Final = frozenset({"tools", "apps", "pipelineTemplates"})
 _MAPS: Final = frozenset({"config", "vars", "variables", "outputs"})
 _FILES: Final = {"varFile": True, "toolFile": False}
@@ -29,7 +29,7 @@ class Section(msgspec.Struct):
     """What stands under one top-level key in one document."""
 
     value: Raw
-    place: Place
+    place: FilePlace
 
     @property
     def text(self) -> Text:
@@ -144,7 +144,7 @@ def _parse(files: Files, path: Path) -> Text | None:
 def _named(files: Files, text: Text) -> Iterator[tuple[Path, bool]]:
     """The files that a text names under varFile and toolFile."""
     for index, document in enumerate(text.documents):
-        place = Place(text, index)
+        place = FilePlace(text, index)
         config = document.get("config") if isinstance(document, dict) else None
         for inner, around in ((document, place), (config, place.step("config"))):
             for key, variables in _FILES.items():
@@ -153,7 +153,7 @@ def _named(files: Files, text: Text) -> Iterator[tuple[Path, bool]]:
 
 
 def _file(
-    files: Files, value: Raw, place: Place, *, variables: bool
+    files: Files, value: Raw, place: FilePlace, *, variables: bool
 ) -> Iterator[tuple[Path, bool]]:
     key = place.path[-1]
     if not isinstance(value, str):
@@ -177,7 +177,7 @@ def _file(
 def _classify(files: Files, text: Text, *, bare: bool) -> None:
     several = sum(document is not None for document in text.documents) > 1
     for index, document in enumerate(text.documents):
-        place = Place(text, index)
+        place = FilePlace(text, index)
         if isinstance(document, dict):
             known = any(key in KEYS or key in LATER for key in document)
             if document and not known and (bare or several):
@@ -193,7 +193,7 @@ def _classify(files: Files, text: Text, *, bare: bool) -> None:
             )
 
 
-def _keys(files: Files, document: dict[str, Raw], place: Place) -> None:
+def _keys(files: Files, document: dict[str, Raw], place: FilePlace) -> None:
     for key, value in document.items():
         here = place.step(key)
         if key == "config" and isinstance(value, dict):
@@ -208,7 +208,7 @@ def _keys(files: Files, document: dict[str, Raw], place: Place) -> None:
             _unknown(files, here, KEYS)
 
 
-def _unknown(files: Files, place: Place, known: tuple[str, ...]) -> None:
+def _unknown(files: Files, place: FilePlace, known: tuple[str, ...]) -> None:
     key = str(place.path[-1])
     if key in LATER:
         files.report.add(place.at(key=True), f'key "{key}" is not supported by this version')
@@ -220,7 +220,7 @@ def _unknown(files: Files, place: Place, known: tuple[str, ...]) -> None:
         files.report.add(place.at(key=True), f'unknown key "{key}"', hint)
 
 
-def _add(files: Files, key: str, value: Raw, place: Place) -> None:
+def _add(files: Files, key: str, value: Raw, place: FilePlace) -> None:
     """Keep a section. An empty one counts as given, but holds nothing."""
     wanted = list if key in _LISTS else dict if key in _MAPS else None
     if wanted and value is not None and not isinstance(value, wanted):

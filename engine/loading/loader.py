@@ -14,7 +14,7 @@ from engine.loading.apps import expand
 from engine.loading.files import Files, read
 from engine.loading.problems import Report
 from engine.loading.state_settings import plain_url, settings
-from engine.loading.tools import Checker, Entry
+from engine.loading.tools import Checker, ToolEntry
 from engine.loading.variable_sources import bindings
 from engine.loading.variables import Scope
 from engine.options.decode import convert
@@ -22,7 +22,7 @@ from engine.schema import Catalog
 from engine.values import Secret, Value
 
 
-class Source(msgspec.Struct, frozen=True):
+class ConfigSource(msgspec.Struct, frozen=True):
     """What to load: a file or directory, variables from the command line and files named there, and the surroundings."""
 
     path: Path
@@ -33,7 +33,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 def load(
-    source: Source,
+    source: ConfigSource,
     catalog: Catalog,
     *,
     state_url: Callable[[str], StateSettings] = plain_url,
@@ -56,7 +56,7 @@ def load(
 
 
 def _load(
-    source: Source,
+    source: ConfigSource,
     catalog: Catalog,
     state_url: Callable[[str], StateSettings],
     backends: Catalog | None,
@@ -73,9 +73,9 @@ def _load(
     checker = Checker(catalog, source.env, report)
     for section in files.items("tools"):
         value = scope.render(section.value) if section.text.scanned.expressions else section.value
-        checker.add(Entry(value, section.place, simple=section.text.simple))
+        checker.add(ToolEntry(value, section.place, simple=section.text.simple))
     for tool in expand(files, scope, checker.names):
-        checker.add(Entry(tool.value, tool.place, expanded=True))
+        checker.add(ToolEntry(tool.value, tool.place, expanded=True))
     tools, outputs = checker.finish(), dict(_outputs(files, scope, checker))
     if not report.problems and not {"tools", "apps"} & files.sections.keys():
         report.add(
@@ -112,7 +112,7 @@ def _outputs(files: Files, scope: Scope, checker: Checker) -> Iterator[tuple[str
         value, faults = convert(scope.render(section.value), shapes.AnyType(), (name,), "output")
         for fault in faults:
             scope.report.add(section.place.at(), fault.message, fault.hint)
-        for _ in checker.targets(value, value, Entry(value, section.place)):
+        for _ in checker.targets(value, value, ToolEntry(value, section.place)):
             pass  # only to find references that lead nowhere
         yield name, value
 

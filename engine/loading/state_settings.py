@@ -14,7 +14,7 @@ from engine.errors import DtmError
 from engine.language.duration import seconds
 from engine.language.expressions import Raw
 from engine.language.references import addresses
-from engine.language.yaml import Place
+from engine.language.yaml import FilePlace
 from engine.loading import file_schema
 from engine.loading.files import Files, Section
 from engine.loading.problems import Report
@@ -83,7 +83,7 @@ def _state(
     if not isinstance(value, dict):
         report.add(section.place.at(), 'key "state" must be a map, or the URL of the state')
         return None
-    found, faults = decode(value, file_schema.State, env={}, noun="key")
+    found, faults = decode(value, file_schema.StateSection, env={}, noun="key")
     for fault in faults:
         report.add(
             section.place.at(*fault.path, key=fault.key), f"state: {fault.message}", fault.hint
@@ -92,7 +92,7 @@ def _state(
 
 
 def _from_url(
-    url: str, place: Place, state_url: Callable[[str], StateSettings], report: Report
+    url: str, place: FilePlace, state_url: Callable[[str], StateSettings], report: Report
 ) -> StateSettings | None:
     if not url:
         return None
@@ -106,16 +106,16 @@ def _from_url(
 def _from_map(
     state: Attributes,
     raw: Mapping[str, Raw],
-    place: Place,
+    place: FilePlace,
     backends: Catalog | None,
     report: Report,
 ) -> StateSettings | None:
     lock = _lock(
         cast("Attributes", state.get("lock") or {}), place, report
-    )  # decoded by layout.Lock
-    built = build({**state, "lock": None, "options": {}}, file_schema.State)
+    )  # decoded by LockSection
+    built = build({**state, "lock": None, "options": {}}, file_schema.StateSection)
     if backends is None:
-        given = cast("Attributes", state.get("options") or {})  # a map, by layout.State
+        given = cast("Attributes", state.get("options") or {})  # a map, by StateSection
         taken = {_camel(key): value for key, value in given.items()}
         return StateSettings(
             built.backend.lower(), taken, lock, built.log, built.history, "config", place.where
@@ -146,8 +146,8 @@ def _no_backend(name: str, backends: Catalog) -> tuple[str, str]:
     return f'there is no state backend "{name}"', nearest(name, list(backends.names()))
 
 
-def _lock(lock: Attributes, place: Place, report: Report) -> LockSettings:
-    built, lease = build(lock, file_schema.Lock), None
+def _lock(lock: Attributes, place: FilePlace, report: Report) -> LockSettings:
+    built, lease = build(lock, file_schema.LockSection), None
     if built.lease is not None:
         try:
             lease = lease_of(seconds(built.lease))

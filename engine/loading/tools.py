@@ -13,7 +13,7 @@ from engine.graph import CycleError, order
 from engine.language.duration import seconds
 from engine.language.expressions import Raw
 from engine.language.references import Interpolation, Reference, references
-from engine.language.yaml import Place
+from engine.language.yaml import FilePlace
 from engine.loading import file_schema
 from engine.loading.problems import Report
 from engine.options.decode import build, decode, dotted
@@ -26,14 +26,14 @@ _FREE: Final = Lifecycle()
 _UNTIMED: Final = Timeouts()
 
 
-class Entry(msgspec.Struct):
+class ToolEntry(msgspec.Struct):
     """One tool as written and rendered. `expanded`: an app became it, so its options have no places of their own.
 
     `simple`: no Literal is inside.
     """
 
     value: Raw
-    place: Place
+    place: FilePlace
     simple: bool = False
     expanded: bool = False
 
@@ -41,7 +41,7 @@ class Entry(msgspec.Struct):
 class _Tool(msgspec.Struct):
     """A tool whose own entry was checked, its edges not yet."""
 
-    entry: Entry
+    entry: ToolEntry
     options: Attributes
     depends_on: Sequence[str]
     lifecycle: Lifecycle
@@ -64,10 +64,12 @@ class Checker(msgspec.Struct):
         """Every tool so far as `dependsOn` writes it."""
         return [address.dotted for address in self._tools]
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: ToolEntry) -> None:
         """Check one entry by itself. Edges come later, when every tool is known."""
         try:
-            tool: file_schema.Tool | None = msgspec.convert(entry.value, file_schema.Tool)
+            tool: file_schema.ToolSection | None = msgspec.convert(
+                entry.value, file_schema.ToolSection
+            )
         except (msgspec.ValidationError, UnknownValueError):
             tool = None  # a second, slower look says what is wrong, or finds another spelling
         if tool is None and (tool := self._shape(entry)) is None:
@@ -82,7 +84,7 @@ class Checker(msgspec.Struct):
 
     def _fail(
         self,
-        entry: Entry,
+        entry: ToolEntry,
         path: Sequence[str | int],
         message: str,
         hint: str = "",
@@ -92,12 +94,12 @@ class Checker(msgspec.Struct):
         where = entry.place.at() if entry.expanded else entry.place.at(*path, key=key)
         self.report.add(where, message, hint)
 
-    def _shape(self, entry: Entry) -> file_schema.Tool | None:
+    def _shape(self, entry: ToolEntry) -> file_schema.ToolSection | None:
         """The entry by its keys, as far as it can be read; None if it cannot even be named."""
         if not isinstance(entry.value, dict):
             self._fail(entry, (), "a tool is a map with name, instanceID and options")
             return None
-        known, faults = decode(entry.value, file_schema.Tool, env={}, noun="key")
+        known, faults = decode(entry.value, file_schema.ToolSection, env={}, noun="key")
         for fault in faults:
             self._fail(entry, fault.path, fault.message, fault.hint, key=fault.key)
         wrong = {str(fault.path[0]) for fault in faults}
@@ -116,10 +118,11 @@ class Checker(msgspec.Struct):
         options = _entry(entry.value, "options")
         rest = {key: item for key, item in known.items() if key not in wrong and key != "options"}
         return msgspec.structs.replace(
-            build(rest, file_schema.Tool), options=options if isinstance(options, dict) else {}
+            build(rest, file_schema.ToolSection),
+            options=options if isinstance(options, dict) else {},
         )
 
-    def _named(self, entry: Entry, address: Address) -> bool:
+    def _named(self, entry: ToolEntry, address: Address) -> bool:
         """Whether the tool may bear this name."""
         before = len(self.report.problems)
         if problem := name_problem(address.name):
@@ -134,7 +137,7 @@ class Checker(msgspec.Struct):
             )
         return len(self.report.problems) == before
 
-    def _timeouts(self, entry: Entry, timeouts: file_schema.Timeouts) -> Timeouts:
+    def _timeouts(self, entry: ToolEntry, timeouts: file_schema.TimeoutsSection) -> Timeouts:
         found: dict[str, float] = {}
         for key, text in msgspec.structs.asdict(timeouts).items():
             if text is not None:
@@ -144,7 +147,7 @@ class Checker(msgspec.Struct):
                     self._fail(entry, ("timeouts", key), str(error))
         return Timeouts(**found)
 
-    def _options(self, entry: Entry, address: Address, raw: dict[str, Raw]) -> Attributes:
+    def _options(self, entry: ToolEntry, address: Address, raw: dict[str, Raw]) -> Attributes:
         schema = self._schema(entry, address.name)
         if schema is None:
             return {}
@@ -154,7 +157,7 @@ class Checker(msgspec.Struct):
             self._fail(entry, ("options", *fault.path), message, fault.hint, key=fault.key)
         return options
 
-    def _schema(self, entry: Entry, name: str) -> PluginSchema | None:
+    def _schema(self, entry: ToolEntry, name: str) -> PluginSchema | None:
         if name not in self._schemas:
             self._schemas[name] = self.catalog.find(name)
         if self._schemas[name] is None and not name_problem(name):
@@ -214,7 +217,7 @@ class Checker(msgspec.Struct):
                     tool.entry, ("dependsOn", index), f'dependsOn: there is no tool "{text}"', hint
                 )
 
-    def targets(self, value: Value, written: Raw, entry: Entry) -> Iterator[Address]:
+    def targets(self, value: Value, written: Raw, entry: ToolEntry) -> Iterator[Address]:
         """The tools that a value refers to; those that do not exist, or lack that output, are reported."""
         for reference in references(value):
             tool = self._tools.get(reference.address)

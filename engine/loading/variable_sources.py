@@ -9,7 +9,7 @@ from typing import Final, cast
 
 from engine.errors import ConfigError
 from engine.language.expressions import NAME, Expression, Raw
-from engine.language.yaml import Place, Text
+from engine.language.yaml import FilePlace, Text
 from engine.loading import file_schema
 from engine.loading.files import Files, Section, load_text
 from engine.loading.problems import Report
@@ -117,11 +117,11 @@ def _expressions(files: Files, texts: Sequence[Text]) -> Iterator[Expression]:
         yield from text.scanned.expressions
 
 
-def _entries(texts: Sequence[Text], report: Report) -> Iterator[tuple[str, Place, Raw]]:
+def _entries(texts: Sequence[Text], report: Report) -> Iterator[tuple[str, FilePlace, Raw]]:
     """The variables of files named by --var-file: bare, or under `vars:`."""
     for text in texts:
         for index, document in enumerate(text.documents):
-            place = Place(text, index)
+            place = FilePlace(text, index)
             if isinstance(document, dict) and document.keys() == {"vars"}:
                 document, place = document["vars"], place.step("vars")
             if isinstance(document, dict):
@@ -141,11 +141,9 @@ def _declarations(files: Files) -> tuple[dict[str, Declared], dict[str, Binding]
             continue
         built = build(
             {key: item for key, item in attributes.items() if key != "default"},
-            file_schema.Variable,
+            file_schema.VariableSection,
         )
-        rules = cast(
-            "Attributes", attributes.get("validation") or {}
-        )  # a map, by layout.Validation
+        rules = cast("Attributes", attributes.get("validation") or {})  # a map, by VariableSection
         declared[name] = Declared(
             built.type, built.sensitive, built.description, rules, section.place.at
         )
@@ -166,7 +164,9 @@ def _declaration(section: Section, report: Report) -> Attributes | None:
             "values stand under vars:",
         )
         return None
-    attributes, faults = decode(section.value or {}, file_schema.Variable, env={}, noun="key")
+    attributes, faults = decode(
+        section.value or {}, file_schema.VariableSection, env={}, noun="key"
+    )
     for fault in faults:
         report.add(section.place.at(*fault.path, key=fault.key), fault.message, fault.hint)
     rules = attributes.get("validation")

@@ -11,7 +11,7 @@ import msgspec.inspect as shapes
 from msgspec.structs import replace
 
 from engine.language import references, scalars, yaml
-from engine.language.expressions import DOTTED, NAME, Expression, Key, Raw, Template
+from engine.language.expressions import DOTTED, NAME, Expression, Key, Raw, TextTemplate
 from engine.language.references import Interpolation, Reference
 from engine.language.scalars import Literal
 from engine.loading.problems import Report
@@ -104,7 +104,7 @@ class Scope(msgspec.Struct):
                 return self._map(value)
             case list():
                 return [self.render(item) for item in value]
-            case Template():
+            case TextTemplate():
                 return self._template(value)
             case _:
                 return value
@@ -133,11 +133,11 @@ class Scope(msgspec.Struct):
             self._fail(key.template, f"{key} is {kind} and cannot be a key")
         return str(key)
 
-    def _fail(self, template: Template, message: str, hint: str = "") -> None:
+    def _fail(self, template: TextTemplate, message: str, hint: str = "") -> None:
         first = next(part for part in template.parts if isinstance(part, Expression))
         self.report.add(first.where, message, hint)
 
-    def _template(self, template: Template) -> Value:
+    def _template(self, template: TextTemplate) -> Value:
         values = [part if isinstance(part, str) else self.evaluate(part) for part in template.parts]
         if len(values) == 1:
             return values[0]

@@ -35,7 +35,7 @@ from engine.values import (
 )
 
 __all__ = [
-    "Fault",
+    "OptionFault",
     "build",
     "canonical",
     "convert",
@@ -52,7 +52,7 @@ _LEADING_ZERO: Final = re.compile(r"[-+]?0\d+")
 _SHOWN: Final = 40
 
 
-class Fault(msgspec.Struct, frozen=True):
+class OptionFault(msgspec.Struct, frozen=True):
     """One wrong option: `path` goes from the options to it as its writer spelled it; `key`: the key itself is wrong."""
 
     path: Path
@@ -68,7 +68,7 @@ def decode(
     env: Mapping[str, str],
     simple: bool = False,
     noun: str = "option",
-) -> tuple[Attributes, list[Fault]]:
+) -> tuple[Attributes, list[OptionFault]]:
     """Options by a Struct: canonical names, declared types, secrets wrapped, absent ones from `env`; and every fault.
 
     `simple` says that no Literal is inside: then options that msgspec accepts as they are need no walk.
@@ -103,11 +103,11 @@ def build(options: Attributes, struct: type[O]) -> O:
         except UnknownValueError:
             raise
         except (ValueError, TypeError) as error:
-            decoder.faults.append(Fault((), str(error)))
+            decoder.faults.append(OptionFault((), str(error)))
     raise ConfigError(tuple(Problem("", fault.message, fault.hint) for fault in decoder.faults))
 
 
-def convert(raw: Raw, shape: shapes.Type, path: Path, noun: str) -> tuple[Value, list[Fault]]:
+def convert(raw: Raw, shape: shapes.Type, path: Path, noun: str) -> tuple[Value, list[OptionFault]]:
     """One value by a declared type, and its faults; `noun` and `path` say what messages call it."""
     decoder = _Decoder({}, noun=noun)
     return decoder.value(raw, shape, path), decoder.faults
@@ -127,7 +127,7 @@ def _converts(raw: Mapping[str, Raw], struct: type[msgspec.Struct]) -> bool:
     return True
 
 
-def _own_rules(values: Attributes, struct: type[msgspec.Struct]) -> list[Fault]:
+def _own_rules(values: Attributes, struct: type[msgspec.Struct]) -> list[OptionFault]:
     """What the Structs' own `__post_init__` object to, as far as the values are known."""
     if declared.checks_itself(struct):
         try:
@@ -135,7 +135,7 @@ def _own_rules(values: Attributes, struct: type[msgspec.Struct]) -> list[Fault]:
         except UnknownValueError:
             return []
         except (ValueError, TypeError) as error:
-            return [Fault((), str(error))]
+            return [OptionFault((), str(error))]
     return []
 
 
@@ -220,7 +220,7 @@ class _Decoder(msgspec.Struct):
     tolerant: bool = False
     noun: str = "option"
     hidden: bool = False
-    faults: list[Fault] = msgspec.field(default_factory=list[Fault])
+    faults: list[OptionFault] = msgspec.field(default_factory=list[OptionFault])
 
     def struct(
         self, raw: Mapping[str, Raw], struct: type[msgspec.Struct], path: Path
@@ -246,7 +246,7 @@ class _Decoder(msgspec.Struct):
         return values
 
     def _fail(self, path: Path, message: str, hint: str = "", *, key: bool = False) -> None:
-        self.faults.append(Fault(path, f'{self.noun} "{dotted(path)}" {message}', hint, key))
+        self.faults.append(OptionFault(path, f'{self.noun} "{dotted(path)}" {message}', hint, key))
 
     def _unknown(
         self, key: str, raw: Raw, struct: type[msgspec.Struct], path: Path, values: dict[str, Value]

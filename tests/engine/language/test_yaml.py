@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engine.config import Where
 from engine.errors import ConfigError
 from engine.language import yaml
-from engine.language.expressions import Expression, Key, Source, Template, scan
+from engine.language.expressions import Expression, Key, SourceText, TextTemplate, scan
 from engine.language.scalars import Literal, read
 from engine.values import Json, Value
 
@@ -103,7 +103,7 @@ def reference(text: str) -> tuple[list[Value], bool] | str:
 
 
 def check_agreement(text: str) -> None:
-    text = scan(Source("x", text)).text
+    text = scan(SourceText("x", text)).text
     quick = yaml._quick(text)
     if quick is not None:
         assert reference(text) == (quick, False)
@@ -303,7 +303,7 @@ def parts(text: str) -> Any:
     (found,) = document.values()
     return (
         [part if isinstance(part, str) else (part.text, part.where) for part in found.parts]
-        if isinstance(found, Template)
+        if isinstance(found, TextTemplate)
         else found
     )
 
@@ -316,7 +316,7 @@ def parts(text: str) -> Any:
         ("a: [[x]][[y]]0\n", [("[[x]]", "x:1:4"), ("[[y]]", "x:1:9"), "0"]),
         (
             "a: {o: ${{ a.b.outputs.c }}}\n",
-            {"o": Template((Expression("${{ a.b.outputs.c }}", Source("x", ""), 7),))},
+            {"o": TextTemplate((Expression("${{ a.b.outputs.c }}", SourceText("x", ""), 7),))},
         ),
         (
             "a: |\n  é [[ x ]]\n  # [[ y ]]\n",

@@ -8,7 +8,7 @@ from engine.address import Address
 from engine.config import Config
 from engine.language.references import Reference
 from engine.loading.apps import merge
-from engine.loading.loader import Source, load
+from engine.loading.loader import ConfigSource, load
 from engine.values import Secret, Value
 from tests.engine.loading.catalog import FakeCatalog
 
@@ -17,7 +17,9 @@ APP = "apps:\n- name: web\n  repo: {owner: me, scmType: github}\n"
 
 def loaded(tmp_path: Path, text: str) -> Config:
     (tmp_path / "config.yaml").write_text(text)
-    return load(Source(tmp_path / "config.yaml", cwd=tmp_path, env={"T": "s3cret"}), FakeCatalog())
+    return load(
+        ConfigSource(tmp_path / "config.yaml", cwd=tmp_path, env={"T": "s3cret"}), FakeCatalog()
+    )
 
 
 def edges(config: Config) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.language.references import Interpolation, Reference
-from engine.loading.loader import Source, load
+from engine.loading.loader import ConfigSource, load
 from engine.values import Json, Secret, Value
 from tests.engine.loading.catalog import FakeBackends, FakeCatalog
 
@@ -28,7 +28,7 @@ def load_fixture(path: Path) -> Config:
     )
     pairs = first.removeprefix("# env:").split() if first.startswith("# env:") else []
     env = {pair.split("=")[0]: pair.split("=")[1] for pair in pairs}
-    source = Source(main, variables, env=env, cwd=main.parent if main.is_file() else main)
+    source = ConfigSource(main, variables, env=env, cwd=main.parent if main.is_file() else main)
     return load(source, FakeCatalog(), backends=FakeBackends())
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine.config import Where
 from engine.errors import ConfigError
-from engine.language import yaml
+from engine.language import fast_yaml, yaml
 from engine.language.expressions import Expression, Key, SourceText, TextTemplate, scan
 from engine.language.scalars import Literal, read
 from engine.values import Json, Value
@@ -104,7 +104,7 @@ def reference(text: str) -> tuple[list[Value], bool] | str:
 
 def check_agreement(text: str) -> None:
     text = scan(SourceText("x", text)).text
-    quick = yaml._quick(text)
+    quick = fast_yaml.read(text)
     if quick is not None:
         assert reference(text) == (quick, False)
 
@@ -169,7 +169,7 @@ def test_no_text_raises_anything_but_a_config_error(text: str) -> None:
     ],
 )
 def test_the_usual_is_read_by_the_quick_reader(text: str) -> None:
-    assert yaml._quick(text + "\n") is not None
+    assert fast_yaml.read(text + "\n") is not None
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_number_that_could_be_meant_as_text_goes_to_the_reference(token: str) 
         f"a:\n  - - {token}\n",
         f"{token}: x\n",
     ):
-        assert yaml._quick(text) is None
+        assert fast_yaml.read(text) is None
 
 
 @pytest.mark.parametrize(

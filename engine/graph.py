@@ -1,6 +1,9 @@
-"""Order, readiness and cycles of a dependency graph given by its direct edges; linear, and without recursion.
+"""Order, readiness and cycles of a dependency graph, in linear time and without recursion.
 
-Edges are a mapping from each node to the nodes that it waits for. Those outside the mapping count as done.
+Edges map each node to the nodes that it waits for, direct ones only. A node that is waited for
+but is not a key of the mapping counts as done.
+
+    order({"app": ["db"], "db": []})  # ["db", "app"]
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ N = TypeVar("N", bound=Hashable)
 
 
 class CycleError(DtmError):
-    """The graph has a cycle; `nodes` are its members, each waiting for the next, the last for the first."""
+    """The graph has a cycle: each of `nodes` waits for the next, the last for the first."""
 
     def __init__(self, nodes: Sequence[Any]) -> None:
         super().__init__(
@@ -25,7 +28,10 @@ class CycleError(DtmError):
 
 
 class Readiness(Generic[N]):
-    """Which nodes may start now. Each node is finished or abandoned once; the total cost is that of the edges."""
+    """The nodes that may start now.
+
+    Each node is finished or abandoned once, and each edge is visited once.
+    """
 
     def __init__(self, edges: Mapping[N, Iterable[N]]) -> None:
         self._missing: dict[N, int] = {}
@@ -37,11 +43,11 @@ class Readiness(Generic[N]):
                 self._dependents.setdefault(other, []).append(node)
 
     def start(self) -> list[N]:
-        """The nodes that wait for nothing, in the order given."""
+        """List the nodes that wait for nothing, in the order given."""
         return [node for node, missing in self._missing.items() if not missing]
 
     def finish(self, node: N) -> list[N]:
-        """The nodes that only waited for this one."""
+        """Take a node as done and list the nodes that only waited for it."""
         del self._missing[node]
         ready: list[N] = []
         for other in self._dependents.get(node, ()):
@@ -52,7 +58,10 @@ class Readiness(Generic[N]):
         return ready
 
     def abandon(self, node: N) -> list[N]:
-        """Every node that directly or indirectly waits for this one, nearest first; none of them will get ready."""
+        """Give up a node and list all that wait for it, directly or not, nearest first.
+
+        None of them gets ready any more.
+        """
         del self._missing[node]
         lost: list[N] = []
         queue = deque([node])
@@ -70,7 +79,7 @@ class Readiness(Generic[N]):
 
 
 def order(edges: Mapping[N, Iterable[N]]) -> list[N]:
-    """All nodes, each behind what it waits for, otherwise in the order given. Raises CycleError."""
+    """Sort all nodes behind what they wait for, else in the order given. Raises CycleError."""
     readiness = Readiness(edges)
     queue = deque(readiness.start())
     found: list[N] = []
@@ -84,36 +93,57 @@ def order(edges: Mapping[N, Iterable[N]]) -> list[N]:
 
 
 def circles(edges: Mapping[N, Iterable[N]]) -> dict[N, int]:
-    """Two nodes have the same number if each waits, directly or not, for the other (Tarjan's strong components)."""
-    index: dict[N, int] = {}
-    low: dict[N, int] = {}
-    found: dict[N, int] = {}
-    stack: list[N] = []
-    path: list[tuple[N, Iterator[N]]] = []
+    """Number the nodes so that two share a number if each waits, directly or not, for the other."""
+    components = _Components(edges)
+    for node in edges:
+        components.search(node)
+    return components.found
 
-    def enter(node: N) -> None:
-        index[node] = low[node] = len(index)
-        stack.append(node)
-        path.append((node, iter(edges[node])))
 
-    for root in edges:
-        if root not in index:
-            enter(root)
-        while path:
-            node, waits = path[-1]
-            fresh = next((other for other in waits if other in edges and other not in found), None)
+class _Components(Generic[N]):
+    """Tarjan's search for strongly connected components, with a path in place of recursion.
+
+    `_index` numbers the nodes in the order of their discovery; `_low` is the least number that a
+    node is known to reach; `_stack` holds the nodes whose component is not complete yet.
+    """
+
+    def __init__(self, edges: Mapping[N, Iterable[N]]) -> None:
+        self.found: dict[N, int] = {}
+        self._edges = edges
+        self._index: dict[N, int] = {}
+        self._low: dict[N, int] = {}
+        self._stack: list[N] = []
+        self._path: list[tuple[N, Iterator[N]]] = []
+
+    def search(self, root: N) -> None:
+        """Complete the components of `root` and of all that it waits for."""
+        if root not in self._index:
+            self._enter(root)
+        while self._path:
+            node, waits = self._path[-1]
+            fresh = next(
+                (other for other in waits if other in self._edges and other not in self.found), None
+            )
             if fresh is None:
-                path.pop()
-                if path:
-                    low[path[-1][0]] = min(low[path[-1][0]], low[node])
-                if low[node] == index[node]:
-                    while node not in found:
-                        found[stack.pop()] = index[node]
-            elif fresh in index:
-                low[node] = min(low[node], index[fresh])
+                self._leave(node)
+            elif fresh in self._index:
+                self._low[node] = min(self._low[node], self._index[fresh])
             else:
-                enter(fresh)
-    return found
+                self._enter(fresh)
+
+    def _enter(self, node: N) -> None:
+        self._index[node] = self._low[node] = len(self._index)
+        self._stack.append(node)
+        self._path.append((node, iter(self._edges[node])))
+
+    def _leave(self, node: N) -> None:
+        self._path.pop()
+        if self._path:
+            above = self._path[-1][0]
+            self._low[above] = min(self._low[above], self._low[node])
+        if self._low[node] == self._index[node]:  # the first one of its component to be discovered
+            while node not in self.found:
+                self.found[self._stack.pop()] = self._index[node]
 
 
 def _cycle(start: N, edges: Mapping[N, Iterable[N]], left: set[N]) -> list[N]:

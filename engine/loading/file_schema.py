@@ -1,4 +1,9 @@
-"""The shape of a configuration file: one schema for every form that DevStream ever had."""
+"""The shape of a configuration file: one schema for every form that DevStream ever had.
+
+Each Struct is named for its section of the file (`ToolSection`); what a section becomes once it
+is checked is a value of `engine.config` (`ToolSpec`). Field texts show up in the reference pages
+and the JSON Schema.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ LATER: Final = frozenset({"plugins", "moved", "removed", "import"})
 
 
 class LifecycleSection(Options, frozen=True, kw_only=True):
-    """What may happen to a tool."""
+    """Protections of a tool."""
 
     prevent_destroy: Annotated[
         bool, Field("refuse every plan that would delete or replace it", example=True)
@@ -91,7 +96,7 @@ class SettingsSection(Options, frozen=True, kw_only=True):
 
 
 class ValidationSection(Options, frozen=True, kw_only=True):
-    """What a variable's value must look like."""
+    """Rules for the value of a variable."""
 
     pattern: Annotated[
         str, Field("a regular expression that the text must match", example="^v[0-9]+$")
@@ -191,7 +196,7 @@ class PipelineTemplateSection(Options, frozen=True, kw_only=True):
 
 
 class SpecSection(Options, frozen=True, kw_only=True):
-    """What an app is made of."""
+    """The language and framework of an app."""
 
     language: Annotated[str, Field("it is written in", example="go")] = ""
     framework: Annotated[str, Field("it uses", example="gin")] = ""

@@ -1,4 +1,4 @@
-"""The files of a configuration, and what each top-level key gets from all of them together."""
+"""The files of a configuration, and the sections that each top-level key has in them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FILES: Final = {"varFile": True, "toolFile": False}
 
 
 class Section(msgspec.Struct):
-    """What stands under one top-level key in one document."""
+    """A value of the configuration and its place: all of a top-level key, or one entry of it."""
 
     value: Raw
     place: FilePlace
@@ -38,7 +38,7 @@ class Section(msgspec.Struct):
 
 
 class Files(msgspec.Struct):
-    """Everything read: `sections` by top-level key in reading order."""
+    """All files read, and the sections of each top-level key in reading order."""
 
     base: Path
     cwd: Path
@@ -47,19 +47,19 @@ class Files(msgspec.Struct):
     sections: dict[str, list[Section]] = msgspec.field(default_factory=dict[str, list[Section]])
 
     def expressions(self) -> Iterator[Expression]:
-        """Every expression in every file."""
+        """Yield every expression in every file."""
         for text in self.texts.values():
             yield from text.scanned.expressions
 
     def items(self, key: str) -> Iterator[Section]:
-        """The entries of a list that several documents may give."""
+        """Yield the entries of a list that several documents may give."""
         for section in self.sections.get(key, ()):
             if isinstance(section.value, list):
                 for index, item in enumerate(section.value):
                     yield Section(item, section.place.step(index))
 
     def entries(self, key: str, kind: str) -> Mapping[str, Section]:
-        """The entries of a map that several documents may give; one given twice is reported as a `kind`."""
+        """Collect entries of a map that several documents may give; report repeats of a `kind`."""
         found: dict[str, Section] = {}
         for section in self.sections.get(key, ()):
             for name, item in section.value.items() if isinstance(section.value, dict) else ():
@@ -74,7 +74,7 @@ class Files(msgspec.Struct):
         return found
 
     def single(self, key: str) -> Section | None:
-        """What stands under a key that may be given only once."""
+        """Find the section of a key that may be given only once; report further ones."""
         found = self.sections.get(key, [])
         for other in found[1:]:
             self.report.add(
@@ -84,16 +84,16 @@ class Files(msgspec.Struct):
         return found[0] if found else None
 
     def shown(self, path: Path) -> str:
-        """A path as messages call it: relative to the current directory if it is inside."""
+        """Spell a path for messages: relative to the current directory if it is inside."""
         return str(path.relative_to(self.cwd)) if path.is_relative_to(self.cwd) else str(path)
 
     def absolute(self, text: str) -> Path:
-        """A path of the configuration, relative to its base."""
+        """Resolve a path of the configuration, which is relative to its base."""
         return self.base / Path(text).expanduser()
 
 
 def read(path: Path, cwd: Path, report: Report) -> Files:
-    """Read a file, or every YAML file of a directory, and what they name. Problems go to the report."""
+    """Read a file, or all YAML files of a directory, and the files that they name."""
     path = cwd / path
     files = Files(path if path.is_dir() else path.parent, cwd, report)
     pending = [(found, False) for found in _main(path)]
@@ -111,7 +111,7 @@ def read(path: Path, cwd: Path, report: Report) -> Files:
 
 
 def load_text(path: Path, name: str, report: Report) -> Text | None:
-    """Parse one file; None, after reporting it, if that cannot be done."""
+    """Parse one file; None, after reporting why, if it cannot be read."""
     report.files.append(name)
     try:
         return yaml.parse(name, path.read_text("utf-8"))
@@ -142,7 +142,7 @@ def _parse(files: Files, path: Path) -> Text | None:
 
 
 def _named(files: Files, text: Text) -> Iterator[tuple[Path, bool]]:
-    """The files that a text names under varFile and toolFile."""
+    """Yield the files that a text names under varFile and toolFile."""
     for index, document in enumerate(text.documents):
         place = FilePlace(text, index)
         config = document.get("config") if isinstance(document, dict) else None

@@ -1,4 +1,4 @@
-"""Entries of `tools:` to checked tools: names, options against their plugin, edges written and implied."""
+"""Checks of the tools: their names, their options against the plugin, their edges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.language.yaml import FilePlace
 from engine.loading import file_schema
 from engine.loading.problems import Report
 from engine.options.decode import build, decode, dotted
-from engine.options.fields import agree, expected, folded, options_of, shape_at
+from engine.options.fields import agree, expected, options_of, shape_at, spelled
 from engine.schema import Catalog, PluginSchema
 from engine.suggestions import nearest
 from engine.values import Attributes, Secret, Unknown, UnknownValueError, Value, leaves
@@ -27,9 +27,10 @@ _UNTIMED: Final = Timeouts()
 
 
 class ToolEntry(msgspec.Struct):
-    """One tool as written and rendered. `expanded`: an app became it, so its options have no places of their own.
+    """One tool as written and rendered.
 
-    `simple`: no Literal is inside.
+    `simple`: no Literal is inside. `expanded`: it stems from an app, whose place stands for those
+    of its options.
     """
 
     value: Raw
@@ -61,7 +62,7 @@ class Checker(msgspec.Struct):
 
     @property
     def names(self) -> list[str]:
-        """Every tool so far as `dependsOn` writes it."""
+        """List every tool so far as `dependsOn` writes it."""
         return [address.dotted for address in self._tools]
 
     def add(self, entry: ToolEntry) -> None:
@@ -71,7 +72,7 @@ class Checker(msgspec.Struct):
                 entry.value, file_schema.ToolSection
             )
         except (msgspec.ValidationError, UnknownValueError):
-            tool = None  # a second, slower look says what is wrong, or finds another spelling
+            tool = None  # the slower way says what is wrong, or finds another spelling
         if tool is None and (tool := self._shape(entry)) is None:
             return
         address = Address(tool.name, tool.instance_id)
@@ -95,35 +96,37 @@ class Checker(msgspec.Struct):
         self.report.add(where, message, hint)
 
     def _shape(self, entry: ToolEntry) -> file_schema.ToolSection | None:
-        """The entry by its keys, as far as it can be read; None if it cannot even be named."""
+        """Read the entry by its keys as far as possible; None if it cannot even be named."""
         if not isinstance(entry.value, dict):
             self._fail(entry, (), "a tool is a map with name, instanceID and options")
             return None
         known, faults = decode(entry.value, file_schema.ToolSection, env={}, noun="key")
         for fault in faults:
             self._fail(entry, fault.path, fault.message, fault.hint, key=fault.key)
-        wrong = {str(fault.path[0]) for fault in faults}
-        for key, item in known.items():
-            kinds = {type(leaf) for leaf in leaves(item)} if key != "options" else set[type]()
-            if kinds & {Secret, Reference, Interpolation}:
-                self._fail(
-                    entry, (key,), f'key "{key}" must be known from the start, and not be sensitive'
-                )
-            if kinds & {Secret, Reference, Interpolation, Unknown}:
-                wrong.add(key)
-        if not all(
-            isinstance(known.get(key), str) and key not in wrong for key in ("name", "instanceID")
-        ):
+        wrong = {str(fault.path[0]) for fault in faults} | self._unsettled(entry, known)
+        sound = {key: item for key, item in known.items() if key not in wrong}
+        if not all(isinstance(sound.get(key), str) for key in ("name", "instanceID")):
             return None
-        options = _entry(entry.value, "options")
-        rest = {key: item for key, item in known.items() if key not in wrong and key != "options"}
+        options = spelled(entry.value, "options")  # not decoded yet: that is the plugin's part
         return msgspec.structs.replace(
-            build(rest, file_schema.ToolSection),
+            build({**sound, "options": {}}, file_schema.ToolSection),
             options=options if isinstance(options, dict) else {},
         )
 
+    def _unsettled(self, entry: ToolEntry, known: Attributes) -> set[str]:
+        """Find the keys beside `options` whose value is not known now or is sensitive."""
+        found: set[str] = set()
+        for key, item in known.items():
+            kinds = {type(leaf) for leaf in leaves(item)} if key != "options" else set[type]()
+            if kinds & {Secret, Reference, Interpolation}:
+                message = f'key "{key}" must be known from the start, and not be sensitive'
+                self._fail(entry, (key,), message)
+            if kinds & {Secret, Reference, Interpolation, Unknown}:
+                found.add(key)
+        return found
+
     def _named(self, entry: ToolEntry, address: Address) -> bool:
-        """Whether the tool may bear this name."""
+        """Check the tool's name; True if it is sound and new."""
         before = len(self.report.problems)
         if problem := name_problem(address.name):
             self._fail(entry, ("name",), problem)
@@ -178,8 +181,24 @@ class Checker(msgspec.Struct):
         return self._schemas[name]
 
     def finish(self) -> tuple[ToolSpec, ...]:
-        """Every tool with its edges, in the order given."""
+        """Give every tool with its edges, in the order given."""
         addresses = list(self._tools)
+        edges = self._edges(addresses)
+        self._cycle(edges, addresses)
+        return tuple(
+            ToolSpec(
+                address,
+                tool.options,
+                tuple([addresses[other] for other in edges[number]]),
+                tool.lifecycle,
+                tool.timeouts,
+                tool.entry.place.where,
+            )
+            for number, (address, tool) in enumerate(self._tools.items())
+        )
+
+    def _edges(self, addresses: Sequence[Address]) -> dict[int, list[int]]:
+        """List for each tool, by number, the numbers of those that it waits for."""
         numbers = {address: number for number, address in enumerate(addresses)}
         texts = {
             spelling: number
@@ -194,18 +213,7 @@ class Checker(msgspec.Struct):
                 found |= dict.fromkeys(numbers[address] for address in targets)
                 self._types(tool, self._schemas.get(addresses[number].name))
             edges[number] = list(found)
-        self._cycle(edges, addresses)
-        return tuple(
-            ToolSpec(
-                address,
-                tool.options,
-                tuple([addresses[other] for other in edges[number]]),
-                tool.lifecycle,
-                tool.timeouts,
-                tool.entry.place.where,
-            )
-            for number, (address, tool) in enumerate(self._tools.items())
-        )
+        return edges
 
     def _written(self, tool: _Tool, texts: Mapping[str, int]) -> Iterator[int]:
         for index, text in enumerate(tool.depends_on):
@@ -218,7 +226,10 @@ class Checker(msgspec.Struct):
                 )
 
     def targets(self, value: Value, written: Raw, entry: ToolEntry) -> Iterator[Address]:
-        """The tools that a value refers to; those that do not exist, or lack that output, are reported."""
+        """Yield the tools that a value refers to; report a missing tool or output.
+
+        `written` is the value before it was decoded: places are those of what the user wrote.
+        """
         for reference in references(value):
             tool = self._tools.get(reference.address)
             if tool is None:
@@ -233,7 +244,7 @@ class Checker(msgspec.Struct):
                 self._fail(entry, next(_paths(written, reference), ()), message, hint)
 
     def _types(self, tool: _Tool, schema: PluginSchema | None) -> None:
-        """Options that are one reference each: whether the output's declared type is what the option wants."""
+        """Check that an option which is one reference gets an output of the type that it wants."""
         for path, leaf in _leaves(dict(tool.options)):
             source = self._schemas.get(leaf.address.name) if isinstance(leaf, Reference) else None
             if (
@@ -245,7 +256,8 @@ class Checker(msgspec.Struct):
                 continue
             wanted, given = shape_at(schema.options, path), shape_at(source.outputs, leaf.path)
             if wanted and given and not agree(wanted, given):
-                message = f'option "{dotted(path)}" must be {expected(wanted)}, and {leaf} is {expected(given)}'
+                option = f'option "{dotted(path)}" must be {expected(wanted)}'
+                message = f"{option}, and {leaf} is {expected(given)}"
                 self._fail(tool.entry, next(_paths(tool.entry.value, leaf), ()), message)
 
     def _output(self, reference: Reference) -> tuple[str, str]:
@@ -269,14 +281,10 @@ class Checker(msgspec.Struct):
             self._fail(self._tools[circle[0]].entry, (), message, "a tool cannot wait for itself")
 
 
-def _entry(value: dict[str, Raw], key: str) -> Raw:
-    return next((item for name, item in value.items() if folded(name) == folded(key)), None)
-
-
 def _leaves(
     value: Value, path: tuple[str | int, ...] = ()
 ) -> Iterator[tuple[tuple[str | int, ...], Value]]:
-    """Every value that is neither list nor map, and where it stands."""
+    """Yield every value that is neither a list nor a map, and where it stands."""
     items = (
         value.items()
         if isinstance(value, dict)
@@ -292,7 +300,7 @@ def _leaves(
 
 
 def _paths(value: Raw, wanted: Reference) -> Iterator[tuple[str | int, ...]]:
-    """Where a reference stands inside a value as written."""
+    """Yield where a reference stands inside a value as written."""
     return (
         path for path, leaf in _leaves(value) if any(wanted is found for found in references(leaf))
     )

@@ -1,4 +1,8 @@
-"""`[[ name ]]` and `[[ env NAME ]]`: where variables come from and what a value with them becomes."""
+"""The variables, and the rendering of `[[ name ]]` and `[[ env NAME ]]` in values.
+
+A value from the environment, and a variable declared sensitive, is a Secret from here on. A text
+around a Secret is a Secret, too.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +71,10 @@ class Binding(msgspec.Struct, frozen=True):
 
 
 def given(text: str, declared: Declared, where: str) -> Binding:
-    """A value from the command line or the environment: a scalar, a list or map where one is declared. Raises ConfigError."""
+    """Read a value from the command line or the environment; `where` names its source.
+
+    A list or a map is read only where one is declared, all else is a scalar. Raises ConfigError.
+    """
     if declared.type == "string":
         value: Raw = text
     elif declared.type in ("list", "map"):
@@ -80,7 +87,8 @@ def given(text: str, declared: Declared, where: str) -> Binding:
 class Scope(msgspec.Struct):
     """The variables that expressions see; each is rendered when it is first used.
 
-    `before` (values of a pipeline step) wins over all bindings, `after` (what an app says of itself) gives way to them.
+    `before` (values of a pipeline step) wins over all bindings; bindings win over `after` (the
+    `spec` of an app).
     """
 
     bindings: Mapping[str, Binding]
@@ -92,11 +100,11 @@ class Scope(msgspec.Struct):
     _open: list[str] = msgspec.field(default_factory=list[str])
 
     def inside(self, before: Mapping[str, Value], after: Mapping[str, Value]) -> Scope:
-        """The same variables with others around them."""
+        """Give the same variables with others around them."""
         return Scope(self.bindings, self.env, self.report, before, after, self._known)
 
     def render(self, value: Raw) -> Value:
-        """The value with every expression replaced; UNKNOWN stands in for one that is wrong, after reporting it."""
+        """Replace every expression in a value; report a wrong one and put UNKNOWN in its place."""
         match value:
             case str() | None:
                 return value
@@ -160,7 +168,7 @@ class Scope(msgspec.Struct):
     def _pieces(
         self, part: str | Expression, value: Value
     ) -> Sequence[str | Secret | Reference | Unknown]:
-        """What a value is inside a longer text."""
+        """Give the pieces that a value adds to a longer text."""
         match value:
             case Interpolation():
                 return value.parts
@@ -191,7 +199,7 @@ class Scope(msgspec.Struct):
                 return [UNKNOWN]
 
     def evaluate(self, expression: Expression) -> Value:
-        """The value of one expression; text that is somebody else's expression stays."""
+        """Evaluate one expression; that of another program, GitHub Actions say, stays as text."""
         if expression.text.startswith("$"):
             reference = references.parse(expression.text[3:-2])
             return expression.text if reference is None else reference
@@ -296,7 +304,7 @@ class Scope(msgspec.Struct):
         return secret(value, sources) if secrets else value
 
     def value(self, name: str, expression: Expression | None = None) -> Value:
-        """A variable's own value, rendered, of its declared type, and found valid."""
+        """Render a variable's own value and check it against its declaration."""
         if name in self._known:
             return self._known[name]
         if name in self._open:
@@ -312,7 +320,7 @@ class Scope(msgspec.Struct):
 
     @property
     def outside(self) -> Scope:
-        """What a variable's own value sees: no step's and no app's variables."""
+        """The scope of a variable's own value: without the variables of steps and apps."""
         return Scope(self.bindings, self.env, self.report, _known=self._known, _open=self._open)
 
     def _checked(self, name: str, value: Value, binding: Binding) -> Value:
@@ -337,7 +345,7 @@ class Scope(msgspec.Struct):
 
 
 def _inner(outer: Secret, path: Sequence[str]) -> Secret:
-    """A sensitive variable as the source of what is at a path inside it."""
+    """Make the sources of a sensitive variable point to a path inside it."""
     deeper = (
         ".".join([source, *path]) if source.startswith("var ") else source
         for source in outer.sources
@@ -346,7 +354,7 @@ def _inner(outer: Secret, path: Sequence[str]) -> Secret:
 
 
 def secret(value: Value, sources: tuple[str, ...]) -> Secret:
-    """A sensitive value with everything inside it: one Secret that knows all sources."""
+    """Make one Secret of a value, with the sources of all secrets inside it."""
     inner = [
         source for leaf in leaves(value) if isinstance(leaf, Secret) for source in leaf.sources
     ]
@@ -354,7 +362,7 @@ def secret(value: Value, sources: tuple[str, ...]) -> Secret:
 
 
 def _entries(value: Value) -> Mapping[str, Value]:
-    """What a dotted name may go on with: the keys of a map, the numbers of a list."""
+    """List the steps that may follow in a dotted name: keys of a map, numbers of a list."""
     match value:
         case dict():
             return value
@@ -378,7 +386,7 @@ def _default(text: str) -> Value:
 
 
 def _invalid(value: Value, rules: Mapping[str, Value]) -> str:
-    """Which rule a value breaks, in words; "" if none, or if it cannot be told yet."""
+    """Say which rule a value breaks; "" if none, or if the value is not known yet."""
     plain = _plain(value)
     broken = "" if not rules or isinstance(plain, Unknown | Deferred) else _broken(plain, rules)
     return str(rules["message"]) if broken and "message" in rules else broken

@@ -1,7 +1,8 @@
-"""Options as written, against a plugin's Struct: canonical names, declared types, every fault at once; and back to a Struct.
+"""The decoding of options by a plugin's Struct, and the way back to that Struct.
 
-msgspec stops at its first error and knows neither secrets nor values that wait for another tool, so Structs are
-walked field by field here; where nothing special is inside, msgspec's own conversion is the fast path.
+msgspec stops at its first error and knows neither secrets nor values that wait for another tool.
+So `decode` walks Structs field by field, to find every fault; where nothing special is inside,
+msgspec's own conversion is the fast path.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from engine.language.expressions import Raw
 from engine.language.references import Interpolation
 from engine.language.scalars import Literal, read, written
 from engine.options import fields as declared
-from engine.options.fields import Option, replace_paths, secret_paths
+from engine.options.fields import Option
 from engine.suggestions import near, nearest
 from engine.values import (
     HIDDEN,
@@ -34,18 +35,6 @@ from engine.values import (
     map_leaves,
 )
 
-__all__ = [
-    "OptionFault",
-    "build",
-    "canonical",
-    "convert",
-    "decode",
-    "dotted",
-    "nearest",
-    "replace_paths",
-    "secret_paths",
-]
-
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a provider
 Path: TypeAlias = "tuple[str | int, ...]"
 _LEADING_ZERO: Final = re.compile(r"[-+]?0\d+")
@@ -53,7 +42,10 @@ _SHOWN: Final = 40
 
 
 class OptionFault(msgspec.Struct, frozen=True):
-    """One wrong option: `path` goes from the options to it as its writer spelled it; `key`: the key itself is wrong."""
+    """One wrong option.
+
+    `path` leads from the options to it, in the user's spelling. `key`: the key itself is wrong.
+    """
 
     path: Path
     message: str
@@ -69,10 +61,11 @@ def decode(
     simple: bool = False,
     noun: str = "option",
 ) -> tuple[Attributes, list[OptionFault]]:
-    """Options by a Struct: canonical names, declared types, secrets wrapped, absent ones from `env`; and every fault.
+    """Decode options by a Struct; give the values and every fault.
 
-    `simple` says that no Literal is inside: then options that msgspec accepts as they are need no walk.
-    `noun` is what messages call an entry.
+    The values have canonical names and declared types; secrets are wrapped, absent options are
+    taken from `env`. `simple`: no Literal is inside, so that options which msgspec accepts need no
+    walk. `noun` is what messages call an entry.
     """
     if simple and not declared.special(struct) and _converts(raw, struct):
         return raw, []
@@ -82,14 +75,18 @@ def decode(
 
 
 def canonical(options: Attributes, struct: type[msgspec.Struct]) -> Attributes:
-    """Options by the same rules, faults ignored and unknown keys kept: for what another version or DevStream recorded."""
+    """Decode by the same rules, but ignore faults and keep unknown keys.
+
+    For options that another version or DevStream recorded.
+    """
     return _Decoder({}, tolerant=True).struct(options, struct, ())
 
 
 def build(options: Attributes, struct: type[O]) -> O:
-    """The Struct that a provider gets: secrets revealed, UNKNOWN (and what waits or was forgotten) left as UNKNOWN.
+    """Build the Struct that a provider gets: secrets revealed, and UNKNOWN for what is not known.
 
-    Unknown keys are dropped. Raises ConfigError with every fault if the options do not fit.
+    Deferred values and digests count as not known; unknown keys are dropped. Raises ConfigError
+    with every fault if the options do not fit.
     """
     usable = cast("dict[str, Value]", map_leaves(dict(options), _usable))  # a map stays a map
     try:
@@ -108,13 +105,13 @@ def build(options: Attributes, struct: type[O]) -> O:
 
 
 def convert(raw: Raw, shape: shapes.Type, path: Path, noun: str) -> tuple[Value, list[OptionFault]]:
-    """One value by a declared type, and its faults; `noun` and `path` say what messages call it."""
+    """Decode one value by a declared type; `noun` and `path` are how faults call it."""
     decoder = _Decoder({}, noun=noun)
     return decoder.value(raw, shape, path), decoder.faults
 
 
 def dotted(path: Path) -> str:
-    """`repos[0].url`."""
+    """Spell a path for messages: `repos[0].url`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
 
@@ -128,7 +125,7 @@ def _converts(raw: Mapping[str, Raw], struct: type[msgspec.Struct]) -> bool:
 
 
 def _own_rules(values: Attributes, struct: type[msgspec.Struct]) -> list[OptionFault]:
-    """What the Structs' own `__post_init__` object to, as far as the values are known."""
+    """Run the Structs' own `__post_init__`, as far as the values are known."""
     if declared.checks_itself(struct):
         try:
             _construct(cast("dict[str, Value]", map_leaves(dict(values), _usable)), struct)
@@ -214,7 +211,11 @@ def _hint(raw: Raw) -> str:
 
 
 class _Decoder(msgspec.Struct):
-    """One walk over one tool's options. `tolerant`: unknown keys are kept, for options recorded by other versions."""
+    """One walk over one tool's options.
+
+    `tolerant`: unknown keys are kept. `hidden`: the walk is inside a secret, so that messages show
+    no value.
+    """
 
     env: Mapping[str, str]
     tolerant: bool = False
@@ -239,9 +240,8 @@ class _Decoder(msgspec.Struct):
                 seen[option.key] = key
                 self._option(option, item, (*path, key), values)
         for option in declared.options_of(struct):
-            if (
-                option.key not in values and option.key not in meant
-            ):  # one misspelt key is one problem
+            # One misspelt key is one problem: the option that it likely meant is not missing, too.
+            if option.key not in values and option.key not in meant:
                 self._missing(option, path, values, given=option.key in seen)
         return values
 
@@ -251,7 +251,7 @@ class _Decoder(msgspec.Struct):
     def _unknown(
         self, key: str, raw: Raw, struct: type[msgspec.Struct], path: Path, values: dict[str, Value]
     ) -> str:
-        """Refuse a key, or keep it where that is wanted; the option that was likely meant, or ""."""
+        """Refuse or keep an unknown key; give the option that was likely meant, or ""."""
         if self.tolerant:
             values[key] = _unwrapped(raw)
             return ""
@@ -290,7 +290,7 @@ class _Decoder(msgspec.Struct):
             self._fail(here, "must not be empty" if given else "is required", hint)
 
     def value(self, raw: Raw, shape: shapes.Type, path: Path) -> Value:
-        """The value by its declared type; where it does not fit, a fault is noted and the value stays as it is."""
+        """Decode a value by its declared type; note a fault and keep it where it does not fit."""
         match raw:
             case Secret():
                 outside, self.hidden = self.hidden, True
@@ -330,7 +330,7 @@ class _Decoder(msgspec.Struct):
         return self._misfit(raw, shape, path)
 
     def _any(self, raw: Raw, path: Path) -> Value:
-        """Whatever stands there, if JSON can hold it."""
+        """Take any value that JSON can hold."""
         match raw:
             case dict():
                 return {key: self._any(item, (*path, key)) for key, item in raw.items()}
@@ -363,7 +363,7 @@ class _Decoder(msgspec.Struct):
         return self._misfit(raw, shape, path)
 
     def _text(self, member: shapes.Type, text: str, path: Path) -> Value:
-        """A number or boolean where text is wanted: it stays as it was written."""
+        """Take a number or boolean, as it was written, where text is wanted."""
         if _LEADING_ZERO.fullmatch(text):
             self._fail(
                 path,

@@ -91,10 +91,11 @@ def _ambiguous() -> re.Pattern[str]:
 
 
 def _has_text_keys(value: Any) -> bool:
-    """Tell if all keys are strings, all the way down. A plain loop: every large file passes here."""
+    """Tell if all keys are strings, all the way down."""
+    # A plain loop, since every large file passes here.
     inner: Any = value
     if type(value) is dict:
-        found: dict[Any, Any] = value  # pyright: ignore[reportUnknownVariableType] - from a parser
+        found: dict[Any, Any] = value  # pyright: ignore[reportUnknownVariableType] - parsed
         for key in found:
             if type(key) is not str:
                 return False

@@ -49,7 +49,8 @@ def _loads() -> Callable[[str], Raw] | None:
         import yaml_rs
     except ImportError:
         return None
-    return lambda text: yaml_rs.loads(text, parse_datetime=False)  # type: ignore[return-value] # scalars too
+    # yaml-rs declares a map, but gives scalars and lists where the text is one.
+    return lambda text: yaml_rs.loads(text, parse_datetime=False)  # type: ignore[return-value]
 
 
 # The two patterns take 10 ms to compile: only a command that reads a file pays for them.

@@ -161,7 +161,8 @@ def test_no_text_raises_anything_but_a_config_error(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "tools:\n- name: data\n  instanceID: t1\n  dependsOn: [data.a, data.b]\n  options:\n    input: 5\n",
+        "tools:\n- name: data\n  instanceID: t1\n  dependsOn: [data.a, data.b]\n"
+        "  options:\n    input: 5\n",
         "a: {b: [1, 1.5, -3], c: true, d: null, e: 'it''s', f: \"x\\ny\"}\n",
         "a: |\n  text\n  more\nb: >-\n  folded\n  text\nc: plain # comment\n",
         "# comment\n---\na: 10.0.0.1\nb: 5m\nc: 2024-01-02\nd: 12:30\n---\ne: yes\n",

@@ -19,7 +19,10 @@ MISTAKES = sorted(path for path in (CONFIGS / "mistakes").iterdir() if path.suff
 
 
 def load_fixture(path: Path) -> Config:
-    """Load a file, or a folder: its config.yaml if it has one. `# args:` and `# env:` at the top say with what."""
+    """Load a file, or a folder: its config.yaml if it has one.
+
+    `# args:` and `# env:` at the top are the arguments and the environment.
+    """
     main = path / "config.yaml" if (path / "config.yaml").exists() else path
     first = main.read_bytes().split(b"\n")[0].decode() if main.is_file() else ""
     words = shlex.split(first.removeprefix("# args:")) if first.startswith("# args:") else []
@@ -58,7 +61,7 @@ VALID = sorted(path for path in (CONFIGS / "valid").iterdir() if path.suffix != 
 
 
 def shown(value: Value) -> Json:
-    """A value as JSON: references as written, secrets with what they hold and where that came from."""
+    """Show a value as JSON: references as written, secrets with their value and sources."""
     match value:
         case dict():
             return {key: shown(item) for key, item in value.items()}

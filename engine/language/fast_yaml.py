@@ -49,7 +49,7 @@ def _loads() -> Callable[[str], Raw] | None:
         import yaml_rs
     except ImportError:
         return None
-    # yaml-rs declares a map, but gives scalars and lists where the text is one.
+    # yaml-rs declares maps, but gives scalars, too.
     return lambda text: yaml_rs.loads(text, parse_datetime=False)  # type: ignore[return-value]
 
 

@@ -95,7 +95,7 @@ def _decoded(
         return {}, False
     before = len(report.problems)
     found, faults = decode(value, struct, env={}, noun="key")
-    report.add_faults(place, faults)
+    report.add_faults(place.at, faults)
     for path in _unsettled(found):
         report.add(
             place.at(*path),

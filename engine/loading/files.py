@@ -102,7 +102,7 @@ def read(path: Path, cwd: Path, report: Report) -> Files:
         found, variables = pending.pop(0)
         if variables:
             bare.add(found)
-        if found not in files.texts and (text := _parse(files, found)):
+        if found not in files.texts and (text := load_text(found, files.shown(found), report)):
             files.texts[found] = text
             pending += _named(files, text)
     for found, text in files.texts.items():
@@ -135,10 +135,6 @@ def _main(path: Path) -> list[Path]:
         for inner in found
         if not any(part.startswith(".") for part in inner.relative_to(path).parts)
     ]
-
-
-def _parse(files: Files, path: Path) -> Text | None:
-    return load_text(path, files.shown(path), files.report)
 
 
 def _named(files: Files, text: Text) -> Iterator[tuple[Path, bool]]:

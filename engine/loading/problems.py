@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from engine.errors import ConfigError, Problem
-from engine.language.yaml import FilePlace
 from engine.options.decode import OptionFault
 
 _PLACE = re.compile(r"(.*):(\d+):(\d+)", re.DOTALL)
@@ -28,11 +27,15 @@ class Report(msgspec.Struct):
         if problem not in self.problems:
             self.problems.append(problem)
 
-    def add_faults(self, place: FilePlace, faults: Iterable[OptionFault], about: str = "") -> None:
-        """Note what is wrong with the options at a place; `about` stands before each message."""
+    def add_faults(
+        self, at: Callable[..., str], faults: Iterable[OptionFault], about: str = ""
+    ) -> None:
+        """Note what is wrong with options whose places `at(*path, key=...)` tells.
+
+        `about` stands before each message.
+        """
         for fault in faults:
-            where = place.at(*fault.path, key=fault.key)
-            self.add(where, about + fault.message, fault.hint)
+            self.add(at(*fault.path, key=fault.key), about + fault.message, fault.hint)
 
     def extend(self, error: ConfigError) -> None:
         """Note the problems of a file that could not be parsed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -81,7 +81,8 @@ class _StateReader(msgspec.Struct, frozen=True):
     def read(self, value: Value) -> StateSettings | None:
         """Read the rendered value: a map, or a URL."""
         if addresses(value):
-            self._fail("the state must be known before any tool is: no ${{ }} here")
+            message = "the state must be known before any tool is: no ${{ }} here"
+            self.report.add(self.place.at(), message)
             return None
         if any(isinstance(leaf, Unknown) for leaf in leaves(value)):
             return None
@@ -90,14 +91,12 @@ class _StateReader(msgspec.Struct, frozen=True):
         if isinstance(value, str):
             return self._from_url(value)
         if not isinstance(value, dict):
-            self._fail('key "state" must be a map, or the URL of the state')
+            message = 'key "state" must be a map, or the URL of the state'
+            self.report.add(self.place.at(), message)
             return None
         found, faults = decode(value, file_schema.StateSection, env={}, noun="key")
-        self.report.add_faults(self.place, faults, "state: ")
+        self.report.add_faults(self.place.at, faults, "state: ")
         return None if faults else self._from_map(found, value)
-
-    def _fail(self, message: str, hint: str = "", *, at: Sequence[str] = ()) -> None:
-        self.report.add(self.place.at(*at), message, hint)
 
     def _from_url(self, url: str) -> StateSettings | None:
         if not url:
@@ -105,7 +104,7 @@ class _StateReader(msgspec.Struct, frozen=True):
         try:
             return replace(self.state_url(url), source="config", where=self.place.where)
         except DtmError as error:
-            self._fail(error.message, error.hint)
+            self.report.add(self.place.at(), error.message, error.hint)
             return None
 
     def _from_map(self, state: Attributes, raw: dict[str, Raw]) -> StateSettings | None:
@@ -123,33 +122,32 @@ class _StateReader(msgspec.Struct, frozen=True):
             written = cast("dict[str, Raw]", spelled(raw, "options") or {})
             backend = schema.plugin
             options, faults = decode(written, schema.options, env={})
-            self.report.add_faults(self.place.step("options"), faults, "state: ")
+            self.report.add_faults(self.place.step("options").at, faults, "state: ")
         return StateSettings(
             backend, options, lock, built.log, built.history, "config", self.place.where
         )
 
     def _schema(self, name: str, backends: Catalog) -> PluginSchema | None:
         schema = backends.find(name.lower())
-        if schema is None and name.lower() in backends.unshipped():
-            known = ", ".join(backends.names())
-            message = f"state backend {name} is not part of this version"
-            self._fail(message, f"there are: {known}", at=["backend"])
-        elif schema is None:
-            hint = nearest(name, list(backends.names()))
-            self._fail(f'there is no state backend "{name}"', hint, at=["backend"])
+        if schema is None:
+            message = f'there is no state backend "{name}"'
+            hint = nearest(name, backends.names())
+            if name.lower() in backends.unshipped():
+                message = f"state backend {name} is not part of this version"
+                hint = f"there are: {', '.join(backends.names())}"
+            self.report.add(self.place.at("backend"), message, hint)
         return schema
 
     def _lock(self, lock: Attributes) -> LockSettings:
         built, lease = build(lock, file_schema.LockSection), None
         if built.lease is not None:
+            problem = f'"{built.lease}" is no lease: more than 0s, at most 24h'
             try:
                 lease = lease_of(seconds(built.lease))
             except ValueError as error:
-                self._fail(str(error), at=["lock", "lease"])
-            else:
-                if lease is None:
-                    message = f'"{built.lease}" is no lease: more than 0s, at most 24h'
-                    self._fail(message, at=["lock", "lease"])
+                problem = str(error)
+            if lease is None:
+                self.report.add(self.place.at("lock", "lease"), problem)
         return LockSettings(built.kind, built.url, lease)
 
 

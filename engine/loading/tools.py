@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -37,6 +38,10 @@ class ToolEntry(msgspec.Struct):
     place: FilePlace
     simple: bool = False
     expanded: bool = False
+
+    def at(self, *path: str | int, key: bool = False) -> str:
+        """Give `file:line:column` of an entry of the tool, or of its key."""
+        return self.place.at() if self.expanded else self.place.at(*path, key=key)
 
 
 class _Tool(msgspec.Struct):
@@ -83,26 +88,13 @@ class Checker(msgspec.Struct):
         if named:
             self._tools[address] = _Tool(entry, options, tool.depends_on, lifecycle, timeouts)
 
-    def _fail(
-        self,
-        entry: ToolEntry,
-        path: Sequence[str | int],
-        message: str,
-        hint: str = "",
-        *,
-        key: bool = False,
-    ) -> None:
-        where = entry.place.at() if entry.expanded else entry.place.at(*path, key=key)
-        self.report.add(where, message, hint)
-
     def _shape(self, entry: ToolEntry) -> file_schema.ToolSection | None:
         """Read the entry by its keys as far as possible; None if it cannot even be named."""
         if not isinstance(entry.value, dict):
-            self._fail(entry, (), "a tool is a map with name, instanceID and options")
+            self.report.add(entry.at(), "a tool is a map with name, instanceID and options")
             return None
         known, faults = decode(entry.value, file_schema.ToolSection, env={}, noun="key")
-        for fault in faults:
-            self._fail(entry, fault.path, fault.message, fault.hint, key=fault.key)
+        self.report.add_faults(entry.at, faults)
         wrong = {str(fault.path[0]) for fault in faults} | self._unsettled(entry, known)
         sound = {key: item for key, item in known.items() if key not in wrong}
         if not all(isinstance(sound.get(key), str) for key in ("name", "instanceID")):
@@ -120,7 +112,7 @@ class Checker(msgspec.Struct):
             kinds = {type(leaf) for leaf in leaves(item)} if key != "options" else set[type]()
             if kinds & {Secret, Reference, Interpolation}:
                 message = f'key "{key}" must be known from the start, and not be sensitive'
-                self._fail(entry, (key,), message)
+                self.report.add(entry.at(key), message)
             if kinds & {Secret, Reference, Interpolation, Unknown}:
                 found.add(key)
         return found
@@ -129,15 +121,12 @@ class Checker(msgspec.Struct):
         """Check the tool's name; True if it is sound and new."""
         before = len(self.report.problems)
         if problem := name_problem(address.name):
-            self._fail(entry, ("name",), problem)
+            self.report.add(entry.at("name"), problem)
         if problem := instance_problem(address.instance):
-            self._fail(entry, ("instanceID",), problem)
+            self.report.add(entry.at("instanceID"), problem)
         if address in self._tools:
-            self._fail(
-                entry,
-                (),
-                f"tool {address} is given twice, first at {self._tools[address].entry.place.at()}",
-            )
+            first = self._tools[address].entry.place.at()
+            self.report.add(entry.at(), f"tool {address} is given twice, first at {first}")
         return len(self.report.problems) == before
 
     def _timeouts(self, entry: ToolEntry, timeouts: file_schema.TimeoutsSection) -> Timeouts:
@@ -147,7 +136,7 @@ class Checker(msgspec.Struct):
                 try:
                     found[key] = seconds(text)
                 except ValueError as error:
-                    self._fail(entry, ("timeouts", key), str(error))
+                    self.report.add(entry.at("timeouts", key), str(error))
         return Timeouts(**found)
 
     def _options(self, entry: ToolEntry, address: Address, raw: dict[str, Raw]) -> Attributes:
@@ -155,29 +144,20 @@ class Checker(msgspec.Struct):
         if schema is None:
             return {}
         options, faults = decode(raw, schema.options, env=self.env, simple=entry.simple)
-        for fault in faults:
-            message = f"{address}: {fault.message}" if entry.expanded else fault.message
-            self._fail(entry, ("options", *fault.path), message, fault.hint, key=fault.key)
+        about = f"{address}: " if entry.expanded else ""
+        self.report.add_faults(partial(entry.at, "options"), faults, about)
         return options
 
     def _schema(self, entry: ToolEntry, name: str) -> PluginSchema | None:
         if name not in self._schemas:
             self._schemas[name] = self.catalog.find(name)
         if self._schemas[name] is None and not name_problem(name):
-            if name in self.catalog.unshipped():
-                self._fail(
-                    entry,
-                    ("name",),
-                    f'plugin "{name}" is not part of this version',
-                    "its options were not checked",
-                )
-            else:
-                self._fail(
-                    entry,
-                    ("name",),
-                    f'unknown plugin "{name}"',
-                    nearest(name, self.catalog.names()),
-                )
+            message = f'plugin "{name}" is not part of this version'
+            hint = "its options were not checked"
+            if name not in self.catalog.unshipped():
+                message = f'unknown plugin "{name}"'
+                hint = nearest(name, self.catalog.names())
+            self.report.add(entry.at("name"), message, hint)
         return self._schemas[name]
 
     def finish(self) -> tuple[ToolSpec, ...]:
@@ -211,7 +191,7 @@ class Checker(msgspec.Struct):
             if tool.entry.expanded or tool.entry.place.text.scanned.expressions:
                 targets = self.targets(dict(tool.options), tool.entry.value, tool.entry)
                 found |= dict.fromkeys(numbers[address] for address in targets)
-                self._types(tool, self._schemas.get(addresses[number].name))
+                self._check_types(tool, self._schemas.get(addresses[number].name))
             edges[number] = list(found)
         return edges
 
@@ -221,9 +201,8 @@ class Checker(msgspec.Struct):
                 yield texts[text]
             else:
                 hint = nearest(text, self.names) if "." in text else "write it as name.instanceID"
-                self._fail(
-                    tool.entry, ("dependsOn", index), f'dependsOn: there is no tool "{text}"', hint
-                )
+                where = tool.entry.at("dependsOn", index)
+                self.report.add(where, f'dependsOn: there is no tool "{text}"', hint)
 
     def targets(self, value: Value, written: Raw, entry: ToolEntry) -> Iterator[Address]:
         """Yield the tools that a value refers to; report a missing tool or output.
@@ -231,44 +210,39 @@ class Checker(msgspec.Struct):
         `written` is the value before it was decoded: places are those of what the user wrote.
         """
         for reference in references(value):
-            tool = self._tools.get(reference.address)
-            if tool is None:
-                message, hint = (
-                    f"{reference}: there is no tool {reference.address}",
-                    nearest(reference.address.dotted, self.names),
-                )
-            else:
+            if reference.address in self._tools:
                 yield reference.address
-                message, hint = self._output(reference)
+                message, hint = self._missing_output(reference)
+            else:
+                message = f"{reference}: there is no tool {reference.address}"
+                hint = nearest(reference.address.dotted, self.names)
             if message:
-                self._fail(entry, next(_paths(written, reference), ()), message, hint)
+                self.report.add(entry.at(*_path(written, reference)), message, hint)
 
-    def _types(self, tool: _Tool, schema: PluginSchema | None) -> None:
-        """Check that an option which is one reference gets an output of the type that it wants."""
-        for path, leaf in _leaves(dict(tool.options)):
-            source = self._schemas.get(leaf.address.name) if isinstance(leaf, Reference) else None
-            if (
-                not isinstance(leaf, Reference)
-                or schema is None
-                or source is None
-                or source.outputs is None
-            ):
-                continue
-            wanted, given = shape_at(schema.options, path), shape_at(source.outputs, leaf.path)
-            if wanted and given and not agree(wanted, given):
-                option = f'option "{dotted(path)}" must be {expected(wanted)}'
-                message = f"{option}, and {leaf} is {expected(given)}"
-                self._fail(tool.entry, next(_paths(tool.entry.value, leaf), ()), message)
-
-    def _output(self, reference: Reference) -> tuple[str, str]:
+    def _outputs(self, reference: Reference) -> type[msgspec.Struct] | None:
+        """Find the Struct of the outputs that a reference names one of; None if they are open."""
         schema = self._schemas.get(reference.address.name)
-        if schema is None or schema.outputs is None:
-            return "", ""
-        known = [option.key for option in options_of(schema.outputs)]
-        if reference.path[0] in known:
+        return schema.outputs if schema else None
+
+    def _missing_output(self, reference: Reference) -> tuple[str, str]:
+        outputs = self._outputs(reference)
+        known = [option.key for option in options_of(outputs)] if outputs else []
+        if outputs is None or reference.path[0] in known:
             return "", ""
         message = f'{reference}: {reference.address} has no output "{reference.path[0]}"'
         return message, nearest(str(reference.path[0]), known)
+
+    def _check_types(self, tool: _Tool, schema: PluginSchema | None) -> None:
+        """Check that an option which is one reference gets an output of the type that it wants."""
+        for path, leaf in _leaves(dict(tool.options)):
+            outputs = self._outputs(leaf) if isinstance(leaf, Reference) else None
+            if not isinstance(leaf, Reference) or schema is None or outputs is None:
+                continue
+            wanted, given = shape_at(schema.options, path), shape_at(outputs, leaf.path)
+            if wanted and given and not agree(wanted, given):
+                option = f'option "{dotted(path)}" must be {expected(wanted)}'
+                message = f"{option}, and {leaf} is {expected(given)}"
+                self.report.add(tool.entry.at(*_path(tool.entry.value, leaf)), message)
 
     def _cycle(self, edges: Mapping[int, Sequence[int]], addresses: Sequence[Address]) -> None:
         if all(other < number for number, others in edges.items() for other in others):
@@ -278,29 +252,24 @@ class Checker(msgspec.Struct):
         except CycleError as error:
             circle: list[Address] = [addresses[number] for number in [*error.nodes, error.nodes[0]]]
             message = f"dependency cycle: {' → '.join(map(str, circle))}"
-            self._fail(self._tools[circle[0]].entry, (), message, "a tool cannot wait for itself")
+            where = self._tools[circle[0]].entry.at()
+            self.report.add(where, message, "a tool cannot wait for itself")
 
 
 def _leaves(
     value: Value, path: tuple[str | int, ...] = ()
 ) -> Iterator[tuple[tuple[str | int, ...], Value]]:
     """Yield every value that is neither a list nor a map, and where it stands."""
-    items = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else None
-    )
-    if items is None:
-        yield path, value
-    else:
-        for key, item in items:
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _leaves(item, (*path, key))
+    else:
+        yield path, value
 
 
-def _paths(value: Raw, wanted: Reference) -> Iterator[tuple[str | int, ...]]:
-    """Yield where a reference stands inside a value as written."""
-    return (
-        path for path, leaf in _leaves(value) if any(wanted is found for found in references(leaf))
+def _path(value: Raw, wanted: Reference) -> tuple[str | int, ...]:
+    """Find where a reference stands inside a value as written; () if it is not there."""
+    found = (
+        path for path, leaf in _leaves(value) if any(wanted is each for each in references(leaf))
     )
+    return next(found, ())

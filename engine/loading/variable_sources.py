@@ -186,7 +186,7 @@ def _declaration(section: Section, report: Report) -> Attributes | None:
     attributes, faults = decode(
         section.value or {}, file_schema.VariableSection, env={}, noun="key"
     )
-    report.add_faults(section.place, faults)
+    report.add_faults(section.place.at, faults)
     rules = attributes.get("validation")
     if not faults and isinstance(rules, dict) and "pattern" in rules:
         try:

@@ -84,6 +84,14 @@ def given(text: str, declared: Declared, where: str) -> Binding:
     return Binding(value, lambda: where, declared)
 
 
+class _Use(msgspec.Struct, frozen=True):
+    """One expression that uses a variable; with `optional` it gives `default` for an absent one."""
+
+    expression: Expression
+    optional: bool
+    default: Value
+
+
 class Scope(msgspec.Struct):
     """The variables that expressions see; each is rendered when it is first used.
 
@@ -211,9 +219,9 @@ class Scope(msgspec.Struct):
                 f"cannot read {expression.text}",
                 'after | only "default: value" is known',
             )
-        fallback = _default(default[1].strip()) if default else None
+        use = _Use(expression, bool(default), _default(default[1].strip()) if default else None)
         if name := _NAME.fullmatch(head.strip()):
-            return self._variable(name[1], expression, fallback, optional=bool(default))
+            return self._variable(name[1], use)
         call = _CALL.fullmatch(head.strip())
         if not call or call[1] != "env":
             message = (
@@ -224,59 +232,46 @@ class Scope(msgspec.Struct):
                 message,
                 "known: [[ name ]], [[ env NAME ]], [[ name | default: value ]]",
             )
-        return self._environment(call[2].strip(), expression, fallback, optional=bool(default))
+        return self._environment(call[2].strip(), use)
 
     def _wrong(self, expression: Expression, message: str, hint: str = "") -> Unknown:
         self.report.add(expression.where, message, hint)
         return UNKNOWN
 
-    def _environment(
-        self, argument: str, expression: Expression, fallback: Value, *, optional: bool
-    ) -> Value:
+    def _environment(self, argument: str, use: _Use) -> Value:
         name = _ENV_NAME.fullmatch(argument)
         if not name:
-            return self._wrong(expression, f"{argument} is no name of an environment variable")
+            message = f"{argument} is no name of an environment variable"
+            return self._wrong(use.expression, message)
+        variable = f"environment variable {name[2]}"
         if text := self.env.get(name[2]):
             if not _encodable(text):
-                return self._wrong(expression, f"environment variable {name[2]} is not valid UTF-8")
+                return self._wrong(use.expression, f"{variable} is not valid UTF-8")
             return Secret(text, (f"env {name[2]}",))
-        if optional:
-            return fallback
-        return self._wrong(
-            expression, f"environment variable {name[2]} is not set", f"export {name[2]}=..."
-        )
+        if use.optional:
+            return use.default
+        return self._wrong(use.expression, f"{variable} is not set", f"export {name[2]}=...")
 
-    def _variable(
-        self, dotted: str, expression: Expression, fallback: Value, *, optional: bool
-    ) -> Value:
+    def _variable(self, dotted: str, use: _Use) -> Value:
         name, *path = dotted.split(".")
         if name in self.before:
             value = self.before[name]
         elif name in self.bindings:
-            value = self.value(name, expression)
+            value = self.value(name, use.expression)
         elif name in self.after:
             value = self.after[name]
-        elif optional:
-            return fallback
+        elif use.optional:
+            return use.default
         else:
             hint = nearest(name, [*self.before, *self.bindings, *self.after], few=0)
             return self._wrong(
-                expression,
+                use.expression,
                 f'variable "{name}" is not defined',
                 hint or f"define it under vars:, or with --var {name}=...",
             )
-        return self._inside(value, path, dotted, expression, fallback, optional=optional)
+        return self._inside(value, path, dotted, use)
 
-    def _inside(
-        self,
-        value: Value,
-        path: list[str],
-        name: str,
-        expression: Expression,
-        fallback: Value,
-        *,
-        optional: bool,
-    ) -> Value:
+    def _inside(self, value: Value, path: list[str], name: str, use: _Use) -> Value:
         secrets: list[Secret] = []
         for index, step in enumerate(path):
             if isinstance(value, Secret):
@@ -287,14 +282,11 @@ class Scope(msgspec.Struct):
             entries = _entries(value)
             if step in entries:
                 value = entries[step]
-            elif optional:
-                return fallback
+            elif use.optional:
+                return use.default
             else:
-                return self._wrong(
-                    expression,
-                    f'variable "{name}": there is no "{step}"',
-                    nearest(step, list(entries)),
-                )
+                message = f'variable "{name}": there is no "{step}"'
+                return self._wrong(use.expression, message, nearest(step, list(entries)))
         if isinstance(value, Secret):
             if not secrets and is_plain(value.value):
                 return value

@@ -83,7 +83,7 @@ def secret_paths(struct: type[msgspec.Struct]) -> frozenset[tuple[str, ...]]:
 @cache
 def special(struct: type[msgspec.Struct]) -> bool:
     """Tell if some field is secret or has an environment variable to fall back on."""
-    return bool(secret_paths(struct)) or any(True for _ in _marked(struct, "env"))
+    return bool(secret_paths(struct)) or any(_marked(struct, "env"))
 
 
 @cache

@@ -9,7 +9,7 @@ but is not a key of the mapping counts as done.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from engine.errors import DtmError
@@ -93,57 +93,40 @@ def order(edges: Mapping[N, Iterable[N]]) -> list[N]:
 
 
 def circles(edges: Mapping[N, Iterable[N]]) -> dict[N, int]:
-    """Number the nodes so that two share a number if each waits, directly or not, for the other."""
-    components = _Components(edges)
-    for node in edges:
-        components.search(node)
-    return components.found
+    """Number the nodes so that two share a number if each waits, directly or not, for the other.
 
-
-class _Components(Generic[N]):
-    """Tarjan's search for strongly connected components, with a path in place of recursion.
-
-    `_index` numbers the nodes in the order of their discovery; `_low` is the least number that a
-    node is known to reach; `_stack` holds the nodes whose component is not complete yet.
+    Kosaraju's algorithm: taken from the last to the first that a depth-first search finishes, each
+    node is in one circle with all that reach it and have no number yet.
     """
+    dependents: dict[N, list[N]] = {node: [] for node in edges}
+    for node, waits in edges.items():
+        for other in waits:
+            if other in edges:
+                dependents[other].append(node)
+    found: dict[N, int] = {}
+    for number, root in enumerate(reversed(_finished(edges))):
+        stack = [root]
+        while stack:
+            node = stack.pop()
+            if node not in found:
+                found[node] = number
+                stack += dependents[node]
+    return found
 
-    def __init__(self, edges: Mapping[N, Iterable[N]]) -> None:
-        self.found: dict[N, int] = {}
-        self._edges = edges
-        self._index: dict[N, int] = {}
-        self._low: dict[N, int] = {}
-        self._stack: list[N] = []
-        self._path: list[tuple[N, Iterator[N]]] = []
 
-    def search(self, root: N) -> None:
-        """Complete the components of `root` and of all that it waits for."""
-        if root not in self._index:
-            self._enter(root)
-        while self._path:
-            node, waits = self._path[-1]
-            fresh = next(
-                (other for other in waits if other in self._edges and other not in self.found), None
-            )
-            if fresh is None:
-                self._leave(node)
-            elif fresh in self._index:
-                self._low[node] = min(self._low[node], self._index[fresh])
-            else:
-                self._enter(fresh)
-
-    def _enter(self, node: N) -> None:
-        self._index[node] = self._low[node] = len(self._index)
-        self._stack.append(node)
-        self._path.append((node, iter(self._edges[node])))
-
-    def _leave(self, node: N) -> None:
-        self._path.pop()
-        if self._path:
-            above = self._path[-1][0]
-            self._low[above] = min(self._low[above], self._low[node])
-        if self._low[node] == self._index[node]:  # the first one of its component to be discovered
-            while node not in self.found:
-                self.found[self._stack.pop()] = self._index[node]
+def _finished(edges: Mapping[N, Iterable[N]]) -> list[N]:
+    """List the nodes in the order in which a depth-first search finishes them."""
+    found: dict[N, None] = {}
+    seen: set[N] = set()
+    stack = list(edges)
+    while stack:
+        node = stack[-1]
+        if node not in seen:
+            seen.add(node)
+            stack += [other for other in edges[node] if other in edges and other not in seen]
+        else:  # all that was put above it is finished; it may lie further down once more
+            found[stack.pop()] = None
+    return list(found)
 
 
 def _cycle(start: N, edges: Mapping[N, Iterable[N]], left: set[N]) -> list[N]:

@@ -1,6 +1,7 @@
-"""The engine: it decides, records and remembers, and knows no SDK, no terminal and no command line.
+"""The part of dtm that decides, records and remembers.
 
-The modules here are the vocabulary, the values and protocols that every room speaks in:
+It knows no SDK, no terminal and no command line. The modules here are the vocabulary, the values
+and protocols that every room speaks in:
 
     address      Address: the name of one tool instance
     values       Value and its special leaves: Unknown, Secret, Digest, Deferred

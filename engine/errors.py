@@ -144,7 +144,7 @@ class LockHeldError(LockError):
 class SupersededError(DtmError):
     """Another session took over this state; nothing more may be started.
 
-    `doubtful` is that of the ConflictError that told so.
+    `doubtful` is that of the ConflictError behind it.
     """
 
     doubtful = False

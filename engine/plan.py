@@ -26,7 +26,7 @@ class Action(Enum):
 
 
 class Reason(Enum):
-    """The cause of a change; for people only, nothing acts on it."""
+    """The cause of a change; it is shown, and nothing acts on it."""
 
     UNCHANGED = "unchanged"
     NEW = "new"
@@ -84,7 +84,7 @@ class Change(msgspec.Struct, frozen=True):
     `previous`: the old address of a move.
     `rewrite`: no provider is called, but the entry's edges, protection or spelling of options are
     rewritten at apply.
-    `note`: for people, mostly one line.
+    `note`: an explanation to show, mostly one line.
     """
 
     address: Address

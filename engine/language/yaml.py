@@ -225,6 +225,7 @@ class _Reader(msgspec.Struct):
 
     def value(self, node: Any) -> Raw:
         """Read the value of a node; None in place of what is wrong."""
+        # Aliases make the nodes a graph: a node may stand in several places, or inside itself.
         if id(node) in self._open:
             self._fail(node, "a value must not contain itself")
             return None

@@ -175,6 +175,8 @@ def _classify(files: Files, text: Text, *, bare: bool) -> None:
     for index, document in enumerate(text.documents):
         place = FilePlace(text, index)
         if isinstance(document, dict):
+            # A map with none of our keys holds variables where that can be meant: in a file of
+            # variables, or as one of several documents. Elsewhere its keys are misspelt.
             known = any(key in KEYS or key in LATER for key in document)
             if document and not known and (bare or several):
                 _add(files, "vars", document, place)

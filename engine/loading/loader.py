@@ -89,6 +89,7 @@ def _checked(files: Files, scope: Scope, catalog: Catalog) -> Checker:
     """Render and check every tool: those under `tools:`, then those that apps become."""
     checker = Checker(catalog, scope.env, scope.report)
     for section in files.items("tools"):
+        # Most files of many tools have no expressions: rendering would copy them for nothing.
         value = scope.render(section.value) if section.text.scanned.expressions else section.value
         checker.add(ToolEntry(value, section.place, simple=section.text.simple))
     for tool in expand(files, scope, checker.names):

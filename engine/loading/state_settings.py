@@ -114,6 +114,7 @@ class _StateReader(msgspec.Struct, frozen=True):
         if self.backends is None:
             given = cast("Attributes", state.get("options") or {})
             backend = built.backend.lower()
+            # There is no Struct to give canonical names: only snake_case is known to be an alias.
             options: Attributes = {_camel(key): value for key, value in given.items()}
         else:
             schema = self._schema(built.backend, self.backends)

@@ -125,9 +125,9 @@ class _Bindings(msgspec.Struct):
         """Report every variable that is declared and has no value."""
         for name in self.declared.keys() - self.bound.keys():
             declared = self.declared[name]
-            told = f": {declared.description}" if declared.description else ""
+            purpose = f": {declared.description}" if declared.description else ""
             hint = f"give it a default, a value under vars:, --var {name}=... or {PREFIX}{name}"
-            self.report.add(declared.where(), f'variable "{name}" has no value{told}', hint)
+            self.report.add(declared.where(), f'variable "{name}" has no value{purpose}', hint)
 
 
 def _texts(files: Iterable[tuple[Path, str]], report: Report) -> list[Text]:

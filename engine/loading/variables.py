@@ -313,6 +313,7 @@ class Scope(msgspec.Struct):
     @property
     def outside(self) -> Scope:
         """The scope of a variable's own value: without the variables of steps and apps."""
+        # `_known` and `_open` are shared: each variable is rendered once, and circles are found.
         return Scope(self.bindings, self.env, self.report, _known=self._known, _open=self._open)
 
     def _checked(self, name: str, value: Value, binding: Binding) -> Value:

@@ -213,8 +213,8 @@ def _hint(raw: Raw) -> str:
 class _Decoder(msgspec.Struct):
     """One walk over one tool's options.
 
-    `tolerant`: unknown keys are kept. `hidden`: the walk is inside a secret, so that messages show
-    no value.
+    `tolerant`: unknown keys are kept. `hidden`: the walk is inside a secret, so that `_misfit`
+    shows no value.
     """
 
     env: Mapping[str, str]
@@ -262,6 +262,7 @@ class _Decoder(msgspec.Struct):
     def _option(self, option: Option, raw: Raw, path: Path, values: dict[str, Value]) -> None:
         if raw is None and not declared.accepts(option.shape, shapes.NoneType):
             return  # an empty value is the same as none
+        # Until the option is left again, a value of the wrong type is shown as (sensitive).
         outside, self.hidden = self.hidden, self.hidden or option.secret
         value = self.value(raw, option.shape, path)
         self.hidden = outside

@@ -144,8 +144,9 @@ class Checker(msgspec.Struct):
         if schema is None:
             return {}
         options, faults = decode(raw, schema.options, env=self.env, simple=entry.simple)
-        about = f"{address}: " if entry.expanded else ""
-        self.report.add_faults(partial(entry.at, "options"), faults, about)
+        if faults:  # once for every tool: nothing is prepared for the usual case
+            about = f"{address}: " if entry.expanded else ""
+            self.report.add_faults(partial(entry.at, "options"), faults, about)
         return options
 
     def _schema(self, entry: ToolEntry, name: str) -> PluginSchema | None:

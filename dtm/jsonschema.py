@@ -29,15 +29,15 @@ TEXT: Final = {"type": ["string", "number", "boolean"]}
 def config_schema(plugins: Plugins) -> Schema:
     """A schema that every file of a configuration fits: main, variables or tools, one document or several."""
     options = {name: plugins[name].options for name in plugins}
-    structs = [file_schema.File, file_schema.Tool, *dict.fromkeys(options.values())]
+    structs = [file_schema.ConfigFile, file_schema.ToolSection, *dict.fromkeys(options.values())]
     references, components = msgspec.json.schema_components(structs, ref_template="#/$defs/{name}")
     told = dict(zip(structs, references, strict=True))
     definitions = {
         f"#/$defs/{name}": _component(component) for name, component in components.items()
     }
     file, tool = (
-        definitions[told[file_schema.File]["$ref"]],
-        definitions[told[file_schema.Tool]["$ref"]],
+        definitions[told[file_schema.ConfigFile]["$ref"]],
+        definitions[told[file_schema.ToolSection]["$ref"]],
     )
     empty = {
         key: {"if": {"not": NULL}, "then": tool["properties"][key]}
@@ -56,7 +56,7 @@ def config_schema(plugins: Plugins) -> Schema:
         "if": {
             "anyOf": [{"required": [key]} for key in file["properties"]]
         },  # a map with none of the keys holds variables
-        "then": told[file_schema.File],
+        "then": told[file_schema.ConfigFile],
         "$defs": {
             **{name.removeprefix("#/$defs/"): found for name, found in definitions.items()},
             "expression": EXPRESSION,

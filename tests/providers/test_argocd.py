@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from dtm.plugins import catalog
 from dtm.testing.trials_git import MANIFEST_DRIFTS, edit_manifest
 from engine.errors import ProviderError
-from engine.loading.loader import Source, load
+from engine.loading.loader import ConfigSource, load
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError
 from providers.argocd import ArgoCDApp, written
@@ -265,6 +265,8 @@ def test_an_app_deploys_the_image_that_its_pipeline_pushes_without_knowing_the_p
         "imageRepo: {user: me, password: '[[ env PASS ]]'}}}]\n",
         "utf-8",
     )
-    config = load(Source(tmp_path / "config.yaml", (), (), {"PASS": "hush"}, tmp_path), catalog())
+    config = load(
+        ConfigSource(tmp_path / "config.yaml", (), (), {"PASS": "hush"}, tmp_path), catalog()
+    )
     [deployed] = [tool.options for tool in config.tools if tool.address.name == "argocdapp"]
     assert deployed["imageRepo"] == {"user": "me"}

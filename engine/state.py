@@ -1,4 +1,4 @@
-"""What dtm remembers: one entry per tool, and where in the state's history this is."""
+"""The state as a value: one entry for each tool, and which version of which state it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from engine.values import Attributes, Value
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """One live thing. `id` is the provider's key; `attributes` are comparable facts; `outputs` may be referenced."""
+    """A live resource, as a provider reports it.
+
+    `id` is the provider's key, `attributes` are comparable facts, `outputs` may be referenced.
+    """
 
     id: str
     attributes: Attributes = msgspec.field(default_factory=dict[str, Value])
@@ -22,8 +25,9 @@ class Resource(msgspec.Struct, frozen=True):
 class Pending(msgspec.Struct, frozen=True):
     """An operation begun and not known to have ended.
 
-    `action` is a `plan.Action` value; times are RFC 3339; `seq` orders a session's begins. `token` names the operation
-    towards the world: it stays the same however many sessions it takes to end it.
+    `action` is a `plan.Action` value; times are RFC 3339; `seq` orders the begin records of a
+    session. `token` names the operation to the provider: it stays the same however many sessions it
+    takes to end it.
     """
 
     action: str
@@ -36,7 +40,7 @@ class Pending(msgspec.Struct, frozen=True):
 
 
 class StateEntry(msgspec.Struct, frozen=True):
-    """What we know of one tool. `options` are as written, resolved, with secrets as Digest."""
+    """One tool as recorded; `options` are as written, resolved, with secrets as Digest."""
 
     address: Address
     depends_on: tuple[Address, ...] = ()
@@ -54,7 +58,10 @@ class StateId(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """Who wrote a snapshot: dtm's version, RFC 3339 time, `user@host`, command; all "" in DevStream's files."""
+    """Who wrote a snapshot: dtm's version, RFC 3339 time, `user@host`, command.
+
+    All are "" in DevStream's files.
+    """
 
     version: str = ""
     at: str = ""
@@ -63,10 +70,11 @@ class Written(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """All entries at one point: a value. What changes entries one by one owns a dict of its own.
+    """All entries at one moment: a value.
 
-    `document` is the snapshot's random id, `home` the URL it belongs to, `salt` (hex) that of its digests, `probe` what
-    the store was found to guarantee.
+    An object that changes entries one by one owns a dict of its own. `document` is the snapshot's
+    random id, `home` the URL it belongs to, `salt` (hex) that of its digests, `probe` what the
+    store was found to guarantee.
     """
 
     id: StateId
@@ -89,5 +97,5 @@ class State(msgspec.Struct, frozen=True):
 
 
 def same_content(one: State, other: State) -> bool:
-    """Whether tools and outputs are equal."""
+    """Tell whether tools and outputs are equal."""
     return one.entries == other.entries and one.outputs == other.outputs

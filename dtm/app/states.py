@@ -152,15 +152,15 @@ def push(
     *,
     adopt: bool,
 ) -> str:
-    """Make a document the state. Returns what was done; raises StateError as `engine.session.recover.push_problem`."""
-    from engine.session import recover
+    """Make a document the state. Returns what was done; raises StateError as `engine.session.replacing.push_problem`."""
+    from engine.session import replacing
 
     candidate = decode(data, "the pushed document")
     with opened(workspace, choices, "state push", emit, redactor) as session:
         if choices.dry_run:
-            overrode = recover.push_problem(session, candidate, force=choices.force, adopt=adopt)
+            overrode = replacing.push_problem(session, candidate, force=choices.force, adopt=adopt)
         else:
-            overrode = recover.push(session, candidate, force=choices.force, adopt=adopt)
+            overrode = replacing.push(session, candidate, force=choices.force, adopt=adopt)
             if not session.claimed:
                 return "Nothing to do: the pushed document is the state."
     told = f"serial {candidate.id.serial}, {count(len(candidate.entries), 'tool')} to {workspace.place.location}."
@@ -244,11 +244,11 @@ def rollback(
     workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, serial: int
 ) -> str:
     """Write a new serial with an earlier one's tools and outputs; the world is untouched. Raises StateError."""
-    from engine.session import recover
+    from engine.session import replacing
 
     with opened(workspace, choices, "state rollback", emit, redactor) as session:
         old = past(workspace, serial, emit)
-        written = recover.rollback(session, old, dry_run=choices.dry_run)
+        written = replacing.rollback(session, old, dry_run=choices.dry_run)
     told = f"serial {written} with the {count(len(old.entries), 'tool')} of serial {serial}"
     return f"{'Would write' if choices.dry_run else 'Wrote'} {told}. The world was not touched; dtm plan shows what would follow."
 

@@ -38,7 +38,8 @@ from engine.plan import Action
 from engine.ports import AppendStore
 from engine.runtime.environment import Environment
 from engine.session.opening import Session, read_state
-from engine.session.recover import push, recover
+from engine.session.recover import recover
+from engine.session.replacing import push
 from engine.state import State, StateId
 from engine.values import Digest, Secret
 

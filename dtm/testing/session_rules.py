@@ -26,7 +26,7 @@ from engine.log.history import history, load
 from engine.plan import Action
 from engine.ports import Snapshot
 from engine.session.opening import read_state
-from engine.session.recover import push
+from engine.session.replacing import push
 from engine.state import State, StateId
 from engine.stored.document import decode, encode
 from engine.values import Value

@@ -1,4 +1,4 @@
-"""Group commit: one writer flushes everything that was queued while its last write was under way."""
+"""Group commit: one writer flushes all that was queued during its last write."""
 
 from __future__ import annotations
 
@@ -42,12 +42,15 @@ class Ticket:
         self.size += len(data) + 1
 
     def finish(self, error: DtmError | None) -> None:
-        """Wake whoever waits."""
+        """Wake the callers that wait."""
         self.error = error
         self._done.set()
 
     def wait(self) -> None:
-        """Block until the records are durable. Raises what made that impossible (SupersededError, StoreError)."""
+        """Block until the records are durable.
+
+        Raises what made that impossible: SupersededError, StoreError.
+        """
         if self._drain is not None and not self._done.is_set():
             self._drain()
         self._done.wait()
@@ -58,10 +61,11 @@ class Ticket:
 class GroupCommit:
     """A queue in front of `commit(records, data)`, which is never called from two threads at once.
 
-    `settle()` is called between two commits, when nobody waits for it. With `background` a daemon thread drains the
-    queue; without, `Ticket.wait` and `flush` do. After the first error nothing more is committed: every later ticket
-    carries that error, and `rejected` keeps the records. Those of the failed commit itself may yet turn up in the log, unless
-    somebody else's swap surely came first: they are in `unsettled`, too.
+    `settle()` is called between two commits, when nothing waits for it. With `background` a daemon
+    thread drains the queue; without, `Ticket.wait` and `flush` do. After the first error nothing
+    more is committed: every later ticket carries that error, and `rejected` keeps the records.
+    Those of the failed commit itself may yet turn up in the log, unless another session's swap
+    surely came first: they are in `unsettled`, too.
     """
 
     def __init__(
@@ -87,7 +91,7 @@ class GroupCommit:
             self._thread.start()
 
     def add(self, *records: Record) -> Ticket:
-        """Queue records behind all others; those of one call are committed together or not at all."""
+        """Queue records behind all others; those of one call are committed together or not."""
         with self._filled:
             if not self._queue or self._queue[-1].size >= BATCH:
                 self._queue.append(Ticket(None if self._thread else self.flush))
@@ -100,7 +104,10 @@ class GroupCommit:
             return ticket
 
     def flush(self) -> None:
-        """Return once everything queued so far is durable. Raises the error that stopped the writer."""
+        """Return once everything queued so far is durable.
+
+        Raises the error that stopped the writer.
+        """
         if self._thread is None:
             self._drain()
         else:
@@ -114,7 +121,10 @@ class GroupCommit:
             raise self.error
 
     def exclusively(self, write: Callable[[], None]) -> None:
-        """Call this between two commits; if it fails nothing more is committed. Raises what went wrong."""
+        """Call this between two commits; if it fails nothing more is committed.
+
+        Raises what went wrong.
+        """
         with self._writing:
             self._try(write)
         if self.error is not None:
@@ -142,7 +152,9 @@ class GroupCommit:
                 self._try(self._settle)
 
     def _gather(self) -> None:
-        """Give the callers that the last write woke a moment to come back: else they would split into two camps.
+        """Give the callers that the last write woke a moment to queue more.
+
+        Without it the callers would split into two groups that wait for each other's writes.
 
         It lasts as long as they keep coming, and no longer than half of what a write takes.
         """

@@ -1,4 +1,4 @@
-"""Earlier snapshots of a state: kept when they are replaced, listed, loaded, and dropped with age."""
+"""Earlier snapshots of a state: kept when they are replaced, listed, loaded, dropped with age."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Archive(msgspec.Struct, frozen=True):
             self._copy(f"{document.serial}-{short(document.id)}", data)
 
     def foreign(self, view: View) -> None:
-        """Keep what dtm did not write: DevStream's state, damaged bytes, a log of another snapshot."""
+        """Keep what dtm did not write: DevStream's state, damage, a log of another snapshot."""
         found = view.snapshot.data if view.snapshot else b""
         if found.strip() and (view.damage or not view.document.dtm):
             self._keep(f"{view.document.serial}-{short(view.document.id)}", found)

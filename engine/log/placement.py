@@ -302,7 +302,7 @@ class Beside(Placement):
             self._drop(self._state.list(self._state.chunk_prefix(old.base)))
 
     def _drop(self, names: Sequence[str]) -> None:
-        """Remove chunks that no head names any more; one that stays behind is rubbish, not damage."""
+        """Remove chunks that no head names; one that stays behind is rubbish, not damage."""
         for name in dict.fromkeys(names):
             with suppress(StoreError, OutcomeUnknownError):
                 self._state.delete(name)

@@ -113,7 +113,7 @@ def judged(state: StateStore) -> Generator[None]:
 
 
 def probe(state: StateStore, *, lock_native: bool, only_key: bool = False) -> Probe:
-    """Try what a state needs on throwaway keys beside it; with `lock_native` also what a lock needs.
+    """Try what a state needs, on throwaway keys beside it; with `lock_native` a lock, too.
 
     `only_key` touches nothing but the state file, which is replaced by the very bytes that are
     there; where there is none nothing is tried. Another session at work on it may be refused after
@@ -199,7 +199,8 @@ def _race(state: StateStore, keys: Sequence[str]) -> Trial:
             return Trial(
                 RACE,
                 False,
-                f"{winners} of {RACERS} creators at the same time won in round {number} of {ROUNDS}",
+                f"{winners} of {RACERS} creators at the same time won "
+                f"in round {number} of {ROUNDS}",
             )
     return Trial(RACE, True, f"one of {RACERS} won in each of {ROUNDS} rounds")
 

@@ -1,4 +1,4 @@
-"""The rescue file: outcomes that could not be committed, kept where they can be found again."""
+"""The form of a rescue file, which holds outcomes that could not be committed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FORMAT = 1
 
 
 class Rescued(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a session could not commit. `lineage` is that of the state it belongs to, `session` the one that did the work."""
+    """Records that a session could not commit; `lineage` is that of its state."""
 
     format: int
     lineage: str
@@ -22,19 +22,19 @@ class Rescued(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def encode(rescued: Rescued) -> bytes:
-    """The file's bytes, one JSON object."""
+    """Encode a rescue file: one JSON object."""
     return msgspec.json.format(msgspec.json.encode(rescued), indent=2) + b"\n"
 
 
 def decode(data: bytes, location: str) -> Rescued:
-    """The inverse of `encode`. Raises StateError."""
+    """Decode what `encode` made. Raises StateError."""
     try:
         rescued = msgspec.json.decode(data, type=Rescued)
     except msgspec.DecodeError as error:
         raise StateError(
             f"no rescue file, or not the whole of it: {error}",
-            hint="if it was printed too, or another errored-*.dtm of that time lies elsewhere, use that; "
-            "else dtm plan reads what became of the unfinished tools",
+            hint="if it was printed too, or another errored-*.dtm of that time lies elsewhere, "
+            "use that; else dtm plan reads what became of the unfinished tools",
             where=location,
         ) from error
     if rescued.format > FORMAT:

@@ -27,7 +27,7 @@ AUTO puts the log of a new state beside it, and inside where that is denied.
 
 
 class StateStore(msgspec.Struct, frozen=True):
-    """The state at `key` of `store`, reached through `environment`; `log` is INSIDE, BESIDE or AUTO.
+    """The state at `key` of `store`; `log` is INSIDE, BESIDE or AUTO.
 
     Every call is repeated while the store is unavailable, as `environment.retry` says.
     """

@@ -33,11 +33,11 @@ from engine.ports import Snapshot, Version
 from engine.stored.document import EMPTY, Document, decode_document, is_newer
 
 READS = 200
-"""How often a reader starts over while others commit; each time another client got a commit done."""
+"""How often a reader starts over; each time another client got a commit done."""
 
 
 class View(msgspec.Struct, frozen=True):
-    """A state at one moment: the snapshot's bytes and version, the head's, and the records replayed.
+    """A state at one moment: its snapshot, its head, and the records replayed.
 
     `records` are those not yet in the snapshot. `inside`: the head stands in the state file, which
     then is `snapshot` and has the head's version. `replaced`: the snapshot is neither the one that

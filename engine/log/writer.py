@@ -85,7 +85,7 @@ class LogWriter:
             self._try_swap()
 
     def _prepare(self, claim: Claim) -> bool:
-        """Find the head where it can be swapped, and return whether its place is still to choose."""
+        """Find the head where it can be swapped; return whether its place is still to choose."""
         view = self._view
         if view.inside:
             # The first session of a state may have died before it brought the log beside it.
@@ -118,7 +118,7 @@ class LogWriter:
                 self._compact(ended=False)
 
     def compact(self) -> None:
-        """End the session: what was recorded becomes the next snapshot, if it makes a difference."""
+        """End the session: what was recorded becomes the next snapshot, if that differs."""
         with self._fenced():
             self._replay.apply([End(self._state.environment.now())])
             self._compact(ended=True)
@@ -144,8 +144,8 @@ class LogWriter:
         """Note the head that stands beside a state file with its log inside, before the claim.
 
         A head that was left there is replaced, never deleted. Its version must be from before the
-        claim: a session that lost the state since, and does not know it, would else replace the head
-        of its successor.
+        claim: a session that lost the state since, and does not know it, would else replace the
+        head of its successor.
         """
         with suppress(StoreAccessError):  # who must not read it will not be able to write it
             left = self._state.read(self._state.head_key)

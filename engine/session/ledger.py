@@ -23,7 +23,8 @@ from engine.values import Attributes, Value
 class Concealment(msgspec.Struct, frozen=True):
     """Keeps secrets out of what a session records.
 
-    Values that are known as secrets are sealed; secrets that turn up in facts and texts are redacted.
+    Values that are known as secrets are sealed; secrets that turn up in facts and texts are
+    redacted.
     """
 
     sealer: Sealer
@@ -54,7 +55,7 @@ class Concealment(msgspec.Struct, frozen=True):
 
 
 def _concealed_id(resource: Resource, entry: StateEntry) -> str:
-    """Return the id without secrets of the tool: the resource is then found by its identity alone."""
+    """Return the id without secrets; the resource is then found by its identity alone."""
     secrets = [
         secret for values in (entry.options, resource.outputs) for secret in secrets_of(values)
     ]

@@ -281,8 +281,8 @@ def looks_dead(info: LockInfo, now: datetime) -> bool:
 class _Wait(msgspec.Struct):
     """The wait for one holder: its record as last seen, and since when it is unchanged.
 
-    Times are of our own clock. `alive`: the record was renewed while we watched, which is proof where
-    wall clocks are only a hint.
+    Times are of our own clock. `alive`: the record was renewed while we watched, which is proof
+    where wall clocks are only a hint.
     """
 
     options: LockOptions

@@ -7,7 +7,8 @@
         ...
         session.done(address, entry)
 
-Leaving the session flushes, compacts what was recorded into the next snapshot and releases the lock.
+Leaving the session flushes, compacts what was recorded into the next snapshot and releases the
+lock.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class Reading(msgspec.Struct, frozen=True):
     """A state as it was at one moment.
 
     `exists`: anything was ever written here. `in_progress` says who works on it now and since when,
-    "" if no run does; `at_work` is the id of that run's session. `copy_of` is the home of which this
-    is a copy, "" if it is at home. `notice` is what the user must know, "" if nothing.
+    "" if no run does; `at_work` is the id of that run's session. `copy_of` is the home of which
+    this is a copy, "" if it is at home. `notice` is what the user must know, "" if nothing.
     """
 
     state: State

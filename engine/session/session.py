@@ -42,9 +42,9 @@ OUTCOMES = (Done, Failed, Cancelled, Moved, OutputsSet)
 class SessionOptions(msgspec.Struct, frozen=True):
     """Who opens a session, and how it goes about it.
 
-    `who` is `user@host`. `history` is how many earlier snapshots are kept. `probe` is what was tried
-    on this store, to be recorded; one without trials is completed on the state file itself. `over`
-    are ids of sessions known to have ended, whose silence need not be waited for.
+    `who` is `user@host`. `history` is how many earlier snapshots are kept. `probe` is what was
+    tried on this store, to be recorded; one without trials is completed on the state file itself.
+    `over` are ids of sessions known to have ended, whose silence need not be waited for.
     """
 
     operation: str
@@ -68,9 +68,9 @@ class Session:
     """One run that may write. Recording methods may be called from several threads.
 
     Each of them returns a Ticket to wait for. `state` is what all records queued so far make of the
-    state; ask for it while nothing records, since it copies all entries. `entry` may be asked at any
-    time. `damage` is why the state that stands there cannot be read: such a session can only replace
-    it.
+    state; ask for it while nothing records, since it copies all entries. `entry` may be asked at
+    any time. `damage` is why the state that stands there cannot be read: such a session can only
+    replace it.
     """
 
     def __init__(
@@ -123,8 +123,8 @@ class Session:
         """Become the session that may write: once a plan is approved, before the first record.
 
         `adopt` makes this place the home of a copy. `mend` goes on where a damaged state stands, to
-        replace it. Raises StateError for a copy or a damaged state, SupersededError if the state was
-        changed since it was read.
+        replace it. Raises StateError for a copy or a damaged state, SupersededError if the state
+        was changed since it was read.
         """
         if self.damage and not mend:
             raise self.damage
@@ -170,7 +170,8 @@ class Session:
         """Record that an operation is about to be called; call it only once the ticket is durable.
 
         `entry` is what stands in the state meanwhile (for a create: options and edges), None leaves
-        the present one. `deadline` is RFC 3339, `digest` that of the input. Raises what `lost` says.
+        the present one. `deadline` is RFC 3339, `digest` that of the input. Raises what `lost`
+        says.
         """
         claimed = self._claimed()
         entry = claimed.concealment.maybe(entry)
@@ -238,8 +239,8 @@ class Session:
     def replace(self, state: State, *, exact: bool = False) -> None:
         """Make these tools and outputs the next snapshot, or change nothing (mv, rm, push...).
 
-        `exact` takes serial and lineage as they are given; otherwise equal content costs nothing and
-        the serial is the next one. The session must have claimed.
+        `exact` takes serial and lineage as they are given; otherwise equal content costs nothing
+        and the serial is the next one. The session must have claimed.
         """
         queue = self._claimed().queue
         queue.flush()
@@ -334,8 +335,8 @@ def _rescue(state: StateStore, rescued: Rescued) -> str:
 def _outcomes(rejected: Sequence[Record], unsettled: Collection[Record]) -> list[Record]:
     """Return what is worth saving of what was not committed.
 
-    An operation whose begin record was refused too was never called: that is worth saving only where
-    the begin record may yet arrive, and would be waited for.
+    An operation whose begin record was refused too was never called: that is worth saving only
+    where the begin record may yet arrive, and would be waited for.
     """
     uncalled = {
         record.seq for record in rejected if isinstance(record, Begin) and record not in unsettled

@@ -13,7 +13,7 @@ from engine.log.history import history, load, prune
 from engine.log.state_store import StateStore
 from engine.ports import Snapshot
 from engine.session.opening import read_state
-from engine.session.recover import push
+from engine.session.replacing import push
 
 
 def test_each_changing_run_leaves_one_snapshot_and_the_31st_drops_the_oldest() -> None:

@@ -24,7 +24,7 @@ from engine.ports import Store
 from engine.runtime.environment import Environment, Limits
 from engine.session.locking import LockOptions
 from engine.session.opening import Session, SessionOptions, open_session, read_state
-from engine.session.recover import push
+from engine.session.replacing import push
 from engine.state import same_content
 from engine.stored.document import decode, encode
 

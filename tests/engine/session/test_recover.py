@@ -27,7 +27,8 @@ from engine.plan import Action
 from engine.ports import Snapshot, Version
 from engine.runtime.environment import Environment
 from engine.session.opening import Session, read_state
-from engine.session.recover import Recovered, push, recover, successor_problem
+from engine.session.recover import Recovered, recover
+from engine.session.replacing import push, successor_problem
 from engine.state import Resource, State, StateEntry, StateId, Written
 from engine.stored.forms import resource_form, tool_form
 

@@ -30,7 +30,8 @@ from engine.planning.decisions import Resolution, drifted, option_changes, unfin
 from engine.planning.planner import Live
 from engine.plugins.calls import Operations
 from engine.ports import Emit
-from engine.secrets.sealing import Redactor, Sealer
+from engine.secrets.redaction import Redactor
+from engine.secrets.sealing import Sealer
 from engine.session.opening import Reading
 from engine.state import State, StateEntry
 from engine.values import Value

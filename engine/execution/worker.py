@@ -233,7 +233,7 @@ class Execution(msgspec.Struct, frozen=True):
                     return None
                 made = provider.update(job.built, revealed(job.resource), call)
             return self._sealed(
-                job, self.operations.found(job.address, job.options, made, job.resource)
+                job, self.operations.mark_secrets(job.address, job.options, made, job.resource)
             )
 
         return guarded(provider.plugin, method, operating)

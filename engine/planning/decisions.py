@@ -17,8 +17,9 @@ from engine.options.decode import canonical
 from engine.plan import Action, Change, FieldChange, Reason, Source
 from engine.planning.diff import diff
 from engine.plugins.calls import Operations
-from engine.secrets.marking import sensitive, tainted
-from engine.secrets.sealing import Redactor, Sealer
+from engine.secrets.marking import inherit_sensitivity, sensitive
+from engine.secrets.redaction import Redactor
+from engine.secrets.sealing import Sealer
 from engine.state import Pending, Resource, StateEntry
 from engine.values import (
     HIDDEN,
@@ -158,7 +159,7 @@ def _decided(
             protected=entry.protected,
         )
     if live is not None and entry.resource is not None:
-        live = tainted(live, entry.resource)
+        live = inherit_sensitivity(live, entry.resource)
     change = replace(absent(spec, options, Reason.VANISHED, entry), previous=_previous(spec, entry))
     if subject.unclear:
         return replace(
@@ -170,7 +171,7 @@ def _decided(
         return replace(change, reason=Reason.INTERRUPTED) if entry.pending else change
     fields = option_changes(entry, options, operations, sealer)
     found = (
-        tainted(subject.before, entry.resource)
+        inherit_sensitivity(subject.before, entry.resource)
         if fields and subject.before and entry.resource
         else live
     )

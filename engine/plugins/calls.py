@@ -20,8 +20,9 @@ from engine.loading.variables import PREFIX
 from engine.options.decode import build, decode, replace_paths, secret_paths
 from engine.options.fields import options_of
 from engine.ports import AnyProvider, Call, Consuming, Deriving, Requiring
-from engine.secrets.marking import concealed, marked, secrets_of, tainted, tells
-from engine.secrets.sealing import Redactor, Sealer
+from engine.secrets.marking import concealed, inherit_sensitivity, mark_path, secrets_of
+from engine.secrets.redaction import Redactor, contains_secret
+from engine.secrets.sealing import Sealer
 from engine.state import Resource, State, StateEntry
 from engine.values import (
     HIDDEN,
@@ -106,7 +107,11 @@ class Operations(msgspec.Struct, frozen=True):
         """Raise DtmError if a secret would name the thing, as far as its name is known: it will stand in the state."""
         secrets = secrets_of(options)
         identity = self.identity(address, options) if secrets else None
-        if identity is None or isinstance(identity, Unknown) or not tells(identity, secrets):
+        if (
+            identity is None
+            or isinstance(identity, Unknown)
+            or not contains_secret(identity, secrets)
+        ):
             return
         without = {key: map_leaves(value, _forget) for key, value in options.items()}
         if isinstance(self.identity(address, without), Unknown):
@@ -164,7 +169,7 @@ class Operations(msgspec.Struct, frozen=True):
             for key, value in live.outputs.items()
         }
 
-    def found(
+    def mark_secrets(
         self,
         address: Address,
         options: Attributes,
@@ -181,7 +186,7 @@ class Operations(msgspec.Struct, frozen=True):
         for path in secret_paths(declared) if declared else ():
             source = f"output {address.dotted}.outputs.{'.'.join(path)}"
             outputs = {
-                key: marked(value, path[1:], source) if key == path[0] else value
+                key: mark_path(value, path[1:], source) if key == path[0] else value
                 for key, value in outputs.items()
             }
         self.known(outputs)
@@ -190,7 +195,7 @@ class Operations(msgspec.Struct, frozen=True):
             attributes = concealed(resource.attributes, secrets)
             resource = replace(resource, attributes=attributes, outputs=concealed(outputs, secrets))
         resource = self.redactor.conceal_resource(resource)
-        return tainted(resource, before) if before else resource
+        return inherit_sensitivity(resource, before) if before else resource
 
     def known(self, options: Attributes) -> Attributes:
         """The same options, their secrets from now on blotted out of every text."""
@@ -265,7 +270,7 @@ class Operations(msgspec.Struct, frozen=True):
 
         def reading() -> Resource | None:
             found = provider.read(built, known, call)
-            return found and self.found(address, options, found, resource)
+            return found and self.mark_secrets(address, options, found, resource)
 
         try:
             return guarded(provider.plugin, "read", reading)

@@ -15,7 +15,7 @@ from engine.planning.decisions import drifted
 from engine.planning.planner import Live, make_plan
 from engine.plugins.calls import Operations
 from engine.ports import Call
-from engine.secrets.sealing import Redactor
+from engine.secrets.redaction import Redactor
 from engine.state import Resource
 from engine.values import Secret, Value
 from tests.engine.fake_world import (

@@ -13,7 +13,6 @@ from engine.address import Address
 from engine.config import Config, ToolSpec
 from engine.errors import ConfigError, DtmError, Problem
 from engine.language.yaml import Text, locate
-from engine.planning.planner import resolved
 from engine.plugins.calls import Operations
 from engine.ports import BY_ADDRESS, AnyProvider
 from engine.values import UNKNOWN, Unknown, Value, is_plain
@@ -106,7 +105,7 @@ def _identities(config: Config, operations: Operations) -> Iterator[tuple[ToolSp
     """Every tool whose identity is known before anything runs; what is wrong with others is told when they are planned."""
     for tool in config.tools:
         try:
-            identity = operations.identity(tool.address, resolved(tool, _later, operations))
+            identity = operations.identity(tool.address, operations.resolved(tool, _later))
         except DtmError:
             continue
         if isinstance(identity, str) and identity != BY_ADDRESS:

@@ -29,6 +29,7 @@ from engine.planning import planner, safety
 from engine.planning.decisions import Resolution, drifted, option_changes, unfinished
 from engine.planning.planner import Live
 from engine.plugins.calls import Operations
+from engine.plugins.recall import Recollection
 from engine.ports import Emit
 from engine.secrets.redaction import Redactor
 from engine.secrets.sealing import Sealer
@@ -246,7 +247,7 @@ class Run:
             )
         operations, sealer = self.operations, Sealer(state.salt)
         renewed = option_changes(
-            entry, operations.recalled_if_possible(entry, sealer), operations, sealer
+            entry, Recollection(operations, sealer).recalled_if_possible(entry), operations, sealer
         )
         found_fields = drifted(
             entry, found, sealer, self.redactor, operations.derived(address), renewed

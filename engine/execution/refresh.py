@@ -16,6 +16,7 @@ from engine.language.references import resolve
 from engine.planning.decisions import Resolution, Verdict, alike, option_changes
 from engine.planning.planner import Live, renamed
 from engine.plugins.calls import Operations, sealer_of
+from engine.plugins.recall import Recollection
 from engine.ports import Call
 from engine.secrets.sealing import Sealer
 from engine.state import Resource, State, StateEntry
@@ -135,11 +136,12 @@ def _options(
 
     The recorded ones come second where they differ from those, and there is something recorded to compare with.
     """
+    memory = Recollection(operations, sealer)
     if isinstance(wanted, Unknown):
-        return operations.recalled_if_possible(entry, sealer), None
+        return memory.recalled_if_possible(entry), None
     if wanted == entry.options:
         return wanted, None
-    recorded = operations.recalled_if_possible(entry, sealer, wanted)
+    recorded = memory.recalled_if_possible(entry, wanted)
     if operations.identity(entry.address, wanted) != operations.identity(entry.address, recorded):
         return recorded, None
     comparable = entry.resource is not None and entry.pending is None

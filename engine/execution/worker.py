@@ -20,6 +20,7 @@ from engine.execution.refresh import POLL, READ_TIMEOUT
 from engine.execution.steps import Phase, Step
 from engine.plan import Action, Change
 from engine.plugins.calls import Operations, guarded
+from engine.plugins.lost_secrets import refuse_lost
 from engine.ports import Call
 from engine.runtime.retry import PROVIDER, Policy, provider_retry
 from engine.secrets.marking import revealed
@@ -208,7 +209,7 @@ class Execution(msgspec.Struct, frozen=True):
     def _lost(self, job: Job) -> DtmError:
         """Why a provider met an option that is not known: a recorded secret that could not be evaluated again."""
         try:
-            self.operations.refuse_lost(job.address, job.options, "delete")
+            refuse_lost(job.address, job.options, "delete")
         except DtmError as error:
             return error
         return PluginError(f'plugin "{job.address.name}" used an option that is not known')

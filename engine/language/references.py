@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -36,6 +36,9 @@ TEXT = "text "
 
 _EVALUATED = ("env ", "var ", "output ")
 """Kinds of sources that can be asked again."""
+
+VARIABLE_PREFIX: Final = "DTM_VAR_"
+"""The environment gives variable `name` as `DTM_VAR_name`."""
 
 _PART = re.compile(r"\[\[ (.*?) \]\]")
 

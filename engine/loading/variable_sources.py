@@ -9,11 +9,12 @@ from typing import Final, cast
 
 from engine.errors import ConfigError
 from engine.language.expressions import NAME, Expression, Raw
+from engine.language.references import VARIABLE_PREFIX
 from engine.language.yaml import Place, Text
 from engine.loading import file_schema
 from engine.loading.files import Files, Section, load_text
 from engine.loading.problems import Report
-from engine.loading.variables import PREFIX, Binding, Declared, Scope, given
+from engine.loading.variables import Binding, Declared, Scope, given
 from engine.options.decode import build, decode
 from engine.options.fields import folded
 from engine.suggestions import nearest
@@ -41,8 +42,10 @@ def bindings(
     }
     known = dict.fromkeys([*declared, *written, *sorted(used)])
     for name in known:
-        if PREFIX + name in env:
-            _give(bound, name, env[PREFIX + name], declared, PREFIX + name, report)
+        if VARIABLE_PREFIX + name in env:
+            _give(
+                bound, name, env[VARIABLE_PREFIX + name], declared, VARIABLE_PREFIX + name, report
+            )
     for name, section in written.items():
         bound[name] = Binding(section.value, section.place.at, declared.get(name, Declared()))
     for name, place, value in _entries(texts, report):
@@ -59,7 +62,9 @@ def bindings(
             )
     for name in declared.keys() - bound.keys():
         told = f": {declared[name].description}" if declared[name].description else ""
-        hint = f"give it a default, a value under vars:, --var {name}=... or {PREFIX}{name}"
+        hint = (
+            f"give it a default, a value under vars:, --var {name}=... or {VARIABLE_PREFIX}{name}"
+        )
         report.add(declared[name].where(), f'variable "{name}" has no value{told}', hint)
     return bound
 
@@ -78,7 +83,7 @@ def outside(
     """
     report = Report()
     loaded = [load_text(path, str(path), report) for path in var_files]
-    found: list[Raw] = [text] if (text := env.get(PREFIX + name)) else []
+    found: list[Raw] = [text] if (text := env.get(VARIABLE_PREFIX + name)) else []
     found += [
         value
         for key, _, value in _entries([text for text in loaded if text], report)

@@ -11,7 +11,7 @@ from engine.address import Address
 from engine.config import Config, ToolSpec
 from engine.errors import DtmError, PlanError, Problem, UnsafePlanError, UsageError
 from engine.graph import order
-from engine.language.references import Lookup, resolve
+from engine.language.references import resolve
 from engine.plan import Action, Change, OutputChange, Plan, Reason
 from engine.planning.decisions import (
     Resolution,
@@ -23,18 +23,15 @@ from engine.planning.decisions import (
     value_of,
 )
 from engine.plugins.calls import Operations, sealer_of
+from engine.plugins.recall import Recollection
 from engine.ports import BY_ADDRESS
 from engine.secrets.sealing import OUTPUTS, Sealer
 from engine.state import Resource, State, StateEntry
 from engine.values import (
     UNKNOWN,
     Attributes,
-    Deferred,
-    Digest,
     Unknown,
     Value,
-    is_plain,
-    leaves,
     same,
 )
 
@@ -199,7 +196,9 @@ def _recorded_marks(
 ) -> list[tuple[str, str]]:
     """`_marks` of what is recorded; none if a secret that names the thing is gone, which is told elsewhere."""
     try:
-        return _marks(entry.address, operations.recalled_if_possible(entry, sealer), operations)
+        return _marks(
+            entry.address, Recollection(operations, sealer).recalled_if_possible(entry), operations
+        )
     except DtmError:
         return []
 
@@ -271,7 +270,7 @@ class _Planning:
     def _wanted(self, spec: ToolSpec) -> Change | None:
         self.outputs_of[spec.address] = UNKNOWN
         try:
-            options = resolved(spec, self.outputs_of.get, self.operations)
+            options = self.operations.resolved(spec, self.outputs_of.get)
             self._check_identity(spec.address, options)
             self.operations.refuse_secret_name(spec.address, options)
             known = self.moves.get(spec.address, spec.address)
@@ -368,23 +367,6 @@ def output_changes(
             if name not in values
         ),
     )
-
-
-def resolved(spec: ToolSpec, lookup: Lookup, operations: Operations) -> Attributes:
-    """A tool's options with references replaced by outputs, UNKNOWN where those are. Raises DtmError."""
-    if is_plain(spec.options):
-        return spec.options
-    if not any(
-        isinstance(leaf, Deferred) for value in spec.options.values() for leaf in leaves(value)
-    ):
-        return operations.known(spec.options)
-    options = {key: resolve(value, lookup) for key, value in spec.options.items()}
-    if any(isinstance(leaf, Digest) for value in options.values() for leaf in leaves(value)):
-        raise DtmError(
-            "needs a secret output that is known only by its digest",
-            hint="it is known again in a run that reads or makes the tool it comes from",
-        )
-    return operations.known(operations.decoded(spec.address, options))
 
 
 def exists(identity: str | None | Unknown) -> DtmError:

@@ -13,8 +13,10 @@ from engine.address import Address
 from engine.config import Config, ToolSpec
 from engine.errors import DtmError, ProviderError
 from engine.language.references import resolve
-from engine.planning.decisions import Resolution, Verdict, alike, option_changes
-from engine.planning.planner import Live, renamed
+from engine.planning.decisions import Remedy, Resolution
+from engine.planning.drift import alike, option_changes
+from engine.planning.identities import renamed
+from engine.planning.planner import Live
 from engine.plugins.calls import Operations, sealer_of
 from engine.plugins.recall import Recollection
 from engine.ports import Call
@@ -118,7 +120,7 @@ def _recorded(
     """How to read a recorded tool; None if nothing is recorded that could be looked up."""
     resource = entry.resource
     if resource is None:
-        if entry.pending and resolution and resolution.verdict is Verdict.ADOPT:
+        if entry.pending and resolution and resolution.remedy is Remedy.ADOPT:
             resource = Resource(resolution.id)
         elif operations.identity(entry.address, entry.options) is None:
             return None

@@ -11,7 +11,7 @@ from engine.events import ApplyErrored, ApplySummary
 from engine.execution import executor, refresh
 from engine.language.references import Interpolation, join
 from engine.plan import Action, Change, Reason
-from engine.planning.decisions import drifted, option_changes
+from engine.planning.drift import drifted, option_changes
 from engine.planning.planner import make_plan, plan_removal
 from engine.plugins.calls import sealer_of
 from engine.plugins.recall import Recollection
@@ -106,7 +106,7 @@ def test_an_output_that_is_secret_drifts_though_an_option_was_rotated() -> None:
         entry, sealer = session.state.entries[at("a")], sealer_of(session.state)
         assert found is not None
         renewed = option_changes(entry, wanted.tools[0].options, used, sealer)
-        fields = drifted(entry, found, sealer, used.redactor, (), renewed)
+        fields = drifted(entry, found, used, sealer, renewed)
     assert [field.path for field in fields] == [("outputs", "password")]
 
 

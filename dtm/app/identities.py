@@ -85,7 +85,7 @@ class _OwnFiles:
         self._hidden = f".{key.removeprefix('.')}."
 
     def holds(self, path: str) -> bool:
-        """Whether a path is one of them, or inside one."""
+        """Check whether a path is one of them, or inside one."""
         steps = path.split("/")
         if not any(step in self._named or step.startswith(self._hidden) for step in steps):
             return False  # nearly all, so that links are looked up only for few

@@ -42,7 +42,7 @@ _NOUNS: Final = {
 
 
 class Remedy(Enum):
-    """What to do about an operation whose outcome cannot be found out, as the user says."""
+    """The user's choice for an operation whose outcome cannot be found out."""
 
     ADOPT = "adopt"
     RETRY = "retry"
@@ -91,7 +91,7 @@ class Subject(msgspec.Struct, frozen=True):
 
     @property
     def unclear(self) -> bool:
-        """Whether only the user can say what an interrupted create or delete did."""
+        """True if only the user can say what an interrupted create or delete did."""
         pending = self.entry.pending
         risky = (
             pending is not None
@@ -165,7 +165,7 @@ def unfinished(pending: Pending) -> str:
 
 
 def _settled(spec: ToolSpec, options: Attributes, entry: StateEntry, live: Resource | None) -> bool:
-    """Whether nothing at all differs. Most tools are like that, so this must be cheap."""
+    """Check whether nothing at all differs; cheap, since most tools are like that."""
     return (
         live is not None
         and entry.resource is not None

@@ -123,12 +123,12 @@ def _outputs(
 
 
 def _repeats(attribute: FieldChange, output: FieldChange) -> bool:
-    """Whether an output only repeats its attribute; digests differ by their place."""
+    """Check whether an output only repeats its attribute; digests differ by their place."""
     return type(attribute.new) is type(output.new) is Digest or same(attribute.new, output.new)
 
 
 def _explained(field: FieldChange, changed: Sequence[FieldChange]) -> bool:
-    """Whether a secret may differ because the secret of an option does."""
+    """Check whether a secret may differ because the secret of an option does."""
     if not (isinstance(field.old, Digest) and isinstance(field.new, Digest)):
         return False
     came = _came_from(field.old)
@@ -146,7 +146,7 @@ def _came_from(value: Value) -> set[str]:
 
 
 def alike(one: Resource, other: Resource) -> bool:
-    """Whether two resources are equal, secrets by their digests."""
+    """Check whether two resources are equal, secrets by their digests."""
     return (
         one.id == other.id
         and same_map(one.attributes, other.attributes)

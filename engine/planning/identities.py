@@ -24,7 +24,7 @@ _ON_DISK = ("file:", "directory:")
 
 
 def comparable(identity: str | None | Unknown) -> TypeGuard[str]:
-    """Whether an identity is known and names one thing outside the state."""
+    """Check whether an identity is known and names one thing outside the state."""
     return isinstance(identity, str) and identity != BY_ADDRESS
 
 

@@ -28,17 +28,11 @@ from engine.planning.identities import Claims, comparable, owner, renamed
 from engine.plugins.calls import Operations, sealer_of
 from engine.secrets.sealing import OUTPUTS, Sealer
 from engine.state import Resource, State, StateEntry
-from engine.values import (
-    UNKNOWN,
-    Attributes,
-    Unknown,
-    Value,
-    same,
-)
+from engine.values import UNKNOWN, Attributes, Unknown, Value, same
 
 
 class Live(msgspec.Struct, frozen=True):
-    """What was read: resources by address, None for one that is gone.
+    """The resources that were read, by address; None for one that is gone.
 
     An address that is missing was not read. `failed` are the reads that failed, `reads` counts the
     calls. `before` is what the recorded options show, where the config has others by now.
@@ -72,7 +66,10 @@ EVERYTHING: Final = Selection()
 
 
 def recorded(state: State) -> Live:
-    """The resources as recorded, for `--no-refresh`: what was changed outside dtm is not seen."""
+    """The resources as recorded, for `--no-refresh`.
+
+    A plan made from them is for looking at, not for applying: it knows of no drift.
+    """
     return Live({address: entry.resource for address, entry in state.entries.items()})
 
 

@@ -270,7 +270,7 @@ class Operations(msgspec.Struct, frozen=True):
             ) from error
 
     def _nameless(self, address: Address, built: Any, resource: Resource) -> bool:
-        """Whether the recorded id lacks a secret, so that only the identity finds the resource.
+        """Check whether the recorded id lacks a secret, so that only the identity finds the resource.
 
         Raises DtmError if there is no identity either.
         """
@@ -332,7 +332,7 @@ class Operations(msgspec.Struct, frozen=True):
 
 @cache
 def _offers(kind: type, more: type) -> bool:
-    """Whether a provider's class has an optional protocol; too slow to find out for every tool."""
+    """Check whether a provider's class has an optional protocol; cached, since it is slow."""
     return issubclass(kind, more)
 
 

@@ -22,7 +22,7 @@ OUTPUTS = Address("", "outputs")
 
 @cache
 def _keys_of(_salt: bytes) -> dict[bytes, bytes]:
-    """Stretched secrets by content, shared by all sealers of one salt: scrypt is paid once a run."""
+    """Stretched secrets by content, shared by all sealers of a salt: scrypt is paid once a run."""
     return {}
 
 

@@ -34,7 +34,7 @@ from tests.engine.fake_world import (
 
 
 class Rendering(Thing):
-    """Shows, beside what is there, what its options and a template come to; value "unreadable" cannot be read."""
+    """Also shows what its options and a template come to; value "unreadable" cannot be read."""
 
     template = "t1"
 

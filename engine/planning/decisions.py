@@ -127,10 +127,15 @@ def decide(
     """
     entry = subject.entry
     if _settled(spec, options, entry, subject.live):
-        return replace(
-            creation(spec, options, Reason.UNCHANGED, entry),
-            action=Action.KEEP,
-            live=subject.live,
+        return Change(
+            spec.address,
+            Action.KEEP,
+            Reason.UNCHANGED,
+            entry.resource,
+            subject.live,
+            options,
+            depends_on=spec.depends_on,
+            protected=entry.protected,
         )
     reason = Reason.INTERRUPTED if entry.pending else Reason.VANISHED
     change = creation(spec, options, reason, entry)

@@ -49,14 +49,13 @@ class Claims:
 
     def claim(self, identity: str, address: Address) -> Address | None:
         """The other tool that claimed the same thing before, None if there is none."""
-        first = self._first.setdefault(self._thing(identity), address)
+        thing = self._place(identity) if identity.startswith(_ON_DISK) else identity
+        first = self._first.setdefault(thing, address)
         return None if first == address else first
 
-    def _thing(self, identity: str) -> str:
-        """The same text for all identities of one thing."""
-        path = path_of(identity)
-        if path is None:
-            return identity
+    def _place(self, identity: str) -> str:
+        """The same text for all identities of one path."""
+        path = identity.partition(":")[2]
         path = normpath(path) if "/." in path or "//" in path else path
         if path.startswith(("/", "~")):
             return str(self._base / Path(path).expanduser())

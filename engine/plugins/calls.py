@@ -270,7 +270,7 @@ class Operations(msgspec.Struct, frozen=True):
             ) from error
 
     def _nameless(self, address: Address, built: Any, resource: Resource) -> bool:
-        """Check whether the recorded id lacks a secret, so that only the identity finds the resource.
+        """Check whether the id was recorded without a secret: only the identity finds it then.
 
         Raises DtmError if there is no identity either.
         """

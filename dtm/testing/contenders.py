@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from functools import partial
 
 import msgspec
 
@@ -14,7 +13,6 @@ from engine.events import Event
 from engine.lock import LockInfo, timestamp
 from engine.ports import Locker
 from engine.runtime.environment import Environment
-from engine.runtime.retry import store_retry
 from engine.session.locking import HeldLock, LockOptions, acquire
 
 KEY = "devstream.state"
@@ -54,13 +52,11 @@ def info_of(lock_id: str) -> LockInfo:
 
 def environment_of(clock: FakeClock, skew: float = 0.0) -> Environment:
     """An environment that lives by this clock; its wall clock is `skew` seconds ahead."""
-    rng = random.Random(1)  # noqa: S311 - jitter
     return Environment(
         clock=clock,
         sleep=clock.sleep,
-        rng=rng,
+        rng=random.Random(1),  # noqa: S311 - jitter
         now=lambda: timestamp(clock.now(skew)),
-        retry=partial(store_retry, sleep=clock.sleep, clock=clock, rng=rng),
         background=False,
     )
 

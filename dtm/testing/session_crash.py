@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
-from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -39,13 +37,11 @@ from engine.log.history import history, load
 from engine.plan import Action
 from engine.ports import AppendStore
 from engine.runtime.environment import Environment
-from engine.runtime.retry import store_retry
 from engine.session.opening import Session, read_state
 from engine.session.recover import push, recover
 from engine.state import State, StateId
 from engine.values import Digest, Secret
 
-T = TypeVar("T")
 DEVSTREAM = b"""data_a:
   name: data
   instanceid: a
@@ -151,10 +147,6 @@ def _fail(
     return seen
 
 
-def _impatient(call: Callable[[], T]) -> T:
-    return store_retry(call, sleep=lambda _: None)
-
-
 def _quick(seconds: float) -> None:
     time.sleep(min(seconds, 0.02))
 
@@ -224,7 +216,7 @@ def _unreachable(connect: Connect) -> None:
         make(session, "a")
     mortal = Mortal(connect())
     seen = _fail(mortal, 1, True, StoreUnavailableError("the store is away"), times=1000)
-    environment = Environment(retry=_impatient)
+    environment = Environment(sleep=lambda _: None)
     refused(
         StoreUnavailableError,
         lambda: opened(mortal.store, mortal.locker, environment=environment).__enter__(),

@@ -7,11 +7,10 @@ the compare-and-swap of the log.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -27,10 +26,7 @@ from engine.errors import (
 from engine.events import LockAcquired, LockReleased, LockWaiting, Notice
 from engine.lock import LockInfo, LockRecord
 from engine.ports import Emit, Locker, ProcessLocker
-from engine.runtime.environment import Environment, Retry
-from engine.runtime.retry import store_retry
-
-T = TypeVar("T")
+from engine.runtime.environment import Environment
 
 ANSWERS = 5
 """Tries to find out what became of a request without an answer."""
@@ -55,14 +51,15 @@ class LockClient(msgspec.Struct, frozen=True):
 
     locker: Locker
     key: str
-    retry: Retry
+    environment: Environment
 
-    def put(self, info: LockInfo, expect: LockRecord | None) -> LockRecord:
-        """Write a record; raises as `Locker.put`."""
+    def put(self, info: LockInfo, expect: LockRecord | None, *, once: bool = False) -> LockRecord:
+        """Write a record; raises as `Locker.put`. With `once` an unavailable store is an error."""
         lost: OutcomeUnknownError | None = None
         for _ in range(ANSWERS):
             try:
-                return self.retry(partial(self.locker.put, self.key, info, expect=expect))
+                write = partial(self.locker.put, self.key, info, expect=expect)
+                return write() if once else self.environment.retry(write)
             except LockHeldError as error:
                 if _id(error.record) != info.id:
                     raise
@@ -96,7 +93,7 @@ class LockClient(msgspec.Struct, frozen=True):
         unclear = False
         for _ in range(ANSWERS):
             try:
-                return self.retry(partial(self._remove, record, leaving))
+                return self.environment.retry(partial(self._remove, record, leaving))
             except LockHeldError as error:
                 if _id(error.record) != _id(record):
                     raise
@@ -156,7 +153,7 @@ class HeldLock:
                 return False
             try:
                 info = replace(self.info, renewed=self._environment.now())
-                self._record = replace(self._lock, retry=_once).put(info, self._record)
+                self._record = self._lock.put(info, self._record, once=True)
             except LockError as error:
                 self.lost = _superseded(error)
             except (StoreError, OutcomeUnknownError) as error:
@@ -208,7 +205,7 @@ def acquire(
     LockHeldError, store errors.
     """
     environment = environment or Environment()
-    lock, wait = LockClient(locker, key, environment.retry), _Wait(options, emit, environment)
+    lock, wait = LockClient(locker, key, environment), _Wait(options, emit, environment)
     while True:
         mine = replace(info, lease=options.lease, renewed=environment.now())
         silent = wait.silent()
@@ -227,13 +224,9 @@ def acquire(
             return held
 
 
-def _once(call: Callable[[], T], /) -> T:
-    return call()
-
-
 @contextmanager
 def _released_on_error(held: HeldLock) -> Generator[None]:
-    """Nobody else can release what nobody was given yet."""
+    """Release a lock that no caller was given yet: nobody else can."""
     try:
         yield
     except BaseException:
@@ -241,14 +234,18 @@ def _released_on_error(held: HeldLock) -> Generator[None]:
         raise
 
 
-def break_lock(locker: Locker, key: str, lock_id: str, *, ask: Retry = store_retry) -> LockRecord:
-    """Remove the lock of exactly that ID, "" = one whose record is unreadable, whoever holds it; returns what was there.
+def break_lock(
+    locker: Locker, key: str, lock_id: str, environment: Environment | None = None
+) -> LockRecord:
+    """Remove the lock of exactly that ID, whoever holds it, and return its record.
 
-    Raises LockHeldError if another lock is there, LockError if none is, store errors.
+    The ID "" stands for a lock whose record is unreadable. Raises LockHeldError if another lock is
+    there, LockError if none is, store errors.
     """
+    environment = environment or Environment()
     broken: LockRecord | None = None
     for _ in range(ANSWERS):
-        holder = ask(lambda: locker.read(key))
+        holder = environment.retry(lambda: locker.read(key))
         if holder is None and broken is not None:
             return broken  # by a request whose answer was lost
         if holder is None:
@@ -256,7 +253,7 @@ def break_lock(locker: Locker, key: str, lock_id: str, *, ask: Retry = store_ret
         if _id(holder) != lock_id:
             raise LockHeldError(holder, message="the lock has another ID", hint=_breaking(holder))
         try:
-            ask(partial(locker.remove, key, expect=holder))
+            environment.retry(partial(locker.remove, key, expect=holder))
         except LockHeldError:
             continue  # renewed in between: the same lock still
         except OutcomeUnknownError:
@@ -267,7 +264,10 @@ def break_lock(locker: Locker, key: str, lock_id: str, *, ask: Retry = store_ret
 
 
 def looks_dead(info: LockInfo, now: datetime) -> bool:
-    """Whether a holder seems to have stopped renewing: a hint, since it compares the clocks of two machines."""
+    """Tell whether a holder seems to have stopped renewing.
+
+    This is a hint, since it compares the clocks of two machines.
+    """
     if not info.lease:
         return False
     try:
@@ -279,9 +279,10 @@ def looks_dead(info: LockInfo, now: datetime) -> bool:
 
 
 class _Wait(msgspec.Struct):
-    """How long to wait for whom: the holder's record as last seen, and since when it has not changed by our own clock.
+    """The wait for one holder: its record as last seen, and since when it is unchanged.
 
-    `alive`: it was renewed while we watched, which is proof where wall clocks are only a hint.
+    Times are of our own clock. `alive`: the record was renewed while we watched, which is proof where
+    wall clocks are only a hint.
     """
 
     options: LockOptions
@@ -297,19 +298,22 @@ class _Wait(msgspec.Struct):
         self.started = self.environment.clock()
 
     def waited(self) -> float:
-        """Seconds since the first try, 0 if nobody stood in the way."""
+        """Return the seconds since the first try, 0 if no holder stood in the way."""
         return self.environment.clock() - self.started if self.told[0] else 0.0
 
     def forget(self) -> None:
-        """The holder that we watched is gone."""
+        """Stop watching: that holder is gone."""
         self.seen = None
 
     def silent(self) -> LockRecord | None:
-        """The holder's record, if it may be taken over now."""
+        """Return the holder's record, if it may be taken over now."""
         return self.seen if self._overdue_in() == 0 else None
 
     def pause(self, holder: LockRecord, *, tried: bool) -> float:
-        """Seconds until the next try; `tried`: the last one was a take-over. Raises LockHeldError when there is to be none."""
+        """Return the seconds until the next try; `tried`: the last one was a takeover.
+
+        Raises LockHeldError when there is to be none.
+        """
         if self.seen is None or self.seen.version != holder.version:
             self.alive = _id(self.seen) == _id(holder) != ""
             self.seen, self.since = holder, self.environment.clock()
@@ -327,14 +331,14 @@ class _Wait(msgspec.Struct):
         if rest <= 0:
             raise _refusal(holder, self.waited())  # a slow answer is no wait
         self._tell(holder, overdue, COUNT_EVERY if counting else TELL_EVERY)
-        # a fifth of the time waited so far: however long the holder needs, we lose at most that share on top of it
-        step = min(max(waited / 5, FIRST_PAUSE), LONGEST_PAUSE) * self.environment.rng.uniform(
-            0.5, 1.5
-        )
+        # A fifth of the time waited so far: however long the holder needs, we lose at most that
+        # share on top of it.
+        step = min(max(waited / 5, FIRST_PAUSE), LONGEST_PAUSE)
+        step *= self.environment.rng.uniform(0.5, 1.5)
         return min(step, rest, overdue or step)
 
     def _overdue_in(self) -> float | None:
-        """Seconds until the watched record counts as dead, 0: now; None if it never does."""
+        """Return the seconds until the watched record counts as dead; None if it never does."""
         info = self.seen.info if self.seen else None
         if not self.options.takeover or info is None or not info.lease:
             return None

@@ -1,4 +1,4 @@
-"""Kubernetes under the contracts, and what they do not ask: parts, namespaces, roles, ConfigMaps of others.
+"""Kubernetes under the contracts, and beyond: parts, namespaces, roles, other ConfigMaps.
 
 The contracts run here on the fake server, in tests/real on the real one; all the rest runs on both.
 """

@@ -1,4 +1,4 @@
-"""A world in memory, providers for it that fail as told, and short ways to say configs and states."""
+"""A world in memory, providers that fail as planned, and short forms of configs and states."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ThingOutputs(Outputs, frozen=True, kw_only=True):
 
 @dataclass
 class World:
-    """`things` by key; `effects` are the creates that took place; `calls` everything that was called."""
+    """Fake systems: `things` by key, `effects` the creates that took place, `calls` every call."""
 
     things: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     effects: list[str] = field(default_factory=list[str])
@@ -158,7 +158,7 @@ class Alias(Thing):
 
 
 class Blind(Thing):
-    """Cannot find its things again, but by their id. Its outputs are open, so nothing of them is secret."""
+    """Cannot find its things again, but by their id. Its outputs are open, so none is secret."""
 
     plugin = "blind"
     outputs: type[msgspec.Struct] | None = None
@@ -242,7 +242,7 @@ def config(*tools: ToolSpec, **outputs: Value) -> Config:
 def entry(
     name: str, *needs: str, pending: Pending | None = None, made: bool = True, **options: Any
 ) -> StateEntry:
-    """What the state says of a tool that stands as `World` would have made it."""
+    """Return the entry of a tool that stands as `World` would have made it."""
     address = at(name)
     protected = options.pop("protected", False)
     given = {"key": address.instance, **options}
@@ -326,6 +326,6 @@ class Bench:
         return make_plan(wanted, session.state, live, self.operations, resolutions=resolutions)
 
     def state(self) -> State:
-        """What is recorded."""
+        """Return the recorded state."""
         with self.session() as session:
             return session.state

@@ -39,6 +39,7 @@ from engine.log.state_store import AUTO, BESIDE, INSIDE, StateStore
 from engine.plan import Action
 from engine.ports import Snapshot, Store, Version
 from engine.runtime.environment import Environment, Limits
+from engine.runtime.retry import STORE
 from engine.session.locking import LockOptions
 from engine.session.opening import Session, SessionOptions, open_session, read_state
 from engine.session.recover import recover
@@ -269,7 +270,7 @@ class Story:
 
     def environment(self) -> Environment:
         return Environment(
-            retry=lambda call: call(),
+            patience=replace(STORE, tries=1),
             clock=lambda: 0.0,
             sleep=lambda _: None,
             now=lambda: "2026-01-01T00:00:00Z",

@@ -26,7 +26,7 @@ from engine.log.history import history
 from engine.log.state_store import AUTO, BESIDE, INSIDE, StateStore
 from engine.ports import Snapshot, Store, Version
 from engine.runtime.environment import Environment, Limits
-from engine.runtime.retry import STORE, store_retry
+from engine.runtime.retry import STORE
 from engine.session.locking import LockOptions, acquire, break_lock
 from engine.session.opening import Session, SessionOptions, open_session, read_state
 
@@ -137,17 +137,12 @@ def stormy(seed: int, appending: bool) -> tuple[MemoryStore, Stormy]:
     return store, Stormy(store, weather)
 
 
-def patient(clock: FakeClock) -> Callable[[Callable[[], T]], T]:
-    return lambda call: store_retry(call, sleep=clock.sleep, clock=clock)
-
-
 def environment(seed: int, clock: FakeClock) -> Environment:
     return Environment(
         clock=clock,
         sleep=clock.sleep,
         rng=random.Random(seed),
         now=lambda: timestamp(clock.now()),
-        retry=patient(clock),
         limits=Limits(spill=300, compact=900),
         background=False,
     )
@@ -214,7 +209,7 @@ def test_a_lock_is_had_given_back_and_broken_in_bad_weather() -> None:
                 held.renew()
             assert held.lost is None, f"seed {seed}: {held.lost}"
             if breaking:
-                broken = break_lock(locker, KEY, held.info.id, ask=patient(clock))
+                broken = break_lock(locker, KEY, held.info.id, environment_of(clock))
                 assert broken.info is not None and broken.info.id == held.info.id
             else:
                 held.release()

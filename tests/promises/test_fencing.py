@@ -28,6 +28,7 @@ from engine.errors import (
 )
 from engine.events import ApplySummary, Event, LockAcquired, Notice
 from engine.execution import executor
+from engine.execution.pace import Control
 from engine.lock import timestamp
 from engine.log import rescue_file
 from engine.log.records import Done
@@ -35,6 +36,7 @@ from engine.log.state_store import AUTO, INSIDE, StateStore
 from engine.plan import Action
 from engine.ports import Locker, Store, Version
 from engine.runtime.environment import Environment
+from engine.runtime.retry import STORE
 from engine.session.locking import LockOptions, break_lock
 from engine.session.opening import Reading, Session, SessionOptions, open_session, read_state
 from engine.session.recover import recover
@@ -69,7 +71,7 @@ class Place:
             sleep=self.clock.sleep,
             now=lambda: timestamp(self.clock.now()),
             keep=self._keep,
-            retry=lambda call: call(),
+            patience=replace(STORE, tries=1),
             background=False,
         )
 
@@ -311,7 +313,12 @@ def test_an_apply_that_is_overtaken_starts_nothing_more_and_its_running_call_is_
         ) as session:
             plan = bench.plan(wanted, session)
             executor.apply(
-                plan, wanted, session, bench.operations, emit=bench.events.append, parallelism=1
+                plan,
+                wanted,
+                session,
+                bench.operations,
+                emit=bench.events.append,
+                control=Control(1),
             )
     except SupersededError as error:
         caught = error

@@ -14,11 +14,13 @@ from engine.config import Config, ToolSpec
 from engine.errors import DtmError, OutcomeUnknownError, ProviderError, StoreAccessError
 from engine.events import ApplySummary
 from engine.execution import executor, refresh
+from engine.execution.pace import Control
 from engine.language.references import parse
 from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.planning.planner import plan_removal
 from engine.ports import Snapshot, Store, Version
+from engine.runtime.environment import Environment
 from engine.session.opening import read_state
 from engine.state import State
 from tests.engine.fake_world import Bench, config, tool
@@ -142,8 +144,7 @@ def run(bench: Bench, wanted: Config | None) -> ApplySummary | None:
             session,
             bench.operations,
             emit=bench.events.append,
-            parallelism=3,
-            sleep=lambda _: None,
+            control=Control(3, Environment(sleep=lambda _: None)),
         )
 
 

@@ -31,7 +31,7 @@ def chosen(**changed: Any) -> Any:
 
 
 def manifest(directory: Path, **changed: Any) -> Any:
-    """What is written for these options."""
+    """Read the manifest that is written for these options."""
     wanted = chosen(**changed)
     made = ArgoCDApp().create(wanted, call(directory, "argocdapp"))
     return yaml.safe_load(
@@ -261,7 +261,8 @@ def test_an_app_deploys_the_image_that_its_pipeline_pushes_without_knowing_the_p
     (tmp_path / "config.yaml").write_text(
         "apps:\n- name: web\n  repo: {scmType: local, owner: me}\n"
         "  cd: [{type: argocdapp, options: {source: {repoURL: ./web.git}}}]\n"
-        "  ci: [{type: github-actions, options: {language: {name: go}, imageRepo: {user: me, password: '[[ env PASS ]]'}}}]\n",
+        "  ci: [{type: github-actions, options: {language: {name: go}, "
+        "imageRepo: {user: me, password: '[[ env PASS ]]'}}}]\n",
         "utf-8",
     )
     config = load(Source(tmp_path / "config.yaml", (), (), {"PASS": "hush"}, tmp_path), catalog())

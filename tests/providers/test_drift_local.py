@@ -1,4 +1,4 @@
-"""What other programs change on this machine shows up in a plan, by the attribute's name."""
+"""Drift on this machine shows up in a plan, by the attribute's name."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ INPUTS = {("file", "source")}
 
 
 def planned(plugin: str, world: Path, drift: str) -> Change:
-    """The change of a tool that was made, then drifted."""
+    """Plan the change of a tool that was made, then drifted."""
     provider, trial = installed()[plugin], LOCAL_TRIALS[plugin](world)
     address, options = trial.call.address, msgspec.to_builtins(trial.options)
     made = provider.create(trial.options, trial.call)

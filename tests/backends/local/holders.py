@@ -1,4 +1,4 @@
-"""What the other processes of these tests do; importable by them."""
+"""Functions of the other processes of these tests, importable by them."""
 
 from __future__ import annotations
 

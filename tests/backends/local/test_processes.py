@@ -1,4 +1,4 @@
-"""Several processes at one local state: waiting, dying, and being stopped for longer than a lease."""
+"""Several processes at one local state: they wait, die, or stop for longer than a lease."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_the_lock_object_of_a_killed_process_is_taken_over_after_its_lease(tmp_p
 def test_a_stopped_process_is_taken_over_and_can_do_nothing_when_it_goes_on(
     tmp_path: Path, kind: str
 ) -> None:
-    """C35, C36, G54: its append is refused by the log, it finds its lock lost, and it cannot release ours."""
+    """C35, C36, G54: the log refuses its append; its lock is lost; it cannot release ours."""
     with (
         holder(kind, tmp_path) as (pid, pipe),
         locker_of(kind, tmp_path) as locker,

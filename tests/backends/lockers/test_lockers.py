@@ -1,9 +1,11 @@
-"""Locks beyond their contract: rows of a table, records that somebody else wrote, two locks as one, releases in two steps."""
+"""Locks beyond their contract.
+
+Rows of a table, records of other programs, two locks taken as one, releases in two steps.
+"""
 
 from __future__ import annotations
 
 import json
-from functools import partial
 from typing import Any
 
 import pytest
@@ -25,7 +27,6 @@ from engine.errors import (
 from engine.lock import LockInfo
 from engine.ports import Locker
 from engine.runtime.environment import Environment
-from engine.runtime.retry import store_retry
 from engine.session.locking import LockOptions, acquire, break_lock
 from engine.values import Value
 from tests.backends.answering import Answer, answering
@@ -34,13 +35,12 @@ from tests.servers.aws import Cloud
 
 KEY = "devstream.state"
 TERRAFORM = (
-    '{"ID":"92417f49-7f3c-1f4e-8a3f-8ff1e5a0a9b1","Operation":"OperationTypeApply","Info":"","Who":"root@vm",'
+    '{"ID":"92417f49-7f3c-1f4e-8a3f-8ff1e5a0a9b1","Operation":"OperationTypeApply",'
+    '"Info":"","Who":"root@vm",'
     '"Version":"1.11.4","Created":"2026-11-21T01:34:16.151200792Z","Path":"b/devstream.state"}'
 )
 
-QUICK = Environment(
-    sleep=lambda _: None, background=False, retry=partial(store_retry, sleep=lambda _: None)
-)
+QUICK = Environment(sleep=lambda _: None, background=False)
 """Nothing waits, and nothing renews but the test."""
 
 

@@ -79,7 +79,6 @@ def test_functions_take_few_parameters() -> None:
     assert {where: count for where, count in found.items() if count > PARAMETERS} == {}
 
 
-@pytest.mark.xfail(reason="the rooms are being built")
 def test_classes_stay_small() -> None:
     found = {}
     for where, node, _ in nodes(ast.ClassDef):

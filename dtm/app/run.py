@@ -24,13 +24,14 @@ from engine.execution import executor, refresh
 from engine.execution.jobs import Preparation
 from engine.execution.pace import Control, Pace
 from engine.language.yaml import Text, locate
-from engine.plan import Action, Change, Plan, Reason, Source
+from engine.plan import Action, Change, Plan
 from engine.planning import planner, safety
-from engine.planning.decisions import Resolution, drifted, option_changes, unfinished
-from engine.planning.planner import Live
-from engine.plugins.calls import Operations
+from engine.planning.decisions import Resolution, unfinished
+from engine.planning.drift import drift_of, unchanged
+from engine.planning.planner import Live, Selection
+from engine.plugins.calls import Operations, sealer_of
 from engine.ports import Emit
-from engine.secrets.sealing import Redactor, Sealer
+from engine.secrets.redaction import Redactor
 from engine.session.opening import Reading
 from engine.state import State, StateEntry
 from engine.values import Value
@@ -96,16 +97,14 @@ class Run:
         for address, entry in sorted(state.entries.items()):
             if entry.pending and not reading.busy(entry):
                 self.emit(Notice("warning", unfinished(entry.pending), where=str(address)))
-        changes = [
-            self._drifted(address, state, live)
-            for address in sorted(state.entries)
-            if address not in failed
-        ]
-        plan = self._left_alone(
-            Plan(state.id, "", tuple(changes), in_progress=reading.in_progress), reading
+        plan = planner.plan_drift(
+            state,
+            replace(live, failed=failed),
+            self.operations,
+            in_progress=reading.in_progress,
         )
         return Drift(
-            plan,
+            self._left_alone(plan, reading),
             tuple(
                 Problem(str(address), each.message, each.hint)
                 for address, each in sorted(failed.items())
@@ -202,9 +201,11 @@ class Run:
             state,
             live,
             operations,
-            targets=targets,
-            with_dependents=self.choices.with_dependents,
-            unrecorded=operation == "delete" and self.choices.force,
+            Selection(
+                targets,
+                self.choices.with_dependents,
+                unrecorded=operation == "delete" and self.choices.force,
+            ),
             resolutions=resolutions,
         )
 
@@ -230,30 +231,6 @@ class Run:
         if operation == "apply":
             moved.tell_new(workspace.place, workspace.base_dir, self.emit)
 
-    def _drifted(self, address: Address, state: State, live: Live) -> Change:
-        entry = state.entries[address]
-        found = live.found.get(address, entry.resource)
-        if entry.pending:
-            return Change(
-                address, Action.KEEP, Reason.UNCHANGED, entry.resource, found, entry.options
-            )
-        if found is None:
-            return Change(
-                address, Action.CREATE, Reason.VANISHED, entry.resource, after=entry.options
-            )
-        operations, sealer = self.operations, Sealer(state.salt)
-        renewed = option_changes(
-            entry, operations.recalled_if_possible(entry, sealer), operations, sealer
-        )
-        found_fields = drifted(
-            entry, found, sealer, self.redactor, operations.derived(address), renewed
-        )
-        fields = tuple(field for field in found_fields if field.source is Source.LIVE)
-        action, reason = (
-            (Action.UPDATE, Reason.DRIFTED) if fields else (Action.KEEP, Reason.UNCHANGED)
-        )
-        return Change(address, action, reason, entry.resource, found, entry.options, fields=fields)
-
     def _left_alone(self, plan: Plan, reading: Reading) -> Plan:
         """The plan without what another run is doing right now, of which people are told."""
         changes: list[Change] = []
@@ -262,13 +239,7 @@ class Run:
             if entry is not None and entry.pending is not None and reading.busy(entry):
                 text = sentences.under_way(entry.pending.action, reading.in_progress)
                 self.emit(Notice("warning", text, where=str(change.address)))
-                change = Change(
-                    change.address,
-                    Action.KEEP,
-                    Reason.UNCHANGED,
-                    entry.resource,
-                    after=entry.options,
-                )
+                change = unchanged(entry)
             changes.append(change)
         return replace(plan, changes=tuple(changes))
 
@@ -301,7 +272,7 @@ class Run:
                 "Options": dict(entry.options),
                 "Status": recorded,
             }
-        change = self._drifted(address, state, live)
+        change = drift_of(entry, live.of(entry), self.operations, sealer_of(state))
         shown |= {"Drifted": change.action is not Action.KEEP, "Options": dict(entry.options)}
         if change.action is Action.KEEP:
             return {**shown, "Status": recorded}

@@ -16,7 +16,7 @@ from dtm.app.choices import Choices
 from dtm.app.workspace import Workspace
 from engine.events import Notice
 from engine.ports import Emit
-from engine.secrets.sealing import Redactor
+from engine.secrets.redaction import Redactor
 from engine.session.locking import LockOptions
 from engine.session.opening import Reading, Session, SessionOptions, open_session
 

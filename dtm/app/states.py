@@ -21,7 +21,7 @@ from engine.log.history import Past, history, load
 from engine.log.state_store import AUTO
 from engine.planning.diff import diff
 from engine.ports import Emit
-from engine.secrets.sealing import Redactor
+from engine.secrets.redaction import Redactor
 from engine.session.opening import Reading
 from engine.state import State, StateEntry
 from engine.stored.document import decode, encode, to_devstream

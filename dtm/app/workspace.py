@@ -18,7 +18,7 @@ from engine.events import Notice
 from engine.loading.loader import ConfigSource, load
 from engine.ports import AnyProvider, Emit
 from engine.schema import Catalog
-from engine.secrets.sealing import Redactor
+from engine.secrets.redaction import Redactor
 from engine.values import Secret, leaves
 
 DEFAULT_CONFIG = "config.yaml"

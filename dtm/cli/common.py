@@ -21,7 +21,7 @@ from engine.address import Address
 from engine.errors import DtmError, UsageError
 from engine.events import Event
 from engine.ports import Emit
-from engine.secrets.sealing import Redactor
+from engine.secrets.redaction import Redactor
 
 
 class Context(msgspec.Struct, frozen=True):

@@ -19,8 +19,8 @@ from engine.execution.steps import ENDS, Phase, Step
 from engine.language.references import parse, resolve
 from engine.plan import Action, Change, Plan, Reason
 from engine.planning.decisions import Subject, decide, predicted, severity, value_of
-from engine.planning.planner import resolved
 from engine.plugins.calls import Operations, sealer_of
+from engine.plugins.recall import Recollection
 from engine.session.session import Session
 from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Attributes, Secret, Unknown, Value, holds_unknown, is_plain
@@ -124,7 +124,7 @@ class Preparation:
         if change.after is None or not _open(change.after):
             return change
         spec = self.specs[change.address]
-        options = resolved(spec, self.lookup, self._operations)
+        options = self._operations.resolved(spec, self.lookup)
         if _open(options):
             return change
         self._operations.refuse_secret_name(change.address, options)
@@ -202,11 +202,10 @@ class Preparation:
         spec = self.specs.get(change.address)
         entry = self._recorded(change.previous or change.address) or self._recorded(change.address)
         if entry is not None:
-            return self._operations.recalled(
-                entry, "delete", self._sealer, spec.options if spec else None
-            )
+            memory = Recollection(self._operations, self._sealer)
+            return memory.recalled(entry, "delete", spec.options if spec else None)
         assert spec is not None  # only a delete of config tools that are not recorded comes here
-        return resolved(spec, self.lookup, self._operations)
+        return self._operations.resolved(spec, self.lookup)
 
     def _recalled(self, source: str) -> Value | None:
         """Return a secret by its source; an output of another tool is the one that was read."""

@@ -17,9 +17,12 @@ from engine.config import Config, ToolSpec
 from engine.errors import DtmError, ProviderError
 from engine.execution.pace import GRACE, POLL, Pace
 from engine.language.references import resolve
-from engine.planning.decisions import Resolution, Verdict, alike, option_changes
-from engine.planning.planner import Live, renamed
+from engine.planning.decisions import Remedy, Resolution
+from engine.planning.drift import alike, option_changes
+from engine.planning.identities import renamed
+from engine.planning.planner import Live
 from engine.plugins.calls import Operations, sealer_of
+from engine.plugins.recall import Recollection
 from engine.ports import Call
 from engine.state import Resource, State, StateEntry
 from engine.values import (
@@ -118,7 +121,7 @@ class _Requests:
         """Return how to read a recorded tool, None if nothing recorded could be looked up."""
         resource, resolution = entry.resource, self._resolutions.get(entry.address)
         if resource is None:
-            if entry.pending and resolution and resolution.verdict is Verdict.ADOPT:
+            if entry.pending and resolution and resolution.remedy is Remedy.ADOPT:
                 resource = Resource(resolution.id)
             elif self._operations.identity(entry.address, entry.options) is None:
                 return None
@@ -142,11 +145,12 @@ class _Requests:
         The first are the config's, unless these mean another resource than the recorded ones. The
         second are the recorded ones, if they differ and something is recorded to compare with.
         """
+        memory = Recollection(self._operations, self._sealer)
         if isinstance(wanted, Unknown):
-            return self._operations.recalled_if_possible(entry, self._sealer), None
+            return memory.recalled_if_possible(entry), None
         if wanted == entry.options:
             return wanted, None
-        recorded = self._operations.recalled_if_possible(entry, self._sealer, wanted)
+        recorded = memory.recalled_if_possible(entry, wanted)
         identity = partial(self._operations.identity, entry.address)
         if identity(wanted) != identity(recorded):
             return recorded, None

@@ -8,7 +8,7 @@ from engine.events import ApplyComplete, ApplyErrored, ApplySkipped, ApplyStart
 from engine.execution.worker import Outcome
 from engine.plan import Action, Change, Plan
 from engine.ports import Emit
-from engine.secrets.sealing import Redactor
+from engine.secrets.redaction import Redactor
 from engine.state import Resource
 
 

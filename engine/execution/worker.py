@@ -17,6 +17,7 @@ from engine.execution.pace import POLL, Stop
 from engine.execution.refresh import READ_TIMEOUT
 from engine.plan import Action
 from engine.plugins.calls import Operations, guarded
+from engine.plugins.lost_secrets import refuse_lost
 from engine.ports import Call
 from engine.runtime.environment import Environment
 from engine.runtime.retry import provider_retry
@@ -157,7 +158,7 @@ class Execution(msgspec.Struct, frozen=True):
     def _missing(self, job: Job) -> DtmError:
         """Return why an option is not known: a recorded secret could not be evaluated again."""
         try:
-            self.operations.refuse_lost(job.address, job.options, "delete")
+            refuse_lost(job.address, job.options, "delete")
         except DtmError as error:
             return error
         return PluginError(f'plugin "{job.address.name}" used an option that is not known')
@@ -174,7 +175,7 @@ class Execution(msgspec.Struct, frozen=True):
                     provider.delete(job.built, revealed(job.resource), call)
                     return None
                 made = provider.update(job.built, revealed(job.resource), call)
-            found = self.operations.found(job.address, job.options, made, job.resource)
+            found = self.operations.mark_secrets(job.address, job.options, made, job.resource)
             # Sealing a new secret takes long. The result is remembered, so that the one thread that
             # records need not wait for it.
             self.sealer.seal_resource(found, job.address)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -41,6 +41,9 @@ TEXT = "text "
 
 _EVALUATED = ("env ", "var ", "output ")
 """Starts of the sources that can be evaluated again."""
+
+VARIABLE_PREFIX: Final = "DTM_VAR_"
+"""The environment gives variable `name` as `DTM_VAR_name`."""
 
 _PART = re.compile(r"\[\[ (.*?) \]\]")
 

@@ -15,11 +15,12 @@ import msgspec
 
 from engine.errors import ConfigError
 from engine.language.expressions import NAME, Raw
+from engine.language.references import VARIABLE_PREFIX
 from engine.language.yaml import FilePlace, Text
 from engine.loading import file_schema
 from engine.loading.files import Files, Section, load_text
 from engine.loading.problems import Report
-from engine.loading.variables import PREFIX, Binding, Declared, Scope, given
+from engine.loading.variables import Binding, Declared, Scope, given
 from engine.options.decode import build, decode
 from engine.options.fields import folded
 from engine.suggestions import nearest
@@ -43,8 +44,8 @@ def bindings(
     texts = _texts([(path, files.shown(path)) for path in paths], report)
     found.known = dict.fromkeys([*found.declared, *written, *sorted(_used(files, texts))])
     for name in found.known:
-        if PREFIX + name in env:
-            found.bind_text(name, env[PREFIX + name], PREFIX + name)
+        if VARIABLE_PREFIX + name in env:
+            found.bind_text(name, env[VARIABLE_PREFIX + name], VARIABLE_PREFIX + name)
     for name, section in written.items():
         found.bind(name, section.value, section.place)
     for name, place, value in _entries(texts, report):
@@ -69,7 +70,7 @@ def outside(
     """
     report = Report()
     texts = _texts([(path, str(path)) for path in var_files], report)
-    found: list[Raw] = [text] if (text := env.get(PREFIX + name)) else []
+    found: list[Raw] = [text] if (text := env.get(VARIABLE_PREFIX + name)) else []
     found += [value for key, _, value in _entries(texts, report) if key == name]
     found += [value for key, value in variables if key == name]
     if not found:
@@ -126,7 +127,7 @@ class _Bindings(msgspec.Struct):
         for name in self.declared.keys() - self.bound.keys():
             declared = self.declared[name]
             purpose = f": {declared.description}" if declared.description else ""
-            hint = f"give it a default, a value under vars:, --var {name}=... or {PREFIX}{name}"
+            hint = f"give it a default, a value under vars:, --var {name}=... or {VARIABLE_PREFIX}{name}"
             self.report.add(declared.where(), f'variable "{name}" has no value{purpose}', hint)
 
 

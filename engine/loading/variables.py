@@ -38,7 +38,6 @@ _CALL: Final = re.compile(rf"({NAME})\s+(.*)")
 _ENV_NAME: Final = re.compile(r"""(\\?["']|)([A-Za-z_]\w*)\1""")
 _DEFAULT: Final = re.compile(r"\s*default\s*:\s*(.*)")
 _QUOTED: Final = re.compile(r"""(\\?["'])(.*)\1""")
-PREFIX: Final = "DTM_VAR_"
 _TYPES: Final[Mapping[str, shapes.Type]] = {
     "string": shapes.StrType(),
     "number": shapes.FloatType(),

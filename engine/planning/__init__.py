@@ -1,13 +1,28 @@
-"""Config, state and live resources to a plan. Pure: nothing here asks a store or a provider.
+"""From config, state and live resources to a plan, without I/O.
 
-Terms: a *change* is what a plan does with one tool, with its action and its reason. *Drift* is a
-difference made outside dtm. A *subject* is what state and provider say of one tool.
+Terms: a *change* is what a plan does with one tool: its action, its reason and the fields that
+differ. *Drift* is a difference between recorded and live resource, made outside dtm. An *identity*
+is the natural key by which a provider finds a resource again. A *subject* is a recorded tool with
+what is known of it. A *resolution* is the user's word on an operation whose outcome is not known.
 
-Invariants: the same inputs give the same plan. A plan takes linear time in tools and edges. With
-real values a planned change may only get milder.
+Invariants: the same inputs give the same plan. A plan takes linear time in tools and edges. When a
+change is decided again with real values, it may only get milder. Every problem is reported, not
+only the first.
 
-`decisions` holds the rows of the planner's table: which action follows from config, entry and live
-resource, and so where a changed option replaces a tool.
+| question | answer |
+|---|---|
+| which action follows from config, entry and live resource? | `decisions.decide` |
+| which for a tool that is not wanted any more? | `decisions.removal` |
+| where does a changed option replace a tool? | `decisions.update_or_replace` |
+| which options and attributes differ from the record? | `drift.option_changes`, `drift.drifted` |
+| which fields of two values differ? | `diff.diff` |
+| which tools are one thing, or one that moved? | `identities.Claims`, `identities.renamed` |
+| in which order, and with which outputs? | `planner.make_plan`, `planner.plan_removal` |
+| which plans are refused or need more than a yes? | `safety.check` |
+
+An option is declared with `Field(replace=True)` by its plugin; `option_changes` marks its field as
+one that `replaces`, and `update_or_replace` makes a replacement of a change that has such a field.
 
     plan = make_plan(config, state, live, operations)
+    must_confirm = safety.check(plan)
 """

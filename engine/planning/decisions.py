@@ -1,8 +1,12 @@
-"""One tool as the config, the state and the world see it: what is to be done with it. The rows of the planner's table."""
+"""The rows of the planner's table: what to do with one tool, and why.
+
+`decide` is for tools of the config that the state knows, `creation` for new ones, `removal` for
+those that are not wanted any more. `update_or_replace` says whether a difference costs the tool.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
@@ -12,23 +16,18 @@ from msgspec.structs import replace
 from engine.address import Address
 from engine.config import ToolSpec
 from engine.errors import UsageError
-from engine.language.references import origins
-from engine.options.decode import canonical
 from engine.plan import Action, Change, FieldChange, Reason, Source
-from engine.planning.diff import diff
+from engine.planning.drift import alike, drifted, option_changes
 from engine.plugins.calls import Operations
-from engine.secrets.marking import sensitive, tainted
-from engine.secrets.sealing import Redactor, Sealer
+from engine.secrets.marking import inherit_sensitivity
+from engine.secrets.sealing import Sealer
 from engine.state import Pending, Resource, StateEntry
 from engine.values import (
-    HIDDEN,
     UNKNOWN,
     Attributes,
-    Digest,
     Unknown,
     Value,
     holds_unknown,
-    leaves,
     reveal,
     same,
     same_map,
@@ -42,8 +41,8 @@ _NOUNS: Final = {
 }
 
 
-class Verdict(Enum):
-    """What a person says of an operation whose outcome nobody can find out."""
+class Remedy(Enum):
+    """The user's choice for an operation whose outcome cannot be found out."""
 
     ADOPT = "adopt"
     RETRY = "retry"
@@ -51,21 +50,24 @@ class Verdict(Enum):
 
 
 class Resolution(msgspec.Struct, frozen=True):
-    """`--resolve ADDR=adopt:ID | retry | forget`: it is there under that id; do it again; it is not there."""
+    """`--resolve ADDR=adopt:ID | retry | forget`.
 
-    verdict: Verdict
+    The resource exists with that id; the operation is made again; the resource does not exist.
+    """
+
+    remedy: Remedy
     id: str = ""
 
     @classmethod
     def parse(cls, text: str) -> tuple[Address, Resolution]:
         """Read the flag's value. Raises UsageError with the expected form."""
-        address, _, answer = text.partition("=")
-        word, _, found = answer.partition(":")
+        address, _, given = text.partition("=")
+        word, _, found = given.partition(":")
         try:
-            verdict = Verdict(word)
-            if bool(found) is not (verdict is Verdict.ADOPT):
-                raise ValueError(answer)
-            return Address.parse(address), cls(verdict, found)
+            remedy = Remedy(word)
+            if bool(found) is not (remedy is Remedy.ADOPT):
+                raise ValueError(given)
+            return Address.parse(address), cls(remedy, found)
         except ValueError:
             raise UsageError(
                 f'"{text}" resolves nothing',
@@ -74,10 +76,11 @@ class Resolution(msgspec.Struct, frozen=True):
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """What state and world say of one tool.
+    """One recorded tool: its entry, and what is known of it besides.
 
-    `findable`: its plugin has an identity for what is recorded. `before` is what the recorded options show, where the config
-    has others by now and these show something else only because they are others; None where that was not read.
+    `findable`: its plugin has an identity for the recorded options. `before` is the live resource
+    as the recorded options show it; it is read where the config has other options by now, since
+    these may show the same resource otherwise. None where it was not read.
     """
 
     entry: StateEntry
@@ -88,7 +91,7 @@ class Subject(msgspec.Struct, frozen=True):
 
     @property
     def unclear(self) -> bool:
-        """Whether nobody can know, without a person's word, what an interrupted create or delete did."""
+        """True if only the user can say what an interrupted create or delete did."""
         pending = self.entry.pending
         risky = (
             pending is not None
@@ -98,31 +101,55 @@ class Subject(msgspec.Struct, frozen=True):
         return risky and not self.findable and self.resolution is None
 
 
-def absent(
+def creation(
     spec: ToolSpec, options: Attributes, reason: Reason, entry: StateEntry | None = None
 ) -> Change:
-    """The change that makes a tool."""
-    before = entry.resource if entry else None
+    """The change that makes a tool, with the record of it if there is one."""
     return Change(
         spec.address,
         Action.CREATE,
         reason,
-        before,
+        entry.resource if entry else None,
         after=options,
         depends_on=spec.depends_on,
         protected=spec.lifecycle.prevent_destroy,
+        previous=entry.address if entry and entry.address != spec.address else None,
     )
 
 
 def decide(
     spec: ToolSpec, options: Attributes, subject: Subject, operations: Operations, sealer: Sealer
 ) -> Change:
-    """What to do with a wanted tool that the state knows. `options` are resolved; leaves may be Unknown or Secret."""
-    return _truthful(_decided(spec, options, subject, operations, sealer), subject.entry)
+    """Decide what to do with a wanted tool that the state knows.
+
+    `options` are resolved; leaves may be Unknown or Secret. An Unknown leaf counts as the worst
+    that it could be, so that the decision only gets milder when it is made again with real values.
+    """
+    entry = subject.entry
+    if _settled(spec, options, entry, subject.live):
+        return Change(
+            spec.address,
+            Action.KEEP,
+            Reason.UNCHANGED,
+            entry.resource,
+            subject.live,
+            options,
+            depends_on=spec.depends_on,
+            protected=entry.protected,
+        )
+    reason = Reason.INTERRUPTED if entry.pending else Reason.VANISHED
+    change = creation(spec, options, reason, entry)
+    if subject.unclear:
+        change = replace(change, action=Action.RECOVER, note=unresolved(subject))
+    elif subject.resolution and subject.resolution.remedy is not Remedy.ADOPT:
+        change = _resolved(change, subject)
+    elif subject.live is not None:
+        change = _compared(change, spec, subject, operations, sealer)
+    return _truthful(change, entry)
 
 
 def _truthful(change: Change, entry: StateEntry) -> Change:
-    """The change, saying of an operation that is known to have failed that it did, and how."""
+    """The change, with how the interrupted operation failed where that is known."""
     pending = entry.pending
     if change.reason is not Reason.INTERRUPTED or pending is None or pending.message is None:
         return change
@@ -133,7 +160,7 @@ def _truthful(change: Change, entry: StateEntry) -> Change:
 
 
 def unfinished(pending: Pending) -> str:
-    """What is known of an operation that did not end well."""
+    """How an operation ended that did not succeed, as a sentence."""
     how = (
         "was begun, and how it ended is not known"
         if pending.message is None
@@ -142,50 +169,8 @@ def unfinished(pending: Pending) -> str:
     return f"its {_NOUNS.get(pending.action, pending.action)} {how}"
 
 
-def _decided(
-    spec: ToolSpec, options: Attributes, subject: Subject, operations: Operations, sealer: Sealer
-) -> Change:
-    entry, live = subject.entry, subject.live
-    if _settled(spec, options, entry, live):
-        return Change(
-            spec.address,
-            Action.KEEP,
-            Reason.UNCHANGED,
-            entry.resource,
-            live,
-            after=options,
-            depends_on=spec.depends_on,
-            protected=entry.protected,
-        )
-    if live is not None and entry.resource is not None:
-        live = tainted(live, entry.resource)
-    change = replace(absent(spec, options, Reason.VANISHED, entry), previous=_previous(spec, entry))
-    if subject.unclear:
-        return replace(
-            change, action=Action.RECOVER, reason=Reason.INTERRUPTED, note=unresolved(subject)
-        )
-    if subject.resolution and subject.resolution.verdict is not Verdict.ADOPT:
-        return _resolved(change, subject)
-    if live is None:
-        return replace(change, reason=Reason.INTERRUPTED) if entry.pending else change
-    fields = option_changes(entry, options, operations, sealer)
-    found = (
-        tainted(subject.before, entry.resource)
-        if fields and subject.before and entry.resource
-        else live
-    )
-    derived = operations.derived(entry.address)
-    drift = (
-        () if entry.pending else drifted(entry, found, sealer, operations.redactor, derived, fields)
-    )
-    change = replace(change, before=entry.resource or live, live=live, fields=fields + drift)
-    if fields or drift:
-        return _differing(change, fields, drift, interrupted=entry.pending is not None)
-    return _equal(change, spec, options, entry, operations, sealer)
-
-
 def _settled(spec: ToolSpec, options: Attributes, entry: StateEntry, live: Resource | None) -> bool:
-    """Whether nothing at all differs: what most tools are, so it costs little to find out."""
+    """Check whether nothing at all differs; cheap, since most tools are like that."""
     return (
         live is not None
         and entry.resource is not None
@@ -198,57 +183,75 @@ def _settled(spec: ToolSpec, options: Attributes, entry: StateEntry, live: Resou
     )
 
 
-def _previous(spec: ToolSpec, entry: StateEntry) -> Address | None:
-    return None if entry.address == spec.address else entry.address
-
-
 def _resolved(change: Change, subject: Subject) -> Change:
+    """The change as the user's word has it."""
     assert subject.resolution is not None
-    if subject.resolution.verdict is Verdict.FORGET:
+    if subject.resolution.remedy is Remedy.FORGET:
         return replace(change, reason=Reason.NEW, before=None)
     if subject.entry.resource is None:
-        return replace(change, reason=Reason.INTERRUPTED)
-    return replace(change, action=Action.REPLACE, reason=Reason.INTERRUPTED, live=subject.live)
+        return change
+    return replace(change, action=Action.REPLACE, live=subject.live)
 
 
-def _differing(
-    change: Change,
-    fields: tuple[FieldChange, ...],
-    drift: tuple[FieldChange, ...],
-    *,
-    interrupted: bool,
+def _compared(
+    change: Change, spec: ToolSpec, subject: Subject, operations: Operations, sealer: Sealer
 ) -> Change:
-    action = Action.REPLACE if any(field.replaces for field in fields) else Action.UPDATE
-    if interrupted:
-        return replace(change, action=action, reason=Reason.INTERRUPTED)
-    if not fields:
-        live = any(field.source is Source.LIVE for field in drift)
-        return replace(change, action=action, reason=Reason.DRIFTED if live else Reason.INPUT)
-    waiting = all(holds_unknown(field.new) for field in fields) and not drift
-    return replace(change, action=action, reason=Reason.DEPENDENCY if waiting else Reason.CHANGED)
+    """Compare the options with the recorded ones, and the live resource with the recorded one."""
+    entry, live, options = subject.entry, subject.live, change.after
+    assert live is not None and options is not None
+    fields = option_changes(entry, options, operations, sealer)
+    drift: tuple[FieldChange, ...] = ()
+    if entry.resource is not None:
+        live = inherit_sensitivity(live, entry.resource)
+        if entry.pending is None:
+            # What the changed options make of the resource is not drift: see `Subject.before`.
+            as_recorded = subject.before if fields else None
+            shown = inherit_sensitivity(as_recorded, entry.resource) if as_recorded else live
+            drift = drifted(entry, shown, operations, sealer, fields)
+    change = replace(change, before=entry.resource or live, live=live, fields=fields + drift)
+    if change.fields:
+        return update_or_replace(change, interrupted=entry.pending is not None)
+    if entry.pending is not None:
+        return _completed(change, entry.pending, operations)
+    return _unchanged(change, spec, entry, operations, sealer)
 
 
-def _equal(
-    change: Change,
-    spec: ToolSpec,
-    options: Attributes,
-    entry: StateEntry,
-    operations: Operations,
-    sealer: Sealer,
+def update_or_replace(change: Change, *, interrupted: bool) -> Change:
+    """Decide between update and replace by the fields that differ.
+
+    A changed option replaces the tool if its plugin declared it with `Field(replace=True)`.
+    """
+    action = Action.REPLACE if any(field.replaces for field in change.fields) else Action.UPDATE
+    reason = Reason.INTERRUPTED if interrupted else _reason(change.fields)
+    return replace(change, action=action, reason=reason)
+
+
+def _reason(fields: Sequence[FieldChange]) -> Reason:
+    sources = {field.source for field in fields}
+    if Source.OPTION not in sources:
+        return Reason.DRIFTED if Source.LIVE in sources else Reason.INPUT
+    waiting = sources == {Source.OPTION} and all(holds_unknown(field.new) for field in fields)
+    return Reason.DEPENDENCY if waiting else Reason.CHANGED
+
+
+def _completed(change: Change, pending: Pending, operations: Operations) -> Change:
+    """Decide whether an interrupted operation whose result looks right has to be made again."""
+    creating = pending.action == Action.CREATE.value
+    undone = _undone(change, operations) if creating else ""
+    failed = pending.message is not None and pending.action != Action.DELETE.value
+    if failed or undone or pending.action == Action.UPDATE.value:
+        return replace(change, action=Action.UPDATE, note=undone)
+    return replace(change, action=Action.RECOVER)
+
+
+def _unchanged(
+    change: Change, spec: ToolSpec, entry: StateEntry, operations: Operations, sealer: Sealer
 ) -> Change:
-    """Options and world agree: nothing is called, unless an interrupted operation left something undone."""
-    pending = entry.pending
-    if pending is not None:
-        undone = (
-            _undone(change, options, operations) if pending.action == Action.CREATE.value else ""
-        )
-        failed = pending.message is not None and pending.action != Action.DELETE.value
-        if failed or undone or pending.action == Action.UPDATE.value:
-            return replace(change, action=Action.UPDATE, reason=Reason.INTERRUPTED, note=undone)
-        return replace(change, action=Action.RECOVER, reason=Reason.INTERRUPTED)
+    """Options and live resource agree: nothing is called, at most the entry is rewritten."""
     if change.previous is not None:
         return replace(change, action=Action.MOVE, reason=Reason.RENAMED)
-    notes = _rewrites(spec, options, entry, sealer)
+    assert change.after is not None
+    notes = _rewrites(spec, change.after, entry, sealer)
     if entry.resource and operations.redactor.conceal_resource(entry.resource) != entry.resource:
         notes.append("a secret stands in the state, and was not known as one")
     return replace(
@@ -260,10 +263,11 @@ def _equal(
     )
 
 
-def _undone(change: Change, options: Attributes, operations: Operations) -> str:
-    """Which predicted output an interrupted create did not get to."""
-    assert change.live is not None
-    for key, value in value_of(operations.predict(change.address, options, None)).items():
+def _undone(change: Change, operations: Operations) -> str:
+    """The predicted output that an interrupted create did not get to, as a sentence."""
+    assert change.live is not None and change.after is not None
+    predicted = operations.predict(change.address, change.after, None)
+    for key, value in value_of(predicted).items():
         if not holds_unknown(value) and not same(
             reveal(value), reveal(change.live.outputs.get(key))
         ):
@@ -272,7 +276,7 @@ def _undone(change: Change, options: Attributes, operations: Operations) -> str:
 
 
 def _rewrites(spec: ToolSpec, options: Attributes, entry: StateEntry, sealer: Sealer) -> list[str]:
-    """What an entry says otherwise than the config without any difference for the world."""
+    """How the entry differs from the config where no resource is concerned."""
     notes: list[str] = []
     if entry.depends_on != spec.depends_on and set(entry.depends_on) != set(spec.depends_on):
         gone = [f"- {address}" for address in entry.depends_on if address not in spec.depends_on]
@@ -288,105 +292,23 @@ def _rewrites(spec: ToolSpec, options: Attributes, entry: StateEntry, sealer: Se
     return notes
 
 
-def option_changes(
-    entry: StateEntry, options: Attributes, operations: Operations, sealer: Sealer
-) -> tuple[FieldChange, ...]:
-    """How the options differ from the recorded ones; Unknown leaves differ from anything."""
-    if same_map(entry.options, options):
-        return ()
-    sealed = sealer.seal_map(options, entry.address)
-    marks = operations.replacing(entry.address)
-    found = diff(entry.options, sealed, replaces=marks)
-    if not found:
-        return found
-    spelled = canonical(entry.options, operations.struct(entry.address))
-    recorded = sealer.seal_map(sensitive(spelled, options), entry.address)
-    return found if recorded == entry.options else diff(recorded, sealed, replaces=marks)
-
-
-def drifted(
-    entry: StateEntry,
-    live: Resource,
-    sealer: Sealer,
-    redactor: Redactor,
-    derived: Collection[str],
-    changed: Sequence[FieldChange] = (),
-) -> tuple[FieldChange, ...]:
-    """How the world differs from what was recorded; an output that only repeats an attribute's difference is left out.
-
-    Attributes that are `derived` from inputs differ because of those, not of the world. So may what holds a secret, if an
-    option of the tool that holds it is among the `changed`: the old one is not known any more, so nobody can tell.
-    In both sides the secrets known by now are sealed: which were known when they were read or recorded depends on chance.
-    """
-    if live is entry.resource or entry.resource is None or alike(entry.resource, live):
-        return ()
-    recorded = sealer.seal_resource(redactor.conceal_resource(entry.resource), entry.address)
-    now = sealer.seal_resource(redactor.conceal_resource(live), entry.address)
-    if HIDDEN in recorded.id:
-        now = replace(now, id=recorded.id)  # its identity found it
-    attributes = diff(
-        {"id": recorded.id, **recorded.attributes},
-        {"id": now.id, **now.attributes},
-        source=Source.LIVE,
-    )
-    attributes = tuple(
-        replace(field, source=Source.INPUT) if field.path[0] in derived else field
-        for field in attributes
-    )
-    told = {field.path: field for field in attributes}
-    outputs = (
-        replace(field, path=("outputs", *field.path))
-        for field in diff(recorded.outputs, now.outputs, source=Source.LIVE)
-        if not (field.path in told and _repeats(told[field.path], field))
-    )
-    return tuple(field for field in (*attributes, *outputs) if not _explained(field, changed))
-
-
-def _repeats(attribute: FieldChange, output: FieldChange) -> bool:
-    """Whether an output tells no more than the attribute of the same name; digests differ by their place."""
-    return type(attribute.new) is type(output.new) is Digest or same(attribute.new, output.new)
-
-
-def _explained(field: FieldChange, changed: Sequence[FieldChange]) -> bool:
-    """Whether a secret may well be another because an option's is."""
-    if not (isinstance(field.old, Digest) and isinstance(field.new, Digest)):
-        return False
-    came = _came_from(field.old)
-    return any(
-        not came.isdisjoint(_came_from(change.old) | _came_from(change.new)) for change in changed
-    )
-
-
-def _came_from(value: Value) -> set[str]:
-    """The origins of the secrets in a value; "" for one without any."""
-    hidden = [leaf for leaf in leaves(value) if isinstance(leaf, Digest)]
-    return {
-        origin for leaf in hidden for source in leaf.sources or ("",) for origin in origins(source)
-    }
-
-
-def alike(one: Resource, other: Resource) -> bool:
-    """Whether two resources are equal, secrets by their digests."""
-    return (
-        one.id == other.id
-        and same_map(one.attributes, other.attributes)
-        and same_map(one.outputs, other.outputs)
-    )
-
-
 def unresolved(subject: Subject) -> str:
-    """What to tell a person who must say what became of an operation."""
+    """The note for a user who must say what became of an operation."""
     pending = subject.entry.pending
     assert pending is not None
     address = subject.entry.address.dotted
     return (
-        f"nobody knows how its {_NOUNS.get(pending.action, pending.action)} ended, and it cannot be looked up: say so with "
+        f"nobody knows how its {_NOUNS.get(pending.action, pending.action)} ended, "
+        "and it cannot be looked up: say so with "
         f"--resolve {address}=adopt:ID, {address}=retry or {address}=forget"
     )
 
 
 def removal(subject: Subject, reason: Reason) -> Change:
-    """What to do with a recorded tool that is not wanted any more. Raises UsageError for a retry of what nobody wants."""
+    """Decide what to do with a recorded tool that is not wanted any more.
+
+    Raises UsageError if the user wants its create made again.
+    """
     return _truthful(_removal(subject, reason), subject.entry)
 
 
@@ -404,12 +326,13 @@ def _removal(subject: Subject, reason: Reason) -> Change:
     if entry.pending is None:
         return change
     change = replace(change, reason=Reason.INTERRUPTED)
-    if resolution and resolution.verdict is Verdict.FORGET:
+    if resolution and resolution.remedy is Remedy.FORGET:
         return replace(change, action=Action.FORGET)
-    if entry.resource is None and resolution and resolution.verdict is Verdict.RETRY:
+    if entry.resource is None and resolution and resolution.remedy is Remedy.RETRY:
         raise UsageError(
             f"{entry.address} is not wanted any more, so its create is not tried again",
-            hint=f"--resolve {entry.address.dotted}=adopt:ID deletes it, {entry.address.dotted}=forget leaves it alone",
+            hint=f"--resolve {entry.address.dotted}=adopt:ID deletes it, "
+            f"{entry.address.dotted}=forget leaves it alone",
         )
     if subject.unclear and entry.resource is None:
         return replace(change, action=Action.RECOVER, note=unresolved(subject))
@@ -437,5 +360,5 @@ def severity(action: Action) -> int:
 
 
 def value_of(outputs: Attributes | Unknown) -> dict[str, Value]:
-    """What a change shows of its outputs."""
+    """The outputs that a change shows."""
     return {} if isinstance(outputs, Unknown) else dict(outputs)

@@ -1,8 +1,9 @@
-"""Config, state and world -> plan. Pure: nothing here or below asks anybody anything."""
+"""From config, state and live resources to a plan. Pure: no provider and no store is called."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -11,38 +12,30 @@ from engine.address import Address
 from engine.config import Config, ToolSpec
 from engine.errors import DtmError, PlanError, Problem, UnsafePlanError, UsageError
 from engine.graph import order
-from engine.language.references import Lookup, resolve
+from engine.language.references import resolve
 from engine.plan import Action, Change, OutputChange, Plan, Reason
 from engine.planning.decisions import (
     Resolution,
     Subject,
-    absent,
+    creation,
     decide,
     predicted,
     removal,
     value_of,
 )
+from engine.planning.drift import drift_of
+from engine.planning.identities import Claims, comparable, owner, renamed
 from engine.plugins.calls import Operations, sealer_of
-from engine.ports import BY_ADDRESS
 from engine.secrets.sealing import OUTPUTS, Sealer
 from engine.state import Resource, State, StateEntry
-from engine.values import (
-    UNKNOWN,
-    Attributes,
-    Deferred,
-    Digest,
-    Unknown,
-    Value,
-    is_plain,
-    leaves,
-    same,
-)
+from engine.values import UNKNOWN, Attributes, Unknown, Value, same
 
 
 class Live(msgspec.Struct, frozen=True):
-    """What was read: resources by address (None = gone), the reads that failed, and how many calls that took.
+    """The resources that were read, by address; None for one that is gone.
 
-    An address that is missing was not read. `before` is what the recorded options show where the config has others by now.
+    An address that is missing was not read. `failed` are the reads that failed, `reads` counts the
+    calls. `before` is what the recorded options show, where the config has others by now.
     """
 
     found: Mapping[Address, Resource | None]
@@ -50,9 +43,33 @@ class Live(msgspec.Struct, frozen=True):
     reads: int = 0
     before: Mapping[Address, Resource] = msgspec.field(default_factory=dict[Address, Resource])
 
+    def of(self, entry: StateEntry) -> Resource | None:
+        """The live resource of a recorded tool; the recorded one where nothing was read."""
+        return self.found.get(entry.address, entry.resource)
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """The tools to delete: `targets`, or every recorded tool where they are None.
+
+    `with_dependents`: recorded tools that depend on a target are deleted too; else one that does is
+    an error. `unrecorded`: tools of the config that the state does not know are deleted, too, if
+    their resource was found.
+    """
+
+    targets: Collection[Address] | None = None
+    with_dependents: bool = False
+    unrecorded: bool = False
+
+
+EVERYTHING: Final = Selection()
+"""All recorded tools: a destroy."""
+
 
 def recorded(state: State) -> Live:
-    """The world as the state remembers it, for `--no-refresh`. A plan made from it is for looking at, not for applying."""
+    """The resources as recorded, for `--no-refresh`.
+
+    A plan made from them is for looking at, not for applying: it knows of no drift.
+    """
     return Live({address: entry.resource for address, entry in state.entries.items()})
 
 
@@ -65,10 +82,11 @@ def make_plan(
     resolutions: Mapping[Address, Resolution] | None = None,
     in_progress: str = "",
 ) -> Plan:
-    """What an apply would do, dependencies first, deletes last and in reverse.
+    """Plan an apply: dependencies first, deletes last and in reverse.
 
-    Raises PlanError with every problem: reads that failed, things that exist and are not ours, two tools that are one
-    thing, outputs that do not exist, options that do not fit once they are known.
+    Raises PlanError with every problem: reads that failed, resources that exist and are not in this
+    state, two tools that are one thing, outputs that do not exist, options that do not fit once
+    they are known.
     """
     _refuse_idle(resolutions or {}, state)
     planning = _Planning(config, state, live, operations, resolutions or {})
@@ -89,31 +107,24 @@ def plan_removal(
     state: State,
     live: Live,
     operations: Operations,
+    selection: Selection = EVERYTHING,
     *,
-    targets: Collection[Address] | None = None,
-    with_dependents: bool = False,
-    unrecorded: bool = False,
     resolutions: Mapping[Address, Resolution] | None = None,
 ) -> Plan:
-    """The deletion of some recorded tools, or of everything where `targets` is None, dependents first.
+    """Plan the deletion of the selected tools, dependents first. `config` may be empty.
 
-    `config` may be empty. `unrecorded`: its tools that the state does not know, but that were found, are deleted too.
-    Raises UnsafePlanError if a tool outside the targets depends on one inside and `with_dependents` is False, PlanError
-    if reads failed.
+    Raises UnsafePlanError if a tool that is not selected depends on one that is, PlanError if reads
+    failed.
     """
     _refuse_idle(resolutions or {}, state)
     planning = _Planning(config, state, live, operations, resolutions or {})
-    edges = {
-        address: state.entries[address].depends_on
-        for address in _doomed(state, targets, with_dependents=with_dependents)
-    }
-    if unrecorded:
-        foreign = [
-            spec
+    edges = {address: state.entries[address].depends_on for address in _doomed(state, selection)}
+    if selection.unrecorded:
+        edges |= {
+            address: spec.depends_on
             for address, spec in planning.specs.items()
             if address not in state.entries and live.found.get(address)
-        ]
-        edges.update((spec.address, spec.depends_on) for spec in foreign)
+        }
     changes = planning.removals(edges, Reason.REQUESTED)
     planning.refuse()
     left = dict(state.outputs) if any(address not in edges for address in state.entries) else {}
@@ -123,8 +134,19 @@ def plan_removal(
     return Plan(state.id, config.digest, changes, left, gone, destroy=True)
 
 
+def plan_drift(state: State, live: Live, operations: Operations, *, in_progress: str = "") -> Plan:
+    """Show the drift of every recorded tool that could be read, as a plan that nobody applies."""
+    sealer = sealer_of(state)
+    changes = tuple(
+        drift_of(entry, live.of(entry), operations, sealer)
+        for address, entry in sorted(state.entries.items())
+        if address not in live.failed
+    )
+    return Plan(state.id, "", changes, in_progress=in_progress)
+
+
 def _refuse_idle(resolutions: Mapping[Address, Resolution], state: State) -> None:
-    """Raise UsageError for a person's word on what waits for none."""
+    """Raise UsageError for a `--resolve` of a tool that has nothing unfinished."""
     unfinished = {address: None for address, entry in state.entries.items() if entry.pending}
     for address in resolutions:
         if address not in unfinished:
@@ -137,17 +159,15 @@ def _refuse_idle(resolutions: Mapping[Address, Resolution], state: State) -> Non
             )
 
 
-def _doomed(
-    state: State, targets: Collection[Address] | None, *, with_dependents: bool
-) -> list[Address]:
+def _doomed(state: State, selection: Selection) -> list[Address]:
     """The targets that are recorded, and whatever depends on them."""
-    if targets is None:
+    if selection.targets is None:
         return list(state.entries)
     dependents: dict[Address, list[Address]] = {}
     for address, entry in state.entries.items():
         for other in entry.depends_on:
             dependents.setdefault(other, []).append(address)
-    found = dict.fromkeys(address for address in targets if address in state.entries)
+    found = dict.fromkeys(address for address in selection.targets if address in state.entries)
     outside: list[str] = []
     queue = list(found)
     while queue:
@@ -157,71 +177,20 @@ def _doomed(
                 outside.append(f"{other} depends on {address}")
                 found[other] = None
                 queue.append(other)
-    if outside and not with_dependents:
+    if outside and not selection.with_dependents:
         raise UnsafePlanError(
             "what stays depends on what would be deleted: " + ", ".join(sorted(outside)),
-            hint="delete it too with --with-dependents, or take the dependency out of the config and apply first",
+            hint="delete it too with --with-dependents, "
+            "or take the dependency out of the config and apply first",
         )
     return list(found)
-
-
-def renamed(config: Config, state: State, operations: Operations) -> dict[Address, Address]:
-    """New address -> old one, where a tool that left the config and one that joined it are the same thing.
-
-    They are if both are the same plugin with the same instance, under two of its names, or have one identity.
-    """
-    wanted = {spec.address for spec in config.tools}
-    left = [entry for address, entry in state.entries.items() if address not in wanted]
-    joined = [spec for spec in config.tools if spec.address not in state.entries]
-    if not left or not joined:
-        return {}
-    known: dict[tuple[str, str], Address] = {}
-    sealer = sealer_of(state)
-    for entry in left:
-        known.update(dict.fromkeys(_recorded_marks(entry, operations, sealer), entry.address))
-    found: dict[Address, Address] = {}
-    for spec in joined:
-        old = next(
-            (
-                known[mark]
-                for mark in _marks(spec.address, spec.options, operations)
-                if mark in known
-            ),
-            None,
-        )
-        if old is not None and old not in found.values():
-            found[spec.address] = old
-    return found
-
-
-def _recorded_marks(
-    entry: StateEntry, operations: Operations, sealer: Sealer
-) -> list[tuple[str, str]]:
-    """`_marks` of what is recorded; none if a secret that names the thing is gone, which is told elsewhere."""
-    try:
-        return _marks(entry.address, operations.recalled_if_possible(entry, sealer), operations)
-    except DtmError:
-        return []
-
-
-def _marks(address: Address, options: Attributes, operations: Operations) -> list[tuple[str, str]]:
-    """What makes a tool the same under another name; none if its plugin is gone, which is told elsewhere."""
-    try:
-        marks = [(operations.provider(address).plugin, address.instance)]
-        identity = operations.identity(address, options)
-    except DtmError:
-        return []
-    return (
-        marks
-        if identity in (None, BY_ADDRESS) or isinstance(identity, Unknown)
-        else [*marks, ("", identity)]
-    )
 
 
 def subject_of(
     entry: StateEntry, live: Live, operations: Operations, resolutions: Mapping[Address, Resolution]
 ) -> Subject:
-    """An entry with what is known of it; whether it can be found again matters only while it is unfinished."""
+    """An entry with what is known of it."""
+    # Whether it can be found again matters only while it is unfinished; asking costs a little.
     findable = (
         entry.pending is None or operations.identity(entry.address, entry.options) is not None
     )
@@ -232,7 +201,10 @@ def subject_of(
 
 
 class _Planning:
-    """One run of the planner. `outputs_of` is what references to a tool see, UNKNOWN where it waits for the apply."""
+    """One run of the planner.
+
+    `outputs_of` is what references to a tool see, UNKNOWN where they wait for the apply.
+    """
 
     def __init__(
         self,
@@ -249,7 +221,7 @@ class _Planning:
         self.outputs_of: dict[Address, Attributes | Unknown] = {}
         self.moves = renamed(config, state, operations)
         self.moved = set(self.moves.values())
-        self.identities: dict[str, Address] = {}
+        self.claims = Claims(operations.base_dir)
         self.problems = [
             Problem(str(a), error.message, error.hint) for a, error in live.failed.items()
         ]
@@ -271,9 +243,8 @@ class _Planning:
     def _wanted(self, spec: ToolSpec) -> Change | None:
         self.outputs_of[spec.address] = UNKNOWN
         try:
-            options = resolved(spec, self.outputs_of.get, self.operations)
+            options = self.operations.resolved(spec, self.outputs_of.get)
             self._check_identity(spec.address, options)
-            self.operations.refuse_secret_name(spec.address, options)
             known = self.moves.get(spec.address, spec.address)
             if known in self.live.failed or spec.address in self.live.failed:
                 return None
@@ -289,13 +260,12 @@ class _Planning:
 
     def _check_identity(self, address: Address, options: Attributes) -> None:
         identity = self.operations.identity(address, options)
-        if identity in (None, BY_ADDRESS) or isinstance(identity, Unknown):
-            return
-        other = self.identities.setdefault(identity, address)
-        if other != address:
+        other = self.claims.claim(identity, address) if comparable(identity) else None
+        if other is not None:
             raise DtmError(
                 f"is the same thing as {other}: both are {identity}", hint="keep one of the two"
             )
+        self.operations.refuse_secret_name(address, options)
 
     def _decide(self, spec: ToolSpec, options: Attributes, entry: StateEntry | None) -> Change:
         if entry is not None:
@@ -303,19 +273,17 @@ class _Planning:
             return decide(spec, options, subject, self.operations, self.sealer)
         if self.live.found.get(spec.address) is not None:
             raise self._taken(self.operations.identity(spec.address, options))
-        return absent(spec, options, Reason.NEW)
+        return creation(spec, options, Reason.NEW)
 
     def _taken(self, identity: str | None | Unknown) -> DtmError:
-        """Why a new tool cannot be made: its thing is there already, perhaps as another tool's."""
-        for other, entry in self.state.entries.items():
-            if identity != BY_ADDRESS and ("", identity) in _recorded_marks(
-                entry, self.operations, self.sealer
-            ):
-                return DtmError(
-                    f"is still {other}: both are {identity}",
-                    hint=f"apply the change of {other} first, alone",
-                )
-        return exists(identity)
+        """The error of a new tool whose resource exists, perhaps as that of another tool."""
+        other = owner(identity, self.state, self.operations)
+        if other is None:
+            return exists(identity)
+        return DtmError(
+            f"is still {other}: both are {identity}",
+            hint=f"apply the change of {other} first, alone",
+        )
 
     def removals(
         self, edges: Mapping[Address, Iterable[Address]], reason: Reason
@@ -370,26 +338,9 @@ def output_changes(
     )
 
 
-def resolved(spec: ToolSpec, lookup: Lookup, operations: Operations) -> Attributes:
-    """A tool's options with references replaced by outputs, UNKNOWN where those are. Raises DtmError."""
-    if is_plain(spec.options):
-        return spec.options
-    if not any(
-        isinstance(leaf, Deferred) for value in spec.options.values() for leaf in leaves(value)
-    ):
-        return operations.known(spec.options)
-    options = {key: resolve(value, lookup) for key, value in spec.options.items()}
-    if any(isinstance(leaf, Digest) for value in options.values() for leaf in leaves(value)):
-        raise DtmError(
-            "needs a secret output that is known only by its digest",
-            hint="it is known again in a run that reads or makes the tool it comes from",
-        )
-    return operations.known(operations.decoded(spec.address, options))
-
-
 def exists(identity: str | None | Unknown) -> DtmError:
-    """The error of a new tool that is already there."""
-    thing = "" if not isinstance(identity, str) or identity == BY_ADDRESS else f" ({identity})"
+    """The error of a new tool whose resource exists already."""
+    thing = f" ({identity})" if comparable(identity) else ""
     return DtmError(
         f"exists{thing}, but was not made by this state",
         hint="remove it, or give this tool another name or place",

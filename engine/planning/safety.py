@@ -1,18 +1,21 @@
-"""Protections and thresholds: which plans are refused, and which need more than a yes."""
+"""Protections and thresholds: plans that are refused, and plans that need more than a yes."""
 
 from __future__ import annotations
 
 from engine.errors import UnsafePlanError
 from engine.plan import Action, Plan, Reason
 
-SHARE = 0.3
-LEAST = 10
+MAX_DESTRUCTIVE_SHARE = 0.3
+MIN_TOOLS_FOR_CHECK = 10
 
 _ENDING = (Action.DELETE, Action.REPLACE)
 
 
 def protected(plan: Plan) -> UnsafePlanError | None:
-    """Why a plan is refused whatever is forced: a protected tool would be deleted or replaced. None if it is not."""
+    """The error of a plan that would delete or replace a protected tool, forced or not.
+
+    None if it would not.
+    """
     names = sorted(
         str(change.address) for change in plan if change.protected and change.action in _ENDING
     )
@@ -25,10 +28,11 @@ def protected(plan: Plan) -> UnsafePlanError | None:
 
 
 def check(plan: Plan, *, force: bool = False) -> int:
-    """How many tools a person must confirm the loss of (`yes, N`), 0 if none.
+    """The number of tools whose loss the user must confirm (`yes, N`), 0 if none.
 
-    Asked if an apply deletes or replaces more than 30 % of at least 10 recorded tools; not for a destroy or delete, which
-    say what they do, nor with `force`. Raises what `protected` finds.
+    An apply asks if it deletes or replaces more than 30 % of at least 10 recorded tools, unless
+    `force` is given. A destroy or delete does not: it says what it does. Raises the error of
+    `protected`.
     """
     if refused := protected(plan):
         raise refused
@@ -37,5 +41,9 @@ def check(plan: Plan, *, force: bool = False) -> int:
         not (change.action is Action.CREATE and change.reason is Reason.NEW)
         for change in plan.changes
     )
-    asked = not (force or plan.destroy) and recorded >= LEAST and len(ending) > SHARE * recorded
+    asked = (
+        not (force or plan.destroy)
+        and recorded >= MIN_TOOLS_FOR_CHECK
+        and len(ending) > MAX_DESTRUCTIVE_SHARE * recorded
+    )
     return len(ending) if asked else 0

@@ -1,12 +1,14 @@
-"""What is secret, and how it is kept out of the state, the log and every text.
+"""Secrets, and how they are kept out of the state, the log and every text.
 
-Terms: *marking* says that a value is secret because of where it stands or what it holds. *Sealing*
-replaces a secret by its digest, an HMAC under the salt of the state. *Redaction* replaces it in
-texts by `(sensitive)`.
+Terms: *marking* makes a value a `Secret` because of where it stands or what it holds. *Sealing*
+replaces a secret by its digest, an HMAC under the salt of the state. *Redaction* replaces a secret
+in texts by `(sensitive)`.
 
-Invariants: no secret leaves the engine but to the provider that needs it. Equal secrets at
-different places have different digests. A digest is made once for each distinct secret of a run.
+Invariants: equal secrets at different places have different digests. A digest is stretched once
+for each distinct secret of a run. A secret of fewer than six characters is sealed, but not
+redacted: its gaps in innocent texts would tell what it is.
 
+    live = inherit_sensitivity(live, entry.resource)
     sealed = Sealer(state.salt).seal_map(options, address)
     text = redactor.clean(text)
 """

@@ -13,8 +13,9 @@ from engine.address import Address
 from engine.log.records import Begin, Cancelled, Done, Failed, Moved
 from engine.plan import Action
 from engine.runtime.environment import Environment
-from engine.secrets.marking import blotted, secrets_of
-from engine.secrets.sealing import OUTPUTS, Redactor, Sealer
+from engine.secrets.marking import secrets_of
+from engine.secrets.redaction import Redactor, redact
+from engine.secrets.sealing import OUTPUTS, Sealer
 from engine.state import Pending, Resource, State, StateEntry
 from engine.stored.forms import resource_form, tool_form
 from engine.values import Attributes, Value
@@ -60,7 +61,7 @@ def _concealed_id(resource: Resource, entry: StateEntry) -> str:
         secret for values in (entry.options, resource.outputs) for secret in secrets_of(values)
     ]
     if secrets and resource.id != entry.address.dotted:
-        return blotted(resource.id, secrets)
+        return redact(resource.id, secrets)
     return resource.id
 
 

@@ -27,7 +27,8 @@ from engine.log.view import View
 from engine.log.writer import LogWriter
 from engine.plan import Action
 from engine.ports import Emit
-from engine.secrets.sealing import Redactor, Sealer
+from engine.secrets.redaction import Redactor
+from engine.secrets.sealing import Sealer
 from engine.session.ledger import Concealment, Ledger
 from engine.session.locking import LockOptions
 from engine.state import State, StateEntry, Written, same_content

@@ -3,9 +3,11 @@
 Terms: the *document* is the stored form of a whole snapshot, a *form* that of one entry or value.
 The same forms stand in the document and in the records of the commit log.
 
-Invariants: bytes are a function of the content, so equal bytes mean an equal state. Nothing that
-cannot be understood whole is read: the error names the place. A `Secret` or `Unknown` never gets
-into a form. A newer format is refused by its number.
+Invariants: bytes are a function of the content, so equal bytes mean an equal state. A document that
+cannot be understood whole is not read: the error names the place. A `Secret` or `Unknown` never
+gets into a form. A newer format is refused by its number.
+
+`document` writes and reads dtm's own format, `forms` its parts, `devstream` the files of DevStream.
 
     state = document.decode(data, "s3://bucket/devstream.state")
     data = document.encode(state)

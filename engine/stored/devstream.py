@@ -1,6 +1,7 @@
-"""DevStream's state files: YAML, a map `name_instanceID` -> tool; two generations of key spellings.
+"""DevStream's state files: YAML, a map `name_instanceID` -> tool.
 
-Up to v0.9 `instanceid`, `dependson`, `resource`; from v0.10 `instanceID`, `dependsOn`, `resourceStatus`.
+Keys have two spellings: up to v0.9 `instanceid`, `dependson`, `resource`; from v0.10 `instanceID`,
+`dependsOn`, `resourceStatus`.
 """
 
 from __future__ import annotations
@@ -38,9 +39,8 @@ def tools(data: bytes, location: str) -> dict[str, ToolForm]:
         loader = _Loader(data)
         for key, value in _pairs(loader.get_single_node(), location):
             where = _place(location, key.start_mark)
-            tool = _tool(
-                key.value, cast("Any", loader).construct_document(value), where
-            )  # untyped in its stubs
+            raw = cast("Any", loader).construct_document(value)  # untyped in its stubs
+            tool = _tool(key.value, raw, where)
             if tool.key in found:
                 raise _invalid(where, f"tool {tool.key} stands here twice")
             found[tool.key] = tool
@@ -50,7 +50,7 @@ def tools(data: bytes, location: str) -> dict[str, ToolForm]:
 
 
 def _check_depth(data: bytes, location: str) -> None:
-    """Libyaml composes by recursion without a limit: refuse what would end the process."""
+    """Refuse a deep nesting: libyaml recurses without a limit, which would end the process."""
     depth = 0
     for event in yaml.parse(data, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
@@ -72,7 +72,8 @@ def _tool(key: str, raw: object, where: str) -> ToolForm:
     if not isinstance(raw, dict):
         raise _invalid(
             where,
-            f'"{key}" is no tool: a map with name, instanceid, dependson, options, resource is expected',
+            f'"{key}" is no tool: '
+            "a map with name, instanceid, dependson, options, resource is expected",
         )
     given = {SPELLINGS.get(str(k), str(k)): v for k, v in cast("dict[object, object]", raw).items()}
     form: dict[str, object] = {k: v for k, v in given.items() if v is not None}
@@ -112,10 +113,18 @@ def _invalid(where: str, reason: str) -> StateError:
 
 
 class _Dumper(yaml.SafeDumper):
-    """yaml.v3's style: sequences indented below their key, ambiguous texts in double quotes, long ones as blocks."""
+    """yaml.v3's style.
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - PyYAML's signature
-        """Never indentless."""
+    Sequences are indented below their key, ambiguous texts stand in double quotes, texts of several
+    lines in blocks.
+    """
+
+    def increase_indent(
+        self,
+        flow: bool = False,
+        indentless: bool = False,  # noqa: ARG002 - PyYAML's signature
+    ) -> None:
+        """Indent always, sequences in maps too."""
         super().increase_indent(flow, False)
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature
@@ -158,9 +167,10 @@ def _ordered(value: object) -> Any:
 
 
 def to_devstream(state: State) -> bytes:
-    """The state in DevStream's layout (up to v0.9), for programs that read that; an empty state is zero bytes.
+    """The state in DevStream's layout (up to v0.9), for programs that read it.
 
-    DevStream's resources have no `id`, so ours are left out; secrets read `(sensitive)`.
+    An empty state is zero bytes. DevStream's resources have no `id`, so ours are left out; secrets
+    read `(sensitive)`.
     """
     layout: dict[str, Any] = {}
     forms = {entry.address.key: tool_form(entry) for entry in state.entries.values()}

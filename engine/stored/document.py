@@ -1,6 +1,6 @@
-"""State <-> bytes: one JSON document, sorted and indented, so that equal bytes mean an equal state.
+"""State <-> bytes: a JSON document, sorted and indented, so that equal bytes mean an equal state.
 
-Reads DevStream's YAML of both spellings too. Whatever cannot be understood whole is an error with its place.
+DevStream's YAML is read too. A document that cannot be understood whole is an error with its place.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FORMAT = 1
 
 
 class WrittenForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who wrote a snapshot."""
+    """The writer of a snapshot."""
 
     at: str
     who: str
@@ -30,7 +30,7 @@ class WrittenForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LogForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The commit log where it stands inside the document, see `log.Head`."""
+    """The commit log where it stands inside the document, see `engine.log.records.Head`."""
 
     session: str
     seq: int
@@ -38,14 +38,15 @@ class LogForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     records: msgspec.Raw
 
     def inner(self) -> bytes:
-        """The records, comma separated; whoever laid out the document anew changed nothing about them."""
+        """The records, comma separated: the same bytes however the document is laid out."""
         return bytes(self.records).strip()[1:-1].strip()
 
 
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The document as stored. `dtm` is the version that wrote it, "" in others' files; `tools` keys are `name_instanceID`.
+    """The document as stored; `tools` keys are `name_instanceID`.
 
-    `log` is only there while the commit log stands inside: `log.split` takes it out.
+    `dtm` is the version that wrote it, "" in DevStream's files. `log` is only there while the
+    commit log stands inside.
     """
 
     dtm: str
@@ -63,7 +64,7 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 
 EMPTY = Document("", FORMAT, "", 0, "", "", "", {}, {})
-"""What stands where nothing was written yet."""
+"""The document of a state that was never written."""
 
 
 class _Format(msgspec.Struct):
@@ -72,7 +73,10 @@ class _Format(msgspec.Struct):
 
 
 def encode(state: State) -> bytes:
-    """The state's document, UTF-8 JSON with sorted keys, 2 spaces and a final newline. Raises StateError (see `wire.plain`)."""
+    """The state's document: UTF-8 JSON with sorted keys, 2 spaces and a final newline.
+
+    Raises StateError for what cannot be stored, see `forms.plain`.
+    """
     with no_gc():
         return encode_document(document_of(state))
 
@@ -80,8 +84,9 @@ def encode(state: State) -> bytes:
 def decode(data: bytes, location: str) -> State:
     """The state in these bytes; blank bytes are the empty state.
 
-    `location` is for messages. Raises StateError naming location and place where the content is invalid, its format newer
-    than this program knows, or where records of a run stand inside that are not part of the document yet.
+    `location` is for messages. Raises StateError naming location and place where the content is
+    invalid, of a format newer than this program knows, or holds records of a commit log that are
+    not part of the snapshot yet.
     """
     try:
         with no_gc():
@@ -116,13 +121,12 @@ def encode_document(document: Document) -> bytes:
 
 
 def decode_document(data: bytes, location: str) -> Document:
-    """`decode` for the stored form. A document without an `id` (DevStream's) is identified by its content."""
+    """`decode` for the stored form. A DevStream document is identified by its content."""
     if not data.strip():
         return EMPTY
     if not data.lstrip().startswith(b"{") or _is_devstream(data, location):
-        from engine.stored import (
-            devstream,  # YAML is only needed for files that another program wrote
-        )
+        # YAML is only needed for files that another program wrote.
+        from engine.stored import devstream
 
         return msgspec.structs.replace(
             EMPTY, id=sha256(data).hexdigest()[:32], tools=devstream.tools(data, location)
@@ -140,14 +144,18 @@ def decode_document(data: bytes, location: str) -> Document:
 
 
 def _is_devstream(data: bytes, location: str) -> bool:
-    """Whether this JSON is a DevStream map (JSON is YAML); raises where it is ours but of a newer format."""
+    """Check whether this JSON is a DevStream map (JSON is YAML).
+
+    Raises StateError where it is dtm's but of a newer format.
+    """
     try:
         found = msgspec.json.decode(data, type=_Format)
     except msgspec.DecodeError as error:
         raise _invalid(data, location, error) from error
     if isinstance(found.format, int) and found.format > FORMAT:
         raise StateError(
-            f"state format {found.format}, written by dtm {found.dtm}; this dtm knows formats up to {FORMAT}",
+            f"state format {found.format}, written by dtm {found.dtm}; "
+            f"this dtm knows formats up to {FORMAT}",
             hint="use that version of dtm or a newer one",
             where=location,
         )
@@ -155,7 +163,7 @@ def _is_devstream(data: bytes, location: str) -> bool:
 
 
 def is_newer(data: bytes) -> bool:
-    """Whether these bytes, a document or a head, say that they are of a format which this program does not know."""
+    """Check whether a document or log head has a format newer than this program knows."""
     try:
         found = msgspec.json.decode(
             data.partition(b"\n")[0] if data.startswith(b'{"') else data, type=_Format
@@ -166,14 +174,13 @@ def is_newer(data: bytes) -> bool:
 
 
 def _invalid(data: bytes, location: str, error: msgspec.DecodeError) -> StateError:
-    """What is wrong and where: line and column of broken JSON, the tool and path of a wrong value."""
+    """The error with its place: line and column of broken JSON, tool and path of a wrong value."""
     text = str(error)
     if isinstance(error, msgspec.ValidationError):
         return StateError(f"no valid state: {_wrong_value(data, text)}", where=location)
     reason, _, offset = text.partition(" (byte ")
-    line, column = line_column(
-        data, int(offset.rstrip(")")) if offset else len(data)
-    )  # no offset: it ends too early
+    # Without an offset it ends too early.
+    line, column = line_column(data, int(offset.rstrip(")")) if offset else len(data))
     return StateError(f"no valid state: {reason}", where=f"{location}:{line}:{column}")
 
 
@@ -218,7 +225,10 @@ def document_of(state: State) -> Document:
 
 
 def state_of(document: Document, location: str, *, literal: bool = False) -> State:
-    """The state behind its stored form; `literal` as in `wire.entry_of`. Raises StateError naming the location."""
+    """The state behind its stored form; `literal` as in `forms.entry_of`.
+
+    Raises StateError naming the location.
+    """
     known = {
         f"{tool.name}.{tool.instance}": Address(tool.name, tool.instance)
         for tool in document.tools.values()
@@ -244,7 +254,10 @@ def state_of(document: Document, location: str, *, literal: bool = False) -> Sta
 
 @contextmanager
 def no_gc() -> Generator[None]:
-    """Keep the garbage collector from walking again and again over the many objects of a state that is being built."""
+    """Switch the garbage collector off while a state is built.
+
+    It would walk over the growing number of objects again and again.
+    """
     active = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Entries and values in their stored form: the same Structs stand in the document and in the records of the log."""
+"""Entries and values in their stored form, as in the document and in the records of the log."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ class PendingForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
 
 class ToolForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """`state.StateEntry`. Edges are dotted addresses; `resource` is flat: attributes, `id` and `outputs`."""
+    """`state.StateEntry`.
+
+    Edges are dotted addresses; `resource` is flat: attributes, `id` and `outputs`.
+    """
 
     name: str
     instance: str = msgspec.field(name="instanceID")
@@ -49,9 +52,11 @@ class ToolForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 
 def plain(value: object) -> Json:
-    """The JSON of a value: digests become `{"$secret": ...}`, a user's own such key is escaped with one more `$`.
+    """The JSON of a value.
 
-    Raises StateError for what must never be stored (secrets, unknowns) or cannot be (NaN, foreign types).
+    Digests become `{"$secret": ...}`; a user's own key of that name is escaped with one more `$`.
+    Raises StateError for what must never be stored (secrets, unknowns) or cannot be (NaN, foreign
+    types).
     """
     kind = type(value)
     if kind in ATOMS:
@@ -89,7 +94,10 @@ def _key(key: object) -> str:
 
 
 def rich(value: object) -> Value:
-    """The value behind its stored form, the inverse of `plain`. Raises StateError on a malformed secret."""
+    """The value behind its stored form, the inverse of `plain`.
+
+    Raises StateError on a malformed secret.
+    """
     if isinstance(value, dict):
         found = cast("dict[str, Any]", value)
         if SECRET_KEY in found:
@@ -132,7 +140,10 @@ def rich_map(values: dict[str, Any]) -> dict[str, Value]:
 
 
 def resource_form(resource: Resource) -> dict[str, Any]:
-    """DevStream's flat map. An attribute that is itself called `id` or `outputs` gets a `$` before its name."""
+    """DevStream's flat map of attributes, `id` and `outputs`.
+
+    An attribute that is itself called `id` or `outputs` gets a `$` before its name.
+    """
     form: dict[str, Any] = {
         (f"${k}" if RESERVED.fullmatch(k) else k): plain(v) for k, v in resource.attributes.items()
     }
@@ -142,7 +153,7 @@ def resource_form(resource: Resource) -> dict[str, Any]:
 
 
 def resource_of(form: Mapping[str, Any], *, literal: bool = False) -> Resource:
-    """The inverse of `resource_form`; DevStream's resources have neither `id` nor always `outputs`."""
+    """The inverse of `resource_form`; a DevStream resource has no `id` and may lack `outputs`."""
     attributes = dict(form)
     identity, outputs = attributes.pop("id", ""), attributes.pop("outputs", {})
     if not isinstance(identity, str) or not isinstance(outputs, dict):
@@ -196,7 +207,8 @@ def tool_form(entry: StateEntry) -> ToolForm:
 def entry_of(form: ToolForm, known: Mapping[str, Address], *, literal: bool = False) -> StateEntry:
     """The entry behind its stored form; `known` maps dotted addresses met before.
 
-    `literal`: no key in it starts with `$`, so values are what they look like. Raises StateError naming the tool.
+    `literal`: no key in it starts with `$`, so values are what they look like. Raises StateError
+    naming the tool.
     """
     problem = name_problem(form.name) or instance_problem(form.instance)
     if problem:

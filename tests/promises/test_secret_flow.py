@@ -11,9 +11,10 @@ from engine.events import ApplyErrored, ApplySummary
 from engine.execution import executor, refresh
 from engine.language.references import Interpolation, join
 from engine.plan import Action, Change, Reason
-from engine.planning.decisions import drifted, option_changes
+from engine.planning.drift import drifted, option_changes
 from engine.planning.planner import make_plan, plan_removal
 from engine.plugins.calls import sealer_of
+from engine.plugins.recall import Recollection
 from engine.state import Resource
 from engine.values import Digest, Secret
 from tests.engine.fake_world import Bench, Blind, Thing, at, config, ref, tool
@@ -105,7 +106,7 @@ def test_an_output_that_is_secret_drifts_though_an_option_was_rotated() -> None:
         entry, sealer = session.state.entries[at("a")], sealer_of(session.state)
         assert found is not None
         renewed = option_changes(entry, wanted.tools[0].options, used, sealer)
-        fields = drifted(entry, found, sealer, used.redactor, (), renewed)
+        fields = drifted(entry, found, used, sealer, renewed)
     assert [field.path for field in fields] == [("outputs", "password")]
 
 
@@ -247,7 +248,9 @@ def test_a_secret_comes_back_as_what_it_was_when_it_was_given_as_text(
     apply(bench, config(tool("a", value=Secret(recorded, ("var t",)))))
     with bench.session() as session:
         entry = session.state.entries[at("a")]
-        recalled = bench.operations.recalled(entry, "delete", sealer_of(session.state))
+        recalled = Recollection(bench.operations, sealer_of(session.state)).recalled(
+            entry, "delete"
+        )
     assert recalled["value"] == Secret(recorded, ("var t",))
 
 
@@ -257,6 +260,8 @@ def test_a_text_around_a_variable_is_put_together_again() -> None:
     apply(bench, config(tool("a", value=join(["x-", Secret("token-1", ("var t",))], ""))))
     with bench.session() as session:
         entry = session.state.entries[at("a")]
-        recalled = bench.operations.recalled(entry, "delete", sealer_of(session.state))
+        recalled = Recollection(bench.operations, sealer_of(session.state)).recalled(
+            entry, "delete"
+        )
         assert recalled["value"] == Secret("x-token-1", ("text x-[[ var t ]]",))
         assert bench.operations.redactor.clean("token-1 it was") == "(sensitive) it was"

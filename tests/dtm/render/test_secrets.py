@@ -17,7 +17,7 @@ from engine.events import (
     Retrying,
 )
 from engine.plan import Action, Change, FieldChange, OutputChange, Plan, Reason
-from engine.secrets.sealing import Redactor
+from engine.secrets.redaction import Redactor
 from engine.state import Resource
 from engine.values import Digest, Secret, Value
 from fixtures.plans.examples import BASE

@@ -11,7 +11,7 @@ from engine.config import Timeouts
 from engine.errors import AuthError, ProviderError
 from engine.execution.pace import Pace
 from engine.execution.refresh import read
-from engine.planning.decisions import Resolution, Verdict
+from engine.planning.decisions import Remedy, Resolution
 from engine.runtime.environment import Environment
 from engine.values import UNKNOWN, Secret
 from tests.engine.fake_world import (
@@ -91,7 +91,7 @@ def test_what_a_person_adopts_is_read_by_the_id_given() -> None:
         config(tool("blind.a")),
         known,
         operations(world),
-        resolutions={at("blind.a"): Resolution(Verdict.ADOPT, "id-7")},
+        resolutions={at("blind.a"): Resolution(Remedy.ADOPT, "id-7")},
     )
     assert world.calls == ["read id-7"]
     assert live.found[at("blind.a")] is not None

@@ -14,8 +14,8 @@ from engine.errors import DtmError, PlanError, ProviderError, UnsafePlanError, U
 from engine.execution.refresh import read
 from engine.language.references import Interpolation, Reference
 from engine.plan import Action, Change, Plan, Reason, Source
-from engine.planning.decisions import Resolution, Verdict
-from engine.planning.planner import Live, make_plan, plan_removal, recorded
+from engine.planning.decisions import Remedy, Resolution
+from engine.planning.planner import Live, Selection, make_plan, plan_removal, recorded
 from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Digest, Secret, Value
 from tests.engine.fake_world import (
@@ -33,9 +33,9 @@ from tests.engine.fake_world import (
 )
 
 ADOPT, RETRY, FORGET = (
-    Resolution(Verdict.ADOPT, "a"),
-    Resolution(Verdict.RETRY),
-    Resolution(Verdict.FORGET),
+    Resolution(Remedy.ADOPT, "a"),
+    Resolution(Remedy.RETRY),
+    Resolution(Remedy.FORGET),
 )
 
 
@@ -332,7 +332,7 @@ def test_a_recorded_plugin_that_is_gone_is_told_once_with_the_way_out() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("thing.a=adopt:x:1", (at("a"), Resolution(Verdict.ADOPT, "x:1"))),
+        ("thing.a=adopt:x:1", (at("a"), Resolution(Remedy.ADOPT, "x:1"))),
         ("thing.a=retry", (at("a"), RETRY)),
         ("thing/a=forget", (at("a"), FORGET)),
         ("thing.a=adopt", None),
@@ -667,9 +667,8 @@ def test_an_output_alone_makes_a_plan_that_is_not_empty() -> None:
 
 
 def removal(known: State, live: Live, **options: Any) -> Plan:
-    return plan_removal(
-        options.pop("wanted", config()), known, live, operations(World()), **options
-    )
+    wanted = options.pop("wanted", config())
+    return plan_removal(wanted, known, live, operations(World()), Selection(**options))
 
 
 CHAIN = state(entry("x"), entry("y", "x"), entry("z", "y"), url="http://x")

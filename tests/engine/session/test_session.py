@@ -30,7 +30,8 @@ from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.ports import Store
 from engine.runtime.environment import Environment, Limits
-from engine.secrets.sealing import Redactor, Sealer
+from engine.secrets.redaction import Redactor
+from engine.secrets.sealing import Sealer
 from engine.session.locking import break_lock
 from engine.session.opening import SessionOptions, open_session, read_state
 from engine.state import Resource, StateEntry, same_content

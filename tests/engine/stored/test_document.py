@@ -29,7 +29,7 @@ SCAFFOLDING = Address("repo-scaffolding", "default")
 
 
 def made(kind: Callable[..., T], *fields: st.SearchStrategy[Any]) -> st.SearchStrategy[T]:
-    """As `st.builds`, which wants to resolve every annotation of a Struct, also of what is given."""
+    """`st.builds` for Structs: that would resolve every annotation, also of what is given."""
     return st.tuples(*fields).map(lambda values: kind(*values))
 
 

@@ -10,13 +10,12 @@ from msgspec.structs import replace
 from engine.config import ToolSpec
 from engine.errors import ProviderError
 from engine.execution.refresh import read
-from engine.plan import Action, Change, Source
-from engine.planning.decisions import drifted
-from engine.planning.planner import Live, make_plan
+from engine.plan import Action, Change, Reason, Source
+from engine.planning.drift import drift_of, drifted
+from engine.planning.planner import Live, make_plan, plan_drift
 from engine.plugins.calls import Operations
 from engine.ports import Call
-from engine.secrets.sealing import Redactor
-from engine.state import Resource
+from engine.state import Resource, StateEntry
 from engine.values import Secret, Value
 from tests.engine.fake_world import (
     SEALER,
@@ -26,6 +25,7 @@ from tests.engine.fake_world import (
     at,
     config,
     entry,
+    pending,
     providers,
     state,
     thing,
@@ -34,7 +34,7 @@ from tests.engine.fake_world import (
 
 
 class Rendering(Thing):
-    """Shows, beside what is there, what its options and a template come to; value "unreadable" cannot be read."""
+    """Also shows what its options and a template come to; value "unreadable" cannot be read."""
 
     template = "t1"
 
@@ -54,14 +54,18 @@ class Rendering(Thing):
         return replace(found, attributes={**found.attributes, **more})
 
 
+def rendering(world: World, template: str = "t1") -> Operations:
+    provider = Rendering(world)
+    provider.template = template
+    return Operations({**providers(world), "thing": provider}, Path("/base"), lambda _: None)
+
+
 def planned(
     wanted: ToolSpec, *, color: str = "red", template: str = "t1", was: Any = "old"
 ) -> tuple[Change, Live]:
     """The tool was made with the value `was` and the template t1; then these things changed."""
     world = World({"a": {"value": None, "color": color, "serial": 1}})
-    provider = Rendering(world)
-    provider.template = template
-    operations = Operations({**providers(world), "thing": provider}, Path("/base"), lambda _: None)
+    operations = rendering(world, template)
     known = entry("a", value=was)
     made = SEALER.seal_resource(thing("a"), at("a"))
     made = replace(made, attributes={**made.attributes, "seen with": was, "rendered": f"t1 {was}"})
@@ -130,9 +134,50 @@ def test_inputs_are_no_drift() -> None:
         thing("a", color="blue"),
         attributes={**thing("a", color="blue").attributes, "rendered": "x"},
     )
-    fields = drifted(known, now, SEALER, Redactor(), ("rendered",))
+    fields = drifted(known, now, rendering(World()), SEALER)
     assert {field.path: field.source for field in fields} == {
         ("color",): Source.LIVE,
         ("rendered",): Source.INPUT,
     }
     assert Action.UPDATE is planned(tool("a", value="old"), template="t2")[0].action
+
+
+@pytest.mark.parametrize(
+    ("known", "live", "expected"),
+    [
+        (entry("a"), thing("a"), ("keep", "unchanged", set())),
+        (entry("a"), thing("a", color="blue"), ("update", "drifted", {WORLD})),
+        (entry("a"), None, ("create", "vanished", set())),
+        (entry("a", pending=pending("update")), None, ("keep", "unchanged", set())),
+    ],
+)
+def test_drift_of_a_recorded_tool(known: StateEntry, live: Resource | None, expected: Any) -> None:
+    change = drift_of(known, live, rendering(World()), SEALER)
+    assert told(change) == expected
+    assert (change.before, change.after) == (known.resource, known.options)
+
+
+def test_inputs_alone_are_not_drift_of_a_tool() -> None:
+    known = entry("a")
+    now = replace(thing("a"), attributes={**thing("a").attributes, "rendered": "x"})
+    assert drift_of(known, now, rendering(World()), SEALER).action is Action.KEEP
+
+
+def test_drift_leaves_out_what_could_not_be_read() -> None:
+    known = state(entry("b"), entry("a"), entry("c"))
+    live = Live({at("b"): thing("b", color="blue")}, {at("c"): ProviderError("no")})
+    plan = plan_drift(known, live, rendering(World()), in_progress="ann")
+    assert [(change.address, change.action) for change in plan.changes] == [
+        (at("a"), Action.KEEP),
+        (at("b"), Action.UPDATE),
+    ]
+    assert (plan.base, plan.in_progress) == (known.id, "ann")
+
+
+def test_drift_needs_no_salt_for_a_secret_that_is_known_by_now() -> None:
+    known = replace(state(replace(entry("a"), resource=thing("a"))), salt="")
+    operations = rendering(World())
+    operations.redactor.add(Secret("hush-hush"))
+    live = Live({at("a"): replace(thing("a"), attributes={"color": "hush-hush"})})
+    (change,) = plan_drift(known, live, operations).changes
+    assert change.reason is Reason.DRIFTED

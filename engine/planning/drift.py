@@ -1,0 +1,154 @@
+"""How options and live resources differ from what the state recorded.
+
+*Drift* is a difference between the recorded and the live resource that was made outside dtm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from msgspec.structs import replace
+
+from engine.language.references import origins
+from engine.options.decode import canonical
+from engine.plan import Action, Change, FieldChange, Reason, Source
+from engine.planning.diff import diff
+from engine.plugins.calls import Operations
+from engine.plugins.recall import Recollection
+from engine.secrets.marking import sensitive
+from engine.secrets.sealing import Sealer
+from engine.state import Resource, StateEntry
+from engine.values import HIDDEN, Attributes, Digest, Value, leaves, same, same_map
+
+
+def drift_of(
+    entry: StateEntry, live: Resource | None, operations: Operations, sealer: Sealer
+) -> Change:
+    """How a recorded tool differs from its live resource, whatever the config says.
+
+    Only drift counts: not what follows from the tool's inputs, and not a secret that may have
+    changed with its source. An unfinished tool has none: its record says nothing yet.
+    """
+    if entry.pending:
+        return unchanged(entry, live)
+    if live is None:
+        return Change(
+            entry.address, Action.CREATE, Reason.VANISHED, entry.resource, after=entry.options
+        )
+    options = Recollection(operations, sealer).recalled_if_possible(entry)
+    renewed = option_changes(entry, options, operations, sealer)
+    fields = tuple(
+        field
+        for field in drifted(entry, live, operations, sealer, renewed)
+        if field.source is Source.LIVE
+    )
+    change = unchanged(entry, live)
+    if not fields:
+        return change
+    return replace(change, action=Action.UPDATE, reason=Reason.DRIFTED, fields=fields)
+
+
+def unchanged(entry: StateEntry, live: Resource | None = None) -> Change:
+    """The change that leaves a recorded tool alone."""
+    return Change(entry.address, Action.KEEP, Reason.UNCHANGED, entry.resource, live, entry.options)
+
+
+def option_changes(
+    entry: StateEntry, options: Attributes, operations: Operations, sealer: Sealer
+) -> tuple[FieldChange, ...]:
+    """How the options differ from the recorded ones; Unknown leaves differ from anything.
+
+    A field `replaces` where its option was declared with `Field(replace=True)`.
+    """
+    if same_map(entry.options, options):
+        return ()
+    sealed = sealer.seal_map(options, entry.address)
+    marks = operations.replacing(entry.address)
+    found = diff(entry.options, sealed, replaces=marks)
+    if not found:
+        return found
+    # Another version, or DevStream, may have recorded another spelling, or a secret in clear.
+    spelled = canonical(entry.options, operations.struct(entry.address))
+    recorded = sealer.seal_map(sensitive(spelled, options), entry.address)
+    return found if recorded == entry.options else diff(recorded, sealed, replaces=marks)
+
+
+def drifted(
+    entry: StateEntry,
+    live: Resource,
+    operations: Operations,
+    sealer: Sealer,
+    changed: Sequence[FieldChange] = (),
+) -> tuple[FieldChange, ...]:
+    """How the live resource differs from the recorded one.
+
+    An attribute that is derived from inputs differs because of those: `Source.INPUT`. An output
+    that only repeats the difference of an attribute is left out. So is a secret that may come from
+    one of the `changed` options: its old value is not known any more, so it cannot be judged.
+    """
+    recorded = entry.resource
+    if recorded is None or live is recorded or alike(recorded, live):
+        return ()
+
+    def sealed(resource: Resource) -> Resource:
+        # Which secrets were known when a side was read or recorded depends on chance.
+        return sealer.seal_resource(operations.redactor.conceal_resource(resource), entry.address)
+
+    recorded, now = sealed(recorded), sealed(live)
+    attributes = list(_attributes(recorded, now, operations.derived(entry.address)))
+    fields = [*attributes, *_outputs(recorded, now, attributes)]
+    return tuple(field for field in fields if not _explained(field, changed))
+
+
+def _attributes(
+    recorded: Resource, now: Resource, derived: Collection[str]
+) -> Iterator[FieldChange]:
+    # An id that holds a secret is not recorded whole: the identity found the resource.
+    found = recorded.id if HIDDEN in recorded.id else now.id
+    for field in diff(
+        {"id": recorded.id, **recorded.attributes},
+        {"id": found, **now.attributes},
+        source=Source.LIVE,
+    ):
+        yield replace(field, source=Source.INPUT) if field.path[0] in derived else field
+
+
+def _outputs(
+    recorded: Resource, now: Resource, attributes: Sequence[FieldChange]
+) -> Iterator[FieldChange]:
+    shown = {field.path: field for field in attributes}
+    for field in diff(recorded.outputs, now.outputs, source=Source.LIVE):
+        if not (field.path in shown and _repeats(shown[field.path], field)):
+            yield replace(field, path=("outputs", *field.path))
+
+
+def _repeats(attribute: FieldChange, output: FieldChange) -> bool:
+    """Check whether an output only repeats its attribute; digests differ by their place."""
+    return type(attribute.new) is type(output.new) is Digest or same(attribute.new, output.new)
+
+
+def _explained(field: FieldChange, changed: Sequence[FieldChange]) -> bool:
+    """Check whether a secret may differ because the secret of an option does."""
+    if not (isinstance(field.old, Digest) and isinstance(field.new, Digest)):
+        return False
+    came = _came_from(field.old)
+    return any(
+        not came.isdisjoint(_came_from(change.old) | _came_from(change.new)) for change in changed
+    )
+
+
+def _came_from(value: Value) -> set[str]:
+    """The origins of the secrets in a value; "" for a secret without any."""
+    hidden = [leaf for leaf in leaves(value) if isinstance(leaf, Digest)]
+    return {
+        origin for leaf in hidden for source in leaf.sources or ("",) for origin in origins(source)
+    }
+
+
+def alike(one: Resource, other: Resource) -> bool:
+    """Check whether two resources are equal, secrets by their digests."""
+    return (
+        one.id == other.id
+        and same_map(one.attributes, other.attributes)
+        and same_map(one.outputs, other.outputs)
+    )

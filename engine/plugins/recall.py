@@ -1,0 +1,136 @@
+"""Recall: recorded options with their secrets evaluated again.
+
+The state remembers of a secret its digest and where it came from (`env TOKEN`, `var token`). The
+digest tells whether the source still gives the same value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+from msgspec.structs import replace
+
+from engine.address import Address
+from engine.language import scalars
+from engine.language.references import evaluate
+from engine.options.fields import options_of, secret_paths
+from engine.plugins.calls import Operations
+from engine.plugins.lost_secrets import refuse_lost
+from engine.secrets.sealing import Sealer
+from engine.state import StateEntry
+from engine.values import Attributes, Digest, Secret, Unknown, Value, is_plain
+
+
+class Recollection(msgspec.Struct, frozen=True):
+    """The recorded options of one state's tools, secrets included. `sealer` has the state's salt.
+
+    options = Recollection(operations, sealer_of(state)).recalled(entry, "delete")
+    """
+
+    operations: Operations
+    sealer: Sealer
+
+    def recalled(
+        self, entry: StateEntry, verb: str, current: Attributes | None = None
+    ) -> Attributes:
+        """The recorded options with every secret that a secret option needs.
+
+        A secret is taken from the `current` options, else from its source. One inside an option
+        that is not declared secret may be gone: it is UNKNOWN in the built Struct. Raises DtmError
+        naming the secrets that are gone and where they came from.
+        """
+        options = self.recalled_if_possible(entry, current)
+        needed = {path[0] for path in secret_paths(self.operations.struct(entry.address))}
+        secret = {key: value for key, value in options.items() if key in needed}
+        refuse_lost(entry.address, secret, verb)
+        return options
+
+    def recalled_if_possible(
+        self, entry: StateEntry, current: Attributes | None = None
+    ) -> Attributes:
+        """`recalled`, but any secret may be gone: it stays a Digest.
+
+        A secret with another value now (a token that was renewed) stands in for the recorded one,
+        unless it names the resource. Then nothing says any more which one was made: DtmError.
+        """
+        if is_plain(entry.options):
+            return entry.options
+        evaluation = _Evaluation(self.operations, entry, self.sealer)
+        options = evaluation.options(current or {})
+        if evaluation.changed:
+            self._refuse_renamed(entry.address, options, evaluation.changed)
+        return self.operations.known(options)
+
+    def _refuse_renamed(self, address: Address, options: Attributes, changed: Attributes) -> None:
+        """Raise DtmError if the identity depends on an option whose secret has changed."""
+        if isinstance(self.operations.identity(address, options), Unknown):
+            return
+        for key, value in changed.items():
+            # A Digest is UNKNOWN in the built Struct: an identity that uses it gets UNKNOWN too.
+            if isinstance(self.operations.identity(address, {**options, key: value}), Unknown):
+                refuse_lost(address, {key: value}, "find")
+
+
+class _Evaluation:
+    """One tool's recorded options with their secrets evaluated again.
+
+    `changed` are the options, as recorded, in which a secret has another value now.
+    """
+
+    def __init__(self, operations: Operations, entry: StateEntry, sealer: Sealer) -> None:
+        self.changed: dict[str, Value] = {}
+        self._operations, self._entry, self._sealer = operations, entry, sealer
+
+    def options(self, current: Attributes) -> Attributes:
+        """Take secrets from `current`, else from their sources; else they stay digests."""
+        recorded = self._entry.options
+        return {
+            key: self._value(value, current.get(key), (key,)) for key, value in recorded.items()
+        }
+
+    def _value(self, value: Value, now: Value, path: tuple[str | int, ...]) -> Value:
+        if isinstance(value, dict):
+            inner = now if isinstance(now, dict) else {}
+            return {
+                name: self._value(item, inner.get(name), (*path, name))
+                for name, item in value.items()
+            }
+        if isinstance(value, list):
+            items = now if isinstance(now, list) and len(now) == len(value) else [None] * len(value)
+            both = zip(value, items, strict=True)
+            return [
+                self._value(item, one, (*path, index)) for index, (item, one) in enumerate(both)
+            ]
+        return self._secret(value, now, path) if isinstance(value, Digest) else value
+
+    def _secret(self, recorded: Digest, now: Value, path: tuple[str | int, ...]) -> Value:
+        other: Secret | None = None
+        key = str(path[0])
+        for candidate in self._candidates(recorded, now, key):
+            sealed = self._sealer.seal(candidate, self._entry.address, path)
+            if isinstance(sealed, Digest) and sealed.digest == recorded.digest:
+                return candidate
+            other = other or candidate
+        if other is None:
+            return recorded
+        self.changed[key] = self._entry.options[key]
+        return other
+
+    def _candidates(self, recorded: Digest, now: Value, key: str) -> Iterator[Secret]:
+        if isinstance(now, Secret):
+            yield now
+        declared = options_of(self._operations.struct(self._entry.address))
+        fallback = [f"env {option.env}" for option in declared if option.key == key and option.env]
+        for source in [*recorded.sources, *fallback]:
+            found = evaluate(source, self._operations.recall)
+            if found is not None:
+                yield from _spellings(replace(found, sources=recorded.sources))
+
+
+def _spellings(secret: Secret) -> Iterator[Secret]:
+    """A secret as text, and as the number or truth that the text may have been taken for."""
+    yield secret
+    value = scalars.read(secret.value) if isinstance(secret.value, str) else None
+    if value is not None and not isinstance(value, str):
+        yield replace(secret, value=value.value if isinstance(value, scalars.Literal) else value)

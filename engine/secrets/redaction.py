@@ -1,0 +1,122 @@
+"""Redaction: known secrets replaced by `(sensitive)` in texts, and found again in values."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from threading import Lock
+from urllib.parse import quote
+
+from engine.state import Resource
+from engine.values import HIDDEN, Attributes, Secret, Value, leaves
+
+SHORTEST = 6
+"""Characters a secret must have to be redacted.
+
+A shorter one occurs in innocent texts, and its gaps there would tell what it is.
+"""
+
+
+class Redactor:
+    """Replaces known secrets in texts. Safe to use from several threads.
+
+    It knows what was added, so add a secret before anything can print it.
+
+        redactor.add(Secret("hunter22", ("env PASSWORD",)))
+        redactor.clean("login as me:hunter22")  # login as me:(sensitive)
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, ...]] = {}
+        self._pattern: re.Pattern[str] | None = None
+        self._lock = Lock()
+
+    def add(self, value: Value) -> None:
+        """Learn every text of six characters or more inside this value.
+
+        It is recognised as it is, and as JSON, URLs and base64 spell it. Of a text around secrets
+        only these are learned, unless one of them is too short.
+        """
+        found = {form: sources for text, sources in _texts(value, ()) for form in _forms(text)}
+        with self._lock:
+            if found.keys() <= self._known.keys():
+                return
+            self._known = found | self._known
+            longest_first = sorted(self._known, key=lambda text: (-len(text), text))
+            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def clean(self, text: str) -> str:
+        """The text with every known secret replaced by `(sensitive)`."""
+        pattern = self._pattern
+        return pattern.sub(HIDDEN, text) if pattern else text
+
+    def conceal(self, value: Value) -> Value:
+        """The value with a Secret for every text or number that holds a known secret.
+
+        A key cannot be a Secret: it is cleaned.
+        """
+        if self._pattern is None:
+            return value
+        if isinstance(value, dict):
+            return {self.clean(key): self.conceal(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.conceal(item) for item in value]
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            return value
+        held = dict.fromkeys(self._pattern.findall(str(value)))
+        if not held or not (isinstance(value, str) or str(value) in held):
+            return value
+        return Secret(
+            value, tuple(dict.fromkeys(source for text in held for source in self._known[text]))
+        )
+
+    def conceal_map(self, values: Attributes) -> Attributes:
+        """`conceal` of a whole map of attributes or outputs."""
+        if self._pattern is None:
+            return values
+        return {self.clean(key): self.conceal(value) for key, value in values.items()}
+
+    def conceal_resource(self, resource: Resource) -> Resource:
+        """A resource with its attributes and outputs concealed."""
+        if self._pattern is None:
+            return resource
+        return Resource(
+            resource.id, self.conceal_map(resource.attributes), self.conceal_map(resource.outputs)
+        )
+
+
+def _texts(value: Value, sources: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The texts to learn of a secret, each with where it came from."""
+    for leaf in leaves(value):
+        if isinstance(leaf, Secret):
+            for part in leaf.parts:
+                yield from _texts(part, ())
+            if not leaf.parts or any(len(str(part.value)) < SHORTEST for part in leaf.parts):
+                yield from _texts(leaf.value, leaf.sources)
+        elif isinstance(leaf, str | int | float) and not isinstance(leaf, bool):
+            yield str(leaf), sources
+
+
+def _forms(text: str) -> Iterator[str]:
+    """The spellings of a text that are long enough; a secret of several lines also line by line."""
+    parts = [text, text.strip(), *(line.strip() for line in text.splitlines())]
+    spellings = [
+        form for part in parts for form in (part, json.dumps(part)[1:-1], quote(part, safe=""))
+    ]
+    spellings.append(base64.b64encode(text.encode()).decode())
+    yield from (form for form in spellings if len(form) >= SHORTEST and len(text) >= SHORTEST)
+
+
+def redact(text: str, secrets: list[Secret]) -> str:
+    """The text without these secrets; those that are too short for it stay."""
+    redactor = Redactor()
+    for secret in secrets:
+        redactor.add(secret)
+    return redactor.clean(text)
+
+
+def contains_secret(text: str, secrets: list[Secret]) -> bool:
+    """Check whether a secret, however short, stands in the text in any spelling."""
+    return redact(text, secrets) != text or any(str(secret.value) in text for secret in secrets)

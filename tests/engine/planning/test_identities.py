@@ -1,0 +1,79 @@
+"""Which tools stand for one thing."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import PlanError
+from engine.plan import Reason
+from engine.planning.identities import Claims, known_identities
+from engine.planning.planner import Live, make_plan
+from engine.plugins.calls import Operations
+from tests.engine.fake_world import (
+    Thing,
+    ThingOptions,
+    World,
+    at,
+    config,
+    entry,
+    operations,
+    providers,
+    ref,
+    state,
+    tool,
+)
+
+
+class OnDisk(Thing):
+    """Names its things by paths."""
+
+    def identity(self, options: ThingOptions) -> str | None:
+        return f"file:{options.key}"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("thing:a", "thing:a", True),
+        ("thing:a", "thing:./a", False),
+        ("file:out/a", "file:out/b", False),
+        ("file:out", "directory:out", True),
+        ("file:out/a", "file:/base/out/a", True),
+        ("file:/base/./out//a", "file:out/../out/a", True),
+        ("file:~/a", "file:/home/me/a", True),
+    ],
+)
+def test_a_thing_is_claimed_once(
+    one: str, other: str, same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    claims = Claims(Path("/base"))
+    assert claims.claim(one, at("a")) is None
+    assert claims.claim(one, at("a")) is None
+    assert claims.claim(other, at("b")) == (at("a") if same else None)
+
+
+def test_identities_before_a_run_leave_out_what_is_not_known() -> None:
+    unknown = tool("b", "a", key=ref("a.value"))
+    misfit = tool("c", key=[7])
+    wanted = config(tool("a"), unknown, misfit, tool("blind.d"))
+    named = known_identities(wanted, operations(World()))
+    assert [(spec.address, identity) for spec, identity in named] == [(at("a"), "thing:a")]
+
+
+def test_planner_refuses_one_path_in_two_spellings() -> None:
+    world = World()
+    known = Operations({**providers(world), "thing": OnDisk(world)}, Path("/base"), lambda _: None)
+    wanted = config(tool("a", key="out"), tool("b", key="/base/out"))
+    with pytest.raises(PlanError, match="thing/b: is the same thing as thing/a"):
+        make_plan(wanted, state(), Live({}), known)
+
+
+def test_each_recorded_tool_moves_once() -> None:
+    wanted = config(tool("b", key="a"), tool("oldthing.a", key="other"))
+    live = Live({at("a"): None})
+    changes = make_plan(wanted, state(entry("a")), live, operations(World())).changes
+    assert [(change.previous, change.reason) for change in changes] == [
+        (at("a"), Reason.VANISHED),
+        (None, Reason.NEW),
+    ]

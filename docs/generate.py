@@ -43,7 +43,7 @@ HEAD = """\
 ## Options of every command
 """
 TAIL = """
-`-f`, `-d`, `--var` and `--var-file` belong to the commands that read a configuration. `dtm version` and `dtm completion`
+`-f`, `--var` and `--var-file` belong to the commands that read a configuration. `dtm version` and `dtm completion`
 have only what stands at their heading."""
 
 

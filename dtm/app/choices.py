@@ -14,7 +14,6 @@ class Request(msgspec.Struct, frozen=True):
     cwd: Path
     env: Mapping[str, str]
     config_file: Path | None = None
-    plugin_dir: Path | None = None
     state_url: str = ""
     variables: tuple[tuple[str, str], ...] = ()
     var_files: tuple[Path, ...] = ()

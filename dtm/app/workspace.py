@@ -88,7 +88,7 @@ def open_workspace(
             config = load_config(request, catalog())
     if config:
         _hide_secrets(config, redactor)
-    _tell_of_plugins(request.plugin_dir or (config.settings.plugin_dir if config else None), emit)
+    _tell_of_plugins(config.settings.plugin_dir if config else None, emit)
     settings, overridden = places.choose(request.state_url, request.env, config, request.cwd)
     if overridden:
         emit(Notice("warning", overridden))
@@ -100,7 +100,7 @@ def open_workspace(
 
 
 def _tell_of_plugins(directory: Path | None, emit: Emit) -> None:
-    """A directory named for plugins may come with somebody's repository: what is in it is named and never imported."""
+    """Name the files in the config's plugin directory: they may come with a foreign repository and are never imported."""
     if (
         directory
         and directory.is_dir()

@@ -199,7 +199,6 @@ CONFIG_OPTIONS: list[Decorator] = [
         metavar="PATH",
         help="A config file or a directory of them.  [default: config.yaml]",
     ),
-    click.option("-d", "--plugin-dir", metavar="DIR", help="Where unpacked plugins are."),
     click.option(
         "--var",
         "variables",
@@ -303,10 +302,8 @@ def _request(given: dict[str, Any]) -> Request:
             raise UsageError(f"--chdir {chdir}: {error.strerror}") from error
     cwd = Path.cwd()
     config_file = given.pop("config_file", None)
-    plugin_dir = given.pop("plugin_dir", None)
     return Request(
         config_file=cwd / Path(config_file).expanduser() if config_file else None,
-        plugin_dir=cwd / Path(plugin_dir).expanduser() if plugin_dir else None,
         state_url=given.pop("state_url"),
         variables=tuple(_pair(text) for text in given.pop("variables", ())),
         var_files=tuple(cwd / Path(name).expanduser() for name in given.pop("var_files", ())),

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dtm.app.choices import Choices
+from dtm.app.graph_export import FORMS, Form
 from dtm.cli.common import (
     Context,
     agreed,
@@ -225,16 +226,16 @@ def output(context: Context, name: str | None) -> None:
 @click.option(
     "-o",
     "form",
-    type=click.Choice(["dot", "mermaid", "svg"]),
+    type=click.Choice(FORMS),
     default="dot",
     help="Format.  [default: dot]",
 )
 @command()
-def graph(context: Context, form: str) -> None:
+def graph(context: Context, form: Form) -> None:
     """Print the dependency graph of the config, written and implied edges alike."""
-    from dtm.app.drawing import draw
+    from dtm.app.graph_export import export
     from dtm.app.workspace import load_config
     from dtm.plugins import catalog
 
     config = load_config(context.request, catalog())
-    context.renderer.data(draw({tool.address: tool.depends_on for tool in config.tools}, form))
+    context.renderer.data(export({tool.address: tool.depends_on for tool in config.tools}, form))

@@ -136,7 +136,8 @@ def probe(
             (_both_halves(store, key, found, environment),) if found else (),
         )
     names = [
-        f"{key}.probe-{environment.rng.getrandbits(64):016x}" for _ in range(1 + ROUNDS * lock_native)
+        f"{key}.probe-{environment.rng.getrandbits(64):016x}"
+        for _ in range(1 + ROUNDS * lock_native)
     ]
     try:
         trials = (

@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dtm.app.place import DEFAULT_FILE, Place, default, from_url, open_place
-from dtm.render.text import count
 from engine.config import Config, StateSettings
 from engine.errors import DtmError, StateError
 from engine.events import Notice
@@ -50,8 +49,10 @@ def refuse_empty(place: Place, config: Config | None, cwd: Path, emit: Emit) -> 
             continue
         foreign = settings == default(cwd) != default(base) and bool(state.id.lineage)
         if state.entries and not foreign:
+            held = len(state.entries)
             raise StateError(
-                f"the state at {place.location} is empty, but {other.location} holds {count(len(state.entries), 'tool')}",
+                f"the state at {place.location} is empty, "
+                f"but {other.location} holds {held:,} tool{'' if held == 1 else 's'}",
                 hint=f"use it: --state {shlex.quote(url)}; copy it: dtm state pull --state {shlex.quote(url)} | "
                 "dtm state push - --adopt; or say that empty is meant with --new-state",
             )

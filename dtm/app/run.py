@@ -15,11 +15,10 @@ from dtm.app.recall import Recall
 from dtm.app.sessions import look, opened
 from dtm.app.signals import stopping
 from dtm.app.workspace import Workspace
-from dtm.render import sentences
 from engine.address import Address
 from engine.config import Config, Settings
 from engine.errors import PlanError, Problem
-from engine.events import ApplySummary, Notice
+from engine.events import ApplySummary, InProgress, Notice, WillRefuse
 from engine.execution import executor, refresh
 from engine.execution.jobs import Preparation
 from engine.execution.worker import Stop
@@ -163,19 +162,10 @@ class Run:
     def _foreseen(self, operation: str, state: State, plan: Plan) -> Plan:
         """The plan as it is; everything for which it would be refused is told."""
         if refused := safety.protected(plan):
-            self.emit(
-                Notice("warning", sentences.will_refuse(operation, refused.message), refused.hint)
-            )
+            self.emit(WillRefuse(operation, refused.message, refused.hint))
         config = self._nothing() if operation == "destroy" else self.workspace.required_config
         for problem in Preparation(plan, config, state, self.operations).missing():
-            self.emit(
-                Notice(
-                    "warning",
-                    sentences.will_refuse(operation, problem.message),
-                    problem.hint,
-                    problem.where,
-                )
-            )
+            self.emit(WillRefuse(operation, problem.message, problem.hint, problem.where))
         return plan
 
     def _planned(self, operation: str, state: State, in_progress: str = "") -> Plan:
@@ -262,8 +252,7 @@ class Run:
         for change in plan.changes:
             entry = reading.state.entries.get(change.address)
             if entry is not None and entry.pending is not None and reading.busy(entry):
-                text = sentences.under_way(entry.pending.action, reading.in_progress)
-                self.emit(Notice("warning", text, where=str(change.address)))
+                self.emit(InProgress(change.address, entry.pending.action, reading.in_progress))
                 change = Change(
                     change.address,
                     Action.KEEP,

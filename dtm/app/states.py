@@ -12,20 +12,16 @@ from msgspec.structs import replace
 from dtm.app.choices import Choices
 from dtm.app.sessions import look, opened
 from dtm.app.workspace import Workspace
-from dtm.render.port import Difference
-from dtm.render.text import count
 from engine.address import Address
 from engine.errors import StateError
 from engine.events import Notice
 from engine.log.history import Past, history, load
-from engine.planning.diff import diff
 from engine.ports import Emit
 from engine.secrets.sealing import Redactor
 from engine.session.opening import Reading
 from engine.state import State, StateEntry
 from engine.stored.document import decode, encode, to_devstream
 from engine.suggestions import nearest
-from engine.values import Value
 
 
 def present(workspace: Workspace, emit: Emit) -> State:
@@ -106,42 +102,13 @@ def _loaded(workspace: Workspace, old: Past, emit: Emit) -> State | None:
         return None
 
 
-def compare(old: State, new: State) -> list[Difference]:
-    """How the tools of two states differ, by address."""
-    found: list[Difference] = []
-    for address in sorted({*old.entries, *new.entries}):
-        before, after = old.entries.get(address), new.entries.get(address)
-        if before is None or after is None:
-            found.append(Difference(address, added=before is None, removed=after is None))
-        elif fields := diff(shown(before), shown(after)):
-            found.append(Difference(address, fields))
-    return found
+class Pushed(msgspec.Struct, frozen=True):
+    """The pushed state: its serial, how many tools it has, where, and what was `overridden` by force."""
 
-
-def shown(entry: StateEntry) -> dict[str, Value]:
-    """One entry as people look at it."""
-    found: dict[str, Value] = {
-        "name": entry.address.name,
-        "instanceID": entry.address.instance,
-        "dependsOn": [edge.dotted for edge in entry.depends_on],
-        "options": dict(entry.options),
-    }
-    if entry.resource:
-        resource = entry.resource
-        found |= {
-            "id": resource.id,
-            "resource": dict(resource.attributes),
-            "outputs": dict(resource.outputs),
-        }
-    if entry.protected:
-        found["protected"] = True
-    if entry.pending:
-        found["unfinished"] = {
-            "action": entry.pending.action,
-            "since": entry.pending.since,
-            "message": entry.pending.message,
-        }
-    return found
+    serial: int
+    tools: int
+    location: str
+    overridden: str = ""
 
 
 def push(
@@ -152,8 +119,11 @@ def push(
     data: bytes,
     *,
     adopt: bool,
-) -> str:
-    """Make a document the state. Returns what was done; raises StateError as `engine.session.recover.push_problem`."""
+) -> Pushed | None:
+    """Make a document the state; None if it is the state already.
+
+    Raises StateError as `engine.session.recover.push_problem`.
+    """
     from engine.session import recover
 
     candidate = decode(data, "the pushed document")
@@ -163,11 +133,9 @@ def push(
         else:
             overrode = recover.push(session, candidate, force=choices.force, adopt=adopt)
             if not session.claimed:
-                return "Nothing to do: the pushed document is the state."
-    told = f"serial {candidate.id.serial}, {count(len(candidate.entries), 'tool')} to {workspace.place.location}."
-    return f"{'Would push' if choices.dry_run else 'Pushed'} {told}" + (
-        f" Overridden: {overrode}." if overrode else ""
-    )
+                return None
+    location = workspace.place.location
+    return Pushed(candidate.id.serial, len(candidate.entries), location, overrode)
 
 
 def move(
@@ -177,8 +145,11 @@ def move(
     redactor: Redactor,
     old: Address,
     new: Address,
-) -> str:
-    """Give an entry another address; edges of others follow. Raises StateError, also for an address of another plugin."""
+) -> None:
+    """Give an entry another address; edges of others follow.
+
+    Raises StateError, also for an address of another plugin.
+    """
     _refuse_other_plugin(workspace, old, new)
     with opened(workspace, choices, "state mv", emit, redactor) as session:
         state = session.state
@@ -193,7 +164,6 @@ def move(
         if not choices.dry_run:
             session.claim()
             session.replace(moved)
-    return f"{'Would move' if choices.dry_run else 'Moved'} {old} to {new}."
 
 
 def _refuse_other_plugin(workspace: Workspace, old: Address, new: Address) -> None:
@@ -214,7 +184,7 @@ def remove(
     emit: Emit,
     redactor: Redactor,
     addresses: Sequence[Address],
-) -> str:
+) -> None:
     """Forget entries without touching what they stand for. Raises StateError if others depend on them."""
     with opened(workspace, choices, "state rm", emit, redactor) as session:
         state = session.state
@@ -238,21 +208,20 @@ def remove(
         if not choices.dry_run:
             session.claim()
             session.replace(state)
-    names = ", ".join(map(str, addresses))
-    return f"{'Would forget' if choices.dry_run else 'Forgot'} {names}. What it stands for was not touched."
 
 
 def rollback(
     workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, serial: int
-) -> str:
-    """Write a new serial with an earlier one's tools and outputs; the world is untouched. Raises StateError."""
+) -> tuple[int, State]:
+    """Write a new serial with an earlier one's tools and outputs; no provider is called.
+
+    Returns the new serial, and the earlier state. Raises StateError.
+    """
     from engine.session import recover
 
     with opened(workspace, choices, "state rollback", emit, redactor) as session:
         old = past(workspace, serial, emit)
-        written = recover.rollback(session, old, dry_run=choices.dry_run)
-    told = f"serial {written} with the {count(len(old.entries), 'tool')} of serial {serial}"
-    return f"{'Would write' if choices.dry_run else 'Wrote'} {told}. The world was not touched; dtm plan shows what would follow."
+        return recover.rollback(session, old, dry_run=choices.dry_run), old
 
 
 def entry_of(state: State, address: Address) -> StateEntry:
@@ -268,10 +237,10 @@ def entry_of(state: State, address: Address) -> StateEntry:
 
 def recover(
     workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, file: Path
-) -> list[str]:
-    """Enter the outcomes of a rescue file; returns those entered, warns of the others. Raises StateError.
+) -> Sequence[Address]:
+    """Apply the results saved in a rescue file, and return the tools that have one; warn of the others.
 
-    Whoever wrote the file did so at its end: its session is not waited for.
+    The session that wrote the file did so at its end, so that nobody waits for it. Raises StateError.
     """
     from engine.log import rescue_file
     from engine.session.recover import recover as use
@@ -288,7 +257,4 @@ def recover(
         emit(Notice("warning", f"not recovered: {text}"))
     if not found.refused and not found.applied:
         emit(Notice("info", f"nothing to recover: the state waits for nothing that {file} knows"))
-    return [
-        f"{'Would recover' if choices.dry_run else 'Recovered'} {address}"
-        for address in found.applied
-    ]
+    return found.applied

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from dtm.render import Renderer
 from dtm.render.text import Level
 from engine.errors import ConfigError, DtmError, PlanError
-from engine.events import ApplyErrored, Event, Notice
+from engine.events import ApplyErrored, Event, Notice, WillRefuse
 
 COMMAND: Final = re.compile(
     r"\bdtm (apply|delete|destroy|drift|force-unlock|init|lock|output|plan|show status|state [a-z]+|validate|verify)\b"
@@ -47,7 +47,7 @@ class PointingRenderer:
 
     def event(self, event: Event) -> None:
         """As `Renderer.event`."""
-        if isinstance(event, ApplyErrored | Notice):
+        if isinstance(event, ApplyErrored | Notice | WillRefuse):
             event = replace(event, hint=complete(event.hint, self._flags))
         self._renderer.event(event)
 

@@ -19,12 +19,14 @@ from engine.events import (
     ApplyStart,
     ApplySummary,
     Event,
+    InProgress,
     LockAcquired,
     LockReleased,
     LockWaiting,
     Notice,
     Retrying,
     Stopping,
+    WillRefuse,
 )
 from engine.lock import LockRecord
 from engine.plan import Action
@@ -73,11 +75,13 @@ def told(event: Event) -> Said:  # noqa: C901 - one flat case per event
         case Retrying():
             return Said("warning", _retrying(event))
         case Notice():
-            return Said(
-                _level(event),
-                f"{event.where}: {event.message}" if event.where else event.message,
-                event.hint,
-            )
+            return Said(_level(event), _placed(event.where, event.message), event.hint)
+        case WillRefuse():
+            text = sentences.will_refuse(event.operation, event.message)
+            return Said("warning", _placed(event.where, text), event.hint)
+        case InProgress():
+            text = sentences.under_way(event.action, event.by)
+            return Said("warning", _placed(str(event.address), text))
         case LockWaiting():
             return Said("info", _waiting(event))
         case LockAcquired():
@@ -199,6 +203,10 @@ class Narrator(msgspec.Struct):
             f"{title}:",
             *(f"  {row}" for text in (*shown, *hidden) for row in text.split("\n")),
         ]
+
+
+def _placed(where: str, text: str) -> str:
+    return f"{where}: {text}" if where else text
 
 
 def _verdict(event: ApplySummary) -> Level:

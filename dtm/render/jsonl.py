@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from threading import RLock
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
@@ -21,7 +21,7 @@ from dtm.render.jsonlines import (
 )
 from dtm.render.people import Screen
 from dtm.render.plan import count_line, found_line
-from dtm.render.port import Difference, Operation
+from dtm.render.port import Operation
 from dtm.render.sentences import in_progress, nothing_to_do
 from dtm.render.text import Clean, Level
 from dtm.render.values import ValueText
@@ -30,6 +30,9 @@ from engine.events import Event, Notice
 from engine.lock import LockRecord, timestamp
 from engine.plan import Action, Plan
 from engine.values import Attributes, Digest, Secret, Value, leaves
+
+if TYPE_CHECKING:
+    from dtm.app.comparison import Difference
 
 WORDS: Final = frozenset(
     {

@@ -99,7 +99,14 @@ def field_difference(change: FieldChange, show: ValueText) -> types.FieldDiffere
 def event_line(event: Event, now: str) -> types.AnyLine:
     """The line that an event is; its message is what people are told."""
     match event:
-        case events.Notice() | events.ApplyMilder() | events.Retrying() | events.Stopping():
+        case (
+            events.Notice()
+            | events.WillRefuse()
+            | events.InProgress()
+            | events.ApplyMilder()
+            | events.Retrying()
+            | events.Stopping()
+        ):
             return _diagnostic(event, now)
         case events.LockWaiting() | events.LockAcquired() | events.LockReleased():
             return _lock(event, now)
@@ -154,10 +161,22 @@ def _head(event: Event, now: str, **more: Any) -> dict[str, Any]:
 
 
 def _diagnostic(
-    event: events.Notice | events.ApplyMilder | events.Retrying | events.Stopping, now: str
+    event: events.Notice
+    | events.WillRefuse
+    | events.InProgress
+    | events.ApplyMilder
+    | events.Retrying
+    | events.Stopping,
+    now: str,
 ) -> types.Diagnostic:
     said = told(event)
     match event:
+        case events.WillRefuse():
+            text = sentences.will_refuse(event.operation, event.message)
+            return diagnostic("warning", text, event.hint, event.where, now)
+        case events.InProgress():
+            text = sentences.under_way(event.action, event.by)
+            return diagnostic("warning", text, "", str(event.address), now)
         case events.Notice():
             return diagnostic(_severity(said.level), event.message, event.hint, event.where, now)
         case events.Stopping():

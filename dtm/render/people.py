@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from threading import RLock
-from typing import TextIO, TypeAlias
+from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
 
 import msgspec
 
@@ -15,14 +15,17 @@ from dtm.render.errors import ErrorText
 from dtm.render.events import Narrator, Said
 from dtm.render.locks import lock_lines
 from dtm.render.plan import PlanView
-from dtm.render.port import Clock, Difference, Operation
+from dtm.render.port import Clock, Operation
 from dtm.render.tables import table_lines
-from dtm.render.text import BLANK, Clean, Level, Line, Span, line
+from dtm.render.text import BLANK, Clean, Level, Line, Span, Style, line
 from dtm.render.values import ValueText, key, printable
 from engine.events import Event
 from engine.lock import LockRecord
 from engine.plan import Plan
 from engine.values import Attributes, Value
+
+if TYPE_CHECKING:
+    from dtm.app.comparison import Difference
 
 
 class Screen(msgspec.Struct, frozen=True):
@@ -43,6 +46,12 @@ class Screen(msgspec.Struct, frozen=True):
             return self.verbose and not self.quiet
         return not self.quiet or level in {"warning", "error"}
 
+
+DIFFERENCE_MARKS: Final[dict[str, tuple[str, Style]]] = {
+    "added": ("+", "added"),
+    "removed": ("-", "removed"),
+    "changed": ("~", "update"),
+}
 
 Message: TypeAlias = tuple[Level, Sequence[Line]]
 """Its first line, and what belongs below it."""
@@ -121,7 +130,7 @@ class PeopleRenderer(ABC):
         """On stdout."""
         lines: list[Line] = []
         for each in differences:
-            sign, style = each.mark
+            sign, style = DIFFERENCE_MARKS[each.kind]
             lines.append(line(0, Span(sign, style), " ", Span(str(each.address), "name")))
             lines += [*field_lines(each.fields, self.show, 4, self.screen.width), BLANK]
         self._print(lines[:-1] or [line(0, "No differences.")])

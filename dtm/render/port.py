@@ -4,45 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-import msgspec
-
-from dtm.render.text import Level, Style
-from engine.address import Address
+from dtm.render.text import Level
 from engine.events import Event
 from engine.lock import LockRecord
-from engine.plan import FieldChange, Plan
+from engine.plan import Plan
 from engine.values import Attributes, Value
+
+if TYPE_CHECKING:
+    from dtm.app.comparison import Difference
 
 Clock: TypeAlias = Callable[[], datetime]
 """The time in the time zone that dates are shown in."""
 
 Operation: TypeAlias = Literal["plan", "drift", "verify"]
 """What a plan was made for: to be carried out, or to be looked at."""
-
-
-class Difference(msgspec.Struct, frozen=True):
-    """How one tool differs between two states; `added` and `removed` exclude each other."""
-
-    address: Address
-    fields: tuple[FieldChange, ...] = ()
-    added: bool = False
-    removed: bool = False
-
-    @property
-    def kind(self) -> str:
-        """`added`, `removed` or `changed`."""
-        if self.added:
-            return "added"
-        return "removed" if self.removed else "changed"
-
-    @property
-    def mark(self) -> tuple[str, Style]:
-        """Its symbol and look."""
-        if self.added:
-            return "+", "added"
-        return ("-", "removed") if self.removed else ("~", "update")
 
 
 class Renderer(Protocol):

@@ -12,12 +12,14 @@ from engine.events import (
     ApplyStart,
     ApplySummary,
     Event,
+    InProgress,
     LockAcquired,
     LockReleased,
     LockWaiting,
     Notice,
     Retrying,
     Stopping,
+    WillRefuse,
 )
 from engine.lock import LockRecord
 from engine.plan import Action
@@ -196,6 +198,14 @@ def test_verbose_shows_each_word_of_a_provider() -> None:
         ),
         (Notice("warning", "no lock", "set one", "c.yaml:3:1"), "⚠ [WARN]  c.yaml:3:1: no lock"),
         (Notice("error", "gone"), "!! [ERROR]  gone"),
+        (
+            WillRefuse("destroy", "data/a is protected", where="c.yaml:3:1"),
+            "⚠ [WARN]  c.yaml:3:1: Destroy will refuse this plan: data/a is protected",
+        ),
+        (
+            InProgress(DATA, "create", "anna@host since 2026-01-01T09:00:05.123Z"),
+            "⚠ [WARN]  data/a: Create in progress by anna@host since 2026-01-01T09:00:05Z",
+        ),
         (Notice("info", "fine"), "ℹ [INFO]  fine"),
         (Notice("unheard of", "fine"), "ℹ [INFO]  fine"),
         (

@@ -9,8 +9,8 @@ from time import perf_counter
 
 import pytest
 
+from dtm.app.comparison import Difference
 from dtm.render import Kind, Renderer, make_renderer
-from dtm.render.port import Difference
 from dtm.render.text import Level
 from engine.address import Address
 from engine.events import ApplyComplete, ApplyStart, ApplySummary

@@ -63,6 +63,7 @@ class Run:
         recall = Recall(workspace.request, workspace.config)
         self.operations = Operations(workspace.providers, workspace.base_dir, recall, redactor)
         self.resolutions = dict(map(Resolution.parse, choices.resolve))
+        self.approved = False
 
     def plan(self, *, destroy: bool = False, lock: bool = False) -> Plan:
         """What apply, or destroy, would do; warns of what it would refuse to."""
@@ -157,7 +158,8 @@ class Run:
         return summary
 
     def _agreed(self, plan: Plan, agree: Agree) -> bool:
-        return agree(safety.check(plan, force=self.choices.force))
+        self.approved = agree(safety.check(plan, force=self.choices.force))
+        return self.approved
 
     def _foreseen(self, operation: str, state: State, plan: Plan) -> Plan:
         """The plan as it is; everything for which it would be refused is told."""

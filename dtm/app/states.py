@@ -13,7 +13,7 @@ from dtm.app.choices import Choices
 from dtm.app.sessions import look, opened
 from dtm.app.workspace import Workspace
 from engine.address import Address
-from engine.errors import StateError
+from engine.errors import StateError, UsageError
 from engine.events import Notice
 from engine.log.history import Past, history, load
 from engine.ports import Emit
@@ -22,6 +22,7 @@ from engine.session.opening import Reading
 from engine.state import State, StateEntry
 from engine.stored.document import decode, encode, to_devstream
 from engine.suggestions import nearest
+from engine.values import Value
 
 
 def present(workspace: Workspace, emit: Emit) -> State:
@@ -222,6 +223,16 @@ def rollback(
     with opened(workspace, choices, "state rollback", emit, redactor) as session:
         old = past(workspace, serial, emit)
         return recover.rollback(session, old, dry_run=choices.dry_run), old
+
+
+def output(state: State, name: str) -> Value:
+    """Get one output. Raises UsageError with the nearest name that there is."""
+    if name not in state.outputs:
+        raise UsageError(
+            f'there is no output "{name}"',
+            hint=nearest(name, sorted(state.outputs)) or "dtm output shows all there are",
+        )
+    return state.outputs[name]
 
 
 def entry_of(state: State, address: Address) -> StateEntry:

@@ -65,6 +65,16 @@ def load_config(request: Request, catalog: Catalog) -> Config:
     return load(source, catalog, state_url=parse_url, backends=backends())
 
 
+def checked_config(request: Request) -> Config:
+    """Load the config and check the identities of its tools. Raises ConfigError with every problem."""
+    from dtm.app import identities
+    from dtm.plugins import catalog, providers
+
+    config = load_config(request, catalog())
+    identities.check(config, providers())
+    return config
+
+
 def open_workspace(
     request: Request, emit: Emit, redactor: Redactor, *, need_config: bool = True
 ) -> Workspace:

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 import msgspec
 
+from dtm.app.approval import Approval, Question
 from dtm.app.choices import Choices, Request
 from dtm.app.signals import leave_by_the_door, unheard
 from dtm.cli.hints import place_flags, pointing
@@ -22,6 +23,9 @@ from engine.errors import DtmError, UsageError
 from engine.events import Event
 from engine.ports import Emit
 from engine.secrets.sealing import Redactor
+
+if TYPE_CHECKING:
+    from dtm.app.workspace import Workspace  # heavy
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -46,8 +50,8 @@ class Context(msgspec.Struct, frozen=True):
 
         return tell
 
-    def open(self, *, need_config: bool = True) -> Any:  # a Workspace, whose module is heavy
-        """The `dtm.app.workspace.Workspace`: config, plugins and state. Raises what `open_workspace` raises."""
+    def open(self, *, need_config: bool = True) -> Workspace:
+        """Find config, plugins and state. Raises what `dtm.app.workspace.open_workspace` raises."""
         from dtm.app.workspace import open_workspace
 
         workspace = open_workspace(self.request, self.emit, self.redactor, need_config=need_config)
@@ -158,35 +162,23 @@ def yes_option(*more: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
     )
 
 
-def must_be_answerable(context: Context, yes: bool) -> None:
-    """Refuse early what would only fail at the question. Raises UsageError naming the flag."""
-    if not yes and not _can_ask(context):
-        raise UsageError(
-            "there is nobody to ask", hint="answer in advance with -y (--yes, --auto-approve)"
-        )
+def approval(context: Context, yes: bool) -> Approval:
+    """Answer with `-y`, else by the person at the terminal, who is told if nothing is done."""
 
+    def ask(question: Question) -> bool:
+        from dtm.render import sentences
+        from dtm.render.prompt import confirm, confirm_exactly
 
-def _can_ask(context: Context) -> bool:
-    return not context.json and sys.stdin.isatty()
+        if question.answer:
+            answer = confirm_exactly(sys.stdin, sys.stderr, question.text, question.answer)
+        else:
+            answer = confirm(sys.stdin, sys.stderr, question.text)
+        if not answer:
+            context.renderer.notice("info", sentences.CANCELLED)
+        return answer
 
-
-def agreed(context: Context, yes: bool, question: str = "", *, exactly: str = "") -> bool:
-    """Whether to go on. `exactly` is an answer that `-y` does not give. Raises UsageError if nobody can be asked."""
-    from dtm.render import sentences
-    from dtm.render.prompt import CONTINUE, confirm, confirm_exactly
-
-    if yes and not exactly:
-        return True
-    if exactly and not _can_ask(context):
-        raise UsageError(question, hint="-y does not answer this; --force does")
-    must_be_answerable(context, yes=False)
-    if exactly:
-        answer = confirm_exactly(sys.stdin, sys.stderr, question, exactly)
-    else:
-        answer = confirm(sys.stdin, sys.stderr, question or CONTINUE)
-    if not answer:
-        context.renderer.notice("info", sentences.CANCELLED)
-    return answer
+    can_ask = not context.json and sys.stdin.isatty()
+    return Approval(yes, ask if can_ask else None)
 
 
 Body: TypeAlias = Callable[..., int | None]

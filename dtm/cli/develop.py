@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -12,6 +13,8 @@ from dtm.cli.common import Context, command, show_help
 from dtm.testing.provider import Verdict
 from engine.errors import UsageError
 from engine.values import Value
+
+MARKS: Final = {"kept": "✔", "broken": "✖", "untried": "-"}
 
 
 @click.group(short_help="Write and check plugins.", invoke_without_command=True)
@@ -74,20 +77,14 @@ def _validate(context: Context, name: str, plugins: object) -> bool:
 
 
 def _show(context: Context, name: str, verdict: Verdict) -> str:
-    """One line; returns what became of the promise."""
-    result, mark = (
-        ("broken", "✖")
-        if verdict.problem
-        else ("untried", "-")
-        if verdict.untried
-        else ("kept", "✔")
-    )
-    reason = verdict.problem or verdict.untried
+    """Print one line; returns what became of the promise."""
+    result, reason = verdict.result, verdict.reason
     row: dict[str, Value] = {
         "plugin": name,
         "promise": verdict.promise,
         "result": result,
         "reason": reason,
     }
-    context.renderer.data(f"{mark} {verdict.promise}{': ' + reason if reason else ''}", row)
+    text = f"{MARKS[result]} {verdict.promise}{': ' + reason if reason else ''}"
+    context.renderer.data(text, row)
     return result

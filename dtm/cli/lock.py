@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from dtm.cli.common import Context, agreed, command, yes_option
+from dtm.app.approval import Question
+from dtm.cli.common import Context, approval, command, yes_option
 from engine.lock import LockRecord
 
 
@@ -39,7 +40,8 @@ def force_unlock(context: Context, lock_id: str, corrupt: bool, yes: bool) -> in
     workspace = context.open(need_config=False)
     record = held(workspace, lock_id, corrupt=corrupt)
     context.renderer.lock(record)
-    if not agreed(context, yes, "Do you really want to break this lock? [y/n]"):
+    question = Question("Do you really want to break this lock? [y/n]")
+    if not approval(context, yes).given(question):
         return 0
     break_lock(workspace, record)
     context.say(f"The lock was broken. {_consequence(record)}")

@@ -111,6 +111,15 @@ def will_refuse(command: str, reason: str) -> str:
     return f"{command.capitalize()} will refuse this plan: {reason}"
 
 
+def large_loss(tools: int) -> tuple[str, str]:
+    """Ask about a plan that loses many tools; returns the question, and the one answer that means yes."""
+    answer = f"yes, {tools}"
+    return (
+        f"{tools} tools will be deleted or replaced, more than 30 %. To go on, answer: {answer}",
+        answer,
+    )
+
+
 def separator(text: str) -> str:
     """The line that sets one step of a log apart from the next."""
     return f"-------------------- [  {text}  ] --------------------"

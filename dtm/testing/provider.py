@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -54,10 +54,18 @@ class Verdict(msgspec.Struct, frozen=True):
     problem: str = ""
     untried: str = ""
 
+    @property
+    def result(self) -> Literal["kept", "broken", "untried"]:
+        """Name what became of it."""
+        return "broken" if self.problem else "untried" if self.untried else "kept"
+
+    @property
+    def reason(self) -> str:
+        """Say why it is broken or untried, "" if it is kept."""
+        return self.problem or self.untried
+
     def __str__(self) -> str:
-        state = "broken" if self.problem else "untried" if self.untried else "kept"
-        why = self.problem or self.untried
-        return f"{state:8}{self.promise}{': ' if why else ''}{why}"
+        return f"{self.result:8}{self.promise}{': ' if self.reason else ''}{self.reason}"
 
 
 def provider_contract(

@@ -57,7 +57,7 @@ def validate_plugin(context: Context, argument: str, name: str, everything: bool
 
 def _validate(context: Context, name: str, plugins: object) -> bool:
     from dtm.plugins import Plugins
-    from dtm.scaffold import validate_plugin as use
+    from dtm.trials.validation import validate_plugin as use
 
     assert isinstance(plugins, Plugins)
     results: Counter[str] = Counter()

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from dtm.testing.repositories import push
+from dtm.trials.repositories import push
 from tests.e2e.conftest import Runner, Write
 
 FAILING = """

@@ -10,7 +10,6 @@ import pytest
 
 from backends.lockers.object import ObjectLocker
 from backends.memory import AppendingMemoryStore, MemoryStore
-from dtm.testing.narrow import NarrowStore
 from dtm.testing.session_bench import KEY, Client, Dead, Mortal, entry, make, names
 from dtm.testing.session_crash import DEVSTREAM
 from engine.address import Address
@@ -25,6 +24,7 @@ from engine.session.opening import Session, open_session, read_state
 from engine.session.recover import push
 from engine.state import same_content
 from engine.stored.document import decode, encode
+from tests.engine.narrow import NarrowStore
 
 LOG = f"{KEY}.log"
 

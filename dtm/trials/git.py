@@ -11,9 +11,8 @@ from typing import Any, Final
 
 import yaml
 
-from dtm.testing.promises import Trial
-from dtm.testing.provider import MakeTrial, trial_call
-from dtm.testing.repositories import make, push, show
+from dtm.testing.provider import MakeTrial, Trial, trial_call
+from dtm.trials.repositories import make, push, show
 from providers._image import ImageRepo
 from providers.argocd import App, AppSource, ArgoCDAppOptions, ImageVersion, Target
 from providers.ci.generic import CI, GenericOptions

@@ -17,7 +17,7 @@ import msgspec
 from backends.aws import s3
 from backends.kubernetes import store as kubernetes
 from backends.local import store as local
-from dtm.cli import root
+from dtm.cli.main import root
 from dtm.describe import Item, items, reference_pages
 from dtm.jsonschema import config_schema
 from dtm.plugins import Plugins

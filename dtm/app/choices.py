@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 
-class Request(msgspec.Struct, frozen=True):
+class Invocation(msgspec.Struct, frozen=True):
     """What the command line says about config and state; every path is absolute."""
 
     cwd: Path

@@ -43,7 +43,7 @@ class Made(msgspec.Struct, frozen=True):
     what: str
 
 
-class Policy(msgspec.Struct, frozen=True):
+class Permissions(msgspec.Struct, frozen=True):
     """The least permissions that this state needs, as text to paste."""
 
     text: str
@@ -60,7 +60,7 @@ class Finished(msgspec.Struct, frozen=True):
     """Everything was checked."""
 
 
-Making: TypeAlias = NothingToMake | Missing | Made | Policy
+Making: TypeAlias = NothingToMake | Missing | Made | Permissions
 Step: TypeAlias = ConfigRead | Making | Reading | Holding | Untested | Probe | Finished
 
 
@@ -100,7 +100,7 @@ def _made(workspace: Workspace, make: Callable[[], bool]) -> Generator[Step, Non
         if not make():
             return False
         yield from map(Made, found.create())
-    yield Policy(found.policy())
+    yield Permissions(found.policy())
     return True
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dtm.app.choices import Request
+from dtm.app.choices import Invocation
 from engine.config import Config
 from engine.language import scalars
 from engine.loading import variable_sources
@@ -17,7 +17,7 @@ class Recall(msgspec.Struct, frozen=True):
     A variable is what the config makes of it, or else what is given beside it: most often the tool has left the config.
     """
 
-    request: Request
+    request: Invocation
     config: Config | None
 
     def __call__(self, source: str) -> Value:

@@ -10,7 +10,7 @@ import msgspec
 
 from backends.url import parse as parse_url
 from dtm.app import place as places
-from dtm.app.choices import Request
+from dtm.app.choices import Invocation
 from dtm.app.place import Place
 from engine.config import Config
 from engine.errors import ConfigError, Problem
@@ -27,7 +27,7 @@ DEFAULT_CONFIG = "config.yaml"
 class Workspace(msgspec.Struct, frozen=True):
     """Config (None where a command needs none and there is none), plugins and state, all found and opened."""
 
-    request: Request
+    request: Invocation
     config: Config | None
     providers: Mapping[str, AnyProvider]
     place: Place
@@ -45,7 +45,7 @@ class Workspace(msgspec.Struct, frozen=True):
         return self.config
 
 
-def load_config(request: Request, catalog: Catalog) -> Config:
+def load_config(request: Invocation, catalog: Catalog) -> Config:
     """Load the config. Raises ConfigError with every problem, the only one that there is no file."""
     from dtm.plugins import backends
 
@@ -65,7 +65,7 @@ def load_config(request: Request, catalog: Catalog) -> Config:
     return load(source, catalog, state_url=parse_url, backends=backends())
 
 
-def checked_config(request: Request) -> Config:
+def checked_config(request: Invocation) -> Config:
     """Load the config and check the identities of its tools. Raises ConfigError with every problem."""
     from dtm.app import identities
     from dtm.plugins import catalog, providers
@@ -76,7 +76,7 @@ def checked_config(request: Request) -> Config:
 
 
 def open_workspace(
-    request: Request, emit: Emit, redactor: Redactor, *, need_config: bool = True
+    request: Invocation, emit: Emit, redactor: Redactor, *, need_config: bool = True
 ) -> Workspace:
     """Find everything; `redactor` learns the config's secrets.
 
@@ -134,7 +134,7 @@ def _hide_secrets(config: Config, redactor: Redactor) -> None:
                     redactor.add(leaf)
 
 
-def _wanted(request: Request) -> bool:
+def _wanted(request: Invocation) -> bool:
     """Whether a config decides where the state is: asked for by name, or the default one with nothing else named."""
     if request.config_file:
         return True

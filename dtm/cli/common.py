@@ -13,11 +13,13 @@ import click
 import msgspec
 
 from dtm.app.approval import Approval, Question
-from dtm.app.choices import Choices, Request
+from dtm.app.choices import Choices, Invocation
 from dtm.app.signals import leave_by_the_door, unheard
 from dtm.cli.hints import place_flags, pointing
 from dtm.cli.streams import unwritable
-from dtm.render import Kind, Renderer, make_renderer
+from dtm.render.port import Renderer
+from dtm.render.renderers import Kind, make_renderer
+from dtm.render.screen import Screen
 from engine.address import Address
 from engine.errors import DtmError, UsageError
 from engine.events import Event
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 class Context(msgspec.Struct, frozen=True):
     """One invocation: what was asked for and how to speak."""
 
-    request: Request
+    request: Invocation
     renderer: Renderer
     redactor: Redactor
     json: bool
@@ -242,30 +244,19 @@ def command(*, config: bool = True) -> Callable[[Body], Callable[..., int]]:
 
 
 def _run(body: Body, given: dict[str, Any]) -> int:
-    debug, as_json = given.pop("debug"), given.pop("as_json")
-    verbose, quiet = given.pop("verbose"), given.pop("quiet")
-    color = not (given.pop("no_color") or os.environ.get("NO_COLOR"))
-    terminal = sys.stderr.isatty() and sys.stdout.isatty()
-    kind: Kind = "json" if as_json else "rich" if terminal else "plain"
+    debug = given.pop("debug")
     leave_by_the_door()
     redactor = Redactor()
-    renderer = make_renderer(
-        kind,
-        sys.stdout,
-        sys.stderr,
-        clean=redactor.clean,
-        color=color and terminal,
-        verbose=verbose,
-        quiet=quiet,
-    )
-    renderer = pointing(renderer, place_flags(given, os.environ))
+    renderer, as_json, verbose = _renderer(given, redactor)
     try:
-        return body(Context(_request(given), renderer, redactor, as_json, verbose), **given) or 0
+        context = Context(_invocation(given), renderer, redactor, as_json, verbose)
+        return body(context, **given) or 0
     except DtmError as error:
         renderer.error(error, debug=debug)
         return error.exit_code
     except KeyboardInterrupt as stop:
-        sys.stderr.write("\n" if terminal else "")  # the terminal wrote ^C on this line
+        if _on_terminal():
+            sys.stderr.write("\n")  # the terminal wrote ^C on this line
         renderer.notice("warning", f"Interrupted{stop}.")
         return 130
     except Exception as error:  # the last resort: a person gets a sentence, not a traceback
@@ -277,6 +268,28 @@ def _run(body: Body, given: dict[str, Any]) -> int:
         renderer.close()
 
 
+def _on_terminal() -> bool:
+    return sys.stderr.isatty() and sys.stdout.isatty()
+
+
+def _renderer(given: dict[str, Any], redactor: Redactor) -> tuple[Renderer, bool, bool]:
+    """Make the renderer that the options ask for; tells whether it writes JSON, and is verbose."""
+    as_json, verbose, quiet = given.pop("as_json"), given.pop("verbose"), given.pop("quiet")
+    color = not (given.pop("no_color") or os.environ.get("NO_COLOR"))
+    terminal = _on_terminal()
+    kind: Kind = "json" if as_json else "rich" if terminal else "plain"
+    screen = Screen(
+        sys.stdout,
+        sys.stderr,
+        redactor.clean,
+        color=color and terminal,
+        verbose=verbose,
+        quiet=quiet,
+    )
+    renderer = pointing(make_renderer(kind, screen), place_flags(given, os.environ))
+    return renderer, as_json, verbose
+
+
 def _bug(error: Exception) -> DtmError:
     told = DtmError(
         f"internal error: {type(error).__name__}: {error}",
@@ -286,7 +299,7 @@ def _bug(error: Exception) -> DtmError:
     return told
 
 
-def _request(given: dict[str, Any]) -> Request:
+def _invocation(given: dict[str, Any]) -> Invocation:
     if chdir := given.pop("chdir"):
         try:
             os.chdir(chdir)
@@ -294,7 +307,7 @@ def _request(given: dict[str, Any]) -> Request:
             raise UsageError(f"--chdir {chdir}: {error.strerror}") from error
     cwd = Path.cwd()
     config_file = given.pop("config_file", None)
-    return Request(
+    return Invocation(
         config_file=cwd / Path(config_file).expanduser() if config_file else None,
         state_url=given.pop("state_url"),
         variables=tuple(_pair(text) for text in given.pop("variables", ())),

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 from msgspec.structs import replace
 
-from dtm.render import Renderer
+from dtm.render.port import Renderer
 from dtm.render.text import Level
 from engine.errors import ConfigError, DtmError, PlanError
 from engine.events import ApplyErrored, Event, Notice, WillRefuse

@@ -57,7 +57,7 @@ def _show_step(context: Context, step: Step) -> None:
         case steps.ConfigRead():
             plugins = ", ".join(step.plugins) or "none"
             notice("info", f"Config: {count(step.tools, 'tool')}, plugins {plugins}.")
-        case steps.NothingToMake() | steps.Missing() | steps.Made() | steps.Policy():
+        case steps.NothingToMake() | steps.Missing() | steps.Made() | steps.Permissions():
             _show_making(context, step)
         case Reading():
             notice("info", f"State: {step.location}, {_contents(step)}.")
@@ -81,7 +81,7 @@ def _show_making(context: Context, step: Making) -> None:
             context.renderer.notice("info", f"Missing: {step.what}.")
         case steps.Made():
             context.say(f"Made {step.what}.")
-        case steps.Policy():
+        case steps.Permissions():
             context.renderer.notice("info", "Whoever applies needs these permissions:")
             context.renderer.data(step.text)
 

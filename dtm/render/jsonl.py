@@ -19,9 +19,9 @@ from dtm.render.jsonlines import (
     field_difference,
     planned,
 )
-from dtm.render.people import Screen
 from dtm.render.plan import count_line, found_line
 from dtm.render.port import Operation
+from dtm.render.screen import Screen
 from dtm.render.sentences import in_progress, nothing_to_do
 from dtm.render.text import Clean, Level
 from dtm.render.values import ValueText

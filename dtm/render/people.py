@@ -6,18 +6,17 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from threading import RLock
-from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
-
-import msgspec
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from dtm.render.differences import field_lines
 from dtm.render.errors import ErrorText
 from dtm.render.events import Narrator, Said
 from dtm.render.locks import lock_lines
 from dtm.render.plan import PlanView
-from dtm.render.port import Clock, Operation
+from dtm.render.port import Operation
+from dtm.render.screen import Screen
 from dtm.render.tables import table_lines
-from dtm.render.text import BLANK, Clean, Level, Line, Span, Style, line
+from dtm.render.text import BLANK, Level, Line, Span, Style, line
 from dtm.render.values import ValueText, key, printable
 from engine.events import Event
 from engine.lock import LockRecord
@@ -26,25 +25,6 @@ from engine.values import Attributes, Value
 
 if TYPE_CHECKING:
     from dtm.app.comparison import Difference
-
-
-class Screen(msgspec.Struct, frozen=True):
-    """Where and how text leaves: `width` in cells; `quiet` keeps only data, warnings and errors."""
-
-    out: TextIO
-    err: TextIO
-    clock: Clock
-    clean: Clean
-    width: int
-    color: bool = False
-    verbose: bool = False
-    quiet: bool = False
-
-    def says(self, level: Level) -> bool:
-        """Whether a line of this level is shown."""
-        if level == "debug":
-            return self.verbose and not self.quiet
-        return not self.quiet or level in {"warning", "error"}
 
 
 DIFFERENCE_MARKS: Final[dict[str, tuple[str, Style]]] = {

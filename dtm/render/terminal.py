@@ -12,7 +12,8 @@ from rich.theme import Theme
 
 from dtm.render.events import told
 from dtm.render.live import Board, LiveTable
-from dtm.render.people import Message, PeopleRenderer, Screen
+from dtm.render.people import Message, PeopleRenderer
+from dtm.render.screen import Screen
 from dtm.render.text import Level, Line, Span, cells, duration, wrap
 from dtm.render.values import printable
 from engine.events import (

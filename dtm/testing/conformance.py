@@ -51,7 +51,7 @@ class Case(msgspec.Struct, Generic[P], frozen=True):
         return f"{'-'.join(self.ids)} {self.name}"
 
 
-class Result(msgspec.Struct, frozen=True):
+class CaseResult(msgspec.Struct, frozen=True):
     """What became of one case: `problem` says how it is broken, `untried` why it could not be tried; seconds."""
 
     ids: tuple[str, ...]
@@ -61,7 +61,7 @@ class Result(msgspec.Struct, frozen=True):
     elapsed: float
 
 
-def results(cases: Iterable[Case[P]], make_place: Callable[[], P]) -> Iterator[Result]:
+def results(cases: Iterable[Case[P]], make_place: Callable[[], P]) -> Iterator[CaseResult]:
     """Try one case after the other, each in a new, empty place."""
     for case in cases:
         problem = untried = ""
@@ -74,10 +74,10 @@ def results(cases: Iterable[Case[P]], make_place: Callable[[], P]) -> Iterator[R
             problem = (
                 str(error) if isinstance(error, BrokenError) else f"{type(error).__name__}: {error}"
             )
-        yield Result(case.ids, case.name, problem, untried, time.monotonic() - started)
+        yield CaseResult(case.ids, case.name, problem, untried, time.monotonic() - started)
 
 
-def insist(found: list[Result]) -> list[Result]:
+def insist(found: list[CaseResult]) -> list[CaseResult]:
     """The results, if nothing is broken. Raises BrokenError that lists everything that is."""
     broken = [
         f"{'-'.join(result.ids)} {result.name}: {result.problem}"

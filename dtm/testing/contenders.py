@@ -49,7 +49,7 @@ def info_of(lock_id: str) -> LockInfo:
     )
 
 
-class Client:
+class Contender:
     """Somebody who wants the lock: a locker, the shared clock, a wall clock `skew` seconds ahead, and what was told."""
 
     def __init__(
@@ -81,10 +81,10 @@ class Client:
             self.clock.later(number * LEASE / 3, held.renew)
 
 
-def pair(place: LockerPlace) -> tuple[Client, Client, FakeClock]:
+def pair(place: LockerPlace) -> tuple[Contender, Contender, FakeClock]:
     """Alice and Bob, who share a clock."""
     clock, (a, b) = FakeClock(), place.two()
-    return Client(a, clock, "alice"), Client(b, clock, "bob"), clock
+    return Contender(a, clock, "alice"), Contender(b, clock, "bob"), clock
 
 
 def together(work: Callable[[int], None], count: int) -> None:

@@ -13,7 +13,7 @@ from engine.ports import Locker
 T = TypeVar("T")
 
 
-class Fault(msgspec.Struct, frozen=True):
+class CallFault(msgspec.Struct, frozen=True):
     """What goes wrong with one call: `error` instead of an answer, `lost`: only after the effect; `first` runs before both."""
 
     error: Exception | None = None
@@ -28,12 +28,12 @@ class FaultyLocker:
         self,
         locker: Locker,
         *,
-        read: Iterable[Fault] = (),
-        put: Iterable[Fault] = (),
-        remove: Iterable[Fault] = (),
+        read: Iterable[CallFault] = (),
+        put: Iterable[CallFault] = (),
+        remove: Iterable[CallFault] = (),
     ) -> None:
         self._locker = locker
-        self._faults: dict[str, Iterator[Fault]] = {
+        self._faults: dict[str, Iterator[CallFault]] = {
             "read": iter(read),
             "put": iter(put),
             "remove": iter(remove),
@@ -54,7 +54,7 @@ class FaultyLocker:
 
     def _call(self, kind: str, call: Callable[[], T]) -> T:
         self.calls.append(kind)
-        fault = next(self._faults[kind], Fault())
+        fault = next(self._faults[kind], CallFault())
         if fault.first:
             fault.first()
         if fault.error and not fault.lost:

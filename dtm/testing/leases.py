@@ -12,7 +12,7 @@ from itertools import count
 
 from dtm.testing.conformance import Case, refused, require
 from dtm.testing.contenders import KEY, LEASE, LockerPlace, info_of, pair, together
-from dtm.testing.faults import Fault, FaultyLocker
+from dtm.testing.faults import CallFault, FaultyLocker
 from engine.errors import (
     DtmError,
     LockHeldError,
@@ -104,7 +104,7 @@ def interrupted_waiting(place: LockerPlace) -> None:
         bob.locker.read(KEY) == alice.locker.read(KEY), "an interrupted waiter changed the lock"
     )
     held.release()
-    bob.locker = FaultyLocker(bob.locker, put=[Fault(_Stop(), lost=True)])
+    bob.locker = FaultyLocker(bob.locker, put=[CallFault(_Stop(), lost=True)])
     with suppress(_Stop):
         bob.acquire()
     require(alice.locker.read(KEY) is None, "an interrupted request left a lock behind")
@@ -125,10 +125,10 @@ def _interrupted(call: Callable[[], object]) -> None:
 def lost_answers(place: LockerPlace) -> None:
     """A lock whose answer was lost is ours, while acquiring, renewing and releasing."""
     alice, bob, clock = pair(place)
-    lost = Fault(OutcomeUnknownError("no answer"), lost=True)
-    never = Fault(OutcomeUnknownError("no answer"))
+    lost = CallFault(OutcomeUnknownError("no answer"), lost=True)
+    never = CallFault(OutcomeUnknownError("no answer"))
     alice.locker = FaultyLocker(
-        alice.locker, put=[never, lost, Fault(), lost], remove=[never, lost]
+        alice.locker, put=[never, lost, CallFault(), lost], remove=[never, lost]
     )
     held = alice.acquire()
     clock.sleep(1.0)
@@ -142,7 +142,7 @@ def vanished_holder(place: LockerPlace) -> None:
     """A lock that goes away between the refusal and the next look is had at once, also while it is being taken over."""
     alice, bob, clock = pair(place)
     held = alice.acquire()
-    bob.locker = FaultyLocker(bob.locker, put=[Fault(first=held.release)])
+    bob.locker = FaultyLocker(bob.locker, put=[CallFault(first=held.release)])
     bob.acquire().release()
     silent = alice.acquire()
     clock.sleep(10 * LEASE)
@@ -152,14 +152,14 @@ def vanished_holder(place: LockerPlace) -> None:
         if clock() >= overdue and alice.locker.read(KEY) is not None:
             silent.release()
 
-    bob.locker = FaultyLocker(bob.locker, put=(Fault(first=vanish) for _ in count()))
+    bob.locker = FaultyLocker(bob.locker, put=(CallFault(first=vanish) for _ in count()))
     bob.acquire().release()
 
 
 def denied_is_not_locked(place: LockerPlace) -> None:
     """Denied is an error of its own, never "locked", and is not tried again."""
     _, bob, clock = pair(place)
-    bob.locker = faulty = FaultyLocker(bob.locker, put=[Fault(StoreAccessError("denied"))])
+    bob.locker = faulty = FaultyLocker(bob.locker, put=[CallFault(StoreAccessError("denied"))])
     refused(lambda: bob.acquire(10.0), StoreAccessError, "a lock that may not be written")
     require(faulty.calls.count("put") == 1 and clock() == 0, "a denied request was tried again")
 
@@ -168,7 +168,7 @@ def unreachable_is_bounded(place: LockerPlace) -> None:
     """An unreachable store is tried a few times within half a minute; nothing is changed. Three failures are survived."""
     alice, bob, clock = pair(place)
     reachable = bob.locker
-    down = Fault(StoreUnavailableError("no connection"))
+    down = CallFault(StoreUnavailableError("no connection"))
     bob.locker = FaultyLocker(reachable, put=[down] * 1000)
     refused(lambda: bob.acquire(HOUR), StoreUnavailableError, "a lock in an unreachable store")
     require(clock() <= 30, f"an unreachable store was tried for {clock():.0f} s")

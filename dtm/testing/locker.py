@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from dtm.testing.conformance import Case, Result, Untried, insist, refused, require, results
-from dtm.testing.contenders import KEY, LEASE, Client, LockerPlace, info_of, pair, together
+from dtm.testing.conformance import Case, CaseResult, Untried, insist, refused, require, results
+from dtm.testing.contenders import KEY, LEASE, Contender, LockerPlace, info_of, pair, together
 from dtm.testing.leases import LEASE_CASES
 from engine.errors import DtmError, LockError, LockHeldError, StoreUnavailableError
 from engine.events import LockWaiting
@@ -214,7 +214,7 @@ def locked_twice(place: LockerPlace) -> None:
     """The same client cannot lock twice; its first lock stays."""
     alice, _, _ = pair(place)
     held = alice.acquire()
-    twin = Client(alice.locker, alice.clock, "alice-again")
+    twin = Contender(alice.locker, alice.clock, "alice-again")
     refused(twin.acquire, LockHeldError, "a second lock of the same client")
     require(held.renew() and not held.lost, "a refused second lock touched the first one")
     held.release()
@@ -273,6 +273,6 @@ LOCKER_CASES: tuple[Case[LockerPlace], ...] = (
 )
 
 
-def locker_contract(make_place: Callable[[], LockerPlace]) -> list[Result]:
+def locker_contract(make_place: Callable[[], LockerPlace]) -> list[CaseResult]:
     """Try every case, each in a new place. Raises BrokenError that lists all that fail."""
     return insist(list(results(LOCKER_CASES, make_place)))

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import msgspec
 
-from dtm.testing.conformance import Case, Result, Untried, insist, refused, require, results
+from dtm.testing.conformance import Case, CaseResult, Untried, insist, refused, require, results
 from engine.errors import ConflictError, OutcomeUnknownError, StoreAccessError, StoreError
 from engine.ports import AppendStore, Store
 
@@ -386,6 +386,6 @@ STORE_CASES: tuple[Case[StorePlace], ...] = (
 )
 
 
-def store_contract(make_place: Callable[[], StorePlace]) -> list[Result]:
+def store_contract(make_place: Callable[[], StorePlace]) -> list[CaseResult]:
     """Try every case, each in a new, empty place. Raises BrokenError that lists all that fail."""
     return insist(list(results(STORE_CASES, make_place)))

@@ -38,7 +38,7 @@ DTM = [sys.executable, "-m", "dtm"]
 COUNT_READS = """
 import sys
 from providers.data import Data
-from dtm.cli import main
+from dtm.cli.main import main
 count = 0
 def read(self, *args, original=Data.read):
     global count

@@ -305,7 +305,7 @@ def test_a_local_state_is_not_forgotten_when_the_config_names_a_bucket(
 def test_a_local_state_loads_no_sdk(dtm: Runner) -> None:
     (dtm.folder / "config.yaml").write_text(TWO, "utf-8")
     script = (
-        "import sys\nfrom dtm.cli import root\n"
+        "import sys\nfrom dtm.cli.main import root\n"
         "for words in (['apply', '-y'], ['plan'], ['state', 'list']):\n    root.main(words, standalone_mode=False)\n"
         "print(sorted(name for name in sys.modules if name in ('boto3', 'botocore', 'kubernetes', 'urllib3', 'backends.aws.s3')))"
     )

@@ -51,7 +51,7 @@ def run(job: dict[str, Any]) -> None:
         if path and path not in sys.path
     ]
     sys.argv = ["dtm", *job["words"]]
-    import_module("dtm.cli").main()
+    import_module("dtm.cli.main").main()
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from dtm.render import Kind
+from dtm.render.renderers import Kind
 from engine.errors import ConfigError, DtmError, LockHeldError, Problem
 from engine.lock import LockInfo, LockRecord
 from tests.dtm.render.rendering import HOLDER, RECORD, Shown

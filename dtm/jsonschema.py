@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -35,20 +36,9 @@ def config_schema(plugins: Plugins) -> Schema:
     definitions = {
         f"#/$defs/{name}": _component(component) for name, component in components.items()
     }
-    file, tool = (
-        definitions[told[file_schema.File]["$ref"]],
-        definitions[told[file_schema.Tool]["$ref"]],
-    )
-    empty = {
-        key: {"if": {"not": NULL}, "then": tool["properties"][key]}
-        for key in ("dependsOn", "depends_on")
-    }
-    name = {"description": "which plugin", "enum": list(options)}
-    tool["properties"] |= {**empty, "name": name, "options": {"type": ["object", "null"]}}
-    tool["allOf"] = [
-        *tool["allOf"],
-        *(_chosen(name, told[struct]) for name, struct in options.items()),
-    ]
+    file = definitions[told[file_schema.File]["$ref"]]
+    choices = {name: told[struct] for name, struct in options.items()}
+    _let_name_choose(definitions[told[file_schema.Tool]["$ref"]], choices)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dtm configuration",
@@ -62,6 +52,17 @@ def config_schema(plugins: Plugins) -> Schema:
             "expression": EXPRESSION,
         },
     }
+
+
+def _let_name_choose(tool: Schema, options: Mapping[str, Schema]) -> None:
+    """Complete the schema of a tool: its name is a plugin's, and decides what its options are."""
+    empty = {
+        key: {"if": {"not": NULL}, "then": tool["properties"][key]}
+        for key in ("dependsOn", "depends_on")
+    }
+    name = {"description": "which plugin", "enum": list(options)}
+    tool["properties"] |= {**empty, "name": name, "options": {"type": ["object", "null"]}}
+    tool["allOf"] = [*tool["allOf"], *(_chosen(name, each) for name, each in options.items())]
 
 
 def _chosen(name: str, options: Schema) -> Schema:

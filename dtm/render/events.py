@@ -32,12 +32,18 @@ from engine.lock import LockRecord
 from engine.plan import Action
 
 
-class Said(NamedTuple):
-    """One message: its level, its sentence (further lines belong below the first), and the next step or ""."""
+class LogLine(NamedTuple):
+    """One message: its level, its sentence (further lines belong below the first), the next step, the place."""
 
     level: Level
     message: str
     hint: str = ""
+    where: str = ""
+
+    @property
+    def text(self) -> str:
+        """The sentence behind the place that it is about."""
+        return f"{self.where}: {self.message}" if self.where else self.message
 
 
 PULSE: Final = 10.0
@@ -51,48 +57,65 @@ HEADLINE: Final = 200
 GO_ON: Final = "run the command again to go on; what is done stays done"
 
 
-def told(event: Event) -> Said:  # noqa: C901 - one flat case per event
-    """What one event says, by itself."""
+def describe_event(event: Event) -> LogLine:
+    """Say what one event means, by itself."""
+    match event:
+        case LockWaiting() | LockAcquired() | LockReleased():
+            return _lock(event)
+        case Notice() | WillRefuse() | InProgress():
+            return _notice(event)
+        case Stopping():
+            return LogLine("warning", _stopping(event))
+        case Retrying():
+            return LogLine("warning", _retrying(event))
+        case ApplySummary():
+            return LogLine(_verdict(event), _headline(event), "" if event.complete else GO_ON)
+        case _:
+            return _change(event)
+
+
+def _change(
+    event: ApplyStart | ApplyProgress | ApplyComplete | ApplyErrored | ApplySkipped | ApplyMilder,
+) -> LogLine:
     match event:
         case ApplyStart():
-            return Said("info", sentences.processing(event.address, event.action))
+            return LogLine("info", sentences.processing(event.address, event.action))
         case ApplyProgress():
-            return Said("info", _progress(event))
+            return LogLine("info", _progress(event))
         case ApplyComplete():
-            return Said("success", sentences.done(event.address, event.action))
+            return LogLine("success", sentences.done(event.address, event.action))
         case ApplyErrored():
-            return Said(
-                "error",
-                sentences.change_failed(event.address, event.action, event.message),
-                event.hint,
-            )
+            text = sentences.change_failed(event.address, event.action, event.message)
+            return LogLine("error", text, event.hint)
         case ApplySkipped():
-            return Said("warning", f"Skipped: {_skipped(event)}")
+            return LogLine("warning", f"Skipped: {_skipped(event)}")
         case ApplyMilder():
-            return Said("info", _milder(event))
-        case Stopping():
-            return Said("warning", _stopping(event))
-        case Retrying():
-            return Said("warning", _retrying(event))
+            return LogLine("info", _milder(event))
+
+
+def _notice(event: Notice | WillRefuse | InProgress) -> LogLine:
+    match event:
         case Notice():
-            return Said(_level(event), _placed(event.where, event.message), event.hint)
+            return LogLine(_level(event), event.message, event.hint, event.where)
         case WillRefuse():
             text = sentences.will_refuse(event.operation, event.message)
-            return Said("warning", _placed(event.where, text), event.hint)
+            return LogLine("warning", text, event.hint, event.where)
         case InProgress():
             text = sentences.under_way(event.action, event.by)
-            return Said("warning", _placed(str(event.address), text))
+            return LogLine("warning", text, where=str(event.address))
+
+
+def _lock(event: LockWaiting | LockAcquired | LockReleased) -> LogLine:
+    match event:
         case LockWaiting():
-            return Said("info", _waiting(event))
+            return LogLine("info", _waiting(event))
         case LockAcquired():
             return _acquired(event)
         case LockReleased():
-            return Said("debug", "Released the state lock.")
-        case ApplySummary():
-            return Said(_verdict(event), _headline(event), "" if event.complete else GO_ON)
+            return LogLine("debug", "Released the state lock.")
 
 
-class Narrator(msgspec.Struct):
+class RunLog(msgspec.Struct):
     """Remembers what a run did, so that lines about long operations are rare and the summary says why things failed."""
 
     everything: bool = False
@@ -103,7 +126,7 @@ class Narrator(msgspec.Struct):
     _last: dict[Address, float] = msgspec.field(default_factory=dict[Address, float])
     _waited: float = -PULSE
 
-    def tell(self, event: Event) -> Iterator[Said]:
+    def lines_for(self, event: Event) -> Iterator[LogLine]:
         """The lines this event is worth, none for many."""
         match event:
             case ApplyStart():
@@ -124,53 +147,53 @@ class Narrator(msgspec.Struct):
                 self.cancelling = self.cancelling or (
                     isinstance(event, Stopping) and event.cancelling
                 )
-                yield told(event)
+                yield describe_event(event)
 
-    def _start(self, event: ApplyStart) -> Iterator[Said]:
+    def _start(self, event: ApplyStart) -> Iterator[LogLine]:
         if not self.begun:
             self.begun = True
-            yield Said("info", sentences.EXECUTING)
-            yield Said("info", f"Changes count: {event.total}.")
+            yield LogLine("info", sentences.EXECUTING)
+            yield LogLine("info", f"Changes count: {event.total}.")
         self._last[event.address] = 0.0
-        yield Said(
+        yield LogLine(
             "info", sentences.separator(f"Processing progress: {event.index}/{event.total}.")
         )
-        yield told(event)
+        yield describe_event(event)
 
-    def _progress(self, event: ApplyProgress) -> Iterator[Said]:
+    def _progress(self, event: ApplyProgress) -> Iterator[LogLine]:
         due = event.elapsed - self._last.get(event.address, 0.0) >= PULSE
         if not due and not (self.everything and event.text):
             return
         self._last[event.address] = event.elapsed
-        yield told(event)
+        yield describe_event(event)
 
-    def _complete(self, event: ApplyComplete) -> Iterator[Said]:
+    def _complete(self, event: ApplyComplete) -> Iterator[LogLine]:
         self._last.pop(event.address, None)
         if event.action is Action.DELETE:
-            yield Said("info", f"Prepare to delete '{event.address.key}' from States.")
-        yield told(event)
+            yield LogLine("info", f"Prepare to delete '{event.address.key}' from States.")
+        yield describe_event(event)
 
-    def _errored(self, event: ApplyErrored) -> Said:
+    def _errored(self, event: ApplyErrored) -> LogLine:
         """On one line: what belongs to it and what to do about it is said at the end, once."""
         self._last.pop(event.address, None)
         self.failures.append(event)
         text = " ".join(event.message.split())
         text = text if len(text) <= HEADLINE else f"{text[: HEADLINE - 1]}…"
         if self.cancelling:
-            return Said(
+            return LogLine(
                 "warning", f"{event.address} {event.action.value.capitalize()} cancelled: {text}"
             )
         tries = f" (after {event.attempts} tries)" if event.attempts > 1 else ""
-        return Said("error", sentences.change_failed(event.address, event.action, text) + tries)
+        return LogLine("error", sentences.change_failed(event.address, event.action, text) + tries)
 
-    def _waiting(self, event: LockWaiting) -> Iterator[Said]:
+    def _waiting(self, event: LockWaiting) -> Iterator[LogLine]:
         if event.waited - self._waited >= PULSE or event.waited < self._waited:
             self._waited = event.waited
-            yield told(event)
+            yield describe_event(event)
 
-    def _summary(self, event: ApplySummary) -> Iterator[Said]:
+    def _summary(self, event: ApplySummary) -> Iterator[LogLine]:
         if self.begun:
-            yield Said(
+            yield LogLine(
                 "info",
                 sentences.separator(
                     "Processing done." if event.complete else "Processing aborted."
@@ -178,12 +201,12 @@ class Narrator(msgspec.Struct):
             )
         yield from self.summary(event)
 
-    def summary(self, event: ApplySummary) -> Iterator[Said]:
+    def summary(self, event: ApplySummary) -> Iterator[LogLine]:
         """What was done, what failed and why, what was skipped because of it, where the state is, how long it took."""
-        verdict, location = told(event), f"State: {event.location}"
+        verdict, location = describe_event(event), f"State: {event.location}"
         if event.complete:
             yield verdict
-            yield Said("info", location)
+            yield LogLine("info", location)
             return
         cut = set(event.cancelled)
         sections = (
@@ -192,7 +215,7 @@ class Narrator(msgspec.Struct):
             ("Skipped", [_skipped(each, cancelled=each.because in cut) for each in self.skips]),
         )
         lines = [row for title, texts in sections if texts for row in self._section(title, texts)]
-        yield Said(verdict.level, "\n".join([verdict.message, *lines, location]), verdict.hint)
+        yield LogLine(verdict.level, "\n".join([verdict.message, *lines, location]), verdict.hint)
 
     def _section(self, title: str, texts: Sequence[str]) -> list[str]:
         shown = texts if self.everything or len(texts) <= MAX_NAMED + 1 else texts[:MAX_NAMED]
@@ -203,10 +226,6 @@ class Narrator(msgspec.Struct):
             f"{title}:",
             *(f"  {row}" for text in (*shown, *hidden) for row in text.split("\n")),
         ]
-
-
-def _placed(where: str, text: str) -> str:
-    return f"{where}: {text}" if where else text
 
 
 def _verdict(event: ApplySummary) -> Level:
@@ -300,7 +319,7 @@ def _waiting(event: LockWaiting) -> str:
     return f"Waiting for the state lock held by {_holder(event.record)}, {duration(event.waited)} so far{over}"
 
 
-def _acquired(event: LockAcquired) -> Said:
+def _acquired(event: LockAcquired) -> LogLine:
     """A take-over is a warning, a long wait worth a word, the rest detail."""
     if event.taken_from:
         why = (
@@ -308,10 +327,10 @@ def _acquired(event: LockAcquired) -> Said:
             if event.ended
             else "silent for a whole lease"
         )
-        return Said("warning", f"Took over the state lock of {event.taken_from.run}, {why}.")
+        return LogLine("warning", f"Took over the state lock of {event.taken_from.run}, {why}.")
     if event.waited >= SLOW_LOCK:
-        return Said("info", f"Got the state lock after {duration(event.waited)}.")
-    return Said("debug", "Got the state lock.")
+        return LogLine("info", f"Got the state lock after {duration(event.waited)}.")
+    return LogLine("debug", "Got the state lock.")
 
 
 def _level(event: Notice) -> Level:

@@ -9,7 +9,7 @@ import msgspec
 
 from dtm.render import jsontypes as types
 from dtm.render import sentences
-from dtm.render.events import told
+from dtm.render.events import describe_event
 from dtm.render.port import Operation
 from dtm.render.text import Level
 from dtm.render.values import ValueText
@@ -157,7 +157,7 @@ def _lock(
 
 
 def _head(event: Event, now: str, **more: Any) -> dict[str, Any]:
-    return {"timestamp": now, "message": told(event).message, **more}
+    return {"timestamp": now, "message": describe_event(event).message, **more}
 
 
 def _diagnostic(
@@ -169,20 +169,11 @@ def _diagnostic(
     | events.Stopping,
     now: str,
 ) -> types.Diagnostic:
-    said = told(event)
-    match event:
-        case events.WillRefuse():
-            text = sentences.will_refuse(event.operation, event.message)
-            return diagnostic("warning", text, event.hint, event.where, now)
-        case events.InProgress():
-            text = sentences.under_way(event.action, event.by)
-            return diagnostic("warning", text, "", str(event.address), now)
-        case events.Notice():
-            return diagnostic(_severity(said.level), event.message, event.hint, event.where, now)
-        case events.Stopping():
-            return diagnostic(_severity(said.level), said.message, "", "", now)
-        case events.ApplyMilder() | events.Retrying():
-            return diagnostic(_severity(said.level), said.message, "", str(event.address), now)
+    line = describe_event(event)
+    where = line.where
+    if isinstance(event, events.ApplyMilder | events.Retrying):
+        where = str(event.address)
+    return diagnostic(_severity(line.level), line.message, line.hint, where, now)
 
 
 def _severity(level: Level) -> types.Severity:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from dtm.render.differences import field_lines
 from dtm.render.errors import ErrorText
-from dtm.render.events import Narrator, Said
+from dtm.render.events import LogLine, RunLog
 from dtm.render.locks import lock_lines
 from dtm.render.plan import PlanView
 from dtm.render.port import Operation
@@ -42,7 +42,7 @@ class PeopleRenderer(ABC):
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
-        self.narrator = Narrator(everything=screen.verbose)
+        self.run_log = RunLog(everything=screen.verbose)
         self.show = ValueText(screen.clean, everything=screen.verbose)
         self._lock = RLock()  # events come from the threads of the executor and of the lease
 
@@ -61,7 +61,7 @@ class PeopleRenderer(ABC):
     def event(self, event: Event) -> None:
         """One log line or a few, or none."""
         with self._lock:
-            self._say(*self.narrator.tell(event))
+            self._say(*self.run_log.lines_for(event))
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:
         """On stderr; each problem with what belongs to it is one message."""
@@ -75,7 +75,7 @@ class PeopleRenderer(ABC):
 
     def notice(self, level: Level, message: str, *, hint: str = "") -> None:
         """On stderr."""
-        self._say(Said(level, message, hint))
+        self._say(LogLine(level, message, hint))
 
     def outputs(self, outputs: Mapping[str, Value]) -> None:
         """On stdout."""
@@ -136,14 +136,14 @@ class PeopleRenderer(ABC):
         self.screen.out.flush()
         self.screen.err.flush()
 
-    def _say(self, *told: Said) -> None:
+    def _say(self, *said: LogLine) -> None:
         messages: list[Message] = [
-            (said.level, self._lines(said)) for said in told if self.screen.says(said.level)
+            (each.level, self._lines(each)) for each in said if self.screen.says(each.level)
         ]
         self._log(*messages)
 
-    def _lines(self, said: Said) -> list[Line]:
-        first, *rest = [printable(each) for each in self.screen.clean(said.message).split("\n")]
+    def _lines(self, said: LogLine) -> list[Line]:
+        first, *rest = [printable(each) for each in self.screen.clean(said.text).split("\n")]
         below = [
             line(2 + len(each) - len(each.lstrip(" ")), each.lstrip(" ")) for each in rest
         ]  # wrapped below itself

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.theme import Theme
 
-from dtm.render.events import told
+from dtm.render.events import describe_event
 from dtm.render.live import Board, LiveTable
 from dtm.render.people import Message, PeopleRenderer
 from dtm.render.screen import Screen
@@ -83,7 +83,9 @@ class TerminalRenderer(PeopleRenderer):
     def event(self, event: Event) -> None:
         """Feed the live table, and let what has ended scroll by above it."""
         with self._lock:
-            self._board.follow(event, told(event).message if isinstance(event, LockWaiting) else "")
+            self._board.follow(
+                event, describe_event(event).message if isinstance(event, LockWaiting) else ""
+            )
             match event:
                 case ApplyStart() | ApplyProgress() | LockWaiting():
                     self._go_live()
@@ -107,7 +109,7 @@ class TerminalRenderer(PeopleRenderer):
         super().close()
 
     def _complete(self, event: ApplyComplete) -> None:
-        *_, said = self.narrator.tell(event)
+        *_, said = self.run_log.lines_for(event)
         if self.screen.says(said.level):
             tail = f"  {duration(event.elapsed)}" + (f"  {event.id}" if event.id else "")
             self._log(
@@ -124,7 +126,7 @@ class TerminalRenderer(PeopleRenderer):
     def _summary(self, event: ApplySummary) -> None:
         if not self.screen.quiet:
             self._waiting.append([Segment.line()])
-        self._say(*self.narrator.summary(event))
+        self._say(*self.run_log.summary(event))
 
     def _print(self, lines: Iterable[Line]) -> None:
         self.out.print(Segments(list(self._segments(self.out, lines))), end="")

@@ -172,42 +172,46 @@ def removed_by_others(place: LockerPlace) -> None:
     bob.acquire().release()
 
 
-def one_holder_at_a_time(place: LockerPlace) -> None:
-    """Many clients, many attempts each: never two holders, refusals are the only errors, every release succeeds."""
-    inside, had = threading.Semaphore(1), threading.Semaphore(0)
-    problems: list[str] = []
-    chance, gate = random.Random(38), threading.Barrier(place.clients)  # noqa: S311 - how long each one holds
+class _Room:
+    """A lock, and whether one client alone is inside at a time."""
 
-    def attempt(locker: Locker, lock_id: str, hold: float) -> None:
+    def __init__(self) -> None:
+        self.inside, self.had = threading.Semaphore(1), threading.Semaphore(0)
+        self.problems: list[str] = []
+
+    def attempt(self, locker: Locker, lock_id: str, hold: float) -> None:
+        """Try to lock, and hold for so many seconds."""
         try:
             record = locker.put(KEY, info_of(lock_id), expect=None)
         except (LockHeldError, StoreUnavailableError):
             return
-        if not inside.acquire(blocking=False):
-            problems.append(f"{lock_id} was let in while somebody else held the lock")
+        if not self.inside.acquire(blocking=False):
+            self.problems.append(f"{lock_id} was let in while somebody else held the lock")
             return
         threading.Event().wait(hold)
-        inside.release()
-        had.release()
+        self.inside.release()
+        self.had.release()
         locker.remove(KEY, expect=record)
 
+
+def one_holder_at_a_time(place: LockerPlace) -> None:
+    """Let many clients try many times: never two holders, no error but refusals."""
+    room = _Room()
+    chance, gate = random.Random(38), threading.Barrier(place.clients)  # noqa: S311 - how long each one holds
     lockers = [place.connect() for _ in range(place.clients)]
 
     def work(number: int) -> None:
         gate.wait()
         try:
             for turn in range(place.attempts):
-                attempt(
-                    lockers[number],
-                    f"{number}-{turn}",
-                    chance.random() * 1e-5 if turn else FIRST_HOLD,
-                )
+                hold = chance.random() * 1e-5 if turn else FIRST_HOLD
+                room.attempt(lockers[number], f"{number}-{turn}", hold)
         except DtmError as error:
-            problems.append(f"{type(error).__name__}: {error}")
+            room.problems.append(f"{type(error).__name__}: {error}")
 
     together(work, place.clients)
-    require(not problems, "; ".join(problems[:3]))
-    require(had.acquire(blocking=False), "nobody ever had the lock")
+    require(not room.problems, "; ".join(room.problems[:3]))
+    require(room.had.acquire(blocking=False), "nobody ever had the lock")
 
 
 def locked_twice(place: LockerPlace) -> None:

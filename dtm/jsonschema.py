@@ -1,4 +1,7 @@
-"""The JSON Schema of a whole configuration, for editors: made from the Structs that a configuration is read by."""
+"""The JSON Schema of a whole configuration, for editors.
+
+It is made from the Structs that a configuration is read by.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ TEXT: Final = {"type": ["string", "number", "boolean"]}
 
 
 def config_schema(plugins: Plugins) -> Schema:
-    """A schema that every file of a configuration fits: main, variables or tools, one document or several."""
+    """Make a schema that every file of a configuration fits.
+
+    Main, variables or tools, one document or several.
+    """
     options = {name: plugins[name].options for name in plugins}
     structs = [file_schema.File, file_schema.Tool, *dict.fromkeys(options.values())]
     references, components = msgspec.json.schema_components(structs, ref_template="#/$defs/{name}")
@@ -72,7 +78,10 @@ def _chosen(name: str, options: Schema) -> Schema:
 
 
 def _component(schema: Schema) -> Schema:
-    """An options Struct's schema, with the old spellings of its keys and with expressions for values."""
+    """Complete an options Struct's schema.
+
+    Keys get their old spellings, and values may be expressions.
+    """
     properties: Schema = schema.get("properties", {})
     spelled = {key: _spellings(key, value) for key, value in properties.items()}
     found = {name: _value(properties[key]) for key, names in spelled.items() for name in names}

@@ -16,7 +16,10 @@ TEMPLATE: Final = SAMPLES / "plugin"
 
 
 def create_plugin(name: str, directory: Path) -> list[Path]:
-    """Write the package `dtm-plugin-NAME` into a directory of that name; returns its files. Raises UsageError."""
+    """Write the package `dtm-plugin-NAME` into a directory of that name.
+
+    Returns its files. Raises UsageError.
+    """
     if not name:
         raise UsageError('the name must be not "", you can specify it by --name flag')
     if problem := name_problem(name):

@@ -1,4 +1,7 @@
-"""The yes that a run needs before it changes anything: given in advance, or by the person at the terminal."""
+"""The yes that a run needs before it changes anything.
+
+It is given in advance, or by the person at the terminal.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from engine.errors import UsageError
 
 
 class Question(msgspec.Struct, frozen=True):
-    """One question; `answer` is the exact text that alone means yes, "" where y or n is asked for."""
+    """One question; `answer` is the exact text that alone means yes.
+
+    It is "" where y or n is asked for.
+    """
 
     text: str
     answer: str = ""

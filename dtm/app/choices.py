@@ -20,7 +20,10 @@ class Invocation(msgspec.Struct, frozen=True):
 
 
 class Choices(msgspec.Struct, frozen=True):
-    """How a run goes about it. `lock_timeout` in seconds; `resolve` as `engine.planning.decisions.Resolution` reads it."""
+    """The way a run goes about its work.
+
+    `lock_timeout` in seconds; `resolve` as `engine.planning.decisions.Resolution` reads it.
+    """
 
     parallelism: int = 10
     lock: bool = True

@@ -1,4 +1,7 @@
-"""Everything that an apply would meet, checked beforehand: config, plugins, state, lock and store."""
+"""Everything that an apply would meet, checked beforehand.
+
+Config, plugins, state, lock and store, in this order.
+"""
 
 from __future__ import annotations
 
@@ -67,10 +70,10 @@ Step: TypeAlias = ConfigRead | Making | Reading | Holding | Untested | Probe | F
 def initialize(
     workspace: Workspace, emit: Emit, *, make: Callable[[], bool] | None = None
 ) -> Iterator[Step]:
-    """Check one thing after the other and yield what was found; it ends with Finished, or with an error.
+    """Check one thing after the other and yield what was found.
 
-    With `make`, a bucket, table or namespace that the state needs is made if `make()` says yes; a no ends
-    the check without Finished.
+    It ends with Finished, or with an error. With `make`, a bucket, table or namespace that the
+    state needs is made if `make()` says yes; a no ends the check without Finished.
     """
     names = tuple(sorted({tool.address.name for tool in workspace.required_config.tools}))
     for name in names:

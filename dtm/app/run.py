@@ -36,7 +36,10 @@ from engine.values import Value
 
 Show: TypeAlias = Callable[[Plan], None]
 Agree: TypeAlias = Callable[[int], bool]
-"""Ask whether to go on; the number is how many tools will be lost and must be named in the answer, 0 for a plain yes."""
+"""Ask whether to go on.
+
+The number is how many tools will be lost and must be named in the answer, 0 for a plain yes.
+"""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -54,7 +57,10 @@ class Drift(msgspec.Struct, frozen=True):
 
 
 class Run:
-    """What one command does with a workspace. Raises DtmError of every kind; secrets become known to `redactor`."""
+    """The work of one command on a workspace.
+
+    Raises DtmError of every kind; secrets become known to `redactor`.
+    """
 
     def __init__(
         self, workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor
@@ -309,7 +315,7 @@ def _exists(state: State) -> bool:
 
 @contextmanager
 def _placed(config: Config) -> Generator[None]:
-    """Say of problems with tools of the config where those stand, which the planner does not look up."""
+    """Add the places in the config to problems with its tools: the planner does not know them."""
     try:
         yield
     except PlanError as error:

@@ -31,7 +31,7 @@ _requests = _Requests()
 
 
 def leave_by_the_door() -> None:
-    """Let every request to end be a KeyboardInterrupt: what is locked is released on the way out."""
+    """Make every request to end a KeyboardInterrupt: a lock is released on the way out."""
     _requests.made = False
     for number in ENDING:
         if (
@@ -42,7 +42,10 @@ def leave_by_the_door() -> None:
 
 @contextmanager
 def stopping(request: Callable[[], object]) -> Generator[None]:
-    """While the body runs, each signal calls this instead; outside the main thread nobody sends any."""
+    """Let each signal call `request` instead while the body runs.
+
+    Outside the main thread no signal arrives.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -54,7 +57,9 @@ def stopping(request: Callable[[], object]) -> Generator[None]:
 
 
 def unheard() -> bool:
-    """Whoever read what is said has gone. In a run that ends it, once: what runs is finished, and what is said goes nowhere.
+    """End a run, once, because the reader of its output has gone.
+
+    Running operations are finished, and further output goes nowhere.
 
     Returns whether that is so; elsewhere there is nothing to finish.
     """

@@ -48,7 +48,10 @@ def pulled(state: State, form: str) -> str:
 
 
 def past(workspace: Workspace, serial: int | None, emit: Emit) -> State:
-    """The state, or the earlier one with that serial. Raises StateError naming the serials there are."""
+    """Read the state, or the earlier one with that serial.
+
+    Raises StateError naming the serials there are.
+    """
     if serial is None:
         return present(workspace, emit)
     now = _readable(workspace, lambda _: None)
@@ -67,7 +70,10 @@ def past(workspace: Workspace, serial: int | None, emit: Emit) -> State:
 
 
 def _readable(workspace: Workspace, emit: Emit) -> Reading | None:
-    """The present state; a damaged one is told and gives None: earlier ones can be had all the same."""
+    """Read the present state; warn of a damaged one and return None.
+
+    Earlier states can be had all the same.
+    """
     try:
         return look(workspace, emit)
     except StateError as error:
@@ -104,7 +110,10 @@ def _loaded(workspace: Workspace, old: Past, emit: Emit) -> State | None:
 
 
 class Pushed(msgspec.Struct, frozen=True):
-    """The pushed state: its serial, how many tools it has, where, and what was `overridden` by force."""
+    """The pushed state: its serial, how many tools it has, and where.
+
+    `overridden` says what force overrode, "" if nothing.
+    """
 
     serial: int
     tools: int
@@ -168,13 +177,18 @@ def move(
 
 
 def _refuse_other_plugin(workspace: Workspace, old: Address, new: Address) -> None:
-    """Another plugin would look for another thing, find nothing, and what stands there would be forgotten."""
+    """Refuse to move an entry to another plugin.
+
+    That plugin would look for another resource and find nothing, and the old one would be
+    forgotten.
+    """
     if old.name == new.name:
         return
     ours, other = (workspace.providers[name].plugin for name in (old.name, new.name))
     if ours != other:
         raise StateError(
-            f"{new} belongs to plugin {other}, {old} to plugin {ours}: neither could read what the other made",
+            f"{new} belongs to plugin {other}, {old} to plugin {ours}: "
+            "neither could read what the other made",
             hint=f"keep the name: dtm state mv {old.dotted} {old.name}.{new.instance}",
         )
 
@@ -186,7 +200,10 @@ def remove(
     redactor: Redactor,
     addresses: Sequence[Address],
 ) -> None:
-    """Forget entries without touching what they stand for. Raises StateError if others depend on them."""
+    """Forget entries without touching what they stand for.
+
+    Raises StateError if others depend on them.
+    """
     with opened(workspace, choices, "state rm", emit, redactor) as session:
         state = session.state
         gone = set(addresses)
@@ -249,9 +266,10 @@ def entry_of(state: State, address: Address) -> StateEntry:
 def recover(
     workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, file: Path
 ) -> Sequence[Address]:
-    """Apply the results saved in a rescue file, and return the tools that have one; warn of the others.
+    """Apply the results saved in a rescue file; warn of those that do not apply.
 
-    The session that wrote the file did so at its end, so that nobody waits for it. Raises StateError.
+    Returns the tools that have a result now. The session that wrote the file did so at its end, so
+    that nobody waits for it. Raises StateError.
     """
     from engine.log import rescue_file
     from engine.session.recover import recover as use

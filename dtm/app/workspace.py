@@ -25,7 +25,10 @@ DEFAULT_CONFIG = "config.yaml"
 
 
 class Workspace(msgspec.Struct, frozen=True):
-    """Config (None where a command needs none and there is none), plugins and state, all found and opened."""
+    """Config, plugins and state, found and opened.
+
+    `config` is None where a command needs none and there is none.
+    """
 
     request: Invocation
     config: Config | None
@@ -46,7 +49,10 @@ class Workspace(msgspec.Struct, frozen=True):
 
 
 def load_config(request: Invocation, catalog: Catalog) -> Config:
-    """Load the config. Raises ConfigError with every problem, the only one that there is no file."""
+    """Load the config.
+
+    Raises ConfigError with every problem, or with the one that there is no file.
+    """
     from dtm.plugins import backends
 
     path = request.config_file or request.cwd / DEFAULT_CONFIG
@@ -66,7 +72,10 @@ def load_config(request: Invocation, catalog: Catalog) -> Config:
 
 
 def checked_config(request: Invocation) -> Config:
-    """Load the config and check the identities of its tools. Raises ConfigError with every problem."""
+    """Load the config and check the identities of its tools.
+
+    Raises ConfigError with every problem.
+    """
     from dtm.app import identities
     from dtm.plugins import catalog, providers
 
@@ -80,8 +89,8 @@ def open_workspace(
 ) -> Workspace:
     """Find everything; `redactor` learns the config's secrets.
 
-    Without `need_config` a config is read only where it stands and decides about the state. Raises ConfigError,
-    UsageError, PluginError and store errors.
+    Without `need_config` a config is read only where it stands and decides about the state. Raises
+    ConfigError, UsageError, PluginError and store errors.
     """
     from dtm.app import identities
     from dtm.plugins import catalog, providers
@@ -110,7 +119,10 @@ def open_workspace(
 
 
 def _tell_of_plugins(directory: Path | None, emit: Emit) -> None:
-    """Name the files in the config's plugin directory: they may come with a foreign repository and are never imported."""
+    """Name the files in the config's plugin directory.
+
+    They may come with a foreign repository and are never imported.
+    """
     if (
         directory
         and directory.is_dir()
@@ -135,7 +147,10 @@ def _hide_secrets(config: Config, redactor: Redactor) -> None:
 
 
 def _wanted(request: Invocation) -> bool:
-    """Whether a config decides where the state is: asked for by name, or the default one with nothing else named."""
+    """Tell whether a config decides where the state is.
+
+    It does where it was named, or where it is the default one and nothing else was named.
+    """
     if request.config_file:
         return True
     named = request.state_url or request.env.get("DTM_STATE")

@@ -1,4 +1,4 @@
-"""What every command shares: its options, its renderer, and the way from an error to an exit code."""
+"""The common part of all commands: options, renderer, and the way from an error to an exit code."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ class Context(msgspec.Struct, frozen=True):
         if self.verbose:
             self.renderer.notice(
                 "info",
-                f"The state is {workspace.place.location} (chosen by: {workspace.place.settings.source}).",
+                f"The state is {workspace.place.location} "
+                f"(chosen by: {workspace.place.settings.source}).",
             )
         return workspace
 
@@ -228,7 +229,10 @@ COMMON_OPTIONS: list[Decorator] = [
 
 
 def command(*, config: bool = True) -> Callable[[Body], Callable[..., int]]:
-    """Give a function the common options; it receives a Context first and returns its exit code (None is 0)."""
+    """Give a function the common options.
+
+    It receives a Context first and returns its exit code (None is 0).
+    """
 
     def wrap(body: Body) -> Callable[..., int]:
         @wraps(body)

@@ -45,7 +45,10 @@ def create_plugin(context: Context, argument: str, name: str) -> None:
 @click.option("-a", "--all", "everything", is_flag=True, help="Every plugin there is.")
 @command(config=False)
 def validate_plugin(context: Context, argument: str, name: str, everything: bool) -> int:
-    """Try every promise of a plugin in a temporary world, one line each: exit 1 if one is broken."""
+    """Try every promise of a plugin in a temporary world, one line each.
+
+    Exit 1 if one is broken.
+    """
     from dtm.plugins import catalog, providers
 
     if not everything and not (argument or name):

@@ -124,7 +124,10 @@ def validate(context: Context) -> None:
 @lockable
 @command()
 def verify(context: Context, strict: bool, lock: bool, new_state: bool, **given: Any) -> int:
-    """Say whether config, plugins, state and world agree. Exits 0 whatever it finds, unless --strict."""
+    """Say whether config, plugins, state and world agree.
+
+    Exits 0 whatever it finds, unless --strict.
+    """
     from dtm.app.verify import verify as use
     from dtm.render import sentences
 
@@ -158,7 +161,10 @@ VERIFY_ERRORS: Final[Mapping[str, tuple[Level, str]]] = {
 @lockable
 @command()
 def drift(context: Context, lock: bool, new_state: bool, **given: Any) -> int:
-    """Show what changed outside dtm: exit 0 if nothing did, 2 if something did, 1 if that cannot be told."""
+    """Show what changed outside dtm.
+
+    Exit 0 if nothing did, 2 if something did, 1 if that cannot be told.
+    """
     from dtm.app.run import Run
 
     workspace = context.open(need_config=False)

@@ -31,7 +31,8 @@ def executing(function: Callable[..., Any]) -> Callable[..., Any]:
             "--resolve",
             multiple=True,
             metavar="ADDR=WHAT",
-            help="What became of an interrupted tool that cannot be found again: adopt:ID, retry or forget.",
+            help="What became of an interrupted tool that cannot be found again: "
+            "adopt:ID, retry or forget.",
         ),
         parallelism("Operations"),
     ):
@@ -107,7 +108,10 @@ def delete(
 @executing
 @command()
 def destroy(context: Context, yes: bool, new_state: bool, **given: Any) -> int:
-    """Delete everything that the state remembers, dependents first. A state alone suffices: --state URL."""
+    """Delete everything that the state remembers, dependents first.
+
+    A state alone suffices: --state URL.
+    """
     return _execute(context, "destroy", yes, choices(given, new_state=new_state))
 
 

@@ -34,7 +34,10 @@ def lock(context: Context) -> int:
 @yes_option("--force")
 @command()
 def force_unlock(context: Context, lock_id: str, corrupt: bool, yes: bool) -> int:
-    """Break a lock by its exact ID, as `dtm lock` shows it. Its holder is refused once somebody else has begun."""
+    """Break a lock by its exact ID, as `dtm lock` shows it.
+
+    Its holder is refused once somebody else has begun.
+    """
     from dtm.app.locks import break_lock, held
 
     workspace = context.open(need_config=False)

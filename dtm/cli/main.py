@@ -75,7 +75,8 @@ class LazyGroup(click.Group):
         except click.NoSuchOption as error:
             name = error.option_name
             raise click.UsageError(
-                f"No such option '{name}' here: options stand behind a command, as in dtm plan {name}",
+                f"No such option '{name}' here: "
+                f"options stand behind a command, as in dtm plan {name}",
                 ctx,
             ) from error
 
@@ -102,13 +103,17 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start in an empty folder: dtm show config > config.yaml, then dtm plan, then dtm apply. Exit codes: 0 done or "
-    "nothing to do, 1 error, 2 changes or drift where asked for, 3 the lock could not be had, 130 interrupted.",
+    epilog="Start in an empty folder: dtm show config > config.yaml, then dtm plan, then dtm apply."
+    " Exit codes: 0 done or nothing to do, 1 error, 2 changes or drift where asked for, "
+    "3 the lock could not be had, 130 interrupted.",
 )
 @click.option("--version", is_flag=True, help="Print the version and exit.")
 @click.pass_context
 def root(ctx: click.Context, version: bool) -> None:
-    """Declarative engine for DevOps toolchains: describe tools in YAML, plan, apply, and remember."""
+    """Declarative engine for DevOps toolchains.
+
+    Describe tools in YAML, plan, apply, and remember.
+    """
     if version:
         from dtm import __version__
 
@@ -118,7 +123,10 @@ def root(ctx: click.Context, version: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; the exit code is the process's. Usage errors are 1, as DevStream's were."""
+    """Run the command line; the exit code is the process's.
+
+    Usage errors are 1, as DevStream's were.
+    """
     from dtm.app.signals import deaf, mute
     from dtm.cli.streams import open_streams, unwritable
 
@@ -155,7 +163,10 @@ def _invoke() -> int:
 
 
 def _refuse(error: click.ClickException) -> None:
-    """Say what is wrong with the arguments: to people as click does, to programs as all else is said to them."""
+    """Say what is wrong with the arguments.
+
+    People read what click prints, programs a line like all others.
+    """
     if "--json" not in sys.argv:
         error.show()
         return

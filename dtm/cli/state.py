@@ -216,7 +216,10 @@ def rollback(context: Context, serial: int, **given: Any) -> None:
 @writing
 @command()
 def recover(context: Context, file: str, **given: Any) -> None:
-    """Enter the outcomes of a rescue file where the state still waits for them; twice is harmless."""
+    """Enter the outcomes of a rescue file where the state still waits for them.
+
+    Twice is harmless.
+    """
     from dtm.app.states import recover as use
 
     workspace, chosen = context.open(need_config=False), choices(given)

@@ -1,13 +1,13 @@
 """Plans, events, errors and values as text for people or as JSON lines for programs.
 
-One *renderer* at a time, chosen by `renderers.make_renderer`: `rich` for a terminal, `plain` for log
-files and pipes, `json` for programs. All of them have the methods of `port.Renderer`. A `Screen` says
-where and how text leaves. Data goes to stdout, everything else to stderr.
+One *renderer* at a time, chosen by `renderers.make_renderer`: `rich` for a terminal, `plain` for
+log files and pipes, `json` for programs. All of them have the methods of `port.Renderer`. A
+`Screen` says where and how text leaves. Data goes to stdout, everything else to stderr.
 
 What the renderers for people share, from the inside out: `text` (styled lines), `values`, `errors`,
-`differences`, `plan`, `tables`, `locks`, `sentences` (the words that people search for), `events` (an
-event as a sentence), `people` (all of it as a renderer). `terminal` and `live` alone import rich;
-`jsonl`, `jsonlines` and `jsontypes` make the JSON, whose types are the published schema.
+`differences`, `plan`, `tables`, `locks`, `sentences` (the words that people search for), `events`
+(an event as a sentence), `people` (all of it as a renderer). `terminal` and `live` alone import
+rich; `jsonl`, `jsonlines` and `jsontypes` make the JSON, whose types are the published schema.
 
 Invariants:
 - Every text goes through `Screen.clean`, which hides known secrets, on its way out.

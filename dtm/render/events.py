@@ -33,7 +33,10 @@ from engine.plan import Action
 
 
 class LogLine(NamedTuple):
-    """One message: its level, its sentence (further lines belong below the first), the next step, the place."""
+    """One message: level, sentence, next step, and the place that it is about.
+
+    Lines of the sentence after its first belong below it.
+    """
 
     level: Level
     message: str
@@ -116,7 +119,10 @@ def _lock(event: LockWaiting | LockAcquired | LockReleased) -> LogLine:
 
 
 class RunLog(msgspec.Struct):
-    """Remembers what a run did, so that lines about long operations are rare and the summary says why things failed."""
+    """A memory of what a run did.
+
+    With it lines about long operations are rare, and the summary says why things failed.
+    """
 
     everything: bool = False
     begun: bool = False
@@ -202,7 +208,10 @@ class RunLog(msgspec.Struct):
         yield from self.summary(event)
 
     def summary(self, event: ApplySummary) -> Iterator[LogLine]:
-        """What was done, what failed and why, what was skipped because of it, where the state is, how long it took."""
+        """Tell what was done, what failed and why, and what was skipped because of it.
+
+        Then where the state is, and how long it took.
+        """
         verdict, location = describe_event(event), f"State: {event.location}"
         if event.complete:
             yield verdict
@@ -275,17 +284,20 @@ def _progress(event: ApplyProgress) -> str:
     """A sign of life: `Tool (n/i) still creating, 20s so far: text (40 %)`."""
     text = f": {event.text}" if event.text else ""
     share = f" ({event.fraction:.0%})" if event.fraction is not None else ""
-    return f"Tool ({event.address}) still {sentences.DOING[event.action]}, {duration(event.elapsed)} so far{text}{share}"
+    doing, so_far = sentences.DOING[event.action], duration(event.elapsed)
+    return f"Tool ({event.address}) still {doing}, {so_far} so far{text}{share}"
 
 
 def _stopping(event: Stopping) -> str:
     """What a request to stop sets going, and what another one would."""
-    running = f"{count(len(event.running), 'running operation')} ({listed([str(each) for each in event.running])})"
+    names = listed([str(each) for each in event.running])
+    running = f"{count(len(event.running), 'running operation')} ({names})"
     if not event.running:
         return "Stopping: nothing is running any more."
     if event.cancelling:
         return f"Stopping now: cancelling {running}."
-    return f"Stopping: waiting for {running}; Ctrl-C again cancels {'it' if len(event.running) == 1 else 'them'}."
+    them = "it" if len(event.running) == 1 else "them"
+    return f"Stopping: waiting for {running}; Ctrl-C again cancels {them}."
 
 
 def _milder(event: ApplyMilder) -> str:
@@ -295,13 +307,15 @@ def _milder(event: ApplyMilder) -> str:
         if event.actual is Action.KEEP
         else f"it is {sentences.DONE[event.actual]}"
     )
-    return f"Tool ({event.address}) was planned to be {sentences.DONE[event.planned]}; with all values known {actual}."
+    planned = sentences.DONE[event.planned]
+    return f"Tool ({event.address}) was planned to be {planned}; with all values known {actual}."
 
 
 def _retrying(event: Retrying) -> str:
     """A try failed and why, and when the next comes."""
     text = event.message.rstrip(".")
-    return f"{event.address} {event.action.value.capitalize()} try {event.attempt} failed: {text}; next in {duration(event.delay)}"
+    what = f"{event.address} {event.action.value.capitalize()} try {event.attempt}"
+    return f"{what} failed: {text}; next in {duration(event.delay)}"
 
 
 def _holder(record: LockRecord) -> str:
@@ -316,7 +330,8 @@ def _waiting(event: LockWaiting) -> str:
         if event.takeover_in is not None
         else ""
     )
-    return f"Waiting for the state lock held by {_holder(event.record)}, {duration(event.waited)} so far{over}"
+    holder, so_far = _holder(event.record), duration(event.waited)
+    return f"Waiting for the state lock held by {holder}, {so_far} so far{over}"
 
 
 def _acquired(event: LockAcquired) -> LogLine:

@@ -50,7 +50,10 @@ WORDS: Final = frozenset(
 
 
 class JsonRenderer:
-    """Every line is whole when it is written; an apply always ends with a `change_summary`, however it ends."""
+    """JSON lines, each whole when it is written.
+
+    An apply always ends with a `change_summary`, however it ends.
+    """
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
@@ -210,7 +213,10 @@ class JsonRenderer:
 
 
 def _cleaned(value: object, clean: Clean) -> object:
-    """Every text cleaned but those that are words of the format: a secret that is one of them must not break it."""
+    """Clean every text but the words of the format.
+
+    A secret that is such a word must not break the format.
+    """
     match value:
         case str():
             text = clean(value)

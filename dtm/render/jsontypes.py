@@ -37,14 +37,21 @@ class JsonLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fi
 
 
 class Version(JsonLine, frozen=True, tag="version"):
-    """First line of every stream; `format` grows when a line changes in a way that breaks a reader."""
+    """First line of every stream.
+
+    `format` grows when a line changes in a way that breaks a reader.
+    """
 
     dtm: str
     format: str = "1"
 
 
 class FieldDifference(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One field. `source` option: a person's change, live: drift, input: what options stand for; `old` as recorded then."""
+    """One field.
+
+    `source` option: a person's change, live: drift, input: what options stand for; `old` as
+    recorded then.
+    """
 
     path: list[str | int]
     old: Any
@@ -83,7 +90,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangeSummary(JsonLine, frozen=True, tag="change_summary"):
-    """The end of a plan, drift or verify (what would be done), or of an apply, delete or destroy (what was done).
+    """The end of a plan, drift or verify (what would be done), or of a run (what was done).
 
     `cancelled`: those of `failed` that were cut off, so that nobody knows what became of them.
     """
@@ -138,7 +145,10 @@ class ApplyFailed(JsonLine, frozen=True, tag="apply_errored"):
 
 
 class ApplyLeft(JsonLine, frozen=True, tag="apply_skipped"):
-    """A change was not tried; `because` names the failed tool it waits for, null if the run was stopped."""
+    """A change was not tried.
+
+    `because` names the failed tool it waits for, null if the run was stopped.
+    """
 
     address: str
     action: ActionName
@@ -146,7 +156,10 @@ class ApplyLeft(JsonLine, frozen=True, tag="apply_skipped"):
 
 
 class Diagnostic(JsonLine, frozen=True, tag="diagnostic"):
-    """Something people must see; `where` is file:line:column or an address; `lock` names who holds the lock."""
+    """Something people must see.
+
+    `where` is file:line:column or an address; `lock` names who holds the lock.
+    """
 
     severity: Severity
     summary: str

@@ -33,7 +33,10 @@ from engine.plan import Action
 
 BAR: Final = 16
 ECHO: Final = 4
-"""Cells left free: a terminal writes ^C behind the last row, and one that did not fit would move the table by a row."""
+"""Cells left free: a terminal writes ^C behind the last row.
+
+If it did not fit, the table would move by a row.
+"""
 
 
 class Running(msgspec.Struct):
@@ -136,7 +139,10 @@ class Board(msgspec.Struct):
 
 
 class LiveTable(Live):
-    """A board on the screen, redrawn by rich itself; `flush` prints the lines that wait to stand above it."""
+    """A board on the screen, redrawn by rich itself.
+
+    `flush` prints the lines that wait to stand above it, and tells whether there were any.
+    """
 
     def __init__(
         self, board: Board, console: Console, flush: Callable[[], bool], refresh: float

@@ -1,4 +1,7 @@
-"""A plan as styled lines: legend, one sentence per change with its fields, and the count that ends it."""
+"""A plan as styled lines.
+
+A legend, one sentence per change with its fields, and the count that ends it.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,10 @@ BODY: Final = SYMBOL_WIDTH + 3
 
 
 class PlanView(msgspec.Struct, frozen=True):
-    """How to show a plan: `width` in cells; drift and verify say what they found, not what would be done about it."""
+    """The way to show a plan; `width` in cells.
+
+    Drift and verify say what they found, not what would be done about it.
+    """
 
     show: ValueText
     width: int

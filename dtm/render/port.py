@@ -23,14 +23,23 @@ Operation: TypeAlias = Literal["plan", "drift", "verify"]
 
 
 class Renderer(Protocol):
-    """Data goes to stdout, all else to stderr. No method raises for what it is given; secrets never leave."""
+    """The methods of every renderer: data goes to stdout, all else to stderr.
+
+    No method raises for what it is given; secrets never leave.
+    """
 
     def plan(self, plan: Plan, *, operation: Operation = "plan", nothing: str = "") -> None:
-        """Show a plan in the words of that operation; `nothing` is what an empty one says instead of the default."""
+        """Show a plan in the words of that operation.
+
+        `nothing` is what an empty one says instead of the default.
+        """
         ...
 
     def event(self, event: Event) -> None:
-        """Show that something happened; may be called from several threads; what the engine calls `emit`."""
+        """Show that something happened: the engine's `emit`.
+
+        May be called from several threads.
+        """
         ...
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:

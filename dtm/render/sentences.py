@@ -1,4 +1,7 @@
-"""The sentences people grep for. Where DevStream has one for a case, this is that sentence to the letter."""
+"""The sentences that people search for.
+
+Where DevStream has one for a case, this is that sentence to the letter.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +115,10 @@ def will_refuse(command: str, reason: str) -> str:
 
 
 def large_loss(tools: int) -> tuple[str, str]:
-    """Ask about a plan that loses many tools; returns the question, and the one answer that means yes."""
+    """Ask about a plan that loses many tools.
+
+    Returns the question, and the one answer that means yes.
+    """
     answer = f"yes, {tools}"
     return (
         f"{tools} tools will be deleted or replaced, more than 30 %. To go on, answer: {answer}",
@@ -156,7 +162,10 @@ def about(change: Change) -> tuple[str, str]:
 
 
 def found(change: Change) -> str:
-    """What a look found of a tool, in words: what comes after `Tool (n/i) `; nothing is going to be done."""
+    """Say what a look found of a tool; nothing is going to be done.
+
+    It stands behind `Tool (n/i) `.
+    """
     match change.reason:
         case Reason.VANISHED:
             return "is in the state, but it is gone."

@@ -1,4 +1,7 @@
-"""For a person at a terminal: colours, wrapping, a live table. Together with `live` the only module that imports rich."""
+"""The renderer for a person at a terminal: colours, wrapping, a live table.
+
+Together with `live` the only module that imports rich.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,10 @@ REFRESH: Final = 0.1
 
 
 class TerminalRenderer(PeopleRenderer):
-    """Finished changes scroll by above a table of the running ones; lines are written in batches, one per picture."""
+    """Finished changes scroll by above a table of the running ones.
+
+    Lines are written in batches, one per picture.
+    """
 
     def __init__(self, screen: Screen, refresh: float = REFRESH) -> None:
         super().__init__(screen)

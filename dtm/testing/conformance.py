@@ -1,4 +1,6 @@
-"""Numbered cases and what became of them: the material of a conformance report. No test runner is needed.
+"""Numbered cases and their results: the material of a conformance report.
+
+No test runner is needed.
 
     for case in STORE_CASES:
         case.check(place)
@@ -41,7 +43,10 @@ def refused(call: Callable[[], object], kind: type[Exception], what: str) -> Exc
 
 
 class Case(msgspec.Struct, Generic[P], frozen=True):
-    """One promise. `ids` are the numbers under which it is known; `check` raises if it is broken, or Untried."""
+    """One promise; `ids` are the numbers under which it is known.
+
+    `check` raises if it is broken, or Untried.
+    """
 
     ids: tuple[str, ...]
     name: str
@@ -52,7 +57,10 @@ class Case(msgspec.Struct, Generic[P], frozen=True):
 
 
 class CaseResult(msgspec.Struct, frozen=True):
-    """What became of one case: `problem` says how it is broken, `untried` why it could not be tried; seconds."""
+    """The result of one case, which took `elapsed` seconds.
+
+    `problem` says how it is broken, `untried` why it could not be tried.
+    """
 
     ids: tuple[str, ...]
     name: str

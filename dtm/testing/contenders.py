@@ -22,8 +22,8 @@ HOUR = 3600.0
 class LockerPlace(msgspec.Struct, frozen=True):
     """A place where nothing is locked, and how to get at it.
 
-    `connect`: a new client each time, the second one best in another process. `corrupt(key)` spoils the record that is
-    there. `clients` times `attempts`: how much contention is tried.
+    `connect`: a new client each time, the second one best in another process. `corrupt(key)` spoils
+    the record that is there. `clients` times `attempts`: how much contention is tried.
     """
 
     connect: Callable[[], Locker]
@@ -50,7 +50,10 @@ def info_of(lock_id: str) -> LockInfo:
 
 
 class Contender:
-    """Somebody who wants the lock: a locker, the shared clock, a wall clock `skew` seconds ahead, and what was told."""
+    """One of those who want the lock: a locker and the events it was told.
+
+    All share a clock; the wall clock of this one is `skew` seconds ahead.
+    """
 
     def __init__(
         self, locker: Locker, clock: FakeClock, name: str = "me", skew: float = 0.0

@@ -14,7 +14,10 @@ T = TypeVar("T")
 
 
 class CallFault(msgspec.Struct, frozen=True):
-    """What goes wrong with one call: `error` instead of an answer, `lost`: only after the effect; `first` runs before both."""
+    """The fault of one call: `error` instead of an answer.
+
+    With `lost` only after the call had its effect; `first` runs before both.
+    """
 
     error: Exception | None = None
     lost: bool = False
@@ -22,7 +25,10 @@ class CallFault(msgspec.Struct, frozen=True):
 
 
 class FaultyLocker:
-    """`engine.ports.Locker` over another one; each call takes the next fault of its kind, and none once they run out."""
+    """`engine.ports.Locker` over another one, failing as told.
+
+    Each call takes the next fault of its kind, and none once they run out.
+    """
 
     def __init__(
         self,

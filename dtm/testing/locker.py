@@ -25,7 +25,10 @@ from engine.session.locking import break_lock
 __all__ = ["LOCKER_CASES", "LockerPlace", "locker_contract"]
 
 FIRST_HOLD = 0.05
-"""Seconds, so long that all others try meanwhile: where threads take turns, short holds may never meet."""
+"""Seconds, so long that all others try meanwhile.
+
+Where threads take turns, short holds may never meet.
+"""
 
 
 def holder_is_shown(place: LockerPlace) -> None:
@@ -98,7 +101,10 @@ def released_twice(place: LockerPlace) -> None:
 
 
 def broken_by_id(place: LockerPlace) -> None:
-    """The ID that the refusal shows breaks the lock, even one renewed meanwhile; then it can be had."""
+    """Break a lock by the ID that the refusal shows, even one renewed meanwhile.
+
+    Then it can be had.
+    """
     alice, bob, clock = pair(place)
     held = alice.acquire()
     error = refused(bob.acquire, LockHeldError, "a lock that somebody holds")
@@ -225,7 +231,10 @@ def locked_twice(place: LockerPlace) -> None:
 
 
 def renewal_moves_the_version(place: LockerPlace) -> None:
-    """Each renewal gives the record another version, so that a watcher sees a sign of life; an old one cannot be used."""
+    """Give the record another version by each renewal, so that a watcher sees a sign of life.
+
+    An old version cannot be used.
+    """
     a, b = place.two()
     records = [a.put(KEY, replace(info_of("alice"), renewed="0"), expect=None)]
     for number in range(1, 4):

@@ -35,7 +35,10 @@ MakeTrial: TypeAlias = Callable[[Path], Trial]
 
 @runtime_checkable
 class Trying(Protocol):
-    """What a provider may offer besides, so that `dtm develop validate-plugin` can try everything."""
+    """The method by which a provider offers a trial of its own.
+
+    With it `dtm develop validate-plugin` can try everything.
+    """
 
     def trial(self, directory: Path) -> Trial:
         """Prepare a world in an empty directory."""
@@ -48,7 +51,10 @@ def trial_call(plugin: str, directory: Path) -> Call:
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What became of one promise: `problem` says how it is broken, `untried` why it could not be tried."""
+    """The result of one promise.
+
+    `problem` says how it is broken, `untried` why it could not be tried.
+    """
 
     promise: str
     problem: str = ""
@@ -71,7 +77,10 @@ class Verdict(msgspec.Struct, frozen=True):
 def provider_contract(
     provider: AnyProvider, make_trial: MakeTrial, directory: Path
 ) -> list[Verdict]:
-    """Try every promise. Raises PromiseError that lists all broken ones; the verdicts tell which could not be tried."""
+    """Try every promise.
+
+    Raises PromiseError that lists all broken ones; the verdicts tell which could not be tried.
+    """
     found = list(verdicts(provider, make_trial, directory))
     broken = [f"{verdict.promise}: {verdict.problem}" for verdict in found if verdict.problem]
     if broken:

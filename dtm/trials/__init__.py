@@ -1,8 +1,9 @@
-"""Trials of the plugins that ship, for `dtm develop validate-plugin` and the tests of the providers.
+"""Trials of the plugins that ship, for `dtm develop validate-plugin` and for tests.
 
-A *trial* is one thing that a plugin can make, in a world of its own, with other means to change that
-world than the plugin itself (`dtm.testing.provider.Trial`). A *world* is an empty directory, into
-which the trial puts what the plugin needs: files, or bare git repositories that only git changes.
+A *trial* is one thing that a plugin can make, in a world of its own, with other means to change
+that world than the plugin itself (`dtm.testing.provider.Trial`). A *world* is an empty directory,
+into which the trial puts what the plugin needs: files, or bare git repositories that only git
+changes.
 
 - `local`: plugins for this machine (`command`, `data`, `directory`, `file`)
 - `git`: plugins that write into repositories

@@ -1,4 +1,7 @@
-"""Trials of the plugins that write into git: each world holds bare repositories, changed with nothing but git."""
+"""Trials of the plugins that write into git.
+
+Each world holds bare repositories, changed with nothing but git.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ TESTS: Final = UnitTests(command="make test", container_name="alpine:3")
 
 
 def repo_scaffolding(directory: Path) -> Trial:
-    """A repository from a template that ships inside: variables, template and branch are changed."""
+    """A repository from a template that ships inside.
+
+    Variables, template and branch are changed.
+    """
     bare = directory / "repos" / "app.git"
 
     def options(template: str, image: str, **place: Any) -> ScaffoldOptions:
@@ -156,7 +162,10 @@ MANIFEST_DRIFTS: Final[Mapping[str, tuple[str, Any]]] = {
     "apiVersion": ("apiVersion", "argoproj.io/v2"),
     "kind": ("kind", "ApplicationSet"),
 }
-"""What a person may change in an Application's manifest -> the attribute that it shows in, and to what."""
+"""Each place of an Application's manifest that a person may change.
+
+With the attribute that the change shows in, and the new value.
+"""
 
 
 def edit_manifest(bare: Path, place: str, value: Any) -> None:

@@ -24,10 +24,12 @@ TRIALS: Final[Mapping[str, MakeTrial]] = {**LOCAL_TRIALS, **GIT_TRIALS}
 
 
 def validate_plugin(name: str, plugins: Plugins, directory: Path) -> Iterator[Verdict]:
-    """Try every promise of a plugin in an empty directory, and say what became of each. Raises PluginError, UsageError.
+    """Try every promise of a plugin in an empty directory, and yield the verdicts.
 
-    The world is the plugin's own `trial` where it has one, else its sample config: then nothing is changed by other
-    means, and the promises about that are untried.
+    Raises PluginError, UsageError.
+
+    The world is the plugin's own `trial` where it has one, else its sample config: then nothing is
+    changed by other means, and the promises about that are untried.
     """
     provider = plugins[name]
     yield from verdicts(provider, _trial_of(name, provider, plugins), directory)

@@ -15,7 +15,9 @@ SLOW = """
 tools:
 - name: command
   instanceID: slow
-  options: {create: "echo x >> made.log; sleep 3; echo '{}' > made.json", read: "cat made.json 2>/dev/null || true"}
+  options:
+    create: "echo x >> made.log; sleep 3; echo '{}' > made.json"
+    read: "cat made.json 2>/dev/null || true"
 - name: command
   instanceID: later
   dependsOn: [command.slow]
@@ -25,7 +27,9 @@ tools:
 
 HELD = """
 tools:
-- {name: command, instanceID: slow, options: {create: "echo x >> made.log; until [ -e go ]; do sleep 0.1; done"}}
+- name: command
+  instanceID: slow
+  options: {create: "echo x >> made.log; until [ -e go ]; do sleep 0.1; done"}
 """
 """Runs until there is a file `go`."""
 

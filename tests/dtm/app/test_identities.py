@@ -1,4 +1,7 @@
-"""What is known of a config before anything runs: tools that are one thing, and tools where dtm keeps its own files."""
+"""Identities of a config's tools, as far as they are known before anything runs.
+
+Two tools with one identity, and tools where dtm keeps its own files.
+"""
 
 from pathlib import Path
 
@@ -53,7 +56,8 @@ def test_every_tool_that_is_the_same_as_one_above_is_named_with_both_places(fold
 
 def test_a_file_and_a_directory_at_one_path_clash(folder: Path) -> None:
     assert problems(folder, tools("file out", "directory out/")) == [
-        "config.yaml:4:3: directory/i1 is the same thing (directory:out) as file/i0 at config.yaml:3:3"
+        "config.yaml:4:3: directory/i1 is the same thing (directory:out) "
+        "as file/i0 at config.yaml:3:3"
     ]
 
 
@@ -68,7 +72,10 @@ def test_a_path_is_compared_by_where_it_leads(folder: Path, one: str, other: str
 
 
 def test_other_things_and_things_not_known_yet_do_not_clash(folder: Path) -> None:
-    unknown = "- {name: file, instanceID: r, options: {path: '${{ data.d.outputs.output }}', content: x}}\n"
+    unknown = (
+        "- {name: file, instanceID: r, "
+        "options: {path: '${{ data.d.outputs.output }}', content: x}}\n"
+    )
     same = unknown.replace("instanceID: r", "instanceID: s")
     command = "- {name: command, instanceID: c, options: {create: [a]}}\n"
     commands = command + command.replace("instanceID: c", "instanceID: e")
@@ -106,7 +113,8 @@ OWN = [
 def test_no_tool_is_made_where_dtm_keeps_its_own_files(folder: Path, path: str) -> None:
     (folder / "link").symlink_to(folder)
     place = open_place(choose("", {}, None, folder)[0], folder, {})
-    expected = f"config.yaml:3:3: file/i0 would be where dtm keeps its own files (file:{path.removeprefix('./')})"
+    shown = path.removeprefix("./")
+    expected = f"config.yaml:3:3: file/i0 would be where dtm keeps its own files (file:{shown})"
     assert problems(folder, tools(f"file {path}"), place) == [expected]
     assert (
         problems(
@@ -126,7 +134,8 @@ def test_the_state_that_is_used_is_the_one_that_is_kept_free(folder: Path) -> No
         place,
     )
     assert found == [
-        "config.yaml:4:3: directory/i1 would be where dtm keeps its own files (directory:sub/my.state.history)"
+        "config.yaml:4:3: directory/i1 would be where dtm keeps its own files "
+        "(directory:sub/my.state.history)"
     ]
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the renderers share: a clock that stands still, and a renderer whose output can be read."""
+"""A clock that stands still, and a renderer whose output can be read."""
 
 from __future__ import annotations
 

@@ -142,9 +142,7 @@ def test_an_apply_that_breaks_off_still_ends_with_its_summary() -> None:
     assert summary["changes"]["create"] == 1 and summary["failed"] == ["repo-scaffolding/web"]
 
 
-def test_a_summary_says_which_command_it_was_what_was_cut_off_and_never_that_a_failure_is_done() -> (
-    None
-):
+def test_a_summary_names_its_command_and_what_was_cut_off() -> None:
     shown = Shown("json")
     shown.renderer.event(
         ApplySummary(

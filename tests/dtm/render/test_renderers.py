@@ -87,7 +87,8 @@ def test_text_is_utf_8_whatever_the_locale_says(kind: Kind) -> None:
         ),
         (
             lambda r: r.document({"a": {"b": [{"c": 1, "d": "x\ny\n"}, [], "e"]}}, title="data/a"),
-            "data/a\n  a:\n    b:\n      - c: 1\n        d: |\n          x\n          y\n      - []\n      - e\n",
+            "data/a\n  a:\n    b:\n      - c: 1\n        d: |\n"
+            "          x\n          y\n      - []\n      - e\n",
         ),
         (lambda r: r.lock(None), "The state is not locked.\n"),
         (lambda r: r.differences([]), "No differences.\n"),
@@ -99,7 +100,8 @@ def test_text_is_utf_8_whatever_the_locale_says(kind: Kind) -> None:
                     Difference(WEB, added=True),
                 ]
             ),
-            "~ data/a\n    ~ x: 1 → 2\n    + y: 3\n\n- repo-scaffolding/web\n\n+ repo-scaffolding/web\n",
+            "~ data/a\n    ~ x: 1 → 2\n    + y: 3\n\n"
+            "- repo-scaffolding/web\n\n+ repo-scaffolding/web\n",
         ),
     ],
 )

@@ -202,7 +202,7 @@ def _setting(item: Item, value: Any, on: bool) -> list[str]:
 
 
 def _open(value: Any) -> bool:
-    """Whether a setting can be shown option by option."""
+    """Tell whether a setting can be shown option by option."""
     return value is None or isinstance(value, dict)
 
 

@@ -108,7 +108,7 @@ def _spellings(key: str, schema: Schema) -> list[str]:
 
 
 def _value(schema: Schema) -> Schema:
-    """What may stand where an option wants this: an expression for it, or the value.
+    """Allow an expression, or the value, where an option wants this schema.
 
     As "if not that, then this", since a validator then says what is wrong with the value.
     """

@@ -155,7 +155,7 @@ class Plugins(Mapping[str, AnyProvider]):
         return sorted({*BUILT_IN, *self._third_party})
 
     def hint(self, name: str) -> str:
-        """What to do about a name that there is not."""
+        """Say what to do about an unknown name."""
         from engine.suggestions import near
 
         meant = near(name, self.names())
@@ -267,7 +267,7 @@ def backends() -> Backends:
 
 
 def catalog() -> Catalog:
-    """What a configuration may use, with the schema of each."""
+    """List the plugins that a configuration may use, with the schema of each."""
     return installed()
 
 

@@ -1,4 +1,4 @@
-"""What a person chose on the command line, as values."""
+"""The choices of the command line, as values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class Invocation(msgspec.Struct, frozen=True):
-    """What the command line says about config and state; every path is absolute."""
+    """The config and the state that the user named; every path is absolute."""
 
     cwd: Path
     env: Mapping[str, str]

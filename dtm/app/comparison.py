@@ -12,7 +12,10 @@ from engine.values import Value
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """How one tool differs between two states; `added` and `removed` exclude each other."""
+    """The difference of one tool between two states.
+
+    `added` and `removed` exclude each other.
+    """
 
     address: Address
     fields: tuple[FieldChange, ...] = ()

@@ -19,7 +19,7 @@ from engine.session.opening import read_state
 
 HOME_FILE = ".devstream/home"
 NAMED = ("--state", "DTM_STATE")
-"""What names a state on purpose, see `dtm.app.place.choose`."""
+"""The sources that name a state on purpose, see `dtm.app.place.choose`."""
 
 
 def refuse_empty(place: Place, config: Config | None, cwd: Path, emit: Emit) -> None:

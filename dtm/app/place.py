@@ -40,7 +40,7 @@ LOCKS: Final[Mapping[str, tuple[str, ...]]] = {
     "both": ("dynamodb", "native"),
     "none": (),
 }
-"""What a kind of lock is made of."""
+"""The lockers that make up each kind of lock."""
 _PLAIN: Final = re.compile(r"true|false|0|[1-9][0-9]*")
 
 
@@ -59,7 +59,7 @@ class Place:
 
     @property
     def key(self) -> str:
-        """What it is called there."""
+        """The document's name there."""
         return self.opened.key
 
     @property

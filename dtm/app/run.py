@@ -50,7 +50,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Drift(msgspec.Struct, frozen=True):
-    """What differs, as a plan that is only looked at; and which tools could not be read."""
+    """The differences, as a plan that is only shown; and the tools that could not be read."""
 
     plan: Plan
     unread: tuple[Problem, ...]
@@ -72,7 +72,7 @@ class Run:
         self.approved = False
 
     def plan(self, *, destroy: bool = False, lock: bool = False) -> Plan:
-        """What apply, or destroy, would do; warns of what it would refuse to."""
+        """Plan what apply, or destroy, would do; warn of what it would refuse."""
         operation = "destroy" if destroy else "apply"
         if lock:
             with opened(self.workspace, self.choices, "plan", self.emit, self.redactor) as session:
@@ -86,7 +86,7 @@ class Run:
         return self._foreseen(operation, reading.state, self._left_alone(plan, reading))
 
     def drift(self, *, lock: bool = False) -> Drift:
-        """What differs between the state and the world; what is unfinished is told."""
+        """Compare the state with live resources; warn of unfinished tools."""
         if lock:
             with opened(self.workspace, self.choices, "drift", self.emit, self.redactor):
                 return self.drift()
@@ -309,7 +309,7 @@ class Run:
 
 
 def _exists(state: State) -> bool:
-    """Whether anything was ever written there."""
+    """Tell whether anything was ever written there."""
     return bool(state.id.lineage or state.entries)
 
 

@@ -20,7 +20,7 @@ def _leave() -> None:
 
 
 class _Requests:
-    """What a request to end calls, and whether there was one."""
+    """The function that a request to end calls, and a note that there was one."""
 
     def __init__(self) -> None:
         self.answer: Callable[[], object] = _leave
@@ -71,7 +71,7 @@ def unheard() -> bool:
 
 
 def mute() -> None:
-    """Whatever is still in buffers, or said from now on, goes nowhere."""
+    """Send nowhere what is still in buffers, and all further output."""
     _fall_silent(lambda _mode: True)
 
 
@@ -99,7 +99,7 @@ def _ask_once() -> None:
 
 
 def _fall_silent(gone: Callable[[int], bool]) -> None:
-    """What is still told must not end the work with an error."""
+    """Send further output nowhere: it must not end the work with an error."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for output in OUTPUTS:
         if gone(os.fstat(output).st_mode):

@@ -1,4 +1,4 @@
-"""Whether config, plugins, state and live resources agree."""
+"""The comparison of config, plugins, state and live resources."""
 
 from __future__ import annotations
 

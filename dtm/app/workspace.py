@@ -1,4 +1,4 @@
-"""What a command works on: the config, the plugins and the place of the state."""
+"""The material of a command: the config, the plugins and the place of the state."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Workspace(msgspec.Struct, frozen=True):
 
     @property
     def base_dir(self) -> Path:
-        """What relative paths in options are relative to."""
+        """The directory that paths in options are relative to."""
         return self.config.settings.base_dir if self.config else self.request.cwd
 
     @property

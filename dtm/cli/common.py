@@ -125,7 +125,7 @@ def parallelism(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def show_help(ctx: click.Context) -> None:
-    """What a group without a command does."""
+    """Print the help of a group that is called without a command."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -137,7 +137,7 @@ def choices(
     new_state: bool = False,
     with_dependents: bool = False,
 ) -> Choices:
-    """What the options of a writing command say."""
+    """Turn the options of a writing command into choices."""
     return Choices(
         parallelism=given.get("parallelism", 10),
         lock=given.get("lock", not given.get("no_lock")),

@@ -51,5 +51,5 @@ def _opened(number: int, found: TextIO | None, *, at_once: bool) -> io.TextIOWra
 
 
 def unwritable(error: Exception) -> bool:
-    """Whether this is about what is said, and not about the work."""
+    """Tell whether an error is about the output, and not about the work."""
     return isinstance(error, OSError) and error.filename in (OUTPUT, ERROR)

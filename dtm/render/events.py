@@ -274,7 +274,7 @@ def _failure(event: ApplyErrored) -> str:
 
 
 def _skipped(event: ApplySkipped, *, cancelled: bool = False) -> str:
-    """What was not tried, and why."""
+    """Name what was not tried, and why."""
     what = "was cancelled" if cancelled else "failed"
     why = f"because {event.because} {what}" if event.because else "because the run was stopped"
     return f"{event.address} {event.action.value}, {why}"
@@ -289,7 +289,7 @@ def _progress(event: ApplyProgress) -> str:
 
 
 def _stopping(event: Stopping) -> str:
-    """What a request to stop sets going, and what another one would."""
+    """Say what a request to stop sets going, and what another one would."""
     names = listed([str(each) for each in event.running])
     running = f"{count(len(event.running), 'running operation')} ({names})"
     if not event.running:
@@ -319,12 +319,12 @@ def _retrying(event: Retrying) -> str:
 
 
 def _holder(record: LockRecord) -> str:
-    """Whom we wait for."""
+    """Name the lock holder."""
     return record.info.run if record.info else record.holder
 
 
 def _waiting(event: LockWaiting) -> str:
-    """Who holds the lock, how long we wait, and when it may be taken over."""
+    """Name the lock holder, the wait so far, and the time until a takeover."""
     over = (
         f", taken over in {duration(event.takeover_in)} if it stays silent"
         if event.takeover_in is not None

@@ -44,7 +44,7 @@ class Unfinished(msgspec.Struct):
                 pass
 
     def summary(self, now: str) -> types.ChangeSummary:
-        """What was done before the run broke off."""
+        """Sum up the work before the run broke off."""
         return types.ChangeSummary(
             timestamp=now,
             message="The run broke off.",

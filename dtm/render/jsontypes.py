@@ -30,7 +30,7 @@ ReasonName: TypeAlias = Literal[
 
 
 class JsonLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type"):
-    """What every line has: `timestamp` is RFC 3339 in UTC, `message` is for people."""
+    """The fields of every line: `timestamp` is RFC 3339 in UTC, `message` is for people."""
 
     timestamp: str
     message: str
@@ -77,7 +77,7 @@ class PlannedChange(JsonLine, frozen=True, tag="planned_change"):
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many changes of each action."""
+    """The number of changes of each action."""
 
     create: int = 0
     update: int = 0
@@ -199,7 +199,7 @@ class Outputs(JsonLine, frozen=True, tag="outputs"):
 
 
 class Data(JsonLine, frozen=True, tag="data"):
-    """What a command found out: a row of a table, a document, or a text."""
+    """The result of a command: a row of a table, a document, or a text."""
 
     data: Any
 

@@ -1,4 +1,4 @@
-"""Who holds a lock, and whether it looks alive."""
+"""The holder of a lock as lines, and the signs that it is alive."""
 
 from __future__ import annotations
 

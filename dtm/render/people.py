@@ -1,4 +1,4 @@
-"""What both renderers for people share: everything but how lines reach the screen."""
+"""The common part of the renderers for people: all but the way of lines to the screen."""
 
 from __future__ import annotations
 

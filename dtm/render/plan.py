@@ -67,7 +67,7 @@ class PlanView(msgspec.Struct, frozen=True):
     width: int
     operation: Operation = "plan"
     nothing: str = ""
-    """What an empty plan says, "" for the sentence that fits the plan."""
+    """The sentence of an empty plan, "" for the one that fits the plan."""
 
     def lines(self, plan: Plan) -> Iterator[Line]:
         """The whole plan, in the order in which the changes stand in it."""
@@ -130,7 +130,7 @@ class PlanView(msgspec.Struct, frozen=True):
         yield BLANK
 
     def _names(self, plan: Plan) -> Iterator[Line]:
-        """Who is touched, on one screen, where the sentences have long scrolled away."""
+        """List the tools that change, on one screen: their sentences have scrolled away."""
         groups: dict[Action, list[str]] = {}
         for change in plan:
             groups.setdefault(change.action, []).append(str(change.address))

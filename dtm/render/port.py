@@ -1,4 +1,4 @@
-"""What the command line sees of a renderer."""
+"""The protocol of a renderer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Clock: TypeAlias = Callable[[], datetime]
 """The time in the time zone that dates are shown in."""
 
 Operation: TypeAlias = Literal["plan", "drift", "verify"]
-"""What a plan was made for: to be carried out, or to be looked at."""
+"""The purpose of a plan: to be carried out, or to be looked at."""
 
 
 class Renderer(Protocol):

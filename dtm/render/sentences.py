@@ -91,17 +91,17 @@ def interrupted(command: str, reason: str) -> str:
 
 
 def nothing_to_do(plan: Plan) -> str:
-    """What an empty plan says."""
+    """Say that an empty plan does nothing."""
     return NOTHING_TO_DESTROY if plan.destroy else NOTHING_TO_APPLY
 
 
 def in_progress(plan: Plan) -> str:
-    """Who else works on the state."""
+    """Name the run that works on the state."""
     return f"Another run is at work on this state: {_to_the_second(plan.in_progress)}"
 
 
 def under_way(action: str, who: str) -> str:
-    """What another run does to a tool at this moment; `who` says since when, too."""
+    """Say what another run does to a tool right now; `who` says since when, too."""
     return f"{action.capitalize()} in progress by {_to_the_second(who)}"
 
 
@@ -110,7 +110,7 @@ def _to_the_second(text: str) -> str:
 
 
 def will_refuse(command: str, reason: str) -> str:
-    """What a plan says of a refusal to come."""
+    """Announce a refusal in a plan."""
     return f"{command.capitalize()} will refuse this plan: {reason}"
 
 

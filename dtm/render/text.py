@@ -40,7 +40,7 @@ Style: TypeAlias = Literal[
     "warning",
     "error",
 ]
-"""What a piece of text means; a terminal gives each a look, plain text none."""
+"""The meaning of a piece of text; a terminal gives each a look, plain text none."""
 
 
 class Span(NamedTuple):
@@ -74,7 +74,7 @@ def line(indent: int, *parts: Span | str, hang: int = 2) -> Line:
 
 
 def cells(text: str) -> int:
-    """How many terminal cells the text takes: wide characters two, combining ones none."""
+    """Count the terminal cells of a text: wide characters two, combining ones none."""
     if text.isascii():
         return len(text)
     return sum(_cell(char) for char in text)

@@ -153,7 +153,7 @@ def corrupt_record(place: LockerPlace) -> None:
 
 
 def late_release_is_refused(place: LockerPlace) -> None:
-    """Whoever's lock was broken and taken by somebody else cannot release it."""
+    """Refuse the release of a holder whose lock was broken and taken by another client."""
     alice, bob, _ = pair(place)
     held = alice.acquire()
     break_lock(bob.locker, KEY, "alice")

@@ -1,4 +1,4 @@
-"""What every provider promises, one check each; `dtm.testing.provider` runs them."""
+"""The promises of every provider, one check each; `dtm.testing.provider` runs them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Bench(msgspec.Struct, frozen=True):
         return self.provider.create(self.trial.options, self.trial.call)
 
     def read(self, resource: Resource | None, options: Any = None) -> Resource | None:
-        """What is live; by identity where there is no resource."""
+        """Read what is live; by identity where there is no resource."""
         return self.provider.read(
             self.trial.options if options is None else options, resource, self.trial.call
         )
@@ -67,7 +67,7 @@ class Bench(msgspec.Struct, frozen=True):
 
 
 def differences(recorded: Resource, live: Resource) -> list[str]:
-    """What differs: `id`, names of attributes, `outputs.name`."""
+    """List what differs: `id`, names of attributes, `outputs.name`."""
     identity = ["id"] if recorded.id != live.id else []
     outputs = [f"outputs.{key}" for key in _keys(recorded.outputs, live.outputs)]
     return identity + _keys(recorded.attributes, live.attributes) + outputs

@@ -324,7 +324,7 @@ def append_grows(place: StorePlace) -> None:
 
 
 def stale_append_is_refused(place: StorePlace) -> None:
-    """Whoever is overtaken, by a write or by an append, adds nothing any more."""
+    """Refuse the append of a client that a write or an append has overtaken."""
     a, b = _appending(place)
     refused(
         lambda: a.append("k", b"x", expect="0"), ConflictError, "an append to what is not there"

@@ -31,7 +31,7 @@ from providers.scaffolding.options import (
 )
 
 RENDERED: Final = frozenset({"rendered"})
-"""What should be in the built-in CI files: only another release of dtm changes it."""
+"""The attribute with the built-in CI files' content: only another release changes it."""
 
 SCM: Final = Scm(scm_type="local", owner="me", name="app")
 TESTS: Final = UnitTests(command="make test", container_name="alpine:3")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def git(bare: Path, *args: str, stdin: bytes = b"") -> str:
-    """What git prints. Raises CalledProcessError."""
+    """Run git and return its output. Raises CalledProcessError."""
     done = subprocess.run(
         ["git", "--git-dir", str(bare), *args], input=stdin, capture_output=True, check=True
     )

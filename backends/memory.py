@@ -1,4 +1,7 @@
-"""A store that ends with its process: for tests, and for callers of the Python API that want no state kept."""
+"""A store that ends with its process.
+
+It serves tests, and callers of the Python API that want no state kept.
+"""
 
 from __future__ import annotations
 
@@ -91,5 +94,5 @@ class AppendingMemoryStore(MemoryStore):
 
 @cache
 def named(name: str) -> MemoryStore:
-    """The one store of that name in this process: what `memfs://name` means."""
+    """Return the one store of that name in this process, as `memfs://name` names it."""
     return MemoryStore(name)

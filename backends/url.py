@@ -1,4 +1,7 @@
-"""State URLs: `s3://bucket/key?region=eu-west-1` -> settings. Nothing is opened, no environment is read."""
+"""State URLs: `s3://bucket/key?region=eu-west-1` -> settings.
+
+Nothing is opened, and no environment variable is read.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,14 @@ from engine.suggestions import near
 from engine.values import Value
 
 LATER_BACKENDS: Final = frozenset({"azure", "gcs", "oss", "swift"})
-"""Backends that a URL can name and that are not part of this version."""
+"""Backends that a URL can name, but that this version does not have."""
 
 
 class Form(msgspec.Struct, frozen=True):
-    """How one scheme is written.
+    """The form of the URLs of one scheme.
 
-    `parts` name the pieces between slashes, all needed, the last one taking the rest; `query` the options behind `?`.
+    `parts` name the pieces between slashes, all needed; the last one takes the rest. `query` names
+    the options behind `?`.
     """
 
     backend: str
@@ -76,16 +80,17 @@ FORMS: Mapping[str, Form] = {
     "memfs": Form("memory", ("name",), (), "memfs://name"),
 }
 SETTINGS = ("lock", "lockUrl", "lease", "log", "history")
-"""Query keys that every scheme knows; they stand for `state.lock.*`, `state.log` and `state.history`."""
+"""Query keys of every scheme: they stand for `state.lock.*`, `state.log`, `state.history`."""
 LOCKS = ("auto", "dynamodb", "native", "both", "none")
 LOGS = ("auto", "beside", "inline")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parse(url: str) -> StateSettings:
-    """Settings of a URL or a bare path; a local path stays as written, relative or with `~`.
+    """Parse a URL or a bare path; a local path stays as written, relative or with `~`.
 
-    Raises UsageError that names the URL and the expected form; a mistyped URL never becomes a file of that name.
+    Raises UsageError that names the URL and the expected form: a mistyped URL never becomes a file
+    of that name.
     """
     trimmed = url.rstrip("/") if url.strip("/") else url[:1]
     if not trimmed.strip():
@@ -106,9 +111,10 @@ def parse(url: str) -> StateSettings:
 
 
 def spelled(settings: StateSettings) -> str:
-    """The URL that `parse` reads as this place, "" where none can say it; what is no plain text or number is left out.
+    """Return the URL that `parse` reads as this place, "" if no URL can name it.
 
-    The lock, the log and the history are no part of it.
+    Options that are neither a text nor a number are left out, and so are the lock, the log and the
+    history.
     """
     flavour = settings.options.get("flavour")
     for scheme, form in FORMS.items():
@@ -127,7 +133,7 @@ def spelled(settings: StateSettings) -> str:
 
 
 def _split(trimmed: str, url: str) -> tuple[str | None, str]:
-    """Scheme (None: a bare path) and what follows `://`."""
+    """Split into the scheme (None: a bare path) and the text after `://`."""
     scheme, colon, rest = trimmed.partition(":")
     name = scheme.lower()
     if (
@@ -147,9 +153,8 @@ def _split(trimmed: str, url: str) -> tuple[str | None, str]:
 
 def _parts(url: str, scheme: str, form: Form, path: str) -> dict[str, Value]:
     if form.backend == "local":
-        if path and not path.startswith(
-            "/"
-        ):  # what stands there is a host to others, a folder to none
+        # Other programs read a host in that place, not a folder.
+        if path and not path.startswith("/"):
             raise UsageError(
                 f"{url}: expected {form.example}",
                 hint=f"a relative path is written without {scheme}://: {path}",
@@ -177,10 +182,13 @@ def _parts(url: str, scheme: str, form: Form, path: str) -> dict[str, Value]:
 
 
 def _why(scheme: str) -> str:
-    """What people who know the scheme from elsewhere need to be told."""
+    """Explain how a scheme differs from the URLs of other programs."""
     match scheme:
         case "k8s":
-            return "kops writes a context behind k8s://; here it is namespace and ConfigMap, and the context is an option"
+            return (
+                "kops writes a context behind k8s://; here it is namespace and ConfigMap, "
+                "and the context is an option"
+            )
         case "azureblob":
             return "the storage account is part of the URL now, AZURE_STORAGE_ACCOUNT is not read"
         case _:
@@ -245,7 +253,7 @@ def _masked(url: str) -> str:
 
 
 def _known(scheme: str = "") -> str:
-    """What to write instead, of what this version can open."""
+    """Suggest a URL that this version can open."""
     there = {
         name: form
         for name, form in FORMS.items()

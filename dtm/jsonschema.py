@@ -36,15 +36,15 @@ def config_schema(plugins: Plugins) -> Schema:
     Main, variables or tools, one document or several.
     """
     options = {name: plugins[name].options for name in plugins}
-    structs = [file_schema.File, file_schema.Tool, *dict.fromkeys(options.values())]
+    structs = [file_schema.ConfigFile, file_schema.ToolSection, *dict.fromkeys(options.values())]
     references, components = msgspec.json.schema_components(structs, ref_template="#/$defs/{name}")
     told = dict(zip(structs, references, strict=True))
     definitions = {
         f"#/$defs/{name}": _component(component) for name, component in components.items()
     }
-    file = definitions[told[file_schema.File]["$ref"]]
+    file = definitions[told[file_schema.ConfigFile]["$ref"]]
     choices = {name: told[struct] for name, struct in options.items()}
-    _let_name_choose(definitions[told[file_schema.Tool]["$ref"]], choices)
+    _let_name_choose(definitions[told[file_schema.ToolSection]["$ref"]], choices)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dtm configuration",
@@ -52,7 +52,7 @@ def config_schema(plugins: Plugins) -> Schema:
         "if": {
             "anyOf": [{"required": [key]} for key in file["properties"]]
         },  # a map with none of the keys holds variables
-        "then": told[file_schema.File],
+        "then": told[file_schema.ConfigFile],
         "$defs": {
             **{name.removeprefix("#/$defs/"): found for name, found in definitions.items()},
             "expression": EXPRESSION,

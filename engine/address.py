@@ -15,9 +15,11 @@ MAX_LENGTH = 253
 class Address(msgspec.Struct, frozen=True, order=True):
     """`name` is the plugin, `instance` tells several uses of it apart.
 
-    `str()` gives `a/b`, the spelling of messages; `dotted` gives `a.b`, that of `dependsOn` and flags;
-    `key` gives `a_b`, that of the state document. Names hold no dot and no underscore and instances no
-    underscore, so each spelling has one reading, yet `key` is never parsed.
+    `str()` gives `a/b`, the spelling of messages; `dotted` gives `a.b`, that of `dependsOn` and
+    flags; `key` gives `a_b`, that of the state file. Names hold no dot and no underscore, instances
+    no underscore, so each spelling has one reading; `key` is never parsed.
+
+        Address.parse("data.first") == Address("data", "first")
     """
 
     name: str
@@ -25,7 +27,7 @@ class Address(msgspec.Struct, frozen=True, order=True):
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read `a.b` or `a/b`. Raises ValueError with a sentence for people."""
+        """Read `a.b` or `a/b`. Raises ValueError with a sentence for the user."""
         cut = min((i for i in (text.find("."), text.find("/")) if i >= 0), default=-1)
         if cut < 0:
             raise ValueError(f'"{text}" is no address: expected name.instanceID')
@@ -50,14 +52,20 @@ class Address(msgspec.Struct, frozen=True, order=True):
 
 
 def name_problem(text: str) -> str:
-    """What is wrong with a tool name, or "" if nothing is."""
+    """Say what is wrong with a tool name; "" if nothing is."""
     if len(text) <= MAX_LENGTH and NAME.fullmatch(text):
         return ""
-    return f'name "{text}" must be lower case letters, digits and "-", and start and end with a letter or digit'
+    return (
+        f'name "{text}" must be lower case letters, digits and "-", '
+        "and start and end with a letter or digit"
+    )
 
 
 def instance_problem(text: str) -> str:
-    """What is wrong with an instance id, or "" if nothing is."""
+    """Say what is wrong with an instance ID; "" if nothing is."""
     if len(text) <= MAX_LENGTH and INSTANCE.fullmatch(text):
         return ""
-    return f'instanceID "{text}" must be lower case letters, digits, "-" and ".", and start and end with a letter or digit'
+    return (
+        f'instanceID "{text}" must be lower case letters, digits, "-" and ".", '
+        "and start and end with a letter or digit"
+    )

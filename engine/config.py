@@ -1,4 +1,4 @@
-"""What a person asked for: rendered and checked; references to other tools' outputs are still symbolic."""
+"""The configuration as values: rendered and checked, references to outputs still symbolic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.values import Attributes, Secret, Value
 class Where(msgspec.Struct, frozen=True):
     """A place in a source file: `path` goes from the document's root to the value.
 
-    Line and column are computed when somebody looks.
+    Line and column are looked up when a message needs them.
     """
 
     file: str
@@ -23,7 +23,10 @@ class Where(msgspec.Struct, frozen=True):
 
 
 class Lifecycle(msgspec.Struct, frozen=True):
-    """`prevent_destroy` also holds once the tool has left the config: the state records it."""
+    """Protections of a tool.
+
+    `prevent_destroy` also holds once the tool has left the config: the state records it.
+    """
 
     prevent_destroy: bool = False
 
@@ -38,8 +41,9 @@ class Timeouts(msgspec.Struct, frozen=True):
 
 
 class ToolSpec(msgspec.Struct, frozen=True):
-    """One desired tool. `depends_on` holds written and implied edges, direct ones only, in order and without repeats.
+    """One desired tool.
 
+    `depends_on` holds written and implied edges, direct ones only, in order and without repeats.
     `options` use canonical option names; leaves may be Secret or Deferred, never Unknown.
     """
 
@@ -52,7 +56,11 @@ class ToolSpec(msgspec.Struct, frozen=True):
 
 
 class LockSettings(msgspec.Struct, frozen=True):
-    """`kind` is auto, dynamodb, native, both or none; `lease` is in seconds, None for the store's default."""
+    """The lock that the config asks for.
+
+    `kind` is auto, dynamodb, native, both or none; `lease` is in seconds, None for the store's
+    default.
+    """
 
     kind: str = "auto"
     url: str = ""
@@ -60,7 +68,10 @@ class LockSettings(msgspec.Struct, frozen=True):
 
 
 class StateSettings(msgspec.Struct, frozen=True):
-    """Where the state is. `backend` is canonical and lower case; `options` are the backend's, camelCase."""
+    """The place of the state.
+
+    `backend` is the canonical name, in lower case; `options` are the backend's, in camelCase.
+    """
 
     backend: str = "local"
     options: Attributes = msgspec.field(default_factory=dict[str, Value])
@@ -68,13 +79,19 @@ class StateSettings(msgspec.Struct, frozen=True):
     log: str = "auto"
     history: int = 30
     source: str = "default"
-    """What decided: `--state`, `DTM_STATE`, `config`, a settings file, or `default`; for messages."""
+    """The origin of these settings, for messages.
+
+    `--state`, `DTM_STATE`, `config`, the name of a settings file, or `default`.
+    """
     where: Where = Where("")
     """The map in a config, if it is one."""
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """Everything that is not a tool. `state` is None where the config names none; `base_dir` is absolute."""
+    """Everything that is not a tool.
+
+    `base_dir` is absolute; `state` is None where the config names none.
+    """
 
     base_dir: Path
     state: StateSettings | None = None
@@ -83,9 +100,10 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Config(msgspec.Struct, frozen=True):
-    """The desired world. `digest` is hex and covers everything that can influence a plan, secrets by digest only.
+    """All that a configuration asks for.
 
-    `sensitive` are the variables that are, by name.
+    `digest` is hex and covers everything that can influence a plan; it does not reveal secrets.
+    `sensitive` holds the sensitive variables by name.
     """
 
     settings: Settings

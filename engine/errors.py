@@ -1,26 +1,28 @@
-"""Every error a person can meet. A message says what and where; the hint is the next step.
+"""Every error that a user can meet.
+
+A message says what is wrong and where; the hint is the next step.
 
 DtmError
 ├─ UsageError                  the command line asks for something that makes no sense
 ├─ ConfigError                 the configuration is wrong; holds every problem at once
-├─ PlanError                   config, state and world allow no plan; holds every problem at once
+├─ PlanError                   config, state and live resources allow no plan; holds every problem
 ├─ PluginError                 a plugin is unknown, clashes or broke its contract
-├─ StateError                  the state is unreadable, newer, a copy, moved, or not what the caller thought
+├─ StateError                  the state is unreadable, newer, a copy, moved or not the expected one
 │  └─ StalePlanError           the state moved since the plan was made
 ├─ StoreError                  a store refused or failed
 │  ├─ ConflictError            the stored version is not the expected one; nothing was written
 │  ├─ StoreAccessError         denied, or the bucket, table or namespace is missing; never retried
 │  └─ StoreUnavailableError    this try surely had no effect; may be tried again
 │     └─ ConditionRefusedError a condition was refused although it holds
-├─ OutcomeUnknownError         a request was sent and no answer came: it may or may not have had its effect
-├─ LockError                   the lock could not be had or is not what the caller thought
-│  └─ LockHeldError            somebody else holds it; carries the record
+├─ OutcomeUnknownError         a request got no answer: it may or may not have had its effect
+├─ LockError                   the lock could not be acquired or is not the expected one
+│  └─ LockHeldError            another lock holder has it; carries the record
 ├─ SupersededError             another session took over this state; nothing more may be started
 ├─ UnsafePlanError             protections or thresholds refuse the plan
 ├─ ProviderError               a provider says it failed
 │  ├─ AuthError                missing or insufficient credentials
-│  └─ NotFoundError            what was asked for is not there
-└─ CancelledError              a person said no, or interrupted
+│  └─ NotFoundError            the thing asked for does not exist
+└─ CancelledError              the user said no, or interrupted
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ class ConfigError(DtmError):
 
 
 class PlanError(DtmError):
-    """Config, state and world allow no plan; every problem at once, `where` is the tool's address."""
+    """Config, state and live resources allow no plan; every problem, `where` is an address."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__(
@@ -76,7 +78,7 @@ class PluginError(DtmError):
 
 
 class StateError(DtmError):
-    """The state is unreadable, newer, a copy, moved, or not what the caller thought."""
+    """The state is unreadable, newer, a copy, moved, or not the expected one."""
 
 
 class StalePlanError(StateError):
@@ -90,20 +92,24 @@ class StoreError(DtmError):
 class ConflictError(StoreError):
     """The stored version is not the expected one; nothing was written. None means "absent".
 
-    `doubtful`: an earlier try got no answer, so it may have been written before somebody else's was.
+    `doubtful`: an earlier try got no answer, so its write may have come first and been replaced.
     """
 
     def __init__(
         self, key: str, expected: str | None, found: str | None, *, doubtful: bool = False
     ) -> None:
         super().__init__(
-            f"{key} was changed by somebody else (expected version {expected or 'none'}, found {found or 'none'})"
+            f"{key} was changed by somebody else "
+            f"(expected version {expected or 'none'}, found {found or 'none'})"
         )
         self.key, self.expected, self.found, self.doubtful = key, expected, found, doubtful
 
 
 class StoreAccessError(StoreError):
-    """Denied, or the bucket, table or namespace is missing; never retried. The message names the identity used."""
+    """Denied, or the bucket, table or namespace is missing; never retried.
+
+    The message names the identity used.
+    """
 
 
 class StoreUnavailableError(StoreError):
@@ -111,7 +117,10 @@ class StoreUnavailableError(StoreError):
 
 
 class ConditionRefusedError(StoreUnavailableError):
-    """A replacement of the very version that is there was refused: it came too early, or the server does this to all."""
+    """A store refused to replace a version although that version is the one stored.
+
+    The replacement came too early, or this server refuses every one.
+    """
 
 
 class OutcomeUnknownError(DtmError):
@@ -119,13 +128,13 @@ class OutcomeUnknownError(DtmError):
 
 
 class LockError(DtmError):
-    """The lock could not be had or is not what the caller thought."""
+    """The lock could not be acquired or is not the expected one."""
 
     exit_code = 3
 
 
 class LockHeldError(LockError):
-    """Somebody else holds the lock."""
+    """Another lock holder has the lock; `record` says who."""
 
     def __init__(self, record: LockRecord, *, message: str = "", hint: str = "") -> None:
         super().__init__(message or f"the state is locked by {record.holder}", hint=hint)
@@ -133,7 +142,10 @@ class LockHeldError(LockError):
 
 
 class SupersededError(DtmError):
-    """Another session took over this state; nothing more may be started. `doubtful` as in ConflictError."""
+    """Another session took over this state; nothing more may be started.
+
+    `doubtful` is that of the ConflictError behind it.
+    """
 
     doubtful = False
 
@@ -159,14 +171,17 @@ class ProviderError(DtmError):
 
 
 class AuthError(ProviderError):
-    """Missing or insufficient credentials; the message names the variable or option and the scope needed."""
+    """Missing or insufficient credentials.
+
+    The message names the variable or option and the scope needed.
+    """
 
 
 class NotFoundError(ProviderError):
-    """What was asked for is not there."""
+    """The thing asked for does not exist."""
 
 
 class CancelledError(DtmError):
-    """A person said no, or interrupted."""
+    """The user said no, or interrupted."""
 
     exit_code = 130

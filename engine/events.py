@@ -1,4 +1,4 @@
-"""What happened, as values: one stream feeds the live table, the log lines and the JSON."""
+"""The events of a run, as values: one stream feeds live table, log lines and JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.plan import Action
 
 
 class LockWaiting(msgspec.Struct, frozen=True):
-    """Somebody else holds the lock and we wait.
+    """Another lock holder has the lock and this run waits.
 
     Seconds: `waited` so far, `takeover_in` until the lease counts as dead (None: never).
     """
@@ -23,7 +23,7 @@ class LockWaiting(msgspec.Struct, frozen=True):
 
 
 class LockAcquired(msgspec.Struct, frozen=True):
-    """We hold the lock; `taken_from` is the dead holder it was taken over from.
+    """This run holds the lock; `taken_from` is the dead holder it was taken over from.
 
     `ended`: its process is known to have ended, as opposed to having been silent for a whole lease.
     """
@@ -35,13 +35,13 @@ class LockAcquired(msgspec.Struct, frozen=True):
 
 
 class LockReleased(msgspec.Struct, frozen=True):
-    """We gave the lock back."""
+    """This run gave the lock back."""
 
     info: LockInfo
 
 
 class ApplyStart(msgspec.Struct, frozen=True):
-    """A change's first call is about to be made; `index` of `total` counts from 1 in starting order."""
+    """A change is about to make its first call; `index` counts from 1 in starting order."""
 
     address: Address
     action: Action
@@ -50,7 +50,10 @@ class ApplyStart(msgspec.Struct, frozen=True):
 
 
 class ApplyProgress(msgspec.Struct, frozen=True):
-    """A provider speaks, or (text "") an operation is still running. `fraction` in 0..1 or None; `elapsed` in seconds."""
+    """A provider reports progress, or (text "") an operation is still running.
+
+    `fraction` is in 0..1 or None; `elapsed` is in seconds.
+    """
 
     address: Address
     action: Action
@@ -80,7 +83,7 @@ class ApplyErrored(msgspec.Struct, frozen=True):
 
 
 class ApplySkipped(msgspec.Struct, frozen=True):
-    """A change was not tried; `because` names the failed tool it waits for, None if the run was stopped."""
+    """A change was not tried; `because` is the failed tool it waits for, None after a stop."""
 
     address: Address
     action: Action
@@ -88,7 +91,7 @@ class ApplySkipped(msgspec.Struct, frozen=True):
 
 
 class ApplyMilder(msgspec.Struct, frozen=True):
-    """With real values a planned change turned out milder (a replace an update, an update nothing)."""
+    """With real values a change turned out milder (a replace an update, an update nothing)."""
 
     address: Address
     planned: Action
@@ -96,7 +99,10 @@ class ApplyMilder(msgspec.Struct, frozen=True):
 
 
 class Stopping(msgspec.Struct, frozen=True):
-    """A person asked to stop: nothing new is started, `running` is waited for or, with `cancelling`, cut off."""
+    """The user asked to stop: nothing new is started.
+
+    `running` is waited for or, with `cancelling`, cut off.
+    """
 
     running: tuple[Address, ...]
     cancelling: bool = False
@@ -113,7 +119,7 @@ class Retrying(msgspec.Struct, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """Something people must see: level is "info", "warning" or "error"."""
+    """Something that the user must see: level is "info", "warning" or "error"."""
 
     level: str
     message: str
@@ -139,10 +145,11 @@ class InProgress(msgspec.Struct, frozen=True):
 
 
 class ApplySummary(msgspec.Struct, frozen=True):
-    """The end of a run: what was done, failed and skipped; seconds; where the state is; which command it was.
+    """The end of a run: `done` counts changes by action, `elapsed` is in seconds.
 
-    `cancelled`: those of `failed` that were cut off, so that nobody knows what became of them. `unresolved`: outputs that
-    could not be worked out, each told in a Notice.
+    `location` is where the state is, `operation` the command. `cancelled`: those of `failed` that
+    were cut off, so that their outcome is unknown. `unresolved`: outputs that could not be worked
+    out, each explained in a Notice.
     """
 
     done: dict[Action, int]
@@ -157,7 +164,7 @@ class ApplySummary(msgspec.Struct, frozen=True):
 
     @property
     def complete(self) -> bool:
-        """Whether everything was done that there was to do."""
+        """True if everything was done that there was to do."""
         return not (self.failed or self.skipped or self.interrupted or self.unresolved)
 
 

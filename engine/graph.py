@@ -1,12 +1,15 @@
-"""Order, readiness and cycles of a dependency graph given by its direct edges; linear, and without recursion.
+"""Order, readiness and cycles of a dependency graph, in linear time and without recursion.
 
-Edges are a mapping from each node to the nodes that it waits for. Those outside the mapping count as done.
+Edges map each node to the nodes that it waits for, direct ones only. A node that is waited for
+but is not a key of the mapping counts as done.
+
+    order({"app": ["db"], "db": []})  # ["db", "app"]
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from engine.errors import DtmError
@@ -15,7 +18,7 @@ N = TypeVar("N", bound=Hashable)
 
 
 class CycleError(DtmError):
-    """The graph has a cycle; `nodes` are its members, each waiting for the next, the last for the first."""
+    """The graph has a cycle: each of `nodes` waits for the next, the last for the first."""
 
     def __init__(self, nodes: Sequence[Any]) -> None:
         super().__init__(
@@ -25,7 +28,10 @@ class CycleError(DtmError):
 
 
 class Readiness(Generic[N]):
-    """Which nodes may start now. Each node is finished or abandoned once; the total cost is that of the edges."""
+    """The nodes that may start now.
+
+    Each node is finished or abandoned once, and each edge is visited once.
+    """
 
     def __init__(self, edges: Mapping[N, Iterable[N]]) -> None:
         self._missing: dict[N, int] = {}
@@ -37,11 +43,11 @@ class Readiness(Generic[N]):
                 self._dependents.setdefault(other, []).append(node)
 
     def start(self) -> list[N]:
-        """The nodes that wait for nothing, in the order given."""
+        """List the nodes that wait for nothing, in the order given."""
         return [node for node, missing in self._missing.items() if not missing]
 
     def finish(self, node: N) -> list[N]:
-        """The nodes that only waited for this one."""
+        """Take a node as done and list the nodes that only waited for it."""
         del self._missing[node]
         ready: list[N] = []
         for other in self._dependents.get(node, ()):
@@ -52,7 +58,10 @@ class Readiness(Generic[N]):
         return ready
 
     def abandon(self, node: N) -> list[N]:
-        """Every node that directly or indirectly waits for this one, nearest first; none of them will get ready."""
+        """Give up a node and list all that wait for it, directly or not, nearest first.
+
+        None of them gets ready any more.
+        """
         del self._missing[node]
         lost: list[N] = []
         queue = deque([node])
@@ -70,7 +79,7 @@ class Readiness(Generic[N]):
 
 
 def order(edges: Mapping[N, Iterable[N]]) -> list[N]:
-    """All nodes, each behind what it waits for, otherwise in the order given. Raises CycleError."""
+    """Sort all nodes behind what they wait for, else in the order given. Raises CycleError."""
     readiness = Readiness(edges)
     queue = deque(readiness.start())
     found: list[N] = []
@@ -84,36 +93,40 @@ def order(edges: Mapping[N, Iterable[N]]) -> list[N]:
 
 
 def circles(edges: Mapping[N, Iterable[N]]) -> dict[N, int]:
-    """Two nodes have the same number if each waits, directly or not, for the other (Tarjan's strong components)."""
-    index: dict[N, int] = {}
-    low: dict[N, int] = {}
+    """Number the nodes so that two share a number if each waits, directly or not, for the other.
+
+    Kosaraju's algorithm: taken from the last to the first that a depth-first search finishes, each
+    node is in one circle with all that reach it and have no number yet.
+    """
+    dependents: dict[N, list[N]] = {node: [] for node in edges}
+    for node, waits in edges.items():
+        for other in waits:
+            if other in edges:
+                dependents[other].append(node)
     found: dict[N, int] = {}
-    stack: list[N] = []
-    path: list[tuple[N, Iterator[N]]] = []
-
-    def enter(node: N) -> None:
-        index[node] = low[node] = len(index)
-        stack.append(node)
-        path.append((node, iter(edges[node])))
-
-    for root in edges:
-        if root not in index:
-            enter(root)
-        while path:
-            node, waits = path[-1]
-            fresh = next((other for other in waits if other in edges and other not in found), None)
-            if fresh is None:
-                path.pop()
-                if path:
-                    low[path[-1][0]] = min(low[path[-1][0]], low[node])
-                if low[node] == index[node]:
-                    while node not in found:
-                        found[stack.pop()] = index[node]
-            elif fresh in index:
-                low[node] = min(low[node], index[fresh])
-            else:
-                enter(fresh)
+    for number, root in enumerate(reversed(_finished(edges))):
+        stack = [root]
+        while stack:
+            node = stack.pop()
+            if node not in found:
+                found[node] = number
+                stack += dependents[node]
     return found
+
+
+def _finished(edges: Mapping[N, Iterable[N]]) -> list[N]:
+    """List the nodes in the order in which a depth-first search finishes them."""
+    found: dict[N, None] = {}
+    seen: set[N] = set()
+    stack = list(edges)
+    while stack:
+        node = stack[-1]
+        if node not in seen:
+            seen.add(node)
+            stack += [other for other in edges[node] if other in edges and other not in seen]
+        else:  # all that was put above it is finished; it may lie further down once more
+            found[stack.pop()] = None
+    return list(found)
 
 
 def _cycle(start: N, edges: Mapping[N, Iterable[N]], left: set[N]) -> list[N]:

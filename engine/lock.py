@@ -1,4 +1,4 @@
-"""Who holds the lock on a state, in the JSON form that Terraform reads and writes too."""
+"""The holder of the lock on a state, in the JSON form that Terraform reads and writes, too."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import msgspec
 
 TERRAFORM_FIELDS = ("ID", "Operation", "Info", "Who", "Version", "Created", "Path")
 LONGEST_LEASE = 86400.0
-"""Seconds: nobody who is gone is believed for longer than a day."""
+"""Seconds: a holder that stopped renewing is believed for a day at most."""
 
 
 def timestamp(at: datetime) -> str:
-    """RFC 3339 in UTC with a trailing Z, microseconds: the only form Terraform can read back."""
+    """Write RFC 3339 in UTC, microseconds, trailing Z: the only form Terraform can read back."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def lease_of(value: object) -> float | None:
-    """The seconds that somebody else wrote down as a lease, None where they cannot be one."""
+    """Read the seconds of a lease from a record; None where they cannot be one."""
     if (
         not isinstance(value, int | float)
         or isinstance(value, bool)
         or not 0 < value <= LONGEST_LEASE
     ):
-        return None  # nan too: it is neither less nor more than anything
+        return None  # NaN, too: no comparison holds for it
     return float(value)
 
 
 class LockInfo(msgspec.Struct, frozen=True):
-    """One holder. `lease` is in seconds, None for holders that never renew (Terraform's); times are RFC 3339."""
+    """One holder. `lease` is in seconds, None for holders that never renew; times are RFC 3339."""
 
     id: str
     operation: str
@@ -39,21 +39,22 @@ class LockInfo(msgspec.Struct, frozen=True):
     created: str
     path: str
     info: str = ""
-    lease: float | None = None
+    lease: float | None = None  # Terraform renews nothing and has none
     renewed: str | None = None
 
     @property
     def holder(self) -> str:
-        """Whom to name; somebody else's record need not say it."""
+        """The holder's name for messages; a foreign record may have none."""
         return self.who or f"somebody unnamed ({self.id})"
 
     @property
     def run(self) -> str:
         """`who (operation, id)`, without what is empty."""
-        return f"{self.who or 'somebody unnamed'} ({', '.join(part for part in (self.operation, self.id) if part)})"
+        details = ", ".join(part for part in (self.operation, self.id) if part)
+        return f"{self.who or 'somebody unnamed'} ({details})"
 
     def to_json(self) -> bytes:
-        """Terraform's seven fields, then `Lease` and `Renewed`, which Terraform ignores."""
+        """Write Terraform's seven fields, then `Lease` and `Renewed`, which Terraform ignores."""
         fields = (
             self.id,
             self.operation,
@@ -72,7 +73,7 @@ class LockInfo(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_json(cls, data: bytes) -> LockInfo | None:
-        """Read a record of ours or Terraform's (key case is irrelevant); None if it is unreadable."""
+        """Read dtm's record or Terraform's, in any key case; None if it is unreadable."""
         try:
             raw: object = json.loads(data)
         except ValueError:
@@ -98,12 +99,15 @@ class LockInfo(msgspec.Struct, frozen=True):
 
 
 class LockRecord(msgspec.Struct, frozen=True):
-    """What a locker found: `info` is None where the record is unreadable; `version` is opaque and changes with each write."""
+    """A record as a locker found it.
+
+    `info` is None where it is unreadable; `version` is opaque and changes with each write.
+    """
 
     info: LockInfo | None
     version: str
 
     @property
     def holder(self) -> str:
-        """Whom to name."""
+        """The holder's name for messages."""
         return self.info.holder if self.info else "an unreadable record"

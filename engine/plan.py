@@ -1,4 +1,4 @@
-"""What would be done and why, as plain values: a plan can be shown, compared, saved and refused when stale."""
+"""The plan as a value: it can be shown, compared, saved, and refused when stale."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.values import Attributes, Value
 
 
 class Action(Enum):
-    """What to do. The value is what the state and the JSON output say."""
+    """The operation of a change. Its value is what the state and the JSON output say."""
 
     KEEP = "keep"
     CREATE = "create"
@@ -26,7 +26,7 @@ class Action(Enum):
 
 
 class Reason(Enum):
-    """Why; for people only, nothing acts on it."""
+    """The cause of a change; it is shown, and nothing acts on it."""
 
     UNCHANGED = "unchanged"
     NEW = "new"
@@ -43,7 +43,11 @@ class Reason(Enum):
 
 
 class Source(Enum):
-    """Where a field's difference comes from: the options a person wrote, the live world, or what the options stand for."""
+    """The origin of a field's difference.
+
+    OPTION: the user changed an option. LIVE: the resource was changed outside dtm. INPUT: a file or
+    template that an option names has changed.
+    """
 
     OPTION = "option"
     LIVE = "live"
@@ -51,9 +55,11 @@ class Source(Enum):
 
 
 class FieldChange(msgspec.Struct, frozen=True):
-    """One differing field. `path` goes into maps by key and lists by index; `ABSENT` marks a side that has nothing there.
+    """One differing field.
 
-    For `Source.LIVE` and `Source.INPUT`, `old` is what the state recorded and `new` what was found.
+    `path` goes into maps by key and lists by index; `old_absent` and `new_absent` mark a side that
+    has nothing there. For `Source.LIVE` and `Source.INPUT`, `old` is the recorded value and `new`
+    the live one. `replaces`: the option forces replacement.
     """
 
     path: tuple[str | int, ...]
@@ -68,11 +74,17 @@ class FieldChange(msgspec.Struct, frozen=True):
 class Change(msgspec.Struct, frozen=True):
     """One planned step.
 
-    `before`: the recorded or adopted resource, None if there is none. `live`: what was read, None if absent or not read.
-    `after`: options after the change, Unknown and Secret leaves included; None for a delete or forget.
-    `outputs`: predicted outputs. `depends_on`: direct edges this change waits for (for deletes: edges as recorded,
-    waited for in reverse). `previous`: the old address of a move. `rewrite`: nothing is called, but the entry's edges,
-    protection or options spelling are rewritten at apply. `note`: for people, mostly one line.
+    `before`: the recorded or adopted resource, None if there is none.
+    `live`: the resource as it was read, None if absent or not read.
+    `after`: the options after the change, Unknown and Secret leaves included; None for a delete or
+    forget.
+    `outputs`: predicted outputs.
+    `depends_on`: the direct edges that this change waits for; for a delete the recorded edges,
+    waited for in reverse.
+    `previous`: the old address of a move.
+    `rewrite`: no provider is called, but the entry's edges, protection or spelling of options are
+    rewritten at apply.
+    `note`: an explanation to show, mostly one line.
     """
 
     address: Address
@@ -101,7 +113,8 @@ class OutputChange(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """Ordered changes against one state: dependencies first, deletes last; KEEPs are included.
 
-    `outputs` are the root outputs as they will be. `in_progress` says who else works on this state, "" if nobody.
+    `outputs` are the root outputs as they will be. `in_progress` names the other session that works
+    on this state, "" if there is none.
     """
 
     base: StateId
@@ -113,18 +126,18 @@ class Plan(msgspec.Struct, frozen=True):
     destroy: bool = False
 
     def __iter__(self) -> Iterator[Change]:
-        """The changes that do something: everything but KEEP."""
+        """Yield the changes that do something: everything but KEEP."""
         return (c for c in self.changes if c.action is not Action.KEEP)
 
     @property
     def empty(self) -> bool:
-        """Nothing to call, nothing to rewrite, no output differs."""
+        """True if there is nothing to call and nothing to rewrite, and no output differs."""
         return not self.output_changes and not any(
             c.action is not Action.KEEP or c.rewrite for c in self.changes
         )
 
     def counts(self) -> dict[Action, int]:
-        """How many changes there are of each action."""
+        """Count the changes of each action."""
         found = dict.fromkeys(Action, 0)
         for change in self.changes:
             found[change.action] += 1

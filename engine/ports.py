@@ -1,7 +1,8 @@
-"""The seams: where bytes live, who holds the lock, and who changes the world.
+"""The seams: protocols for stores, lockers, backends and providers, and the values they exchange.
 
-Every call of a Store or Locker is *one try*: retries, waiting, polling, leases and "is it ours after a lost
-answer" live above, in `engine.session.opening` and `engine.session.locking`. No SDK exception may cross these protocols.
+Every call of a Store or Locker is *one try*. Retries, waiting, polling, leases and the question
+what became of a request without an answer are handled above, in `engine.session.opening` and
+`engine.session.locking`. No SDK exception may cross these protocols.
 """
 
 from __future__ import annotations
@@ -23,101 +24,151 @@ Emit: TypeAlias = Callable[[Event], None]
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a provider
 
 BY_ADDRESS: Final = "address"
-"""The identity of what is found again by the tool's own address (`data`, a `command` with `read`).
+"""The identity of a resource that is found by its tool's address (`data`, a `command` with `read`).
 
-It counts as known, so nothing needs `--resolve`; it is never compared: two such tools are no clash and no move.
+It counts as known, so that nothing needs `--resolve`. It is never compared: two tools with it are
+neither a clash nor a move.
 """
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """Stored bytes and the opaque token of this version: an ETag, generation, resourceVersion or content hash."""
+    """Stored bytes and their version.
+
+    The version is an opaque token: an ETag, generation, resourceVersion or content hash.
+    """
 
     data: bytes
     version: Version
 
 
 class Store(Protocol):
-    """Bytes under keys with compare-and-swap; keys are relative to `location` and use "/"."""
+    """Bytes under keys with compare-and-swap; keys are relative to `location` and use "/".
+
+        version = store.write("devstream.state", b"one", expect=None)  # must not exist yet
+        version = store.write("devstream.state", b"two", expect=version)
+        store.read("devstream.state")  # Snapshot(b"two", version)
+        store.write("devstream.state", b"three", expect="old")  # raises ConflictError
+
+    Calls may come from two threads at once: the lock is renewed while the log is written.
+    """
 
     @property
     def location(self) -> str:
-        """Where this is, for messages and as a state's `home`: a URL without credentials."""
+        """The place of the keys, for messages and as a state's `home`: a URL without credentials.
+
+        Never changes and asks no server. Raises nothing.
+        """
         ...
 
     def read(self, key: str) -> Snapshot | None:
-        """The newest version, None if there is none. Raises StoreAccessError, StoreUnavailableError."""
+        """Read the newest version; None if there is none.
+
+        It shows every write that has returned, also another client's, and never part of one.
+        Raises StoreAccessError, StoreUnavailableError, StoreError for any other failure.
+        """
         ...
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
-        """Replace exactly the version `expect`, None = must not exist; atomic for readers, durable on return.
+        """Replace exactly the version `expect`, None = must not exist; give the new version.
 
-        Raises ConflictError (nothing written), StoreAccessError, StoreUnavailableError (surely no effect),
-        OutcomeUnknownError (maybe written).
+        Readers see the old bytes or the new ones; on return the new ones are durable. Different
+        bytes never have the same version. Raises ConflictError (nothing was written),
+        StoreAccessError, StoreUnavailableError (surely no effect), OutcomeUnknownError (maybe
+        written), StoreError for any other refusal.
         """
         ...
 
     def delete(self, key: str, *, expect: Version | None = None) -> None:
-        """Remove the key, with `expect` only that version; already gone is success. Raises as `write`."""
+        """Remove the key, with `expect` only that version; already gone is success.
+
+        Raises as `write`.
+        """
         ...
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Keys that start with `prefix`, sorted. Raises as `read`."""
+        """List the keys that start with `prefix`, sorted, however many there are.
+
+        Raises as `read`, also in the midst of the iteration.
+        """
         ...
 
 
 @runtime_checkable
 class AppendStore(Store, Protocol):
-    """A store that can also grow a value in place, at a cost that does not depend on how much is there already."""
+    """A store that can also grow a value in place, at a cost that does not depend on its size.
+
+    version = store.append("devstream.state.log", b"record", expect=version)
+    """
 
     def append(self, key: str, data: bytes, *, expect: Version) -> Version:
-        """Add `data` behind exactly the version `expect`; returns the version of the whole, durable on return.
+        """Add `data` behind exactly the version `expect`; give the version of the whole.
 
-        The fence is that of `write`, and versions are the same: whoever wrote or appended in between has moved the
-        version, and nothing is added. A writer that dies in mid-append may leave the first part of `data` behind, which
-        readers then see as part of the value: frame the records and ignore a torn last one. Raises as `write`.
+        It is durable on return, and the fence is that of `write`: another client's write or append
+        has moved the version, and then nothing is added. A writer that dies in mid-append may leave
+        the first part of `data` behind, which readers see as part of the value: frame the records
+        and ignore a torn last one. Raises as `write`.
         """
         ...
 
 
 class Locker(Protocol):
-    """One lock per key. A locker never waits and never judges leases."""
+    """One lock per key. A locker never waits and never judges leases.
+
+    mine = locker.put("devstream.state", info, expect=None)     # acquire
+    mine = locker.put("devstream.state", renewed, expect=mine)  # renew
+    locker.remove("devstream.state", expect=mine)               # release
+    """
 
     def read(self, key: str) -> LockRecord | None:
-        """The record that holds the lock, None if it is free. Raises StoreAccessError, StoreUnavailableError."""
+        """Read the record that holds the lock; None if the lock is free.
+
+        An unreadable record is a LockRecord with `info` None. Raises as `Store.read`.
+        """
         ...
 
     def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
-        """Write a record: `expect` None = acquire, one's own = renew, a seen one = take over.
+        """Write a record; give it with its new version.
 
-        Raises LockHeldError with the record that is there instead, LockError if `expect` is gone and none is there;
-        store errors as `Store.write`.
+        `expect` None acquires, the caller's own record renews, a record seen by `read` takes over.
+        Of several clients that expect the same, one succeeds. Raises LockHeldError with the record
+        that holds the lock instead, LockError if `expect` is gone and none holds it; store errors
+        as `Store.write`.
         """
         ...
 
     def remove(self, key: str, *, expect: LockRecord) -> None:
-        """Release exactly that record. Raises LockHeldError if another is there, LockError if none is."""
+        """Release exactly that record, never another holder's.
+
+        Raises LockHeldError with the record that holds the lock instead, LockError if none does;
+        store errors as `Store.write`.
+        """
         ...
 
 
 @runtime_checkable
 class ProcessLocker(Locker, Protocol):
-    """A locker whose lock ends with its holder's process, so that a record without a lock proves a death."""
+    """A locker whose lock ends with the holder's process: a record without lock proves a death."""
 
     def died(self, key: str) -> LockInfo | None:
         """Who died and so left us the lock that we acquired last; None if it was free."""
         ...
 
-    def bequeath(self, key: str) -> None:
-        """Once we remove our lock, whoever has it next is told of the same death."""
+    def remove(self, key: str, *, expect: LockRecord, leaving: LockInfo | None = None) -> None:
+        """Release as `Locker.remove`.
+
+        `leaving` is the record of a dead holder that stays behind without a lock, so that the next
+        client to acquire it learns of that death, too.
+        """
         ...
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """A place for a state: the document is `key` in `store`; `lockers` makes a locker per kind that this place has.
+    """A place for a state, not asked yet: the state file is `key` in `store`.
 
-    Kinds are `native` (the store itself) and `dynamodb`; nothing is asked before a locker is made and used.
-    `certain`: every server of this kind compares and swaps, so that nothing has to be probed. `lease`: seconds that the
-    native lock outlives its holder's last sign of life where nobody says otherwise.
+    `lockers` makes a locker per kind that this place has: `native` (the store itself), `dynamodb`.
+    `certain`: every server of this kind compares and swaps, so that nothing has to be probed.
+    `lease`: seconds that the native lock outlives its holder's last sign of life, unless the
+    settings say otherwise.
     """
 
     store: Store
@@ -128,11 +179,14 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Backend(Protocol):
-    """A backend is a module with these names, imported once a state is there (entry points "dtm.backends" name others').
+    """A module with these names, imported once a state is to be opened.
 
-    `OPTIONS` is its options Struct. `open_backend` gets options that fit it, under canonical names, secrets revealed;
-    it may still object: ConfigError with all that is wrong, `Problem.where` naming the option. It asks nobody.
-    A module that can make the place of a state has `creating` too, with the same parameters, for a `Creating`.
+    The entry points "dtm.backends" name the modules of other packages. `OPTIONS` is the options
+    Struct. A module that can make the place of a state has `creating` too, with the parameters of
+    `open_backend`, which gives a `Creating`.
+
+        opened = backend.open_backend({"stateFile": "devstream.state"}, base_dir, os.environ)
+        opened.store.read(opened.key)
     """
 
     OPTIONS: type[msgspec.Struct]
@@ -140,23 +194,37 @@ class Backend(Protocol):
     def open_backend(
         self, options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]
     ) -> Opened:
-        """Where these options lead; paths among them are relative to `base_dir`. Raises ConfigError, UsageError."""
+        """Find the place that options lead to; no server is asked.
+
+        The options fit `OPTIONS`, have canonical names, and their secrets are revealed; paths among
+        them are relative to `base_dir`. Raises ConfigError with everything that is wrong with them
+        nevertheless, each `Problem.where` naming the option, and UsageError.
+        """
         ...
 
 
 class Creating(Protocol):
-    """What a backend may offer besides: it makes the place that a state needs, and says who must be allowed what."""
+    """An addition to a backend: it makes the place that a state needs and names its permissions."""
 
     def missing(self) -> Sequence[str]:
-        """One sentence per thing that does not exist yet, none if all is there. Raises as `Store.read`."""
+        """Describe each thing that does not exist yet in one sentence; none if all is there.
+
+        Changes nothing. Raises as `Store.read`.
+        """
         ...
 
     def create(self) -> Sequence[str]:
-        """Make what is missing; one sentence per thing made. Raises as `Store.write`."""
+        """Make what is missing; describe each thing made in one sentence.
+
+        Safe to repeat. Raises as `Store.write`.
+        """
         ...
 
     def policy(self) -> str:
-        """The least permissions that this state needs, as text to paste. Asks nobody."""
+        """Write the least permissions that this state needs, as text to paste.
+
+        No server is asked. Raises nothing.
+        """
         ...
 
 
@@ -169,11 +237,15 @@ def _silent(_text: str, _fraction: float | None = None) -> None:
 
 
 class Call(msgspec.Struct, frozen=True):
-    """What a provider is told about the operation it serves.
+    """The operation that a provider serves, and its way to report.
 
-    `deadline`: `time.monotonic()` seconds. `token`: stable for this operation across retries and recovery; put it where
-    the target can keep it. `cancelled()`: stop when convenient. `report(text, fraction)`: how it goes on;
-    `warn(text)`: what a person should know afterwards. `lineage`: of the state that owns the thing.
+    `base_dir`: relative paths in options start here.
+    `deadline`: `time.monotonic()` seconds.
+    `token`: stable for this operation across retries and recovery; put it where the target can
+    keep it.
+    `lineage`: of the state that owns the resource.
+    `cancelled()`: True once the operation should stop at the next convenient point.
+    `report(text, fraction)` shows progress; `warn(text)` is for the user to know afterwards.
     """
 
     address: Address
@@ -189,9 +261,20 @@ class Call(msgspec.Struct, frozen=True):
 class Provider(Protocol[O]):
     """The object behind one plugin name. `plugin` is the canonical name that its aliases share.
 
-    Options arrive decoded, secrets revealed; so do resources in `update` and `delete`, while in the recorded one that `read`
-    gets a secret is a Digest. In `identity` and `predict` fields may be `UNKNOWN`; using one raises UnknownValueError, which
-    the caller takes for "not known yet". All methods may be called from several threads.
+        provider.identity(options)                         # "file:out/a.txt"
+        provider.read(options, None, call)                 # None: absent
+        resource = provider.create(options, call)
+        provider.read(options, resource, call) == resource
+        resource = provider.update(changed, resource, call)
+        provider.delete(changed, resource, call)
+
+    Options arrive decoded, secrets revealed. So do resources in `update` and `delete`, while the
+    recorded resource that `read` gets has a Digest for each secret. A field that is not known yet
+    is `UNKNOWN`; to use one raises UnknownValueError, which `identity` and `predict` let pass: the
+    caller takes it for "not known yet". All methods may be called from several threads.
+
+    A failure that the provider can name is a ProviderError, `retryable` where another try may
+    succeed; any other exception is reported as a fault of the plugin.
     """
 
     plugin: str
@@ -199,34 +282,52 @@ class Provider(Protocol[O]):
 
     @property
     def outputs(self) -> type[msgspec.Struct] | None:
-        """A plain attribute will do. None: open outputs, keys unknown before the first run."""
+        """The Struct of the outputs; a plain attribute will do. Raises nothing.
+
+        None: open outputs, whose keys are unknown before the first run.
+        """
         ...
 
     def identity(self, options: O) -> str | None:
-        """The natural key as text (`file:out/a.txt`) or BY_ADDRESS, None if the thing cannot be found again. Pure."""
+        """Give the natural key as text (`file:out/a.txt`), or BY_ADDRESS.
+
+        None if the resource cannot be found again. Pure: the same options give the same key, and
+        nothing is asked. Raises UnknownValueError.
+        """
         ...
 
     def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:
-        """Outputs after a create (resource None) or update as far as known without I/O; UNKNOWN for the rest. Pure."""
+        """Give the outputs after a create (resource None) or an update, UNKNOWN for the rest.
+
+        Pure, as `identity`. What it gives must come true. Raises UnknownValueError.
+        """
         ...
 
     def read(self, options: O, resource: Resource | None, call: Call) -> Resource | None:
-        """What is live; without `resource` it is looked up by identity. None = gone. Raises ProviderError if it cannot tell.
+        """Read the live resource, by identity if `resource` is None; None if it is gone.
 
-        Where options were changed it may be called with the recorded ones, too: only what these show tells what others did.
+        Changes nothing. Where options were changed it may be called with the recorded ones, too:
+        only these show what was changed outside dtm. Raises ProviderError if it cannot tell.
         """
         ...
 
     def create(self, options: O, call: Call) -> Resource:
-        """Make it; idempotent by identity: completes its own half-made thing, refuses somebody else's."""
+        """Make the resource; complete one that an earlier try of this provider left half made.
+
+        Idempotent by identity. A resource that was not made by dtm is refused. Raises
+        ProviderError, OutcomeUnknownError (maybe made), CancelledError.
+        """
         ...
 
     def update(self, options: O, resource: Resource, call: Call) -> Resource:
-        """Change it in place; never destroys data to apply a change."""
+        """Change the resource in place; never destroy data to apply a change.
+
+        Safe to repeat. Raises as `create`.
+        """
         ...
 
     def delete(self, options: O, resource: Resource, call: Call) -> None:
-        """Remove it; already gone is success."""
+        """Remove the resource; already gone is success. Raises as `create`."""
         ...
 
 
@@ -235,34 +336,39 @@ AnyProvider: TypeAlias = Provider[Any]
 
 @runtime_checkable
 class Deriving(Protocol):
-    """What a provider may offer besides: it tells which attributes say what should be, as opposed to what is."""
+    """An addition to a provider: it tells attributes that follow from inputs from observed ones."""
 
     def derived(self) -> Collection[str]:
-        """Names of attributes that follow from the inputs alone: from options, and from files or templates they name."""
+        """Name the attributes that follow from the inputs alone. Raises nothing.
+
+        Inputs are the options and the files or templates that they name. A difference in such an
+        attribute is a changed input; in any other one it is drift.
+        """
         ...
 
 
 @runtime_checkable
 class Requiring(Protocol):
-    """What a provider may offer besides: it says before the first change of a run what is missing."""
+    """An addition to a provider: it says before the first change of a run what is missing."""
 
     def requires(self, options: Any) -> Sequence[str]:
-        """One sentence per absent binary, variable or credential, none if all is there. No network.
+        """Describe each absent binary, variable or credential in one sentence; none if all exist.
 
-        Options may hold `UNKNOWN`; using one raises UnknownValueError. Before a delete that stands for a secret that is gone,
-        and is told; else the caller takes it for "nothing missing".
+        Asks nothing over the network. Options may hold `UNKNOWN`; to use one raises
+        UnknownValueError. Before a delete that means a secret that is gone, which is reported; else
+        the caller takes it for "nothing missing".
         """
         ...
 
 
 @runtime_checkable
 class Consuming(Protocol):
-    """What a provider may offer besides: it names the paths that must be there before it can make or update anything."""
+    """An addition to a provider: it names the paths that must exist before it makes or updates."""
 
     def inputs(self, options: Any) -> Mapping[str, str]:
-        """Option -> path as it is written there: relative to the configuration, `~` is expanded.
+        """Map options to the paths as written there: relative to the configuration, `~` expanded.
 
-        Looked at before the first change of a run, unless a tool that this one depends on is changed, too, and may make it.
-        Options may hold `UNKNOWN`, as in `Requiring`.
+        The paths are looked at before the first change of a run, unless a tool that this one
+        depends on is changed, too, and may make them. Raises UnknownValueError, as in `Requiring`.
         """
         ...

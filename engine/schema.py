@@ -1,4 +1,10 @@
-"""How a plugin describes its options and outputs: one Struct is the check, the JSON Schema, the sample and the page."""
+"""The description of a plugin's options and outputs.
+
+One Struct is the check, the JSON Schema, the sample config and the reference page.
+
+    class FileOptions(Options, frozen=True, kw_only=True):
+        path: Annotated[str, Field("where the file is", example="out/a.txt", replace=True)]
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 ALIASES = "x-aliases"
-"""Where a field's JSON Schema lists its old spellings."""
+"""The key under which a field's JSON Schema lists its old spellings."""
 
 
 class Options(
@@ -19,7 +25,10 @@ class Options(
     rename="camel",
     omit_defaults=True,
 ):
-    """Base of every options Struct, nested ones too: unknown keys refused, camelCase outside, snake_case accepted."""
+    """Base of every options Struct, nested ones too.
+
+    Unknown keys are refused; keys are camelCase outside, and snake_case is accepted.
+    """
 
 
 class Outputs(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -38,9 +47,11 @@ def Field(  # noqa: N802 - reads as the annotation that it is
 ) -> msgspec.Meta:
     """Annotate a field: `path: Annotated[str, Field("where the file is", replace=True)]`.
 
-    secret: the value never reaches state, plan, log or screen. replace: a change forces replacement.
-    env: the environment variable used when the option is absent. aliases: old spellings, accepted and canonicalised.
-    constraints: msgspec's own (`ge`, `pattern`, `min_length`...).
+    secret: the value never reaches state, plan, log or screen.
+    replace: a change forces replacement.
+    env: the environment variable used when the option is absent.
+    aliases: old spellings, accepted and turned into the canonical name.
+    constraints: msgspec's own (`ge`, `pattern`, `min_length`).
     """
     extra = {
         "secret": secret,
@@ -56,10 +67,10 @@ def Field(  # noqa: N802 - reads as the annotation that it is
 
 
 class PluginSchema(msgspec.Struct, frozen=True):
-    """What a configuration needs to know of one plugin name.
+    """The part of a plugin that a configuration is checked against.
 
-    `name` is as a user writes it, `plugin` the canonical name that all its aliases share; `outputs` None means open
-    outputs: keys unknown before the first run.
+    `name` is as the user writes it, `plugin` the canonical name that all its aliases share.
+    `outputs` None means open outputs: their keys are unknown before the first run.
     """
 
     name: str
@@ -69,16 +80,26 @@ class PluginSchema(msgspec.Struct, frozen=True):
 
 
 class Catalog(Protocol):
-    """Every plugin name that a configuration may use; import-light: looking at it loads no provider but the one found."""
+    """Every plugin name that a configuration may use.
+
+    Light to import: a look-up loads no provider but the one found.
+    """
 
     def find(self, name: str) -> PluginSchema | None:
-        """The schema of a plugin name or alias, None if there is none (unknown, or not shipped yet)."""
+        """Find the schema of a plugin name or alias.
+
+        None if the name is unknown or not shipped yet. Raises PluginError if the plugin cannot be
+        loaded, or if two packages offer one name.
+        """
         ...
 
     def names(self) -> Sequence[str]:
-        """All names that `find` knows, for near-miss suggestions."""
+        """List all names that `find` knows, for suggestions. Raises as `find`."""
         ...
 
     def unshipped(self) -> Collection[str]:
-        """DevStream's plugin names that this version does not ship yet: an error of their own."""
+        """List DevStream's plugin names that this version does not ship, for an error of their own.
+
+        A name that another package provides may be among them: ask `find` first. Raises as `find`.
+        """
         ...

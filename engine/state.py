@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 from msgspec.structs import replace
@@ -53,72 +53,6 @@ class StateId(msgspec.Struct, frozen=True):
     serial: int
 
 
-class Entries(Mapping[Address, StateEntry]):
-    """A persistent map: `put` and `drop` give a new map in O(1) and leave this one as it was.
-
-    The newest version owns one shared dict; an older one keeps only its difference to the next and pays for
-    that when it is read again, by moving the ownership back (Baker's rerooting). Not safe for concurrent use.
-    """
-
-    __slots__ = ("_delta", "_dict", "_next")
-
-    def __init__(self, entries: Mapping[Address, StateEntry] | None = None) -> None:
-        self._dict: dict[Address, StateEntry] | None = dict(entries or {})
-        self._delta: tuple[Address, StateEntry | None] | None = None
-        self._next: Entries | None = None
-
-    def _own(self) -> dict[Address, StateEntry]:
-        if self._dict is not None:
-            return self._dict
-        chain: list[Entries] = []
-        node: Entries | None = self
-        while node is not None and node._dict is None:
-            chain.append(node)
-            node = node._next
-        assert node is not None  # the newest version always owns the dict
-        for older in reversed(chain):
-            newer = older._next
-            assert newer is not None and newer._dict is not None and older._delta is not None
-            older._take(newer)
-        assert self._dict is not None
-        return self._dict
-
-    def _take(self, newer: Entries) -> None:
-        assert newer._dict is not None and self._delta is not None
-        shared, (address, value) = newer._dict, self._delta
-        newer._delta = (address, shared.get(address))
-        newer._dict, newer._next = None, self
-        if value is None:
-            shared.pop(address, None)
-        else:
-            shared[address] = value
-        self._dict, self._delta, self._next = shared, None, None
-
-    def put(self, address: Address, entry: StateEntry | None) -> Entries:
-        """A map with the entry set, or removed where it is None."""
-        shared = self._own()
-        newer = Entries.__new__(Entries)
-        newer._dict, newer._delta, newer._next = shared, None, None
-        self._delta, self._dict, self._next = (address, shared.get(address)), None, newer
-        if entry is None:
-            shared.pop(address, None)
-        else:
-            shared[address] = entry
-        return newer
-
-    def __getitem__(self, address: Address) -> StateEntry:
-        return self._own()[address]
-
-    def __iter__(self) -> Iterator[Address]:
-        return iter(self._own())
-
-    def __len__(self) -> int:
-        return len(self._own())
-
-    def __contains__(self, address: object) -> bool:
-        return address in self._own()
-
-
 class Written(msgspec.Struct, frozen=True):
     """Who wrote a snapshot: dtm's version, RFC 3339 time, `user@host`, command; all "" in DevStream's files."""
 
@@ -129,14 +63,14 @@ class Written(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """All entries at one point.
+    """All entries at one point: a value. What changes entries one by one owns a dict of its own.
 
     `document` is the snapshot's random id, `home` the URL it belongs to, `salt` (hex) that of its digests, `probe` what
     the store was found to guarantee.
     """
 
     id: StateId
-    entries: Entries = msgspec.field(default_factory=Entries)
+    entries: Mapping[Address, StateEntry] = msgspec.field(default_factory=dict[Address, StateEntry])
     outputs: Attributes = msgspec.field(default_factory=dict[str, Value])
     document: str = ""
     home: str = ""
@@ -145,14 +79,15 @@ class State(msgspec.Struct, frozen=True):
     written: Written = Written()
 
     def put(self, entry: StateEntry) -> State:
-        """The state with this entry at its address."""
-        return replace(self, entries=self.entries.put(entry.address, entry))
+        """Copy the state, with this entry at its address."""
+        return replace(self, entries={**self.entries, entry.address: entry})
 
     def drop(self, address: Address) -> State:
-        """The state without that address."""
-        return replace(self, entries=self.entries.put(address, None))
+        """Copy the state, without that address."""
+        left = {known: entry for known, entry in self.entries.items() if known != address}
+        return replace(self, entries=left)
 
 
 def same_content(one: State, other: State) -> bool:
     """Whether tools and outputs are equal."""
-    return dict(one.entries) == dict(other.entries) and one.outputs == other.outputs
+    return one.entries == other.entries and one.outputs == other.outputs

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """The known name that is the most like this one, letter case aside; "" if none is."""
+    """Find the known name that is the most like this one, letter case aside; "" if none is."""
     from difflib import get_close_matches  # only when something is wrong
 
     spelled = {key.lower(): key for key in reversed(list(known))}  # the first spelling counts

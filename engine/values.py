@@ -1,7 +1,8 @@
 """The values that options, attributes and outputs are made of.
 
-JSON, and four things that are not: an `Unknown` (known after apply), a `Secret` (known, never shown or stored),
-a `Digest` (what the state remembers of a secret) and a `Deferred` (an expression that waits for another tool).
+JSON, and four kinds of leaves that are not: an `Unknown` (known after apply), a `Secret` (known,
+never shown or stored), a `Digest` (a secret as the state remembers it) and a `Deferred` (an
+expression that waits for another tool).
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any, Final, NoReturn, TypeAlias, cast
 import msgspec
 
 Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
-Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value] | Unknown | Secret | Digest | Deferred"
+Special: TypeAlias = "Unknown | Secret | Digest | Deferred"
+Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value] | Special"
 Attributes: TypeAlias = Mapping[str, Value]
 
 SECRET_KEY: Final = "$secret"
@@ -20,14 +22,15 @@ HIDDEN: Final = "(sensitive)"
 
 
 class UnknownValueError(ValueError):
-    """Somebody used a value that is only known after apply."""
+    """A value that is only known after apply was used before."""
 
 
 class Unknown:
     """A value known after apply; there is one instance, `UNKNOWN`.
 
-    Any attempt to use it as text, number, path or truth raises UnknownValueError, so a pure function of options
-    (an identity, a prediction) that needs it fails at that very point, and its caller answers "not known yet".
+    Any attempt to use it as text, number, path or truth raises UnknownValueError. So a pure
+    function of options (an identity, a prediction) that needs it fails where it needs it, and its
+    caller takes that for "not known yet".
     """
 
     __slots__ = ()
@@ -39,7 +42,8 @@ class Unknown:
     __add__ = __radd__ = __getitem__ = __lt__ = __contains__ = _use
 
     def __getattr__(self, name: str) -> NoReturn:
-        # A field of a nested Struct that is unknown as a whole. Names with an underscore are probes of Python's own.
+        # A field of a nested Struct that is unknown as a whole; Python itself probes for names with
+        # an underscore.
         raise (
             AttributeError(name)
             if name.startswith("_")
@@ -60,9 +64,10 @@ UNKNOWN: Final = Unknown()
 
 
 class Secret(msgspec.Struct, frozen=True, eq=False):
-    """A sensitive value in memory; `sources` say where it came from (`env GITHUB_TOKEN`, `var token`).
+    """A sensitive value in memory.
 
-    `parts`: where it is a text around secrets, these; the rest of such a text is none.
+    `sources` say where it came from (`env GITHUB_TOKEN`, `var token`).
+    `parts`: the secrets inside a text around secrets; the rest of such a text is not secret.
     """
 
     value: Value
@@ -88,7 +93,7 @@ class Secret(msgspec.Struct, frozen=True, eq=False):
 
 
 class Digest(msgspec.Struct, frozen=True):
-    """A sensitive value as the state remembers it: hex HMAC, and the sources it can be evaluated from again."""
+    """A sensitive value as the state remembers it: a hex HMAC, and where the value came from."""
 
     digest: str
     sources: tuple[str, ...] = ()
@@ -98,11 +103,11 @@ class Digest(msgspec.Struct, frozen=True):
 
 
 class Deferred(msgspec.Struct, frozen=True):
-    """Base of expressions that are resolved once other tools are known (`engine.language.references`)."""
+    """Base of expressions that wait for other tools (`engine.language.references`)."""
 
 
 def leaves(value: Value) -> Iterator[Value]:
-    """Every value inside that is neither a list nor a map, secrets' content included as the Secret itself."""
+    """Yield every value inside that is neither a list nor a map; a Secret is one leaf."""
     if isinstance(value, dict):
         for item in value.values():
             yield from leaves(item)
@@ -117,7 +122,7 @@ _ATOMS: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def is_plain(value: Value | Attributes) -> bool:
-    """Whether this is JSON and nothing else; far cheaper than looking at every leaf for one kind of special value."""
+    """Tell if this is JSON and nothing else; far cheaper than a look at every leaf."""
     kind = type(value)
     if kind is dict:
         items: Iterable[Value] = cast("dict[str, Value]", value).values()
@@ -135,9 +140,9 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 
 
 def same(old: Value, new: Value) -> bool:
-    """Whether two values are equal as JSON: 1, 1.0, true and "1" are four values, and a secret is its digest.
+    """Compare as JSON: 1, 1.0, true and "1" are four values, and a secret is its digest.
 
-    What is only known after apply equals nothing: it may turn out as anything.
+    An Unknown equals nothing, not even another one: it may turn out as anything.
     """
     kind = type(old)
     if kind is not type(new):
@@ -153,7 +158,7 @@ def same(old: Value, new: Value) -> bool:
 
 
 def same_map(old: Attributes, new: Attributes) -> bool:
-    """`same` of two whole maps."""
+    """Compare two whole maps by `same`."""
     try:
         if _ENCODE(old) == _ENCODE(new):
             return True  # the usual case, 20 times as fast
@@ -169,12 +174,12 @@ def _same_items(old: Attributes, new: Attributes) -> bool:
 
 
 def holds_unknown(value: Value) -> bool:
-    """Whether any part is only known after apply."""
+    """Tell if any part is only known after apply."""
     return any(isinstance(leaf, Unknown | Deferred) for leaf in leaves(value))
 
 
 def map_leaves(value: Value, change: Callable[[Value], Value]) -> Value:
-    """The same shape with every leaf replaced by `change(leaf)`."""
+    """Give the same shape with every leaf replaced by `change(leaf)`."""
     if isinstance(value, dict):
         return {key: map_leaves(item, change) for key, item in value.items()}
     if isinstance(value, list):
@@ -183,5 +188,5 @@ def map_leaves(value: Value, change: Callable[[Value], Value]) -> Value:
 
 
 def reveal(value: Value) -> Value:
-    """The same value with every Secret replaced by what it holds: only for handing to a provider."""
+    """Replace every Secret by the value it holds: only for handing to a provider."""
     return map_leaves(value, lambda leaf: leaf.value if isinstance(leaf, Secret) else leaf)

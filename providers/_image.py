@@ -1,4 +1,4 @@
-"""Container images as options name them: a registry's URL, a user, and the name that comes out of it."""
+"""Container images, shared by `argocdapp` and the CI plugins: registry and user give the name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HUB_HOSTS = frozenset({"index.docker.io", "docker.io", "registry-1.docker.io", "
 
 
 class ImageRepo(Options, frozen=True, kw_only=True):
-    """Where images are pushed to and pulled from."""
+    """The registry that images are pushed to and pulled from, and the account there."""
 
     url: Annotated[
         str,
@@ -33,13 +33,13 @@ class ImageRepo(Options, frozen=True, kw_only=True):
 
 
 def registry_host(url: str) -> str:
-    """The registry as `docker login` wants it, "" for Docker Hub."""
+    """Name the registry as `docker login` wants it, "" for Docker Hub."""
     host = urlsplit(url if "://" in url else f"https://{url}").netloc.rpartition("@")[2]
     return "" if host in HUB_HOSTS else host
 
 
 def image_name(url: str, user: str, app: str) -> str:
-    """`me/app` on Docker Hub, `host[/path]/me/app` elsewhere; never a tag."""
+    """Name an image: `me/app` on Docker Hub, `host[/path]/me/app` elsewhere; never a tag."""
     host = registry_host(url)
     path = urlsplit(url if "://" in url else f"https://{url}").path.strip("/") if host else ""
     kept = "" if path in ("v1", "v2") else path

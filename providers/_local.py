@@ -1,4 +1,4 @@
-"""What the plugins for this machine share: where a path is, how a mode is spelled, how its errors read."""
+"""Paths, modes and errors of this machine, shared by `file`, `directory` and `command`."""
 
 from __future__ import annotations
 
@@ -25,23 +25,26 @@ RENAME_NOREPLACE: Final = 1
 
 
 def canonical(path: str) -> str:
-    """One spelling per path as a person wrote it: `./out//a` is `out/a`; neither the base nor a home is looked up."""
+    """Spell a path as the user wrote it in one way: `./out//a` is `out/a`. Pure.
+
+    Neither the base directory nor a home is looked up.
+    """
     return os.path.normpath(path)
 
 
 def place(path: str, call: Call) -> Path:
-    """Where that is on this machine: relative to the configuration, `~` expanded."""
+    """Find the path on this machine: relative to the configuration, `~` expanded."""
     return call.base_dir / Path(canonical(path)).expanduser()
 
 
 def octal(status: os.stat_result) -> str:
-    """Permissions as four octal digits."""
+    """Spell the permissions as four octal digits."""
     return f"{stat.S_IMODE(status.st_mode):04o}"
 
 
 @contextmanager
 def reported(verb: str, path: Path) -> Generator[None, None, None]:
-    """Turn what the system says into an error that names the path."""
+    """Turn an OSError of the block into a ProviderError that names the path."""
     try:
         yield
     except OSError as error:
@@ -49,21 +52,19 @@ def reported(verb: str, path: Path) -> Generator[None, None, None]:
 
 
 def rename_new(source: Path, target: Path) -> None:
-    """Give a file its name in one step, never over one that is there. Raises FileExistsError, OSError.
+    """Give a file its name in one step, never over one that is there.
 
-    Where the system has no such call it takes two, and a death between them leaves both names.
+    Where the system has no such call it takes two steps, and a process that dies between them
+    leaves both names. Raises FileExistsError, OSError.
     """
     rename = _renameat2()
     if rename is not None:
-        number = rename(
-            AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target), RENAME_NOREPLACE
-        )
+        old, new = os.fsencode(source), os.fsencode(target)
+        number = rename(AT_FDCWD, old, AT_FDCWD, new, RENAME_NOREPLACE)
         if number == 0:
             return
-        if number not in (
-            errno.EINVAL,
-            errno.ENOSYS,
-        ):  # which say that this file system or kernel cannot
+        # These two mean that this file system or kernel does not offer it.
+        if number not in (errno.EINVAL, errno.ENOSYS):
             raise OSError(number, os.strerror(number), str(target))
     target.hardlink_to(source)
     source.unlink()
@@ -71,7 +72,7 @@ def rename_new(source: Path, target: Path) -> None:
 
 @cache
 def _renameat2() -> Callable[..., int] | None:
-    """The C function, answering with the error's number, 0 for success."""
+    """Find the C function, made to return the error's number, 0 for success; None without it."""
     if sys.platform != "linux":
         return None
     import ctypes

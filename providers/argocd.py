@@ -1,9 +1,8 @@
-"""`argocdapp`: the manifest of an Argo CD Application, kept in the repository that it deploys."""
+"""The `argocdapp` provider: keeps the manifest of an Argo CD Application in its repository."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Final, cast
@@ -15,15 +14,27 @@ from engine.ports import Call, Provider
 from engine.schema import Field, Options, Outputs
 from engine.state import Resource
 from engine.values import Unknown, UnknownValueError, Value
-from providers._git.managed_files import needed, opened, recorded, remove, shown, write
-from providers._git.repository import Repository
-from providers._git.scm import Location, Repo, locate
+from providers._git.managed_files import (
+    left_behind,
+    needed,
+    opened,
+    recorded,
+    remove,
+    required,
+    shown,
+    write,
+)
+from providers._git.repository import GitRepository
+from providers._git.scm import Location, Repo, Token, locate
 from providers._git.urls import without_credentials
 from providers._image import DOCKER_HUB, image_name
 
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 FINALIZER: Final = "resources-finalizer.argocd.argoproj.io"
-HEADER: Final = "# Written by dtm: change the tool's options instead, what is edited here is undone by the next `dtm apply`.\n"
+HEADER: Final = (
+    "# Written by dtm: change the tool's options instead, "
+    "what is edited here is undone by the next `dtm apply`.\n"
+)
 
 ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
     "app.name": ("metadata", "name"),
@@ -41,10 +52,10 @@ ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
     "apiVersion": ("apiVersion",),
     "kind": ("kind",),
 }
-"""Attribute -> where the manifest says it; the names of the first three groups are DevStream's."""
+"""Attribute -> its path in the manifest; the names of the first three groups are DevStream's."""
 
 
-class App(Options, frozen=True, kw_only=True):
+class Application(Options, frozen=True, kw_only=True):
     """The Application resource."""
 
     name: Annotated[
@@ -56,7 +67,7 @@ class App(Options, frozen=True, kw_only=True):
 
 
 class Target(Options, frozen=True, kw_only=True):
-    """Where it is deployed to."""
+    """The cluster and namespace that it is deployed to."""
 
     server: Annotated[str, Field("the cluster's API server", min_length=1)] = (
         "https://kubernetes.default.svc"
@@ -65,7 +76,7 @@ class Target(Options, frozen=True, kw_only=True):
 
 
 class AppSource(Options, frozen=True, kw_only=True):
-    """What is deployed: a Helm chart in a git repository."""
+    """The Helm chart to deploy, in a git repository."""
 
     valuefile: Annotated[
         str, Field("the chart's values file, relative to the chart", min_length=1)
@@ -84,12 +95,7 @@ class AppSource(Options, frozen=True, kw_only=True):
     repo_branch: Annotated[
         str, Field("the branch; its HEAD, for the manifest main, if not given")
     ] = ""
-    token: Annotated[
-        str,
-        Field(
-            "the password for http URLs; without it git asks its credential helpers", secret=True
-        ),
-    ] = ""
+    token: Token = ""
 
 
 class ImageVersion(Options, frozen=True, kw_only=True):
@@ -108,9 +114,9 @@ class ImageVersion(Options, frozen=True, kw_only=True):
 
 
 class ArgoCDAppOptions(Options, frozen=True, kw_only=True):
-    """What is deployed where."""
+    """The Application, its chart and the place to deploy it to."""
 
-    app: Annotated[App, Field("the Application resource")]
+    app: Annotated[Application, Field("the Application resource")]
     source: Annotated[AppSource, Field("what is deployed")]
     destination: Annotated[Target, Field("where it is deployed to")] = Target()
     image_repo: Annotated[
@@ -126,7 +132,7 @@ class ArgoCDAppOptions(Options, frozen=True, kw_only=True):
 
 
 class ArgoCDAppOutputs(Outputs, frozen=True, kw_only=True):
-    """What references may name."""
+    """The outputs that references may name."""
 
     repo_url: Annotated[str, Field("the repository, without credentials")] = msgspec.field(
         name="repoURL"
@@ -138,7 +144,7 @@ class ArgoCDAppOutputs(Outputs, frozen=True, kw_only=True):
 
 
 def place(options: ArgoCDAppOptions) -> Location:
-    """The repository and branch that the manifest goes into. Raises ValueError, UnknownValueError."""
+    """Find the branch that the manifest goes into. Raises ValueError, UnknownValueError."""
     source = options.source
     if any(isinstance(value, Unknown) for value in (source.repo_url, source.repo_branch)):
         raise UnknownValueError("the repository is only known after apply")
@@ -146,12 +152,12 @@ def place(options: ArgoCDAppOptions) -> Location:
 
 
 def manifest_path(options: ArgoCDAppOptions) -> str:
-    """Where the manifest goes. Raises UnknownValueError."""
+    """Name the manifest's path in the repository. Raises UnknownValueError."""
     return str(options.path) or f"argocd/{options.app.name}.yaml"
 
 
 def manifest(options: ArgoCDAppOptions) -> dict[str, Any]:
-    """The Application resource."""
+    """Make the Application resource."""
     source, image = options.source, options.image_repo
     helm: dict[str, Any] = {"valueFiles": [source.valuefile]}
     if image:
@@ -186,26 +192,27 @@ def manifest(options: ArgoCDAppOptions) -> dict[str, Any]:
 
 
 def chart_path(options: ArgoCDAppOptions) -> str:
-    """The chart's directory."""
+    """Name the chart's directory."""
     return options.source.path or f"helm/{options.app.name}"
 
 
 def written(options: ArgoCDAppOptions) -> bytes:
-    """The manifest's file."""
-    return (
-        HEADER + yaml.safe_dump(manifest(options), sort_keys=False, allow_unicode=True, width=10**6)
-    ).encode()
+    """Write the manifest's file."""
+    text = yaml.safe_dump(manifest(options), sort_keys=False, allow_unicode=True, width=10**6)
+    return (HEADER + text).encode()
 
 
 def facts(data: bytes) -> dict[str, Value]:
-    """What a manifest says, by attribute; `other` holds what dtm would not have written. Comments do not count."""
+    """Read a manifest, by attribute; `other` holds all that dtm would not have written.
+
+    Comments do not count.
+    """
     try:
         document = yaml.safe_load(data)
     except (yaml.YAMLError, UnicodeDecodeError):
         return {"other": "no YAML"}
-    left = cast(
-        "Value", json.loads(json.dumps(document, default=str))
-    )  # dates and the like as text
+    # Through JSON, so that dates and the like become text.
+    left = cast("Value", json.loads(json.dumps(document, default=str)))
     found: dict[str, Value] = {}
     for attribute, path in ATTRIBUTES.items():
         value, left = _taken(left, path)
@@ -218,7 +225,10 @@ def facts(data: bytes) -> dict[str, Value]:
 
 
 def _taken(value: Value, path: tuple[str, ...]) -> tuple[Value, Value]:
-    """What stands at a path (None: nothing), and the rest without it and without maps that it leaves empty."""
+    """Split a value: the part at a path (None: nothing), and the rest without it.
+
+    The rest loses the maps that this leaves empty.
+    """
     if not path:
         return value, None
     if not isinstance(value, dict) or path[0] not in value:
@@ -231,10 +241,10 @@ def _taken(value: Value, path: tuple[str, ...]) -> tuple[Value, Value]:
 
 
 class ArgoCDApp:
-    """The manifest of an Argo CD Application in the repository that it deploys, one commit for each change.
+    """The manifest of an Argo CD Application in its repository, one commit for each change.
 
-    Argo CD deploys it where an app of apps, or `kubectl apply`, brings it in. Drift is found in each thing that the
-    manifest says. Deleting removes the file.
+    Argo CD deploys it where an app of apps, or `kubectl apply`, brings it in. Drift is found in
+    each thing that the manifest says. Deleting removes the file.
     """
 
     plugin = "argocdapp"
@@ -242,26 +252,26 @@ class ArgoCDApp:
     outputs: type[msgspec.Struct] | None = ArgoCDAppOutputs
 
     def identity(self, options: ArgoCDAppOptions) -> str | None:
-        """Repository, branch and path."""
+        """Name the manifest by repository, branch and path."""
         location = place(options)
         return f"{location.identity}@{location.branch}:{manifest_path(options)}"
 
     def predict(self, options: ArgoCDAppOptions, resource: Resource | None) -> Mapping[str, Value]:
-        """Everything."""
+        """Predict all outputs."""
         return _outputs(options)
 
     def requires(self, options: ArgoCDAppOptions) -> Sequence[str]:
-        """The git binary."""
-        return [] if shutil.which("git") else ["git is not installed, or not on the PATH"]
+        """Demand the git binary."""
+        return required()
 
     def inputs(self, options: ArgoCDAppOptions) -> Mapping[str, str]:
-        """The repository, where it is on this machine."""
+        """Name the repository, where it is on this machine."""
         return needed("source.repoURL", place(options))
 
     def read(
         self, options: ArgoCDAppOptions, resource: Resource | None, call: Call
     ) -> Resource | None:
-        """What the manifest says, where it was written by the record."""
+        """Report what the manifest says, at the recorded place."""
         path = _recorded_path(options, resource)
         found = _recorded(options, resource, call).read([path])
         if not found:
@@ -274,17 +284,15 @@ class ArgoCDApp:
         return Resource(_id(options), facts(found[path]), outputs)
 
     def create(self, options: ArgoCDAppOptions, call: Call) -> Resource:
-        """Commit the manifest; somebody else's file is refused."""
+        """Commit the manifest; refuse a file that dtm did not write."""
         return self._write(options, [], call)
 
     def update(self, options: ArgoCDAppOptions, resource: Resource, call: Call) -> Resource:
-        """Commit what differs; a manifest that is to stand elsewhere is moved."""
-        before, now = _recorded(options, resource, call), opened(place(options), call)
-        path = _recorded_path(options, resource)
-        if (before.identity, before.branch) == (now.identity, now.branch):
-            return self._write(options, [path], call)
-        made = self._write(options, [], call)
-        remove(before, [path], f"argocd: move {options.app.name} to another repository")
+        """Commit what differs; move a manifest that is to stand elsewhere."""
+        path, old = _recorded_path(options, resource), left_behind(place(options), resource, call)
+        made = self._write(options, [] if old else [path], call)
+        if old:
+            remove(old, [path], f"argocd: move {options.app.name} to another repository")
         return made
 
     def delete(self, options: ArgoCDAppOptions, resource: Resource, call: Call) -> None:
@@ -302,7 +310,8 @@ class ArgoCDApp:
         tip, chart = repository.tip(), f"{chart_path(options)}/Chart.yaml"
         if tip and chart not in tip.entries:
             call.report(
-                f"{repository.location} has no {chart} yet: Argo CD cannot deploy {options.app.name} before it has"
+                f"{repository.location} has no {chart} yet: "
+                f"Argo CD cannot deploy {options.app.name} before it has"
             )
         return Resource(_id(options), facts(data), _outputs(options))
 
@@ -321,7 +330,7 @@ def _outputs(options: ArgoCDAppOptions) -> dict[str, Value]:
     }
 
 
-def _recorded(options: ArgoCDAppOptions, resource: Resource | None, call: Call) -> Repository:
+def _recorded(options: ArgoCDAppOptions, resource: Resource | None, call: Call) -> GitRepository:
     return recorded(place(options), resource, call)
 
 

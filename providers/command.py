@@ -1,4 +1,4 @@
-"""`command`: anything that programs can create, read, update and delete."""
+"""The `command` provider: anything that programs can create, read, update and delete."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RESERVED = ("id", "outputs")
 
 
 class CommandOptions(Options, frozen=True, kw_only=True):
-    """What to run, and where."""
+    """The programs to run, and where."""
 
     create: Annotated[
         Command,
@@ -58,13 +58,14 @@ class CommandOptions(Options, frozen=True, kw_only=True):
     cwd: Annotated[PathText, Field("the directory to run in")] = "."
 
 
-class CommandTool:
+class CommandProvider:
     """Whatever your own programs make.
 
-    Each is a list of arguments, or a string for `/bin/sh`. Each gets `DTM_ADDRESS` (`command.name`), `DTM_TOKEN` (the
-    same for every try of one operation) and, as JSON on standard input, the recorded resource or `null`. What `read`
-    prints is compared with what it printed before, and can be referenced as outputs; without `read` no drift is found.
-    When the time is over or the run is interrupted, the program and all that it started are ended.
+    Each is a list of arguments, or a string for `/bin/sh`. Each gets `DTM_ADDRESS`
+    (`command.name`), `DTM_TOKEN` (the same for every try of one operation) and, as JSON on standard
+    input, the recorded resource or `null`. What `read` prints is compared with what it printed
+    before, and can be referenced as outputs; without `read` no drift is found. When the time is
+    over or the run is interrupted, the program and all that it started are ended.
     """
 
     plugin = "command"
@@ -72,17 +73,17 @@ class CommandTool:
     outputs = None
 
     def identity(self, options: CommandOptions) -> str | None:
-        """Its address, if `read` can tell what is there."""
+        """Name it by its address, if `read` can tell what is there."""
         return None if options.read is None else BY_ADDRESS
 
     def predict(self, options: CommandOptions, resource: Resource | None) -> Mapping[str, Value]:
-        """Nothing is known before it ran."""
+        """Predict only the keys of the outputs: their values are known after `read` ran."""
         return dict.fromkeys(resource.outputs if resource else (), UNKNOWN)
 
     def read(
         self, options: CommandOptions, resource: Resource | None, call: Call
     ) -> Resource | None:
-        """What `read` prints; without it, what was recorded."""
+        """Report what `read` prints; without it, what was recorded."""
         if options.read is None:
             return resource
         printed = bytearray()
@@ -100,27 +101,26 @@ class CommandTool:
 
     def update(self, options: CommandOptions, resource: Resource, call: Call) -> Resource:
         """Run `update`, or `create` again, then `read`."""
-        _run(
-            "update",
-            options.create if options.update is None else options.update,
-            options,
-            resource,
-            call,
-        )
+        command = options.create if options.update is None else options.update
+        _run("update", command, options, resource, call)
         return self._made("update", options, resource, call)
 
     def delete(self, options: CommandOptions, resource: Resource, call: Call) -> None:
-        """Run `delete`; that it failed does not matter if `read` finds nothing any more."""
+        """Run `delete`; a failure does not matter if `read` finds nothing any more."""
         if options.delete is None:
             return
         try:
             _run("delete", options.delete, options, resource, call)
         except ProviderError:
+            # OutcomeUnknownError passes: a delete that was cut off may still be at work.
             if options.read is None or self.read(options, resource, call) is not None:
                 raise
 
     def requires(self, options: CommandOptions) -> Sequence[str]:
-        """Programs that are not installed; one with a path is left alone, another tool may make it."""
+        """Name the programs that are not installed.
+
+        One with a path is not looked for: another tool may make it.
+        """
         import shutil
 
         search = str({**os.environ, **options.env}.get("PATH", os.defpath))
@@ -131,13 +131,12 @@ class CommandTool:
         ]
         if not missing and options.delete is not None:
             needed = options.delete if isinstance(options.delete, list) else [options.delete]
-            list(
-                map(str, [*needed, options.cwd, *options.env.values()])
-            )  # raises if one is not known
+            for text in (*needed, options.cwd, *options.env.values()):
+                str(text)  # raises UnknownValueError for a value that the delete would lack
         return [f"{name} is not installed" for name in missing]
 
     def inputs(self, options: CommandOptions) -> Mapping[str, str]:
-        """The directory to run in."""
+        """Name the directory to run in."""
         return {"cwd": options.cwd}
 
     def _made(self, name: str, options: CommandOptions, resource: Resource, call: Call) -> Resource:
@@ -157,7 +156,10 @@ def _run(
     call: Call,
     out: Sink | None = None,
 ) -> None:
-    """Run one of the programs to its end; its lines are reported as they come, but for what `out` takes."""
+    """Run one of the programs to its end and report its lines as they come.
+
+    `out` takes the bytes of standard output instead.
+    """
     from providers._process import program
 
     tail: deque[str] = deque(maxlen=TAIL)
@@ -168,13 +170,10 @@ def _run(
 
     printed, errors = program.Lines(say), program.Lines(say)
     argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
-    cwd = place(options.cwd, call)
+    cwd, env = place(options.cwd, call), _environment(options, call)
     try:
         code = program.run(
-            argv,
-            cwd=cwd,
-            env=_environment(options, call),
-            stdin=_recorded(resource),
+            program.Program(argv, cwd, env, stdin=_recorded(resource)),
             out=out or printed.feed,
             err=errors.feed,
             stop=lambda: call.cancelled() or time.monotonic() > call.deadline,
@@ -199,7 +198,10 @@ def _environment(options: CommandOptions, call: Call) -> dict[str, str]:
 
 
 def _recorded(resource: Resource | None) -> bytes:
-    """The resource in the flat form of the state document, null if there is none; a forgotten secret is `(sensitive)`."""
+    """Encode the resource in the flat form of the state file, null if there is none.
+
+    A secret of which only the digest is recorded is `(sensitive)`.
+    """
     if resource is None:
         return b"null\n"
     flat: Value = {**resource.attributes, "id": resource.id, "outputs": dict(resource.outputs)}
@@ -232,6 +234,6 @@ def _parse(printed: bytes) -> dict[str, Value]:
     return cast("dict[str, Value]", found)  # decoded without a type: JSON
 
 
-_conforms: type[Provider[CommandOptions]] = CommandTool
-_requires: type[Requiring] = CommandTool
-_consumes: type[Consuming] = CommandTool
+_conforms: type[Provider[CommandOptions]] = CommandProvider
+_requires: type[Requiring] = CommandProvider
+_consumes: type[Consuming] = CommandProvider

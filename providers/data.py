@@ -1,4 +1,7 @@
-"""`data`: a value that lives only in the state; for passing values between tools, for teaching and for benchmarks."""
+"""The `data` provider: keeps a value that lives only in the state.
+
+It passes values between tools, and serves for teaching and for benchmarks.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from engine.values import UNKNOWN, Value
 
 
 class DataOptions(Options, frozen=True, kw_only=True):
-    """What to remember."""
+    """The value to remember."""
 
     input: Annotated[
         Any, Field("any value; comes out again as `output`", example={"greeting": "hello"})
@@ -21,29 +24,29 @@ class DataOptions(Options, frozen=True, kw_only=True):
 
 
 class DataOutputs(Outputs, frozen=True, kw_only=True):
-    """What references may name."""
+    """The outputs that references may name."""
 
     id: Annotated[str, Field("the tool's address, as in `data.a`")]
     output: Annotated[Any, Field("the value of `input`")]
 
 
-class Data:
-    """A value that lives only in the state: it goes in as `input` and comes out as `output`, and nothing else is touched."""
+class DataProvider:
+    """A value that lives only in the state: it goes in as `input` and comes out as `output`."""
 
     plugin = "data"
     options = DataOptions
     outputs = DataOutputs
 
     def identity(self, options: DataOptions) -> str | None:
-        """The address: there is nothing outside the state to look for."""
+        """Name it by its address: there is nothing outside the state to look for."""
         return BY_ADDRESS
 
     def predict(self, options: DataOptions, resource: Resource | None) -> Mapping[str, Value]:
-        """All of it, but for the id before the first run."""
+        """Predict all outputs, but for the id before the first run."""
         return {"id": resource.id if resource else UNKNOWN, "output": options.input}
 
     def read(self, options: DataOptions, resource: Resource | None, call: Call) -> Resource | None:
-        """What was recorded: nobody else can change it."""
+        """Report what was recorded: nothing else can change it."""
         return resource
 
     def create(self, options: DataOptions, call: Call) -> Resource:
@@ -56,7 +59,7 @@ class Data:
         return self.create(options, call)
 
     def delete(self, options: DataOptions, resource: Resource, call: Call) -> None:
-        """Nothing outside the state to remove."""
+        """Do nothing: there is nothing outside the state to remove."""
 
 
-_conforms: type[Provider[DataOptions]] = Data
+_conforms: type[Provider[DataOptions]] = DataProvider

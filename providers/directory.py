@@ -1,4 +1,4 @@
-"""`directory`: one directory on this machine, without what is in it."""
+"""The `directory` provider: keeps one directory on this machine, without what is in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from providers._local import FOREIGN, ModeText, PathText, canonical, octal, plac
 
 
 class DirectoryOptions(Options, frozen=True, kw_only=True):
-    """Where and for whom."""
+    """The place and the permissions of the directory."""
 
     path: Annotated[
         PathText,
@@ -26,16 +26,16 @@ class DirectoryOptions(Options, frozen=True, kw_only=True):
 
 
 class DirectoryOutputs(Outputs, frozen=True, kw_only=True):
-    """What references may name."""
+    """The outputs that references may name."""
 
     path: Annotated[str, Field("where the directory is, as `path` says")]
 
 
-class Directory:
+class DirectoryProvider:
     """A directory on this machine with the given mode.
 
-    What is inside belongs to others: a directory that holds something is never removed, and one that was there before
-    is refused.
+    What is inside belongs to others: a directory that holds something is never removed, and one
+    that was there before is refused.
     """
 
     plugin = "directory"
@@ -43,17 +43,17 @@ class Directory:
     outputs = DirectoryOutputs
 
     def identity(self, options: DirectoryOptions) -> str | None:
-        """`directory:` and the path."""
+        """Name the directory by its path."""
         return f"directory:{canonical(options.path)}"
 
     def predict(self, options: DirectoryOptions, resource: Resource | None) -> Mapping[str, Value]:
-        """The path."""
+        """Predict the path."""
         return {"path": canonical(options.path)}
 
     def read(
         self, options: DirectoryOptions, resource: Resource | None, call: Call
     ) -> Resource | None:
-        """Its mode."""
+        """Report the mode."""
         path = place(options.path, call)
         with reported("read", path):
             try:
@@ -68,13 +68,14 @@ class Directory:
         return Resource(name, {"mode": octal(status)}, {"path": name})
 
     def create(self, options: DirectoryOptions, call: Call) -> Resource:
-        """Make it; an empty one that is there already is completed, one that holds something is refused."""
+        """Make the directory; complete an empty one, refuse one that holds something."""
         path = place(options.path, call)
         with reported("make", path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 path.mkdir()
             except FileExistsError:
+                # An empty one may be left by a create that was interrupted before its record.
                 if path.is_symlink() or not path.is_dir() or any(path.iterdir()):
                     raise ProviderError(
                         f"{path} exists and was not made by dtm", hint=FOREIGN
@@ -92,7 +93,7 @@ class Directory:
         return made
 
     def delete(self, options: DirectoryOptions, resource: Resource, call: Call) -> None:
-        """Remove it, which only works while it is empty."""
+        """Remove the directory, which only works while it is empty."""
         path = place(options.path, call)
         with reported("remove", path), suppress(FileNotFoundError, NotADirectoryError):
             held = sorted(item.name for item in path.iterdir())
@@ -109,4 +110,4 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-_conforms: type[Provider[DirectoryOptions]] = Directory
+_conforms: type[Provider[DirectoryOptions]] = DirectoryProvider

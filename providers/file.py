@@ -1,4 +1,4 @@
-"""`file`: one regular file on this machine, written whole or not at all."""
+"""The `file` provider: keeps one regular file on this machine, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CHUNK = 1 << 20
 
 
 class FileOptions(Options, frozen=True, kw_only=True):
-    """Where, what and for whom."""
+    """The place, the content and the permissions of the file."""
 
     path: Annotated[
         PathText,
@@ -49,17 +49,18 @@ class FileOptions(Options, frozen=True, kw_only=True):
 
 
 class FileOutputs(Outputs, frozen=True, kw_only=True):
-    """What references may name."""
+    """The outputs that references may name."""
 
     path: Annotated[str, Field("where the file is, as `path` says")]
     sha256: Annotated[str, Field("hex digest of the content")]
 
 
-class File:
+class FileProvider:
     """A file on this machine with the given content and mode.
 
     Readers see the old content or the new one, never a part. Drift is found in content and mode; a
-    change of the source is copied. A file that somebody else made is refused. Deleting leaves directories alone.
+    change of the source is copied. A file that somebody else made is refused. Deleting leaves
+    directories alone.
     """
 
     plugin = "file"
@@ -67,18 +68,21 @@ class File:
     outputs = FileOutputs
 
     def identity(self, options: FileOptions) -> str | None:
-        """`file:` and the path."""
+        """Name the file by its path."""
         return f"file:{canonical(options.path)}"
 
     def predict(self, options: FileOptions, resource: Resource | None) -> Mapping[str, Value]:
-        """Everything where the content is written out; what a source holds is known after apply."""
+        """Predict all outputs, but not the digest of a source, which is known after apply."""
         sha256 = (
             UNKNOWN if options.content is None else _digest(io.BytesIO(options.content.encode()))
         )
         return {"path": canonical(options.path), "sha256": sha256}
 
     def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
-        """Mode, size and digest; with `source` also the source's digest as it is now, null if it is gone."""
+        """Report mode, size and digest.
+
+        With `source` also the source's digest as it is now, null if the source is gone.
+        """
         path = place(options.path, call)
         with reported("read", path):
             found = _inspect(path)
@@ -99,15 +103,15 @@ class File:
         return Resource(name, attributes, {"path": name, "sha256": sha256})
 
     def inputs(self, options: FileOptions) -> Mapping[str, str]:
-        """The source."""
+        """Name the source."""
         return {} if options.source is None else {"source": options.source}
 
     def derived(self) -> Collection[str]:
-        """The source's digest."""
+        """Name the source's digest: the source may change without the options."""
         return ("source",)
 
     def create(self, options: FileOptions, call: Call) -> Resource:
-        """Make it; a file that is there already is refused unless its content is the wanted one."""
+        """Make the file; refuse one that is there already unless its content is the wanted one."""
         path = place(options.path, call)
         with reported("write", path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,6 +119,7 @@ class File:
             try:
                 rename_new(staged, path)
             except FileExistsError:
+                # A create that was interrupted after the rename left just this content.
                 found = _inspect(path)
                 if found is None or found[0] != sha256:
                     raise ProviderError(
@@ -150,12 +155,15 @@ class File:
 
 @contextmanager
 def _staged(options: FileOptions, call: Call) -> Generator[tuple[Path, str], None, None]:
-    """The wanted file, whole and durable, beside its place; and its digest. Gone on leaving."""
+    """Write the wanted file, whole and durable, beside its place; yield that and its digest.
+
+    It is removed at the end of the block, unless it was renamed.
+    """
     staged = _stage(options, call)
     with _content(options, call) as content, reported("write", staged):
-        staged.unlink(
-            missing_ok=True
-        )  # left by a process that was killed; it may be a second name of the real file
+        # A process that was killed left it. It may be a second name of the real file, see
+        # `rename_new`: so it must not be overwritten in place.
+        staged.unlink(missing_ok=True)
         descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as out:
@@ -182,7 +190,7 @@ def _content(options: FileOptions, call: Call) -> BinaryIO:
 
 
 def _digest(content: BinaryIO, copy: BinaryIO | None = None) -> str:
-    """SHA-256 in hex of what is left in the stream, which is copied on the way."""
+    """Compute the SHA-256 in hex of the rest of a stream, which is copied on the way."""
     digest = hashlib.sha256()
     while chunk := content.read(CHUNK):
         digest.update(chunk)
@@ -192,7 +200,10 @@ def _digest(content: BinaryIO, copy: BinaryIO | None = None) -> str:
 
 
 def _inspect(path: Path) -> tuple[str, os.stat_result] | None:
-    """Digest and status of one and the same regular file, None if nothing is there. Raises OSError, ProviderError."""
+    """Read digest and status of one and the same regular file; None if nothing is there.
+
+    Raises OSError, ProviderError.
+    """
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise ProviderError(
@@ -213,6 +224,6 @@ def _sync(directory: Path) -> None:
         os.close(descriptor)
 
 
-_conforms: type[Provider[FileOptions]] = File
-_derives: type[Deriving] = File
-_consumes: type[Consuming] = File
+_conforms: type[Provider[FileOptions]] = FileProvider
+_derives: type[Deriving] = FileProvider
+_consumes: type[Consuming] = FileProvider

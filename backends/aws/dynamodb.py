@@ -1,25 +1,20 @@
-"""The lock as a row of a DynamoDB table, as Terraform and Lokomotive keep it: `LockID` and the record in `Info`.
+"""The lock as a row of a DynamoDB table, in Terraform's form: `LockID`, and the record in `Info`.
 
-Only GetItem, PutItem and DeleteItem are used, and every change is conditional on the exact record that was read. Rows
-that belong to others, Terraform's `-md5` rows among them, are left alone.
+dtm calls GetItem, PutItem and DeleteItem only, and makes every change conditional on the exact
+record that was read. It leaves other rows alone, Terraform's `-md5` rows among them.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, cast
 from urllib.parse import parse_qsl, urlsplit
 
-from backends.aws.errors import Request, answer_of, code_of
-from backends.aws.session import Access, Aws
-from engine.errors import (
-    LockError,
-    LockHeldError,
-    StoreAccessError,
-    StoreUnavailableError,
-    UsageError,
-)
+from backends.aws.errors import AwsRequest, answer_of, code_of
+from backends.aws.session import Aws, AwsAccess
+from backends.lockers.refusals import RefusedError, not_released, put
+from engine.errors import StoreAccessError, UsageError
 from engine.lock import LockInfo, LockRecord
 from engine.ports import Locker
 
@@ -27,61 +22,50 @@ ACTIONS: Final = {"GetItem": "get_item", "PutItem": "put_item", "DeleteItem": "d
 QUERY: Final = ("region", "endpoint", "profile")
 FORM: Final = "dynamodb://table/LOCKID?region=eu-west-1"
 UNREADABLE: Final = ""
-"""The version of a row whose `Info` is no text."""
-VANISHED_TRIES: Final = 3
+"""The version of a row whose `Info` is not a text."""
 
 
 class DynamoLocker:
-    """`engine.ports.Locker` over `table`; the row of `key` is `prefix` + `key`. The client is made on first use."""
+    """`engine.ports.Locker` over `table`; the row of `key` is `prefix` + `key`.
+
+    `client` returns the DynamoDB client of `aws`; it is first called by the first request.
+    """
 
     def __init__(
-        self, make_client: Callable[[], Any], table: str, *, prefix: str = "", aws: Aws
+        self, client: Callable[[], Any], table: str, *, prefix: str = "", aws: Aws
     ) -> None:
-        self._make_client, self._table, self._prefix, self._aws = make_client, table, prefix, aws
-        self._mutex = threading.Lock()
-        self._made: Any = None
+        self._client, self._table, self._prefix, self._aws = client, table, prefix, aws
 
     def read(self, key: str) -> LockRecord | None:
         """See `engine.ports.Locker.read`."""
-        return _record(self._call("GetItem", Key=self._id(key), ConsistentRead=True).get("Item"))
+        found = self._call("GetItem", key, Key=self._id(key), ConsistentRead=True)
+        return _record(found.get("Item"))
 
     def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
         """See `engine.ports.Locker.put`."""
         text = info.to_json().decode()
         item = {**self._id(key), "Info": {"S": text}}
-        for _ in range(VANISHED_TRIES):
-            changed, holder = self._changed("PutItem", key, Item=item, **_condition(expect))
-            if changed:
-                return LockRecord(info, _version(text))
-            if holder is not None:
-                raise LockHeldError(holder)
-            if expect is not None:
-                raise LockError(f"the lock on {key} is gone: somebody removed it")
-        raise StoreUnavailableError(f"the lock on {key} comes and goes too fast to be had")
+
+        def attempt() -> LockRecord:
+            self._call("PutItem", key, Item=item, **_condition(expect))
+            return LockRecord(info, _version(text))
+
+        return put(key, expect, attempt)
 
     def remove(self, key: str, *, expect: LockRecord) -> None:
         """See `engine.ports.Locker.remove`."""
-        changed, holder = self._changed("DeleteItem", key, Key=self._id(key), **_condition(expect))
-        if changed:
-            return
-        if holder is None:
-            raise LockError(f"{key} is not locked")
-        raise LockHeldError(holder)
+        try:
+            self._call("DeleteItem", key, Key=self._id(key), **_condition(expect))
+        except RefusedError as refused:
+            raise not_released(key, refused.holder) from refused
 
     def _id(self, key: str) -> dict[str, dict[str, str]]:
         return {"LockID": {"S": self._prefix + key}}
 
-    def _changed(self, action: str, key: str, **given: Any) -> tuple[bool, LockRecord | None]:
-        """Whether the row was changed, and what is there instead."""
-        try:
-            self._call(action, ReturnValuesOnConditionCheckFailure="ALL_OLD", **given)
-        except _ConditionFailedError as error:  # not every server says what it found
-            return False, _record(error.item) or self.read(key)
-        return True, None
-
-    def _call(self, action: str, **given: Any) -> dict[str, Any]:
+    def _call(self, action: str, key: str, **given: Any) -> dict[str, Any]:
+        """Send a request for the row of `key`. Raises RefusedError if its condition fails."""
         client = self._client()
-        request = Request(
+        request = AwsRequest(
             f"dynamodb:{action}",
             f"lock table {self._table}",
             f"arn:aws:dynamodb:*:*:table/{self._table}",
@@ -90,42 +74,32 @@ class DynamoLocker:
         )
         with self._aws.asking(request):
             try:
-                answer: dict[str, Any] = getattr(client, ACTIONS[action])(
-                    TableName=self._table, **given
-                )
+                call = getattr(client, ACTIONS[action])
+                return cast("dict[str, Any]", call(TableName=self._table, **given))
             except Exception as error:
-                self._explain(error)
+                self._explain(error, key)
                 raise
-            return answer
 
-    def _explain(self, error: Exception) -> None:
-        """Raises what is special to a lock table."""
+    def _explain(self, error: Exception, key: str) -> None:
+        """Raise the errors that only a lock table has; return for any other."""
         answer, code = answer_of(error), code_of(error)
         if code == "ConditionalCheckFailedException":
-            raise _ConditionFailedError(answer.get("Item")) from error
+            # Not every server returns the row that is there.
+            raise RefusedError(_record(answer.get("Item")) or self.read(key)) from error
         if code == "ValidationException" and "key" in str(error).lower():
             raise StoreAccessError(
-                f"lock table {self._table}: its primary key is not LockID: {answer['Error'].get('Message')}",
-                hint="a lock table has the partition key LockID, spelled like that, of type String, and no sort key",
+                f"lock table {self._table}: its primary key is not LockID: "
+                f"{answer['Error'].get('Message')}",
+                hint="a lock table has the partition key LockID, spelled like that, of type "
+                "String, and no sort key",
             ) from error
-
-    def _client(self) -> Any:
-        with self._mutex:
-            if self._made is None:
-                self._made = self._make_client()
-            return self._made
-
-
-class _ConditionFailedError(Exception):
-    """The row is not the expected one; `item` is what the server says is there."""
-
-    def __init__(self, item: Any) -> None:
-        super().__init__()
-        self.item = item
 
 
 def open_locker(url: str, env: Mapping[str, str]) -> tuple[Locker, str]:
-    """The locker of `dynamodb://table/LOCKID?region=...`, and its key. Raises UsageError for anything else."""
+    """Return the locker and the key of `dynamodb://table/LOCKID?region=...`.
+
+    Raises UsageError for any other URL.
+    """
     parts = urlsplit(url)
     table, lock_id = parts.netloc, parts.path.strip("/")
     if parts.scheme != "dynamodb" or not table or not lock_id or "@" in table:
@@ -136,7 +110,7 @@ def open_locker(url: str, env: Mapping[str, str]) -> tuple[Locker, str]:
             f"state.lock.url {url}: there is no option {unknown[0]}",
             hint=f"known: {', '.join(QUERY)}",
         )
-    aws = Aws(Access(profile=query.get("profile", "")))
+    aws = Aws(AwsAccess(profile=query.get("profile", "")))
     endpoint = (
         query.get("endpoint")
         or env.get("AWS_ENDPOINT_URL_DYNAMODB")
@@ -144,7 +118,8 @@ def open_locker(url: str, env: Mapping[str, str]) -> tuple[Locker, str]:
     )
     named = query.get("region") or env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")
 
-    def make_client() -> Any:
+    @cache  # the profile is read once
+    def client() -> Any:
         region = named or aws.region() or ("us-east-1" if endpoint else "")
         if not region:
             raise StoreAccessError(
@@ -152,21 +127,21 @@ def open_locker(url: str, env: Mapping[str, str]) -> tuple[Locker, str]:
             )
         return aws.client("dynamodb", region, endpoint)
 
-    return DynamoLocker(make_client, table, aws=aws), lock_id
+    return DynamoLocker(client, table, aws=aws), lock_id
 
 
 def _condition(expect: LockRecord | None) -> dict[str, Any]:
+    """Return the parameters of a change to exactly the row `expect`, None: no row."""
+    refused = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
     if expect is None:
-        return {"ConditionExpression": "attribute_not_exists(LockID)"}
+        return {**refused, "ConditionExpression": "attribute_not_exists(LockID)"}
     if expect.version == UNREADABLE:
-        return {
-            "ConditionExpression": "attribute_exists(LockID) AND NOT attribute_type(Info, :text)",
-            "ExpressionAttributeValues": {":text": {"S": "S"}},
-        }
-    return {
-        "ConditionExpression": "Info = :seen",
-        "ExpressionAttributeValues": {":seen": {"S": expect.version.removeprefix("=")}},
-    }
+        condition = "attribute_exists(LockID) AND NOT attribute_type(Info, :seen)"
+        seen = "S"
+    else:
+        condition, seen = "Info = :seen", expect.version.removeprefix("=")
+    values = {":seen": {"S": seen}}
+    return {**refused, "ConditionExpression": condition, "ExpressionAttributeValues": values}
 
 
 def _version(text: str) -> str:

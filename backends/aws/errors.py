@@ -1,4 +1,7 @@
-"""What a failed call to AWS, or to a server that speaks its language, means: denied, surely without effect, or unknown."""
+"""Mapping of botocore's errors: access denied, certainly without effect, or outcome unknown.
+
+It holds for Amazon's servers and for those that speak their protocol.
+"""
 
 from __future__ import annotations
 
@@ -56,14 +59,20 @@ HARMLESS = (
     "TransactionConflictException",
     "ReplicatedWriteConflictException",
 )
-"""Refused before any effect, and worth another try. A bare 500 or 503 is not among them: it may come after the effect."""
+"""Codes of refusals before any effect, worth another try.
+
+A bare 500 or 503 is not among them: it may come after the effect.
+"""
 NO_CREDENTIALS = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile with credentials"
 )
 
 
-class Request(msgspec.Struct, frozen=True):
-    """What was asked for: `action` as a policy calls it (`s3:PutObject`), `place` and `arn` for messages."""
+class AwsRequest(msgspec.Struct, frozen=True):
+    """A request to a service, as messages name it.
+
+    `action` is its name in a policy (`s3:PutObject`), `place` the object in the user's words.
+    """
 
     action: str
     place: str
@@ -73,42 +82,48 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def answer_of(error: Exception) -> dict[str, Any]:
-    """The answer that an error of botocore carries, {} if a server never gave one."""
+    """Return the answer that an error of botocore carries, {} if the server gave none."""
     return cast("dict[str, Any]", getattr(error, "response", None) or {})
 
 
 def code_of(error: Exception) -> str:
-    """The code of that answer, "" if there is none."""
+    """Return the code of that answer, "" if there is none."""
     return str(answer_of(error).get("Error", {}).get("Code", ""))
 
 
-def explained(error: Exception, request: Request, identity: Callable[[], str]) -> DtmError | None:
-    """The error in our words, None for one that is not botocore's."""
+def explained(
+    error: Exception, request: AwsRequest, identity: Callable[[], str]
+) -> DtmError | None:
+    """Map an error of botocore to one of `engine.errors`; None for any other error.
+
+    `identity` describes the credentials in use; it is called only where the message needs it.
+    """
     exceptions = import_module("botocore.exceptions")
     if isinstance(error, exceptions.ClientError):
         return _answered(error, request, identity)
     if isinstance(error, exceptions.BotoCoreError):
         return _unanswered(error, exceptions, request)
-    if isinstance(
-        error, ValueError
-    ):  # how botocore refuses an endpoint, a bucket or a region that cannot be one
+    # botocore refuses a malformed endpoint, bucket or region with a ValueError.
+    if isinstance(error, ValueError):
         return StoreError(f"{request.place}: {error}")
     return None
 
 
-def _answered(error: Any, request: Request, identity: Callable[[], str]) -> DtmError:
-    """A server said no."""
-    said, answer = answer_of(error).get("Error", {}), answer_of(error).get("ResponseMetadata", {})
-    code, status = code_of(error), int(answer.get("HTTPStatusCode") or 0)
+def _answered(error: Any, request: AwsRequest, identity: Callable[[], str]) -> DtmError:
+    """Map a refusal that a server sent."""
+    answer = answer_of(error)
+    details, metadata = answer.get("Error", {}), answer.get("ResponseMetadata", {})
+    code, status = code_of(error), int(metadata.get("HTTPStatusCode") or 0)
     if error.operation_name.startswith("AssumeRole"):
         return _not_assumed(
-            f"{request.place}: the role cannot be assumed: {code}: {said.get('Message', '')}",
+            f"{request.place}: the role cannot be assumed: {code}: {details.get('Message', '')}",
             status,
         )
-    known = _known(code, said, answer.get("HTTPHeaders", {}), request, identity)
+    known = _known(code, details, metadata.get("HTTPHeaders", {}), request, identity)
     if known:
         return known
-    text = f"{request.place}: {request.action} answered {code or status}: {said.get('Message') or 'no reason given'}"
+    reason = details.get("Message") or "no reason given"
+    text = f"{request.place}: {request.action} answered {code or status}: {reason}"
     if status in (401, 403) or code in DENIED:
         return StoreAccessError(
             f"{request.place}: {request.action} is denied to {identity()} ({code})",
@@ -117,26 +132,26 @@ def _answered(error: Any, request: Request, identity: Callable[[], str]) -> DtmE
     if code in HARMLESS or status == 429:
         return StoreUnavailableError(text)
     if status >= 500:
-        return _in_doubt(text, request)
+        return _without_answer(text, request)
     return StoreError(text)
 
 
 def _known(
     code: str,
-    said: dict[str, Any],
+    details: dict[str, Any],
     headers: dict[str, str],
-    request: Request,
+    request: AwsRequest,
     identity: Callable[[], str],
 ) -> DtmError | None:
-    """The refusals whose cause and cure are known."""
+    """Map the refusals whose cause and remedy are known, None for others."""
     place = request.place
     if code in EXPIRED:
         return StoreAccessError(
             f"{place}: the credentials have expired: {identity()}", hint="log in again, then repeat"
         )
-    if code in SKEWED or (code in WRONG_SECRET and _is_about_time(said)):
+    if code in SKEWED or (code in WRONG_SECRET and _is_about_time(details)):
         return StoreAccessError(
-            f"{place}: this machine's clock is wrong: {_clocks(said, headers)}",
+            f"{place}: this machine's clock is wrong: {_clocks(details, headers)}",
             hint="set the clock (NTP)",
         )
     if code in UNKNOWN_KEY:
@@ -150,7 +165,7 @@ def _known(
             hint="check the secret key",
         )
     if code in ELSEWHERE:
-        region = headers.get("x-amz-bucket-region") or said.get("Region") or "another region"
+        region = headers.get("x-amz-bucket-region") or details.get("Region") or "another region"
         return StoreAccessError(
             f"{place}: the bucket is in {region}, not in {request.region or 'the region asked'}",
             hint=f"set region: {region}",
@@ -164,14 +179,14 @@ def _known(
     return None
 
 
-def _is_about_time(said: dict[str, Any]) -> bool:
-    message = str(said.get("Message", ""))
+def _is_about_time(details: dict[str, Any]) -> bool:
+    message = str(details.get("Message", ""))
     return "Signature expired" in message or "Signature not yet current" in message
 
 
-def _clocks(said: dict[str, Any], headers: dict[str, str]) -> str:
-    theirs = said.get("ServerTime") or headers.get("date")
-    return f"the server's says {theirs}" if theirs else str(said.get("Message", ""))
+def _clocks(details: dict[str, Any], headers: dict[str, str]) -> str:
+    theirs = details.get("ServerTime") or headers.get("date")
+    return f"the server's says {theirs}" if theirs else str(details.get("Message", ""))
 
 
 def _not_assumed(text: str, status: int) -> DtmError:
@@ -182,16 +197,16 @@ def _not_assumed(text: str, status: int) -> DtmError:
     )
 
 
-def _unanswered(error: Any, exceptions: Any, request: Request) -> DtmError:
-    """Nothing came back, or nothing was sent."""
+def _unanswered(error: Any, exceptions: Any, request: AwsRequest) -> DtmError:
+    """Map an error without an answer: nothing came back, or nothing was sent."""
     place = request.place
     if isinstance(error, exceptions.NoCredentialsError):
         return StoreAccessError(f"{place}: no AWS credentials were found", hint=NO_CREDENTIALS)
     if isinstance(error, exceptions.ProfileNotFound):
         return StoreAccessError(
             f"{place}: there is no AWS profile {error.kwargs['profile']}",
-            hint="~/.aws/config (AWS_CONFIG_FILE) and ~/.aws/credentials name those that are there; "
-            "the wanted one comes from option profile or AWS_PROFILE",
+            hint="~/.aws/config (AWS_CONFIG_FILE) and ~/.aws/credentials name those that are "
+            "there; the wanted one comes from option profile or AWS_PROFILE",
         )
     if isinstance(error, _credentials(exceptions)):
         return StoreAccessError(f"{place}: {error}", hint="log in again, or name another profile")
@@ -204,13 +219,15 @@ def _unanswered(error: Any, exceptions: Any, request: Request) -> DtmError:
         | exceptions.ProxyConnectionError,
     ):
         return StoreUnavailableError(
-            f"{place}: {_unreached(error)}", hint="is the endpoint right, and the network up?"
+            f"{place}: {_unreachable(error)}", hint="is the endpoint right, and the network up?"
         )
     if isinstance(
         error,
         exceptions.HTTPClientError | exceptions.IncompleteReadError | exceptions.ReadTimeoutError,
     ):
-        return _in_doubt(f"{place}: {request.action} got no answer: {_reason(error)}", request)
+        return _without_answer(
+            f"{place}: {request.action} got no answer: {_reason(error)}", request
+        )
     return StoreError(f"{place}: {error}")
 
 
@@ -231,20 +248,23 @@ def _credentials(exceptions: Any) -> tuple[type[Exception], ...]:
     )
 
 
-def _tls(error: Any, request: Request) -> DtmError:
+def _tls(error: Any, request: AwsRequest) -> DtmError:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return StoreError(
             f"{request.place}: the certificate of {_host(error)} is not trusted",
             hint="name the authority's certificate: option caBundle, or AWS_CA_BUNDLE",
         )
-    return _in_doubt(f"{request.place}: the encrypted connection broke: {_reason(error)}", request)
+    return _without_answer(
+        f"{request.place}: the encrypted connection broke: {_reason(error)}", request
+    )
 
 
-def _unreached(error: Any) -> str:
-    """Who could not be reached and why, short."""
+def _unreachable(error: Any) -> str:
+    """Describe the host that could not be reached and the cause, in a few words."""
     cause = error.kwargs.get("error")
     if "NameResolution" in type(cause).__name__:
-        return f"the name {urlsplit(str(error.kwargs.get('endpoint_url', ''))).hostname} cannot be resolved"
+        host = urlsplit(str(error.kwargs.get("endpoint_url", ""))).hostname
+        return f"the name {host} cannot be resolved"
     return f"cannot connect to {_host(error)}: {_reason(error)}"
 
 
@@ -261,6 +281,6 @@ def _reason(error: Any) -> str:
     return "timed out" if "Timeout" in type(error).__name__ else str(cause).rpartition(": ")[2]
 
 
-def _in_doubt(text: str, request: Request) -> DtmError:
-    """A read may be tried again; whether a write had its effect nobody knows."""
+def _without_answer(text: str, request: AwsRequest) -> DtmError:
+    """Map a request without an answer: a write may have had its effect, a read has none."""
     return OutcomeUnknownError(text) if request.writes else StoreUnavailableError(text)

@@ -1,4 +1,4 @@
-"""What can be said of a state on S3, checked in full before anybody is asked anything."""
+"""Options of a state on S3, checked in full before any request is sent."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from backends.aws.session import Access, Role
+from backends.aws.session import AwsAccess, Role
+from backends.keys import is_path
 from engine.errors import ConfigError, Problem
 from engine.schema import Field, Options
 from engine.values import Value, reveal
 
 BUCKET: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
-"""What a host's name can begin with; Amazon also asks for three characters."""
+"""The beginning of a host name; Amazon also asks for three characters."""
 FLAVOUR_REGION = "us-east-1"
 
 
@@ -54,7 +55,8 @@ class S3Options(Options, frozen=True, kw_only=True):
     region: Annotated[
         str,
         Field(
-            "Region of bucket and table; else `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's, or what the bucket says.",
+            "Region of bucket and table; else `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's, "
+            "or what the bucket says.",
             example="eu-west-1",
         ),
     ] = ""
@@ -100,7 +102,8 @@ class S3Options(Options, frozen=True, kw_only=True):
     sse_customer_key: Annotated[
         str,
         Field(
-            "Encrypt with this key (SSE-C): 32 bytes in Base64. Whoever loses it has lost the state.",
+            "Encrypt with this key (SSE-C): 32 bytes in Base64. "
+            "Whoever loses it has lost the state.",
             secret=True,
             env="AWS_SSE_CUSTOMER_KEY",
         ),
@@ -111,7 +114,8 @@ class S3Options(Options, frozen=True, kw_only=True):
     use_path_style: Annotated[
         bool | None,
         Field(
-            "The bucket in the URL's path, not in its host name; by default only with an `endpoint`."
+            "The bucket in the URL's path, not in its host name; "
+            "by default only with an `endpoint`."
         ),
     ] = None
     ca_bundle: Annotated[
@@ -126,36 +130,43 @@ class S3Options(Options, frozen=True, kw_only=True):
     flavour: Annotated[
         Literal["", "do", "scw", "hos", "linode"],
         Field(
-            "Whose S3 it is, from the scheme of a URL: takes endpoint, region and keys from `S3_ENDPOINT`, `S3_REGION`, "
-            "`S3_ACCESS_KEY_ID` and `S3_SECRET_ACCESS_KEY`."
+            "Whose S3 it is, from the scheme of a URL: takes endpoint, region and keys from "
+            "`S3_ENDPOINT`, `S3_REGION`, `S3_ACCESS_KEY_ID` and `S3_SECRET_ACCESS_KEY`."
         ),
     ] = ""
 
 
-class Settings(msgspec.Struct, frozen=True):
-    """The options as they are used. `region` "" is still to be found; `reading` and `writing` go with every such request."""
+class S3Settings(msgspec.Struct, frozen=True):
+    """The options as the store uses them.
+
+    `region` is "" where no option names one. `reading` and `writing` are the parameters that every
+    such request carries.
+    """
 
     bucket: str
     key: str
     location: str
-    access: Access
+    access: AwsAccess
     region: str = ""
     endpoint: str = ""
     table: str = ""
     table_endpoint: str = ""
     kms_key: str = ""
-    addressing: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    addressing: str = ""
     reading: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
     writing: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
     @property
     def amazon(self) -> bool:
-        """Whether the server is Amazon's own."""
+        """True for Amazon's own servers."""
         return not self.endpoint
 
 
-def settings_of(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Settings:
-    """The settings; of `env` only what is named here is read. Raises ConfigError with everything that is wrong."""
+def settings_of(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> S3Settings:
+    """Decode the options, and fill in what the variables named here say.
+
+    Raises ConfigError with everything that is wrong.
+    """
     try:
         found = msgspec.convert({name: reveal(value) for name, value in options.items()}, S3Options)
     except msgspec.ValidationError as error:
@@ -166,7 +177,7 @@ def settings_of(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, 
     )
     if problems:
         raise ConfigError(problems)
-    return Settings(
+    return S3Settings(
         found.bucket,
         found.key,
         f"{found.flavour or 's3'}://{found.bucket}",
@@ -183,7 +194,7 @@ def settings_of(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, 
 
 
 def _from_environment(found: S3Options, env: Mapping[str, str]) -> S3Options:
-    """With what is not said taken from the variables that stand for it."""
+    """Fill the options that are not given from their variables."""
     if found.flavour:
         endpoint = found.endpoint or env.get("S3_ENDPOINT", "")
         return msgspec.structs.replace(
@@ -205,22 +216,20 @@ def _from_environment(found: S3Options, env: Mapping[str, str]) -> S3Options:
 
 
 def _problems(found: S3Options, base_dir: Path) -> Iterator[tuple[str, str, str]]:
-    """Option, what is wrong with it, what to do."""
-    if (
-        found.bucket
-        and not found.endpoint
-        and not found.use_path_style
-        and not BUCKET.fullmatch(found.bucket)
-    ):  # other servers take more
+    """Yield the option, the problem, and the hint."""
+    # Servers that are not Amazon's accept more names.
+    at_amazon = not found.endpoint and not found.use_path_style
+    if found.bucket and at_amazon and not BUCKET.fullmatch(found.bucket):
         yield (
             "bucket",
             f'"{found.bucket}" is no name of a bucket',
             "3 to 63 lower case letters, digits, - and .",
         )
-    if not all(part not in ("", ".", "..") for part in found.key.split("/")):
+    if not is_path(found.key):
         yield (
             "key",
-            f'key "{found.key}" must not begin or end with "/" nor hold "//", "." or ".." as a part',
+            f'key "{found.key}" must not begin or end with "/" '
+            'nor hold "//", "." or ".." as a part',
             "",
         )
     for name, url in (
@@ -300,9 +309,9 @@ def _is_key(text: str) -> bool:
         return False
 
 
-def _access(found: S3Options, base_dir: Path) -> Access:
+def _access(found: S3Options, base_dir: Path) -> AwsAccess:
     role = found.assume_role
-    return Access(
+    return AwsAccess(
         found.profile,
         _path(found.aws_creds_path, base_dir) if found.aws_creds_path else None,
         found.access_key,
@@ -326,15 +335,11 @@ def _path(text: str, base_dir: Path) -> Path:
     return base_dir / Path(text).expanduser()
 
 
-def _addressing(found: S3Options) -> Mapping[str, str]:
-    in_path = bool(found.endpoint) if found.use_path_style is None else found.use_path_style
-    return {
-        "addressing_style": "path"
-        if in_path
-        else "auto"
-        if found.use_path_style is None
-        else "virtual"
-    }
+def _addressing(found: S3Options) -> str:
+    """Return botocore's addressing style."""
+    if found.use_path_style is None:
+        return "path" if found.endpoint else "auto"
+    return "path" if found.use_path_style else "virtual"
 
 
 def _customer_key(found: S3Options) -> Mapping[str, Any]:

@@ -1,14 +1,15 @@
-"""Making the bucket and the lock table that a state on S3 needs, and the policy that lets somebody use them."""
+"""Creation of the bucket and the lock table of a state on S3, and the IAM policy to use them."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
-from backends.aws.errors import Request, code_of
-from backends.aws.options import Settings
+from backends.aws.errors import AwsRequest, code_of
+from backends.aws.options import S3Settings
 from backends.aws.session import Aws
 from engine.errors import StoreError
 
@@ -22,7 +23,7 @@ NOT_OFFERED: Final = (
     "501",
 )
 PAUSE, PATIENCE = 0.5, 60.0
-"""Seconds between two looks at a table that is being made, and in all."""
+"""Seconds between two looks at a table that is being created, and in all."""
 
 
 class S3Creating:
@@ -31,7 +32,7 @@ class S3Creating:
     def __init__(
         self,
         aws: Aws,
-        settings: Settings,
+        settings: S3Settings,
         region: Callable[[], str],
         *,
         sleep: Callable[[float], None] = time.sleep,
@@ -53,7 +54,10 @@ class S3Creating:
         return made
 
     def policy(self) -> str:
-        """The least IAM policy: the document, what stands beside it (`K.*`), and the rows of the table."""
+        """See `engine.ports.Creating.policy`: the smallest IAM policy with which dtm works.
+
+        It covers the state file K, the objects beside it (`K.*`), and the rows of the table.
+        """
         bucket, key, table = self._settings.bucket, self._settings.key, self._settings.table
         arn = f"arn:aws:s3:::{bucket}"
         statements: list[dict[str, object]] = [
@@ -80,34 +84,24 @@ class S3Creating:
         return json.dumps({"Version": "2012-10-17", "Statement": allowed}, indent=2)
 
     def _s3(self) -> Any:
-        return self._aws.client(
-            "s3", self._region(), self._settings.endpoint, config={"s3": self._settings.addressing}
-        )
+        settings = self._settings
+        return self._aws.client("s3", self._region(), settings.endpoint, settings.addressing)
 
     def _dynamodb(self) -> Any:
         return self._aws.client("dynamodb", self._region(), self._settings.table_endpoint)
 
     def _bucket_exists(self) -> bool:
-        with self._aws.asking(
-            Request("s3:ListBucket", self._settings.location, region=self._region())
-        ):
-            return _answers(
-                lambda: self._s3().head_bucket(Bucket=self._settings.bucket),
-                ("404", "NoSuchBucket"),
-            )
+        request = AwsRequest("s3:ListBucket", self._settings.location, region=self._region())
+        with self._aws.asking(request):
+            head = partial(self._s3().head_bucket, Bucket=self._settings.bucket)
+            return _answer(head, ("404", "NoSuchBucket")) is not None
 
     def _table_status(self) -> str | None:
-        with self._aws.asking(
-            Request("dynamodb:DescribeTable", f"lock table {self._settings.table}")
-        ):
-            found: list[Any] = []
-            there = _answers(
-                lambda: found.append(
-                    self._dynamodb().describe_table(TableName=self._settings.table)
-                ),
-                ("ResourceNotFoundException",),
-            )
-            return str(found[0]["Table"]["TableStatus"]) if there else None
+        table = self._settings.table
+        with self._aws.asking(AwsRequest("dynamodb:DescribeTable", f"lock table {table}")):
+            describe = partial(self._dynamodb().describe_table, TableName=table)
+            found = _answer(describe, ("ResourceNotFoundException",))
+            return str(found["Table"]["TableStatus"]) if found else None
 
     def _make_bucket(self) -> str:
         bucket, region, client = self._settings.bucket, self._region(), self._s3()
@@ -117,63 +111,54 @@ class S3Creating:
             else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         )
         with self._aws.asking(
-            Request("s3:CreateBucket", self._settings.location, writes=True, region=region)
+            AwsRequest("s3:CreateBucket", self._settings.location, writes=True, region=region)
         ):
             client.create_bucket(Bucket=bucket, **where)
-        done = [word for word, make in self._precautions(client) if self._offered(make)]
+        done = [word for word, setting in self._precautions(client) if self._offered(setting)]
         return f"bucket {bucket} in {region}{': ' if done else ''}{', '.join(done)}"
 
-    def _precautions(self, client: Any) -> Sequence[tuple[str, Callable[[], Any]]]:
-        """What makes a bucket safe for a state.
+    def _precautions(self, client: Any) -> Sequence[tuple[str, Callable[..., Any]]]:
+        """Return the settings that make a bucket safe for a state, and the calls that make them.
 
-        Others' servers may lose conditional writes in a versioned bucket, and one (Ceph 16) refuses every write where public
-        ACLs are blocked: there they are only ignored.
+        Servers that are not Amazon's may lose conditional writes in a versioned bucket. Ceph 16
+        refuses every write where public ACLs are blocked, so there they are only ignored.
         """
-        bucket = self._settings.bucket
-        kms = self._settings.kms_key
+        kms, amazon = self._settings.kms_key, self._settings.amazon
         rule = (
             {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": kms}
             if kms
             else {"SSEAlgorithm": "AES256"}
         )
         closed = ["IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"]
-        closed += ["BlockPublicAcls"] if self._settings.amazon else []
-        found: list[tuple[str, Callable[[], Any]]] = [
-            (
-                "public access blocked",
-                lambda: client.put_public_access_block(
-                    Bucket=bucket, PublicAccessBlockConfiguration=dict.fromkeys(closed, True)
-                ),
-            ),
-            (
-                "encrypted",
-                lambda: client.put_bucket_encryption(
-                    Bucket=bucket,
-                    ServerSideEncryptionConfiguration={
-                        "Rules": [{"ApplyServerSideEncryptionByDefault": rule}]
-                    },
-                ),
-            ),
-        ]
-        if self._settings.amazon:
-            found.append(
-                (
-                    "versioned",
-                    lambda: client.put_bucket_versioning(
-                        Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
-                    ),
-                )
-            )
-        return found
+        closed += ["BlockPublicAcls"] if amazon else []
+        set_access = partial(
+            client.put_public_access_block,
+            PublicAccessBlockConfiguration=dict.fromkeys(closed, True),
+        )
+        set_encryption = partial(
+            client.put_bucket_encryption,
+            ServerSideEncryptionConfiguration={
+                "Rules": [{"ApplyServerSideEncryptionByDefault": rule}]
+            },
+        )
+        set_versioning = partial(
+            client.put_bucket_versioning, VersioningConfiguration={"Status": "Enabled"}
+        )
+        found = [("public access blocked", set_access), ("encrypted", set_encryption)]
+        return [*found, ("versioned", set_versioning)] if amazon else found
 
-    def _offered(self, make: Callable[[], Any]) -> bool:
-        """Whether the server knows the precaution; Amazon's knows all of them, so there a refusal is an error."""
-        with self._aws.asking(Request("s3:PutBucket...", self._settings.location, writes=True)):
-            return _answers(make, () if self._settings.amazon else NOT_OFFERED)
+    def _offered(self, setting: Callable[..., Any]) -> bool:
+        """Make a setting; return False if a server that is not Amazon's does not know it."""
+        settings = self._settings
+        with self._aws.asking(AwsRequest("s3:PutBucket...", settings.location, writes=True)):
+            absent = () if settings.amazon else NOT_OFFERED
+            return _answer(partial(setting, Bucket=settings.bucket), absent) is not None
 
     def _make_table(self) -> str:
         table, client = self._settings.table, self._dynamodb()
-        with self._aws.asking(Request("dynamodb:CreateTable", f"lock table {table}", writes=True)):
+        with self._aws.asking(
+            AwsRequest("dynamodb:CreateTable", f"lock table {table}", writes=True)
+        ):
             client.create_table(
                 TableName=table,
                 BillingMode="PAY_PER_REQUEST",
@@ -190,12 +175,11 @@ class S3Creating:
         )
 
 
-def _answers(call: Callable[[], Any], absent: Sequence[str]) -> bool:
-    """Whether a call succeeds; False for the codes that mean it is not there."""
+def _answer(call: Callable[[], Any], absent: Sequence[str]) -> Any:
+    """Return what the call answers, None if it is refused with a code of `absent`."""
     try:
-        call()
+        return call()
     except Exception as error:
         if code_of(error) in absent:
-            return False
+            return None
         raise
-    return True

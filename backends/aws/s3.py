@@ -1,4 +1,4 @@
-"""State in an S3 bucket, Amazon's or another's: objects replaced only where their ETag is the expected one.
+"""State in an S3 bucket, Amazon's or another's: an object is replaced only at its expected ETag.
 
 state: {backend: s3, options: {bucket: b, key: devstream.state, region: eu-west-1}}
 """
@@ -13,9 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from backends.aws.errors import Request, answer_of, code_of
-from backends.aws.options import S3Options, Settings, settings_of
+from backends.aws.errors import AwsRequest, answer_of, code_of
+from backends.aws.options import S3Options, S3Settings, settings_of
 from backends.aws.session import Aws
+from backends.keys import is_path
 from backends.lockers.object import ObjectLocker
 from engine.errors import (
     ConditionRefusedError,
@@ -32,20 +33,23 @@ OPTIONS = S3Options
 NATIVE_LEASE: Final = 120.0
 """Seconds. Longer than elsewhere: in a versioned bucket each renewal leaves a version behind."""
 LOCK_SUFFIX: Final = ".tflock"
-"""Terraform's, so that each sees the other's lock."""
+"""Terraform's suffix, so that each tool sees the other's lock."""
 ABSENT: Final = ("NoSuchKey", "404", "NotFound")
 REFUSED: Final = ("PreconditionFailed", "412")
 BUSY: Final = ("ConditionalRequestConflict", "OperationAborted")
 
 
 def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Opened:
-    """See `engine.ports.Backend`. Raises ConfigError with everything that is wrong with the options; asks nobody."""
+    """See `engine.ports.Backend`. Sends no request.
+
+    Raises ConfigError with everything that is wrong with the options.
+    """
     settings = settings_of(options, base_dir, env)
     return opened(Aws(settings.access), settings)
 
 
-def opened(aws: Aws, settings: Settings) -> Opened:
-    """Where the settings lead; several places may share an account."""
+def opened(aws: Aws, settings: S3Settings) -> Opened:
+    """Open the place that the settings name; several places may share an account."""
     region = Region(aws, settings)
     store = S3Store(aws, settings, region)
     lockers: dict[str, Callable[[], Locker]] = {
@@ -64,7 +68,7 @@ def opened(aws: Aws, settings: Settings) -> Opened:
 
 
 def creating(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Creating:
-    """Makes the bucket and the table that these options name. Raises as `open_backend`."""
+    """Return the creator of the bucket and the table of these options. Raises as `open_backend`."""
     from backends.aws.provision import S3Creating
 
     settings = settings_of(options, base_dir, env)
@@ -73,17 +77,17 @@ def creating(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str
 
 
 class Region:
-    """The region of the bucket, found once: option, AWS_REGION, AWS_DEFAULT_REGION, profile, else asked of the bucket.
+    """The region of the bucket: option, AWS_REGION, AWS_DEFAULT_REGION, profile, else the bucket's.
 
-    `exists` False: the bucket may not be there, so it is not asked; then a region has to be named.
+    It is looked for once. `exists` False: the bucket may be missing, so a region must be named.
     """
 
-    def __init__(self, aws: Aws, settings: Settings, *, exists: bool = True) -> None:
+    def __init__(self, aws: Aws, settings: S3Settings, *, exists: bool = True) -> None:
         self._aws, self._settings, self._exists = aws, settings, exists
         self._mutex, self._found = threading.Lock(), settings.region
 
     def __call__(self) -> str:
-        """Its name. Raises StoreAccessError if nothing names one, store errors."""
+        """Return its name. Raises StoreAccessError if nothing names one, store errors."""
         with self._mutex:
             if not self._found:
                 self._found = self._aws.region() or (
@@ -92,8 +96,8 @@ class Region:
             return self._found
 
     def _asked(self) -> str:
-        """Amazon names a bucket's region even to those who may not see the bucket."""
-        request = Request("s3:ListBucket", self._settings.location)
+        """Ask the bucket: Amazon names its region even to users who may not read the bucket."""
+        request = AwsRequest("s3:ListBucket", self._settings.location)
         headers: Mapping[str, str] = {}
         if self._exists:
             client = self._aws.client("s3", "us-east-1")
@@ -101,8 +105,8 @@ class Region:
                 headers = _headers_of(lambda: client.head_bucket(Bucket=self._settings.bucket))
         if not headers.get("x-amz-bucket-region"):
             raise StoreAccessError(
-                f"{self._settings.location}: no region specified: use option region, or the environment variable AWS_REGION "
-                "or AWS_DEFAULT_REGION",
+                f"{self._settings.location}: no region specified: use option region, or the "
+                "environment variable AWS_REGION or AWS_DEFAULT_REGION",
                 hint="s3://bucket/key?region=eu-west-1",
             )
         return headers["x-amz-bucket-region"]
@@ -120,16 +124,15 @@ def _headers_of(call: Callable[[], Any]) -> Mapping[str, str]:
 
 
 class S3Store:
-    """`engine.ports.Store` over the objects of a bucket; the version is the ETag without its quotes.
+    """`engine.ports.Store` over the objects of a bucket; the version is the unquoted ETag.
 
-    Ceph refuses the quoted form in If-Match and ignores If-Match when it deletes: where the server is not Amazon's, a
-    conditional delete looks at the ETag first, which leaves a moment between looking and deleting.
+    Ceph refuses the quoted form in If-Match, and ignores If-Match when it deletes. So on servers
+    that are not Amazon's a conditional delete reads the ETag first: another client can still
+    change the object between the two requests.
     """
 
-    def __init__(self, aws: Aws, settings: Settings, region: Callable[[], str]) -> None:
+    def __init__(self, aws: Aws, settings: S3Settings, region: Callable[[], str]) -> None:
         self._aws, self._settings, self._region = aws, settings, region
-        self._mutex = threading.Lock()
-        self._made: Any = None
 
     @property
     def location(self) -> str:
@@ -151,7 +154,10 @@ class S3Store:
                 raise
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
-        """See `engine.ports.Store.write`. The digest sent along has the server refuse what was damaged on its way."""
+        """See `engine.ports.Store.write`.
+
+        The MD5 sent along makes the server refuse data that was damaged on the way.
+        """
         client, request = self._client(), self._request("s3:PutObject", key, writes=True)
         condition = {"IfNoneMatch": "*"} if expect is None else {"IfMatch": expect}
         digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
@@ -167,13 +173,11 @@ class S3Store:
                     **condition,
                 )
             except Exception as error:
-                if (
-                    expect is None and code_of(error) in REFUSED
-                ):  # whoever polls a lock is not to pay for another look
+                # No look at the version there: clients that poll a lock would pay for it each time.
+                if expect is None and code_of(error) in REFUSED:
                     raise ConflictError(key, None, "another one") from error
-                if code_of(error) in (*REFUSED, *BUSY) or (
-                    expect is not None and code_of(error) in ABSENT
-                ):
+                gone = () if expect is None else ABSENT
+                if code_of(error) in (*REFUSED, *BUSY, *gone):
                     raise self._conflict(key, expect) from error
                 raise
         return _version(answer, request)
@@ -199,7 +203,7 @@ class S3Store:
                     raise
 
     def list(self, prefix: str) -> Iterator[str]:
-        """See `engine.ports.Store.list`; the markers that other tools make for folders are no keys."""
+        """See `engine.ports.Store.list`; folder markers of other tools are not listed."""
         client, request = self._client(), self._request("s3:ListBucket", prefix)
         keys: list[str] = []
         more: dict[str, str] = {}
@@ -216,29 +220,19 @@ class S3Store:
                 more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def _client(self) -> Any:
-        region = self._region()
-        with self._mutex:
-            if self._made is None:
-                self._made = self._aws.client(
-                    "s3", region, self._settings.endpoint, config={"s3": self._settings.addressing}
-                )
-            return self._made
+        settings = self._settings
+        return self._aws.client("s3", self._region(), settings.endpoint, settings.addressing)
 
-    def _request(self, action: str, key: str, *, writes: bool = False) -> Request:
-        bucket = self._settings.bucket
-        if action != "s3:ListBucket" and not all(
-            part not in ("", ".", "..") for part in key.split("/")
-        ):
-            raise StoreError(f'"{key}" is no key of {self.location}')
-        arn = (
-            f"arn:aws:s3:::{bucket}"
-            if action == "s3:ListBucket"
-            else f"arn:aws:s3:::{bucket}/{key}"
-        )
-        return Request(action, f"{self.location}/{key}", arn, writes, self._region())
+    def _request(self, action: str, key: str, *, writes: bool = False) -> AwsRequest:
+        arn = f"arn:aws:s3:::{self._settings.bucket}"
+        if action != "s3:ListBucket":
+            if not is_path(key):
+                raise StoreError(f'"{key}" is no key of {self.location}')
+            arn += f"/{key}"
+        return AwsRequest(action, f"{self.location}/{key}", arn, writes, self._region())
 
     def _found(self, key: str) -> Version | None:
-        """The version that is there now."""
+        """Return the version that is there now, None if there is no object."""
         request = self._request("s3:GetObject", key)
         with self._aws.asking(request):
             try:
@@ -252,20 +246,29 @@ class S3Store:
                 raise
 
     def _conflict(self, key: str, expect: Version | None) -> StoreError:
-        """What a refused condition means. It is also refused while somebody else's request is under way: then it is early."""
+        """Map a refused condition to an error.
+
+        A condition is also refused while another request for the key is under way; then the
+        expected version is still there.
+        """
         found: Version | None = None
-        with suppress(StoreAccessError):  # who may not look still knows that the write was refused
+        with suppress(StoreAccessError):  # a user who may not read still learns of the refusal
             found = self._found(key)
             if found == expect:
                 return ConditionRefusedError(
-                    f"{self.location}/{key}: the version that is there was refused: another request for it is under way",
-                    hint="if it stays so, the server honours no conditions in this bucket: dtm state probe tells",
+                    f"{self.location}/{key}: the version that is there was refused: "
+                    "another request for it is under way",
+                    hint="if it stays so, the server honours no conditions in this bucket: "
+                    "dtm state probe tells",
                 )
         return ConflictError(key, expect, found)
 
 
-def _version(answer: Mapping[str, Any], request: Request) -> Version:
-    """Its ETag. Raises StoreUnavailableError, OutcomeUnknownError where the answer ended within its headers."""
+def _version(answer: Mapping[str, Any], request: AwsRequest) -> Version:
+    """Return the ETag of an answer.
+
+    Raises StoreUnavailableError, OutcomeUnknownError where the answer ended within its headers.
+    """
     if not (version := str(answer.get("ETag", "")).strip('"')):
         raise (OutcomeUnknownError if request.writes else StoreUnavailableError)(
             f"{request.place}: the answer was cut off"

@@ -1,14 +1,14 @@
-"""One AWS account as a state sees it: credentials, region and TLS settings, and clients made on first use.
+"""One AWS account: credentials, region, TLS settings, and the clients made from them.
 
-What boto3 finds by itself (variables, profiles, single sign-on, roles of the machine) is left to it. A client makes one
-try per call; what became of a failed one is told by `backends.aws.errors`.
+boto3 looks for credentials in its own places (variables, profiles, single sign-on, machine roles).
+A client tries each call once; `backends.aws.errors` maps its errors.
 """
 
 from __future__ import annotations
 
 import gzip
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,14 +18,13 @@ from typing import Any
 
 import msgspec
 
-from backends.aws.errors import Request, explained
+from backends.aws.errors import AwsRequest, explained
 from engine.errors import DtmError, StoreAccessError
 
 CONNECTIONS = 64
-"""Kept open per client: more than a run has threads that ask a store at once."""
+"""Connections kept open per client: more than the threads of a run that call a store at once."""
 SERVICES = ("s3", "dynamodb", "sts", "sso", "sso-oidc", "signin")
-"""What is asked for here, and by boto3 when it looks for credentials; looking which of 400 there are takes a quarter of a
-client's making."""
+"""The services that dtm calls, and those that boto3 calls to obtain credentials."""
 _SHOWN_OF_A_KEY = 4
 _METHODS = {
     "env": "from the environment",
@@ -52,11 +51,13 @@ class Role(msgspec.Struct, frozen=True):
     endpoint: str = ""
 
 
-@dataclass(
-    frozen=True, slots=True
-)  # no Struct: it can leave the keys out of what it shows of itself
-class Access:
-    """How to be let in; empty means what boto3 finds. `timeout` is in seconds, for connecting and for each answer."""
+# A dataclass, since a Struct would show the secrets in its repr.
+@dataclass(frozen=True, slots=True)
+class AwsAccess:
+    """Credentials and connection settings of an account; boto3 looks for what is empty.
+
+    `timeout` is in seconds, for connecting and for each answer.
+    """
 
     profile: str = ""
     credentials_file: Path | None = None
@@ -69,43 +70,42 @@ class Access:
 
 
 class Aws:
-    """Makes clients, and says in a failed call's error who we are. Nothing is read before the first client."""
+    """The clients of one account; nothing is read before the first one is made. Thread-safe."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: AwsAccess) -> None:
         self._access = access
         self._mutex = threading.Lock()
         self._made: Any = None
+        self._clients: dict[tuple[str, ...], Any] = {}
 
-    def client(
-        self,
-        service: str,
-        region: str,
-        endpoint: str = "",
-        *,
-        config: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """A botocore client, safe for concurrent use. Raises StoreAccessError where credentials or profile are wrong."""
-        request = Request(f"{service} client", endpoint or service)
-        with self.asking(request), self._mutex:
-            return self._session().client(
-                service,
-                region_name=region,
-                endpoint_url=endpoint or None,
-                verify=str(self._access.ca_bundle) if self._access.ca_bundle else None,
-                config=self._config(config or {}),
-            )
+    def client(self, service: str, region: str, endpoint: str = "", addressing: str = "") -> Any:
+        """Return the botocore client with these settings, safe for concurrent use, made once.
+
+        `addressing` is botocore's addressing style of S3. Raises StoreAccessError for wrong
+        credentials or a wrong profile.
+        """
+        key = (service, region, endpoint, addressing)
+        with self.asking(AwsRequest(f"{service} client", endpoint or service)), self._mutex:
+            if key not in self._clients:
+                self._clients[key] = self._session().client(
+                    service,
+                    region_name=region,
+                    endpoint_url=endpoint or None,
+                    verify=str(self._access.ca_bundle) if self._access.ca_bundle else None,
+                    config=self._config(addressing),
+                )
+            return self._clients[key]
 
     def region(self) -> str:
-        """The region that the profile names, "" if it names none."""
-        with (
-            self.asking(Request("profile", f"profile {self._access.profile or 'default'}")),
-            self._mutex,
-        ):
-            return str(self._configured(_core()).get_scoped_config().get("region") or "")
+        """Return the region that the profile names, "" if it names none."""
+        profile = f"profile {self._access.profile or 'default'}"
+        with self.asking(AwsRequest("profile", profile)), self._mutex:
+            session = self._configured(_botocore_session())
+            return str(session.get_scoped_config().get("region") or "")
 
     @contextmanager
-    def asking(self, request: Request) -> Generator[None]:
-        """The errors of the calls inside in the words of `engine.errors`."""
+    def asking(self, request: AwsRequest) -> Generator[None]:
+        """Raise the errors of the calls inside as those of `engine.errors`."""
         try:
             yield
         except DtmError:
@@ -117,28 +117,23 @@ class Aws:
             raise found from error
 
     def _identity(self) -> str:
-        """Who we are, for a message about what we may not do; shows at most the end of an access key's ID."""
+        """Describe the credentials in use for a message; shows only the end of a key's ID."""
         if self._access.role:
             return f"role {self._access.role.arn}"
         credentials = self._made.get_credentials() if self._made else None
         if credentials is None:
             return "nobody: no credentials were found"
         key = str(credentials.access_key)
-        shown = (
-            f"access key ...{key[-_SHOWN_OF_A_KEY:]}"
-            if len(key) > 2 * _SHOWN_OF_A_KEY
-            else f"access key {key}"
-        )
+        shown = f"...{key[-_SHOWN_OF_A_KEY:]}" if len(key) > 2 * _SHOWN_OF_A_KEY else key
+        method = _METHODS.get(str(credentials.method), f"by {credentials.method}")
         profile = f" (profile {self._access.profile})" if self._access.profile else ""
-        return (
-            f"{shown} {_METHODS.get(str(credentials.method), f'by {credentials.method}')}{profile}"
-        )
+        return f"access key {shown} {method}{profile}"
 
     def _session(self) -> Any:
         if self._made is None:
-            core = self._configured(_core())
+            core = self._configured(_botocore_session())
             if role := self._access.role:
-                core = _assuming(core, role, partial(core.create_client, config=self._config({})))
+                core = _assuming(core, role, partial(core.create_client, config=self._config("")))
             self._made = import_module("boto3.session").Session(botocore_session=core)
         return self._made
 
@@ -152,21 +147,22 @@ class Aws:
             core.set_credentials(access.access_key, access.secret_key, access.token or None)
         return core
 
-    def _config(self, more: Mapping[str, Any]) -> Any:
+    def _config(self, addressing: str) -> Any:
         return import_module("botocore.config").Config(
             retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=self._access.timeout,
             read_timeout=self._access.timeout,
             max_pool_connections=CONNECTIONS,
-            # Only what a call sets itself: the newer defaults are refused by many servers that are not Amazon's.
+            # Checksums only where a call needs one: botocore's default is refused by many servers
+            # that are not Amazon's.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            **more,
+            s3={"addressing_style": addressing} if addressing else None,
         )
 
 
-class _Models:
-    """Reads botocore's descriptions of services; its own reader takes twice as long, a third of a client's making."""
+class _JsonReader:
+    """A reader of botocore's service descriptions, for `botocore.loaders.Loader`."""
 
     def exists(self, path: str) -> bool:
         return Path(f"{path}.json.gz").is_file() or Path(f"{path}.json").is_file()
@@ -181,21 +177,25 @@ class _Models:
         return None
 
 
-def _core() -> Any:
-    """A botocore session: what boto3's own stands on. It is untyped, hence not imported by statement."""
-    loaders = import_module("botocore.loaders")
+def _botocore_session() -> Any:
+    """Make the session below boto3's own, with a faster loader of service descriptions.
 
-    class Known(loaders.Loader):  # type: ignore[misc, name-defined]  # a class of an untyped package
-        def list_available_services(self, _type_name: str) -> Sequence[str]:
-            return SERVICES
+    With botocore's own `dtm state list` on S3 takes 11 % more time: it searches the folders of all
+    400 services (6 %), and reads the descriptions more slowly (8 %).
+    """
 
-    core = import_module("botocore.session").Session()
-    core.register_component("data_loader", Known(file_loader=_Models()))
-    return core
+    def services(_type_name: str) -> tuple[str, ...]:
+        return SERVICES
+
+    loader = import_module("botocore.loaders").Loader(file_loader=_JsonReader())
+    loader.list_available_services = services
+    session = import_module("botocore.session").Session()
+    session.register_component("data_loader", loader)
+    return session
 
 
 def _assuming(source: Any, role: Role, make_client: Callable[..., Any]) -> Any:
-    """A session whose credentials come from assuming a role, again when they are about to expire."""
+    """Make a session that assumes `role`, again each time its credentials are to expire."""
     credentials = import_module("botocore.credentials")
     own = source.get_credentials()
     if own is None:
@@ -216,7 +216,8 @@ def _assuming(source: Any, role: Role, make_client: Callable[..., Any]) -> Any:
         extra_args={name: value for name, value in given.items() if value},
     )
 
-    class Assumed(credentials.CredentialProvider):  # type: ignore[misc, name-defined]  # a class of an untyped package
+    # The base class is of an untyped package.
+    class Assumed(credentials.CredentialProvider):  # type: ignore[misc, name-defined]
         METHOD = "assume-role"
 
         def load(self) -> Any:
@@ -224,6 +225,6 @@ def _assuming(source: Any, role: Role, make_client: Callable[..., Any]) -> Any:
                 fetcher.fetch_credentials, self.METHOD
             )
 
-    core = _core()
-    core.register_component("credential_provider", credentials.CredentialResolver([Assumed()]))
-    return core
+    session = _botocore_session()
+    session.register_component("credential_provider", credentials.CredentialResolver([Assumed()]))
+    return session

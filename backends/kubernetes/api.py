@@ -1,4 +1,4 @@
-"""One Kubernetes API server: one request at a time, and its refusals in the words of `engine.errors`."""
+"""Requests to one Kubernetes API server, and its refusals as errors of `engine.errors`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, Final, NoReturn, cast
 import msgspec
 
 from backends.kubernetes.client import sdk
-from backends.kubernetes.kubeconfig import Access, load
+from backends.kubernetes.kubeconfig import ClusterAccess, load
 from engine.errors import OutcomeUnknownError, StoreAccessError, StoreError, StoreUnavailableError
 
 SECONDS = 10.0
 CONNECTIONS = 64
-"""Kept open at most; a run uses about as many as things that it does at once."""
+"""Connections kept open at most; a run uses about one per thread."""
 JSON: Final = "application/json"
 
 Object = dict[str, Any]
@@ -24,7 +24,7 @@ Object = dict[str, Any]
 
 
 class Absent(StoreError):  # noqa: N818 - an answer, which becomes None or a conflict above
-    """404 of a Kubernetes object; `kind` is the plural of what is not there."""
+    """404 of a Kubernetes object; `kind` is the plural name of its kind."""
 
     def __init__(self, message: str, kind: str) -> None:
         super().__init__(message)
@@ -32,18 +32,19 @@ class Absent(StoreError):  # noqa: N818 - an answer, which becomes None or a con
 
 
 class Clash(StoreError):  # noqa: N818 - likewise
-    """409: it exists already, or is not the version that was named."""
+    """409: the object exists already, or its version is not the one that the request names."""
 
 
 class Cluster:
-    """Requests to one API server, each tried once; connects at the first one. Safe for many threads.
+    """Requests to one API server, each tried once; connects at the first one. Thread-safe.
 
-    `find` is asked once. Errors name `place`, which says what is there.
+    `find` is called at the first request. `place` begins every error message: it names the state.
+    `timeouts` are the seconds to wait for a connection and for each answer.
     """
 
     def __init__(
         self,
-        find: Callable[[], Access],
+        find: Callable[[], ClusterAccess],
         place: str,
         env: Mapping[str, str],
         timeouts: tuple[float, float] = (SECONDS, SECONDS),
@@ -51,7 +52,7 @@ class Cluster:
         self._find, self._place, self._env, self._timeouts = find, place, env, timeouts
         self._mutex = threading.Lock()
         self._client: Any = None
-        self._access = Access()
+        self._access = ClusterAccess()
 
     def call(
         self,
@@ -62,7 +63,10 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         accept: str = JSON,
     ) -> Object:
-        """What the server answers. Raises Absent, Clash, StoreError for other refusals, and as `engine.ports.Store.write`."""
+        """Send a request and return the answer.
+
+        Raises Absent, Clash, StoreError for other refusals, and as `engine.ports.Store.write`.
+        """
         client = self._connected()
         try:
             answer = client.call_api(
@@ -86,7 +90,7 @@ class Cluster:
         return cast("Object", answer)
 
     def close(self) -> None:
-        """Give the connections back; the next call opens new ones."""
+        """Close the connections; the next call opens new ones."""
         with self._mutex:
             if self._client is not None:
                 self._client.rest_client.pool_manager.clear()
@@ -104,13 +108,12 @@ class Cluster:
                 self._client = self._connect(self._access)
             return self._client
 
-    def _connect(self, access: Access) -> Any:
+    def _connect(self, access: ClusterAccess) -> Any:
         settings = sdk().Configuration()
         settings.retries = False  # urllib3's own: no request is sent twice
         settings.connection_pool_maxsize = CONNECTIONS
-        settings.no_proxy = self._env.get("NO_PROXY") or self._env.get(
-            "no_proxy"
-        )  # which the client reads and then forgets
+        # The client reads these variables, but does not use them.
+        settings.no_proxy = self._env.get("NO_PROXY") or self._env.get("no_proxy")
         try:
             load(access, settings, self._env)
         except Exception as error:
@@ -120,10 +123,13 @@ class Cluster:
         return client
 
     def _translate(self, error: Exception, method: str) -> NoReturn:
-        """Raise what it means. Only what never reached the server, or what the server refused, surely had no effect."""
+        """Raise the error that a failed request means.
+
+        Only a request that never reached the server, or that it refused, certainly had no effect.
+        """
         status = getattr(error, "status", None)
         if isinstance(status, int) and status:
-            self._refused(status, _said(error), getattr(error, "headers", None) or {}, method)
+            self._refused(status, _status_of(error), getattr(error, "headers", None) or {}, method)
         reason = str(getattr(error, "reason", "") or error)
         if "CERTIFICATE_VERIFY_FAILED" in reason:
             raise StoreAccessError(
@@ -131,13 +137,11 @@ class Cluster:
                 hint="certificate-authority in the kubeconfig names the cluster's own",
             ) from error
         http: Any = import_module("urllib3.exceptions")
-        if not isinstance(error, http.HTTPError | UnicodeError) and not reason.startswith(
-            "SSL"
-        ):  # credentials, files
+        # Any other error comes from the credentials or the files that the kubeconfig names.
+        if not isinstance(error, http.HTTPError | UnicodeError) and not reason.startswith("SSL"):
             raise StoreAccessError(f"{self._place}: {self._access.identity}: {error}") from error
-        if method == "GET" or isinstance(
-            error, http.ConnectTimeoutError | http.NewConnectionError | http.ProxyError
-        ):
+        unsent = http.ConnectTimeoutError | http.NewConnectionError | http.ProxyError
+        if method == "GET" or isinstance(error, unsent):
             raise StoreUnavailableError(
                 f"{self._place}: {self._server} cannot be reached: {_why(reason)}"
             ) from error
@@ -146,25 +150,27 @@ class Cluster:
         ) from error
 
     def _refused(
-        self, code: int, said: _Status, headers: Mapping[str, str], method: str
+        self, code: int, status: _Status, headers: Mapping[str, str], method: str
     ) -> NoReturn:
-        message = f"{self._place}: {said.message or f'{self._server} answers {code}'}"
+        message = f"{self._place}: {status.message or f'{self._server} answers {code}'}"
         match code:
-            case 404 if (
-                said.details and said.details.kind
-            ):  # any other 404 says nothing about a state
-                raise Absent(message, said.details.kind)
+            # A 404 that names no kind comes from something else than an API server.
+            case 404 if status.details and status.details.kind:
+                raise Absent(message, status.details.kind)
             case 409:
                 raise Clash(message)
             case 401:
                 raise StoreAccessError(
-                    f"{self._place}: {self._server} does not accept the credentials of {self._access.identity}",
-                    hint="they are missing, wrong or expired; kubectl get configmaps with the same kubeconfig tells the same",
+                    f"{self._place}: {self._server} does not accept the credentials of "
+                    f"{self._access.identity}",
+                    hint="they are missing, wrong or expired; "
+                    "kubectl get configmaps with the same kubeconfig tells the same",
                 )
             case 403:
                 raise StoreAccessError(
                     message,
-                    hint="needed: get, list, create, update, delete on configmaps in this namespace",
+                    hint="needed: get, list, create, update, delete on configmaps "
+                    "in this namespace",
                 )
             case 413 | 422:
                 raise StoreError(message)
@@ -179,7 +185,11 @@ class Cluster:
                 )
 
     def _failed(self, code: int, message: str, headers: Mapping[str, str], method: str) -> NoReturn:
-        """A server that says when to come back has done nothing; any other failure may come after the effect."""
+        """Raise the error of a 5xx answer.
+
+        A 503 with Retry-After means that the server did nothing; any other failure may come after
+        the effect.
+        """
         if method == "GET" or (code == 503 and _pause(headers)):
             raise StoreUnavailableError(message + _pause(headers))
         raise OutcomeUnknownError(message)
@@ -194,8 +204,8 @@ class _Status(msgspec.Struct):
     details: _Details | None = None
 
 
-def _said(error: Exception) -> _Status:
-    """What a refusal says; something in front of the API server may have answered in other words."""
+def _status_of(error: Exception) -> _Status:
+    """Decode a refusal; empty if it does not come from an API server but from a proxy before it."""
     try:
         return msgspec.json.decode(getattr(error, "body", None) or "{}", type=_Status)
     except msgspec.DecodeError:
@@ -208,9 +218,10 @@ def _pause(headers: Mapping[str, str]) -> str:
 
 
 def _why(reason: str) -> str:
-    """The gist of urllib3's nested texts."""
+    """Extract the cause from urllib3's nested texts."""
     found = re.search(
-        r"(certificate verify failed[^(\n']*|\[Errno -?\d+\] [^'\")]*|timed out|[Cc]onnection \w+ \w+[^'\")]*)",
+        r"(certificate verify failed[^(\n']*|\[Errno -?\d+\] [^'\")]*|timed out"
+        r"|[Cc]onnection \w+ \w+[^'\")]*)",
         reason,
     )
     return re.sub(r"^\[Errno -?\d+\] ", "", found[1] if found else reason).strip().rstrip(".")

@@ -1,6 +1,7 @@
-"""The official Kubernetes client without its 700 models: they take half of the time that it needs to load, and none is used.
+"""The official Kubernetes client without its models and API classes.
 
-docs/decisions/0061-kubernetes-client.md has the figures.
+Loading all of the client doubles the time of a short command; dtm uses two classes and two modules
+of it. docs/decisions/0063-sdks-as-they-come.md has the figures.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ PACKAGES: Final = (
     "kubernetes.client.models",
     "kubernetes.config",
 )
-"""Each imports all that is in it; while we load what we need, an empty one stands there instead."""
+"""The packages that import everything inside them when they are loaded."""
 
 
 class Sdk(msgspec.Struct, frozen=True):
-    """What is used of it: two classes and two modules."""
+    """The parts of the client that dtm uses."""
 
     Configuration: Any
     ApiClient: Any
@@ -35,20 +36,31 @@ class Sdk(msgspec.Struct, frozen=True):
 
 @cache
 def sdk() -> Sdk:
-    """The client; a copy of its own unless somebody has loaded all of it anyway. Not while another thread is importing it."""
-    return _modules() if "kubernetes" in sys.modules else _without_models()
+    """Load the client beside any copy that other code has imported or imports later.
+
+    Must not run while another thread imports the client.
+    """
+    others = _take_out()
+    try:
+        return _load()
+    finally:
+        # Other code must get the whole client, so the empty packages do not stay.
+        _take_out()
+        sys.modules.update(others)
 
 
-def _modules() -> Sdk:
-    configuration, api_client = (
-        import_module("kubernetes.client.configuration"),
-        import_module("kubernetes.client.api_client"),
-    )
+def _load() -> Sdk:
+    """Load the four parts, with an empty package in the place of each of PACKAGES."""
+    spec = find_spec("kubernetes")
+    assert spec is not None and spec.origin is not None  # a dependency of this distribution
+    for name in PACKAGES:
+        empty = ModuleType(name)
+        empty.__path__ = [str(Path(spec.origin).parent.joinpath(*name.split(".")[1:]))]
+        sys.modules[name] = empty
     client: Any = sys.modules["kubernetes.client"]
-    client.Configuration, client.ApiClient = (
-        configuration.Configuration,
-        api_client.ApiClient,
-    )  # where the others look for them
+    # The modules of kubernetes.config import both classes from the package.
+    client.Configuration = import_module("kubernetes.client.configuration").Configuration
+    client.ApiClient = import_module("kubernetes.client.api_client").ApiClient
     return Sdk(
         client.Configuration,
         client.ApiClient,
@@ -57,15 +69,7 @@ def _modules() -> Sdk:
     )
 
 
-def _without_models() -> Sdk:
-    spec = find_spec("kubernetes")
-    assert spec is not None and spec.origin is not None  # a dependency of this distribution
-    try:
-        for name in PACKAGES:
-            empty = ModuleType(name)
-            empty.__path__ = [str(Path(spec.origin).parent.joinpath(*name.split(".")[1:]))]
-            sys.modules[name] = empty
-        return _modules()
-    finally:  # whoever imports the client from now on gets all of it
-        for name in [name for name in sys.modules if name.partition(".")[0] == "kubernetes"]:
-            del sys.modules[name]
+def _take_out() -> dict[str, ModuleType]:
+    """Remove every module of the client from `sys.modules` and return them."""
+    names = [name for name in sys.modules if name.partition(".")[0] == "kubernetes"]
+    return {name: sys.modules.pop(name) for name in names}

@@ -1,4 +1,4 @@
-"""The ConfigMaps of one namespace: made, replaced, removed, listed, one request each."""
+"""The ConfigMaps of one namespace: create, replace, remove, list, one request each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METADATA_LIST: Final = f"{JSON};as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,
 
 
 class Metadata(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """As Kubernetes has it, as far as a replacement must keep it."""
+    """The metadata of a ConfigMap, as far as a replacement must keep it."""
 
     name: str
     resource_version: str = ""
@@ -30,7 +30,7 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class ConfigMap(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """As Kubernetes has it; what is listed has no content."""
+    """A ConfigMap; a listed one has no content."""
 
     metadata: Metadata
     data: dict[str, str] = {}
@@ -46,14 +46,14 @@ class _Listing(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ConfigMaps:
-    """What is done with the ConfigMaps of `namespace`; errors as `Cluster.call`."""
+    """The requests for the ConfigMaps of `namespace`. They raise as `Cluster.call`."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster, self.namespace = cluster, namespace
         self._path = f"/api/v1/namespaces/{namespace}/configmaps"
 
     def read(self, name: str, *, content: bool = True) -> ConfigMap | None:
-        """The ConfigMap, or only its metadata; None if it or the namespace does not exist, which look alike."""
+        """Return the ConfigMap, or only its metadata; None if there is none, or no namespace."""
         try:
             found = self._cluster.call(
                 "GET", f"{self._path}/{name}", accept=JSON if content else METADATA
@@ -63,7 +63,7 @@ class ConfigMaps:
         return self._as(ConfigMap, found)
 
     def create(self, wanted: ConfigMap) -> ConfigMap:
-        """Make it, and the namespace where the server says that there is none. Raises Clash if it exists."""
+        """Create it, and the namespace if the server says that there is none. Raises Clash."""
         try:
             return self._made(self._cluster.call("POST", self._path, body=_body(wanted)))
         except Absent as error:
@@ -73,19 +73,16 @@ class ConfigMaps:
         return self._made(self._cluster.call("POST", self._path, body=_body(wanted)))
 
     def replace(self, wanted: ConfigMap) -> ConfigMap:
-        """Put it in the place of the version that it names. Raises Absent, Clash."""
+        """Replace the version that it names. Raises Absent, Clash."""
         path = f"{self._path}/{wanted.metadata.name}"
         return self._made(self._cluster.call("PUT", path, body=_body(wanted)))
 
     def remove(self, name: str, version: str | None = None) -> bool:
-        """Whether it is gone; False: another version is there."""
+        """Remove it; return False if another version is there."""
         conditions = {"preconditions": {"resourceVersion": version}} if version else {}
         try:
-            self._cluster.call(
-                "DELETE",
-                f"{self._path}/{name}",
-                body={"kind": "DeleteOptions", "apiVersion": "v1", **conditions},
-            )
+            body = {"kind": "DeleteOptions", "apiVersion": "v1", **conditions}
+            self._cluster.call("DELETE", f"{self._path}/{name}", body=body)
         except Absent:
             return True
         except Clash:
@@ -93,7 +90,7 @@ class ConfigMaps:
         return True
 
     def list(self, labels: Mapping[str, str]) -> Iterator[Metadata]:
-        """Of all that carry these labels, page by page."""
+        """Yield the metadata of all ConfigMaps with these labels, page by page."""
         query = {
             "labelSelector": ",".join(f"{name}={value}" for name, value in labels.items()),
             "limit": str(PAGE),
@@ -108,7 +105,10 @@ class ConfigMaps:
             query["continue"] = page.metadata.token
 
     def has_namespace(self) -> bool:
-        """Whether the namespace is there: asked by a creation that is not carried out, since reading it needs another role."""
+        """Return whether the namespace exists.
+
+        It is asked by a dry-run creation, since reading a namespace needs another role.
+        """
         body = {"metadata": {"name": "dtm-is-the-namespace-there"}}
         try:
             self._cluster.call("POST", self._path, body=body, query={"dryRun": "All"})
@@ -119,11 +119,13 @@ class ConfigMaps:
         return True
 
     def make_namespace(self) -> bool:
-        """Whether it was made; False: it is there already. Raises StoreAccessError that says who could."""
+        """Create the namespace; return False if it exists already.
+
+        Raises StoreAccessError with the command for a user who may create it.
+        """
         try:
-            self._cluster.call(
-                "POST", "/api/v1/namespaces", body={"metadata": {"name": self.namespace}}
-            )
+            body = {"metadata": {"name": self.namespace}}
+            self._cluster.call("POST", "/api/v1/namespaces", body=body)
         except Clash:
             return False
         except StoreAccessError as error:
@@ -136,7 +138,7 @@ class ConfigMaps:
         return True
 
     def close(self) -> None:
-        """Give the connections back; the next request opens new ones."""
+        """Close the connections; the next request opens new ones."""
         self._cluster.close()
 
     def _made(self, found: Object) -> ConfigMap:

@@ -1,4 +1,4 @@
-"""Which Kubernetes cluster, as whom: kubeconfigs as kubectl reads them, or the account of a pod."""
+"""Access to a Kubernetes cluster: kubeconfigs as kubectl reads them, or a pod's account."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ from engine.errors import StoreAccessError
 from engine.suggestions import near
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where a pod finds its token and the cluster's certificate."""
+"""The folder where a pod finds its token and the cluster's certificate."""
 
 
-class Access(msgspec.Struct, frozen=True):
-    """Which cluster, as whom. `files` are kubeconfigs, none: the pod's own account. `context` "": the files' current one."""
+class ClusterAccess(msgspec.Struct, frozen=True):
+    """A cluster and the credentials for it.
+
+    `files` are kubeconfigs; without any the pod's own account counts. `context` "" is the current
+    context of the files.
+    """
 
     files: tuple[Path, ...] = ()
     context: str = ""
@@ -28,65 +32,70 @@ class Access(msgspec.Struct, frozen=True):
 
     @property
     def identity(self) -> str:
-        """Who asks, for messages."""
+        """Describe the credentials for messages."""
         if not self.files:
             return "the pod's service account"
-        return f"{f'context {self.context}' if self.context else 'the current context'} of {', '.join(map(str, self.files))}"
+        context = f"context {self.context}" if self.context else "the current context"
+        return f"{context} of {', '.join(map(str, self.files))}"
 
 
 def find_access(
     kubeconfig: str, context: str, in_cluster: bool | None, base: Path, env: Mapping[str, str]
-) -> Access:
-    """The kubeconfig that is named, else KUBECONFIG, else ~/.kube/config, else the pod's account.
+) -> ClusterAccess:
+    """Find the kubeconfig: option, else KUBECONFIG, else ~/.kube/config, else the pod's account.
 
-    `in_cluster` True takes the pod's account whatever files there are, False never. Raises StoreAccessError if there is none.
+    `in_cluster` True takes the pod's account whatever files there are, False never takes it.
+    Raises StoreAccessError if nothing is found.
     """
     if in_cluster:
-        return Access()
+        return ClusterAccess()
     if kubeconfig:
-        return Access((base / Path(kubeconfig).expanduser(),), context)
+        return ClusterAccess((base / Path(kubeconfig).expanduser(),), context)
     named = tuple(Path(part).expanduser() for part in env.get("KUBECONFIG", "").split(":") if part)
     usual = Path(env.get("HOME", "~"), ".kube", "config").expanduser()
     files = named or ((usual,) if usual.is_file() else ())
     if files:
-        return Access(files, context)
+        return ClusterAccess(files, context)
     if (
         in_cluster is None
         and not context
         and env.get("KUBERNETES_SERVICE_HOST")
         and (ACCOUNT / "token").is_file()
     ):
-        return Access()
+        return ClusterAccess()
     raise StoreAccessError(
         f"there is no kubeconfig: KUBECONFIG is not set and {usual} does not exist",
         hint="name one: option kubeconfig, or export KUBECONFIG=/path/to/kubeconfig",
     )
 
 
-def load(access: Access, settings: Any, env: Mapping[str, str]) -> None:
-    """Server and credentials into the client's `settings`. Raises ValueError, OSError, or what the client raises."""
-    with _complaints() as told:
+def load(access: ClusterAccess, settings: Any, env: Mapping[str, str]) -> None:
+    """Put the server and the credentials into the client's `settings`.
+
+    Raises ValueError, OSError, and the client's own errors.
+    """
+    with _logged_errors() as logged:
         if access.files:
             _read(access.files, access.context).load_and_set(settings)
         else:
+            token, certificate = str(access.account / "token"), str(access.account / "ca.crt")
             loader = sdk().incluster_config.InClusterConfigLoader
-            loader(
-                str(access.account / "token"), str(access.account / "ca.crt"), environ=env
-            ).load_and_set(settings)
-    if told:  # a credential plugin failed: without what it should have given, every answer would be a puzzling 401
-        raise ValueError(f"no credentials: {'; '.join(record.getMessage() for record in told)}")
+            loader(token, certificate, environ=env).load_and_set(settings)
+    # A credential plugin failed. Without its credentials the server would only answer 401.
+    if logged:
+        raise ValueError(f"no credentials: {'; '.join(record.getMessage() for record in logged)}")
 
 
 @contextmanager
-def _complaints() -> Generator[list[logging.LogRecord]]:
-    """What the client only logs: it goes on without the credentials."""
-    ear = BufferingHandler(100)
-    ear.setLevel(logging.ERROR)
-    logging.getLogger().addHandler(ear)
+def _logged_errors() -> Generator[list[logging.LogRecord]]:
+    """Collect the errors that the client only logs before it goes on without the credentials."""
+    handler = BufferingHandler(100)
+    handler.setLevel(logging.ERROR)
+    logging.getLogger().addHandler(handler)
     try:
-        yield ear.buffer
+        yield handler.buffer
     finally:
-        logging.getLogger().removeHandler(ear)
+        logging.getLogger().removeHandler(handler)
 
 
 class _File(msgspec.Struct, rename={"current": "current-context"}):
@@ -97,7 +106,7 @@ class _File(msgspec.Struct, rename={"current": "current-context"}):
 
 
 class _Merged(msgspec.Struct):
-    """What several files say: of two entries with one name the first counts, and the first current context."""
+    """The content of several files: the first entry of a name counts, and the first context."""
 
     contexts: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
     clusters: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
@@ -106,7 +115,10 @@ class _Merged(msgspec.Struct):
 
 
 def _read(files: Sequence[Path], context: str) -> Any:
-    """The client's own loader of these files. It would read them itself, but slowly, and the last file would count."""
+    """Return the client's own loader for these files.
+
+    The client would read them itself, but slowly, and the last file would count.
+    """
     client = sdk().kube_config
     merged = _Merged()
     for path in files:
@@ -127,13 +139,17 @@ def _parsed(path: Path) -> _File:
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return msgspec.convert(yaml.load(path.read_text("utf-8"), loader), _File)  # noqa: S506 - either loader is safe
+        found = yaml.load(path.read_text("utf-8"), loader)  # noqa: S506 - either loader is safe
+        return msgspec.convert(found, _File)
     except (msgspec.ValidationError, yaml.YAMLError) as error:
         raise ValueError(f"{path} is no kubeconfig: {error}") from error
 
 
 def _merge(merged: _Merged, path: Path, file: _File, node: Any) -> None:
-    """Entries as the client has them: each knows its file, which relative paths in it start from."""
+    """Add the entries of a file that are not there yet.
+
+    Each is a `node` of the client, which knows the file: relative paths in it start from there.
+    """
     for kind in ("contexts", "clusters", "users"):
         for entry in getattr(file, kind) or ():
             name = str(entry.get("name"))

@@ -1,7 +1,8 @@
-"""State in ConfigMaps of one namespace: each key is one, compared and swapped by its resourceVersion.
+"""State in ConfigMaps of one namespace: one per key, compared and swapped by its resourceVersion.
 
-A value is gzip in `binaryData`. What does not fit into one ConfigMap stands in parts, each made once and never changed,
-behind an index that is swapped last: readers see all of the old or all of the new.
+A value is gzip in `binaryData`. A value too large for one ConfigMap stands in parts, each created
+once and never changed, behind an index that is swapped last: readers see all of the old value or
+all of the new one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from msgspec.structs import replace
 
 from backends.kubernetes.api import SECONDS, Absent, Clash, Cluster
 from backends.kubernetes.configmaps import ConfigMap, ConfigMaps, Metadata
-from backends.kubernetes.kubeconfig import Access, find_access
+from backends.kubernetes.kubeconfig import ClusterAccess, find_access
 from backends.lockers.object import ObjectLocker
 from engine.errors import (
     ConfigError,
@@ -38,16 +39,16 @@ from engine.values import Value
 
 PART: Final = 900 * 1024
 """Compressed bytes in one ConfigMap; Kubernetes takes 1 MiB in all."""
-TURNS: Final = 20
-"""Times that we begin again because somebody else was faster."""
+ATTEMPTS: Final = 20
+"""Attempts of an operation that another client overtakes."""
 VALUE, DEVSTREAM = "value.gz", "state"
 KEY, PARTS = "dtm/key", "dtm/parts"
-"""Annotations: the key as it is, and `generation/count` of the parts."""
+"""Annotations: the key itself, and `generation/count` of the parts."""
 KIND, PART_OF = "app.kubernetes.io/component", "dtm/part-of"
 NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 LONGEST = 220
-"""Of a name; Kubernetes takes 253, and parts need some more."""
+"""The longest name of a key; Kubernetes takes 253, and the names of parts are longer."""
 
 
 class KubernetesOptions(Options, frozen=True, kw_only=True):
@@ -77,9 +78,10 @@ OPTIONS = KubernetesOptions
 
 
 def name_of(key: str) -> str:
-    """The ConfigMap of a key: `a.log` is itself, `a.log.d/x` is `a.log.x`, `a.history/x` is `a.history.x`.
+    """Return the name of the ConfigMap of a key.
 
-    A key that makes no legal name, or one too long, gets a legal beginning and a digest.
+    `a.log` is itself, `a.log.d/x` is `a.log.x`, `a.history/x` is `a.history.x`. A key that makes
+    an illegal name, or one too long, gets a legal beginning and a digest.
     """
     name = key.replace(".d/", ".").replace("/", ".")
     if NAME.fullmatch(name) and len(name) <= LONGEST:
@@ -91,8 +93,9 @@ def name_of(key: str) -> str:
 class KubernetesStore:
     """`engine.ports.Store` over the ConfigMaps in `maps` that are labelled with `state`.
 
-    Writing the very bytes that are there keeps their version, as Kubernetes does. What was last seen of each ConfigMap is
-    remembered, so that a write or delete of that version is one request.
+    Writing exactly the bytes that are there keeps their version, as Kubernetes does. The store
+    remembers the metadata of each ConfigMap that it saw, so that a write or delete of that
+    version is one request.
     """
 
     def __init__(self, maps: ConfigMaps, state: str) -> None:
@@ -109,9 +112,9 @@ class KubernetesStore:
         return f"k8s://{self._maps.namespace}"
 
     def read(self, key: str) -> Snapshot | None:
-        """See `engine.ports.Store.read`. In a namespace that does not exist there is nothing: the first write makes it."""
+        """See `engine.ports.Store.read`. A missing namespace holds no keys."""
         version = None
-        for _ in range(TURNS):
+        for _ in range(ATTEMPTS):
             found = self._maps.read(name_of(key))
             if found is None:
                 return None
@@ -122,10 +125,10 @@ class KubernetesStore:
             if found.metadata.resource_version == version:
                 raise StoreError(f"{self._where(key)} is damaged: a part of its value is missing")
             version = found.metadata.resource_version
-        raise self._too_fast(key)
+        raise self._overtaken(key)
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
-        """See `engine.ports.Store.write`. Makes the namespace if there is none."""
+        """See `engine.ports.Store.write`. Creates the namespace if there is none."""
         packed = gzip.compress(data, 6, mtime=0)
         if len(packed) > PART:
             return self._write_parts(key, packed, expect)
@@ -133,7 +136,7 @@ class KubernetesStore:
 
     def delete(self, key: str, *, expect: Version | None = None) -> None:
         """See `engine.ports.Store.delete`."""
-        for _ in range(TURNS):
+        for _ in range(ATTEMPTS):
             seen = self._known(key, expect)
             if seen is None:
                 return
@@ -141,34 +144,33 @@ class KubernetesStore:
                 raise ConflictError(key, expect, seen.resource_version)
             self._seen.pop(key, None)
             if self._maps.remove(seen.name, seen.resource_version):
-                self._sweep(_parts(seen))
+                self._remove_unused(_parts(seen))
                 return
-        raise self._too_fast(key)
+        raise self._overtaken(key)
 
     def list(self, prefix: str) -> Iterator[str]:
-        """See `engine.ports.Store.list`. A ConfigMap that DevStream made is a key once it is written."""
+        """See `engine.ports.Store.list`. Leaves out ConfigMaps that dtm has not written."""
         keys: list[str] = []
         for found in self._maps.list(self._labels | {KIND: "value"}):
             key = found.annotations.get(KEY, "")
-            if (
-                key.startswith(prefix) and name_of(key) == found.name
-            ):  # a copy under another name is no key
+            # A copy under another name is not the key's ConfigMap.
+            if key.startswith(prefix) and name_of(key) == found.name:
                 keys.append(key)
                 self._seen[key] = found
         return iter(sorted(keys))
 
     def close(self) -> None:
-        """Give the connections back; the store stays usable."""
+        """Close the connections; the store stays usable."""
         self._maps.close()
 
     def _where(self, key: str) -> str:
         return f"ConfigMap {name_of(key)} in namespace {self._maps.namespace}"
 
-    def _too_fast(self, key: str) -> StoreUnavailableError:
+    def _overtaken(self, key: str) -> StoreUnavailableError:
         return StoreUnavailableError(f"{self._where(key)} changes too fast")
 
     def _known(self, key: str, version: Version | None) -> Metadata | None:
-        """What we saw of the key last, if it was that version (None: any); else what is there now."""
+        """Return the metadata last seen if it has `version` (None: any), else read it."""
         seen = self._seen.get(key)
         if seen is not None and version in (None, seen.resource_version):
             return seen
@@ -180,14 +182,18 @@ class KubernetesStore:
         return found.metadata
 
     def _value(self, key: str, found: ConfigMap) -> bytes | None:
-        """The bytes of a key, None if one of its parts is gone. What somebody spoilt by hand is returned as it is."""
+        """Return the bytes of a key, None if one of its parts is gone.
+
+        Bytes that were edited by hand and are not gzip any more are returned as they are.
+        """
         names = _parts(found.metadata)
         if foreign := {*found.data, *found.binary_data} - (
             {VALUE} if found.binary_data or names else {DEVSTREAM}
         ):
             raise StoreError(
                 f"{self._where(key)} holds something else too: {', '.join(sorted(foreign))}",
-                hint="the state needs a ConfigMap of its own: name another one, or find out who wrote into this one",
+                hint="the state needs a ConfigMap of its own: name another one, "
+                "or find out who wrote into this one",
             )
         if found.data:
             return found.data[DEVSTREAM].encode()
@@ -206,9 +212,9 @@ class KubernetesStore:
         content: dict[str, bytes],
         expect: Version | None,
         parts: str = "",
-        rubbish: Iterable[str] = (),
+        unused: Iterable[str] = (),
     ) -> Version:
-        """The one request that decides; then what is rubbish from then on goes, and the parts of what it replaced."""
+        """Swap the ConfigMap of the key; then remove `unused` and the parts of the old value."""
         old = None if expect is None else self._known(key, expect)
         if expect is not None and (old is None or old.resource_version != expect):
             raise ConflictError(key, expect, old.resource_version if old else None)
@@ -220,11 +226,11 @@ class KubernetesStore:
         except (Absent, Clash) as error:
             raise self._conflict(key, expect) from error
         self._seen[key] = made.metadata
-        self._sweep({*rubbish, *(_parts(old) if old else ())})
+        self._remove_unused({*unused, *(_parts(old) if old else ())})
         return made.metadata.resource_version
 
     def _metadata(self, key: str, parts: str, old: Metadata) -> Metadata:
-        """With our labels and annotations beside those that others put there."""
+        """Add the labels and annotations of dtm to those that other tools put there."""
         others = {name: value for name, value in old.annotations.items() if name != PARTS}
         labels = {**old.labels, **self._labels, KIND: "value"}
         return replace(
@@ -234,7 +240,7 @@ class KubernetesStore:
         )
 
     def _conflict(self, key: str, expect: Version | None) -> ConflictError:
-        """With the version that is there now, as far as that can be told."""
+        """Return the conflict with the version that is there now, if it can be read."""
         self._seen.pop(key, None)
         with suppress(StoreError):
             self._known(key, None)
@@ -242,42 +248,47 @@ class KubernetesStore:
         return ConflictError(key, expect, found.resource_version if found else None)
 
     def _write_parts(self, key: str, packed: bytes, expect: Version | None) -> Version:
-        """Parts first, then the index, then away with parts that no index names.
+        """Write the parts, then the index, then remove the parts that no index names.
 
-        Those that stood there before the swap belong to writers whose version is history now: they cannot win any more.
+        The parts that stood there before the swap belong to writers that expect an older version:
+        their swap cannot succeed any more.
         """
         pieces = [packed[start : start + PART] for start in range(0, len(packed), PART)]
         parts = f"{token_hex(4)}/{len(pieces)}"
         names, labels = _part_names(name_of(key), parts), {**self._labels, PART_OF: _digest(key)}
-        rubbish = [found.name for found in self._maps.list(labels)]
+        unused = [found.name for found in self._maps.list(labels)]
         made = [
             ConfigMap(Metadata(name, labels={**labels, KIND: "part"}), binary_data={VALUE: piece})
             for name, piece in zip(names, pieces, strict=True)
         ]
         try:
             self._make_parts(made)
-            return self._swap(key, {}, expect, parts, rubbish)
-        except StoreError:  # surely not swapped; after an unknown outcome the parts may be needed
-            self._sweep(names)
+            return self._swap(key, {}, expect, parts, unused)
+        except StoreError:
+            # Certainly not swapped. After an unknown outcome the new index may need the parts.
+            self._remove_unused(names)
             raise
 
     def _make_parts(self, parts: Iterable[ConfigMap]) -> None:
-        """Raises StoreUnavailableError where it is unknown whether one was made: the key itself is untouched."""
+        """Create the parts.
+
+        An unknown outcome of one becomes a StoreUnavailableError: the key itself is unchanged.
+        """
         try:
             for part in parts:
                 self._maps.create(part)
         except OutcomeUnknownError as error:
             raise StoreUnavailableError(error.message) from error
 
-    def _sweep(self, names: Iterable[str]) -> None:
-        """Remove parts that nobody needs; what stays is rubbish, and no reason to fail."""
+    def _remove_unused(self, names: Iterable[str]) -> None:
+        """Remove parts. One that cannot be removed stays, and does no harm."""
         for name in names:
             with suppress(DtmError):
                 self._maps.remove(name)
 
 
 def _part_names(name: str, parts: str) -> tuple[str, ...]:
-    """The ConfigMaps that hold the value of `name` in parts, by its annotation."""
+    """Return the names of the ConfigMaps that hold the value of `name`, by its annotation."""
     generation, _, count = parts.partition("/")
     return tuple(f"{name}.part.{generation}-{number}" for number in range(int(count or 0)))
 
@@ -298,7 +309,7 @@ def _digest(text: str) -> str:
 
 
 def _label(state: str) -> str:
-    """The value of a label, which may be shorter than a name."""
+    """Return the value of the state's label: its name, or a digest of a name too long."""
     return state if LABEL.fullmatch(state) else _digest(state)
 
 
@@ -328,28 +339,24 @@ subjects:  # put your people and jobs here
 
 
 class KubernetesPlace:
-    """`engine.ports.Creating`: the namespace."""
+    """`engine.ports.Creating` for the namespace."""
 
     def __init__(self, maps: ConfigMaps, configmap: str) -> None:
         self._maps, self._configmap = maps, configmap
 
     def missing(self) -> list[str]:
         """See `engine.ports.Creating.missing`."""
-        return (
-            []
-            if self._maps.has_namespace()
-            else [f"namespace {self._maps.namespace} does not exist"]
-        )
+        if self._maps.has_namespace():
+            return []
+        return [f"namespace {self._maps.namespace} does not exist"]
 
     def create(self) -> list[str]:
         """See `engine.ports.Creating.create`."""
-        missing = self.missing()
-        return (
-            [f"namespace {self._maps.namespace}"] if missing and self._maps.make_namespace() else []
-        )
+        made = not self._maps.has_namespace() and self._maps.make_namespace()
+        return [f"namespace {self._maps.namespace}"] if made else []
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._maps.close()
 
     def policy(self) -> str:
@@ -358,7 +365,7 @@ class KubernetesPlace:
 
 
 def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Opened:
-    """See `engine.ports.Backend`; the kubeconfig is read, and the cluster asked, at the first use."""
+    """See `engine.ports.Backend`. The first request reads the kubeconfig."""
     maps, configmap = _maps(options, base_dir, env)
     store = KubernetesStore(maps, configmap)
     return Opened(store, configmap, {"native": lambda: ObjectLocker(store)}, certain=True)
@@ -381,13 +388,12 @@ def _maps(
     if problems := tuple(_problems(chosen)):
         raise ConfigError(problems)
 
-    def find() -> Access:
+    def find() -> ClusterAccess:
         return find_access(chosen.kubeconfig, chosen.context, chosen.in_cluster, base_dir, env)
 
     place = f"k8s://{chosen.namespace}/{chosen.configmap}"
-    return ConfigMaps(
-        Cluster(find, place, env, (chosen.timeout, chosen.timeout)), chosen.namespace
-    ), chosen.configmap
+    cluster = Cluster(find, place, env, (chosen.timeout, chosen.timeout))
+    return ConfigMaps(cluster, chosen.namespace), chosen.configmap
 
 
 def _problems(options: KubernetesOptions) -> Iterator[Problem]:

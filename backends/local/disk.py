@@ -1,4 +1,4 @@
-"""Files that survive a crash: the system calls that durability rests on, and the orders in which they are safe."""
+"""Files that survive a crash: the system calls behind durability, in an order that is safe."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 BUSY_AFTER = 10.0
-"""Seconds after which the short lock counts as stuck: whoever holds it does so for milliseconds."""
+"""Seconds after which the short lock counts as stuck: it is normally held for milliseconds."""
 POLL = 0.001
 
 if sys.platform == "darwin":
     import fcntl
 
     def _flush(descriptor: int) -> None:
-        # fsync leaves the data in the drive's cache on macOS; file systems without F_FULLFSYNC get the best there is
+        # fsync on macOS leaves data in the drive's cache; some file systems have nothing better.
         try:
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
         except OSError:
@@ -33,29 +33,29 @@ else:
 
 
 class Disk:
-    """The calls whose order matters, one each; a test passes one that fails or stops at a chosen call.
+    """The system calls whose order matters; a test passes one that fails at a chosen call.
 
     Paths are given as text or Path; every error is an OSError.
     """
 
     def open(self, path: Path, flags: int) -> int:
-        """A descriptor that children do not inherit; new files are for their owner only."""
+        """Open a descriptor that children do not inherit; only the owner may use a new file."""
         return os.open(path, flags | getattr(os, "O_CLOEXEC", 0), 0o600)
 
     def write(self, descriptor: int, data: memoryview) -> int:
-        """Bytes taken, at least one."""
+        """Write some of `data`, at least one byte, and return how many."""
         return os.write(descriptor, data)
 
     def sync(self, descriptor: int) -> None:
-        """Everything about the file or directory is on the medium."""
+        """Bring everything about the file or directory to the medium."""
         _flush(descriptor)
 
     def sync_data(self, descriptor: int) -> None:
-        """The file's content and length are on the medium."""
+        """Bring the file's content and length to the medium."""
         _flush_data(descriptor)
 
     def rename(self, source: Path, target: Path) -> None:
-        """Atomic for every reader."""
+        """Rename a file, atomically for every reader."""
         source.replace(target)
 
     def truncate(self, descriptor: int, size: int) -> None:
@@ -67,7 +67,7 @@ class Disk:
         path.unlink()
 
     def make_directory(self, path: Path) -> None:
-        """One directory, for its owner only."""
+        """Make one directory, for its owner only."""
         path.mkdir(mode=0o700)
 
 
@@ -76,7 +76,7 @@ class SyncError(OSError):
 
 
 def write_all(disk: Disk, descriptor: int, data: bytes) -> None:
-    """Every byte, however many calls that takes."""
+    """Write all of `data`, in as many calls as it takes."""
     rest = memoryview(data)
     while rest:
         rest = rest[disk.write(descriptor, rest) :]
@@ -92,7 +92,7 @@ def sync_directory(disk: Disk, path: Path) -> None:
 
 
 def make_directories(disk: Disk, path: Path) -> None:
-    """The directory and its missing parents, each durable before something is put into it."""
+    """Make a directory and its missing parents, each durable before anything is put into it."""
     if path.is_dir():
         return
     make_directories(disk, path.parent)
@@ -102,10 +102,11 @@ def make_directories(disk: Disk, path: Path) -> None:
 
 
 def replace(disk: Disk, path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Put new content at a path so that any reader, now or after a crash, sees all of the old or all of the new.
+    """Replace the content of a file: readers see all of the old or all of the new.
 
-    The caller excludes other writers of the path: the temporary file's name is fixed, so a crash leaves at most one.
-    Raises SyncError if only the last step failed, else OSError with the old content intact.
+    That holds after a crash too. The caller excludes other writers of the path: the name of the
+    temporary file is fixed, so that a crash leaves at most one. Raises SyncError if only the last
+    step failed, else OSError with the old content intact.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     with suppress(FileNotFoundError):
@@ -131,14 +132,14 @@ def replace(disk: Disk, path: Path, data: bytes, *, durable: bool = True) -> Non
 
 
 _mutexes: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
-"""One for each lock file in use in this process."""
+"""One mutex for each lock file in use in this process."""
 
 
 class ShortLock:
     """Excludes other threads and processes for the few milliseconds of a swap; not re-entrant.
 
-    A lock file that is kept open and re-used: taking it costs microseconds. The kernel frees it when its holder dies.
-    Threads of one process queue at a mutex, so that only processes poll.
+    Its lock file is kept open and used again, so that taking it costs microseconds. The kernel
+    frees it when its holder dies. Threads of one process queue at a mutex: only processes poll.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
@@ -148,7 +149,11 @@ class ShortLock:
 
     @contextmanager
     def held(self) -> Generator[None]:
-        """Hold it. Raises TimeoutError if somebody keeps it for BUSY_AFTER seconds, OSError if there can be no lock file."""
+        """Hold the lock.
+
+        Raises TimeoutError if another process keeps it for BUSY_AFTER seconds, OSError if the lock
+        file cannot be made.
+        """
         from filelock import unlock_descriptor
 
         give_up = self._clock() + BUSY_AFTER
@@ -169,9 +174,8 @@ class ShortLock:
         while True:
             self._open()
             locked = lock_descriptor(self._descriptor, blocking=False)
-            if not is_at(
-                self._descriptor, self._path
-            ):  # somebody deleted the lock file: what we hold or wait for is nothing
+            # A lock on a deleted lock file excludes nobody: the next process makes a new file.
+            if not is_at(self._descriptor, self._path):
                 self.close()
             elif locked:
                 return
@@ -182,15 +186,14 @@ class ShortLock:
 
     def _open(self) -> None:
         if self._descriptor < 0:
-            self._descriptor = os.open(
-                self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600
-            )
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+            self._descriptor = os.open(self._path, flags, 0o600)
 
     def _busy(self) -> TimeoutError:
         return TimeoutError(errno.ETIMEDOUT, f"busy for {BUSY_AFTER:.0f} s", str(self._path))
 
     def close(self) -> None:
-        """Give the descriptor back; the next use opens it again."""
+        """Close the descriptor; the next use opens it again."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -199,7 +202,7 @@ class ShortLock:
 
 
 def is_at(descriptor: int, path: Path) -> bool:
-    """Whether the open file is the one that stands at the path."""
+    """Return whether the open file is the one at the path."""
     try:
         there = path.stat()
     except FileNotFoundError:

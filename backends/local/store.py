@@ -1,4 +1,7 @@
-"""State in a directory of this machine: files replaced whole or appended to, and a lock that dies with its holder."""
+"""State in a directory of this machine, and a lock that ends with its holder's process.
+
+Files are replaced whole or appended to.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Annotated
 
 import msgspec
 
+from backends.keys import is_path
 from backends.local.disk import (
     Disk,
     ShortLock,
@@ -22,6 +26,7 @@ from backends.local.disk import (
     sync_directory,
     write_all,
 )
+from backends.lockers.refusals import not_released
 from engine.errors import (
     ConflictError,
     LockError,
@@ -38,7 +43,7 @@ from engine.schema import Field, Options
 from engine.values import Value
 
 SWAP_LOCK = ".dtm.swap"
-"""The short lock of a directory; it stays there, empty."""
+"""The file of a directory's short lock; it stays there, empty."""
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 _HINTS = {
     errno.ENOSPC: "the disk is full; what was there before is intact",
@@ -59,13 +64,13 @@ OPTIONS = LocalOptions
 
 
 def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Opened:  # noqa: ARG001 - a Backend
-    """See `engine.ports.Backend`. Links are followed, so that a linked state is replaced where it really is.
+    """See `engine.ports.Backend`. Makes nothing before the first write.
 
-    Nothing is made before the first write. Raises UsageError for a directory.
+    Links are followed, so that a linked state file is replaced at its real place. Raises
+    UsageError for a directory.
     """
-    path = (
-        base_dir / Path(str(options.get("stateFile") or "devstream.state")).expanduser()
-    ).resolve()
+    name = str(options.get("stateFile") or "devstream.state")
+    path = (base_dir / Path(name).expanduser()).resolve()
     if path.is_dir():
         raise UsageError(
             f"the state file {path} is a directory",
@@ -80,17 +85,21 @@ def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str,
 
 
 class _Tail(msgspec.Struct):
-    """A file kept open for appending: as long as it stands at its path with this size, its content is `content`'s."""
+    """A file kept open for appending.
+
+    While it stands at its path with this size, its content is what `content` has hashed.
+    """
 
     descriptor: int
     size: int
-    content: hashlib._Hash  # pyright: ignore[reportPrivateUsage] - typeshed has no public name for it
+    # typeshed has no public name for the class
+    content: hashlib._Hash  # pyright: ignore[reportPrivateUsage]
 
 
 class LocalStore:
-    """`engine.ports.AppendStore` over files below `directory`; the version is the SHA-256 of the content.
+    """`engine.ports.AppendStore` over files below `directory`; the version is a SHA-256.
 
-    A key that is both a file and a folder (`a` and `a/b`) cannot be had here.
+    A key cannot be both a file and a folder (`a` and `a/b`).
     """
 
     def __init__(self, directory: Path, disk: Disk | None = None) -> None:
@@ -121,7 +130,10 @@ class LocalStore:
         return _version(data)
 
     def append(self, key: str, data: bytes, *, expect: Version) -> Version:
-        """See `engine.ports.AppendStore.append`. The file stays open, so that a second append costs one write and one sync."""
+        """See `engine.ports.AppendStore.append`.
+
+        The file stays open, so that a second append costs one write and one sync.
+        """
         path = self._path(key)
         with _errors(path), self._swap_lock(key, expect):
             tail = self._tail(key, path, expect)
@@ -132,9 +144,9 @@ class LocalStore:
                 raise
             try:
                 self._disk.sync_data(tail.descriptor)
-            except (
-                OSError
-            ) as error:  # what the file holds now is anybody's guess: never append to it again
+            except OSError as error:
+                # After a failed sync the kernel may drop the pages: what the file holds now is not
+                # known, so it is read again before the next append.
                 self._forget(key)
                 raise SyncError(error.errno, error.strerror, str(path)) from error
             tail.size += len(data)
@@ -155,14 +167,14 @@ class LocalStore:
                     sync_directory(self._disk, path.parent)
 
     def list(self, prefix: str) -> Iterator[str]:
-        """See `engine.ports.Store.list`; lock files and what a crash left of a write are no keys."""
+        """See `engine.ports.Store.list`. Leaves out lock files and temporary files."""
         folder = self._path(prefix.rpartition("/")[0]) if "/" in prefix else self._root
         with _errors(folder):
             keys = (path.relative_to(self._root).as_posix() for path in _files(folder))
             return iter(sorted(key for key in keys if key.startswith(prefix)))
 
     def close(self) -> None:
-        """Give back the files kept open; the store stays usable."""
+        """Close the files kept open; the store stays usable."""
         for key in list(self._tails):
             self._forget(key)
         self._lock.close()
@@ -170,21 +182,22 @@ class LocalStore:
     __del__ = close
 
     def _path(self, key: str) -> Path:
-        if not all(part not in ("", ".", "..") for part in key.split("/")) or "\0" in key:
+        if not is_path(key) or "\0" in key:
             raise StoreError(f'"{key}" is no key of {self.location}')
         return self._root / key
 
     @contextmanager
     def _swap_lock(self, key: str, expect: Version) -> Generator[None]:
-        """The short lock; where there is not even a directory, nothing can have been appended to."""
+        """Hold the short lock; a missing directory holds no file to append to."""
         if not self._root.is_dir():
             raise ConflictError(key, expect, None)
         with self._lock.held():
             yield
 
     def _tail(self, key: str, path: Path, expect: Version) -> _Tail:
-        """The file at `path`, open and known to hold exactly `expect`: as we left it, or else read whole."""
+        """Return the file at `path`, open and known to hold exactly `expect`."""
         tail = self._tails.get(key)
+        # As the last append left it: it need not be read again.
         if tail and os.fstat(tail.descriptor).st_size == tail.size and is_at(tail.descriptor, path):
             if tail.content.hexdigest() != expect:
                 raise ConflictError(key, expect, tail.content.hexdigest())
@@ -193,11 +206,9 @@ class LocalStore:
         data = _content(path)
         _require(key, expect, data)
         assert data is not None
-        tail = _Tail(
-            self._disk.open(path, os.O_WRONLY | os.O_APPEND), len(data), hashlib.sha256(data)
-        )
-        self._tails[key] = tail
-        return tail
+        descriptor = self._disk.open(path, os.O_WRONLY | os.O_APPEND)
+        self._tails[key] = _Tail(descriptor, len(data), hashlib.sha256(data))
+        return self._tails[key]
 
     def _forget(self, key: str) -> None:
         if tail := self._tails.pop(key, None):
@@ -205,10 +216,11 @@ class LocalStore:
 
 
 class LocalLocker:
-    """`engine.ports.ProcessLocker` by a file that is held locked for the whole operation, and its record beside it.
+    """`engine.ports.ProcessLocker` by a file kept locked for the whole operation, and a record.
 
-    The kernel frees the lock when its holder dies, so a free lock proves a stale record. Taking over from a process that
-    is stopped replaces the lock file; a holder whose file is no longer the one at the path has lost.
+    The kernel frees the lock when its holder dies, so a free lock proves that the record beside it
+    is stale. A takeover from a stopped process replaces the lock file: a holder whose file is no
+    longer the one at the path has lost the lock.
     """
 
     def __init__(self, directory: Path, disk: Disk | None = None) -> None:
@@ -216,10 +228,9 @@ class LocalLocker:
         self._lock = ShortLock(directory / SWAP_LOCK)
         self._held: dict[str, int] = {}
         self._dead: dict[str, LockInfo | None] = {}
-        self._left: dict[str, LockInfo | None] = {}
 
     def read(self, key: str) -> LockRecord | None:
-        """See `engine.ports.Locker.read`; makes no file."""
+        """See `engine.ports.Locker.read`. Makes no file."""
         path = self._path(key)
         with _errors(path):
             if not path.exists():
@@ -244,13 +255,12 @@ class LocalLocker:
                     )
                     self._seize(key)
                 data = info.to_json()
-                replace(
-                    self._disk, self._record(key), data, durable=False
-                )  # after a power cut nobody holds it anyway
+                # Not synced to the medium: a power cut ends every holder.
+                replace(self._disk, self._record(key), data, durable=False)
         return LockRecord(info, _version(data))
 
-    def remove(self, key: str, *, expect: LockRecord) -> None:
-        """See `engine.ports.Locker.remove`."""
+    def remove(self, key: str, *, expect: LockRecord, leaving: LockInfo | None = None) -> None:
+        """See `engine.ports.ProcessLocker.remove`."""
         path = self._path(key)
         with _errors(path):
             if not path.exists():
@@ -259,29 +269,22 @@ class LocalLocker:
             with self._lock.held():
                 holder = self._holder(key)
                 if holder and holder.version == expect.version:
-                    self._clear(key)
+                    self._clear(key, leaving)
                     return
                 if not self._is_ours(key):
                     self._let_go(key)
-                elif holder and holder.version == _version(
-                    b""
-                ):  # our record was deleted by hand: tidy up, then say so
+                elif holder and holder.version == _version(b""):
+                    # Our record was deleted by hand: release the lock all the same, then say so.
                     self._clear(key)
                     holder = None
-        if holder:
-            raise LockHeldError(holder)
-        raise LockError(f"{key} is not locked")
+        raise not_released(key, holder)
 
     def died(self, key: str) -> LockInfo | None:
         """See `engine.ports.ProcessLocker.died`."""
         return self._dead.get(key)
 
-    def bequeath(self, key: str) -> None:
-        """See `engine.ports.ProcessLocker.bequeath`: its record stays behind without a lock, as it did before."""
-        self._left[key] = self._dead.get(key)
-
     def close(self) -> None:
-        """Let go of every lock, as the kernel does when the process ends."""
+        """Release every lock, as the kernel does when the process ends."""
         for key in list(self._held):
             self._let_go(key)
         self._lock.close()
@@ -297,7 +300,7 @@ class LocalLocker:
         return path.with_name(path.name + ".info")
 
     def _holder(self, key: str) -> LockRecord | None:
-        """Whoever holds the lock file, None if nobody does. A held lock without a record is an unreadable one."""
+        """Return the record of the lock, None if it is free; one without a record is unreadable."""
         if not self._is_ours(key) and not self._is_locked(key):
             return None
         data = _content(self._record(key)) or b""
@@ -319,7 +322,7 @@ class LocalLocker:
             os.close(descriptor)
 
     def _seize(self, key: str) -> None:
-        """Lock a new file at the path: whoever holds an older one holds nothing any more."""
+        """Lock a new file at the path: a lock on an older file counts for nothing."""
         from filelock import lock_descriptor
 
         self._let_go(key)
@@ -329,11 +332,11 @@ class LocalLocker:
         self._held[key] = self._disk.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         lock_descriptor(self._held[key], blocking=False)
 
-    def _clear(self, key: str) -> None:
-        dead = self._left.pop(key, None)
-        if dead:
-            replace(self._disk, self._record(key), dead.to_json(), durable=False)
-        for path in (self._path(key),) if dead else (self._record(key), self._path(key)):
+    def _clear(self, key: str, leaving: LockInfo | None = None) -> None:
+        record, lock = self._record(key), self._path(key)
+        if leaving:
+            replace(self._disk, record, leaving.to_json(), durable=False)
+        for path in (lock,) if leaving else (record, lock):
             with suppress(FileNotFoundError):
                 self._disk.unlink(path)
         self._let_go(key)
@@ -376,7 +379,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _errors(path: Path) -> Generator[None]:
-    """The file system's errors in the words of `engine.errors`."""
+    """Raise the errors of the file system as those of `engine.errors`."""
     try:
         yield
     except SyncError as error:
@@ -398,23 +401,23 @@ def _errors(path: Path) -> Generator[None]:
 
 
 def _denied(place: Path, error: OSError) -> StoreAccessError:
-    """What may not be done, and how it could be; a file that is not there could not be made in its directory."""
+    """Describe a refused access: to the file, or to its directory if there is no file yet."""
     why = f"{error.strerror}, as {_user()}"
-    if os.path.lexists(
-        place
-    ):  # unlike Path.exists it raises nothing where not even that may be asked
+    # Unlike Path.exists it raises nothing where the directory may not be searched.
+    if os.path.lexists(place):
         return StoreAccessError(
             f"{place}: {why}",
             hint=f"ls -ld {place} shows who may do what; or put the state elsewhere with --state",
         )
     return StoreAccessError(
         f"the state's directory {place.parent} is not writable: {why}",
-        hint=f"chmod u+w {place.parent} makes it writable for its owner; or put the state elsewhere with --state",
+        hint=f"chmod u+w {place.parent} makes it writable for its owner; "
+        "or put the state elsewhere with --state",
     )
 
 
 def _user() -> str:
-    """Who we are, for a message about what we may not do."""
+    """Describe the user of this process for a message."""
     import getpass
 
     try:

@@ -1,4 +1,4 @@
-"""A lock made of any store that can compare and swap: one small object beside the state."""
+"""A lock made of any store: one small object beside the state, compared and swapped."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from engine.errors import ConflictError, LockError, LockHeldError, StoreUnavailableError
+from backends.lockers.refusals import RefusedError, not_released, put
+from engine.errors import ConflictError, LockHeldError
 from engine.lock import LockInfo, LockRecord
 from engine.ports import Store
 
-VANISHED_TRIES = 3
 RELEASED = "released"
 
 
 class ObjectLocker:
     """`engine.ports.Locker` over `store`: the record of `key` is the object `key` + `suffix`.
 
-    `exact_delete` False: the store may delete another version than the expected one. Then a release first overwrites the
-    record with a word that it is released; that counts as held, so nobody can have the lock before it is gone.
+    `exact_delete` False: the store may delete another version than the expected one. Then a
+    release first overwrites the record with one that says so. That record counts as held, so no
+    client can take the lock, and lose it to the delete, before the object is gone.
     """
 
     def __init__(self, store: Store, suffix: str = ".lock", *, exact_delete: bool = True) -> None:
@@ -31,20 +32,15 @@ class ObjectLocker:
 
     def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
         """See `engine.ports.Locker.put`."""
-        for _ in range(VANISHED_TRIES):
+        data, version = info.to_json(), expect.version if expect else None
+
+        def attempt() -> LockRecord:
             try:
-                version = self._store.write(
-                    key + self._suffix, info.to_json(), expect=expect.version if expect else None
-                )
-            except ConflictError:
-                holder = self.read(key)
-            else:
-                return LockRecord(info, version)
-            if holder is not None:
-                raise LockHeldError(holder)
-            if expect is not None:
-                raise LockError(f"the lock on {key} is gone: somebody removed it")
-        raise StoreUnavailableError(f"the lock on {key} comes and goes too fast to be had")
+                return LockRecord(info, self._store.write(key + self._suffix, data, expect=version))
+            except ConflictError as error:
+                raise RefusedError(self.read(key)) from error
+
+        return put(key, expect, attempt)
 
     def remove(self, key: str, *, expect: LockRecord) -> None:
         """See `engine.ports.Locker.remove`."""
@@ -52,10 +48,8 @@ class ObjectLocker:
             self._mark_and_delete(key, expect)
             return
         holder = self.read(key)
-        if holder is None:
-            raise LockError(f"{key} is not locked")
-        if holder.version != expect.version:
-            raise LockHeldError(holder)
+        if holder is None or holder.version != expect.version:
+            raise not_released(key, holder)
         try:
             self._store.delete(key + self._suffix, expect=expect.version)
         except ConflictError:
@@ -66,9 +60,6 @@ class ObjectLocker:
         try:
             version = self._store.write(key + self._suffix, word, expect=expect.version)
         except ConflictError:
-            holder = self.read(key)
-            if holder is None:
-                raise LockError(f"{key} is not locked") from None
-            raise LockHeldError(holder) from None
-        with suppress(ConflictError):  # taken over since: what we had is released all the same
+            raise not_released(key, self.read(key)) from None
+        with suppress(ConflictError):  # taken over since then: our record is released all the same
             self._store.delete(key + self._suffix, expect=version)

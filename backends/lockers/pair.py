@@ -1,4 +1,4 @@
-"""Two locks taken together, for a state that is shared with people who know only one of them."""
+"""Two locks taken together, for a state shared with clients that know only one of them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from engine.ports import Locker
 class BothLockers:
     """`engine.ports.Locker` that holds `first` and `second`, taken in that order.
 
-    Where the second is refused the first is given back. A record of both counts as one; where only one of them is held,
-    or somebody else holds each, the one that is there (the first) is shown and can be broken by its ID.
+    If the second is refused, the first is given back. A record of both counts as one. If only one
+    is held, or each by another client, the one that is there (the first of two) is shown, and can
+    be broken by its ID.
     """
 
     def __init__(self, first: Locker, second: Locker) -> None:
@@ -40,10 +41,10 @@ class BothLockers:
         try:
             second = _put(self._second, key, info, seen[1])
         except DtmError as error:
+            # After a refused takeover too. A renewal keeps the first lock, and so does a takeover
+            # of which only the answer is missing: the next try goes on from there.
             if seen[0] is None or (isinstance(error, LockError) and _id(seen[0]) != info.id):
-                self._give_back(
-                    key, first
-                )  # in a take-over too; where only the answer is missing, the next try goes on
+                self._give_back(key, first)
             if isinstance(error, LockHeldError):
                 ours = _id(first) == _id(error.record)
                 raise LockHeldError(
@@ -57,7 +58,7 @@ class BothLockers:
         return _whole(first, second)
 
     def remove(self, key: str, *, expect: LockRecord) -> None:
-        """See `engine.ports.Locker.remove`. What went wrong with one does not keep the other from being removed."""
+        """See `engine.ports.Locker.remove`. If one cannot be removed, the other still is."""
         problems: list[DtmError] = []
         for locker, record in zip((self._first, self._second), _parts(expect), strict=True):
             if record is not None:
@@ -77,14 +78,13 @@ class BothLockers:
         raise worst
 
     def _give_back(self, key: str, record: LockRecord) -> None:
-        with suppress(
-            DtmError
-        ):  # it ends with its lease; what matters to the caller is why the other one was refused
+        # If this fails the lock ends with its lease; the caller needs the refusal of the other one.
+        with suppress(DtmError):
             self._first.remove(key, expect=record)
 
 
 def _put(locker: Locker, key: str, info: LockInfo, expect: LockRecord | None) -> LockRecord:
-    """`put`; what is already there word for word was written by an earlier try whose answer was lost."""
+    """Put a record; an equal one that is already there was written by a try without an answer."""
     try:
         return locker.put(key, info, expect=expect)
     except LockHeldError as error:

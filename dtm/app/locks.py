@@ -13,7 +13,7 @@ from engine.events import Notice
 from engine.lock import LockRecord
 from engine.log.probe import PROMISES, Probe, probe
 from engine.ports import Emit, Locker
-from engine.runtime.environment import Environment, utc_now
+from engine.runtime.environment import utc_now
 from engine.session.locking import break_lock as engine_break
 from engine.session.opening import Reading, read_state
 from engine.values import Value
@@ -114,14 +114,14 @@ def verdict_of(place: Place, *, native: bool, probing: bool) -> Probe | None:
     found = recorded(place)
     known = {trial.name for trial in found.trials} if found else set[str]()
     if native and probing and not PROMISES.keys() <= known:
-        return probe(place.store, place.key, lock_native=True)
+        return probe(place.state, lock_native=True)
     return found or Probe(place.location, utc_now())
 
 
 def recorded(place: Place) -> Probe | None:
     """What the state says of its own store, None if nothing."""
     try:
-        state = read_state(place.store, place.key, log=place.settings.log).state
+        state = read_state(place.state).state
     except StateError:  # a damaged one says nothing, and can still be replaced
         return None
     found = Probe.recorded(state.probe)
@@ -137,14 +137,13 @@ def try_out(place: Place, *, racing: bool = True) -> Probe:
     only_key = place.settings.log == "inline" or kind == "dynamodb"
     if only_key and _at_work(place):
         return recorded(place) or Probe(place.location, utc_now())
-    return probe(
-        place.store, place.key, lock_native=racing and "native" in LOCKS[kind], only_key=only_key
-    )
+    native = racing and "native" in LOCKS[kind]
+    return probe(place.state, lock_native=native, only_key=only_key)
 
 
 def _at_work(place: Place) -> bool:
     try:
-        return bool(read(place, Environment()).at_work)
+        return bool(read(place).at_work)
     except StateError:  # a damaged one
         return False
 
@@ -157,17 +156,13 @@ def rows(verdict: Probe) -> list[dict[str, Value]]:
     ]
 
 
-def read(place: Place, environment: Environment) -> Reading:
-    """The state without holding a lock, and who is at work on it. Raises StateError, StoreError."""
-    kind, log = place.kind(), place.settings.log
-    return read_state(
-        place.store,
-        place.key,
-        locker=place.locker(kind),
-        lease=place.lease(kind),
-        log=log,
-        environment=environment,
-    )
+def read(place: Place) -> Reading:
+    """Read the state without holding a lock, and who is at work on it.
+
+    Raises StateError, StoreError.
+    """
+    kind = place.kind()
+    return read_state(place.state, place.locker(kind), place.lease(kind))
 
 
 def holder(workspace: Workspace) -> LockRecord | None:

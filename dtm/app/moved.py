@@ -40,7 +40,7 @@ def refuse_empty(place: Place, config: Config | None, cwd: Path, emit: Emit) -> 
             other = open_place(settings, base, place.env)
             if other.location == place.location:
                 continue
-            state = read_state(other.store, other.key).state
+            state = read_state(other.state).state
         except StateError:
             raise
         except DtmError as error:

@@ -20,7 +20,9 @@ from engine.language import scalars
 from engine.language.expressions import Raw
 from engine.language.yaml import locate
 from engine.lock import LockInfo, LockRecord
+from engine.log.state_store import StateStore
 from engine.ports import Creating, Locker, Opened, Store
+from engine.runtime.environment import Environment
 from engine.suggestions import near
 from engine.values import Value, reveal
 
@@ -62,10 +64,15 @@ class Place:
         """The document's name there."""
         return self.opened.key
 
+    @cached_property
+    def state(self) -> StateStore:
+        """The state as the engine reads and writes it."""
+        return StateStore(self.store, self.key, Environment(), self.settings.log)
+
     @property
     def location(self) -> str:
         """The document's own URL, without credentials: its `home`."""
-        return f"{self.store.location.rstrip('/')}/{self.key}"
+        return self.state.location
 
     def kind(self, *, native: bool = True) -> str:
         """Name the kind of lock: dynamodb, native, both or none.

@@ -21,7 +21,7 @@ from engine.errors import PlanError, Problem
 from engine.events import ApplySummary, InProgress, Notice, WillRefuse
 from engine.execution import executor, refresh
 from engine.execution.jobs import Preparation
-from engine.execution.worker import Stop
+from engine.execution.pace import Control, Pace
 from engine.language.yaml import Text, locate
 from engine.plan import Action, Change, Plan, Reason, Source
 from engine.planning import planner, safety
@@ -146,8 +146,8 @@ class Run:
             show(plan)
             if plan.empty or not self._agreed(plan, agree):
                 return None
-            stop = Stop()
-            with stopping(stop.request):
+            control = Control(self.choices.parallelism)
+            with stopping(control.stop.request):
                 config = (
                     self._nothing() if operation == "destroy" else self.workspace.required_config
                 )
@@ -157,8 +157,7 @@ class Run:
                     session,
                     self.operations,
                     emit=self.emit,
-                    parallelism=self.choices.parallelism,
-                    stop=stop,
+                    control=control,
                 )
         moved.remember(place, self.workspace.base_dir)
         return summary
@@ -208,14 +207,13 @@ class Run:
         )
 
     def _read(self, config: Config, state: State, *, new: bool = True) -> Live:
-        parallelism = self.choices.parallelism
         return refresh.read(
             config,
             state,
             self.operations,
-            parallelism=parallelism,
             resolutions=self.resolutions,
             new=new,
+            pace=Pace(self.choices.parallelism),
         )
 
     def _nothing(self) -> Config:

@@ -8,21 +8,22 @@ import socket
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
 
+from msgspec.structs import replace
+
 from dtm import __version__
 from dtm.app import locks
 from dtm.app.choices import Choices
 from dtm.app.workspace import Workspace
 from engine.events import Notice
 from engine.ports import Emit
-from engine.runtime.environment import Environment
-from engine.runtime.retry import store_retry
 from engine.secrets.sealing import Redactor
-from engine.session.opening import Reading, Session, open_session
+from engine.session.locking import LockOptions
+from engine.session.opening import Reading, Session, SessionOptions, open_session
 
 
 def look(workspace: Workspace, emit: Emit) -> Reading:
     """The state as it is, without a lock; what people must know of it is told. Raises StateError, StoreError."""
-    found = locks.read(workspace.place, environment())
+    found = locks.read(workspace.place)
     if found.notice:
         emit(Notice("warning", found.notice))
     if found.copy_of:
@@ -44,11 +45,6 @@ def who() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def environment() -> Environment:
-    """A session's surroundings: the real ones, with stores asked again as `engine.runtime.retry` says."""
-    return Environment(retry=store_retry)
-
-
 @contextmanager
 def opened(
     workspace: Workspace,
@@ -58,32 +54,27 @@ def opened(
     redactor: Redactor,
     *,
     over: Collection[str] = (),
+    log: str = "",
 ) -> Generator[Session]:
-    """A session on the workspace's state, with the lock unless `choices` or the settings say otherwise.
+    """Open a session on the workspace's state, with the lock unless choices or settings say no.
 
-    `over` are ids of sessions known to have ended, whose silence need not be waited for.
+    `over` are ids of sessions known to have ended, whose silence need not be waited for. `log` is
+    where the commit log is to stand, where that is not as the settings say.
     """
     place = workspace.place
-    lock = (
-        locks.to_hold(place, emit) if choices.lock and not choices.dry_run else locks.without(place)
+    locked = choices.lock and not choices.dry_run
+    lock = locks.to_hold(place, emit) if locked else locks.without(place)
+    lease = 0.0 if choices.dry_run else lock.lease  # what only looks waits for nothing
+    options = SessionOptions(
+        operation,
+        who(),
+        __version__,
+        LockOptions(choices.lock_timeout, choices.takeover, lease),
+        place.settings.history,
+        lock.probe,
+        redactor,
+        over,
     )
-    with open_session(
-        place.store,
-        lock.locker,
-        place.key,
-        operation=operation,
-        command=operation,
-        who=who(),
-        version=__version__,
-        emit=emit,
-        lock_timeout=choices.lock_timeout,
-        takeover=choices.takeover,
-        lease=0.0 if choices.dry_run else lock.lease,  # what only looks waits for nobody
-        redactor=redactor,
-        history=place.settings.history,
-        log=place.settings.log,
-        probe=lock.probe,
-        over=over,
-        environment=environment(),
-    ) as session:
+    state = replace(place.state, log=log) if log else place.state
+    with open_session(state, lock.locker, options, emit) as session:
         yield session

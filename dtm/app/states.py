@@ -16,6 +16,7 @@ from engine.address import Address
 from engine.errors import StateError, UsageError
 from engine.events import Notice
 from engine.log.history import Past, history, load
+from engine.log.state_store import AUTO
 from engine.ports import Emit
 from engine.secrets.sealing import Redactor
 from engine.session.opening import Reading
@@ -58,10 +59,10 @@ def past(workspace: Workspace, serial: int | None, emit: Emit) -> State:
     if now and now.exists and now.state.id.serial == serial:
         return now.state
     place = workspace.place
-    known = history(place.store, place.key)
+    known = history(place.state)
     for old in reversed(known):
         if old.serial == serial:
-            return load(place.store, old)
+            return load(place.state, old)
     numbers = [str(old.serial) for old in known] + (
         [f"{now.state.id.serial} (now)"] if now and now.exists else []
     )
@@ -92,9 +93,7 @@ class Serial(msgspec.Struct, frozen=True):
 def serials(workspace: Workspace, emit: Emit) -> list[Serial]:
     """Every state of the history and the present one, newest first; damaged ones are told."""
     place = workspace.place
-    found = [
-        Serial(old.serial, _loaded(workspace, old, emit)) for old in history(place.store, place.key)
-    ]
+    found = [Serial(old.serial, _loaded(workspace, old, emit)) for old in history(place.state)]
     now = _readable(workspace, emit)
     if now and now.exists:
         found.append(Serial(now.state.id.serial, now.state, now=True))
@@ -103,7 +102,7 @@ def serials(workspace: Workspace, emit: Emit) -> list[Serial]:
 
 def _loaded(workspace: Workspace, old: Past, emit: Emit) -> State | None:
     try:
-        return load(workspace.place.store, old)
+        return load(workspace.place.state, old)
     except StateError as error:
         emit(Notice("warning", error.message, where=error.where))
         return None
@@ -166,14 +165,14 @@ def move(
         entry = entry_of(state, old)
         if new in state.entries:
             raise StateError(f"{new} is in the state already")
-        moved = state.drop(old).put(replace(entry, address=new))
-        for other in list(moved.entries.values()):
+        entries = {**state.drop(old).entries, new: replace(entry, address=new)}
+        for address, other in entries.items():
             if old in other.depends_on:
                 edges = tuple(new if edge == old else edge for edge in other.depends_on)
-                moved = moved.put(replace(other, depends_on=edges))
+                entries[address] = replace(other, depends_on=edges)
         if not choices.dry_run:
             session.claim()
-            session.replace(moved)
+            session.replace(replace(state, entries=entries))
 
 
 def _refuse_other_plugin(workspace: Workspace, old: Address, new: Address) -> None:
@@ -216,16 +215,15 @@ def remove(
                 f"{', '.join(map(str, addresses))}: still depended on by {', '.join(holding)}",
                 hint="remove those too, or --force, which cuts their edges",
             )
-        for address in addresses:
-            state = state.drop(address)
-        for entry in left:
-            if gone & set(entry.depends_on):
-                state = state.put(
-                    replace(entry, depends_on=tuple(e for e in entry.depends_on if e not in gone))
-                )
+        kept = {
+            entry.address: replace(
+                entry, depends_on=tuple(edge for edge in entry.depends_on if edge not in gone)
+            )
+            for entry in left
+        }
         if not choices.dry_run:
             session.claim()
-            session.replace(state)
+            session.replace(replace(state, entries=kept))
 
 
 def rollback(
@@ -250,6 +248,17 @@ def output(state: State, name: str) -> Value:
             hint=nearest(name, sorted(state.outputs)) or "dtm output shows all there are",
         )
     return state.outputs[name]
+
+
+def move_log(
+    workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, log: str
+) -> bool:
+    """Move the commit log into the state file (`inline`) or beside it; False if it is there.
+
+    Raises StateError where the state is damaged, StoreError where the new place is denied.
+    """
+    with opened(workspace, choices, "state move-log", emit, redactor, log=AUTO) as session:
+        return session.move_log(log, dry_run=choices.dry_run)
 
 
 def entry_of(state: State, address: Address) -> StateEntry:

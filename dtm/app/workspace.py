@@ -15,7 +15,7 @@ from dtm.app.place import Place
 from engine.config import Config
 from engine.errors import ConfigError, Problem
 from engine.events import Notice
-from engine.loading.loader import Source, load
+from engine.loading.loader import ConfigSource, load
 from engine.ports import AnyProvider, Emit
 from engine.schema import Catalog
 from engine.secrets.sealing import Redactor
@@ -67,7 +67,7 @@ def load_config(request: Invocation, catalog: Catalog) -> Config:
                 ),
             )
         )
-    source = Source(path, request.variables, request.var_files, request.env, request.cwd)
+    source = ConfigSource(path, request.variables, request.var_files, request.env, request.cwd)
     return load(source, catalog, state_url=parse_url, backends=backends())
 
 

@@ -19,7 +19,7 @@ from engine.events import ApplyErrored, Event, Notice, WillRefuse
 
 COMMAND: Final = re.compile(
     r"\bdtm (apply|delete|destroy|drift|force-unlock|init|lock|output|plan"
-    r"|show status|state [a-z]+|validate|verify)\b"
+    r"|show status|state [a-z-]+|validate|verify)\b"
     r"(?! --(?:state|chdir)\b)"
 )
 """A command that works on a state and does not say yet on which."""

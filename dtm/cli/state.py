@@ -1,4 +1,4 @@
-"""`dtm state list, show, pull, push, mv, rm, history, diff, rollback, recover, probe`."""
+"""`dtm state list, show, pull, push, mv, rm, history, diff, rollback, recover, move-log, probe`."""
 
 from __future__ import annotations
 
@@ -225,6 +225,29 @@ def recover(context: Context, file: str, **given: Any) -> None:
     workspace, chosen = context.open(need_config=False), choices(given)
     for address in use(workspace, chosen, context.emit, context.redactor, Path(file)):
         context.say(f"{'Would recover' if chosen.dry_run else 'Recovered'} {address}")
+
+
+@state.command("move-log", short_help="Move the commit log into the state file or beside it.")
+@click.argument("place", type=click.Choice(["inline", "beside"]))
+@writing
+@command()
+def move_log(context: Context, place: str, **given: Any) -> None:
+    """Move the commit log into the state file (inline) or beside it, once.
+
+    Later runs keep it there.
+    """
+    from dtm.app.states import move_log as use
+
+    workspace, chosen = context.open(need_config=False), choices(given)
+    where = f"{place}, at {workspace.place.location}"
+    if not use(workspace, chosen, context.emit, context.redactor, place):
+        context.say(f"Nothing to do: the commit log is {where}.")
+        return
+    moved = f"{'Would move' if chosen.dry_run else 'Moved'} the commit log: it is {where}."
+    asked = workspace.place.settings.log
+    if asked not in ("auto", place):
+        moved += f" Set state.log: {place}, since runs with state.log: {asked} are refused."
+    context.say(moved)
 
 
 @state.command()

@@ -10,9 +10,10 @@ import msgspec
 
 from dtm.testing.clock import FakeClock
 from engine.events import Event
-from engine.lock import LockInfo
+from engine.lock import LockInfo, timestamp
 from engine.ports import Locker
-from engine.session.locking import HeldLock, acquire
+from engine.runtime.environment import Environment
+from engine.session.locking import HeldLock, LockOptions, acquire
 
 KEY = "devstream.state"
 LEASE = 30.0
@@ -49,6 +50,17 @@ def info_of(lock_id: str) -> LockInfo:
     )
 
 
+def environment_of(clock: FakeClock, skew: float = 0.0) -> Environment:
+    """An environment that lives by this clock; its wall clock is `skew` seconds ahead."""
+    return Environment(
+        clock=clock,
+        sleep=clock.sleep,
+        rng=random.Random(1),  # noqa: S311 - jitter
+        now=lambda: timestamp(clock.now(skew)),
+        background=False,
+    )
+
+
 class Contender:
     """One of those who want the lock: a locker and the events it was told.
 
@@ -63,19 +75,10 @@ class Contender:
 
     def acquire(self, timeout: float = 0.0, *, takeover: bool = True) -> HeldLock:
         """Have the lock; nothing renews it but the test."""
+        options = LockOptions(timeout, takeover, LEASE)
+        environment = environment_of(self.clock, self.skew)
         return acquire(
-            self.locker,
-            KEY,
-            info_of(self.name),
-            timeout=timeout,
-            takeover=takeover,
-            lease=LEASE,
-            emit=self.events.append,
-            clock=self.clock,
-            sleep=self.clock.sleep,
-            rng=random.Random(1),  # noqa: S311 - jitter
-            now=lambda: self.clock.now(self.skew),
-            background=False,
+            self.locker, KEY, info_of(self.name), options, self.events.append, environment
         )
 
     def renew_for(self, held: HeldLock, seconds: float) -> None:

@@ -23,7 +23,7 @@ from engine.errors import (
     StoreUnavailableError,
 )
 from engine.events import LockAcquired, LockWaiting
-from engine.session.locking import acquire, break_lock
+from engine.session.locking import LockOptions, acquire, break_lock
 
 HOUR = 3600.0
 TEN_SECONDS = 4.0
@@ -57,10 +57,8 @@ def _ten_through(place: LockerPlace) -> float:
                 place.connect(),
                 KEY,
                 info_of(str(number)),
-                timeout=20,
-                takeover=True,
-                lease=LEASE,
-                emit=lambda _event: None,
+                LockOptions(timeout=20, lease=LEASE),
+                lambda _event: None,
             )
             start = time.monotonic()
             time.sleep(0.2)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from threading import RLock
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict, Unpack
 
 import msgspec
 from msgspec.structs import replace
@@ -15,14 +15,16 @@ from engine.address import Address
 from engine.errors import DtmError, LockError
 from engine.events import Event
 from engine.lock import LockInfo, LockRecord
+from engine.log.state_store import AUTO, StateStore
 from engine.plan import Action
 from engine.ports import Locker, Snapshot, Store, Version
 from engine.runtime.environment import Environment
-from engine.session.opening import Session, open_session, read_state
+from engine.session.locking import LockOptions
+from engine.session.opening import Session, SessionOptions, open_session, read_state
 from engine.state import Resource, State, StateEntry
 from engine.values import Value
 
-KEY = "contract.state"
+KEY, HEAD = "contract.state", "contract.state.log"
 
 
 def _nothing(_locker: Locker) -> None:
@@ -142,37 +144,47 @@ class _MortalLocker:
             locker.remove(key, expect=expect)
 
 
+class Manner(TypedDict, total=False):
+    """How a session of a case goes about it, where that matters; `lease`, `timeout` in seconds."""
+
+    claim: bool
+    who: str
+    lease: float
+    timeout: float
+    history: int
+    log: str
+    environment: Environment | None
+    emit: Callable[[Event], None]
+
+
+def state_of(store: Store, environment: Environment | None = None, log: str = AUTO) -> StateStore:
+    """The state of all cases on this store."""
+    return StateStore(store, KEY, environment or Environment(sleep=_short, keep=_name), log)
+
+
 @contextmanager
 def opened(
-    store: Store,
-    locker: Locker | None = None,
-    *,
-    claim: bool = True,
-    lease: float = 30.0,
-    timeout: float = 0.0,
-    history: int = 30,
-    who: str = "me@here",
-    environment: Environment | None = None,
-    emit: Callable[[Event], None] = lambda _: None,
+    store: Store, locker: Locker | None = None, **manner: Unpack[Manner]
 ) -> Generator[Session]:
-    """A session as the cases need it; tests of stores may use it too."""
-    with open_session(
-        store,
-        locker,
-        KEY,
-        operation="apply",
-        command="apply",
-        who=who,
-        version="0",
-        emit=emit,
-        lease=lease,
-        lock_timeout=timeout,
-        history=history,
-        environment=environment or Environment(sleep=_short, keep=lambda name, _: name),
-    ) as session:
-        if claim:
+    """Open a session as the cases need it, and claim it unless told otherwise."""
+    lock = LockOptions(manner.get("timeout", 0.0), lease=manner.get("lease", 30.0))
+    options = SessionOptions(
+        "apply", manner.get("who", "me@here"), "0", lock=lock, history=manner.get("history", 30)
+    )
+    state = state_of(store, manner.get("environment"), manner.get("log", AUTO))
+    emit = manner.get("emit", _silent)
+    with open_session(state, locker, options, emit) as session:
+        if manner.get("claim", True):
             session.claim()
         yield session
+
+
+def _silent(_event: Event) -> None:
+    return None
+
+
+def _name(name: str, _data: bytes) -> str:
+    return name
 
 
 def _short(seconds: float) -> None:
@@ -200,7 +212,7 @@ def names(state: State) -> set[str]:
 
 def current(client: Client) -> State:
     """What a reader sees."""
-    return read_state(client.store, KEY).state
+    return read_state(state_of(client.store)).state
 
 
 def put_by_hand(client: Client, data: bytes) -> None:

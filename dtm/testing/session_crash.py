@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
-from typing import TypeVar
 
 from msgspec.structs import replace
 
 from dtm.testing.session_bench import (
+    HEAD,
     KEY,
     Connect,
     Dead,
@@ -23,6 +22,7 @@ from dtm.testing.session_bench import (
     opened,
     put_by_hand,
     refused,
+    state_of,
 )
 from engine.address import Address
 from engine.errors import (
@@ -34,17 +34,14 @@ from engine.errors import (
     SupersededError,
 )
 from engine.log.history import history, load
-from engine.log.view import head_key
 from engine.plan import Action
 from engine.ports import AppendStore
 from engine.runtime.environment import Environment
-from engine.runtime.retry import store_retry
 from engine.session.opening import Session, read_state
 from engine.session.recover import push, recover
 from engine.state import State, StateId
 from engine.values import Digest, Secret
 
-T = TypeVar("T")
 DEVSTREAM = b"""data_a:
   name: data
   instanceid: a
@@ -65,7 +62,7 @@ def _in_progress(connect: Connect) -> None:
     with opened(one.store, one.locker, who="one@here") as session:
         make(session, "a")
         session.begin(Address("data", "b"), Action.CREATE).wait()
-        reading = read_state(two.store, KEY, locker=two.locker)
+        reading = read_state(state_of(two.store), two.locker)
         assert reading.in_progress.startswith("one@here since ") and names(reading.state) == {
             "a",
             "b",
@@ -80,7 +77,7 @@ def _in_progress(connect: Connect) -> None:
             and error.record.info is not None
             and error.record.info.who == "one@here"
         )
-    assert read_state(two.store, KEY, locker=two.locker).in_progress == ""
+    assert read_state(state_of(two.store), two.locker).in_progress == ""
     assert two.locker.read(KEY) is None
 
 
@@ -148,10 +145,6 @@ def _fail(
     else:
         mortal.store.after = act
     return seen
-
-
-def _impatient(call: Callable[[], T]) -> T:
-    return store_retry(call, sleep=lambda _: None)
 
 
 def _quick(seconds: float) -> None:
@@ -223,7 +216,7 @@ def _unreachable(connect: Connect) -> None:
         make(session, "a")
     mortal = Mortal(connect())
     seen = _fail(mortal, 1, True, StoreUnavailableError("the store is away"), times=1000)
-    environment = Environment(retry=_impatient)
+    environment = Environment(sleep=lambda _: None)
     refused(
         StoreUnavailableError,
         lambda: opened(mortal.store, mortal.locker, environment=environment).__enter__(),
@@ -286,11 +279,9 @@ def _torn(connect: Connect) -> None:
         make(session, "a")
         mortal.kill()
     if isinstance(client.store, AppendStore):
-        head = client.store.read(head_key(KEY))
+        head = client.store.read(HEAD)
         assert head is not None
-        client.store.append(
-            head_key(KEY), b'{"session":"x","seq":9,"at":"","rec', expect=head.version
-        )
+        client.store.append(HEAD, b'{"session":"x","seq":9,"at":"","rec', expect=head.version)
     assert names(current(client)) == {"a"}
     with opened(client.store, lease=0) as session:
         make(session, "b")
@@ -343,10 +334,10 @@ def _devstream(connect: Connect) -> None:
     if not client.beside:
         assert list(saved.values()) == [DEVSTREAM]
         return
-    (past,) = history(client.store, KEY)
+    (past,) = history(state_of(client.store))
     kept = client.store.read(past.key)
     assert past.serial == 0 and kept is not None and kept.data == DEVSTREAM
-    assert names(load(client.store, past)) == {"a"}
+    assert names(load(state_of(client.store), past)) == {"a"}
 
 
 @case("G73 the history keeps as many snapshots as it is told, the newest ones")
@@ -355,7 +346,7 @@ def _history(connect: Connect) -> None:
     for number in range(6):
         with opened(client.store, history=3) as session:
             make(session, f"n{number}")
-    assert [past.serial for past in history(client.store, KEY)] == (
+    assert [past.serial for past in history(state_of(client.store))] == (
         [3, 4, 5] if client.beside else []
     )
 
@@ -369,7 +360,7 @@ def _replaced(connect: Connect) -> None:
         make(session, "lost")
         mortal.kill()
     put_by_hand(client, DEVSTREAM)
-    reading = read_state(client.store, KEY)
+    reading = read_state(state_of(client.store))
     assert (
         ("replaced by other means" in reading.notice) == client.beside
         and names(reading.state) == {"a"}
@@ -393,11 +384,11 @@ def _copy(connect: Connect) -> None:
     found = client.store.read(KEY)
     assert found is not None
     put_by_hand(client, found.data.replace(b'"home": "', b'"home": "elsewhere:'))
-    assert read_state(client.store, KEY).copy_of.startswith("elsewhere:")
+    assert read_state(state_of(client.store)).copy_of.startswith("elsewhere:")
     with opened(client.store, claim=False) as session:
         assert "copy" in refused(StateError, session.claim).message
         push(session, session.state, adopt=True)
-    assert read_state(client.store, KEY).copy_of == "" and names(current(client)) == {"a"}
+    assert read_state(state_of(client.store)).copy_of == "" and names(current(client)) == {"a"}
 
 
 @case("no secret is in anything that is written")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from dtm.testing.session_bench import (
+    HEAD,
     KEY,
     Client,
     Connect,
@@ -17,11 +18,11 @@ from dtm.testing.session_bench import (
     names,
     opened,
     refused,
+    state_of,
 )
 from engine.address import Address
 from engine.errors import StateError, SupersededError
 from engine.log.history import history, load
-from engine.log.view import head_key
 from engine.plan import Action
 from engine.ports import Snapshot
 from engine.session.opening import read_state
@@ -34,7 +35,7 @@ from engine.values import Value
 @case("C01 nothing there is the empty state, and reading makes nothing")
 def _absent(connect: Connect) -> None:
     client = connect()
-    reading = read_state(client.store, KEY)
+    reading = read_state(state_of(client.store))
     assert not reading.exists and not reading.state.entries
     assert list(client.store.list("")) == []
 
@@ -93,7 +94,7 @@ def _first(connect: Connect) -> None:
     assert (
         state.id.serial == 1
         and len(state.id.lineage) == 36
-        and state.home == read_state(client.store, KEY).location
+        and state.home == read_state(state_of(client.store)).location
     )
 
 
@@ -119,7 +120,7 @@ def _unchanged(connect: Connect) -> None:
 
 def _stored(client: Client) -> list[Snapshot | None]:
     """Document and head as they are."""
-    return [client.store.read(key) for key in (KEY, head_key(KEY))[: 1 + client.beside]]
+    return [client.store.read(key) for key in (KEY, HEAD)[: 1 + client.beside]]
 
 
 @case("C13 a changed state has the next serial and the same lineage, and keeps what it replaced")
@@ -134,10 +135,10 @@ def _next(connect: Connect) -> None:
     second = current(client)
     assert second.id == StateId(first.id.lineage, 2) and names(second) == {"a", "b"}
     if not client.beside:
-        assert not history(client.store, KEY)
+        assert not history(state_of(client.store))
         return
-    (past,) = history(client.store, KEY)
-    assert past.serial == 1 and load(client.store, past).id == first.id
+    (past,) = history(state_of(client.store))
+    assert past.serial == 1 and load(state_of(client.store), past).id == first.id
     kept = client.store.read(past.key)
     assert kept is not None and old is not None and kept.data == old.data
 

@@ -17,13 +17,13 @@ import yaml
 from dtm.testing.provider import MakeTrial, Trial, trial_call
 from dtm.trials.repositories import make, push, show
 from providers._image import ImageRepo
-from providers.argocd import App, AppSource, ArgoCDAppOptions, ImageVersion, Target
+from providers.argocd import Application, AppSource, ArgoCDAppOptions, ImageVersion, Target
 from providers.ci.generic import CI, GenericOptions
 from providers.ci.github import GitHubOptions, GitHubPipeline
 from providers.ci.gitlab import GitLabOptions
 from providers.ci.options import Pipeline, Scm, UnitTests
 from providers.scaffolding.options import (
-    Destination,
+    DestinationRepo,
     GithubOptions,
     GitlabOptions,
     GolangOptions,
@@ -46,7 +46,7 @@ def repo_scaffolding(directory: Path) -> Trial:
     bare = directory / "repos" / "app.git"
 
     def options(template: str, image: str, **place: Any) -> ScaffoldOptions:
-        destination = Destination(url="./repos/app.git", owner="me", **place)
+        destination = DestinationRepo(url="./repos/app.git", owner="me", **place)
         return ScaffoldOptions(
             destination_repo=destination, source_repo=template, vars={"imageRepo": image}
         )
@@ -185,7 +185,7 @@ def argocdapp(directory: Path) -> Trial:
 
     def options(branch: str = "", **given: Any) -> ArgoCDAppOptions:
         source = AppSource(repo_url="./repos/me/app.git", repo_branch=branch)
-        return ArgoCDAppOptions(app=App(name="app"), source=source, **given)
+        return ArgoCDAppOptions(app=Application(name="app"), source=source, **given)
 
     return Trial(
         options=options(),

@@ -14,7 +14,7 @@ from dtm.trials.local import LOCAL_TRIALS
 from engine.address import Address
 from engine.config import ToolSpec
 from engine.language.references import resolve
-from engine.loading.loader import Source, load
+from engine.loading.loader import ConfigSource, load
 from engine.options.decode import build
 from engine.ports import AnyProvider
 from engine.values import Attributes
@@ -45,7 +45,7 @@ def _sample_trial(name: str, plugins: Plugins, world: Path) -> Trial:
     """Load the plugin's sample config, and make what the plugin's own tool refers to."""
     path = world / "config.yaml"
     path.write_text(sample(name, plugins), "utf-8")
-    *before, tool = load(Source(path, cwd=world), plugins).tools
+    *before, tool = load(ConfigSource(path, cwd=world), plugins).tools
     outputs: dict[Address, Attributes] = {}
 
     def options_of(spec: ToolSpec) -> Any:

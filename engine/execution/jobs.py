@@ -1,23 +1,28 @@
-"""From a step to a call: options with real values, decided again, secrets at hand."""
+"""Preparation of calls: from a step to a job with real option values, secrets included.
+
+Besides jobs this holds what an apply records without a job: new names and root outputs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, Protocol
 
+import msgspec
 from msgspec.structs import replace
 
 from engine.address import Address
 from engine.config import Config, Timeouts
 from engine.errors import DtmError, PlanError, Problem
-from engine.execution.steps import ENDS, Step
-from engine.execution.worker import Job
+from engine.execution.steps import ENDS, Phase, Step
 from engine.language.references import parse, resolve
 from engine.plan import Action, Change, Plan, Reason
 from engine.planning.decisions import Subject, decide, predicted, severity, value_of
 from engine.planning.planner import resolved
 from engine.plugins.calls import Operations, sealer_of
-from engine.state import State, StateEntry
+from engine.session.session import Session
+from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Attributes, Secret, Unknown, Value, holds_unknown, is_plain
 
 TIMEOUT = 1800.0
@@ -26,10 +31,60 @@ TIMEOUT = 1800.0
 _CALLS = frozenset({Action.CREATE, Action.UPDATE, Action.REPLACE, Action.DELETE})
 
 
-class Preparation:
-    """Knows the real outputs of every tool that is done. For one thread.
+class Commit(Protocol):
+    """A record on its way into the log."""
 
-    `state` is what the plan was made for; `recorded` gives an entry as it is by now.
+    def wait(self) -> None:
+        """Block until it is durable. Raises the error that made that impossible.
+
+        A worker does so before it calls a provider: `job.begun.wait()`.
+        """
+        ...
+
+
+class Job(msgspec.Struct, eq=False):
+    """One call to be made: `change` decided with real values, `built` the Struct of `options`.
+
+    `resource` is what there is to change or delete. `findable`: the resource can be found again
+    without its id. `look`: nothing is called but `read`, to see whether a new resource exists
+    already. Otherwise `begun` and `token` are set before a worker gets the job.
+    """
+
+    step: Step
+    change: Change
+    options: Attributes
+    built: Any
+    timeout: float
+    resource: Resource | None = None
+    predicted: Attributes = msgspec.field(default_factory=dict[str, Any])
+    findable: bool = True
+    look: bool = False
+    begun: Commit | None = None
+    token: str = ""
+
+    @property
+    def address(self) -> Address:
+        """The tool."""
+        return self.step.address
+
+    @property
+    def action(self) -> Action:
+        """The action that is shown to the user."""
+        return self.change.action
+
+    @property
+    def call(self) -> Action:
+        """The provider's method: CREATE, UPDATE or DELETE."""
+        if self.step.phase is Phase.END:
+            return Action.DELETE
+        return Action.UPDATE if self.action is Action.UPDATE else Action.CREATE
+
+
+class Preparation:
+    """A plan on its way to jobs: it knows the real outputs of every tool that is done.
+
+    `state` is the one that the plan was made for; `recorded` returns an entry as it is by now. For
+    one thread.
     """
 
     def __init__(
@@ -40,6 +95,7 @@ class Preparation:
         operations: Operations,
         recorded: Callable[[Address], StateEntry | None] | None = None,
     ) -> None:
+        self.plan, self.config = plan, config
         self._planned = {change.address: change for change in plan.changes}
         self.changes = dict(self._planned)
         self.specs = {spec.address: spec for spec in config.tools}
@@ -49,7 +105,7 @@ class Preparation:
         self._sealer = sealer_of(state)
 
     def lookup(self, address: Address) -> Attributes | Unknown | None:
-        """A tool's real outputs; UNKNOWN while it is still to be done, None if it has none."""
+        """Return a tool's real outputs: UNKNOWN while it is still to be done, None without any."""
         if address not in self.outputs:
             change = self.changes.get(address)
             if change is None:
@@ -61,7 +117,10 @@ class Preparation:
         return self.outputs[address]
 
     def decided(self, change: Change) -> Change:
-        """The change with real values where the plan had to leave some open; never worse than planned. Raises DtmError."""
+        """Return the change with real values where the plan had to leave some open.
+
+        Raises DtmError if it is worse than planned by now, or if its options do not fit.
+        """
         if change.after is None or not _open(change.after):
             return change
         spec = self.specs[change.address]
@@ -91,7 +150,10 @@ class Preparation:
         )
 
     def make(self, step: Step, change: Change) -> Job:
-        """The call that creates or updates. Raises DtmError if its options do not fit or are not known after all."""
+        """Return the job that creates or updates.
+
+        Raises DtmError if its options do not fit or are not known after all.
+        """
         options = change.after
         assert options is not None
         if _open(options):
@@ -115,14 +177,14 @@ class Preparation:
         )
 
     def _unseen(self, change: Change) -> bool:
-        """Whether a new tool could not be looked up when the plan was made, for want of a known identity."""
+        """Return whether the plan could not look up a new tool, its identity being unknown."""
         planned = self._planned[change.address].after
         if change.reason is not Reason.NEW or planned is None or not _open(planned):
             return False
         return isinstance(self._operations.identity(change.address, planned), Unknown)
 
     def end(self, step: Step, change: Change) -> Job:
-        """The call that deletes. Raises DtmError if a secret that it needs is gone."""
+        """Return the job that deletes. Raises DtmError if a secret that it needs is gone."""
         options = self.ending_options(change)
         spec = self.specs.get(step.address)
         built = self._operations.build(step.address, options)
@@ -133,7 +195,10 @@ class Preparation:
         )
 
     def ending_options(self, change: Change) -> Attributes:
-        """Recorded options with secrets evaluated again; the config's for what is not recorded. Raises DtmError."""
+        """Return the recorded options with secrets evaluated again, else the config's.
+
+        Raises DtmError if a secret is gone.
+        """
         spec = self.specs.get(change.address)
         entry = self._recorded(change.previous or change.address) or self._recorded(change.address)
         if entry is not None:
@@ -144,7 +209,7 @@ class Preparation:
         return resolved(spec, self.lookup, self._operations)
 
     def _recalled(self, source: str) -> Value | None:
-        """A secret by its source; another tool's output as this run found it."""
+        """Return a secret by its source; an output of another tool is the one that was read."""
         kind, _, text = source.partition(" ")
         reference = parse(text) if kind == "output" else None
         if reference is None:
@@ -158,14 +223,15 @@ class Preparation:
             return found.value if isinstance(found, Secret) else None
         return None
 
-    def entry(self, change: Change) -> StateEntry:
-        """What the state says of a tool once the change is made, the resource as it was before."""
+    def entry(self, change: Change, resource: Resource | None) -> StateEntry:
+        """Return a tool's entry once the change is made."""
         assert change.after is not None
-        before = change.live or change.before
-        return StateEntry(change.address, change.depends_on, change.after, before, change.protected)
+        return StateEntry(
+            change.address, change.depends_on, change.after, resource, change.protected
+        )
 
     def problems(self) -> list[Problem]:
-        """What is missing for any call: a person's word, and what `missing` says."""
+        """Return what is missing for any call: the user's `--resolve`, and all of `missing`."""
         undecided = [
             change
             for change in self.changes.values()
@@ -174,7 +240,7 @@ class Preparation:
         return [Problem(str(change.address), change.note) for change in undecided] + self.missing()
 
     def missing(self) -> list[Problem]:
-        """Secrets that are gone, and what providers say they require."""
+        """Return secrets that are gone, and what providers say they require."""
         calls = [change for change in self.changes.values() if change.action in _CALLS]
         return [problem for change in calls for problem in self._missing(change)]
 
@@ -196,13 +262,13 @@ class Preparation:
         ]
 
     def _absent(self, change: Change) -> list[str]:
-        """Paths that nothing in this plan could make before they are needed."""
+        """Return paths that nothing in this plan could make before they are needed."""
         assert change.after is not None
         absent = self._operations.absent(change.address, change.after)
         return absent if absent and not self._awaits_a_call(change) else []
 
     def _awaits_a_call(self, change: Change) -> bool:
-        """Whether anything that it directly or indirectly depends on is made or changed."""
+        """Return whether anything that it directly or indirectly depends on is made or changed."""
         found, queue = {change.address}, [*change.depends_on]
         while queue:
             address = queue.pop()
@@ -217,13 +283,56 @@ class Preparation:
 
 
 def preflight(preparation: Preparation) -> None:
-    """Find what is missing before anything is changed. Raises PlanError with every problem."""
+    """Find everything that is missing before the first change. Raises PlanError with all of it."""
     if problems := preparation.problems():
         raise PlanError(tuple(problems))
 
 
+def record_moves(plan: Plan, session: Session) -> None:
+    """Record renamed tools under their new names; their dependents depend on the new ones."""
+    moves = {
+        change.previous: change.address for change in plan.changes if change.previous is not None
+    }
+    dependents: dict[Address, list[Address]] = {old: [] for old in moves}
+    for address, dependent in session.state.entries.items() if moves else ():
+        for other in moves.keys() & set(dependent.depends_on):
+            dependents[other].append(address)
+    recorded: dict[Address, Address] = {}
+    for old, new in moves.items():
+        entry = session.entry(old)
+        if entry is not None:
+            recorded[old] = new
+            session.moved(
+                old,
+                replace(entry, address=new),
+                [recorded.get(each, each) for each in dependents[old]],
+            )
+
+
+def record_outputs(preparation: Preparation, session: Session) -> dict[str, DtmError]:
+    """Record the root outputs with real values; return the errors of those that have none.
+
+    An output that waits for a tool that was not applied stays as it was.
+    """
+    plan, config = preparation.plan, preparation.config
+    recorded, problems = session.state.outputs, dict[str, DtmError]()
+    values: dict[str, Value] = dict(plan.outputs) if plan.destroy else {}
+    for name, value in () if plan.destroy else config.outputs.items():
+        try:
+            found = resolve(value, preparation.lookup)
+        except DtmError as error:
+            problems[name] = error
+            continue
+        if not holds_unknown(found):
+            values[name] = found
+        elif name in recorded:
+            values[name] = recorded[name]
+    session.set_outputs(values)
+    return problems
+
+
 def timeout(timeouts: Timeouts, action: Action) -> float:
-    """Seconds that a call may take."""
+    """Return the seconds that a call may take."""
     chosen = {
         Action.CREATE: timeouts.create,
         Action.UPDATE: timeouts.update,

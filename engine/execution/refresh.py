@@ -1,9 +1,12 @@
-"""What is live: one `read` per tool, in parallel. The only reader of the world besides the executor."""
+"""Refresh: reads what is live, one `read` per tool, in parallel.
+
+Besides the executor this is the only part of dtm that calls live systems.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import count
 from threading import Condition, Thread
 
@@ -12,12 +15,12 @@ import msgspec
 from engine.address import Address
 from engine.config import Config, ToolSpec
 from engine.errors import DtmError, ProviderError
+from engine.execution.pace import GRACE, POLL, Pace
 from engine.language.references import resolve
 from engine.planning.decisions import Resolution, Verdict, alike, option_changes
 from engine.planning.planner import Live, renamed
 from engine.plugins.calls import Operations, sealer_of
 from engine.ports import Call
-from engine.secrets.sealing import Sealer
 from engine.state import Resource, State, StateEntry
 from engine.values import (
     UNKNOWN,
@@ -31,21 +34,15 @@ from engine.values import (
     leaves,
 )
 
-PARALLELISM = 10
 READ_TIMEOUT = 300.0
 """Seconds that a read may take where the config says nothing."""
 
-GRACE = 5.0
-"""Seconds that a call may overrun its deadline before it is given up."""
 
-POLL = 0.2
-"""Seconds between two looks for such calls."""
+class ReadRequest(msgspec.Struct, frozen=True):
+    """One read to be made. `resource` is None where the tool is looked up by its identity.
 
-
-class Reading(msgspec.Struct, frozen=True):
-    """One read to be made. `resource` is None where the thing is looked up by its identity.
-
-    `recorded` are the recorded options where the config has others by now: what they show is read, too, if it differs.
+    `recorded` are the recorded options where the config has others by now: what they show is read,
+    too, if the resource differs from the recorded one.
     """
 
     address: Address
@@ -60,161 +57,198 @@ def read(
     state: State,
     operations: Operations,
     *,
-    parallelism: int = PARALLELISM,
     resolutions: Mapping[Address, Resolution] | None = None,
     new: bool = True,
-    clock: Callable[[], float] = time.monotonic,
+    pace: Pace | None = None,
 ) -> Live:
     """Read every recorded tool once, and (`new`) every new one whose identity is known already.
 
-    One whose options were changed and that looks otherwise now is read again, as it was recorded: else what the new options
-    make of it would be taken for somebody else's doing.
-    Raises nothing: failures are in the result, all of them. Calls that overrun their deadline are given up.
+    A tool with changed options that looks different now is read a second time, by its recorded
+    options. Otherwise the effect of the new options would pass for a change made outside dtm.
+    Raises nothing: all failures are in the result. Calls that overrun their deadline are given up.
     """
-    failed: dict[Address, DtmError] = {}
-    readings = list(_readings(config, state, operations, resolutions or {}, failed, new=new))
-    readers = _Readers(readings, state, operations, clock)
-    readers.run(min(parallelism, len(readings)))
+    pace = pace or Pace()
+    requests = _Requests(state, operations, resolutions or {})
+    requests.collect(config, new=new)
+    readers = _Readers(requests.found, _Reader(state, operations), pace.environment.clock)
+    readers.run(min(pace.parallelism, len(requests.found)))
     return Live(
-        readers.found, failed | readers.failed, len(readings) + len(readers.before), readers.before
+        readers.found,
+        requests.failed | readers.failed,
+        len(requests.found) + len(readers.before),
+        readers.before,
     )
 
 
-def _readings(
-    config: Config,
-    state: State,
-    operations: Operations,
-    resolutions: Mapping[Address, Resolution],
-    failed: dict[Address, DtmError],
-    *,
-    new: bool,
-) -> Iterator[Reading]:
-    """What to read, and with which options: the config's, or the recorded ones where those are not known yet."""
-    moves = renamed(config, state, operations)
-    wanted = {moves.get(spec.address, spec.address): spec for spec in config.tools}
-    for address, entry in state.entries.items():
+class _Requests:
+    """The reads to make, in `found`; `failed` has the tools that cannot even be looked up."""
+
+    def __init__(
+        self, state: State, operations: Operations, resolutions: Mapping[Address, Resolution]
+    ) -> None:
+        self.found: list[ReadRequest] = []
+        self.failed: dict[Address, DtmError] = {}
+        self._state, self._operations, self._resolutions = state, operations, resolutions
+        self._sealer = sealer_of(state)
+
+    def collect(self, config: Config, *, new: bool) -> None:
+        """Add a read for every recorded tool, and (`new`) for every new one that can be looked up.
+
+        Renamed tools are read under their old name. New ones show a taken name or a wrong
+        credential before anything is made.
+        """
+        moves = renamed(config, self._state, self._operations)
+        wanted = {moves.get(spec.address, spec.address): spec for spec in config.tools}
+        for address, entry in self._state.entries.items():
+            self._add(address, partial(self._of_entry, entry, wanted.get(address)))
+        for spec in config.tools if new else ():
+            if spec.address not in self._state.entries and spec.address not in moves:
+                self._add(spec.address, partial(self._of_new, spec))
+
+    def _add(self, address: Address, make: Callable[[], ReadRequest | None]) -> None:
         try:
-            reading = _recorded(
-                entry, wanted.get(address), state, operations, resolutions.get(address)
-            )
+            request = make()
         except DtmError as error:
-            failed[address] = error
-            continue
-        if reading is not None:
-            yield reading
-    for spec in config.tools if new else ():
-        if spec.address not in state.entries and spec.address not in moves:
-            yield from _joined(spec, state, operations, failed)
-
-
-def _recorded(
-    entry: StateEntry,
-    spec: ToolSpec | None,
-    state: State,
-    operations: Operations,
-    resolution: Resolution | None,
-) -> Reading | None:
-    """How to read a recorded tool; None if nothing is recorded that could be looked up."""
-    resource = entry.resource
-    if resource is None:
-        if entry.pending and resolution and resolution.verdict is Verdict.ADOPT:
-            resource = Resource(resolution.id)
-        elif operations.identity(entry.address, entry.options) is None:
-            return None
-    options, before = _options(
-        entry, _config_options(spec, state) if spec else UNKNOWN, operations, sealer_of(state)
-    )
-    timeout = spec.timeouts.read if spec and spec.timeouts.read is not None else READ_TIMEOUT
-    return Reading(entry.address, operations.known(options), resource, timeout, before)
-
-
-def _options(
-    entry: StateEntry, wanted: Attributes | Unknown, operations: Operations, sealer: Sealer
-) -> tuple[Attributes, Attributes | None]:
-    """What to read a recorded tool with: the config's options, unless these mean another thing than the recorded ones.
-
-    The recorded ones come second where they differ from those, and there is something recorded to compare with.
-    """
-    if isinstance(wanted, Unknown):
-        return operations.recalled_if_possible(entry, sealer), None
-    if wanted == entry.options:
-        return wanted, None
-    recorded = operations.recalled_if_possible(entry, sealer, wanted)
-    if operations.identity(entry.address, wanted) != operations.identity(entry.address, recorded):
-        return recorded, None
-    comparable = entry.resource is not None and entry.pending is None
-    return wanted, recorded if comparable and _changed(entry, wanted, operations, sealer) else None
-
-
-def _changed(entry: StateEntry, wanted: Attributes, operations: Operations, sealer: Sealer) -> bool:
-    """Whether the config's options differ from the recorded ones in more than their spelling."""
-    try:
-        return bool(
-            option_changes(entry, operations.decoded(entry.address, wanted), operations, sealer)
-        )
-    except DtmError:  # they do not fit, which the planner tells
-        return False
-
-
-def _joined(
-    spec: ToolSpec, state: State, operations: Operations, failed: dict[Address, DtmError]
-) -> Iterator[Reading]:
-    """A new tool is looked up too, so that a taken name or a wrong credential shows before anything is made."""
-    try:
-        options = _config_options(spec, state)
-        if isinstance(options, Unknown) or operations.identity(spec.address, options) in (
-            None,
-            UNKNOWN,
-        ):
+            self.failed[address] = error
             return
-    except DtmError as error:
-        failed[spec.address] = error
-        return
-    timeout = READ_TIMEOUT if spec.timeouts.read is None else spec.timeouts.read
-    yield Reading(spec.address, operations.known(options), None, timeout)
+        if request is not None:
+            self.found.append(request)
 
+    def _of_entry(self, entry: StateEntry, spec: ToolSpec | None) -> ReadRequest | None:
+        """Return how to read a recorded tool, None if nothing recorded could be looked up."""
+        resource, resolution = entry.resource, self._resolutions.get(entry.address)
+        if resource is None:
+            if entry.pending and resolution and resolution.verdict is Verdict.ADOPT:
+                resource = Resource(resolution.id)
+            elif self._operations.identity(entry.address, entry.options) is None:
+                return None
+        options, before = self._options(entry, self._wanted(spec) if spec else UNKNOWN)
+        known = self._operations.known(options)
+        return ReadRequest(entry.address, known, resource, _timeout(spec), before)
 
-def _config_options(spec: ToolSpec, state: State) -> Attributes | Unknown:
-    """The config's options with the outputs as recorded, UNKNOWN if those do not suffice."""
-    if is_plain(spec.options) or not any(
-        isinstance(leaf, Deferred) for value in spec.options.values() for leaf in leaves(value)
-    ):
-        return spec.options
+    def _of_new(self, spec: ToolSpec) -> ReadRequest | None:
+        options = self._wanted(spec)
+        if isinstance(options, Unknown):
+            return None
+        if self._operations.identity(spec.address, options) in (None, UNKNOWN):
+            return None
+        return ReadRequest(spec.address, self._operations.known(options), None, _timeout(spec))
 
-    def outputs(address: Address) -> Attributes | Unknown:
-        entry = state.entries.get(address)
+    def _options(
+        self, entry: StateEntry, wanted: Attributes | Unknown
+    ) -> tuple[Attributes, Attributes | None]:
+        """Return the options to read a recorded tool with, and those for a second read.
+
+        The first are the config's, unless these mean another resource than the recorded ones. The
+        second are the recorded ones, if they differ and something is recorded to compare with.
+        """
+        if isinstance(wanted, Unknown):
+            return self._operations.recalled_if_possible(entry, self._sealer), None
+        if wanted == entry.options:
+            return wanted, None
+        recorded = self._operations.recalled_if_possible(entry, self._sealer, wanted)
+        identity = partial(self._operations.identity, entry.address)
+        if identity(wanted) != identity(recorded):
+            return recorded, None
+        comparable = entry.resource is not None and entry.pending is None
+        return wanted, recorded if comparable and self._changed(entry, wanted) else None
+
+    def _changed(self, entry: StateEntry, wanted: Attributes) -> bool:
+        """Return whether the config's options differ from the recorded ones in meaning."""
+        try:
+            decoded = self._operations.decoded(entry.address, wanted)
+            return bool(option_changes(entry, decoded, self._operations, self._sealer))
+        except DtmError:  # they do not fit: the planner reports it
+            return False
+
+    def _wanted(self, spec: ToolSpec) -> Attributes | Unknown:
+        """Return the config's options with outputs as recorded, UNKNOWN if those do not suffice."""
+        if is_plain(spec.options) or not _any_leaf(spec.options, lambda x: isinstance(x, Deferred)):
+            return spec.options
+        try:
+            options: dict[str, Value] = {
+                key: resolve(value, self._outputs) for key, value in spec.options.items()
+            }
+        except DtmError:
+            return UNKNOWN
+        unknown = _any_leaf(options, lambda x: isinstance(x, Digest) or holds_unknown(x))
+        return UNKNOWN if unknown else options
+
+    def _outputs(self, address: Address) -> Attributes | Unknown:
+        entry = self._state.entries.get(address)
         return entry.resource.outputs if entry and entry.resource else UNKNOWN
 
-    try:
-        options: dict[str, Value] = {
-            key: resolve(value, outputs) for key, value in spec.options.items()
-        }
-    except DtmError:
-        return UNKNOWN
-    known = not any(
-        isinstance(leaf, Digest) or holds_unknown(leaf)
-        for value in options.values()
-        for leaf in leaves(value)
-    )
-    return options if known else UNKNOWN
+
+def _any_leaf(options: Attributes, holds: Callable[[Value], bool]) -> bool:
+    return any(holds(leaf) for value in options.values() for leaf in leaves(value))
+
+
+def _timeout(spec: ToolSpec | None) -> float:
+    return READ_TIMEOUT if spec is None or spec.timeouts.read is None else spec.timeouts.read
+
+
+class _Result(msgspec.Struct, frozen=True):
+    """The live resource; `before` is the one that the recorded options show, if read, too."""
+
+    found: Resource | None
+    before: Resource | None = None
+
+
+class _Reader:
+    """The reading of one tool. Safe to use from several threads."""
+
+    def __init__(self, state: State, operations: Operations) -> None:
+        self._operations, self._sealer = operations, sealer_of(state)
+        self._lineage = state.id.lineage
+
+    def call(self, request: ReadRequest, deadline: float, cancelled: Callable[[], bool]) -> Call:
+        """Return what the provider is told."""
+        return Call(
+            request.address,
+            self._operations.base_dir,
+            deadline,
+            lineage=self._lineage,
+            cancelled=cancelled,
+        )
+
+    def read(self, request: ReadRequest, call: Call) -> _Result:
+        """Read a tool, and once more by its recorded options if it differs. Raises DtmError."""
+        recorded = request.resource
+        found = self._operations.read(request.address, request.options, recorded, call)
+        if found is None or recorded is None or found is recorded:
+            return _Result(found)
+        sealed = found
+        if not is_plain(found.outputs):
+            # Sealing a new secret takes long. The result is remembered, so that the planner need
+            # not wait for it.
+            sealed = self._sealer.seal_resource(found, request.address)
+        if request.recorded is None or alike(recorded, sealed):
+            return _Result(found)
+        return _Result(found, self._as_recorded(request.recorded, recorded, call))
+
+    def _as_recorded(self, options: Attributes, resource: Resource, call: Call) -> Resource:
+        """Return what the recorded options show; the recorded resource if they show nothing."""
+        known = self._operations.known(options)
+        try:
+            return self._operations.read(call.address, known, resource, call) or resource
+        except DtmError:
+            return resource
 
 
 class _Readers:
-    """Threads that share one list of readings. A call that is given up loses its slot, and its result is dropped."""
+    """Threads that share a list of requests.
+
+    A call that is given up loses its slot to a new thread, and its result is dropped.
+    """
 
     def __init__(
-        self,
-        readings: list[Reading],
-        state: State,
-        operations: Operations,
-        clock: Callable[[], float],
+        self, requests: list[ReadRequest], reader: _Reader, clock: Callable[[], float]
     ) -> None:
         self.found: dict[Address, Resource | None] = {}
         self.failed: dict[Address, DtmError] = {}
         self.before: dict[Address, Resource] = {}
-        self._left = iter(readings)  # a list's iterator hands each item to exactly one thread
-        self._lineage, self._sealer = state.id.lineage, sealer_of(state)
-        self._operations, self._clock = operations, clock
+        self._left = iter(requests)  # a list's iterator hands each item to exactly one thread
+        self._reader, self._clock = reader, clock
         self._running: dict[int, Call] = {}
         self._slots = count()
         self._threads = 0
@@ -222,7 +256,10 @@ class _Readers:
         self._interrupted = False
 
     def run(self, threads: int) -> None:
-        """Return when every reading has a result or an error; a run that is interrupted gives its calls time to end."""
+        """Return when every request has a result or an error.
+
+        A run that is interrupted gives its calls time to end. Raises KeyboardInterrupt then.
+        """
         with self._ended:
             self._start(threads)
             try:
@@ -242,71 +279,47 @@ class _Readers:
             ).start()
 
     def _work(self, slot: int) -> None:
-        for reading in self._left:
+        for request in self._left:
             if self._interrupted:
                 break
-            call = Call(
-                reading.address,
-                self._operations.base_dir,
-                self._clock() + reading.timeout,
-                lineage=self._lineage,
-                cancelled=lambda: self._interrupted,
-            )
+            deadline = self._clock() + request.timeout
+            call = self._reader.call(request, deadline, lambda: self._interrupted)
             self._running[slot] = call
-            outcome = self._read(reading, call)
+            result = self._read(request, call)
             if self._running.pop(slot, None) is None:
                 return
-            if isinstance(outcome, DtmError):
-                self.failed[reading.address] = outcome
-            else:
-                self.found[reading.address] = outcome
+            self._keep(request.address, result)
         with self._ended:
             self._threads -= 1
             self._ended.notify()
 
-    def _read(self, reading: Reading, call: Call) -> Resource | None | DtmError:
+    def _read(self, request: ReadRequest, call: Call) -> _Result | DtmError:
         try:
-            found = self._operations.read(reading.address, reading.options, reading.resource, call)
+            return self._reader.read(request, call)
         except DtmError as error:
             return error
-        except Exception as error:  # noqa: BLE001 - a worker that died without a word would be waited for until the end of time
+        except Exception as error:  # noqa: BLE001 - a thread that died silently would be waited for forever
             return DtmError(
                 f"internal error while reading it: {type(error).__name__}: {error}",
-                where=str(reading.address),
+                where=str(request.address),
             )
-        if found is not None and reading.resource is not None and found is not reading.resource:
-            sealed = found
-            if not is_plain(
-                found.outputs
-            ):  # takes long for a new secret: the planner then has it ready
-                sealed = self._sealer.seal_resource(found, reading.address)
-            if reading.recorded is not None and not alike(reading.resource, sealed):
-                self.before[reading.address] = self._as_recorded(
-                    reading, reading.recorded, reading.resource, call
-                )
-        return found
 
-    def _as_recorded(
-        self, reading: Reading, options: Attributes, resource: Resource, call: Call
-    ) -> Resource:
-        """What the recorded options show; what is recorded, where they show nothing any more: nobody can tell then."""
-        try:
-            return (
-                self._operations.read(
-                    reading.address, self._operations.known(options), resource, call
-                )
-                or resource
-            )
-        except DtmError:
-            return resource
+    def _keep(self, address: Address, result: _Result | DtmError) -> None:
+        if isinstance(result, DtmError):
+            self.failed[address] = result
+            return
+        self.found[address] = result.found
+        if result.before is not None:
+            self.before[address] = result.before
 
     def _give_up(self) -> int:
-        """Take the slots of calls that are long over their deadline; returns how many."""
+        """Take the slots of calls that are long over their deadline; return how many."""
         late = [
             (slot, call)
             for slot, call in list(self._running.items())
             if self._clock() > call.deadline + GRACE
         ]
+        # A call may end meanwhile: it is given up only if this thread gets its slot.
         taken = [call for slot, call in late if self._running.pop(slot, None) is not None]
         for call in taken:
             self.failed[call.address] = ProviderError(

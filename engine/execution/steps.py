@@ -1,6 +1,7 @@
-"""A plan as steps: which call may be made when.
+"""Steps of a plan: which call may be made when.
 
-A replace is two steps, since what depends on a tool must be gone before the tool is, and comes back after it did.
+A replace is two steps: the tools that depend on a replaced one are gone before it is deleted, and
+come back after it is made again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from engine.state import State
 
 
 class Phase(Enum):
-    """What a step does to a tool."""
+    """The two things that a step can do to a tool."""
 
     END = "end"
     MAKE = "make"
@@ -38,11 +39,13 @@ MAKES = frozenset(Action) - {Action.DELETE, Action.FORGET}
 
 
 def steps(plan: Plan, state: State) -> dict[Step, list[Step]]:
-    """The steps of a plan, each with the steps that it waits for; a kept tool that needs no rewriting has none.
+    """Return the steps of a plan, each with the steps that it waits for.
 
-    Making waits for what the config says it depends on. Ending waits for the end of every tool that the state says
-    depends on it, and, where that leaves a way through, for the tools that are changed to do without it; a replaced tool
-    is ended, where that leaves one, only when all that its new self needs is there.
+    Making a tool waits for its dependencies in the config. Ending it waits for the end of every
+    tool that depends on it according to the state. Two more edges are wishes, granted unless they
+    close a circle: a deleted tool waits for the tools that are changed to do without it, and the
+    end of a replaced tool for all that its new self needs. A kept tool that needs no rewriting has
+    no step.
     """
     changes = {
         change.address: change
@@ -86,7 +89,7 @@ def _wait_to_end(
 def _without(
     edges: Mapping[Step, list[Step]], changes: Mapping[Address, Change], state: State
 ) -> dict[Step, list[Step]]:
-    """A tool ends when those that are changed do without it: if that fails, it is still there for them."""
+    """Let a tool end after those that are changed to do without it: they may fail, and need it."""
     wishes: dict[Step, list[Step]] = {}
     for address, change in changes.items():
         made = Step(address, Phase.MAKE)
@@ -101,7 +104,7 @@ def _without(
 def _renewed(
     edges: Mapping[Step, list[Step]], changes: Mapping[Address, Change]
 ) -> dict[Step, list[Step]]:
-    """A replaced tool ends when all that its new self needs is there."""
+    """Let a replaced tool end only when all that its new self needs is there."""
     wishes: dict[Step, list[Step]] = {}
     for address, change in changes.items():
         if change.action is Action.REPLACE:
@@ -113,7 +116,7 @@ def _renewed(
 def _granted(
     edges: dict[Step, list[Step]], wishes: Mapping[Step, list[Step]]
 ) -> dict[Step, list[Step]]:
-    """The edges with all wishes but those that close a circle, among themselves or with the edges."""
+    """Return the edges with all wishes but those that close a circle."""
     if not any(wishes.values()):
         return edges
     wished = {step: waits + wishes.get(step, []) for step, waits in edges.items()}
@@ -130,6 +133,6 @@ def _granted(
 
 
 def recorded_edges(change: Change, state: State) -> tuple[Address, ...]:
-    """What the thing as it is now depends on."""
+    """Return the dependencies of a tool as it is now."""
     entry = state.entries.get(change.address)
     return entry.depends_on if entry else change.depends_on

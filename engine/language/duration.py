@@ -1,4 +1,4 @@
-"""Durations as people write them."""
+"""Durations as users write them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ _PART: Final = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)"
 
 
 def seconds(text: str) -> float:
-    """Seconds from `30`, `1.5s`, `5m0s`, `1h30m`, `500ms`. Raises ValueError with a sentence for people."""
+    """Read `30`, `1.5s`, `5m0s`, `1h30m` or `500ms` as seconds.
+
+    Raises ValueError with a sentence for the user.
+    """
     if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text):
         return float(text)
     if not re.fullmatch(f"(?:{_PART})+", text):

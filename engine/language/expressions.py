@@ -1,9 +1,10 @@
-"""What stands between a source file and its values: `[[ ... ]]` and `${{ ... }}` as placeholders of equal width.
+"""The expressions in a source file, `[[ ... ]]` and `${{ ... }}`, as placeholders of equal width.
 
-The sources are not YAML as they stand (`image: [[ a ]]/[[ b ]]`, `{o: ${{ a.b.outputs.c }}}`). Before parsing every
-expression is replaced by as many characters of a private alphabet, which parse as text in plain, flow and quoted
-scalars alike; after parsing they are expressions inside values. So a value can never break the YAML, columns stay
-true, and an expression in a comment is gone like the comment.
+The sources are not YAML as they stand (`image: [[ a ]]/[[ b ]]`, `{o: ${{ a.b.outputs.c }}}`).
+So `scan` replaces every expression by as many characters of a private alphabet before the text is
+parsed. They parse as text in plain, flow and quoted scalars alike, and afterwards
+`Scanned.restore` makes expressions of them again. A value can therefore never break the YAML,
+columns stay true, and an expression in a comment is gone like the comment.
 """
 
 from __future__ import annotations
@@ -26,20 +27,24 @@ _DEFAULT = r"(?:\|[^\n\]]*)?"
 _EXPRESSION: Final = re.compile(
     rf"\[\[[ ]*\.?{DOTTED}[ ]*{_DEFAULT}\]\]"  # a variable
     rf"|\[\[[ ]*{NAME}[ ]+[\w\"'\\][^\n\[\],]*?\]\]"  # env NAME, or a function that does not exist
-    r"|\$\{\{[^{}\n\"'\\]*\}\}"  # a reference, or somebody else's expression; quotes and escapes are left to YAML
+    # a reference, or another program's expression; quotes and escapes are left to YAML
+    r"|\$\{\{[^{}\n\"'\\]*\}\}"
 )
 _ALPHABETS: Final = range(0xE000, 0xF8C0, 64)
-"""Starts of the blocks of 64 private-use characters; the first one that a text does not use carries its placeholders."""
+"""Starts of the blocks of 64 private-use characters.
+
+Placeholders are written in the first block that the text does not use.
+"""
 
 
-class Source(msgspec.Struct, frozen=True, eq=False):
+class SourceText(msgspec.Struct, frozen=True, eq=False):
     """A file's text and how messages call it."""
 
     name: str
     text: str
 
     def at(self, offset: int) -> str:
-        """`file:line:column` of a character."""
+        """Give `file:line:column` of a character."""
         line_start = self.text.rfind("\n", 0, offset) + 1
         return f"{self.name}:{self.text.count(chr(10), 0, offset) + 1}:{offset - line_start + 1}"
 
@@ -48,7 +53,7 @@ class Expression(msgspec.Struct, frozen=True):
     """One expression as written, brackets included, and where it starts in its source."""
 
     text: str
-    source: Source
+    source: SourceText
     offset: int
 
     @property
@@ -58,12 +63,12 @@ class Expression(msgspec.Struct, frozen=True):
 
     @property
     def commented(self) -> bool:
-        """Whether it stands on a line that is a comment."""
+        """True if it stands on a line that is a comment."""
         text = self.source.text
         return text[text.rfind("\n", 0, self.offset) + 1 : self.offset].lstrip().startswith("#")
 
 
-class Template(Deferred, frozen=True):
+class TextTemplate(Deferred, frozen=True):
     """A scalar with expressions inside."""
 
     parts: tuple[str | Expression, ...]
@@ -76,18 +81,21 @@ class Key(str):
     """A map key with expressions inside; as text it is what the source says."""
 
     __slots__ = ("template",)
-    template: Template
+    template: TextTemplate
 
     @classmethod
-    def of(cls, template: Template) -> Key:
-        """The key that a template will become."""
+    def of(cls, template: TextTemplate) -> Key:
+        """Make the key that a template will become."""
         key = cls(template)
         key.template = template
         return key
 
 
 Raw: TypeAlias = Value
-"""A value as parsed: its leaves may also be Literals (numbers not yet decided) and Templates (not yet rendered)."""
+"""A value as parsed.
+
+Its leaves may also be Literals (of undecided type) and TextTemplates (not yet rendered).
+"""
 
 
 class Scanned(msgspec.Struct, frozen=True):
@@ -99,11 +107,11 @@ class Scanned(msgspec.Struct, frozen=True):
 
     @property
     def variables(self) -> bool:
-        """Whether rendering may bring in values that the text itself does not hold."""
+        """True if rendering may bring in values that the text itself does not hold."""
         return any(not expression.text.startswith("$") for expression in self.expressions)
 
     def restore(self, value: Raw) -> Raw:
-        """The value with its placeholders turned back: strings into Templates, map keys into Keys."""
+        """Turn placeholders back: strings with some become TextTemplates, map keys Keys."""
         match value:
             case str():
                 return value if value.isascii() else self._string(value)
@@ -121,13 +129,13 @@ class Scanned(msgspec.Struct, frozen=True):
         found = self._string(text)
         return found if isinstance(found, str) else Key.of(found)
 
-    def _string(self, text: str) -> str | Template:
+    def _string(self, text: str) -> str | TextTemplate:
         first, second, last = (chr(self.alphabet + digit) for digit in (0, 1, 63))
         found = re.split(f"({first}[{second}-{last}]+)", text)
         if len(found) == 1:
             return text
         parts = [self._expression(part) if index % 2 else part for index, part in enumerate(found)]
-        return Template(tuple(part for part in parts if part))
+        return TextTemplate(tuple(part for part in parts if part))
 
     def _expression(self, placeholder: str) -> Expression:
         number = 0
@@ -136,8 +144,8 @@ class Scanned(msgspec.Struct, frozen=True):
         return self.expressions[number]
 
 
-def scan(source: Source) -> Scanned:
-    """Replace every expression by its placeholder. A text that uses all private alphabets is left as it is."""
+def scan(source: SourceText) -> Scanned:
+    """Replace every expression by its placeholder, unless the text uses all private alphabets."""
     text = source.text
     if "[[" not in text and "${{" not in text:
         return Scanned(text)
@@ -154,13 +162,16 @@ def scan(source: Source) -> Scanned:
 
 
 def _uses(text: str, alphabet: int) -> bool:
-    """Whether a text holds characters of an alphabet, as such or as escapes."""
+    """Tell if a text holds characters of an alphabet, as such or as escapes."""
     escape = rf"\\[uU](?:0000)?{alphabet >> 8:x}"
     return bool(re.search(f"[{chr(alphabet)}-{chr(alphabet + 63)}]|(?i:{escape})", text))
 
 
 def _placeholder(alphabet: int, number: int, width: int) -> str:
-    """A start character, then the number in base 63 with leading zeros: the shortest (`[[a]]`) still counts to 15 million."""
+    """Write a number in base 63, behind a start character and leading zeros.
+
+    The shortest expression, `[[a]]`, leaves room for 15 million placeholders.
+    """
     digits = ""
     while number:
         number, digit = divmod(number, 63)

@@ -1,4 +1,9 @@
-"""`${{ name.instance.outputs.key }}`: what a value may say of another tool's outputs, and what it becomes."""
+"""References to the outputs of other tools, `${{ name.instance.outputs.key }}`.
+
+reference = parse("data.first.outputs.path")
+addresses({"input": reference})                   # [Address("data", "first")]
+resolve({"input": reference}, lookup)             # {"input": "out/a.txt"}
+"""
 
 from __future__ import annotations
 
@@ -29,13 +34,13 @@ _REFERENCE = re.compile(
     r"\.outputs\.([^\s.{}]+(?:\.[^\s.{}]+)*)\s*"
 )
 _WORKFLOW_CONTEXTS = frozenset({"steps", "needs", "jobs"})
-"""GitHub Actions writes its own outputs the same way (`steps.build.outputs.tag`): such expressions are not ours."""
+"""Names that GitHub Actions uses the same way (`steps.build.outputs.tag`): they stay as text."""
 
 TEXT = "text "
-"""What the source of a text around secrets begins with."""
+"""Start of the source of a text around secrets."""
 
 _EVALUATED = ("env ", "var ", "output ")
-"""Kinds of sources that can be asked again."""
+"""Starts of the sources that can be evaluated again."""
 
 _PART = re.compile(r"\[\[ (.*?) \]\]")
 
@@ -43,7 +48,10 @@ Lookup: TypeAlias = Callable[[Address], "Attributes | Unknown | None"]
 
 
 class Reference(Deferred, frozen=True):
-    """One output of one tool: `path` goes into maps by key and lists by number; `text` is as written, for messages."""
+    """One output of one tool.
+
+    `path` goes into maps by key and lists by number; `text` is as written, for messages.
+    """
 
     address: Address
     path: tuple[str | int, ...]
@@ -54,7 +62,10 @@ class Reference(Deferred, frozen=True):
 
 
 class Interpolation(Deferred, frozen=True):
-    """A string with references inside; the parts are joined once they are known. A Secret part makes all of it one."""
+    """A string with references inside, whose parts are joined once they are known.
+
+    A Secret among the parts makes the whole a Secret.
+    """
 
     parts: tuple[str | Secret | Reference, ...]
 
@@ -63,7 +74,7 @@ class Interpolation(Deferred, frozen=True):
 
 
 def parse(text: str) -> Reference | None:
-    """Read what stands between `${{` and `}}`; None if it is something else, GitHub's `secrets.X` for example."""
+    """Read the text between `${{` and `}}`; None if it is not ours, as GitHub's `secrets.X`."""
     found = _REFERENCE.fullmatch(text)
     if not found:
         return None
@@ -77,7 +88,7 @@ def parse(text: str) -> Reference | None:
 
 
 def references(value: Value) -> Iterator[Reference]:
-    """Every reference inside a value, in order."""
+    """Yield every reference inside a value, in order."""
     for leaf in leaves(value):
         if isinstance(leaf, Reference):
             yield leaf
@@ -86,15 +97,16 @@ def references(value: Value) -> Iterator[Reference]:
 
 
 def addresses(value: Value) -> list[Address]:
-    """The tools that a value refers to, in order and without repeats."""
+    """List the tools that a value refers to, in order and without repeats."""
     return list(dict.fromkeys(reference.address for reference in references(value)))
 
 
 def resolve(value: Value, lookup: Lookup) -> Value:
-    """The value with its references replaced by outputs; what is not known yet becomes UNKNOWN.
+    """Replace the references in a value by outputs, and what is not known yet by UNKNOWN.
 
-    `lookup` gives a tool's outputs, UNKNOWN if all of them wait for an apply, None if it has none. Raises DtmError
-    naming the reference if a key does not exist, or if null would stand inside a string.
+    `lookup` gives a tool's outputs, UNKNOWN if all of them wait for an apply, None if it has none.
+    Raises DtmError naming the reference if a key does not exist, or if null would stand inside a
+    string.
     """
 
     def change(leaf: Value) -> Value:
@@ -161,9 +173,10 @@ def _join(interpolation: Interpolation, lookup: Lookup) -> Value:
 
 
 def join(parts: Sequence[Value], shown: str) -> str | Secret:
-    """Known values as one string; a Secret among them makes the whole a Secret with all sources (see `sources_of`).
+    """Join known values to one string; a Secret among them makes the whole a Secret.
 
-    Strings stay as they are, everything else becomes compact JSON with sorted keys. Raises DtmError for null.
+    Strings stay as they are, everything else becomes compact JSON with sorted keys. The sources of
+    a Secret are those of `sources_of`. Raises DtmError for null.
     """
     texts: list[str] = []
     for part in parts:
@@ -180,9 +193,10 @@ def join(parts: Sequence[Value], shown: str) -> str | Secret:
 
 
 def sources_of(parts: Sequence[Value], texts: Sequence[str]) -> tuple[str, ...]:
-    """Where a text around secrets came from: `text out/[[ env NAME ]].txt`, so that it can be put together again.
+    """Name the source of a text around secrets, such as `text out/[[ env NAME ]].txt`.
 
-    A text that cannot be put together again has the sources of all its secrets.
+    From it `evaluate` puts the text together again. Where that is impossible, the sources are those
+    of all secrets inside.
     """
     written = [_written(part, text) for part, text in zip(parts, texts, strict=True)]
     if None not in written and not (len(parts) == 1 and isinstance(parts[0], Secret)):
@@ -192,7 +206,7 @@ def sources_of(parts: Sequence[Value], texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _written(part: Value, text: str) -> str | None:
-    """One part in the source of a text, None if it cannot stand there."""
+    """Write one part of the source of a text; None if it cannot stand there."""
     if isinstance(part, Secret):
         source = part.sources[0] if len(part.sources) == 1 else ""
         if source.startswith(TEXT):
@@ -215,7 +229,10 @@ def _written(part: Value, text: str) -> str | None:
 
 
 def evaluate(source: str, recall: Callable[[str], Value]) -> Secret | None:
-    """The secret behind a source; that of a text from the secrets in it. None if any is gone."""
+    """Recall the secret behind a source, or put a text together from its secrets.
+
+    None if `recall` does not know one of them any more.
+    """
     found = {name: recall(name) for name in origins(source)}
     if any(value is None for value in found.values()):
         return None
@@ -231,10 +248,10 @@ def evaluate(source: str, recall: Callable[[str], Value]) -> Secret | None:
 
 
 def origins(source: str) -> list[str]:
-    """A source itself; those of the secrets in a text."""
+    """List the sources of the secrets in a text's source; any other source is its own."""
     return _PART.findall(source) if source.startswith(TEXT) else [source]
 
 
 def to_json(value: Value) -> str:
-    """Compact JSON with sorted keys."""
+    """Write compact JSON with sorted keys."""
     return msgspec.json.encode(value, order="deterministic").decode()

@@ -1,4 +1,4 @@
-"""Plain scalars by the core schema of YAML 1.2, without losing what was written."""
+"""Plain scalars by the core schema of YAML 1.2, with their text where it matters."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _SPECIAL: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _DIGITS: Final = 300
-"""More digits than any number that somebody means; Python refuses to convert 4300 and more."""
+"""More digits than a user means as a number; Python refuses to convert 4300 and more."""
 
 
 class Literal(Deferred, frozen=True):
-    """A plain scalar whose text is not how we would write its value (`1.10`, `0644`, `True`, `1e3`)."""
+    """A plain scalar whose value dtm would write differently (`1.10`, `0644`, `True`, `1e3`)."""
 
     value: bool | int | float
     text: str
 
     @property
     def storable(self) -> bool:
-        """Whether JSON can hold the value: finite, and an integer in 64 bits."""
+        """True if JSON can hold the value: it is finite and fits 64 bits."""
         return -(2**63) <= self.value < 2**64 and math.isfinite(self.value)
 
 
@@ -37,7 +37,7 @@ Scalar: TypeAlias = "None | bool | int | float | str | Literal"
 
 
 def read(text: str) -> Scalar:
-    """The value of an unquoted scalar; a Literal where its text could not be told from the value."""
+    """Read an unquoted scalar; as a Literal where the value alone does not give its text back."""
     if text in NULLS:
         return None
     value = _number(text) if (known := _BOOLEANS.get(text)) is None else known
@@ -60,7 +60,7 @@ def _number(text: str) -> int | float | None:
 
 
 def written(value: bool | float | str | Literal) -> str:
-    """The text of a scalar: as in the source where that is known, else as we write it."""
+    """Write a scalar as text: as in the source where that is known, else as dtm writes it."""
     match value:
         case Literal():
             return value.text

@@ -1,16 +1,18 @@
-"""Text to values: YAML by the core schema of 1.2, with the place of every value when somebody looks.
+r"""The reference reader of YAML: PyYAML by the core schema of 1.2, with the place of every value.
 
-PyYAML is the reference: it decides what a text means and where things stand. yaml-rs, where it is installed, is some
-twenty times faster but gives no places, no source text of numbers, and reads a few things differently; so a text is
-given to it only if nothing in it could be read in two ways (docs/decisions/0001-yaml-loader.md).
+PyYAML decides what a text means and where things stand. Most texts never reach it: `fast_yaml`
+reads those that mean the same to both readers. Places are looked up only when a message needs one.
+
+    text = parse("config.yaml", "a: [1, 1.10]\n")
+    text.documents           # [{"a": [1, Literal(1.1, "1.10")]}]
+    text.at(0, ("a", 1))     # "config.yaml:1:8"
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from functools import cache, cached_property
-from itertools import accumulate
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -18,18 +20,14 @@ import msgspec
 
 from engine.config import Where
 from engine.errors import ConfigError, Problem
-from engine.language import scalars
-from engine.language.expressions import Raw, Scanned, Source, scan
+from engine.language import fast_yaml, scalars
+from engine.language.expressions import Raw, Scanned, SourceText, scan
+from engine.language.nesting import is_deep
 
 Steps: TypeAlias = "tuple[str | int, ...]"
 
-_BLANK: Final = re.compile(r"(?:[ \n]|#[^\n]*)*")
-_SEPARATOR: Final = re.compile(r"^---(?: +(?:#.*)?)?$", re.MULTILINE)
-_STAIRS: Final = re.compile(r"(?:[-?:][ \t]+){20}")
-"""Lists in lists in lists, begun on one line."""
-_MAX_DEPTH: Final = 20
 _MAX_ALIASED: Final = 100_000
-"""How many nodes aliases may multiply a file to: a "billion laughs" stops here."""
+"""Nodes that aliases may add to a file: a "billion laughs" stops here."""
 _PLAIN: Final = "plain"
 _TAG: Final = "tag:yaml.org,2002:"
 _RESOLVED: Final = frozenset(
@@ -37,41 +35,13 @@ _RESOLVED: Final = frozenset(
 )
 
 
-@cache
-def _odd() -> re.Pattern[str]:
-    """Tabs, carriage returns, byte order marks, and line ends that only YAML 1.1 knows."""
-    return re.compile(
-        r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-    )
-
-
-@cache
-def _doubt() -> re.Pattern[str]:
-    """What the fast parser might read otherwise than PyYAML; it and `_odd` compile for 10 ms, which many commands spare."""
-    return re.compile(
-        r"""
-        ^(?:%|\ *[|>]|\ +$|\.\.\.|---(?!(?:\ +(?:\#.*)?)?$))  # directives; documents on a marker's line; lines of spaces
-        |:[,\[\]{}?]|\\u[dD][89a-fA-F]           # keys right before punctuation; surrogates
-        |[\n:,\[{][ -]*(?=[0-9&*!%?:<|>TF+._-])(?:  # where a value may begin
-            [&*!%?:]|<<                           # anchors, aliases, tags, merges, complex and empty keys
-            |(?![|>][+1-9-]{0,2}\ *(?:\#.*)?\n\ +[^\ \n])[|>]  # what is no head of a block scalar with text
-            |(?:True|TRUE|False|FALSE)(?=[\ \n,\]}:])
-            # numbers that are not written the way their value would be
-            |(?!(?:0|-?[1-9][0-9]{0,15}|-?(?:0|[1-9][0-9]{0,8})\.(?:0|[0-9]{0,3}[1-9]))[\ \n,\]}:])
-            [-+]?(?:0[xXoObB][0-9a-fA-F_]+
-                |(?:[0-9_]+(?:\.[0-9_]*)?|\.[0-9_]+)(?:[eE][-+]?[0-9_]+)?
-                |\.(?:inf|Inf|INF|nan|NaN|NAN))(?=[\ \n,\]}:])
-        )
-        |[\[{,][ ]*[|>?:@`%]                      # what may begin a value outside brackets, but not inside
-        """,
-        re.VERBOSE | re.MULTILINE,
-    )
-
-
 class Text(msgspec.Struct, eq=False, dict=True):
-    """One parsed file. `documents` hold their values, None where one is empty; `literals`: some of them are Literals."""
+    """One parsed file.
 
-    source: Source
+    `documents` hold their values, None where one is empty; `literals`: some values are Literals.
+    """
+
+    source: SourceText
     scanned: Scanned
     documents: list[Raw]
     literals: bool
@@ -79,43 +49,52 @@ class Text(msgspec.Struct, eq=False, dict=True):
 
     @cached_property
     def simple(self) -> bool:
-        """Whether no value of this file is, or can become by rendering, a Literal."""
+        """True if no value of this file is a Literal, or can become one by rendering."""
         return not self.literals and not self.scanned.variables
 
     def at(self, document: int, path: Steps, *, key: bool = False) -> str:
-        """`file:line:column` of a value, or of its key; of the nearest thing around it if it has no place of its own."""
+        """Give `file:line:column` of a value, or of its key.
+
+        What has no place of its own, a merged value for example, has that of the value around it.
+        """
         if not self._roots:
             self._roots = list(_compose(self.scanned.text))
         mark = _find(self._roots[document], path, key=key)
         return f"{self.source.name}:{mark.line + 1}:{mark.column + 1}"
 
 
-class Place(msgspec.Struct):
-    """A value in a file; its line and column are looked up when somebody asks. One is made per tool: hence not frozen."""
+class FilePlace(msgspec.Struct):
+    """A value in a file; line and column are looked up when a message needs them.
+
+    Not frozen: one is made per tool, and a frozen Struct takes longer to make.
+    """
 
     text: Text
     document: int = 0
     path: Steps = ()
 
-    def step(self, *steps: str | int) -> Place:
-        """The place of something inside."""
-        return Place(self.text, self.document, (*self.path, *steps))
+    def step(self, *steps: str | int) -> FilePlace:
+        """Give the place of a value inside."""
+        return FilePlace(self.text, self.document, (*self.path, *steps))
 
     def at(self, *steps: str | int, key: bool = False) -> str:
-        """`file:line:column`, of the value or of its key."""
+        """Give `file:line:column` of the value or of its key."""
         return self.text.at(self.document, (*self.path, *steps), key=key)
 
     @property
     def where(self) -> Where:
-        """As the config keeps it."""
+        """The place as the config keeps it."""
         return Where(self.text.source.name, self.document, self.path)
 
 
 def parse(name: str, text: str) -> Text:
-    """Parse a file's text; `name` is how messages call it. Raises ConfigError: the first wrong syntax, or all repeated keys."""
-    source = Source(name, text.removeprefix("\ufeff"))
+    """Parse a file's text; `name` is how messages call it.
+
+    Raises ConfigError with the first syntax error, or with everything else that is wrong.
+    """
+    source = SourceText(name, text.removeprefix("\ufeff"))
     scanned = scan(source)
-    documents, literals = _quick(scanned.text), False
+    documents, literals = fast_yaml.read(scanned.text), False
     if documents is None:
         reader = _Reader(name)
         documents, literals = reader.documents(scanned.text), reader.literals
@@ -125,9 +104,9 @@ def parse(name: str, text: str) -> Text:
 
 
 def locate(where: Where, parsed: dict[str, Text] | None = None) -> str:
-    """`file:line:column` of a place in a file, read again; only the file if it is gone or not readable any more.
+    """Read a file again and give `file:line:column` of a place in it.
 
-    `parsed` keeps the files between calls.
+    Gives only the file's name if it cannot be read any more. `parsed` keeps files between calls.
     """
     try:
         text = (parsed or {}).get(where.file) or parse(
@@ -140,74 +119,14 @@ def locate(where: Where, parsed: dict[str, Text] | None = None) -> str:
         return where.file
 
 
-def _quick(text: str) -> list[Raw] | None:
-    """What yaml-rs reads, or None where the reference has to decide."""
-    loads = _loads()
-    if (
-        loads is None
-        or not text.endswith("\n")
-        or _odd().search(text)
-        or _doubt().search(f"\n{text}\n")
-        or not _short(text)
-    ):
-        return None
-    parts = _SEPARATOR.split(text)
-    if _BLANK.fullmatch(parts[0]):
-        del parts[0]  # what stands before the first marker is a document only if there is something
-    try:
-        documents = [loads(part) for part in parts]
-    except (
-        ValueError,
-        TypeError,
-    ):  # wrong, or with a list or map for a key: the reference says so in words
-        return None
-    return documents if _json(documents) else None
-
-
-def _loads() -> Callable[[str], Raw] | None:
-    try:
-        import yaml_rs
-    except ImportError:
-        return None
-    return lambda text: yaml_rs.loads(text, parse_datetime=False)  # type: ignore[return-value] # a scalar, too, if it is one
-
-
-def _json(value: Any) -> bool:
-    """Whether all keys of a map or list are strings, all the way down. In the way of every large file: hence a plain loop."""
-    inner: Any = value
-    if type(value) is dict:
-        for key in value:  # pyright: ignore[reportUnknownVariableType] - anything may come from a parser
-            if type(key) is not str:  # pyright: ignore[reportUnknownArgumentType]
-                return False
-        inner = value.values()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    return all(_json(item) for item in inner if type(item) is dict or type(item) is list)
-
-
-def _short(text: str) -> bool:
-    """Whether every bracket closes on its own line, with little nesting."""
-    left = _only(text, b"[]{}\n")
-    for _ in range(_MAX_DEPTH):
-        before, left = left, left.replace(b"[]", b"").replace(b"{}", b"")
-        if left == before:
-            break
-    return not left.strip(b"\n") and not _STAIRS.search(text)
-
-
-def _deep(text: str) -> bool:
-    """Whether a text may nest so deeply that a parser in C would overflow its stack."""
-    steps = (1 if bracket in b"[{" else -1 for bracket in _only(text, b"[]{}"))
-    return max(accumulate(steps), default=0) > _MAX_DEPTH or bool(_STAIRS.search(text))
-
-
-def _only(text: str, kept: bytes) -> bytes:
-    return text.encode("utf-8", "replace").translate(None, bytes(set(range(256)) - set(kept)))
-
-
 def _compose(text: str) -> Iterator[Any]:
-    """PyYAML's nodes of every document; plain scalars carry the tag "plain". Raises yaml.YAMLError, RecursionError."""
+    """Yield PyYAML's node of every document; plain scalars carry the tag "plain".
+
+    Raises yaml.YAMLError, RecursionError.
+    """
     import yaml
 
-    base = yaml.BaseLoader if _deep(text) else getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    base = yaml.BaseLoader if is_deep(text) else getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     loader_class: Any = type(
         "_Loader", (base,), {"yaml_implicit_resolvers": {None: [(_PLAIN, re.compile(""))]}}
     )
@@ -220,7 +139,7 @@ def _compose(text: str) -> Iterator[Any]:
 
 
 def _find(node: Any, path: Steps, *, key: bool) -> Any:
-    """The mark of the value at `path`, or of its key."""
+    """Find the mark of the value at `path`, or of its key."""
     mark = node.start_mark
     for step in path:
         entry = _child(node, step)
@@ -236,7 +155,7 @@ def _find(node: Any, path: Steps, *, key: bool) -> Any:
 
 
 def _child(node: Any, step: str | int) -> tuple[Any, Any] | None:
-    """(key node or None, value node); the last of equal keys, then those of merged maps."""
+    """Find (key node or None, value node): the last of equal keys, then those of merged maps."""
     if node.id == "sequence":
         return (
             (None, node.value[step]) if isinstance(step, int) and step < len(node.value) else None
@@ -252,7 +171,7 @@ def _child(node: Any, step: str | int) -> tuple[Any, Any] | None:
 
 
 class _Reader(msgspec.Struct):
-    """PyYAML's nodes to values; keeps every problem."""
+    """Turns PyYAML's nodes into values and keeps every problem."""
 
     name: str
     literals: bool = False
@@ -262,7 +181,7 @@ class _Reader(msgspec.Struct):
     _aliased: int = 0
 
     def documents(self, text: str) -> list[Raw]:
-        """Every document. Raises ConfigError."""
+        """Read every document. Raises ConfigError."""
         import yaml
 
         try:
@@ -305,7 +224,8 @@ class _Reader(msgspec.Struct):
         self.problems.append(Problem(self._at(mark.line, mark.column), message, hint))
 
     def value(self, node: Any) -> Raw:
-        """The value of a node; None in place of what is wrong."""
+        """Read the value of a node; None in place of what is wrong."""
+        # Aliases make the nodes a graph: a node may stand in several places, or inside itself.
         if id(node) in self._open:
             self._fail(node, "a value must not contain itself")
             return None
@@ -360,7 +280,8 @@ class _Reader(msgspec.Struct):
                 mark = first[key.value].start_mark
                 self._fail(
                     key,
-                    f'key "{key.value}" is given twice, first at {self._at(mark.line, mark.column)}',
+                    f'key "{key.value}" is given twice, '
+                    f"first at {self._at(mark.line, mark.column)}",
                 )
             else:
                 first[key.value] = key
@@ -377,9 +298,7 @@ class _Reader(msgspec.Struct):
                 self._fail(source, "<< merges a map or a list of maps")
                 continue
             value = self.value(source)
-            assert (
-                isinstance(value, dict) or value is None
-            )  # a mapping node, or one that contains itself
+            assert isinstance(value, dict | None)  # None: a map that contains itself
             for key, item in (value or {}).items():
                 merged.setdefault(key, item)
 

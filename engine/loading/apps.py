@@ -1,4 +1,4 @@
-"""`apps:` and `pipelineTemplates:`: an application becomes a repository, its build and its delivery, which are tools."""
+"""The expansion of `apps:`: each becomes tools, a repository with its builds and deliveries."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import msgspec
 from engine.address import Address
 from engine.language.expressions import Raw
 from engine.language.references import Interpolation, Reference
-from engine.language.yaml import Place
+from engine.language.yaml import FilePlace
 from engine.loading import file_schema
 from engine.loading.files import Files, Section
 from engine.loading.problems import Report
 from engine.loading.variables import Scope
 from engine.options.decode import decode
-from engine.options.fields import folded
+from engine.options.fields import folded, spelled
 from engine.suggestions import nearest
 from engine.values import Attributes, Secret, Unknown, Value, leaves
 
@@ -28,10 +28,10 @@ _HOSTS: Final = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
 
 
 class Expanded(msgspec.Struct, frozen=True):
-    """A tool that an app became: an entry of `tools:` as it would be written, and the app's place."""
+    """A tool that stems from an app: the entry of `tools:` that it equals, and the app's place."""
 
     value: Raw
-    place: Place
+    place: FilePlace
 
 
 class _Template(msgspec.Struct, frozen=True):
@@ -47,7 +47,10 @@ class _Step(msgspec.Struct, frozen=True):
 
 
 def expand(files: Files, scope: Scope, tools: Sequence[str]) -> Iterator[Expanded]:
-    """The tools of every app: each ci, each cd, then the repository. All wait for `tools`, given as name.instanceID."""
+    """Yield the tools of every app: each ci, each cd, then the repository.
+
+    All of them wait for `tools`, which are given as name.instanceID.
+    """
     templates = dict(_templates(files, scope))
     for section in files.items("apps"):
         app = _app(section, scope, templates)
@@ -56,7 +59,7 @@ def expand(files: Files, scope: Scope, tools: Sequence[str]) -> Iterator[Expande
 
 
 def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
-    first: dict[str, Place] = {}
+    first: dict[str, FilePlace] = {}
     for section in files.items("pipelineTemplates"):
         if not isinstance(section.value, dict):
             files.report.add(
@@ -65,7 +68,7 @@ def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
             continue
         rest = {key: item for key, item in section.value.items() if folded(key) != "options"}
         found, sound = _decoded(
-            scope.render(rest), file_schema.PipelineTemplate, section.place, files.report
+            scope.render(rest), file_schema.PipelineTemplateSection, section.place, files.report
         )
         if not sound:
             continue
@@ -77,23 +80,22 @@ def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
             )
         else:
             first[name] = section.place
-            yield name, _Template(str(found["type"]), _entry(section.value, "options"))
+            yield name, _Template(str(found["type"]), spelled(section.value, "options"))
 
 
 def _decoded(
     value: Raw,
-    struct: type[file_schema.App | file_schema.PipelineTemplate],
-    place: Place,
+    struct: type[file_schema.AppSection | file_schema.PipelineTemplateSection],
+    place: FilePlace,
     report: Report,
 ) -> tuple[Attributes, bool]:
-    """A map by its Struct, and whether nothing is wrong with it."""
+    """Decode a map by its Struct; the flag is True if nothing is wrong with it."""
     if not isinstance(value, dict):
         report.add(place.at(), "an app is a map with name and repo")
         return {}, False
     before = len(report.problems)
     found, faults = decode(value, struct, env={}, noun="key")
-    for fault in faults:
-        report.add(place.at(*fault.path, key=fault.key), fault.message, fault.hint)
+    report.add_faults(place.at, faults)
     for path in _unsettled(found):
         report.add(
             place.at(*path),
@@ -103,11 +105,6 @@ def _decoded(
         isinstance(leaf, Unknown) for leaf in leaves(value)
     )
     return found, not wrong
-
-
-def _entry(value: Raw, key: str) -> Raw:
-    items = value.items() if isinstance(value, dict) else ()
-    return next((item for name, item in items if folded(name) == folded(key)), None)
 
 
 def _map(value: Value) -> dict[str, Value]:
@@ -120,28 +117,29 @@ def _list(value: Value) -> list[Value]:
 
 def _app(section: Section, scope: Scope, templates: Mapping[str, _Template]) -> _App | None:
     rendered = scope.render(section.value)
-    found, sound = _decoded(rendered, file_schema.App, section.place, scope.report)
+    found, sound = _decoded(rendered, file_schema.AppSection, section.place, scope.report)
     if not sound:
         return None
+    written = _map(rendered)
     spec = {key: value for key, value in _map(found.get("spec")).items() if value != ""}
-    repository: dict[str, Value] = {"name": str(found["name"]), **_map(found["repo"])}
-    steps: dict[str, list[_Step]] = {}
-    for kind in ("ci", "cd"):
-        written = zip(_list(found.get(kind)), _list(_entry(rendered, kind)), strict=True)
-        places = [section.place.step(kind, index) for index in range(len(_list(found.get(kind))))]
-        resolved = [
-            _step(_map(step), raw, place, scope, templates, spec)
-            for (step, raw), place in zip(written, places, strict=True)
-        ]
-        steps[kind] = [step for step in resolved if step]
+    resolver = _StepResolver(scope, templates, spec)
     template = found.get("repoTemplate")
-    variables = _map(_entry(_entry(rendered, "repoTemplate"), "vars"))
-    template = template if isinstance(template, dict) else None
-    return _App(str(found["name"]), spec, repository, template, variables, steps["ci"], steps["cd"])
+    return _App(
+        str(found["name"]),
+        spec,
+        {"name": str(found["name"]), **_map(found["repo"])},
+        template if isinstance(template, dict) else None,
+        _map(spelled(_map(spelled(written, "repoTemplate")), "vars")),
+        resolver.steps(found.get("ci"), spelled(written, "ci"), section.place.step("ci")),
+        resolver.steps(found.get("cd"), spelled(written, "cd"), section.place.step("cd")),
+    )
 
 
 def _unsettled(app: Attributes) -> Iterator[tuple[str | int, ...]]:
-    """Where the structure, which decides what tools there are, holds a value that is not known yet or sensitive."""
+    """Yield where the structure of an app holds a value that is sensitive or not known yet.
+
+    The structure decides which tools there are, so it must be known before any tool is.
+    """
     for key in ("name", "type", "spec", "repo", "repoTemplate", "ci", "cd"):
         if isinstance(app.get(key), _UNSETTLED):
             yield (key,)
@@ -154,44 +152,47 @@ def _unsettled(app: Attributes) -> Iterator[tuple[str | int, ...]]:
                     yield kind, index, key
 
 
-def _step(
-    step: dict[str, Value],
-    raw: Raw,
-    place: Place,
-    scope: Scope,
-    templates: Mapping[str, _Template],
-    spec: Mapping[str, Value],
-) -> _Step | None:
-    kind, name, own = (
-        str(step["type"]),
-        str(step.get("templateName", "")),
-        _map(_entry(raw, "options")),
-    )
-    if kind != "template":
+class _StepResolver(msgspec.Struct, frozen=True):
+    """Turns the ci and cd entries of one app into steps."""
+
+    scope: Scope
+    templates: Mapping[str, _Template]
+    spec: Mapping[str, Value]
+
+    def steps(self, decoded: Value, written: Raw, place: FilePlace) -> list[_Step]:
+        """Resolve a list of entries. What is wrong with one is reported, and the entry left out."""
+        pairs = zip(_list(decoded), _list(written), strict=True)
+        found = [
+            self._step(_map(step), _map(raw), place.step(index))
+            for index, (step, raw) in enumerate(pairs)
+        ]
+        return [step for step in found if step]
+
+    def _step(self, step: dict[str, Value], raw: dict[str, Raw], place: FilePlace) -> _Step | None:
+        kind, name = str(step["type"]), str(step.get("templateName", ""))
+        own, report = _map(spelled(raw, "options")), self.scope.report
+        if kind != "template":
+            if name:
+                report.add(
+                    place.at("templateName"),
+                    f'key "templateName" goes with type template, not with {kind}',
+                )
+            return _Step(kind, own)
+        template = self.templates.get(name) if name else None
+        if template:
+            inside = self.scope.inside(before=_map(spelled(raw, "vars")), after=self.spec)
+            return _Step(template.type, merge(_map(inside.render(template.options)), own))
+        hint = nearest(name, list(self.templates))
         if name:
-            scope.report.add(
-                place.at("templateName"),
-                f'key "templateName" goes with type template, not with {kind}',
-            )
-        return _Step(kind, own)
-    if not name:
-        scope.report.add(
-            place.at(), "type template needs a templateName", nearest("", list(templates))
-        )
-    elif name not in templates:
-        scope.report.add(
-            place.at("templateName"),
-            f'there is no pipeline template "{name}"',
-            nearest(name, list(templates)),
-        )
-    else:
-        inside = scope.inside(before=_map(_entry(raw, "vars")), after=spec)
-        return _Step(templates[name].type, merge(_map(inside.render(templates[name].options)), own))
-    return None
+            missing = f'there is no pipeline template "{name}"'
+            report.add(place.at("templateName"), missing, hint)
+        else:
+            report.add(place.at(), "type template needs a templateName", hint)
+        return None
 
 
 def merge(below: dict[str, Value], above: dict[str, Value]) -> dict[str, Value]:
-    """Two maps in one: `above` wins at every leaf, lists are leaves."""
+    """Merge two maps: `above` wins at every leaf, and lists are leaves."""
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
@@ -211,7 +212,7 @@ class _App(msgspec.Struct, frozen=True):
     cd: list[_Step]
 
     def tools(self, others: Sequence[str]) -> Iterator[Raw]:
-        """Entries of `tools:`. Delivery waits for the builds, everything for the repository."""
+        """Yield entries of `tools:`. Deliveries wait for builds, and all for the repository."""
         first = (
             [f"{SCAFFOLDING}.{self.name}", *others] if self.template is not None else list(others)
         )
@@ -233,7 +234,7 @@ class _App(msgspec.Struct, frozen=True):
             yield _written(SCAFFOLDING, self.name, others, options)
 
     def _instance(self, step: _Step, used: dict[str, int]) -> str:
-        """The app's name; with a number for each further tool of the same plugin."""
+        """Give the app's name, with a number for each further tool of the same plugin."""
         used[step.type] = used.get(step.type, 0) + 1
         return self.name if used[step.type] == 1 else f"{self.name}-{used[step.type]}"
 
@@ -295,7 +296,7 @@ class _App(msgspec.Struct, frozen=True):
 
 
 def _public(image: Value) -> Value:
-    """An image without the password that pushing it needs: deploying has no use for it."""
+    """Drop the password of an image: pushing needs it, deploying does not."""
     return (
         {key: value for key, value in image.items() if key != "password"}
         if isinstance(image, dict)

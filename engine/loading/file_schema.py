@@ -1,4 +1,9 @@
-"""The shape of a configuration file: one schema for every form that DevStream ever had."""
+"""The shape of a configuration file: one schema for every form that DevStream ever had.
+
+Each Struct is named for its section of the file (`ToolSection`); what a section becomes once it
+is checked is a value of `engine.config` (`ToolSpec`). Field texts show up in the reference pages
+and the JSON Schema.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +17,15 @@ LATER: Final = frozenset({"plugins", "moved", "removed", "import"})
 """Top-level keys of later versions: refused, since a key that does nothing would be worse."""
 
 
-class Lifecycle(Options, frozen=True, kw_only=True):
-    """What may happen to a tool."""
+class LifecycleSection(Options, frozen=True, kw_only=True):
+    """Protections of a tool."""
 
     prevent_destroy: Annotated[
         bool, Field("refuse every plan that would delete or replace it", example=True)
     ] = False
 
 
-class Timeouts(Options, frozen=True, kw_only=True):
+class TimeoutsSection(Options, frozen=True, kw_only=True):
     """How long one operation may take."""
 
     read: Annotated[str | None, Field("of one read", example="30s")] = None
@@ -29,7 +34,7 @@ class Timeouts(Options, frozen=True, kw_only=True):
     delete: Annotated[str | None, Field("of one delete", example="10m")] = None
 
 
-class Tool(Options, frozen=True, kw_only=True):
+class ToolSection(Options, frozen=True, kw_only=True):
     """One tool instance."""
 
     name: Annotated[str, Field("the plugin", example="data")]
@@ -42,11 +47,11 @@ class Tool(Options, frozen=True, kw_only=True):
     options: Annotated[dict[str, Any], Field("what the plugin is told")] = msgspec.field(
         default_factory=dict[str, Any]
     )
-    lifecycle: Annotated[Lifecycle | None, Field("what may happen to it")] = None
-    timeouts: Annotated[Timeouts | None, Field("how long its operations may take")] = None
+    lifecycle: Annotated[LifecycleSection | None, Field("what may happen to it")] = None
+    timeouts: Annotated[TimeoutsSection | None, Field("how long its operations may take")] = None
 
 
-class Lock(Options, frozen=True, kw_only=True):
+class LockSection(Options, frozen=True, kw_only=True):
     """How writers of one state keep out of each other's way."""
 
     kind: Annotated[
@@ -61,24 +66,26 @@ class Lock(Options, frozen=True, kw_only=True):
     ] = None
 
 
-class State(Options, frozen=True, kw_only=True):
+class StateSection(Options, frozen=True, kw_only=True):
     """Where the state is."""
 
     backend: Annotated[str, Field("the kind of store", example="local")]
     options: Annotated[
         dict[str, Any], Field("what the store is told", example={"stateFile": "devstream.state"})
     ] = msgspec.field(default_factory=dict[str, Any])
-    lock: Annotated[Lock | None, Field("how writers keep out of each other's way")] = None
+    lock: Annotated[LockSection | None, Field("how writers keep out of each other's way")] = None
     log: Annotated[
         Literal["auto", "beside", "inline"], Field("where the commit log is", example="auto")
     ] = "auto"
     history: Annotated[int, Field("how many older snapshots are kept", ge=0, example=30)] = 30
 
 
-class Settings(Options, frozen=True, kw_only=True):
+class SettingsSection(Options, frozen=True, kw_only=True):
     """`config:`, whose keys may also stand at the top of the file."""
 
-    state: Annotated[State | str | None, Field("where the state is: a map, or its URL")] = None
+    state: Annotated[StateSection | str | None, Field("where the state is: a map, or its URL")] = (
+        None
+    )
     plugin_dir: Annotated[
         str, Field("where downloaded plugins are", example=".devstream/plugins")
     ] = ""
@@ -88,8 +95,8 @@ class Settings(Options, frozen=True, kw_only=True):
     ] = ""
 
 
-class Validation(Options, frozen=True, kw_only=True):
-    """What a variable's value must look like."""
+class ValidationSection(Options, frozen=True, kw_only=True):
+    """Rules for the value of a variable."""
 
     pattern: Annotated[
         str, Field("a regular expression that the text must match", example="^v[0-9]+$")
@@ -104,7 +111,7 @@ class Validation(Options, frozen=True, kw_only=True):
     message: Annotated[str, Field("what to say instead", example="must be a version like v1")] = ""
 
 
-class Variable(Options, frozen=True, kw_only=True):
+class VariableSection(Options, frozen=True, kw_only=True):
     """The declaration of a variable."""
 
     type: Annotated[
@@ -118,10 +125,10 @@ class Variable(Options, frozen=True, kw_only=True):
         str, Field("what it is for; said where its value is missing", example="the main branch")
     ] = ""
     sensitive: Annotated[bool, Field("never show or store it", example=False)] = False
-    validation: Annotated[Validation | None, Field("what its value must look like")] = None
+    validation: Annotated[ValidationSection | None, Field("what its value must look like")] = None
 
 
-class Repository(Options, frozen=True, kw_only=True):
+class RepositorySection(Options, frozen=True, kw_only=True):
     """A git repository of an app."""
 
     name: Annotated[str, Field("of the repository; the app's name if absent", example="my-app")] = (
@@ -149,7 +156,7 @@ class Repository(Options, frozen=True, kw_only=True):
     ssh_private_key: Annotated[str | None, Field("credential", secret=True)] = None
 
 
-class TemplateRepository(Repository, frozen=True, kw_only=True):
+class TemplateRepositorySection(RepositorySection, frozen=True, kw_only=True):
     """The repository that an app starts from."""
 
     vars: Annotated[dict[str, Any], Field("values for its files")] = msgspec.field(
@@ -160,7 +167,7 @@ class TemplateRepository(Repository, frozen=True, kw_only=True):
 PipelineType = Literal["github-actions", "gitlab-ci", "jenkins-pipeline", "argocdapp"]
 
 
-class Step(Options, frozen=True, kw_only=True):
+class StepSection(Options, frozen=True, kw_only=True):
     """One `ci` or `cd` entry of an app."""
 
     type: Annotated[
@@ -178,7 +185,7 @@ class Step(Options, frozen=True, kw_only=True):
     )
 
 
-class PipelineTemplate(Options, frozen=True, kw_only=True):
+class PipelineTemplateSection(Options, frozen=True, kw_only=True):
     """A named pipeline that apps share."""
 
     name: Annotated[str, Field("that apps call it by", example="ci")]
@@ -188,47 +195,51 @@ class PipelineTemplate(Options, frozen=True, kw_only=True):
     )
 
 
-class Spec(Options, frozen=True, kw_only=True):
-    """What an app is made of."""
+class SpecSection(Options, frozen=True, kw_only=True):
+    """The language and framework of an app."""
 
     language: Annotated[str, Field("it is written in", example="go")] = ""
     framework: Annotated[str, Field("it uses", example="gin")] = ""
 
 
-class App(Options, frozen=True, kw_only=True):
+class AppSection(Options, frozen=True, kw_only=True):
     """An application: a repository, where it starts from, and its pipelines."""
 
     name: Annotated[str, Field("of the app", example="my-app")]
-    spec: Annotated[Spec | None, Field("what it is made of")] = None
-    repo: Annotated[Repository, Field("its repository")]
+    spec: Annotated[SpecSection | None, Field("what it is made of")] = None
+    repo: Annotated[RepositorySection, Field("its repository")]
     repo_template: Annotated[
-        TemplateRepository | None, Field("the repository that it starts from")
+        TemplateRepositorySection | None, Field("the repository that it starts from")
     ] = None
-    ci: Annotated[list[Step], Field("its build pipelines")] = msgspec.field(
-        default_factory=list[Step]
+    ci: Annotated[list[StepSection], Field("its build pipelines")] = msgspec.field(
+        default_factory=list[StepSection]
     )
-    cd: Annotated[list[Step], Field("its delivery pipelines")] = msgspec.field(
-        default_factory=list[Step]
+    cd: Annotated[list[StepSection], Field("its delivery pipelines")] = msgspec.field(
+        default_factory=list[StepSection]
     )
 
 
-class File(Settings, frozen=True, kw_only=True):
+class ConfigFile(SettingsSection, frozen=True, kw_only=True):
     """A configuration file, or one `---` document of it."""
 
-    config: Annotated[Settings | None, Field("settings; may stand at the top level as well")] = None
+    config: Annotated[
+        SettingsSection | None, Field("settings; may stand at the top level as well")
+    ] = None
     vars: Annotated[dict[str, Any], Field("variables and their values")] = msgspec.field(
         default_factory=dict[str, Any]
     )
-    variables: Annotated[dict[str, Variable], Field("declarations of variables")] = msgspec.field(
-        default_factory=dict[str, Variable]
+    variables: Annotated[dict[str, VariableSection], Field("declarations of variables")] = (
+        msgspec.field(default_factory=dict[str, VariableSection])
     )
-    tools: Annotated[list[Tool], Field("the tools")] = msgspec.field(default_factory=list[Tool])
-    apps: Annotated[list[App], Field("applications, each expanded into tools")] = msgspec.field(
-        default_factory=list[App]
+    tools: Annotated[list[ToolSection], Field("the tools")] = msgspec.field(
+        default_factory=list[ToolSection]
     )
-    pipeline_templates: Annotated[list[PipelineTemplate], Field("pipelines that apps share")] = (
-        msgspec.field(default_factory=list[PipelineTemplate])
+    apps: Annotated[list[AppSection], Field("applications, each expanded into tools")] = (
+        msgspec.field(default_factory=list[AppSection])
     )
+    pipeline_templates: Annotated[
+        list[PipelineTemplateSection], Field("pipelines that apps share")
+    ] = msgspec.field(default_factory=list[PipelineTemplateSection])
     outputs: Annotated[dict[str, Any], Field("values to show after apply")] = msgspec.field(
         default_factory=dict[str, Any]
     )

@@ -1,4 +1,4 @@
-"""The files of a configuration, and what each top-level key gets from all of them together."""
+"""The files of a configuration, and the sections that each top-level key has in them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import msgspec
 from engine.errors import ConfigError
 from engine.language import yaml
 from engine.language.expressions import Expression, Raw
-from engine.language.yaml import Place, Text
+from engine.language.yaml import FilePlace, Text
 from engine.loading import file_schema
 from engine.loading.file_schema import LATER
 from engine.loading.problems import Report
 from engine.suggestions import nearest
 
-_SETTINGS: Final = file_schema.Settings.__struct_encode_fields__
-KEYS: Final = file_schema.File.__struct_encode_fields__
+_SETTINGS: Final = file_schema.SettingsSection.__struct_encode_fields__
+KEYS: Final = file_schema.ConfigFile.__struct_encode_fields__
 _LISTS: Final = frozenset({"tools", "apps", "pipelineTemplates"})
 _MAPS: Final = frozenset({"config", "vars", "variables", "outputs"})
 _FILES: Final = {"varFile": True, "toolFile": False}
@@ -26,10 +26,10 @@ _FILES: Final = {"varFile": True, "toolFile": False}
 
 
 class Section(msgspec.Struct):
-    """What stands under one top-level key in one document."""
+    """A value of the configuration and its place: all of a top-level key, or one entry of it."""
 
     value: Raw
-    place: Place
+    place: FilePlace
 
     @property
     def text(self) -> Text:
@@ -38,7 +38,7 @@ class Section(msgspec.Struct):
 
 
 class Files(msgspec.Struct):
-    """Everything read: `sections` by top-level key in reading order."""
+    """All files read, and the sections of each top-level key in reading order."""
 
     base: Path
     cwd: Path
@@ -47,19 +47,19 @@ class Files(msgspec.Struct):
     sections: dict[str, list[Section]] = msgspec.field(default_factory=dict[str, list[Section]])
 
     def expressions(self) -> Iterator[Expression]:
-        """Every expression in every file."""
+        """Yield every expression in every file."""
         for text in self.texts.values():
             yield from text.scanned.expressions
 
     def items(self, key: str) -> Iterator[Section]:
-        """The entries of a list that several documents may give."""
+        """Yield the entries of a list that several documents may give."""
         for section in self.sections.get(key, ()):
             if isinstance(section.value, list):
                 for index, item in enumerate(section.value):
                     yield Section(item, section.place.step(index))
 
     def entries(self, key: str, kind: str) -> Mapping[str, Section]:
-        """The entries of a map that several documents may give; one given twice is reported as a `kind`."""
+        """Collect entries of a map that several documents may give; report repeats of a `kind`."""
         found: dict[str, Section] = {}
         for section in self.sections.get(key, ()):
             for name, item in section.value.items() if isinstance(section.value, dict) else ():
@@ -74,7 +74,7 @@ class Files(msgspec.Struct):
         return found
 
     def single(self, key: str) -> Section | None:
-        """What stands under a key that may be given only once."""
+        """Find the section of a key that may be given only once; report further ones."""
         found = self.sections.get(key, [])
         for other in found[1:]:
             self.report.add(
@@ -84,16 +84,16 @@ class Files(msgspec.Struct):
         return found[0] if found else None
 
     def shown(self, path: Path) -> str:
-        """A path as messages call it: relative to the current directory if it is inside."""
+        """Spell a path for messages: relative to the current directory if it is inside."""
         return str(path.relative_to(self.cwd)) if path.is_relative_to(self.cwd) else str(path)
 
     def absolute(self, text: str) -> Path:
-        """A path of the configuration, relative to its base."""
+        """Resolve a path of the configuration, which is relative to its base."""
         return self.base / Path(text).expanduser()
 
 
 def read(path: Path, cwd: Path, report: Report) -> Files:
-    """Read a file, or every YAML file of a directory, and what they name. Problems go to the report."""
+    """Read a file, or all YAML files of a directory, and the files that they name."""
     path = cwd / path
     files = Files(path if path.is_dir() else path.parent, cwd, report)
     pending = [(found, False) for found in _main(path)]
@@ -102,7 +102,7 @@ def read(path: Path, cwd: Path, report: Report) -> Files:
         found, variables = pending.pop(0)
         if variables:
             bare.add(found)
-        if found not in files.texts and (text := _parse(files, found)):
+        if found not in files.texts and (text := load_text(found, files.shown(found), report)):
             files.texts[found] = text
             pending += _named(files, text)
     for found, text in files.texts.items():
@@ -111,7 +111,7 @@ def read(path: Path, cwd: Path, report: Report) -> Files:
 
 
 def load_text(path: Path, name: str, report: Report) -> Text | None:
-    """Parse one file; None, after reporting it, if that cannot be done."""
+    """Parse one file; None, after reporting why, if it cannot be read."""
     report.files.append(name)
     try:
         return yaml.parse(name, path.read_text("utf-8"))
@@ -137,14 +137,10 @@ def _main(path: Path) -> list[Path]:
     ]
 
 
-def _parse(files: Files, path: Path) -> Text | None:
-    return load_text(path, files.shown(path), files.report)
-
-
 def _named(files: Files, text: Text) -> Iterator[tuple[Path, bool]]:
-    """The files that a text names under varFile and toolFile."""
+    """Yield the files that a text names under varFile and toolFile."""
     for index, document in enumerate(text.documents):
-        place = Place(text, index)
+        place = FilePlace(text, index)
         config = document.get("config") if isinstance(document, dict) else None
         for inner, around in ((document, place), (config, place.step("config"))):
             for key, variables in _FILES.items():
@@ -153,7 +149,7 @@ def _named(files: Files, text: Text) -> Iterator[tuple[Path, bool]]:
 
 
 def _file(
-    files: Files, value: Raw, place: Place, *, variables: bool
+    files: Files, value: Raw, place: FilePlace, *, variables: bool
 ) -> Iterator[tuple[Path, bool]]:
     key = place.path[-1]
     if not isinstance(value, str):
@@ -177,8 +173,10 @@ def _file(
 def _classify(files: Files, text: Text, *, bare: bool) -> None:
     several = sum(document is not None for document in text.documents) > 1
     for index, document in enumerate(text.documents):
-        place = Place(text, index)
+        place = FilePlace(text, index)
         if isinstance(document, dict):
+            # A map with none of our keys holds variables where that can be meant: in a file of
+            # variables, or as one of several documents. Elsewhere its keys are misspelt.
             known = any(key in KEYS or key in LATER for key in document)
             if document and not known and (bare or several):
                 _add(files, "vars", document, place)
@@ -193,7 +191,7 @@ def _classify(files: Files, text: Text, *, bare: bool) -> None:
             )
 
 
-def _keys(files: Files, document: dict[str, Raw], place: Place) -> None:
+def _keys(files: Files, document: dict[str, Raw], place: FilePlace) -> None:
     for key, value in document.items():
         here = place.step(key)
         if key == "config" and isinstance(value, dict):
@@ -208,7 +206,7 @@ def _keys(files: Files, document: dict[str, Raw], place: Place) -> None:
             _unknown(files, here, KEYS)
 
 
-def _unknown(files: Files, place: Place, known: tuple[str, ...]) -> None:
+def _unknown(files: Files, place: FilePlace, known: tuple[str, ...]) -> None:
     key = str(place.path[-1])
     if key in LATER:
         files.report.add(place.at(key=True), f'key "{key}" is not supported by this version')
@@ -220,7 +218,7 @@ def _unknown(files: Files, place: Place, known: tuple[str, ...]) -> None:
         files.report.add(place.at(key=True), f'unknown key "{key}"', hint)
 
 
-def _add(files: Files, key: str, value: Raw, place: Place) -> None:
+def _add(files: Files, key: str, value: Raw, place: FilePlace) -> None:
     """Keep a section. An empty one counts as given, but holds nothing."""
     wanted = list if key in _LISTS else dict if key in _MAPS else None
     if wanted and value is not None and not isinstance(value, wanted):

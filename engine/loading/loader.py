@@ -14,7 +14,7 @@ from engine.loading.apps import expand
 from engine.loading.files import Files, read
 from engine.loading.problems import Report
 from engine.loading.state_settings import plain_url, settings
-from engine.loading.tools import Checker, Entry
+from engine.loading.tools import Checker, ToolEntry
 from engine.loading.variable_sources import bindings
 from engine.loading.variables import Scope
 from engine.options.decode import convert
@@ -22,8 +22,11 @@ from engine.schema import Catalog
 from engine.values import Secret, Value
 
 
-class Source(msgspec.Struct, frozen=True):
-    """What to load: a file or directory, variables from the command line and files named there, and the surroundings."""
+class ConfigSource(msgspec.Struct, frozen=True):
+    """A file or directory to load, with the variables given beside it.
+
+    `variables` come from --var, `var_files` from --var-file; relative paths start at `cwd`.
+    """
 
     path: Path
     variables: tuple[tuple[str, str], ...] = ()
@@ -33,7 +36,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 def load(
-    source: Source,
+    source: ConfigSource,
     catalog: Catalog,
     *,
     state_url: Callable[[str], StateSettings] = plain_url,
@@ -41,8 +44,9 @@ def load(
 ) -> Config:
     """Read, render and check a whole configuration. Raises ConfigError with every problem at once.
 
-    `state_url` reads the URL form of `state:`; without it the settings come back as backend "url" with the option `url`.
-    `backends` are those that `state.backend` may name; without them its options are taken as they are.
+    `state_url` reads the URL form of `state:`; without it the settings come back as backend "url"
+    with the option `url`. `backends` are those that `state.backend` may name; without them the
+    backend's options are taken as they are.
     """
     report = Report()
     try:
@@ -56,26 +60,19 @@ def load(
 
 
 def _load(
-    source: Source,
+    source: ConfigSource,
     catalog: Catalog,
     state_url: Callable[[str], StateSettings],
     backends: Catalog | None,
     report: Report,
 ) -> Config:
     files = read(source.path, source.cwd, report)
-    scope = Scope(
-        bindings(files, source.env, source.var_files, source.variables), source.env, report
-    )
-    variables = {
-        name: scope.value(name) for name in scope.bindings
-    }  # one that nobody uses may be wrong, too
+    bound = bindings(files, source.env, source.var_files, source.variables)
+    scope = Scope(bound, source.env, report)
+    variables = ((name, scope.value(name)) for name in bound)  # an unused one may be wrong, too
+    sensitive = {name: value for name, value in variables if isinstance(value, Secret)}
     found = settings(files, scope, state_url, backends)
-    checker = Checker(catalog, source.env, report)
-    for section in files.items("tools"):
-        value = scope.render(section.value) if section.text.scanned.expressions else section.value
-        checker.add(Entry(value, section.place, simple=section.text.simple))
-    for tool in expand(files, scope, checker.names):
-        checker.add(Entry(tool.value, tool.place, expanded=True))
+    checker = _checked(files, scope, catalog)
     tools, outputs = checker.finish(), dict(_outputs(files, scope, checker))
     if not report.problems and not {"tools", "apps"} & files.sections.keys():
         report.add(
@@ -84,13 +81,24 @@ def _load(
             "start from a sample: dtm show config",
         )
     report.check()
-    _doubt(files, {tool.address.dotted for tool in tools})
-    sensitive = {name: value for name, value in variables.items() if isinstance(value, Secret)}
+    _warn_of_near_references(files, {tool.address.dotted for tool in tools})
     return Config(found, tools, outputs, _digest(tools, outputs), tuple(report.warnings), sensitive)
 
 
-def _doubt(files: Files, tools: Collection[str]) -> None:
-    """Warn of expressions that begin with a tool, and yet are no references: they stay as they are written."""
+def _checked(files: Files, scope: Scope, catalog: Catalog) -> Checker:
+    """Render and check every tool: those under `tools:`, then those that apps become."""
+    checker = Checker(catalog, scope.env, scope.report)
+    for section in files.items("tools"):
+        # Most files of many tools have no expressions: rendering would copy them for nothing.
+        value = scope.render(section.value) if section.text.scanned.expressions else section.value
+        checker.add(ToolEntry(value, section.place, simple=section.text.simple))
+    for tool in expand(files, scope, checker.names):
+        checker.add(ToolEntry(tool.value, tool.place, expanded=True))
+    return checker
+
+
+def _warn_of_near_references(files: Files, tools: Collection[str]) -> None:
+    """Warn of expressions that name a tool but are not references: they stay as written."""
     for expression in files.expressions():
         if (
             not expression.text.startswith("${{")
@@ -103,7 +111,8 @@ def _doubt(files: Files, tools: Collection[str]) -> None:
             if (tool := ".".join(steps[:number])) in tools:
                 meant = f"an output is written ${{{{ {tool}.outputs.KEY }}}}"
                 files.report.warn(
-                    f"{expression.where}: {expression.text} is no reference and stays as it is; {meant}"
+                    f"{expression.where}: {expression.text} is no reference "
+                    f"and stays as it is; {meant}"
                 )
 
 
@@ -112,22 +121,21 @@ def _outputs(files: Files, scope: Scope, checker: Checker) -> Iterator[tuple[str
         value, faults = convert(scope.render(section.value), shapes.AnyType(), (name,), "output")
         for fault in faults:
             scope.report.add(section.place.at(), fault.message, fault.hint)
-        for _ in checker.targets(value, value, Entry(value, section.place)):
+        for _ in checker.targets(value, value, ToolEntry(value, section.place)):
             pass  # only to find references that lead nowhere
         yield name, value
 
 
 def _digest(tools: tuple[ToolSpec, ...], outputs: Mapping[str, Value]) -> str:
-    """Hex digest of everything that decides about a plan, but not of where it stands in which file."""
+    """Hash everything that decides about a plan, but not where it stands in which file; hex."""
     parts = [
         (tool.address, tool.options, tool.depends_on, tool.lifecycle, tool.timeouts)
         for tool in tools
     ]
     data = msgspec.json.encode([parts, outputs], order="deterministic")
     digest = hashlib.sha256(data)
-    if (
-        b'"sources"' in data
-    ):  # a field of Secret: a plain hash of little but a short secret could be searched for it
+    if b'"sources"' in data:  # a field of Secret
+        # A plain hash of little but a short secret could be searched for the secret.
         return hashlib.scrypt(
             digest.digest(), salt=b"dtm config", n=2**13, r=8, p=1, dklen=32
         ).hex()

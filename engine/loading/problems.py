@@ -1,12 +1,14 @@
-"""Everything that is wrong with a configuration, collected in one run."""
+"""Every problem of a configuration, collected in one run."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from engine.errors import ConfigError, Problem
+from engine.options.decode import OptionFault
 
 _PLACE = re.compile(r"(.*):(\d+):(\d+)", re.DOTALL)
 
@@ -20,17 +22,27 @@ class Report(msgspec.Struct):
     """Names of the files read, in reading order: the order of the problems."""
 
     def add(self, where: str, message: str, hint: str = "") -> None:
-        """Note a problem; `where` is `file:line:column`, or whatever the problem is about."""
+        """Note a problem, once; `where` is `file:line:column`, or the file or flag concerned."""
         problem = Problem(where, message, hint)
         if problem not in self.problems:
             self.problems.append(problem)
+
+    def add_faults(
+        self, at: Callable[..., str], faults: Iterable[OptionFault], about: str = ""
+    ) -> None:
+        """Note what is wrong with options whose places `at(*path, key=...)` tells.
+
+        `about` stands before each message.
+        """
+        for fault in faults:
+            self.add(at(*fault.path, key=fault.key), about + fault.message, fault.hint)
 
     def extend(self, error: ConfigError) -> None:
         """Note the problems of a file that could not be parsed."""
         self.problems += error.problems
 
     def warn(self, message: str) -> None:
-        """Note something odd that is no error."""
+        """Note something odd that is not an error."""
         self.warnings.append(message)
 
     def check(self) -> None:

@@ -1,8 +1,9 @@
-"""Entries of `tools:` to checked tools: names, options against their plugin, edges written and implied."""
+"""Checks of the tools: their names, their options against the plugin, their edges."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -13,11 +14,11 @@ from engine.graph import CycleError, order
 from engine.language.duration import seconds
 from engine.language.expressions import Raw
 from engine.language.references import Interpolation, Reference, references
-from engine.language.yaml import Place
+from engine.language.yaml import FilePlace
 from engine.loading import file_schema
 from engine.loading.problems import Report
 from engine.options.decode import build, decode, dotted
-from engine.options.fields import agree, expected, folded, options_of, shape_at
+from engine.options.fields import agree, expected, options_of, shape_at, spelled
 from engine.schema import Catalog, PluginSchema
 from engine.suggestions import nearest
 from engine.values import Attributes, Secret, Unknown, UnknownValueError, Value, leaves
@@ -26,22 +27,27 @@ _FREE: Final = Lifecycle()
 _UNTIMED: Final = Timeouts()
 
 
-class Entry(msgspec.Struct):
-    """One tool as written and rendered. `expanded`: an app became it, so its options have no places of their own.
+class ToolEntry(msgspec.Struct):
+    """One tool as written and rendered.
 
-    `simple`: no Literal is inside.
+    `simple`: no Literal is inside. `expanded`: it stems from an app, whose place stands for those
+    of its options.
     """
 
     value: Raw
-    place: Place
+    place: FilePlace
     simple: bool = False
     expanded: bool = False
+
+    def at(self, *path: str | int, key: bool = False) -> str:
+        """Give `file:line:column` of an entry of the tool, or of its key."""
+        return self.place.at() if self.expanded else self.place.at(*path, key=key)
 
 
 class _Tool(msgspec.Struct):
     """A tool whose own entry was checked, its edges not yet."""
 
-    entry: Entry
+    entry: ToolEntry
     options: Attributes
     depends_on: Sequence[str]
     lifecycle: Lifecycle
@@ -61,15 +67,17 @@ class Checker(msgspec.Struct):
 
     @property
     def names(self) -> list[str]:
-        """Every tool so far as `dependsOn` writes it."""
+        """List every tool so far as `dependsOn` writes it."""
         return [address.dotted for address in self._tools]
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: ToolEntry) -> None:
         """Check one entry by itself. Edges come later, when every tool is known."""
         try:
-            tool: file_schema.Tool | None = msgspec.convert(entry.value, file_schema.Tool)
+            tool: file_schema.ToolSection | None = msgspec.convert(
+                entry.value, file_schema.ToolSection
+            )
         except (msgspec.ValidationError, UnknownValueError):
-            tool = None  # a second, slower look says what is wrong, or finds another spelling
+            tool = None  # the slower way says what is wrong, or finds another spelling
         if tool is None and (tool := self._shape(entry)) is None:
             return
         address = Address(tool.name, tool.instance_id)
@@ -80,117 +88,83 @@ class Checker(msgspec.Struct):
         if named:
             self._tools[address] = _Tool(entry, options, tool.depends_on, lifecycle, timeouts)
 
-    def _fail(
-        self,
-        entry: Entry,
-        path: Sequence[str | int],
-        message: str,
-        hint: str = "",
-        *,
-        key: bool = False,
-    ) -> None:
-        where = entry.place.at() if entry.expanded else entry.place.at(*path, key=key)
-        self.report.add(where, message, hint)
-
-    def _shape(self, entry: Entry) -> file_schema.Tool | None:
-        """The entry by its keys, as far as it can be read; None if it cannot even be named."""
+    def _shape(self, entry: ToolEntry) -> file_schema.ToolSection | None:
+        """Read the entry by its keys as far as possible; None if it cannot even be named."""
         if not isinstance(entry.value, dict):
-            self._fail(entry, (), "a tool is a map with name, instanceID and options")
+            self.report.add(entry.at(), "a tool is a map with name, instanceID and options")
             return None
-        known, faults = decode(entry.value, file_schema.Tool, env={}, noun="key")
-        for fault in faults:
-            self._fail(entry, fault.path, fault.message, fault.hint, key=fault.key)
-        wrong = {str(fault.path[0]) for fault in faults}
+        known, faults = decode(entry.value, file_schema.ToolSection, env={}, noun="key")
+        self.report.add_faults(entry.at, faults)
+        wrong = {str(fault.path[0]) for fault in faults} | self._unsettled(entry, known)
+        sound = {key: item for key, item in known.items() if key not in wrong}
+        if not all(isinstance(sound.get(key), str) for key in ("name", "instanceID")):
+            return None
+        options = spelled(entry.value, "options")  # not decoded yet: that is the plugin's part
+        return msgspec.structs.replace(
+            build({**sound, "options": {}}, file_schema.ToolSection),
+            options=options if isinstance(options, dict) else {},
+        )
+
+    def _unsettled(self, entry: ToolEntry, known: Attributes) -> set[str]:
+        """Find the keys beside `options` whose value is not known now or is sensitive."""
+        found: set[str] = set()
         for key, item in known.items():
             kinds = {type(leaf) for leaf in leaves(item)} if key != "options" else set[type]()
             if kinds & {Secret, Reference, Interpolation}:
-                self._fail(
-                    entry, (key,), f'key "{key}" must be known from the start, and not be sensitive'
-                )
+                message = f'key "{key}" must be known from the start, and not be sensitive'
+                self.report.add(entry.at(key), message)
             if kinds & {Secret, Reference, Interpolation, Unknown}:
-                wrong.add(key)
-        if not all(
-            isinstance(known.get(key), str) and key not in wrong for key in ("name", "instanceID")
-        ):
-            return None
-        options = _entry(entry.value, "options")
-        rest = {key: item for key, item in known.items() if key not in wrong and key != "options"}
-        return msgspec.structs.replace(
-            build(rest, file_schema.Tool), options=options if isinstance(options, dict) else {}
-        )
+                found.add(key)
+        return found
 
-    def _named(self, entry: Entry, address: Address) -> bool:
-        """Whether the tool may bear this name."""
+    def _named(self, entry: ToolEntry, address: Address) -> bool:
+        """Check the tool's name; True if it is sound and new."""
         before = len(self.report.problems)
         if problem := name_problem(address.name):
-            self._fail(entry, ("name",), problem)
+            self.report.add(entry.at("name"), problem)
         if problem := instance_problem(address.instance):
-            self._fail(entry, ("instanceID",), problem)
+            self.report.add(entry.at("instanceID"), problem)
         if address in self._tools:
-            self._fail(
-                entry,
-                (),
-                f"tool {address} is given twice, first at {self._tools[address].entry.place.at()}",
-            )
+            first = self._tools[address].entry.place.at()
+            self.report.add(entry.at(), f"tool {address} is given twice, first at {first}")
         return len(self.report.problems) == before
 
-    def _timeouts(self, entry: Entry, timeouts: file_schema.Timeouts) -> Timeouts:
+    def _timeouts(self, entry: ToolEntry, timeouts: file_schema.TimeoutsSection) -> Timeouts:
         found: dict[str, float] = {}
         for key, text in msgspec.structs.asdict(timeouts).items():
             if text is not None:
                 try:
                     found[key] = seconds(text)
                 except ValueError as error:
-                    self._fail(entry, ("timeouts", key), str(error))
+                    self.report.add(entry.at("timeouts", key), str(error))
         return Timeouts(**found)
 
-    def _options(self, entry: Entry, address: Address, raw: dict[str, Raw]) -> Attributes:
+    def _options(self, entry: ToolEntry, address: Address, raw: dict[str, Raw]) -> Attributes:
         schema = self._schema(entry, address.name)
         if schema is None:
             return {}
         options, faults = decode(raw, schema.options, env=self.env, simple=entry.simple)
-        for fault in faults:
-            message = f"{address}: {fault.message}" if entry.expanded else fault.message
-            self._fail(entry, ("options", *fault.path), message, fault.hint, key=fault.key)
+        if faults:  # once for every tool: nothing is prepared for the usual case
+            about = f"{address}: " if entry.expanded else ""
+            self.report.add_faults(partial(entry.at, "options"), faults, about)
         return options
 
-    def _schema(self, entry: Entry, name: str) -> PluginSchema | None:
+    def _schema(self, entry: ToolEntry, name: str) -> PluginSchema | None:
         if name not in self._schemas:
             self._schemas[name] = self.catalog.find(name)
         if self._schemas[name] is None and not name_problem(name):
-            if name in self.catalog.unshipped():
-                self._fail(
-                    entry,
-                    ("name",),
-                    f'plugin "{name}" is not part of this version',
-                    "its options were not checked",
-                )
-            else:
-                self._fail(
-                    entry,
-                    ("name",),
-                    f'unknown plugin "{name}"',
-                    nearest(name, self.catalog.names()),
-                )
+            message = f'plugin "{name}" is not part of this version'
+            hint = "its options were not checked"
+            if name not in self.catalog.unshipped():
+                message = f'unknown plugin "{name}"'
+                hint = nearest(name, self.catalog.names())
+            self.report.add(entry.at("name"), message, hint)
         return self._schemas[name]
 
     def finish(self) -> tuple[ToolSpec, ...]:
-        """Every tool with its edges, in the order given."""
+        """Give every tool with its edges, in the order given."""
         addresses = list(self._tools)
-        numbers = {address: number for number, address in enumerate(addresses)}
-        texts = {
-            spelling: number
-            for address, number in numbers.items()
-            for spelling in (address.dotted, str(address))
-        }
-        edges: dict[int, list[int]] = {}
-        for number, tool in enumerate(self._tools.values()):
-            found = dict.fromkeys(self._written(tool, texts))
-            if tool.entry.expanded or tool.entry.place.text.scanned.expressions:
-                targets = self.targets(dict(tool.options), tool.entry.value, tool.entry)
-                found |= dict.fromkeys(numbers[address] for address in targets)
-                self._types(tool, self._schemas.get(addresses[number].name))
-            edges[number] = list(found)
+        edges = self._edges(addresses)
         self._cycle(edges, addresses)
         return tuple(
             ToolSpec(
@@ -204,56 +178,72 @@ class Checker(msgspec.Struct):
             for number, (address, tool) in enumerate(self._tools.items())
         )
 
+    def _edges(self, addresses: Sequence[Address]) -> dict[int, list[int]]:
+        """List for each tool, by number, the numbers of those that it waits for."""
+        numbers = {address: number for number, address in enumerate(addresses)}
+        texts = {
+            spelling: number
+            for address, number in numbers.items()
+            for spelling in (address.dotted, str(address))
+        }
+        edges: dict[int, list[int]] = {}
+        for number, tool in enumerate(self._tools.values()):
+            found = dict.fromkeys(self._written(tool, texts))
+            if tool.entry.expanded or tool.entry.place.text.scanned.expressions:
+                targets = self.targets(dict(tool.options), tool.entry.value, tool.entry)
+                found |= dict.fromkeys(numbers[address] for address in targets)
+                self._check_types(tool, self._schemas.get(addresses[number].name))
+            edges[number] = list(found)
+        return edges
+
     def _written(self, tool: _Tool, texts: Mapping[str, int]) -> Iterator[int]:
         for index, text in enumerate(tool.depends_on):
             if text in texts:
                 yield texts[text]
             else:
                 hint = nearest(text, self.names) if "." in text else "write it as name.instanceID"
-                self._fail(
-                    tool.entry, ("dependsOn", index), f'dependsOn: there is no tool "{text}"', hint
-                )
+                where = tool.entry.at("dependsOn", index)
+                self.report.add(where, f'dependsOn: there is no tool "{text}"', hint)
 
-    def targets(self, value: Value, written: Raw, entry: Entry) -> Iterator[Address]:
-        """The tools that a value refers to; those that do not exist, or lack that output, are reported."""
+    def targets(self, value: Value, written: Raw, entry: ToolEntry) -> Iterator[Address]:
+        """Yield the tools that a value refers to; report a missing tool or output.
+
+        `written` is the value before it was decoded: places are those of what the user wrote.
+        """
         for reference in references(value):
-            tool = self._tools.get(reference.address)
-            if tool is None:
-                message, hint = (
-                    f"{reference}: there is no tool {reference.address}",
-                    nearest(reference.address.dotted, self.names),
-                )
-            else:
+            if reference.address in self._tools:
                 yield reference.address
-                message, hint = self._output(reference)
+                message, hint = self._missing_output(reference)
+            else:
+                message = f"{reference}: there is no tool {reference.address}"
+                hint = nearest(reference.address.dotted, self.names)
             if message:
-                self._fail(entry, next(_paths(written, reference), ()), message, hint)
+                self.report.add(entry.at(*_path(written, reference)), message, hint)
 
-    def _types(self, tool: _Tool, schema: PluginSchema | None) -> None:
-        """Options that are one reference each: whether the output's declared type is what the option wants."""
-        for path, leaf in _leaves(dict(tool.options)):
-            source = self._schemas.get(leaf.address.name) if isinstance(leaf, Reference) else None
-            if (
-                not isinstance(leaf, Reference)
-                or schema is None
-                or source is None
-                or source.outputs is None
-            ):
-                continue
-            wanted, given = shape_at(schema.options, path), shape_at(source.outputs, leaf.path)
-            if wanted and given and not agree(wanted, given):
-                message = f'option "{dotted(path)}" must be {expected(wanted)}, and {leaf} is {expected(given)}'
-                self._fail(tool.entry, next(_paths(tool.entry.value, leaf), ()), message)
-
-    def _output(self, reference: Reference) -> tuple[str, str]:
+    def _outputs(self, reference: Reference) -> type[msgspec.Struct] | None:
+        """Find the Struct of the outputs that a reference names one of; None if they are open."""
         schema = self._schemas.get(reference.address.name)
-        if schema is None or schema.outputs is None:
-            return "", ""
-        known = [option.key for option in options_of(schema.outputs)]
-        if reference.path[0] in known:
+        return schema.outputs if schema else None
+
+    def _missing_output(self, reference: Reference) -> tuple[str, str]:
+        outputs = self._outputs(reference)
+        known = [option.key for option in options_of(outputs)] if outputs else []
+        if outputs is None or reference.path[0] in known:
             return "", ""
         message = f'{reference}: {reference.address} has no output "{reference.path[0]}"'
         return message, nearest(str(reference.path[0]), known)
+
+    def _check_types(self, tool: _Tool, schema: PluginSchema | None) -> None:
+        """Check that an option which is one reference gets an output of the type that it wants."""
+        for path, leaf in _leaves(dict(tool.options)):
+            outputs = self._outputs(leaf) if isinstance(leaf, Reference) else None
+            if not isinstance(leaf, Reference) or schema is None or outputs is None:
+                continue
+            wanted, given = shape_at(schema.options, path), shape_at(outputs, leaf.path)
+            if wanted and given and not agree(wanted, given):
+                option = f'option "{dotted(path)}" must be {expected(wanted)}'
+                message = f"{option}, and {leaf} is {expected(given)}"
+                self.report.add(tool.entry.at(*_path(tool.entry.value, leaf)), message)
 
     def _cycle(self, edges: Mapping[int, Sequence[int]], addresses: Sequence[Address]) -> None:
         if all(other < number for number, others in edges.items() for other in others):
@@ -263,33 +253,24 @@ class Checker(msgspec.Struct):
         except CycleError as error:
             circle: list[Address] = [addresses[number] for number in [*error.nodes, error.nodes[0]]]
             message = f"dependency cycle: {' → '.join(map(str, circle))}"
-            self._fail(self._tools[circle[0]].entry, (), message, "a tool cannot wait for itself")
-
-
-def _entry(value: dict[str, Raw], key: str) -> Raw:
-    return next((item for name, item in value.items() if folded(name) == folded(key)), None)
+            where = self._tools[circle[0]].entry.at()
+            self.report.add(where, message, "a tool cannot wait for itself")
 
 
 def _leaves(
     value: Value, path: tuple[str | int, ...] = ()
 ) -> Iterator[tuple[tuple[str | int, ...], Value]]:
-    """Every value that is neither list nor map, and where it stands."""
-    items = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else None
-    )
-    if items is None:
-        yield path, value
-    else:
-        for key, item in items:
+    """Yield every value that is neither a list nor a map, and where it stands."""
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _leaves(item, (*path, key))
+    else:
+        yield path, value
 
 
-def _paths(value: Raw, wanted: Reference) -> Iterator[tuple[str | int, ...]]:
-    """Where a reference stands inside a value as written."""
-    return (
-        path for path, leaf in _leaves(value) if any(wanted is found for found in references(leaf))
+def _path(value: Raw, wanted: Reference) -> tuple[str | int, ...]:
+    """Find where a reference stands inside a value as written; () if it is not there."""
+    found = (
+        path for path, leaf in _leaves(value) if any(wanted is each for each in references(leaf))
     )
+    return next(found, ())

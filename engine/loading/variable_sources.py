@@ -1,15 +1,21 @@
-"""Where the value of each variable comes from: the last of default, DTM_VAR_, files, --var-file and --var wins."""
+"""The sources of a variable's value, and which of them wins.
+
+From the weakest to the strongest: the default under `variables:`, DTM_VAR_<name>, `vars:` and
+the files named by varFile, --var-file, --var.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
+import msgspec
+
 from engine.errors import ConfigError
-from engine.language.expressions import NAME, Expression, Raw
-from engine.language.yaml import Place, Text
+from engine.language.expressions import NAME, Raw
+from engine.language.yaml import FilePlace, Text
 from engine.loading import file_schema
 from engine.loading.files import Files, Section, load_text
 from engine.loading.problems import Report
@@ -28,40 +34,25 @@ def bindings(
     var_files: Sequence[Path],
     variables: Sequence[tuple[str, str]],
 ) -> dict[str, Binding]:
-    """Every variable with the value that wins. Problems and warnings go to the report of `files`."""
+    """Give every variable the value that wins. Problems and warnings go to `files.report`."""
     report = files.report
-    declared, bound = _declarations(files)
+    found = _Bindings(report)
+    _declare(found, files)
     written = files.entries("vars", "variable")
-    loaded = [
-        load_text(files.cwd / path, files.shown(files.cwd / path), report) for path in var_files
-    ]
-    texts = [text for text in loaded if text]
-    used = {
-        name for expression in _expressions(files, texts) for name in _USED.findall(expression.text)
-    }
-    known = dict.fromkeys([*declared, *written, *sorted(used)])
-    for name in known:
+    paths = [files.cwd / path for path in var_files]
+    texts = _texts([(path, files.shown(path)) for path in paths], report)
+    found.known = dict.fromkeys([*found.declared, *written, *sorted(_used(files, texts))])
+    for name in found.known:
         if PREFIX + name in env:
-            _give(bound, name, env[PREFIX + name], declared, PREFIX + name, report)
+            found.bind_text(name, env[PREFIX + name], PREFIX + name)
     for name, section in written.items():
-        bound[name] = Binding(section.value, section.place.at, declared.get(name, Declared()))
+        found.bind(name, section.value, section.place)
     for name, place, value in _entries(texts, report):
-        if name in known:
-            bound[name] = Binding(value, place.at, declared.get(name, Declared()))
-        else:
-            report.warn(f'{place.at(key=True)}: variable "{name}" is not used anywhere')
-    for name, value_text in variables:
-        if name in known:
-            _give(bound, name, value_text, declared, f"--var {name}", report)
-        else:
-            report.add(
-                f"--var {name}", f'there is no variable "{name}"', nearest(name, list(known))
-            )
-    for name in declared.keys() - bound.keys():
-        told = f": {declared[name].description}" if declared[name].description else ""
-        hint = f"give it a default, a value under vars:, --var {name}=... or {PREFIX}{name}"
-        report.add(declared[name].where(), f'variable "{name}" has no value{told}', hint)
-    return bound
+        found.bind_if_known(name, value, place)
+    for name, text in variables:
+        found.bind_flag(name, text)
+    found.report_missing()
+    return found.bound
 
 
 def outside(
@@ -72,18 +63,14 @@ def outside(
     *,
     structured: bool,
 ) -> Value:
-    """A variable as it is given beside a configuration, None if it is not.
+    """Look up a variable that is given beside a configuration; None if it is not given.
 
-    What a flag or the environment says stays text unless it is to be `structured`.
+    A value from a flag or the environment stays text unless it is to be `structured`.
     """
     report = Report()
-    loaded = [load_text(path, str(path), report) for path in var_files]
+    texts = _texts([(path, str(path)) for path in var_files], report)
     found: list[Raw] = [text] if (text := env.get(PREFIX + name)) else []
-    found += [
-        value
-        for key, _, value in _entries([text for text in loaded if text], report)
-        if key == name
-    ]
+    found += [value for key, _, value in _entries(texts, report) if key == name]
     found += [value for key, value in variables if key == name]
     if not found:
         return None
@@ -93,35 +80,73 @@ def outside(
     return reveal(Scope({}, env, report).render(last))
 
 
-def _give(
-    bound: dict[str, Binding],
-    name: str,
-    text: str,
-    declared: Mapping[str, Declared],
-    where: str,
-    report: Report,
-) -> None:
-    bound[name] = Binding(UNKNOWN)
-    try:
-        text.encode()
-        bound[name] = given(text, declared.get(name, Declared()), where)
-    except UnicodeEncodeError:
-        report.add(where, "is not valid UTF-8")
-    except ConfigError as error:
-        report.extend(error)
+class _Bindings(msgspec.Struct):
+    """The variables that are known, what is declared of them, and the value bound last to each.
+
+    Known is what is declared, has a value under `vars:`, or is used in an expression.
+    """
+
+    report: Report
+    known: Mapping[str, None] = msgspec.field(default_factory=dict[str, None])
+    declared: dict[str, Declared] = msgspec.field(default_factory=dict[str, Declared])
+    bound: dict[str, Binding] = msgspec.field(default_factory=dict[str, Binding])
+
+    def bind(self, name: str, value: Raw, place: FilePlace) -> None:
+        """Bind a value from a file."""
+        self.bound[name] = Binding(value, place.at, self.declared.get(name, Declared()))
+
+    def bind_if_known(self, name: str, value: Raw, place: FilePlace) -> None:
+        """Bind a value from --var-file; warn if the configuration has no use for it."""
+        if name in self.known:
+            self.bind(name, value, place)
+        else:
+            self.report.warn(f'{place.at(key=True)}: variable "{name}" is not used anywhere')
+
+    def bind_flag(self, name: str, text: str) -> None:
+        """Bind a value from --var; report a variable that does not exist."""
+        if name in self.known:
+            self.bind_text(name, text, f"--var {name}")
+        else:
+            hint = nearest(name, list(self.known))
+            self.report.add(f"--var {name}", f'there is no variable "{name}"', hint)
+
+    def bind_text(self, name: str, text: str, where: str) -> None:
+        """Bind a value from the command line or the environment."""
+        self.bound[name] = Binding(UNKNOWN)
+        try:
+            text.encode()
+            self.bound[name] = given(text, self.declared.get(name, Declared()), where)
+        except UnicodeEncodeError:
+            self.report.add(where, "is not valid UTF-8")
+        except ConfigError as error:
+            self.report.extend(error)
+
+    def report_missing(self) -> None:
+        """Report every variable that is declared and has no value."""
+        for name in self.declared.keys() - self.bound.keys():
+            declared = self.declared[name]
+            purpose = f": {declared.description}" if declared.description else ""
+            hint = f"give it a default, a value under vars:, --var {name}=... or {PREFIX}{name}"
+            self.report.add(declared.where(), f'variable "{name}" has no value{purpose}', hint)
 
 
-def _expressions(files: Files, texts: Sequence[Text]) -> Iterator[Expression]:
-    yield from files.expressions()
-    for text in texts:
-        yield from text.scanned.expressions
+def _texts(files: Iterable[tuple[Path, str]], report: Report) -> list[Text]:
+    """Parse the files that can be read, given by path and name."""
+    loaded = [load_text(path, name, report) for path, name in files]
+    return [text for text in loaded if text]
 
 
-def _entries(texts: Sequence[Text], report: Report) -> Iterator[tuple[str, Place, Raw]]:
-    """The variables of files named by --var-file: bare, or under `vars:`."""
+def _used(files: Files, texts: Sequence[Text]) -> set[str]:
+    """Collect the names that expressions use, in the configuration and in files of variables."""
+    scanned = [*files.expressions(), *(each for text in texts for each in text.scanned.expressions)]
+    return {name for expression in scanned for name in _USED.findall(expression.text)}
+
+
+def _entries(texts: Sequence[Text], report: Report) -> Iterator[tuple[str, FilePlace, Raw]]:
+    """Yield the variables of files named by --var-file: bare, or under `vars:`."""
     for text in texts:
         for index, document in enumerate(text.documents):
-            place = Place(text, index)
+            place = FilePlace(text, index)
             if isinstance(document, dict) and document.keys() == {"vars"}:
                 document, place = document["vars"], place.step("vars")
             if isinstance(document, dict):
@@ -130,32 +155,24 @@ def _entries(texts: Sequence[Text], report: Report) -> Iterator[tuple[str, Place
                 report.add(place.at(), "a file of variables is a map of names and values")
 
 
-def _declarations(files: Files) -> tuple[dict[str, Declared], dict[str, Binding]]:
-    """What `variables:` says, and the defaults it gives."""
-    declared: dict[str, Declared] = {}
-    bound: dict[str, Binding] = {}
+def _declare(found: _Bindings, files: Files) -> None:
+    """Note what `variables:` declares, and bind the defaults that it gives."""
     for name, section in files.entries("variables", "variable").items():
         attributes = _declaration(section, files.report)
-        if attributes is None:  # told already; that its uses are wrong too would be noise
-            declared[name], bound[name] = Declared(where=section.place.at), Binding(UNKNOWN)
+        if attributes is None:  # reported already; to report its uses as well would be noise
+            found.declared[name] = Declared(where=section.place.at)
+            found.bound[name] = Binding(UNKNOWN)
             continue
-        built = build(
-            {key: item for key, item in attributes.items() if key != "default"},
-            file_schema.Variable,
-        )
-        rules = cast(
-            "Attributes", attributes.get("validation") or {}
-        )  # a map, by layout.Validation
-        declared[name] = Declared(
+        settled = {key: item for key, item in attributes.items() if key != "default"}
+        built = build(settled, file_schema.VariableSection)
+        # VariableSection says that the rules, where given, are a map.
+        rules = cast("Attributes", attributes.get("validation") or {})
+        found.declared[name] = Declared(
             built.type, built.sensitive, built.description, rules, section.place.at
         )
-        default = [
-            key for key in cast("dict[str, Raw]", section.value or {}) if folded(key) == "default"
-        ]
-        if default:
-            value = cast("dict[str, Raw]", section.value)[default[0]]
-            bound[name] = Binding(value, section.place.step(default[0]).at, declared[name])
-    return declared, bound
+        for key, value in cast("dict[str, Raw]", section.value or {}).items():
+            if folded(key) == "default":
+                found.bind(name, value, section.place.step(key))
 
 
 def _declaration(section: Section, report: Report) -> Attributes | None:
@@ -166,9 +183,10 @@ def _declaration(section: Section, report: Report) -> Attributes | None:
             "values stand under vars:",
         )
         return None
-    attributes, faults = decode(section.value or {}, file_schema.Variable, env={}, noun="key")
-    for fault in faults:
-        report.add(section.place.at(*fault.path, key=fault.key), fault.message, fault.hint)
+    attributes, faults = decode(
+        section.value or {}, file_schema.VariableSection, env={}, noun="key"
+    )
+    report.add_faults(section.place.at, faults)
     rules = attributes.get("validation")
     if not faults and isinstance(rules, dict) and "pattern" in rules:
         try:

@@ -1,4 +1,8 @@
-"""`[[ name ]]` and `[[ env NAME ]]`: where variables come from and what a value with them becomes."""
+"""The variables, and the rendering of `[[ name ]]` and `[[ env NAME ]]` in values.
+
+A value from the environment, and a variable declared sensitive, is a Secret from here on. A text
+around a Secret is a Secret, too.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import msgspec.inspect as shapes
 from msgspec.structs import replace
 
 from engine.language import references, scalars, yaml
-from engine.language.expressions import DOTTED, NAME, Expression, Key, Raw, Template
+from engine.language.expressions import DOTTED, NAME, Expression, Key, Raw, TextTemplate
 from engine.language.references import Interpolation, Reference
 from engine.language.scalars import Literal
 from engine.loading.problems import Report
@@ -67,7 +71,10 @@ class Binding(msgspec.Struct, frozen=True):
 
 
 def given(text: str, declared: Declared, where: str) -> Binding:
-    """A value from the command line or the environment: a scalar, a list or map where one is declared. Raises ConfigError."""
+    """Read a value from the command line or the environment; `where` names its source.
+
+    A list or a map is read only where one is declared, all else is a scalar. Raises ConfigError.
+    """
     if declared.type == "string":
         value: Raw = text
     elif declared.type in ("list", "map"):
@@ -77,10 +84,19 @@ def given(text: str, declared: Declared, where: str) -> Binding:
     return Binding(value, lambda: where, declared)
 
 
+class _Use(msgspec.Struct, frozen=True):
+    """One expression that uses a variable; with `optional` it gives `default` for an absent one."""
+
+    expression: Expression
+    optional: bool
+    default: Value
+
+
 class Scope(msgspec.Struct):
     """The variables that expressions see; each is rendered when it is first used.
 
-    `before` (values of a pipeline step) wins over all bindings, `after` (what an app says of itself) gives way to them.
+    `before` (values of a pipeline step) wins over all bindings; bindings win over `after` (the
+    `spec` of an app).
     """
 
     bindings: Mapping[str, Binding]
@@ -92,11 +108,11 @@ class Scope(msgspec.Struct):
     _open: list[str] = msgspec.field(default_factory=list[str])
 
     def inside(self, before: Mapping[str, Value], after: Mapping[str, Value]) -> Scope:
-        """The same variables with others around them."""
+        """Give the same variables with others around them."""
         return Scope(self.bindings, self.env, self.report, before, after, self._known)
 
     def render(self, value: Raw) -> Value:
-        """The value with every expression replaced; UNKNOWN stands in for one that is wrong, after reporting it."""
+        """Replace every expression in a value; report a wrong one and put UNKNOWN in its place."""
         match value:
             case str() | None:
                 return value
@@ -104,7 +120,7 @@ class Scope(msgspec.Struct):
                 return self._map(value)
             case list():
                 return [self.render(item) for item in value]
-            case Template():
+            case TextTemplate():
                 return self._template(value)
             case _:
                 return value
@@ -133,11 +149,11 @@ class Scope(msgspec.Struct):
             self._fail(key.template, f"{key} is {kind} and cannot be a key")
         return str(key)
 
-    def _fail(self, template: Template, message: str, hint: str = "") -> None:
+    def _fail(self, template: TextTemplate, message: str, hint: str = "") -> None:
         first = next(part for part in template.parts if isinstance(part, Expression))
         self.report.add(first.where, message, hint)
 
-    def _template(self, template: Template) -> Value:
+    def _template(self, template: TextTemplate) -> Value:
         values = [part if isinstance(part, str) else self.evaluate(part) for part in template.parts]
         if len(values) == 1:
             return values[0]
@@ -160,7 +176,7 @@ class Scope(msgspec.Struct):
     def _pieces(
         self, part: str | Expression, value: Value
     ) -> Sequence[str | Secret | Reference | Unknown]:
-        """What a value is inside a longer text."""
+        """Give the pieces that a value adds to a longer text."""
         match value:
             case Interpolation():
                 return value.parts
@@ -191,7 +207,7 @@ class Scope(msgspec.Struct):
                 return [UNKNOWN]
 
     def evaluate(self, expression: Expression) -> Value:
-        """The value of one expression; text that is somebody else's expression stays."""
+        """Evaluate one expression; that of another program, GitHub Actions say, stays as text."""
         if expression.text.startswith("$"):
             reference = references.parse(expression.text[3:-2])
             return expression.text if reference is None else reference
@@ -203,9 +219,9 @@ class Scope(msgspec.Struct):
                 f"cannot read {expression.text}",
                 'after | only "default: value" is known',
             )
-        fallback = _default(default[1].strip()) if default else None
+        use = _Use(expression, bool(default), _default(default[1].strip()) if default else None)
         if name := _NAME.fullmatch(head.strip()):
-            return self._variable(name[1], expression, fallback, optional=bool(default))
+            return self._variable(name[1], use)
         call = _CALL.fullmatch(head.strip())
         if not call or call[1] != "env":
             message = (
@@ -216,59 +232,46 @@ class Scope(msgspec.Struct):
                 message,
                 "known: [[ name ]], [[ env NAME ]], [[ name | default: value ]]",
             )
-        return self._environment(call[2].strip(), expression, fallback, optional=bool(default))
+        return self._environment(call[2].strip(), use)
 
     def _wrong(self, expression: Expression, message: str, hint: str = "") -> Unknown:
         self.report.add(expression.where, message, hint)
         return UNKNOWN
 
-    def _environment(
-        self, argument: str, expression: Expression, fallback: Value, *, optional: bool
-    ) -> Value:
+    def _environment(self, argument: str, use: _Use) -> Value:
         name = _ENV_NAME.fullmatch(argument)
         if not name:
-            return self._wrong(expression, f"{argument} is no name of an environment variable")
+            message = f"{argument} is no name of an environment variable"
+            return self._wrong(use.expression, message)
+        variable = f"environment variable {name[2]}"
         if text := self.env.get(name[2]):
             if not _encodable(text):
-                return self._wrong(expression, f"environment variable {name[2]} is not valid UTF-8")
+                return self._wrong(use.expression, f"{variable} is not valid UTF-8")
             return Secret(text, (f"env {name[2]}",))
-        if optional:
-            return fallback
-        return self._wrong(
-            expression, f"environment variable {name[2]} is not set", f"export {name[2]}=..."
-        )
+        if use.optional:
+            return use.default
+        return self._wrong(use.expression, f"{variable} is not set", f"export {name[2]}=...")
 
-    def _variable(
-        self, dotted: str, expression: Expression, fallback: Value, *, optional: bool
-    ) -> Value:
+    def _variable(self, dotted: str, use: _Use) -> Value:
         name, *path = dotted.split(".")
         if name in self.before:
             value = self.before[name]
         elif name in self.bindings:
-            value = self.value(name, expression)
+            value = self.value(name, use.expression)
         elif name in self.after:
             value = self.after[name]
-        elif optional:
-            return fallback
+        elif use.optional:
+            return use.default
         else:
             hint = nearest(name, [*self.before, *self.bindings, *self.after], few=0)
             return self._wrong(
-                expression,
+                use.expression,
                 f'variable "{name}" is not defined',
                 hint or f"define it under vars:, or with --var {name}=...",
             )
-        return self._inside(value, path, dotted, expression, fallback, optional=optional)
+        return self._inside(value, path, dotted, use)
 
-    def _inside(
-        self,
-        value: Value,
-        path: list[str],
-        name: str,
-        expression: Expression,
-        fallback: Value,
-        *,
-        optional: bool,
-    ) -> Value:
+    def _inside(self, value: Value, path: list[str], name: str, use: _Use) -> Value:
         secrets: list[Secret] = []
         for index, step in enumerate(path):
             if isinstance(value, Secret):
@@ -279,14 +282,11 @@ class Scope(msgspec.Struct):
             entries = _entries(value)
             if step in entries:
                 value = entries[step]
-            elif optional:
-                return fallback
+            elif use.optional:
+                return use.default
             else:
-                return self._wrong(
-                    expression,
-                    f'variable "{name}": there is no "{step}"',
-                    nearest(step, list(entries)),
-                )
+                message = f'variable "{name}": there is no "{step}"'
+                return self._wrong(use.expression, message, nearest(step, list(entries)))
         if isinstance(value, Secret):
             if not secrets and is_plain(value.value):
                 return value
@@ -296,7 +296,7 @@ class Scope(msgspec.Struct):
         return secret(value, sources) if secrets else value
 
     def value(self, name: str, expression: Expression | None = None) -> Value:
-        """A variable's own value, rendered, of its declared type, and found valid."""
+        """Render a variable's own value and check it against its declaration."""
         if name in self._known:
             return self._known[name]
         if name in self._open:
@@ -312,7 +312,8 @@ class Scope(msgspec.Struct):
 
     @property
     def outside(self) -> Scope:
-        """What a variable's own value sees: no step's and no app's variables."""
+        """The scope of a variable's own value: without the variables of steps and apps."""
+        # `_known` and `_open` are shared: each variable is rendered once, and circles are found.
         return Scope(self.bindings, self.env, self.report, _known=self._known, _open=self._open)
 
     def _checked(self, name: str, value: Value, binding: Binding) -> Value:
@@ -337,7 +338,7 @@ class Scope(msgspec.Struct):
 
 
 def _inner(outer: Secret, path: Sequence[str]) -> Secret:
-    """A sensitive variable as the source of what is at a path inside it."""
+    """Make the sources of a sensitive variable point to a path inside it."""
     deeper = (
         ".".join([source, *path]) if source.startswith("var ") else source
         for source in outer.sources
@@ -346,7 +347,7 @@ def _inner(outer: Secret, path: Sequence[str]) -> Secret:
 
 
 def secret(value: Value, sources: tuple[str, ...]) -> Secret:
-    """A sensitive value with everything inside it: one Secret that knows all sources."""
+    """Make one Secret of a value, with the sources of all secrets inside it."""
     inner = [
         source for leaf in leaves(value) if isinstance(leaf, Secret) for source in leaf.sources
     ]
@@ -354,7 +355,7 @@ def secret(value: Value, sources: tuple[str, ...]) -> Secret:
 
 
 def _entries(value: Value) -> Mapping[str, Value]:
-    """What a dotted name may go on with: the keys of a map, the numbers of a list."""
+    """List the steps that may follow in a dotted name: keys of a map, numbers of a list."""
     match value:
         case dict():
             return value
@@ -378,7 +379,7 @@ def _default(text: str) -> Value:
 
 
 def _invalid(value: Value, rules: Mapping[str, Value]) -> str:
-    """Which rule a value breaks, in words; "" if none, or if it cannot be told yet."""
+    """Say which rule a value breaks; "" if none, or if the value is not known yet."""
     plain = _plain(value)
     broken = "" if not rules or isinstance(plain, Unknown | Deferred) else _broken(plain, rules)
     return str(rules["message"]) if broken and "message" in rules else broken

@@ -1,67 +1,108 @@
-"""Earlier snapshots of a state: listed, loaded, and dropped when there are too many."""
+"""Earlier snapshots of a state: kept when they are replaced, listed, loaded, and dropped with age."""
 
 from __future__ import annotations
 
 import re
-from functools import partial
+from hashlib import sha256
 
 import msgspec
+from msgspec.structs import replace
 
-from engine.errors import StateError
-from engine.log.view import where
-from engine.ports import Store
-from engine.runtime.environment import Environment
+from engine.errors import StateError, StoreAccessError
+from engine.events import Notice
+from engine.log.head import encode_head
+from engine.log.state_store import BESIDE, INSIDE, StateStore, short
+from engine.log.view import View
+from engine.ports import Emit
 from engine.state import State
-from engine.stored.document import decode
+from engine.stored.document import Document, decode
 
 NAME = re.compile(r"(\d+)-([0-9a-zA-Z]{1,8})")
 
 
 class Past(msgspec.Struct, frozen=True, order=True):
-    """One earlier snapshot: its serial, the first characters of its id, and the key it is stored under."""
+    """An earlier snapshot: its serial, the first characters of its id, and its key in the store."""
 
     serial: int
     document: str
     key: str
 
 
-def history(store: Store, key: str, environment: Environment | None = None) -> tuple[Past, ...]:
-    """Earlier snapshots, by serial. Raises as `Store.list`."""
-    prefix = f"{key}.history/"
-    names = (environment or Environment()).retry(
-        lambda: [name.removeprefix(prefix) for name in store.list(prefix)]
-    )
+def history(state: StateStore) -> tuple[Past, ...]:
+    """List earlier snapshots by serial. Raises as `Store.list`."""
+    prefix = state.history_prefix
+    names = [key.removeprefix(prefix) for key in state.list(prefix)]
     matches = [found for name in names if (found := NAME.fullmatch(name))]
     return tuple(sorted(Past(int(found[1]), found[2], prefix + found[0]) for found in matches))
 
 
-def load(store: Store, past: Past, environment: Environment | None = None) -> State:
-    """The state of an earlier snapshot; DevStream's have serial 0. Raises StateError if it is gone or damaged."""
-    found = (environment or Environment()).retry(lambda: store.read(past.key))
+def load(state: StateStore, past: Past) -> State:
+    """Load an earlier snapshot; DevStream's have serial 0. Raises StateError if it is damaged."""
+    found = state.read(past.key)
     if found is None:
-        raise StateError(f"{where(store, past.key)} is not in the history any more")
-    return decode(found.data, where(store, past.key))
+        raise StateError(f"{state.url(past.key)} is not in the history any more")
+    return decode(found.data, state.url(past.key))
 
 
-def prune(
-    store: Store, key: str, keep: int, serial: int, environment: Environment | None = None
-) -> None:
-    """Drop the oldest beyond `keep`; `serial` is the current snapshot's.
+def prune(state: StateStore, keep: int, serial: int) -> None:
+    """Drop the oldest snapshots beyond `keep`; `serial` is that of the present one.
 
-    Serials tell the age, except after a forced push of a lower one: then the documents themselves are asked.
+    Serials tell the age, except after a forced push of a lower one: then the snapshots themselves
+    are read.
     """
-    found = list(history(store, key, environment))
+    found = list(history(state))
     if len(found) <= keep:
         return
     if found[-1].serial >= serial:
-        found.sort(key=lambda past: _written(store, past, environment))
+        found.sort(key=lambda past: _written(state, past))
     for past in found[: len(found) - keep]:
-        (environment or Environment()).retry(partial(store.delete, past.key))
+        state.delete(past.key)
 
 
-def _written(store: Store, past: Past, environment: Environment | None) -> str:
-    """When a snapshot was written; one that cannot be read counts as the oldest."""
+def _written(state: StateStore, past: Past) -> str:
+    """Return when a snapshot was written; one that cannot be read counts as the oldest."""
     try:
-        return load(store, past, environment).written.at
+        return load(state, past).written.at
     except StateError:
         return ""
+
+
+class Archive(msgspec.Struct, frozen=True):
+    """Keeps what one session replaces. With a log INSIDE the state file there is no history."""
+
+    state: StateStore
+    session: str
+    emit: Emit
+
+    def snapshot(self, document: Document, data: bytes) -> None:
+        """Copy a snapshot to the history, unless nothing was ever written there."""
+        if document.serial or document.lineage:
+            self._copy(f"{document.serial}-{short(document.id)}", data)
+
+    def foreign(self, view: View) -> None:
+        """Keep what dtm did not write: DevStream's state, damaged bytes, a log of another snapshot."""
+        found = view.snapshot.data if view.snapshot else b""
+        if found.strip() and (view.damage or not view.document.dtm):
+            self._keep(f"{view.document.serial}-{short(view.document.id)}", found)
+        if view.head is not None and view.replaced:
+            head = replace(view.head, chunks=(), records=view.records)
+            self._keep(f"log-{short(head.base)}-{head.seq}", encode_head(head))
+        elif view.unread:
+            self._keep(f"log-{sha256(view.unread).hexdigest()[:8]}", view.unread)
+
+    def _keep(self, name: str, data: bytes) -> None:
+        """Keep bytes in the history, or in a local file where there is none or it is denied."""
+        state = self.state
+        if state.log != INSIDE:
+            try:
+                self._copy(name, data)
+            except StoreAccessError:
+                if state.log == BESIDE:
+                    raise
+            else:
+                return
+        path = state.environment.keep(f"replaced-{name}-{self.session[:4]}.state", data)
+        self.emit(Notice("warning", f"what stood at {state.location} before was saved to {path}"))
+
+    def _copy(self, name: str, data: bytes) -> None:
+        self.state.create(self.state.history_prefix + name, data)

@@ -1,11 +1,12 @@
-"""What a store really does with conditional writes: tried, judged, and kept in the state so that every machine knows it."""
+"""Trials of a store's conditional writes.
+
+The verdict is kept in the state, so that every machine knows it.
+"""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from threading import Barrier, Thread
 
 import msgspec
@@ -17,14 +18,13 @@ from engine.errors import (
     OutcomeUnknownError,
     StoreError,
 )
-from engine.log.view import swap, where
-from engine.ports import Snapshot, Store, Version
-from engine.runtime.environment import Environment, utc_now
+from engine.log.state_store import StateStore
+from engine.ports import Snapshot, Version
 from engine.values import Value
 
 RACERS, ROUNDS = 8, 5
 CREATE, SWAP, RACE = "create", "swap", "race"
-"""A second creation of a key; a replacement of a version that is not there any more; creators at the same time."""
+"""The trials: create a key twice, replace a version that is gone, create a key all at once."""
 
 PROMISES: Mapping[str, str] = {
     CREATE: "a second creation of the same key is refused",
@@ -34,7 +34,7 @@ PROMISES: Mapping[str, str] = {
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """One thing tried: CREATE, SWAP or RACE, whether the store kept to it, and what it did."""
+    """One of CREATE, SWAP and RACE: whether the store kept its promise, and what it did."""
 
     name: str
     kept: bool
@@ -45,7 +45,7 @@ IMMOVABLE = Trial(SWAP, False, "a key could not be replaced though its very vers
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """A store's verdict: where, when (RFC 3339), and what was tried; nothing yet where there was nothing to try it on."""
+    """The verdict on a store: where, when (RFC 3339), and what was tried, if anything was."""
 
     location: str
     at: str
@@ -53,16 +53,16 @@ class Probe(msgspec.Struct, frozen=True):
 
     @property
     def protects(self) -> bool:
-        """Whether a state may be kept there: nothing tried shows that a stale replacement gets through."""
+        """Tell whether a state may be kept there: no trial let a stale replacement through."""
         return all(trial.kept for trial in self.trials if trial.name == SWAP)
 
     @property
     def native(self) -> bool:
-        """Whether a lock may be an object there: everything was tried and kept to."""
+        """Tell whether a lock may be an object there: everything was tried, every promise kept."""
         return {trial.name for trial in self.trials if trial.kept} == set(PROMISES)
 
     def refusal(self, *, lock_native: bool) -> StoreError | None:
-        """Why the store cannot be used, or not for a lock of its own; None if it can."""
+        """Return why the store cannot be used, or cannot hold a lock; None if it can."""
         needed = PROMISES.keys() if lock_native else {SWAP}
         broken = [trial for trial in self.trials if not trial.kept and trial.name in needed]
         if not broken:
@@ -71,17 +71,17 @@ class Probe(msgspec.Struct, frozen=True):
         if not self.protects:
             return StoreError(
                 f"{self.location} cannot protect a state: {did}",
-                hint="another store, or another server that honours conditional writes (If-Match), is needed; some do so only "
-                "in buckets without versions",
+                hint="another store, or another server that honours conditional writes (If-Match), "
+                "is needed; some do so only in buckets without versions",
             )
         return StoreError(
             f"{self.location} cannot hold a lock: {did}",
-            hint="give it a lock elsewhere: dynamodbTable, or state.lock.url; or use a bucket without versions, "
-            "where some servers do better",
+            hint="give it a lock elsewhere: dynamodbTable, or state.lock.url; or use a bucket "
+            "without versions, where some servers do better",
         )
 
     def record(self) -> dict[str, Value]:
-        """As it stands in a state's `probe`."""
+        """Return the form in which a state records it."""
         tried: dict[str, Value] = {
             trial.name: {"kept": trial.kept, "found": trial.found} for trial in self.trials
         }
@@ -89,7 +89,7 @@ class Probe(msgspec.Struct, frozen=True):
 
     @classmethod
     def recorded(cls, record: Mapping[str, Value]) -> Probe | None:
-        """The inverse; None if there is none, or none that can be understood."""
+        """Read what `record` made; None if there is nothing that can be understood."""
         location, at, tried = record.get("location"), record.get("at"), record.get("tried")
         if not isinstance(location, str) or not isinstance(at, str) or not isinstance(tried, dict):
             return None
@@ -103,86 +103,74 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def judged(store: Store, key: str, environment: Environment) -> Generator[None]:
-    """A store that refuses what it should accept is refused as by its probe. Raises StoreError."""
+def judged(state: StateStore) -> Generator[None]:
+    """Refuse a store that refuses what it should accept, as its probe would. Raises StoreError."""
     try:
         yield
     except ConditionRefusedError as error:
-        verdict = Probe(where(store, key), environment.now(), (IMMOVABLE,))
+        verdict = Probe(state.location, state.environment.now(), (IMMOVABLE,))
         raise verdict.refusal(lock_native=False) or error from error
 
 
-def probe(
-    store: Store,
-    key: str,
-    *,
-    lock_native: bool,
-    only_key: bool = False,
-    now: Callable[[], str] = utc_now,
-    rng: random.Random | None = None,
-) -> Probe:
-    """Try what a state needs, on throwaway keys beside `key`; with `lock_native` also what a lock object needs.
+def probe(state: StateStore, *, lock_native: bool, only_key: bool = False) -> Probe:
+    """Try what a state needs on throwaway keys beside it; with `lock_native` also what a lock needs.
 
-    `only_key` touches nothing but `key`, which is replaced by the very bytes that are there; where nothing is there nothing
-    is tried. Somebody at work on it may be refused after that. Raises what the store raises, except for refusals that were
-    hoped for.
+    `only_key` touches nothing but the state file, which is replaced by the very bytes that are
+    there; where there is none nothing is tried. Another session at work on it may be refused after
+    that. Raises what the store raises, except for the refusals that were hoped for.
     """
-    environment = Environment(now=now, rng=rng or random.Random())  # noqa: S311 - names of throwaway keys, nothing secret
+    environment = state.environment
     if only_key:
-        found = environment.retry(lambda: store.read(key))
-        return Probe(
-            where(store, key),
-            now(),
-            (_both_halves(store, key, found, environment),) if found else (),
-        )
+        found = state.read()
+        tried = (_both_halves(state, found),) if found else ()
+        return Probe(state.location, environment.now(), tried)
     names = [
-        f"{key}.probe-{environment.rng.getrandbits(64):016x}"
+        f"{state.key}.probe-{environment.rng.getrandbits(64):016x}"
         for _ in range(1 + ROUNDS * lock_native)
     ]
     try:
-        trials = (
-            *_alone(store, names[0], environment),
-            *([_race(store, names[1:], environment)] if lock_native else []),
-        )
-        return Probe(where(store, key), now(), trials)
+        raced = [_race(state, names[1:])] if lock_native else []
+        trials = (*_alone(state, names[0]), *raced)
+        return Probe(state.location, environment.now(), trials)
     finally:
         for name in names:
-            with suppress(
-                StoreError, OutcomeUnknownError
-            ):  # one that stays behind is rubbish, and its name says so
-                environment.retry(partial(store.delete, name))
+            with suppress(StoreError, OutcomeUnknownError):
+                state.delete(name)  # one that stays behind is rubbish, and its name says so
 
 
-def stale_swap(store: Store, key: str, there: Snapshot, environment: Environment) -> Trial:
-    """Replace what is there by itself, expecting another version: harmless even where it gets through."""
-    return _hoped(
-        SWAP,
-        lambda: environment.retry(
-            lambda: store.write(key, there.data, expect=another(there.version))
-        ),
-    )
+def stale_swap(state: StateStore, there: Snapshot) -> Trial:
+    """Replace the state file by its own bytes, expecting another version.
+
+    This is harmless even where the store lets it through.
+    """
+    return _hoped(SWAP, lambda: _write(state, state.key, there.data, another(there.version)))
 
 
-def _both_halves(store: Store, key: str, there: Snapshot, environment: Environment) -> Trial:
-    """Replace what is there by itself: expecting its very version, which must get through, then another one."""
+def _write(state: StateStore, key: str, data: bytes, expect: Version | None) -> Version:
+    """Write without resolving a lost answer: what a trial asks is the answer itself."""
+    return state.environment.retry(lambda: state.store.write(key, data, expect=expect))
+
+
+def _both_halves(state: StateStore, there: Snapshot) -> Trial:
+    """Replace the state file by its own bytes: expecting its very version, then another one."""
     try:
-        version = environment.retry(lambda: store.write(key, there.data, expect=there.version))
+        version = _write(state, state.key, there.data, there.version)
     except (ConflictError, ConditionRefusedError):
-        found = environment.retry(lambda: store.read(key))
+        found = state.read()
         if found is None or found.version != there.version:
-            raise  # somebody else's doing
+            raise  # another session replaced it meanwhile
         return IMMOVABLE
-    return stale_swap(store, key, Snapshot(there.data, version), environment)
+    return stale_swap(state, Snapshot(there.data, version))
 
 
 def another(version: Version) -> Version:
-    """A version of the same form that is not this one: some stores read them as numbers."""
+    """Return another version of the same form: some stores read versions as numbers."""
     moved = "".join(str((int(one) + 1) % 10) if one in "0123456789" else one for one in version)
     return moved if moved != version else f"{version}0"
 
 
 def _hoped(name: str, attempt: Callable[[], Version]) -> Trial:
-    """A trial that the store should answer with a conflict."""
+    """Make a trial that the store should answer with a conflict."""
     try:
         attempt()
     except ConflictError:
@@ -191,26 +179,22 @@ def _hoped(name: str, attempt: Callable[[], Version]) -> Trial:
     return Trial(name, False, f"a key was {verb}")
 
 
-def _alone(store: Store, key: str, environment: Environment) -> tuple[Trial, Trial]:
-    """What one client after the other may expect."""
-    first = swap(store, key, b"1\n", expect=None, environment=environment)
-    created = _hoped(
-        CREATE, lambda: environment.retry(lambda: store.write(key, b"2\n", expect=None))
-    )
-    there = environment.retry(lambda: store.read(key)) or Snapshot(b"1\n", first)
+def _alone(state: StateStore, key: str) -> tuple[Trial, Trial]:
+    """Try what one client after the other may expect."""
+    first = state.swap(key, b"1\n", expect=None)
+    created = _hoped(CREATE, lambda: _write(state, key, b"2\n", None))
+    there = state.read(key) or Snapshot(b"1\n", first)
     try:
-        swap(store, key, b"3\n", expect=there.version, environment=environment)
+        state.swap(key, b"3\n", expect=there.version)
     except ConditionRefusedError:
         return created, IMMOVABLE
-    return created, _hoped(
-        SWAP, lambda: environment.retry(lambda: store.write(key, b"4\n", expect=there.version))
-    )
+    return created, _hoped(SWAP, lambda: _write(state, key, b"4\n", there.version))
 
 
-def _race(store: Store, keys: Sequence[str], environment: Environment) -> Trial:
-    """In each round all create the same key at once."""
+def _race(state: StateStore, keys: Sequence[str]) -> Trial:
+    """Have all racers create the same key at once, one key a round."""
     for number, key in enumerate(keys, 1):
-        winners = _winners(store, key, environment)
+        winners = _winners(state, key)
         if winners != 1:
             return Trial(
                 RACE,
@@ -220,13 +204,13 @@ def _race(store: Store, keys: Sequence[str], environment: Environment) -> Trial:
     return Trial(RACE, True, f"one of {RACERS} won in each of {ROUNDS} rounds")
 
 
-def _winners(store: Store, key: str, environment: Environment) -> int:
+def _winners(state: StateStore, key: str) -> int:
     start, won, failed = Barrier(RACERS), list[int](), list[DtmError]()
 
     def create(racer: int) -> None:
         start.wait()
         try:
-            swap(store, key, b"%d\n" % racer, expect=None, environment=environment)
+            state.swap(key, b"%d\n" % racer, expect=None)
         except ConflictError:
             return
         except DtmError as error:

@@ -1,141 +1,49 @@
-"""Reading and extending the commit log on a store: consistent views without a lock, and one swap of the head per commit.
+"""Consistent views of a state without a lock.
 
-Why this is safe: the head is never deleted and no two heads are equal, so a version of it that was seen once never comes
-back. Whoever's swap is refused has lost. A snapshot is bound to its head by its random id, never by its serial.
+This is safe because the head is never deleted and no two heads are equal: a version of it that was
+seen once never comes back. A snapshot is bound to its head by its random id, never by its serial.
 
-The document says where its head is: inside it, if there is a log in it, else beside it. A log comes to stand beside a document
-only after a swap of the document itself, so that two sessions which want it in different places meet at the same object.
+The state file says where its head is: inside it, if there is a log in it, else beside it. A log
+comes to stand beside a state file only after a swap of the file itself, so that two sessions which
+want it in different places meet at the same object.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 
 import msgspec
+from msgspec.structs import replace
 
 from engine.errors import (
-    ConditionRefusedError,
-    ConflictError,
     OutcomeUnknownError,
     StateError,
     StoreAccessError,
+    StoreError,
     StoreUnavailableError,
+    SupersededError,
 )
-from engine.log.records import Head, Replay, decode_chunk, decode_head, decode_records, split
-from engine.ports import AppendStore, Snapshot, Store, Version
-from engine.runtime.environment import Environment
+from engine.log.head import Head, decode_chunk, decode_head, split
+from engine.log.records import decode_records
+from engine.log.replay import Replay
+from engine.log.state_store import INSIDE, StateStore
+from engine.ports import Snapshot, Version
 from engine.stored.document import EMPTY, Document, decode_document, is_newer
 
-TRIES = 5
-FIRST_PAUSE, LONGEST_PAUSE, PATIENCE = 0.2, 5.0, 30.0
-"""Seconds between two tries to find out what became of a request without an answer, and in all."""
 READS = 200
-"""Times a reader starts over while others commit; each one means that somebody else got something done."""
-INSIDE, BESIDE, AUTO = "inline", "beside", "auto"
-"""Where the head is to stand. AUTO: where the document has it; beside a new one, inside if that is denied."""
-
-
-def head_key(key: str) -> str:
-    """Where the head of this state is."""
-    return f"{key}.log"
-
-
-def chunk_prefix(key: str, base: str) -> str:
-    """What the keys of all chunks of one base start with."""
-    return f"{key}.log.d/{short(base)}-"
-
-
-def short(document: str) -> str:
-    """Eight characters of a snapshot's id for use in keys; zeros where there is no snapshot."""
-    return document[:8] or "0" * 8
-
-
-def write_once(store: Store, key: str, data: bytes, environment: Environment) -> None:
-    """Create an immutable object; finding these very bytes there is success. Raises ConflictError otherwise."""
-    swap(store, key, data, expect=None, environment=environment)
-
-
-def swap(
-    store: Store,
-    key: str,
-    data: bytes,
-    *,
-    expect: Version | None,
-    environment: Environment,
-) -> Version:
-    """Compare-and-swap that survives lost answers: what is there is compared with our bytes, which nobody else writes.
-
-    Raises ConflictError if somebody else's bytes are there, ConditionRefusedError if what is expected is, and yet refused,
-    OutcomeUnknownError if no answer came in five tries, and what `Store.write` raises.
-    """
-    return _sent(
-        store,
-        key,
-        lambda: store.write(key, data, expect=expect),
-        lambda there: there == data,
-        expect,
-        environment,
-    )
-
-
-def grow(
-    store: AppendStore, key: str, data: bytes, *, expect: Version, environment: Environment
-) -> Version:
-    """`swap` for an append: `data` is one line that nobody else writes, so finding it at the end is success."""
-    return _sent(
-        store,
-        key,
-        lambda: store.append(key, data, expect=expect),
-        lambda there: there.endswith(data),
-        expect,
-        environment,
-    )
-
-
-def _sent(
-    store: Store,
-    key: str,
-    send: Callable[[], Version],
-    ours: Callable[[bytes], bool],
-    expect: Version | None,
-    environment: Environment,
-) -> Version:
-    started, tries, doubtful = environment.clock(), 0, False
-    while tries < TRIES:
-        tries += 1
-        try:
-            return environment.retry(send)
-        except (ConflictError, OutcomeUnknownError) as error:
-            doubtful = doubtful or isinstance(error, OutcomeUnknownError)
-            found = environment.retry(lambda: store.read(key))
-            if found is not None and ours(found.data):
-                return found.version
-            version = found.version if found else None
-            if isinstance(error, ConflictError) and version == expect is not None:
-                raise ConditionRefusedError(
-                    f"{where(store, key)}: the very version that is there was refused"
-                ) from error
-            if isinstance(error, ConflictError) or version != expect:
-                raise ConflictError(key, expect, version, doubtful=doubtful) from error
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1)) * environment.rng.uniform(
-                0.5, 1.0
-            )
-            if environment.clock() - started + pause > PATIENCE:
-                break
-            environment.sleep(pause)
-    raise OutcomeUnknownError(f"{store.location}: no answer to {tries} attempts to write {key}")
+"""How often a reader starts over while others commit; each time another client got a commit done."""
 
 
 class View(msgspec.Struct, frozen=True):
     """A state at one moment: the snapshot's bytes and version, the head's, and the records replayed.
 
-    `records` are those not yet in the snapshot. `replaced`: the snapshot is neither the one that the head continues nor
-    the next one, so somebody put it there by other means; the records belong to another snapshot and are not applied.
-    `inside`: the head stands in the document, which then is `snapshot` and has the head's version.
-    `damaged`: nothing but `snapshot` and `unread`, the bytes of document and head, is known.
+    `records` are those not yet in the snapshot. `inside`: the head stands in the state file, which
+    then is `snapshot` and has the head's version. `replaced`: the snapshot is neither the one that
+    the head continues nor the next one, so other means put it there; the records belong to another
+    snapshot and are not applied. `damage` is why the state cannot be read: then nothing is known
+    but `snapshot` and `unread`, the bytes of state file and head.
     """
 
     head: Head | None
@@ -146,141 +54,151 @@ class View(msgspec.Struct, frozen=True):
     records: bytes = b""
     replaced: bool = False
     inside: bool = False
-    damaged: bool = False
+    damage: StateError | None = None
     unread: bytes = b""
 
     @property
     def compacted(self) -> bool:
-        """Whether the records of a sealed head are already inside the snapshot."""
+        """Tell whether the records of a sealed head are already in the snapshot."""
         return self.head is not None and bool(self.head.next) and self.head.next == self.document.id
 
 
-def read_view(store: Store, key: str, environment: Environment, log: str = AUTO) -> View:
-    """A consistent view without any lock. With INSIDE nothing but the document is read, unless its log stands beside it.
+def read_view(state: StateStore) -> View:
+    """Read a consistent view without a lock.
 
-    A snapshot with a given id, and a chunk, never change: once the snapshot is found to be the one that the head
-    names, it does not matter when each part was read. Else neither may have moved meanwhile, or all starts over.
-    Raises StateError if the content is damaged, and what `Store.read` raises.
+    With INSIDE nothing but the state file is read, unless its log stands beside it. Raises
+    StateError if the content is damaged, and what `Store.read` raises.
     """
     for _ in range(READS):
         with damage():
-            view = _view(store, key, environment, log)
+            view = _view(state)
         if view is not None:
             return view
-    raise StoreUnavailableError(f"{store.location}: {key} kept changing while it was read")
+    raise StoreUnavailableError(
+        f"{state.store.location}: {state.key} kept changing while it was read"
+    )
 
 
 @contextmanager
 def damage() -> Generator[None]:
-    """Give an error about what a state holds its next step."""
+    """Give an error about the content of a state its next step."""
     try:
         yield
     except StateError as error:
         error.hint = error.hint or (
-            "nothing was overwritten; dtm state history lists earlier states, dtm state rollback SERIAL puts one back, "
-            "dtm state push --force FILE another document"
+            "nothing was overwritten; dtm state history lists earlier states, "
+            "dtm state rollback SERIAL puts one back, dtm state push --force FILE another document"
         )
         raise
 
 
-def damaged_view(
-    store: Store,
-    key: str,
-    error: StateError,
-    serial: int,
-    environment: Environment,
-    log: str = AUTO,
-) -> View:
-    """A view of a state that cannot be read, for who puts another in its place: what is there goes to the history whole.
+def damaged_view(state: StateStore, error: StateError, serial: int) -> View:
+    """Read a state that cannot be understood, so that another can be put in its place.
 
-    The document stands for the bytes: their digest is its id, `serial` is its serial. Raises `error` itself where a newer
-    program wrote them.
+    The view's document stands for the bytes: its id is their digest, its serial is `serial`. Raises
+    `error` itself where a newer program wrote them.
     """
-    snapshot = environment.retry(lambda: store.read(key))
-    head = None if log == INSIDE else _beside(store, key, environment, needed=False)
+    snapshot = state.read()
+    head = None if state.log == INSIDE else _beside(state, needed=False)
     if any(part is not None and is_newer(part.data) for part in (head, snapshot)):
         raise error
     name = sha256(snapshot.data if snapshot else b"").hexdigest()[:32]
-    document = msgspec.structs.replace(EMPTY, id=name, serial=serial)
-    version, unread = (head.version, head.data) if head else (None, b"")
+    document = replace(EMPTY, id=name, serial=serial)
     return View(
         None,
-        version,
+        head.version if head else None,
         snapshot,
         document,
         Replay(document),
         replaced=True,
-        damaged=True,
-        unread=unread,
+        damage=error,
+        unread=head.data if head else b"",
     )
 
 
-def _view(store: Store, key: str, environment: Environment, log: str) -> View | None:
-    """One try; None if the parts do not fit because somebody committed meanwhile."""
-    location = where(store, key)
-    snapshot = environment.retry(lambda: store.read(key))
-    document, inside = split(decode_document(snapshot.data if snapshot else b"", location))
+def superseded(state: StateStore, session: str, snapshot: str) -> SupersededError:
+    """Return the error of a session that lost its state, naming who took over where the log tells.
+
+    `snapshot` is the id of the snapshot that the session worked on.
+    """
+    by = "somebody else"
+    with suppress(StoreError, StateError, OutcomeUnknownError):
+        view = read_view(state)
+        claim, written = view.replay.claim, view.document.written
+        if claim and claim.session != session:
+            by = f"{claim.who} (dtm {claim.command}, since {claim.at})"
+        elif written and view.document.id != snapshot:
+            by = f"{written.who} (dtm {written.command}, at {written.at})"
+    location = state.location
+    return SupersededError(
+        f"{location} was taken over by {by}: nothing more is written by this run", where=location
+    )
+
+
+def _view(state: StateStore) -> View | None:
+    """Read once; None if the parts do not fit because another client committed meanwhile.
+
+    A snapshot with a given id, and a chunk, never change: where the snapshot is the one that the
+    head names, it does not matter when each part was read. Else neither may have moved meanwhile.
+    """
+    snapshot = state.read()
+    document, inside = split(decode_document(snapshot.data if snapshot else b"", state.location))
     replay = Replay(document)
     if inside is not None and snapshot is not None:
-        replay.apply(decode_records(inside.records, location))
+        replay.apply(decode_records(inside.records, state.location))
         return View(
             inside, snapshot.version, snapshot, document, replay, inside.records, inside=True
         )
-    found = (
-        None
-        if log == INSIDE and not document.dtm
-        else _beside(store, key, environment, needed=bool(document.dtm))
-    )
+    ours = bool(document.dtm)  # only a state file of ours can have a log beside it
+    found = None if state.log == INSIDE and not ours else _beside(state, needed=ours)
     if found is None:
         return View(None, None, snapshot, document, replay)
-    head = decode_head(found.data, f"{location}.log")
-    if head.next and head.next == document.id:
-        return View(head, found.version, snapshot, document, replay)
-    records = _records(store, head, environment)
-    if head.base == document.id and records is not None:
-        replay.apply(decode_records(records, f"{location}.log"))
-        return View(head, found.version, snapshot, document, replay, records)
-    if _moved(store, key, snapshot, environment) or _moved(
-        store, head_key(key), found, environment
-    ):
+    return _with_head(state, found, View(None, found.version, snapshot, document, replay))
+
+
+def _with_head(state: StateStore, found: Snapshot, view: View) -> View | None:
+    """Add the head that stands beside a state file to the view of it; None as `_view`."""
+    where = f"{state.location}.log"
+    head = decode_head(found.data, where)
+    view = replace(view, head=head)
+    if view.compacted:
+        return view
+    records = _records(state, head)
+    if head.base == view.document.id and records is not None:
+        view.replay.apply(decode_records(records, where))
+        return replace(view, records=records)
+    if _moved(state, state.key, view.snapshot) or _moved(state, state.head_key, found):
         return None
-    if head.base == document.id:
-        raise StateError("the commit log names a part that is missing", where=f"{location}.log")
-    return View(
-        head, found.version, snapshot, document, replay, records or head.records, replaced=True
-    )
+    if head.base == view.document.id:
+        raise StateError("the commit log names a part that is missing", where=where)
+    return replace(view, records=records or head.records, replaced=True)
 
 
-def _moved(store: Store, key: str, seen: Snapshot | None, environment: Environment) -> bool:
-    now = environment.retry(lambda: store.read(key))
+def _moved(state: StateStore, key: str, seen: Snapshot | None) -> bool:
+    now = state.read(key)
     return (now.version if now else None) != (seen.version if seen else None)
 
 
-def _beside(store: Store, key: str, environment: Environment, *, needed: bool) -> Snapshot | None:
-    """The head beside a document. Who may not read it need not, unless the document is one that a log can stand beside."""
+def _beside(state: StateStore, *, needed: bool) -> Snapshot | None:
+    """Read the head beside a state file; ignore missing permission unless it is `needed`."""
     try:
-        return environment.retry(lambda: store.read(head_key(key)))
+        return state.read(state.head_key)
     except StoreAccessError as error:
         if not needed:
             return None
         error.hint = (
-            f"the commit log of this state is {head_key(key)}, which must be read too; "
-            "a run with `state.log: inline` by somebody who may moves it into the document"
+            f"the commit log of this state is {state.head_key}, which must be read too; "
+            "dtm state move-log inline, run by somebody who may, moves it into the state file"
         )
         raise
 
 
-def _records(store: Store, head: Head, environment: Environment) -> bytes | None:
-    """All records of a head, those in chunks first; None if a chunk is gone."""
+def _records(state: StateStore, head: Head) -> bytes | None:
+    """Return all records of a head, those in chunks first; None if a chunk is gone."""
     parts: list[bytes] = []
     for name in head.chunks:
-        chunk = environment.retry(partial(store.read, name))
+        chunk = state.read(name)
         if chunk is None:
             return None
-        parts.append(decode_chunk(chunk.data, f"{store.location}/{name}"))
+        parts.append(decode_chunk(chunk.data, f"{state.store.location}/{name}"))
     return b",".join(part for part in (*parts, head.records) if part)
-
-
-def where(store: Store, key: str) -> str:
-    """A state's URL without credentials: its `home`."""
-    return f"{store.location.rstrip('/')}/{key}"

@@ -1,7 +1,8 @@
-"""Options as written, against a plugin's Struct: canonical names, declared types, every fault at once; and back to a Struct.
+"""The decoding of options by a plugin's Struct, and the way back to that Struct.
 
-msgspec stops at its first error and knows neither secrets nor values that wait for another tool, so Structs are
-walked field by field here; where nothing special is inside, msgspec's own conversion is the fast path.
+msgspec stops at its first error and knows neither secrets nor values that wait for another tool.
+So `decode` walks Structs field by field, to find every fault; where nothing special is inside,
+msgspec's own conversion is the fast path.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from engine.language.expressions import Raw
 from engine.language.references import Interpolation
 from engine.language.scalars import Literal, read, written
 from engine.options import fields as declared
-from engine.options.fields import Option, replace_paths, secret_paths
+from engine.options.fields import Option
 from engine.suggestions import near, nearest
 from engine.values import (
     HIDDEN,
@@ -34,26 +35,17 @@ from engine.values import (
     map_leaves,
 )
 
-__all__ = [
-    "Fault",
-    "build",
-    "canonical",
-    "convert",
-    "decode",
-    "dotted",
-    "nearest",
-    "replace_paths",
-    "secret_paths",
-]
-
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a provider
 Path: TypeAlias = "tuple[str | int, ...]"
 _LEADING_ZERO: Final = re.compile(r"[-+]?0\d+")
 _SHOWN: Final = 40
 
 
-class Fault(msgspec.Struct, frozen=True):
-    """One wrong option: `path` goes from the options to it as its writer spelled it; `key`: the key itself is wrong."""
+class OptionFault(msgspec.Struct, frozen=True):
+    """One wrong option.
+
+    `path` leads from the options to it, in the user's spelling. `key`: the key itself is wrong.
+    """
 
     path: Path
     message: str
@@ -68,11 +60,12 @@ def decode(
     env: Mapping[str, str],
     simple: bool = False,
     noun: str = "option",
-) -> tuple[Attributes, list[Fault]]:
-    """Options by a Struct: canonical names, declared types, secrets wrapped, absent ones from `env`; and every fault.
+) -> tuple[Attributes, list[OptionFault]]:
+    """Decode options by a Struct; give the values and every fault.
 
-    `simple` says that no Literal is inside: then options that msgspec accepts as they are need no walk.
-    `noun` is what messages call an entry.
+    The values have canonical names and declared types; secrets are wrapped, absent options are
+    taken from `env`. `simple`: no Literal is inside, so that options which msgspec accepts need no
+    walk. `noun` is what messages call an entry.
     """
     if simple and not declared.special(struct) and _converts(raw, struct):
         return raw, []
@@ -82,14 +75,18 @@ def decode(
 
 
 def canonical(options: Attributes, struct: type[msgspec.Struct]) -> Attributes:
-    """Options by the same rules, faults ignored and unknown keys kept: for what another version or DevStream recorded."""
+    """Decode by the same rules, but ignore faults and keep unknown keys.
+
+    For options that another version or DevStream recorded.
+    """
     return _Decoder({}, tolerant=True).struct(options, struct, ())
 
 
 def build(options: Attributes, struct: type[O]) -> O:
-    """The Struct that a provider gets: secrets revealed, UNKNOWN (and what waits or was forgotten) left as UNKNOWN.
+    """Build the Struct that a provider gets: secrets revealed, and UNKNOWN for what is not known.
 
-    Unknown keys are dropped. Raises ConfigError with every fault if the options do not fit.
+    Deferred values and digests count as not known; unknown keys are dropped. Raises ConfigError
+    with every fault if the options do not fit.
     """
     usable = cast("dict[str, Value]", map_leaves(dict(options), _usable))  # a map stays a map
     try:
@@ -103,18 +100,18 @@ def build(options: Attributes, struct: type[O]) -> O:
         except UnknownValueError:
             raise
         except (ValueError, TypeError) as error:
-            decoder.faults.append(Fault((), str(error)))
+            decoder.faults.append(OptionFault((), str(error)))
     raise ConfigError(tuple(Problem("", fault.message, fault.hint) for fault in decoder.faults))
 
 
-def convert(raw: Raw, shape: shapes.Type, path: Path, noun: str) -> tuple[Value, list[Fault]]:
-    """One value by a declared type, and its faults; `noun` and `path` say what messages call it."""
+def convert(raw: Raw, shape: shapes.Type, path: Path, noun: str) -> tuple[Value, list[OptionFault]]:
+    """Decode one value by a declared type; `noun` and `path` are how faults call it."""
     decoder = _Decoder({}, noun=noun)
     return decoder.value(raw, shape, path), decoder.faults
 
 
 def dotted(path: Path) -> str:
-    """`repos[0].url`."""
+    """Spell a path for messages: `repos[0].url`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
 
@@ -127,15 +124,15 @@ def _converts(raw: Mapping[str, Raw], struct: type[msgspec.Struct]) -> bool:
     return True
 
 
-def _own_rules(values: Attributes, struct: type[msgspec.Struct]) -> list[Fault]:
-    """What the Structs' own `__post_init__` object to, as far as the values are known."""
+def _own_rules(values: Attributes, struct: type[msgspec.Struct]) -> list[OptionFault]:
+    """Run the Structs' own `__post_init__`, as far as the values are known."""
     if declared.checks_itself(struct):
         try:
             _construct(cast("dict[str, Value]", map_leaves(dict(values), _usable)), struct)
         except UnknownValueError:
             return []
         except (ValueError, TypeError) as error:
-            return [Fault((), str(error))]
+            return [OptionFault((), str(error))]
     return []
 
 
@@ -214,13 +211,17 @@ def _hint(raw: Raw) -> str:
 
 
 class _Decoder(msgspec.Struct):
-    """One walk over one tool's options. `tolerant`: unknown keys are kept, for options recorded by other versions."""
+    """One walk over one tool's options.
+
+    `tolerant`: unknown keys are kept. `hidden`: the walk is inside a secret, so that `_misfit`
+    shows no value.
+    """
 
     env: Mapping[str, str]
     tolerant: bool = False
     noun: str = "option"
     hidden: bool = False
-    faults: list[Fault] = msgspec.field(default_factory=list[Fault])
+    faults: list[OptionFault] = msgspec.field(default_factory=list[OptionFault])
 
     def struct(
         self, raw: Mapping[str, Raw], struct: type[msgspec.Struct], path: Path
@@ -239,19 +240,18 @@ class _Decoder(msgspec.Struct):
                 seen[option.key] = key
                 self._option(option, item, (*path, key), values)
         for option in declared.options_of(struct):
-            if (
-                option.key not in values and option.key not in meant
-            ):  # one misspelt key is one problem
+            # One misspelt key is one problem: the option that it likely meant is not missing, too.
+            if option.key not in values and option.key not in meant:
                 self._missing(option, path, values, given=option.key in seen)
         return values
 
     def _fail(self, path: Path, message: str, hint: str = "", *, key: bool = False) -> None:
-        self.faults.append(Fault(path, f'{self.noun} "{dotted(path)}" {message}', hint, key))
+        self.faults.append(OptionFault(path, f'{self.noun} "{dotted(path)}" {message}', hint, key))
 
     def _unknown(
         self, key: str, raw: Raw, struct: type[msgspec.Struct], path: Path, values: dict[str, Value]
     ) -> str:
-        """Refuse a key, or keep it where that is wanted; the option that was likely meant, or ""."""
+        """Refuse or keep an unknown key; give the option that was likely meant, or ""."""
         if self.tolerant:
             values[key] = _unwrapped(raw)
             return ""
@@ -262,6 +262,7 @@ class _Decoder(msgspec.Struct):
     def _option(self, option: Option, raw: Raw, path: Path, values: dict[str, Value]) -> None:
         if raw is None and not declared.accepts(option.shape, shapes.NoneType):
             return  # an empty value is the same as none
+        # Until the option is left again, a value of the wrong type is shown as (sensitive).
         outside, self.hidden = self.hidden, self.hidden or option.secret
         value = self.value(raw, option.shape, path)
         self.hidden = outside
@@ -290,7 +291,7 @@ class _Decoder(msgspec.Struct):
             self._fail(here, "must not be empty" if given else "is required", hint)
 
     def value(self, raw: Raw, shape: shapes.Type, path: Path) -> Value:
-        """The value by its declared type; where it does not fit, a fault is noted and the value stays as it is."""
+        """Decode a value by its declared type; note a fault and keep it where it does not fit."""
         match raw:
             case Secret():
                 outside, self.hidden = self.hidden, True
@@ -330,7 +331,7 @@ class _Decoder(msgspec.Struct):
         return self._misfit(raw, shape, path)
 
     def _any(self, raw: Raw, path: Path) -> Value:
-        """Whatever stands there, if JSON can hold it."""
+        """Take any value that JSON can hold."""
         match raw:
             case dict():
                 return {key: self._any(item, (*path, key)) for key, item in raw.items()}
@@ -363,7 +364,7 @@ class _Decoder(msgspec.Struct):
         return self._misfit(raw, shape, path)
 
     def _text(self, member: shapes.Type, text: str, path: Path) -> Value:
-        """A number or boolean where text is wanted: it stays as it was written."""
+        """Take a number or boolean, as it was written, where text is wanted."""
         if _LEADING_ZERO.fullmatch(text):
             self._fail(
                 path,

@@ -1,9 +1,9 @@
-"""What a plugin's options Struct says of its fields: names, types, marks and limits."""
+"""The fields of an options Struct: their names, types, marks and limits."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -28,7 +28,7 @@ class Option(msgspec.Struct, frozen=True):
 
 @cache
 def options_of(struct: type[msgspec.Struct]) -> tuple[Option, ...]:
-    """The fields of a Struct with what `schema.Field` says of them."""
+    """Describe the fields of a Struct, with the marks that `schema.Field` gave them."""
     found = shapes.type_info(struct)
     assert isinstance(found, shapes.StructType)
     return tuple(_option(entry) for entry in found.fields)
@@ -36,14 +36,13 @@ def options_of(struct: type[msgspec.Struct]) -> tuple[Option, ...]:
 
 @cache
 def spellings_of(struct: type[msgspec.Struct]) -> dict[str, Option]:
-    """Every folded spelling of every field."""
+    """Map every folded spelling of every field to it."""
     return {spelling: option for option in options_of(struct) for spelling in option.spellings}
 
 
 def _option(entry: shapes.Field) -> Option:
-    extra: dict[str, Any] = (
-        getattr(entry.type, "extra", None) or {}
-    )  # Metadata has one, set by schema.Field
+    # Only annotated types, which schema.Field makes, have an `extra`.
+    extra: dict[str, Any] = getattr(entry.type, "extra", None) or {}
     return Option(
         entry.name,
         entry.encode_name,
@@ -57,31 +56,39 @@ def _option(entry: shapes.Field) -> Option:
 
 
 def folded(name: str) -> str:
-    """Letter case and underscores do not tell options apart: `image_repo` is `imageRepo`, `baseUrl` is `baseURL`."""
+    """Drop case and underscores: `image_repo` and `imageRepo`, `baseUrl` and `baseURL` are one."""
     return name.replace("_", "").lower()
+
+
+def spelled(written: Mapping[str, Value], key: str) -> Value:
+    """Look a key up under any of its spellings; None if it is absent."""
+    return next((item for name, item in written.items() if folded(name) == folded(key)), None)
 
 
 @cache
 def replace_paths(struct: type[msgspec.Struct]) -> frozenset[tuple[str, ...]]:
-    """Canonical paths of the options whose change forces replacement; "*" stands for any list item or map value."""
+    """Collect the paths of the options whose change forces replacement.
+
+    Paths hold canonical names; "*" stands for any list item or map value.
+    """
     return frozenset(_marked(struct, "replace"))
 
 
 @cache
 def secret_paths(struct: type[msgspec.Struct]) -> frozenset[tuple[str, ...]]:
-    """Canonical paths of the options that are secret; "*" stands for any list item or map value."""
+    """Collect the paths of the options that are secret, spelled as in `replace_paths`."""
     return frozenset(_marked(struct, "secret"))
 
 
 @cache
 def special(struct: type[msgspec.Struct]) -> bool:
-    """Whether some field is secret or has an environment variable to fall back on."""
-    return bool(secret_paths(struct)) or any(True for _ in _marked(struct, "env"))
+    """Tell if some field is secret or has an environment variable to fall back on."""
+    return bool(secret_paths(struct)) or any(_marked(struct, "env"))
 
 
 @cache
 def checks_itself(struct: type[msgspec.Struct]) -> bool:
-    """Whether the Struct, or one inside, has rules of its own."""
+    """Tell if the Struct, or one inside it, has rules of its own (`__post_init__`)."""
     inner = [cls for option in options_of(struct) for cls, _ in _structs(option.shape, ())]
     return hasattr(struct, "__post_init__") or any(map(checks_itself, inner))
 
@@ -110,7 +117,7 @@ def _structs(
 
 
 def members(shape: shapes.Type) -> Sequence[shapes.Type]:
-    """The alternatives of a declared type, without their annotations."""
+    """List the alternatives of a declared type, without their annotations."""
     while isinstance(shape, shapes.Metadata):
         shape = shape.type
     return (
@@ -121,12 +128,12 @@ def members(shape: shapes.Type) -> Sequence[shapes.Type]:
 
 
 def accepts(shape: shapes.Type, kind: type[shapes.Type]) -> bool:
-    """Whether a declared type takes values of a kind (`shapes.StrType`, `shapes.NoneType`...)."""
+    """Tell if a declared type takes values of a kind (`shapes.StrType`, `shapes.NoneType`)."""
     return any(isinstance(member, kind | shapes.AnyType) for member in members(shape))
 
 
 def fits(member: shapes.Type, value: Value) -> bool:
-    """Whether a scalar is of a type, its limits aside."""
+    """Tell if a scalar is of a type, its limits aside."""
     match member:
         case shapes.StrType():
             return isinstance(value, str)
@@ -147,7 +154,7 @@ def fits(member: shapes.Type, value: Value) -> bool:
 
 
 def choices(member: shapes.Type) -> Sequence[Value]:
-    """The values that a closed type allows."""
+    """List the values that a closed type allows."""
     match member:
         case shapes.LiteralType():
             return member.values
@@ -158,7 +165,7 @@ def choices(member: shapes.Type) -> Sequence[Value]:
 
 
 def expected(shape: shapes.Type) -> str:
-    """A declared type in words: "text or a list"."""
+    """Put a declared type into words: "text or a list"."""
     words = [
         _expected(member) for member in members(shape) if not isinstance(member, shapes.NoneType)
     ]
@@ -183,7 +190,7 @@ def _expected(member: shapes.Type) -> str:
 
 
 def excess(member: shapes.Type, value: Value) -> str:
-    """Which limit of its type a value breaks, in words; "" if none."""
+    """Say which limit of its type a value breaks; "" if none."""
     match member:
         case shapes.StrType() if isinstance(value, str):
             if member.pattern is not None and not re.search(member.pattern, value):
@@ -219,7 +226,7 @@ def _bounds(member: shapes.IntType | shapes.FloatType, value: float) -> str:
 
 @cache
 def shape_at(struct: type[msgspec.Struct], path: tuple[str | int, ...]) -> shapes.Type | None:
-    """The declared type at a canonical path; None where none is declared."""
+    """Find the declared type at a canonical path; None where none is declared."""
     shape: shapes.Type = shapes.type_info(struct)
     for step in path:
         below = [found for member in members(shape) if (found := _below(member, step))]
@@ -244,7 +251,7 @@ def _below(member: shapes.Type, step: str | int) -> shapes.Type | None:
 
 
 def agree(wanted: shapes.Type, given: shapes.Type) -> bool:
-    """Whether a value of one declared type may become one of another: text takes every scalar."""
+    """Tell if a value of type `given` may become one of `wanted`: text takes every scalar."""
     return any(_takes(member, other) for member in members(wanted) for other in members(given))
 
 

@@ -17,8 +17,8 @@ from engine.errors import DtmError, PluginError
 from engine.language import scalars
 from engine.language.references import TEXT, evaluate, origins
 from engine.loading.variables import PREFIX
-from engine.options.decode import build, decode, replace_paths, secret_paths
-from engine.options.fields import options_of
+from engine.options.decode import build, decode
+from engine.options.fields import options_of, replace_paths, secret_paths
 from engine.ports import AnyProvider, Call, Consuming, Deriving, Requiring
 from engine.secrets.marking import concealed, marked, secrets_of, tainted, tells
 from engine.secrets.sealing import Redactor, Sealer

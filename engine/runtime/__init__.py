@@ -1,12 +1,16 @@
-"""Clock, sleep, randomness and patience, handed down as parameters so that tests can replace them.
+"""Clock, sleep, randomness and retries as parameters, so that tests can replace them.
 
-Terms: an *environment* is what a session takes from its surroundings. A *retry policy* says which
-failures of a store or a provider may pass, how often and after what pause the call is made again.
-A *fallback file* keeps bytes that could not be stored where they belong.
+Terms: an *environment* is the one value that a run takes from its surroundings: clock, sleep,
+randomness, and how patiently a store is asked. A *retry policy* says how often a failed call is
+made again, and after what pauses. A *fallback file* keeps bytes that could not be stored where
+they belong.
 
-Invariants: no module of the engine outside this room reads a clock, sleeps or draws a random number
-by itself. Retries happen only here, in `retry`.
+Invariants: the other rooms take time, pauses and jitter from an environment or from parameters that
+default to the real ones. Two things are never replaced: group commit times its own writes, and a
+claim draws the lineage and the salt of a new state. A retry makes only calls again that surely had
+no effect, or whose provider allows it; a write that may have arrived is for `engine.log.view` to
+find out about.
 
-    environment = Environment(sleep=fake_sleep)
-    environment.retry(lambda: store.read(key))
+    environment = Environment(clock=clock, sleep=clock.sleep)   # a test's own clock
+    found = environment.retry(lambda: store.read(key))
 """

@@ -1,4 +1,4 @@
-"""Clock, sleep, chance and patience as parameters: tests give their own."""
+"""Clock, sleep and randomness as one parameter: tests give their own."""
 
 from __future__ import annotations
 
@@ -7,39 +7,33 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from engine.lock import timestamp
 from engine.runtime.fallback_file import keep
-from engine.runtime.retry import store_retry
+from engine.runtime.retry import STORE, Policy, store_retry
 
 T = TypeVar("T")
 
 
-class Retry(Protocol):
-    """Calls until it succeeds or gives up; retries StoreUnavailableError only (`engine.runtime.retry`)."""
-
-    def __call__(self, call: Callable[[], T], /) -> T:
-        """The call's result."""
-        ...
-
-
 def utc_now() -> str:
-    """RFC 3339 now."""
+    """Return the present time as RFC 3339."""
     return timestamp(datetime.now(UTC))
 
 
 def new_id() -> str:
-    """32 random hex digits."""
+    """Return 32 random hex digits."""
     return uuid.uuid4().hex
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Bytes: of records that a head carries before they move to a chunk; of log that bring on a compaction.
+    """Sizes of a log in bytes.
 
-    A log may also grow as long as its snapshot, so that compacting costs the same per record however large the state.
+    `spill`: records that a log head carries before they move to a chunk. `compact`: log that brings
+    on a compaction. A log may also grow as long as its snapshot, so that compacting costs the same
+    per record however large the state.
     """
 
     spill: int = 64 * 1024
@@ -47,11 +41,11 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """What a session takes from its surroundings.
+    """Values that a run takes from its surroundings.
 
-    `clock` is monotonic seconds, `now` RFC 3339, `token` random hex ids, `retry` how often a store is asked again,
-    `keep(name, data)` where a rescue file goes.
-    `background` False: nothing is written but in the calls that wait.
+    `clock` is monotonic seconds, `now` RFC 3339, `token` random hex ids, `patience` how often a
+    store is asked again, `keep(name, data)` where a rescue file goes. `background` False: nothing
+    is written but in the calls that wait.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -59,11 +53,17 @@ class Environment(msgspec.Struct, frozen=True):
     rng: random.Random = msgspec.field(default_factory=random.Random)
     now: Callable[[], str] = utc_now
     token: Callable[[], str] = new_id
-    retry: Retry = store_retry
+    patience: Policy = STORE
     keep: Callable[[str, bytes], str] = keep
     limits: Limits = Limits()
     background: bool = True
 
     def date(self) -> datetime:
-        """`now` as a date."""
+        """Return `now` as a date."""
         return datetime.fromisoformat(self.now())
+
+    def retry(self, call: Callable[[], T]) -> T:
+        """Return the result of a store's call, made again as `engine.runtime.retry` says."""
+        return store_retry(
+            call, sleep=self.sleep, clock=self.clock, rng=self.rng, policy=self.patience
+        )

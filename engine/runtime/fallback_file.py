@@ -1,4 +1,4 @@
-"""Bytes that could not be stored where they belong, kept on this machine where people find them."""
+"""Fallback files: bytes that could not be stored where they belong, kept on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STDOUT = "standard output"
 
 
 def directories() -> list[Path]:
-    """Where to try, in this order: the current directory, the user's state directory."""
+    """Return where to try, in this order: the current directory, the user's state directory."""
     places: list[Path] = []
     for find in (
         Path.cwd,
@@ -25,9 +25,9 @@ def directories() -> list[Path]:
 
 
 def keep(name: str, data: bytes, places: Callable[[], Sequence[Path]] = directories) -> str:
-    """Write the file where it can be written, readable by its owner only; returns its path.
+    """Write the file where it can be written, readable by its owner only; return its path.
 
-    Where no directory takes it, it goes to standard output: the last place that is left.
+    If no directory takes it, it goes to standard output: the last place that is left.
     """
     for place in places():
         try:
@@ -42,7 +42,7 @@ def keep(name: str, data: bytes, places: Callable[[], Sequence[Path]] = director
 
 
 def _write(path: Path, data: bytes) -> None:
-    """A new file with all of the data, or none at all."""
+    """Write a new file with all of the data, or none at all."""
     with open(path, "xb", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
         try:
             file.write(data)

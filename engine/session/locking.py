@@ -1,18 +1,16 @@
-"""Getting, keeping and giving back a lock: waiting, leases, take-over, and what became of a lost answer.
+"""Get, keep and give back a lock: waiting, leases, takeover, and requests without an answer.
 
-The lock is courtesy: it saves wasted plans and says whom to ask. What keeps the state safe is the log's compare-and-swap.
+The lock is courtesy: it saves wasted plans and names somebody to ask. What keeps the state safe is
+the compare-and-swap of the log.
 """
 
 from __future__ import annotations
 
-import random
 import threading
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -26,82 +24,136 @@ from engine.errors import (
     SupersededError,
 )
 from engine.events import LockAcquired, LockReleased, LockWaiting, Notice
-from engine.lock import LockInfo, LockRecord, timestamp
+from engine.lock import LockInfo, LockRecord
 from engine.ports import Emit, Locker, ProcessLocker
-from engine.runtime.retry import store_retry
-
-T = TypeVar("T")
-
-
-class Ask(Protocol):
-    """Makes a call, again where `engine.runtime.retry` says so."""
-
-    def __call__(self, call: Callable[[], T], /) -> T:
-        """The call's result."""
-        ...
-
-
-def _once(call: Callable[[], T], /) -> T:
-    return call()
-
+from engine.runtime.environment import Environment
 
 ANSWERS = 5
 """Tries to find out what became of a request without an answer."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 TELL_EVERY, COUNT_EVERY = 10.0, 1.0
-"""Seconds between two events while waiting, and while counting down to a take-over."""
-
-_chance = random.Random()  # noqa: S311 - jitter, nothing secret
+"""Seconds between two events while waiting, and while counting down to a takeover."""
 
 
-def _utc() -> datetime:
-    return datetime.now(UTC)
+class LockOptions(msgspec.Struct, frozen=True):
+    """How to take a lock: seconds to wait for it, takeover of a dead holder's, our own lease."""
+
+    timeout: float = 0.0
+    takeover: bool = True
+    lease: float = 30.0
+
+
+class LockClient(msgspec.Struct, frozen=True):
+    """The lock on one key, with lost and late answers recognised by the ID of our record.
+
+    No other client writes a record with our ID.
+    """
+
+    locker: Locker
+    key: str
+    environment: Environment
+
+    def put(self, info: LockInfo, expect: LockRecord | None, *, once: bool = False) -> LockRecord:
+        """Write a record; raises as `Locker.put`. With `once` an unavailable store is an error."""
+        lost: OutcomeUnknownError | None = None
+        for _ in range(ANSWERS):
+            try:
+                write = partial(self.locker.put, self.key, info, expect=expect)
+                return write() if once else self.environment.retry(write)
+            except LockHeldError as error:
+                if _id(error.record) != info.id:
+                    raise
+                if error.record.info == info:
+                    return error.record  # the answer was lost
+                expect = error.record  # ours too, from a request that arrived late
+            except OutcomeUnknownError as error:
+                lost = error
+        raise lost or OutcomeUnknownError(
+            f"the lock on {self.key} keeps changing under our own ID {info.id}"
+        )
+
+    def put_or_abandon(self, info: LockInfo, expect: LockRecord | None) -> LockRecord:
+        """Write a record, and leave none of ours behind if that is interrupted."""
+        try:
+            return self.put(info, expect)
+        except LockError:
+            raise
+        except BaseException:
+            with suppress(DtmError):
+                if (there := self.locker.read(self.key)) and _id(there) == info.id:
+                    self.locker.remove(self.key, expect=there)
+            raise
+
+    def remove(self, record: LockRecord, leaving: LockInfo | None = None) -> None:
+        """Remove our record, also where it changed under our ID; raises as `Locker.remove`.
+
+        A record that is gone after an unclear answer was removed by it. `leaving` is a dead
+        holder's record that a ProcessLocker leaves behind.
+        """
+        unclear = False
+        for _ in range(ANSWERS):
+            try:
+                return self.environment.retry(partial(self._remove, record, leaving))
+            except LockHeldError as error:
+                if _id(error.record) != _id(record):
+                    raise
+                record, unclear = error.record, True
+            except LockError:
+                if unclear:
+                    return None
+                raise
+            except OutcomeUnknownError:
+                unclear = True
+        raise OutcomeUnknownError(
+            f"no answer to {ANSWERS} attempts to release the lock on {self.key}"
+        )
+
+    def _remove(self, record: LockRecord, leaving: LockInfo | None) -> None:
+        if leaving and isinstance(self.locker, ProcessLocker):
+            self.locker.remove(self.key, expect=record, leaving=leaving)
+        else:
+            self.locker.remove(self.key, expect=record)
+
+    def died(self) -> LockInfo | None:
+        """Return the holder whose death left us the lock, as far as the locker can tell."""
+        return self.locker.died(self.key) if isinstance(self.locker, ProcessLocker) else None
 
 
 class HeldLock:
     """A lock that is ours until `release`, renewed in the background every third of its lease.
 
-    `lost` is set once somebody else's record, or none, was found in place of ours; an unreachable store is only warned of.
+    `lost` is set once another record, or none, was found in place of ours; for an unreachable store
+    there is only a warning. `taken_from` is the dead holder that had the lock before.
     """
 
     def __init__(
         self,
-        locker: Locker,
-        key: str,
+        lock: LockClient,
         record: LockRecord,
-        *,
         emit: Emit,
-        now: Callable[[], datetime],
-        background: bool,
-        ask: Ask = store_retry,
+        environment: Environment,
+        taken_from: LockInfo | None = None,
     ) -> None:
         assert record.info is not None and record.info.lease is not None  # `acquire` wrote it
-        self._locker, self._key, self._record, self._emit, self._now = (
-            locker,
-            key,
-            record,
-            emit,
-            now,
-        )
-        self.info, self.lease, self._ask = record.info, record.info.lease, ask
+        self._lock, self._record, self._emit = lock, record, emit
+        self._environment, self.info, self.taken_from = environment, record.info, taken_from
         self.lost: SupersededError | None = None
+        self._leaving: LockInfo | None = None
         self._mutex, self._stop, self._warned = threading.Lock(), threading.Event(), False
-        self._thread = (
-            threading.Thread(target=self._renewals, name="lock-renewal", daemon=True)
-            if background
-            else None
-        )
+        renewals = partial(self._renewals, record.info.lease)
+        thread = threading.Thread(target=renewals, name="lock-renewal", daemon=True)
+        self._thread = thread if environment.background else None
         if self._thread:
             self._thread.start()
 
     def renew(self) -> bool:
-        """One renewal; False if it did not come through, which is no loss yet."""
+        """Renew once; False if it did not come through, which is no loss yet."""
         with self._mutex:
             if self.lost or self._stop.is_set():
                 return False
             try:
-                info = replace(self.info, renewed=timestamp(self._now()))
-                self._record = _put(self._locker, self._key, info, self._record, _once)
+                info = replace(self.info, renewed=self._environment.now())
+                self._record = self._lock.put(info, self._record, once=True)
             except LockError as error:
                 self.lost = _superseded(error)
             except (StoreError, OutcomeUnknownError) as error:
@@ -111,23 +163,29 @@ class HeldLock:
             return not self.lost
 
     def release(self) -> None:
-        """Give it back. Raises LockHeldError if somebody else has it, LockError if nobody has, store errors."""
+        """Give it back.
+
+        Raises LockHeldError if another client has it, LockError if none has, store errors.
+        """
         self._stop.set()
         if self._thread:
             self._thread.join()
-        _remove(self._locker, self._key, self._record, self._ask)
+        self._lock.remove(self._record, self._leaving)
         self._emit(LockReleased(self.info))
 
-    def _renewals(self) -> None:
-        pause = self.lease / 3
+    def keep_record_of_the_dead(self) -> None:
+        """Have `release` leave the dead holder's record, so that the next run learns of it too."""
+        self._leaving = self.taken_from
+
+    def _renewals(self, lease: float) -> None:
+        pause = lease / 3
         while not self._stop.wait(pause) and not self.lost:
-            pause = self.lease / (3 if self.renew() else 12)
+            pause = lease / (3 if self.renew() else 12)
 
     def _warn(self, error: DtmError) -> None:
         if not self._warned:
-            self._emit(
-                Notice("warning", f"the lock could not be renewed: {error.message}", error.hint)
-            )
+            message = f"the lock could not be renewed: {error.message}"
+            self._emit(Notice("warning", message, error.hint))
         self._warned = True
 
 
@@ -135,51 +193,40 @@ def acquire(
     locker: Locker,
     key: str,
     info: LockInfo,
-    *,
-    timeout: float,
-    takeover: bool,
-    lease: float,
+    options: LockOptions,
     emit: Emit,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-    rng: random.Random = _chance,
-    now: Callable[[], datetime] = _utc,
-    background: bool = True,
+    environment: Environment | None = None,
 ) -> HeldLock:
-    """Have the lock within `timeout` seconds (0: one try), or take it over from a holder that is silent for a whole lease.
+    """Take the lock within the timeout, or from a holder that is silent for a whole lease.
 
-    `lease` is what we promise, in seconds. A holder's record must stay unchanged for its own lease by our `clock` before
-    it may be taken over; wall clocks only hint whether that is worth watching for beyond the timeout. `background` False:
-    the caller renews. Raises LockHeldError, store errors.
+    A timeout of 0 is one try. A holder's record must stay unchanged for its own lease by our
+    monotonic clock before it may be taken over; wall clocks only hint whether that is worth
+    watching for beyond the timeout. Without `environment.background` the caller renews. Raises
+    LockHeldError, store errors.
     """
-    wait = _Wait(timeout, takeover, emit, clock, rng, now)
-
-    def ask(call: Callable[[], T]) -> T:
-        return store_retry(call, sleep=sleep, clock=clock, rng=rng)
-
+    environment = environment or Environment()
+    lock, wait = LockClient(locker, key, environment), _Wait(options, emit, environment)
     while True:
-        mine, silent = replace(info, lease=lease, renewed=timestamp(now())), wait.silent()
+        mine = replace(info, lease=options.lease, renewed=environment.now())
+        silent = wait.silent()
         try:
-            record = _put_or_abandon(locker, key, mine, silent, ask)
+            record = lock.put_or_abandon(mine, silent)
         except LockHeldError as error:
-            sleep(wait.pause(error.record, tried=silent is not None))
-        except LockError:  # who was silent is gone
-            wait.forget()
+            environment.sleep(wait.pause(error.record, tried=silent is not None))
+        except LockError:
+            wait.forget()  # the silent holder is gone
         else:
-            died = locker.died(key) if isinstance(locker, ProcessLocker) and not silent else None
-            held = HeldLock(locker, key, record, emit=emit, now=now, background=background, ask=ask)
+            died = None if silent else lock.died()
+            taken_from = silent.info if silent else died
+            held = HeldLock(lock, record, emit, environment, taken_from)
             with _released_on_error(held):
-                emit(
-                    LockAcquired(
-                        mine, wait.waited(), silent.info if silent else died, ended=died is not None
-                    )
-                )
+                emit(LockAcquired(mine, wait.waited(), taken_from, ended=died is not None))
             return held
 
 
 @contextmanager
 def _released_on_error(held: HeldLock) -> Generator[None]:
-    """Nobody else can release what nobody was given yet."""
+    """Release a lock that no caller was given yet: nobody else can."""
     try:
         yield
     except BaseException:
@@ -187,14 +234,18 @@ def _released_on_error(held: HeldLock) -> Generator[None]:
         raise
 
 
-def break_lock(locker: Locker, key: str, lock_id: str, *, ask: Ask = store_retry) -> LockRecord:
-    """Remove the lock of exactly that ID, "" = one whose record is unreadable, whoever holds it; returns what was there.
+def break_lock(
+    locker: Locker, key: str, lock_id: str, environment: Environment | None = None
+) -> LockRecord:
+    """Remove the lock of exactly that ID, whoever holds it, and return its record.
 
-    Raises LockHeldError if another lock is there, LockError if none is, store errors.
+    The ID "" stands for a lock whose record is unreadable. Raises LockHeldError if another lock is
+    there, LockError if none is, store errors.
     """
+    environment = environment or Environment()
     broken: LockRecord | None = None
     for _ in range(ANSWERS):
-        holder = ask(lambda: locker.read(key))
+        holder = environment.retry(lambda: locker.read(key))
         if holder is None and broken is not None:
             return broken  # by a request whose answer was lost
         if holder is None:
@@ -202,7 +253,7 @@ def break_lock(locker: Locker, key: str, lock_id: str, *, ask: Ask = store_retry
         if _id(holder) != lock_id:
             raise LockHeldError(holder, message="the lock has another ID", hint=_breaking(holder))
         try:
-            ask(partial(locker.remove, key, expect=holder))
+            environment.retry(partial(locker.remove, key, expect=holder))
         except LockHeldError:
             continue  # renewed in between: the same lock still
         except OutcomeUnknownError:
@@ -213,7 +264,10 @@ def break_lock(locker: Locker, key: str, lock_id: str, *, ask: Ask = store_retry
 
 
 def looks_dead(info: LockInfo, now: datetime) -> bool:
-    """Whether a holder seems to have stopped renewing: a hint, since it compares the clocks of two machines."""
+    """Tell whether a holder seems to have stopped renewing.
+
+    This is a hint, since it compares the clocks of two machines.
+    """
     if not info.lease:
         return False
     try:
@@ -225,17 +279,15 @@ def looks_dead(info: LockInfo, now: datetime) -> bool:
 
 
 class _Wait(msgspec.Struct):
-    """How long to wait for whom: the holder's record as last seen, and since when it has not changed by our own clock.
+    """The wait for one holder: its record as last seen, and since when it is unchanged.
 
-    `alive`: it was renewed while we watched, which is proof where wall clocks are only a hint.
+    Times are of our own clock. `alive`: the record was renewed while we watched, which is proof where
+    wall clocks are only a hint.
     """
 
-    timeout: float
-    takeover: bool
+    options: LockOptions
     emit: Emit
-    clock: Callable[[], float]
-    rng: random.Random
-    now: Callable[[], datetime]
+    environment: Environment
     started: float = 0.0
     seen: LockRecord | None = None
     since: float = 0.0
@@ -243,50 +295,57 @@ class _Wait(msgspec.Struct):
     told: tuple[str, float] = ("", 0.0)
 
     def __post_init__(self) -> None:
-        self.started = self.clock()
+        self.started = self.environment.clock()
 
     def waited(self) -> float:
-        """Seconds since the first try, 0 if nobody stood in the way."""
-        return self.clock() - self.started if self.told[0] else 0.0
+        """Return the seconds since the first try, 0 if no holder stood in the way."""
+        return self.environment.clock() - self.started if self.told[0] else 0.0
 
     def forget(self) -> None:
-        """The holder that we watched is gone."""
+        """Stop watching: that holder is gone."""
         self.seen = None
 
     def silent(self) -> LockRecord | None:
-        """The holder's record, if it may be taken over now."""
+        """Return the holder's record, if it may be taken over now."""
         return self.seen if self._overdue_in() == 0 else None
 
     def pause(self, holder: LockRecord, *, tried: bool) -> float:
-        """Seconds until the next try; `tried`: the last one was a take-over. Raises LockHeldError when there is to be none."""
+        """Return the seconds until the next try; `tried`: the last one was a takeover.
+
+        Raises LockHeldError when there is to be none.
+        """
         if self.seen is None or self.seen.version != holder.version:
             self.alive = _id(self.seen) == _id(holder) != ""
-            self.seen, self.since = holder, self.clock()
-        waited, overdue = self.clock() - self.started, self._overdue_in()
+            self.seen, self.since = holder, self.environment.clock()
+        waited, overdue = self.environment.clock() - self.started, self._overdue_in()
         if overdue == 0 and not tried:
             return 0.0  # the lease ran out between the last try, which only asked, and now
-        rest = self.timeout - waited
+        rest = self.options.timeout - waited
         counting = (
-            holder.info is not None and not self.alive and looks_dead(holder.info, self.now())
+            holder.info is not None
+            and not self.alive
+            and looks_dead(holder.info, self.environment.date())
         )
         if overdue is not None and counting:
             rest = max(rest, overdue)
         if rest <= 0:
             raise _refusal(holder, self.waited())  # a slow answer is no wait
         self._tell(holder, overdue, COUNT_EVERY if counting else TELL_EVERY)
-        # a fifth of the time waited so far: however long the holder needs, we lose at most that share on top of it
-        step = min(max(waited / 5, FIRST_PAUSE), LONGEST_PAUSE) * self.rng.uniform(0.5, 1.5)
+        # A fifth of the time waited so far: however long the holder needs, we lose at most that
+        # share on top of it.
+        step = min(max(waited / 5, FIRST_PAUSE), LONGEST_PAUSE)
+        step *= self.environment.rng.uniform(0.5, 1.5)
         return min(step, rest, overdue or step)
 
     def _overdue_in(self) -> float | None:
-        """Seconds until the watched record counts as dead, 0: now; None if it never does."""
+        """Return the seconds until the watched record counts as dead; None if it never does."""
         info = self.seen.info if self.seen else None
-        if not self.takeover or info is None or not info.lease:
+        if not self.options.takeover or info is None or not info.lease:
             return None
-        return max(0.0, self.since + info.lease - self.clock())
+        return max(0.0, self.since + info.lease - self.environment.clock())
 
     def _tell(self, holder: LockRecord, overdue: float | None, every: float) -> None:
-        who, at = holder.info.id if holder.info else holder.version, self.clock()
+        who, at = holder.info.id if holder.info else holder.version, self.environment.clock()
         if who != self.told[0] or at - self.told[1] >= every:
             self.told = (who, at)
             self.emit(LockWaiting(holder, self.waited(), overdue))
@@ -313,58 +372,3 @@ def _superseded(error: LockError) -> SupersededError:
 
 def _id(record: LockRecord | None) -> str:
     return record.info.id if record and record.info else ""
-
-
-def _put(
-    locker: Locker, key: str, info: LockInfo, expect: LockRecord | None, ask: Ask
-) -> LockRecord:
-    """`Locker.put`, with lost and late answers recognised by our ID, which nobody else writes."""
-    lost: OutcomeUnknownError | None = None
-    for _ in range(ANSWERS):
-        try:
-            return ask(lambda: locker.put(key, info, expect=expect))  # noqa: B023 - called at once
-        except LockHeldError as error:
-            if _id(error.record) != info.id:
-                raise
-            if error.record.info == info:
-                return error.record  # the answer was lost
-            expect = error.record  # ours too, from a request that arrived late
-        except OutcomeUnknownError as error:
-            lost = error
-    raise lost or OutcomeUnknownError(
-        f"the lock on {key} keeps changing under our own ID {info.id}"
-    )
-
-
-def _put_or_abandon(
-    locker: Locker, key: str, info: LockInfo, expect: LockRecord | None, ask: Ask
-) -> LockRecord:
-    """`_put` that leaves no lock of ours behind if it is interrupted."""
-    try:
-        return _put(locker, key, info, expect, ask)
-    except LockError:
-        raise
-    except BaseException:
-        with suppress(DtmError):
-            if (there := locker.read(key)) and _id(there) == info.id:
-                locker.remove(key, expect=there)
-        raise
-
-
-def _remove(locker: Locker, key: str, record: LockRecord, ask: Ask) -> None:
-    """`Locker.remove` of whatever record of ours is there; one that is gone after an unclear answer was released by it."""
-    unclear = False
-    for _ in range(ANSWERS):
-        try:
-            return ask(lambda: locker.remove(key, expect=record))  # noqa: B023 - called at once
-        except LockHeldError as error:
-            if _id(error.record) != _id(record):
-                raise
-            record, unclear = error.record, True
-        except LockError:
-            if unclear:
-                return None
-            raise
-        except OutcomeUnknownError:
-            unclear = True
-    raise OutcomeUnknownError(f"no answer to {ANSWERS} attempts to release the lock on {key}")

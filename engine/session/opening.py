@@ -1,6 +1,6 @@
-"""Opening a state: for reading without any lock, or for one run that may write.
+"""Open a state: for reading without a lock, or for one run that may write.
 
-    with open_session(store, locker, key, operation="apply", ...) as session:
+    with open_session(state, locker, options, emit) as session:
         plan = ...session.state...
         session.claim(digest)
         session.begin(address, action, entry=entry).wait()
@@ -12,38 +12,37 @@ Leaving the session flushes, compacts what was recorded into the next snapshot a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 
 import msgspec
+from msgspec.structs import replace
 
-from engine.errors import DtmError, LockError, OutcomeUnknownError, StateError, StoreError
-from engine.events import Event, LockAcquired, Notice
+from engine.errors import LockError, OutcomeUnknownError, StateError, StoreError
+from engine.events import Notice
 from engine.lock import LockInfo, lease_of
-from engine.log.history import history as earlier
-from engine.log.history import prune
-from engine.log.probe import Probe
-from engine.log.records import Opened
-from engine.log.view import AUTO, INSIDE, View, damage, damaged_view, read_view, where
-from engine.ports import Emit, Locker, ProcessLocker, Store
-from engine.runtime.environment import Environment
-from engine.secrets.sealing import Redactor
+from engine.log.history import history
+from engine.log.placement import misplaced
+from engine.log.records import Claim
+from engine.log.state_store import INSIDE, StateStore
+from engine.log.view import View, damage, damaged_view, read_view
+from engine.ports import Emit, Locker
 from engine.session.locking import HeldLock, acquire, looks_dead
-from engine.session.session import Session
+from engine.session.session import Session, SessionOptions
 from engine.state import State, StateEntry
 from engine.stored.document import no_gc, state_of
 
-__all__ = ["Reading", "Session", "open_session", "read_state"]
+__all__ = ["Reading", "Session", "SessionOptions", "open_session", "read_state"]
 
 
 class Reading(msgspec.Struct, frozen=True):
     """A state as it was at one moment.
 
-    `in_progress`: who works on it right now and since when, "" if nobody; `at_work`: the id of that run's session.
-    `exists`: anything was ever written here.
-    `copy_of`: the home of which this is a copy, "" if it is at home. `notice`: what a person must know, "" if nothing.
+    `exists`: anything was ever written here. `in_progress` says who works on it now and since when,
+    "" if no run does; `at_work` is the id of that run's session. `copy_of` is the home of which this
+    is a copy, "" if it is at home. `notice` is what the user must know, "" if nothing.
     """
 
     state: State
@@ -55,278 +54,152 @@ class Reading(msgspec.Struct, frozen=True):
     at_work: str = ""
 
     def busy(self, entry: StateEntry) -> bool:
-        """Whether the run at work is at it: unfinished, but not interrupted."""
+        """Tell whether the run at work is at this entry: unfinished, but not interrupted."""
         return entry.pending is not None and self.at_work == entry.pending.session
 
 
-def read_state(
-    store: Store,
-    key: str,
-    *,
-    locker: Locker | None = None,
-    lease: float = 30.0,
-    log: str = AUTO,
-    environment: Environment | None = None,
-) -> Reading:
-    """A consistent state without a lock; an absent one is empty. `log` is `state.log`: with `inline` only the key is read.
+def read_state(state: StateStore, locker: Locker | None = None, lease: float = 30.0) -> Reading:
+    """Read a consistent state without a lock; an absent one is empty.
 
-    `lease` in seconds judges the freshness of a log without a lock. Raises StateError if the content is damaged or newer,
-    StoreError if it cannot be read.
+    `lease` in seconds judges how fresh a log without a lock is. Raises StateError if the content is
+    damaged or newer, StoreError if it cannot be read.
     """
-    environment = environment or Environment()
-    view, location = read_view(store, key, environment, log), where(store, key)
+    view, location = read_view(state), state.location
     with no_gc(), damage():
-        state = state_of(view.replay.document(), location)
-    at_work, in_progress = _at_work(view, locker, key, lease, environment)
+        found = state_of(view.replay.document(), location)
+    at_work, in_progress = _at_work(state, view, locker, lease)
+    notice = ""
+    if view.replaced and view.head is not None:
+        notice = (
+            f"{location} was replaced by other means: the log's records belong to another snapshot "
+            "and are kept in the history"
+        )
     return Reading(
-        state,
+        found,
         location,
         view.snapshot is not None or bool(view.records),
         in_progress,
-        "" if state.home in ("", location) else state.home,
-        _replaced(view, location),
+        "" if found.home in ("", location) else found.home,
+        notice,
         at_work,
     )
 
 
-def _replaced(view: View, location: str) -> str:
-    if not view.replaced or view.head is None:
-        return ""
-    return f"{location} was replaced by other means: the log's records belong to another snapshot and are kept in the history"
-
-
-def _at_work(
-    view: View, locker: Locker | None, key: str, lease: float, environment: Environment
-) -> tuple[str, str]:
-    """The session at work, and who that is since when, by the log and the lock; wall clocks are only a hint here."""
-    opened = view.replay.opened
-    if opened is None or view.replay.ended or view.head is None:
+def _at_work(state: StateStore, view: View, locker: Locker | None, lease: float) -> tuple[str, str]:
+    """Return the session at work, and its user and start; wall clocks are only a hint here."""
+    claim, environment = view.replay.claim, state.environment
+    if claim is None or view.replay.ended or view.head is None:
         return "", ""
-    logged = opened.session, f"{opened.who} since {opened.at}"
+    logged = claim.session, f"{claim.who} since {claim.at}"
     if locker is None:
-        return logged if _fresh(view.head.at, _silence(opened, lease), environment) else ("", "")
+        return logged if _fresh(state, view.head.at, _silence(claim, lease)) else ("", "")
     try:
-        record = environment.retry(lambda: locker.read(key))
-    except (
-        StoreError
-    ):  # who may read the state need not be allowed to read its lock: believe the log then
+        record = environment.retry(lambda: locker.read(state.key))
+    except StoreError:
+        # A reader of the state need not be allowed to read its lock: the log must do then.
         return logged
     if record is None:
         return "", ""
     info = record.info
     if info is None:
         return logged
-    return (
-        ("", "")
-        if looks_dead(info, environment.date())
-        else (info.id, " since ".join(filter(None, (info.holder, info.created))))
-    )
+    if looks_dead(info, environment.date()):
+        return "", ""
+    return info.id, " since ".join(filter(None, (info.holder, info.created)))
 
 
-def _silence(opened: Opened, lease: float) -> float:
-    """Seconds without a sign of life after which that session is over: what it promised, and what we do, whichever is more.
+def _silence(claim: Claim, lease: float) -> float:
+    """Return after how many seconds without a sign of life that session is over.
 
-    It may be working and look at its lock only once in a while of its own lease, to find that it lost it.
+    It is the longer of its lease and ours: it may look at its lock only once in a while of its own
+    lease, to find that it lost it.
     """
-    return max(lease, lease_of(opened.lease) or 0.0)
+    return max(lease, lease_of(claim.lease) or 0.0)
 
 
-def _fresh(at: str, lease: float, environment: Environment) -> bool:
+def _fresh(state: StateStore, at: str, lease: float) -> bool:
     try:
-        return (environment.date() - datetime.fromisoformat(at)).total_seconds() <= lease
+        age = state.environment.date() - datetime.fromisoformat(at)
     except (ValueError, TypeError):
         return False
+    return age.total_seconds() <= lease
 
 
 @contextmanager
 def open_session(
-    store: Store,
-    locker: Locker | None,
-    key: str,
-    *,
-    operation: str,
-    command: str,
-    who: str,
-    version: str,
-    emit: Emit,
-    lock_timeout: float = 0.0,
-    takeover: bool = True,
-    lease: float = 30.0,
-    redactor: Redactor | None = None,
-    history: int = 30,
-    log: str = AUTO,
-    probe: Probe | None = None,
-    over: Collection[str] = (),
-    environment: Environment | None = None,
+    state: StateStore, locker: Locker | None, options: SessionOptions, emit: Emit
 ) -> Generator[Session]:
     """Lock, read, and hand out a session; on leaving flush, compact, release.
 
-    `locker` None asks no lock at all. `lock_timeout` and `lease` are seconds; `takeover` allows taking over a dead
-    holder's lock; `history` is how many old snapshots are kept; `log` is `state.log`. `probe` is what was tried on this
-    store, to be recorded; one without trials is made good on the document itself. `over` are ids of sessions known to have
-    ended. A damaged state is told by `Session.damage`. Raises LockError, StateError, StoreError; what was not recorded goes
-    to a rescue file, which the error names.
+    Without `locker` no lock is asked. A damaged state shows as `Session.damage`. Raises LockError,
+    StateError, StoreError; outcomes that could not be recorded go to a rescue file, which the error
+    names.
     """
-    environment = environment or Environment()
-    opened = _opening(
-        where(store, key), who, command, version, lease, environment, lock=locker is not None
-    )
-    with _locked(
-        locker, key, opened, operation, lock_timeout, takeover, lease, emit, environment
-    ) as lock:
-        make = partial(
-            Session,
-            store,
-            key,
-            opening=opened,
-            environment=environment,
-            emit=emit,
-            redactor=redactor,
-            lock_lost=lock.lost,
-            log=log,
-            probe=probe,
-        )
-        session = _readable(
-            make, store, key, {lock.dead, *over}, lease, lock_timeout, log, emit, environment
-        )
-        with _leaving(session, emit), _mourned(session, locker, key, lock.dead):
-            yield session
-        if session.claimed and session.remembers:
-            _forget(store, key, history, session, emit, environment)
-
-
-def _opening(
-    home: str,
-    who: str,
-    command: str,
-    version: str,
-    lease: float,
-    environment: Environment,
-    *,
-    lock: bool,
-) -> Opened:
-    """Who this session is; its lock goes by the same id."""
-    session = environment.token()
-    return Opened(
-        session,
+    environment = state.environment
+    claim = Claim(
+        environment.token(),
         environment.now(),
-        who,
-        command,
-        version,
-        "",
-        "",
-        home,
-        session if lock else "",
-        lease=lease,
+        options.who,
+        options.operation,
+        options.version,
+        lineage="",
+        salt="",
+        home=state.location,
+        lease=options.lock.lease,
     )
-
-
-def _readable(
-    make: Callable[..., Session],
-    store: Store,
-    key: str,
-    over: Collection[str],
-    lease: float,
-    patience: float,
-    log: str,
-    emit: Emit,
-    environment: Environment,
-) -> Session:
-    """A session on the view that `_settled` gives; on what stands for a damaged state if it cannot be read."""
-    try:
-        with damage():
-            return make(_settled(store, key, over, lease, patience, log, emit, environment))
-    except StateError as broken:
-        return make(_damaged(store, key, broken, log, environment), damage=broken)
-
-
-def _damaged(
-    store: Store, key: str, broken: StateError, log: str, environment: Environment
-) -> View:
-    """The state counts as the one after the newest in the history, which it most likely was."""
-    known = () if log == INSIDE else earlier(store, key, environment)
-    serial = max((past.serial for past in known), default=0) + 1
-    return damaged_view(store, key, broken, serial, environment, log)
-
-
-def _forget(
-    store: Store, key: str, keep: int, session: Session, emit: Emit, environment: Environment
-) -> None:
-    """Drop what is too old; the run is done, so failing to is only told."""
-    try:
-        prune(store, key, keep, session.serial, environment)
-    except (StoreError, OutcomeUnknownError) as error:
-        emit(Notice("warning", f"old snapshots were not dropped: {error.message}", error.hint))
-
-
-class _Lock(msgspec.Struct):
-    """The lock around a session, if there is one; `dead` is the id of a holder that is known to be over."""
-
-    held: HeldLock | None = None
-    dead: str = ""
-
-    def lost(self) -> DtmError | None:
-        """Who took the lock from us."""
-        return self.held.lost if self.held else None
+    with _locked(state, locker, claim, options, emit) as (claim, lock):
+        session, view = _opened(state, claim, lock, options, emit)
+        try:
+            with _leaving(session, emit):
+                yield session
+        finally:
+            dead = lock.taken_from if lock else None
+            if lock and dead and not session.claimed and view.replay.unfinished(dead.id):
+                # Nothing was written, so the log still waits for the dead holder, and with our
+                # record of the lock its own would go: the next run would wait for a whole lease.
+                lock.keep_record_of_the_dead()
 
 
 @contextmanager
 def _locked(
+    state: StateStore,
     locker: Locker | None,
-    key: str,
-    opened: Opened,
-    operation: str,
-    timeout: float,
-    takeover: bool,
-    lease: float,
+    claim: Claim,
+    options: SessionOptions,
     emit: Emit,
-    environment: Environment,
-) -> Generator[_Lock]:
-    """Hold the lock; failing to give it back is told, but changes nothing about what the run did."""
-    lock = _Lock()
+) -> Generator[tuple[Claim, HeldLock | None]]:
+    """Hold the lock, whose ID is that of the session.
 
-    def hear(event: Event) -> None:
-        if isinstance(event, LockAcquired) and event.taken_from:
-            lock.dead = event.taken_from.id
-        emit(event)
-
+    Failing to give it back is only a warning: it changes nothing about what the run did.
+    """
     if locker is None:
-        yield lock
+        yield claim, None
         return
     info = LockInfo(
-        opened.session,
-        operation,
-        opened.who,
-        opened.version,
-        opened.at,
-        opened.home,
-        opened.command,
+        claim.session,
+        options.operation,
+        claim.who,
+        claim.version,
+        claim.at,
+        claim.home,
+        claim.command,
     )
-    lock.held = acquire(
-        locker,
-        key,
-        info,
-        timeout=timeout,
-        takeover=takeover,
-        lease=lease,
-        emit=hear,
-        clock=environment.clock,
-        sleep=environment.sleep,
-        rng=environment.rng,
-        now=environment.date,
-    )
+    lock = acquire(locker, state.key, info, options.lock, emit, state.environment)
     try:
-        yield lock
+        yield replace(claim, lock=claim.session), lock
     finally:
         try:
-            lock.held.release()
+            lock.release()
         except (LockError, StoreError, OutcomeUnknownError) as error:
             emit(Notice("warning", f"the lock was not released: {error.message}", error.hint))
 
 
 @contextmanager
 def _leaving(session: Session, emit: Emit) -> Generator[None]:
-    """Close the session however it is left; what could not be committed is rescued and never hides the body's own error."""
+    """Close the session however it is left.
+
+    What could not be committed is rescued, and that never hides the body's own error.
+    """
     try:
         yield
     except BaseException as failure:
@@ -339,63 +212,79 @@ def _leaving(session: Session, emit: Emit) -> Generator[None]:
         raise error
 
 
-@contextmanager
-def _mourned(session: Session, locker: Locker | None, key: str, dead: str) -> Generator[None]:
-    """A run that changes nothing lets the next one know, too, that this holder is dead: with its lock went what told so."""
-    try:
-        yield
-    finally:
-        if (
-            dead
-            and isinstance(locker, ProcessLocker)
-            and not session.claimed
-            and session.waits_for(dead)
-        ):
-            locker.bequeath(key)
-
-
-def _settled(
-    store: Store,
-    key: str,
-    over: Collection[str],
-    lease: float,
-    patience: float,
-    log: str,
+def _opened(
+    state: StateStore,
+    claim: Claim,
+    lock: HeldLock | None,
+    options: SessionOptions,
     emit: Emit,
-    environment: Environment,
-) -> View:
-    """The view once the last session is surely over: it ended, its lock was silent for a lease, or the log is now.
+) -> tuple[Session, View]:
+    """Make a session on a settled view, or on the bytes that stand for a damaged state.
 
-    `over` are ids of sessions known to be: a holder that was silent for a whole lease, or whose process is gone. A `lease` of
-    0 waits for nobody. Raises LockError if the log is still being written after `patience` seconds, or two leases.
+    A damaged state counts as the one after the newest in the history, which it most likely was.
     """
-    view = read_view(store, key, environment, log)
-    opened = view.replay.opened
-    if (
-        lease <= 0
-        or opened is None
-        or view.replay.ended
-        or opened.session in over
-        or not view.replay.unfinished(opened.session)
-    ):
+    make = partial(
+        Session,
+        state,
+        claim=claim,
+        options=options,
+        emit=emit,
+        lock_lost=lambda: lock.lost if lock else None,
+    )
+    dead = (lock.taken_from.id,) if lock and lock.taken_from else ()
+    try:
+        with damage():
+            view = _settled(state, options, {*dead, *options.over}, emit)
+            session = make(view)
+    except StateError as broken:
+        known = () if state.log == INSIDE else history(state)
+        serial = max((past.serial for past in known), default=0) + 1
+        view = damaged_view(state, broken, serial)
+        return make(view), view
+    if refusal := misplaced(state, view):
+        raise refusal
+    return session, view
+
+
+def _settled(state: StateStore, options: SessionOptions, over: Collection[str], emit: Emit) -> View:
+    """Return the view once the last session is surely over.
+
+    It is over if it ended, or if the log did not change for a whole lease. `over` are ids of
+    sessions known to have ended: their lock was silent for a lease, or their process is gone. A
+    lease of 0 waits for nothing. Raises LockError if the log is still being written after the lock
+    timeout, or two leases.
+    """
+    environment, view = state.environment, read_view(state)
+    claim, lease = view.replay.claim, options.lock.lease
+    if claim is None or lease <= 0 or claim.session in over or not _unfinished(view, claim):
         return view
-    lease = _silence(opened, lease)
+    lease = _silence(claim, lease)
     emit(
         Notice(
             "info",
-            f"{opened.who} began work at {opened.at} and did not end it: waiting {lease:g} s for a sign of life",
+            f"{claim.who} began work at {claim.at} and did not end it: "
+            f"waiting {lease:g} s for a sign of life",
         )
     )
     started = silent_since = environment.clock()
-    while (
-        environment.clock() - silent_since < lease and view.replay.opened and not view.replay.ended
-    ):  # folded in: ended too
-        if environment.clock() - started > max(patience, 2 * lease):
+    while environment.clock() - silent_since < lease and _at_large(view):
+        if environment.clock() - started > max(options.lock.timeout, 2 * lease):
             raise LockError(
-                f"{opened.who} is at work on {where(store, key)} without a lock (dtm {opened.command}, since {opened.at})"
+                f"{claim.who} is at work on {state.location} without a lock "
+                f"(dtm {claim.command}, since {claim.at})"
             )
         environment.sleep(min(1.0, lease / 10))
-        now = read_view(store, key, environment, log)
+        now = read_view(state)
         if now.head_version != view.head_version:
             view, silent_since = now, environment.clock()
     return view
+
+
+def _unfinished(view: View, claim: Claim) -> bool:
+    """Tell whether that session did not end, and left an operation begun."""
+    return not view.replay.ended and view.replay.unfinished(claim.session)
+
+
+def _at_large(view: View) -> bool:
+    """Tell whether a session is in the log that did not end; a compacted one ended, too."""
+    return view.replay.claim is not None and not view.replay.ended

@@ -15,7 +15,7 @@ import msgspec
 
 from engine.address import Address
 from engine.errors import StateError
-from engine.state import Entries, State, StateId, Written
+from engine.state import State, StateId, Written
 from engine.stored.forms import ToolForm, entry_of, plain_map, rich_map, tool_form
 
 FORMAT = 1
@@ -228,7 +228,7 @@ def state_of(document: Document, location: str, *, literal: bool = False) -> Sta
         entries = [entry_of(tool, known, literal=literal) for tool in document.tools.values()]
         return State(
             StateId(document.lineage, document.serial),
-            Entries({entry.address: entry for entry in entries}),
+            {entry.address: entry for entry in entries},
             rich_map(document.outputs),
             document.id,
             document.home,

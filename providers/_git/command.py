@@ -1,4 +1,7 @@
-"""Runs the git binary: the user's ssh, agent, credential helpers and insteadOf work, nothing ever prompts, deadlines hold."""
+"""The git binary, run for a provider call.
+
+The user's ssh, agent, credential helpers and insteadOf work, nothing ever prompts, deadlines hold.
+"""
 
 from __future__ import annotations
 
@@ -35,28 +38,33 @@ PLACES = (
     "GIT_PREFIX",
     "GIT_SHALLOW_FILE",
 )
-"""Set when we run inside a hook; they would send git to the wrong repository."""
+"""Set where dtm runs inside a hook; they would send git to the wrong repository."""
 QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.fsmonitor=false")
 
 ABSENT = re.compile(
     r"does not appear to be a git repository|^fatal: repository '.*' not found", re.MULTILINE
 )
 HIDING = re.compile(r"^remote: |^ERROR: |access denied or repository not exported", re.MULTILINE)
-"""The host itself speaks: hosts answer "not found" for what they hide, so it proves nothing."""
+"""The host itself answers: hosts say "not found" for what they hide, so that proves nothing."""
 DENIED = re.compile(
-    r"Authentication failed|could not read (Username|Password)|Permission denied|returned error: 40[13]|"
-    r"Host key verification failed|access denied|terminal prompts disabled|[Rr]epository not found|don't have permission",
+    r"Authentication failed|could not read (Username|Password)|Permission denied|"
+    r"returned error: 40[13]|Host key verification failed|access denied|"
+    r"terminal prompts disabled|[Rr]epository not found|don't have permission",
     re.MULTILINE,
 )
 PASSING = re.compile(
-    r"Could not resolve host|[Ff]ailed to connect|[Cc]ouldn't connect|[Cc]onnection (refused|reset|timed out|closed)|"
-    r"timed out|returned error: (429|5\d\d)|[Nn]etwork is unreachable|Empty reply|hung up unexpectedly|early EOF|RPC failed"
+    r"Could not resolve host|[Ff]ailed to connect|[Cc]ouldn't connect|"
+    r"[Cc]onnection (refused|reset|timed out|closed)|timed out|returned error: (429|5\d\d)|"
+    r"[Nn]etwork is unreachable|Empty reply|hung up unexpectedly|early EOF|RPC failed"
 )
-ACCESS_HINT = "git itself must have access: check your ssh agent or credential helper, or set the option token for https"
+ACCESS_HINT = (
+    "git itself must have access: check your ssh agent or credential helper, "
+    "or set the option token for https"
+)
 
 
-class Result(msgspec.Struct, frozen=True):
-    """What a finished git printed; `err` is English whatever the locale."""
+class GitResult(msgspec.Struct, frozen=True):
+    """The output of a git that has ended; `err` is English whatever the locale."""
 
     code: int
     out: bytes
@@ -64,7 +72,7 @@ class Result(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """Standard output without the last newline."""
+        """Decode standard output, without the last newline."""
         return self.out.decode(errors="surrogateescape").rstrip("\n")
 
 
@@ -79,22 +87,24 @@ class Git(msgspec.Struct, frozen=True):
     env: Mapping[str, str] | None = None
     secrets: tuple[tuple[str, str], ...] = ()
 
-    def __call__(self, *args: str, stdin: bytes = b"") -> Result:
+    def __call__(self, *args: str, stdin: bytes = b"") -> GitResult:
         """Run and demand success. Raises as `failure` says."""
         result = self.run(*args, stdin=stdin)
         if result.code:
             raise self.failure(result)
         return result
 
-    def run(self, *args: str, stdin: bytes = b"", sends: bool = False) -> Result:
+    def run(self, *args: str, stdin: bytes = b"", sends: bool = False) -> GitResult:
         """Run to the end, the deadline or a cancellation.
 
-        Raises ProviderError (no git, no time), CancelledError, and OutcomeUnknownError instead where `sends`.
+        Raises ProviderError (no git, no time) or CancelledError; where `sends` and git was cut off,
+        OutcomeUnknownError instead.
         """
-        # Killed it would leave its locks; and it moves a branch only from where that was, whoever else is at work there.
+        # A git that is killed leaves its locks behind, so it is asked to end. The delay does no
+        # harm: git moves a branch only from where it saw it, whoever else is at work there.
         with Tether(asked=True) as tether, self._start(args, tether) as process:
             out, err = self._wait(process, stdin, args[0], sends)
-        return Result(process.returncode, out, self.clean(err.decode(errors="replace").strip()))
+        return GitResult(process.returncode, out, self.clean(err.decode(errors="replace").strip()))
 
     def _start(self, args: tuple[str, ...], tether: Tether) -> subprocess.Popen[bytes]:
         place = () if self.directory is None else (f"--git-dir={self.directory}",)
@@ -127,13 +137,16 @@ class Git(msgspec.Struct, frozen=True):
         return kept | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"} | dict(self.env or {})
 
     def clean(self, text: str) -> str:
-        """The text without credentials."""
+        """Cut credentials out of a text."""
         for secret, shown in self.secrets:
             text = text.replace(secret, shown)
         return text
 
-    def failure(self, result: Result) -> ProviderError:
-        """The error that git's words stand for; NotFoundError only where the other side surely has no such repository."""
+    def failure(self, result: GitResult) -> ProviderError:
+        """Make the error that git's words stand for.
+
+        NotFoundError only where the other side surely has no such repository.
+        """
         words = result.err
         lines = [
             line

@@ -1,72 +1,84 @@
-"""Whole files that one tool keeps in a git repository: found, written and removed together, one commit each."""
+"""Whole files that one tool keeps in a git repository, written or removed in one commit."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import shutil
+from collections.abc import Collection, Mapping, Sequence
 
 from engine.errors import NotFoundError, ProviderError
 from engine.ports import Call
 from engine.state import Resource
-from providers._git.repository import Repository, blob_id
+from providers._git.objects import TreeEntry, blob_id
+from providers._git.repository import GitRepository
 from providers._git.scm import Location
 from providers._git.urls import is_path, local_path, without_credentials
 
 FOREIGN = "remove it from the repository, or choose another path"
 
 
-def opened(location: Location, call: Call) -> Repository:
-    """The branch, for one call."""
-    return Repository(location.url, location.branch, call=call, token=location.token)
+def opened(location: Location, call: Call) -> GitRepository:
+    """Take the branch, for one call."""
+    return GitRepository(location.url, location.branch, call=call, token=location.token)
 
 
-def recorded(location: Location, resource: Resource | None, call: Call) -> Repository:
-    """The branch where the files are by the record, which is where the options say unless those have changed."""
+def recorded(location: Location, resource: Resource | None, call: Call) -> GitRepository:
+    """Take the branch that the record names: that of the options, unless they have changed."""
     repository = opened(location, call)
     if resource is None or "repoURL" not in resource.outputs:
         return repository
     url, branch = str(resource.outputs["repoURL"]), str(resource.outputs["branch"])
-    old = Repository(url, branch, call=call)
+    old = GitRepository(url, branch, call=call)
     return repository.on(branch) if old.identity == repository.identity else old
 
 
+def left_behind(location: Location, resource: Resource, call: Call) -> GitRepository | None:
+    """Take the recorded branch if the options now name another; None if the files stay there."""
+    before, now = recorded(location, resource, call), opened(location, call)
+    same = (before.identity, before.branch) == (now.identity, now.branch)
+    return None if same else before
+
+
+def required() -> Sequence[str]:
+    """Answer `requires`: the git binary."""
+    return [] if shutil.which("git") else ["git is not installed, or not on the PATH"]
+
+
 def needed(option: str, location: Location) -> dict[str, str]:
-    """What `inputs` answers: the repository, where it is on this machine."""
+    """Answer `inputs`: the repository, where it is on this machine."""
     return {option: str(local_path(location.url))} if is_path(location.url) else {}
 
 
 def shown(location: Location) -> dict[str, str]:
-    """The outputs that tell where the files are."""
+    """Make the outputs that say where the files are."""
     return {"repoURL": without_credentials(location.url), "branch": location.branch}
 
 
-def blobs(repository: Repository, paths: Collection[str]) -> dict[str, str]:
-    """Path -> git's id of the content, of those that are there."""
+def blobs(repository: GitRepository, paths: Collection[str]) -> dict[str, str]:
+    """Map each of these paths that is there to git's id of its content."""
     tip = repository.tip()
-    return (
-        {path: tip.entries[path].blob for path in sorted(paths) if path in tip.entries}
-        if tip
-        else {}
-    )
+    found: Mapping[str, TreeEntry] = tip.entries if tip else {}
+    return {path: found[path].blob for path in sorted(paths) if path in found}
 
 
 def blobs_of(files: Mapping[str, bytes]) -> dict[str, str]:
-    """The same of files that are not there yet."""
+    """Make the same map of files that are not written yet."""
     return {path: blob_id(files[path]) for path in sorted(files)}
 
 
 def write(
-    repository: Repository, wanted: Mapping[str, bytes], owned: Collection[str], subject: str
+    repository: GitRepository, wanted: Mapping[str, bytes], owned: Collection[str], subject: str
 ) -> None:
-    """Bring the files to these contents and remove other owned ones; files of others are refused unless equal.
+    """Bring the files to these contents and remove other owned ones.
 
-    An empty repository gets its branch; a branch that is missing beside others is an error, since it would start
-    without the code.
+    Files of others are refused unless equal. An empty repository gets its branch; a branch that is
+    missing beside others is an error, since it would start without the code.
     """
     heads = repository.heads()
     if heads is None:
         raise NotFoundError(
             f"there is no repository {repository.location}",
-            hint="make it first, for example with repo-scaffolding, and let this tool depend on that one",
+            hint="make it first, for example with repo-scaffolding, "
+            "and let this tool depend on that one",
         )
     if heads and repository.branch not in heads:
         raise ProviderError(
@@ -75,6 +87,7 @@ def write(
         )
     others = wanted.keys() - set(owned)
     found = blobs(repository, others) if others else {}
+    # Equal content may be dtm's own, of a create that was interrupted before its record.
     foreign = [path for path, blob in found.items() if blob != blob_id(wanted[path])]
     if foreign:
         raise ProviderError(
@@ -84,8 +97,8 @@ def write(
     repository.commit({**wanted, **gone}, subject)
 
 
-def remove(repository: Repository, owned: Collection[str], subject: str) -> None:
-    """Remove these files; what is gone already is fine."""
+def remove(repository: GitRepository, owned: Collection[str], subject: str) -> None:
+    """Remove these files; one that is gone already is fine."""
     left = blobs(repository, owned)
     if left:
         repository.commit(dict.fromkeys(left), subject)

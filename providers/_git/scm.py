@@ -1,10 +1,10 @@
-"""The block of options that says which repository is meant: by URL, or by owner and name at some place."""
+"""The options that say which repository is meant: by URL, or by owner and name at some place."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -17,22 +17,38 @@ from providers._git.urls import SCP_LIKE, canonical, is_path, local_path
 ScmType = Literal["local", "github", "gitlab", "git"]
 LOCAL_ROOT: Final = "./repos"
 API_LATER: Final = (
-    "making repositories through the API of GitHub or GitLab comes with a later version: make an empty repository there "
-    "and give its url (git itself must have access), or use scmType: local"
+    "making repositories through the API of GitHub or GitLab comes with a later version: "
+    "make an empty repository there and give its url (git itself must have access), "
+    "or use scmType: local"
 )
 HOSTS: Final[Mapping[str, ScmType]] = {"github.com": "github", "gitlab.com": "gitlab"}
 SCHEMES: Final = ("https://", "http://", "ssh://", "git://", "git+ssh://", "file://")
 PATH_STARTS: Final = ("/", "./", "../", "~")
 HOSTLIKE = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?(/.*)?")
 
+Token: TypeAlias = Annotated[
+    str,
+    Field("the password for http URLs; without it git asks its credential helpers", secret=True),
+]
+T = TypeVar("T")
+
+
+def all_known(options: Options) -> bool:
+    """Tell if no option of this block is known only after apply: then it can be checked as a whole.
+
+    Structs check themselves when they are built, and a plan builds them before all is known.
+    """
+    return not any(isinstance(getattr(options, n), Unknown) for n in options.__struct_fields__)
+
 
 class Repo(Options, frozen=True, kw_only=True):
-    """Which repository. With `url` the rest follows from it; else it is `name` of `owner` or `org` below `baseURL`."""
+    """The repository that is meant: at `url`, else `name` of `owner` or `org` below `baseURL`."""
 
     url: Annotated[
         str,
         Field(
-            "any URL that git can reach, or the path of a repository on this machine beginning with ./, ../, ~ or /",
+            "any URL that git can reach, or the path of a repository on this machine "
+            "beginning with ./, ../, ~ or /",
             example="./repos/me/app.git",
         ),
     ] = ""
@@ -55,23 +71,22 @@ class Repo(Options, frozen=True, kw_only=True):
     base_url: Annotated[
         str,
         Field(
-            "what owner/name.git is appended to where there is no url; for scmType local a directory, ./repos if not given"
+            "what owner/name.git is appended to where there is no url; "
+            "for scmType local a directory, ./repos if not given"
         ),
     ] = msgspec.field(default="", name="baseURL")
-    token: Annotated[
-        str,
-        Field(
-            "the password for http URLs; without it git asks its credential helpers", secret=True
-        ),
-    ] = ""
+    token: Token = ""
 
     def __post_init__(self) -> None:
-        if not any(isinstance(getattr(self, name), Unknown) for name in self.__struct_fields__):
+        if all_known(self):
             locate(self)
 
 
 class Location(msgspec.Struct, frozen=True):
-    """A repository, found: `url` is for git, a relative path still relative; `owner` and `org` are never both set."""
+    """A repository, found.
+
+    `url` is for git, a relative path still relative; `owner` and `org` are never both set.
+    """
 
     url: str
     owner: str
@@ -83,13 +98,17 @@ class Location(msgspec.Struct, frozen=True):
 
     @property
     def identity(self) -> str:
-        """One text per repository."""
+        """Name the repository by one text, whatever the spelling of its URL."""
         return canonical(self.url)
 
 
 def locate(repo: Repo) -> Location:
-    """Where that is. Raises ValueError with a sentence for people, UnknownValueError where a needed field is unknown."""
-    if isinstance(repo.scm_type, Unknown):  # the only field whose use as a value would go unnoticed
+    """Find out where that is. Pure.
+
+    Raises ValueError with a sentence for people, UnknownValueError where a needed field is unknown.
+    """
+    # Any other field raises by itself when it is used before it is known.
+    if isinstance(repo.scm_type, Unknown):
         raise UnknownValueError("scmType is only known after apply")
     if repo.owner and repo.org:
         raise ValueError("git org and owner can't be configured at the same time")
@@ -103,14 +122,16 @@ def locate(repo: Repo) -> Location:
     if not name:
         raise ValueError("git name field must be configured")
     usual = "master" if kind == "gitlab" else "main"
-    branch = (
-        repo.branch if isinstance(repo.branch, Unknown) else repo.branch or usual
-    )  # only a part of it may be unknown
+    # An unknown branch does not keep the rest from being known.
+    branch = repo.branch if isinstance(repo.branch, Unknown) else repo.branch or usual
     return Location(url, "" if repo.org else owner, repo.org, name, branch, kind, repo.token)
 
 
 def full_url(text: str) -> str:
-    """A URL as git understands it: `github.com/me/app` becomes https, paths are relative only behind `./` or `../`."""
+    """Complete a URL as git understands it: `github.com/me/app` becomes https.
+
+    Paths are relative only behind `./` or `../`. Raises ValueError.
+    """
     if text.startswith(PATH_STARTS):
         return text
     if "://" in text:
@@ -152,7 +173,10 @@ def _stem(url: str) -> str:
 
 
 def _owner_and_name(url: str, repo: Repo) -> tuple[str, str]:
-    """From the path of a URL; groups may be nested. A lone name must end in .git, else it looks like a user's page."""
+    """Take them from the path of a URL, where groups may be nested.
+
+    A lone name must end in .git, else it looks like a user's page.
+    """
     scp = SCP_LIKE.fullmatch(url)
     path: str = scp["path"] if scp else unquote(urlsplit(url).path)
     owner, _, name = path.strip("/").removesuffix(".git").rpartition("/")
@@ -162,9 +186,17 @@ def _owner_and_name(url: str, repo: Repo) -> tuple[str, str]:
 
 
 def located(repo: Repo) -> Location:
-    """As `locate`, for provider calls: what validation would have said is a ProviderError; UnknownValueError stays."""
+    """Find out where that is, in a provider call: errors as of `in_call`."""
+    return in_call(lambda: locate(repo))
+
+
+def in_call(compute: Callable[[], T]) -> T:
+    """Turn the ValueError of a check of options into a ProviderError; UnknownValueError stays.
+
+    Options are checked when the configuration is read, but recorded ones may be older than a check.
+    """
     try:
-        return locate(repo)
+        return compute()
     except UnknownValueError:
         raise
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""How a git repository is named: paths and URLs, told apart, shown without credentials, made comparable."""
+"""Names of git repositories: paths and URLs, shown without credentials, and made comparable."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ CASELESS_HOSTS = frozenset(
 
 
 def is_path(url: str) -> bool:
-    """Whether git takes this for a place on this machine."""
+    """Tell if git takes this for a path on this machine."""
     return url.startswith("file://") or not ("://" in url or SCP_LIKE.fullmatch(url))
 
 
 def local_path(url: str) -> Path:
-    """The path of a local URL, `~` expanded; may be relative."""
+    """Take the path of a local URL, `~` expanded; may be relative."""
     path = unquote(urlsplit(url).path) if url.startswith("file://") else url
-    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path's own raises for a user that there is not
+    # Path.expanduser raises for a user that this machine does not have.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def canonical(url: str) -> str:
-    """One text per repository: `github.com/me/app`, or the path. Pure.
+    """Spell every URL of one repository the same: `github.com/me/app`, or the path. Pure.
 
-    User names, transports and a final `.git` do not count; hosts, and names on hosts known to ignore case, are lower case.
+    User names, transports and a final `.git` do not count; hosts, and names on hosts known to
+    ignore case, are lower case.
     """
     if is_path(url):
         return os.path.normpath(local_path(url))
@@ -46,7 +48,7 @@ def canonical(url: str) -> str:
 
 
 def without_credentials(url: str) -> str:
-    """The URL as it may be shown: a password, and over http the user name too, is cut out."""
+    """Cut a password, and over http the user name too, out of a URL that is to be shown."""
     parts = urlsplit(url) if "://" in url else None
     if parts is None or "@" not in parts.netloc:
         return url

@@ -1,4 +1,4 @@
-"""Ties a program to dtm: what dtm started does not go on working when dtm itself is killed."""
+"""Ties between dtm and its programs: no program goes on working when dtm itself is killed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ SHELL: Final = "/bin/sh"
 GRACE: Final = 2.0
 """Seconds between asking a process group to end and killing it."""
 TIDYING: Final = 0.5
-"""Seconds that what a program has started may take longer than itself. Not more: where the first process of a container
-reaps late, even an empty group looks as if somebody were in it."""
+"""Seconds that the children of a program may take longer than the program itself.
+
+Not more: where the first process of a container reaps late, even an empty group looks alive.
+"""
 GUARD: Final = """
 trap '' HUP INT QUIT TERM
 groups=' '
@@ -51,17 +53,20 @@ for turn in 1 2 3 4 5 6 7 8 9 10; do
 done
 for group in $asked; do kill -9 "-$group"; done
 """
-"""Keeps the process groups at work, `+ NUMBER GROUP` and `- NUMBER` a line, until nobody can write any more, or a dot.
+"""Keeps a list of the process groups at work, and ends them when its input ends.
 
-`ask-GROUP` is one that is asked to end; all of those have one second for that.
+Lines are `+ NUMBER GROUP`, `- NUMBER`, and a dot for a dtm that ended well. The input ends when no
+process can write to it any more. `ask-GROUP` is asked to end before it is killed; all groups of
+this kind have one second together.
 """
 
 
 class Guard:
-    """A shell that lives on when dtm is gone, however it went, and then kills the process groups still at work.
+    """A shell that outlives dtm, however it died, and kills the process groups still at work.
 
-    It starts with the first program and belongs to one process: a fork of that process gets a guard of its own. It has a
-    session of its own, so what is sent to dtm's process group does not reach it, and it holds nothing of dtm's open.
+    It starts with the first program and belongs to one process: a fork of that process gets a guard
+    of its own. It has a session of its own, so a signal to dtm's process group does not reach it,
+    and it holds no file of dtm's open.
     """
 
     def __init__(self) -> None:
@@ -70,13 +75,12 @@ class Guard:
         self._shell: subprocess.Popen[bytes] | None = None
 
     def pipe(self) -> int | None:
-        """Where to write to a guard at work; None where there is no shell to be one."""
+        """Return the descriptor to write to a guard at work; None on a machine without a shell."""
         with self._lock:
             if self._owner != os.getpid():
                 self._own()
-            if (
-                self._shell is None or self._shell.poll() is not None
-            ):  # somebody killed it: what it knew is lost
+            # A guard that was killed is replaced; the groups that it knew are lost.
+            if self._shell is None or self._shell.poll() is not None:
                 self._start()
             return self._pipe[1] if self._shell else None
 
@@ -87,9 +91,8 @@ class Guard:
         if self._shell:
             self._shell.returncode = 0  # not a child of this process
         self._owner, self._shell = os.getpid(), None
-        self._pipe = (
-            os.pipe()
-        )  # not inheritable. The reading end stays open here, too: no write ever fails
+        # Not inheritable. The reading end stays open here too, so that no write ever fails.
+        self._pipe = os.pipe()
         atexit.register(self._close, self._owner)
 
     def _start(self) -> None:
@@ -108,22 +111,24 @@ class Guard:
     def _close(self, owner: int) -> None:
         if owner == os.getpid() and self._shell:
             os.write(self._pipe[1], b".\n")
-            self._shell.wait()  # in a container whose first process reaps nothing, each would stay for ever
+            self._shell.wait()  # or it would stay for ever where the first process reaps nothing
 
 
 GATE: Final = 'IFS= read -r DTM_GATE && exec "$@"'
-"""Becomes the program once it hears a line; where dtm is gone before that, it ends and nothing ever began."""
+"""Becomes the program once it reads a line; where dtm is gone before that, nothing ever begins."""
 PASSES: Final = "[A-Za-z_][A-Za-z0-9_]*"
+"""Names of environment variables that a shell hands on."""
 STOPPED: Final = frozenset(("BASHOPTS", "EUID", "IFS", "OPTIND", "PPID", "SHELLOPTS", "UID"))
-"""What a shell does not hand on as it is: names that no variable of its can have, and its own variables."""
+"""Environment variables that a shell sets itself instead of handing them on."""
 
 
 class Tether:
-    """Ties one program, and what it starts, to dtm until `release`, or the end of the `with` block.
+    """A tie of one program, and all that it starts, to dtm until `release` or the end of `with`.
 
-    The guard reaches the program's process group: not what has made a session or a process group of its own, or runs as
-    another user. It kills the group at once, for a next run may soon look at what there is. `asked`: it asks the group to
-    end first, for a program that leaves locks behind if killed, and that does no harm while another run is at work.
+    The guard reaches the program's process group: not a child that made a session or a process
+    group of its own, or runs as another user. It kills the group at once, since another run may
+    soon look at the resources. `asked`: it asks the group to end first, for a program that leaves
+    locks behind if killed, and that does no harm while another run is at work.
     """
 
     _guard: Final = Guard()
@@ -142,19 +147,22 @@ class Tether:
     def start(
         self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start the program in a session of its own, with a pipe to each of its streams. Raises OSError if it is none.
+        """Start the program in a session of its own, with a pipe to each of its streams.
 
-        It begins when the guard knows of it, but for an environment that does not pass the gate: then the guard knows a
-        moment later. (A function to call between fork and exec would do without a shell, but copies a whole process for
-        each program, and may stop for ever where other threads run.)
+        It waits behind the gate until the guard knows of it. An environment that a shell would
+        change does not pass the gate: then the guard learns of the program a moment after its
+        start. Raises OSError if it is not a program.
         """
+        # `preexec_fn` would do without a shell, but it copies the whole process for each program,
+        # and may stop for ever where other threads run.
         gated = self._pipe is not None and all(
             re.fullmatch(PASSES, name) and name not in STOPPED for name in env
         )
+        if gated:
+            program = _found(argv[0], env, cwd or Path())
+            argv = [SHELL, "-c", GATE, SHELL, program, *argv[1:]]
         process = subprocess.Popen(
-            [SHELL, "-c", GATE, SHELL, _found(argv[0], env, cwd or Path()), *argv[1:]]
-            if gated
-            else argv,
+            argv,
             cwd=cwd,
             env=env,
             start_new_session=True,
@@ -170,16 +178,20 @@ class Tether:
         return process
 
     def release(self) -> None:
-        """The program has ended: what it left behind may stay, and its number may soon be another's. Twice is harmless."""
+        """Tell the guard that the program has ended. Safe to repeat.
+
+        A daemon that it left behind may stay; its process group's number may soon be reused.
+        """
         if self._pipe is not None:
             os.write(self._pipe, f"- {self._number}\n".encode())
             self._pipe = None
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the group of a program that `Tether` started to end, then kill what is left of it.
+    """Ask the group of a program that `Tether` started to end, then kill the rest of it.
 
-    Asked, git takes away its locks. What the program started has a moment more than the program itself.
+    A git that is asked removes its locks. The program's children get a moment more than the
+    program itself.
     """
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
@@ -194,9 +206,12 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _found(program: str, env: Mapping[str, str], cwd: Path) -> str:
-    """The file that exec would start there. Raises OSError, as exec would: behind the gate nobody would hear of it."""
+    """Find the file that exec would start there.
+
+    Raises OSError as exec would: behind the gate, the shell would fail instead and hide it.
+    """
     if not cwd.is_dir():
-        return program  # that is what will be told
+        return program  # starting it in that directory will fail, and says why
     here = cwd.absolute()
     search = os.pathsep.join(
         str(here / part) for part in env.get("PATH", os.defpath).split(os.pathsep)
@@ -211,12 +226,12 @@ def _found(program: str, env: Mapping[str, str], cwd: Path) -> str:
 
 
 def _is_text(file: Path) -> bool:
-    """Whether this is no program, but what a shell would take for lines of its own: a text, an empty file."""
+    """Tell if this is a text or an empty file, which a shell would run as lines of its own."""
     try:
         with file.open("rb") as opened:
             start = opened.read(256)
     except OSError:
-        return False  # it may be run, but not be read
+        return False  # a program may be executable without being readable
     return not start.startswith(b"#!") and b"\0" not in start
 
 

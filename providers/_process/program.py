@@ -1,4 +1,4 @@
-"""One program run to its end: its output passed on as it comes, its whole process group ended in time."""
+"""One program run to its end: output passed on as it comes, its process group ended in time."""
 
 from __future__ import annotations
 
@@ -17,13 +17,25 @@ import msgspec
 from providers._process.guard import Tether, end
 
 TICK = 0.1
-"""Seconds between two looks at whether to stop."""
+"""Seconds between two looks at `stop`."""
 LINGER = 0.5
-"""Seconds for output still on its way when the program has ended: a daemon it started may hold the pipe for ever."""
+"""Seconds for output still on its way when the program has ended.
+
+Not until the pipe ends: a daemon that the program started may hold it for ever.
+"""
 
 Sink: TypeAlias = Callable[[bytes], object]
 Move: TypeAlias = Callable[[int], bool]
-"""Moves bytes through the pipe of that descriptor; whether there may be more."""
+"""Moves bytes through the pipe of that descriptor; True if there may be more."""
+
+
+class Program(msgspec.Struct, frozen=True):
+    """A program to run: its arguments, directory, whole environment and standard input."""
+
+    argv: Sequence[str]
+    cwd: Path
+    env: Mapping[str, str]
+    stdin: bytes = b""
 
 
 class Lines(msgspec.Struct):
@@ -44,30 +56,24 @@ class Lines(msgspec.Struct):
             self.feed(b"\n")
 
 
-def run(
-    argv: Sequence[str],
-    *,
-    cwd: Path,
-    env: Mapping[str, str],
-    stdin: bytes,
-    out: Sink,
-    err: Sink,
-    stop: Callable[[], bool],
-) -> int | None:
-    """Run a program; its output goes to `out` and `err` in pieces. Returns the exit code, negative for a signal.
+def run(program: Program, *, out: Sink, err: Sink, stop: Callable[[], bool]) -> int | None:
+    """Run a program to its end; its output goes to `out` and `err` in pieces.
 
-    None: `stop` said so first, and the process group was ended. The program dies with dtm, as `Tether` says. Raises OSError
-    if the program cannot be started.
+    Returns the exit code, negative for a signal; None if `stop` said so first, and the process
+    group was ended. The program dies with dtm, as `Tether` says. Raises OSError if the program
+    cannot be started.
+
+        run(Program(["ls"], Path(), os.environ), out=print, err=print, stop=call.cancelled)
     """
-    with Tether() as tether, tether.start(argv, env=env, cwd=cwd) as process:
-        assert (
-            process.stdin is not None and process.stdout is not None and process.stderr is not None
-        )
+    with (
+        Tether() as tether,
+        tether.start(program.argv, env=program.env, cwd=program.cwd) as process,
+    ):
+        assert process.stdin and process.stdout and process.stderr
         with selectors.DefaultSelector() as pipes:
-            os.set_blocking(
-                process.stdin.fileno(), False
-            )  # a program that never reads must not block us
-            pipes.register(process.stdin, selectors.EVENT_WRITE, _giving(stdin))
+            # A program that never reads must not block dtm.
+            os.set_blocking(process.stdin.fileno(), False)
+            pipes.register(process.stdin, selectors.EVENT_WRITE, _giving(program.stdin))
             pipes.register(process.stdout, selectors.EVENT_READ, _taking(out))
             pipes.register(process.stderr, selectors.EVENT_READ, _taking(err))
             try:
@@ -100,7 +106,7 @@ def _follow(
 
 
 def _pump(pipes: selectors.BaseSelector, timeout: float) -> None:
-    """Pass on what comes, or is taken, within that time; a pipe at its end is closed."""
+    """Pass on the bytes that come, or are taken, within that time; close a pipe at its end."""
     for key, _ in pipes.select(timeout):
         if not key.data(key.fd):
             stream = pipes.unregister(key.fileobj).fileobj
@@ -125,7 +131,7 @@ def _giving(data: bytes) -> Move:
         nonlocal left
         try:
             left = left[os.write(pipe, left) :]
-        except BrokenPipeError:  # it does not read, as it may
+        except BrokenPipeError:  # a program need not read its input
             return False
         return bool(left)
 

@@ -1,4 +1,4 @@
-"""`ci-generic`: the user's own CI files, for any of three systems."""
+"""The `ci-generic` provider: keeps the user's own CI files, for any of three systems."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from engine.ports import Provider
 from engine.schema import Field, Options
 from engine.values import UnknownValueError
 from providers._git.scm import Location
-from providers.ci.files import CIFiles, Source
+from providers.ci.files import CIFiles, FileSource
 from providers.ci.options import Scm, at
-from providers.ci.source import KINDS
+from providers.ci.user_files import SYSTEMS
 
 
 class CI(Options, frozen=True, kw_only=True):
@@ -23,7 +23,8 @@ class CI(Options, frozen=True, kw_only=True):
     config_location: Annotated[
         str,
         Field(
-            "a path (relative to the configuration), a directory or a URL; either this or configContents",
+            "a path (relative to the configuration), a directory or a URL; "
+            "either this or configContents",
             example="ci/",
         ),
     ] = ""
@@ -37,7 +38,7 @@ class CI(Options, frozen=True, kw_only=True):
 
 
 class GenericOptions(Options, frozen=True, kw_only=True):
-    """Where and what."""
+    """The repository and the files that go into it."""
 
     scm: Annotated[Scm, Field("the repository that the files go into", aliases=("projectRepo",))]
     ci: Annotated[CI, Field("the files")]
@@ -56,22 +57,22 @@ class CIGeneric(CIFiles[GenericOptions]):
     options = GenericOptions
 
     def location(self, options: GenericOptions) -> Location:
-        """The repository."""
+        """Find the repository."""
         return at(options.scm)
 
-    def source(self, options: GenericOptions, name: str) -> Source:
-        """The user's files."""
+    def source(self, options: GenericOptions, name: str) -> FileSource:
+        """Take the user's files."""
         return _source(options)
 
     def secrets(self, options: GenericOptions) -> list[str]:
-        """None: what the user's own files need, the user knows."""
+        """Name none: only the user knows the secrets that these files need."""
         return []
 
 
-def _source(options: GenericOptions) -> Source:
+def _source(options: GenericOptions) -> FileSource:
     ci = options.ci
-    return Source(
-        kind=KINDS[ci.type],
+    return FileSource(
+        system=SYSTEMS[ci.type],
         contents=ci.config_contents,
         location=ci.config_location,
         square=lambda: ci.vars,

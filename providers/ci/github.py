@@ -1,4 +1,4 @@
-"""`github-actions` and DevStream's `githubactions-*`: a workflow in a repository."""
+"""The `github-actions` provider and DevStream's `githubactions-*`: keep a workflow."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from engine.ports import Provider
 from engine.schema import Field, Options
 from engine.values import UnknownValueError
 from providers._git.scm import Location
-from providers.ci.files import CIFiles, Source
+from providers.ci.files import CIFiles, FileSource
 from providers.ci.options import (
+    CIOptions,
     Commands,
-    Destination,
     LanguageOptions,
     Pipeline,
     UnitTests,
@@ -25,8 +25,8 @@ from providers.ci.options import (
     secrets,
     variables,
 )
-from providers.ci.recipe import Image, Recipe, recipe
-from providers.ci.source import GITHUB
+from providers.ci.recipe import Image, Recipe, demand_job, recipe
+from providers.ci.user_files import GITHUB
 from providers.ci.workflow import workflow
 
 DOCKER_SECRETS = {"dockerhub": "DOCKERHUB_TOKEN", "harbor": "HARBOR_TOKEN"}
@@ -42,7 +42,7 @@ class Build(Options, frozen=True, kw_only=True):
 
 
 class DockerRegistry(Options, frozen=True, kw_only=True):
-    """Where the image goes."""
+    """The registry that the image goes to."""
 
     type: Annotated[
         Literal["dockerhub", "harbor"], Field("Docker Hub, or a Harbor of one's own")
@@ -70,8 +70,11 @@ class GitHubPipeline(Pipeline, frozen=True, kw_only=True):
     ] = None
 
 
-class GitHubOptions(Destination, frozen=True, kw_only=True):
-    """Where and what; `language`, `build`, `test` and `docker` may stand under `pipeline` or beside it."""
+class GitHubOptions(CIOptions, frozen=True, kw_only=True):
+    """The repository and its workflow.
+
+    `language`, `build`, `test` and `docker` may stand under `pipeline` or beside it.
+    """
 
     pipeline: Annotated[GitHubPipeline | None, Field("what runs on every push")] = None
     language: Annotated[LanguageOptions | None, Field("as pipeline.language")] = None
@@ -86,7 +89,7 @@ class GitHubOptions(Destination, frozen=True, kw_only=True):
 
 
 def place(options: GitHubOptions) -> Location:
-    """The repository, which may not be GitLab's."""
+    """Find the repository, which may not be GitLab's."""
     found = destination(options, "github")
     if found.scm_type == "gitlab":
         raise ValueError("github action only support github repo: use gitlab-ci")
@@ -94,14 +97,14 @@ def place(options: GitHubOptions) -> Location:
 
 
 def settings(options: GitHubOptions) -> GitHubPipeline:
-    """The one set of pipeline options."""
+    """Join the options under `pipeline` and beside it."""
     return once(
         options.pipeline or GitHubPipeline(), options, ("language", "build", "test", "docker")
     )
 
 
 def check(options: GitHubOptions) -> None:
-    """Raises ValueError for what makes no sense together, as far as it does not depend on the plugin's name."""
+    """Raise ValueError for options that contradict each other under every name of the plugin."""
     given = settings(options)
     if own(given):
         _source(options, "app", "").paths()
@@ -115,27 +118,27 @@ class GitHubActions(CIFiles[GitHubOptions]):
     plugin = "github-actions"
     options = GitHubOptions
     language = ""
-    """What the code is written in where the options do not say."""
+    """The language of the code where the options do not say."""
 
     def location(self, options: GitHubOptions) -> Location:
-        """The repository, which may not be GitLab's."""
+        """Find the repository, which may not be GitLab's."""
         return place(options)
 
-    def source(self, options: GitHubOptions, name: str) -> Source:
-        """The user's files, or the built-in workflow."""
+    def source(self, options: GitHubOptions, name: str) -> FileSource:
+        """Take the user's files, or the built-in workflow."""
         return _source(options, name, self.language)
 
     def secrets(self, options: GitHubOptions) -> list[str]:
-        """Those that the options call for."""
+        """Name those that the options call for."""
         given = settings(options)
         docker = given.docker.registry if given.docker and given.docker.enable else None
         return sorted([*secrets(given), *([DOCKER_SECRETS[docker.type]] if docker else [])])
 
 
-def _source(options: GitHubOptions, name: str, language: str) -> Source:
+def _source(options: GitHubOptions, name: str, language: str) -> FileSource:
     given = settings(options)
-    return Source(
-        kind=GITHUB,
+    return FileSource(
+        system=GITHUB,
         contents=given.config_contents,
         location=given.config_location,
         built_in=lambda: workflow(_recipe(options, name, language)),
@@ -146,14 +149,10 @@ def _source(options: GitHubOptions, name: str, language: str) -> Source:
 def _recipe(options: GitHubOptions, name: str, language: str) -> Recipe:
     given = settings(options)
     commands = lines(given.build.command) if given.build and given.build.enable else None
-    return recipe(
-        given,
-        name,
-        place(options).branch,
-        build=commands,
-        image=_image(given, name),
-        language=language,
-    )
+    branch, image = place(options).branch, _image(given, name)
+    found = recipe(given, name, branch, build=commands, image=image, language=language)
+    demand_job(found)
+    return found
 
 
 def _image(given: GitHubPipeline, name: str) -> Image | None:
@@ -181,19 +180,19 @@ def _image(given: GitHubPipeline, name: str) -> Image | None:
 
 
 class GitHubActionsGolang(GitHubActions):
-    """The same for Go."""
+    """A GitHub Actions workflow, for Go where the options name no language."""
 
     language = "go"
 
 
 class GitHubActionsNodejs(GitHubActions):
-    """The same for Node.js."""
+    """A GitHub Actions workflow, for Node.js where the options name no language."""
 
     language = "nodejs"
 
 
 class GitHubActionsPython(GitHubActions):
-    """The same for Python."""
+    """A GitHub Actions workflow, for Python where the options name no language."""
 
     language = "python"
 

@@ -1,4 +1,4 @@
-"""`gitlab-ci` and DevStream's `gitlabci-*`: a pipeline in a repository."""
+"""The `gitlab-ci` provider and DevStream's `gitlabci-*`: keep a pipeline."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from engine.ports import Provider
 from engine.schema import Field, Options
 from engine.values import UnknownValueError
 from providers._git.scm import Location
-from providers.ci.files import CIFiles, Source
+from providers.ci.files import CIFiles, FileSource
 from providers.ci.options import (
+    CIOptions,
     Commands,
-    Destination,
     Pipeline,
     UnitTests,
     destination,
@@ -24,14 +24,14 @@ from providers.ci.options import (
     variables,
 )
 from providers.ci.pipeline import Stage, Stages, pipeline
-from providers.ci.recipe import Image, Recipe, recipe
-from providers.ci.source import GITLAB
+from providers.ci.recipe import Image, Recipe, demand_job, recipe
+from providers.ci.user_files import GITLAB
 
 REGISTRY_SECRET = "DOCKERHUB_TOKEN"
 
 
 class BaseOption(Options, frozen=True, kw_only=True):
-    """What the three stages of the Java pipeline have in common."""
+    """The options that the three stages of the Java pipeline have in common."""
 
     enable: Annotated[bool, Field("whether there is this stage")] = True
     image: Annotated[str, Field("the image that it runs in")] = ""
@@ -91,12 +91,16 @@ class Runner(Options, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.enable is True:
             raise ValueError(
-                "runner.enable: installing a GitLab runner comes with a later version; register one and leave it out"
+                "runner.enable: installing a GitLab runner comes with a later version; "
+                "register one and leave it out"
             )
 
 
-class GitLabOptions(Destination, frozen=True, kw_only=True):
-    """Where and what; everything but scm, pipeline and runner is how DevStream's older plugins said it."""
+class GitLabOptions(CIOptions, frozen=True, kw_only=True):
+    """The repository and its pipeline.
+
+    All but scm, pipeline and runner are the options of DevStream's older plugins.
+    """
 
     pipeline: Annotated[Pipeline | None, Field("what runs on every push")] = None
     runner: Annotated[Runner | None, Field("a runner for the project")] = None
@@ -122,13 +126,13 @@ class GitLabOptions(Destination, frozen=True, kw_only=True):
 
 
 def place(options: GitLabOptions) -> Location:
-    """The repository, which may not be GitHub's."""
-    flat: Destination = options
+    """Find the repository, which may not be GitHub's."""
+    flat: CIOptions = options
     if options.path_with_namespace:
         owner, _, name = str(options.path_with_namespace).strip("/").rpartition("/")
         if options.owner or options.org or options.repo:
             raise ValueError("pathWithNamespace says owner and repo already: give one of them")
-        flat = Destination(
+        flat = CIOptions(
             scm=options.scm,
             url=options.url,
             org=owner,
@@ -144,18 +148,20 @@ def place(options: GitLabOptions) -> Location:
 
 
 def settings(options: GitLabOptions) -> Pipeline:
-    """The one set of pipeline options."""
+    """Join the options under `pipeline` and beside it."""
     given = options.pipeline or Pipeline()
     if options.template_url:
         if own(given):
             raise ValueError(
-                "templateURL and pipeline.configLocation or configContents say the same: give one of them"
+                "templateURL and pipeline.configLocation or configContents say the same: "
+                "give one of them"
             )
         given = msgspec.structs.replace(given, config_location=options.template_url)
     stages = options.package is not None or options.build is not None or options.deploy is not None
     if own(given) and stages:
         raise ValueError(
-            "package, build and deploy belong to the built-in pipeline: leave them out, or the files"
+            "package, build and deploy belong to the built-in pipeline: "
+            "leave them out, or the files"
         )
     if options.template_variables and not own(given):
         raise ValueError("templateVariables need templateURL")
@@ -165,7 +171,7 @@ def settings(options: GitLabOptions) -> Pipeline:
 
 
 def check(options: GitLabOptions) -> None:
-    """Raises ValueError for what makes no sense together, as far as it does not depend on the plugin's name."""
+    """Raise ValueError for options that contradict each other under every name of the plugin."""
     given = settings(options)
     if own(given):
         _source(options, "app", "").paths()
@@ -174,31 +180,31 @@ def check(options: GitLabOptions) -> None:
 
 
 class GitLabCI(CIFiles[GitLabOptions]):
-    """A GitLab CI pipeline: test, analysis, package, image, deployment, message; or the user's own file."""
+    """A GitLab CI pipeline: test, analysis, package, image, deployment, message; or your file."""
 
     plugin = "gitlab-ci"
     options = GitLabOptions
     language = ""
-    """What the code is written in where the options do not say."""
+    """The language of the code where the options do not say."""
 
     def location(self, options: GitLabOptions) -> Location:
-        """The repository, which may not be GitHub's."""
+        """Find the repository, which may not be GitHub's."""
         return place(options)
 
-    def source(self, options: GitLabOptions, name: str) -> Source:
-        """The user's file, or the built-in pipeline."""
+    def source(self, options: GitLabOptions, name: str) -> FileSource:
+        """Take the user's file, or the built-in pipeline."""
         return _source(options, name, self.language)
 
     def secrets(self, options: GitLabOptions) -> list[str]:
-        """Those that the options call for; GitLab calls them variables."""
+        """Name those that the options call for; GitLab calls them variables."""
         build = [REGISTRY_SECRET] if _on(options.build) else []
         return sorted([*secrets(settings(options)), *build])
 
 
-def _source(options: GitLabOptions, name: str, language: str) -> Source:
+def _source(options: GitLabOptions, name: str, language: str) -> FileSource:
     given = settings(options)
-    return Source(
-        kind=GITLAB,
+    return FileSource(
+        system=GITLAB,
         contents=given.config_contents,
         location=given.config_location,
         built_in=lambda: pipeline(_recipe(options, name, language), _stages(options)),
@@ -211,16 +217,11 @@ def _recipe(options: GitLabOptions, name: str, language: str) -> Recipe:
     given = settings(options)
     if _on(options.build) and given.image_repo:
         raise ValueError("build and pipeline.imageRepo say the same: give one of them")
-    stages = _stages(options)
-    more = stages.package is not None or stages.deploy is not None
-    found = recipe(
-        given,
-        name,
-        place(options).branch,
-        image=_image(options, name),
-        language="java" if options.package else language,
-        more=more,
-    )
+    stages, image = _stages(options), _image(options, name)
+    language = "java" if options.package else language
+    found = recipe(given, name, place(options).branch, image=image, language=language)
+    if stages.package is None and stages.deploy is None:
+        demand_job(found)
     if found.test and not (found.container or found.language):
         raise ValueError(
             "test.containerName is needed: there is no default image without a known language"
@@ -232,9 +233,8 @@ def _image(options: GitLabOptions, name: str) -> Image | None:
     if options.build is None or not _on(options.build):
         return None
     user = options.build.registry.username
-    return Image(
-        f"{user}/{str(options.build.image_name) or name}".lower(), "", user, REGISTRY_SECRET
-    )
+    image = f"{user}/{str(options.build.image_name) or name}".lower()
+    return Image(image, "", user, REGISTRY_SECRET)
 
 
 def _on(stage: Package | ImageBuild | Deploy | None) -> bool:
@@ -262,13 +262,13 @@ def _stage(base: BaseOption | None, script: list[str] | None = None) -> Stage:
 
 
 class GitLabCIGolang(GitLabCI):
-    """The same for Go."""
+    """A GitLab CI pipeline, for Go where the options name no language."""
 
     language = "go"
 
 
 class GitLabCIJava(GitLabCI):
-    """The same for Java."""
+    """A GitLab CI pipeline, for Java where the options name no language."""
 
     language = "java"
 

@@ -1,4 +1,4 @@
-"""What a pipeline does for a language when nobody says otherwise, and which framework means which language."""
+"""The defaults of a pipeline for each language, and the language of each framework."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import msgspec
 
 
 class Language(msgspec.Struct, frozen=True):
-    """`version`, `build` and `test` are defaults; `image` is that of the version in braces, with its tools inside.
+    """A language with the defaults of its pipelines.
 
-    `prepare` goes before whatever is run.
+    `image` has the language's tools inside; `{}` stands for the version. `prepare` goes before all
+    commands.
     """
 
     name: str
@@ -69,11 +70,14 @@ FRAMEWORKS = {
     "flask": ("python", "3.12"),
     "express": ("nodejs", "22"),
 }
-"""Framework -> its language, and the version that its releases of today need or suit; it goes before the language's."""
+"""Framework -> its language, and the version that suits its present releases.
+
+This version goes before the language's default.
+"""
 
 
 def find(name: str, framework: str) -> tuple[str, str]:
-    """The language's usual name and the framework's version of it, "" where neither says one.
+    """Find the language's usual name and the framework's version of it, "" where none is given.
 
     Raises ValueError if they contradict each other.
     """

@@ -1,4 +1,4 @@
-"""Options of the CI plugins: those of today under `pipeline`, DevStream's older ones beside them."""
+"""Options that the CI plugins share: today's under `pipeline`, DevStream's older ones beside it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import msgspec
 
 from engine.schema import Field, Options, Outputs
 from engine.values import Unknown, UnknownValueError
-from providers._git.scm import Location, Repo, ScmType, locate
+from providers._git.scm import Location, Repo, ScmType, all_known, locate
 from providers._image import ImageRepo
 
 Commands = list[str] | str
-
 
 P = TypeVar("P", bound="Pipeline")
 
@@ -30,32 +29,24 @@ HOSTS = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
 
 
 class Scm(Repo, frozen=True, kw_only=True):
-    """The repository that the files go into; it must exist. Without `url` and `baseURL`, scmType says which host is meant."""
+    """The repository that the files go into; it must exist.
+
+    Without `url` and `baseURL`, scmType says which host is meant.
+    """
 
     def __post_init__(self) -> None:
-        if not any(isinstance(getattr(self, name), Unknown) for name in self.__struct_fields__):
+        if all_known(self):
             at(self)
 
 
 def at(scm: Scm) -> Location:
-    """Where that is. Raises ValueError, UnknownValueError."""
-    base = scm.base_url or ("" if scm.url else HOSTS.get(scm.scm_type or "", ""))
-    return locate(
-        Repo(
-            url=scm.url,
-            owner=scm.owner,
-            org=scm.org,
-            name=scm.name,
-            branch=scm.branch,
-            scm_type=scm.scm_type,
-            base_url=base,
-            token=scm.token,
-        )
-    )
+    """Find out where that is. Raises ValueError, UnknownValueError."""
+    host = "" if scm.base_url or scm.url else HOSTS.get(scm.scm_type or "", "")
+    return locate(msgspec.structs.replace(scm, base_url=host) if host else scm)
 
 
-class Destination(Options, frozen=True, kw_only=True):
-    """Which repository: `scm`, or DevStream's older options beside it."""
+class CIOptions(Options, frozen=True, kw_only=True):
+    """The repository of the files: `scm`, or DevStream's older options beside it."""
 
     scm: Annotated[
         Scm | None, Field("the repository that the files go into", aliases=("projectRepo",))
@@ -71,8 +62,11 @@ class Destination(Options, frozen=True, kw_only=True):
     scm_type: Annotated[ScmType | None, Field("instead of scm: the kind of host")] = None
 
 
-def destination(options: Destination, scm_type: ScmType) -> Location:
-    """The one repository that is meant; `scm_type` is that of the older options unless they say. Raises as `at`."""
+def destination(options: CIOptions, scm_type: ScmType) -> Location:
+    """Find the one repository that is meant.
+
+    `scm_type` is that of the older options unless they say another. Raises as `at`.
+    """
     beside = [
         key
         for key in ("url", "owner", "org", "repo", "branch", "base_url", "scm_type")
@@ -101,7 +95,7 @@ def destination(options: Destination, scm_type: ScmType) -> Location:
 
 
 class LanguageOptions(Options, frozen=True, kw_only=True):
-    """What the code is written in: decides tools, cache and the default commands."""
+    """The language of the code, which decides tools, cache and the default commands."""
 
     name: Annotated[
         str, Field("go, java, nodejs or python; any other needs `test.command`", example="go")
@@ -186,12 +180,13 @@ class SonarQube(Options, frozen=True, kw_only=True):
 
 
 class Pipeline(Options, frozen=True, kw_only=True):
-    """What runs on every push; either described by options or given as files."""
+    """The pipeline that runs on every push, either described by options or given as files."""
 
     config_location: Annotated[
         str,
         Field(
-            "the CI files: a path (relative to the configuration), a directory or a URL; default: built in"
+            "the CI files: a path (relative to the configuration), a directory or a URL; "
+            "default: built in"
         ),
     ] = ""
     config_contents: Annotated[
@@ -212,7 +207,7 @@ class Pipeline(Options, frozen=True, kw_only=True):
 
 
 class CIOutputs(Outputs, frozen=True, kw_only=True):
-    """What references may name."""
+    """The outputs that references may name."""
 
     repo_url: Annotated[
         str, Field("the repository, as the options name it, without credentials")
@@ -226,16 +221,16 @@ class CIOutputs(Outputs, frozen=True, kw_only=True):
 
 
 def lines(commands: Commands) -> list[str]:
-    """One command or several, as a list without empty ones. Raises UnknownValueError."""
-    return [
-        line
-        for line in ([commands] if isinstance(commands, str) else [str(line) for line in commands])
-        if line.strip()
-    ]
+    """List one command or several, without empty ones. Raises UnknownValueError."""
+    given = [commands] if isinstance(commands, str) else [str(line) for line in commands]
+    return [line for line in given if line.strip()]
 
 
 def once(pipeline: P, beside: Options, names: tuple[str, ...]) -> P:
-    """The pipeline with the older options that stand beside it. Raises ValueError if one is given in both places."""
+    """Put the older options that stand beside the pipeline into it.
+
+    Raises ValueError if one is given in both places.
+    """
     given = {name: value for name in names if (value := getattr(beside, name)) is not None}
     twice = [name for name in given if getattr(pipeline, name) is not None]
     if twice:
@@ -244,12 +239,15 @@ def once(pipeline: P, beside: Options, names: tuple[str, ...]) -> P:
 
 
 def own(pipeline: Pipeline) -> bool:
-    """Whether the user brings the files. Raises UnknownValueError."""
+    """Tell if the user brings the files. Raises UnknownValueError."""
     return bool(pipeline.config_contents) or bool(pipeline.config_location)
 
 
 def variables(pipeline: Pipeline, app: str) -> dict[str, Any]:
-    """What `[[ ]]` in the user's files may name: `vars`, and the other options but for secrets. Empty if there are none."""
+    """Collect the names that `[[ ]]` in the user's files may use; empty if no option gives any.
+
+    They are `vars` and the other options, but no secrets.
+    """
     blocks = {
         "language": pipeline.language,
         "test": pipeline.test,
@@ -266,7 +264,7 @@ def variables(pipeline: Pipeline, app: str) -> dict[str, Any]:
 
 
 def _shown(block: Options) -> dict[str, Any]:
-    """An options block as a map, without its secrets. Raises UnknownValueError."""
+    """Make a map of an options block, without its secrets. Raises UnknownValueError."""
     if isinstance(block, Unknown):
         _refuse(block)
     values = {
@@ -280,12 +278,12 @@ def _shown(block: Options) -> dict[str, Any]:
 
 
 def _refuse(_value: object) -> NoReturn:
-    """What is no plain value here is UNKNOWN."""
+    """Refuse UNKNOWN, the only value here that is not plain data."""
     raise UnknownValueError("a pipeline option is only known after apply")
 
 
 def secrets(pipeline: Pipeline) -> list[str]:
-    """CI secrets that these options call for. Raises UnknownValueError."""
+    """Name the CI secrets that these options call for. Raises UnknownValueError."""
     image, sonar, talk = pipeline.image_repo, pipeline.sonarqube, pipeline.ding_talk
     needed = {
         IMAGE_SECRET: image is not None and bool(image.password),

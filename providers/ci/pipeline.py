@@ -32,7 +32,8 @@ CACHES: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
         (".cache/pip/",),
     ),
 }
-"""Language -> the file whose change makes the cache stale, the variable that moves the cache into the project, its paths."""
+"""Language -> the file whose change makes the cache stale, the variable that moves the cache into
+the project, and the paths of the cache."""
 
 PERCENT = r"/(\d+(?:\.\d+)?)%/"
 
@@ -49,7 +50,7 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Stages(msgspec.Struct, frozen=True):
-    """What goes beyond a recipe: packaging, how the image is built, deployment to `agent`'s cluster."""
+    """The stages beyond a recipe: packaging, image build, deployment to the cluster of `agent`."""
 
     package: Stage | None = None
     build: Stage | None = None
@@ -57,7 +58,7 @@ class Stages(msgspec.Struct, frozen=True):
     agent: str = ""
 
     def branches(self) -> list[str]:
-        """Those that a stage is for: without a pipeline of theirs it would never run."""
+        """List the branches of all stages: without a pipeline for them, a stage would never run."""
         return [
             branch
             for stage in (self.package, self.build, self.deploy)
@@ -67,7 +68,7 @@ class Stages(msgspec.Struct, frozen=True):
 
 
 def pipeline(recipe: Recipe, stages: Stages) -> str:
-    """The text of .gitlab-ci.yml."""
+    """Write the text of .gitlab-ci.yml."""
     jobs = _jobs(recipe, stages)
     used = list(
         dict.fromkeys(
@@ -122,7 +123,7 @@ def _jobs(recipe: Recipe, stages: Stages) -> dict[str, Job]:
 
 
 def _staged(job: Job, stage: Stage) -> Job:
-    """The job with what its stage says otherwise, keys in the usual order."""
+    """Let the stage's settings replace those of the job, keys in the usual order."""
     changed: Job = {"image": stage.image} if stage.image else {}
     changed |= {"tags": stage.tags} if stage.tags else {}
     changed |= {"rules": [_on(*stage.branches)]} if stage.branches else {}
@@ -153,7 +154,7 @@ def _tools(recipe: Recipe) -> Job:
 
 
 def _tests(recipe: Recipe) -> Job:
-    """GitLab finds the coverage in the log by itself."""
+    """Make the script; GitLab finds the coverage in its log."""
     shown = [recipe.coverage_status] if recipe.coverage_status else []
     first = [recipe.language.prepare] if recipe.language and recipe.language.prepare else []
     script: Job = {"script": [*first, *recipe.test, *recipe.coverage, *shown]}
@@ -184,7 +185,8 @@ def _image(image: Image, branch: str) -> Job:
         "stage": "build",
         "image": DOCKER,
         "services": Note(
-            "Docker in Docker: the runner must allow privileged containers, as those of gitlab.com do.",
+            "Docker in Docker: the runner must allow privileged containers, "
+            "as those of gitlab.com do.",
             [f"{DOCKER}-dind"],
         ),
         "rules": [_on(branch)],
@@ -214,7 +216,7 @@ def _deploy(recipe: Recipe, agent: str) -> Job:
 
 
 def _notify(message: Message, branch: str) -> dict[str, Job]:
-    """GitLab tells a job nothing of its pipeline's result, hence one job for each."""
+    """Make one job for each result: a GitLab job does not learn how its pipeline ended."""
     given = {
         "DINGTALK_URL": message.url,
         "DINGTALK_TOKEN": f"${message.token}" if message.token else "",

@@ -1,4 +1,4 @@
-"""What a pipeline does, whatever runs it: options with their defaults filled in and their contradictions refused."""
+"""A pipeline, whatever CI system runs it: options with defaults filled in and checked."""
 
 from __future__ import annotations
 
@@ -22,11 +22,17 @@ from providers.ci.options import (
     lines,
 )
 
-HEADER = """Written by dtm: change the tool's options instead, what is edited here is undone by the next `dtm apply`."""
+HEADER = (
+    "Written by dtm: change the tool's options instead, "
+    "what is edited here is undone by the next `dtm apply`."
+)
 
 
 class Image(msgspec.Struct, frozen=True):
-    """What is built and pushed. `registry` is "" for Docker Hub; `secret` holds the password, "" for no login."""
+    """An image to build and push.
+
+    `registry` is "" for Docker Hub; `secret` is the CI secret with the password, "" for no login.
+    """
 
     name: str
     registry: str
@@ -54,7 +60,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Recipe(msgspec.Struct, frozen=True):
-    """One pipeline. Empty lists of commands mean that there is no such job; `container` "" that none is asked for."""
+    """One pipeline: an empty list of commands means no such job, `container` "" the default one."""
 
     app: str
     branch: str
@@ -78,26 +84,23 @@ def recipe(
     build: list[str] | None = None,
     image: Image | None = None,
     language: str = "",
-    more: bool = False,
 ) -> Recipe:
-    """From options, with defaults filled in.
+    """Make a recipe from options, with defaults filled in.
 
-    `build` None: no build job, []: the language's command. `language` counts if the options name none, `more` says that
-    there are jobs besides those of the recipe.
-    Raises ValueError with a sentence for people, UnknownValueError where an option is not known yet.
+    `build` None: no build job, []: the language's command. `image` is that of older options.
+    `language` counts if the options name none. Raises ValueError with a sentence for people,
+    UnknownValueError where an option is not known yet.
     """
     chosen, version, named = _language(options.language, language)
     tests = options.test or UnitTests()
-    run = _tests(tests, chosen, named)
-    if build == [] and chosen is None:
-        raise ValueError("build.command is needed: there is no default without a known language")
-    found = Recipe(
+    run, compiled = _tests(tests, chosen, named), _build(build, chosen)
+    return Recipe(
         app=app,
         branch=str(options.branch) or branch,
         language=chosen,
         version=version,
         container=str(tests.container_name),
-        build=build or ([chosen.build] if chosen and build is not None else []),
+        build=compiled,
         test=run,
         coverage=lines(tests.coverage_command) if run else [],
         coverage_status=_status(tests) if run else "",
@@ -105,23 +108,32 @@ def recipe(
         analysis=_analysis(options.sonarqube) if options.sonarqube else None,
         message=_message(options.ding_talk) if options.ding_talk else None,
     )
-    if not (more or found.build or found.test or found.image or found.analysis):
+
+
+def demand_job(recipe: Recipe) -> None:
+    """Raise ValueError for a recipe without any job: a message alone is none."""
+    if not (recipe.build or recipe.test or recipe.image or recipe.analysis):
         raise ValueError("the pipeline has no job: give language, test.command, build or imageRepo")
-    return found
 
 
 def _language(options: LanguageOptions | None, otherwise: str) -> tuple[Language | None, str, str]:
-    """The known language, its version, and the name that was meant."""
+    """Find the language if it is a known one, its version, and the name that was meant."""
     named, suited = find(str(options.name), str(options.framework)) if options else ("", "")
     named = named or otherwise
     found = LANGUAGES.get(named)
     version = str(options.version) if options else ""
     if version and not found:
         raise ValueError(
-            f"language.version is set, but there is nothing to set up for {named or 'no language'}: "
-            "name the version in test.containerName"
+            "language.version is set, but there is nothing to set up for "
+            f"{named or 'no language'}: name the version in test.containerName"
         )
     return found, version or suited or (found.version if found else ""), named
+
+
+def _build(commands: list[str] | None, language: Language | None) -> list[str]:
+    if commands == [] and language is None:
+        raise ValueError("build.command is needed: there is no default without a known language")
+    return commands or ([language.build] if language and commands is not None else [])
 
 
 def _tests(options: UnitTests, language: Language | None, named: str) -> list[str]:
@@ -146,11 +158,8 @@ def _measured(options: UnitTests, command: str, language: Language | None) -> st
         )
     if options.coverage_command or options.coverage_status_command:
         raise ValueError("test.coverage and test.coverageCommand exclude each other")
-    return " ".join(
-        part
-        for part in (command, options.coverage.profile, f"-coverprofile={options.coverage.output}")
-        if part
-    )
+    parts = (command, options.coverage.profile, f"-coverprofile={options.coverage.output}")
+    return " ".join(part for part in parts if part)
 
 
 def _status(options: UnitTests) -> str:
@@ -160,7 +169,7 @@ def _status(options: UnitTests) -> str:
 
 
 def pushed(repo: ImageRepo, app: str) -> Image:
-    """The image that `imageRepo` describes."""
+    """Make the image that `imageRepo` describes."""
     if repo.password and not repo.user:
         raise ValueError("imageRepo.user is needed to log in with imageRepo.password")
     secret = IMAGE_SECRET if repo.password else ""
@@ -191,6 +200,6 @@ def _message(options: DingTalk) -> Message:
 
 
 def dingtalk() -> str:
-    """The shell command that sends the message; all it needs stands in environment variables."""
+    """Make the shell command that sends the message, with all data in environment variables."""
     script = files("providers.ci").joinpath("templates/dingtalk.py").read_text(encoding="utf-8")
     return f"python3 - <<'EOF'\n{script}EOF\n"

@@ -31,13 +31,17 @@ CACHES = {
     "nodejs": {"npm ci": "npm"},
     "python": {"requirements.txt": "pip"},
 }
-"""Language -> what a command says -> the cache that fits it; a cache whose lock file is absent fails the job."""
+"""Language -> words of a command -> the cache that fits it.
+
+Only where the command implies the lock file: a cache without its lock file fails the job.
+"""
 
 NEXT_TAG = """\
 pattern='refs/tags/[0-9]*.[0-9]*.[0-9]*'
 version=$(git for-each-ref --count=1 --points-at=HEAD --format='%(refname:strip=2)' "$pattern")
 if [ -z "$version" ]; then
-  last=$(git for-each-ref --count=1 --sort=-version:refname --format='%(refname:strip=2)' "$pattern")
+  last=$(git for-each-ref --count=1 --sort=-version:refname \
+--format='%(refname:strip=2)' "$pattern")
   last=${last:-0.0.0}
   version="${last%.*}.$((${last##*.} + 1))"
   git tag "$version"
@@ -46,15 +50,22 @@ fi
 echo "version=$version" >> "$GITHUB_OUTPUT"
 """
 
-NOT_FORKED = "github.event_name == 'push' || github.event.pull_request.head.repo.full_name == github.repository"
+NOT_FORKED = (
+    "github.event_name == 'push' || "
+    "github.event.pull_request.head.repo.full_name == github.repository"
+)
 
-RESULT = "${{ contains(needs.*.result, 'failure') && 'failed' || contains(needs.*.result, 'cancelled') && 'cancelled' || 'passed' }}"
+RESULT = (
+    "${{ contains(needs.*.result, 'failure') && 'failed' || "
+    "contains(needs.*.result, 'cancelled') && 'cancelled' || 'passed' }}"
+)
+RUN_URL = "${{ github.server_url }}/${{ github.repository }}/actions/runs/${{ github.run_id }}"
 
 Job = dict[str, Node]
 
 
 def workflow(recipe: Recipe) -> str:
-    """The text of the workflow file."""
+    """Write the text of the workflow file."""
     document: dict[str, Node] = {
         "name": "CI",
         "on": {
@@ -63,7 +74,8 @@ def workflow(recipe: Recipe) -> str:
         },
         "permissions": Note("No job gets more than it asks for itself.", {"contents": "read"}),
         "concurrency": Note(
-            "A newer commit of a pull request replaces the run of the older one; pushes wait for each other.",
+            "A newer commit of a pull request replaces the run of the older one; "
+            "pushes wait for each other.",
             {
                 "group": "${{ github.workflow }}-${{ github.ref }}",
                 "cancel-in-progress": "${{ github.event_name == 'pull_request' }}",
@@ -116,7 +128,7 @@ def _run(name: str, commands: list[str]) -> Job:
 
 
 def _prepared(recipe: Recipe, commands: list[str]) -> list[Node]:
-    """Code, tools and what the language wants done first; a container brings its own tools."""
+    """Make the steps before a command: code, tools (a container brings its own), preparation."""
     steps: list[Node] = [_uses("actions/checkout", persist_credentials=False)]
     if recipe.language is None:
         return steps
@@ -145,8 +157,9 @@ def _tests(recipe: Recipe) -> list[Node]:
     if recipe.coverage:
         steps.append(_run("Coverage", recipe.coverage))
     if recipe.coverage_status:
-        shown = f"{{\n  echo '```'\n  {recipe.coverage_status}\n  echo '```'\n}} >> \"$GITHUB_STEP_SUMMARY\"\n"
-        steps.append({"name": "Show the coverage", "run": shown})
+        fenced = f"  echo '```'\n  {recipe.coverage_status}\n  echo '```'\n"
+        show = f'{{\n{fenced}}} >> "$GITHUB_STEP_SUMMARY"\n'
+        steps.append({"name": "Show the coverage", "run": show})
     return steps
 
 
@@ -222,7 +235,7 @@ def _notify(message: Message, before: tuple[str, ...]) -> Job:
         "TITLE": message.title,
         "RESULT": RESULT,
         "REVISION": "${{ github.sha }}",
-        "RUN_URL": "${{ github.server_url }}/${{ github.repository }}/actions/runs/${{ github.run_id }}",
+        "RUN_URL": RUN_URL,
         "DINGTALK_URL": message.url,
     }
     env |= {"DINGTALK_TOKEN": f"${{{{ secrets.{message.token} }}}}"} if message.token else {}

@@ -1,6 +1,6 @@
-"""YAML as a person would write it: comments, blank lines between blocks, literal blocks for scripts.
+"""YAML as a person would write it: comments, blank lines, literal blocks for scripts.
 
-PyYAML writes the scalars; it has no comments, hence this layout of our own.
+PyYAML writes the scalars; it has no comments, hence this layout.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ Node: TypeAlias = (
 )
 """A tuple is written on one line, a list one item a line."""
 
-Dumper = getattr(
-    yaml, "CSafeDumper", yaml.SafeDumper
-)  # the fast one is absent where PyYAML was built without libyaml
+# The fast one is absent where PyYAML was built without libyaml.
+Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 WIDTH = 110
-"""Where a comment behind a line would end too far right."""
+"""Longest line with a comment behind it; a longer comment stands above."""
 
 
 class Note(msgspec.Struct, frozen=True):
-    """A value and what to say of it: behind a short scalar, above anything else."""
+    """A value with a comment, which stands behind a short scalar and above anything else."""
 
     comment: str
     value: Node
 
 
 def dump(document: Mapping[str, Node], header: str) -> str:
-    """The document under a header comment; a blank line before each block and between the jobs of a workflow."""
+    """Write the document under a header comment.
+
+    A blank line stands before each block and between the jobs of a workflow.
+    """
     lines = [f"# {line}".rstrip() for line in header.splitlines()]
     for number, (key, value) in enumerate(document.items()):
         entry = list(_jobs(key, value) if key == "jobs" else _entry(key, value))
@@ -48,14 +50,13 @@ def _jobs(key: str, jobs: Node) -> Iterator[str]:
 
 
 def _entry(key: str, value: Node) -> Iterator[str]:
-    name = (
-        key if key == "on" else _scalar(key)
-    )  # YAML 1.1 takes "on" for a boolean, no CI system does
+    # YAML 1.1 takes "on" for a boolean, and so PyYAML quotes it; no CI system does.
+    name = key if key == "on" else _scalar(key)
     return _written(f"{name}:", value)
 
 
 def _written(start: str, value: Node) -> Iterator[str]:
-    """The lines of a value after `key:` or `-`, its comment where it belongs."""
+    """Yield the lines of a value after `key:` or `-`, its comment where it belongs."""
     comment, value = (value.comment, value.value) if isinstance(value, Note) else ("", value)
     block = list(_block(value))
     line = "" if block else f"{start} {_one_line(value)}"
@@ -68,9 +69,8 @@ def _written(start: str, value: Node) -> Iterator[str]:
         return
     if isinstance(value, str):
         start += " |" if value.endswith("\n") else " |-"
-    if (
-        start == "-"
-    ):  # the first line of a map or list goes behind the dash; a comment on it stays above
+    if start == "-":
+        # The first line of a map or list goes behind the dash; a comment on it stays above.
         first = next(number for number, line in enumerate(block) if not line.startswith("#"))
         yield from block[:first]
         yield f"- {block[first]}"
@@ -81,7 +81,7 @@ def _written(start: str, value: Node) -> Iterator[str]:
 
 
 def _block(value: Node) -> Iterator[str]:
-    """The lines of what cannot stand on one; none if it can."""
+    """Yield the lines of a value that cannot stand on one line; none if it can."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _entry(key, item)
@@ -93,7 +93,7 @@ def _block(value: Node) -> Iterator[str]:
 
 
 def _literal(text: str) -> bool:
-    """Whether a literal block can hold the text as it is."""
+    """Tell if a literal block can hold the text as it is."""
     body = text.removesuffix("\n")
     plain = all(char in "\n\t" or char.isprintable() for char in body)
     return (
@@ -109,15 +109,13 @@ def _indented(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _one_line(value: Node) -> str:
-    return (
-        f"[{', '.join(_in_brackets(item) for item in value)}]"
-        if isinstance(value, tuple)
-        else _scalar(value)
-    )
+    if isinstance(value, tuple):
+        return f"[{', '.join(_in_brackets(item) for item in value)}]"
+    return _scalar(value)
 
 
 def _in_brackets(text: str) -> str:
-    """A text where a comma would end it."""
+    """Write a text where a comma would end it."""
     return _scalar(text) if _breaks(text) else _dumped([text]).removeprefix("[").removesuffix("]")
 
 
@@ -126,7 +124,7 @@ def _scalar(value: object) -> str:
 
 
 def _breaks(text: str) -> bool:
-    """Whether PyYAML would write it on several lines."""
+    """Tell if PyYAML would write it on several lines."""
     return len(text.splitlines()) > 1 or text.endswith(("\n", "\r"))
 
 

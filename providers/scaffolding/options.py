@@ -1,4 +1,4 @@
-"""The options of `repo-scaffolding` in all their spellings, and what they come to."""
+"""The options of `repo-scaffolding` in all their spellings, and the order that they come to."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ import msgspec
 from engine.ports import Call
 from engine.schema import Field, Options, Outputs
 from engine.values import Unknown, UnknownValueError, Value
-from providers._git.repository import AUTHOR, File
-from providers._git.scm import Location, Repo, ScmType, located
+from providers._git.objects import GitFile
+from providers._git.repository import AUTHOR
+from providers._git.scm import Location, Repo, ScmType, all_known, locate, located
 from providers._git.urls import is_path, without_credentials
 from providers.scaffolding import source
 from providers.scaffolding.render import render
-from providers.scaffolding.source import Template
+from providers.scaffolding.source import TemplateRepo
 
 Visibility = Literal["public", "internal", "private"]
 
 
-class Destination(Repo, frozen=True, kw_only=True):
+class DestinationRepo(Repo, frozen=True, kw_only=True):
     """The repository to make."""
 
     visibility: Annotated[
         Visibility | None,
         Field(
-            "who on this machine may read a local repository: public everybody, internal the group, private only you"
+            "who on this machine may read a local repository: "
+            "public everybody, internal the group, private only you"
         ),
     ] = None
 
     def __post_init__(self) -> None:
-        if any(isinstance(getattr(self, name), Unknown) for name in self.__struct_fields__):
+        if not all_known(self):
             return
-        Repo.__post_init__(self)
-        if self.visibility is not None and not is_path(located(self).url):
+        if not is_path(locate(self).url) and self.visibility is not None:
             raise ValueError(
-                "visibility can only be set for a repository on this machine: git cannot set it elsewhere"
+                "visibility can only be set for a repository on this machine: "
+                "git cannot set it elsewhere"
             )
 
 
@@ -50,10 +52,10 @@ AUTHOR_FIELD: Final = Field(
 
 
 SourceRepo: TypeAlias = Annotated[
-    str | Template,
+    str | TemplateRepo,
     Field(
-        "the template: golang-gin, golang-cli, python-flask, java-springboot or nodejs-express, which ship inside; "
-        "a directory; a zip or tar archive; or any git repository",
+        "the template: golang-gin, golang-cli, python-flask, java-springboot or nodejs-express, "
+        "which ship inside; a directory; a zip or tar archive; or any git repository",
         example="golang-gin",
     ),
 ]
@@ -64,9 +66,9 @@ Vars: TypeAlias = Annotated[
 
 
 class ScaffoldOptions(Options, frozen=True, kw_only=True):
-    """What to make from what."""
+    """The repository to make, and the template to make it from."""
 
-    destination_repo: Annotated[Destination, Field("the repository to make")]
+    destination_repo: Annotated[DestinationRepo, Field("the repository to make")]
     source_repo: SourceRepo = source.DEFAULT
     vars: Vars = msgspec.field(default_factory=dict[str, Any])
     author: Annotated[str, AUTHOR_FIELD] = ""
@@ -75,11 +77,14 @@ class ScaffoldOptions(Options, frozen=True, kw_only=True):
         _check_source(self.source_repo)
 
 
-class GolangOptions(Destination, frozen=True, kw_only=True):
-    """DevStream's flat spelling, or the options of repo-scaffolding; the template is golang-gin unless one is named."""
+class GolangOptions(DestinationRepo, frozen=True, kw_only=True):
+    """DevStream's flat spelling, or the options of repo-scaffolding.
+
+    The template is golang-gin unless one is named.
+    """
 
     destination_repo: Annotated[
-        Destination | None,
+        DestinationRepo | None,
         Field("the repository to make, as in repo-scaffolding; instead of its options beside this"),
     ] = None
     source_repo: SourceRepo = source.DEFAULT
@@ -92,7 +97,7 @@ class GolangOptions(Destination, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         _check_source(self.source_repo)
         if self.destination_repo is None:
-            Destination.__post_init__(self)
+            DestinationRepo.__post_init__(self)
         elif beside := [name for name in _PLACE if _given(getattr(self, name))]:
             raise ValueError(
                 f"{', '.join(beside)}: given beside destinationRepo, but must stand inside it"
@@ -106,13 +111,13 @@ def _given(value: Value | Unknown) -> bool:
     return isinstance(value, Unknown) or bool(value)
 
 
-def _check_source(given: str | Template) -> None:
+def _check_source(given: str | TemplateRepo) -> None:
     if isinstance(given, str):  # a Template checks itself; it may also be unknown
         source.reference(given)
 
 
 class GithubOptions(GolangOptions, frozen=True, kw_only=True):
-    """As GolangOptions, for GitHub unless something else is said."""
+    """GolangOptions, for GitHub unless another host is given."""
 
     scm_type: Annotated[ScmType | None, Field("local, github, gitlab or git", example="local")] = (
         "github"
@@ -120,7 +125,7 @@ class GithubOptions(GolangOptions, frozen=True, kw_only=True):
 
 
 class GitlabOptions(GolangOptions, frozen=True, kw_only=True):
-    """As GolangOptions, for GitLab unless something else is said."""
+    """GolangOptions, for GitLab unless another host is given."""
 
     scm_type: Annotated[ScmType | None, Field("local, github, gitlab or git", example="local")] = (
         "gitlab"
@@ -128,7 +133,7 @@ class GitlabOptions(GolangOptions, frozen=True, kw_only=True):
 
 
 class ScaffoldOutputs(Outputs, frozen=True, kw_only=True):
-    """What references may name."""
+    """The outputs that references may name."""
 
     owner: Annotated[str, Field("the user who owns it, empty if an organisation does")]
     org: Annotated[str, Field("the organisation that owns it, empty if a user does")]
@@ -141,23 +146,23 @@ class ScaffoldOutputs(Outputs, frozen=True, kw_only=True):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What every spelling of the options comes to."""
+    """One spelling for all options: the repository to make, from which template, with which values.
+
+    `by_url`: the repository is named by its URL, so that another one does not replace it.
+    """
 
     place: Location
-    template: Template | str
+    template: TemplateRepo | str
     vars: Mapping[str, Any]
     author: str
     visibility: Visibility | None
     by_url: bool
 
     def outputs(self) -> dict[str, Value]:
-        """All known beforehand."""
-        place = self.place
-        url = (
-            f"./{os.path.normpath(place.url)}"
-            if place.url.startswith("./")
-            else without_credentials(place.url)
-        )
+        """Make the outputs, which are all known beforehand."""
+        place, url = self.place, without_credentials(self.place.url)
+        if place.url.startswith("./"):
+            url = f"./{os.path.normpath(place.url)}"
         return {
             "owner": place.owner,
             "org": place.org,
@@ -166,19 +171,15 @@ class Order(msgspec.Struct, frozen=True):
             "branch": place.branch,
         }
 
-    def files(self, call: Call) -> dict[str, File]:
-        """The rendered template."""
+    def files(self, call: Call) -> dict[str, GitFile]:
+        """Render the template."""
         place, owner = self.place, self.place.org or self.place.owner
-        image = "/".join(part for part in (owner.lower(), place.name.lower()) if part)
-        host = (
-            place.identity
-            if not is_path(place.url)
-            else "/".join(part for part in (owner, place.name) if part)
-        )
+        path = "/".join(part for part in (owner, place.name) if part)
+        module = path if is_path(place.url) else place.identity
         known = {
             "AppName": place.name,
-            "ImageRepo": image,
-            "App": {"Name": place.name, "Module": re.sub(r"[^\w./~-]", "-", host)},
+            "ImageRepo": path.lower(),
+            "App": {"Name": place.name, "Module": re.sub(r"[^\w./~-]", "-", module)},
             "Repo": {
                 "Name": place.name,
                 "Owner": owner,
@@ -186,31 +187,33 @@ class Order(msgspec.Struct, frozen=True):
                 "Branch": place.branch,
             },
         }
-        return render(
-            source.load(self.template, call), place.name, known | _overriding(known, self.vars)
-        )
+        values = known | _overriding(known, self.vars)
+        return render(source.load(self.template, call), place.name, values)
 
 
 def _overriding(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`image_repo` and `imageRepo` mean the known `ImageRepo`."""
+    """Spell given names as known ones: `image_repo` and `imageRepo` mean `ImageRepo`."""
     spelled = {name.lower(): name for name in known}
     return {spelled.get(key.replace("_", "").lower(), key): value for key, value in given.items()}
 
 
 def order(options: ScaffoldOptions) -> Order:
-    """Of the nested spelling. Raises ProviderError for what validation would refuse, UnknownValueError."""
+    """Read the nested spelling.
+
+    Raises ProviderError for options that validation would refuse, UnknownValueError.
+    """
     return _order(options, options.destination_repo, options.vars)
 
 
 def golang_order(options: GolangOptions) -> Order:
-    """Of either spelling. Raises ProviderError for what validation would refuse, UnknownValueError."""
+    """Read either spelling. Raises as `order`."""
     values = {"ImageRepo": options.image_repo} if options.image_repo else {}
     target = options if options.destination_repo is None else options.destination_repo
     return _order(options, target, {**values, **options.vars})
 
 
 def _order(
-    options: ScaffoldOptions | GolangOptions, target: Destination, values: Mapping[str, Any]
+    options: ScaffoldOptions | GolangOptions, target: DestinationRepo, values: Mapping[str, Any]
 ) -> Order:
     if isinstance(target, Unknown):
         raise UnknownValueError("destinationRepo is only known after apply")

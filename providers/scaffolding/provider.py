@@ -1,4 +1,4 @@
-"""`repo-scaffolding`: a repository that begins as a rendered template, one commit, and is kept as the template says."""
+"""The `repo-scaffolding` provider: makes a repository from a template and keeps it that way."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Generic, TypeVar, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from engine.errors import ProviderError
 from engine.ports import Call, Provider
 from engine.state import Resource
 from engine.values import Attributes, Value
-from providers._git.repository import Entry, File, Repository, blob_id
+from providers._git.managed_files import opened
+from providers._git.objects import GitFile, TreeEntry, blob_id, call_marks
+from providers._git.repository import GitRepository
+from providers._git.scm import Location
 from providers._git.urls import canonical, is_path
 from providers.scaffolding.options import (
     GithubOptions,
@@ -34,12 +38,13 @@ O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct
 
 
 class Scaffolding(Generic[O]):
-    """A repository made from a template: one commit at first, one more for each change, and nothing else ever touched.
+    """A repository made from a template: one commit at first, and one more for each change.
 
-    Drift is found in content and mode of each file that was written; files of others do not matter. A repository
-    that this state did not make is refused. What somebody else changed in a file that was written is put back with one
-    more commit. Deleting removes a repository on this machine if dtm made it, but one with a commit of others is kept
-    under another name, `NAME.kept-1`; from any other it removes, with a commit, the files that dtm wrote.
+    Drift is found in content and mode of each file that dtm wrote, and undone with one more commit;
+    files of others do not matter. A repository that this state did not make is refused. Deleting
+    removes a repository on this machine if dtm made it, but one with a commit of others is kept
+    under another name, `NAME.kept-1`; from any other it removes, with a commit, the files that dtm
+    wrote.
     """
 
     plugin = "repo-scaffolding"
@@ -49,192 +54,171 @@ class Scaffolding(Generic[O]):
         self.options, self._order = options, order
 
     def requires(self, options: O) -> Sequence[str]:
-        """The git program."""
+        """Demand the git program."""
         return () if shutil.which("git") else ("the git program is not on the PATH: install git",)
 
     def inputs(self, options: O) -> Mapping[str, str]:
-        """The template, where it is on this machine."""
+        """Name the template, where it is on this machine."""
         path = on_disk(self._order(options).template)
         return {} if path is None else {"sourceRepo": path}
 
     def identity(self, options: O) -> str | None:
-        """`github.com/me/app`, or the path."""
+        """Name the repository: `github.com/me/app`, or the path."""
         return self._order(options).place.identity
 
     def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:
-        """Everything. Raises ProviderError if the repository is another than the recorded one."""
+        """Predict all outputs.
+
+        Raises ProviderError if the repository is another than the recorded one.
+        """
         asked = self._order(options)
         recorded = resource.outputs.get("repoURL") if resource else None
-        if (
-            resource is not None
-            and recorded is not None
-            and _differ(str(recorded), asked.place.url)
-        ):
+        if resource and recorded is not None and _differ(str(recorded), asked.place.url):
             _refuse_another(asked, resource)
         return asked.outputs()
 
     def read(self, options: O, resource: Resource | None, call: Call) -> Resource | None:
-        """Blob id and mode of each file that was written; with `visibility` also who may read it."""
+        """Report blob id and mode of each file that dtm wrote; with `visibility` its readers."""
         asked = self._order(options)
-        url, branch = _recorded(asked, resource, call)
-        repository = Repository(url, branch, call=call, token=asked.place.token)
+        repository = opened(_recorded(asked, resource, call), call)
         heads = repository.heads()
-        if not heads or (resource is not None and branch not in heads):
+        if not heads or (resource is not None and repository.branch not in heads):
             return None
         tip = repository.tip()
+        entries: Mapping[str, TreeEntry] = tip.entries if tip else {}
         written = _written(resource) or (asked.files(call) if tip else {})
-        found = (
-            {path: entry for path, entry in tip.entries.items() if path in written}
-            if tip
-            else dict[str, Entry]()
-        )
+        found = {path: entry for path, entry in entries.items() if path in written}
+        # Without a file of ours, a foreign repository is still reported: create must not take it.
         if not found and _ours(_first(repository, heads), call):
             return None
+        name = resource.id if resource else asked.place.identity
         outputs = dict(resource.outputs) if resource else asked.outputs()
-        return Resource(
-            asked.place.identity if resource is None else resource.id,
-            _facts(found, asked, repository),
-            outputs,
-        )
+        return Resource(name, _facts(found, asked, repository), outputs)
 
     def create(self, options: O, call: Call) -> Resource:
-        """Make the repository where that is on this machine, and its first commit; complete what was begun before."""
+        """Make the repository, where it is on this machine, and its first commit.
+
+        A create that was interrupted is completed.
+        """
         asked = self._order(options)
-        repository = Repository(
-            asked.place.url, asked.place.branch, call=call, token=asked.place.token
-        )
+        repository = opened(asked.place, call)
         files = asked.files(call)
         heads = repository.heads()
         if heads is None:
-            repository.init_bare(_marks(call))
+            repository.init_bare(call_marks(call))
         _refuse_foreign(repository, heads, call)
         message = f"Scaffold {asked.place.name}"
         repository.commit(files, message, author=asked.author, first=not heads)
         return _made(asked, files, repository)
 
     def update(self, options: O, resource: Resource, call: Call) -> Resource:
-        """One commit with what differs; a new branch begins at the old one."""
+        """Commit what differs; a new branch begins at the old one."""
         asked = self._order(options)
-        _recorded(asked, resource, call)
-        repository = Repository(
-            asked.place.url, asked.place.branch, call=call, token=asked.place.token
-        )
+        _recorded(asked, resource, call)  # refuses another repository
+        repository = opened(asked.place, call)
         files = asked.files(call)
-        changes: dict[str, bytes | File | None] = {
-            **files,
-            **{path: None for path in _written(resource) if path not in files},
-        }
+        gone: dict[str, bytes | GitFile | None] = dict.fromkeys(_written(resource))
+        message = f"Update {asked.place.name} from its template"
         before = str(resource.outputs.get("branch") or "")
-        repository.commit(
-            changes,
-            f"Update {asked.place.name} from its template",
-            author=asked.author,
-            start=before,
-        )
+        repository.commit(gone | files, message, author=asked.author, start=before)
         return _made(asked, files, repository)
 
     def delete(self, options: O, resource: Resource, call: Call) -> None:
-        """Remove it if dtm made it on this machine, else the files in it."""
+        """Remove the repository if dtm made it on this machine, else the files in it."""
         asked = self._order(options)
         url, branch = str(resource.outputs["repoURL"]), str(resource.outputs["branch"])
-        url = (
-            asked.place.url if asked.outputs()["repoURL"] == url else url
-        )  # may hold what lets us in
-        repository = Repository(url, branch, call=call, token=asked.place.token)
-        heads = repository.heads()
+        if url == asked.outputs()["repoURL"]:
+            url = asked.place.url  # unlike the recorded one it may hold credentials
+        repository = opened(replace(asked.place, url=url, branch=branch), call)
+        heads, local = repository.heads(), repository.local
         if heads and not _ours(_first(repository, heads), call):
             raise ProviderError(
                 f"{repository.location} was not made by this state, so it is not deleted",
-                hint=f"dtm state rm {call.address} forgets it; delete it by hand if you want it gone",
+                hint=f"dtm state rm {call.address} forgets it; "
+                "delete it by hand if you want it gone",
             )
-        if repository.path is not None and (heads is None or _ours(repository.marks(), call)):
-            if kept := remove(repository, lambda trailers: _ours(_plain(trailers), call)):
+        if local and (heads is None or _ours(local.marks(), call)):
+            if kept := remove(local, lambda marks: _ours(marks, call)):
                 call.warn(
-                    f"others committed to {repository.location}, so it is not removed but kept as {kept}"
+                    f"others committed to {repository.location}, "
+                    f"so it is not removed but kept as {kept}"
                 )
-        elif heads is None:
-            return
-        elif branch in heads:
-            repository.commit(
-                dict.fromkeys(_written(resource)),
-                f"Remove the scaffolding of {asked.place.name}",
-                author=asked.author,
-            )
+        elif branch in (heads or {}):
+            message = f"Remove the scaffolding of {asked.place.name}"
+            repository.commit(dict.fromkeys(_written(resource)), message, author=asked.author)
             call.warn(
-                f"{repository.location} stays, without the files that were written to it: only its host can remove it"
+                f"{repository.location} stays, without the files that were written to it: "
+                "only its host can remove it"
             )
 
 
-def _recorded(asked: Order, resource: Resource | None, call: Call) -> tuple[str, str]:
-    """URL and branch of what is recorded; what the options say where nothing is. A repository elsewhere is refused."""
+def _recorded(asked: Order, resource: Resource | None, call: Call) -> Location:
+    """Find what is recorded, else what the options say. A repository elsewhere is refused."""
     place = asked.place
     if resource is None or "repoURL" not in resource.outputs:
-        return place.url, place.branch
-    recorded, branch = (
-        str(resource.outputs["repoURL"]),
-        str(resource.outputs.get("branch") or place.branch),
-    )
-    old, new = (Repository(url, call=call).identity for url in (recorded, place.url))
+        return place
+    recorded = str(resource.outputs["repoURL"])
+    branch = str(resource.outputs.get("branch") or place.branch)
+    old, new = (GitRepository(url, call=call).identity for url in (recorded, place.url))
     if old == new:
-        return place.url, branch
+        return replace(place, branch=branch)
     _refuse_another(asked, resource)
-    return recorded, branch  # owner, org or name differ: it will be replaced
+    return replace(place, url=recorded, branch=branch)
 
 
 def _refuse_another(asked: Order, resource: Resource) -> None:
-    """Another repository than the recorded one; where owner, org or name differ it will be replaced."""
+    """Refuse another repository than the recorded one.
+
+    Where owner, org or name differ it is allowed: these options replace the tool when they change.
+    """
     named = asked.outputs()
-    if asked.by_url or all(
-        resource.outputs.get(key) == named[key] for key in ("owner", "org", "repo")
-    ):
+    same_name = all(resource.outputs.get(key) == named[key] for key in ("owner", "org", "repo"))
+    if asked.by_url or same_name:
         raise ProviderError(
-            f"this tool made {resource.outputs['repoURL']}, and now names another repository, {named['repoURL']}",
-            hint="give the new one an instanceID of its own; the old one is then deleted, or kept by dtm state rm",
+            f"this tool made {resource.outputs['repoURL']}, "
+            f"and now names another repository, {named['repoURL']}",
+            hint="give the new one an instanceID of its own; "
+            "the old one is then deleted, or kept by dtm state rm",
         )
 
 
 def _differ(recorded: str, url: str) -> bool:
-    """Whether they are two for sure; a path below the configuration and another way to write it may be the same."""
+    """Tell if these are two repositories for sure.
+
+    One path may be relative to the configuration and the other absolute: that proves nothing.
+    """
     if is_path(recorded) and is_path(url) and _inside(recorded) != _inside(url):
         return False
     return canonical(recorded) != canonical(url)
 
 
 def _inside(url: str) -> bool:
-    """Whether it is a path below the configuration."""
+    """Tell if it is a path below the configuration."""
     return not canonical(url).startswith(("/", "../"))
 
 
 def _written(resource: Resource | None) -> Attributes:
-    """Paths of the files that are there and ours."""
+    """List the files that dtm wrote, by path."""
     return cast("Attributes", resource.attributes.get("files") or {}) if resource else {}
 
 
-def _marks(call: Call) -> dict[str, str]:
-    found = {"address": str(call.address), "lineage": call.lineage, "token": call.token}
-    return {key: value for key, value in found.items() if value}
-
-
-def _first(repository: Repository, heads: Mapping[str, str]) -> dict[str, str]:
-    """Marks of the first commit of the branch, or of any other where the branch is absent."""
+def _first(repository: GitRepository, heads: Mapping[str, str]) -> Mapping[str, str]:
+    """Read the marks of the first commit of the branch, or of any other where that is absent."""
     if not heads:
         return {}
     branch = repository.branch if repository.branch in heads else min(heads)
     tip = repository.on(branch).tip(history=True)
-    return _plain(tip.first) if tip else {}
-
-
-def _plain(trailers: Mapping[str, str]) -> dict[str, str]:
-    return {key.removeprefix("Dtm-").lower(): value for key, value in trailers.items()}
+    return tip.first if tip else {}
 
 
 def _ours(marks: Mapping[str, str], call: Call) -> bool:
     return "address" in marks and marks.get("lineage", "") == call.lineage
 
 
-def _refuse_foreign(repository: Repository, heads: Mapping[str, str] | None, call: Call) -> None:
-    """Only an unmarked empty repository, or what this very tool began, may be written to."""
-    marks = _first(repository, heads) if heads else repository.marks()
+def _refuse_foreign(repository: GitRepository, heads: Mapping[str, str] | None, call: Call) -> None:
+    """Refuse all but an unmarked empty repository and one that this very tool began."""
+    local = repository.local
+    marks = _first(repository, heads) if heads else local.marks() if local else {}
     same = marks.get("address") == str(call.address) or (
         call.token and marks.get("token") == call.token
     )
@@ -245,16 +229,18 @@ def _refuse_foreign(repository: Repository, heads: Mapping[str, str] | None, cal
         )
 
 
-def _facts(found: Mapping[str, Entry], asked: Order, repository: Repository) -> dict[str, Value]:
+def _facts(
+    found: Mapping[str, TreeEntry], asked: Order, repository: GitRepository
+) -> dict[str, Value]:
     facts: dict[str, Value] = {
         "files": {path: _fact(entry) for path, entry in sorted(found.items())}
     }
-    if asked.visibility is not None and repository.path is not None:
-        facts["visibility"] = _visibility(stat.S_IMODE(repository.path.stat().st_mode))
+    if asked.visibility is not None and repository.local:
+        facts["visibility"] = _visibility(stat.S_IMODE(repository.local.path.stat().st_mode))
     return facts
 
 
-def _fact(entry: Entry) -> str:
+def _fact(entry: TreeEntry) -> str:
     return entry.blob + KINDS.get(entry.mode, "")
 
 
@@ -262,25 +248,25 @@ def _visibility(mode: int) -> Visibility:
     return "public" if mode & 0o005 == 0o005 else "internal" if mode & 0o050 == 0o050 else "private"
 
 
-def _made(asked: Order, files: Mapping[str, File], repository: Repository) -> Resource:
-    if asked.visibility is not None and repository.path is not None:
-        repository.path.chmod(MODES[asked.visibility])
-    entries = {path: Entry(file.mode, blob_id(file.data)) for path, file in files.items()}
+def _made(asked: Order, files: Mapping[str, GitFile], repository: GitRepository) -> Resource:
+    if asked.visibility is not None and repository.local:
+        repository.local.path.chmod(MODES[asked.visibility])
+    entries = {path: TreeEntry(file.mode, blob_id(file.data)) for path, file in files.items()}
     return Resource(asked.place.identity, _facts(entries, asked, repository), asked.outputs())
 
 
 def repo_scaffolding() -> Scaffolding[ScaffoldOptions]:
-    """`repo-scaffolding`."""
+    """Make the provider of `repo-scaffolding`."""
     return Scaffolding(ScaffoldOptions, order)
 
 
 def github_golang() -> Scaffolding[GithubOptions]:
-    """`github-repo-scaffolding-golang`."""
+    """Make the provider of `github-repo-scaffolding-golang`."""
     return Scaffolding(GithubOptions, golang_order)
 
 
 def gitlab_golang() -> Scaffolding[GitlabOptions]:
-    """`gitlab-repo-scaffolding-golang`."""
+    """Make the provider of `gitlab-repo-scaffolding-golang`."""
     return Scaffolding(GitlabOptions, golang_order)
 
 

@@ -1,4 +1,4 @@
-"""Removing a repository from this machine, but never what others committed to it."""
+"""Removal of a repository from this machine, but never of what others committed to it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,23 @@ from pathlib import Path
 
 from engine.errors import ProviderError
 from providers._git.command import Git
-from providers._git.repository import Repository, all_trailers
+from providers._git.local import LocalRepository
+from providers._git.objects import all_marks
 
 Ours = Callable[[Mapping[str, str]], bool]
-"""Whether a commit with these trailers is this state's."""
+"""Tells if a commit with these marks is this state's."""
 
 
-def remove(repository: Repository, ours: Ours) -> str:
+def remove(repository: LocalRepository, ours: Ours) -> str:
     """Remove it, at once for readers; already gone is fine.
 
-    One that holds a commit of others is kept under a name next to it that nothing has: returned, else "". Raises
-    ProviderError where the directory cannot be written to.
+    One that holds a commit of others is kept under a name next to it that nothing has: returned,
+    else "". Raises ProviderError where the directory cannot be written to.
     """
     path = repository.path
-    if path is None:
-        raise ProviderError(
-            f"{repository.location} is on another machine: only its host can remove it"
-        )
 
     def only_ours(there: Path) -> bool:
-        return all(map(ours, all_trailers(Git(repository.call, there))))
+        return all(map(ours, all_marks(Git(repository.git.call, there))))
 
     doomed = repository.beside("old")
     try:

@@ -1,4 +1,7 @@
-"""Template files -> the files of a new repository: names in paths, `[[ values ]]` in files whose name ends in `.tpl`."""
+"""Template files made into the files of a new repository.
+
+Names are filled in in paths, `[[ values ]]` in files whose name ends in `.tpl`.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,30 @@ from msgspec.structs import replace
 
 from engine.errors import ProviderError
 from engine.suggestions import near
-from providers._git.repository import File
+from providers._git.objects import GitFile
 
 APP: Final = "_app_name_"
 SUFFIX: Final = ".tpl"
 VALUE = re.compile(r"\[\[-?\s*\.?([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*-?\]\]")
 ACTION = re.compile(r"\[\[-?\s*(if|range|with|end|else|template|define|block|include)\b[^]]*\]\]")
 SKIPPED_AT_TOP: Final = frozenset({"README.md"})
-"""Describes the template, not the application; one that does is called README.md.tpl."""
+"""Describes the template, not the application; a README of the application ends in `.tpl`."""
 
 
-def render(files: Mapping[str, File], name: str, values: Mapping[str, Any]) -> dict[str, File]:
-    """The files of an application called `name`, sorted by path.
+def render(
+    files: Mapping[str, GitFile], name: str, values: Mapping[str, Any]
+) -> dict[str, GitFile]:
+    """Make the files of an application called `name`, sorted by path.
 
-    `_app_name_` in a path stands for the name. A file that ends in `.tpl` loses that suffix, and in its text
-    `_app_name_`, `[[ key ]]`, `[[ .Key ]]` and `[[ .Group.Key ]]` are replaced; letter case and underscores of keys do
-    not count. Any other file is copied byte by byte. `.git` and a README.md at the top are left out. Raises
-    ProviderError with everything that is wrong.
+    `_app_name_` in a path stands for the name. A file that ends in `.tpl` loses that suffix, and in
+    its text `_app_name_`, `[[ key ]]`, `[[ .Key ]]` and `[[ .Group.Key ]]` are replaced; case and
+    underscores of keys do not count. Any other file is copied byte by byte. `.git` and a
+    README.md at the top are left out. Raises ProviderError with all problems.
+
+        render({"_app_name_.txt.tpl": GitFile(b"[[ Owner ]]")}, "app", {"owner": "me"})
+        # {"app.txt": GitFile(b"me")}
     """
-    known, problems, made = _folded(values), list[str](), dict[str, File]()
+    known, problems, made = _folded(values), list[str](), dict[str, GitFile]()
     for path, file in sorted(files.items()):
         if path in SKIPPED_AT_TOP or ".git" in path.split("/"):
             continue
@@ -56,15 +64,16 @@ def _fold(key: str) -> str:
 
 
 def _filled(
-    path: str, file: File, name: str, known: Mapping[str, Any], problems: list[str]
-) -> File:
+    path: str, file: GitFile, name: str, known: Mapping[str, Any], problems: list[str]
+) -> GitFile:
     try:
         text = file.data.decode()
     except UnicodeDecodeError:
         problems.append(f"{path}: is not UTF-8 text, so it cannot be a {SUFFIX} file")
         return file
     problems += [
-        f"{_line(path, text, action)}: {action[0]}: only values can be filled in, there is no {action[1]}"
+        f"{_line(path, text, action)}: {action[0]}: "
+        f"only values can be filled in, there is no {action[1]}"
         for action in ACTION.finditer(text)
     ]
 

@@ -1,4 +1,4 @@
-"""Where template files come from: those that ship inside, a directory, an archive, or any git repository."""
+"""Sources of template files: shipped inside, a directory, an archive, or any git repository."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from engine.errors import ProviderError
 from engine.ports import Call
 from engine.schema import Field, Options
 from engine.suggestions import near
-from engine.values import Unknown
-from providers._git.repository import File, Repository
-from providers._git.scm import PATH_STARTS, ScmType, full_url
+from providers._git.objects import GitFile
+from providers._git.repository import GitRepository
+from providers._git.scm import PATH_STARTS, ScmType, all_known, full_url
 from providers._git.urls import is_path, local_path
 
 SHIPPED: Final = Path(__file__).parent / "templates"
@@ -27,13 +27,14 @@ DEVSTREAM: Final = ("dtm-repo-scaffolding-", "dtm-scaffolding-")
 HOSTS: Final = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
 
 
-class Template(Options, frozen=True, kw_only=True):
-    """Which template, by url, or by name as for a repository."""
+class TemplateRepo(Options, frozen=True, kw_only=True):
+    """The template, by url, or by name as for a repository."""
 
     url: Annotated[
         str,
         Field(
-            "a URL that git can reach, a path, an archive, or the name of a template that ships inside"
+            "a URL that git can reach, a path, an archive, "
+            "or the name of a template that ships inside"
         ),
     ] = ""
     owner: Annotated[str, Field("the user who owns the template's repository")] = ""
@@ -50,17 +51,20 @@ class Template(Options, frozen=True, kw_only=True):
     )
 
     def __post_init__(self) -> None:
-        if not any(isinstance(getattr(self, name), Unknown) for name in self.__struct_fields__):
+        if all_known(self):
             reference(self)
 
 
 def names() -> list[str]:
-    """The templates that ship inside."""
+    """Name the templates that ship inside."""
     return sorted(place.name for place in SHIPPED.iterdir() if place.is_dir())
 
 
-def reference(template: Template | str) -> str:
-    """A shipped template's name, a path, or a URL. Raises ValueError with a sentence for people."""
+def reference(template: TemplateRepo | str) -> str:
+    """Find a shipped template's name, a path or a URL.
+
+    Raises ValueError with a sentence for people.
+    """
     if isinstance(template, str):
         return _checked(template)
     if template.url:
@@ -76,8 +80,11 @@ def reference(template: Template | str) -> str:
     return full_url(f"{base}/{owner}/{template.name}.git")
 
 
-def on_disk(template: Template | str) -> str | None:
-    """The path of a template on this machine; None for one that ships inside or comes over the network. Raises ValueError."""
+def on_disk(template: TemplateRepo | str) -> str | None:
+    """Find the path of a template on this machine; None for a shipped or a remote one.
+
+    Raises ValueError.
+    """
     where = reference(template)
     local = is_path(where) or (where.lower().endswith(ARCHIVES) and "://" not in where)
     return str(local_path(where)) if local and where not in names() else None
@@ -92,13 +99,10 @@ def _shipped(name: str) -> str:
 def _checked(text: str) -> str:
     if found := _shipped(text):
         return found
-    if (
-        text.startswith(PATH_STARTS)
-        or text.lower().endswith(ARCHIVES)
-        or "/" in text
-        or ":" in text
-    ):
-        return text if text.lower().endswith(ARCHIVES) else full_url(text)
+    if text.lower().endswith(ARCHIVES):
+        return text
+    if text.startswith(PATH_STARTS) or "/" in text or ":" in text:
+        return full_url(text)
     raise ValueError(_unknown(text))
 
 
@@ -109,8 +113,11 @@ def _unknown(name: str) -> str:
     )
 
 
-def load(template: Template | str, call: Call) -> dict[str, File]:
-    """The template's files by path. Raises ProviderError if it is not there or cannot be read."""
+def load(template: TemplateRepo | str, call: Call) -> dict[str, GitFile]:
+    """Load the template's files by path.
+
+    Raises ProviderError if it is not there or cannot be read.
+    """
     try:
         where = reference(template)
     except ValueError as error:
@@ -118,18 +125,15 @@ def load(template: Template | str, call: Call) -> dict[str, File]:
     branch = "" if isinstance(template, str) else template.branch
     if where in names():
         return _directory(SHIPPED / where)
-    if where.lower().endswith(ARCHIVES):
-        return _unpacked(
-            where,
-            _download(where, call) if "://" in where else _bytes(call.base_dir / local_path(where)),
-        )
     place = call.base_dir / local_path(where)
+    if where.lower().endswith(ARCHIVES):
+        return _unpacked(where, _download(where, call) if "://" in where else _bytes(place))
     if is_path(where) and place.is_dir() and not branch and not (place / "HEAD").is_file():
         return _directory(place)
-    return _cloned(Repository(where, branch, call=call), where)
+    return _cloned(GitRepository(where, branch, call=call), where)
 
 
-def _cloned(repository: Repository, where: str) -> dict[str, File]:
+def _cloned(repository: GitRepository, where: str) -> dict[str, GitFile]:
     named = repository.branch or repository.default_branch() or ""
     files = repository.on(named).files()
     if files is None:
@@ -138,17 +142,17 @@ def _cloned(repository: Repository, where: str) -> dict[str, File]:
     return files
 
 
-def _directory(root: Path) -> dict[str, File]:
-    """Everything below, symbolic links as links; what git and Python keep beside sources is none of it."""
-    found: dict[str, File] = {}
+def _directory(root: Path) -> dict[str, GitFile]:
+    """Read all files below, symbolic links as links, without those that git and Python add."""
+    found: dict[str, GitFile] = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root)
         if {".git", "__pycache__"} & set(name.parts):
             continue
         if path.is_symlink():
-            found[name.as_posix()] = File(str(path.readlink()).encode(), "120000")
+            found[name.as_posix()] = GitFile(str(path.readlink()).encode(), "120000")
         elif path.is_file():
-            found[name.as_posix()] = File(_bytes(path), _mode(path.stat().st_mode))
+            found[name.as_posix()] = GitFile(_bytes(path), _mode(path.stat().st_mode))
     return found
 
 
@@ -167,11 +171,11 @@ def _download(url: str, call: Call) -> bytes:
     from urllib.error import URLError  # heavy, and rarely needed
     from urllib.request import Request, urlopen
 
-    left = call.deadline - time.monotonic()
+    patience = max(1.0, min(60.0, call.deadline - time.monotonic()))
     if not url.startswith(("http://", "https://")):
         raise ProviderError(f"cannot download the template {url}: only http and https can")
     try:
-        with urlopen(Request(url), timeout=max(1.0, min(60.0, left))) as answer:  # noqa: S310 - the scheme was checked above
+        with urlopen(Request(url), timeout=patience) as answer:  # noqa: S310 - checked above
             data: bytes = answer.read()
     except (URLError, OSError) as error:
         raise ProviderError(
@@ -180,8 +184,8 @@ def _download(url: str, call: Call) -> bytes:
     return data
 
 
-def _unpacked(where: str, data: bytes) -> dict[str, File]:
-    """Files of a zip or tar; a single directory around everything, as hosts put it there, is taken off."""
+def _unpacked(where: str, data: bytes) -> dict[str, GitFile]:
+    """Read the files of a zip or tar, without the one directory that hosts put around them."""
     import tarfile  # both heavy, and rarely needed
     import zipfile
 
@@ -195,7 +199,7 @@ def _unpacked(where: str, data: bytes) -> dict[str, File]:
     return files
 
 
-def _zipped(data: bytes) -> Iterator[tuple[str, File]]:
+def _zipped(data: bytes) -> Iterator[tuple[str, GitFile]]:
     import zipfile
 
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -203,16 +207,16 @@ def _zipped(data: bytes) -> Iterator[tuple[str, File]]:
             if not item.is_dir():
                 yield (
                     item.filename.removeprefix("./"),
-                    File(archive.read(item), _mode(item.external_attr >> 16)),
+                    GitFile(archive.read(item), _mode(item.external_attr >> 16)),
                 )
 
 
-def _tarred(data: bytes) -> Iterator[tuple[str, File]]:
+def _tarred(data: bytes) -> Iterator[tuple[str, GitFile]]:
     import tarfile
 
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         for item in archive:
             if item.issym():
-                yield item.name.removeprefix("./"), File(item.linkname.encode(), "120000")
+                yield item.name.removeprefix("./"), GitFile(item.linkname.encode(), "120000")
             elif content := archive.extractfile(item):
-                yield item.name.removeprefix("./"), File(content.read(), _mode(item.mode))
+                yield item.name.removeprefix("./"), GitFile(content.read(), _mode(item.mode))

@@ -1,6 +1,7 @@
 """Print what dtm costs, and ratios against terraform where it is on the PATH.
 
-Cells are wall seconds / CPU seconds / peak MB. A ratio above 1 says how many times longer terraform took.
+Cells are wall seconds / CPU seconds / peak MB. A ratio above 1 says how many times longer
+terraform took.
 Run: make bench, or with choices: make bench BENCH="--sizes 100,1000 --shapes flat --no-terraform"
 """
 
@@ -18,7 +19,7 @@ from tests.bench.measure import Cost, median, run
 from tests.bench.shapes import SHAPES, write_dtm, write_terraform, write_terraform_state
 
 APPLIED = 1_000
-"""The largest size that terraform applies here; beyond it, and for the flat shape only, its plans are measured."""
+"""The largest size that terraform applies here. Beyond it only its flat plans are measured."""
 
 AIMS = {
     ("", 0, "version"): (0.06, 0.10),
@@ -37,14 +38,14 @@ AIMS = {
 DTM = [sys.executable, "-m", "dtm"]
 COUNT_READS = """
 import sys
-from providers.data import Data
+from providers.data import DataProvider
 from dtm.cli.main import main
 count = 0
-def read(self, *args, original=Data.read):
+def read(self, *args, original=DataProvider.read):
     global count
     count += 1
     return original(self, *args)
-Data.read = read
+DataProvider.read = read
 sys.argv = ["dtm", "plan", "--no-color"]
 try:
     main()
@@ -86,7 +87,10 @@ def dtm_costs(shape: str, n: int, folder: Path, times: int) -> dict[str, Cost]:
 
 
 def terraform_costs(shape: str, n: int, folder: Path, limit: float) -> dict[str, Cost]:
-    """The same operations with terraform; what exceeds the limit is cut off and what needs it is left out."""
+    """Measure the same operations with terraform, as far as they stay within the limit.
+
+    An operation that exceeds it is cut off, and those that need its result are left out.
+    """
     write_terraform(shape, n, folder)
     empty = folder / "terraformrc"
     empty.touch()
@@ -107,9 +111,9 @@ def terraform_costs(shape: str, n: int, folder: Path, limit: float) -> dict[str,
         "--no-refresh": ["plan", "-refresh=false"],
         "destroy": ["destroy", "-auto-approve"],
     }
-    if (
-        n > APPLIED
-    ):  # with its local state terraform's apply is quadratic: its plans are measured on a state made here
+    if n > APPLIED:
+        # terraform's apply is quadratic with its local state: plans are measured on a state made
+        # here.
         del steps["apply"], steps["destroy"]
     for name, words in steps.items():
         if name == "plan no-op" and n > APPLIED:
@@ -128,7 +132,8 @@ def terraform_costs(shape: str, n: int, folder: Path, limit: float) -> dict[str,
 def table(shape: str, n: int, ours: dict[str, Cost], theirs: dict[str, Cost]) -> None:
     """One shape and size."""
     say(
-        f"\n{f'{shape} {n}':<16}{'dtm':>24}{'aim (floor)':>14}{'terraform':>24}{'times longer':>14}{'memory':>9}"
+        f"\n{f'{shape} {n}':<16}{'dtm':>24}{'aim (floor)':>14}"
+        f"{'terraform':>24}{'times longer':>14}{'memory':>9}"
     )
     for name, cost in ours.items():
         aim = AIMS.get((shape, n, name))
@@ -144,7 +149,7 @@ def _ratio(cost: Cost, other: Cost | None) -> str:
 
 
 def choices() -> argparse.Namespace:
-    """What to measure."""
+    """Parse the choices of what to measure."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -171,9 +176,8 @@ def main() -> None:
     asked = choices()
     compare = bool(shutil.which("terraform")) and not asked.no_terraform
     small = {int(n) for n in asked.terraform_sizes.split(",") if n}
-    say(
-        f"wall s / CPU s / peak MB; {os.cpu_count()} cores; terraform {'in the same run' if compare else 'not compared'}"
-    )
+    against = "in the same run" if compare else "not compared"
+    say(f"wall s / CPU s / peak MB; {os.cpu_count()} cores; terraform {against}")
     with tempfile.TemporaryDirectory(prefix="dtm-bench-") as temporary:
         top = Path(temporary)
         version = median([*DTM, "version"], top, dict(os.environ), 60, 9)

@@ -1,4 +1,4 @@
-"""What a store at a distance costs: 50 ms added to each of its requests, 20 ms for each call of a provider.
+"""Costs of a store at a distance: 50 ms more per request, 20 ms per call of a provider.
 
 The ideal is what the calls alone take with as many workers. Run: python -m tests.bench.distance
 """
@@ -17,18 +17,20 @@ from backends.memory import MemoryStore
 from engine.address import Address
 from engine.config import Config, Settings, ToolSpec
 from engine.execution import executor
+from engine.execution.pace import Control
+from engine.log.state_store import StateStore
 from engine.planning.planner import make_plan, recorded
 from engine.plugins.calls import Operations
 from engine.ports import Call, Snapshot, Version
-from engine.session.opening import Session, open_session, read_state
+from engine.session.opening import Session, SessionOptions, open_session, read_state
 from engine.state import Resource
-from providers.data import Data, DataOptions
+from providers.data import DataOptions, DataProvider
 from tests.bench.bench import say
 from tests.bench.shapes import WIDTH, parents
 
 ADDED, CALL, TOOLS, PARALLELISM = 0.05, 0.02, 1000, 20
 AIM, FLOOR = 1.3, 1.6
-"""Times the ideal for a flat plan; a plan of layers may take one round trip to the store more for each of them."""
+"""Times the ideal for a flat plan. A plan of layers may take one round trip more for each layer."""
 
 
 class FarStore(MemoryStore):
@@ -63,11 +65,11 @@ class FarStore(MemoryStore):
         return super().list(prefix)
 
 
-class Slow(Data):
+class Slow(DataProvider):
     """`data` whose create takes a while."""
 
     def create(self, options: DataOptions, call: Call) -> Resource:
-        """As `Data.create`."""
+        """As `DataProvider.create`."""
         time.sleep(CALL)
         return super().create(options, call)
 
@@ -86,7 +88,7 @@ def tools(shape: str, count: int) -> tuple[ToolSpec, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds of the whole run from lock to unlock, of carrying out the plan alone, and the requests made."""
+    """Seconds from lock to unlock, seconds of carrying out the plan alone, and the requests."""
 
     whole: float
     applying: float
@@ -108,26 +110,26 @@ def measure(shape: str, *, count: int = TOOLS, log: str = "auto", born: bool = T
         plan = make_plan(config, session.state, recorded(session.state), operations)
         began = time.monotonic()
         summary = executor.apply(
-            plan, config, session, operations, emit=lambda _: None, parallelism=PARALLELISM
+            plan,
+            config,
+            session,
+            operations,
+            emit=lambda _: None,
+            control=Control(PARALLELISM),
         )
         applying = time.monotonic() - began
     cost = Cost(time.monotonic() - started, applying, Counter(store.requests))
-    if summary.failed or len(read_state(store, "k").state.entries) != count:
+    if summary.failed or len(read_state(StateStore(store, "k")).state.entries) != count:
         raise RuntimeError(f"{shape}: not everything was made")
     return cost
 
 
 def _session(store: FarStore, log: str) -> AbstractContextManager[Session]:
     return open_session(
-        store,
+        StateStore(store, "k", log=log),
         ObjectLocker(store),
-        "k",
-        operation="apply",
-        command="apply",
-        who="me",
-        version="1",
-        emit=lambda _: None,
-        log=log,
+        SessionOptions("apply", "me", "1"),
+        lambda _: None,
     )
 
 
@@ -138,13 +140,15 @@ def ideal(shape: str, count: int = TOOLS) -> float:
 
 
 def main() -> None:
-    """Print both shapes, with the log beside the state and inside it, on a new state and on a known one."""
+    """Print both shapes, with a separate log and an inline one, on a new state and a known one."""
     layers = TOOLS // WIDTH
     say(
-        f"{TOOLS} tools, calls {CALL * 1000:g} ms, requests +{ADDED * 1000:g} ms, parallelism {PARALLELISM}"
+        f"{TOOLS} tools, calls {CALL * 1000:g} ms, requests +{ADDED * 1000:g} ms, "
+        f"parallelism {PARALLELISM}"
     )
     say(
-        f"aims: flat {AIM} times the ideal {ideal('flat'):g} s (floor {FLOOR}), dag {ADDED * 1000:g} ms more per layer"
+        f"aims: flat {AIM} times the ideal {ideal('flat'):g} s (floor {FLOOR}), "
+        f"dag {ADDED * 1000:g} ms more per layer"
     )
     say("applying / whole run, seconds")
     for log in ("beside", "inline"):
@@ -153,7 +157,8 @@ def main() -> None:
             where = f"{log:<7}{'new  ' if born else 'known'}"
             more = (dag.applying - flat.applying) / layers * 1000
             say(
-                f"  {where} flat {told(flat)}, {flat.applying / ideal('flat'):.2f} times the ideal; {requests(flat)}"
+                f"  {where} flat {told(flat)}, "
+                f"{flat.applying / ideal('flat'):.2f} times the ideal; {requests(flat)}"
             )
             say(f"  {where} dag  {told(dag)}, {more:.0f} ms more per layer; {requests(dag)}")
 

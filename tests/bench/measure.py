@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Wall and CPU seconds, peak resident memory in MB; `ended` False means that the limit was hit first."""
+    """Wall and CPU seconds, peak resident MB; `ended` False means that the limit was hit first."""
 
     wall: float
     cpu: float
@@ -26,7 +26,10 @@ class Cost:
 
 
 def run(command: list[str], cwd: Path, env: dict[str, str], limit: float) -> Cost:
-    """Run to the end or to `limit` seconds. Raises RuntimeError with the output's tail if the command fails."""
+    """Run a command to its end or for `limit` seconds.
+
+    Raises RuntimeError with the end of its output if it fails.
+    """
     log = cwd / ".bench-output"
     start = time.monotonic()
     with log.open("wb") as out:

@@ -1,4 +1,4 @@
-"""The same graphs as a dtm config and as a terraform configuration: flat, dag (layers of 100, 3 parents each) and chain."""
+"""The same graphs for dtm and terraform: flat, dag (layers of 100, 3 parents each) and chain."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write_terraform(shape: str, n: int, folder: Path) -> None:
 
 
 def write_terraform_state(n: int, folder: Path) -> None:
-    """The state that terraform would have after applying the flat shape, which takes it hours at 10,000."""
+    """Write the state of an applied flat shape, which takes terraform hours at 10,000."""
     provider = 'provider["terraform.io/builtin/terraform"]'
     resources = [_terraform_resource(i, provider) for i in range(n)]
     resources.sort(key=lambda resource: str(resource["name"]))

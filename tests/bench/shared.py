@@ -1,4 +1,4 @@
-"""What a shared state costs: the same operations of dtm and terraform on one S3 server and one lock table, in one run.
+"""Costs of a shared state: dtm and terraform on one S3 server and one lock table, in one run.
 
 Cells are wall seconds / CPU seconds / peak MB. Run: python -m tests.bench.shared [N ...]
 """
@@ -66,8 +66,9 @@ def terraform_costs(n: int, folder: Path, env: Mapping[str, str], times: int) ->
     write_terraform("flat", n, folder)
     text = (folder / "main.tf").read_text("utf-8")
     backend = (
-        f'backend "s3" {{\n    bucket = "{BUCKET}"\n    key = "tf-{n}"\n    region = "us-east-1"\n    use_path_style = true\n'
-        f'    dynamodb_table = "{TABLE}"\n    skip_credentials_validation = true\n    skip_requesting_account_id = true\n'
+        f'backend "s3" {{\n    bucket = "{BUCKET}"\n    key = "tf-{n}"\n    region = "us-east-1"\n'
+        f'    use_path_style = true\n    dynamodb_table = "{TABLE}"\n'
+        "    skip_credentials_validation = true\n    skip_requesting_account_id = true\n"
         "    skip_metadata_api_check = true\n    skip_s3_checksum = true\n  }"
     )
     (folder / "main.tf").write_text(text.replace('backend "local" {}', backend), "utf-8")
@@ -93,9 +94,8 @@ def table(n: int, ours: Mapping[str, Cost], theirs: Mapping[str, Cost]) -> None:
         say(f"  {name:<16}{cost!s:>24}{ratio}{aim}")
     for who, costs in (("dtm", ours), ("terraform", theirs)):
         if costs:
-            say(
-                f"  lock and unlock, {who}: {(costs['plan, locked'].wall - costs['plan, no lock'].wall) * 1000:.0f} ms"
-            )
+            locking = costs["plan, locked"].wall - costs["plan, no lock"].wall
+            say(f"  lock and unlock, {who}: {locking * 1000:.0f} ms")
 
 
 def starts(cloud: Cloud, home: Path, env: Mapping[str, str]) -> None:

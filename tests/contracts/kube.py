@@ -1,4 +1,4 @@
-"""Places in Kubernetes for the contracts: a namespace each, on the fake API server or on the real one beside this run."""
+"""Places in Kubernetes for the contracts: a namespace each, on the fake server or a real one."""
 
 from __future__ import annotations
 

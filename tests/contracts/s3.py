@@ -1,4 +1,4 @@
-"""Places on S3 and DynamoDB for the contracts: a new bucket and table each, on whatever servers a `Cloud` names."""
+"""Places on S3 and DynamoDB for the contracts: a new bucket and table each, on a `Cloud`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from backends.aws import s3
 from backends.aws.options import settings_of
-from backends.aws.session import Access, Aws
+from backends.aws.session import Aws, AwsAccess
 from backends.lockers.pair import BothLockers
 from dtm.testing.locker import LockerPlace
 from dtm.testing.session import Client, Connect
@@ -24,11 +24,11 @@ from tests.servers.aws import Cloud
 
 Options = Mapping[str, Value]
 CLIENTS = 3
-"""Whoever comes later uses one of these again: connections are safe to share, and each takes time to make."""
+"""Clients per place; later callers share them, since making one takes time."""
 
 
 @cache
-def account(access: Access) -> Aws:
+def account(access: AwsAccess) -> Aws:
     """One per server: its first client takes longer than most cases, the next ones are cheap."""
     return Aws(access)
 
@@ -53,7 +53,7 @@ def locker_in(options: Options, kind: str) -> Locker:
 
 
 class Served:
-    """What the other process holds for us: a client that has nothing to give back."""
+    """A client in the other process, with nothing to give back."""
 
     def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
         self._made = make(*arguments)
@@ -87,7 +87,8 @@ class Clients:
                 return self._made[number % CLIENTS]
             elsewhere = number == 1 and self._other is not None
             self._made.append(
-                self._remote(self._other, Served, self._make, *self._arguments)  # type: ignore[arg-type]  # asked just above
+                # mypy does not see that `_other` is given here
+                self._remote(self._other, Served, self._make, *self._arguments)  # type: ignore[arg-type]
                 if elsewhere
                 else self._make(*self._arguments)
             )
@@ -103,7 +104,7 @@ class Clients:
 def store_place(
     cloud: Cloud, other: OtherProcess | None = None, many: int = 1100
 ) -> Iterator[StorePlace]:
-    """More keys than a page of a listing has; where nobody is denied anything, a bucket is missing."""
+    """More keys than a page of a listing; a missing bucket on servers that deny nothing."""
     options = cloud.fresh()
     missing = store_in(cloud.options("no-such-bucket-here"))
     with closing(Clients(store_in, options, remote=RemoteStore, other=other)) as connect:
@@ -140,7 +141,7 @@ def spoil(options: Options, kind: str, key: str) -> None:
 
 @contextmanager
 def session_place(cloud: Cloud, kind: str) -> Iterator[Connect]:
-    """Two clients at most: what a session does is not a matter of how many connections there are."""
+    """Two clients at most: a session does the same with any number of connections."""
     options = cloud.fresh()
     places = [opened(options), opened(options)]
     numbers = count()

@@ -1,4 +1,4 @@
-"""Kubernetes under the contracts, and what they do not ask: parts, namespaces, roles, ConfigMaps of others.
+"""Kubernetes under the contracts, and beyond: parts, namespaces, roles, other ConfigMaps.
 
 The contracts run here on the fake server, in tests/real on the real one; all the rest runs on both.
 """
@@ -29,7 +29,7 @@ from dtm.testing.session import SESSION_CASES
 from dtm.testing.store import STORE_CASES
 from engine.address import Address
 from engine.errors import ConflictError, StoreAccessError, StoreError, StoreUnavailableError
-from engine.state import Entries, Resource, State, StateEntry, StateId
+from engine.state import Resource, State, StateEntry, StateId
 from engine.stored.document import encode
 from tests.contracts.kube import ROLE, locker_place, session_place, store_in, store_place
 from tests.contracts.remote import OtherProcess
@@ -198,7 +198,7 @@ def test_a_state_of_ten_thousand_tools_fits(store: KubernetesStore) -> None:
         )
         for index in range(10_000)
     }
-    data = encode(State(StateId("l", 1), Entries(tools)))
+    data = encode(State(StateId("l", 1), tools))
     assert len(data) > 3_000_000
     store.write(KEY, data, expect=None)
     found = store.read(KEY)

@@ -1,7 +1,7 @@
-"""S3 and DynamoDB under the contracts, on the servers that start in no time; tests/real has the real ones.
+"""S3 and DynamoDB under the contracts, on servers that start quickly; tests/real has the real ones.
 
-Long listings, the second client in another process, the large contentions and how leases fare beside the state are left
-to those.
+Only the real ones get long listings, a second client in another process, large contentions, and
+leases on a lock beside the state.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def check(case: Case[Any], place: Any) -> None:
 def test_store(place: str, case: Case[Any], clouds: dict[str, Cloud]) -> None:
     if place == "moto" and case.check in RACES:
         pytest.skip(
-            "moto is no judge of races: it compares and writes in two steps, and closes what another one still reads"
+            "moto is no judge of races: it compares and writes in two steps, "
+            "and closes what another one still reads"
         )
     with store_place(clouds[place], many=KEYS) as made:
         check(case, made)

@@ -1,4 +1,4 @@
-"""Every store and locker of this version under its contract; on disk the second client is another process."""
+"""Every store and locker under its contract; on disk the second client is a process."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from dtm.plugins import BACKENDS, BUILT_IN, DEVSTREAM, Backends, Offer, Plugins
 from engine.errors import PluginError
 
 ROOT = Path(__file__).parents[2]
-OURS = "providers.data:Data"
+OURS = "providers.data:DataProvider"
 
 
 def plugins(*offers: Offer) -> Plugins:
@@ -118,7 +118,9 @@ def test_what_cannot_be_loaded_is_named(spec: str, message: str) -> None:
 
 
 def test_installed_packages_are_scanned_for_their_entry_points(tmp_path: Path) -> None:
-    (tmp_path / "my_plugin.py").write_text("from providers.data import Data as Mine", "utf-8")
+    (tmp_path / "my_plugin.py").write_text(
+        "from providers.data import DataProvider as Mine", "utf-8"
+    )
     info = tmp_path / "my_plugin-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(

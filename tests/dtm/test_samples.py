@@ -10,7 +10,7 @@ from dtm.cli.main import root
 from dtm.describe import TEMPLATES, config_sample, sample
 from dtm.jsonschema import config_schema
 from dtm.plugins import BUILT_IN, Plugins
-from engine.loading.loader import Source, load
+from engine.loading.loader import ConfigSource, load
 
 PLUGINS = Plugins(list)
 SCHEMA = jsonschema.Draft202012Validator(config_schema(PLUGINS))
@@ -26,7 +26,7 @@ REPOSITORIES = {
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
 def test_a_plugins_sample_loads(name: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(sample(name, PLUGINS), "utf-8")
-    config = load(Source(tmp_path / "config.yaml"), PLUGINS)
+    config = load(ConfigSource(tmp_path / "config.yaml"), PLUGINS)
     assert config.tools[-1].address.dotted == f"{name}.sample"
     assert config.warnings == ()
 
@@ -34,7 +34,7 @@ def test_a_plugins_sample_loads(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("template", WHOLE)
 def test_a_whole_sample_loads_without_a_warning(template: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(config_sample(template), "utf-8")
-    assert load(Source(tmp_path / "config.yaml"), PLUGINS).warnings == ()
+    assert load(ConfigSource(tmp_path / "config.yaml"), PLUGINS).warnings == ()
 
 
 @pytest.mark.parametrize("template", WHOLE)

@@ -86,7 +86,7 @@ def test_what_could_not_be_tried_is_not_said_to_have_passed(dtm: Runner) -> None
         "Metadata-Version: 2.1\nName: dtm-plugin-mine\nVersion: 0.1.0\n", "utf-8"
     )
     (distribution / "entry_points.txt").write_text(
-        "[dtm.providers]\nmine = providers.file:File\n", "utf-8"
+        "[dtm.providers]\nmine = providers.file:FileProvider\n", "utf-8"
     )
     path = f"{Path(__file__).parents[2]}{os.pathsep}{dtm.folder}"
     said = dtm("develop", "validate-plugin", "mine", env={"PYTHONPATH": path})

@@ -1,4 +1,4 @@
-"""A world in memory, providers for it that fail as told, and short ways to say configs and states."""
+"""A world in memory, providers that fail as planned, and short forms of configs and states."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from engine.config import Config, Lifecycle, Settings, ToolSpec
 from engine.events import Event
 from engine.execution import refresh
 from engine.language.references import parse
+from engine.log.state_store import StateStore
 from engine.plan import Plan
 from engine.planning.decisions import Resolution
 from engine.planning.planner import Live, make_plan
@@ -27,9 +28,10 @@ from engine.runtime.environment import Environment
 from engine.schema import Field, Options, Outputs
 from engine.secrets.marking import sensitive
 from engine.secrets.sealing import Sealer
-from engine.session.opening import open_session
+from engine.session.locking import LockOptions
+from engine.session.opening import SessionOptions, open_session
 from engine.session.session import Session
-from engine.state import Entries, Pending, Resource, State, StateEntry, StateId
+from engine.state import Pending, Resource, State, StateEntry, StateId
 from engine.values import UNKNOWN, Secret, Value, map_leaves, reveal
 
 SALT = "5a" * 16
@@ -55,7 +57,7 @@ class ThingOutputs(Outputs, frozen=True, kw_only=True):
 
 @dataclass
 class World:
-    """`things` by key; `effects` are the creates that took place; `calls` everything that was called."""
+    """Fake systems: `things` by key, `effects` the creates that took place, `calls` every call."""
 
     things: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     effects: list[str] = field(default_factory=list[str])
@@ -156,7 +158,7 @@ class Alias(Thing):
 
 
 class Blind(Thing):
-    """Cannot find its things again, but by their id. Its outputs are open, so nothing of them is secret."""
+    """Cannot find its things again, but by their id. Its outputs are open, so none is secret."""
 
     plugin = "blind"
     outputs: type[msgspec.Struct] | None = None
@@ -240,7 +242,7 @@ def config(*tools: ToolSpec, **outputs: Value) -> Config:
 def entry(
     name: str, *needs: str, pending: Pending | None = None, made: bool = True, **options: Any
 ) -> StateEntry:
-    """What the state says of a tool that stands as `World` would have made it."""
+    """Return the entry of a tool that stands as `World` would have made it."""
     address = at(name)
     protected = options.pop("protected", False)
     given = {"key": address.instance, **options}
@@ -272,7 +274,7 @@ def pending(action: str, message: str | None = None) -> Pending:
 def state(*entries: StateEntry, **outputs: Value) -> State:
     """A state of these entries."""
     return State(
-        StateId("lineage", 3), Entries({item.address: item for item in entries}), outputs, salt=SALT
+        StateId("lineage", 3), {item.address: item for item in entries}, outputs, salt=SALT
     )
 
 
@@ -300,17 +302,16 @@ class Bench:
         """A session without a lock, with fresh operations, as in a new process."""
         self.operations = operations(self.world, self.secrets)
         with open_session(
-            self.store,
+            StateStore(
+                self.store,
+                "k",
+                Environment(background=self.background, keep=lambda name, _data: name),
+            ),
             None,
-            "k",
-            operation="apply",
-            command="apply",
-            who="test",
-            version="1",
-            emit=self.events.append,
-            lease=0,
-            redactor=self.operations.redactor,
-            environment=Environment(background=self.background, keep=lambda name, _data: name),
+            SessionOptions(
+                "apply", "test", "1", lock=LockOptions(lease=0), redactor=self.operations.redactor
+            ),
+            self.events.append,
         ) as session:
             yield session
 
@@ -325,6 +326,6 @@ class Bench:
         return make_plan(wanted, session.state, live, self.operations, resolutions=resolutions)
 
     def state(self) -> State:
-        """What is recorded."""
+        """Return the recorded state."""
         with self.session() as session:
             return session.state

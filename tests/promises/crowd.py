@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dtm.app.place import from_url, open_place
 from dtm.testing.contenders import info_of
-from engine.session.locking import acquire
+from engine.session.locking import LockOptions, acquire
 
 HELD = 0.2
 MANY = 10
@@ -44,13 +44,7 @@ def want(url: str, ready: Barrier, results: Connection) -> None:
     ready.wait()
     name = f"worker-{os.getpid()}"
     held = acquire(
-        locker,
-        place.key,
-        info_of(name),
-        timeout=60,
-        takeover=True,
-        lease=30,
-        emit=lambda _event: None,
+        locker, place.key, info_of(name), LockOptions(timeout=60, lease=30), lambda _event: None
     )
     start = time.monotonic()
     time.sleep(HELD)

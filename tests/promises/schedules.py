@@ -35,11 +35,13 @@ from engine.errors import (
     SupersededError,
 )
 from engine.log.group_commit import Ticket
-from engine.log.view import AUTO, BESIDE, INSIDE
+from engine.log.state_store import AUTO, BESIDE, INSIDE, StateStore
 from engine.plan import Action
 from engine.ports import Snapshot, Store, Version
 from engine.runtime.environment import Environment, Limits
-from engine.session.opening import Session, open_session, read_state
+from engine.runtime.retry import STORE
+from engine.session.locking import LockOptions
+from engine.session.opening import Session, SessionOptions, open_session, read_state
 from engine.session.recover import recover
 from engine.state import Resource, State, StateEntry, same_content
 
@@ -268,7 +270,7 @@ class Story:
 
     def environment(self) -> Environment:
         return Environment(
-            retry=lambda call: call(),
+            patience=replace(STORE, tries=1),
             clock=lambda: 0.0,
             sleep=lambda _: None,
             now=lambda: "2026-01-01T00:00:00Z",
@@ -288,22 +290,27 @@ class Story:
         return self.distort(Wire(self.store, actor, self.network))
 
     def live(self, actor: Actor) -> None:
-        """The life of one session."""
+        """The life of one session, which does without its wish for a log that stands elsewhere."""
+        state = StateStore(
+            self.wire(actor), KEY, self.environment(), log=self.rng.choice(self.logs)
+        )
+        try:
+            self._live(state)
+        except StateError as refused:
+            if "dtm state move-log" not in refused.hint:
+                raise
+            self._live(replace(state, log=AUTO))
+
+    def _live(self, state: StateStore) -> None:
         with open_session(
-            self.wire(actor),
+            state,
             None,
-            KEY,
-            operation="apply",
-            command="apply",
-            who="w",
-            version="1",
-            emit=lambda _: None,
-            lease=0,
-            history=2,
-            log=self.rng.choice(self.logs),
-            environment=self.environment(),
+            SessionOptions("apply", "w", "1", lock=LockOptions(lease=0), history=2),
+            lambda _: None,
         ) as session:
-            session.claim()
+            moves = len(self.logs) > 1 and self.rng.random() < 0.3
+            if not (moves and session.move_log(self.rng.choice([BESIDE, INSIDE]))):
+                session.claim()
             self.book.claims.append(session.id)
             assert same_content(self.look(), session.state), (
                 "I5: a session claimed another state than the one it had read"
@@ -326,7 +333,7 @@ class Story:
 
     def look(self) -> State:
         """The state as it is, seen without any step."""
-        reading = read_state(self.store, KEY)
+        reading = read_state(StateStore(self.store, KEY))
         assert not reading.notice, f"I5: {reading.notice}"
         return reading.state
 
@@ -371,7 +378,7 @@ class Story:
         """The life of one reader without a lock."""
         least = len(self.book.durable)
         log = INSIDE if self.logs == (INSIDE,) else AUTO
-        reading = read_state(self.wire(actor), KEY, log=log, environment=self.environment())
+        reading = read_state(StateStore(self.wire(actor), KEY, self.environment(), log))
         assert not reading.notice, f"I5: {reading.notice}"
         self.book.check_prefix(reading.state, least)
 

@@ -11,16 +11,9 @@ from typing import ClassVar
 from msgspec.structs import replace
 
 from engine.errors import StateError
-from engine.log.records import (
-    Done,
-    decode_head,
-    decode_records,
-    encode_head,
-    encode_inside,
-    encode_records,
-    split,
-)
-from engine.log.view import BESIDE, INSIDE
+from engine.log.head import decode_head, encode_head, encode_inside, split
+from engine.log.records import Done, decode_records, encode_records
+from engine.log.state_store import BESIDE, INSIDE
 from engine.ports import Snapshot, Store, Version
 from engine.stored.document import decode_document, encode_document
 from tests.promises.schedules import Story, play

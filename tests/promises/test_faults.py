@@ -17,18 +17,18 @@ import pytest
 from backends.lockers.object import ObjectLocker
 from backends.memory import AppendingMemoryStore, MemoryStore
 from dtm.testing.clock import FakeClock
-from dtm.testing.contenders import info_of
+from dtm.testing.contenders import environment_of, info_of
 from dtm.testing.session_bench import KEY, make
 from engine.errors import ConflictError, DtmError, OutcomeUnknownError, StoreUnavailableError
 from engine.events import Event, Notice
 from engine.lock import timestamp
 from engine.log.history import history
-from engine.log.view import AUTO, BESIDE, INSIDE
+from engine.log.state_store import AUTO, BESIDE, INSIDE, StateStore
 from engine.ports import Snapshot, Store, Version
 from engine.runtime.environment import Environment, Limits
-from engine.runtime.retry import STORE, store_retry
-from engine.session.locking import acquire, break_lock
-from engine.session.opening import Session, open_session, read_state
+from engine.runtime.retry import STORE
+from engine.session.locking import LockOptions, acquire, break_lock
+from engine.session.opening import Session, SessionOptions, open_session, read_state
 
 T = TypeVar("T")
 SEEDS = int(os.environ.get("DTM_FAULTS", "40"))
@@ -137,17 +137,12 @@ def stormy(seed: int, appending: bool) -> tuple[MemoryStore, Stormy]:
     return store, Stormy(store, weather)
 
 
-def patient(clock: FakeClock) -> Callable[[Callable[[], T]], T]:
-    return lambda call: store_retry(call, sleep=clock.sleep, clock=clock)
-
-
 def environment(seed: int, clock: FakeClock) -> Environment:
     return Environment(
         clock=clock,
         sleep=clock.sleep,
         rng=random.Random(seed),
         now=lambda: timestamp(clock.now()),
-        retry=patient(clock),
         limits=Limits(spill=300, compact=900),
         background=False,
     )
@@ -159,18 +154,10 @@ def runs(seed: int, log: str, appending: bool) -> Counter[str]:
     clock, heard, made = FakeClock(), list[Event](), set[str]()
     for number in range(3):
         with open_session(
-            weathered,
+            StateStore(weathered, KEY, environment(seed + number, clock), log=log),
             ObjectLocker(weathered),
-            KEY,
-            operation="apply",
-            command="apply",
-            who="me",
-            version="0",
-            emit=heard.append,
-            lease=1000,
-            log=log,
-            history=1,
-            environment=environment(seed + number, clock),
+            SessionOptions("apply", "me", "0", lock=LockOptions(lease=1000), history=1),
+            heard.append,
         ) as session:
             session.claim()
             for name in ("a", "b", "c"):
@@ -178,7 +165,7 @@ def runs(seed: int, log: str, appending: bool) -> Counter[str]:
                 made.add(f"{name}{number}")
     told = [event.message for event in heard if isinstance(event, Notice)]
     assert not [text for text in told if "not dropped" not in text], told
-    state = read_state(store, KEY).state
+    state = read_state(StateStore(store, KEY)).state
     assert {address.instance for address in state.entries} == made
     assert not [entry for entry in state.entries.values() if entry.pending]
     assert ObjectLocker(store).read(KEY) is None and state.id.serial >= 3
@@ -214,20 +201,15 @@ def test_a_lock_is_had_given_back_and_broken_in_bad_weather() -> None:
                 locker,
                 KEY,
                 info_of(f"me{seed}{breaking}"),
-                timeout=0,
-                takeover=True,
-                lease=1000,
-                emit=lambda _event: None,
-                now=clock.now,
-                clock=clock,
-                sleep=clock.sleep,
-                background=False,
+                LockOptions(timeout=0, lease=1000),
+                lambda _event: None,
+                environment_of(clock),
             )
             for _ in range(3):
                 held.renew()
             assert held.lost is None, f"seed {seed}: {held.lost}"
             if breaking:
-                broken = break_lock(locker, KEY, held.info.id, ask=patient(clock))
+                broken = break_lock(locker, KEY, held.info.id, environment_of(clock))
                 assert broken.info is not None and broken.info.id == held.info.id
             else:
                 held.release()
@@ -243,18 +225,13 @@ def test_a_store_that_stays_away_is_given_up_within_half_a_minute() -> None:
     with pytest.raises(OutcomeUnknownError), open_away(store, clock) as session:
         session.claim()
     assert clock() <= STORE.total
-    assert not history(store, KEY)
+    assert not history(StateStore(store, KEY))
 
 
 def open_away(store: Store, clock: FakeClock) -> AbstractContextManager[Session]:
     return open_session(
-        store,
+        StateStore(store, KEY, environment(0, clock)),
         None,
-        KEY,
-        operation="apply",
-        command="apply",
-        who="me",
-        version="0",
-        emit=lambda _: None,
-        environment=environment(0, clock),
+        SessionOptions("apply", "me", "0"),
+        lambda _: None,
     )

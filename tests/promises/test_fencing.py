@@ -28,15 +28,17 @@ from engine.errors import (
 )
 from engine.events import ApplySummary, Event, LockAcquired, Notice
 from engine.execution import executor
+from engine.execution.pace import Control
 from engine.lock import timestamp
 from engine.log import rescue_file
 from engine.log.records import Done
-from engine.log.view import AUTO, INSIDE
+from engine.log.state_store import AUTO, INSIDE, StateStore
 from engine.plan import Action
 from engine.ports import Locker, Store, Version
 from engine.runtime.environment import Environment
-from engine.session.locking import break_lock
-from engine.session.opening import Session, open_session, read_state
+from engine.runtime.retry import STORE
+from engine.session.locking import LockOptions, break_lock
+from engine.session.opening import Reading, Session, SessionOptions, open_session, read_state
 from engine.session.recover import recover
 from tests.engine.fake_world import Bench, at, config, tool
 
@@ -59,13 +61,17 @@ class Place:
     def __post_init__(self) -> None:
         self.locker: Locker = ObjectLocker(self.store)
 
+    def look(self) -> Reading:
+        state = StateStore(self.store, KEY, self.environment(), self.log)
+        return read_state(state, self.locker, LEASE)
+
     def environment(self) -> Environment:
         return Environment(
             clock=self.clock,
             sleep=self.clock.sleep,
             now=lambda: timestamp(self.clock.now()),
             keep=self._keep,
-            retry=lambda call: call(),
+            patience=replace(STORE, tries=1),
             background=False,
         )
 
@@ -78,18 +84,10 @@ class Place:
         self, who: str, *, lock: bool = True, store: Store | None = None, over: tuple[str, ...] = ()
     ) -> Iterator[Session]:
         with open_session(
-            store or self.store,
+            StateStore(store or self.store, KEY, self.environment(), log=self.log),
             self.locker if lock else None,
-            KEY,
-            operation="apply",
-            command="apply",
-            who=who,
-            version="0",
-            emit=self.heard.append,
-            lease=LEASE,
-            log=self.log,
-            over=over,
-            environment=self.environment(),
+            SessionOptions("apply", who, "0", lock=LockOptions(lease=LEASE), over=over),
+            self.heard.append,
         ) as session:
             session.claim()
             yield session
@@ -105,7 +103,7 @@ class Place:
         break_lock(self.locker, KEY, holder.info.id)
 
     def names(self) -> set[str]:
-        return names(read_state(self.store, KEY).state)
+        return names(read_state(StateStore(self.store, KEY)).state)
 
     def rescued(self) -> bytes:
         (data,) = self.saved.values()
@@ -178,7 +176,7 @@ def test_a_session_that_lost_its_state_is_refused_says_who_and_saves_its_running
     assert "dtm state recover /there/errored-" in error.hint
     (saved,) = rescue_file.decode(place.rescued(), "x").records
     assert isinstance(saved, Done) and saved.key == "data_x"
-    state = read_state(place.store, KEY).state
+    state = read_state(StateStore(place.store, KEY)).state
     assert {"a", "b", "x"} <= names(state) and state.entries[Address("data", "x")].pending
     assert all(
         not found.pending for address, found in state.entries.items() if address.instance != "x"
@@ -214,7 +212,9 @@ def test_what_was_saved_is_recovered_at_once_since_its_session_is_over(log: str)
     with place.session("d@here", over=(saved.session,)) as session:
         assert recover(session, place.rescued(), "x").applied == (Address("data", "x"),)
     assert place.clock() == before
-    assert read_state(place.store, KEY).state.entries[Address("data", "x")] == entry("x")
+    assert read_state(StateStore(place.store, KEY)).state.entries[Address("data", "x")] == entry(
+        "x"
+    )
 
 
 @LOGS
@@ -284,24 +284,10 @@ def test_without_taking_over_a_held_lock_keeps_b_out_and_readers_see_who_works(l
         make(a, "a")
         with pytest.raises(LockHeldError, match="a@here"):
             place.run("b@there", "b")
-        reading = read_state(
-            place.store,
-            KEY,
-            locker=place.locker,
-            lease=LEASE,
-            log=log,
-            environment=place.environment(),
-        )
+        reading = place.look()
         assert reading.in_progress.startswith("a@here since ") and reading.at_work == a.id
         place.clock.sleep(2 * LEASE)
-        assert not read_state(
-            place.store,
-            KEY,
-            locker=place.locker,
-            lease=LEASE,
-            log=log,
-            environment=place.environment(),
-        ).in_progress
+        assert not place.look().in_progress
 
 
 def test_an_apply_that_is_overtaken_starts_nothing_more_and_its_running_call_is_saved() -> None:
@@ -318,21 +304,21 @@ def test_an_apply_that_is_overtaken_starts_nothing_more_and_its_running_call_is_
     environment = Environment(keep=lambda name, data: name if saved.setdefault(name, data) else "")
     try:
         with open_session(
-            bench.store,
+            StateStore(bench.store, "k", environment),
             None,
-            "k",
-            operation="apply",
-            command="apply",
-            who="a",
-            version="1",
-            emit=bench.events.append,
-            lease=0,
-            redactor=bench.operations.redactor,
-            environment=environment,
+            SessionOptions(
+                "apply", "a", "1", lock=LockOptions(lease=0), redactor=bench.operations.redactor
+            ),
+            bench.events.append,
         ) as session:
             plan = bench.plan(wanted, session)
             executor.apply(
-                plan, wanted, session, bench.operations, emit=bench.events.append, parallelism=1
+                plan,
+                wanted,
+                session,
+                bench.operations,
+                emit=bench.events.append,
+                control=Control(1),
             )
     except SupersededError as error:
         caught = error

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from engine.log.view import AUTO, BESIDE, INSIDE
+from engine.log.state_store import AUTO, BESIDE, INSIDE
 from tests.promises.schedules import Story, play
 from tests.promises.seeded_bugs import BUGS, Distorted, found_after
 

@@ -14,10 +14,13 @@ from engine.config import Config, ToolSpec
 from engine.errors import DtmError, OutcomeUnknownError, ProviderError, StoreAccessError
 from engine.events import ApplySummary
 from engine.execution import executor, refresh
+from engine.execution.pace import Control
 from engine.language.references import parse
+from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.planning.planner import plan_removal
 from engine.ports import Snapshot, Store, Version
+from engine.runtime.environment import Environment
 from engine.session.opening import read_state
 from engine.state import State
 from tests.engine.fake_world import Bench, config, tool
@@ -141,8 +144,7 @@ def run(bench: Bench, wanted: Config | None) -> ApplySummary | None:
             session,
             bench.operations,
             emit=bench.events.append,
-            parallelism=3,
-            sleep=lambda _: None,
+            control=Control(3, Environment(sleep=lambda _: None)),
         )
 
 
@@ -189,7 +191,7 @@ def check_complete(bench: Bench, wanted: Config | None) -> None:
     summary = run(bench, wanted)
     assert summary is None or (summary.failed, summary.skipped) == ((), ())
     assert run(bench, wanted) is None
-    state = read_state(bench.store, "k").state
+    state = read_state(StateStore(bench.store, "k")).state
     tools = wanted.tools if wanted else ()
     assert set(state.entries) == {spec.address for spec in tools}
     assert sorted(bench.world.things) == sorted(str(spec.options["key"]) for spec in tools)
@@ -225,7 +227,7 @@ def test_every_history_leaves_a_valid_state_that_one_more_run_completes(
     bench = Bench(store=store)
     for operation in operations:
         disturbed(bench, operation, store)
-        check_valid(read_state(store, "k").state, bench, operation.wanted)
+        check_valid(read_state(StateStore(store, "k")).state, bench, operation.wanted)
     check_complete(bench, operations[-1].wanted)
     check_complete(bench, wanted)
 
@@ -248,7 +250,7 @@ def test_a_death_at_every_commit_of_an_apply_that_does_everything_is_made_good(
         tool("plain.r", key="r2"), tool("plain.u", "plain.r", value=2), tool("plain.n", "plain.u")
     )
     disturbed(bench, Operation(second, {}, writes, arrives), store)
-    check_valid(read_state(store, "k").state, bench)
+    check_valid(read_state(StateStore(store, "k")).state, bench)
     check_complete(bench, second)
 
 
@@ -271,7 +273,7 @@ def test_a_death_between_two_new_names_leaves_no_edge_into_nowhere(
 
     run(bench, chain(""))
     disturbed(bench, Operation(chain("2"), {}, writes, arrives), store)
-    check_valid(read_state(store, "k").state, bench)
+    check_valid(read_state(StateStore(store, "k")).state, bench)
     if finish:
         check_complete(bench, chain("2"))
         assert bench.world.effects == ["key0", "key1", "key2", "top"]

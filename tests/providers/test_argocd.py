@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from dtm.plugins import catalog
 from dtm.trials.git import MANIFEST_DRIFTS, edit_manifest
 from engine.errors import ProviderError
-from engine.loading.loader import Source, load
+from engine.loading.loader import ConfigSource, load
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError
 from providers.argocd import ArgoCDApp, written
@@ -31,7 +31,7 @@ def chosen(**changed: Any) -> Any:
 
 
 def manifest(directory: Path, **changed: Any) -> Any:
-    """What is written for these options."""
+    """Read the manifest that is written for these options."""
     wanted = chosen(**changed)
     made = ArgoCDApp().create(wanted, call(directory, "argocdapp"))
     return yaml.safe_load(
@@ -261,9 +261,12 @@ def test_an_app_deploys_the_image_that_its_pipeline_pushes_without_knowing_the_p
     (tmp_path / "config.yaml").write_text(
         "apps:\n- name: web\n  repo: {scmType: local, owner: me}\n"
         "  cd: [{type: argocdapp, options: {source: {repoURL: ./web.git}}}]\n"
-        "  ci: [{type: github-actions, options: {language: {name: go}, imageRepo: {user: me, password: '[[ env PASS ]]'}}}]\n",
+        "  ci: [{type: github-actions, options: {language: {name: go}, "
+        "imageRepo: {user: me, password: '[[ env PASS ]]'}}}]\n",
         "utf-8",
     )
-    config = load(Source(tmp_path / "config.yaml", (), (), {"PASS": "hush"}, tmp_path), catalog())
+    config = load(
+        ConfigSource(tmp_path / "config.yaml", (), (), {"PASS": "hush"}, tmp_path), catalog()
+    )
     [deployed] = [tool.options for tool in config.tools if tool.address.name == "argocdapp"]
     assert deployed["imageRepo"] == {"user": "me"}

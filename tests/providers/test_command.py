@@ -15,9 +15,9 @@ from engine.options.decode import decode
 from engine.ports import BY_ADDRESS, Call
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError
-from providers.command import CommandOptions, CommandTool
+from providers.command import CommandOptions, CommandProvider
 
-PROVIDER = CommandTool()
+PROVIDER = CommandProvider()
 ADDRESS = Address("command", "a")
 RECORDED = Resource("command.a", {"size": 1}, {"size": 1})
 

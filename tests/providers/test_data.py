@@ -6,9 +6,9 @@ from engine.options.fields import replace_paths
 from engine.ports import BY_ADDRESS, Call
 from engine.state import Resource
 from engine.values import UNKNOWN
-from providers.data import Data, DataOptions
+from providers.data import DataOptions, DataProvider
 
-PROVIDER = Data()
+PROVIDER = DataProvider()
 CALL = Call(Address("data", "a"), Path("/nowhere"))
 
 

@@ -6,9 +6,9 @@ from engine.address import Address
 from engine.errors import ProviderError
 from engine.ports import Call
 from engine.state import Resource
-from providers.directory import Directory, DirectoryOptions
+from providers.directory import DirectoryOptions, DirectoryProvider
 
-PROVIDER = Directory()
+PROVIDER = DirectoryProvider()
 
 
 def call(base: Path) -> Call:

@@ -1,4 +1,4 @@
-"""What other programs change on this machine shows up in a plan, by the attribute's name."""
+"""Drift on this machine shows up in a plan, by the attribute's name."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from engine.config import Config, Settings, ToolSpec
 from engine.plan import Action, Change, Reason, Source
 from engine.planning.planner import Live, make_plan
 from engine.plugins.calls import Operations
-from engine.state import Entries, State, StateEntry, StateId
+from engine.state import State, StateEntry, StateId
 
 DRIFTS = [
     ("command", "colour"),
@@ -27,7 +27,7 @@ INPUTS = {("file", "source")}
 
 
 def planned(plugin: str, world: Path, drift: str) -> Change:
-    """The change of a tool that was made, then drifted."""
+    """Plan the change of a tool that was made, then drifted."""
     provider, trial = installed()[plugin], LOCAL_TRIALS[plugin](world)
     address, options = trial.call.address, msgspec.to_builtins(trial.options)
     made = provider.create(trial.options, trial.call)
@@ -35,7 +35,7 @@ def planned(plugin: str, world: Path, drift: str) -> Change:
         trial.drifts[drift]()
     live = Live({address: provider.read(trial.options, made, trial.call)})
     state = State(
-        StateId("lineage", 1), Entries({address: StateEntry(address, (), options, made)}), salt="00"
+        StateId("lineage", 1), {address: StateEntry(address, (), options, made)}, salt="00"
     )
     config = Config(Settings(world), (ToolSpec(address, options),))
     return make_plan(config, state, live, Operations(installed(), world, lambda _: None)).changes[0]

@@ -11,9 +11,9 @@ from engine.ports import Call
 from engine.state import Resource
 from engine.values import UNKNOWN, Value
 from providers import _local
-from providers.file import File, FileOptions
+from providers.file import FileOptions, FileProvider
 
-PROVIDER = File()
+PROVIDER = FileProvider()
 
 
 def call(base: Path) -> Call:

@@ -12,6 +12,7 @@ from pathlib import Path
 from backends.aws import s3
 from backends.kubernetes import store as kubernetes_backend
 from engine.log.probe import CREATE, RACE, SWAP, probe
+from engine.log.state_store import StateStore
 from engine.ports import Store
 from tests.contracts.kube import ROLE
 from tests.servers.aws import Cloud
@@ -35,7 +36,7 @@ def store_in(rgw: Rgw, bucket: str) -> Store:
 
 
 def test_a_bucket_without_versions_on_ceph_keeps_every_promise(rgw: Rgw) -> None:
-    found = probe(store_in(rgw, rgw.plain), str(uuid.uuid4()), lock_native=True)
+    found = probe(StateStore(store_in(rgw, rgw.plain), str(uuid.uuid4())), lock_native=True)
     assert (
         found.native
         and found.protects
@@ -44,7 +45,7 @@ def test_a_bucket_without_versions_on_ceph_keeps_every_promise(rgw: Rgw) -> None
 
 
 def test_a_bucket_with_versions_on_ceph_keeps_none_and_is_refused(rgw: Rgw) -> None:
-    found = probe(store_in(rgw, rgw.versioned), str(uuid.uuid4()), lock_native=True)
+    found = probe(StateStore(store_in(rgw, rgw.versioned), str(uuid.uuid4())), lock_native=True)
     assert {trial.name for trial in found.trials if not trial.kept} == {CREATE, SWAP, RACE}
     refusal = found.refusal(lock_native=False)
     assert (
@@ -59,7 +60,7 @@ def test_kubernetes_keeps_every_promise(kubernetes: Kube) -> None:
     kubernetes.grant(namespace, ROLE)
     options = {"kubeconfig": kubernetes.kubeconfig, "context": "team", "namespace": namespace}
     store = kubernetes_backend.open_backend(options, Path("/"), {}).store
-    assert probe(store, "state", lock_native=True).native
+    assert probe(StateStore(store, "state"), lock_native=True).native
 
 
 def test_dtm_keeps_no_state_in_a_bucket_with_versions_on_ceph(rgw: Rgw, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""Starts the real servers side by side, runs the tests that need them, and ends them whatever happens.
+"""Start the real servers, run the tests that need them, and always end the servers.
 
 python -m tests.servers                    # what `make test-real` does
 python -m tests.servers -- COMMAND ...     # any command beside the servers, a shell for example
-python -m tests.servers --require          # an absent server fails the run, unless DTM_EXCUSE names it:
+python -m tests.servers --require          # an absent server fails the run, unless it is named in
                                            # DTM_EXCUSE="rgw: no apt here; terraform: not installed"
 python -m tests.servers --write            # writes docs/reference/conformance.md from this run
 """
@@ -156,7 +156,7 @@ def _say(real: Real, seconds: float) -> None:
 
 
 def excused(real: Real, excuses: str) -> bool:
-    """Whether every absent server is named in `excuses` ("rgw: no apt here; ..."); says which is not."""
+    """Return whether `excuses` ("rgw: no apt here; ...") names every absent server."""
     named = {part.partition(":")[0].strip() for part in excuses.split(";")}
     bare = [name for name in real.missing if name not in named]
     for name in bare:

@@ -1,4 +1,4 @@
-"""S3 and DynamoDB that start in well under a second: ministack and moto, from PyPI, each a process of its own."""
+"""S3 and DynamoDB that start in a second: ministack and moto, each a process of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from backends.aws.session import Access, Aws
+from backends.aws.session import Aws, AwsAccess
 from engine.values import Value
 from tests.servers.dynamodb import make_table
 from tests.servers.processes import HOST, answers, free_ports, started
@@ -19,7 +19,7 @@ from tests.servers.processes import HOST, answers, free_ports, started
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """Where S3 is, where DynamoDB is ("": nowhere), and who may use both; any two servers make one."""
+    """Addresses of S3 and of DynamoDB ("": none), and who may use both; any two servers do."""
 
     title: str
     endpoint: str
@@ -61,7 +61,7 @@ class Cloud:
 
 @cache
 def _client(service: str, endpoint: str, region: str, access_key: str, secret_key: str) -> Any:
-    return Aws(Access(access_key=access_key, secret_key=secret_key)).client(
+    return Aws(AwsAccess(access_key=access_key, secret_key=secret_key)).client(
         service, region, endpoint
     )
 

@@ -1,4 +1,4 @@
-"""Amazon's own DynamoDB Local, in memory. It has no option to bind one address: it listens on all of them."""
+"""Amazon's own DynamoDB Local, in memory; it can only listen on all addresses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FLAGS = ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
 
 @dataclass(frozen=True, slots=True)
 class Dynamo:
-    """Where it is. Each access key and region has tables of its own; `table` exists, with the key `LockID`."""
+    """A running server. Each key and region has its own tables; `table` has the key `LockID`."""
 
     title: str
     endpoint: str
@@ -42,7 +42,7 @@ class Dynamo:
 
 @contextlib.contextmanager
 def dynamodb_local(room: Path, package: Path) -> Iterator[Dynamo]:
-    """One that runs until the block ends; `package` is the folder that holds its jar. Raises StartError."""
+    """Run a server until the block ends; `package` is the folder of its jar. Raises StartError."""
     room.mkdir(parents=True)
     (port,) = free_ports(1)
     java = [

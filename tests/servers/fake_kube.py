@@ -1,7 +1,8 @@
-"""A Kubernetes API server of namespaces and ConfigMaps, in this process: for tests that must not wait for the real one.
+"""A Kubernetes API server of namespaces and ConfigMaps in this process, for fast tests.
 
-It answers as the real one does where a state depends on it: versions, preconditions, pages, roles, sizes, names, and
-404s that look alike. What it is held to stands in tests/backends/test_kubernetes.py, which runs on both.
+It answers as the real one does where a state depends on it: versions, preconditions, pages, roles,
+sizes, names, and 404s that look alike. tests/contracts/test_kubernetes.py holds it to that: the
+tests there run on both.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Instead of the true one. `code` 0: the connection ends without any; `lost`: the request has its effect first."""
+    """An answer in the place of the true one.
+
+    `code` 0: the connection ends without an answer. `lost`: the request has its effect first.
+    """
 
     code: int = 0
     body: bytes = b""
@@ -70,7 +74,7 @@ class Answer:
 
 @dataclass
 class World:
-    """What is stored, who may do what, what was asked, and what goes wrong next."""
+    """The stored objects, the grants, the calls so far, and the faults to come."""
 
     namespaces: set[str] = field(default_factory=lambda: {"default"})
     maps: dict[tuple[str, str], Json] = field(default_factory=dict[tuple[str, str], Json])
@@ -100,10 +104,11 @@ class World:
             if call.resource == "configmaps"
             else "at the cluster scope"
         )
+        name = f" {json.dumps(call.name)}" if call.name else ""
         raise Refusal(
             403,
             "Forbidden",
-            f'{call.resource}{f" {json.dumps(call.name)}" if call.name else ""} is forbidden: User "{call.user}" cannot '
+            f'{call.resource}{name} is forbidden: User "{call.user}" cannot '
             f'{call.verb} resource "{call.resource}" in API group "" {scope}',
         )
 
@@ -161,7 +166,8 @@ class World:
                 raise Refusal(
                     409,
                     "Conflict",
-                    f'Operation cannot be fulfilled on configmaps "{call.name}": the object has been modified',
+                    f'Operation cannot be fulfilled on configmaps "{call.name}": '
+                    "the object has been modified",
                 )
         if old.get("immutable"):
             raise Refusal(
@@ -191,8 +197,9 @@ class World:
             raise Refusal(
                 409,
                 "Conflict",
-                f'Operation cannot be fulfilled on ConfigMap "{call.name}": the ResourceVersion in the precondition '
-                f"({expected}) does not match the ResourceVersion in record",
+                f'Operation cannot be fulfilled on ConfigMap "{call.name}": '
+                f"the ResourceVersion in the precondition ({expected}) does not match "
+                "the ResourceVersion in record",
             )
         del self.maps[call.namespace, call.name]
         return {"kind": "Status", "apiVersion": "v1", "status": "Success"}

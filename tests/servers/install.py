@@ -1,6 +1,7 @@
-"""What the real servers are made of: looked for, installed where it is missing, kept in a cache outside this tree.
+"""Programs of the real servers: found, or installed into a cache outside this tree.
 
-apt is used as root or through `sudo -n`, npm writes only into the cache. Run it alone: python -m tests.servers.install
+apt is used as root or through `sudo -n`, npm writes only into the cache.
+Run it alone: python -m tests.servers.install
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def kubernetes() -> tuple[Path, Path]:
 
 
 def etcd() -> Path:
-    """The binary of etcd; out of Debian's package where it is not installed, so that no service is started."""
+    """Return the binary of etcd, taken out of Debian's package so that no service starts."""
     found = shutil.which("etcd")
     unpacked = CACHE / "etcd" / "usr" / "bin" / "etcd"
     if found is None and not unpacked.exists():
@@ -90,7 +91,8 @@ def etcd() -> Path:
             [
                 "sh",
                 "-c",
-                f"cd '{CACHE}' && apt-get download etcd-server && dpkg-deb -x etcd-server_*.deb etcd",
+                f"cd '{CACHE}' && apt-get download etcd-server "
+                "&& dpkg-deb -x etcd-server_*.deb etcd",
             ],
             "etcd",
         )

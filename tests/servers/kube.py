@@ -1,6 +1,7 @@
-"""A real kube-apiserver with its etcd: ConfigMaps, namespaces, roles. There are no controllers, so nothing runs in it.
+"""A real kube-apiserver with its etcd: ConfigMaps, namespaces, roles.
 
-A deleted namespace stays in it as Terminating: tests make one each.
+There are no controllers, so nothing runs in it. A deleted namespace stays in it as Terminating:
+each test makes one of its own.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ contexts:
 
 @dataclass(frozen=True, slots=True)
 class Kube:
-    """Where it is. Contexts of `kubeconfig`: `admin` may do everything, `team` what `grant` gave it, else nothing.
+    """A running API server.
 
+    Contexts of `kubeconfig`: `admin` may do everything, `team` only what `grant` gave it.
     `authority` is the file with the certificate that the server's own is signed with.
     """
 
@@ -58,7 +60,7 @@ class Kube:
         return made
 
     def grant(self, namespace: str, verbs: list[str]) -> None:
-        """Let `team` do this with the ConfigMaps of that namespace, and nothing else; returns once the server knows."""
+        """Let `team` do only this with the ConfigMaps of a namespace; wait until it is in force."""
         from kubernetes import client
 
         api = self.client()
@@ -81,7 +83,7 @@ class Kube:
 
 @contextlib.contextmanager
 def kube_apiserver(room: Path, etcd: Path, apiserver: Path) -> Iterator[Kube]:
-    """One that runs in the new directory `room` until the block ends, from these two binaries. Raises StartError."""
+    """Run a server in the new directory `room` until the block ends. Raises StartError."""
     pki = room / "pki"
     pki.mkdir(parents=True)
     port, client_port, peer_port = free_ports(3)

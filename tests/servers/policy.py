@@ -1,6 +1,7 @@
-"""A door before S3 and DynamoDB that lets through exactly what an IAM policy allows, and remembers what was asked.
+"""A proxy before S3 and DynamoDB that allows exactly what an IAM policy allows.
 
-It knows requests in path style and of DynamoDB's JSON protocol; whatever it does not know is denied.
+It remembers the requests. It knows those in path style and of DynamoDB's JSON protocol, and denies
+all others.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Door:
 
 
 def permits(policy: Mapping[str, Any], asked: Asked) -> bool:
-    """Whether some statement allows it; there are no denials and no conditions."""
+    """Return whether some statement allows it; there are no denials and no conditions."""
     return any(
         statement["Effect"] == "Allow"
         and any(fnmatchcase(asked.action, action) for action in _all(statement["Action"]))
@@ -63,7 +64,7 @@ def _all(value: str | list[str]) -> list[str]:
 
 
 def asked(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Asked:
-    """What a request wants."""
+    """Return the action and the resource of a request."""
     operation = headers.get("X-Amz-Target", "")
     if operation:
         table = json.loads(body).get("TableName", "?")

@@ -1,4 +1,4 @@
-"""Programs that a test run starts and surely ends: on free ports, with a log each, killed by pid whatever happens."""
+"""Programs that a test run starts and always ends: on free ports, with a log each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TETHER = 'exec 3<&0 </dev/null; (cat <&3 >/dev/null; kill -9 $$) & exec "$@" 3<&
 
 
 class StartError(Exception):
-    """A server did not come up; the text says which one, where its log is, and what stands last in it."""
+    """A server did not start; the text has its name, its log, and the last lines of that."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -63,12 +63,13 @@ class Program:
         return self._process.poll() is None
 
     def until(self, ready: Callable[[], bool], patience: float = PATIENCE) -> None:
-        """Wait for `ready`. Raises StartError if the program ends first, or if it takes more than `patience` seconds."""
+        """Wait for `ready`. Raises StartError if the program ends, or after `patience` seconds."""
         deadline = time.monotonic() + patience
         while not ready():
             if not self.alive():
                 raise StartError(
-                    f"{self.log.stem} ended at once with status {self._process.returncode}: {self.tail()}"
+                    f"{self.log.stem} ended at once with status "
+                    f"{self._process.returncode}: {self.tail()}"
                 )
             if time.monotonic() > deadline:
                 raise StartError(
@@ -101,7 +102,7 @@ def started(
 
 
 def run(command: Sequence[str | Path], log: Path, timeout: float = 60.0) -> str:
-    """What a program that ends by itself prints; all of it goes to `log` as well. Raises StartError if it fails."""
+    """Run a program to its end and return what it prints; `log` gets it too. Raises StartError."""
     try:
         done = subprocess.run(
             [str(part) for part in command],
@@ -116,7 +117,8 @@ def run(command: Sequence[str | Path], log: Path, timeout: float = 60.0) -> str:
         out.write(f"$ {' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
     if done.returncode:
         raise StartError(
-            f"{command[0]} failed with status {done.returncode}, log {log}: {done.stderr.strip()[-300:]}"
+            f"{command[0]} failed with status {done.returncode}, log {log}: "
+            f"{done.stderr.strip()[-300:]}"
         )
     return done.stdout
 
@@ -124,7 +126,7 @@ def run(command: Sequence[str | Path], log: Path, timeout: float = 60.0) -> str:
 def answers(
     url: str, headers: Mapping[str, str] | None = None, *, errors_too: bool = False
 ) -> bool:
-    """Whether a GET is answered well; with `errors_too` any answer will do. Certificates are not looked at."""
+    """Return whether a GET succeeds; with `errors_too` any answer counts. Trusts any server."""
     request = urllib.request.Request(url, headers=dict(headers or {}))
     try:
         with urllib.request.urlopen(request, timeout=5, context=ssl._create_unverified_context()):

@@ -1,11 +1,12 @@
-"""A network that fails on purpose: an HTTP proxy between a client and its server, with six faults and a seeded schedule.
+"""A network that fails on purpose: an HTTP proxy with six faults and a seeded schedule.
 
     with FaultProxy("http://127.0.0.1:9000", seeded(7, rate=0.2), delay=2.0) as proxy:
         ...  # a client of proxy.url
     assert proxy.counts[Fault.LOST_AFTER] > 0
 
-It listens on plain HTTP; the server may speak HTTPS, whose certificate is not looked at. Headers pass unchanged, so
-signatures hold. `counts` says how often each fault *happened as its name says*, `happened` which request met which.
+It listens on plain HTTP; the server may speak HTTPS, and its certificate is not checked. Headers
+pass unchanged, so that signatures hold. `counts` says how often each fault *happened as its name
+says*, `happened` which request met which.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ PASSED_BY = {"connection", "transfer-encoding", "content-length", "expect", "kee
 
 
 class Fault(enum.Enum):
-    """What may happen to one request."""
+    """A fault that one request can meet."""
 
     LOST_BEFORE = "the request is lost: no effect, and the connection ends without an answer"
     LOST_AFTER = (
@@ -44,14 +45,17 @@ class Fault(enum.Enum):
     DELAYED = (
         "the request arrives so late that its client has given up: the effect comes after that"
     )
-    CUT = "the answer ends in the middle of its body, or of its headers if it has no body; the effect is there"
+    CUT = (
+        "the answer ends in the middle of its body, or of its headers if it has no body; "
+        "the effect is there"
+    )
     ERROR = "500 or 503 instead of the answer: 503 has no effect, 500 may have one"
     REORDERED = "a request of another client that was sent later overtakes it"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """As it came in. `sender` tells clients apart: by access key or token, and by what they call themselves."""
+    """A request as it came in. `sender` tells clients apart: by key or token, and user agent."""
 
     method: str
     path: str
@@ -69,7 +73,7 @@ class Request:
 
     @property
     def label(self) -> str:
-        """The same in every run: what is asked of what, with the random parts of the path left out."""
+        """Return a label that is the same in every run: method and path without random parts."""
         operation = self.header("x-amz-target").rpartition(".")[2]
         return " ".join(
             part for part in (self.method, RANDOM_PART.sub("#", self.path), operation) if part
@@ -92,7 +96,8 @@ Schedule: TypeAlias = Callable[[str, int], Fault | None]
 def seeded(seed: int, rate: float, faults: tuple[Fault, ...] = tuple(Fault)) -> Schedule:
     """Each request meets one of the faults with this probability.
 
-    The answer depends on nothing but the seed, the label and the ordinal: a seed replays, however threads interleave.
+    The answer depends on the seed, the label and the ordinal only: a seed replays, however threads
+    interleave.
     """
 
     def choose(label: str, ordinal: int) -> Fault | None:
@@ -138,10 +143,11 @@ class _LostError(Exception):
 
 @dataclass
 class FaultProxy:
-    """Between the clients of `url` and `upstream` (scheme, host and port).
+    """A proxy between the clients of `url` and `upstream` (scheme, host and port).
 
-    `delay`: seconds that a delayed request is held; choose more than the client's timeout. `patience`: how long a
-    request waits for another one to overtake it. `latency`: seconds added to every request.
+    `delay`: seconds that a delayed request is held; choose more than the client's timeout.
+    `patience`: how long a request waits for another one to overtake it. `latency`: seconds added
+    to every request.
     """
 
     upstream: str
@@ -168,7 +174,7 @@ class FaultProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """What was delayed arrives before this returns: whoever comes next is undisturbed."""
+        """Wait until every delayed request has arrived, so that the next user is undisturbed."""
         self.send_on()
         with self._change:
             self._change.wait_for(lambda: not self._under_way, timeout=60)
@@ -181,7 +187,10 @@ class FaultProxy:
         self._send_on.set()
 
     def serve(self, request: Request, connection: socket.socket) -> bytes:
-        """What to send to the client. Raises _LostError, with what is still sent before that, when its connection is to end."""
+        """Return the answer for the client.
+
+        Raises _LostError, with the bytes still sent before, if its connection is to end.
+        """
         with self._change:
             self._under_way += 1
         try:
@@ -297,7 +306,7 @@ def _first_half(data: bytes) -> bytes:
 
 
 def _gone(connection: socket.socket) -> bool:
-    """Whether the client has closed its end: then there is something to read, and it is nothing."""
+    """Return whether the client has closed its end: then a read returns nothing."""
     readable, _, _ = select.select([connection], [], [], 0)
     try:
         return bool(readable) and not connection.recv(1, socket.MSG_PEEK)
@@ -311,7 +320,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away, or a server that does not answer: neither is worth a word here."""
+        """Ignore clients that go away and servers that do not answer."""
 
 
 def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:

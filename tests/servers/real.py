@@ -1,4 +1,4 @@
-"""Which real servers run beside this test run: `python -m tests.servers` starts them and says so in a file."""
+"""Real servers beside this run: `python -m tests.servers` starts them, and writes a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Terraform(msgspec.Struct, frozen=True):
 
 
 class Real(msgspec.Struct, frozen=True):
-    """What runs; `missing` says in one line why something does not. `room` holds the logs."""
+    """The running servers; `missing` says in a line each why one is absent. `room` holds logs."""
 
     room: str = ""
     rgw: Rgw | None = None
@@ -41,6 +41,6 @@ class Real(msgspec.Struct, frozen=True):
 
 @cache
 def real() -> Real:
-    """What runs beside us; nothing does unless `python -m tests.servers` started us."""
+    """Return the servers beside this run; none unless `python -m tests.servers` started it."""
     path = os.environ.get(VARIABLE)
     return msgspec.json.decode(Path(path).read_bytes(), type=Real) if path else Real()

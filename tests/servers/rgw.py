@@ -1,4 +1,7 @@
-"""A real Ceph RGW for S3: one monitor, one OSD in memory, one gateway, a user and a stranger. Ready in about a second."""
+"""A real Ceph RGW for S3: one monitor, one OSD in memory, one gateway, a user and a stranger.
+
+It is ready in about a second.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,7 @@ rgw relaxed s3 bucket names = true
 
 @dataclass(frozen=True, slots=True)
 class Rgw:
-    """Where it is and who may use it: the owner of the buckets, and a stranger with a good key and no rights.
+    """A running gateway: its owner of buckets, and a stranger with a good key and no rights.
 
     `plain` is a bucket without versioning, `versioned` one with it.
     """
@@ -210,7 +213,10 @@ def _osd(room: Path, conf: Path, stack: contextlib.ExitStack) -> None:
 
 
 def _ceph(conf: Path, log: Path, *words: str) -> None:
-    """Tell the monitor something that may be told twice; on a busy machine its first answer may be that it is not ready."""
+    """Send the monitor a command that may be sent twice.
+
+    On a busy machine the first answer may be that it is not ready.
+    """
     for left in reversed(range(MONITOR_TRIES)):
         try:
             run(["ceph", "-c", conf, "--connect-timeout", "10", *words], log)
@@ -222,7 +228,7 @@ def _ceph(conf: Path, log: Path, *words: str) -> None:
 
 
 def _stays(program: Program) -> bool:
-    """Whether it lives on: it may end within its first moments, and a second start then works."""
+    """Return whether it lives on: it may end at once, and then a second start works."""
     with contextlib.suppress(StartError):
         program.until(lambda: False, patience=0.3)
     return program.alive()

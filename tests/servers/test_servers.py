@@ -1,4 +1,4 @@
-"""What starts servers also ends them; an absent one costs a line and, where all must be there, the run."""
+"""Servers end with the run; an absent one costs a line, or the run if all are required."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ps(*options: str) -> str:
 
 
 def gone(pid: int) -> bool:
-    """Whether it has ended; one that nobody has waited for yet has, too."""
+    """Return whether a process has ended; a zombie has."""
     return ps("-o", "stat=", "-p", str(pid)).strip()[:1] in ("", "Z")
 
 

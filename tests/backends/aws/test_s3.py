@@ -1,4 +1,4 @@
-"""S3 beyond the contracts: options, what each refusal and silence means, regions, identities, making and allowing."""
+"""S3 beyond the contracts: options, refusals, lost answers, regions, credentials, creation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from backends.aws.options import settings_of
 from backends.aws.provision import S3Creating
 from backends.aws.s3 import Region, creating, open_backend
-from backends.aws.session import SERVICES, Access, Aws
+from backends.aws.session import SERVICES, Aws, AwsAccess
 from engine.errors import (
     ConfigError,
     ConflictError,
@@ -216,7 +216,7 @@ def test_where_endpoint_and_region_come_from(
 ) -> None:
     keys = {"S3_ACCESS_KEY_ID": "a", "S3_SECRET_ACCESS_KEY": "b"}
     found = settings_of({**BASE, **given}, Path("/"), {**keys, **env})
-    assert (found.endpoint, found.addressing["addressing_style"]) == (endpoint, style)
+    assert (found.endpoint, found.addressing) == (endpoint, style)
     assert Region(Aws(found.access), found)() == region
 
 
@@ -238,20 +238,11 @@ class Bucket(Aws):
     """An account whose buckets are asked here."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(Access(access_key="a", secret_key="b"))
+        super().__init__(AwsAccess(access_key="a", secret_key="b"))
         self._url = url
 
-    def client(
-        self,
-        service: str,
-        region: str,
-        endpoint: str = "",
-        *,
-        config: Mapping[str, Any] | None = None,
-    ) -> Any:
-        return super().client(
-            service, region, self._url, config={"s3": {"addressing_style": "path"}}
-        )
+    def client(self, service: str, region: str, endpoint: str = "", addressing: str = "") -> Any:
+        return super().client(service, region, self._url, "path")
 
 
 @pytest.mark.parametrize("status", [200, 403])
@@ -476,7 +467,7 @@ def test_credentials_come_from_the_file_and_profile_named(tmp_path: Path) -> Non
 
 
 def test_every_service_that_credentials_may_come_from_is_known() -> None:
-    aws = Aws(Access(access_key="a", secret_key="b"))
+    aws = Aws(AwsAccess(access_key="a", secret_key="b"))
     assert [
         aws.client(name, "eu-west-1").meta.service_model.service_name for name in SERVICES
     ] == list(SERVICES)
@@ -485,8 +476,10 @@ def test_every_service_that_credentials_may_come_from_is_known() -> None:
 def test_a_role_is_assumed_and_named() -> None:
     soon = "2999-01-01T00:00:00Z"
     given = (
-        "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
-        f"<SessionToken>t</SessionToken><Expiration>{soon}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+        "<AssumeRoleResponse><AssumeRoleResult><Credentials>"
+        "<AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
+        f"<SessionToken>t</SessionToken><Expiration>{soon}</Expiration>"
+        "</Credentials></AssumeRoleResult></AssumeRoleResponse>"
     )
     with (
         answering(lambda *_: Answer(200, given.encode())) as (sts, asked),
@@ -503,7 +496,10 @@ def test_a_role_is_assumed_and_named() -> None:
 
 
 def test_a_role_that_may_not_be_assumed_says_so() -> None:
-    denied = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
+    denied = (
+        b"<ErrorResponse><Error><Code>AccessDenied</Code>"
+        b"<Message>not you</Message></Error></ErrorResponse>"
+    )
     with answering(lambda *_: Answer(403, denied)) as (sts, _):
         found = store(
             "http://127.0.0.1:9",
@@ -520,7 +516,8 @@ def test_a_role_that_may_not_be_assumed_says_so() -> None:
 def test_a_listing_of_many_pages_is_one_and_folder_markers_are_no_keys() -> None:
     def page(number: int) -> Answer:
         more = (
-            f"<IsTruncated>true</IsTruncated><NextContinuationToken>{number + 1}</NextContinuationToken>"
+            "<IsTruncated>true</IsTruncated>"
+            f"<NextContinuationToken>{number + 1}</NextContinuationToken>"
             if number < 3
             else ""
         )
@@ -569,20 +566,11 @@ class Amazon(Aws):
     """An account whose Amazon is the emulator."""
 
     def __init__(self, cloud: Cloud) -> None:
-        super().__init__(Access(access_key=cloud.access_key, secret_key=cloud.secret_key))
+        super().__init__(AwsAccess(access_key=cloud.access_key, secret_key=cloud.secret_key))
         self._cloud = cloud
 
-    def client(
-        self,
-        service: str,
-        region: str,
-        endpoint: str = "",
-        *,
-        config: Mapping[str, Any] | None = None,
-    ) -> Any:
-        return super().client(
-            service, region, self._cloud.endpoint, config={"s3": {"addressing_style": "path"}}
-        )
+    def client(self, service: str, region: str, endpoint: str = "", addressing: str = "") -> Any:
+        return super().client(service, region, self._cloud.endpoint, "path")
 
 
 def test_at_amazon_the_bucket_is_versioned_too(cloud: Cloud) -> None:

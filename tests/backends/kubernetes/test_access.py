@@ -1,4 +1,4 @@
-"""How a cluster is found and whose word is taken for what: kubeconfigs, credentials, refusals, lost answers."""
+"""Access to a cluster: kubeconfigs, credentials, refusals, lost answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 import backends.kubernetes.kubeconfig as module
 from backends.kubernetes.api import Cluster
 from backends.kubernetes.configmaps import ConfigMaps
-from backends.kubernetes.kubeconfig import Access, find_access
+from backends.kubernetes.kubeconfig import ClusterAccess, find_access
 from backends.kubernetes.store import KubernetesStore, creating, open_backend
 from engine.errors import (
     ConfigError,
@@ -48,11 +48,11 @@ def world(kube: FakeKube) -> World:
 
 @pytest.fixture
 def connect(kube: FakeKube) -> Iterator[Callable[..., KubernetesStore]]:
-    """Makes clients of the namespace `default` that wait `answer` seconds; `given` changes the Access."""
+    """Make clients of the namespace `default`; they wait `answer` seconds."""
     clients: list[KubernetesStore] = []
 
     def make(answer: float = 10.0, **given: Any) -> KubernetesStore:
-        access = Access(**{"files": (Path(kube.kubeconfig),), **given})
+        access = ClusterAccess(**{"files": (Path(kube.kubeconfig),), **given})
         clients.append(store_of(Cluster(lambda: access, "k8s://default/state", {}, (2.0, answer))))
         return clients[-1]
 
@@ -103,8 +103,10 @@ def test_the_kubeconfig_that_is_named_comes_before_the_variable_and_that_before_
     env = {"HOME": str(tmp_path), "KUBECONFIG": "/one:/two", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
     assert find_access("near", "", None, tmp_path, env).files == (tmp_path / "near",)
     assert find_access("", "", None, tmp_path, env).files == (Path("/one"), Path("/two"))
-    assert find_access("", "c", None, tmp_path, {**env, "KUBECONFIG": ""}) == Access((usual,), "c")
-    assert find_access("", "", True, tmp_path, env) == Access()
+    assert find_access("", "c", None, tmp_path, {**env, "KUBECONFIG": ""}) == ClusterAccess(
+        (usual,), "c"
+    )
+    assert find_access("", "", True, tmp_path, env) == ClusterAccess()
 
 
 def test_in_a_pod_without_kubeconfig_its_account_is_used(
@@ -115,7 +117,7 @@ def test_in_a_pod_without_kubeconfig_its_account_is_used(
     find = partial(find_access, "", base=tmp_path, env=env)
     failing(lambda: find("", None), StoreAccessError)
     (tmp_path / "token").touch()
-    assert find("", None) == Access()
+    assert find("", None) == ClusterAccess()
     failing(lambda: find("", False), StoreAccessError)
     error = failing(
         lambda: find("named", None), StoreAccessError
@@ -132,7 +134,7 @@ def test_the_account_of_a_pod_opens_the_cluster(
         "KUBERNETES_SERVICE_HOST": "127.0.0.1",
         "KUBERNETES_SERVICE_PORT": kube.server.rpartition(":")[2],
     }
-    cluster = Cluster(lambda: Access(account=tmp_path), "here", env)
+    cluster = Cluster(lambda: ClusterAccess(account=tmp_path), "here", env)
     with closing(store_of(cluster)) as store:
         error = failing(
             lambda: store.read(KEY), StoreUnavailableError
@@ -202,7 +204,9 @@ def test_the_first_file_that_says_something_counts(
 
 CREDENTIAL = """
 import json, sys
-print(json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": sys.argv[1]}}))
+version = "client.authentication.k8s.io/v1"
+status = {"token": sys.argv[1]}
+print(json.dumps({"apiVersion": version, "kind": "ExecCredential", "status": status}))
 """
 
 
@@ -272,7 +276,7 @@ def test_a_host_that_needs_no_proxy_gets_none(
 
     def read(env: dict[str, str]) -> object:
         with closing(
-            store_of(Cluster(lambda: Access((Path(kube.kubeconfig),)), "here", env))
+            store_of(Cluster(lambda: ClusterAccess((Path(kube.kubeconfig),)), "here", env))
         ) as store:
             return store.read(KEY)
 

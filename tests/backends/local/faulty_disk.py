@@ -1,4 +1,4 @@
-"""A disk that stops in the middle: after so many bytes, or before or after its n-th call; and what a power cut leaves."""
+"""A disk that stops after some bytes, or before or after its n-th call, or loses power."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class Died(BaseException):
 
 
 class FaultyDisk(Disk):
-    """Counts calls and bytes; raises `error` before or after a call had its effect, or once so many bytes are written.
+    """A disk that counts calls and bytes, and raises `error` at a chosen one.
 
-    Remembers what is not yet on the medium, so that `cut_power` can take it back.
+    It raises before or after a call had its effect, or once so many bytes are written. It remembers
+    what is not yet on the medium, so that `cut_power` can take it back.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class FaultyDisk(Disk):
         self._call("rename", effect)
 
     def cut_power(self, directory: Path, *, names_too: bool) -> None:
-        """Lose every byte that was not synced and, `names_too`, every rename whose directory was not."""
+        """Lose every byte that was not synced; with `names_too` the renames not synced as well."""
         for path in directory.rglob("*"):
             if path.is_file() and (size := self._unsynced.get(path.stat().st_ino)) is not None:
                 os.truncate(path, size)

@@ -1,4 +1,4 @@
-"""What the other processes of these tests do; importable by them."""
+"""Functions of the other processes of these tests, importable by them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backends.lockers.object import ObjectLocker
 from dtm.testing.contenders import info_of
 from engine.errors import ConflictError, DtmError
 from engine.ports import Locker
-from engine.session.locking import HeldLock, acquire
+from engine.session.locking import HeldLock, LockOptions, acquire
 
 KEY = "devstream.state"
 LEASE = 1.2
@@ -29,13 +29,7 @@ def locker_of(kind: str, directory: Path) -> Iterator[Locker]:
 
 def have(locker: Locker, name: str, timeout: float = 0.0, lease: float = LEASE) -> HeldLock:
     return acquire(
-        locker,
-        KEY,
-        info_of(name),
-        timeout=timeout,
-        takeover=True,
-        lease=lease,
-        emit=lambda _event: None,
+        locker, KEY, info_of(name), LockOptions(timeout=timeout, lease=lease), lambda _event: None
     )
 
 

@@ -1,4 +1,4 @@
-"""Writing to a disk that fails or stops at every possible moment: a reader sees the old state or the new one."""
+"""Writes to a disk that fails or stops at any moment: readers see the old state or the new."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def prepared(directory: Path) -> str:
 
 
 def seen(directory: Path) -> bytes:
-    """What a new process reads and lists."""
+    """Return what a new process reads and lists."""
     store = LocalStore(directory)
     found = store.read("state")
     assert list(store.list("")) == ["state"]

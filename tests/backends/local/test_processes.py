@@ -1,4 +1,4 @@
-"""Several processes at one local state: waiting, dying, and being stopped for longer than a lease."""
+"""Several processes at one local state: they wait, die, or stop for longer than a lease."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from backends.local.store import LocalLocker, LocalStore
 from dtm.testing.contenders import info_of
 from engine.errors import LockHeldError
 from engine.events import Event, LockAcquired
-from engine.session.locking import acquire
+from engine.session.locking import LockOptions, acquire
 from tests.backends.local.holders import KEY, LEASE, LOCKERS, have, hold, locker_of
 from tests.promises.crowd import crowd
 
@@ -72,7 +72,11 @@ def test_the_lock_of_a_killed_process_is_free_at_once_and_its_death_is_told(tmp_
             assert time.monotonic() - started < 5
             time.sleep(0.01)
         held = acquire(
-            locker, KEY, info_of("me"), timeout=0, takeover=False, lease=30, emit=told.append
+            locker,
+            KEY,
+            info_of("me"),
+            LockOptions(timeout=0, takeover=False, lease=30),
+            told.append,
         )
         assert isinstance(told[-1], LockAcquired)
         assert told[-1].waited < 0.1
@@ -80,11 +84,15 @@ def test_the_lock_of_a_killed_process_is_free_at_once_and_its_death_is_told(tmp_
         assert told[-1].taken_from.id == "holder"
         assert told[-1].ended
         assert isinstance(locker, LocalLocker)
-        locker.bequeath(KEY)
+        held.keep_record_of_the_dead()
         held.release()
         assert locker.read(KEY) is None
         held = acquire(
-            locker, KEY, info_of("me"), timeout=0, takeover=False, lease=30, emit=told.append
+            locker,
+            KEY,
+            info_of("me"),
+            LockOptions(timeout=0, takeover=False, lease=30),
+            told.append,
         )
         again = told[-1]
         assert isinstance(again, LockAcquired)
@@ -94,7 +102,11 @@ def test_the_lock_of_a_killed_process_is_free_at_once_and_its_death_is_told(tmp_
         held.release()
         assert list(tmp_path.glob(".*.lock*")) == []
         acquire(
-            locker, KEY, info_of("me"), timeout=0, takeover=False, lease=30, emit=told.append
+            locker,
+            KEY,
+            info_of("me"),
+            LockOptions(timeout=0, takeover=False, lease=30),
+            told.append,
         ).release()
         assert isinstance(told[-2], LockAcquired)
         assert told[-2].taken_from is None
@@ -114,7 +126,7 @@ def test_the_lock_object_of_a_killed_process_is_taken_over_after_its_lease(tmp_p
 def test_a_stopped_process_is_taken_over_and_can_do_nothing_when_it_goes_on(
     tmp_path: Path, kind: str
 ) -> None:
-    """C35, C36, G54: its append is refused by the log, it finds its lock lost, and it cannot release ours."""
+    """C35, C36, G54: the log refuses its append; its lock is lost; it cannot release ours."""
     with (
         holder(kind, tmp_path) as (pid, pipe),
         locker_of(kind, tmp_path) as locker,

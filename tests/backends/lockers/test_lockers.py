@@ -1,4 +1,7 @@
-"""Locks beyond their contract: rows of a table, records that somebody else wrote, two locks as one, releases in two steps."""
+"""Locks beyond their contract.
+
+Rows of a table, records of other programs, two locks taken as one, releases in two steps.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ from engine.errors import (
 )
 from engine.lock import LockInfo
 from engine.ports import Locker
-from engine.session.locking import acquire, break_lock
+from engine.runtime.environment import Environment
+from engine.session.locking import LockOptions, acquire, break_lock
 from engine.values import Value
 from tests.backends.answering import Answer, answering
 from tests.contracts.s3 import opened
@@ -31,9 +35,13 @@ from tests.servers.aws import Cloud
 
 KEY = "devstream.state"
 TERRAFORM = (
-    '{"ID":"92417f49-7f3c-1f4e-8a3f-8ff1e5a0a9b1","Operation":"OperationTypeApply","Info":"","Who":"root@vm",'
+    '{"ID":"92417f49-7f3c-1f4e-8a3f-8ff1e5a0a9b1","Operation":"OperationTypeApply",'
+    '"Info":"","Who":"root@vm",'
     '"Version":"1.11.4","Created":"2026-11-21T01:34:16.151200792Z","Path":"b/devstream.state"}'
 )
+
+QUICK = Environment(sleep=lambda _: None, background=False)
+"""Nothing waits, and nothing renews but the test."""
 
 
 @pytest.fixture
@@ -299,12 +307,9 @@ def test_a_holder_survives_any_failed_request_to_either_lock(fault: Exception, l
                 two.both,
                 KEY,
                 LockInfo("me", "apply", "me@here", "0", "2026-01-01T00:00:00Z", KEY),
-                timeout=0,
-                takeover=True,
-                lease=30,
-                emit=lambda _: None,
-                sleep=lambda _: None,
-                background=False,
+                LockOptions(timeout=0, lease=30),
+                lambda _: None,
+                QUICK,
             )
             assert held.renew() and not held.lost
             held.release()
@@ -317,12 +322,9 @@ def test_a_renewal_that_reached_only_one_lock_is_made_good() -> None:
         two.both,
         KEY,
         info_of("me"),
-        timeout=0,
-        takeover=True,
-        lease=30,
-        emit=lambda _: None,
-        background=False,
-        sleep=lambda _: None,
+        LockOptions(timeout=0, lease=30),
+        lambda _: None,
+        QUICK,
     )
     two.both._second = FaultyLocker(two.second, put=[CallFault(StoreUnavailableError("away"))] * 20)
     assert not held.renew() and not held.lost
@@ -337,11 +339,9 @@ def test_a_holder_who_lost_the_second_lock_has_lost() -> None:
         two.both,
         KEY,
         info_of("me"),
-        timeout=0,
-        takeover=True,
-        lease=30,
-        emit=lambda _: None,
-        background=False,
+        LockOptions(timeout=0, lease=30),
+        lambda _: None,
+        Environment(background=False),
     )
     break_lock(two.second, KEY, "me")
     two.second.put(KEY, info_of("bob"), expect=None)

@@ -11,7 +11,7 @@ from dtm.app import identities
 from dtm.app.place import Place, choose, open_place
 from dtm.plugins import catalog, providers
 from engine.errors import ConfigError
-from engine.loading.loader import Source, load
+from engine.loading.loader import ConfigSource, load
 
 
 def problems(
@@ -19,7 +19,7 @@ def problems(
 ) -> list[str]:
     path = folder / "config.yaml"
     path.write_text(text, "utf-8")
-    config = load(Source(path, env=env or {}, cwd=folder), catalog())
+    config = load(ConfigSource(path, env=env or {}, cwd=folder), catalog())
     try:
         identities.check(config, providers(), place)
     except ConfigError as error:

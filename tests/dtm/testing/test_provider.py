@@ -13,24 +13,24 @@ from engine.errors import ProviderError
 from engine.ports import Call
 from engine.state import Resource
 from engine.values import UNKNOWN, Value
-from providers.file import File, FileOptions, FileOutputs
+from providers.file import FileOptions, FileOutputs, FileProvider
 
 
-class LeakyIdentity(File):
+class LeakyIdentity(FileProvider):
     """Looks at the world."""
 
     def identity(self, options: FileOptions) -> str | None:
         return f"{super().identity(options)} {sorted(path.name for path in seen.glob('out/*'))}"
 
 
-class Conjuring(File):
+class Conjuring(FileProvider):
     """Reads what is not there."""
 
     def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
         return super().read(options, resource, call) or Resource("ghost")
 
 
-class Restless(File):
+class Restless(FileProvider):
     """Tells something else each time."""
 
     count = 0
@@ -41,7 +41,7 @@ class Restless(File):
         return found and replace(found, attributes={**found.attributes, "read": self.count})
 
 
-class Undeclared(File):
+class Undeclared(FileProvider):
     """Has an output more than it declares."""
 
     def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
@@ -49,7 +49,7 @@ class Undeclared(File):
         return found and replace(found, outputs={**found.outputs, "extra": 1})
 
 
-class Incomplete(File):
+class Incomplete(FileProvider):
     """Declares an output more than it has."""
 
     class Wider(FileOutputs, frozen=True, kw_only=True):
@@ -58,7 +58,7 @@ class Incomplete(File):
     outputs: type[FileOutputs] = Wider
 
 
-class Unstorable(File):
+class Unstorable(FileProvider):
     """Tells what no JSON can hold."""
 
     def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
@@ -67,21 +67,21 @@ class Unstorable(File):
         return found and replace(found, attributes={**found.attributes, "pair": strange})
 
 
-class Boastful(File):
+class Boastful(FileProvider):
     """Predicts what does not come true."""
 
     def predict(self, options: FileOptions, resource: Resource | None) -> Mapping[str, Value]:
         return {**super().predict(options, resource), "sha256": "0" * 64}
 
 
-class Hopeful(File):
+class Hopeful(FileProvider):
     """Predicts an output that it has not."""
 
     def predict(self, options: FileOptions, resource: Resource | None) -> Mapping[str, Value]:
         return {"revision": UNKNOWN}
 
 
-class Blind(File):
+class Blind(FileProvider):
     """Does not look at the mode."""
 
     def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
@@ -89,14 +89,14 @@ class Blind(File):
         return found and replace(found, attributes={**found.attributes, "mode": "0644"})
 
 
-class Lazy(File):
+class Lazy(FileProvider):
     """Updates nothing."""
 
     def update(self, options: FileOptions, resource: Resource, call: Call) -> Resource:
         return resource
 
 
-class Strict(File):
+class Strict(FileProvider):
     """Takes what is gone for an error."""
 
     def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
@@ -106,34 +106,34 @@ class Strict(File):
         return found
 
 
-class Forgetful(File):
+class Forgetful(FileProvider):
     """Finds nothing without a record."""
 
     def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
         return resource and super().read(options, resource, call)
 
     def create(self, options: FileOptions, call: Call) -> Resource:
-        return File().create(options, call)
+        return FileProvider().create(options, call)
 
     def update(self, options: FileOptions, resource: Resource, call: Call) -> Resource:
-        return File().update(options, resource, call)
+        return FileProvider().update(options, resource, call)
 
 
-class Moving(File):
+class Moving(FileProvider):
     """Gives the thing another id with each update."""
 
     def update(self, options: FileOptions, resource: Resource, call: Call) -> Resource:
         return replace(super().update(options, resource, call), id=resource.id + "'")
 
 
-class Hoarding(File):
+class Hoarding(FileProvider):
     """Deletes nothing."""
 
     def delete(self, options: FileOptions, resource: Resource, call: Call) -> None:
         return None
 
 
-class Touchy(File):
+class Touchy(FileProvider):
     """Cannot delete twice."""
 
     def delete(self, options: FileOptions, resource: Resource, call: Call) -> None:
@@ -142,7 +142,7 @@ class Touchy(File):
         super().delete(options, resource, call)
 
 
-class Greedy(File):
+class Greedy(FileProvider):
     """Overwrites what others made."""
 
     def create(self, options: FileOptions, call: Call) -> Resource:
@@ -202,7 +202,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("provider", "promise", "problem"), BROKEN)
 def test_a_broken_promise_is_caught(
-    provider: type[File], promise: str, problem: str, tmp_path: Path
+    provider: type[FileProvider], promise: str, problem: str, tmp_path: Path
 ) -> None:
     found = {
         verdict.promise: verdict.problem for verdict in verdicts(provider(), file_trial, tmp_path)
@@ -212,7 +212,7 @@ def test_a_broken_promise_is_caught(
 
 def test_every_promise_can_be_broken(tmp_path: Path) -> None:
     assert {promise for _, promise, _ in BROKEN} == {
-        verdict.promise for verdict in verdicts(File(), file_trial, tmp_path)
+        verdict.promise for verdict in verdicts(FileProvider(), file_trial, tmp_path)
     }
 
 
@@ -232,11 +232,13 @@ def test_an_attribute_that_no_drift_changes_is_named(tmp_path: Path) -> None:
         return replace(whole, drifts={"mode": whole.drifts["mode"]})
 
     with pytest.raises(PromiseError, match="no drift changes sha256, size, source"):
-        provider_contract(File(), trial, tmp_path)
+        provider_contract(FileProvider(), trial, tmp_path)
 
 
 def lines(world: Path, **without: None) -> Iterator[str]:
-    found = verdicts(File(), lambda directory: replace(file_trial(directory), **without), world)
+    found = verdicts(
+        FileProvider(), lambda directory: replace(file_trial(directory), **without), world
+    )
     return map(str, found)
 
 

@@ -1,4 +1,4 @@
-"""Carrying out plans: order, parallelism, failures, interruption, and what is recorded at every moment."""
+"""Carrying out plans: order, parallelism, failures, interruption, records at every moment."""
 
 import threading
 import time
@@ -33,11 +33,13 @@ from engine.events import (
 )
 from engine.execution import executor, refresh
 from engine.execution.jobs import Preparation
-from engine.execution.worker import Stop
+from engine.execution.pace import PARALLELISM, Control, Stop
 from engine.language.references import Interpolation
+from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.planning.decisions import Resolution, Verdict
 from engine.planning.planner import make_plan, plan_removal
+from engine.runtime.environment import Environment
 from engine.session.opening import read_state
 from engine.state import Pending
 from engine.values import Digest, Secret
@@ -47,25 +49,27 @@ from tests.engine.fake_world import Bench, Thing, at, config, ref, tool
 def apply(bench: Bench, wanted: Config, **options: Any) -> ApplySummary:
     """Read, plan, apply, as `dtm apply -y`."""
     resolutions = options.pop("resolutions", None)
+    control = controlled(**options)
     with bench.session() as session:
         plan = bench.plan(wanted, session, resolutions)
         return executor.apply(
-            plan,
-            wanted,
-            session,
-            bench.operations,
-            emit=bench.events.append,
-            **{"sleep": _no_sleep, **options},
+            plan, wanted, session, bench.operations, emit=bench.events.append, control=control
         )
 
 
-def destroy(bench: Bench, **options: Any) -> ApplySummary:
+def controlled(
+    parallelism: int = PARALLELISM, stop: Stop | None = None, **environment: Any
+) -> Control:
+    """How a run goes that pauses for nothing, unless a `sleep` is given."""
+    surroundings = Environment(**{"sleep": _no_sleep, **environment})
+    return Control(parallelism, surroundings, stop or Stop())
+
+
+def destroy(bench: Bench) -> ApplySummary:
     with bench.session() as session:
         live = refresh.read(config(), session.state, bench.operations)
         plan = plan_removal(config(), session.state, live, bench.operations)
-        return executor.apply(
-            plan, config(), session, bench.operations, emit=bench.events.append, **options
-        )
+        return executor.apply(plan, config(), session, bench.operations, emit=bench.events.append)
 
 
 def _no_sleep(_seconds: float) -> None:
@@ -137,7 +141,7 @@ def test_every_begin_is_durable_before_its_call_and_every_done_before_a_dependen
 
     def look(name: str) -> Callable[[], object]:
         def fault() -> None:
-            entries = read_state(bench.store, "k").state.entries
+            entries = read_state(StateStore(bench.store, "k")).state.entries
             seen[name] = {
                 a.instance: e.pending.action if e.pending else "ok" for a, e in entries.items()
             }
@@ -724,7 +728,7 @@ def test_providers_are_told_their_deadline_and_may_report() -> None:
     wanted = config(timed("a", 60.0), tool("b"))
     with bench.session() as session:
         plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
-        executor.apply(plan, wanted, session, used, emit=bench.events.append, parallelism=1)
+        executor.apply(plan, wanted, session, used, emit=bench.events.append, control=Control(1))
     assert [round(seconds) for seconds in deadlines] == [60, 1800]
     assert [(e.text, e.fraction) for e in events(bench, ApplyProgress)] == [("halfway", 0.5)] * 2
 
@@ -774,7 +778,7 @@ def test_asked_twice_calls_are_told_and_begins_stand() -> None:
         plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
         bench.world.calls.clear()
         summary = executor.apply(
-            plan, wanted, session, used, emit=bench.events.append, stop=stop, parallelism=1
+            plan, wanted, session, used, emit=bench.events.append, control=Control(1, stop=stop)
         )
     assert summary.interrupted
     assert summary.failed == summary.cancelled == (at("a"),)
@@ -867,7 +871,7 @@ def test_begins_run_ahead_of_their_calls_but_for_what_cannot_be_found_again(
         plan = bench.plan(wanted, session)
         store.writes = 0
         summary = executor.apply(
-            plan, wanted, session, bench.operations, emit=bench.events.append, parallelism=2
+            plan, wanted, session, bench.operations, emit=bench.events.append, control=Control(2)
         )
         writes = store.writes
     assert summary.done == {Action.CREATE: 100}

@@ -78,7 +78,7 @@ def test_where_no_order_suits_everybody_only_wishes_are_given_up() -> None:
 
 
 def test_wishes_that_cannot_all_be_granted_spoil_no_other() -> None:
-    """`b` needs the replaced `c` and cannot wait for the new one; but `d` can stay until `a` does without it."""
+    """`b` cannot wait for the new `c`; but `d` can stay until `a` does without it."""
     changes = [
         change("c", Action.REPLACE),
         change("b", Action.REPLACE, "c"),

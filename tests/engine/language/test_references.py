@@ -150,11 +150,13 @@ def test_inside_a_string_each_reference_becomes_its_own_text(
         ),
         (
             "a.b.outputs.list.x",
-            '${{ a.b.outputs.list.x }}: "x" cannot be looked up, the value before it is a list: use a number',
+            '${{ a.b.outputs.list.x }}: "x" cannot be looked up, '
+            "the value before it is a list: use a number",
         ),
         (
             "a.b.outputs.url.x",
-            '${{ a.b.outputs.url.x }}: "x" cannot be looked up, the value before it is neither a list nor a map',
+            '${{ a.b.outputs.url.x }}: "x" cannot be looked up, '
+            "the value before it is neither a list nor a map",
         ),
         ("c.d.outputs.e", "${{ c.d.outputs.e }}: c/d has no outputs"),
     ],

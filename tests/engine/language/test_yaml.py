@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from engine.config import Where
 from engine.errors import ConfigError
-from engine.language import yaml
-from engine.language.expressions import Expression, Key, Source, Template, scan
+from engine.language import fast_yaml, yaml
+from engine.language.expressions import Expression, Key, SourceText, TextTemplate, scan
 from engine.language.scalars import Literal, read
 from engine.values import Json, Value
 
@@ -103,8 +103,8 @@ def reference(text: str) -> tuple[list[Value], bool] | str:
 
 
 def check_agreement(text: str) -> None:
-    text = scan(Source("x", text)).text
-    quick = yaml._quick(text)
+    text = scan(SourceText("x", text)).text
+    quick = fast_yaml.read(text)
     if quick is not None:
         assert reference(text) == (quick, False)
 
@@ -161,7 +161,8 @@ def test_no_text_raises_anything_but_a_config_error(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "tools:\n- name: data\n  instanceID: t1\n  dependsOn: [data.a, data.b]\n  options:\n    input: 5\n",
+        "tools:\n- name: data\n  instanceID: t1\n  dependsOn: [data.a, data.b]\n"
+        "  options:\n    input: 5\n",
         "a: {b: [1, 1.5, -3], c: true, d: null, e: 'it''s', f: \"x\\ny\"}\n",
         "a: |\n  text\n  more\nb: >-\n  folded\n  text\nc: plain # comment\n",
         "# comment\n---\na: 10.0.0.1\nb: 5m\nc: 2024-01-02\nd: 12:30\n---\ne: yes\n",
@@ -169,7 +170,7 @@ def test_no_text_raises_anything_but_a_config_error(text: str) -> None:
     ],
 )
 def test_the_usual_is_read_by_the_quick_reader(text: str) -> None:
-    assert yaml._quick(text + "\n") is not None
+    assert fast_yaml.read(text + "\n") is not None
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,7 @@ def test_a_number_that_could_be_meant_as_text_goes_to_the_reference(token: str) 
         f"a:\n  - - {token}\n",
         f"{token}: x\n",
     ):
-        assert yaml._quick(text) is None
+        assert fast_yaml.read(text) is None
 
 
 @pytest.mark.parametrize(
@@ -303,7 +304,7 @@ def parts(text: str) -> Any:
     (found,) = document.values()
     return (
         [part if isinstance(part, str) else (part.text, part.where) for part in found.parts]
-        if isinstance(found, Template)
+        if isinstance(found, TextTemplate)
         else found
     )
 
@@ -316,7 +317,7 @@ def parts(text: str) -> Any:
         ("a: [[x]][[y]]0\n", [("[[x]]", "x:1:4"), ("[[y]]", "x:1:9"), "0"]),
         (
             "a: {o: ${{ a.b.outputs.c }}}\n",
-            {"o": Template((Expression("${{ a.b.outputs.c }}", Source("x", ""), 7),))},
+            {"o": TextTemplate((Expression("${{ a.b.outputs.c }}", SourceText("x", ""), 7),))},
         ),
         (
             "a: |\n  é [[ x ]]\n  # [[ y ]]\n",

@@ -8,7 +8,7 @@ from engine.address import Address
 from engine.config import Config
 from engine.language.references import Reference
 from engine.loading.apps import merge
-from engine.loading.loader import Source, load
+from engine.loading.loader import ConfigSource, load
 from engine.values import Secret, Value
 from tests.engine.loading.catalog import FakeCatalog
 
@@ -17,7 +17,9 @@ APP = "apps:\n- name: web\n  repo: {owner: me, scmType: github}\n"
 
 def loaded(tmp_path: Path, text: str) -> Config:
     (tmp_path / "config.yaml").write_text(text)
-    return load(Source(tmp_path / "config.yaml", cwd=tmp_path, env={"T": "s3cret"}), FakeCatalog())
+    return load(
+        ConfigSource(tmp_path / "config.yaml", cwd=tmp_path, env={"T": "s3cret"}), FakeCatalog()
+    )
 
 
 def edges(config: Config) -> dict[str, list[str]]:
@@ -37,7 +39,8 @@ def test_delivery_waits_for_every_build_and_all_wait_for_the_repository_and_the_
 ) -> None:
     text = (
         APP
-        + "  repoTemplate: {url: x}\n  ci: [{type: gitlab-ci}, {type: github-actions}]\n  cd: [{type: argocdapp}]\n"
+        + "  repoTemplate: {url: x}\n  ci: [{type: gitlab-ci}, {type: github-actions}]\n"
+        + "  cd: [{type: argocdapp}]\n"
     )
     assert edges(loaded(tmp_path, text + "tools: [{name: data, instanceID: a}]\n")) == {
         "data/a": [],
@@ -61,8 +64,10 @@ def test_pipeline_options_get_language_and_repository_and_give_up_what_belongs_t
     tmp_path: Path,
 ) -> None:
     text = (
-        "apps:\n- name: web\n  spec: {language: go, framework: gin}\n  repo: {owner: me, token: '[[ env T ]]'}\n"
-        "  ci: [{type: jenkins-pipeline, options: {jenkins: {url: u}, language: {name: golang}, test: {enable: false}}}]\n"
+        "apps:\n- name: web\n  spec: {language: go, framework: gin}\n"
+        "  repo: {owner: me, token: '[[ env T ]]'}\n"
+        "  ci: [{type: jenkins-pipeline, options: {jenkins: {url: u}, language: {name: golang}, "
+        "test: {enable: false}}}]\n"
     )
     assert options(loaded(tmp_path, text), "jenkins-pipeline/web") == {
         "pipeline": {"language": {"name": "golang", "framework": "gin"}, "test": {"enable": False}},
@@ -74,7 +79,8 @@ def test_pipeline_options_get_language_and_repository_and_give_up_what_belongs_t
 TEMPLATE = (
     "vars: {branch: global, image: global}\n"
     "pipelineTemplates:\n- name: ci\n  type: github-actions\n"
-    "  options:\n    branch: '[[ branch ]]'\n    docker: {image: '[[ image ]]', tags: [a, b], tag: 1.10}\n"
+    "  options:\n    branch: '[[ branch ]]'\n"
+    "    docker: {image: '[[ image ]]', tags: [a, b], tag: 1.10}\n"
     "    language: {version: '[[ language ]]'}\n"
 )
 
@@ -84,7 +90,8 @@ def test_a_template_takes_variables_from_the_step_then_globally_then_from_the_ap
 ) -> None:
     text = TEMPLATE + (
         "apps:\n- name: web\n  spec: {language: go}\n  repo: {owner: me}\n"
-        "  ci: [{type: template, templateName: ci, vars: {image: '[[ branch ]]-own'}, options: {docker: {tags: [c]}}}]\n"
+        "  ci: [{type: template, templateName: ci, vars: {image: '[[ branch ]]-own'}, "
+        "options: {docker: {tags: [c]}}}]\n"
     )
     assert options(loaded(tmp_path, text), "github-actions/web") == {
         "pipeline": {
@@ -99,7 +106,8 @@ def test_a_template_takes_variables_from_the_step_then_globally_then_from_the_ap
 def test_references_inside_templates_survive(tmp_path: Path) -> None:
     text = (
         "tools: [{name: data, instanceID: a}]\n"
-        "pipelineTemplates: [{name: ci, type: gitlab-ci, options: {branch: '${{ data.a.outputs.output }}'}}]\n"
+        "pipelineTemplates:\n"
+        "- {name: ci, type: gitlab-ci, options: {branch: '${{ data.a.outputs.output }}'}}\n"
         "apps: [{name: web, repo: {owner: me}, ci: [{type: template, templateName: ci}]}]\n"
     )
     found = options(loaded(tmp_path, text), "gitlab-ci/web")
@@ -124,7 +132,8 @@ def test_references_inside_templates_survive(tmp_path: Path) -> None:
 def test_where_delivery_looks_for_the_repository(
     tmp_path: Path, repo: str, url: str | None
 ) -> None:
-    text = f"apps: [{{name: web, repo: {repo}, cd: [{{type: argocdapp, options: {{app: {{namespace: ns}}}}}}]}}]\n"
+    cd = "[{type: argocdapp, options: {app: {namespace: ns}}}]"
+    text = f"apps: [{{name: web, repo: {repo}, cd: {cd}}}]\n"
     source = {"valuefile": "values.yaml", "path": "helm/web", **({"repoURL": url} if url else {})}
     assert options(loaded(tmp_path, text), "argocdapp/web") == {
         "app": {"name": "web", "namespace": "ns"},

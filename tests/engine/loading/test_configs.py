@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.language.references import Interpolation, Reference
-from engine.loading.loader import Source, load
+from engine.loading.loader import ConfigSource, load
 from engine.values import Json, Secret, Value
 from tests.engine.loading.catalog import FakeBackends, FakeCatalog
 
@@ -19,7 +19,10 @@ MISTAKES = sorted(path for path in (CONFIGS / "mistakes").iterdir() if path.suff
 
 
 def load_fixture(path: Path) -> Config:
-    """Load a file, or a folder: its config.yaml if it has one. `# args:` and `# env:` at the top say with what."""
+    """Load a file, or a folder: its config.yaml if it has one.
+
+    `# args:` and `# env:` at the top are the arguments and the environment.
+    """
     main = path / "config.yaml" if (path / "config.yaml").exists() else path
     first = main.read_bytes().split(b"\n")[0].decode() if main.is_file() else ""
     words = shlex.split(first.removeprefix("# args:")) if first.startswith("# args:") else []
@@ -28,7 +31,7 @@ def load_fixture(path: Path) -> Config:
     )
     pairs = first.removeprefix("# env:").split() if first.startswith("# env:") else []
     env = {pair.split("=")[0]: pair.split("=")[1] for pair in pairs}
-    source = Source(main, variables, env=env, cwd=main.parent if main.is_file() else main)
+    source = ConfigSource(main, variables, env=env, cwd=main.parent if main.is_file() else main)
     return load(source, FakeCatalog(), backends=FakeBackends())
 
 
@@ -58,7 +61,7 @@ VALID = sorted(path for path in (CONFIGS / "valid").iterdir() if path.suffix != 
 
 
 def shown(value: Value) -> Json:
-    """A value as JSON: references as written, secrets with what they hold and where that came from."""
+    """Show a value as JSON: references as written, secrets with their value and sources."""
     match value:
         case dict():
             return {key: shown(item) for key, item in value.items()}

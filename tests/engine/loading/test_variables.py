@@ -12,7 +12,7 @@ from engine.language.expressions import Raw
 from engine.language.references import Interpolation, Reference
 from engine.language.scalars import Literal
 from engine.language.yaml import parse
-from engine.loading.loader import Source, load
+from engine.loading.loader import ConfigSource, load
 from engine.loading.problems import Report
 from engine.loading.variables import Binding, Declared, Scope
 from engine.values import UNKNOWN, Secret, Value
@@ -157,7 +157,8 @@ def loaded(
     assert isinstance(variables, tuple)
     assert isinstance(var_files, tuple)
     return load(
-        Source(tmp_path / "config.yaml", variables, var_files, env or {}, tmp_path), FakeCatalog()
+        ConfigSource(tmp_path / "config.yaml", variables, var_files, env or {}, tmp_path),
+        FakeCatalog(),
     )
 
 

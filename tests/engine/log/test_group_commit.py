@@ -19,6 +19,7 @@ from engine.address import Address
 from engine.errors import StoreError, SupersededError
 from engine.log.group_commit import BATCH, GroupCommit
 from engine.log.records import OutputsSet, Record
+from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.ports import Version
 from engine.runtime.environment import Environment, Limits
@@ -31,10 +32,11 @@ WATCH = """
 import json, sys
 from pathlib import Path
 from backends.local.store import LocalStore
+from engine.log.state_store import StateStore
 from engine.session.opening import read_state
 store = LocalStore(Path(sys.argv[1]))
 for line in sys.stdin:
-    entries = read_state(store, sys.argv[2]).state.entries
+    entries = read_state(StateStore(store, sys.argv[2])).state.entries
     wanted = json.loads(line)
     seen = {address.instance: entry.pending and entry.pending.seq for address, entry in entries.items()}
     print(json.dumps(wanted[1] <= (seen.get(wanted[0]) or 0)), flush=True)
@@ -79,7 +81,7 @@ def test_a_hundred_callers_share_few_writes(tmp_path: Path) -> None:
         before = store.writes
         run_in_threads(THREADS, work)
         assert store.writes - before <= 1.2 * EACH
-        assert session.state.entries == dict(read_state(store, KEY).state.entries)
+        assert session.state.entries == dict(read_state(StateStore(store, KEY)).state.entries)
 
 
 def test_each_caller_goes_on_only_when_another_process_can_read_its_record(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from backends.memory import MemoryStore
 from dtm.testing.session_bench import KEY, entry, make, names, opened
 from engine.errors import StateError
 from engine.log.history import history, load, prune
+from engine.log.state_store import StateStore
 from engine.ports import Snapshot
 from engine.session.opening import read_state
 from engine.session.recover import push
@@ -20,10 +21,11 @@ def test_each_changing_run_leaves_one_snapshot_and_the_31st_drops_the_oldest() -
     for number in range(32):
         with opened(store) as session:
             make(session, f"n{number}")
-    found = history(store, KEY)
+    found = history(StateStore(store, KEY))
     assert [past.serial for past in found] == list(range(2, 32))
     assert (
-        len(load(store, found[0]).entries) == 2 and load(store, found[0]).written.who == "me@here"
+        len(load(StateStore(store, KEY), found[0]).entries) == 2
+        and load(StateStore(store, KEY), found[0]).written.who == "me@here"
     )
 
 
@@ -32,15 +34,15 @@ def test_after_a_forced_push_of_a_lower_serial_age_decides() -> None:
     for number in range(5):
         with opened(store) as session:
             make(session, f"n{number}")
-    old = load(store, history(store, KEY)[0])
+    old = load(StateStore(store, KEY), history(StateStore(store, KEY))[0])
     with opened(store, claim=False) as session:
         push(session, old, force=True)
     for number in range(3):
         with opened(store, history=3) as session:
             make(session, f"m{number}")
-    kept = [names(load(store, past)) for past in history(store, KEY)]
+    kept = [names(load(StateStore(store, KEY), past)) for past in history(StateStore(store, KEY))]
     assert {"n0", "m0", "m1"} in kept and {"n0", "m0"} in kept and len(kept) == 3
-    assert names(read_state(store, KEY).state) == {"n0", "m0", "m1", "m2"}
+    assert names(read_state(StateStore(store, KEY)).state) == {"n0", "m0", "m1", "m2"}
 
 
 def test_foreign_keys_are_neither_listed_nor_dropped() -> None:
@@ -49,8 +51,8 @@ def test_foreign_keys_are_neither_listed_nor_dropped() -> None:
     store.write(f"{KEY}2.history/1-aaaaaaaa", b"another state's", expect=None)
     with opened(store) as session:
         make(session, "a")
-    prune(store, KEY, 0, 1)
-    assert history(store, KEY) == () and len(list(store.list(f"{KEY}"))) == 4
+    prune(StateStore(store, KEY), 0, 1)
+    assert history(StateStore(store, KEY)) == () and len(list(store.list(f"{KEY}"))) == 4
 
 
 def test_dropping_reads_no_snapshot_as_long_as_serials_tell_the_age() -> None:
@@ -66,7 +68,8 @@ def test_dropping_reads_no_snapshot_as_long_as_serials_tell_the_age() -> None:
         with opened(store, history=1) as session:
             make(session, f"n{number}")
     assert (
-        not [key for key in Watched.reads if ".history/" in key] and len(history(store, KEY)) == 1
+        not [key for key in Watched.reads if ".history/" in key]
+        and len(history(StateStore(store, KEY))) == 1
     )
 
 
@@ -75,16 +78,16 @@ def test_what_is_gone_is_an_error() -> None:
     for name in ("a", "b"):
         with opened(store) as session:
             make(session, name)
-    (past,) = history(store, KEY)
+    (past,) = history(StateStore(store, KEY))
     store.delete(past.key)
     with pytest.raises(StateError, match="not in the history"):
-        load(store, past)
+        load(StateStore(store, KEY), past)
 
 
 def test_an_entry_made_by_hand_is_equal_to_a_read_one() -> None:
     store = MemoryStore("m")
     with opened(store) as session:
         make(session, "a", {"x": [1, 2.5, None]})
-    assert read_state(store, KEY).state.entries[entry("a").address] == entry(
+    assert read_state(StateStore(store, KEY)).state.entries[entry("a").address] == entry(
         "a", {"x": [1, 2.5, None]}
     )

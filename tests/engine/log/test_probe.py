@@ -11,10 +11,10 @@ from backends.memory import MemoryStore
 from dtm.testing.session_bench import KEY, make
 from engine.errors import ConflictError, OutcomeUnknownError, StoreError
 from engine.log.probe import CREATE, RACE, SWAP, Probe, another, probe
-from engine.log.view import AUTO, INSIDE
+from engine.log.state_store import AUTO, INSIDE, StateStore
 from engine.ports import Version
 from engine.runtime.environment import Environment
-from engine.session.opening import open_session, read_state
+from engine.session.opening import SessionOptions, open_session, read_state
 from tests.engine.narrow import NarrowStore
 
 AT = "2026-01-01T00:00:00Z"
@@ -69,7 +69,8 @@ class LetsRacersIn(MemoryStore):
 
 
 def tried(store: MemoryStore, *, native: bool = True) -> Probe:
-    return probe(store, KEY, lock_native=native, now=lambda: AT, rng=random.Random(1))
+    environment = Environment(now=lambda: AT, rng=random.Random(1))
+    return probe(StateStore(store, KEY, environment), lock_native=native)
 
 
 def test_a_sound_store_keeps_every_promise_and_nothing_stays_behind() -> None:
@@ -122,9 +123,9 @@ def test_racers_are_only_asked_where_a_lock_is_to_be_an_object() -> None:
 @pytest.mark.parametrize("store", [MemoryStore("m"), IgnoresVersions("m")], ids=["sound", "weak"])
 def test_who_may_use_one_key_only_tries_that_one_and_changes_nothing(store: MemoryStore) -> None:
     narrow = NarrowStore(store, KEY)
-    assert probe(narrow, KEY, lock_native=False, only_key=True).trials == ()
+    assert probe(StateStore(narrow, KEY), lock_native=False, only_key=True).trials == ()
     store.write(KEY, b"{}", expect=None)
-    (trial,) = probe(narrow, KEY, lock_native=False, only_key=True).trials
+    (trial,) = probe(StateStore(narrow, KEY), lock_native=False, only_key=True).trials
     found = store.read(KEY)
     assert trial.kept is (type(store) is MemoryStore)
     assert found is not None and found.data == b"{}" and list(store.list("")) == [KEY]
@@ -146,17 +147,10 @@ def test_another_version_is_another_of_the_same_form(version: str) -> None:
 
 def run(store: MemoryStore, verdict: Probe | None, log: str = AUTO) -> None:
     with open_session(
-        store,
+        StateStore(store, KEY, Environment(now=lambda: AT), log=log),
         None,
-        KEY,
-        operation="apply",
-        command="apply",
-        who="me",
-        version="0",
-        emit=lambda _: None,
-        log=log,
-        probe=verdict,
-        environment=Environment(now=lambda: AT),
+        SessionOptions("apply", "me", "0", probe=verdict),
+        lambda _: None,
     ) as session:
         session.claim()
         make(session, "a")
@@ -167,16 +161,16 @@ def test_the_verdict_is_written_with_the_first_state(log: str) -> None:
     store = MemoryStore("m")
     verdict = tried(store)
     run(store, verdict, log)
-    assert Probe.recorded(read_state(store, KEY).state.probe) == verdict
+    assert Probe.recorded(read_state(StateStore(store, KEY)).state.probe) == verdict
     run(store, None, log)
-    assert Probe.recorded(read_state(store, KEY).state.probe) == verdict
+    assert Probe.recorded(read_state(StateStore(store, KEY)).state.probe) == verdict
 
 
 @pytest.mark.parametrize("log", [AUTO, INSIDE])
 def test_where_nothing_was_there_to_try_the_first_session_does(log: str) -> None:
     store = MemoryStore("m")
-    run(store, probe(store, KEY, lock_native=False, only_key=True), log)
-    found = Probe.recorded(read_state(store, KEY).state.probe)
+    run(store, probe(StateStore(store, KEY), lock_native=False, only_key=True), log)
+    found = Probe.recorded(read_state(StateStore(store, KEY)).state.probe)
     assert found is not None and [(trial.name, trial.kept) for trial in found.trials] == [
         (SWAP, True)
     ]
@@ -190,7 +184,7 @@ def test_a_store_that_cannot_protect_a_state_is_refused_before_anything_is_begun
     verdict = tried(store) if known else Probe(f"memfs://m/{KEY}", AT)
     with pytest.raises(StoreError, match="cannot protect a state"):
         run(store, verdict)
-    assert not read_state(store, KEY).state.entries
+    assert not read_state(StateStore(store, KEY)).state.entries
     assert (store.read(KEY) is None) is known
 
 
@@ -239,7 +233,7 @@ def test_a_run_where_the_present_version_is_refused_ends_in_the_probe_s_refusal(
 def test_of_one_key_the_present_version_is_tried_first_and_keeps_its_bytes() -> None:
     store = RefusesReplacements("m")
     store.write(KEY, b"{}", expect=None)
-    found = probe(NarrowStore(store, KEY), KEY, lock_native=False, only_key=True)
+    found = probe(StateStore(NarrowStore(store, KEY), KEY), lock_native=False, only_key=True)
     assert [(trial.name, trial.kept) for trial in found.trials] == [
         (SWAP, False)
     ] and not found.protects

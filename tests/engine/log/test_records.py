@@ -7,26 +7,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import StateError
-from engine.log.records import (
-    Begin,
-    Cancelled,
-    Done,
-    End,
-    Failed,
+from engine.log.head import (
     Head,
-    Moved,
-    Opened,
-    OutputsSet,
-    Record,
-    Replay,
     decode_chunk,
     decode_head,
-    decode_records,
     encode_chunk,
     encode_head,
     encode_line,
+)
+from engine.log.records import (
+    Begin,
+    Cancelled,
+    Claim,
+    Done,
+    End,
+    Failed,
+    Moved,
+    OutputsSet,
+    Record,
+    decode_records,
     encode_records,
 )
+from engine.log.replay import Replay
 from engine.stored.document import EMPTY
 from engine.stored.forms import PendingForm, ToolForm
 
@@ -42,7 +44,7 @@ tools = st.builds(
 )
 records: st.SearchStrategy[list[Record]] = st.lists(
     st.one_of(
-        st.builds(Opened, *[texts] * 10),
+        st.builds(Claim, *[texts] * 10),
         st.builds(Begin, numbers, texts, texts, texts, st.none() | texts, st.none() | tools, texts),
         st.builds(
             Done,
@@ -71,7 +73,7 @@ heads = st.builds(
     records.map(encode_records),
 )
 
-OPENED = Opened("s", "t0", "me", "apply", "0.1", "lineage", "salt", "home")
+CLAIM = Claim("s", "t0", "me", "apply", "0.1", "lineage", "salt", "home")
 PENDING = PendingForm("create", "then", "s", 1, None)
 
 
@@ -81,7 +83,7 @@ def tool(name: str, pending: PendingForm | None = None) -> ToolForm:
 
 def replayed(*applied: Record) -> Replay:
     replay = Replay(EMPTY)
-    replay.apply([OPENED, *applied])
+    replay.apply([CLAIM, *applied])
     return replay
 
 
@@ -188,7 +190,7 @@ def test_the_next_snapshot_is_a_function_of_snapshot_records_and_id() -> None:
     again = replayed(OutputsSet(1, {"x": 1}), End("t1")).next("new")
     assert again == document
     later = Replay(document)
-    later.apply([Opened("s2", "t2", "me", "apply", "0.2", "other", "pepper", "home")])
+    later.apply([Claim("s2", "t2", "me", "apply", "0.2", "other", "pepper", "home")])
     assert (later.lineage, later.salt) == ("lineage", "salt") and not later.changed
 
 

@@ -11,8 +11,8 @@ from engine.address import Address
 from engine.errors import ConfigError
 from engine.language import scalars
 from engine.language.references import Interpolation, Reference
-from engine.options.decode import build, canonical, decode, replace_paths, secret_paths
-from engine.options.fields import agree, members, shape_at
+from engine.options.decode import build, canonical, decode
+from engine.options.fields import agree, members, replace_paths, secret_paths, shape_at
 from engine.schema import Field, Options
 from engine.values import UNKNOWN, Digest, Secret, UnknownValueError, Value
 

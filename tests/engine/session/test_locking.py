@@ -13,14 +13,14 @@ from msgspec.structs import replace
 from backends.lockers.object import ObjectLocker
 from backends.memory import MemoryStore
 from dtm.testing.clock import FakeClock
-from dtm.testing.contenders import KEY, info_of
+from dtm.testing.contenders import KEY, environment_of, info_of
 from dtm.testing.faults import CallFault, FaultyLocker
 from engine.errors import LockHeldError, StoreAccessError, StoreUnavailableError
 from engine.events import Event, LockAcquired, LockReleased, LockWaiting, Notice
 from engine.lock import LockInfo, LockRecord, timestamp
 from engine.ports import Locker
-from engine.runtime.environment import new_id
-from engine.session.locking import HeldLock, acquire, break_lock, looks_dead
+from engine.runtime.environment import Environment, new_id
+from engine.session.locking import HeldLock, LockOptions, acquire, break_lock, looks_dead
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -32,11 +32,9 @@ def have(
         locker,
         KEY,
         info_of("me"),
-        timeout=0,
-        takeover=True,
-        lease=lease,
-        emit=events.append,
-        background=background,
+        LockOptions(timeout=0, lease=lease),
+        events.append,
+        Environment(background=background),
     )
 
 
@@ -72,14 +70,9 @@ def test_a_holder_whose_lease_cannot_be_one_is_never_taken_over() -> None:
             locker,
             KEY,
             info_of("me"),
-            timeout=100,
-            takeover=True,
-            lease=30,
-            emit=lambda _: None,
-            clock=clock,
-            sleep=clock.sleep,
-            now=clock.now,
-            background=False,
+            LockOptions(timeout=100, lease=30),
+            lambda _: None,
+            environment_of(clock),
         )
     assert clock() >= 100
 
@@ -164,15 +157,9 @@ def test_a_dead_holder_is_taken_over_without_a_timeout_however_slow_the_store(se
         slow,
         KEY,
         info_of("me"),
-        timeout=0,
-        takeover=True,
-        lease=1.0,
-        emit=lambda _event: None,
-        now=clock.now,
-        clock=clock,
-        sleep=clock.sleep,
-        background=False,
-        rng=random.Random(seed),
+        LockOptions(timeout=0, lease=1.0),
+        lambda _event: None,
+        replace(environment_of(clock), rng=random.Random(seed)),
     )
     assert clock() <= 4
     held.release()
@@ -184,13 +171,9 @@ def test_waiting_is_told_at_once_then_seldom_and_counts_down_only_for_the_dead()
         locker,
         KEY,
         info_of("other"),
-        timeout=0,
-        takeover=True,
-        lease=30,
-        emit=lambda _event: None,
-        now=clock.now,
-        clock=clock,
-        background=False,
+        LockOptions(timeout=0, lease=30),
+        lambda _event: None,
+        environment_of(clock),
     )
     for turn in range(6):
         clock.later(10.0 * turn, alive.renew)
@@ -199,14 +182,9 @@ def test_waiting_is_told_at_once_then_seldom_and_counts_down_only_for_the_dead()
         locker,
         KEY,
         info_of("me"),
-        timeout=100,
-        takeover=True,
-        lease=30,
-        emit=events.append,
-        now=clock.now,
-        clock=clock,
-        sleep=clock.sleep,
-        background=False,
+        LockOptions(timeout=100, lease=30),
+        events.append,
+        environment_of(clock),
     )
     waits = [event for event in events if isinstance(event, LockWaiting)]
     assert waits[0].waited == 0

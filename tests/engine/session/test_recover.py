@@ -22,6 +22,7 @@ from engine.errors import (
 )
 from engine.log import rescue_file
 from engine.log.records import Cancelled, Done, Failed, Moved, OutputsSet, Record
+from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.ports import Snapshot, Version
 from engine.runtime.environment import Environment
@@ -77,7 +78,10 @@ def test_an_outcome_that_is_waited_for_is_brought_back(
 ) -> None:
     store = MemoryStore("m")
     found = _recovered(store, *_begun(store), record)
-    assert found.applied == (A,) and read_state(store, KEY).state.entries.get(A) == expected
+    assert (
+        found.applied == (A,)
+        and read_state(StateStore(store, KEY)).state.entries.get(A) == expected
+    )
 
 
 def test_a_dry_run_says_what_would_be_brought_back_and_writes_nothing() -> None:
@@ -97,7 +101,7 @@ def test_a_rescued_failure_stays_unfinished(form: object) -> None:
     store = MemoryStore("m")
     record = Failed(2, A.key, 1, "no", tool_form(entry("a")) if form else None)
     assert _recovered(store, *_begun(store), record).applied == (A,)
-    found = read_state(store, KEY).state.entries[A]
+    found = read_state(StateStore(store, KEY)).state.entries[A]
     assert found.pending is not None and found.pending.message == "no"
     assert (found.resource is not None) == bool(form)
 
@@ -230,12 +234,12 @@ def test_a_begin_that_arrives_when_its_run_has_given_up_is_taken_back(
         unheard()
     assert caught.value.hint.startswith("1 outcome was saved to")
     store.up(arrives=arrives)
-    assert (A in read_state(store, KEY).state.entries) == arrives
+    assert (A in read_state(StateStore(store, KEY)).state.entries) == arrives
     with opened(store, lease=0) as session:
         assert recover(session, next(iter(saved.values())), "rescue") == Recovered(
             (A,) * arrives, ()
         )
-    assert read_state(store, KEY).state.entries == {}
+    assert read_state(StateStore(store, KEY)).state.entries == {}
 
 
 def test_a_begin_that_arrived_before_somebody_took_over_is_taken_back() -> None:
@@ -264,10 +268,10 @@ def test_a_begin_that_arrived_before_somebody_took_over_is_taken_back() -> None:
 
     with pytest.raises(SupersededError):
         unheard()
-    assert A in read_state(store, KEY).state.entries
+    assert A in read_state(StateStore(store, KEY)).state.entries
     with opened(store, lease=0) as session:
         assert recover(session, next(iter(saved.values())), "rescue") == Recovered((A,), ())
-    assert read_state(store, KEY).state.entries == {}
+    assert read_state(StateStore(store, KEY)).state.entries == {}
 
 
 def test_another_states_rescue_file_is_refused() -> None:
@@ -315,7 +319,7 @@ def test_a_forced_push_says_what_it_overrode() -> None:
         make(session, "a")
     with opened(store, claim=False) as session:
         assert "another lineage" in pushed(session)
-    state = read_state(store, KEY).state
+    state = read_state(StateStore(store, KEY)).state
     assert state.id == StateId("other", 1) and names(state) == {"b"}
 
 
@@ -325,13 +329,13 @@ def test_a_copy_adopted_with_its_own_content_is_at_home_and_only_once() -> None:
         make(session, "a")
     found = here.read(KEY) or pytest.fail("it was written")
     there.write(KEY, found.data, expect=None)
-    state = read_state(there, KEY).state
+    state = read_state(StateStore(there, KEY)).state
     with opened(there, claim=False) as session:
         with pytest.raises(StateError, match="is a copy"):
             session.refuse_copy()
         push(session, state, adopt=True)
         session.refuse_copy()
-    home = read_state(there, KEY)
+    home = read_state(StateStore(there, KEY))
     assert not home.copy_of and home.state.id == state.id
     with opened(there, claim=False) as session:
         push(session, home.state, adopt=True)

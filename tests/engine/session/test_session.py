@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event as Event_
+from typing import TypeVar
 
 import pytest
 from hypothesis import given
@@ -24,15 +25,18 @@ from engine.address import Address
 from engine.errors import LockError, StateError, StoreError, SupersededError
 from engine.events import Event, Notice
 from engine.lock import timestamp
+from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.ports import Store
 from engine.runtime.environment import Environment, Limits
 from engine.secrets.sealing import Redactor, Sealer
 from engine.session.locking import break_lock
-from engine.session.opening import open_session, read_state
+from engine.session.opening import SessionOptions, open_session, read_state
 from engine.state import Resource, StateEntry, same_content
 from engine.values import Secret
 from tests.engine.narrow import NarrowStore
+
+T = TypeVar("T")
 
 
 def place(kind: str, directory: Path) -> Connect:
@@ -97,7 +101,7 @@ def test_what_a_session_says_is_what_a_reader_finds(
             present = made.address in session.state.entries
             if kind == "flush":
                 session.flush()
-                assert same_content(read_state(store, KEY).state, session.state)
+                assert same_content(read_state(StateStore(store, KEY)).state, session.state)
             elif kind == "outputs":
                 session.set_outputs({"n": value})
             elif kind == "moved":
@@ -116,9 +120,9 @@ def test_what_a_session_says_is_what_a_reader_finds(
                 elif value < 8:
                     session.done(made.address, None if kind == "delete" else made)
         session.flush()
-        assert same_content(read_state(store, KEY).state, session.state)
+        assert same_content(read_state(StateStore(store, KEY)).state, session.state)
         last = session.state
-    assert same_content(read_state(store, KEY).state, last)
+    assert same_content(read_state(StateStore(store, KEY)).state, last)
 
 
 def test_the_wait_for_a_session_that_was_force_unlocked_ends_when_its_log_is_silent(
@@ -192,9 +196,9 @@ def test_a_reader_believes_a_log_without_a_lock_for_the_lease_of_its_writer() ->
     with opened(store, lease=60, environment=environment) as session:
         session.begin(Address("data", "a"), Action.CREATE).wait()
         clock.sleep(50)
-        assert read_state(store, KEY, lease=1, environment=environment).at_work == session.id
+        assert read_state(StateStore(store, KEY, environment), lease=1).at_work == session.id
         clock.sleep(20)
-        assert not read_state(store, KEY, lease=1, environment=environment).at_work
+        assert not read_state(StateStore(store, KEY, environment), lease=1).at_work
 
 
 def test_a_log_that_is_still_written_is_not_taken_over(tmp_path: Path) -> None:
@@ -221,11 +225,11 @@ def test_the_state_is_compacted_in_mid_session_and_others_read_on() -> None:
     ) as session:
         for number in range(40):
             make(session, f"n{number}")
-            reading = read_state(store, KEY)
+            reading = read_state(StateStore(store, KEY))
             assert len(reading.state.entries) == number + 1 and reading.in_progress.startswith(
                 "me@here"
             )
-        assert read_state(store, KEY).state.id.serial > 1
+        assert read_state(StateStore(store, KEY)).state.id.serial > 1
         session.begin(Address("data", "n0"), Action.UPDATE).wait()
     assert current(Client(store, ObjectLocker(store))).entries[Address("data", "n0")].pending
 
@@ -249,7 +253,7 @@ def test_a_lost_lock_stops_new_work_but_keeps_the_outcomes() -> None:
     store = MemoryStore("m")
     with pytest.raises(SupersededError):
         _lose_the_lock(store, ObjectLocker(store))
-    assert read_state(store, KEY).state.entries[Address("data", "a")] == entry("a")
+    assert read_state(StateStore(store, KEY)).state.entries[Address("data", "a")] == entry("a")
 
 
 def _fail_while_superseded(store: Store, emit: Callable[[Event], None]) -> None:
@@ -318,20 +322,15 @@ def test_texts_from_providers_are_cleaned_of_known_secrets() -> None:
     redactor.add(Secret("hunter22", ("env T",)))
     made = StateEntry(Address("data", "a"), (), {}, Resource("a", {"url": "https://hunter22@x"}))
     with open_session(
-        store,
+        StateStore(store, KEY),
         None,
-        KEY,
-        operation="apply",
-        command="apply",
-        who="me",
-        version="0",
-        emit=lambda _: None,
-        redactor=redactor,
+        SessionOptions("apply", "me", "0", redactor=redactor),
+        lambda _: None,
     ) as session:
         session.claim()
         session.begin(made.address, Action.CREATE)
         session.failed(made.address, "denied for hunter22", made)
-    state = read_state(store, KEY).state
+    state = read_state(StateStore(store, KEY)).state
     found = state.entries[made.address]
     assert found.pending is not None and found.pending.message == "denied for (sensitive)"
     assert found.resource is not None
@@ -350,24 +349,25 @@ def test_replacing_with_equal_content_writes_nothing_and_else_the_next_serial() 
         assert store.read(KEY) == before
         session.replace(session.state.drop(Address("data", "a")).put(entry("b")))
         assert session.state.id.serial == 2
-    state = read_state(store, KEY).state
+    state = read_state(StateStore(store, KEY)).state
     assert names(state) == {"b"} and state.id.serial == 2
 
 
 @pytest.mark.parametrize("name", ["devstream.state", "deep.json"])
 def test_home_is_the_url_of_the_document(name: str, tmp_path: Path) -> None:
     store: Store = LocalStore(tmp_path)
-    assert read_state(store, name).location == f"file://{tmp_path}/{name}"
+    assert read_state(StateStore(store, name)).location == f"file://{tmp_path}/{name}"
 
 
 def test_a_retry_policy_is_asked_for_every_call() -> None:
     asked: list[object] = []
 
-    def retry(call: Callable[[], object]) -> object:
-        asked.append(call)
-        return call()
+    class Counting(Environment, frozen=True):
+        def retry(self, call: Callable[[], T]) -> T:
+            asked.append(call)
+            return call()
 
-    with opened(MemoryStore("m"), environment=Environment(retry=retry)) as session:  # type: ignore[arg-type]  # not generic, as tests may be
+    with opened(MemoryStore("m"), environment=Counting()) as session:
         make(session, "a")
     assert len(asked) > 5
 
@@ -405,10 +405,10 @@ def test_a_replacement_that_somebody_got_ahead_of_changes_nothing(finished: bool
 
     with pytest.raises(SupersededError):
         replace_all()
-    assert names(read_state(store, KEY).state) == ({"a", "b"} if finished else {"a"})
+    assert names(read_state(StateStore(store, KEY)).state) == ({"a", "b"} if finished else {"a"})
     with opened(store) as session:
         make(session, "d")
-    assert "d" in names(read_state(store, KEY).state)
+    assert "d" in names(read_state(StateStore(store, KEY)).state)
 
 
 def test_a_snapshot_put_there_by_hand_in_mid_compaction_costs_no_record() -> None:
@@ -420,7 +420,7 @@ def test_a_snapshot_put_there_by_hand_in_mid_compaction_costs_no_record() -> Non
     with opened(mortal.store) as session:
         make(session, "b")
         _between(mortal, lambda: _by_hand(store))
-    reading = read_state(store, KEY)
+    reading = read_state(StateStore(store, KEY))
     assert "replaced by other means" in reading.notice and names(reading.state) == {"a"}
     with opened(store) as session:
         make(session, "c")
@@ -449,10 +449,13 @@ def test_a_snapshot_put_there_by_hand_over_a_sealed_log_is_gone_on_with_and_the_
         make(session, "a")
     _sealed(client)
     _by_hand(store)
-    assert "replaced by other means" in read_state(store, KEY).notice
+    assert "replaced by other means" in read_state(StateStore(store, KEY)).notice
     with opened(store, lease=0) as session:
         make(session, "c")
-    assert names(read_state(store, KEY).state) == {"a", "c"} and not read_state(store, KEY).notice
+    assert (
+        names(read_state(StateStore(store, KEY)).state) == {"a", "c"}
+        and not read_state(StateStore(store, KEY)).notice
+    )
     assert b"data_b" in _kept(store)
 
 
@@ -476,7 +479,7 @@ def test_who_finishes_a_compaction_while_the_snapshot_is_replaced_by_hand_is_ref
         finish()
     with opened(store, lease=0) as session:
         make(session, "c")
-    assert names(read_state(store, KEY).state) == {"a", "c"}
+    assert names(read_state(StateStore(store, KEY)).state) == {"a", "c"}
     assert b"data_b" in _kept(store)
 
 
@@ -517,7 +520,7 @@ def test_commits_go_on_while_a_full_log_moves_and_nobody_waits_for_it() -> None:
         make(session, "meanwhile")
         assert (
             not list(store.list(f"{KEY}.log.d/"))
-            and len(read_state(store, KEY).state.entries) == number + 1
+            and len(read_state(StateStore(store, KEY)).state.entries) == number + 1
         )
         store.go.set()
         while not list(store.list(f"{KEY}.log.d/")):
@@ -526,8 +529,8 @@ def test_commits_go_on_while_a_full_log_moves_and_nobody_waits_for_it() -> None:
         make(session, "later")
         head = store.read(f"{KEY}.log")
         assert head is not None and b'"chunks":["' in head.data and b"data_n0" not in head.data
-        assert len(read_state(store, KEY).state.entries) == number + 3
-    assert len(read_state(store, KEY).state.entries) == number + 3 and not list(
+        assert len(read_state(StateStore(store, KEY)).state.entries) == number + 3
+    assert len(read_state(StateStore(store, KEY)).state.entries) == number + 3 and not list(
         store.list(f"{KEY}.log.d/")
     )
 
@@ -550,4 +553,4 @@ def test_a_log_that_cannot_move_stops_the_run_with_the_reason() -> None:
 
     with pytest.raises(StoreError, match="no space left"):
         work()
-    assert 0 < len(read_state(store, KEY).state.entries) < 100
+    assert 0 < len(read_state(StateStore(store, KEY)).state.entries) < 100

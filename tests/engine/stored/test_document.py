@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from engine.address import Address
 from engine.errors import StateError
 from engine.state import (
-    Entries,
     Pending,
     Resource,
     State,
@@ -64,9 +63,7 @@ entries = made(
 states = made(
     State,
     made(StateId, texts, st.integers(0, 2**63)),
-    st.lists(entries, max_size=4).map(
-        lambda found: Entries({entry.address: entry for entry in found})
-    ),
+    st.lists(entries, max_size=4).map(lambda found: {entry.address: entry for entry in found}),
     maps,
     texts,
     texts,

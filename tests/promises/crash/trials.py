@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 
+from engine.log.state_store import StateStore
 from engine.session.opening import read_state
 from engine.stored.document import encode
 from tests.promises.crash.places import FIRST, Place
@@ -71,7 +72,7 @@ class Trials:
     def remembered(self, folder: Path) -> bytes:
         """`tools` and `outputs` as any reader sees them, as bytes: an empty plan leaves a dead session's log."""
         store, locker, key = self._place.open(folder)
-        document = json.loads(encode(read_state(store, key, locker=locker).state))
+        document = json.loads(encode(read_state(StateStore(store, key), locker).state))
         return (
             json.dumps([document["tools"], document["outputs"]], sort_keys=True)
             .replace(folder.name, FIRST)

@@ -23,8 +23,8 @@ from backends.aws.dynamodb import DynamoLocker
 from backends.aws.s3 import S3Store
 from backends.kubernetes.store import KubernetesStore
 from backends.local.store import LocalLocker, LocalStore
-from providers.command import CommandTool
-from providers.file import File
+from providers.command import CommandProvider
+from providers.file import FileProvider
 from providers.scaffolding.provider import Scaffolding
 
 WATCHED: list[tuple[type, str]] = [
@@ -37,7 +37,7 @@ WATCHED: list[tuple[type, str]] = [
     *((kind, name) for kind in (LocalLocker, DynamoLocker) for name in ("read", "put", "remove")),
     *(
         (kind, name)
-        for kind in (CommandTool, File, Scaffolding)
+        for kind in (CommandProvider, FileProvider, Scaffolding)
         for name in ("read", "create", "update", "delete")
     ),
 ]
@@ -89,7 +89,7 @@ class Watch:
         if (
             self.point.delay is None
             or self.armed
-            or not name.endswith((".create", ".update", "Tool.delete", "File.delete"))
+            or not name.endswith((".create", ".update", "Provider.delete"))
         ):
             return
         self.armed = True

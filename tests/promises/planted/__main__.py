@@ -37,7 +37,10 @@ SUITES = {
 
 
 def suite_fails(plugin: str, tests: list[str]) -> str:
-    """The first test that fails with the bug, "" if the suite passes. Raises RuntimeError if it passes or fails without it."""
+    """Return the first test that fails with the bug, "" if the suite passes.
+
+    Raises RuntimeError if the suite fails without the bug, too.
+    """
     command = [
         sys.executable,
         "-m",

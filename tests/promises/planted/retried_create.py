@@ -1,4 +1,4 @@
-"""A planted bug: every failed call is made again, whether the provider said that it may be or not."""
+"""A planted bug: every failed call is made again, even if the provider did not allow it."""
 
 import engine.runtime.retry
 

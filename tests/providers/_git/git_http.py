@@ -1,4 +1,4 @@
-"""Smart HTTP through the real `git http-backend`: pushes need u:p, reads too where `private`; the world of the git tests."""
+"""Smart HTTP through the real `git http-backend`: pushes need u:p, reads too if `private`."""
 
 from __future__ import annotations
 

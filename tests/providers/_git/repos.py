@@ -31,12 +31,12 @@ def call(directory: Path, plugin: str = "ci") -> Call:
 
 
 def options(provider: AnyProvider, **given: Any) -> Any:
-    """Options as a configuration has them, by the engine's own decoder."""
+    """Make options as a configuration has them, by the engine's own decoder."""
     values, faults = decode(given, provider.options, env={})
     assert not faults, faults
     return build(values, provider.options)
 
 
 def faults(provider: AnyProvider, **given: Any) -> str:
-    """What validation says of options."""
+    """Collect the faults that validation finds in options."""
     return "\n".join(fault.message for fault in decode(given, provider.options, env={})[1])

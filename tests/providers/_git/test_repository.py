@@ -21,7 +21,9 @@ from engine.errors import (
     ProviderError,
 )
 from engine.ports import Call
-from providers._git.repository import Entry, File, Repository, blob_id
+from providers._git.local import LocalRepository
+from providers._git.objects import GitFile, TreeEntry, blob_id
+from providers._git.repository import GitRepository
 from providers._git.urls import canonical, without_credentials
 from providers.scaffolding.removal import remove
 from tests.providers._git.git_http import GitServer, serve
@@ -34,14 +36,7 @@ def git(*args: str | Path, cwd: Path | None = None, stdin: str = "") -> str:
     return done.stdout.strip()
 
 
-@pytest.fixture(autouse=True)
-def _bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No git identity, an empty HOME, and no system-wide settings."""
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    for name in ("XDG_CONFIG_HOME", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "EMAIL"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("bare_machine")
 
 
 @pytest.fixture
@@ -58,45 +53,58 @@ def server(tmp_path: Path) -> Iterator[GitServer]:
 
 
 @pytest.fixture(params=["disk", "http"])
-def repository(request: pytest.FixtureRequest, tmp_path: Path, call: Call) -> Iterator[Repository]:
-    """An empty repository, on disk or behind smart HTTP."""
+def repository(
+    request: pytest.FixtureRequest, tmp_path: Path, call: Call
+) -> Iterator[GitRepository]:
+    """Make an empty repository, on disk or behind smart HTTP."""
     bare = tmp_path / "served" / "me" / "app.git"
-    Repository(str(bare), call=call).init_bare()
+    GitRepository(str(bare), call=call).init_bare()
     if request.param == "disk":
-        yield Repository(str(bare), call=call)
+        yield GitRepository(str(bare), call=call)
         return
     git("--git-dir", bare, "config", "uploadpack.allowFilter", "true")  # as the large hosts do
     with serve(tmp_path / "served") as running:
-        yield Repository(running.with_password("me/app.git"), call=call)
+        yield GitRepository(running.with_password("me/app.git"), call=call)
 
 
 def bare_of(tmp_path: Path) -> Path:
     return tmp_path / "served" / "me" / "app.git"
 
 
-def test_an_empty_repository_exists_and_has_no_branch(repository: Repository) -> None:
-    assert repository.exists()
+def pre_receive(bare: Path, script: str) -> None:
+    """Have every push run this script."""
+    hook = bare / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\n{script}")
+    hook.chmod(0o755)
+
+
+def on_disk(repository: GitRepository) -> LocalRepository:
+    assert repository.local is not None
+    return repository.local
+
+
+def test_an_empty_repository_exists_and_has_no_branch(repository: GitRepository) -> None:
     assert repository.heads() == {}
     assert repository.read() is None
     assert repository.tip() is None
 
 
-def test_what_was_committed_is_read_back(repository: Repository) -> None:
+def test_what_was_committed_is_read_back(repository: GitRepository) -> None:
     sha = repository.commit(
-        {"a.txt": b"one\n", "bin/run": File(b"#!/bin/sh\n", "100755"), "ü x/b": b"\x00\xff"},
+        {"a.txt": b"one\n", "bin/run": GitFile(b"#!/bin/sh\n", "100755"), "ü x/b": b"\x00\xff"},
         "first",
     )
     assert repository.read() == {"a.txt": b"one\n", "bin/run": b"#!/bin/sh\n", "ü x/b": b"\x00\xff"}
-    assert repository.read(prefix="bin/") == {"bin/run": b"#!/bin/sh\n"}
     assert repository.read(["a.txt", "none"]) == {"a.txt": b"one\n"}
     tip = repository.tip()
     assert tip is not None
     assert tip.sha == sha
-    assert tip.entries["bin/run"] == Entry("100755", blob_id(b"#!/bin/sh\n"))
+    assert tip.entries["bin/run"] == TreeEntry("100755", blob_id(b"#!/bin/sh\n"))
 
 
-def test_a_commit_changes_only_what_it_names(repository: Repository) -> None:
-    repository.commit({"a": b"1", "run": File(b"1", "100755"), "old": b"1"}, "first")
+def test_a_commit_changes_only_what_it_names(repository: GitRepository) -> None:
+    repository.commit({"a": b"1", "run": GitFile(b"1", "100755"), "old": b"1"}, "first")
     repository.commit({"run": b"2", "old": None, "gone already": None}, "second")
     tip = repository.tip()
     assert tip is not None
@@ -107,14 +115,14 @@ def test_a_commit_changes_only_what_it_names(repository: Repository) -> None:
     assert repository.read(["run"]) == {"run": b"2"}
 
 
-def test_a_commit_that_changes_nothing_is_none(repository: Repository, tmp_path: Path) -> None:
+def test_a_commit_that_changes_nothing_is_none(repository: GitRepository, tmp_path: Path) -> None:
     sha = repository.commit({"a": b"1"}, "first")
     assert repository.commit({"a": b"1", "b": None}, "again") == sha
     assert git("--git-dir", bare_of(tmp_path), "rev-list", "--count", "main") == "1"
 
 
 def test_a_commit_carries_author_and_trailers(
-    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    repository: GitRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def author() -> str:
         return git(
@@ -133,16 +141,16 @@ def test_a_commit_carries_author_and_trailers(
     assert body == "third\n\nDtm-Address: repo/a\nDtm-Lineage: line-1\nDtm-Token: t-1"
 
 
-def test_the_first_commit_tells_whose_it_is(repository: Repository, tmp_path: Path) -> None:
+def test_the_first_commit_tells_whose_it_is(repository: GitRepository, tmp_path: Path) -> None:
     repository.commit({"a": b"1"}, "first")
-    later = Repository(repository.url, call=replace(repository.call, token="t-2"))
+    later = GitRepository(repository.url, call=replace(repository.call, token="t-2"))
     later.commit({"a": b"2"}, "second")
     tip = later.tip(history=True)
     assert tip is not None
-    assert tip.first == {"Dtm-Address": "repo/a", "Dtm-Lineage": "line-1", "Dtm-Token": "t-1"}
+    assert tip.first == {"address": "repo/a", "lineage": "line-1", "token": "t-1"}
 
 
-def test_many_writers_lose_nothing(repository: Repository, tmp_path: Path) -> None:
+def test_many_writers_lose_nothing(repository: GitRepository, tmp_path: Path) -> None:
     failures: list[Exception] = []
 
     def write(n: int) -> None:
@@ -161,10 +169,10 @@ def test_many_writers_lose_nothing(repository: Repository, tmp_path: Path) -> No
     assert git("--git-dir", bare_of(tmp_path), "rev-list", "--count", "main") == "4"
 
 
-def test_a_new_branch_may_begin_at_another_one(repository: Repository) -> None:
+def test_a_new_branch_may_begin_at_another_one(repository: GitRepository) -> None:
     sha = repository.commit({"a": b"1"}, "first")
     side, same = (
-        Repository(repository.url, name, call=repository.call) for name in ("side", "same")
+        GitRepository(repository.url, name, call=repository.call) for name in ("side", "same")
     )
     side.commit({"b": b"1"}, "on a branch", start="main")
     assert side.read() == {"a": b"1", "b": b"1"}
@@ -172,7 +180,7 @@ def test_a_new_branch_may_begin_at_another_one(repository: Repository) -> None:
     assert same.heads() == {"main": sha, "same": sha, "side": (side.heads() or {})["side"]}
 
 
-def test_a_first_commit_is_not_put_on_top_of_somebody_elses(repository: Repository) -> None:
+def test_a_first_commit_is_not_put_on_top_of_somebody_elses(repository: GitRepository) -> None:
     repository.commit({"a": b"1"}, "first", first=True)
     with pytest.raises(ProviderError, match="somebody else began the branch"):
         repository.commit({"b": b"1"}, "first", first=True)
@@ -180,14 +188,14 @@ def test_a_first_commit_is_not_put_on_top_of_somebody_elses(repository: Reposito
 
 
 @pytest.mark.parametrize("path", ["../up", "/root", ".git/config", "a//b", "a/.GIT/x", ""])
-def test_paths_outside_the_tree_are_refused(repository: Repository, path: str) -> None:
+def test_paths_outside_the_tree_are_refused(repository: GitRepository, path: str) -> None:
     with pytest.raises(ProviderError, match="cannot be a file"):
         repository.commit({path: b""}, "bad")
 
 
 @pytest.mark.parametrize("path", ["dir", "a/b"])
 def test_a_file_never_replaces_a_directory_nor_hides_below_a_file(
-    repository: Repository, path: str
+    repository: GitRepository, path: str
 ) -> None:
     repository.commit({"dir/x": b"1", "a": b"1"}, "first")
     with pytest.raises(ProviderError, match=f'cannot write "{path}"'):
@@ -195,37 +203,38 @@ def test_a_file_never_replaces_a_directory_nor_hides_below_a_file(
 
 
 def test_an_absent_path_is_no_repository_and_can_become_one(tmp_path: Path, call: Call) -> None:
-    repository = Repository("new/app.git", "trunk", call=call)
+    repository = GitRepository("new/app.git", "trunk", call=call)
     assert repository.read() is None
-    assert not repository.exists()
+    assert repository.heads() is None
     with pytest.raises(NotFoundError, match="there is no repository"):
         repository.commit({"a": b""}, "first")
     repository.init_bare({"lineage": "line-1"})
-    assert repository.exists()
-    assert repository.marks() == {"lineage": "line-1"}
+    assert repository.heads() == {}
+    assert on_disk(repository).marks() == {"lineage": "line-1"}
     repository.commit({"a": b"1"}, "first")
     repository.init_bare({"lineage": "other"})
-    assert repository.marks() == {"lineage": "line-1"}
+    assert on_disk(repository).marks() == {"lineage": "line-1"}
     git("clone", tmp_path / "new" / "app.git", tmp_path / "clone")
     assert git("branch", "--show-current", cwd=tmp_path / "clone") == "trunk"
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["app.git"]
 
 
 def test_delete_removes_the_repository_and_once_more_is_fine(tmp_path: Path, call: Call) -> None:
-    repository = Repository(f"file://{tmp_path}/x%20y.git", call=call)
+    repository = GitRepository(f"file://{tmp_path}/x%20y.git", call=call)
     repository.init_bare()
     assert (tmp_path / "x y.git" / "HEAD").is_file()
-    remove(repository, lambda _trailers: True)
-    remove(repository, lambda _trailers: True)
+    remove(on_disk(repository), lambda _marks: True)
+    remove(on_disk(repository), lambda _marks: True)
     assert [p.name for p in tmp_path.iterdir()] == ["home"]
 
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path, call: Call) -> None:
-    repository = Repository("new/app.git", call=call)
-    removal = partial(remove, repository, lambda _trailers: True)
+    repository = GitRepository("new/app.git", call=call)
+    local = on_disk(repository)
+    removal = partial(remove, local, lambda _marks: True)
     for step, left in (
-        (repository.init_bare, repository.beside("new")),
-        (removal, repository.beside("old")),
+        (repository.init_bare, local.beside("new")),
+        (removal, local.beside("old")),
     ):
         left.mkdir(parents=True)
         (left / "half").write_text("made")
@@ -238,7 +247,7 @@ def test_a_directory_that_is_no_repository_is_not_taken_for_absence(
 ) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "thesis.txt").write_text("years")
-    repository = Repository("work", call=call)
+    repository = GitRepository("work", call=call)
     for attempt in (repository.read, repository.init_bare):
         with pytest.raises(ProviderError, match="no git repository"):
             attempt()
@@ -249,7 +258,7 @@ def test_a_repository_around_an_absent_path_is_not_mistaken_for_it(
     tmp_path: Path, call: Call
 ) -> None:
     git("init", "-q", tmp_path)
-    assert Repository("inside", call=call).heads() is None
+    assert GitRepository("inside", call=call).heads() is None
 
 
 def test_a_checked_out_branch_is_not_pulled_from_under_its_owner(
@@ -268,18 +277,15 @@ def test_a_checked_out_branch_is_not_pulled_from_under_its_owner(
         cwd=tmp_path / "work",
     )
     with pytest.raises(ProviderError, match="checked out"):
-        Repository("work", call=call).commit({"a": b""}, "first")
-    Repository("work", "side", call=call).commit({"a": b""}, "first")
-    assert Repository("work", "side", call=call).read() == {"a": b""}
+        GitRepository("work", call=call).commit({"a": b""}, "first")
+    GitRepository("work", "side", call=call).commit({"a": b""}, "first")
+    assert GitRepository("work", "side", call=call).read() == {"a": b""}
 
 
 def test_a_hook_that_refuses_is_an_error_with_its_words(tmp_path: Path, call: Call) -> None:
-    repository = Repository("app.git", call=call)
+    repository = GitRepository("app.git", call=call)
     repository.init_bare()
-    hook = tmp_path / "app.git" / "hooks" / "pre-receive"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\necho we are closed >&2\nexit 1\n")
-    hook.chmod(0o755)
+    pre_receive(tmp_path / "app.git", "echo we are closed >&2\nexit 1\n")
     with pytest.raises(ProviderError, match="we are closed"):
         repository.commit({"a": b""}, "first")
 
@@ -289,15 +295,15 @@ def test_git_settings_of_an_outer_hook_do_not_mislead(
 ) -> None:
     monkeypatch.setenv("GIT_DIR", "/nowhere")
     monkeypatch.setenv("GIT_INDEX_FILE", "/nowhere/index")
-    repository = Repository("app.git", call=call)
+    repository = GitRepository("app.git", call=call)
     repository.init_bare()
     repository.commit({"a": b"1"}, "first")
     assert repository.read() == {"a": b"1"}
 
 
 def test_a_server_that_cannot_leave_out_contents_will_do(call: Call, server: GitServer) -> None:
-    Repository(str(server.root / "app.git"), call=call).init_bare()
-    repository = Repository(server.with_password("app.git"), call=call)
+    GitRepository(str(server.root / "app.git"), call=call).init_bare()
+    repository = GitRepository(server.with_password("app.git"), call=call)
     repository.commit({"a": b"1", "b": b"1"}, "first")
     repository.commit({"b": b"2"}, "second")
     assert repository.read(["b"]) == {"b": b"2"}
@@ -305,11 +311,11 @@ def test_a_server_that_cannot_leave_out_contents_will_do(call: Call, server: Git
 
 
 def test_instead_of_works(tmp_path: Path, call: Call, server: GitServer) -> None:
-    Repository(str(server.root / "me" / "app.git"), call=call).init_bare()
+    GitRepository(str(server.root / "me" / "app.git"), call=call).init_bare()
     (tmp_path / "home" / ".gitconfig").write_text(
         f'[url "{server.with_password("")}"]\ninsteadOf = "forge:"\n'
     )
-    repository = Repository("forge:me/app.git", call=call)
+    repository = GitRepository("forge:me/app.git", call=call)
     repository.commit({"a": b"1"}, "first")
     assert repository.read() == {"a": b"1"}
 
@@ -317,70 +323,68 @@ def test_instead_of_works(tmp_path: Path, call: Call, server: GitServer) -> None
 def test_a_token_opens_a_private_repository_and_is_shown_nowhere(
     call: Call, server: GitServer
 ) -> None:
-    Repository(str(server.root / "app.git"), call=call).init_bare()
+    GitRepository(str(server.root / "app.git"), call=call).init_bare()
     server.private = True
-    repository = Repository(f"{server.url}/app.git", call=call, token="s3cret-token")
+    repository = GitRepository(f"{server.url}/app.git", call=call, token="s3cret-token")
     repository.commit({"a": b"1"}, "first")
     assert repository.read() == {"a": b"1"}
     with pytest.raises(AuthError) as caught:
-        Repository(f"{server.url}/app.git", call=call, token="wrong-token").read()
+        GitRepository(f"{server.url}/app.git", call=call, token="wrong-token").read()
     assert "wrong-token" not in str(caught.value) + caught.value.hint
 
 
 def test_denied_is_an_error_with_a_next_step(call: Call, server: GitServer) -> None:
-    Repository(str(server.root / "app.git"), call=call).init_bare()
+    GitRepository(str(server.root / "app.git"), call=call).init_bare()
     server.private = True
     url = server.url.replace("http://", "http://u:hunter2@") + "/app.git"
-    for attempt in (Repository(server.url + "/app.git", call=call), Repository(url, call=call)):
+    for attempt in (
+        GitRepository(server.url + "/app.git", call=call),
+        GitRepository(url, call=call),
+    ):
         with pytest.raises(AuthError) as caught:
-            attempt.exists()
+            attempt.heads()
         assert "credential helper" in caught.value.hint
         assert "hunter2" not in str(caught.value) + attempt.location
 
 
 def test_unreachable_is_an_error_that_may_pass_never_absence(call: Call) -> None:
     with pytest.raises(ProviderError) as caught:
-        Repository("http://127.0.0.1:1/me/app.git", call=call).read()
+        GitRepository("http://127.0.0.1:1/me/app.git", call=call).read()
     assert caught.value.retryable
     assert not isinstance(caught.value, NotFoundError)
 
 
 def test_a_host_that_answers_not_found_says_absent(call: Call, server: GitServer) -> None:
-    repository = Repository(f"{server.url}/none.git", call=call)
+    repository = GitRepository(f"{server.url}/none.git", call=call)
     assert repository.heads() is None
     assert repository.read() is None
     with pytest.raises(NotFoundError, match="cannot make repositories"):
         repository.init_bare()
-    with pytest.raises(ProviderError, match="only its host"):
-        remove(repository, lambda _trailers: True)
 
 
 def test_a_lost_answer_to_a_push_is_looked_up(call: Call, server: GitServer) -> None:
-    Repository(str(server.root / "app.git"), call=call).init_bare()
-    repository = Repository(server.with_password("app.git"), call=call)
+    GitRepository(str(server.root / "app.git"), call=call).init_bare()
+    repository = GitRepository(server.with_password("app.git"), call=call)
     server.cut_pushes = 1
     sha = repository.commit({"a": b"1"}, "first")
     assert repository.heads() == {"main": sha}
 
 
 def test_time_and_cancellation_end_git_and_its_children(tmp_path: Path, call: Call) -> None:
-    repository = Repository("app.git", call=call)
+    repository = GitRepository("app.git", call=call)
     repository.init_bare()
-    hook = tmp_path / "app.git" / "hooks" / "pre-receive"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\nsleep 60\n")
-    hook.chmod(0o755)
+    pre_receive(tmp_path / "app.git", "sleep 60\n")
     begin = time.monotonic()
     slow = replace(call, deadline=begin + 0.5)
     with pytest.raises(OutcomeUnknownError, match="may or may not"):
-        Repository("app.git", call=slow).commit({"a": b""}, "first")
+        GitRepository("app.git", call=slow).commit({"a": b""}, "first")
     assert time.monotonic() - begin < 5
     stopped = replace(call, cancelled=lambda: True)
     assert (
-        Repository("app.git", call=stopped).heads() == {}
+        GitRepository("app.git", call=stopped).heads() == {}
     )  # what ends by itself within the poll is let finish
     with pytest.raises((OutcomeUnknownError, CancelledError)):
-        Repository("app.git", call=stopped).commit({"a": b""}, "first")
+        GitRepository("app.git", call=stopped).commit({"a": b""}, "first")
 
 
 @pytest.mark.parametrize(
@@ -418,7 +422,7 @@ def test_blob_ids_are_those_of_git() -> None:
 
 
 def test_a_malformed_author_is_refused(call: Call) -> None:
-    repository = Repository("app.git", call=call)
+    repository = GitRepository("app.git", call=call)
     repository.init_bare()
     with pytest.raises(ProviderError, match="Name <mail"):
         repository.commit({"a": b""}, "x", author="nobody")
@@ -427,4 +431,4 @@ def test_a_malformed_author_is_refused(call: Call) -> None:
 def test_a_missing_git_is_named(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ProviderError, match="git program was not found"):
-        Repository("http://127.0.0.1:1/x", call=call).exists()
+        GitRepository("http://127.0.0.1:1/x", call=call).heads()

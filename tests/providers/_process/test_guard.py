@@ -1,4 +1,4 @@
-"""Programs that providers start must not go on working when dtm is killed: the next run would do the same work again."""
+"""Programs that providers start end with dtm: else the next run would do the same work twice."""
 
 import json
 import os
@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from providers._process import guard, program
+from providers._process import guard
 from providers._process.guard import GATE, SHELL, Guard, Tether
+from providers._process.program import Program, run
 
 ROOT = Path(__file__).parents[3]
 BEGIN = """
@@ -22,11 +23,16 @@ from pathlib import Path
 from engine.address import Address
 from engine.ports import Call
 from providers._git.command import Git
-from providers.command import CommandOptions, CommandTool
-def create(script): CommandTool().create(CommandOptions(create=script), Call(Address("command", "a"), Path(".")))
+from providers.command import CommandOptions, CommandProvider
+def create(script):
+    call = Call(Address("command", "a"), Path("."))
+    CommandProvider().create(CommandOptions(create=script), call)
 """
 WORK = "exec 9> alive; echo ready >&9; sleep 20; echo made >> made"
-DAEMON = "(exec 9> alive; echo ready >&9; until [ -e go ]; do sleep 0.05; done; echo made >> made) > /dev/null 2>&1 &"
+DAEMON = (
+    "(exec 9> alive; echo ready >&9; until [ -e go ]; do sleep 0.05; done; echo made >> made)"
+    " > /dev/null 2>&1 &"
+)
 VICTIMS = {
     "itself": f"create({WORK!r})",
     "its child": "create('sh work && true')",
@@ -66,7 +72,7 @@ FORK = "create('true')\nif bool(os.fork()) is {parent}: {work}\nelse: {wait}"
     ("parent", "wait"), [(False, "time.sleep(20)"), (True, "create('true'); time.sleep(20)")]
 )
 def test_a_fork_has_a_guard_of_its_own(parent: bool, wait: str, tmp_path: Path) -> None:
-    """The other of the two lives on, and holds nothing that keeps the guard of the killed one from knowing."""
+    """The other process lives on, and keeps nothing from the guard of the killed one."""
     work = (
         "Path('pid').write_text(str(os.getpid())); "
         + ("time.sleep(1); " if parent else "")
@@ -151,16 +157,9 @@ def test_the_gate_changes_no_argument_and_takes_nothing_of_the_input(
         "import sys; print(sys.argv[1:]); print(sys.stdin.read(), end='')",
         *words,
     ]
-    code = program.run(
-        argv,
-        cwd=tmp_path,
-        env=os.environ,
-        stdin=b"one\ntwo\n" * 50_000,
-        out=said.extend,
-        err=len,
-        stop=lambda: False,
-    )
-    assert code == 0 and said.decode() == f"{words}\n" + "one\ntwo\n" * 50_000
+    job = Program(argv, tmp_path, os.environ, stdin=b"one\ntwo\n" * 50_000)
+    assert run(job, out=said.extend, err=len, stop=lambda: False) == 0
+    assert said.decode() == f"{words}\n" + "one\ntwo\n" * 50_000
 
 
 def test_a_program_that_reads_nothing_of_a_long_input_ends(tmp_path: Path) -> None:
@@ -220,12 +219,7 @@ def test_the_environment_reaches_the_program_as_it_is(more: dict[str, str], tmp_
     said = bytearray()
     argv = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **more}
-    assert (
-        program.run(
-            argv, cwd=tmp_path, env=env, stdin=b"", out=said.extend, err=len, stop=lambda: False
-        )
-        == 0
-    )
+    assert run(Program(argv, tmp_path, env), out=said.extend, err=len, stop=lambda: False) == 0
     found = json.loads(said)
     assert {
         name: value
@@ -247,20 +241,16 @@ def test_a_program_beside_where_it_runs_is_found_there_and_must_be_executable(
 
 
 def _run(directory: Path, name: str = "touch", stdin: bytes = b"") -> int | None:
-    return program.run(
-        [name, "made"],
-        cwd=directory,
-        env=os.environ,
-        stdin=stdin,
-        out=len,
-        err=len,
-        stop=lambda: False,
-    )
+    job = Program([name, "made"], directory, os.environ, stdin)
+    return run(job, out=len, err=len, stop=lambda: False)
 
 
 @contextmanager
 def _started(victim: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The victim, at work in a process group of its own, and the reading end of what its program holds open."""
+    """Start the victim in a process group of its own.
+
+    Yields it and the reading end of the pipe that its program holds open.
+    """
     fake = folder / "bin" / "git"
     fake.parent.mkdir()
     fake.write_text("#!/bin/sh\nsh work && true\n", "utf-8")
@@ -288,7 +278,7 @@ def _started(victim: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes
 
 
 def _said(alive: int) -> bytes | None:
-    """What the program wrote; nothing if there is no program (any more), None if there is and it says nothing."""
+    """Read what the program wrote: nothing if it has ended, None if it runs and is silent."""
     try:
         return os.read(alive, 100)
     except BlockingIOError:

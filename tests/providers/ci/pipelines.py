@@ -1,4 +1,4 @@
-"""What the tests of both CI plugins ask for: options that both have, each with a change that its file must show."""
+"""Options that both CI plugins have, each with a change that its file must show."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ TALK = {"webhook": "https://oapi.dingtalk.com/robot/send?access_token=abcdef"}
 
 
 def files(provider: Any, given: Given) -> dict[str, str]:
-    """What the plugin writes."""
+    """Make the files that the plugin writes."""
     chosen: Any = options(provider, **given)
     written = provider.source(chosen, provider.location(chosen).name).files(FILES)
     return {path: content.decode() for path, content in written.items()}
 
 
 def new(**pipeline: Any) -> Given:
-    """A Go repository with that pipeline."""
+    """Give options for a Go repository with that pipeline."""
     return {"scm": SCM, "pipeline": {**GO, **pipeline}}
 
 
 def scm(given: Given, **change: str) -> Given:
-    """The same for another repository."""
+    """Change the repository in given options."""
     return {**given, "scm": {**SCM, **change}}
 
 

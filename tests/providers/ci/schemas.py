@@ -6,16 +6,18 @@ import json
 import re
 from functools import cache
 from importlib.resources import files
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import jsonschema
 import yaml
+
+Resolvers: TypeAlias = dict[str, list[tuple[str, re.Pattern[str]]]]
 
 
 class Loader(yaml.CSafeLoader):
     """Booleans by YAML 1.2, as the CI systems read them: `on` is a key."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {  # type: ignore[misc]  # so it is used
+    yaml_implicit_resolvers: ClassVar[Resolvers] = {  # type: ignore[misc]
         first: [(tag, regexp) for tag, regexp in found if not tag.endswith(":bool")]
         for first, found in yaml.CSafeLoader.yaml_implicit_resolvers.items()
     }

@@ -1,4 +1,4 @@
-"""CI files in real repositories: written, compared, drifted, moved, removed; and where their text may come from."""
+"""CI files in real repositories: written, compared, drifted, moved, removed; and their origin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.errors import AuthError, NotFoundError, ProviderError
 from engine.ports import AnyProvider
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError
-from providers._git.repository import blob_id
+from providers._git.objects import blob_id
 from providers.ci.generic import CIGeneric
 from providers.ci.github import GitHubActions
 from providers.ci.gitlab import GitLabCI
@@ -35,7 +35,7 @@ def generic(kind: str = "github", **ci: Any) -> Any:
 
 
 def written(provider: AnyProvider, chosen: Any, directory: Path) -> dict[str, str]:
-    """What ends up in the repository, by path."""
+    """Make the files that end up in the repository, by path."""
     bare = make(directory)
     provider.create(chosen, call(directory))
     return {path: show(bare, path) for path in listed(bare) - {"README.md"}}
@@ -182,7 +182,7 @@ def test_files_of_a_directory_are_predicted_only_where_there_can_be_one(tmp_path
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    """A web server: /ok.yml and /raw answer YAML, a number answers with that status, /page a web page."""
+    """Serve YAML at /ok.yml and /raw, a web page at /page, and a number as that status."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -198,7 +198,7 @@ def url() -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:

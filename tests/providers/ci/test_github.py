@@ -1,4 +1,4 @@
-"""Each option of github-actions and its aliases shows in the workflow, which is valid whatever is asked for."""
+"""Each option of github-actions and its aliases shows in the workflow, which is always valid."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def own(event: str) -> Given:
 
 
 def beside(given: Given) -> Given:
-    """The same with the older options where DevStream had them: beside `pipeline`."""
+    """Give the older options where DevStream had them: beside `pipeline`."""
     pipeline = given["pipeline"]
     kept = {key: value for key, value in pipeline.items() if key not in BESIDE}
     return {**given, "pipeline": kept, **{key: pipeline[key] for key in BESIDE if key in pipeline}}
@@ -123,8 +123,10 @@ SHOWN = shown(
         "pipeline.test.containerName": "container: golang:1.21-alpine",
         "pipeline.test.coverageCommand": "run: make cover",
         "pipeline.test.coverageStatusCommand": "cat c.txt",
-        "pipeline.test.coverage.enable": "go test ./... -race -covermode=atomic -coverprofile=coverage.out",
-        "pipeline.test.coverage.profile": "run: go test ./... -covermode=set -coverprofile=coverage.out",
+        "pipeline.test.coverage.enable": "go test ./... -race -covermode=atomic"
+        " -coverprofile=coverage.out",
+        "pipeline.test.coverage.profile": "run: go test ./... -covermode=set"
+        " -coverprofile=coverage.out",
         "pipeline.test.coverage.output": "-func=c.out",
         "pipeline.imageRepo": "tags: me/app:${{ needs.tag.outputs.version }}",
         "pipeline.imageRepo.url": "tags: harbor.example.com:8443/library/me/app:",

@@ -1,4 +1,4 @@
-"""Each option of gitlab-ci and its aliases shows in the pipeline, which is valid whatever is asked for."""
+"""Each option of gitlab-ci and its aliases shows in the pipeline, which is always valid."""
 
 from __future__ import annotations
 
@@ -176,13 +176,16 @@ SHOWN = shown(
         "pipeline.test.containerName": "image: golang:1.21-alpine",
         "pipeline.test.coverageCommand": "- make cover",
         "pipeline.test.coverageStatusCommand": "coverage: /",
-        "pipeline.test.coverage.enable": "- go test ./... -race -covermode=atomic -coverprofile=coverage.out",
-        "pipeline.test.coverage.profile": "- go test ./... -covermode=set -coverprofile=coverage.out",
+        "pipeline.test.coverage.enable": "- go test ./... -race -covermode=atomic"
+        " -coverprofile=coverage.out",
+        "pipeline.test.coverage.profile": "- go test ./... -covermode=set"
+        " -coverprofile=coverage.out",
         "pipeline.test.coverage.output": "-func=c.out",
         "pipeline.imageRepo": 'docker push "me/app:$CI_COMMIT_SHORT_SHA"',
         "pipeline.imageRepo.url": 'docker push "harbor.example.com:8443/library/me/app:',
         "pipeline.imageRepo.user": 'docker push "you/app:',
-        "pipeline.imageRepo.password": 'echo "$IMAGE_REPO_SECRET" | docker login --username me --password-stdin',
+        "pipeline.imageRepo.password": 'echo "$IMAGE_REPO_SECRET"'
+        " | docker login --username me --password-stdin",
         "pipeline.sonarqube": "-Dsonar.projectKey=key",
         "pipeline.sonarqube.name": "-Dsonar.projectKey=other",
         "pipeline.sonarqube.url": "SONAR_HOST_URL: https://s.io",
@@ -224,7 +227,8 @@ def test_the_old_java_pipeline_has_its_three_stages() -> None:
     pipeline = load(text(java(package={}, build=BUILD, deploy={}), GitLabCIJava()))
     assert pipeline["stages"] == ["package", "build", "deploy"]
     assert pipeline["deploy"]["script"] == [
-        'helm upgrade --install app helm/app --set image.repository=me/app --set image.tag="$CI_COMMIT_SHORT_SHA" --wait'
+        "helm upgrade --install app helm/app --set image.repository=me/app"
+        ' --set image.tag="$CI_COMMIT_SHORT_SHA" --wait'
     ]
 
 

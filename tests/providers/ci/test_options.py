@@ -41,7 +41,7 @@ OLDER = {
 
 
 def place(plugin: str, destination: Mapping[str, Any]) -> tuple[str, str, str]:
-    """What git is told."""
+    """Find the URL, branch and token that git gets."""
     provider: Any = installed()[plugin]
     found = provider.location(options(provider, **GIVEN[plugin], **destination))
     return found.url, found.branch, found.token
@@ -120,13 +120,14 @@ TABLES: dict[str, Mapping[str, Sequence[Any]]] = {
 }
 EXEMPT = {
     "gitlab-ci": {
-        "runner.enable": "true is refused, since this version installs no runner; false is what its absence means"
+        "runner.enable": "true is refused, since this version installs no runner; "
+        "false means the same as no option"
     },
 }
 
 
 def leaves(found: Sequence[Item], above: str = "") -> Iterator[str]:
-    """The paths of options that hold no further options."""
+    """Yield the paths of options that hold no further options."""
     for item in found:
         yield from leaves(item.inner, f"{above}{item.key}.") if item.inner else [above + item.key]
 
@@ -138,7 +139,7 @@ def at(given: Any, path: str) -> Any:
 
 
 def covered(plugin: str) -> set[str]:
-    """The options that a row changes and is named after."""
+    """Yield the options that a row changes and is named after."""
     placed = {f"scm.{name}" for name in PLACED} | (set(OLDER) if plugin != "ci-generic" else set())
     return placed | {
         name

@@ -1,4 +1,4 @@
-"""What the generated pipelines run is run here: in scaffolded repositories, and against a robot that answers."""
+"""The commands of generated pipelines, run in scaffolded repositories and against a robot."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NO_NETWORK = (
 
 
 def bash(script: str, directory: Path, **env: str) -> str:
-    """As a runner does: stops at the first failure."""
+    """Run as a CI runner does: stop at the first failure."""
     done = subprocess.run(
         ["bash", "-e", "-c", script],
         cwd=directory,
@@ -57,7 +57,7 @@ def bash(script: str, directory: Path, **env: str) -> str:
 
 
 def scaffold(template: str, directory: Path) -> Path:
-    """A clone of a scaffolded repository whose pipelines are in it."""
+    """Clone a scaffolded repository whose pipelines are in it."""
     scaffolding: AnyProvider = repo_scaffolding()
     scaffolding.create(
         options(scaffolding, destinationRepo=SCM, sourceRepo=template), call(directory)
@@ -83,7 +83,7 @@ def scaffold(template: str, directory: Path) -> Path:
 
 
 def scripts(clone: Path) -> list[str]:
-    """What the jobs of both pipelines run, each once: mostly they say the same."""
+    """Collect the commands of both pipelines, each once: most are the same."""
     jobs = load((clone / ".github/workflows/main.yml").read_text())["jobs"].values()
     found = [
         "\n".join(step["run"].strip() for step in job["steps"] if "run" in step) for job in jobs
@@ -133,7 +133,7 @@ def test_the_commands_run_in_a_scaffolded_python_repository(tmp_path: Path) -> N
 
 @pytest.fixture
 def tagging(tmp_path: Path) -> tuple[Path, str]:
-    """A clone, and the script that tags its commit."""
+    """Make a clone, and the script that tags its commit."""
     bare = make(tmp_path)
     provider = GitHubActions()
     provider.create(
@@ -196,7 +196,7 @@ def test_coverage_is_shown_in_the_summary_and_its_failure_fails_the_job(tmp_path
 
 @pytest.fixture
 def robot() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
-    """A robot's URL, and what it was sent; it refuses a token of "wrong"."""
+    """Serve a robot: its URL, and the messages it got; it refuses the token "wrong"."""
     sent: list[tuple[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -209,7 +209,7 @@ def robot() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
             code = 310000 if "wrong" in self.path else 0
             self.wfile.write(json.dumps({"errcode": code, "errmsg": "sign not match"}).encode())
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
@@ -221,7 +221,7 @@ def robot() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
 
 
 def message(url: str, **talk: str) -> tuple[str, dict[str, str]]:
-    """The script of the notify job and its environment, expressions replaced as a runner would."""
+    """Find the notify job's script and environment, expressions replaced as by a runner."""
     provider = GitHubActions()
     pipeline = {
         "language": {"name": "go"},

@@ -64,8 +64,9 @@ def test_it_looks_as_a_person_would_write_it() -> None:
         "Header",
     )
     assert text == (
-        "# Header\n\nname: CI\n\non:\n  push:\n    branches: [main]\n\njobs:\n  # What this is for.\n  a:\n    steps:\n"
-        "      - uses: x@y # v1\n      - name: b\n        run: |\n          one\n            two\n\n"
+        "# Header\n\nname: CI\n\non:\n  push:\n    branches: [main]\n\n"
+        "jobs:\n  # What this is for.\n  a:\n    steps:\n      - uses: x@y # v1\n"
+        "      - name: b\n        run: |\n          one\n            two\n\n"
         "  b:\n    needs: [a]\n    env: {}\n    version: '3.10'\n"
     )
     assert load(text)["on"] == {"push": {"branches": ["main"]}}

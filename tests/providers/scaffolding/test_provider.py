@@ -1,4 +1,4 @@
-"""`repo-scaffolding` over repositories on disk and over real smart HTTP, changed by git itself and by nobody's provider."""
+"""`repo-scaffolding` over repositories on disk and real smart HTTP, changed by git itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from engine.errors import AuthError, NotFoundError, ProviderError
 from engine.options.decode import build, decode
 from engine.ports import Call
 from engine.state import Resource
-from providers._git.repository import Repository
+from providers._git.repository import GitRepository
 from providers.scaffolding.options import GithubOptions, GitlabOptions, ScaffoldOptions
 from providers.scaffolding.provider import github_golang, repo_scaffolding
 from tests.providers._git.git_http import serve
@@ -31,14 +31,7 @@ TINY = Path(__file__).parents[3] / "fixtures" / "repos" / "tiny"
 FILES = {"README.md", "docs/README.md", "run.sh", "src/app.txt"}
 
 
-@pytest.fixture(autouse=True)
-def _bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No git identity, an empty HOME, and no system-wide settings."""
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    for name in ("XDG_CONFIG_HOME", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "EMAIL"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("bare_machine")
 
 
 @pytest.fixture
@@ -58,15 +51,16 @@ def git(bare: Path, *args: str, stdin: str = "") -> str:
 
 
 def empty(bare: Path) -> Path:
-    """A bare repository made by a person."""
+    """Make a bare repository as a person does."""
     subprocess.run(["git", "init", "-q", "--bare", "--initial-branch=main", str(bare)], check=True)
     return bare
 
 
 def by_hand(bare: Path, *changes: str, branch: str = "main", orphan: bool = False) -> None:
-    """A commit by a person; changes are fast-import's: `M 100644 inline PATH\\ndata ...` or `D PATH`."""
+    """Commit as a person does; `changes` are those of fast-import, as `write` makes them."""
     parent = "" if orphan else f"from refs/heads/{branch}^0\n"
-    head = f"commit refs/heads/{branch}\ncommitter Ann <ann@example.com> 1700000000 +0000\ndata 7\nby hand\n{parent}"
+    who = "committer Ann <ann@example.com> 1700000000 +0000"
+    head = f"commit refs/heads/{branch}\n{who}\ndata 7\nby hand\n{parent}"
     git(bare, "fast-import", "--quiet", "--force", stdin=head + "\n".join(changes) + "\n")
 
 
@@ -138,7 +132,8 @@ def test_the_template_is_rendered_into_one_commit(tmp_path: Path, call: Call) ->
         "repoURL": "./repos/app.git",
         "branch": "main",
     }
-    assert made.attributes["files"]["src/app.txt"] == git(bare, "rev-parse", "main:src/app.txt")  # type: ignore[index,call-overload]
+    files: Any = made.attributes["files"]
+    assert files["src/app.txt"] == git(bare, "rev-parse", "main:src/app.txt")
 
 
 @pytest.mark.parametrize("path", sorted(FILES))
@@ -217,7 +212,7 @@ def test_a_rewritten_history_is_no_longer_ours(tmp_path: Path, call: Call) -> No
 
 
 def test_what_a_crash_left_between_two_steps_is_completed(tmp_path: Path, call: Call) -> None:
-    repository = Repository("./repos/app.git", call=call)
+    repository = GitRepository("./repos/app.git", call=call)
     repository.init_bare({"address": str(call.address), "lineage": call.lineage})
     assert repo_scaffolding().read(options(), None, call) is None
     repo_scaffolding().create(options(), call)
@@ -225,7 +220,7 @@ def test_what_a_crash_left_between_two_steps_is_completed(tmp_path: Path, call: 
 
 
 def test_an_empty_repository_begun_by_another_state_is_refused(tmp_path: Path, call: Call) -> None:
-    Repository("./repos/app.git", call=call).init_bare(
+    GitRepository("./repos/app.git", call=call).init_bare(
         {"address": "repo-scaffolding/a", "lineage": "line-2"}
     )
     with pytest.raises(ProviderError, match="not made by"):

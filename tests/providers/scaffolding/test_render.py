@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import ProviderError
-from providers._git.repository import File
+from providers._git.objects import GitFile
 from providers.scaffolding.render import render
 
 VALUES = {
@@ -19,7 +19,7 @@ VALUES = {
 
 
 def rendered(path: str, text: str) -> tuple[str, str]:
-    ((target, file),) = render({path: File(text.encode())}, "app", VALUES).items()
+    ((target, file),) = render({path: GitFile(text.encode())}, "app", VALUES).items()
     return target, file.data.decode()
 
 
@@ -41,7 +41,7 @@ def test_names_in_paths(path: str, target: str) -> None:
 
 @pytest.mark.parametrize("path", ["README.md", ".git/config", "sub/.git/HEAD"])
 def test_what_describes_the_template_is_left_out(path: str) -> None:
-    assert render({path: File(b"x")}, "app", VALUES) == {}
+    assert render({path: GitFile(b"x")}, "app", VALUES) == {}
 
 
 @pytest.mark.parametrize(
@@ -59,20 +59,20 @@ def test_values_in_templates(text: str, expected: str) -> None:
 
 
 def test_other_files_are_copied_byte_by_byte() -> None:
-    file = File(b"\xff[[ .App.Name ]] _app_name_ \r\n", "100755")
+    file = GitFile(b"\xff[[ .App.Name ]] _app_name_ \r\n", "100755")
     assert render({"bin/x": file}, "app", VALUES) == {"bin/x": file}
-    assert render({"run.sh.tpl": File(b"x", "100755")}, "app", VALUES) == {
-        "run.sh": File(b"x", "100755")
+    assert render({"run.sh.tpl": GitFile(b"x", "100755")}, "app", VALUES) == {
+        "run.sh": GitFile(b"x", "100755")
     }
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
     files = {
-        "a.tpl": File(b"one\n[[ imageRep ]] [[ .App.Nam ]]\n[[ if .x ]]y[[ end ]]"),
-        "b.tpl": File(b"\xff"),
-        "c": File(b""),
-        "c.tpl": File(b""),
-        "d.tpl": File(b"[[ App ]]"),
+        "a.tpl": GitFile(b"one\n[[ imageRep ]] [[ .App.Nam ]]\n[[ if .x ]]y[[ end ]]"),
+        "b.tpl": GitFile(b"\xff"),
+        "c": GitFile(b""),
+        "c.tpl": GitFile(b""),
+        "d.tpl": GitFile(b"[[ App ]]"),
     }
     with pytest.raises(ProviderError) as caught:
         render(files, "app", VALUES)

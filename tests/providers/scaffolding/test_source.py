@@ -1,4 +1,4 @@
-"""Where templates come from."""
+"""Sources of templates."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ import pytest
 from engine.address import Address
 from engine.errors import ProviderError
 from engine.ports import Call
-from providers._git.repository import File, Repository
+from providers._git.objects import GitFile
+from providers._git.repository import GitRepository
 from providers._git.scm import API_LATER
 from providers.scaffolding.options import ScaffoldOptions, order
-from providers.scaffolding.source import SHIPPED, Template, load, names, reference
+from providers.scaffolding.source import SHIPPED, TemplateRepo, load, names, reference
 from tests.providers._git.git_http import serve
 
 TINY = Path(__file__).parents[3] / "fixtures" / "repos" / "tiny"
@@ -40,7 +41,7 @@ def call(tmp_path: Path) -> Call:
     return Call(Address("repo-scaffolding", "a"), base_dir=tmp_path)
 
 
-def modes(files: dict[str, File]) -> dict[str, str]:
+def modes(files: dict[str, GitFile]) -> dict[str, str]:
     return {path: file.mode for path, file in files.items()}
 
 
@@ -81,7 +82,7 @@ def test_a_directory_with_its_links(call: Call) -> None:
 
 
 def test_git_repositories_on_disk_and_over_http(call: Call, tmp_path: Path) -> None:
-    bare = Repository("served/me/t.git", "trunk", call=call)
+    bare = GitRepository("served/me/t.git", "trunk", call=call)
     bare.init_bare()
     bare.commit(load(str(TINY), call), "template", author="a <a@x>")
     bare.on("side").commit({"only": b"side"}, "side", author="a <a@x>")
@@ -91,14 +92,14 @@ def test_git_repositories_on_disk_and_over_http(call: Call, tmp_path: Path) -> N
     )
     with serve(tmp_path / "served") as server:
         assert modes(load(f"{server.url}/me/t.git", call)) == EXPECTED
-        template = Template(owner="me", name="t", base_url=server.url)
+        template = TemplateRepo(owner="me", name="t", base_url=server.url)
         assert modes(load(template, call)) == EXPECTED
         assert (
-            load(Template(url=f"{server.url}/me/t.git", branch="side"), call)["only"].data
+            load(TemplateRepo(url=f"{server.url}/me/t.git", branch="side"), call)["only"].data
             == b"side"
         )
         with pytest.raises(ProviderError, match="with a branch nope"):
-            load(Template(url=f"{server.url}/me/t.git", branch="nope"), call)
+            load(TemplateRepo(url=f"{server.url}/me/t.git", branch="nope"), call)
         with pytest.raises(ProviderError, match="there is no template repository"):
             load(f"{server.url}/me/other.git", call)
 
@@ -142,7 +143,7 @@ class Quiet(SimpleHTTPRequestHandler):
     ],
 )
 def test_what_is_meant(given: Any, expected: str) -> None:
-    template = given if isinstance(given, str) else msgspec.convert(given, Template)
+    template = given if isinstance(given, str) else msgspec.convert(given, TemplateRepo)
     assert reference(template) == expected
 
 

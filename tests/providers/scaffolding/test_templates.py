@@ -1,4 +1,4 @@
-"""The shipped templates are real programs: whatever tool is on this machine is run on what they become."""
+"""The shipped templates are real programs: the tools on this machine are run on the result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SERVERS = ["golang-gin", "java-springboot", "nodejs-express", "python-flask"]
 
 
 def scaffold(template: str, directory: Path) -> Path:
-    """The template, filled in for me/my-app."""
+    """Fill the template in for me/my-app."""
     destination = {"url": "./repos/my-app.git", "owner": "me"}
     options = msgspec.convert(
         {"destinationRepo": destination, "sourceRepo": template}, ScaffoldOptions

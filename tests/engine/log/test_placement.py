@@ -1,4 +1,4 @@
-"""The log inside the document: nothing else is touched, everybody reads it, and the place may change between runs."""
+"""The log inside the state file, moving it, and settings that contradict where it stands."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 
 import pytest
+from msgspec.structs import replace
 
 from backends.lockers.object import ObjectLocker
 from backends.memory import AppendingMemoryStore, MemoryStore
@@ -16,11 +17,12 @@ from engine.address import Address
 from engine.errors import StateError, StoreAccessError, SupersededError
 from engine.events import Event, Notice
 from engine.log.history import history
-from engine.log.view import AUTO, BESIDE, INSIDE
+from engine.log.state_store import AUTO, BESIDE, INSIDE, StateStore
 from engine.plan import Action
 from engine.ports import Store
 from engine.runtime.environment import Environment, Limits
-from engine.session.opening import Session, open_session, read_state
+from engine.session.locking import LockOptions
+from engine.session.opening import Session, SessionOptions, open_session, read_state
 from engine.session.recover import push
 from engine.state import same_content
 from engine.stored.document import decode, encode
@@ -36,17 +38,10 @@ def opened(
     environment: Environment | None = None,
 ) -> AbstractContextManager[Session]:
     return open_session(
-        store,
+        StateStore(store, KEY, environment or Environment(keep=lambda name, _: name), log=log),
         None,
-        KEY,
-        operation="apply",
-        command="apply",
-        who="me@here",
-        version="0",
-        emit=emit,
-        lease=0,
-        log=log,
-        environment=environment or Environment(keep=lambda name, _: name),
+        SessionOptions("apply", "me@here", "0", lock=LockOptions(lease=0)),
+        emit,
     )
 
 
@@ -69,7 +64,7 @@ def test_inline_makes_no_call_outside_the_key() -> None:
     run(store, INSIDE, "c")
     with opened(store, INSIDE) as session:
         push(session, session.state.drop(Address("data", "c")), force=True)
-    assert names(read_state(store, KEY, log=INSIDE).state) == {"a", "b"}
+    assert names(read_state(StateStore(store, KEY, log=INSIDE)).state) == {"a", "b"}
     assert store.denied == [] and list(place.list("")) == [KEY]
 
 
@@ -84,14 +79,21 @@ def test_a_denied_log_stays_inside_and_that_is_told_once() -> None:
         and f"may not write memfs://m/{LOG}" in notice.message
     )
     run(store, AUTO, "b", emit=heard.append)
-    assert len(heard) == 1 and inside(place) and names(read_state(store, KEY).state) == {"a", "b"}
+    assert (
+        len(heard) == 1
+        and inside(place)
+        and names(read_state(StateStore(store, KEY)).state) == {"a", "b"}
+    )
 
 
 def test_who_may_more_leaves_the_log_where_those_who_may_less_need_it() -> None:
     place = MemoryStore("m")
     run(NarrowStore(place, KEY), AUTO, "a")
     run(place, AUTO, "b")
-    assert inside(place) and names(read_state(NarrowStore(place, KEY), KEY).state) == {"a", "b"}
+    assert inside(place) and names(read_state(StateStore(NarrowStore(place, KEY), KEY)).state) == {
+        "a",
+        "b",
+    }
 
 
 def test_who_may_not_read_the_log_beside_is_told_what_to_do() -> None:
@@ -100,8 +102,8 @@ def test_who_may_not_read_the_log_beside_is_told_what_to_do() -> None:
     for log in (AUTO, INSIDE):
         with pytest.raises(StoreAccessError) as denied:
             run(NarrowStore(place, KEY), log, "b")
-        assert "state.log: inline" in denied.value.hint
-    assert names(read_state(place, KEY).state) == {"a"}
+        assert "dtm state move-log inline" in denied.value.hint
+    assert names(read_state(StateStore(place, KEY)).state) == {"a"}
 
 
 def test_a_log_that_must_be_beside_is_never_inside_in_silence() -> None:
@@ -109,41 +111,108 @@ def test_a_log_that_must_be_beside_is_never_inside_in_silence() -> None:
         run(NarrowStore(MemoryStore("m"), KEY), BESIDE, "a")
 
 
+def move(store: Store, log: str, name: str = "") -> bool:
+    """Move the log, and make a tool in the same session."""
+    with opened(store, AUTO) as session:
+        moved = session.move_log(log)
+        if moved and name:
+            make(session, name)
+        return moved
+
+
 @pytest.mark.parametrize(
     "store", [MemoryStore("m"), AppendingMemoryStore("m")], ids=["swapping", "appending"]
 )
-def test_the_place_of_the_log_may_change_with_every_run(store: Store) -> None:
-    for number, log in enumerate([BESIDE, INSIDE, INSIDE, BESIDE, AUTO, INSIDE, AUTO]):
-        run(store, log, f"n{number}")
-        assert inside(store) == (number in (1, 2, 5, 6))
+def test_the_log_moves_when_it_is_told_to(store: Store) -> None:
+    run(store, AUTO, "n0")
+    for number, log in enumerate([INSIDE, INSIDE, BESIDE, INSIDE, BESIDE, BESIDE], 1):
+        before = inside(store)
+        assert move(store, log, f"m{number}") is (before is not (log == INSIDE))
+        assert inside(store) is (log == INSIDE)
+        run(store, AUTO, f"n{number}")
+        assert inside(store) is (log == INSIDE)
         for reader in (AUTO, BESIDE, INSIDE):
-            assert len(read_state(store, KEY, log=reader).state.entries) == number + 1
-    assert read_state(store, KEY).state.id.serial == 7
+            found = names(read_state(StateStore(store, KEY, log=reader)).state)
+            assert {f"n{earlier}" for earlier in range(number + 1)} <= found
+    assert {"m1", "m3", "m4", "m5"} <= names(read_state(StateStore(store, KEY)).state)
 
 
-@pytest.mark.parametrize("before", [BESIDE, INSIDE])
-@pytest.mark.parametrize("after", [BESIDE, INSIDE, AUTO])
-def test_what_a_killed_run_recorded_is_there_for_a_run_that_wants_the_log_elsewhere(
-    before: str, after: str
-) -> None:
+def test_moving_alone_changes_neither_tools_nor_serial() -> None:
+    store = MemoryStore("m")
+    run(store, AUTO, "a")
+    before = read_state(StateStore(store, KEY)).state
+    for log in (INSIDE, BESIDE):
+        assert move(store, log)
+        after = read_state(StateStore(store, KEY)).state
+        assert same_content(after, before) and after.id == before.id
+
+
+def test_a_dry_run_of_a_move_writes_nothing() -> None:
+    store = MemoryStore("m")
+    run(store, AUTO, "a")
+    before = [store.read(key) for key in store.list("")]
+    with opened(store, AUTO) as session:
+        assert session.move_log(INSIDE, dry_run=True) and not session.move_log(BESIDE, dry_run=True)
+    assert [store.read(key) for key in store.list("")] == before
+
+
+@pytest.mark.parametrize(("there", "asked"), [(INSIDE, BESIDE), (BESIDE, INSIDE)])
+def test_a_setting_that_contradicts_the_state_is_refused(there: str, asked: str) -> None:
+    store = MemoryStore("m")
+    run(store, there, "a")
+    with pytest.raises(StateError, match=f"state.log is {asked}") as refused:
+        run(store, asked, "b")
+    assert f"dtm state move-log {asked}" in refused.value.hint
+    assert names(read_state(StateStore(store, KEY)).state) == {"a"} and inside(store) is (
+        there == INSIDE
+    )
+
+
+@pytest.mark.parametrize("log", [BESIDE, INSIDE])
+def test_what_a_killed_run_recorded_survives_a_move(log: str) -> None:
     store = MemoryStore("m")
     mortal = Mortal(Client(store, ObjectLocker(store)))
-    run(store, before, "a")
-    with suppress(Dead), opened(mortal.store, before) as session:
+    run(store, log, "a")
+    with suppress(Dead), opened(mortal.store, log) as session:
         session.claim()
         make(session, "b")
         session.begin(Address("data", "c"), Action.CREATE).wait()
         mortal.kill()
-    run(store, after, "d")
-    state = read_state(store, KEY).state
+    assert move(store, INSIDE if log == BESIDE else BESIDE, "d")
+    state = read_state(StateStore(store, KEY)).state
     assert names(state) == {"a", "b", "c", "d"} and state.entries[Address("data", "c")].pending
 
 
+@pytest.mark.parametrize("call", range(1, 8))
+@pytest.mark.parametrize("log", [BESIDE, INSIDE])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_death_while_the_log_moves_loses_nothing(log: str, call: int, after: bool) -> None:
+    store, writes = MemoryStore("m"), 0
+    mortal = Mortal(Client(store, ObjectLocker(store)))
+    run(store, INSIDE if log == BESIDE else BESIDE, "a", "b")
+
+    def count(_key: str) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == call:
+            mortal.kill()
+
+    if after:
+        mortal.store.after = count
+    else:
+        mortal.store.before = count
+    alone = Environment(background=False)
+    with suppress(Dead), opened(mortal.store, AUTO, environment=alone) as session:
+        session.move_log(log)
+        make(session, "c")
+    run(store, AUTO, "d")
+    found = names(read_state(StateStore(store, KEY)).state)
+    assert {"a", "b", "d"} <= found <= {"a", "b", "c", "d"}
+
+
 @pytest.mark.parametrize("slow", [BESIDE, INSIDE])
-@pytest.mark.parametrize("quick", [BESIDE, INSIDE])
-def test_a_session_that_lost_its_state_to_another_place_of_the_log_is_refused(
-    slow: str, quick: str
-) -> None:
+@pytest.mark.parametrize("moves", [False, True], ids=["stays", "moves"])
+def test_a_session_that_lost_its_state_is_refused(slow: str, moves: bool) -> None:
     store = MemoryStore("m")
     run(store, slow, "a")
 
@@ -151,12 +220,48 @@ def test_a_session_that_lost_its_state_to_another_place_of_the_log_is_refused(
         with opened(store, slow) as session:
             session.claim()
             make(session, "b")
-            run(store, quick, "c")
+            if moves:
+                move(store, INSIDE if slow == BESIDE else BESIDE, "c")
+            else:
+                run(store, AUTO, "c")
             session.begin(Address("data", "d"), Action.CREATE).wait()
 
     with pytest.raises(SupersededError, match="me@here"):
         late()
-    assert names(read_state(store, KEY).state) == {"a", "b", "c"}
+    assert names(read_state(StateStore(store, KEY)).state) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("log", [AUTO, INSIDE])
+@pytest.mark.parametrize("call", range(1, 6))
+def test_records_of_another_snapshot_are_never_applied(log: str, call: int) -> None:
+    """A snapshot that was put there by hand, and a death in the middle of claiming it."""
+    store = MemoryStore("m")
+    run(store, BESIDE, "a")
+    kept = store.read(KEY)
+    assert kept is not None
+    mortal = Mortal(Client(store, ObjectLocker(store)))
+    with suppress(Dead), opened(mortal.store, AUTO) as session:
+        session.claim()
+        make(session, "foreign")
+        mortal.kill()
+    other = decode(kept.data, "").put(entry("mine"))
+    data = encode(replace(other, document="f" * 32))
+    found = store.read(KEY)
+    store.write(KEY, data, expect=found.version if found else None)
+    claiming, writes = Mortal(Client(store, ObjectLocker(store))), 0
+
+    def count(_key: str) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == call:
+            claiming.kill()
+
+    claiming.store.after = count
+    with suppress(Dead), opened(claiming.store, log) as session:
+        session.claim()
+    assert names(read_state(StateStore(store, KEY)).state) == {"a", "mine"}
+    run(store, AUTO, "b")
+    assert names(read_state(StateStore(store, KEY)).state) == {"a", "mine", "b"}
 
 
 def test_each_commit_is_one_write_and_records_travel_together() -> None:
@@ -168,7 +273,7 @@ def test_each_commit_is_one_write_and_records_travel_together() -> None:
         writes.clear()
         _many(session, 50)
         assert writes == [KEY]
-    assert writes == [KEY, KEY] and len(read_state(store, KEY).state.entries) == 50
+    assert writes == [KEY, KEY] and len(read_state(StateStore(store, KEY)).state.entries) == 50
 
 
 def _many(session: Session, count: int) -> None:
@@ -191,8 +296,8 @@ def test_a_long_log_inside_is_folded_in_mid_session() -> None:
             make(session, f"n{number}")
         found = store.read(KEY)
         assert found is not None and len(json.loads(found.data)["log"]["records"]) < 40
-        assert read_state(store, KEY).in_progress.startswith("me@here")
-    assert read_state(store, KEY).state.id.serial > 2 and list(store.list("")) == [KEY]
+        assert read_state(StateStore(store, KEY)).in_progress.startswith("me@here")
+    assert read_state(StateStore(store, KEY)).state.id.serial > 2 and list(store.list("")) == [KEY]
 
 
 def test_at_rest_the_document_is_complete_and_in_mid_run_it_is_not_taken_for_one() -> None:
@@ -207,8 +312,8 @@ def test_at_rest_the_document_is_complete_and_in_mid_run_it_is_not_taken_for_one
         assert list(json.loads(found.data)) == sorted(json.loads(found.data))
     found = store.read(KEY)
     assert found is not None
-    assert same_content(decode(found.data, "a copy"), read_state(store, KEY).state)
-    assert b'"log"' not in encode(read_state(store, KEY).state)
+    assert same_content(decode(found.data, "a copy"), read_state(StateStore(store, KEY)).state)
+    assert b'"log"' not in encode(read_state(StateStore(store, KEY)).state)
 
 
 def test_a_document_laid_out_anew_in_mid_run_is_read_all_the_same() -> None:
@@ -222,7 +327,7 @@ def test_a_document_laid_out_anew_in_mid_run_is_read_all_the_same() -> None:
     assert found is not None
     store.write(KEY, json.dumps(json.loads(found.data), indent=4).encode(), expect=found.version)
     run(store, INSIDE, "b")
-    assert names(read_state(store, KEY).state) == {"a", "b"}
+    assert names(read_state(StateStore(store, KEY)).state) == {"a", "b"}
 
 
 def test_what_another_program_wrote_is_saved_on_this_machine_where_there_is_no_history() -> None:
@@ -239,7 +344,9 @@ def test_what_another_program_wrote_is_saved_on_this_machine_where_there_is_no_h
     assert [event.message for event in heard if isinstance(event, Notice)] == [
         f"what stood at memfs://m/{KEY} before was saved to /there/{name}"
     ]
-    assert names(read_state(store, KEY).state) == {"a", "b"} and not history(store, KEY)
+    assert names(read_state(StateStore(store, KEY)).state) == {"a", "b"} and not history(
+        StateStore(store, KEY)
+    )
 
 
 @pytest.mark.parametrize("log", [INSIDE, AUTO])
@@ -259,7 +366,7 @@ def test_a_damaged_document_is_only_replaced_whole(log: str) -> None:
     assert now is not None and now.data == b'{"format": 1, "tools": {'
     with opened(store, log, environment=environment) as session:
         push(session, good, force=True)
-    assert names(read_state(store, KEY).state) == {"a"}
+    assert names(read_state(StateStore(store, KEY)).state) == {"a"}
     kept = [
         *saved.values(),
         *(found.data for key in store.list(f"{KEY}.history/") if (found := store.read(key))),

@@ -1,4 +1,4 @@
-"""CI files that the user brings: written out in the options, on this machine, or behind a URL."""
+"""CI files that the user brings: in the options, on this machine, or behind a URL."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
+import msgspec
 import yaml
 
 from engine.errors import AuthError, NotFoundError, ProviderError
@@ -16,74 +17,85 @@ TIMEOUT: Final = 30.0
 LIMIT: Final = 4 << 20
 SQUARE: Final = re.compile(r"(?<!\$)\[\[\s*\.?([A-Za-z_][\w.-]*)\s*\]\]")
 CURLY: Final = re.compile(r"(?<!\$)\{\{\s*\.?([A-Za-z_][\w.-]*)\s*\}\}")
-"""What is not a dotted name (a shell's `[[ -f x ]]`) or follows a dollar (`${{ secrets.X }}`) belongs to others."""
+"""Variables in CI files are dotted names, which a shell's `[[ -f x ]]` is not, and never behind a
+dollar, as GitHub's `${{ secrets.X }}` is."""
 
 
-class Kind:
-    """Where one CI system looks for its files.
+class CISystem(msgspec.Struct, frozen=True):
+    """A CI system, and the places where it looks for its files.
 
-    `suffixes` of its files; `fixed` is the only path it knows, "" where `directory` holds any number of them.
+    `fixed` is the only path it knows, "" where `directory` holds any number of files with these
+    `suffixes`.
     """
 
-    def __init__(
-        self, system: str, *, directory: str = "", suffixes: tuple[str, ...] = (), fixed: str = ""
-    ) -> None:
-        self.system, self.directory, self.suffixes, self.fixed = system, directory, suffixes, fixed
+    name: str
+    directory: str = ""
+    suffixes: tuple[str, ...] = ()
+    fixed: str = ""
+
+    @property
+    def names(self) -> str:
+        """Describe the names of files that the system looks at."""
+        return self.fixed or " or ".join(f"*{suffix}" for suffix in self.suffixes)
 
     @property
     def default(self) -> str:
-        """The path of the one file if nothing names another."""
+        """Name the path of the one file if nothing names another."""
         return self.fixed or f"{self.directory}main.yml"
 
     def fits(self, name: str) -> bool:
-        """Whether a file of that name is one of this system's."""
+        """Tell if a file of that name is one of this system's."""
         base = PurePosixPath(name).name
         return base == self.fixed if self.fixed else base.endswith(self.suffixes)
 
     def path(self, name: str) -> str:
-        """Where a file of that name goes."""
+        """Name the path that a file of that name goes to."""
         return self.fixed or self.directory + PurePosixPath(name).name
 
 
-GITHUB: Final = Kind("GitHub Actions", directory=".github/workflows/", suffixes=(".yml", ".yaml"))
-GITLAB: Final = Kind("GitLab CI", fixed=".gitlab-ci.yml")
-JENKINS: Final = Kind("Jenkins", fixed="Jenkinsfile")
-KINDS: Final = {"github": GITHUB, "gitlab": GITLAB, "jenkins": JENKINS}
+GITHUB: Final = CISystem("GitHub Actions", ".github/workflows/", (".yml", ".yaml"))
+GITLAB: Final = CISystem("GitLab CI", fixed=".gitlab-ci.yml")
+JENKINS: Final = CISystem("Jenkins", fixed="Jenkinsfile")
+SYSTEMS: Final = {"github": GITHUB, "gitlab": GITLAB, "jenkins": JENKINS}
 
 
-def written(contents: Mapping[str, str], kind: Kind) -> dict[str, str]:
-    """Path -> text of `configContents`. Raises ValueError naming the files that the system would not look at."""
-    wrong = [name for name in contents if not kind.fits(name)]
+def written(contents: Mapping[str, str], system: CISystem) -> dict[str, str]:
+    """Map paths to the texts of `configContents`.
+
+    Raises ValueError with the names of files that the system would not look at.
+    """
+    wrong = [name for name in contents if not system.fits(name)]
     if wrong:
-        only = kind.fixed or " or ".join(f"*{suffix}" for suffix in kind.suffixes)
         raise ValueError(
-            f"configContents: {kind.system} looks only at {only}, not at {', '.join(wrong)}"
+            f"configContents: {system.name} looks only at {system.names}, not at {', '.join(wrong)}"
         )
-    found = {kind.path(name): text for name, text in contents.items()}
+    found = {system.path(name): text for name, text in contents.items()}
     if len(found) < len(contents):
         raise ValueError(
-            f"configContents: several files would become one in {kind.directory}: {', '.join(contents)}"
+            f"configContents: several files would become one in {system.directory}: "
+            f"{', '.join(contents)}"
         )
     return found
 
 
-def named(location: str, kind: Kind) -> str | None:
-    """The path that one file or URL becomes, None if `location` could be a directory. Pure."""
-    if "://" not in location and not kind.fits(location):
+def named(location: str, system: CISystem) -> str | None:
+    """Name the path that one file or URL becomes; None if `location` may be a directory. Pure."""
+    if "://" not in location and not system.fits(location):
         return None
     name = unquote(urlsplit(location).path) if "://" in location else location
-    return (
-        kind.path(name)
-        if kind.fits(name)
-        else (None if location.startswith("file://") else kind.default)
-    )
+    if system.fits(name):
+        return system.path(name)
+    return None if location.startswith("file://") else system.default
 
 
-def fetched(location: str, kind: Kind, base: Path) -> dict[str, str]:
-    """Path -> text of `configLocation`. Raises ProviderError if there is nothing, or nothing usable."""
+def fetched(location: str, system: CISystem, base: Path) -> dict[str, str]:
+    """Map paths to the texts at `configLocation`.
+
+    Raises ProviderError if there is nothing, or nothing usable.
+    """
     scheme = urlsplit(location).scheme if "://" in location else ""
     if scheme in ("http", "https"):
-        path = named(location, kind) or kind.default
+        path = named(location, system) or system.default
         return {path: _text(_download(location), location)}
     if scheme not in ("", "file"):
         raise ProviderError(
@@ -91,25 +103,25 @@ def fetched(location: str, kind: Kind, base: Path) -> dict[str, str]:
         )
     place = base / Path(unquote(urlsplit(location).path) if scheme else location).expanduser()
     try:
-        return _on_disk(place, kind)
+        return _on_disk(place, system)
     except OSError as error:
         raise ProviderError(f"configLocation: cannot read {place}: {error.strerror}") from error
 
 
-def _on_disk(place: Path, kind: Kind) -> dict[str, str]:
+def _on_disk(place: Path, system: CISystem) -> dict[str, str]:
     if not place.is_dir():
-        path = kind.path(place.name) if kind.fits(place.name) else kind.default
+        path = system.path(place.name) if system.fits(place.name) else system.default
         return {path: _text(place.read_bytes(), str(place))}
-    files = sorted(file for file in place.rglob("*") if file.is_file() and kind.fits(file.name))
-    found = {kind.path(file.name): _text(file.read_bytes(), str(file)) for file in files}
+    files = sorted(file for file in place.rglob("*") if file.is_file() and system.fits(file.name))
+    found = {system.path(file.name): _text(file.read_bytes(), str(file)) for file in files}
     if not found:
-        only = kind.fixed or " or ".join(f"*{suffix}" for suffix in kind.suffixes)
         raise ProviderError(
-            f"configLocation: {place} holds no file for {kind.system}", hint=f"it looks for {only}"
+            f"configLocation: {place} holds no file for {system.name}",
+            hint=f"it looks for {system.names}",
         )
     if len(found) < len(files):
         raise ProviderError(
-            f"configLocation: {place} holds several files of the same name for {kind.system}"
+            f"configLocation: {place} holds several files of the same name for {system.name}"
         )
     return found
 
@@ -127,7 +139,8 @@ def _download(url: str) -> bytes:
     from urllib.request import urlopen
 
     try:
-        with urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - the caller lets http and https through only
+        # The caller lets only http and https through.
+        with urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310
             data: bytes = answer.read(LIMIT + 1)
     except HTTPError as error:
         with error:
@@ -158,9 +171,10 @@ def _refused(url: str, code: int, reason: str) -> ProviderError:
 def rendered(
     files: Mapping[str, str], square: Mapping[str, Any], curly: Mapping[str, Any]
 ) -> dict[str, str]:
-    """The files with `[[ name ]]` and `{{ name }}` replaced, each only if there is a value for it to take.
+    """Replace `[[ name ]]` by the values in `square` and `{{ name }}` by those in `curly`.
 
-    Raises ProviderError naming every variable without a value.
+    Where there are no values at all, the texts stay as they are. Raises ProviderError with every
+    variable that has no value.
     """
     for values, pattern, opening, closing in (
         (square, SQUARE, "[[", "]]"),
@@ -184,7 +198,7 @@ def _filled(text: str, pattern: re.Pattern[str], values: Mapping[str, Any]) -> s
 
 
 def _lookup(values: Mapping[str, Any], name: str) -> object:
-    """`a.b` is a key, or a key inside a map."""
+    """Look a name up: `a.b` is a key, or a key inside a map."""
     if name in values:
         return values[name]
     first, _, rest = name.partition(".")
@@ -196,9 +210,9 @@ def _lookup(values: Mapping[str, Any], name: str) -> object:
     )
 
 
-def checked(files: Mapping[str, str], kind: Kind) -> dict[str, bytes]:
-    """The files as they are written; raises ProviderError if one is no YAML map although the system wants one."""
-    for path, text in files.items() if kind is not JENKINS else ():
+def checked(files: Mapping[str, str], system: CISystem) -> dict[str, bytes]:
+    """Encode the files; raises ProviderError where the system wants a YAML map and gets none."""
+    for path, text in files.items() if system is not JENKINS else ():
         try:
             root = yaml.compose(text)
         except yaml.YAMLError as error:

@@ -7,10 +7,11 @@ import pytest
 from backends.memory import MemoryStore
 from engine.address import Address
 from engine.errors import DtmError
+from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.ports import Version
 from engine.runtime.environment import Environment, Limits
-from engine.session.opening import open_session, read_state
+from engine.session.opening import SessionOptions, open_session, read_state
 from engine.state import StateEntry
 
 
@@ -37,15 +38,10 @@ def test_whatever_keeps_a_chunk_from_being_written_no_acknowledged_record_is_los
     with (  # noqa: PT012 - where it ends is not said
         pytest.raises((DtmError, MemoryError)),
         open_session(
-            store,
+            StateStore(store, "k", environment),
             None,
-            "k",
-            operation="apply",
-            command="apply",
-            who="me",
-            version="1",
-            emit=lambda _event: None,
-            environment=environment,
+            SessionOptions("apply", "me", "1"),
+            lambda _event: None,
         ) as session,
     ):
         session.claim()
@@ -56,6 +52,9 @@ def test_whatever_keeps_a_chunk_from_being_written_no_acknowledged_record_is_los
             acknowledged += 1
     assert 0 < acknowledged < 60
     assert (
-        sum(entry.pending is None for entry in read_state(store, "k").state.entries.values())
+        sum(
+            entry.pending is None
+            for entry in read_state(StateStore(store, "k")).state.entries.values()
+        )
         >= acknowledged
     )

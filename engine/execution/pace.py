@@ -1,0 +1,47 @@
+"""Settings of a run: how many calls run at once, by whose clock, and how a user stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from engine.runtime.environment import Environment
+
+PARALLELISM = 10
+
+GRACE = 5.0
+"""Seconds that a call may overrun its deadline before it is given up."""
+
+POLL = 0.2
+"""Seconds between two checks for such calls."""
+
+
+class Stop:
+    """The user's wish to stop. Once: start nothing new. Twice: cancel what can be cancelled."""
+
+    def __init__(self) -> None:
+        self.level = 0
+        self._wake: Callable[[], object] = lambda: None
+
+    def request(self) -> None:
+        """Ask once more. A signal handler may call it, even while it is running already."""
+        self.level += 1
+        self._wake()
+
+    def tell(self, wake: Callable[[], object]) -> None:
+        """Call `wake` at each further request; it must be safe in a signal handler."""
+        self._wake = wake
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """How many calls run at once, and the environment whose clock times them."""
+
+    parallelism: int = PARALLELISM
+    environment: Environment = msgspec.field(default_factory=Environment)
+
+
+class Control(Pace, frozen=True):
+    """A pace that the user can stop."""
+
+    stop: Stop = msgspec.field(default_factory=Stop)

@@ -1,0 +1,338 @@
+"""Where the log head stands: beside the state file, or inside it.
+
+Both placements answer the same calls. Each call is one compare-and-swap of the object that holds
+the head, and raises ConflictError if another session's came first, as well as store errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cached_property, partial
+from threading import Thread
+from typing import ClassVar
+
+from msgspec.structs import replace
+
+from engine.errors import ConflictError, OutcomeUnknownError, StateError, StoreError
+from engine.log.head import Head, encode_chunk, encode_head, encode_inside, encode_line
+from engine.log.records import Record, encode_records
+from engine.log.state_store import AUTO, BESIDE, INSIDE, StateStore
+from engine.log.view import View, read_view
+from engine.ports import Snapshot, Version
+from engine.stored.document import Document, decode_document, encode_document
+
+
+class ChunkWriter:
+    """Copies what a head holds into a chunk, in a thread of its own while commits go on.
+
+    Until `into` finds that the chunk is there the head keeps its records, so it does not matter
+    when that is. Without `background` the chunk is written at once.
+    """
+
+    def __init__(
+        self, head: Head, name: str, write: Callable[[], None], *, background: bool
+    ) -> None:
+        self._length, self._name, self._write = len(head.records), name, write
+        self._error: Exception | None = None
+        self._thread = (
+            Thread(target=self._run, name="dtm-chunk", daemon=True) if background else None
+        )
+        if self._thread:
+            self._thread.start()
+        else:
+            self._run()
+
+    @property
+    def running(self) -> bool:
+        """Tell whether the chunk is still being written."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def into(self, head: Head) -> Head:
+        """Put the chunk in place of the records in it. Raises what went wrong with writing it.
+
+        `head` is a later head of the same base.
+        """
+        if self._thread:
+            self._thread.join()
+        if self._error:
+            raise self._error
+        left = head.records[self._length :].removeprefix(b",")
+        return replace(head, chunks=(*head.chunks, self._name), records=left)
+
+    def _run(self) -> None:
+        try:
+            self._write()
+        except Exception as error:  # noqa: BLE001 - a chunk that may be missing must not be named
+            self._error = error
+
+
+class Placement:
+    """The head of the log as one session has it, and the snapshot that it continues.
+
+    `version` is that of the object which holds the head, None while there is none.
+    """
+
+    inside: ClassVar[bool]
+
+    def __init__(
+        self, state: StateStore, session: str, head: Head, snapshot: Snapshot | None
+    ) -> None:
+        self._state, self._session = state, session
+        self.head, self.snapshot = head, snapshot
+        self.version: Version | None = None
+
+    def swap(self, head: Head) -> None:
+        """Replace the head."""
+        raise NotImplementedError
+
+    def commit(self, data: bytes, *, first: bool = False) -> None:
+        """Make encoded records durable; `first` for a claim, which makes room in a full head."""
+        raise NotImplementedError
+
+    def seal(self, records: Sequence[Record]) -> str:
+        """Commit the last records before a compaction and return the id of the next snapshot."""
+        raise NotImplementedError
+
+    def rewrite(self, document: Document, records: bytes) -> None:
+        """Make the document the snapshot, and these records the first that continue it."""
+        raise NotImplementedError
+
+    def clear(self, records: bytes) -> None:
+        """Drop what the head holds, which makes no difference, and start with these records."""
+        raise NotImplementedError
+
+    @property
+    def size(self) -> int:
+        """The snapshot's bytes, without the log."""
+        raise NotImplementedError
+
+    def _stamped(self, head: Head) -> Head:
+        """Make a head that was never there before: by this session, with the next number."""
+        now = self._state.environment.now()
+        return replace(head, session=self._session, seq=self.head.seq + 1, at=now)
+
+
+class Inside(Placement):
+    """The head stands in the state file: both are one object, and a commit writes the whole."""
+
+    inside = True
+
+    def __init__(
+        self,
+        state: StateStore,
+        session: str,
+        head: Head,
+        snapshot: Snapshot | None,
+        document: Document,
+    ) -> None:
+        super().__init__(state, session, head, snapshot)
+        self.version = snapshot.version if snapshot else None
+        self._document = document
+
+    @cached_property
+    def body(self) -> bytes:
+        """The document's bytes without the head in it."""
+        return encode_document(self._document)
+
+    @property
+    def size(self) -> int:
+        """See `Placement.size`."""
+        return len(self.body)
+
+    def swap(self, head: Head) -> None:
+        """See `Placement.swap`."""
+        head = self._stamped(head)
+        data = encode_inside(self.body, head)
+        self.version = self._state.swap(self._state.key, data, expect=self.version)
+        self.head, self.snapshot = head, Snapshot(data, self.version)
+
+    def commit(self, data: bytes, *, first: bool = False) -> None:  # noqa: ARG002 - the protocol's
+        """See `Placement.commit`."""
+        self.swap(self.head.append(data))
+
+    def seal(self, records: Sequence[Record]) -> str:  # noqa: ARG002 - the protocol's
+        """See `Placement.seal`; head and snapshot are replaced together, so nothing is written."""
+        return self._state.environment.token()
+
+    def rewrite(self, document: Document, records: bytes) -> None:
+        """See `Placement.rewrite`."""
+        self.body = encode_document(document)
+        self.swap(Head(document.id, self._session, 0, records=records))
+
+    def clear(self, records: bytes) -> None:
+        """See `Placement.clear`."""
+        self.swap(replace(self.head, records=records))
+
+
+class Beside(Placement):
+    """The head is an object of its own; full heads move their records into chunks.
+
+    On a store that can append, a commit adds a line to a head that this session has swapped once:
+    `_lines` are the records in those lines.
+    """
+
+    inside = False
+
+    def __init__(
+        self,
+        state: StateStore,
+        session: str,
+        head: Head,
+        snapshot: Snapshot | None,
+        version: Version | None,
+    ) -> None:
+        super().__init__(state, session, head, snapshot)
+        self.version = version
+        self._appends, self._growing = state.appends, False
+        self._lines: list[bytes] = []
+        self._chunk: ChunkWriter | None = None
+
+    @property
+    def size(self) -> int:
+        """See `Placement.size`."""
+        return len(self.snapshot.data) if self.snapshot else 0
+
+    def swap(self, head: Head) -> None:
+        """See `Placement.swap`."""
+        head = self._stamped(head)
+        self.version = self._state.swap(
+            self._state.head_key, encode_head(head), expect=self.version
+        )
+        self.head = head
+        self._lines.clear()
+        self._growing = self._appends and not head.next
+
+    def commit(self, data: bytes, *, first: bool = False) -> None:
+        """See `Placement.commit`; one write more when the head is full."""
+        if self._growing:
+            self._grow(data)
+        else:
+            self.swap(self._with_room(0 if first else len(data)).append(data))
+
+    def _grow(self, data: bytes) -> None:
+        assert self.version is not None
+        seq, at = self.head.seq + 1, self._state.environment.now()
+        line = encode_line(self._session, seq, at, data)
+        self.version = self._state.append(self._state.head_key, line, expect=self.version)
+        self.head = replace(self.head, seq=seq, at=at)
+        self._lines.append(data)
+
+    def _whole(self) -> Head:
+        """Return the head with all lines that were appended to it."""
+        parts = (self.head.records, *self._lines)
+        return replace(self.head, records=b",".join(part for part in parts if part))
+
+    def _with_room(self, coming: int) -> Head:
+        """Return the head with room for as many bytes: if it is full its records move to a chunk.
+
+        The chunk is written while commits go on, unless the head grows to twice its size meanwhile.
+        """
+        limit = self._state.environment.limits.spill
+        head, most = self._whole(), max(limit, min(16 * coming, 8 * limit))
+        if self._chunk is None and len(head.records) > most:
+            prefix = self._state.chunk_prefix(head.base)
+            name = f"{prefix}{head.seq}-{self._session[:8]}"
+            write = partial(self._state.create, name, encode_chunk(head))
+            background = self._state.environment.background
+            self._chunk = ChunkWriter(head, name, write, background=background)
+        if self._chunk is not None and self._chunk.running and len(head.records) <= 2 * most:
+            return head
+        return self._named(head)
+
+    def _named(self, head: Head) -> Head:
+        """Return the head with the chunk that is being written, if one is."""
+        chunk, self._chunk = self._chunk, None
+        return chunk.into(head) if chunk else head
+
+    def seal(self, records: Sequence[Record]) -> str:
+        """See `Placement.seal`."""
+        token = self._state.environment.token()
+        sealed = self._named(self._whole()).append(encode_records(records))
+        self.swap(replace(sealed, next=token))
+        return token
+
+    def rewrite(self, document: Document, records: bytes) -> None:
+        """See `Placement.rewrite`; a session that dies in between leaves a compaction to finish."""
+        old = self.head
+        self.write_snapshot(document)
+        self.swap(Head(document.id, self._session, 0, records=records))
+        self.sweep(old)
+
+    def clear(self, records: bytes) -> None:
+        """See `Placement.clear`."""
+        stale = self._named(self._whole()).chunks
+        self.swap(replace(self.head, chunks=(), records=records))
+        self._drop(stale)
+
+    def write_snapshot(self, document: Document) -> None:
+        """Replace the state file."""
+        data = encode_document(document)
+        expect = self.snapshot.version if self.snapshot else None
+        self.snapshot = Snapshot(data, self._state.swap(self._state.key, data, expect=expect))
+
+    def complete(self, view: View) -> View:
+        """Finish the compaction of a session that died in it; return the view of what is there.
+
+        Raises ConflictError where that is not what `view` showed, which was planned against.
+        """
+        sealed, before = self.head, view.replay
+        if not view.compacted:
+            try:
+                self.write_snapshot(before.next(sealed.next))
+            except ConflictError:
+                if _present_id(self._state) != sealed.next:
+                    raise
+        self.swap(Head(sealed.next, self._session, sealed.seq))
+        return self._expected(view, sealed)
+
+    def _expected(self, before: View, sealed: Head) -> View:
+        view = read_view(self._state)
+        same = view.replay.tools == before.replay.tools
+        if view.inside or not same or view.replay.outputs != before.replay.outputs:
+            raise ConflictError(self._state.key, self.version, view.head_version)
+        self.snapshot = view.snapshot
+        self._drop(sealed.chunks)
+        return view
+
+    def sweep(self, old: Head) -> None:
+        """Remove the chunks of a head that is no more, named or not."""
+        self._drop(old.chunks)
+        with suppress(StoreError, OutcomeUnknownError):
+            self._drop(self._state.list(self._state.chunk_prefix(old.base)))
+
+    def _drop(self, names: Sequence[str]) -> None:
+        """Remove chunks that no head names any more; one that stays behind is rubbish, not damage."""
+        for name in dict.fromkeys(names):
+            with suppress(StoreError, OutcomeUnknownError):
+                self._state.delete(name)
+
+
+def _present_id(state: StateStore) -> str:
+    found = state.read()
+    return decode_document(found.data if found else b"", state.location).id
+
+
+def placed(state: StateStore, view: View, session: str) -> Placement:
+    """Return the head where this view found it; one that would stand beside where there is none."""
+    head = view.head or Head(view.document.id, "", 0)
+    if view.inside:
+        return Inside(state, session, head, view.snapshot, view.document)
+    return Beside(state, session, head, view.snapshot, view.head_version)
+
+
+def misplaced(state: StateStore, view: View) -> StateError | None:
+    """Return the error of a setting that contradicts where the log of this state stands."""
+    if state.log == AUTO or view.head is None or view.replaced:
+        return None  # nothing is contradicted, or the log is made anew
+    if view.inside and view.document.serial == 0:
+        return None  # the first session died before it brought the log to its place
+    found = INSIDE if view.inside else BESIDE
+    if state.log == found:
+        return None
+    where = "inside the state file" if view.inside else "beside the state file"
+    return StateError(
+        f"state.log is {state.log}, but the commit log of this state stands {where}",
+        hint=f"dtm state move-log {state.log} moves it; or set state.log: {found}",
+        where=state.location,
+    )

@@ -1,0 +1,207 @@
+"""The entries of a state while a session changes them, and the records that say what it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+from threading import RLock
+
+import msgspec
+from msgspec.structs import replace
+
+from engine.address import Address
+from engine.log.records import Begin, Cancelled, Done, Failed, Moved
+from engine.plan import Action
+from engine.runtime.environment import Environment
+from engine.secrets.marking import blotted, secrets_of
+from engine.secrets.sealing import OUTPUTS, Redactor, Sealer
+from engine.state import Pending, Resource, State, StateEntry
+from engine.stored.forms import resource_form, tool_form
+from engine.values import Attributes, Value
+
+
+class Concealment(msgspec.Struct, frozen=True):
+    """Keeps secrets out of what a session records.
+
+    Values that are known as secrets are sealed; secrets that turn up in facts and texts are redacted.
+    """
+
+    sealer: Sealer
+    redactor: Redactor | None = None
+
+    def maybe(self, entry: StateEntry | None) -> StateEntry | None:
+        """Conceal an entry, if there is one."""
+        return self.entry(entry) if entry else None
+
+    def entry(self, entry: StateEntry) -> StateEntry:
+        """Conceal an entry. Sealing a new secret takes long, so do it outside of any lock."""
+        options = self.sealer.seal_map(entry.options, entry.address)
+        resource = entry.resource
+        if resource is not None:
+            if self.redactor:
+                resource = self.redactor.conceal_resource(resource)
+            resource = replace(resource, id=_concealed_id(resource, entry))
+            resource = self.sealer.seal_resource(resource, entry.address)
+        return replace(entry, options=options, resource=resource)
+
+    def outputs(self, outputs: Attributes) -> dict[str, Value]:
+        """Conceal the root outputs."""
+        return self.sealer.seal_map(outputs, OUTPUTS)
+
+    def text(self, text: str) -> str:
+        """Conceal a message."""
+        return self.redactor.clean(text) if self.redactor else text
+
+
+def _concealed_id(resource: Resource, entry: StateEntry) -> str:
+    """Return the id without secrets of the tool: the resource is then found by its identity alone."""
+    secrets = [
+        secret for values in (entry.options, resource.outputs) for secret in secrets_of(values)
+    ]
+    if secrets and resource.id != entry.address.dotted:
+        return blotted(resource.id, secrets)
+    return resource.id
+
+
+class Ledger:
+    """The entries after everything recorded so far, and the records that make them so.
+
+    One dict that only this object changes, so that a change costs O(1). Entries given to it are
+    concealed already. Callers hold `lock` until the record is queued, so that records reach the log
+    in the order in which they were entered.
+    """
+
+    def __init__(self, base: State, session: str, environment: Environment) -> None:
+        self.base, self.lock = base, RLock()
+        self._entries = dict(base.entries)
+        self._session, self._environment = session, environment
+        self._before: dict[Address, StateEntry | None] = {}
+        self._seq = 0
+
+    @property
+    def state(self) -> State:
+        """The state as a value; a copy, which costs as much as there are tools."""
+        return replace(self.base, entries=dict(self._entries))
+
+    def get(self, address: Address) -> StateEntry | None:
+        """Return the entry, None if there is none."""
+        return self._entries.get(address)
+
+    def rebase(self, state: State) -> None:
+        """Continue from another state, whatever was recorded."""
+        self.base, self._entries = state, dict(state.entries)
+
+    def next_seq(self) -> int:
+        """Number the next record."""
+        self._seq += 1
+        return self._seq
+
+    def begin(
+        self,
+        address: Address,
+        action: Action,
+        entry: StateEntry | None,
+        deadline: str | None,
+        digest: str,
+    ) -> Begin:
+        """Enter an operation that is about to be called."""
+        current = self._entries.get(address)
+        base = entry or current or StateEntry(address)
+        pending = Pending(
+            action.value, self._environment.now(), self._session, self.next_seq(), None, deadline
+        )
+        pending = replace(pending, token=self._token(address, pending, current))
+        unchanged = current and _same(base, current) and base.resource == current.resource
+        form = None if unchanged else tool_form(base)
+        self._before[address] = current
+        self._put(address, replace(base, pending=pending))
+        return Begin(
+            pending.seq,
+            address.key,
+            pending.action,
+            pending.since,
+            deadline,
+            form,
+            digest,
+            pending.token,
+        )
+
+    def _token(self, address: Address, pending: Pending, before: StateEntry | None) -> str:
+        """Return the token of the operation which this one continues, else a new one.
+
+        It stays the same however many sessions an operation takes, so that a provider recognises
+        what an earlier one made.
+        """
+        old = before.pending if before else None
+        first = old if old and old.action == pending.action else pending
+        name = f"{self.base.id.lineage} {address} {first.action} {first.session} {first.seq}"
+        return first.token or sha256(name.encode()).hexdigest()[:32]
+
+    def done(self, address: Address, entry: StateEntry | None) -> Done:
+        """Enter an operation that ended well; None where the resource is gone."""
+        current = self._entries.get(address)
+        answers = self._answers(current)
+        tool = resource = None
+        if entry is not None:
+            entry = replace(entry, pending=None)
+            if current is not None and entry.resource and _same(entry, current):
+                resource = resource_form(entry.resource)  # the rest is recorded already
+            else:
+                tool = tool_form(entry)
+        self._put(address, entry)
+        return Done(self.next_seq(), address.key, answers, tool, resource)
+
+    def failed(self, address: Address, message: str, entry: StateEntry | None) -> Failed:
+        """Enter an operation that failed and stays unfinished."""
+        current = self._entries.get(address)
+        base = entry or current or StateEntry(address)
+        pending = current.pending if current else None
+        unfinished = replace(base, pending=pending and replace(pending, message=message))
+        self._put(address, unfinished)
+        form = tool_form(unfinished) if entry else None
+        return Failed(self.next_seq(), address.key, self._answers(current), message, form)
+
+    def before(self, address: Address) -> StateEntry | None:
+        """Return the entry from before the last operation begun there."""
+        return self._before.get(address)
+
+    def cancelled(self, address: Address, before: StateEntry | None) -> Cancelled:
+        """Enter that a begun operation was never called: the entry is `before` again."""
+        answers = self._answers(self._entries.get(address))
+        self._put(address, before)
+        form = tool_form(before) if before else None
+        return Cancelled(self.next_seq(), address.key, answers, form)
+
+    def moved(self, old: Address, entry: StateEntry, dependents: Iterable[Address]) -> list[Moved]:
+        """Enter that the resource known as `old` now goes by `entry.address`, also in all edges."""
+        new = entry.address
+        self._put(old, None)
+        self._put(new, entry)
+        records = [Moved(self.next_seq(), old.key, tool_form(entry))]
+        for address in dependents:
+            other = self._entries[address]
+            edges = tuple(new if edge == old else edge for edge in other.depends_on)
+            other = replace(other, depends_on=edges)
+            self._put(address, other)
+            records.append(Moved(self.next_seq(), address.key, tool_form(other)))
+        return records
+
+    def _put(self, address: Address, entry: StateEntry | None) -> None:
+        if entry is None:
+            self._entries.pop(address, None)
+        else:
+            self._entries[address] = entry
+
+    def _answers(self, current: StateEntry | None) -> int:
+        """Return the number of the begin record that an outcome answers, 0 for none of ours."""
+        pending = current.pending if current else None
+        return pending.seq if pending and pending.session == self._session else 0
+
+
+def _same(one: StateEntry, other: StateEntry) -> bool:
+    """Tell whether two entries are equal apart from resource and pending operation."""
+    return (one.options, one.depends_on, one.protected) == (
+        other.options,
+        other.depends_on,
+        other.protected,
+    )

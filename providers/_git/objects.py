@@ -1,0 +1,142 @@
+"""Files, trees and commits as git stores them: listed, read, and built without a working tree."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from engine.errors import ProviderError
+from engine.ports import Call
+from providers._git.command import Git
+
+MARK = re.compile(r"^Dtm-(\w+): (.+)$", re.MULTILINE)
+"""A trailer of a commit message that dtm wrote."""
+
+
+class GitFile(msgspec.Struct, frozen=True):
+    """Content and git mode: 100644, 100755 (executable) or 120000 (link: `data` is its target)."""
+
+    data: bytes
+    mode: str = "100644"
+
+
+class TreeEntry(msgspec.Struct, frozen=True):
+    """A file as git lists it: its mode and its blob id (hex SHA-1 of header and content)."""
+
+    mode: str
+    blob: str
+
+
+def blob_id(data: bytes) -> str:
+    """Compute the id that git gives to this content."""
+    import hashlib
+
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def call_marks(call: Call) -> dict[str, str]:
+    """Name the tool (`address`), the state (`lineage`) and the operation (`token`) of a call.
+
+    They stand as `Dtm-*` trailers in each commit, and in the config of a repository that dtm made.
+    """
+    marks = {"address": str(call.address), "lineage": call.lineage, "token": call.token}
+    return {key: value for key, value in marks.items() if value}
+
+
+def message_with_marks(subject: str, call: Call) -> str:
+    """Write a commit message that ends with the marks of the call."""
+    trailers = (f"Dtm-{key.title()}: {value}\n" for key, value in call_marks(call).items())
+    return subject.rstrip("\n") + "\n\n" + "".join(trailers)
+
+
+def first_marks(git: Git, sha: str) -> dict[str, str]:
+    """Read the marks of the first commit before `sha`.
+
+    Only first parents count: to merge a foreign history in, or ours into a foreign one, changes
+    nothing.
+    """
+    root = git("rev-list", "--first-parent", "--max-parents=0", sha).text
+    return _marks(git("cat-file", "commit", root).text)
+
+
+def all_marks(git: Git) -> list[dict[str, str]]:
+    """Read the marks of every commit that any reference leads to: branches, tags, notes."""
+    _, *messages = git("log", "--all", "--format=%x00%B").text.split("\0")
+    return [_marks(message) for message in messages]
+
+
+def _marks(message: str) -> dict[str, str]:
+    return {key.lower(): value for key, value in MARK.findall(message)}
+
+
+def entries_of(git: Git, sha: str) -> dict[str, TreeEntry]:
+    """List the files of a commit, by path."""
+    found: dict[str, TreeEntry] = {}
+    for item in git("ls-tree", "-r", "-z", "--full-tree", sha).text.split("\0"):
+        if item:
+            facts, path = item.split("\t", 1)
+            mode, _kind, blob = facts.split(" ")
+            found[path] = TreeEntry(mode, blob)
+    return found
+
+
+def contents_of(git: Git, blobs: list[str]) -> Iterator[bytes]:
+    """Read the contents with these ids, in this order."""
+    if not blobs:
+        return
+    out, at = git("cat-file", "--batch", stdin="\n".join([*blobs, ""]).encode()).out, 0
+    for _ in blobs:
+        end = out.index(b"\n", at)
+        size = int(out[at:end].split()[2])
+        yield out[end + 1 : end + 1 + size]
+        at = end + size + 2
+
+
+def build_commit(
+    git: Git,
+    parent: str | None,
+    changes: Mapping[str, bytes | GitFile | None],
+    message: str,
+    author: str,
+) -> str:
+    """Build a commit with these changes on `parent`; return its id, `parent` if nothing differs.
+
+    Raises ProviderError for a path that the tree cannot have.
+    """
+    present = entries_of(git, parent) if parent else {}
+    for path in changes:
+        _check_path(path, present)
+    who = f"{author} {int(time.time())} +0000\n"
+    head = f"commit refs/heads/dtm\nauthor {who}committer {who}"
+    parts = [head.encode(), b"data %d\n%s" % (len(message.encode()), message.encode())]
+    parts += [f"from {parent}\n".encode()] if parent else []
+    parts += [_file_change(path, change, present.get(path)) for path, change in changes.items()]
+    git("fast-import", "--quiet", "--done", stdin=b"".join([*parts, b"done\n"]))
+    trees = [f"{parent}^{{tree}}"] if parent else []
+    ids = git("rev-parse", "refs/heads/dtm", "refs/heads/dtm^{tree}", *trees).text
+    sha, tree, *old = ids.splitlines()
+    return parent if parent and old == [tree] else sha
+
+
+def _check_path(path: str, present: Mapping[str, TreeEntry]) -> None:
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or part.lower() == ".git" for part in parts):
+        raise ProviderError(f'"{path}" cannot be a file in a repository')
+    above = ["/".join(parts[:n]) for n in range(1, len(parts))]
+    if blocker := next((p for p in above if p in present), ""):
+        raise ProviderError(f'cannot write "{path}": the repository has a file "{blocker}" there')
+    if any(other.startswith(path + "/") for other in present):
+        raise ProviderError(f'cannot write "{path}": the repository has a directory of that name')
+
+
+def _file_change(path: str, change: bytes | GitFile | None, present: TreeEntry | None) -> bytes:
+    quoted = '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    if change is None:
+        return f"D {quoted}\n".encode()
+    if isinstance(change, bytes):
+        change = GitFile(change, present.mode if present else "100644")
+    head = f"M {change.mode} inline {quoted}\ndata {len(change.data)}\n"
+    return head.encode() + change.data + b"\n"

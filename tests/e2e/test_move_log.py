@@ -1,0 +1,48 @@
+"""`dtm state move-log`: the log moves once, and settings that contradict the state are refused."""
+
+from pathlib import Path
+
+from tests.e2e.conftest import Runner, Write
+
+TOOLS = "tools:\n- {name: data, instanceID: a, options: {input: %s}}\n"
+
+
+def inline(folder: Path) -> bool:
+    return '\n  "log": ' in (folder / "devstream.state").read_text()
+
+
+def test_the_log_moves_there_and_back(dtm: Runner, config: Write) -> None:
+    config(TOOLS % "one")
+    dtm("apply", "-y")
+    assert "Would move the commit log: it is inline" in dtm(
+        "state", "move-log", "inline", "--dry-run"
+    )
+    assert not inline(dtm.folder)
+    assert "Moved the commit log: it is inline" in dtm("state", "move-log", "inline")
+    assert inline(dtm.folder)
+    assert "Nothing to do: the commit log is inline" in dtm("state", "move-log", "inline")
+    config(TOOLS % "two")
+    dtm("apply", "-y")
+    assert inline(dtm.folder) and '"output": "two"' in dtm("state", "pull")
+    dtm("state", "move-log", "beside")
+    assert not inline(dtm.folder)
+    dtm("destroy", "-y")
+
+
+def test_a_setting_that_contradicts_the_state_names_the_command(dtm: Runner, config: Write) -> None:
+    config(TOOLS % "one")
+    dtm("apply", "-y")
+    config("state: {backend: local, log: inline}\n" + TOOLS % "two")
+    told = dtm("apply", "-y", code=1)
+    assert "state.log is inline, but the commit log of this state stands beside" in told
+    assert "dtm state move-log inline" in told
+    assert "Moved" in dtm("state", "move-log", "inline")
+    dtm("apply", "-y")
+    told = dtm("state", "move-log", "beside")
+    assert "Set state.log: beside" in told
+
+
+def test_a_move_waits_for_the_lock_and_knows_its_words(dtm: Runner, config: Write) -> None:
+    config(TOOLS % "one")
+    assert "inside" in dtm("state", "move-log", "inside", code=1)
+    assert "--no-lock" in dtm("state", "move-log", "--help")

@@ -1,6 +1,7 @@
 """Write the pages that are made from the program: plugins, commands, schemas.
 
-Without arguments they are written; with --check nothing is, stale ones are named and the exit code is 1.
+Without arguments they are written; with --check nothing is, stale ones are named and the exit code
+is 1.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from inspect import cleandoc
 from pathlib import Path
 
 import click
@@ -17,7 +19,7 @@ import msgspec
 from backends.aws import s3
 from backends.kubernetes import store as kubernetes
 from backends.local import store as local
-from dtm.cli import root
+from dtm.cli.main import root
 from dtm.describe import Item, items, reference_pages
 from dtm.jsonschema import config_schema
 from dtm.plugins import Plugins
@@ -43,8 +45,8 @@ HEAD = """\
 ## Options of every command
 """
 TAIL = """
-`-f`, `-d`, `--var` and `--var-file` belong to the commands that read a configuration. `dtm version` and `dtm completion`
-have only what stands at their heading."""
+`-f`, `--var` and `--var-file` belong to the commands that read a configuration.
+`dtm version` and `dtm completion` have only what stands at their heading."""
 
 
 def pages() -> dict[str, str]:
@@ -107,7 +109,7 @@ def _key_rows(found: Sequence[Item], path: str = "") -> Iterator[str]:
 
 
 def commands() -> str:
-    """Every command with every option, from the click tree; what all commands share once, at the top."""
+    """List every command with every option; what all commands share comes once, at the top."""
     found = list(_commands(root, click.Context(root, info_name="dtm")))
     shared = _rows(
         next(command for command, _ in found if "--var" in _options(command)), found, shared=True
@@ -179,7 +181,7 @@ def _usage(command: click.Command, context: click.Context) -> str:
 
 
 def _text(command: click.Command) -> list[str]:
-    return (command.help or "").split("\n")
+    return cleandoc(command.help or "").split("\n")
 
 
 def stale() -> list[str]:

@@ -1,4 +1,7 @@
-"""dtm: declarative engine for DevOps toolchains. Plugin authors import this package and `dtm.testing`, nothing below."""
+"""dtm: declarative engine for DevOps toolchains.
+
+Authors of plugins import this package and `dtm.testing`, and nothing below.
+"""
 
 import os
 import sys
@@ -23,7 +26,7 @@ PUBLIC: Final = {
     "engine.state": ("Resource",),
     "engine.values": ("UNKNOWN", "Attributes", "Unknown", "UnknownValueError", "Value"),
 }
-"""What a plugin author needs, by the module it lives in; loaded on first use, so that starting up stays cheap."""
+"""The names that a plugin author needs, by module; loaded on first use to keep the start cheap."""
 
 
 def __getattr__(name: str) -> object:
@@ -34,7 +37,10 @@ def __getattr__(name: str) -> object:
 
 
 def _refuse_intruders() -> None:
-    """`engine`, `backends` and `providers` are common names: another distribution's must not be taken for ours."""
+    """Refuse to start with another distribution's `engine`, `backends` or `providers`.
+
+    Those are common names, and a foreign package would be taken for ours.
+    """
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib costs 5 ms here
     for name in ("engine", "backends", "providers"):
         module = sys.modules.get(name)
@@ -43,8 +49,10 @@ def _refuse_intruders() -> None:
         if spec and spec.origin != expected:
             found = spec.origin or ", ".join(spec.submodule_search_locations or ())
             sys.exit(
-                f"dtm cannot start: the package `{name}` that Python finds ({found}) is not dtm's own ({expected}). "
-                "Remove the other one from this environment, or install dtm into one of its own: pipx install . in a clone"
+                f"dtm cannot start: the package `{name}` that Python finds ({found}) "
+                f"is not dtm's own ({expected}). "
+                "Remove the other one from this environment, or install dtm into one of its own: "
+                "pipx install . in a clone"
             )
 
 

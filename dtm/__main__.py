@@ -1,6 +1,6 @@
 """`python -m dtm`."""
 
-from dtm.cli import main
+from dtm.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,7 @@
-"""Plugins described from their Structs: the samples of `dtm show config` and the reference pages."""
+"""Plugins described from their Structs.
+
+The samples of `dtm show config` and the reference pages are made of this.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +26,18 @@ from engine.suggestions import nearest
 SAMPLES: Final = Path(__file__).with_name("samples")
 TEMPLATES: Final = ("quickstart", "gitops", "apps")
 INSTANCE: Final = "sample"
-"""The instanceID of every tool in a sample; an example may refer to `${{ other-plugin.sample.outputs.key }}`."""
+"""The instanceID of every tool in a sample.
+
+An example may refer to `${{ other-plugin.sample.outputs.key }}`.
+"""
 WIDTH: Final = 110
 
 
 class Item(msgspec.Struct, frozen=True):
     """One option or output, described.
 
-    `default` and `example` are None where there is none. `inner` are the options of a map, or of each map in a list or
-    map: `within` says which ("", "list", "map").
+    `default` and `example` are None where there is none. `inner` are the options of a map, or of
+    each map in a list or map: `within` says which ("", "list", "map").
     """
 
     key: str
@@ -145,7 +151,10 @@ def _example(name: str, plugins: Plugins) -> Mapping[str, Any]:
 
 @cache
 def _examples() -> Mapping[str, Mapping[str, Any]]:
-    """What a sample sets, of plugins whose options exclude each other; for all others the Struct says it."""
+    """Read what a sample sets, of plugins whose options exclude each other.
+
+    For all others the Struct says it.
+    """
     found: dict[str, dict[str, Any]] = yaml.safe_load(
         SAMPLES.joinpath("plugins.yaml").read_text("utf-8")
     )
@@ -193,7 +202,7 @@ def _setting(item: Item, value: Any, on: bool) -> list[str]:
 
 
 def _open(value: Any) -> bool:
-    """Whether a setting can be shown option by option."""
+    """Tell whether a setting can be shown option by option."""
     return value is None or isinstance(value, dict)
 
 
@@ -226,7 +235,10 @@ def _yaml(value: Any) -> list[str]:
 
 
 def config_sample(template: str = "") -> str:
-    """A commented config that loads and applies as it is: the general one, or one of TEMPLATES. Raises UsageError."""
+    """Read a commented config that loads and applies as it is.
+
+    The general one, or one of TEMPLATES. Raises UsageError.
+    """
     if template and template not in TEMPLATES:
         raise UsageError(
             f"illegal template name : < {template} >", hint=nearest(template, TEMPLATES)
@@ -279,7 +291,8 @@ def _introduction(name: str, plugins: Plugins) -> list[str]:
     provider = plugins[name]
     if provider.plugin != name and provider.plugin in plugins:
         return [
-            f"Another name of [{provider.plugin}]({provider.plugin}.md): tools may change from one to the other freely."
+            f"Another name of [{provider.plugin}]({provider.plugin}.md): "
+            "tools may change from one to the other freely."
         ]
     others = [other for other in plugins if other != name and plugins[other].plugin == name]
     also = (
@@ -303,7 +316,8 @@ def _rows(options: Sequence[Item], path: str = "") -> Iterator[str]:
             if item.default is not None
             else ""
         )
-        yield f"| `{path}{item.key}` | {_cell(item.kind)} | {_cell(default)} | {_cell('; '.join([item.text, *item.notes]))} |"
+        text = _cell("; ".join([item.text, *item.notes]))
+        yield f"| `{path}{item.key}` | {_cell(item.kind)} | {_cell(default)} | {text} |"
         yield from _rows(
             item.inner, f"{path}{item.key}{ {'': '', 'list': '[]', 'map': '.*'}[item.within] }."
         )

@@ -1,8 +1,12 @@
-"""The JSON Schema of a whole configuration, for editors: made from the Structs that a configuration is read by."""
+"""The JSON Schema of a whole configuration, for editors.
+
+It is made from the Structs that a configuration is read by.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -27,7 +31,10 @@ TEXT: Final = {"type": ["string", "number", "boolean"]}
 
 
 def config_schema(plugins: Plugins) -> Schema:
-    """A schema that every file of a configuration fits: main, variables or tools, one document or several."""
+    """Make a schema that every file of a configuration fits.
+
+    Main, variables or tools, one document or several.
+    """
     options = {name: plugins[name].options for name in plugins}
     structs = [file_schema.ConfigFile, file_schema.ToolSection, *dict.fromkeys(options.values())]
     references, components = msgspec.json.schema_components(structs, ref_template="#/$defs/{name}")
@@ -35,20 +42,9 @@ def config_schema(plugins: Plugins) -> Schema:
     definitions = {
         f"#/$defs/{name}": _component(component) for name, component in components.items()
     }
-    file, tool = (
-        definitions[told[file_schema.ConfigFile]["$ref"]],
-        definitions[told[file_schema.ToolSection]["$ref"]],
-    )
-    empty = {
-        key: {"if": {"not": NULL}, "then": tool["properties"][key]}
-        for key in ("dependsOn", "depends_on")
-    }
-    name = {"description": "which plugin", "enum": list(options)}
-    tool["properties"] |= {**empty, "name": name, "options": {"type": ["object", "null"]}}
-    tool["allOf"] = [
-        *tool["allOf"],
-        *(_chosen(name, told[struct]) for name, struct in options.items()),
-    ]
+    file = definitions[told[file_schema.ConfigFile]["$ref"]]
+    choices = {name: told[struct] for name, struct in options.items()}
+    _let_name_choose(definitions[told[file_schema.ToolSection]["$ref"]], choices)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dtm configuration",
@@ -64,6 +60,17 @@ def config_schema(plugins: Plugins) -> Schema:
     }
 
 
+def _let_name_choose(tool: Schema, options: Mapping[str, Schema]) -> None:
+    """Complete the schema of a tool: its name is a plugin's, and decides what its options are."""
+    empty = {
+        key: {"if": {"not": NULL}, "then": tool["properties"][key]}
+        for key in ("dependsOn", "depends_on")
+    }
+    name = {"description": "which plugin", "enum": list(options)}
+    tool["properties"] |= {**empty, "name": name, "options": {"type": ["object", "null"]}}
+    tool["allOf"] = [*tool["allOf"], *(_chosen(name, each) for name, each in options.items())]
+
+
 def _chosen(name: str, options: Schema) -> Schema:
     """The tool's name decides what its options are."""
     wanted = {"properties": {"options": {"if": {"type": "object"}, "then": options}}}
@@ -71,7 +78,10 @@ def _chosen(name: str, options: Schema) -> Schema:
 
 
 def _component(schema: Schema) -> Schema:
-    """An options Struct's schema, with the old spellings of its keys and with expressions for values."""
+    """Complete an options Struct's schema.
+
+    Keys get their old spellings, and values may be expressions.
+    """
     properties: Schema = schema.get("properties", {})
     spelled = {key: _spellings(key, value) for key, value in properties.items()}
     found = {name: _value(properties[key]) for key, names in spelled.items() for name in names}
@@ -98,7 +108,7 @@ def _spellings(key: str, schema: Schema) -> list[str]:
 
 
 def _value(schema: Schema) -> Schema:
-    """What may stand where an option wants this: an expression for it, or the value.
+    """Allow an expression, or the value, where an option wants this schema.
 
     As "if not that, then this", since a validator then says what is wrong with the value.
     """

@@ -1,4 +1,7 @@
-"""Names -> providers and backends: a built-in table first, entry points of other packages only for a name it does not hold."""
+"""Names of providers and backends, and what stands behind them.
+
+A built-in table comes first, entry points of other packages only for a name that it does not hold.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ BUILT_IN: Final[Mapping[str, str]] = {
 }
 
 BACKEND_GROUP: Final = "dtm.backends"
-"""Entry points of this group name a module that is an `engine.ports.Backend`: `my-store = "my_package.my_store"`."""
+"""The group of the entry points that name a module which is an `engine.ports.Backend`.
+
+For example `my-store = "my_package.my_store"`.
+"""
 
 BACKENDS: Final[Mapping[str, str]] = {
     "local": "backends.local.store",
@@ -105,10 +111,10 @@ Offer = tuple[str, str, str]
 
 
 class Plugins(Mapping[str, AnyProvider]):
-    """All plugins of an installation: the catalog of their schemas, and a mapping from names to providers.
+    """All plugins of an installation: the catalog of their schemas, and a mapping by name.
 
-    Each is imported when it is first named, and may be named from several threads. `offers` says what other packages
-    have; it is called at most once.
+    Each is imported when it is first named, and may be named from several threads. `offers` lists
+    the plugins of other packages; it is called at most once.
     """
 
     def __init__(self, offers: Callable[[], Sequence[Offer]]) -> None:
@@ -116,7 +122,10 @@ class Plugins(Mapping[str, AnyProvider]):
         self._loaded: dict[str, AnyProvider] = {}
 
     def __getitem__(self, name: str) -> AnyProvider:
-        """The provider behind a name. Raises PluginError if there is none, or if it cannot be loaded."""
+        """Load the provider behind a name.
+
+        Raises PluginError if there is none, or if it cannot be loaded.
+        """
         found = self._loaded.get(name)
         return (
             self._loaded.setdefault(name, _load(name, self._spec(name))) if found is None else found
@@ -132,7 +141,10 @@ class Plugins(Mapping[str, AnyProvider]):
         return len(self.names())
 
     def find(self, name: str) -> PluginSchema | None:
-        """The options and outputs behind a name, None if there is none. Raises PluginError if it cannot be loaded."""
+        """Get the options and outputs behind a name, None if there is none.
+
+        Raises PluginError if it cannot be loaded.
+        """
         if name not in self:
             return None
         provider = self[name]
@@ -143,7 +155,7 @@ class Plugins(Mapping[str, AnyProvider]):
         return sorted({*BUILT_IN, *self._third_party})
 
     def hint(self, name: str) -> str:
-        """What to do about a name that there is not."""
+        """Say what to do about an unknown name."""
         from engine.suggestions import near
 
         meant = near(name, self.names())
@@ -169,7 +181,9 @@ class Plugins(Mapping[str, AnyProvider]):
 
 
 class Backends:
-    """Where states can be: the catalog of the options of each, and the module behind a name, imported when it is named.
+    """The backends that can hold a state: the options of each, and the module behind a name.
+
+    A module is imported when it is named.
 
     `offers` says what other packages have; it is called at most once.
     """
@@ -178,14 +192,20 @@ class Backends:
         self._offers = offers
 
     def __getitem__(self, name: str) -> Backend:
-        """The module behind a name. Raises PluginError if there is none, or if it cannot be loaded."""
+        """Import the module behind a name.
+
+        Raises PluginError if there is none, or if it cannot be loaded.
+        """
         spec = self._spec(name)
         if spec is None:
             raise PluginError(_no_backend(name), hint=f"there are: {', '.join(self.names())}")
         return _backend(name, spec)
 
     def find(self, name: str) -> PluginSchema | None:
-        """The options behind a name, None if there is none. Raises PluginError if it cannot be loaded."""
+        """Get the options behind a name, None if there is none.
+
+        Raises PluginError if it cannot be loaded.
+        """
         spec = self._spec(name)
         return (
             PluginSchema(
@@ -247,7 +267,7 @@ def backends() -> Backends:
 
 
 def catalog() -> Catalog:
-    """What a configuration may use, with the schema of each."""
+    """List the plugins that a configuration may use, with the schema of each."""
     return installed()
 
 

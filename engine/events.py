@@ -127,6 +127,23 @@ class Notice(msgspec.Struct, frozen=True):
     where: str = ""
 
 
+class WillRefuse(msgspec.Struct, frozen=True):
+    """A plan shows changes that `operation` would refuse to make, with the reason as of an error."""
+
+    operation: str
+    message: str
+    hint: str = ""
+    where: str = ""
+
+
+class InProgress(msgspec.Struct, frozen=True):
+    """Another run is changing a tool right now; `by` says which run, and since when."""
+
+    address: Address
+    action: str
+    by: str
+
+
 class ApplySummary(msgspec.Struct, frozen=True):
     """The end of a run: `done` counts changes by action, `elapsed` is in seconds.
 
@@ -164,5 +181,7 @@ Event: TypeAlias = (
     | Stopping
     | Retrying
     | Notice
+    | WillRefuse
+    | InProgress
     | ApplySummary
 )

@@ -19,10 +19,10 @@ Invariants:
 To add an option: a field with a default in the options Struct (for `file`: `FileOptions` in
 `file.py`), and its use in the class below; a test beside the others (`tests/providers/test_file.py`
 there); then `python docs/generate.py`, which writes the reference pages. If `read` reports it as an
-attribute, add its drift to the plugin's trial in `dtm/testing/trials.py`.
+attribute, add its drift to the plugin's trial in `dtm/trials/`.
 
 To add a provider: a module with an options Struct, an outputs Struct and a class that satisfies
-`engine.ports.Provider`; a row in `BUILT_IN`; a trial in `dtm/testing/trials.py`, by which
+`engine.ports.Provider`; a row in `BUILT_IN`; a trial in `dtm/trials/`, by which
 `tests/providers/test_promises.py` tries every promise of the protocol; its own tests; the pages.
 
     call = Call(Address("file", "a"), base_dir=Path("."))

@@ -102,7 +102,11 @@ def test_modules_are_one_idea(path: Path) -> None:
     assert path.read_text("utf-8").count("\n") <= LINES
 
 
-@pytest.mark.parametrize("package", ["engine", "backends", "providers"])
+@pytest.mark.parametrize(
+    "package",
+    ["engine", "backends", "providers"]
+    + [f"dtm/{room}" for room in ("app", "cli", "render", "testing", "trials")],
+)
 def test_packages_hold_nothing_but_their_page(package: str) -> None:
     """Another distribution may overwrite the three top-level files: nothing may be lost then."""
     for path in (ROOT / package).rglob("__init__.py"):
@@ -123,7 +127,7 @@ def test_protocols_have_at_most_seven_members() -> None:
 @pytest.mark.parametrize("command", [["version"], ["--help"], ["plan", "--help"]])
 def test_starting_up_loads_nothing_heavy(command: list[str]) -> None:
     script = (
-        "import sys; from dtm.cli import main\n"
+        "import sys; from dtm.cli.main import main\n"
         "try: main()\nexcept SystemExit: pass\n"
         "heavy = {'boto3', 'kubernetes', 'deepdiff', 'tenacity', 'yaml', 'rich.table', 'rich.console', 'importlib.metadata'}\n"
         "loaded = {m for m in sys.modules if m in heavy or m.startswith('providers.')}\n"

@@ -1,4 +1,4 @@
-"""What a person chose on the command line, as values."""
+"""The choices of the command line, as values."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from pathlib import Path
 import msgspec
 
 
-class Request(msgspec.Struct, frozen=True):
-    """What the command line says about config and state; every path is absolute."""
+class Invocation(msgspec.Struct, frozen=True):
+    """The config and the state that the user named; every path is absolute."""
 
     cwd: Path
     env: Mapping[str, str]
     config_file: Path | None = None
-    plugin_dir: Path | None = None
     state_url: str = ""
     variables: tuple[tuple[str, str], ...] = ()
     var_files: tuple[Path, ...] = ()
 
 
 class Choices(msgspec.Struct, frozen=True):
-    """How a run goes about it. `lock_timeout` in seconds; `resolve` as `engine.planning.decisions.Resolution` reads it."""
+    """The way a run goes about its work.
+
+    `lock_timeout` in seconds; `resolve` as `engine.planning.decisions.Resolution` reads it.
+    """
 
     parallelism: int = 10
     lock: bool = True

@@ -1,4 +1,7 @@
-"""An empty state where a full one was meant: which state a config used last, and what else stands where one is likely."""
+"""The protection against an empty state where a full one was meant.
+
+It knows which state a config used last, and what else stands where a state is likely.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dtm.app.place import DEFAULT_FILE, Place, default, from_url, open_place
-from dtm.render.text import count
 from engine.config import Config, StateSettings
 from engine.errors import DtmError, StateError
 from engine.events import Notice
@@ -17,14 +19,16 @@ from engine.session.opening import read_state
 
 HOME_FILE = ".devstream/home"
 NAMED = ("--state", "DTM_STATE")
-"""What names a state on purpose, see `dtm.app.place.choose`."""
+"""The sources that name a state on purpose, see `dtm.app.place.choose`."""
 
 
 def refuse_empty(place: Place, config: Config | None, cwd: Path, emit: Emit) -> None:
-    """Refuse the empty state at `place` where a non-empty one is likelier to be meant: there once, or elsewhere.
+    """Refuse an empty state at `place` where a non-empty one is likelier to be meant.
 
-    Raises StateError naming both. A state that cannot be looked at is only told. Without a config nothing is likelier than
-    what was named.
+    That is a state that was there once, or one that stands elsewhere. Without a config nothing is
+    likelier than the state that the user named.
+
+    Raises StateError naming both. A state that cannot be read is only a warning.
     """
     if config is None and place.settings.source in NAMED:
         return
@@ -43,16 +47,20 @@ def refuse_empty(place: Place, config: Config | None, cwd: Path, emit: Emit) -> 
             emit(
                 Notice(
                     "warning",
-                    f"this config last used the state {url}, which cannot be looked at: {error.message}",
+                    f"this config last used the state {url}, which cannot be looked at: "
+                    f"{error.message}",
                     error.hint,
                 )
             )
             continue
         foreign = settings == default(cwd) != default(base) and bool(state.id.lineage)
         if state.entries and not foreign:
+            held = len(state.entries)
             raise StateError(
-                f"the state at {place.location} is empty, but {other.location} holds {count(len(state.entries), 'tool')}",
-                hint=f"use it: --state {shlex.quote(url)}; copy it: dtm state pull --state {shlex.quote(url)} | "
+                f"the state at {place.location} is empty, "
+                f"but {other.location} holds {held:,} tool{'' if held == 1 else 's'}",
+                hint=f"use it: --state {shlex.quote(url)}; "
+                f"copy it: dtm state pull --state {shlex.quote(url)} | "
                 "dtm state push - --adopt; or say that empty is meant with --new-state",
             )
 
@@ -61,8 +69,10 @@ def _refuse_vanished(place: Place, base: Path) -> None:
     remembered = _remembered(base)
     if remembered and open_place(remembered, base, place.env).location == place.location:
         raise StateError(
-            f"the state at {place.location} is gone: this config used it last, and now nothing is there",
-            hint="put it back: an earlier version of the object, or a backup with dtm state push FILE; "
+            f"the state at {place.location} is gone: "
+            "this config used it last, and now nothing is there",
+            hint="put it back: an earlier version of the object, "
+            "or a backup with dtm state push FILE; "
             "or say that a new one is meant with --new-state",
         )
 
@@ -83,7 +93,10 @@ def tell_new(place: Place, base: Path, emit: Emit) -> None:
 
 
 def _others(base: Path, cwd: Path) -> Iterator[StateSettings]:
-    """The default file beside the config, one in the current directory, and the state that this config last used.
+    """List the places where a state is likely, other than the named one.
+
+    The default file beside the config, the default file in the current directory, and the state
+    that this config last used.
 
     DevStream kept its state in the current directory; one of dtm's there is another project's.
     """
@@ -95,7 +108,7 @@ def _others(base: Path, cwd: Path) -> Iterator[StateSettings]:
 
 
 def remember(place: Place, base: Path) -> None:
-    """Note which state this config used, unless it is the default one, which is looked at anyway."""
+    """Note which state this config used, unless it is the default one, which is read anyway."""
     if _is_default(place, base):
         return
     path = base / HOME_FILE

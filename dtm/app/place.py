@@ -1,4 +1,7 @@
-"""Which state: flag, environment, config, settings file or the default beside the config; and opening what stands there."""
+"""The choice of the state, and opening what stands there.
+
+A flag wins over the environment, then config, settings file and the default beside the config.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,11 @@ from engine.values import Value, reveal
 
 T = TypeVar("T")
 Use: TypeAlias = Callable[[Mapping[str, Value], Path, Mapping[str, str]], T]
-"""A function of a backend's module: options under canonical names, what paths are relative to, the environment."""
+"""A function of a backend's module.
+
+It takes the options under canonical names, the directory that paths are relative to, and the
+environment.
+"""
 
 DEFAULT_FILE = "devstream.state"
 DEFAULT_LEASE = 30.0
@@ -35,7 +42,7 @@ LOCKS: Final[Mapping[str, tuple[str, ...]]] = {
     "both": ("dynamodb", "native"),
     "none": (),
 }
-"""What a kind of lock is made of."""
+"""The lockers that make up each kind of lock."""
 _PLAIN: Final = re.compile(r"true|false|0|[1-9][0-9]*")
 
 
@@ -54,7 +61,7 @@ class Place:
 
     @property
     def key(self) -> str:
-        """What it is called there."""
+        """The document's name there."""
         return self.opened.key
 
     @cached_property
@@ -68,7 +75,10 @@ class Place:
         return self.state.location
 
     def kind(self, *, native: bool = True) -> str:
-        """The kind of lock: dynamodb, native, both or none; `native` False: the store is known not to be able to."""
+        """Name the kind of lock: dynamodb, native, both or none.
+
+        `native` False: the store is known not to be able to hold a lock.
+        """
         kind = self.settings.lock.kind
         if kind != "auto":
             return kind
@@ -82,7 +92,10 @@ class Place:
         )
 
     def locker(self, kind: str) -> Locker | None:
-        """The locker of a kind, None for none. Raises UsageError where it needs what is not there."""
+        """Make the locker of a kind, None for none.
+
+        Raises UsageError where the settings lack what it needs.
+        """
         made = [self._made(part) for part in LOCKS[kind]]
         if len(made) < 2:
             return made[0] if made else None
@@ -115,11 +128,15 @@ class Place:
         return self._cache[part]
 
     def check(self) -> None:
-        """Refuse what means nothing here: it would be taken for protection that is not there. Raises UsageError."""
+        """Refuse settings that mean nothing here: they would be taken for protection.
+
+        Raises UsageError.
+        """
         lock = self.settings.lock
         if self.settings.backend == "local" and (lock.url or lock.kind not in ("auto", "none")):
             raise UsageError(
-                f"state.lock.{'url' if lock.url else 'kind: ' + lock.kind} means nothing for a local state",
+                f"state.lock.{'url' if lock.url else 'kind: ' + lock.kind} "
+                "means nothing for a local state",
                 hint="a local state is locked by the system; kind: none turns that off",
             )
         if lock.url and lock.kind in ("native", "none"):
@@ -130,7 +147,8 @@ class Place:
         absent = [part for part in LOCKS.get(lock.kind, ()) if part not in self._lockers]
         if absent:
             raise UsageError(
-                f"state.lock.kind: {lock.kind} needs what {self.location} does not have: {' and '.join(absent)}",
+                f"state.lock.kind: {lock.kind} needs what {self.location} does not have: "
+                f"{' and '.join(absent)}",
                 hint="a table is named by state.options.dynamodbTable, or by state.lock.url: dynamodb://table/LOCKID",
             )
 
@@ -204,7 +222,8 @@ def _kept(settings: StateSettings, named: str = "state.backend") -> StateSetting
     """The settings, if a state is kept there at all."""
     if settings.backend == "memory":
         raise UsageError(
-            f"{named}: a memory state ends with the process and is only for tests and the Python API"
+            f"{named}: a memory state ends with the process "
+            "and is only for tests and the Python API"
         )
     return settings
 
@@ -257,7 +276,10 @@ def _refuse_unknown(path: Path, names: list[str]) -> None:
 
 
 def open_place(settings: StateSettings, base_dir: Path, env: Mapping[str, str]) -> Place:
-    """Connect to a store, asking nobody. Raises ConfigError with every wrong option, UsageError, PluginError."""
+    """Connect to a store without a request.
+
+    Raises ConfigError with every wrong option, UsageError, PluginError.
+    """
     from dtm.plugins import backends
 
     place = Place(
@@ -268,7 +290,10 @@ def open_place(settings: StateSettings, base_dir: Path, env: Mapping[str, str]) 
 
 
 def creating(place: Place, base_dir: Path) -> Creating | None:
-    """What makes the place of this state and says who needs what; None where nothing has to be made. Raises ConfigError."""
+    """Make the object that makes the place of this state and says who needs what.
+
+    None where nothing has to be made. Raises ConfigError.
+    """
     from dtm.plugins import backends
 
     make: Use[Creating] | None = getattr(backends()[place.settings.backend], "creating", None)
@@ -276,7 +301,10 @@ def creating(place: Place, base_dir: Path) -> Creating | None:
 
 
 def told(settings: StateSettings, base_dir: Path, env: Mapping[str, str], use: Use[T]) -> T:
-    """What a backend's function makes of these settings. Raises ConfigError with every wrong option, and where it is."""
+    """Call a backend's function with these settings.
+
+    Raises ConfigError with every wrong option, and its place.
+    """
     from dtm.plugins import backends
     from engine.options.decode import decode
 

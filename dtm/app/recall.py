@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dtm.app.choices import Request
+from dtm.app.choices import Invocation
 from engine.config import Config
 from engine.language import scalars
 from engine.loading import variable_sources
@@ -12,12 +12,13 @@ from engine.values import Value, reveal
 
 
 class Recall(msgspec.Struct, frozen=True):
-    """Gives a secret's value by its source (`env NAME`, `var name`), None if it is not there any more.
+    """The value of a secret by its source (`env NAME`, `var name`), None if it is gone.
 
-    A variable is what the config makes of it, or else what is given beside it: most often the tool has left the config.
+    A variable has the value that the config gives it. Where the config has none, most often because
+    the tool has left it, the value comes from outside: flags, files, environment.
     """
 
-    request: Request
+    request: Invocation
     config: Config | None
 
     def __call__(self, source: str) -> Value:
@@ -46,7 +47,7 @@ class Recall(msgspec.Struct, frozen=True):
 
 
 def _entry(value: Value, step: str) -> Value:
-    """What a dotted name goes on to: a key of a map, a number of a list; None if it is not there."""
+    """Take one step of a dotted name: a key of a map, a number of a list; None if it is absent."""
     if isinstance(value, list):
         return value[int(step)] if step.isdecimal() and int(step) < len(value) else None
     return value.get(step) if isinstance(value, dict) else None

@@ -15,11 +15,10 @@ from dtm.app.recall import Recall
 from dtm.app.sessions import look, opened
 from dtm.app.signals import stopping
 from dtm.app.workspace import Workspace
-from dtm.render import sentences
 from engine.address import Address
 from engine.config import Config, Settings
 from engine.errors import PlanError, Problem
-from engine.events import ApplySummary, Notice
+from engine.events import ApplySummary, InProgress, Notice, WillRefuse
 from engine.execution import executor, refresh
 from engine.execution.jobs import Preparation
 from engine.execution.pace import Control, Pace
@@ -38,7 +37,10 @@ from engine.values import Value
 
 Show: TypeAlias = Callable[[Plan], None]
 Agree: TypeAlias = Callable[[int], bool]
-"""Ask whether to go on; the number is how many tools will be lost and must be named in the answer, 0 for a plain yes."""
+"""Ask whether to go on.
+
+The number is how many tools will be lost and must be named in the answer, 0 for a plain yes.
+"""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -49,14 +51,17 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Drift(msgspec.Struct, frozen=True):
-    """What differs, as a plan that is only looked at; and which tools could not be read."""
+    """The differences, as a plan that is only shown; and the tools that could not be read."""
 
     plan: Plan
     unread: tuple[Problem, ...]
 
 
 class Run:
-    """What one command does with a workspace. Raises DtmError of every kind; secrets become known to `redactor`."""
+    """The work of one command on a workspace.
+
+    Raises DtmError of every kind; secrets become known to `redactor`.
+    """
 
     def __init__(
         self, workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor
@@ -65,9 +70,10 @@ class Run:
         recall = Recall(workspace.request, workspace.config)
         self.operations = Operations(workspace.providers, workspace.base_dir, recall, redactor)
         self.resolutions = dict(map(Resolution.parse, choices.resolve))
+        self.approved = False
 
     def plan(self, *, destroy: bool = False, lock: bool = False) -> Plan:
-        """What apply, or destroy, would do; warns of what it would refuse to."""
+        """Plan what apply, or destroy, would do; warn of what it would refuse."""
         operation = "destroy" if destroy else "apply"
         if lock:
             with opened(self.workspace, self.choices, "plan", self.emit, self.redactor) as session:
@@ -81,7 +87,7 @@ class Run:
         return self._foreseen(operation, reading.state, self._left_alone(plan, reading))
 
     def drift(self, *, lock: bool = False) -> Drift:
-        """What differs between the state and the world; what is unfinished is told."""
+        """Compare the state with live resources; warn of unfinished tools."""
         if lock:
             with opened(self.workspace, self.choices, "drift", self.emit, self.redactor):
                 return self.drift()
@@ -156,24 +162,16 @@ class Run:
         return summary
 
     def _agreed(self, plan: Plan, agree: Agree) -> bool:
-        return agree(safety.check(plan, force=self.choices.force))
+        self.approved = agree(safety.check(plan, force=self.choices.force))
+        return self.approved
 
     def _foreseen(self, operation: str, state: State, plan: Plan) -> Plan:
         """The plan as it is; everything for which it would be refused is told."""
         if refused := safety.protected(plan):
-            self.emit(
-                Notice("warning", sentences.will_refuse(operation, refused.message), refused.hint)
-            )
+            self.emit(WillRefuse(operation, refused.message, refused.hint))
         config = self._nothing() if operation == "destroy" else self.workspace.required_config
         for problem in Preparation(plan, config, state, self.operations).missing():
-            self.emit(
-                Notice(
-                    "warning",
-                    sentences.will_refuse(operation, problem.message),
-                    problem.hint,
-                    problem.where,
-                )
-            )
+            self.emit(WillRefuse(operation, problem.message, problem.hint, problem.where))
         return plan
 
     def _planned(self, operation: str, state: State, in_progress: str = "") -> Plan:
@@ -237,8 +235,7 @@ class Run:
         for change in plan.changes:
             entry = reading.state.entries.get(change.address)
             if entry is not None and entry.pending is not None and reading.busy(entry):
-                text = sentences.under_way(entry.pending.action, reading.in_progress)
-                self.emit(Notice("warning", text, where=str(change.address)))
+                self.emit(InProgress(change.address, entry.pending.action, reading.in_progress))
                 change = unchanged(entry)
             changes.append(change)
         return replace(plan, changes=tuple(changes))
@@ -281,13 +278,13 @@ class Run:
 
 
 def _exists(state: State) -> bool:
-    """Whether anything was ever written there."""
+    """Tell whether anything was ever written there."""
     return bool(state.id.lineage or state.entries)
 
 
 @contextmanager
 def _placed(config: Config) -> Generator[None]:
-    """Say of problems with tools of the config where those stand, which the planner does not look up."""
+    """Add the places in the config to problems with its tools: the planner does not know them."""
     try:
         yield
     except PlanError as error:

@@ -20,7 +20,7 @@ def _leave() -> None:
 
 
 class _Requests:
-    """What a request to end calls, and whether there was one."""
+    """The function that a request to end calls, and a note that there was one."""
 
     def __init__(self) -> None:
         self.answer: Callable[[], object] = _leave
@@ -31,7 +31,7 @@ _requests = _Requests()
 
 
 def leave_by_the_door() -> None:
-    """Let every request to end be a KeyboardInterrupt: what is locked is released on the way out."""
+    """Make every request to end a KeyboardInterrupt: a lock is released on the way out."""
     _requests.made = False
     for number in ENDING:
         if (
@@ -42,7 +42,10 @@ def leave_by_the_door() -> None:
 
 @contextmanager
 def stopping(request: Callable[[], object]) -> Generator[None]:
-    """While the body runs, each signal calls this instead; outside the main thread nobody sends any."""
+    """Let each signal call `request` instead while the body runs.
+
+    Outside the main thread no signal arrives.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -54,7 +57,9 @@ def stopping(request: Callable[[], object]) -> Generator[None]:
 
 
 def unheard() -> bool:
-    """Whoever read what is said has gone. In a run that ends it, once: what runs is finished, and what is said goes nowhere.
+    """End a run, once, because the reader of its output has gone.
+
+    Running operations are finished, and further output goes nowhere.
 
     Returns whether that is so; elsewhere there is nothing to finish.
     """
@@ -66,7 +71,7 @@ def unheard() -> bool:
 
 
 def mute() -> None:
-    """Whatever is still in buffers, or said from now on, goes nowhere."""
+    """Send nowhere what is still in buffers, and all further output."""
     _fall_silent(lambda _mode: True)
 
 
@@ -94,7 +99,7 @@ def _ask_once() -> None:
 
 
 def _fall_silent(gone: Callable[[int], bool]) -> None:
-    """What is still told must not end the work with an error."""
+    """Send further output nowhere: it must not end the work with an error."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for output in OUTPUTS:
         if gone(os.fstat(output).st_mode):

@@ -12,14 +12,11 @@ from msgspec.structs import replace
 from dtm.app.choices import Choices
 from dtm.app.sessions import look, opened
 from dtm.app.workspace import Workspace
-from dtm.render.port import Difference
-from dtm.render.text import count
 from engine.address import Address
-from engine.errors import StateError
+from engine.errors import StateError, UsageError
 from engine.events import Notice
 from engine.log.history import Past, history, load
 from engine.log.state_store import AUTO
-from engine.planning.diff import diff
 from engine.ports import Emit
 from engine.secrets.redaction import Redactor
 from engine.session.opening import Reading
@@ -52,7 +49,10 @@ def pulled(state: State, form: str) -> str:
 
 
 def past(workspace: Workspace, serial: int | None, emit: Emit) -> State:
-    """The state, or the earlier one with that serial. Raises StateError naming the serials there are."""
+    """Read the state, or the earlier one with that serial.
+
+    Raises StateError naming the serials there are.
+    """
     if serial is None:
         return present(workspace, emit)
     now = _readable(workspace, lambda _: None)
@@ -71,7 +71,10 @@ def past(workspace: Workspace, serial: int | None, emit: Emit) -> State:
 
 
 def _readable(workspace: Workspace, emit: Emit) -> Reading | None:
-    """The present state; a damaged one is told and gives None: earlier ones can be had all the same."""
+    """Read the present state; warn of a damaged one and return None.
+
+    Earlier states can be had all the same.
+    """
     try:
         return look(workspace, emit)
     except StateError as error:
@@ -105,42 +108,16 @@ def _loaded(workspace: Workspace, old: Past, emit: Emit) -> State | None:
         return None
 
 
-def compare(old: State, new: State) -> list[Difference]:
-    """How the tools of two states differ, by address."""
-    found: list[Difference] = []
-    for address in sorted({*old.entries, *new.entries}):
-        before, after = old.entries.get(address), new.entries.get(address)
-        if before is None or after is None:
-            found.append(Difference(address, added=before is None, removed=after is None))
-        elif fields := diff(shown(before), shown(after)):
-            found.append(Difference(address, fields))
-    return found
+class Pushed(msgspec.Struct, frozen=True):
+    """The pushed state: its serial, how many tools it has, and where.
 
+    `overridden` says what force overrode, "" if nothing.
+    """
 
-def shown(entry: StateEntry) -> dict[str, Value]:
-    """One entry as people look at it."""
-    found: dict[str, Value] = {
-        "name": entry.address.name,
-        "instanceID": entry.address.instance,
-        "dependsOn": [edge.dotted for edge in entry.depends_on],
-        "options": dict(entry.options),
-    }
-    if entry.resource:
-        resource = entry.resource
-        found |= {
-            "id": resource.id,
-            "resource": dict(resource.attributes),
-            "outputs": dict(resource.outputs),
-        }
-    if entry.protected:
-        found["protected"] = True
-    if entry.pending:
-        found["unfinished"] = {
-            "action": entry.pending.action,
-            "since": entry.pending.since,
-            "message": entry.pending.message,
-        }
-    return found
+    serial: int
+    tools: int
+    location: str
+    overridden: str = ""
 
 
 def push(
@@ -151,8 +128,11 @@ def push(
     data: bytes,
     *,
     adopt: bool,
-) -> str:
-    """Make a document the state. Returns what was done; raises StateError as `engine.session.replacing.push_problem`."""
+) -> Pushed | None:
+    """Make a document the state; None if it is the state already.
+
+    Raises StateError as `engine.session.replacing.push_problem`.
+    """
     from engine.session import replacing
 
     candidate = decode(data, "the pushed document")
@@ -162,11 +142,9 @@ def push(
         else:
             overrode = replacing.push(session, candidate, force=choices.force, adopt=adopt)
             if not session.claimed:
-                return "Nothing to do: the pushed document is the state."
-    told = f"serial {candidate.id.serial}, {count(len(candidate.entries), 'tool')} to {workspace.place.location}."
-    return f"{'Would push' if choices.dry_run else 'Pushed'} {told}" + (
-        f" Overridden: {overrode}." if overrode else ""
-    )
+                return None
+    location = workspace.place.location
+    return Pushed(candidate.id.serial, len(candidate.entries), location, overrode)
 
 
 def move(
@@ -176,8 +154,11 @@ def move(
     redactor: Redactor,
     old: Address,
     new: Address,
-) -> str:
-    """Give an entry another address; edges of others follow. Raises StateError, also for an address of another plugin."""
+) -> None:
+    """Give an entry another address; edges of others follow.
+
+    Raises StateError, also for an address of another plugin.
+    """
     _refuse_other_plugin(workspace, old, new)
     with opened(workspace, choices, "state mv", emit, redactor) as session:
         state = session.state
@@ -192,17 +173,21 @@ def move(
         if not choices.dry_run:
             session.claim()
             session.replace(replace(state, entries=entries))
-    return f"{'Would move' if choices.dry_run else 'Moved'} {old} to {new}."
 
 
 def _refuse_other_plugin(workspace: Workspace, old: Address, new: Address) -> None:
-    """Another plugin would look for another thing, find nothing, and what stands there would be forgotten."""
+    """Refuse to move an entry to another plugin.
+
+    That plugin would look for another resource and find nothing, and the old one would be
+    forgotten.
+    """
     if old.name == new.name:
         return
     ours, other = (workspace.providers[name].plugin for name in (old.name, new.name))
     if ours != other:
         raise StateError(
-            f"{new} belongs to plugin {other}, {old} to plugin {ours}: neither could read what the other made",
+            f"{new} belongs to plugin {other}, {old} to plugin {ours}: "
+            "neither could read what the other made",
             hint=f"keep the name: dtm state mv {old.dotted} {old.name}.{new.instance}",
         )
 
@@ -213,8 +198,11 @@ def remove(
     emit: Emit,
     redactor: Redactor,
     addresses: Sequence[Address],
-) -> str:
-    """Forget entries without touching what they stand for. Raises StateError if others depend on them."""
+) -> None:
+    """Forget entries without touching what they stand for.
+
+    Raises StateError if others depend on them.
+    """
     with opened(workspace, choices, "state rm", emit, redactor) as session:
         state = session.state
         gone = set(addresses)
@@ -236,41 +224,41 @@ def remove(
         if not choices.dry_run:
             session.claim()
             session.replace(replace(state, entries=kept))
-    names = ", ".join(map(str, addresses))
-    return f"{'Would forget' if choices.dry_run else 'Forgot'} {names}. What it stands for was not touched."
 
 
 def rollback(
     workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, serial: int
-) -> str:
-    """Write a new serial with an earlier one's tools and outputs; the world is untouched. Raises StateError."""
+) -> tuple[int, State]:
+    """Write a new serial with an earlier one's tools and outputs; no provider is called.
+
+    Returns the new serial, and the earlier state. Raises StateError.
+    """
     from engine.session import replacing
 
     with opened(workspace, choices, "state rollback", emit, redactor) as session:
         old = past(workspace, serial, emit)
-        written = replacing.rollback(session, old, dry_run=choices.dry_run)
-    told = f"serial {written} with the {count(len(old.entries), 'tool')} of serial {serial}"
-    return f"{'Would write' if choices.dry_run else 'Wrote'} {told}. The world was not touched; dtm plan shows what would follow."
+        return replacing.rollback(session, old, dry_run=choices.dry_run), old
+
+
+def output(state: State, name: str) -> Value:
+    """Get one output. Raises UsageError with the nearest name that there is."""
+    if name not in state.outputs:
+        raise UsageError(
+            f'there is no output "{name}"',
+            hint=nearest(name, sorted(state.outputs)) or "dtm output shows all there are",
+        )
+    return state.outputs[name]
 
 
 def move_log(
     workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, log: str
-) -> str:
-    """Move the commit log into the state file (`inline`) or beside it; return what was done.
+) -> bool:
+    """Move the commit log into the state file (`inline`) or beside it; False if it is there.
 
     Raises StateError where the state is damaged, StoreError where the new place is denied.
     """
-    place = workspace.place
     with opened(workspace, choices, "state move-log", emit, redactor, log=AUTO) as session:
-        moved = session.move_log(log, dry_run=choices.dry_run)
-    where = f"{log}, at {place.location}"
-    if not moved:
-        return f"Nothing to do: the commit log is {where}."
-    told = f"{'Would move' if choices.dry_run else 'Moved'} the commit log: it is {where}."
-    asked = place.settings.log
-    if asked in (AUTO, log):
-        return told
-    return f"{told} Set state.log: {log}, since runs with state.log: {asked} are refused."
+        return session.move_log(log, dry_run=choices.dry_run)
 
 
 def entry_of(state: State, address: Address) -> StateEntry:
@@ -286,10 +274,11 @@ def entry_of(state: State, address: Address) -> StateEntry:
 
 def recover(
     workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, file: Path
-) -> list[str]:
-    """Enter the outcomes of a rescue file; returns those entered, warns of the others. Raises StateError.
+) -> Sequence[Address]:
+    """Apply the results saved in a rescue file; warn of those that do not apply.
 
-    Whoever wrote the file did so at its end: its session is not waited for.
+    Returns the tools that have a result now. The session that wrote the file did so at its end, so
+    that nobody waits for it. Raises StateError.
     """
     from engine.log import rescue_file
     from engine.session.recover import recover as use
@@ -306,7 +295,4 @@ def recover(
         emit(Notice("warning", f"not recovered: {text}"))
     if not found.refused and not found.applied:
         emit(Notice("info", f"nothing to recover: the state waits for nothing that {file} knows"))
-    return [
-        f"{'Would recover' if choices.dry_run else 'Recovered'} {address}"
-        for address in found.applied
-    ]
+    return found.applied

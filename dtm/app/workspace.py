@@ -1,4 +1,4 @@
-"""What a command works on: the config, the plugins and the place of the state."""
+"""The material of a command: the config, the plugins and the place of the state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 from backends.url import parse as parse_url
 from dtm.app import place as places
-from dtm.app.choices import Request
+from dtm.app.choices import Invocation
 from dtm.app.place import Place
 from engine.config import Config
 from engine.errors import ConfigError, Problem
@@ -25,9 +25,12 @@ DEFAULT_CONFIG = "config.yaml"
 
 
 class Workspace(msgspec.Struct, frozen=True):
-    """Config (None where a command needs none and there is none), plugins and state, all found and opened."""
+    """Config, plugins and state, found and opened.
 
-    request: Request
+    `config` is None where a command needs none and there is none.
+    """
+
+    request: Invocation
     config: Config | None
     providers: Mapping[str, AnyProvider]
     place: Place
@@ -35,7 +38,7 @@ class Workspace(msgspec.Struct, frozen=True):
 
     @property
     def base_dir(self) -> Path:
-        """What relative paths in options are relative to."""
+        """The directory that paths in options are relative to."""
         return self.config.settings.base_dir if self.config else self.request.cwd
 
     @property
@@ -45,8 +48,11 @@ class Workspace(msgspec.Struct, frozen=True):
         return self.config
 
 
-def load_config(request: Request, catalog: Catalog) -> Config:
-    """Load the config. Raises ConfigError with every problem, the only one that there is no file."""
+def load_config(request: Invocation, catalog: Catalog) -> Config:
+    """Load the config.
+
+    Raises ConfigError with every problem, or with the one that there is no file.
+    """
     from dtm.plugins import backends
 
     path = request.config_file or request.cwd / DEFAULT_CONFIG
@@ -65,13 +71,26 @@ def load_config(request: Request, catalog: Catalog) -> Config:
     return load(source, catalog, state_url=parse_url, backends=backends())
 
 
+def checked_config(request: Invocation) -> Config:
+    """Load the config and check the identities of its tools.
+
+    Raises ConfigError with every problem.
+    """
+    from dtm.app import identities
+    from dtm.plugins import catalog, providers
+
+    config = load_config(request, catalog())
+    identities.check(config, providers())
+    return config
+
+
 def open_workspace(
-    request: Request, emit: Emit, redactor: Redactor, *, need_config: bool = True
+    request: Invocation, emit: Emit, redactor: Redactor, *, need_config: bool = True
 ) -> Workspace:
     """Find everything; `redactor` learns the config's secrets.
 
-    Without `need_config` a config is read only where it stands and decides about the state. Raises ConfigError,
-    UsageError, PluginError and store errors.
+    Without `need_config` a config is read only where it stands and decides about the state. Raises
+    ConfigError, UsageError, PluginError and store errors.
     """
     from dtm.app import identities
     from dtm.plugins import catalog, providers
@@ -88,7 +107,7 @@ def open_workspace(
             config = load_config(request, catalog())
     if config:
         _hide_secrets(config, redactor)
-    _tell_of_plugins(request.plugin_dir or (config.settings.plugin_dir if config else None), emit)
+    _tell_of_plugins(config.settings.plugin_dir if config else None, emit)
     settings, overridden = places.choose(request.state_url, request.env, config, request.cwd)
     if overridden:
         emit(Notice("warning", overridden))
@@ -100,7 +119,10 @@ def open_workspace(
 
 
 def _tell_of_plugins(directory: Path | None, emit: Emit) -> None:
-    """A directory named for plugins may come with somebody's repository: what is in it is named and never imported."""
+    """Name the files in the config's plugin directory.
+
+    They may come with a foreign repository and are never imported.
+    """
     if (
         directory
         and directory.is_dir()
@@ -124,8 +146,11 @@ def _hide_secrets(config: Config, redactor: Redactor) -> None:
                     redactor.add(leaf)
 
 
-def _wanted(request: Request) -> bool:
-    """Whether a config decides where the state is: asked for by name, or the default one with nothing else named."""
+def _wanted(request: Invocation) -> bool:
+    """Tell whether a config decides where the state is.
+
+    It does where it was named, or where it is the default one and nothing else was named.
+    """
     if request.config_file:
         return True
     named = request.state_url or request.env.get("DTM_STATE")

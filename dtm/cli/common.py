@@ -1,4 +1,4 @@
-"""What every command shares: its options, its renderer, and the way from an error to an exit code."""
+"""The common part of all commands: options, renderer, and the way from an error to an exit code."""
 
 from __future__ import annotations
 
@@ -7,27 +7,33 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 import msgspec
 
-from dtm.app.choices import Choices, Request
+from dtm.app.approval import Approval, Question
+from dtm.app.choices import Choices, Invocation
 from dtm.app.signals import leave_by_the_door, unheard
 from dtm.cli.hints import place_flags, pointing
 from dtm.cli.streams import unwritable
-from dtm.render import Kind, Renderer, make_renderer
+from dtm.render.port import Renderer
+from dtm.render.renderers import Kind, make_renderer
+from dtm.render.screen import Screen
 from engine.address import Address
 from engine.errors import DtmError, UsageError
 from engine.events import Event
 from engine.ports import Emit
 from engine.secrets.redaction import Redactor
 
+if TYPE_CHECKING:
+    from dtm.app.workspace import Workspace  # heavy
+
 
 class Context(msgspec.Struct, frozen=True):
     """One invocation: what was asked for and how to speak."""
 
-    request: Request
+    request: Invocation
     renderer: Renderer
     redactor: Redactor
     json: bool
@@ -46,15 +52,16 @@ class Context(msgspec.Struct, frozen=True):
 
         return tell
 
-    def open(self, *, need_config: bool = True) -> Any:  # a Workspace, whose module is heavy
-        """The `dtm.app.workspace.Workspace`: config, plugins and state. Raises what `open_workspace` raises."""
+    def open(self, *, need_config: bool = True) -> Workspace:
+        """Find config, plugins and state. Raises what `dtm.app.workspace.open_workspace` raises."""
         from dtm.app.workspace import open_workspace
 
         workspace = open_workspace(self.request, self.emit, self.redactor, need_config=need_config)
         if self.verbose:
             self.renderer.notice(
                 "info",
-                f"The state is {workspace.place.location} (chosen by: {workspace.place.settings.source}).",
+                f"The state is {workspace.place.location} "
+                f"(chosen by: {workspace.place.settings.source}).",
             )
         return workspace
 
@@ -118,7 +125,7 @@ def parallelism(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def show_help(ctx: click.Context) -> None:
-    """What a group without a command does."""
+    """Print the help of a group that is called without a command."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -130,7 +137,7 @@ def choices(
     new_state: bool = False,
     with_dependents: bool = False,
 ) -> Choices:
-    """What the options of a writing command say."""
+    """Turn the options of a writing command into choices."""
     return Choices(
         parallelism=given.get("parallelism", 10),
         lock=given.get("lock", not given.get("no_lock")),
@@ -158,35 +165,23 @@ def yes_option(*more: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
     )
 
 
-def must_be_answerable(context: Context, yes: bool) -> None:
-    """Refuse early what would only fail at the question. Raises UsageError naming the flag."""
-    if not yes and not _can_ask(context):
-        raise UsageError(
-            "there is nobody to ask", hint="answer in advance with -y (--yes, --auto-approve)"
-        )
+def approval(context: Context, yes: bool) -> Approval:
+    """Answer with `-y`, else by the person at the terminal, who is told if nothing is done."""
 
+    def ask(question: Question) -> bool:
+        from dtm.render import sentences
+        from dtm.render.prompt import confirm, confirm_exactly
 
-def _can_ask(context: Context) -> bool:
-    return not context.json and sys.stdin.isatty()
+        if question.answer:
+            answer = confirm_exactly(sys.stdin, sys.stderr, question.text, question.answer)
+        else:
+            answer = confirm(sys.stdin, sys.stderr, question.text)
+        if not answer:
+            context.renderer.notice("info", sentences.CANCELLED)
+        return answer
 
-
-def agreed(context: Context, yes: bool, question: str = "", *, exactly: str = "") -> bool:
-    """Whether to go on. `exactly` is an answer that `-y` does not give. Raises UsageError if nobody can be asked."""
-    from dtm.render import sentences
-    from dtm.render.prompt import CONTINUE, confirm, confirm_exactly
-
-    if yes and not exactly:
-        return True
-    if exactly and not _can_ask(context):
-        raise UsageError(question, hint="-y does not answer this; --force does")
-    must_be_answerable(context, yes=False)
-    if exactly:
-        answer = confirm_exactly(sys.stdin, sys.stderr, question, exactly)
-    else:
-        answer = confirm(sys.stdin, sys.stderr, question or CONTINUE)
-    if not answer:
-        context.renderer.notice("info", sentences.CANCELLED)
-    return answer
+    can_ask = not context.json and sys.stdin.isatty()
+    return Approval(yes, ask if can_ask else None)
 
 
 Body: TypeAlias = Callable[..., int | None]
@@ -199,7 +194,6 @@ CONFIG_OPTIONS: list[Decorator] = [
         metavar="PATH",
         help="A config file or a directory of them.  [default: config.yaml]",
     ),
-    click.option("-d", "--plugin-dir", metavar="DIR", help="Where unpacked plugins are."),
     click.option(
         "--var",
         "variables",
@@ -235,7 +229,10 @@ COMMON_OPTIONS: list[Decorator] = [
 
 
 def command(*, config: bool = True) -> Callable[[Body], Callable[..., int]]:
-    """Give a function the common options; it receives a Context first and returns its exit code (None is 0)."""
+    """Give a function the common options.
+
+    It receives a Context first and returns its exit code (None is 0).
+    """
 
     def wrap(body: Body) -> Callable[..., int]:
         @wraps(body)
@@ -251,30 +248,19 @@ def command(*, config: bool = True) -> Callable[[Body], Callable[..., int]]:
 
 
 def _run(body: Body, given: dict[str, Any]) -> int:
-    debug, as_json = given.pop("debug"), given.pop("as_json")
-    verbose, quiet = given.pop("verbose"), given.pop("quiet")
-    color = not (given.pop("no_color") or os.environ.get("NO_COLOR"))
-    terminal = sys.stderr.isatty() and sys.stdout.isatty()
-    kind: Kind = "json" if as_json else "rich" if terminal else "plain"
+    debug = given.pop("debug")
     leave_by_the_door()
     redactor = Redactor()
-    renderer = make_renderer(
-        kind,
-        sys.stdout,
-        sys.stderr,
-        clean=redactor.clean,
-        color=color and terminal,
-        verbose=verbose,
-        quiet=quiet,
-    )
-    renderer = pointing(renderer, place_flags(given, os.environ))
+    renderer, as_json, verbose = _renderer(given, redactor)
     try:
-        return body(Context(_request(given), renderer, redactor, as_json, verbose), **given) or 0
+        context = Context(_invocation(given), renderer, redactor, as_json, verbose)
+        return body(context, **given) or 0
     except DtmError as error:
         renderer.error(error, debug=debug)
         return error.exit_code
     except KeyboardInterrupt as stop:
-        sys.stderr.write("\n" if terminal else "")  # the terminal wrote ^C on this line
+        if _on_terminal():
+            sys.stderr.write("\n")  # the terminal wrote ^C on this line
         renderer.notice("warning", f"Interrupted{stop}.")
         return 130
     except Exception as error:  # the last resort: a person gets a sentence, not a traceback
@@ -286,6 +272,28 @@ def _run(body: Body, given: dict[str, Any]) -> int:
         renderer.close()
 
 
+def _on_terminal() -> bool:
+    return sys.stderr.isatty() and sys.stdout.isatty()
+
+
+def _renderer(given: dict[str, Any], redactor: Redactor) -> tuple[Renderer, bool, bool]:
+    """Make the renderer that the options ask for; tells whether it writes JSON, and is verbose."""
+    as_json, verbose, quiet = given.pop("as_json"), given.pop("verbose"), given.pop("quiet")
+    color = not (given.pop("no_color") or os.environ.get("NO_COLOR"))
+    terminal = _on_terminal()
+    kind: Kind = "json" if as_json else "rich" if terminal else "plain"
+    screen = Screen(
+        sys.stdout,
+        sys.stderr,
+        redactor.clean,
+        color=color and terminal,
+        verbose=verbose,
+        quiet=quiet,
+    )
+    renderer = pointing(make_renderer(kind, screen), place_flags(given, os.environ))
+    return renderer, as_json, verbose
+
+
 def _bug(error: Exception) -> DtmError:
     told = DtmError(
         f"internal error: {type(error).__name__}: {error}",
@@ -295,7 +303,7 @@ def _bug(error: Exception) -> DtmError:
     return told
 
 
-def _request(given: dict[str, Any]) -> Request:
+def _invocation(given: dict[str, Any]) -> Invocation:
     if chdir := given.pop("chdir"):
         try:
             os.chdir(chdir)
@@ -303,10 +311,8 @@ def _request(given: dict[str, Any]) -> Request:
             raise UsageError(f"--chdir {chdir}: {error.strerror}") from error
     cwd = Path.cwd()
     config_file = given.pop("config_file", None)
-    plugin_dir = given.pop("plugin_dir", None)
-    return Request(
+    return Invocation(
         config_file=cwd / Path(config_file).expanduser() if config_file else None,
-        plugin_dir=cwd / Path(plugin_dir).expanduser() if plugin_dir else None,
         state_url=given.pop("state_url"),
         variables=tuple(_pair(text) for text in given.pop("variables", ())),
         var_files=tuple(cwd / Path(name).expanduser() for name in given.pop("var_files", ())),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -12,6 +13,8 @@ from dtm.cli.common import Context, command, show_help
 from dtm.testing.provider import Verdict
 from engine.errors import UsageError
 from engine.values import Value
+
+MARKS: Final = {"kept": "✔", "broken": "✖", "untried": "-"}
 
 
 @click.group(short_help="Write and check plugins.", invoke_without_command=True)
@@ -42,7 +45,10 @@ def create_plugin(context: Context, argument: str, name: str) -> None:
 @click.option("-a", "--all", "everything", is_flag=True, help="Every plugin there is.")
 @command(config=False)
 def validate_plugin(context: Context, argument: str, name: str, everything: bool) -> int:
-    """Try every promise of a plugin in a temporary world, one line each: exit 1 if one is broken."""
+    """Try every promise of a plugin in a temporary world, one line each.
+
+    Exit 1 if one is broken.
+    """
     from dtm.plugins import catalog, providers
 
     if not everything and not (argument or name):
@@ -54,7 +60,7 @@ def validate_plugin(context: Context, argument: str, name: str, everything: bool
 
 def _validate(context: Context, name: str, plugins: object) -> bool:
     from dtm.plugins import Plugins
-    from dtm.scaffold import validate_plugin as use
+    from dtm.trials.validation import validate_plugin as use
 
     assert isinstance(plugins, Plugins)
     results: Counter[str] = Counter()
@@ -74,20 +80,14 @@ def _validate(context: Context, name: str, plugins: object) -> bool:
 
 
 def _show(context: Context, name: str, verdict: Verdict) -> str:
-    """One line; returns what became of the promise."""
-    result, mark = (
-        ("broken", "✖")
-        if verdict.problem
-        else ("untried", "-")
-        if verdict.untried
-        else ("kept", "✔")
-    )
-    reason = verdict.problem or verdict.untried
+    """Print one line; returns what became of the promise."""
+    result, reason = verdict.result, verdict.reason
     row: dict[str, Value] = {
         "plugin": name,
         "promise": verdict.promise,
         "result": result,
         "reason": reason,
     }
-    context.renderer.data(f"{mark} {verdict.promise}{': ' + reason if reason else ''}", row)
+    text = f"{MARKS[result]} {verdict.promise}{': ' + reason if reason else ''}"
+    context.renderer.data(text, row)
     return result

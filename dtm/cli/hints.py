@@ -1,4 +1,7 @@
-"""Next steps that can be pasted: the commands in a hint get the flags that lead to the state this one worked on."""
+"""Next steps that can be pasted.
+
+The commands in a hint get the flags that lead to the state that this command worked on.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,24 @@ from typing import Any, Final, cast
 
 from msgspec.structs import replace
 
-from dtm.render import Renderer
+from dtm.render.port import Renderer
 from dtm.render.text import Level
 from engine.errors import ConfigError, DtmError, PlanError
-from engine.events import ApplyErrored, Event, Notice
+from engine.events import ApplyErrored, Event, Notice, WillRefuse
 
 COMMAND: Final = re.compile(
-    r"\bdtm (apply|delete|destroy|drift|force-unlock|init|lock|output|plan|show status|state [a-z-]+|validate|verify)\b"
+    r"\bdtm (apply|delete|destroy|drift|force-unlock|init|lock|output|plan"
+    r"|show status|state [a-z-]+|validate|verify)\b"
     r"(?! --(?:state|chdir)\b)"
 )
 """A command that works on a state and does not say yet on which."""
 
 
 def place_flags(given: Mapping[str, Any], env: Mapping[str, str]) -> str:
-    """The flags that chose config and state, as they were given; DTM_STATE may be gone in the next shell."""
+    """Repeat the flags that chose config and state, as they were given.
+
+    DTM_STATE becomes a flag, since the next shell may not have it.
+    """
     named = {
         "--chdir": given.get("chdir"),
         "-f": given.get("config_file"),
@@ -47,7 +54,7 @@ class PointingRenderer:
 
     def event(self, event: Event) -> None:
         """As `Renderer.event`."""
-        if isinstance(event, ApplyErrored | Notice):
+        if isinstance(event, ApplyErrored | Notice | WillRefuse):
             event = replace(event, hint=complete(event.hint, self._flags))
         self._renderer.event(event)
 
@@ -67,7 +74,10 @@ class PointingRenderer:
 
 
 def pointing(renderer: Renderer, flags: str) -> Renderer:
-    """A renderer whose hints lead to the same place; the very one where a bare command does so anyway."""
+    """Make a renderer whose hints lead to the same place.
+
+    It is the given one where a bare command leads there anyway.
+    """
     if not flags:
         return renderer
     return cast(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dtm.app.choices import Choices
+from dtm.app.approval import Question
+from dtm.app.graph_export import FORMS, Form
 from dtm.cli.common import (
     Context,
-    agreed,
+    approval,
     choices,
     command,
     lockable,
@@ -17,18 +19,13 @@ from dtm.cli.common import (
     parallelism,
     yes_option,
 )
-from dtm.render.text import count
-from engine.errors import (
-    ConfigError,
-    DtmError,
-    LockError,
-    PlanError,
-    PluginError,
-    StateError,
-    StoreAccessError,
-    StoreError,
-    UsageError,
-)
+from dtm.render.text import Level, count
+from engine.errors import PlanError
+
+if TYPE_CHECKING:
+    from dtm.app.initialize import Making, Step, Untested
+    from engine.log.probe import Probe
+    from engine.session.opening import Reading
 
 
 @click.command(short_help="Check config, plugins and state.")
@@ -41,86 +38,80 @@ from engine.errors import (
 @command()
 def init(context: Context, create: bool, yes: bool) -> None:
     """Check config, plugins and state. Never required: apply does silently what this would."""
-    from dtm.app import locks
-    from dtm.app.sessions import look
+    from dtm.app.initialize import initialize
 
-    workspace = context.open()
-    names = sorted({tool.address.name for tool in workspace.config.tools})
-    for name in names:
-        workspace.providers[name]
-    context.renderer.notice(
-        "info",
-        f"Config: {count(len(workspace.config.tools), 'tool')}, plugins {', '.join(names) or 'none'}.",
-    )
-    if create and not _created(context, workspace, yes):
+    def make() -> bool:
+        return approval(context, yes).given(Question("Make it? [y/n]"))
+
+    for step in initialize(context.open(), context.emit, make=make if create else None):
+        _show_step(context, step)
+
+
+def _show_step(context: Context, step: Step) -> None:
+    from dtm.app import initialize as steps
+    from dtm.app.locks import Holding
+    from engine.session.opening import Reading
+
+    notice = context.renderer.notice
+    match step:
+        case steps.ConfigRead():
+            plugins = ", ".join(step.plugins) or "none"
+            notice("info", f"Config: {count(step.tools, 'tool')}, plugins {plugins}.")
+        case steps.NothingToMake() | steps.Missing() | steps.Made() | steps.Permissions():
+            _show_making(context, step)
+        case Reading():
+            notice("info", f"State: {step.location}, {_contents(step)}.")
+        case Holding():
+            told = f"{step.kind}, lease {step.lease:g} s" if step.locker else f"none, {step.why}"
+            notice("info" if step.locker else "warning", f"Lock: {told}.", hint=step.hint)
+        case steps.Finished():
+            context.say("Initialize finished.")
+        case _:
+            _show_store(context, step)
+
+
+def _show_making(context: Context, step: Making) -> None:
+    from dtm.app import initialize as steps
+
+    match step:
+        case steps.NothingToMake():
+            text = f"Nothing has to be made for a state at {step.location}."
+            context.renderer.notice("info", text)
+        case steps.Missing():
+            context.renderer.notice("info", f"Missing: {step.what}.")
+        case steps.Made():
+            context.say(f"Made {step.what}.")
+        case steps.Permissions():
+            context.renderer.notice("info", "Whoever applies needs these permissions:")
+            context.renderer.data(step.text)
+
+
+def _show_store(context: Context, step: Untested | Probe) -> None:
+    from dtm.app.initialize import Untested
+    from dtm.app.locks import rows
+
+    if isinstance(step, Untested):
+        text = f"Store: it could not be tried: {step.message}"
+        context.renderer.notice("warning", text, hint=step.hint)
         return
-    found = look(workspace, context.emit)
-    what = (
-        f"serial {found.state.id.serial}, {count(len(found.state.entries), 'tool')}"
-        if found.exists
-        else "empty"
-    )
-    context.renderer.notice("info", f"State: {found.location}, {what}.")
-    lock = locks.chosen(workspace.place, probing=True)
-    told = f"{lock.kind}, lease {lock.lease:g} s" if lock.locker else f"none, {lock.why}"
-    context.renderer.notice("info" if lock.locker else "warning", f"Lock: {told}.", hint=lock.hint)
-    if lock.locker:
-        lock.locker.read(
-            workspace.place.key
-        )  # a table that is missing or closed is found here, not by the first apply
-    _tried(context, workspace.place, lock.probe)
-    context.say("Initialize finished.")
-
-
-def _tried(context: Context, place: Any, known: Any) -> None:
-    """Say what the store guarantees: as recorded if all is, else tried now. Raises StoreError where it is unfit."""
-    from dtm.app import locks
-
-    try:
-        verdict = known if known and known.native else locks.try_out(place, racing=False)
-    except StoreAccessError as error:
-        context.renderer.notice(
-            "warning", f"Store: it could not be tried: {error.message}", hint=error.hint
-        )
-        return
-    for row in locks.rows(verdict):
+    for row in rows(step):
         context.renderer.notice("info", f"Store: {row['what']}: {row['result']}")
-    if refusal := verdict.refusal(lock_native=False):
-        raise refusal
 
 
-def _created(context: Context, workspace: Any, yes: bool) -> bool:
-    """Make what is missing; False if the answer was no."""
-    from dtm.app.place import creating
-
-    place = workspace.place
-    found = creating(place, workspace.base_dir)
-    if found is None:
-        context.renderer.notice("info", f"Nothing has to be made for a state at {place.location}.")
-        return True
-    missing = found.missing()
-    for sentence in missing:
-        context.renderer.notice("info", f"Missing: {sentence}.")
-    if missing:
-        if not agreed(context, yes, "Make it? [y/n]"):
-            return False
-        for made in found.create():
-            context.say(f"Made {made}.")
-    context.renderer.notice("info", "Whoever applies needs these permissions:")
-    context.renderer.data(found.policy())
-    return True
+def _contents(found: Reading) -> str:
+    if not found.exists:
+        return "empty"
+    state = found.state
+    return f"serial {state.id.serial}, {count(len(state.entries), 'tool')}"
 
 
 @click.command(short_help="Check the config alone.")
 @command()
 def validate(context: Context) -> None:
     """Check the config alone: every problem at once, no state, no provider asked."""
-    from dtm.app import identities
-    from dtm.app.workspace import load_config
-    from dtm.plugins import catalog, providers
+    from dtm.app.workspace import checked_config
 
-    config = load_config(context.request, catalog())
-    identities.check(config, providers())
+    config = checked_config(context.request)
     for warning in config.warnings:
         context.renderer.notice("warning", warning)
     context.say(f"The config is valid: {count(len(config.tools), 'tool')}.")
@@ -133,46 +124,35 @@ def validate(context: Context) -> None:
 @lockable
 @command()
 def verify(context: Context, strict: bool, lock: bool, new_state: bool, **given: Any) -> int:
-    """Say whether config, plugins, state and world agree. Exits 0 whatever it finds, unless --strict."""
+    """Say whether config, plugins, state and world agree.
+
+    Exits 0 whatever it finds, unless --strict.
+    """
+    from dtm.app.verify import verify as use
     from dtm.render import sentences
 
     context.renderer.notice("info", sentences.started("verify"))
-    try:
-        agree = _agree(context, lock, choices({**given, "lock": lock}, new_state=new_state))
-    except LockError:
-        raise
-    except ConfigError as error:
-        context.renderer.error(error)
-        context.renderer.notice("error", "verify failed, error: there is no valid config.")
-        agree = False
-    except PluginError as error:
-        context.renderer.error(error)
-        context.renderer.notice("info", 'Maybe you forgot to run "dtm init" first?')
-        agree = False
-    except (StateError, StoreError) as error:
-        context.renderer.error(error)
-        context.renderer.notice("error", "Something is wrong with the state.")
-        agree = False
-    except UsageError:
-        raise
-    except DtmError as error:
-        context.renderer.error(error)
-        context.renderer.notice("error", "Get changes failed.")
-        agree = False
-    if agree:
+    chosen = choices({**given, "lock": lock}, new_state=new_state)
+    found = use(context.open, chosen, context.emit, context.redactor, lock=lock)
+    if found.error:
+        context.renderer.error(found.error)
+        context.renderer.notice(*VERIFY_ERRORS[found.cause])
+    elif found.plan and not found.agree:
+        context.renderer.plan(found.plan, operation="verify")
+    if found.agree:
         context.say(sentences.VERIFIED)
     else:
         context.renderer.notice("info", sentences.finished("verify"))
-    return 1 if strict and not agree else 0
+    return 1 if strict and not found.agree else 0
 
 
-def _agree(context: Context, lock: bool, chosen: Choices) -> bool:
-    from dtm.app.run import Run
-
-    found = Run(context.open(), chosen, context.emit, context.redactor).plan(lock=lock)
-    if not found.empty:
-        context.renderer.plan(found, operation="verify")
-    return bool(found.empty)
+VERIFY_ERRORS: Final[Mapping[str, tuple[Level, str]]] = {
+    "config": ("error", "verify failed, error: there is no valid config."),
+    "plugin": ("info", 'Maybe you forgot to run "dtm init" first?'),
+    "state": ("error", "Something is wrong with the state."),
+    "changes": ("error", "Get changes failed."),
+}
+"""By the cause of a verification's error."""
 
 
 @click.command(short_help="Show what changed outside dtm.")
@@ -181,7 +161,10 @@ def _agree(context: Context, lock: bool, chosen: Choices) -> bool:
 @lockable
 @command()
 def drift(context: Context, lock: bool, new_state: bool, **given: Any) -> int:
-    """Show what changed outside dtm: exit 0 if nothing did, 2 if something did, 1 if that cannot be told."""
+    """Show what changed outside dtm.
+
+    Exit 0 if nothing did, 2 if something did, 1 if that cannot be told.
+    """
     from dtm.app.run import Run
 
     workspace = context.open(need_config=False)
@@ -203,38 +186,32 @@ def drift(context: Context, lock: bool, new_state: bool, **given: Any) -> int:
 @command()
 def output(context: Context, name: str | None) -> None:
     """Print the config's outputs as they were after the last apply; with NAME, that one alone."""
+    from dtm.app.states import output as use
     from dtm.app.states import present
 
-    outputs = present(context.open(need_config=False), context.emit).outputs
-    if name is None:
-        context.renderer.outputs(outputs)
-        if not outputs:
-            context.renderer.notice("info", "There are no outputs.")
+    state = present(context.open(need_config=False), context.emit)
+    if name is not None:
+        context.renderer.value(use(state, name))
         return
-    if name not in outputs:
-        from engine.suggestions import nearest
-
-        raise UsageError(
-            f'there is no output "{name}"',
-            hint=nearest(name, sorted(outputs)) or "dtm output shows all there are",
-        )
-    context.renderer.value(outputs[name])
+    context.renderer.outputs(state.outputs)
+    if not state.outputs:
+        context.renderer.notice("info", "There are no outputs.")
 
 
 @click.command(short_help="Print the dependency graph.")
 @click.option(
     "-o",
     "form",
-    type=click.Choice(["dot", "mermaid", "svg"]),
+    type=click.Choice(FORMS),
     default="dot",
     help="Format.  [default: dot]",
 )
 @command()
-def graph(context: Context, form: str) -> None:
+def graph(context: Context, form: Form) -> None:
     """Print the dependency graph of the config, written and implied edges alike."""
-    from dtm.app.drawing import draw
+    from dtm.app.graph_export import export
     from dtm.app.workspace import load_config
     from dtm.plugins import catalog
 
     config = load_config(context.request, catalog())
-    context.renderer.data(draw({tool.address: tool.depends_on for tool in config.tools}, form))
+    context.renderer.data(export({tool.address: tool.depends_on for tool in config.tools}, form))

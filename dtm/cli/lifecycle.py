@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
+from dtm.app.approval import Question
 from dtm.app.choices import Choices
 from dtm.cli.common import (
     Context,
-    agreed,
+    approval,
     choices,
     command,
     lockable,
     locking,
-    must_be_answerable,
     new_state_option,
     parallelism,
     yes_option,
@@ -31,7 +31,8 @@ def executing(function: Callable[..., Any]) -> Callable[..., Any]:
             "--resolve",
             multiple=True,
             metavar="ADDR=WHAT",
-            help="What became of an interrupted tool that cannot be found again: adopt:ID, retry or forget.",
+            help="What became of an interrupted tool that cannot be found again: "
+            "adopt:ID, retry or forget.",
         ),
         parallelism("Operations"),
     ):
@@ -107,7 +108,10 @@ def delete(
 @executing
 @command()
 def destroy(context: Context, yes: bool, new_state: bool, **given: Any) -> int:
-    """Delete everything that the state remembers, dependents first. A state alone suffices: --state URL."""
+    """Delete everything that the state remembers, dependents first.
+
+    A state alone suffices: --state URL.
+    """
     return _execute(context, "destroy", yes, choices(given, new_state=new_state))
 
 
@@ -115,24 +119,17 @@ def _execute(context: Context, operation: str, yes: bool, chosen: Choices) -> in
     """Plan, ask, do; the summary of what was done is an event."""
     from dtm.app.run import Run
     from dtm.render import sentences
+    from dtm.render.prompt import CONTINUE
 
     def show(found: Plan) -> None:
         nothing = sentences.NOTHING_TO_DELETE if operation == "delete" else ""
         context.renderer.plan(found, nothing=nothing)
 
-    begun = False
-
     def agree(lost: int) -> bool:
-        nonlocal begun
-        question = (
-            f"{lost} tools will be deleted or replaced, more than 30 %. To go on, answer: yes, {lost}"
-            if lost
-            else ""
-        )
-        begun = agreed(context, yes, question, exactly=f"yes, {lost}" if lost else "")
-        return begun
+        return answer.given(Question(*sentences.large_loss(lost)) if lost else Question(CONTINUE))
 
-    must_be_answerable(context, yes)
+    answer = approval(context, yes)
+    answer.require()
     context.renderer.notice("info", sentences.started(operation))
     run = Run(
         context.open(need_config=operation != "destroy"), chosen, context.emit, context.redactor
@@ -141,7 +138,7 @@ def _execute(context: Context, operation: str, yes: bool, chosen: Choices) -> in
         summary = run.execute(operation, show=show, agree=agree)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            ", what was done is recorded" if begun else ", nothing was changed"
+            ", what was done is recorded" if run.approved else ", nothing was changed"
         ) from None
     if summary is None:
         return 0

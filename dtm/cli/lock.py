@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from dtm.cli.common import Context, agreed, command, yes_option
+from dtm.app.approval import Question
+from dtm.cli.common import Context, approval, command, yes_option
 from engine.lock import LockRecord
 
 
@@ -33,13 +34,17 @@ def lock(context: Context) -> int:
 @yes_option("--force")
 @command()
 def force_unlock(context: Context, lock_id: str, corrupt: bool, yes: bool) -> int:
-    """Break a lock by its exact ID, as `dtm lock` shows it. Its holder is refused once somebody else has begun."""
+    """Break a lock by its exact ID, as `dtm lock` shows it.
+
+    Its holder is refused once somebody else has begun.
+    """
     from dtm.app.locks import break_lock, held
 
     workspace = context.open(need_config=False)
     record = held(workspace, lock_id, corrupt=corrupt)
     context.renderer.lock(record)
-    if not agreed(context, yes, "Do you really want to break this lock? [y/n]"):
+    question = Question("Do you really want to break this lock? [y/n]")
+    if not approval(context, yes).given(question):
         return 0
     break_lock(workspace, record)
     context.say(f"The lock was broken. {_consequence(record)}")

@@ -16,9 +16,10 @@ def version(as_json: bool) -> None:
     if not as_json:
         click.echo(__version__)
         return
-    from dtm.render import make_renderer
+    from dtm.render.renderers import make_renderer
+    from dtm.render.screen import Screen
 
-    make_renderer("json", sys.stdout, sys.stderr, clean=str).version(__version__)
+    make_renderer("json", Screen(sys.stdout, sys.stderr, str)).version(__version__)
 
 
 @click.command(short_help="Print the completion script for a shell.")
@@ -27,7 +28,7 @@ def completion(shell: str) -> None:
     """Print the completion script; for bash: `source <(dtm completion bash)`."""
     from click.shell_completion import get_completion_class
 
-    from dtm.cli import root
+    from dtm.cli.main import root
 
     found = get_completion_class(shell)
     assert found is not None  # the choices are the shells click knows

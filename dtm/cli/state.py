@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from dtm.cli.common import Context, choices, command, locking, show_help
+from dtm.render.text import count
 from engine.errors import UsageError
 
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
@@ -63,10 +64,11 @@ def _unfinished(entry: Any, found: Any) -> str | None:
 @command()
 def show(context: Context, address: str, serial: int | None) -> None:
     """Show one entry whole."""
-    from dtm.app.states import entry_of, past, shown
+    from dtm.app.comparison import document
+    from dtm.app.states import entry_of, past
 
     found = past(context.open(need_config=False), serial, context.emit)
-    context.renderer.document(shown(entry_of(found, context.address(address))), title=address)
+    context.renderer.document(document(entry_of(found, context.address(address))), title=address)
 
 
 @state.command()
@@ -104,15 +106,15 @@ def push(context: Context, file: str, force: bool, adopt: bool, **given: Any) ->
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
     chosen = choices(given, force=force)
+    workspace = context.open(need_config=False)
+    pushed = use(workspace, chosen, context.emit, context.redactor, data, adopt=adopt)
+    if pushed is None:
+        context.say("Nothing to do: the pushed document is the state.")
+        return
+    overridden = f" Overridden: {pushed.overridden}." if pushed.overridden else ""
     context.say(
-        use(
-            context.open(need_config=False),
-            chosen,
-            context.emit,
-            context.redactor,
-            data,
-            adopt=adopt,
-        )
+        f"{'Would push' if chosen.dry_run else 'Pushed'} serial {pushed.serial}, "
+        f"{count(pushed.tools, 'tool')} to {pushed.location}.{overridden}"
     )
 
 
@@ -125,16 +127,10 @@ def mv(context: Context, old: str, new: str, **given: Any) -> None:
     """Give an entry another address."""
     from dtm.app.states import move
 
-    addresses = context.address(old), context.address(new)
-    context.say(
-        move(
-            context.open(need_config=False),
-            choices(given),
-            context.emit,
-            context.redactor,
-            *addresses,
-        )
-    )
+    before, after, chosen = context.address(old), context.address(new), choices(given)
+    workspace = context.open(need_config=False)
+    move(workspace, chosen, context.emit, context.redactor, before, after)
+    context.say(f"{'Would move' if chosen.dry_run else 'Moved'} {before} to {after}.")
 
 
 @state.command()
@@ -147,14 +143,11 @@ def rm(context: Context, addresses: tuple[str, ...], force: bool, **given: Any) 
     from dtm.app.states import remove
 
     gone = [context.address(text) for text in addresses]
+    chosen = choices(given, force=force)
+    remove(context.open(need_config=False), chosen, context.emit, context.redactor, gone)
     context.say(
-        remove(
-            context.open(need_config=False),
-            choices(given, force=force),
-            context.emit,
-            context.redactor,
-            gone,
-        )
+        f"{'Would forget' if chosen.dry_run else 'Forgot'} {', '.join(map(str, gone))}. "
+        "What it stands for was not touched."
     )
 
 
@@ -189,7 +182,8 @@ def history(context: Context) -> None:
 @command()
 def diff(context: Context, old: int, new: int | None) -> None:
     """Show how two serials differ; without NEW, how the present one does."""
-    from dtm.app.states import compare, past
+    from dtm.app.comparison import compare
+    from dtm.app.states import past
 
     workspace = context.open(need_config=False)
     context.renderer.differences(
@@ -207,7 +201,12 @@ def rollback(context: Context, serial: int, **given: Any) -> None:
     from dtm.app.states import rollback as use
 
     workspace, chosen = context.open(need_config=False), choices(given)
-    context.say(use(workspace, chosen, context.emit, context.redactor, serial))
+    written, old = use(workspace, chosen, context.emit, context.redactor, serial)
+    context.say(
+        f"{'Would write' if chosen.dry_run else 'Wrote'} serial {written} "
+        f"with the {count(len(old.entries), 'tool')} of serial {serial}. "
+        "The world was not touched; dtm plan shows what would follow."
+    )
     if workspace.config is not None and not chosen.dry_run:
         context.renderer.plan(Run(workspace, chosen, context.emit, context.redactor).plan())
 
@@ -217,13 +216,15 @@ def rollback(context: Context, serial: int, **given: Any) -> None:
 @writing
 @command()
 def recover(context: Context, file: str, **given: Any) -> None:
-    """Enter the outcomes of a rescue file where the state still waits for them; twice is harmless."""
+    """Enter the outcomes of a rescue file where the state still waits for them.
+
+    Twice is harmless.
+    """
     from dtm.app.states import recover as use
 
-    for line in use(
-        context.open(need_config=False), choices(given), context.emit, context.redactor, Path(file)
-    ):
-        context.say(line)
+    workspace, chosen = context.open(need_config=False), choices(given)
+    for address in use(workspace, chosen, context.emit, context.redactor, Path(file)):
+        context.say(f"{'Would recover' if chosen.dry_run else 'Recovered'} {address}")
 
 
 @state.command("move-log", short_help="Move the commit log into the state file or beside it.")
@@ -231,11 +232,22 @@ def recover(context: Context, file: str, **given: Any) -> None:
 @writing
 @command()
 def move_log(context: Context, place: str, **given: Any) -> None:
-    """Move the commit log into the state file (inline) or beside it, once; later runs keep it there."""
+    """Move the commit log into the state file (inline) or beside it, once.
+
+    Later runs keep it there.
+    """
     from dtm.app.states import move_log as use
 
-    workspace = context.open(need_config=False)
-    context.say(use(workspace, choices(given), context.emit, context.redactor, place))
+    workspace, chosen = context.open(need_config=False), choices(given)
+    where = f"{place}, at {workspace.place.location}"
+    if not use(workspace, chosen, context.emit, context.redactor, place):
+        context.say(f"Nothing to do: the commit log is {where}.")
+        return
+    moved = f"{'Would move' if chosen.dry_run else 'Moved'} the commit log: it is {where}."
+    asked = workspace.place.settings.log
+    if asked not in ("auto", place):
+        moved += f" Set state.log: {place}, since runs with state.log: {asked} are refused."
+    context.say(moved)
 
 
 @state.command()

@@ -11,7 +11,11 @@ OUTPUT, ERROR = "standard output", "standard error"
 
 
 class _Output(io.FileIO):
-    """A full disk under what is said, and a reader that left, are told apart from those that the work meets: by the name."""
+    """A standard stream whose errors name it.
+
+    A full disk under the output, and a reader that left, are thereby told apart from those that the
+    work meets.
+    """
 
     def write(self, data: Any) -> int:
         """As its class does."""
@@ -24,10 +28,11 @@ class _Output(io.FileIO):
 
 
 def open_streams() -> None:
-    """What goes to a stream that the caller has closed goes nowhere, and no file that is opened later gets its number.
+    """Open the three standard streams, those that the caller has closed, too.
 
-    What is written always has a buffer, also with PYTHONUNBUFFERED: without, Python drops what a disk does not take, and
-    says nothing.
+    What goes to a closed stream goes nowhere, and no file that is opened later gets its number.
+    Output always has a buffer, also with PYTHONUNBUFFERED: without one, Python silently drops what
+    a disk does not take.
     """
     for number in range(3):
         try:
@@ -46,5 +51,5 @@ def _opened(number: int, found: TextIO | None, *, at_once: bool) -> io.TextIOWra
 
 
 def unwritable(error: Exception) -> bool:
-    """Whether this is about what is said, and not about the work."""
+    """Tell whether an error is about the output, and not about the work."""
     return isinstance(error, OSError) and error.filename in (OUTPUT, ERROR)

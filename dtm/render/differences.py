@@ -27,7 +27,10 @@ MAX_COMPARED: Final = 4_000_000
 def field_lines(
     fields: Iterable[FieldChange], show: ValueText, indent: int, width: int
 ) -> Iterator[Line]:
-    """What a person changed first, then under headings of their own what follows from inputs and what somebody else did."""
+    """Show what a person changed, then what follows from inputs, then drift.
+
+    The last two have headings of their own.
+    """
     groups: dict[Source, list[FieldChange]] = {source: [] for source in Source}
     for each in fields:
         groups[each.source].append(each)

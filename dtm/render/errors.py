@@ -28,7 +28,10 @@ BUG_HINT: Final = (
 
 
 class ErrorText(msgspec.Struct):
-    """Turns errors into lines; each source file is read once, to show the line that a problem stands on."""
+    """Errors as lines.
+
+    Each source file is read once, to show the line that a problem stands on.
+    """
 
     clean: Clean
     now: datetime

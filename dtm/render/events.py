@@ -19,23 +19,34 @@ from engine.events import (
     ApplyStart,
     ApplySummary,
     Event,
+    InProgress,
     LockAcquired,
     LockReleased,
     LockWaiting,
     Notice,
     Retrying,
     Stopping,
+    WillRefuse,
 )
 from engine.lock import LockRecord
 from engine.plan import Action
 
 
-class Said(NamedTuple):
-    """One message: its level, its sentence (further lines belong below the first), and the next step or ""."""
+class LogLine(NamedTuple):
+    """One message: level, sentence, next step, and the place that it is about.
+
+    Lines of the sentence after its first belong below it.
+    """
 
     level: Level
     message: str
     hint: str = ""
+    where: str = ""
+
+    @property
+    def text(self) -> str:
+        """The sentence behind the place that it is about."""
+        return f"{self.where}: {self.message}" if self.where else self.message
 
 
 PULSE: Final = 10.0
@@ -49,47 +60,69 @@ HEADLINE: Final = 200
 GO_ON: Final = "run the command again to go on; what is done stays done"
 
 
-def told(event: Event) -> Said:  # noqa: C901 - one flat case per event
-    """What one event says, by itself."""
+def describe_event(event: Event) -> LogLine:
+    """Say what one event means, by itself."""
+    match event:
+        case LockWaiting() | LockAcquired() | LockReleased():
+            return _lock(event)
+        case Notice() | WillRefuse() | InProgress():
+            return _notice(event)
+        case Stopping():
+            return LogLine("warning", _stopping(event))
+        case Retrying():
+            return LogLine("warning", _retrying(event))
+        case ApplySummary():
+            return LogLine(_verdict(event), _headline(event), "" if event.complete else GO_ON)
+        case _:
+            return _change(event)
+
+
+def _change(
+    event: ApplyStart | ApplyProgress | ApplyComplete | ApplyErrored | ApplySkipped | ApplyMilder,
+) -> LogLine:
     match event:
         case ApplyStart():
-            return Said("info", sentences.processing(event.address, event.action))
+            return LogLine("info", sentences.processing(event.address, event.action))
         case ApplyProgress():
-            return Said("info", _progress(event))
+            return LogLine("info", _progress(event))
         case ApplyComplete():
-            return Said("success", sentences.done(event.address, event.action))
+            return LogLine("success", sentences.done(event.address, event.action))
         case ApplyErrored():
-            return Said(
-                "error",
-                sentences.change_failed(event.address, event.action, event.message),
-                event.hint,
-            )
+            text = sentences.change_failed(event.address, event.action, event.message)
+            return LogLine("error", text, event.hint)
         case ApplySkipped():
-            return Said("warning", f"Skipped: {_skipped(event)}")
+            return LogLine("warning", f"Skipped: {_skipped(event)}")
         case ApplyMilder():
-            return Said("info", _milder(event))
-        case Stopping():
-            return Said("warning", _stopping(event))
-        case Retrying():
-            return Said("warning", _retrying(event))
+            return LogLine("info", _milder(event))
+
+
+def _notice(event: Notice | WillRefuse | InProgress) -> LogLine:
+    match event:
         case Notice():
-            return Said(
-                _level(event),
-                f"{event.where}: {event.message}" if event.where else event.message,
-                event.hint,
-            )
+            return LogLine(_level(event), event.message, event.hint, event.where)
+        case WillRefuse():
+            text = sentences.will_refuse(event.operation, event.message)
+            return LogLine("warning", text, event.hint, event.where)
+        case InProgress():
+            text = sentences.under_way(event.action, event.by)
+            return LogLine("warning", text, where=str(event.address))
+
+
+def _lock(event: LockWaiting | LockAcquired | LockReleased) -> LogLine:
+    match event:
         case LockWaiting():
-            return Said("info", _waiting(event))
+            return LogLine("info", _waiting(event))
         case LockAcquired():
             return _acquired(event)
         case LockReleased():
-            return Said("debug", "Released the state lock.")
-        case ApplySummary():
-            return Said(_verdict(event), _headline(event), "" if event.complete else GO_ON)
+            return LogLine("debug", "Released the state lock.")
 
 
-class Narrator(msgspec.Struct):
-    """Remembers what a run did, so that lines about long operations are rare and the summary says why things failed."""
+class RunLog(msgspec.Struct):
+    """A memory of what a run did.
+
+    With it lines about long operations are rare, and the summary says why things failed.
+    """
 
     everything: bool = False
     begun: bool = False
@@ -99,7 +132,7 @@ class Narrator(msgspec.Struct):
     _last: dict[Address, float] = msgspec.field(default_factory=dict[Address, float])
     _waited: float = -PULSE
 
-    def tell(self, event: Event) -> Iterator[Said]:
+    def lines_for(self, event: Event) -> Iterator[LogLine]:
         """The lines this event is worth, none for many."""
         match event:
             case ApplyStart():
@@ -120,53 +153,53 @@ class Narrator(msgspec.Struct):
                 self.cancelling = self.cancelling or (
                     isinstance(event, Stopping) and event.cancelling
                 )
-                yield told(event)
+                yield describe_event(event)
 
-    def _start(self, event: ApplyStart) -> Iterator[Said]:
+    def _start(self, event: ApplyStart) -> Iterator[LogLine]:
         if not self.begun:
             self.begun = True
-            yield Said("info", sentences.EXECUTING)
-            yield Said("info", f"Changes count: {event.total}.")
+            yield LogLine("info", sentences.EXECUTING)
+            yield LogLine("info", f"Changes count: {event.total}.")
         self._last[event.address] = 0.0
-        yield Said(
+        yield LogLine(
             "info", sentences.separator(f"Processing progress: {event.index}/{event.total}.")
         )
-        yield told(event)
+        yield describe_event(event)
 
-    def _progress(self, event: ApplyProgress) -> Iterator[Said]:
+    def _progress(self, event: ApplyProgress) -> Iterator[LogLine]:
         due = event.elapsed - self._last.get(event.address, 0.0) >= PULSE
         if not due and not (self.everything and event.text):
             return
         self._last[event.address] = event.elapsed
-        yield told(event)
+        yield describe_event(event)
 
-    def _complete(self, event: ApplyComplete) -> Iterator[Said]:
+    def _complete(self, event: ApplyComplete) -> Iterator[LogLine]:
         self._last.pop(event.address, None)
         if event.action is Action.DELETE:
-            yield Said("info", f"Prepare to delete '{event.address.key}' from States.")
-        yield told(event)
+            yield LogLine("info", f"Prepare to delete '{event.address.key}' from States.")
+        yield describe_event(event)
 
-    def _errored(self, event: ApplyErrored) -> Said:
+    def _errored(self, event: ApplyErrored) -> LogLine:
         """On one line: what belongs to it and what to do about it is said at the end, once."""
         self._last.pop(event.address, None)
         self.failures.append(event)
         text = " ".join(event.message.split())
         text = text if len(text) <= HEADLINE else f"{text[: HEADLINE - 1]}…"
         if self.cancelling:
-            return Said(
+            return LogLine(
                 "warning", f"{event.address} {event.action.value.capitalize()} cancelled: {text}"
             )
         tries = f" (after {event.attempts} tries)" if event.attempts > 1 else ""
-        return Said("error", sentences.change_failed(event.address, event.action, text) + tries)
+        return LogLine("error", sentences.change_failed(event.address, event.action, text) + tries)
 
-    def _waiting(self, event: LockWaiting) -> Iterator[Said]:
+    def _waiting(self, event: LockWaiting) -> Iterator[LogLine]:
         if event.waited - self._waited >= PULSE or event.waited < self._waited:
             self._waited = event.waited
-            yield told(event)
+            yield describe_event(event)
 
-    def _summary(self, event: ApplySummary) -> Iterator[Said]:
+    def _summary(self, event: ApplySummary) -> Iterator[LogLine]:
         if self.begun:
-            yield Said(
+            yield LogLine(
                 "info",
                 sentences.separator(
                     "Processing done." if event.complete else "Processing aborted."
@@ -174,12 +207,15 @@ class Narrator(msgspec.Struct):
             )
         yield from self.summary(event)
 
-    def summary(self, event: ApplySummary) -> Iterator[Said]:
-        """What was done, what failed and why, what was skipped because of it, where the state is, how long it took."""
-        verdict, location = told(event), f"State: {event.location}"
+    def summary(self, event: ApplySummary) -> Iterator[LogLine]:
+        """Tell what was done, what failed and why, and what was skipped because of it.
+
+        Then where the state is, and how long it took.
+        """
+        verdict, location = describe_event(event), f"State: {event.location}"
         if event.complete:
             yield verdict
-            yield Said("info", location)
+            yield LogLine("info", location)
             return
         cut = set(event.cancelled)
         sections = (
@@ -188,7 +224,7 @@ class Narrator(msgspec.Struct):
             ("Skipped", [_skipped(each, cancelled=each.because in cut) for each in self.skips]),
         )
         lines = [row for title, texts in sections if texts for row in self._section(title, texts)]
-        yield Said(verdict.level, "\n".join([verdict.message, *lines, location]), verdict.hint)
+        yield LogLine(verdict.level, "\n".join([verdict.message, *lines, location]), verdict.hint)
 
     def _section(self, title: str, texts: Sequence[str]) -> list[str]:
         shown = texts if self.everything or len(texts) <= MAX_NAMED + 1 else texts[:MAX_NAMED]
@@ -238,7 +274,7 @@ def _failure(event: ApplyErrored) -> str:
 
 
 def _skipped(event: ApplySkipped, *, cancelled: bool = False) -> str:
-    """What was not tried, and why."""
+    """Name what was not tried, and why."""
     what = "was cancelled" if cancelled else "failed"
     why = f"because {event.because} {what}" if event.because else "because the run was stopped"
     return f"{event.address} {event.action.value}, {why}"
@@ -248,17 +284,20 @@ def _progress(event: ApplyProgress) -> str:
     """A sign of life: `Tool (n/i) still creating, 20s so far: text (40 %)`."""
     text = f": {event.text}" if event.text else ""
     share = f" ({event.fraction:.0%})" if event.fraction is not None else ""
-    return f"Tool ({event.address}) still {sentences.DOING[event.action]}, {duration(event.elapsed)} so far{text}{share}"
+    doing, so_far = sentences.DOING[event.action], duration(event.elapsed)
+    return f"Tool ({event.address}) still {doing}, {so_far} so far{text}{share}"
 
 
 def _stopping(event: Stopping) -> str:
-    """What a request to stop sets going, and what another one would."""
-    running = f"{count(len(event.running), 'running operation')} ({listed([str(each) for each in event.running])})"
+    """Say what a request to stop sets going, and what another one would."""
+    names = listed([str(each) for each in event.running])
+    running = f"{count(len(event.running), 'running operation')} ({names})"
     if not event.running:
         return "Stopping: nothing is running any more."
     if event.cancelling:
         return f"Stopping now: cancelling {running}."
-    return f"Stopping: waiting for {running}; Ctrl-C again cancels {'it' if len(event.running) == 1 else 'them'}."
+    them = "it" if len(event.running) == 1 else "them"
+    return f"Stopping: waiting for {running}; Ctrl-C again cancels {them}."
 
 
 def _milder(event: ApplyMilder) -> str:
@@ -268,31 +307,34 @@ def _milder(event: ApplyMilder) -> str:
         if event.actual is Action.KEEP
         else f"it is {sentences.DONE[event.actual]}"
     )
-    return f"Tool ({event.address}) was planned to be {sentences.DONE[event.planned]}; with all values known {actual}."
+    planned = sentences.DONE[event.planned]
+    return f"Tool ({event.address}) was planned to be {planned}; with all values known {actual}."
 
 
 def _retrying(event: Retrying) -> str:
     """A try failed and why, and when the next comes."""
     text = event.message.rstrip(".")
-    return f"{event.address} {event.action.value.capitalize()} try {event.attempt} failed: {text}; next in {duration(event.delay)}"
+    what = f"{event.address} {event.action.value.capitalize()} try {event.attempt}"
+    return f"{what} failed: {text}; next in {duration(event.delay)}"
 
 
 def _holder(record: LockRecord) -> str:
-    """Whom we wait for."""
+    """Name the lock holder."""
     return record.info.run if record.info else record.holder
 
 
 def _waiting(event: LockWaiting) -> str:
-    """Who holds the lock, how long we wait, and when it may be taken over."""
+    """Name the lock holder, the wait so far, and the time until a takeover."""
     over = (
         f", taken over in {duration(event.takeover_in)} if it stays silent"
         if event.takeover_in is not None
         else ""
     )
-    return f"Waiting for the state lock held by {_holder(event.record)}, {duration(event.waited)} so far{over}"
+    holder, so_far = _holder(event.record), duration(event.waited)
+    return f"Waiting for the state lock held by {holder}, {so_far} so far{over}"
 
 
-def _acquired(event: LockAcquired) -> Said:
+def _acquired(event: LockAcquired) -> LogLine:
     """A take-over is a warning, a long wait worth a word, the rest detail."""
     if event.taken_from:
         why = (
@@ -300,10 +342,10 @@ def _acquired(event: LockAcquired) -> Said:
             if event.ended
             else "silent for a whole lease"
         )
-        return Said("warning", f"Took over the state lock of {event.taken_from.run}, {why}.")
+        return LogLine("warning", f"Took over the state lock of {event.taken_from.run}, {why}.")
     if event.waited >= SLOW_LOCK:
-        return Said("info", f"Got the state lock after {duration(event.waited)}.")
-    return Said("debug", "Got the state lock.")
+        return LogLine("info", f"Got the state lock after {duration(event.waited)}.")
+    return LogLine("debug", "Got the state lock.")
 
 
 def _level(event: Notice) -> Level:

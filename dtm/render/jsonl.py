@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from threading import RLock
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
@@ -19,9 +19,9 @@ from dtm.render.jsonlines import (
     field_difference,
     planned,
 )
-from dtm.render.people import Screen
 from dtm.render.plan import count_line, found_line
-from dtm.render.port import Difference, Operation
+from dtm.render.port import Operation
+from dtm.render.screen import Screen
 from dtm.render.sentences import in_progress, nothing_to_do
 from dtm.render.text import Clean, Level
 from dtm.render.values import ValueText
@@ -30,6 +30,9 @@ from engine.events import Event, Notice
 from engine.lock import LockRecord, timestamp
 from engine.plan import Action, Plan
 from engine.values import Attributes, Digest, Secret, Value, leaves
+
+if TYPE_CHECKING:
+    from dtm.app.comparison import Difference
 
 WORDS: Final = frozenset(
     {
@@ -47,7 +50,10 @@ WORDS: Final = frozenset(
 
 
 class JsonRenderer:
-    """Every line is whole when it is written; an apply always ends with a `change_summary`, however it ends."""
+    """JSON lines, each whole when it is written.
+
+    An apply always ends with a `change_summary`, however it ends.
+    """
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
@@ -207,7 +213,10 @@ class JsonRenderer:
 
 
 def _cleaned(value: object, clean: Clean) -> object:
-    """Every text cleaned but those that are words of the format: a secret that is one of them must not break it."""
+    """Clean every text but the words of the format.
+
+    A secret that is such a word must not break the format.
+    """
     match value:
         case str():
             text = clean(value)

@@ -9,7 +9,7 @@ import msgspec
 
 from dtm.render import jsontypes as types
 from dtm.render import sentences
-from dtm.render.events import told
+from dtm.render.events import describe_event
 from dtm.render.port import Operation
 from dtm.render.text import Level
 from dtm.render.values import ValueText
@@ -44,7 +44,7 @@ class Unfinished(msgspec.Struct):
                 pass
 
     def summary(self, now: str) -> types.ChangeSummary:
-        """What was done before the run broke off."""
+        """Sum up the work before the run broke off."""
         return types.ChangeSummary(
             timestamp=now,
             message="The run broke off.",
@@ -99,7 +99,14 @@ def field_difference(change: FieldChange, show: ValueText) -> types.FieldDiffere
 def event_line(event: Event, now: str) -> types.AnyLine:
     """The line that an event is; its message is what people are told."""
     match event:
-        case events.Notice() | events.ApplyMilder() | events.Retrying() | events.Stopping():
+        case (
+            events.Notice()
+            | events.WillRefuse()
+            | events.InProgress()
+            | events.ApplyMilder()
+            | events.Retrying()
+            | events.Stopping()
+        ):
             return _diagnostic(event, now)
         case events.LockWaiting() | events.LockAcquired() | events.LockReleased():
             return _lock(event, now)
@@ -150,20 +157,23 @@ def _lock(
 
 
 def _head(event: Event, now: str, **more: Any) -> dict[str, Any]:
-    return {"timestamp": now, "message": told(event).message, **more}
+    return {"timestamp": now, "message": describe_event(event).message, **more}
 
 
 def _diagnostic(
-    event: events.Notice | events.ApplyMilder | events.Retrying | events.Stopping, now: str
+    event: events.Notice
+    | events.WillRefuse
+    | events.InProgress
+    | events.ApplyMilder
+    | events.Retrying
+    | events.Stopping,
+    now: str,
 ) -> types.Diagnostic:
-    said = told(event)
-    match event:
-        case events.Notice():
-            return diagnostic(_severity(said.level), event.message, event.hint, event.where, now)
-        case events.Stopping():
-            return diagnostic(_severity(said.level), said.message, "", "", now)
-        case events.ApplyMilder() | events.Retrying():
-            return diagnostic(_severity(said.level), said.message, "", str(event.address), now)
+    line = describe_event(event)
+    where = line.where
+    if isinstance(event, events.ApplyMilder | events.Retrying):
+        where = str(event.address)
+    return diagnostic(_severity(line.level), line.message, line.hint, where, now)
 
 
 def _severity(level: Level) -> types.Severity:

@@ -30,21 +30,28 @@ ReasonName: TypeAlias = Literal[
 
 
 class JsonLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type"):
-    """What every line has: `timestamp` is RFC 3339 in UTC, `message` is for people."""
+    """The fields of every line: `timestamp` is RFC 3339 in UTC, `message` is for people."""
 
     timestamp: str
     message: str
 
 
 class Version(JsonLine, frozen=True, tag="version"):
-    """First line of every stream; `format` grows when a line changes in a way that breaks a reader."""
+    """First line of every stream.
+
+    `format` grows when a line changes in a way that breaks a reader.
+    """
 
     dtm: str
     format: str = "1"
 
 
 class FieldDifference(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One field. `source` option: a person's change, live: drift, input: what options stand for; `old` as recorded then."""
+    """One field.
+
+    `source` option: a person's change, live: drift, input: what options stand for; `old` as
+    recorded then.
+    """
 
     path: list[str | int]
     old: Any
@@ -70,7 +77,7 @@ class PlannedChange(JsonLine, frozen=True, tag="planned_change"):
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many changes of each action."""
+    """The number of changes of each action."""
 
     create: int = 0
     update: int = 0
@@ -83,7 +90,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangeSummary(JsonLine, frozen=True, tag="change_summary"):
-    """The end of a plan, drift or verify (what would be done), or of an apply, delete or destroy (what was done).
+    """The end of a plan, drift or verify (what would be done), or of a run (what was done).
 
     `cancelled`: those of `failed` that were cut off, so that nobody knows what became of them.
     """
@@ -138,7 +145,10 @@ class ApplyFailed(JsonLine, frozen=True, tag="apply_errored"):
 
 
 class ApplyLeft(JsonLine, frozen=True, tag="apply_skipped"):
-    """A change was not tried; `because` names the failed tool it waits for, null if the run was stopped."""
+    """A change was not tried.
+
+    `because` names the failed tool it waits for, null if the run was stopped.
+    """
 
     address: str
     action: ActionName
@@ -146,7 +156,10 @@ class ApplyLeft(JsonLine, frozen=True, tag="apply_skipped"):
 
 
 class Diagnostic(JsonLine, frozen=True, tag="diagnostic"):
-    """Something people must see; `where` is file:line:column or an address; `lock` names who holds the lock."""
+    """Something people must see.
+
+    `where` is file:line:column or an address; `lock` names who holds the lock.
+    """
 
     severity: Severity
     summary: str
@@ -186,7 +199,7 @@ class Outputs(JsonLine, frozen=True, tag="outputs"):
 
 
 class Data(JsonLine, frozen=True, tag="data"):
-    """What a command found out: a row of a table, a document, or a text."""
+    """The result of a command: a row of a table, a document, or a text."""
 
     data: Any
 

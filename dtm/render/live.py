@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
 import msgspec
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -28,14 +31,15 @@ from engine.events import (
 )
 from engine.plan import Action
 
-FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-FRAMES_PER_SECOND: Final = 10
 BAR: Final = 16
 ECHO: Final = 4
-"""Cells left free: a terminal writes ^C behind the last row, and one that did not fit would move the table by a row."""
+"""Cells left free: a terminal writes ^C behind the last row.
+
+If it did not fit, the table would move by a row.
+"""
 
 
-class Operation(msgspec.Struct):
+class Running(msgspec.Struct):
     """One running change."""
 
     action: Action
@@ -49,11 +53,12 @@ class Board(msgspec.Struct):
 
     clock: Clock
     clean: Clean
-    running: dict[Address, Operation] = msgspec.field(default_factory=dict[Address, Operation])
+    running: dict[Address, Running] = msgspec.field(default_factory=dict[Address, Running])
     since: datetime | None = None
     ended: int = 0
     total: int = 0
     waiting: str = ""
+    spinner: Spinner = msgspec.field(default_factory=lambda: Spinner("dots"))
 
     def follow(self, event: Event, sentence: str = "") -> None:
         """Take an event in; `sentence` says whom a LockWaiting waits for."""
@@ -61,7 +66,7 @@ class Board(msgspec.Struct):
             case ApplyStart():
                 self.since = self.since or self.clock()
                 self.total = event.total
-                self.running[event.address] = Operation(event.action, self.clock())
+                self.running[event.address] = Running(event.action, self.clock())
             case ApplyProgress() if event.address in self.running:
                 operation = self.running[event.address]
                 operation.text, operation.fraction = event.text or operation.text, event.fraction
@@ -78,18 +83,19 @@ class Board(msgspec.Struct):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw: never more rows than the screen holds."""
         parts: list[RenderableType] = []
+        frame = str(self.spinner.render(console.get_time()))
         if self.waiting:
-            parts.append(Text(f"{self._frame()} {self.waiting}", "info"))
+            parts.append(Text.assemble(frame, " ", self.waiting, style="info"))
         if self.since:
             parts += [
-                self._table(max(1, (options.height or options.size.height) - 6)),
+                self._table(frame, max(1, (options.height or options.size.height) - 6)),
                 self._whole(self.since),
             ]
         yield from console.render(
             Group(*parts), options.update_width(max(1, options.max_width - ECHO))
         )
 
-    def _table(self, rows: int) -> Table:
+    def _table(self, frame: str, rows: int) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0), expand=True)
         table.add_column(no_wrap=True, overflow="ellipsis")
         table.add_column(no_wrap=True)
@@ -98,19 +104,19 @@ class Board(msgspec.Struct):
         table.add_column(no_wrap=True, justify="right")
         shown = list(self.running.items())[:rows]
         for address, operation in shown:
-            table.add_row(*self._row(address, operation))
+            table.add_row(*self._row(frame, address, operation))
         if hidden := len(self.running) - len(shown):
             table.add_row(Text(f"  and {hidden:,} more", "dim"))
         return table
 
-    def _row(self, address: Address, operation: Operation) -> tuple[RenderableType, ...]:
+    def _row(self, frame: str, address: Address, operation: Running) -> tuple[RenderableType, ...]:
         bar: RenderableType = ""
         if operation.fraction is not None:
             bar = ProgressBar(total=1.0, completed=operation.fraction, width=BAR)
         text = printable(self.clean(operation.text).partition("\n")[0])
         style = operation.action.value
         return (
-            Text.assemble((f"{self._frame()} ", style), (str(address), "name")),
+            Text.assemble((f"{frame} ", style), (str(address), "name")),
             Text(DOING[operation.action], style),
             Text(text, "dim"),
             bar,
@@ -131,5 +137,27 @@ class Board(msgspec.Struct):
         )
         return table
 
-    def _frame(self) -> str:
-        return FRAMES[int(self.clock().timestamp() * FRAMES_PER_SECOND) % len(FRAMES)]
+
+class LiveTable(Live):
+    """A board on the screen, redrawn by rich itself.
+
+    `flush` prints the lines that wait to stand above it, and tells whether there were any.
+    """
+
+    def __init__(
+        self, board: Board, console: Console, flush: Callable[[], bool], refresh: float
+    ) -> None:
+        super().__init__(
+            board,
+            console=console,
+            refresh_per_second=1 / refresh,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._flush = flush
+
+    def refresh(self) -> None:
+        """Draw the table anew; lines that are printed draw it, too."""
+        if not self._flush():
+            super().refresh()

@@ -1,4 +1,4 @@
-"""Who holds a lock, and whether it looks alive."""
+"""The holder of a lock as lines, and the signs that it is alive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ LABEL = 11
 
 
 def lock_lines(record: LockRecord, now: datetime, clean: Clean, indent: int = 2) -> Iterator[Line]:
-    """Every field of the record, and its age; what can be done about it is the hint of whoever shows it."""
+    """Show every field of the record, and its age.
+
+    What can be done about it is the hint of the caller.
+    """
     info = record.info
     if info is None:
         yield line(indent, "The lock record cannot be read.")
@@ -50,7 +53,10 @@ def _ago(text: str, now: datetime) -> str:
 
 
 def _seconds(text: str, now: datetime) -> float | None:
-    """Seconds since an RFC 3339 time, None if it is none; Terraform writes nanoseconds, of which Python reads six digits."""
+    """Count the seconds since an RFC 3339 time, None if it is none.
+
+    Terraform writes nanoseconds, of which Python reads six digits.
+    """
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What both renderers for people share: everything but how lines reach the screen."""
+"""The common part of the renderers for people: all but the way of lines to the screen."""
 
 from __future__ import annotations
 
@@ -6,43 +6,32 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from threading import RLock
-from typing import TextIO, TypeAlias
-
-import msgspec
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from dtm.render.differences import field_lines
 from dtm.render.errors import ErrorText
-from dtm.render.events import Narrator, Said
+from dtm.render.events import LogLine, RunLog
 from dtm.render.locks import lock_lines
 from dtm.render.plan import PlanView
-from dtm.render.port import Clock, Difference, Operation
+from dtm.render.port import Operation
+from dtm.render.screen import Screen
 from dtm.render.tables import table_lines
-from dtm.render.text import BLANK, Clean, Level, Line, Span, line
+from dtm.render.text import BLANK, Level, Line, Span, Style, line
 from dtm.render.values import ValueText, key, printable
 from engine.events import Event
 from engine.lock import LockRecord
 from engine.plan import Plan
 from engine.values import Attributes, Value
 
+if TYPE_CHECKING:
+    from dtm.app.comparison import Difference
 
-class Screen(msgspec.Struct, frozen=True):
-    """Where and how text leaves: `width` in cells; `quiet` keeps only data, warnings and errors."""
 
-    out: TextIO
-    err: TextIO
-    clock: Clock
-    clean: Clean
-    width: int
-    color: bool = False
-    verbose: bool = False
-    quiet: bool = False
-
-    def says(self, level: Level) -> bool:
-        """Whether a line of this level is shown."""
-        if level == "debug":
-            return self.verbose and not self.quiet
-        return not self.quiet or level in {"warning", "error"}
-
+DIFFERENCE_MARKS: Final[dict[str, tuple[str, Style]]] = {
+    "added": ("+", "added"),
+    "removed": ("-", "removed"),
+    "changed": ("~", "update"),
+}
 
 Message: TypeAlias = tuple[Level, Sequence[Line]]
 """Its first line, and what belongs below it."""
@@ -53,7 +42,7 @@ class PeopleRenderer(ABC):
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
-        self.narrator = Narrator(everything=screen.verbose)
+        self.run_log = RunLog(everything=screen.verbose)
         self.show = ValueText(screen.clean, everything=screen.verbose)
         self._lock = RLock()  # events come from the threads of the executor and of the lease
 
@@ -72,7 +61,7 @@ class PeopleRenderer(ABC):
     def event(self, event: Event) -> None:
         """One log line or a few, or none."""
         with self._lock:
-            self._say(*self.narrator.tell(event))
+            self._say(*self.run_log.lines_for(event))
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:
         """On stderr; each problem with what belongs to it is one message."""
@@ -86,7 +75,7 @@ class PeopleRenderer(ABC):
 
     def notice(self, level: Level, message: str, *, hint: str = "") -> None:
         """On stderr."""
-        self._say(Said(level, message, hint))
+        self._say(LogLine(level, message, hint))
 
     def outputs(self, outputs: Mapping[str, Value]) -> None:
         """On stdout."""
@@ -121,7 +110,7 @@ class PeopleRenderer(ABC):
         """On stdout."""
         lines: list[Line] = []
         for each in differences:
-            sign, style = each.mark
+            sign, style = DIFFERENCE_MARKS[each.kind]
             lines.append(line(0, Span(sign, style), " ", Span(str(each.address), "name")))
             lines += [*field_lines(each.fields, self.show, 4, self.screen.width), BLANK]
         self._print(lines[:-1] or [line(0, "No differences.")])
@@ -147,14 +136,14 @@ class PeopleRenderer(ABC):
         self.screen.out.flush()
         self.screen.err.flush()
 
-    def _say(self, *told: Said) -> None:
+    def _say(self, *said: LogLine) -> None:
         messages: list[Message] = [
-            (said.level, self._lines(said)) for said in told if self.screen.says(said.level)
+            (each.level, self._lines(each)) for each in said if self.screen.says(each.level)
         ]
         self._log(*messages)
 
-    def _lines(self, said: Said) -> list[Line]:
-        first, *rest = [printable(each) for each in self.screen.clean(said.message).split("\n")]
+    def _lines(self, said: LogLine) -> list[Line]:
+        first, *rest = [printable(each) for each in self.screen.clean(said.text).split("\n")]
         below = [
             line(2 + len(each) - len(each.lstrip(" ")), each.lstrip(" ")) for each in rest
         ]  # wrapped below itself

@@ -32,7 +32,8 @@ class PlainRenderer(PeopleRenderer):
         for level, (first, *rest) in messages:
             text += (f"{date} {MARKS[level]}  {first.text}\n", *(f"{each.text}\n" for each in rest))
         if text:
-            self.screen.out.flush()  # where both go to one file, they stand in it in the order in which they were said
+            # Where both streams go to one file, they stand in it in the order of the calls.
+            self.screen.out.flush()
             self.screen.err.write(self.screen.clean("".join(text)))
 
     def _date(self) -> str:

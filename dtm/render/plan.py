@@ -1,4 +1,7 @@
-"""A plan as styled lines: legend, one sentence per change with its fields, and the count that ends it."""
+"""A plan as styled lines.
+
+A legend, one sentence per change with its fields, and the count that ends it.
+"""
 
 from __future__ import annotations
 
@@ -55,13 +58,16 @@ BODY: Final = SYMBOL_WIDTH + 3
 
 
 class PlanView(msgspec.Struct, frozen=True):
-    """How to show a plan: `width` in cells; drift and verify say what they found, not what would be done about it."""
+    """The way to show a plan; `width` in cells.
+
+    Drift and verify say what they found, not what would be done about it.
+    """
 
     show: ValueText
     width: int
     operation: Operation = "plan"
     nothing: str = ""
-    """What an empty plan says, "" for the sentence that fits the plan."""
+    """The sentence of an empty plan, "" for the one that fits the plan."""
 
     def lines(self, plan: Plan) -> Iterator[Line]:
         """The whole plan, in the order in which the changes stand in it."""
@@ -124,7 +130,7 @@ class PlanView(msgspec.Struct, frozen=True):
         yield BLANK
 
     def _names(self, plan: Plan) -> Iterator[Line]:
-        """Who is touched, on one screen, where the sentences have long scrolled away."""
+        """List the tools that change, on one screen: their sentences have scrolled away."""
         groups: dict[Action, list[str]] = {}
         for change in plan:
             groups.setdefault(change.action, []).append(str(change.address))

@@ -1,59 +1,45 @@
-"""What the command line sees of a renderer."""
+"""The protocol of a renderer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-import msgspec
-
-from dtm.render.text import Level, Style
-from engine.address import Address
+from dtm.render.text import Level
 from engine.events import Event
 from engine.lock import LockRecord
-from engine.plan import FieldChange, Plan
+from engine.plan import Plan
 from engine.values import Attributes, Value
+
+if TYPE_CHECKING:
+    from dtm.app.comparison import Difference
 
 Clock: TypeAlias = Callable[[], datetime]
 """The time in the time zone that dates are shown in."""
 
 Operation: TypeAlias = Literal["plan", "drift", "verify"]
-"""What a plan was made for: to be carried out, or to be looked at."""
-
-
-class Difference(msgspec.Struct, frozen=True):
-    """How one tool differs between two states; `added` and `removed` exclude each other."""
-
-    address: Address
-    fields: tuple[FieldChange, ...] = ()
-    added: bool = False
-    removed: bool = False
-
-    @property
-    def kind(self) -> str:
-        """`added`, `removed` or `changed`."""
-        if self.added:
-            return "added"
-        return "removed" if self.removed else "changed"
-
-    @property
-    def mark(self) -> tuple[str, Style]:
-        """Its symbol and look."""
-        if self.added:
-            return "+", "added"
-        return ("-", "removed") if self.removed else ("~", "update")
+"""The purpose of a plan: to be carried out, or to be looked at."""
 
 
 class Renderer(Protocol):
-    """Data goes to stdout, all else to stderr. No method raises for what it is given; secrets never leave."""
+    """The methods of every renderer: data goes to stdout, all else to stderr.
+
+    No method raises for what it is given; secrets never leave.
+    """
 
     def plan(self, plan: Plan, *, operation: Operation = "plan", nothing: str = "") -> None:
-        """Show a plan in the words of that operation; `nothing` is what an empty one says instead of the default."""
+        """Show a plan in the words of that operation.
+
+        `nothing` is what an empty one says instead of the default.
+        """
         ...
 
     def event(self, event: Event) -> None:
-        """Show that something happened; may be called from several threads; what the engine calls `emit`."""
+        """Show that something happened: the engine's `emit`.
+
+        May be called from several threads.
+        """
         ...
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:

@@ -19,7 +19,10 @@ def confirm(source: TextIO, err: TextIO, question: str = CONTINUE) -> bool:
 
 
 def confirm_exactly(source: TextIO, err: TextIO, question: str, answer: str) -> bool:
-    """Ask for one exact text (`yes, 12`) or n; nothing means n. Raises CancelledError at the end of input."""
+    """Ask for one exact text (`yes, 12`) or n; nothing means n.
+
+    Raises CancelledError at the end of input.
+    """
     return _ask(
         source, err, question, frozenset({answer.lower()}), f'Please answer "{answer}" or n'
     )

@@ -1,4 +1,7 @@
-"""The sentences people grep for. Where DevStream has one for a case, this is that sentence to the letter."""
+"""The sentences that people search for.
+
+Where DevStream has one for a case, this is that sentence to the letter.
+"""
 
 from __future__ import annotations
 
@@ -88,17 +91,17 @@ def interrupted(command: str, reason: str) -> str:
 
 
 def nothing_to_do(plan: Plan) -> str:
-    """What an empty plan says."""
+    """Say that an empty plan does nothing."""
     return NOTHING_TO_DESTROY if plan.destroy else NOTHING_TO_APPLY
 
 
 def in_progress(plan: Plan) -> str:
-    """Who else works on the state."""
+    """Name the run that works on the state."""
     return f"Another run is at work on this state: {_to_the_second(plan.in_progress)}"
 
 
 def under_way(action: str, who: str) -> str:
-    """What another run does to a tool at this moment; `who` says since when, too."""
+    """Say what another run does to a tool right now; `who` says since when, too."""
     return f"{action.capitalize()} in progress by {_to_the_second(who)}"
 
 
@@ -107,8 +110,20 @@ def _to_the_second(text: str) -> str:
 
 
 def will_refuse(command: str, reason: str) -> str:
-    """What a plan says of a refusal to come."""
+    """Announce a refusal in a plan."""
     return f"{command.capitalize()} will refuse this plan: {reason}"
+
+
+def large_loss(tools: int) -> tuple[str, str]:
+    """Ask about a plan that loses many tools.
+
+    Returns the question, and the one answer that means yes.
+    """
+    answer = f"yes, {tools}"
+    return (
+        f"{tools} tools will be deleted or replaced, more than 30 %. To go on, answer: {answer}",
+        answer,
+    )
 
 
 def separator(text: str) -> str:
@@ -147,7 +162,10 @@ def about(change: Change) -> tuple[str, str]:
 
 
 def found(change: Change) -> str:
-    """What a look found of a tool, in words: what comes after `Tool (n/i) `; nothing is going to be done."""
+    """Say what a look found of a tool; nothing is going to be done.
+
+    It stands behind `Tool (n/i) `.
+    """
     match change.reason:
         case Reason.VANISHED:
             return "is in the state, but it is gone."

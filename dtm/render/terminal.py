@@ -1,20 +1,22 @@
-"""For a person at a terminal: colours, wrapping, a live table. Together with `live` the only module that imports rich."""
+"""The renderer for a person at a terminal: colours, wrapping, a live table.
+
+Together with `live` the only module that imports rich.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from threading import Event as Flag
-from threading import Thread
 from typing import Final, TextIO
 
 from rich.console import Console
-from rich.live import Live
 from rich.segment import Segment, Segments
 from rich.theme import Theme
 
-from dtm.render.events import told
-from dtm.render.live import Board
-from dtm.render.people import Message, PeopleRenderer, Screen
+from dtm.render.events import describe_event
+from dtm.render.live import Board, LiveTable
+from dtm.render.people import Message, PeopleRenderer
+from dtm.render.screen import Screen
 from dtm.render.text import Level, Line, Span, cells, duration, wrap
 from dtm.render.values import printable
 from engine.events import (
@@ -68,7 +70,10 @@ REFRESH: Final = 0.1
 
 
 class TerminalRenderer(PeopleRenderer):
-    """Finished changes scroll by above a table of the running ones; lines are written in batches, one per picture."""
+    """Finished changes scroll by above a table of the running ones.
+
+    Lines are written in batches, one per picture.
+    """
 
     def __init__(self, screen: Screen, refresh: float = REFRESH) -> None:
         super().__init__(screen)
@@ -76,15 +81,17 @@ class TerminalRenderer(PeopleRenderer):
         self.err = _console(screen.err, screen)
         self._refresh = refresh
         self._board = Board(screen.clock, screen.clean)
-        self._waiting: list[Segment] = []
-        self._live: Live | None = None
-        self._stop = Flag()
-        self._ticker: Thread | None = None
+        # One item a message. Filled under our lock, but emptied by rich's thread without it: that
+        # thread holds rich's own lock, for which somebody who holds ours may be waiting.
+        self._waiting: deque[list[Segment]] = deque()
+        self._live: LiveTable | None = None
 
     def event(self, event: Event) -> None:
         """Feed the live table, and let what has ended scroll by above it."""
         with self._lock:
-            self._board.follow(event, told(event).message if isinstance(event, LockWaiting) else "")
+            self._board.follow(
+                event, describe_event(event).message if isinstance(event, LockWaiting) else ""
+            )
             match event:
                 case ApplyStart() | ApplyProgress() | LockWaiting():
                     self._go_live()
@@ -94,8 +101,8 @@ class TerminalRenderer(PeopleRenderer):
                     self._summary(event)
                 case _:
                     super().event(event)
-        if isinstance(event, ApplySummary | LockAcquired):
-            self._settle()
+            if isinstance(event, ApplySummary | LockAcquired):
+                self._settle()
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:
         """Take the live table away first."""
@@ -108,7 +115,7 @@ class TerminalRenderer(PeopleRenderer):
         super().close()
 
     def _complete(self, event: ApplyComplete) -> None:
-        *_, said = self.narrator.tell(event)
+        *_, said = self.run_log.lines_for(event)
         if self.screen.says(said.level):
             tail = f"  {duration(event.elapsed)}" + (f"  {event.id}" if event.id else "")
             self._log(
@@ -124,8 +131,8 @@ class TerminalRenderer(PeopleRenderer):
 
     def _summary(self, event: ApplySummary) -> None:
         if not self.screen.quiet:
-            self._waiting.append(Segment.line())
-        self._say(*self.narrator.summary(event))
+            self._waiting.append([Segment.line()])
+        self._say(*self.run_log.summary(event))
 
     def _print(self, lines: Iterable[Line]) -> None:
         self.out.print(Segments(list(self._segments(self.out, lines))), end="")
@@ -134,7 +141,7 @@ class TerminalRenderer(PeopleRenderer):
         with self._lock:
             for level, (first, *rest) in messages:
                 marked = Line(0, (Span(f"{MARKS[level]} ", level), *first.spans), hang=2)
-                self._waiting += self._segments(self.err, [marked, *rest])
+                self._waiting.append(list(self._segments(self.err, [marked, *rest])))
             if messages and self._live is None:
                 self._flush()
 
@@ -151,51 +158,33 @@ class TerminalRenderer(PeopleRenderer):
                 yield Segment.line()
 
     def _go_live(self) -> None:
-        if self._live is not None or self.screen.quiet:
-            return
-        self._live = Live(
-            self._board,
-            console=self.err,
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._live.start()
-        self._stop = Flag()
-        self._ticker = Thread(target=self._tick, args=(self._stop,), name="dtm-live", daemon=True)
-        self._ticker.start()
+        if self._live is None and not self.screen.quiet:
+            self._live = LiveTable(self._board, self.err, self._flush, self._refresh)
+            self._live.start()
 
-    def _tick(self, stop: Flag) -> None:
-        while not stop.wait(self._refresh):
-            with self._lock:
-                if self._live is not None and not stop.is_set():
-                    self._flush()
-                    self._live.refresh()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            batch, self._waiting = self._waiting, []
+    def _flush(self) -> bool:
+        """Print the lines that wait, in one piece; tells whether there were any."""
+        waiting = self._waiting
+        batch = [segment for _ in range(len(waiting)) for segment in waiting.popleft()]
+        if batch:
             self.err.print(Segments(batch), end="")
+        return bool(batch)
 
     def _settle(self) -> None:
         """Take the live table off the screen, everything said above it stays."""
         with self._lock:
             live, self._live = self._live, None
-            ticker, self._ticker = self._ticker, None
-            self._stop.set()
             if live is not None:
                 live.stop()
             self._flush()
             self._board.waiting = ""
-        if ticker is not None:
-            ticker.join()
 
 
 def _console(stream: TextIO, screen: Screen) -> Console:
     return Console(
         file=stream,
-        width=screen.width,
+        # None: rich asks each time, so that the live table follows a window that is resized.
+        width=None if stream.isatty() else screen.width,
         theme=THEME,
         force_terminal=True,
         color_system="auto" if screen.color else None,

@@ -1,4 +1,7 @@
-"""Styled lines: what every renderer for people is made of, before anybody decides on colours or wrapping."""
+"""Styled lines, of which every renderer for people is made.
+
+Colours and wrapping come later.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ Style: TypeAlias = Literal[
     "warning",
     "error",
 ]
-"""What a piece of text means; a terminal gives each a look, plain text none."""
+"""The meaning of a piece of text; a terminal gives each a look, plain text none."""
 
 
 class Span(NamedTuple):
@@ -71,7 +74,7 @@ def line(indent: int, *parts: Span | str, hang: int = 2) -> Line:
 
 
 def cells(text: str) -> int:
-    """How many terminal cells the text takes: wide characters two, combining ones none."""
+    """Count the terminal cells of a text: wide characters two, combining ones none."""
     if text.isascii():
         return len(text)
     return sum(_cell(char) for char in text)
@@ -86,7 +89,8 @@ def _cell(char: str) -> int:
 def wrap(each: Line, width: int) -> Iterator[Line]:
     """The line in rows of at most `width` cells, broken at blanks and between wide characters.
 
-    A word that is too long for a row of its own is not torn apart (a person may want to copy it): the terminal does that.
+    A word that is too long for a row of its own is not torn apart (a person may want to copy it):
+    the terminal does that.
     """
     row: list[Span] = []
     margin = used = each.indent
@@ -103,14 +107,20 @@ def wrap(each: Line, width: int) -> Iterator[Line]:
 
 @cache
 def _piece() -> re.Pattern[str]:
-    """A run of blanks, one wide character, or a run of others; compiling it takes 5 ms, which few commands need."""
+    """Compile the pattern of a piece: a run of blanks, one wide character, or a run of others.
+
+    That takes 5 ms, which few commands need to spend.
+    """
     return re.compile(
         r"\s+|[\u1100-\uffdc\U0001f000-\U0003ffff]|[^\s\u1100-\uffdc\U0001f000-\U0003ffff]+"
     )
 
 
 def _words(spans: Sequence[Span]) -> Iterator[list[Span]]:
-    """What must stay in one row, the blanks behind it included; a word may be made of several spans."""
+    """Split into what must stay in one row, with the blanks behind it.
+
+    A word may be made of several spans.
+    """
     word: list[Span] = []
     for span in spans:
         for piece in _piece().findall(span.text):
@@ -136,7 +146,10 @@ def pad(text: str, width: int) -> str:
 
 
 def grid(words: Sequence[str], width: int) -> list[str]:
-    """The words in columns of equal width, row by row, no row wider than `width` cells if a single word is not."""
+    """Set the words in columns of equal width, row by row.
+
+    No row is wider than `width` cells if a single word is not.
+    """
     column = max(map(cells, words), default=0) + 2
     per_row = max(1, (width + 2) // column)
     rows = [words[i : i + per_row] for i in range(0, len(words), per_row)]

@@ -1,4 +1,8 @@
-"""Values as people read them: strings bare where that is unambiguous, nothing secret, nothing that steers a terminal."""
+"""Values as people read them.
+
+Strings are bare where that is unambiguous; nothing secret is shown, and nothing that steers a
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ def quote(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with tabs as blanks and every character that steers a terminal shown by its number."""
+    """Show tabs as blanks, and a character that steers a terminal by its number."""
     if text.isprintable():
         return text
     return "".join(char if _prints(char) else _escape(char) for char in text.replace("\t", "    "))
@@ -79,13 +83,19 @@ def key(text: str) -> str:
 
 
 class ValueText(msgspec.Struct, frozen=True):
-    """Turns values into text; `clean` goes over every string, keys included; `everything` shows long texts whole."""
+    """Values as text.
+
+    `clean` goes over every string, keys included; `everything` shows long texts whole.
+    """
 
     clean: Clean
     everything: bool = False
 
     def json(self, value: Value) -> object:
-        """The value as plain JSON: `(sensitive)` and `(known after apply)` stand for what cannot be shown."""
+        """Turn a value into plain JSON.
+
+        `(sensitive)` and `(known after apply)` stand for what cannot be shown.
+        """
         match value:
             case str():
                 return self.clean(value)

@@ -1,4 +1,6 @@
-"""Numbered cases and what became of them: the material of a conformance report. No test runner is needed.
+"""Numbered cases and their results: the material of a conformance report.
+
+No test runner is needed.
 
     for case in STORE_CASES:
         case.check(place)
@@ -41,7 +43,10 @@ def refused(call: Callable[[], object], kind: type[Exception], what: str) -> Exc
 
 
 class Case(msgspec.Struct, Generic[P], frozen=True):
-    """One promise. `ids` are the numbers under which it is known; `check` raises if it is broken, or Untried."""
+    """One promise; `ids` are the numbers under which it is known.
+
+    `check` raises if it is broken, or Untried.
+    """
 
     ids: tuple[str, ...]
     name: str
@@ -51,8 +56,11 @@ class Case(msgspec.Struct, Generic[P], frozen=True):
         return f"{'-'.join(self.ids)} {self.name}"
 
 
-class Result(msgspec.Struct, frozen=True):
-    """What became of one case: `problem` says how it is broken, `untried` why it could not be tried; seconds."""
+class CaseResult(msgspec.Struct, frozen=True):
+    """The result of one case, which took `elapsed` seconds.
+
+    `problem` says how it is broken, `untried` why it could not be tried.
+    """
 
     ids: tuple[str, ...]
     name: str
@@ -61,7 +69,7 @@ class Result(msgspec.Struct, frozen=True):
     elapsed: float
 
 
-def results(cases: Iterable[Case[P]], make_place: Callable[[], P]) -> Iterator[Result]:
+def results(cases: Iterable[Case[P]], make_place: Callable[[], P]) -> Iterator[CaseResult]:
     """Try one case after the other, each in a new, empty place."""
     for case in cases:
         problem = untried = ""
@@ -74,10 +82,10 @@ def results(cases: Iterable[Case[P]], make_place: Callable[[], P]) -> Iterator[R
             problem = (
                 str(error) if isinstance(error, BrokenError) else f"{type(error).__name__}: {error}"
             )
-        yield Result(case.ids, case.name, problem, untried, time.monotonic() - started)
+        yield CaseResult(case.ids, case.name, problem, untried, time.monotonic() - started)
 
 
-def insist(found: list[Result]) -> list[Result]:
+def insist(found: list[CaseResult]) -> list[CaseResult]:
     """The results, if nothing is broken. Raises BrokenError that lists everything that is."""
     broken = [
         f"{'-'.join(result.ids)} {result.name}: {result.problem}"

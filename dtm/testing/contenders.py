@@ -23,8 +23,8 @@ HOUR = 3600.0
 class LockerPlace(msgspec.Struct, frozen=True):
     """A place where nothing is locked, and how to get at it.
 
-    `connect`: a new client each time, the second one best in another process. `corrupt(key)` spoils the record that is
-    there. `clients` times `attempts`: how much contention is tried.
+    `connect`: a new client each time, the second one best in another process. `corrupt(key)` spoils
+    the record that is there. `clients` times `attempts`: how much contention is tried.
     """
 
     connect: Callable[[], Locker]
@@ -61,8 +61,11 @@ def environment_of(clock: FakeClock, skew: float = 0.0) -> Environment:
     )
 
 
-class Client:
-    """Somebody who wants the lock: a locker, the shared clock, a wall clock `skew` seconds ahead, and what was told."""
+class Contender:
+    """One of those who want the lock: a locker and the events it was told.
+
+    All share a clock; the wall clock of this one is `skew` seconds ahead.
+    """
 
     def __init__(
         self, locker: Locker, clock: FakeClock, name: str = "me", skew: float = 0.0
@@ -84,10 +87,10 @@ class Client:
             self.clock.later(number * LEASE / 3, held.renew)
 
 
-def pair(place: LockerPlace) -> tuple[Client, Client, FakeClock]:
+def pair(place: LockerPlace) -> tuple[Contender, Contender, FakeClock]:
     """Alice and Bob, who share a clock."""
     clock, (a, b) = FakeClock(), place.two()
-    return Client(a, clock, "alice"), Client(b, clock, "bob"), clock
+    return Contender(a, clock, "alice"), Contender(b, clock, "bob"), clock
 
 
 def together(work: Callable[[int], None], count: int) -> None:

@@ -13,8 +13,11 @@ from engine.ports import Locker
 T = TypeVar("T")
 
 
-class Fault(msgspec.Struct, frozen=True):
-    """What goes wrong with one call: `error` instead of an answer, `lost`: only after the effect; `first` runs before both."""
+class CallFault(msgspec.Struct, frozen=True):
+    """The fault of one call: `error` instead of an answer.
+
+    With `lost` only after the call had its effect; `first` runs before both.
+    """
 
     error: Exception | None = None
     lost: bool = False
@@ -22,18 +25,21 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class FaultyLocker:
-    """`engine.ports.Locker` over another one; each call takes the next fault of its kind, and none once they run out."""
+    """`engine.ports.Locker` over another one, failing as told.
+
+    Each call takes the next fault of its kind, and none once they run out.
+    """
 
     def __init__(
         self,
         locker: Locker,
         *,
-        read: Iterable[Fault] = (),
-        put: Iterable[Fault] = (),
-        remove: Iterable[Fault] = (),
+        read: Iterable[CallFault] = (),
+        put: Iterable[CallFault] = (),
+        remove: Iterable[CallFault] = (),
     ) -> None:
         self._locker = locker
-        self._faults: dict[str, Iterator[Fault]] = {
+        self._faults: dict[str, Iterator[CallFault]] = {
             "read": iter(read),
             "put": iter(put),
             "remove": iter(remove),
@@ -54,7 +60,7 @@ class FaultyLocker:
 
     def _call(self, kind: str, call: Callable[[], T]) -> T:
         self.calls.append(kind)
-        fault = next(self._faults[kind], Fault())
+        fault = next(self._faults[kind], CallFault())
         if fault.first:
             fault.first()
         if fault.error and not fault.lost:

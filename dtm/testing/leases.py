@@ -1,4 +1,6 @@
-"""The part of the locker contract that is about time: waiting, leases, take-over, and requests that go wrong.
+"""The part of the locker contract that is about time.
+
+Waiting, leases, take-over, and requests that go wrong.
 
 Hours pass on a clock that only moves when somebody sleeps.
 """
@@ -12,7 +14,7 @@ from itertools import count
 
 from dtm.testing.conformance import Case, refused, require
 from dtm.testing.contenders import KEY, LEASE, LockerPlace, info_of, pair, together
-from dtm.testing.faults import Fault, FaultyLocker
+from dtm.testing.faults import CallFault, FaultyLocker
 from engine.errors import (
     DtmError,
     LockHeldError,
@@ -29,7 +31,9 @@ TEN_SECONDS = 4.0
 
 
 def ten_waiters(place: LockerPlace) -> None:
-    """Ten clients that need 0.2 s each are all through within 4 s of the first acquisition, by the real clock.
+    """Let ten clients need 0.2 s each: all are through within 4 s, by the real clock.
+
+    The time counts from the first acquisition.
 
     The best of three tries counts: a busy machine slows down whoever is on it.
     """
@@ -69,7 +73,10 @@ def _ten_through(place: LockerPlace) -> float:
 
 
 def timeout_is_kept(place: LockerPlace) -> None:
-    """A timeout of 3 s ends after 3.0 to 3.5 s and shows the holder; a lock released after 1 s is had within 0.5 s."""
+    """Time out after 3.0 to 3.5 s where 3 s are asked for, and show the holder.
+
+    A lock released after 1 s is had within 0.5 s.
+    """
     alice, bob, clock = pair(place)
     held = alice.acquire()
     error = refused(lambda: bob.acquire(3.0), LockHeldError, "a lock that stays held")
@@ -102,7 +109,7 @@ def interrupted_waiting(place: LockerPlace) -> None:
         bob.locker.read(KEY) == alice.locker.read(KEY), "an interrupted waiter changed the lock"
     )
     held.release()
-    bob.locker = FaultyLocker(bob.locker, put=[Fault(_Stop(), lost=True)])
+    bob.locker = FaultyLocker(bob.locker, put=[CallFault(_Stop(), lost=True)])
     with suppress(_Stop):
         bob.acquire()
     require(alice.locker.read(KEY) is None, "an interrupted request left a lock behind")
@@ -123,10 +130,10 @@ def _interrupted(call: Callable[[], object]) -> None:
 def lost_answers(place: LockerPlace) -> None:
     """A lock whose answer was lost is ours, while acquiring, renewing and releasing."""
     alice, bob, clock = pair(place)
-    lost = Fault(OutcomeUnknownError("no answer"), lost=True)
-    never = Fault(OutcomeUnknownError("no answer"))
+    lost = CallFault(OutcomeUnknownError("no answer"), lost=True)
+    never = CallFault(OutcomeUnknownError("no answer"))
     alice.locker = FaultyLocker(
-        alice.locker, put=[never, lost, Fault(), lost], remove=[never, lost]
+        alice.locker, put=[never, lost, CallFault(), lost], remove=[never, lost]
     )
     held = alice.acquire()
     clock.sleep(1.0)
@@ -137,10 +144,13 @@ def lost_answers(place: LockerPlace) -> None:
 
 
 def vanished_holder(place: LockerPlace) -> None:
-    """A lock that goes away between the refusal and the next look is had at once, also while it is being taken over."""
+    """Have a lock at once that goes away between the refusal and the next look.
+
+    Also while it is being taken over.
+    """
     alice, bob, clock = pair(place)
     held = alice.acquire()
-    bob.locker = FaultyLocker(bob.locker, put=[Fault(first=held.release)])
+    bob.locker = FaultyLocker(bob.locker, put=[CallFault(first=held.release)])
     bob.acquire().release()
     silent = alice.acquire()
     clock.sleep(10 * LEASE)
@@ -150,23 +160,26 @@ def vanished_holder(place: LockerPlace) -> None:
         if clock() >= overdue and alice.locker.read(KEY) is not None:
             silent.release()
 
-    bob.locker = FaultyLocker(bob.locker, put=(Fault(first=vanish) for _ in count()))
+    bob.locker = FaultyLocker(bob.locker, put=(CallFault(first=vanish) for _ in count()))
     bob.acquire().release()
 
 
 def denied_is_not_locked(place: LockerPlace) -> None:
     """Denied is an error of its own, never "locked", and is not tried again."""
     _, bob, clock = pair(place)
-    bob.locker = faulty = FaultyLocker(bob.locker, put=[Fault(StoreAccessError("denied"))])
+    bob.locker = faulty = FaultyLocker(bob.locker, put=[CallFault(StoreAccessError("denied"))])
     refused(lambda: bob.acquire(10.0), StoreAccessError, "a lock that may not be written")
     require(faulty.calls.count("put") == 1 and clock() == 0, "a denied request was tried again")
 
 
 def unreachable_is_bounded(place: LockerPlace) -> None:
-    """An unreachable store is tried a few times within half a minute; nothing is changed. Three failures are survived."""
+    """Try an unreachable store a few times within half a minute, and change nothing.
+
+    Three failures are survived.
+    """
     alice, bob, clock = pair(place)
     reachable = bob.locker
-    down = Fault(StoreUnavailableError("no connection"))
+    down = CallFault(StoreUnavailableError("no connection"))
     bob.locker = FaultyLocker(reachable, put=[down] * 1000)
     refused(lambda: bob.acquire(HOUR), StoreUnavailableError, "a lock in an unreachable store")
     require(clock() <= 30, f"an unreachable store was tried for {clock():.0f} s")
@@ -176,7 +189,10 @@ def unreachable_is_bounded(place: LockerPlace) -> None:
 
 
 def silent_holder_is_taken_over(place: LockerPlace) -> None:
-    """A holder whose record does not change for a whole lease is taken over, which it notices; said with a countdown."""
+    """Take over a holder whose record does not change for a whole lease.
+
+    It notices, and a countdown announces it.
+    """
     alice, bob, clock = pair(place)
     held = alice.acquire()
     clock.sleep(10 * LEASE)
@@ -214,7 +230,10 @@ def silent_holder_is_taken_over(place: LockerPlace) -> None:
 
 
 def living_holder_is_not_taken_over(place: LockerPlace) -> None:
-    """A holder that renews keeps the lock, however long somebody waits; without takeover a silent one keeps it too."""
+    """Leave a holder that renews its lock, however long others wait.
+
+    Without takeover a silent one keeps it, too.
+    """
     alice, bob, clock = pair(place)
     held = alice.acquire()
     alice.renew_for(held, 20 * LEASE)
@@ -241,7 +260,10 @@ def fresh_lock_is_refused_at_once(place: LockerPlace) -> None:
 
 
 def clocks_differ(place: LockerPlace) -> None:
-    """Wall clocks an hour apart, either way: a living holder is never taken over, a dead one always."""
+    """Set wall clocks an hour apart, either way.
+
+    A living holder is never taken over, a dead one always.
+    """
     for skew in (-HOUR, HOUR):
         alice, bob, clock = pair(place)
         alice.skew = skew

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from dtm.testing.conformance import Case, Result, Untried, insist, refused, require, results
-from dtm.testing.contenders import KEY, LEASE, Client, LockerPlace, info_of, pair, together
+from dtm.testing.conformance import Case, CaseResult, Untried, insist, refused, require, results
+from dtm.testing.contenders import KEY, LEASE, Contender, LockerPlace, info_of, pair, together
 from dtm.testing.leases import LEASE_CASES
 from engine.errors import DtmError, LockError, LockHeldError, StoreUnavailableError
 from engine.events import LockWaiting
@@ -25,7 +25,10 @@ from engine.session.locking import break_lock
 __all__ = ["LOCKER_CASES", "LockerPlace", "locker_contract"]
 
 FIRST_HOLD = 0.05
-"""Seconds, so long that all others try meanwhile: where threads take turns, short holds may never meet."""
+"""Seconds, so long that all others try meanwhile.
+
+Where threads take turns, short holds may never meet.
+"""
 
 
 def holder_is_shown(place: LockerPlace) -> None:
@@ -98,7 +101,10 @@ def released_twice(place: LockerPlace) -> None:
 
 
 def broken_by_id(place: LockerPlace) -> None:
-    """The ID that the refusal shows breaks the lock, even one renewed meanwhile; then it can be had."""
+    """Break a lock by the ID that the refusal shows, even one renewed meanwhile.
+
+    Then it can be had.
+    """
     alice, bob, clock = pair(place)
     held = alice.acquire()
     error = refused(bob.acquire, LockHeldError, "a lock that somebody holds")
@@ -147,7 +153,7 @@ def corrupt_record(place: LockerPlace) -> None:
 
 
 def late_release_is_refused(place: LockerPlace) -> None:
-    """Whoever's lock was broken and taken by somebody else cannot release it."""
+    """Refuse the release of a holder whose lock was broken and taken by another client."""
     alice, bob, _ = pair(place)
     held = alice.acquire()
     break_lock(bob.locker, KEY, "alice")
@@ -172,56 +178,63 @@ def removed_by_others(place: LockerPlace) -> None:
     bob.acquire().release()
 
 
-def one_holder_at_a_time(place: LockerPlace) -> None:
-    """Many clients, many attempts each: never two holders, refusals are the only errors, every release succeeds."""
-    inside, had = threading.Semaphore(1), threading.Semaphore(0)
-    problems: list[str] = []
-    chance, gate = random.Random(38), threading.Barrier(place.clients)  # noqa: S311 - how long each one holds
+class _Room:
+    """A lock, and whether one client alone is inside at a time."""
 
-    def attempt(locker: Locker, lock_id: str, hold: float) -> None:
+    def __init__(self) -> None:
+        self.inside, self.had = threading.Semaphore(1), threading.Semaphore(0)
+        self.problems: list[str] = []
+
+    def attempt(self, locker: Locker, lock_id: str, hold: float) -> None:
+        """Try to lock, and hold for so many seconds."""
         try:
             record = locker.put(KEY, info_of(lock_id), expect=None)
         except (LockHeldError, StoreUnavailableError):
             return
-        if not inside.acquire(blocking=False):
-            problems.append(f"{lock_id} was let in while somebody else held the lock")
+        if not self.inside.acquire(blocking=False):
+            self.problems.append(f"{lock_id} was let in while somebody else held the lock")
             return
         threading.Event().wait(hold)
-        inside.release()
-        had.release()
+        self.inside.release()
+        self.had.release()
         locker.remove(KEY, expect=record)
 
+
+def one_holder_at_a_time(place: LockerPlace) -> None:
+    """Let many clients try many times: never two holders, no error but refusals."""
+    room = _Room()
+    chance, gate = random.Random(38), threading.Barrier(place.clients)  # noqa: S311 - how long each one holds
     lockers = [place.connect() for _ in range(place.clients)]
 
     def work(number: int) -> None:
         gate.wait()
         try:
             for turn in range(place.attempts):
-                attempt(
-                    lockers[number],
-                    f"{number}-{turn}",
-                    chance.random() * 1e-5 if turn else FIRST_HOLD,
-                )
+                hold = chance.random() * 1e-5 if turn else FIRST_HOLD
+                room.attempt(lockers[number], f"{number}-{turn}", hold)
         except DtmError as error:
-            problems.append(f"{type(error).__name__}: {error}")
+            room.problems.append(f"{type(error).__name__}: {error}")
 
     together(work, place.clients)
-    require(not problems, "; ".join(problems[:3]))
-    require(had.acquire(blocking=False), "nobody ever had the lock")
+    require(not room.problems, "; ".join(room.problems[:3]))
+    require(room.had.acquire(blocking=False), "nobody ever had the lock")
 
 
 def locked_twice(place: LockerPlace) -> None:
     """The same client cannot lock twice; its first lock stays."""
     alice, _, _ = pair(place)
     held = alice.acquire()
-    twin = Client(alice.locker, alice.clock, "alice-again")
+    twin = Contender(alice.locker, alice.clock, "alice-again")
     refused(twin.acquire, LockHeldError, "a second lock of the same client")
     require(held.renew() and not held.lost, "a refused second lock touched the first one")
     held.release()
 
 
 def renewal_moves_the_version(place: LockerPlace) -> None:
-    """Each renewal gives the record another version, so that a watcher sees a sign of life; an old one cannot be used."""
+    """Give the record another version by each renewal, so that a watcher sees a sign of life.
+
+    An old version cannot be used.
+    """
     a, b = place.two()
     records = [a.put(KEY, replace(info_of("alice"), renewed="0"), expect=None)]
     for number in range(1, 4):
@@ -273,6 +286,6 @@ LOCKER_CASES: tuple[Case[LockerPlace], ...] = (
 )
 
 
-def locker_contract(make_place: Callable[[], LockerPlace]) -> list[Result]:
+def locker_contract(make_place: Callable[[], LockerPlace]) -> list[CaseResult]:
     """Try every case, each in a new place. Raises BrokenError that lists all that fail."""
     return insist(list(results(LOCKER_CASES, make_place)))

@@ -1,4 +1,4 @@
-"""What every provider promises, one check each; `dtm.testing.provider` runs them."""
+"""The promises of every provider, one check each; `dtm.testing.provider` runs them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ class PromiseError(AssertionError):
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that a provider can make, and other means to change it.
 
-    `options`: of a thing that is not there yet. `changes`: options that it can be updated to in place. `drifts`:
-    attribute -> what changes it in the world without the provider. `fixed`: attributes that cannot drift, since the
-    thing would be another one. `vanish` removes the thing without the provider, `foreign` makes somebody else's in its
-    place. `unseen`: it lives only in the state, so that nothing can be read of it.
+    `options`: of a thing that is not there yet. `changes`: options that it can be updated to in
+    place. `drifts`: attribute -> what changes it in the world without the provider. `fixed`:
+    attributes that cannot drift, since the thing would be another one. `vanish` removes the thing
+    without the provider, `foreign` makes somebody else's in its place. `unseen`: it lives only in
+    the state, so that nothing can be read of it.
     """
 
     options: Any
@@ -49,7 +50,7 @@ class Bench(msgspec.Struct, frozen=True):
         return self.provider.create(self.trial.options, self.trial.call)
 
     def read(self, resource: Resource | None, options: Any = None) -> Resource | None:
-        """What is live; by identity where there is no resource."""
+        """Read what is live; by identity where there is no resource."""
         return self.provider.read(
             self.trial.options if options is None else options, resource, self.trial.call
         )
@@ -66,7 +67,7 @@ class Bench(msgspec.Struct, frozen=True):
 
 
 def differences(recorded: Resource, live: Resource) -> list[str]:
-    """What differs: `id`, names of attributes, `outputs.name`."""
+    """List what differs: `id`, names of attributes, `outputs.name`."""
     identity = ["id"] if recorded.id != live.id else []
     outputs = [f"outputs.{key}" for key in _keys(recorded.outputs, live.outputs)]
     return identity + _keys(recorded.attributes, live.attributes) + outputs
@@ -93,7 +94,10 @@ def _require_same(expected: Resource, found: Resource | None, what: str) -> None
 
 
 def _with_unknowns(options: Any) -> Iterator[Any]:
-    """The options with one field after the other unknown; one that cannot even be made is left out."""
+    """Yield the options with one field after the other unknown.
+
+    One that cannot even be made is left out.
+    """
     for name in options.__struct_fields__:
         try:
             yield msgspec.structs.replace(options, **{name: UNKNOWN})
@@ -104,7 +108,10 @@ def _with_unknowns(options: Any) -> Iterator[Any]:
 
 
 def identity_is_pure(bench: Bench) -> None:
-    """The same before and after, whatever is in the world; with an unknown option an identity or UnknownValueError."""
+    """Compare the identity before and after, whatever is live: it is the same.
+
+    With an unknown option it is an identity or UnknownValueError.
+    """
     identity, options = bench.provider.identity, bench.trial.options
     before = identity(options)
     _require(before is None or before != "", "the identity is empty")
@@ -153,7 +160,10 @@ def resource_fits_the_state(bench: Bench) -> None:
 
 
 def prediction_is_true(bench: Bench) -> None:
-    """What is predicted of outputs comes true, for create and update; unknown options never raise anything else."""
+    """Compare predicted outputs with real ones, of create and update.
+
+    Unknown options never raise anything but UnknownValueError.
+    """
     predict, options = bench.provider.predict, bench.trial.options
     for partly in _with_unknowns(options):
         try:
@@ -212,7 +222,10 @@ def vanished_is_made_again(bench: Bench) -> None:
 
 
 def adopted_after_a_crash(bench: Bench) -> None:
-    """Made but not recorded: found by identity alone, and made again without harm by the same operation."""
+    """Find by identity alone what was made but not recorded.
+
+    The same operation makes it again without harm.
+    """
     made = bench.create()
     _require_same(made, bench.read(None), "read without a record")
     _require_same(made, bench.create(), "a repeated create")
@@ -220,7 +233,10 @@ def adopted_after_a_crash(bench: Bench) -> None:
 
 
 def updated_in_place(bench: Bench) -> None:
-    """Changed options change the thing, keep its id, and are read back; repeating the update changes nothing."""
+    """Change options: the resource changes, keeps its id, and is read back.
+
+    Repeating the update changes nothing.
+    """
     made = bench.create()
     for number, change in enumerate(bench.trial.changes, 1):
         before, made = made, bench.update(made, change)
@@ -239,7 +255,10 @@ def deleted_twice(bench: Bench) -> None:
 
 
 def foreign_is_refused(bench: Bench) -> None:
-    """Somebody else's thing is seen before anything is made; creating over it is refused, with a hint, and harms nothing."""
+    """See somebody else's resource before anything is made.
+
+    Creating over it is refused, with a hint, and harms nothing.
+    """
     assert bench.trial.foreign is not None
     bench.trial.foreign()
     before = bench.read(None)

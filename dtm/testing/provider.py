@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -35,7 +35,10 @@ MakeTrial: TypeAlias = Callable[[Path], Trial]
 
 @runtime_checkable
 class Trying(Protocol):
-    """What a provider may offer besides, so that `dtm develop validate-plugin` can try everything."""
+    """The method by which a provider offers a trial of its own.
+
+    With it `dtm develop validate-plugin` can try everything.
+    """
 
     def trial(self, directory: Path) -> Trial:
         """Prepare a world in an empty directory."""
@@ -48,22 +51,36 @@ def trial_call(plugin: str, directory: Path) -> Call:
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What became of one promise: `problem` says how it is broken, `untried` why it could not be tried."""
+    """The result of one promise.
+
+    `problem` says how it is broken, `untried` why it could not be tried.
+    """
 
     promise: str
     problem: str = ""
     untried: str = ""
 
+    @property
+    def result(self) -> Literal["kept", "broken", "untried"]:
+        """Name what became of it."""
+        return "broken" if self.problem else "untried" if self.untried else "kept"
+
+    @property
+    def reason(self) -> str:
+        """Say why it is broken or untried, "" if it is kept."""
+        return self.problem or self.untried
+
     def __str__(self) -> str:
-        state = "broken" if self.problem else "untried" if self.untried else "kept"
-        why = self.problem or self.untried
-        return f"{state:8}{self.promise}{': ' if why else ''}{why}"
+        return f"{self.result:8}{self.promise}{': ' if self.reason else ''}{self.reason}"
 
 
 def provider_contract(
     provider: AnyProvider, make_trial: MakeTrial, directory: Path
 ) -> list[Verdict]:
-    """Try every promise. Raises PromiseError that lists all broken ones; the verdicts tell which could not be tried."""
+    """Try every promise.
+
+    Raises PromiseError that lists all broken ones; the verdicts tell which could not be tried.
+    """
     found = list(verdicts(provider, make_trial, directory))
     broken = [f"{verdict.promise}: {verdict.problem}" for verdict in found if verdict.problem]
     if broken:

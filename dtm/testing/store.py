@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import msgspec
 
-from dtm.testing.conformance import Case, Result, Untried, insist, refused, require, results
+from dtm.testing.conformance import Case, CaseResult, Untried, insist, refused, require, results
 from engine.errors import ConflictError, OutcomeUnknownError, StoreAccessError, StoreError
 from engine.ports import AppendStore, Store
 
@@ -25,8 +25,8 @@ TORN_ROUNDS = 20
 class StorePlace(msgspec.Struct, frozen=True):
     """An empty place and how to get at it.
 
-    `connect`: a new client each time, the second one best in another process. `denied`: a client that may not read.
-    `many`: how many keys a listing is tried with.
+    `connect`: a new client each time, the second one best in another process. `denied`: a client
+    that may not read. `many`: how many keys a listing is tried with.
     """
 
     connect: Callable[[], Store]
@@ -128,7 +128,10 @@ def any_bytes(place: StorePlace) -> None:
 
 
 def stale_writer_is_refused(place: StorePlace) -> None:
-    """Whoever read before somebody else wrote cannot write; the error says which version is there."""
+    """Refuse the write of a client after whose read another one wrote.
+
+    The error says which version is there.
+    """
     a, b = place.two()
     seen = a.write("k", b"one", expect=None)
     new = b.write("k", b"two", expect=seen)
@@ -185,7 +188,8 @@ def one_creator_wins(place: StorePlace) -> None:
 def no_update_is_lost(place: StorePlace) -> None:
     """Eight clients count up by compare-and-swap; every acknowledged step is in the sum.
 
-    Some servers answer a racer with an error that leaves its outcome open: such a step may be in the sum.
+    Some servers answer a racer with an error that leaves its outcome open: such a step may be in
+    the sum.
     """
     start = place.connect().write("k", b"0", expect=None)
     failed: list[Exception] = []
@@ -217,7 +221,7 @@ def no_update_is_lost(place: StorePlace) -> None:
 
 
 def readers_see_whole_values(place: StorePlace) -> None:
-    """While one client replaces a large value, another one reads the old or the new, never a mix."""
+    """Read while another client replaces a large value: the old or the new, never a mix."""
     a, b = place.two()
     version = a.write("k", b"0" * MIB, expect=None)
     seen: list[bytes] = []
@@ -240,7 +244,10 @@ def readers_see_whole_values(place: StorePlace) -> None:
 
 
 def listing(place: StorePlace) -> None:
-    """Keys by prefix: a folder's content and not its sibling's, files as well as folders, sorted."""
+    """List keys by prefix, sorted.
+
+    A folder's content and not its sibling's, files as well as folders.
+    """
     a, b = place.two()
     for key in ("a/b", "a/c/d", "ab/e", "top"):
         a.write(key, b"x", expect=None)
@@ -317,7 +324,7 @@ def append_grows(place: StorePlace) -> None:
 
 
 def stale_append_is_refused(place: StorePlace) -> None:
-    """Whoever is overtaken, by a write or by an append, adds nothing any more."""
+    """Refuse the append of a client that a write or an append has overtaken."""
     a, b = _appending(place)
     refused(
         lambda: a.append("k", b"x", expect="0"), ConflictError, "an append to what is not there"
@@ -386,6 +393,6 @@ STORE_CASES: tuple[Case[StorePlace], ...] = (
 )
 
 
-def store_contract(make_place: Callable[[], StorePlace]) -> list[Result]:
+def store_contract(make_place: Callable[[], StorePlace]) -> list[CaseResult]:
     """Try every case, each in a new, empty place. Raises BrokenError that lists all that fail."""
     return insist(list(results(STORE_CASES, make_place)))

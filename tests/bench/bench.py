@@ -39,7 +39,7 @@ DTM = [sys.executable, "-m", "dtm"]
 COUNT_READS = """
 import sys
 from providers.data import DataProvider
-from dtm.cli import main
+from dtm.cli.main import main
 count = 0
 def read(self, *args, original=DataProvider.read):
     global count

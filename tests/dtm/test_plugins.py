@@ -107,7 +107,8 @@ def test_a_clash_is_an_error_once_other_packages_matter(offers: list[Offer], mes
         ),
         (
             "builtins:dict",
-            r"plugin mine \(builtins:dict\) is no provider: it has no plugin, options, outputs, identity",
+            r"plugin mine \(builtins:dict\) is no provider: "
+            r"it has no plugin, options, outputs, identity",
         ),
     ],
 )
@@ -126,7 +127,10 @@ def test_installed_packages_are_scanned_for_their_entry_points(tmp_path: Path) -
         "Metadata-Version: 2.1\nName: my-plugin\nVersion: 1.0\n", "utf-8"
     )
     (info / "entry_points.txt").write_text("[dtm.providers]\nmine = my_plugin:Mine\n", "utf-8")
-    script = "from dtm.plugins import catalog, providers; print(providers()['mine'].plugin, 'mine' in catalog().names())"
+    script = (
+        "from dtm.plugins import catalog, providers; "
+        "print(providers()['mine'].plugin, 'mine' in catalog().names())"
+    )
     assert python(script, str(tmp_path), str(ROOT)) == "data True"
 
 
@@ -141,7 +145,8 @@ def python(script: str, *path: str) -> str:
 def test_naming_one_plugin_imports_no_other() -> None:
     script = (
         "from dtm.plugins import providers; providers()['data']\n"
-        "print(sorted(m for m in sys.modules if m.startswith(('providers.', 'subprocess', 'importlib.metadata'))))"
+        "heavy = ('providers.', 'subprocess', 'importlib.metadata')\n"
+        "print(sorted(m for m in sys.modules if m.startswith(heavy)))"
     )
     assert python(script, str(ROOT)) == "['providers.data']"
 

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
-from dtm.cli import root
+from dtm.cli.main import root
 from dtm.describe import TEMPLATES, config_sample, sample
 from dtm.jsonschema import config_schema
 from dtm.plugins import BUILT_IN, Plugins

@@ -11,7 +11,8 @@ import pytest
 
 from dtm.describe import sample
 from dtm.plugins import GROUP, Plugins
-from dtm.scaffold import create_plugin, validate_plugin
+from dtm.scaffold import create_plugin
+from dtm.trials.validation import validate_plugin
 from engine.errors import PluginError, UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -117,7 +118,9 @@ def test_a_plugin_without_a_trial_is_tried_with_its_sample(tmp_path: Path) -> No
 def test_a_shipped_plugin_breaks_no_promise_on_its_own_example(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dtm.scaffold.TRIALS", {})  # with it the world would be the trial's
+    monkeypatch.setattr(
+        "dtm.trials.validation.TRIALS", {}
+    )  # with it the world would be the trial's
     found = [
         str(verdict) for verdict in validate_plugin(name, PLUGINS, tmp_path) if verdict.problem
     ]

@@ -1,4 +1,4 @@
-"""The command line as a user runs it: a process of its own in an empty folder with an empty home."""
+"""The command line as a user runs it: a process of its own in an empty folder and home."""
 
 import json
 import os
@@ -27,7 +27,10 @@ outputs:
 
 
 def listen() -> None:
-    """In a process that is about to start dtm: tests that run in the background were told to ignore Ctrl-C and hang-ups."""
+    """Accept signals in a process that is about to start dtm.
+
+    Tests that run in the background were told to ignore Ctrl-C and hang-ups.
+    """
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -103,7 +106,10 @@ class Runner:
 
 @pytest.fixture(scope="session")
 def zygote() -> Iterator[subprocess.Popen[str]]:
-    """The process that forks one for each command: nearly all of a command's time is spent on imports."""
+    """Start the process that forks one for each command.
+
+    Nearly all of a command's time is spent on imports.
+    """
     with subprocess.Popen(
         [sys.executable, "-m", zygotes.__name__],
         cwd=Path(__file__).parents[2],

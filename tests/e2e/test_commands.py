@@ -15,7 +15,9 @@ SLOW = """
 tools:
 - name: command
   instanceID: slow
-  options: {create: "echo x >> made.log; sleep 3; echo '{}' > made.json", read: "cat made.json 2>/dev/null || true"}
+  options:
+    create: "echo x >> made.log; sleep 3; echo '{}' > made.json"
+    read: "cat made.json 2>/dev/null || true"
 - name: command
   instanceID: later
   dependsOn: [command.slow]
@@ -25,7 +27,9 @@ tools:
 
 HELD = """
 tools:
-- {name: command, instanceID: slow, options: {create: "echo x >> made.log; until [ -e go ]; do sleep 0.1; done"}}
+- name: command
+  instanceID: slow
+  options: {create: "echo x >> made.log; until [ -e go ]; do sleep 0.1; done"}
 """
 """Runs until there is a file `go`."""
 
@@ -155,10 +159,19 @@ def test_status_of_a_drifted_tool_shows_both_sides(dtm: Runner, config: Write) -
     assert "Resource:" in shown
 
 
-@pytest.mark.parametrize("form", ["dot", "mermaid", "svg"])
+@pytest.mark.parametrize("form", ["dot", "mermaid"])
 def test_graph(dtm: Runner, config: Write, form: str) -> None:
     config(TWO)
     assert "data/b" in dtm("graph", "-o", form)
+
+
+def test_files_in_the_plugin_directory_are_not_loaded(dtm: Runner, config: Write) -> None:
+    (dtm.folder / "plugins").mkdir()
+    (dtm.folder / "plugins" / "mine.so").touch()
+    config(f"pluginDir: plugins\n{TWO}")
+    assert "nothing in the plugin directory" in dtm("plan")
+    assert "mine.so" in dtm("plan")
+    assert "No such option" in dtm("plan", "-d", "plugins", code=1)
 
 
 def test_delete_takes_dependents_first_and_refuses_what_others_need(

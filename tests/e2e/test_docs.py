@@ -25,7 +25,10 @@ PAGES = [
 def surroundings(
     tmp_path: Path, text: str, request: pytest.FixtureRequest
 ) -> tuple[Path, dict[str, str]]:
-    """An empty folder, and a reader's environment: with a cloud or a cluster where the page is about one."""
+    """Make an empty folder, and a reader's environment.
+
+    It has a cloud or a cluster where the page is about one.
+    """
     home, work = tmp_path / "home", tmp_path / "work"
     home.mkdir()
     work.mkdir()

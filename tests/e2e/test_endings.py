@@ -17,18 +17,30 @@ from tests.e2e.test_commands import wait_for
 FAILING = """
 tools:
 - {name: command, instanceID: a, options: {create: "true"}}
-- {name: command, instanceID: b, dependsOn: [command.a], options: {create: "echo no such account >&2; exit 3"}}
+- name: command
+  instanceID: b
+  dependsOn: [command.a]
+  options: {create: "echo no such account >&2; exit 3"}
 - {name: command, instanceID: c, dependsOn: [command.b], options: {create: "true"}}
 """
 SLOW = """
 tools:
-- {name: command, instanceID: a, options: {create: "touch begun; sleep 1; touch a", read: "[ ! -e a ] || echo {}"}}
+- name: command
+  instanceID: a
+  options: {create: "touch begun; sleep 1; touch a", read: "[ ! -e a ] || echo {}"}
 """
 UNREAD = """
 tools:
-- {name: command, instanceID: a, options: {create: "touch begun; [ -e a ] || sleep 20; touch a", delete: "rm a"}}
+- name: command
+  instanceID: a
+  options: {create: "touch begun; [ -e a ] || sleep 20; touch a", delete: "rm a"}
 """
-AFTER = "- {name: command, instanceID: b, dependsOn: [command.a], options: {create: touch b, read: '[ ! -e b ] || echo {}'}}\n"
+AFTER = """\
+- name: command
+  instanceID: b
+  dependsOn: [command.a]
+  options: {create: touch b, read: '[ ! -e b ] || echo {}'}
+"""
 
 
 def test_a_failed_run_ends_with_what_was_done_what_failed_and_what_was_skipped(
@@ -76,7 +88,8 @@ def test_programs_are_told_the_same(dtm: Runner, config: Write) -> None:
 
 def test_an_output_that_cannot_be_worked_out_fails_the_run(dtm: Runner, config: Write) -> None:
     config(
-        "tools:\n- {name: command, instanceID: a, options: {create: 'true'}}\noutputs: {x: '${{ command.a.outputs.y }}'}"
+        "tools:\n- {name: command, instanceID: a, options: {create: 'true'}}\n"
+        "outputs: {x: '${{ command.a.outputs.y }}'}"
     )
     told = dtm("apply", "-y", code=1)
     assert told.count("[ERROR]  output x: ") == 1
@@ -88,7 +101,8 @@ def test_an_interruption_before_anything_was_done_says_so_and_ends_what_was_aske
     dtm: Runner, config: Write
 ) -> None:
     config(
-        "tools:\n- {name: command, instanceID: a, options: {create: 'true', read: 'touch begun; sleep 20; touch ended'}}"
+        "tools:\n- name: command\n  instanceID: a\n"
+        "  options: {create: 'true', read: 'touch begun; sleep 20; touch ended'}"
     )
     run = dtm.start("apply", "-y")
     while not (dtm.folder / "begun").exists():
@@ -249,7 +263,10 @@ def test_a_copy_of_the_state_that_is_cut_off_is_an_error(
 def test_who_was_found_dead_is_waited_for_by_nobody_and_a_look_writes_nothing(
     look: list[str], dtm: Runner, config: Write
 ) -> None:
-    """On one machine: the kernel frees the lock, and the first to have it alone would know by whom it was left."""
+    """Let two want the lock of a killed run on one machine: one has it.
+
+    The kernel frees the lock, and the first to have it would alone know whose it was.
+    """
     config(UNREAD)
     killed = dtm.start("apply", "-y")
     wait_for(dtm.folder / "begun")

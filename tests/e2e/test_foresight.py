@@ -1,4 +1,4 @@
-"""What can be known beforehand is said by plan, and leaves no trace of an apply that was refused."""
+"""Refusals that can be known beforehand: plan says them, and a refused apply leaves no trace."""
 
 from tests.e2e.conftest import Runner, Write
 
@@ -62,7 +62,8 @@ def test_a_repository_that_is_not_there_is_told_by_plan_unless_this_run_makes_it
     assert "will refuse" not in dtm("plan")
     dtm("apply", "-y")
     config(
-        f"tools:\n{SCAFFOLD.replace('r.git', 'other.git')}{WORKFLOW}  dependsOn: [repo-scaffolding.a]\n"
+        f"tools:\n{SCAFFOLD.replace('r.git', 'other.git')}"
+        f"{WORKFLOW}  dependsOn: [repo-scaffolding.a]\n"
     )
     assert "this tool made ./r.git, and now names another repository, ./other.git" in dtm(
         "plan", code=1

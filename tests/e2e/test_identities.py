@@ -1,4 +1,4 @@
-"""Tools that are one thing or where dtm keeps its own files are refused; problems have places in the config."""
+"""Tools with one identity, or where dtm keeps its own files, are refused with their place."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""With --json every line on stdout fits the published schema, whatever the command and however it ends."""
+"""Lines of --json: each fits the published schema, whatever the command and however it ends."""
 
 import json
 import os

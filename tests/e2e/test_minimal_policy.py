@@ -1,4 +1,4 @@
-"""A whole life with exactly the permissions that Lokomotive's documentation asks for, and no request beyond them."""
+"""A whole life with the permissions that Lokomotive documents, and no request beyond them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ KEY = "clusters/one/devstream.state"
 POLICY = """
 {"Version": "2012-10-17", "Statement": [
   {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::<BUCKET_NAME>"},
-  {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": "arn:aws:s3:::<BUCKET_NAME>/<KEY>"}
+  {
+    "Effect": "Allow",
+    "Action": ["s3:GetObject", "s3:PutObject"],
+    "Resource": "arn:aws:s3:::<BUCKET_NAME>/<KEY>"
+  }
 ]}
 """
 LOCKING = {

@@ -1,4 +1,4 @@
-"""A state that is shared: S3 with each of its locks and Kubernetes, through the real command line."""
+"""A shared state: S3 with each of its locks and Kubernetes, through the real command line."""
 
 import json
 import re
@@ -36,7 +36,10 @@ State = Callable[..., str]
 
 @pytest.fixture
 def state(dtm: Runner, request: pytest.FixtureRequest) -> State:
-    """Write config.yaml with a new state of that kind and these tools; more settings as `lock={...}`."""
+    """Write config.yaml with a new state of that kind and these tools.
+
+    More settings as `lock={...}`.
+    """
 
     def write(kind: str, tools: str = TWO, **settings: object) -> str:
         if kind == "kubernetes":
@@ -278,8 +281,8 @@ def test_a_local_state_is_not_forgotten_when_the_config_names_a_bucket(
     bucket = state("dynamodb")
     refused = dtm("plan", code=1)
     assert (
-        f"the state at s3://{bucket}/team/devstream.state is empty, but file://{dtm.folder}/devstream.state holds 2"
-        in refused
+        f"the state at s3://{bucket}/team/devstream.state is empty, "
+        f"but file://{dtm.folder}/devstream.state holds 2" in refused
     )
     copied = re.search(r"dtm state pull --state (\S+) \| dtm state push - --adopt", refused)
     assert copied
@@ -305,9 +308,11 @@ def test_a_local_state_is_not_forgotten_when_the_config_names_a_bucket(
 def test_a_local_state_loads_no_sdk(dtm: Runner) -> None:
     (dtm.folder / "config.yaml").write_text(TWO, "utf-8")
     script = (
-        "import sys\nfrom dtm.cli import root\n"
-        "for words in (['apply', '-y'], ['plan'], ['state', 'list']):\n    root.main(words, standalone_mode=False)\n"
-        "print(sorted(name for name in sys.modules if name in ('boto3', 'botocore', 'kubernetes', 'urllib3', 'backends.aws.s3')))"
+        "import sys\nfrom dtm.cli.main import root\n"
+        "for words in (['apply', '-y'], ['plan'], ['state', 'list']):\n"
+        "    root.main(words, standalone_mode=False)\n"
+        "heavy = ('boto3', 'botocore', 'kubernetes', 'urllib3', 'backends.aws.s3')\n"
+        "print(sorted(name for name in sys.modules if name in heavy))"
     )
     (dtm.folder / "run.py").write_text(script, "utf-8")
     done = subprocess.run(

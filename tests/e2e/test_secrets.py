@@ -1,4 +1,4 @@
-"""A secret's whole life: made, rotated, missed and deleted; and nowhere in what dtm writes or says."""
+"""A secret's whole life: made, rotated, missed and deleted; dtm writes and says it nowhere."""
 
 import json
 
@@ -89,7 +89,10 @@ def test_a_variable_that_a_delete_needs_is_missed_before_anything_runs(
 
 
 def test_a_secret_that_comes_by_a_reference_names_nothing(dtm: Runner, config: Write) -> None:
-    named = "- {name: file, instanceID: f, options: {path: 'out/${{ command.login.outputs.token }}.txt', content: x}}\n"
+    named = (
+        "- {name: file, instanceID: f, "
+        "options: {path: 'out/${{ command.login.outputs.token }}.txt', content: x}}\n"
+    )
     config(TOOLS + named)
     told = clean(dtm("apply", "-y", code=1, env=FIRST))
     assert "would be named by a secret, and its name stands in the state" in told
@@ -106,7 +109,10 @@ tools:
 - name: command
   instanceID: a
   options:
-    create: echo "$DTM_TOKEN" >> tokens; [ "$(wc -l < tokens)" -gt 2 ] || kill -9 $PPID; echo '{}' > made.json
+    create: |
+      echo "$DTM_TOKEN" >> tokens
+      [ "$(wc -l < tokens)" -gt 2 ] || kill -9 $PPID
+      echo '{}' > made.json
     read: cat made.json 2> /dev/null || true
 """)
     for code in (-9, -9, 0):

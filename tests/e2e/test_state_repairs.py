@@ -1,4 +1,4 @@
-"""Mending a state from the outside: what is refused, what is kept, and what a person is told to do next."""
+"""Mending a state from the outside: what is refused, what is kept, and the next step."""
 
 import json
 from collections.abc import Callable

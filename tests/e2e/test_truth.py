@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from dtm.testing.repositories import push
+from dtm.trials.repositories import push
 from tests.e2e.conftest import Runner, Write
 
 FAILING = """
@@ -122,7 +122,9 @@ def test_a_source_or_directory_that_is_not_there_is_missed_before_anything_is_ma
 tools:
 - {name: file, instanceID: f, options: {path: out.txt, source: absent.txt}}
 - {name: command, instanceID: c, options: {create: touch made, cwd: nowhere}}
-- {name: repo-scaffolding, instanceID: r, options: {destinationRepo: {url: ./r.git, owner: me}, sourceRepo: ./template}}
+- name: repo-scaffolding
+  instanceID: r
+  options: {destinationRepo: {url: ./r.git, owner: me}, sourceRepo: ./template}
 - {name: data, instanceID: d, options: {input: 1}}
 """)
     told = dtm("plan")
@@ -142,7 +144,10 @@ def test_what_another_tool_makes_first_need_not_be_there_yet(dtm: Runner, config
     config("""
 tools:
 - {name: directory, instanceID: work, options: {path: work}}
-- {name: command, instanceID: c, dependsOn: [directory.work], options: {create: echo x > made, cwd: work}}
+- name: command
+  instanceID: c
+  dependsOn: [directory.work]
+  options: {create: echo x > made, cwd: work}
 - {name: file, instanceID: f, dependsOn: [command.c], options: {path: out.txt, source: work/made}}
 """)
     dtm("apply", "-y")

@@ -1,4 +1,4 @@
-"""Looking at a state while a run is at work on it: nothing there is interrupted, and nothing of it is drift."""
+"""A look at a state while a run is at work on it: nothing is interrupted, nothing is drift."""
 
 import os
 import signal

@@ -1,11 +1,14 @@
-"""Follow a document as a reader would: write the files it shows, run its commands, compare what it says they print.
+"""Follow a document as a reader would.
 
-A fenced block with `title="name"` is a file. A `console` block holds `$ command` lines, each followed by the output that
-the reader will see, if any; a line of `...` stands for any lines, `…` inside a line for any text. A comment
-`<!-- exit 2 -->` on the line before a block says how its last command ends (0 if absent).
+Write the files it shows, run its commands, compare their output with what it prints.
 
-A page shows somebody's run: times, durations, ids of locks, digests of secrets, the width of columns, who it was
-(`me@laptop`) and where (`/home/me/work`) are not compared.
+A fenced block with `title="name"` is a file. A `console` block holds `$ command` lines, each
+followed by the output that the reader will see, if any; a line of `...` stands for any lines, `…`
+inside a line for any text. A comment `<!-- exit 2 -->` on the line before a block says how its last
+command ends (0 if absent).
+
+A page shows somebody's run: times, durations, ids of locks, digests of secrets, the width of
+columns, who it was (`me@laptop`) and where (`/home/me/work`) are not compared.
 """
 
 from __future__ import annotations
@@ -114,7 +117,10 @@ def run(step: Step, folder: Path, env: dict[str, str]) -> None:
     )
     real = done.stdout if done.stdout.endswith("\n") or not done.stdout else done.stdout + "\n"
     real = _as_shown(real, folder)
-    told = f"line {step.line}: $ {step.command}\n--- the page says\n{step.expected}\n--- it prints\n{real}"
+    told = (
+        f"line {step.line}: $ {step.command}\n"
+        f"--- the page says\n{step.expected}\n--- it prints\n{real}"
+    )
     assert done.returncode == step.code, (
         f"exit {done.returncode}, the page says {step.code}; {told}"
     )

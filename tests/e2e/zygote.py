@@ -1,6 +1,7 @@
-"""Runs dtm many times at the price of importing it once: each command is a process of its own, forked from this one.
+"""Runs dtm many times at the price of importing it once: each command is a fork of this process.
 
-Reads one JSON object a line, {words, folder, env, stdin, stdout, stderr} (the last three are files), answers the exit code.
+Reads one JSON object a line, {words, folder, env, stdin, stdout, stderr} (the last three are
+files), answers the exit code.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def run(job: dict[str, Any]) -> None:
         if path and path not in sys.path
     ]
     sys.argv = ["dtm", *job["words"]]
-    import_module("dtm.cli").main()
+    import_module("dtm.cli.main").main()
 
 
 def main() -> None:

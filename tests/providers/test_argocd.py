@@ -10,7 +10,7 @@ import yaml
 from msgspec.structs import replace
 
 from dtm.plugins import catalog
-from dtm.testing.trials_git import MANIFEST_DRIFTS, edit_manifest
+from dtm.trials.git import MANIFEST_DRIFTS, edit_manifest
 from engine.errors import ProviderError
 from engine.loading.loader import ConfigSource, load
 from engine.state import Resource

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from dtm.plugins import installed
-from dtm.testing.trials import LOCAL_TRIALS
+from dtm.trials.local import LOCAL_TRIALS
 from engine.config import Config, Settings, ToolSpec
 from engine.plan import Action, Change, Reason, Source
 from engine.planning.planner import Live, make_plan

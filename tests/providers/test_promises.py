@@ -6,7 +6,7 @@ import pytest
 
 from dtm.plugins import BUILT_IN, installed
 from dtm.testing.provider import provider_contract
-from dtm.testing.trials import TRIALS
+from dtm.trials.validation import TRIALS
 
 UNTRIED = {
     "command": {

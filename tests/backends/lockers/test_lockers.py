@@ -15,7 +15,7 @@ from backends.lockers.object import ObjectLocker
 from backends.lockers.pair import BothLockers
 from backends.memory import MemoryStore
 from dtm.testing.contenders import info_of
-from dtm.testing.faults import Fault, FaultyLocker
+from dtm.testing.faults import CallFault, FaultyLocker
 from engine.errors import (
     LockError,
     LockHeldError,
@@ -263,7 +263,7 @@ def test_a_take_over_of_the_first_lock_alone_is_given_back_where_somebody_else_h
 def test_a_take_over_goes_on_where_the_second_lock_gave_no_answer(fault: Exception) -> None:
     two = Two()
     dead = two.both.put(KEY, info_of("dead"), expect=None)
-    two.both._second = FaultyLocker(two.second, put=[Fault(fault, lost=False)])
+    two.both._second = FaultyLocker(two.second, put=[CallFault(fault, lost=False)])
     with pytest.raises(OutcomeUnknownError):
         two.both.put(KEY, info_of("me"), expect=dead)
     held = two.both.put(KEY, info_of("me"), expect=dead)
@@ -301,7 +301,7 @@ def test_a_holder_survives_any_failed_request_to_either_lock(fault: Exception, l
             setattr(
                 two.both,
                 name,
-                FaultyLocker(getattr(two.both, name), **{call: [Fault(fault, lost=lost)]}),
+                FaultyLocker(getattr(two.both, name), **{call: [CallFault(fault, lost=lost)]}),
             )
             held = acquire(
                 two.both,
@@ -326,7 +326,7 @@ def test_a_renewal_that_reached_only_one_lock_is_made_good() -> None:
         lambda _: None,
         QUICK,
     )
-    two.both._second = FaultyLocker(two.second, put=[Fault(StoreUnavailableError("away"))] * 20)
+    two.both._second = FaultyLocker(two.second, put=[CallFault(StoreUnavailableError("away"))] * 20)
     assert not held.renew() and not held.lost
     two.both._second = two.second
     assert held.renew() and not held.lost

@@ -1,4 +1,4 @@
-"""Which lock a run takes, by what the settings say, what the store was found to do, and what we may do there."""
+"""The lock that a run takes: by the settings, by what the store does, and by our permissions."""
 
 from collections.abc import Callable
 

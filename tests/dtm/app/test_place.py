@@ -34,7 +34,10 @@ class Elsewhere(Options, frozen=True, kw_only=True):
 
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> dict[str, Value]:
-    """A backend of another package, called `elsewhere`; returns the options that it was opened with."""
+    """Install a backend of another package, called `elsewhere`.
+
+    Returns the options that it was opened with.
+    """
     seen: dict[str, Value] = {}
 
     def open_backend(

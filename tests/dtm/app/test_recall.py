@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dtm.app.choices import Request
+from dtm.app.choices import Invocation
 from dtm.app.recall import Recall
 from engine.config import Config, Settings
 from engine.values import Secret
@@ -35,7 +35,7 @@ def test_a_source_is_asked_again(source: str, value: Any, tmp_path: Path) -> Non
     files = (tmp_path / "one.yaml", tmp_path / "two.yaml")
     files[0].write_text("flag: first\nfiled: old\n", "utf-8")
     files[1].write_text("vars: {filed: in a file, filed-map: {a: 1}}\n", "utf-8")
-    request = Request(
+    request = Invocation(
         tmp_path,
         {
             "T": "token",

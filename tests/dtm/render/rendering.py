@@ -1,4 +1,4 @@
-"""What the tests of the renderers share: a clock that stands still, and a renderer whose output can be read."""
+"""A clock that stands still, and a renderer whose output can be read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from io import StringIO
 
-from dtm.render import Kind, Renderer, make_renderer
+from dtm.render.port import Renderer
+from dtm.render.renderers import Kind, make_renderer
+from dtm.render.screen import Screen
 from engine.address import Address
 from engine.lock import LockInfo, LockRecord
 
@@ -41,13 +43,15 @@ class Shown:
         self._out, self._err = StringIO(), StringIO()
         self.renderer: Renderer = make_renderer(
             kind,
-            self._out,
-            self._err,
-            clean=clean,
-            width=width,
-            verbose=verbose,
-            quiet=quiet,
-            clock=lambda: NOON,
+            Screen(
+                self._out,
+                self._err,
+                clean,
+                lambda: NOON,
+                width=width,
+                verbose=verbose,
+                quiet=quiet,
+            ),
         )
 
     @property

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from dtm.render import Kind
+from dtm.render.renderers import Kind
 from engine.errors import ConfigError, DtmError, LockHeldError, Problem
 from engine.lock import LockInfo, LockRecord
 from tests.dtm.render.rendering import HOLDER, RECORD, Shown
@@ -35,7 +35,8 @@ def test_an_error_says_where_what_and_the_next_step(kind: Kind) -> None:
 def test_every_problem_of_a_config_shows_its_line(tmp_path: Path, kind: Kind) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(
-        'tools:\n  - name: 看板\n    depndsOn: [a.b]\n    options: {名前: "${{ a.b.outputs.c }}"}\n',
+        "tools:\n  - name: 看板\n    depndsOn: [a.b]\n"
+        '    options: {名前: "${{ a.b.outputs.c }}"}\n',
         "utf-8",
     )
     problems = (

@@ -12,12 +12,14 @@ from engine.events import (
     ApplyStart,
     ApplySummary,
     Event,
+    InProgress,
     LockAcquired,
     LockReleased,
     LockWaiting,
     Notice,
     Retrying,
     Stopping,
+    WillRefuse,
 )
 from engine.lock import LockRecord
 from engine.plan import Action
@@ -97,7 +99,8 @@ def test_what_was_cut_off_is_not_said_to_have_ended() -> None:
         ),
     )
     assert lines == [
-        "⚠ [WARN]  Stopping: waiting for 2 running operations (data/a, argocdapp/web); Ctrl-C again cancels them.",
+        "⚠ [WARN]  Stopping: waiting for 2 running operations (data/a, argocdapp/web); "
+        "Ctrl-C again cancels them.",
         "⚠ [WARN]  Stopping now: cancelling 1 running operation (data/a).",
         "⚠ [WARN]  data/a Create cancelled: create was stopped",
         "⚠ [WARN]  Destroy interrupted => 1 cancelled, 2 skipped in 2.0s.",
@@ -174,11 +177,13 @@ def test_verbose_shows_each_word_of_a_provider() -> None:
     [
         (
             ApplyMilder(DATA, Action.REPLACE, Action.UPDATE),
-            "ℹ [INFO]  Tool (data/a) was planned to be replaced; with all values known it is updated.",
+            "ℹ [INFO]  Tool (data/a) was planned to be replaced; "
+            "with all values known it is updated.",
         ),
         (
             ApplyMilder(DATA, Action.UPDATE, Action.KEEP),
-            "ℹ [INFO]  Tool (data/a) was planned to be updated; with all values known nothing has to be done.",
+            "ℹ [INFO]  Tool (data/a) was planned to be updated; "
+            "with all values known nothing has to be done.",
         ),
         (
             Retrying(DATA, Action.CREATE, 2, 1.5, "503 from the API."),
@@ -187,20 +192,31 @@ def test_verbose_shows_each_word_of_a_provider() -> None:
         (Stopping(()), "⚠ [WARN]  Stopping: nothing is running any more."),
         (
             Stopping((DATA,)),
-            "⚠ [WARN]  Stopping: waiting for 1 running operation (data/a); Ctrl-C again cancels it.",
+            "⚠ [WARN]  Stopping: waiting for 1 running operation (data/a); "
+            "Ctrl-C again cancels it.",
         ),
         (
             Stopping(tuple(Address("data", f"t{i}") for i in range(12)), cancelling=True),
-            "⚠ [WARN]  Stopping now: cancelling 12 running operations (data/t0, data/t1, data/t2, data/t3, data/t4,"
+            "⚠ [WARN]  Stopping now: cancelling 12 running operations "
+            "(data/t0, data/t1, data/t2, data/t3, data/t4,"
             " data/t5, data/t6, data/t7, data/t8, data/t9 and 2 more).",
         ),
         (Notice("warning", "no lock", "set one", "c.yaml:3:1"), "⚠ [WARN]  c.yaml:3:1: no lock"),
         (Notice("error", "gone"), "!! [ERROR]  gone"),
+        (
+            WillRefuse("destroy", "data/a is protected", where="c.yaml:3:1"),
+            "⚠ [WARN]  c.yaml:3:1: Destroy will refuse this plan: data/a is protected",
+        ),
+        (
+            InProgress(DATA, "create", "anna@host since 2026-01-01T09:00:05.123Z"),
+            "⚠ [WARN]  data/a: Create in progress by anna@host since 2026-01-01T09:00:05Z",
+        ),
         (Notice("info", "fine"), "ℹ [INFO]  fine"),
         (Notice("unheard of", "fine"), "ℹ [INFO]  fine"),
         (
             LockWaiting(RECORD, 0.0, 26.0),
-            "ℹ [INFO]  Waiting for the state lock held by anna@build-7 (apply, 92417f49-68a4), 0.0s so far,"
+            "ℹ [INFO]  Waiting for the state lock held by anna@build-7 (apply, 92417f49-68a4), "
+            "0.0s so far,"
             " taken over in 26s if it stays silent",
         ),
         (
@@ -210,7 +226,8 @@ def test_verbose_shows_each_word_of_a_provider() -> None:
         (LockAcquired(HOLDER, 12.0), "ℹ [INFO]  Got the state lock after 12s."),
         (
             LockAcquired(HOLDER, 31.0, HOLDER),
-            "⚠ [WARN]  Took over the state lock of anna@build-7 (apply, 92417f49-68a4), silent for a whole lease.",
+            "⚠ [WARN]  Took over the state lock of anna@build-7 (apply, 92417f49-68a4), "
+            "silent for a whole lease.",
         ),
         (
             LockAcquired(HOLDER, 0.0, HOLDER, ended=True),

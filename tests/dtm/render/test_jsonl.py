@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from dtm.app.comparison import Difference
 from dtm.render.jsontypes import schema
-from dtm.render.port import Difference
 from engine.errors import ConfigError, LockHeldError, Problem
 from engine.events import (
     ApplyComplete,
@@ -19,12 +19,14 @@ from engine.events import (
     ApplyStart,
     ApplySummary,
     Event,
+    InProgress,
     LockAcquired,
     LockReleased,
     LockWaiting,
     Notice,
     Retrying,
     Stopping,
+    WillRefuse,
 )
 from engine.lock import LockRecord
 from engine.plan import Action, FieldChange
@@ -44,6 +46,8 @@ EVENTS: list[tuple[Event, str]] = [
     (Retrying(DATA, Action.CREATE, 1, 1.0, "503"), "diagnostic"),
     (Stopping((DATA,), cancelling=True), "diagnostic"),
     (Notice("warning", "hm", "hint", "c.yaml:1:1"), "diagnostic"),
+    (WillRefuse("apply", "protected", "hint", "c.yaml:1:1"), "diagnostic"),
+    (InProgress(DATA, "create", "anna@host"), "diagnostic"),
     (LockWaiting(RECORD, 1.0, None), "lock_acquire"),
     (LockAcquired(HOLDER, 1.0, HOLDER), "lock_acquire"),
     (LockReleased(HOLDER), "lock_release"),
@@ -138,9 +142,7 @@ def test_an_apply_that_breaks_off_still_ends_with_its_summary() -> None:
     assert summary["changes"]["create"] == 1 and summary["failed"] == ["repo-scaffolding/web"]
 
 
-def test_a_summary_says_which_command_it_was_what_was_cut_off_and_never_that_a_failure_is_done() -> (
-    None
-):
+def test_a_summary_names_its_command_and_what_was_cut_off() -> None:
     shown = Shown("json")
     shown.renderer.event(
         ApplySummary(

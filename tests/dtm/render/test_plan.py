@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from dtm.render import Kind
 from dtm.render.port import Operation
+from dtm.render.renderers import Kind
 from engine.address import Address
 from engine.plan import Action, Change, FieldChange, Plan, Reason, Source
 from engine.state import Resource

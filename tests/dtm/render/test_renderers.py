@@ -9,8 +9,10 @@ from time import perf_counter
 
 import pytest
 
-from dtm.render import Kind, Renderer, make_renderer
-from dtm.render.port import Difference
+from dtm.app.comparison import Difference
+from dtm.render.port import Renderer
+from dtm.render.renderers import Kind, make_renderer
+from dtm.render.screen import Screen
 from dtm.render.text import Level
 from engine.address import Address
 from engine.events import ApplyComplete, ApplyStart, ApplySummary
@@ -27,9 +29,15 @@ PEOPLE: tuple[Kind, ...] = ("rich", "plain")
 
 @pytest.mark.parametrize(("kind", "imported"), [("plain", False), ("json", False), ("rich", True)])
 def test_rich_is_imported_only_for_a_terminal(kind: str, imported: bool) -> None:
-    code = f"import sys; from dtm.render import make_renderer; make_renderer({kind!r}, sys.stdout, sys.stderr, clean=str)"
+    code = (
+        "import sys\n"
+        "from dtm.render.renderers import make_renderer\n"
+        "from dtm.render.screen import Screen\n"
+        f"make_renderer({kind!r}, Screen(sys.stdout, sys.stderr, str))\n"
+        "print('rich' in sys.modules)\n"
+    )
     run = subprocess.run(
-        [sys.executable, "-c", f"{code}; print('rich' in sys.modules)"],
+        [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
@@ -40,7 +48,7 @@ def test_rich_is_imported_only_for_a_terminal(kind: str, imported: bool) -> None
 @pytest.mark.parametrize("kind", KINDS)
 def test_text_is_utf_8_whatever_the_locale_says(kind: Kind) -> None:
     raw = BytesIO()
-    renderer = make_renderer(kind, TextIOWrapper(raw, "ascii"), StringIO(), clean=str)
+    renderer = make_renderer(kind, Screen(TextIOWrapper(raw, "ascii"), StringIO(), str))
     renderer.data("→ 看板 \udc80")
     renderer.close()
     assert "→ 看板" in raw.getvalue().decode("utf-8")
@@ -79,7 +87,8 @@ def test_text_is_utf_8_whatever_the_locale_says(kind: Kind) -> None:
         ),
         (
             lambda r: r.document({"a": {"b": [{"c": 1, "d": "x\ny\n"}, [], "e"]}}, title="data/a"),
-            "data/a\n  a:\n    b:\n      - c: 1\n        d: |\n          x\n          y\n      - []\n      - e\n",
+            "data/a\n  a:\n    b:\n      - c: 1\n        d: |\n"
+            "          x\n          y\n      - []\n      - e\n",
         ),
         (lambda r: r.lock(None), "The state is not locked.\n"),
         (lambda r: r.differences([]), "No differences.\n"),
@@ -91,7 +100,8 @@ def test_text_is_utf_8_whatever_the_locale_says(kind: Kind) -> None:
                     Difference(WEB, added=True),
                 ]
             ),
-            "~ data/a\n    ~ x: 1 → 2\n    + y: 3\n\n- repo-scaffolding/web\n\n+ repo-scaffolding/web\n",
+            "~ data/a\n    ~ x: 1 → 2\n    + y: 3\n\n"
+            "- repo-scaffolding/web\n\n+ repo-scaffolding/web\n",
         ),
     ],
 )
@@ -159,7 +169,7 @@ def test_data_and_messages_that_go_to_one_file_keep_their_order(tmp_path: Path) 
         both.open("a", encoding="utf-8") as out,
         both.open("a", encoding="utf-8", buffering=1) as err,
     ):
-        renderer = make_renderer("plain", out, err, clean=str, clock=lambda: NOON)
+        renderer = make_renderer("plain", Screen(out, err, str, lambda: NOON))
         renderer.data("first")
         renderer.notice("info", "second")
         renderer.data("third")

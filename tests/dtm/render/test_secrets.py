@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtm.render import Kind
+from dtm.render.renderers import Kind
 from engine.errors import ConfigError, DtmError, Problem
 from engine.events import (
     ApplyComplete,

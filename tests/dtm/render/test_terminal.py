@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import re
 from io import StringIO
+from os import terminal_size
 from threading import Thread
 from time import sleep
 
 import pytest
 
-from dtm.render.people import Screen
+from dtm.render.screen import Screen
 from dtm.render.terminal import TerminalRenderer
 from engine.address import Address
 from engine.errors import DtmError
@@ -33,7 +34,7 @@ class Terminal:
 
     def __init__(self, *, width: int = 100, color: bool = False, quiet: bool = False) -> None:
         self.drawn = StringIO()
-        screen = Screen(StringIO(), self.drawn, lambda: NOON, str, width, color=color, quiet=quiet)
+        screen = Screen(StringIO(), self.drawn, str, lambda: NOON, width, color=color, quiet=quiet)
         self.renderer = TerminalRenderer(screen, refresh=0.001)
 
     def wait_for(self, text: str) -> None:
@@ -152,6 +153,29 @@ def test_quiet_draws_nothing() -> None:
     terminal.renderer.event(ApplySummary({Action.CREATE: 1}, (), (), 1.0, "s"))
     terminal.renderer.close()
     assert terminal.drawn.getvalue() == ""
+
+
+class Window(StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_width_follows_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    err = Window()
+    renderer = TerminalRenderer(Screen(StringIO(), err, str, lambda: NOON, width=100))
+    for width in (100, 24):
+        monkeypatch.setattr("os.get_terminal_size", lambda *_, w=width: terminal_size((w, 24)))
+        renderer.notice("info", "a line of more than 24 cells")
+    renderer.close()
+    assert CONTROL.sub("", err.getvalue()).splitlines() == [
+        "ℹ a line of more than 24 cells",
+        "ℹ a line of more than 24",
+        "  cells",
+    ]
 
 
 @pytest.mark.parametrize("color", [True, False])

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from dtm.testing.provider import PromiseError, Trial, Verdict, provider_contract, verdicts
-from dtm.testing.trials import TRIALS
+from dtm.trials.validation import TRIALS
 from engine.errors import ProviderError
 from engine.ports import Call
 from engine.state import Resource

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from backends.lockers.object import ObjectLocker
 from backends.memory import AppendingMemoryStore, MemoryStore
-from dtm.testing.narrow import NarrowStore
 from dtm.testing.session_bench import KEY, Client, Dead, Mortal, entry, make, names
 from dtm.testing.session_crash import DEVSTREAM
 from engine.address import Address
@@ -27,6 +26,7 @@ from engine.session.opening import Session, SessionOptions, open_session, read_s
 from engine.session.replacing import push
 from engine.state import same_content
 from engine.stored.document import decode, encode
+from tests.engine.narrow import NarrowStore
 
 LOG = f"{KEY}.log"
 

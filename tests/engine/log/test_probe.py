@@ -8,7 +8,6 @@ import threading
 import pytest
 
 from backends.memory import MemoryStore
-from dtm.testing.narrow import NarrowStore
 from dtm.testing.session_bench import KEY, make
 from engine.errors import ConflictError, OutcomeUnknownError, StoreError
 from engine.log.probe import CREATE, RACE, SWAP, Probe, another, probe
@@ -16,6 +15,7 @@ from engine.log.state_store import AUTO, INSIDE, StateStore
 from engine.ports import Version
 from engine.runtime.environment import Environment
 from engine.session.opening import SessionOptions, open_session, read_state
+from tests.engine.narrow import NarrowStore
 
 AT = "2026-01-01T00:00:00Z"
 

@@ -14,7 +14,7 @@ from backends.lockers.object import ObjectLocker
 from backends.memory import MemoryStore
 from dtm.testing.clock import FakeClock
 from dtm.testing.contenders import KEY, environment_of, info_of
-from dtm.testing.faults import Fault, FaultyLocker
+from dtm.testing.faults import CallFault, FaultyLocker
 from engine.errors import LockHeldError, StoreAccessError, StoreUnavailableError
 from engine.events import Event, LockAcquired, LockReleased, LockWaiting, Notice
 from engine.lock import LockInfo, LockRecord, timestamp
@@ -127,7 +127,7 @@ def test_a_renewal_that_fails_is_told_once_and_is_no_loss(error: Exception) -> N
     events: list[Event] = []
     locker = FaultyLocker(
         ObjectLocker(MemoryStore()),
-        put=[Fault(), Fault(error), Fault(error), Fault(), Fault(error)],
+        put=[CallFault(), CallFault(error), CallFault(error), CallFault(), CallFault(error)],
     )
     held = have(locker, events)
     assert [held.renew() for _ in range(4)] == [False, False, True, False]
@@ -142,7 +142,7 @@ def test_a_renewal_that_fails_is_told_once_and_is_no_loss(error: Exception) -> N
 def test_breaking_a_lock_that_is_renewed_meanwhile_breaks_it_still() -> None:
     plain = ObjectLocker(MemoryStore())
     held = have(plain, [])
-    broken = break_lock(FaultyLocker(plain, remove=[Fault(first=held.renew)]), KEY, "me")
+    broken = break_lock(FaultyLocker(plain, remove=[CallFault(first=held.renew)]), KEY, "me")
     assert broken.info is not None
     assert plain.read(KEY) is None
 
@@ -152,7 +152,7 @@ def test_a_dead_holder_is_taken_over_without_a_timeout_however_slow_the_store(se
     locker, clock = ObjectLocker(MemoryStore()), FakeClock()
     dead = replace(info_of("dead"), lease=1.0, renewed=timestamp(clock.now(-60)))
     locker.put(KEY, dead, expect=None)
-    slow = FaultyLocker(locker, put=[Fault(first=lambda: clock.sleep(0.7)) for _ in range(20)])
+    slow = FaultyLocker(locker, put=[CallFault(first=lambda: clock.sleep(0.7)) for _ in range(20)])
     held = acquire(
         slow,
         KEY,

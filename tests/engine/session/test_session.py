@@ -19,7 +19,6 @@ from backends.local.store import LocalLocker, LocalStore
 from backends.lockers.object import ObjectLocker
 from backends.memory import AppendingMemoryStore, MemoryStore
 from dtm.testing.clock import FakeClock
-from dtm.testing.narrow import NarrowStore
 from dtm.testing.session import SESSION_CASES, Client, Connect, session_contract
 from dtm.testing.session_bench import KEY, Dead, Mortal, current, entry, make, names, opened
 from engine.address import Address
@@ -36,6 +35,7 @@ from engine.session.locking import break_lock
 from engine.session.opening import SessionOptions, open_session, read_state
 from engine.state import Resource, StateEntry, same_content
 from engine.values import Secret
+from tests.engine.narrow import NarrowStore
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import dtm.cli
+import dtm.cli.main
 from backends.aws.dynamodb import DynamoLocker
 from backends.aws.s3 import S3Store
 from backends.kubernetes.store import KubernetesStore
@@ -194,7 +194,7 @@ def _child(folder: Path, command: list[str], point: Point, report: int) -> None:
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         os.environ["HOME"] = str(folder / "home")
         Watch(point, report).install()
-        code = dtm.cli.root.main(command, standalone_mode=False) or 0
+        code = dtm.cli.main.root.main(command, standalone_mode=False) or 0
         sys.stdout.flush()
     except BaseException:  # noqa: BLE001 - the child must never return into the test runner
         import traceback

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dtm.testing.repositories import git, make, push, show
+from dtm.trials.repositories import git, make, push, show
 from engine.address import Address
 from engine.options.decode import build, decode
 from engine.ports import AnyProvider, Call

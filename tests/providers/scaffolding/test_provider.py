@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from dtm.plugins import installed
 from dtm.testing.promises import differences
 from dtm.testing.provider import Trial, provider_contract, trial_call
-from dtm.testing.trials import TRIALS
+from dtm.trials.validation import TRIALS
 from engine.address import Address
 from engine.errors import AuthError, NotFoundError, ProviderError
 from engine.options.decode import build, decode

@@ -1,4 +1,7 @@
-"""Trials of the plugins that write into git: each world holds bare repositories, changed with nothing but git."""
+"""Trials of the plugins that write into git.
+
+Each world holds bare repositories, changed with nothing but git.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,8 @@ from typing import Any, Final
 
 import yaml
 
-from dtm.testing.promises import Trial
-from dtm.testing.provider import MakeTrial, trial_call
-from dtm.testing.repositories import make, push, show
+from dtm.testing.provider import MakeTrial, Trial, trial_call
+from dtm.trials.repositories import make, push, show
 from providers._image import ImageRepo
 from providers.argocd import Application, AppSource, ArgoCDAppOptions, ImageVersion, Target
 from providers.ci.generic import CI, GenericOptions
@@ -29,7 +31,7 @@ from providers.scaffolding.options import (
 )
 
 RENDERED: Final = frozenset({"rendered"})
-"""What should be in the built-in CI files: only another release of dtm changes it."""
+"""The attribute with the built-in CI files' content: only another release changes it."""
 
 SCM: Final = Scm(scm_type="local", owner="me", name="app")
 TESTS: Final = UnitTests(command="make test", container_name="alpine:3")
@@ -37,7 +39,10 @@ TESTS: Final = UnitTests(command="make test", container_name="alpine:3")
 
 
 def repo_scaffolding(directory: Path) -> Trial:
-    """A repository from a template that ships inside: variables, template and branch are changed."""
+    """A repository from a template that ships inside.
+
+    Variables, template and branch are changed.
+    """
     bare = directory / "repos" / "app.git"
 
     def options(template: str, image: str, **place: Any) -> ScaffoldOptions:
@@ -157,7 +162,10 @@ MANIFEST_DRIFTS: Final[Mapping[str, tuple[str, Any]]] = {
     "apiVersion": ("apiVersion", "argoproj.io/v2"),
     "kind": ("kind", "ApplicationSet"),
 }
-"""What a person may change in an Application's manifest -> the attribute that it shows in, and to what."""
+"""Each place of an Application's manifest that a person may change.
+
+With the attribute that the change shows in, and the new value.
+"""
 
 
 def edit_manifest(bare: Path, place: str, value: Any) -> None:

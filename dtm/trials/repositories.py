@@ -1,4 +1,7 @@
-"""Bare git repositories on this machine, changed by git itself: what people do beside a provider."""
+"""Bare git repositories on this machine, changed by git itself.
+
+So people change them beside a provider.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 
 
 def git(bare: Path, *args: str, stdin: bytes = b"") -> str:
-    """What git prints. Raises CalledProcessError."""
+    """Run git and return its output. Raises CalledProcessError."""
     done = subprocess.run(
         ["git", "--git-dir", str(bare), *args], input=stdin, capture_output=True, check=True
     )
@@ -16,7 +19,7 @@ def git(bare: Path, *args: str, stdin: bytes = b"") -> str:
 
 
 def make(directory: Path, name: str = "repos/me/app.git", branch: str = "main") -> Path:
-    """A bare repository with a README, at ./repos/me/app.git below the directory unless told otherwise."""
+    """Make a bare repository with a README, by default at ./repos/me/app.git."""
     bare = directory / name
     subprocess.run(
         ["git", "init", "-q", "--bare", "--initial-branch", branch, str(bare)], check=True
@@ -39,7 +42,10 @@ def push(bare: Path, files: Mapping[str, str | None], branch: str = "main") -> N
         else f'M 100644 inline "{path}"\ndata {len(text.encode())}\n{text}\n'.encode()
         for path, text in files.items()
     ]
-    head = f"commit refs/heads/{branch}\ncommitter Ann <ann@example.com> 1700000000 +0000\ndata 7\nby hand\n".encode()
+    head = (
+        f"commit refs/heads/{branch}\ncommitter Ann <ann@example.com> 1700000000 +0000\n"
+        "data 7\nby hand\n"
+    ).encode()
     git(bare, "fast-import", "--quiet", stdin=b"".join([head, *parent, *changes]))
 
 

@@ -1,4 +1,4 @@
-"""Trials of the plugins that ship; here of those for this machine: worlds changed with nothing but the operating system."""
+"""Trials of the plugins for this machine: worlds changed with nothing but the operating system."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from dtm.testing.promises import Trial
-from dtm.testing.provider import MakeTrial, trial_call
-from dtm.testing.trials_git import GIT_TRIALS
+from dtm.testing.provider import MakeTrial, Trial, trial_call
 from providers.command import CommandOptions
 from providers.data import DataOptions
 from providers.directory import DirectoryOptions
@@ -103,5 +101,4 @@ LOCAL_TRIALS: Final[Mapping[str, MakeTrial]] = {
     "directory": directory,
     "file": file,
 }
-TRIALS: Final[Mapping[str, MakeTrial]] = {**LOCAL_TRIALS, **GIT_TRIALS}
-"""By plugin name: every plugin that ships has one."""
+"""By plugin name."""

@@ -1,0 +1,68 @@
+"""Two states compared entry by entry."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.address import Address
+from engine.plan import FieldChange
+from engine.planning.diff import diff
+from engine.state import State, StateEntry
+from engine.values import Value
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """The difference of one tool between two states.
+
+    `added` and `removed` exclude each other.
+    """
+
+    address: Address
+    fields: tuple[FieldChange, ...] = ()
+    added: bool = False
+    removed: bool = False
+
+    @property
+    def kind(self) -> str:
+        """`added`, `removed` or `changed`."""
+        if self.added:
+            return "added"
+        return "removed" if self.removed else "changed"
+
+
+def compare(old: State, new: State) -> list[Difference]:
+    """List how the tools of two states differ, by address."""
+    found: list[Difference] = []
+    for address in sorted({*old.entries, *new.entries}):
+        before, after = old.entries.get(address), new.entries.get(address)
+        if before is None or after is None:
+            found.append(Difference(address, added=before is None, removed=after is None))
+        elif fields := diff(document(before), document(after)):
+            found.append(Difference(address, fields))
+    return found
+
+
+def document(entry: StateEntry) -> dict[str, Value]:
+    """Lay out one entry as a nested value for people."""
+    found: dict[str, Value] = {
+        "name": entry.address.name,
+        "instanceID": entry.address.instance,
+        "dependsOn": [edge.dotted for edge in entry.depends_on],
+        "options": dict(entry.options),
+    }
+    if entry.resource:
+        resource = entry.resource
+        found |= {
+            "id": resource.id,
+            "resource": dict(resource.attributes),
+            "outputs": dict(resource.outputs),
+        }
+    if entry.protected:
+        found["protected"] = True
+    if entry.pending:
+        found["unfinished"] = {
+            "action": entry.pending.action,
+            "since": entry.pending.since,
+            "message": entry.pending.message,
+        }
+    return found

@@ -1,0 +1,122 @@
+"""Everything that an apply would meet, checked beforehand.
+
+Config, plugins, state, lock and store, in this order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from typing import TypeAlias
+
+import msgspec
+
+from dtm.app import locks
+from dtm.app.locks import Holding
+from dtm.app.place import creating
+from dtm.app.sessions import look
+from dtm.app.workspace import Workspace
+from engine.errors import StoreAccessError
+from engine.log.probe import Probe
+from engine.ports import Emit
+from engine.session.opening import Reading
+
+
+class ConfigRead(msgspec.Struct, frozen=True):
+    """The config loads, and each of its plugins is installed."""
+
+    tools: int
+    plugins: tuple[str, ...]
+
+
+class NothingToMake(msgspec.Struct, frozen=True):
+    """A state at this location needs nothing that dtm could make."""
+
+    location: str
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """One thing that the state needs and that does not exist yet."""
+
+    what: str
+
+
+class Made(msgspec.Struct, frozen=True):
+    """One thing that was missing and was made."""
+
+    what: str
+
+
+class Permissions(msgspec.Struct, frozen=True):
+    """The least permissions that this state needs, as text to paste."""
+
+    text: str
+
+
+class Untested(msgspec.Struct, frozen=True):
+    """The store could not be tried, and why."""
+
+    message: str
+    hint: str
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """Everything was checked."""
+
+
+Making: TypeAlias = NothingToMake | Missing | Made | Permissions
+Step: TypeAlias = ConfigRead | Making | Reading | Holding | Untested | Probe | Finished
+
+
+def initialize(
+    workspace: Workspace, emit: Emit, *, make: Callable[[], bool] | None = None
+) -> Iterator[Step]:
+    """Check one thing after the other and yield what was found.
+
+    It ends with Finished, or with an error. With `make`, a bucket, table or namespace that the
+    state needs is made if `make()` says yes; a no ends the check without Finished.
+    """
+    names = tuple(sorted({tool.address.name for tool in workspace.required_config.tools}))
+    for name in names:
+        workspace.providers[name]  # raises PluginError
+    yield ConfigRead(len(workspace.required_config.tools), names)
+    if make and not (yield from _made(workspace, make)):
+        return
+    yield look(workspace, emit)
+    lock = locks.chosen(workspace.place, probing=True)
+    yield lock
+    if lock.locker:
+        # A table that is missing or closed is found here, not by the first apply.
+        lock.locker.read(workspace.place.key)
+    yield from _tried(workspace, lock.probe)
+    yield Finished()
+
+
+def _made(workspace: Workspace, make: Callable[[], bool]) -> Generator[Step, None, bool]:
+    """Make what is missing; False if the answer was no."""
+    found = creating(workspace.place, workspace.base_dir)
+    if found is None:
+        yield NothingToMake(workspace.place.location)
+        return True
+    missing = found.missing()
+    yield from map(Missing, missing)
+    if missing:
+        if not make():
+            return False
+        yield from map(Made, found.create())
+    yield Permissions(found.policy())
+    return True
+
+
+def _tried(workspace: Workspace, known: Probe | None) -> Iterator[Step]:
+    """Report what the store guarantees: as recorded where everything was kept, else tried now.
+
+    Raises StoreError where the store is unfit.
+    """
+    try:
+        verdict = known if known and known.native else locks.try_out(workspace.place, racing=False)
+    except StoreAccessError as error:
+        yield Untested(error.message, error.hint)
+        return
+    yield verdict
+    if refusal := verdict.refusal(lock_native=False):
+        raise refusal

@@ -1,0 +1,181 @@
+"""The group of all commands, and the entry point of the process."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from contextlib import suppress
+from importlib import import_module
+
+import click
+
+COMMANDS = {
+    "apply": "dtm.cli.lifecycle:apply",
+    "completion": "dtm.cli.meta:completion",
+    "delete": "dtm.cli.lifecycle:delete",
+    "destroy": "dtm.cli.lifecycle:destroy",
+    "develop": "dtm.cli.develop:develop",
+    "drift": "dtm.cli.inspect:drift",
+    "force-unlock": "dtm.cli.lock:force_unlock",
+    "graph": "dtm.cli.inspect:graph",
+    "init": "dtm.cli.inspect:init",
+    "list": "dtm.cli.show:list_group",
+    "lock": "dtm.cli.lock:lock",
+    "output": "dtm.cli.inspect:output",
+    "plan": "dtm.cli.lifecycle:plan",
+    "show": "dtm.cli.show:show",
+    "state": "dtm.cli.state:state",
+    "validate": "dtm.cli.inspect:validate",
+    "verify": "dtm.cli.inspect:verify",
+    "version": "dtm.cli.meta:version",
+}
+SUMMARIES = {
+    "apply": "Make the world what the config says.",
+    "completion": "Print the completion script for a shell.",
+    "delete": "Delete the config's tools, dependents first.",
+    "destroy": "Delete everything that the state remembers.",
+    "develop": "Write and check plugins.",
+    "drift": "Show what changed outside dtm.",
+    "force-unlock": "Break a lock by its exact ID.",
+    "graph": "Print the dependency graph.",
+    "init": "Check config, plugins and state.",
+    "list": "List what there is.",
+    "lock": "Show who holds the lock.",
+    "output": "Print the outputs.",
+    "plan": "Show what apply would do.",
+    "show": "Show sample configs, the schema, or the status of tools.",
+    "state": "Inspect and mend the state.",
+    "validate": "Check the config alone.",
+    "verify": "Say whether config, state and world agree.",
+    "version": "Print the version.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose listing needs no command module."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Names in alphabetical order."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import the command's module."""
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, attribute = target.split(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; most options belong to a command, which people may not know yet."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name
+            raise click.UsageError(
+                f"No such option '{name}' here: "
+                f"options stand behind a command, as in dtm plan {name}",
+                ctx,
+            ) from error
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name where there is one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from engine.suggestions import near
+
+            if meant := near(args[0], COMMANDS):
+                raise click.UsageError(f'{error.message} Did you mean "{meant}"?', ctx) from error
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """List from the table, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(SUMMARIES.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start in an empty folder: dtm show config > config.yaml, then dtm plan, then dtm apply."
+    " Exit codes: 0 done or nothing to do, 1 error, 2 changes or drift where asked for, "
+    "3 the lock could not be had, 130 interrupted.",
+)
+@click.option("--version", is_flag=True, help="Print the version and exit.")
+@click.pass_context
+def root(ctx: click.Context, version: bool) -> None:
+    """Declarative engine for DevOps toolchains.
+
+    Describe tools in YAML, plan, apply, and remember.
+    """
+    if version:
+        from dtm import __version__
+
+        click.echo(__version__)
+    elif ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main() -> None:
+    """Run the command line; the exit code is the process's.
+
+    Usage errors are 1, as DevStream's were.
+    """
+    from dtm.app.signals import deaf, mute
+    from dtm.cli.streams import open_streams, unwritable
+
+    open_streams()
+    gc.set_threshold(
+        100_000, 50, 50
+    )  # what a command makes it keeps: looking through it often costs a fifth of the time
+    try:
+        code = _invoke()
+        sys.stdout.flush()
+    except OSError as error:
+        if not unwritable(error):
+            raise
+        code = 1
+        if not isinstance(error, BrokenPipeError):
+            with suppress(OSError):
+                os.write(2, f"dtm: {error.filename} cannot be written: {error.strerror}\n".encode())
+        mute()
+    deaf()
+    sys.exit(code)
+
+
+def _invoke() -> int:
+    try:
+        code = root.main(prog_name="dtm", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.Abort:
+        code = 130
+    except click.ClickException as error:
+        _refuse(error)
+        code = 1
+    return code if isinstance(code, int) else 0
+
+
+def _refuse(error: click.ClickException) -> None:
+    """Say what is wrong with the arguments.
+
+    People read what click prints, programs a line like all others.
+    """
+    if "--json" not in sys.argv:
+        error.show()
+        return
+    from dtm.render.renderers import make_renderer
+    from dtm.render.screen import Screen
+    from engine.errors import UsageError
+
+    context = getattr(error, "ctx", None)  # only usage errors have one, and not all of them
+    hint = f"{context.command_path} --help" if isinstance(context, click.Context) else ""
+    make_renderer("json", Screen(sys.stdout, sys.stderr, str)).error(
+        UsageError(error.format_message(), hint=hint)
+    )

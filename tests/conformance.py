@@ -1,6 +1,7 @@
-"""A plugin of the test runner that says which suite ran on which server, and keeps docs/reference/conformance.md true.
+"""A plugin of pytest that says which suite ran on which server, and keeps the page of it true.
 
-`make conformance` writes the page from its run, `make test-real` compares it with its own; DTM_CONFORMANCE says which.
+The page is docs/reference/conformance.md. With DTM_CONFORMANCE=write (`make conformance`) it is
+written from the run; otherwise (`make test-real`) the run fails where it differs from the page.
 """
 
 from __future__ import annotations
@@ -35,12 +36,13 @@ FAKES = {
 HEAD = """\
 # Conformance
 
-What every store, locker and session must do, and what became of each case in the run that wrote this page
-(`make conformance`; `make test-real` fails where it says otherwise). A `C` or `G` number names a case of the project's
-acceptance list.
+What every store, locker and session must do, and what became of each case in the run that wrote
+this page (`make conformance`; `make test-real` fails where it says otherwise). A `C` or `G` number
+names a case of the project's acceptance list.
 
-Not among the places is a versioned bucket on Ceph RGW: it creates a key twice and refuses every replacement, the right one
-too. The probe finds that out, and dtm refuses to keep a state or a lock there.
+Not among the places is a versioned bucket on Ceph RGW: it creates a key twice and refuses every
+replacement, the right one too. The probe finds that out, and dtm refuses to keep a state or a lock
+there.
 """
 
 
@@ -93,8 +95,9 @@ class Run:
         said = dict(_cells(text))
         for (suite, case, place), verdict in self.verdicts.items():
             absent = any(verdict.startswith(f"not tried: {name}: ") for name in real().missing)
-            if not absent and said.get((TITLES[suite], case, place)) != verdict:
-                yield f"{TITLES[suite]}, {case}, {place}: {verdict}, the page says {said.get((TITLES[suite], case, place))}"
+            written = said.get((TITLES[suite], case, place))
+            if not absent and written != verdict:
+                yield f"{TITLES[suite]}, {case}, {place}: {verdict}, the page says {written}"
 
     def _matches(self, suite: str | None) -> Iterator[re.Match[str]]:
         matches = (NODE.search(node) for node in self.order)

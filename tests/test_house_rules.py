@@ -23,7 +23,7 @@ SOURCES = [
 ]
 
 TOKENS = 250
-"""Most tokens of a function without comments and docstrings: it counts code, however it is laid out."""
+"""Most tokens of a function, without comments and docstrings: layout does not count."""
 PARAMETERS = 6
 METHODS, ATTRIBUTES = 20, 12
 LINES = 600
@@ -129,7 +129,8 @@ def test_starting_up_loads_nothing_heavy(command: list[str]) -> None:
     script = (
         "import sys; from dtm.cli.main import main\n"
         "try: main()\nexcept SystemExit: pass\n"
-        "heavy = {'boto3', 'kubernetes', 'deepdiff', 'tenacity', 'yaml', 'rich.table', 'rich.console', 'importlib.metadata'}\n"
+        "heavy = {'boto3', 'kubernetes', 'deepdiff', 'tenacity', 'yaml', "
+        "'rich.table', 'rich.console', 'importlib.metadata'}\n"
         "loaded = {m for m in sys.modules if m in heavy or m.startswith('providers.')}\n"
         "print(*loaded, file=sys.stderr)\n"
     )

@@ -4,8 +4,8 @@
     def test_sessions(case: str, tmp_path: Path) -> None:
         SESSION_CASES[case](lambda: Client(MyStore(tmp_path), MyLocker(tmp_path)))
 
-Every call of the factory makes one more client of the same, first empty place. The names begin with the number of the
-rule that a case holds a store to.
+Every call of the factory makes one more client of the same place, which is empty at first. A name
+begins with the number of the rule that the case holds a store to.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ PARTS = (session_rules, session_crash)
 
 
 def session_contract(place: Callable[[], Connect]) -> list[str]:
-    """Run every case on a place of its own; returns their names. Raises AssertionError naming the case."""
+    """Run every case on a place of its own and return their names.
+
+    Raises AssertionError with the name of the case that failed.
+    """
     for name, case in SESSION_CASES.items():
         try:
             case(place())

@@ -1,4 +1,4 @@
-"""What the session contract is made of: clients, processes that can be killed, sessions as the cases need them."""
+"""Parts of the session contract: clients, processes that can be killed, sessions for the cases."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def _nothing(_locker: Locker) -> None:
 
 
 class Client(msgspec.Struct, frozen=True):
-    """One process's view of a place. `die`: let the lock go as the kernel does for a process that ends.
+    """One process's view of a place.
 
-    `beside` False: nothing but the document may be written, so that the log stands inside it and there is no history.
+    `die` releases the lock as the kernel does for a process that ends. `beside` is False where only
+    the document may be written: then the log stands inside it and there is no history.
     """
 
     store: Store

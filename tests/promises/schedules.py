@@ -1,15 +1,17 @@
-"""Random schedules of real sessions on one memory store, without any lock: as if each had been force-unlocked.
+"""Random schedules of real sessions on one memory store.
 
-With several modes each session wants the log somewhere else: beside the document, inside it, or wherever it is.
+No session has a lock, as if each had been force-unlocked. With several modes each session wants the
+log somewhere else: beside the document, inside it, or wherever it is.
 
-Every store call of every session is one step; between two steps any session may sleep, die and be followed by a new one;
-a call may lose its answer before or after its effect, or take effect long after its sender gave up. Checked all along:
+Every store call of every session is one step. Between two steps any session may sleep, or die and
+be followed by a new one. A call may lose its answer before or after its effect, or take effect long
+after its sender gave up. Checked after every step:
 
-  I1  what was acknowledged, or seen by anybody, is in what a reader sees for ever
+  I1  a reader sees, for ever, all that was acknowledged or seen by a reader
   I2  once a session's claim is durable no earlier session gets anything acknowledged
-  I3  a lock-free reader sees a prefix of what was committed
+  I3  a reader without a lock sees a prefix of what was committed
   I4  at the end a new session gets through without help
-  I5  what a session claims is what it read, and nobody ever takes the state for one put there by other means
+  I5  a session claims what it read, and never takes the state for one put there by other means
 
 The sessions run in threads that are let go one at a time, so a seed gives the same schedule again.
 """
@@ -230,7 +232,10 @@ class Book:
         return entry is not None and entry.pending is None and entry.resource is not None
 
     def check(self, state: State) -> None:
-        """After each change of the store: nothing durable is missing, and what can be seen is durable from now on."""
+        """Check after each change that nothing durable is missing.
+
+        What a reader can see is durable from now on.
+        """
         missing = [item for item in self.durable if self.seen(item, state) is False]
         assert not missing, f"I1: lost {missing[:3]}"
         for item in self.tried:

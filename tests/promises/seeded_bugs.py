@@ -23,7 +23,10 @@ ENOUGH = 300
 
 
 class Distorted:
-    """A store that hands everything on; each bug below changes one thing. `logs` is where sessions then keep their log."""
+    """A store that hands everything on; each bug below changes one thing.
+
+    `logs` is where sessions keep their log while it is in use.
+    """
 
     logs: ClassVar[Sequence[str]] = (BESIDE,)
 
@@ -126,7 +129,7 @@ class DropADoneInside(Distorted):
 
 
 class BlindToTheLogBeside(Distorted):
-    """Sessions that want the log inside the document and do not look whether there is one beside it."""
+    """Sessions that want the log inside the document and overlook the one beside it."""
 
     logs = (BESIDE, INSIDE)
 

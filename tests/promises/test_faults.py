@@ -1,5 +1,7 @@
-"""A store whose requests fail and whose answers get lost, and one user after the other: nobody else is there, so every run
-must end well, take no answer of its own for somebody else's, and leave everything recorded and the lock free.
+"""One user after the other on a store whose requests fail and whose answers get lost.
+
+No other user is there. So every run must end well, never take its own write for that of another
+session, and leave everything recorded and the lock free.
 """
 
 from __future__ import annotations
@@ -33,7 +35,10 @@ from engine.session.opening import Session, SessionOptions, open_session, read_s
 T = TypeVar("T")
 SEEDS = int(os.environ.get("DTM_FAULTS", "40"))
 RATE, STREAK, CALM = 0.25, 4, 8
-"""How likely a fault is; after how many faults there is none for how many calls: fewer than the tries of any policy."""
+"""Chance of a fault; after STREAK faults there is none for CALM calls.
+
+STREAK is smaller than the tries of any retry policy.
+"""
 
 
 @dataclass

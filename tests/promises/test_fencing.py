@@ -1,7 +1,7 @@
-"""Who lost the state writes nothing more, whatever it was doing, and what it had done is not lost: on one clock that only
-moves when somebody sleeps.
+"""Fencing: a session that lost the state writes nothing more, and its outcomes are not lost.
 
 A works, and B takes over: by force-unlock, without any lock, or after A slept through its lease.
+Both run on one clock that moves only when one of them sleeps.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Any state plus one operation, with failures and deaths, gives a valid state that the next run completes."""
+"""Any state and one operation that fails or dies: the state is valid, the next run completes."""
 
 import os
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ NAMES = "abcdef"
 
 
 class Dying:
-    """A store that the process can reach for `writes` more writes; the last one may arrive without an answer."""
+    """A store that fails after `writes` more writes; the last may arrive without an answer."""
 
     def __init__(self, store: Store, writes: int, *, arrives: bool) -> None:
         self.store, self.writes, self.arrives = store, writes, arrives
@@ -67,7 +67,7 @@ class Dying:
 
 @dataclass(frozen=True)
 class Operation:
-    """One run: what is wanted (None: destroy), which calls fail and how, and after how many writes the process dies."""
+    """One run: the config (None: destroy), the calls that fail, and the writes until its death."""
 
     wanted: Config | None
     faults: dict[str, Exception]
@@ -77,7 +77,7 @@ class Operation:
 
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
-    """Up to five tools; each may depend on and refer to earlier ones, in an order drawn anew each time.
+    """Draw up to five tools in any order; each may depend on and refer to earlier ones.
 
     `c` and `f` are two names of one thing, never both wanted.
     """
@@ -169,9 +169,10 @@ def disturbed(bench: Bench, operation: Operation, store: Store) -> None:
 
 
 def check_valid(state: State, bench: Bench, wanted: Config | None = None) -> None:
-    """No edge into nowhere, and what stands in the world is recorded, or at least begun.
+    """Check that every edge has a target, and that every live thing is recorded or begun.
 
-    Where no order suits everybody, a tool may go before one that is `wanted` without it was changed to do without it.
+    Where no order is right for all, a tool may be deleted while an entry still depends on it, if
+    the `wanted` config drops that dependency.
     """
     needs = {spec.address: set(spec.depends_on) for spec in wanted.tools} if wanted else {}
     for entry in state.entries.values():

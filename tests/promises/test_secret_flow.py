@@ -1,4 +1,4 @@
-"""Secrets through whole runs: what is recorded, what a rotation looks like, and what is refused before anything is done."""
+"""Secrets through whole runs: what is recorded, how a rotation shows, and what is refused first."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Tests that need a real server get it from a fixture of its name, and say which one they ran on."""
+"""Fixtures of the real servers, each by its name; a test reports which one it ran on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Two users with different wishes for the same tools, at once, over a network that fails; and what must hold afterwards."""
+"""Two users who want different things of the same tools at once, over a network that fails.
+
+It also checks what must hold afterwards.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ APPLY = ["apply", "--auto-approve", "--force", "--lock-timeout", "8s", "--parall
 TOOLS = 6
 USERS = ("left", "right")
 TIMEOUT, CALM = 0.5, 15.0
-"""Seconds of a client's patience with each request: while the network fails, and once it does not."""
+"""Seconds before a client gives a request up: while the network fails, and once it is whole."""
 BOUND = 55.0
-"""Seconds within which every run ends, whatever the network does: each request has its time, and so have its retries."""
+"""Seconds within which every run ends: each request has its time, and so have its retries."""
 SCRIPT = 'echo "$DTM_ADDRESS {verb} $DTM_TOKEN" >> {log}'
 TOOL = """- name: command
   instanceID: t{number}
@@ -33,7 +36,7 @@ TOOL = """- name: command
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One failing way to the store for one seed: what each user's run needs in its environment, and what happened."""
+    """A failing network for one seed: environment variables by user, and counts of its faults."""
 
     env: Callable[[str], Mapping[str, str]]
     counts: Callable[[], Counter[Fault]]
@@ -42,8 +45,11 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Feud:
-    """`settings` is the config's `state:` for a name and a timeout in seconds; `network` fails for a seed; `direct` is the
-    environment without it."""
+    """Two users in folders below `root`.
+
+    `settings` gives the `state:` of the config for a name and a timeout in seconds. `network` makes
+    the failing network of a seed, and `direct` holds the environment variables without it.
+    """
 
     root: Path
     settings: Callable[[str, float], str]
@@ -68,7 +74,7 @@ class Feud:
         return network, [end.result()[0] for end in ends]
 
     def _heal(self, seed: int, users: list[Path], zygote: Zygote) -> None:
-        """What was rescued is entered, and one undisturbed run makes the wish of the right come true."""
+        """Enter what was rescued, and let one undisturbed run make what the right user wants."""
         told = f"seed {seed}: " + "\n".join(_after_the_plan(user) for user in users)
         for user in users:
             self._config(user, CALM)

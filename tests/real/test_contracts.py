@@ -1,4 +1,4 @@
-"""The contracts of stores, lockers and sessions on the real servers; the second client lives in another process."""
+"""The contracts of stores, lockers and sessions on real servers; client two is a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever dies whenever, on a state that a team shares: the next run ends in the same state and world, without a human."""
+"""Death at any moment on a shared state: the next run ends in the same state and world, unaided."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.servers.kube import Kube
 from tests.servers.rgw import Rgw
 
 STEP = int(os.environ.get("DTM_CRASH_STEP", "5"))
-"""Every how many-th kill point is tried; `make test-crash` tries each, and a hundred random moments."""
+"""One of so many kill points is tried; `make test-crash` tries each, and 100 random moments."""
 MOMENTS = int(os.environ.get("DTM_CRASH_MOMENTS", "10"))
 SIDE_BY_SIDE = 4
 """A run spends most of its time waiting for a dead one's lease."""

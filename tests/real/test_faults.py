@@ -1,4 +1,7 @@
-"""A network that loses, delays, cuts, refuses and reorders, under two users at once: nothing is lost, nothing is made twice."""
+"""Two users at once over a network that loses, delays, cuts, refuses and reorders.
+
+Nothing is lost, and nothing is made twice.
+"""
 
 from __future__ import annotations
 
@@ -88,8 +91,9 @@ def s3(rgw: Rgw, dynamodb: Dynamo, tmp_path: Path) -> Callable[[], Report]:
 
     def settings(name: str, timeout: float) -> str:
         return (
-            f"state: {{backend: s3, lock: {{lease: {LEASE}s}}, options: {{bucket: {rgw.plain}, key: faults/{name}, "
-            f"region: {rgw.region}, dynamodbTable: {dynamodb.table}, timeout: {timeout}}}}}\n"
+            f"state: {{backend: s3, lock: {{lease: {LEASE}s}}, "
+            f"options: {{bucket: {rgw.plain}, key: faults/{name}, region: {rgw.region}, "
+            f"dynamodbTable: {dynamodb.table}, timeout: {timeout}}}}}\n"
         )
 
     direct = {
@@ -110,7 +114,8 @@ def configmaps(kubernetes: Kube, tmp_path: Path) -> Callable[[], Report]:
         path = tmp_path / name
         path.write_text(
             "apiVersion: v1\nkind: Config\ncurrent-context: c\n"
-            f'clusters: [{{name: c, cluster: {{server: "{server}", insecure-skip-tls-verify: true}}}}]\n'
+            f'clusters: [{{name: c, cluster: {{server: "{server}", '
+            "insecure-skip-tls-verify: true}}]\n"
             f"users: [{{name: u, user: {{token: {token}}}}}]\n"
             "contexts: [{name: c, context: {cluster: c, user: u}}]\n",
             "utf-8",

@@ -1,4 +1,4 @@
-"""What the probe says of the real servers, and that a place it refuses is refused by the command line."""
+"""The probe on the real servers; the command line refuses a place that the probe refuses."""
 
 from __future__ import annotations
 

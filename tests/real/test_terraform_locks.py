@@ -1,4 +1,4 @@
-"""One lock for dtm and terraform: on the same table and the same `.tflock` each sees, shows and breaks the other's."""
+"""One lock for dtm and terraform, in a table and a `.tflock`: each sees and breaks the other's."""
 
 from __future__ import annotations
 

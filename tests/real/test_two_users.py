@@ -1,4 +1,4 @@
-"""Two users of one state on the real servers: long calls, stopped processes, broken locks, no lock at all, and a crowd."""
+"""Two users of one state on real servers: long calls, stopped processes, broken or no locks."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Team:
         return path.read_text("utf-8").splitlines() if path.exists() else []
 
     def user(self, name: str, *tools: str, slow: float = 0.0) -> User:
-        """Somebody who wants these tools, one after the other, and takes so many seconds to make the first."""
+        """Make a user who wants these tools in this order; the first takes `slow` seconds."""
         folder = self.root / name
         folder.mkdir()
         text, before = f"state: {self.url}\ntools:\n", ""
@@ -154,7 +154,10 @@ def test_a_call_longer_than_three_leases_keeps_its_lock_against_a_waiter(team: T
 
 
 def fenced(team: Team, ann: User, first: subprocess.Popen[str], bob: User) -> None:
-    """Ann has lost: she starts nothing more, says who took over and keeps what she knows; Bob's state is as he left it."""
+    """Check that Ann starts nothing more, names who took over, and keeps her outcomes.
+
+    Bob's state is as he left it.
+    """
     output = first.communicate(timeout=30)[0]
     assert first.returncode == 1, output
     assert re.search(
@@ -209,7 +212,10 @@ def test_without_any_lock_the_later_claim_wins_and_the_earlier_one_is_fenced(tea
 
 
 def test_ten_who_need_it_for_a_moment_are_through_within_four_seconds(team: Team) -> None:
-    """Each waits up to a minute and holds the lock for 0.2 s; the best of three rounds counts, for the machine may be busy."""
+    """Each waits up to a minute and holds the lock for 0.2 s.
+
+    The best of three rounds counts, since the machine may be busy.
+    """
     took = min(crowd(team.url) for _ in range(3))
     print(f"{team.url.partition(':')[0]}: ten holders of 0.2 s in {took:.1f} s")  # noqa: T201 - part of the report
     assert took < 4.0

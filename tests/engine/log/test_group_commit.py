@@ -1,4 +1,4 @@
-"""Group commit: few writes for many callers, and nobody goes on before others can read what it said."""
+"""Group commit: few writes for many callers, and none goes on before others can read its record."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ store = LocalStore(Path(sys.argv[1]))
 for line in sys.stdin:
     entries = read_state(StateStore(store, sys.argv[2])).state.entries
     wanted = json.loads(line)
-    seen = {address.instance: entry.pending and entry.pending.seq for address, entry in entries.items()}
-    print(json.dumps(wanted[1] <= (seen.get(wanted[0]) or 0)), flush=True)
+    pending = {address.instance: entry.pending for address, entry in entries.items()}.get(wanted[0])
+    print(json.dumps(wanted[1] <= (pending.seq if pending else 0)), flush=True)
 """
 
 
@@ -167,11 +167,11 @@ def test_compaction_keeps_nobody_waiting() -> None:
 
 
 def test_a_session_of_many_records_stays_linear(tmp_path: Path) -> None:
-    """What is written besides the log is a bounded multiple of the log, however long it grows.
+    """Snapshots cost a bounded multiple of the log, however long it grows.
 
-    A fold waits for a log as long as the state, so each costs what was logged since the last one. How many there are depends
-    on how the records fall into batches: 4 to 8 times the log. A fold at a fixed length would write 30 times at this size, a
-    copy of the state per change 2,000 times.
+    A fold waits for a log as long as the state, so each costs what was logged since the last one.
+    How many there are depends on how the records fall into batches: 4 to 8 times the log. A fold at
+    a fixed length would write 30 times at this size, a copy of the state per change 2,000 times.
     """
 
     class Counting(LocalStore):

@@ -1,4 +1,4 @@
-"""What a store really does with conditional writes: each planted weakness is seen, told and recorded."""
+"""The probe of conditional writes: it finds, reports and records each planted weakness."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class IgnoresVersions(MemoryStore):
 
 
 class RefusesVersions(IgnoresAbsence):
-    """As Ceph RGW on a bucket with versions: it also refuses every replacement, the right one too."""
+    """As Ceph RGW on a versioned bucket: it also refuses every replacement, the right one too."""
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         if expect is None:

@@ -1,4 +1,4 @@
-"""Keeping a lock by the background renewal, and what people are told; the rules themselves are in the locker contract."""
+"""Background renewal of a lock, and the messages about it; the locker contract has the rules."""
 
 from __future__ import annotations
 

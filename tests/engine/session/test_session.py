@@ -1,4 +1,4 @@
-"""Sessions on the stores of this machine: the contract, what it does not cover, and what a commit costs."""
+"""Sessions on local stores: the contract, cases outside it, and the cost of a commit."""
 
 from __future__ import annotations
 
@@ -386,7 +386,7 @@ def _between(mortal: Mortal, act: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_replacement_that_somebody_got_ahead_of_changes_nothing(finished: bool) -> None:
-    """Whoever meets the sealed log completes it with the old content; the slow one must not think that it won."""
+    """The next session completes the sealed log with the old content; the slow one has lost."""
     store = MemoryStore("m")
     with opened(store) as session:
         make(session, "a")
@@ -441,9 +441,7 @@ def _sealed(client: Client) -> None:
         mortal.store.before = die
 
 
-def test_a_snapshot_put_there_by_hand_over_a_sealed_log_is_gone_on_with_and_the_records_are_kept() -> (
-    None
-):
+def test_snapshot_by_hand_over_a_sealed_log_keeps_the_records() -> None:
     store = MemoryStore("m")
     client = Client(store, ObjectLocker(store))
     with opened(store) as session:
@@ -460,9 +458,7 @@ def test_a_snapshot_put_there_by_hand_over_a_sealed_log_is_gone_on_with_and_the_
     assert b"data_b" in _kept(store)
 
 
-def test_who_finishes_a_compaction_while_the_snapshot_is_replaced_by_hand_is_refused_and_the_next_one_gets_through() -> (
-    None
-):
+def test_snapshot_by_hand_while_another_finishes_a_compaction() -> None:
     store = MemoryStore("m")
     client = Client(store, ObjectLocker(store))
     with opened(store) as session:

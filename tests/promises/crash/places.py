@@ -1,4 +1,4 @@
-"""Where the state of a crash test stands: beside the config, or in a store that several worlds share."""
+"""Places for the state of a crash test: beside the config, or in a store that worlds share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dtm.app.place import from_url, open_place
 from engine.ports import Locker, Store
 
 FIRST = "t000"
-"""The world that all others are copies of; every name is as long, so that it can be written over."""
+"""The world that all others are copied from; names are equally long, to be replaced in bytes."""
 
 
 class Place(Protocol):
@@ -33,7 +33,7 @@ class Place(Protocol):
         ...
 
     def copy(self, folder: Path) -> None:
-        """Give a world that was copied from the first one its state, as if it had always been there."""
+        """Give a copy of the first world its own state, as if it had always been there."""
         ...
 
 
@@ -58,7 +58,10 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A state per name in a remote store, behind one URL with `{name}` in it; the environment leads there."""
+    """A state per name in a remote store, at one URL with `{name}` in it.
+
+    Endpoint and keys come from the environment.
+    """
 
     url: str
     modules: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Whatever dies whenever: the next run ends in the same state and the same world, and nothing is made twice."""
+"""Death at any moment: the next run ends in the same state and world, and makes nothing twice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.promises.crash.places import Beside
 from tests.promises.crash.trials import Trials, moments, report, zygotes
 
 STEP = int(os.environ.get("DTM_CRASH_STEP", "10"))
-"""Every how many-th kill point is tried; `make test-long` tries each, and a hundred random moments."""
+"""One of so many kill points is tried; `make test-long` tries each, and 100 random moments."""
 MOMENTS = int(os.environ.get("DTM_CRASH_MOMENTS", "8"))
 
 

@@ -1,4 +1,4 @@
-"""One world, copied as often as needed: a run that dies in it, the next run that heals it, and what must hold then."""
+"""Copies of one world: a run dies in it, the next run heals it, and then the promises hold."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.promises.crash.world import AFTER, BEFORE, effects, world, write
 
 APPLY = ["apply", "--auto-approve", "--force", "--parallelism", "4"]
 PATIENT = [*APPLY, "--lock-timeout", "20s"]
-"""The next run comes so soon that a dead one's lock may look fresh; without this it would be refused at once."""
+"""Waits for the lock: the next run starts so soon that the lock of the dead one looks fresh."""
 
 
 class Trials:
-    """Twelve addresses are about to be created, updated, replaced, deleted or kept, in as many worlds as are asked for.
+    """Worlds in which twelve tools are about to be created, updated, replaced, deleted or kept.
 
     `calls` are those of an undisturbed run, with their times.
     """
@@ -70,7 +70,10 @@ class Trials:
         return folder
 
     def remembered(self, folder: Path) -> bytes:
-        """`tools` and `outputs` as any reader sees them, as bytes: an empty plan leaves a dead session's log."""
+        """Return `tools` and `outputs` as bytes, as a reader sees them.
+
+        The bytes of the files may differ: an empty plan leaves the log of a dead session.
+        """
         store, locker, key = self._place.open(folder)
         document = json.loads(encode(read_state(StateStore(store, key), locker).state))
         return (

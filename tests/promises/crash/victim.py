@@ -1,4 +1,4 @@
-"""Run dtm in a process that kills itself at a chosen call: no clean-up, no flush, as when the power fails."""
+"""Run dtm in a process that kills itself at a chosen call: no clean-up and no flush."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ LIMIT = 60
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Die `before` or after the `index`th watched call (from 0); or `delay` seconds after the first provider change."""
+    """Die `before` or after the watched call number `index` (from 0).
+
+    Or die `delay` seconds after the first change that a provider makes.
+    """
 
     index: int = -1
     before: bool = True
@@ -105,9 +108,10 @@ def die() -> None:
 
 
 class Zygote:
-    """A process without threads that forks the victims: to fork the test runner, which has some, could deadlock.
+    """A process without threads that forks the victims.
 
-    What takes long to import (`modules`) is there before the fork.
+    Forking the test runner, which has threads, could deadlock. `modules` are slow to import, so
+    they are imported before the fork.
     """
 
     def __init__(self, modules: Sequence[str]) -> None:
@@ -130,7 +134,10 @@ class Zygote:
         point: Point | None = None,
         env: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[int, list[tuple[str, float]]]:
-        """Run the command line in `folder`; exit code (-9 if it died) and the calls that were begun, with their times."""
+        """Run the command line in `folder`; return exit code and begun calls with their times.
+
+        The exit code is -9 if the process died at the point.
+        """
         asked = point or Point()
         assert self.process.stdin is not None
         assert self.process.stdout is not None

@@ -1,4 +1,7 @@
-"""Twelve tools of three kinds, before and after, so that one apply creates, updates, replaces and deletes of each kind."""
+"""Twelve tools of three kinds, before and after.
+
+One apply between the two creates, updates, replaces and deletes.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,11 @@ import subprocess
 from pathlib import Path
 
 MAKE = 'echo "$DTM_ADDRESS SIZE $DTM_TOKEN" >> effects.log'
-"""One write, and what it wrote is the thing itself: a command killed half-way has made it or has not."""
-READ = """grep "^$DTM_ADDRESS " effects.log | tail -n 1 | sed -n 's/^[^ ]* \\([0-9][0-9]*\\) .*/{"size": \\1}/p'"""
+"""One write makes the whole resource, so a killed command has made it or has not."""
+READ = (
+    """grep "^$DTM_ADDRESS " effects.log | tail -n 1 """
+    """| sed -n 's/^[^ ]* \\([0-9][0-9]*\\) .*/{"size": \\1}/p'"""
+)
 DELETE = 'echo "$DTM_ADDRESS gone" >> effects.log'
 COMMAND = """- name: command
   instanceID: NAME
@@ -77,7 +83,10 @@ def write(folder: Path, tools: list[str], settings: str = "") -> None:
 
 
 def effects(folder: Path) -> list[str]:
-    """`address size token` of everything that `create` and `update` of the commands did, `address gone` of `delete`."""
+    """Return a line for each thing that a command did, in order.
+
+    `address size token` for create and update, `address gone` for delete.
+    """
     log = folder / "effects.log"
     return log.read_text("utf-8").split("\n")[:-1] if log.exists() else []
 
@@ -87,7 +96,7 @@ OURS = ("config.yaml", "devstream.state", ".devstream", "repos/", "effects.log",
 
 
 def world(folder: Path) -> dict[str, str]:
-    """Every file outside dtm's own, and the whole history of every repository: names to digests or texts."""
+    """Map every file that is not dtm's own to its digest, every repository to its history."""
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()

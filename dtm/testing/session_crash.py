@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from dtm.testing.session_bench import (
     HEAD,
     KEY,
+    Client,
     Connect,
     Dead,
     Mortal,
@@ -56,7 +57,8 @@ DEVSTREAM = b"""data_a:
 
 
 @case(
-    "C24, C26 while one works another is refused the lock, and readers see who is at work and what is begun"
+    "C24, C26 while one works another is refused the lock, "
+    "and readers see who is at work and what is begun"
 )
 def _in_progress(connect: Connect) -> None:
     one, two = connect(), connect()
@@ -83,39 +85,45 @@ def _in_progress(connect: Connect) -> None:
 
 
 @case(
-    "C36, G54 a session that was force-unlocked or slept through its lease can begin and write nothing more"
+    "C36, G54 a session that was force-unlocked or slept through its lease "
+    "can begin and write nothing more"
 )
 def _superseded(connect: Connect) -> None:
     one, two = connect(), connect()
     rescued: dict[str, bytes] = {}
+    assert "recover" in _overtaken(one, two, rescued).hint
+    state = current(two)
+    assert names(state) == {"a", "b", "c"} and state.entries[Address("data", "b")].pending
+    (data,) = rescued.values()
+    with opened(two.store, lease=0) as session:
+        assert recover(session, data, "rescue").applied == (Address("data", "b"),)
+    with opened(two.store) as session:
+        again = recover(session, data, "rescue")
+        assert not again.applied and "knows how it ended" in again.refused[0]
+    assert current(two).entries[Address("data", "b")] == entry("b")
+
+
+def _overtaken(one: Client, two: Client, rescued: dict[str, bytes]) -> SupersededError:
+    """Let a session of `one` go on after `two` took over; returns the error that ends it.
+
+    `data.b` is begun before the takeover and done after it, so only `rescued` holds its outcome.
+    """
     environment = Environment(
         keep=lambda name, data: name if rescued.setdefault(name, data) else ""
     )
-    caught = None
+    begun = replace(entry("b"), resource=None)
     try:
         with opened(one.store, who="slow@here", environment=environment) as slow:
             make(slow, "a")
-            slow.begin(
-                Address("data", "b"), Action.CREATE, entry=replace(entry("b"), resource=None)
-            ).wait()
+            slow.begin(begun.address, Action.CREATE, entry=begun).wait()
             with opened(two.store, who="quick@there", lease=0) as quick:
                 make(quick, "c")
             with suppress(SupersededError):
-                slow.done(Address("data", "b"), entry("b")).wait()
+                slow.done(begun.address, entry("b")).wait()
             refused(SupersededError, lambda: slow.begin(Address("data", "d"), Action.CREATE))
     except SupersededError as error:
-        caught = error
-    assert caught is not None and "recover" in caught.hint
-    state = current(two)
-    assert names(state) == {"a", "b", "c"} and state.entries[Address("data", "b")].pending
-    with opened(two.store, lease=0) as session:
-        assert recover(session, next(iter(rescued.values())), "rescue").applied == (
-            Address("data", "b"),
-        )
-    with opened(two.store) as session:
-        again = recover(session, next(iter(rescued.values())), "rescue")
-        assert not again.applied and "knows how it ended" in again.refused[0]
-    assert current(two).entries[Address("data", "b")] == entry("b")
+        return error
+    raise AssertionError("leaving the session must raise SupersededError")
 
 
 @case("C42 without a lock no lock request is made")
@@ -129,7 +137,10 @@ def _no_lock(connect: Connect) -> None:
 def _fail(
     mortal: Mortal, number: int, before: bool, error: Exception | None, times: int = 1
 ) -> list[str]:
-    """Let the `number`-th write raise, or kill the process, before or after its effect; returns the keys written."""
+    """Let the `number`-th write raise, or kill the process, before or after its effect.
+
+    Returns a list that will hold the key of each write.
+    """
     seen: list[str] = []
 
     def act(key: str) -> None:
@@ -166,7 +177,10 @@ def _run(mortal: Mortal, round_: int, done: set[str]) -> None:
 
 
 def _each_write(connect: Connect, before: bool, error: Exception | None) -> int:
-    """Runs that fail at their first, second ... write until one gets through; what was acknowledged is always there."""
+    """Let runs fail at their first, second ... write, until one gets through.
+
+    After each of them a reader must see all that was acknowledged. Returns the number of runs.
+    """
     done: set[str] = set()
     for number in range(1, 40):
         mortal = Mortal(connect())
@@ -198,14 +212,16 @@ def _lost_before(connect: Connect) -> None:
 
 
 @case(
-    "C47, G53, G57 killed before any write: the next run takes over, nothing done is forgotten, what was begun is known"
+    "C47, G53, G57 killed before any write: the next run takes over, "
+    "nothing done is forgotten, what was begun is known"
 )
 def _killed_before(connect: Connect) -> None:
     assert _each_write(connect, True, None) > 5
 
 
 @case(
-    "C47, G53, G57 killed after any write: the next run takes over, nothing done is forgotten, what was begun is known"
+    "C47, G53, G57 killed after any write: the next run takes over, "
+    "nothing done is forgotten, what was begun is known"
 )
 def _killed_after(connect: Connect) -> None:
     assert _each_write(connect, False, None) > 5

@@ -99,7 +99,8 @@ def _first(connect: Connect) -> None:
 
 
 @case(
-    "C12 a session that changes nothing writes no snapshot; one that never claims writes nothing at all"
+    "C12 a session that changes nothing writes no snapshot; "
+    "one that never claims writes nothing at all"
 )
 def _unchanged(connect: Connect) -> None:
     client = connect()
@@ -157,31 +158,39 @@ def _stale(connect: Connect) -> None:
 @case("C15-C20 a pushed state is taken by serial and lineage, unless forced")
 def _push(connect: Connect) -> None:
     client = connect()
-    with opened(client.store) as session:
-        make(session, "a")
-    first = current(client)
-    with opened(client.store) as session:
-        make(session, "b")
-    second = current(client)
+    first, second = _grown(client, "a"), _grown(client, "b")
+    _push_refused(client, first, second)
+    assert _pushed(client, first, force=True) and current(client).id == first.id
+    last = _grown(client, "d")
+    assert last.id.serial == first.id.serial + 1 and names(last) == {"a", "d"}
 
-    def pushed(state: State, force: bool = False) -> str:
-        with opened(client.store, claim=False) as session:
-            return push(session, state, force=force)
 
-    assert "newer" in refused(StateError, lambda: pushed(first)).message
-    assert pushed(second) == "" and current(client).document == second.document
-    assert "same serial" in refused(StateError, lambda: pushed(second.put(entry("c")))).message
+def _push_refused(client: Client, first: State, second: State) -> None:
+    """Push what must not replace `second`, which came after `first`; only `second` itself passes."""
+    assert "newer" in refused(StateError, lambda: _pushed(client, first)).message
+    assert _pushed(client, second) == "" and current(client).document == second.document
+    other = second.put(entry("c"))
+    assert "same serial" in refused(StateError, lambda: _pushed(client, other)).message
     foreign = replace(second, id=StateId("other", 9))
-    assert "lineage" in refused(StateError, lambda: pushed(foreign)).message
+    assert "lineage" in refused(StateError, lambda: _pushed(client, foreign)).message
     assert names(current(client)) == {"a", "b"}
-    assert pushed(first, force=True) and current(client).id == first.id
+
+
+def _grown(client: Client, name: str) -> State:
+    """Make `data.NAME` in a session of its own; returns the state after it."""
     with opened(client.store) as session:
-        make(session, "d")
-    assert current(client).id.serial == first.id.serial + 1 and names(current(client)) == {"a", "d"}
+        make(session, name)
+    return current(client)
+
+
+def _pushed(client: Client, state: State, force: bool = False) -> str:
+    with opened(client.store, claim=False) as session:
+        return push(session, state, force=force)
 
 
 @case(
-    "C19, C21 onto nothing anything is pushed with its serial and lineage; without a lineage it gets one"
+    "C19, C21 onto nothing anything is pushed with its serial and lineage; "
+    "without a lineage it gets one"
 )
 def _push_first(connect: Connect) -> None:
     client = connect()

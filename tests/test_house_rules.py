@@ -2,9 +2,12 @@
 
 import ast
 import io
+import re
 import subprocess
 import sys
+import textwrap
 import tokenize
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -15,6 +18,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("dtm", "engine", "backends", "providers")
 SHIPPED = {"templates", "samples"}
+PYTHON = re.compile(r"(?:from|import|with|for|def|class) |@|[\w., ]+ = |[\w.]+\(")
+"""The start of an indented block in a page that is code; other blocks are diagrams and lists."""
 SOURCES = [
     path
     for package in PACKAGES
@@ -59,7 +64,6 @@ def nodes(kind: type[Kind]) -> Iterator[tuple[str, Kind, list[int]]]:
                 yield f"{path.relative_to(ROOT)} {node.name}", node, rows
 
 
-@pytest.mark.xfail(reason="the rooms are being built")
 def test_functions_stay_short() -> None:
     found = {
         where: sum(node.lineno <= row <= (node.end_lineno or 0) for row in rows)
@@ -114,6 +118,52 @@ def test_packages_hold_nothing_but_their_page(package: str) -> None:
             body = parsed(path)[0].body
             assert all(isinstance(item, ast.Expr) for item in body[:1]), path
             assert len(body) <= 1, path
+
+
+PAGES = [path for path in SOURCES if path.name == "__init__.py"]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.parent.relative_to(ROOT)))
+def test_rooms_have_a_page(path: Path) -> None:
+    page = ast.get_docstring(parsed(path)[0]) or ""
+    assert page.count("\n") >= 2
+    for block in re.findall(r"(?:^ {4}.*\n?|^\n)+", page, re.MULTILINE):
+        code = textwrap.dedent(block).strip()
+        if PYTHON.match(code):
+            ast.parse(code)
+
+
+def test_every_room_stands_in_the_layers() -> None:
+    """A folder that the import contract does not name would be free to import anything."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    (contract,) = (
+        found
+        for found in settings["tool"]["importlinter"]["contracts"]
+        if found.get("containers") == ["engine"]
+    )
+    named = re.findall(r"\w+", " ".join(contract["layers"]))
+    rooms = {
+        path.relative_to(ROOT / "engine").parts[0] for path in (ROOT / "engine").glob("*/*.py")
+    }
+    assert sorted(named) == sorted(rooms)
+
+
+def test_helpers_stand_in_the_map_of_tests() -> None:
+    found = {
+        path.relative_to(ROOT / "tests").as_posix()
+        for path in (ROOT / "tests").rglob("*.py")
+        if not path.name.startswith("test_")
+    }
+    text = (ROOT / "tests" / "README.md").read_text("utf-8")
+    named = re.findall(r"^\| `((?!test_)[\w/]+\.py)` \|", text, re.MULTILINE)
+    assert sorted(named) == sorted(found)
+
+
+def test_findings_stand_in_their_list() -> None:
+    folder = ROOT / "findings"
+    text = (folder / "README.md").read_text("utf-8")
+    named = re.findall(r"^\| `([^`]+\.sh)` \|", text, re.MULTILINE)
+    assert sorted(named) == sorted(path.name for path in folder.glob("*.sh"))
 
 
 def test_protocols_have_at_most_seven_members() -> None:

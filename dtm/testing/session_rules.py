@@ -166,7 +166,7 @@ def _push(connect: Connect) -> None:
 
 
 def _push_refused(client: Client, first: State, second: State) -> None:
-    """Push what must not replace `second`, which came after `first`; only `second` itself passes."""
+    """Push states that must not replace `second`, which follows `first`, and `second` itself."""
     assert "newer" in refused(StateError, lambda: _pushed(client, first)).message
     assert _pushed(client, second) == "" and current(client).document == second.document
     other = second.put(entry("c"))

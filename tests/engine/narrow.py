@@ -1,4 +1,4 @@
-"""A store as somebody sees it who was granted one key only, as by the policy that Lokomotive documents for S3."""
+"""A store for which few keys are granted, as by the policy that Lokomotive documents for S3."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.ports import Snapshot, Store, Version
 
 
 class NarrowStore:
-    """`engine.ports.Store` over another one; `granted` are the keys that may be used, `denied` the calls that were not."""
+    """A store over another one that allows the `granted` keys, and lists the `denied` calls."""
 
     def __init__(self, store: Store, *granted: str) -> None:
         self._store, self._granted = store, granted

@@ -32,7 +32,7 @@ FAKES = {
     "moto": "moto",
     "fake_kubernetes": "an API server in the test's own process",
 }
-"""What the places without a real server are, by the first of these words in their name."""
+"""Descriptions of places without a real server, by the first of these words in their name."""
 HEAD = """\
 # Conformance
 
@@ -48,7 +48,7 @@ there.
 
 @dataclass
 class Run:
-    """What became of each case, on which server, and in which order the cases stand."""
+    """The verdict on each case, its server, and the order of the cases."""
 
     order: list[str] = field(default_factory=list[str])
     verdicts: dict[tuple[str, str, str], str] = field(
@@ -91,7 +91,7 @@ class Run:
         return "\n".join([*parts, ""])
 
     def untrue(self, text: str) -> Iterator[str]:
-        """What the page says otherwise, except of servers that are not here."""
+        """Yield where the page differs from this run, except for servers that are not here."""
         said = dict(_cells(text))
         for (suite, case, place), verdict in self.verdicts.items():
             absent = any(verdict.startswith(f"not tried: {name}: ") for name in real().missing)
@@ -116,7 +116,7 @@ def _reason(report: pytest.TestReport) -> str:
 
 
 def _fake(place: str) -> str:
-    """What a place without a real server runs on; nothing is known of a real one that is absent."""
+    """Describe the server of an imitated place; "" for a real one, which is absent."""
     found = next((name for name in FAKES if name in place), None)
     if found is None:
         return ""

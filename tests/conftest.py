@@ -1,4 +1,4 @@
-"""What all tests share: one setting for property tests, and the servers that start in no time."""
+"""Fixtures for all tests: servers that start in a second, and one setting for property tests."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ def names(state: State) -> set[str]:
 
 
 def current(client: Client) -> State:
-    """What a reader sees."""
+    """Return the state that a reader sees."""
     return read_state(state_of(client.store)).state
 
 

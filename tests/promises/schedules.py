@@ -102,7 +102,7 @@ class Actor:
 
 @dataclass
 class Network:
-    """What is between a session and the store."""
+    """The network between a session and the store."""
 
     rng: random.Random
     delayed: list[Callable[[], None]] = field(default_factory=list)
@@ -183,7 +183,7 @@ class Item:
 
 @dataclass
 class Book:
-    """What was tried, what is durable, who claimed; and the judgement."""
+    """Records that were tried and that are durable, claims, and the invariants to check."""
 
     numbers: Iterator[int]
     tried: list[Item] = field(default_factory=list)
@@ -206,7 +206,7 @@ class Book:
         self.acknowledged += len(items)
 
     def seen(self, item: Item, state: State) -> bool | None:
-        """Whether this state shows that item; None: it cannot tell."""
+        """Return whether this state shows the item, None if it cannot tell."""
         entries = state.entries
         if item.kind == "outputs":
             found = state.outputs.get("n", 0)
@@ -246,7 +246,7 @@ class Book:
                 assert entry.resource.id == str(entry.options["n"]), "a mixture of entries"
 
     def check_prefix(self, state: State, least: int) -> None:
-        """What a reader saw that began when `least` items were durable."""
+        """Check the state that a reader saw who began when `least` items were durable."""
         verdicts = [self.seen(item, state) for item in self.durable]
         first = verdicts.index(False) if False in verdicts else len(verdicts)
         assert first >= least, (

@@ -1,4 +1,4 @@
-"""What the adapters and the probe rely on, asked of the real servers with plain clients.
+"""Behaviour of the real servers that adapters and probe rely on, asked with plain clients.
 
 A server that changes its mind in a newer version is noticed here first.
 """

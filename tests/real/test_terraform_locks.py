@@ -142,7 +142,7 @@ class Project:
 
     @contextmanager
     def working(self, process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-        """That process at work, with the lock, until `go` exists."""
+        """Yield the process once it works, with the lock; it ends when `go` exists."""
         with process:
             try:
                 deadline = time.monotonic() + PATIENCE

@@ -46,7 +46,7 @@ class Team:
 
     @property
     def log(self) -> list[str]:
-        """Who made what, in order."""
+        """Lines of what was made and by which user, in order."""
         path = self.root / "log"
         return path.read_text("utf-8").splitlines() if path.exists() else []
 

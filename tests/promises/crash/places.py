@@ -86,5 +86,5 @@ class Shared:
 
 
 def renamed(data: bytes, folder: Path) -> bytes:
-    """What the first world wrote, as this one would have written it."""
+    """Return the bytes of the first world, as this one would have written them."""
     return data.replace(FIRST.encode(), folder.name.encode())

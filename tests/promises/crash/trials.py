@@ -110,7 +110,7 @@ class Trials:
 
 
 def said(folder: Path) -> str:
-    """What the last run there printed."""
+    """Return the output of the last run there."""
     return (folder / "home" / "output.txt").read_text("utf-8")
 
 

@@ -92,7 +92,7 @@ def effects(folder: Path) -> list[str]:
 
 
 OURS = ("config.yaml", "devstream.state", ".devstream", "repos/", "effects.log", "home/")
-"""What is dtm's own, the test's own, or compared by other means."""
+"""Files of dtm and of the test, and what is compared by other means."""
 
 
 def world(folder: Path) -> dict[str, str]:

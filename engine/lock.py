@@ -53,6 +53,20 @@ class LockInfo(msgspec.Struct, frozen=True):
         details = ", ".join(part for part in (self.operation, self.id) if part)
         return f"{self.who or 'somebody unnamed'} ({details})"
 
+    def looks_dead(self, now: datetime) -> bool:
+        """Tell whether this holder seems to have stopped renewing.
+
+        This is a hint, since it compares the clocks of two machines.
+        """
+        if not self.lease:
+            return False
+        try:
+            renewed = datetime.fromisoformat(self.renewed or self.created)
+        except ValueError:
+            return True
+        renewed = renewed if renewed.tzinfo else renewed.replace(tzinfo=UTC)
+        return abs((now - renewed).total_seconds()) > self.lease
+
     def to_json(self) -> bytes:
         """Write Terraform's seven fields, then `Lease` and `Renewed`, which Terraform ignores."""
         fields = (

@@ -18,7 +18,7 @@ from dtm.app.workspace import Workspace
 from engine.errors import StoreAccessError
 from engine.log.probe import Probe
 from engine.ports import Emit
-from engine.session.opening import Reading
+from engine.session.reading import Reading
 
 
 class ConfigRead(msgspec.Struct, frozen=True):

@@ -13,9 +13,7 @@ from engine.events import Notice
 from engine.lock import LockRecord
 from engine.log.probe import PROMISES, Probe, probe
 from engine.ports import Emit, Locker
-from engine.runtime.environment import utc_now
-from engine.session.locking import break_lock as engine_break
-from engine.session.opening import Reading, read_state
+from engine.session.reading import Reading, read_state
 from engine.values import Value
 
 INLINE: Final = "state.log: inline leaves everything but the state itself alone"
@@ -41,7 +39,7 @@ def without(place: Place) -> Holding:
         "none",
         None,
         place.lease("none"),
-        None if place.opened.certain else Probe(place.location, utc_now()),
+        None if place.opened.certain else Probe(place.location, place.state.environment.now()),
     )
 
 
@@ -115,7 +113,7 @@ def verdict_of(place: Place, *, native: bool, probing: bool) -> Probe | None:
     known = {trial.name for trial in found.trials} if found else set[str]()
     if native and probing and not PROMISES.keys() <= known:
         return probe(place.state, lock_native=True)
-    return found or Probe(place.location, utc_now())
+    return found or Probe(place.location, place.state.environment.now())
 
 
 def recorded(place: Place) -> Probe | None:
@@ -136,7 +134,7 @@ def try_out(place: Place, *, racing: bool = True) -> Probe:
     kind = place.kind()
     only_key = place.settings.log == "inline" or kind == "dynamodb"
     if only_key and _at_work(place):
-        return recorded(place) or Probe(place.location, utc_now())
+        return recorded(place) or Probe(place.location, place.state.environment.now())
     native = racing and "native" in LOCKS[kind]
     return probe(place.state, lock_native=native, only_key=only_key)
 
@@ -194,6 +192,8 @@ def held(workspace: Workspace, lock_id: str, *, corrupt: bool) -> LockRecord:
 
 def break_lock(workspace: Workspace, record: LockRecord) -> None:
     """Remove the lock with that record's ID, renewed meanwhile or not. Raises LockError if it is another one by now."""
+    from engine.session.locking import break_lock as engine_break
+
     engine_break(_locker(workspace), workspace.place.key, record.info.id if record.info else "")
 
 

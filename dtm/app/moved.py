@@ -15,7 +15,7 @@ from engine.config import Config, StateSettings
 from engine.errors import DtmError, StateError
 from engine.events import Notice
 from engine.ports import Emit
-from engine.session.opening import read_state
+from engine.session.reading import read_state
 
 HOME_FILE = ".devstream/home"
 NAMED = ("--state", "DTM_STATE")

@@ -19,7 +19,7 @@ from engine.address import Address
 from engine.config import Config, Settings
 from engine.errors import PlanError, Problem
 from engine.events import ApplySummary, InProgress, Notice, WillRefuse
-from engine.execution import executor, refresh
+from engine.execution import refresh
 from engine.execution.jobs import Preparation
 from engine.execution.pace import Control, Pace
 from engine.language.yaml import Text, locate
@@ -31,7 +31,7 @@ from engine.planning.planner import Live, Selection
 from engine.plugins.calls import Operations, sealer_of
 from engine.ports import Emit
 from engine.secrets.redaction import Redactor
-from engine.session.opening import Reading
+from engine.session.reading import Reading
 from engine.state import State, StateEntry
 from engine.values import Value
 
@@ -134,6 +134,8 @@ class Run:
 
     def execute(self, operation: str, *, show: Show, agree: Agree) -> ApplySummary | None:
         """Plan, show, ask and do; None if there was nothing to do or the answer was no."""
+        from engine.execution.executor import apply  # plans do without it
+
         place = self.workspace.place
         with opened(self.workspace, self.choices, operation, self.emit, self.redactor) as session:
             session.refuse_copy()
@@ -150,13 +152,8 @@ class Run:
                 config = (
                     self._nothing() if operation == "destroy" else self.workspace.required_config
                 )
-                summary = executor.apply(
-                    plan,
-                    config,
-                    session,
-                    self.operations,
-                    emit=self.emit,
-                    control=control,
+                summary = apply(
+                    plan, config, session, self.operations, emit=self.emit, control=control
                 )
         moved.remember(place, self.workspace.base_dir)
         return summary

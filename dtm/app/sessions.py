@@ -1,12 +1,13 @@
-"""Reading a workspace's state, and opening a session on it."""
+"""Read a workspace's state, or open a session on it.
+
+What only a session needs is imported when one is opened: most commands only read.
+"""
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -17,27 +18,34 @@ from dtm.app.workspace import Workspace
 from engine.events import Notice
 from engine.ports import Emit
 from engine.secrets.redaction import Redactor
-from engine.session.locking import LockOptions
-from engine.session.opening import Reading, Session, SessionOptions, open_session
+from engine.session.reading import Reading
+
+if TYPE_CHECKING:
+    from engine.session.session import Session
 
 
 def look(workspace: Workspace, emit: Emit) -> Reading:
-    """The state as it is, without a lock; what people must know of it is told. Raises StateError, StoreError."""
+    """Read the state without a lock; emit what the user must know of it.
+
+    Raises StateError, StoreError.
+    """
     found = locks.read(workspace.place)
     if found.notice:
         emit(Notice("warning", found.notice))
     if found.copy_of:
-        emit(
-            Notice(
-                "warning",
-                f"this state is a copy of {found.copy_of}: it can be planned against, but not applied",
-            )
+        text = (
+            f"this state is a copy of {found.copy_of}: it can be planned against, but not applied"
         )
+        emit(Notice("warning", text))
     return found
 
 
 def who() -> str:
-    """`user@host`, as it stands in locks and in the history."""
+    """Return `user@host`, as it stands in locks and in the history."""
+    import getpass
+    import os
+    import socket
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # no such user in the password file, as in some containers
@@ -61,6 +69,10 @@ def opened(
     `over` are ids of sessions known to have ended, whose silence need not be waited for. `log` is
     where the commit log is to stand, where that is not as the settings say.
     """
+    from engine.session.locking import LockOptions
+    from engine.session.opening import open_session
+    from engine.session.session import SessionOptions
+
     place = workspace.place
     locked = choices.lock and not choices.dry_run
     lock = locks.to_hold(place, emit) if locked else locks.without(place)

@@ -19,7 +19,7 @@ from engine.log.history import Past, history, load
 from engine.log.state_store import AUTO
 from engine.ports import Emit
 from engine.secrets.redaction import Redactor
-from engine.session.opening import Reading
+from engine.session.reading import Reading
 from engine.state import State, StateEntry
 from engine.stored.document import decode, encode, to_devstream
 from engine.suggestions import nearest

@@ -25,7 +25,7 @@ from engine.errors import PlanError
 if TYPE_CHECKING:
     from dtm.app.initialize import Making, Step, Untested
     from engine.log.probe import Probe
-    from engine.session.opening import Reading
+    from engine.session.reading import Reading
 
 
 @click.command(short_help="Check config, plugins and state.")
@@ -50,7 +50,7 @@ def init(context: Context, create: bool, yes: bool) -> None:
 def _show_step(context: Context, step: Step) -> None:
     from dtm.app import initialize as steps
     from dtm.app.locks import Holding
-    from engine.session.opening import Reading
+    from engine.session.reading import Reading
 
     notice = context.renderer.notice
     match step:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import unified_diff
 from itertools import islice
 from typing import Final
 
@@ -118,11 +117,12 @@ def _compare(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
         yield f"-{count(len(before), 'line')}"
         yield f"+{count(len(after), 'line')}, too many to compare here"
         return
+    from difflib import unified_diff  # 1 ms, and few plans change a long text
+
     short = max(len(before), len(after)) <= SHORT
     rows = unified_diff(before, after, lineterm="", n=SHORT if short else 2)
-    yield from islice(
-        rows, 3 if short else 2, None
-    )  # without the file names, nor the place of the only hunk
+    # Leave out the file names, and the place of an only hunk.
+    yield from islice(rows, 3 if short else 2, None)
 
 
 def _limited(rows: Iterable[str], show: ValueText, indent: int) -> Iterator[Line]:

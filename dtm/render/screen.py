@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from typing import TextIO
@@ -19,6 +18,8 @@ def local_time() -> datetime:
 
 
 def _columns() -> int:
+    import shutil  # 1.4 ms, and only a terminal has columns
+
     return shutil.get_terminal_size((100, 24)).columns
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from dtm.testing.clock import FakeClock
 from engine.events import Event
-from engine.lock import LockInfo, timestamp
+from engine.lock import LockInfo
 from engine.ports import Locker
 from engine.runtime.environment import Environment
 from engine.session.locking import HeldLock, LockOptions, acquire
@@ -56,7 +56,7 @@ def environment_of(clock: FakeClock, skew: float = 0.0) -> Environment:
         clock=clock,
         sleep=clock.sleep,
         rng=random.Random(1),  # noqa: S311 - jitter
-        now=lambda: timestamp(clock.now(skew)),
+        date=lambda: clock.now(skew),
         background=False,
     )
 

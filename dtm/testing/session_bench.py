@@ -20,7 +20,9 @@ from engine.plan import Action
 from engine.ports import Locker, Snapshot, Store, Version
 from engine.runtime.environment import Environment
 from engine.session.locking import LockOptions
-from engine.session.opening import Session, SessionOptions, open_session, read_state
+from engine.session.opening import open_session
+from engine.session.reading import read_state
+from engine.session.session import Session, SessionOptions
 from engine.state import Resource, State, StateEntry
 from engine.values import Value
 

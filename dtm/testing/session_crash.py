@@ -38,9 +38,10 @@ from engine.log.history import history, load
 from engine.plan import Action
 from engine.ports import AppendStore
 from engine.runtime.environment import Environment
-from engine.session.opening import Session, read_state
+from engine.session.reading import read_state
 from engine.session.recover import recover
 from engine.session.replacing import push
+from engine.session.session import Session
 from engine.state import State, StateId
 from engine.values import Digest, Secret
 

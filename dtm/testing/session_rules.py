@@ -25,7 +25,7 @@ from engine.errors import StateError, SupersededError
 from engine.log.history import history, load
 from engine.plan import Action
 from engine.ports import Snapshot
-from engine.session.opening import read_state
+from engine.session.reading import read_state
 from engine.session.replacing import push
 from engine.state import State, StateId
 from engine.stored.document import decode, encode

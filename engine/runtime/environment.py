@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -18,14 +18,14 @@ from engine.runtime.retry import STORE, Policy, store_retry
 T = TypeVar("T")
 
 
-def utc_now() -> str:
-    """Return the present time as RFC 3339."""
-    return timestamp(datetime.now(UTC))
+def utc() -> datetime:
+    """Return the present time, which knows its zone."""
+    return datetime.now(UTC)
 
 
 def new_id() -> str:
     """Return 32 random hex digits."""
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -43,24 +43,24 @@ class Limits(msgspec.Struct, frozen=True):
 class Environment(msgspec.Struct, frozen=True):
     """Values that a run takes from its surroundings.
 
-    `clock` is monotonic seconds, `now` RFC 3339, `token` random hex ids, `patience` how often a
-    store is asked again, `keep(name, data)` where a rescue file goes. `background` False: nothing
+    `clock` is monotonic seconds, `date` the time of day, `token` random hex ids, `patience` how
+    often a store is asked again, `keep(name, data)` where a rescue file goes. `background` False: nothing
     is written but in the calls that wait.
     """
 
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     rng: random.Random = msgspec.field(default_factory=random.Random)
-    now: Callable[[], str] = utc_now
+    date: Callable[[], datetime] = utc
     token: Callable[[], str] = new_id
     patience: Policy = STORE
     keep: Callable[[str, bytes], str] = keep
     limits: Limits = Limits()
     background: bool = True
 
-    def date(self) -> datetime:
-        """Return `now` as a date."""
-        return datetime.fromisoformat(self.now())
+    def now(self) -> str:
+        """Return the time of day as RFC 3339."""
+        return timestamp(self.date())
 
     def retry(self, call: Callable[[], T]) -> T:
         """Return the result of a store's call, made again as `engine.runtime.retry` says."""

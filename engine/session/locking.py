@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 
 import msgspec
@@ -263,21 +262,6 @@ def break_lock(
     raise OutcomeUnknownError(f"no answer to {ANSWERS} attempts to break the lock on {key}")
 
 
-def looks_dead(info: LockInfo, now: datetime) -> bool:
-    """Tell whether a holder seems to have stopped renewing.
-
-    This is a hint, since it compares the clocks of two machines.
-    """
-    if not info.lease:
-        return False
-    try:
-        renewed = datetime.fromisoformat(info.renewed or info.created)
-    except ValueError:
-        return True
-    renewed = renewed if renewed.tzinfo else renewed.replace(tzinfo=UTC)
-    return abs((now - renewed).total_seconds()) > info.lease
-
-
 class _Wait(msgspec.Struct):
     """The wait for one holder: its record as last seen, and since when it is unchanged.
 
@@ -324,7 +308,7 @@ class _Wait(msgspec.Struct):
         counting = (
             holder.info is not None
             and not self.alive
-            and looks_dead(holder.info, self.environment.date())
+            and holder.info.looks_dead(self.environment.date())
         )
         if overdue is not None and counting:
             rest = max(rest, overdue)

@@ -15,115 +15,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
-from datetime import datetime
 from functools import partial
 
-import msgspec
 from msgspec.structs import replace
 
 from engine.errors import LockError, OutcomeUnknownError, StateError, StoreError
 from engine.events import Notice
-from engine.lock import LockInfo, lease_of
+from engine.lock import LockInfo
 from engine.log.history import history
 from engine.log.placement import misplaced
 from engine.log.records import Claim
 from engine.log.state_store import INSIDE, StateStore
 from engine.log.view import View, damage, damaged_view, read_view
 from engine.ports import Emit, Locker
-from engine.session.locking import HeldLock, acquire, looks_dead
+from engine.session.locking import HeldLock, acquire
+from engine.session.reading import silence
 from engine.session.session import Session, SessionOptions
-from engine.state import State, StateEntry
-from engine.stored.document import no_gc, state_of
-
-__all__ = ["Reading", "Session", "SessionOptions", "open_session", "read_state"]
-
-
-class Reading(msgspec.Struct, frozen=True):
-    """A state as it was at one moment.
-
-    `exists`: anything was ever written here. `in_progress` says who works on it now and since when,
-    "" if no run does; `at_work` is the id of that run's session. `copy_of` is the home of which
-    this is a copy, "" if it is at home. `notice` is what the user must know, "" if nothing.
-    """
-
-    state: State
-    location: str
-    exists: bool
-    in_progress: str = ""
-    copy_of: str = ""
-    notice: str = ""
-    at_work: str = ""
-
-    def busy(self, entry: StateEntry) -> bool:
-        """Tell whether the run at work is at this entry: unfinished, but not interrupted."""
-        return entry.pending is not None and self.at_work == entry.pending.session
-
-
-def read_state(state: StateStore, locker: Locker | None = None, lease: float = 30.0) -> Reading:
-    """Read a consistent state without a lock; an absent one is empty.
-
-    `lease` in seconds judges how fresh a log without a lock is. Raises StateError if the content is
-    damaged or newer, StoreError if it cannot be read.
-    """
-    view, location = read_view(state), state.location
-    with no_gc(), damage():
-        found = state_of(view.replay.document(), location)
-    at_work, in_progress = _at_work(state, view, locker, lease)
-    notice = ""
-    if view.replaced and view.head is not None:
-        notice = (
-            f"{location} was replaced by other means: the log's records belong to another snapshot "
-            "and are kept in the history"
-        )
-    return Reading(
-        found,
-        location,
-        view.snapshot is not None or bool(view.records),
-        in_progress,
-        "" if found.home in ("", location) else found.home,
-        notice,
-        at_work,
-    )
-
-
-def _at_work(state: StateStore, view: View, locker: Locker | None, lease: float) -> tuple[str, str]:
-    """Return the session at work, and its user and start; wall clocks are only a hint here."""
-    claim, environment = view.replay.claim, state.environment
-    if claim is None or view.replay.ended or view.head is None:
-        return "", ""
-    logged = claim.session, f"{claim.who} since {claim.at}"
-    if locker is None:
-        return logged if _fresh(state, view.head.at, _silence(claim, lease)) else ("", "")
-    try:
-        record = environment.retry(lambda: locker.read(state.key))
-    except StoreError:
-        # A reader of the state need not be allowed to read its lock: the log must do then.
-        return logged
-    if record is None:
-        return "", ""
-    info = record.info
-    if info is None:
-        return logged
-    if looks_dead(info, environment.date()):
-        return "", ""
-    return info.id, " since ".join(filter(None, (info.holder, info.created)))
-
-
-def _silence(claim: Claim, lease: float) -> float:
-    """Return after how many seconds without a sign of life that session is over.
-
-    It is the longer of its lease and ours: it may look at its lock only once in a while of its own
-    lease, to find that it lost it.
-    """
-    return max(lease, lease_of(claim.lease) or 0.0)
-
-
-def _fresh(state: StateStore, at: str, lease: float) -> bool:
-    try:
-        age = state.environment.date() - datetime.fromisoformat(at)
-    except (ValueError, TypeError):
-        return False
-    return age.total_seconds() <= lease
 
 
 @contextmanager
@@ -259,7 +166,7 @@ def _settled(state: StateStore, options: SessionOptions, over: Collection[str], 
     claim, lease = view.replay.claim, options.lock.lease
     if claim is None or lease <= 0 or claim.session in over or not _unfinished(view, claim):
         return view
-    lease = _silence(claim, lease)
+    lease = silence(claim, lease)
     emit(
         Notice(
             "info",

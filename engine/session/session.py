@@ -7,7 +7,6 @@ that never claims writes nothing at all.
 from __future__ import annotations
 
 import secrets as randomness
-import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
@@ -132,7 +131,7 @@ class Session:
         if not adopt:
             self.refuse_copy()
         base = self._ledger.base
-        lineage = base.id.lineage or str(uuid.uuid4())
+        lineage = base.id.lineage or _new_lineage()
         salt = base.salt or randomness.token_hex(16)
         environment = self._store.environment
         self._claim = replace(
@@ -308,6 +307,12 @@ class Session:
             count = "1 outcome was" if len(outcomes) == 1 else f"{len(outcomes)} outcomes were"
             queue.error.hint = f"{count} saved to {path}: dtm state recover {path}"
         return queue.error or lost
+
+
+def _new_lineage() -> str:
+    import uuid  # takes 2 ms, and only a new state needs it
+
+    return str(uuid.uuid4())
 
 
 def _compact(writer: LogWriter, state: StateStore, keep: int, emit: Emit) -> None:

@@ -22,7 +22,9 @@ from engine.log.state_store import StateStore
 from engine.planning.planner import make_plan, recorded
 from engine.plugins.calls import Operations
 from engine.ports import Call, Snapshot, Version
-from engine.session.opening import Session, SessionOptions, open_session, read_state
+from engine.session.opening import open_session
+from engine.session.reading import read_state
+from engine.session.session import Session, SessionOptions
 from engine.state import Resource
 from providers.data import DataOptions, DataProvider
 from tests.bench.bench import say

@@ -29,8 +29,8 @@ from engine.schema import Field, Options, Outputs
 from engine.secrets.marking import sensitive
 from engine.secrets.sealing import Sealer
 from engine.session.locking import LockOptions
-from engine.session.opening import SessionOptions, open_session
-from engine.session.session import Session
+from engine.session.opening import open_session
+from engine.session.session import Session, SessionOptions
 from engine.state import Pending, Resource, State, StateEntry, StateId
 from engine.values import UNKNOWN, Secret, Value, map_leaves, reveal
 

@@ -23,6 +23,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
@@ -43,8 +44,10 @@ from engine.ports import Snapshot, Store, Version
 from engine.runtime.environment import Environment, Limits
 from engine.runtime.retry import STORE
 from engine.session.locking import LockOptions
-from engine.session.opening import Session, SessionOptions, open_session, read_state
+from engine.session.opening import open_session
+from engine.session.reading import read_state
 from engine.session.recover import recover
+from engine.session.session import Session, SessionOptions
 from engine.state import Resource, State, StateEntry, same_content
 
 KEY = "K"
@@ -278,7 +281,7 @@ class Story:
             patience=replace(STORE, tries=1),
             clock=lambda: 0.0,
             sleep=lambda _: None,
-            now=lambda: "2026-01-01T00:00:00Z",
+            date=lambda: datetime(2026, 1, 1, tzinfo=UTC),
             token=lambda: f"{next(self.ids):08x}" + "0" * 24,
             keep=self._keep,
             limits=Limits(spill=200, compact=600),

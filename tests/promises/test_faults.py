@@ -23,14 +23,15 @@ from dtm.testing.contenders import environment_of, info_of
 from dtm.testing.session_bench import KEY, make
 from engine.errors import ConflictError, DtmError, OutcomeUnknownError, StoreUnavailableError
 from engine.events import Event, Notice
-from engine.lock import timestamp
 from engine.log.history import history
 from engine.log.state_store import AUTO, BESIDE, INSIDE, StateStore
 from engine.ports import Snapshot, Store, Version
 from engine.runtime.environment import Environment, Limits
 from engine.runtime.retry import STORE
 from engine.session.locking import LockOptions, acquire, break_lock
-from engine.session.opening import Session, SessionOptions, open_session, read_state
+from engine.session.opening import open_session
+from engine.session.reading import read_state
+from engine.session.session import Session, SessionOptions
 
 T = TypeVar("T")
 SEEDS = int(os.environ.get("DTM_FAULTS", "40"))
@@ -147,7 +148,7 @@ def environment(seed: int, clock: FakeClock) -> Environment:
         clock=clock,
         sleep=clock.sleep,
         rng=random.Random(seed),
-        now=lambda: timestamp(clock.now()),
+        date=lambda: clock.now(),
         limits=Limits(spill=300, compact=900),
         background=False,
     )

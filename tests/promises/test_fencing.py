@@ -29,7 +29,6 @@ from engine.errors import (
 from engine.events import ApplySummary, Event, LockAcquired, Notice
 from engine.execution import executor
 from engine.execution.pace import Control
-from engine.lock import timestamp
 from engine.log import rescue_file
 from engine.log.records import Done
 from engine.log.state_store import AUTO, INSIDE, StateStore
@@ -38,8 +37,10 @@ from engine.ports import Locker, Store, Version
 from engine.runtime.environment import Environment
 from engine.runtime.retry import STORE
 from engine.session.locking import LockOptions, break_lock
-from engine.session.opening import Reading, Session, SessionOptions, open_session, read_state
+from engine.session.opening import open_session
+from engine.session.reading import Reading, read_state
 from engine.session.recover import recover
+from engine.session.session import Session, SessionOptions
 from tests.engine.fake_world import Bench, at, config, tool
 
 LEASE = 300.0
@@ -69,7 +70,7 @@ class Place:
         return Environment(
             clock=self.clock,
             sleep=self.clock.sleep,
-            now=lambda: timestamp(self.clock.now()),
+            date=lambda: self.clock.now(),
             keep=self._keep,
             patience=replace(STORE, tries=1),
             background=False,

@@ -21,7 +21,7 @@ from engine.plan import Action
 from engine.planning.planner import plan_removal
 from engine.ports import Snapshot, Store, Version
 from engine.runtime.environment import Environment
-from engine.session.opening import read_state
+from engine.session.reading import read_state
 from engine.state import State
 from tests.engine.fake_world import Bench, config, tool
 

@@ -40,7 +40,7 @@ from engine.plan import Action
 from engine.planning.decisions import Remedy, Resolution
 from engine.planning.planner import make_plan, plan_removal
 from engine.runtime.environment import Environment
-from engine.session.opening import read_state
+from engine.session.reading import read_state
 from engine.state import Pending
 from engine.values import Digest, Secret
 from tests.engine.fake_world import Bench, Thing, at, config, ref, tool

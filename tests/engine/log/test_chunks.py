@@ -11,7 +11,9 @@ from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.ports import Version
 from engine.runtime.environment import Environment, Limits
-from engine.session.opening import SessionOptions, open_session, read_state
+from engine.session.opening import open_session
+from engine.session.reading import read_state
+from engine.session.session import SessionOptions
 from engine.state import StateEntry
 
 

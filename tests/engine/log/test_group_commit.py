@@ -23,7 +23,7 @@ from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.ports import Version
 from engine.runtime.environment import Environment, Limits
-from engine.session.opening import read_state
+from engine.session.reading import read_state
 
 THREADS, PAUSE = 100, 0.02
 EACH = int(os.environ.get("DTM_GROUP_RECORDS", "100"))
@@ -33,7 +33,7 @@ import json, sys
 from pathlib import Path
 from backends.local.store import LocalStore
 from engine.log.state_store import StateStore
-from engine.session.opening import read_state
+from engine.session.reading import read_state
 store = LocalStore(Path(sys.argv[1]))
 for line in sys.stdin:
     entries = read_state(StateStore(store, sys.argv[2])).state.entries

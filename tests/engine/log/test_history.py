@@ -12,7 +12,7 @@ from engine.errors import StateError
 from engine.log.history import history, load, prune
 from engine.log.state_store import StateStore
 from engine.ports import Snapshot
-from engine.session.opening import read_state
+from engine.session.reading import read_state
 from engine.session.replacing import push
 
 

@@ -22,8 +22,10 @@ from engine.plan import Action
 from engine.ports import Store
 from engine.runtime.environment import Environment, Limits
 from engine.session.locking import LockOptions
-from engine.session.opening import Session, SessionOptions, open_session, read_state
+from engine.session.opening import open_session
+from engine.session.reading import read_state
 from engine.session.replacing import push
+from engine.session.session import Session, SessionOptions
 from engine.state import same_content
 from engine.stored.document import decode, encode
 from tests.engine.narrow import NarrowStore

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from datetime import datetime
 
 import pytest
 
@@ -14,10 +15,12 @@ from engine.log.probe import CREATE, RACE, SWAP, Probe, another, probe
 from engine.log.state_store import AUTO, INSIDE, StateStore
 from engine.ports import Version
 from engine.runtime.environment import Environment
-from engine.session.opening import SessionOptions, open_session, read_state
+from engine.session.opening import open_session
+from engine.session.reading import read_state
+from engine.session.session import SessionOptions
 from tests.engine.narrow import NarrowStore
 
-AT = "2026-01-01T00:00:00Z"
+AT = "2026-01-01T00:00:00.000000Z"
 
 
 class IgnoresAbsence(MemoryStore):
@@ -69,7 +72,7 @@ class LetsRacersIn(MemoryStore):
 
 
 def tried(store: MemoryStore, *, native: bool = True) -> Probe:
-    environment = Environment(now=lambda: AT, rng=random.Random(1))
+    environment = Environment(date=lambda: datetime.fromisoformat(AT), rng=random.Random(1))
     return probe(StateStore(store, KEY, environment), lock_native=native)
 
 
@@ -147,7 +150,7 @@ def test_another_version_is_another_of_the_same_form(version: str) -> None:
 
 def run(store: MemoryStore, verdict: Probe | None, log: str = AUTO) -> None:
     with open_session(
-        StateStore(store, KEY, Environment(now=lambda: AT), log=log),
+        StateStore(store, KEY, Environment(date=lambda: datetime.fromisoformat(AT)), log=log),
         None,
         SessionOptions("apply", "me", "0", probe=verdict),
         lambda _: None,

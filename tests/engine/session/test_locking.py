@@ -20,7 +20,7 @@ from engine.events import Event, LockAcquired, LockReleased, LockWaiting, Notice
 from engine.lock import LockInfo, LockRecord, timestamp
 from engine.ports import Locker
 from engine.runtime.environment import Environment, new_id
-from engine.session.locking import HeldLock, LockOptions, acquire, break_lock, looks_dead
+from engine.session.locking import HeldLock, LockOptions, acquire, break_lock
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -213,15 +213,15 @@ def test_who_looks_dead(lease: float | None, renewed: datetime, dead: bool) -> N
     from engine.lock import timestamp
 
     info = replace(info_of("other"), lease=lease, renewed=timestamp(renewed))
-    assert looks_dead(info, NOON) is dead
+    assert info.looks_dead(NOON) is dead
 
 
 def test_a_record_without_a_readable_time_looks_dead_and_nanoseconds_are_readable() -> None:
     from msgspec.structs import replace
 
     info = replace(info_of("other"), lease=30.0)
-    assert looks_dead(replace(info, renewed="soon"), NOON)
-    assert not looks_dead(replace(info, created="2026-01-01T11:59:50.151200792Z"), NOON)
+    assert replace(info, renewed="soon").looks_dead(NOON)
+    assert not replace(info, created="2026-01-01T11:59:50.151200792Z").looks_dead(NOON)
 
 
 @pytest.mark.parametrize("background", [True, False])

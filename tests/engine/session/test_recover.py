@@ -26,9 +26,10 @@ from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.ports import Snapshot, Version
 from engine.runtime.environment import Environment
-from engine.session.opening import Session, read_state
+from engine.session.reading import read_state
 from engine.session.recover import Recovered, recover
 from engine.session.replacing import push, successor_problem
+from engine.session.session import Session
 from engine.state import Resource, State, StateEntry, StateId, Written
 from engine.stored.forms import resource_form, tool_form
 

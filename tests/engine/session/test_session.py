@@ -24,7 +24,6 @@ from dtm.testing.session_bench import KEY, Dead, Mortal, current, entry, make, n
 from engine.address import Address
 from engine.errors import LockError, StateError, StoreError, SupersededError
 from engine.events import Event, Notice
-from engine.lock import timestamp
 from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.ports import Store
@@ -32,7 +31,9 @@ from engine.runtime.environment import Environment, Limits
 from engine.secrets.redaction import Redactor
 from engine.secrets.sealing import Sealer
 from engine.session.locking import break_lock
-from engine.session.opening import SessionOptions, open_session, read_state
+from engine.session.opening import open_session
+from engine.session.reading import read_state
+from engine.session.session import SessionOptions
 from engine.state import Resource, StateEntry, same_content
 from engine.values import Secret
 from tests.engine.narrow import NarrowStore
@@ -193,7 +194,7 @@ def test_the_wait_ends_when_the_session_does() -> None:
 
 def test_a_reader_believes_a_log_without_a_lock_for_the_lease_of_its_writer() -> None:
     store, clock = MemoryStore("m"), FakeClock()
-    environment = Environment(clock=clock, sleep=clock.sleep, now=lambda: timestamp(clock.now()))
+    environment = Environment(clock=clock, sleep=clock.sleep, date=lambda: clock.now())
     with opened(store, lease=60, environment=environment) as session:
         session.begin(Address("data", "a"), Action.CREATE).wait()
         clock.sleep(50)

@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from engine.log.state_store import StateStore
-from engine.session.opening import read_state
+from engine.session.reading import read_state
 from engine.stored.document import encode
 from tests.promises.crash.places import FIRST, Place
 from tests.promises.crash.victim import Point, Zygote

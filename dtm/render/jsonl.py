@@ -129,7 +129,7 @@ class JsonRenderer:
             self.screen.clean(name): types.Output(sensitive=_sensitive(v), value=self.show.json(v))
             for name, v in outputs.items()
         }
-        self._write([types.Outputs(timestamp=self._now(), message="Outputs", outputs=shown)])
+        self._write([types.OutputsLine(timestamp=self._now(), message="Outputs", outputs=shown)])
 
     def value(self, value: Value) -> None:
         """A `data` line."""

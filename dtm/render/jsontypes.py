@@ -192,7 +192,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     value: Any
 
 
-class Outputs(JsonLine, frozen=True, tag="outputs"):
+class OutputsLine(JsonLine, frozen=True, tag="outputs"):
     """The root outputs by name."""
 
     outputs: dict[str, Output]
@@ -216,7 +216,7 @@ AnyLine: TypeAlias = (
     | Diagnostic
     | LockAcquire
     | LockRelease
-    | Outputs
+    | OutputsLine
     | Data
 )
 

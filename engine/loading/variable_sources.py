@@ -127,7 +127,8 @@ class _Bindings(msgspec.Struct):
         for name in self.declared.keys() - self.bound.keys():
             declared = self.declared[name]
             purpose = f": {declared.description}" if declared.description else ""
-            hint = f"give it a default, a value under vars:, --var {name}=... or {VARIABLE_PREFIX}{name}"
+            hint = "give it a default, a value under vars:, "
+            hint += f"--var {name}=... or {VARIABLE_PREFIX}{name}"
             self.report.add(declared.where(), f'variable "{name}" has no value{purpose}', hint)
 
 

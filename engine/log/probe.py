@@ -33,7 +33,7 @@ PROMISES: Mapping[str, str] = {
 }
 
 
-class Trial(msgspec.Struct, frozen=True):
+class StoreTrial(msgspec.Struct, frozen=True):
     """One of CREATE, SWAP and RACE: whether the store kept its promise, and what it did."""
 
     name: str
@@ -41,7 +41,9 @@ class Trial(msgspec.Struct, frozen=True):
     found: str
 
 
-IMMOVABLE = Trial(SWAP, False, "a key could not be replaced though its very version was expected")
+IMMOVABLE = StoreTrial(
+    SWAP, False, "a key could not be replaced though its very version was expected"
+)
 
 
 class Probe(msgspec.Struct, frozen=True):
@@ -49,7 +51,7 @@ class Probe(msgspec.Struct, frozen=True):
 
     location: str
     at: str
-    trials: tuple[Trial, ...] = ()
+    trials: tuple[StoreTrial, ...] = ()
 
     @property
     def protects(self) -> bool:
@@ -95,7 +97,7 @@ class Probe(msgspec.Struct, frozen=True):
             return None
         found = ((name, tried[name]) for name in PROMISES if name in tried)
         trials = tuple(
-            Trial(name, bool(each.get("kept")), str(each.get("found", "")))
+            StoreTrial(name, bool(each.get("kept")), str(each.get("found", "")))
             for name, each in found
             if isinstance(each, dict)
         )
@@ -138,7 +140,7 @@ def probe(state: StateStore, *, lock_native: bool, only_key: bool = False) -> Pr
                 state.delete(name)  # one that stays behind is rubbish, and its name says so
 
 
-def stale_swap(state: StateStore, there: Snapshot) -> Trial:
+def stale_swap(state: StateStore, there: Snapshot) -> StoreTrial:
     """Replace the state file by its own bytes, expecting another version.
 
     This is harmless even where the store lets it through.
@@ -151,7 +153,7 @@ def _write(state: StateStore, key: str, data: bytes, expect: Version | None) -> 
     return state.environment.retry(lambda: state.store.write(key, data, expect=expect))
 
 
-def _both_halves(state: StateStore, there: Snapshot) -> Trial:
+def _both_halves(state: StateStore, there: Snapshot) -> StoreTrial:
     """Replace the state file by its own bytes: expecting its very version, then another one."""
     try:
         version = _write(state, state.key, there.data, there.version)
@@ -169,17 +171,17 @@ def another(version: Version) -> Version:
     return moved if moved != version else f"{version}0"
 
 
-def _hoped(name: str, attempt: Callable[[], Version]) -> Trial:
+def _hoped(name: str, attempt: Callable[[], Version]) -> StoreTrial:
     """Make a trial that the store should answer with a conflict."""
     try:
         attempt()
     except ConflictError:
-        return Trial(name, True, "refused")
+        return StoreTrial(name, True, "refused")
     verb = "created twice" if name == CREATE else "replaced though another version was expected"
-    return Trial(name, False, f"a key was {verb}")
+    return StoreTrial(name, False, f"a key was {verb}")
 
 
-def _alone(state: StateStore, key: str) -> tuple[Trial, Trial]:
+def _alone(state: StateStore, key: str) -> tuple[StoreTrial, StoreTrial]:
     """Try what one client after the other may expect."""
     first = state.swap(key, b"1\n", expect=None)
     created = _hoped(CREATE, lambda: _write(state, key, b"2\n", None))
@@ -191,18 +193,18 @@ def _alone(state: StateStore, key: str) -> tuple[Trial, Trial]:
     return created, _hoped(SWAP, lambda: _write(state, key, b"4\n", there.version))
 
 
-def _race(state: StateStore, keys: Sequence[str]) -> Trial:
+def _race(state: StateStore, keys: Sequence[str]) -> StoreTrial:
     """Have all racers create the same key at once, one key a round."""
     for number, key in enumerate(keys, 1):
         winners = _winners(state, key)
         if winners != 1:
-            return Trial(
+            return StoreTrial(
                 RACE,
                 False,
                 f"{winners} of {RACERS} creators at the same time won "
                 f"in round {number} of {ROUNDS}",
             )
-    return Trial(RACE, True, f"one of {RACERS} won in each of {ROUNDS} rounds")
+    return StoreTrial(RACE, True, f"one of {RACERS} won in each of {ROUNDS} rounds")
 
 
 def _winners(state: StateStore, key: str) -> int:

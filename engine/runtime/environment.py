@@ -44,8 +44,8 @@ class Environment(msgspec.Struct, frozen=True):
     """Values that a run takes from its surroundings.
 
     `clock` is monotonic seconds, `date` the time of day, `token` random hex ids, `patience` how
-    often a store is asked again, `keep(name, data)` where a rescue file goes. `background` False: nothing
-    is written but in the calls that wait.
+    often a store is asked again, `keep(name, data)` where a rescue file goes. `background` False:
+    nothing is written but in the calls that wait.
     """
 
     clock: Callable[[], float] = time.monotonic

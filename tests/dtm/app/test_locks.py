@@ -12,7 +12,7 @@ from dtm.app.place import Place
 from engine.config import LockSettings, StateSettings
 from engine.errors import StoreAccessError, StoreError
 from engine.events import Event, Notice
-from engine.log.probe import PROMISES, Probe, Trial
+from engine.log.probe import PROMISES, Probe, StoreTrial
 from engine.ports import Locker, Opened, Snapshot, Store
 from engine.state import State, StateId
 from engine.stored.document import encode
@@ -69,7 +69,7 @@ def place(
     return Place(settings, Opened(store, KEY, lockers, certain=certain, lease=120.0))
 
 
-def recording(store: MemoryStore, *trials: Trial, location: str = "") -> MemoryStore:
+def recording(store: MemoryStore, *trials: StoreTrial, location: str = "") -> MemoryStore:
     """With a state that says what was tried there."""
     verdict = Probe(
         location or f"{store.location.rstrip('/')}/{KEY}", "2026-01-31T12:00:00Z", trials
@@ -80,7 +80,7 @@ def recording(store: MemoryStore, *trials: Trial, location: str = "") -> MemoryS
     return store
 
 
-GOOD = tuple(Trial(name, kept=True, found="refused") for name in PROMISES)
+GOOD = tuple(StoreTrial(name, kept=True, found="refused") for name in PROMISES)
 WEAK = tuple(replace(trial, kept=trial.name == "swap", found="8 of 8 won") for trial in GOOD)
 
 

@@ -17,7 +17,8 @@ Invariants:
 - Create completes a create that was interrupted, and refuses a resource that dtm did not make.
 
 To add an option: a field with a default in the options Struct (for `file`: `FileOptions` in
-`file.py`), and its use in the class below; a test beside the others (`tests/providers/test_file.py`
+`file.py`), with `Field(replace=True)` if a change of it must replace the resource, and its use in
+the class below; a test beside the others (`tests/providers/test_file.py`
 there); then `python docs/generate.py`, which writes the reference pages. If `read` reports it as an
 attribute, add its drift to the plugin's trial in `dtm/trials/`.
 

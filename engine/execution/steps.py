@@ -1,7 +1,7 @@
 """Steps of a plan: which call may be made when.
 
-A replace is two steps: the tools that depend on a replaced one are gone before it is deleted, and
-come back after it is made again.
+A replace is two steps, end and make: a tool that depends on the replaced one, and ends as well,
+ends before it and is made after it.
 """
 
 from __future__ import annotations

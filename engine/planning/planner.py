@@ -1,4 +1,7 @@
-"""From config, state and live resources to a plan. Pure: no provider and no store is called."""
+"""From config, state and live resources to a plan.
+
+Pure: of a provider only what needs no I/O is called (identity, prediction).
+"""
 
 from __future__ import annotations
 

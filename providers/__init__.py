@@ -18,9 +18,12 @@ Invariants:
 
 To add an option: a field with a default in the options Struct (for `file`: `FileOptions` in
 `file.py`), with `Field(replace=True)` if a change of it must replace the resource, and its use in
-the class below; a test beside the others (`tests/providers/test_file.py`
-there); then `python docs/generate.py`, which writes the reference pages. If `read` reports it as an
-attribute, add its drift to the plugin's trial in `dtm/trials/`.
+the class below. What must be there before anything is changed is the business of the optional
+protocols of `engine.ports`: `Requiring` (programs, variables), `Consuming` (paths). Then a test
+beside the others (`tests/providers/test_file.py` there); if `read` reports it as an attribute, its
+drift in the plugin's trial in `dtm/trials/` and, on this machine, in the table of
+`tests/providers/test_drift_local.py`; `python docs/generate.py`, which writes the reference pages;
+and a line in `CHANGELOG.md`.
 
 To add a provider: a module with an options Struct, an outputs Struct and a class that satisfies
 `engine.ports.Provider`; a row in `BUILT_IN`; a trial in `dtm/trials/`, by which

@@ -18,9 +18,15 @@ To add a backend `foo`:
 
 1. Write `backends/foo.py`, or a folder with a page like this one: a Struct `OPTIONS` and
    `open_backend`, as in `memory.py`, the smallest one. `engine/ports.py` says what must hold. With
-   compare-and-swap in the store, `lockers.object.ObjectLocker` is its lock.
-2. Name it in `dtm/plugins.py`, and its URL in `url.py`.
-3. Run the suites of `dtm.testing` on it, as `tests/contracts` does for the others.
+   compare-and-swap in the store, `lockers.object.ObjectLocker` is its lock. The location of the
+   store and the key, joined by "/", are the state's URL: it must still lead there tomorrow.
+2. Name it in `dtm/plugins.py` and in the contract "backends do not lean on each other" of
+   `pyproject.toml`; its URL in `url.py`; its options in `docs/reference/configuration.md`. If they
+   hold paths: `dtm/app/place.py` makes those of a URL absolute, and `dtm/app/identities.py` keeps
+   tools away from the files.
+3. Run the suites of `dtm.testing` on it: a place in `tests/contracts/test_store_and_locker.py` (what
+   it is made of stands in `FAKES` of `tests/conformance.py`, for the page that `make conformance`
+   writes), its URL in `tests/backends/test_url.py`, a life of it in `tests/e2e`.
 
 An example:
 

@@ -10,19 +10,17 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from inspect import cleandoc
 from pathlib import Path
 
 import click
 import msgspec
 
-from backends.aws import s3
-from backends.kubernetes import store as kubernetes
-from backends.local import store as local
 from dtm.cli.main import root
 from dtm.describe import Item, items, reference_pages
 from dtm.jsonschema import config_schema
-from dtm.plugins import Plugins
+from dtm.plugins import BACKENDS, Plugins
 from dtm.render.jsontypes import schema as events_schema
 from engine.loading import file_schema
 
@@ -81,11 +79,17 @@ def decisions() -> str:
 
 
 def configuration() -> str:
-    """The written page, its tables of keys as the program reads them."""
+    """Return the written page with its tables of keys as the program reads them.
+
+    A backend that has no table there is an error: its options would be nowhere in the reference.
+    """
     written = (REFERENCE / "configuration.md").read_text("utf-8")
-    structs = vars(file_schema) | {
-        module.OPTIONS.__name__: module.OPTIONS for module in (local, s3, kubernetes)
-    }
+    named = (name for backend, name in BACKENDS.items() if backend != "memory")
+    options = {found.__name__: found for found in (import_module(name).OPTIONS for name in named)}
+    missing = options.keys() - {found[2] for found in KEYS.finditer(written)}
+    if missing:
+        raise SystemExit(f"configuration.md has no keys of {', '.join(sorted(missing))}")
+    structs = vars(file_schema) | options
     return KEYS.sub(lambda found: found[1] + _keys(structs[found[2]]) + found[3], written)
 
 

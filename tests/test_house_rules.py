@@ -133,6 +133,22 @@ def test_rooms_have_a_page(path: Path) -> None:
             ast.parse(code)
 
 
+def test_every_backend_stands_alone() -> None:
+    """A backend that the import contract does not name would be free to import another one."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    (contract,) = (
+        found
+        for found in settings["tool"]["importlinter"]["contracts"]
+        if found["type"] == "independence"
+    )
+    folder = ROOT / "backends"
+    found = {path.stem for path in folder.glob("*.py")} | {
+        path.parent.name for path in folder.glob("*/__init__.py")
+    }
+    shared = {"__init__", "keys", "lockers", "url"}
+    assert set(contract["modules"]) == {f"backends.{name}" for name in found - shared}
+
+
 def test_every_room_stands_in_the_layers() -> None:
     """A folder that the import contract does not name would be free to import anything."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from filelock import FileLock
+
 from tests.servers.processes import StartError, run
 
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtm-servers"
@@ -138,12 +140,16 @@ def _apt(packages: dict[str, str]) -> None:
         "-o",
         "DPkg::Lock::Timeout=300",
     ]
-    _say(f"Installing {', '.join(missing)} with apt ...")
-    _command([*quiet, "update"], "apt-get update")
-    _command(
-        [*quiet, "install", "-y", "--no-install-recommends", *missing],
-        f"installing {', '.join(missing)}",
-    )
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # The servers are installed side by side, and apt waits for the lock of dpkg but not for that of
+    # its lists: a second `apt-get update` would fail at once.
+    with FileLock(CACHE / "apt.lock"):
+        _say(f"Installing {', '.join(missing)} with apt ...")
+        _command([*quiet, "update"], "apt-get update")
+        _command(
+            [*quiet, "install", "-y", "--no-install-recommends", *missing],
+            f"installing {', '.join(missing)}",
+        )
 
 
 def _command(command: Sequence[str | Path], what: str) -> None:

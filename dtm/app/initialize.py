@@ -17,7 +17,6 @@ from dtm.app.sessions import look
 from dtm.app.workspace import Workspace
 from engine.errors import StoreAccessError
 from engine.log.probe import Probe
-from engine.ports import Emit
 from engine.session.reading import Reading
 
 
@@ -67,9 +66,7 @@ Making: TypeAlias = NothingToMake | Missing | Made | Permissions
 Step: TypeAlias = ConfigRead | Making | Reading | Holding | Untested | Probe | Finished
 
 
-def initialize(
-    workspace: Workspace, emit: Emit, *, make: Callable[[], bool] | None = None
-) -> Iterator[Step]:
+def initialize(workspace: Workspace, *, make: Callable[[], bool] | None = None) -> Iterator[Step]:
     """Check one thing after the other and yield what was found.
 
     It ends with Finished, or with an error. With `make`, a bucket, table or namespace that the
@@ -81,7 +78,7 @@ def initialize(
     yield ConfigRead(len(workspace.required_config.tools), names)
     if make and not (yield from _made(workspace, make)):
         return
-    yield look(workspace, emit)
+    yield look(workspace)
     lock = locks.chosen(workspace.place, probing=True)
     yield lock
     if lock.locker:

@@ -20,8 +20,6 @@ from engine.errors import (
     UsageError,
 )
 from engine.plan import Plan
-from engine.ports import Emit
-from engine.secrets.redaction import Redactor
 
 Cause: TypeAlias = Literal["", "config", "plugin", "state", "changes"]
 """The part that an error is about; "" where there is none."""
@@ -40,17 +38,10 @@ class Verification(msgspec.Struct, frozen=True):
         return self.plan is not None and self.plan.empty
 
 
-def verify(
-    open_workspace: Callable[[], Workspace],
-    choices: Choices,
-    emit: Emit,
-    redactor: Redactor,
-    *,
-    lock: bool,
-) -> Verification:
+def verify(open_workspace: Callable[[], Workspace], choices: Choices) -> Verification:
     """Compare everything. Raises LockError and UsageError alone; other errors are a result."""
     try:
-        return Verification(Run(open_workspace(), choices, emit, redactor).plan(lock=lock))
+        return Verification(Run(open_workspace(), choices).plan())
     except (LockError, UsageError):
         raise
     except DtmError as error:

@@ -25,16 +25,18 @@ DEFAULT_CONFIG = "config.yaml"
 
 
 class Workspace(msgspec.Struct, frozen=True):
-    """Config, plugins and state, found and opened.
+    """Config, plugins and state, found and opened, and the ways out of a use case.
 
-    `config` is None where a command needs none and there is none.
+    `config` is None where a command needs none and there is none. `emit` takes what happens, and
+    `redactor` the secrets that no text may show.
     """
 
     request: Invocation
     config: Config | None
     providers: Mapping[str, AnyProvider]
     place: Place
-    overridden: str = ""
+    emit: Emit
+    redactor: Redactor
 
     @property
     def base_dir(self) -> Path:
@@ -115,7 +117,7 @@ def open_workspace(
     place = places.open_place(settings, base, request.env)
     if config and need_config:
         identities.check(config, providers(), place)
-    return Workspace(request, config, providers(), place, overridden)
+    return Workspace(request, config, providers(), place, emit, redactor)
 
 
 def _tell_of_plugins(directory: Path | None, emit: Emit) -> None:

@@ -14,10 +14,10 @@ Invariants:
 
     @click.command(short_help="Show what changed outside dtm.")
     @command()
-    def drift(context: Context) -> int:
+    def drift(context: Context, **given: Any) -> int:
         from dtm.app.run import Run
 
-        found = Run(context.open(), choices({}), context.emit, context.redactor).drift()
+        found = Run(context.open(), choices(given)).drift()
         context.renderer.plan(found.plan, operation="drift")
         return 0 if found.plan.empty else 2
 """

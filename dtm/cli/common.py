@@ -23,7 +23,6 @@ from dtm.render.screen import Screen
 from engine.address import Address
 from engine.errors import DtmError, UsageError
 from engine.events import Event
-from engine.ports import Emit
 from engine.secrets.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -39,18 +38,13 @@ class Context(msgspec.Struct, frozen=True):
     json: bool
     verbose: bool
 
-    @property
-    def emit(self) -> Emit:
-        """Where events go; that nobody reads them ends a run as Ctrl-C does."""
-
-        def tell(event: Event) -> None:
-            try:
-                self.renderer.event(event)
-            except OSError:
-                if not unheard():
-                    raise
-
-        return tell
+    def emit(self, event: Event) -> None:
+        """Show an event; that nobody reads it ends a run as Ctrl-C does."""
+        try:
+            self.renderer.event(event)
+        except OSError:
+            if not unheard():
+                raise
 
     def open(self, *, need_config: bool = True) -> Workspace:
         """Find config, plugins and state. Raises what `dtm.app.workspace.open_workspace` raises."""
@@ -130,24 +124,18 @@ def show_help(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-def choices(
-    given: Mapping[str, Any],
-    *,
-    force: bool = False,
-    new_state: bool = False,
-    with_dependents: bool = False,
-) -> Choices:
-    """Turn the options of a writing command into choices."""
+def choices(given: Mapping[str, Any]) -> Choices:
+    """Turn the options of a command into choices."""
     return Choices(
         parallelism=given.get("parallelism", 10),
         lock=given.get("lock", not given.get("no_lock")),
         lock_timeout=duration(given.get("lock_timeout", "0")),
         takeover=not given.get("no_takeover"),
         refresh=not given.get("no_refresh"),
-        force=force,
-        new_state=new_state,
-        dry_run=bool(given.get("dry_run")),
-        with_dependents=with_dependents,
+        force=given.get("force", False),
+        new_state=given.get("new_state", False),
+        dry_run=given.get("dry_run", False),
+        with_dependents=given.get("with_dependents", False),
         resolve=tuple(given.get("resolve", ())),
     )
 

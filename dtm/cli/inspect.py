@@ -43,7 +43,7 @@ def init(context: Context, create: bool, yes: bool) -> None:
     def make() -> bool:
         return approval(context, yes).given(Question("Make it? [y/n]"))
 
-    for step in initialize(context.open(), context.emit, make=make if create else None):
+    for step in initialize(context.open(), make=make if create else None):
         _show_step(context, step)
 
 
@@ -123,7 +123,7 @@ def validate(context: Context) -> None:
 @parallelism("Reads")
 @lockable
 @command()
-def verify(context: Context, strict: bool, lock: bool, new_state: bool, **given: Any) -> int:
+def verify(context: Context, strict: bool, **given: Any) -> int:
     """Say whether config, plugins, state and world agree.
 
     Exits 0 whatever it finds, unless --strict.
@@ -132,8 +132,7 @@ def verify(context: Context, strict: bool, lock: bool, new_state: bool, **given:
     from dtm.render import sentences
 
     context.renderer.notice("info", sentences.started("verify"))
-    chosen = choices({**given, "lock": lock}, new_state=new_state)
-    found = use(context.open, chosen, context.emit, context.redactor, lock=lock)
+    found = use(context.open, choices(given))
     if found.error:
         context.renderer.error(found.error)
         context.renderer.notice(*VERIFY_ERRORS[found.cause])
@@ -160,16 +159,14 @@ VERIFY_ERRORS: Final[Mapping[str, tuple[Level, str]]] = {
 @parallelism("Reads")
 @lockable
 @command()
-def drift(context: Context, lock: bool, new_state: bool, **given: Any) -> int:
+def drift(context: Context, **given: Any) -> int:
     """Show what changed outside dtm.
 
     Exit 0 if nothing did, 2 if something did, 1 if that cannot be told.
     """
     from dtm.app.run import Run
 
-    workspace = context.open(need_config=False)
-    chosen = choices({**given, "lock": lock}, new_state=new_state)
-    found = Run(workspace, chosen, context.emit, context.redactor).drift(lock=lock)
+    found = Run(context.open(need_config=False), choices(given)).drift()
     nothing = (
         "Of what could be read, nothing changed outside dtm."
         if found.unread
@@ -189,7 +186,7 @@ def output(context: Context, name: str | None) -> None:
     from dtm.app.states import output as use
     from dtm.app.states import present
 
-    state = present(context.open(need_config=False), context.emit)
+    state = present(context.open(need_config=False))
     if name is not None:
         context.renderer.value(use(state, name))
         return

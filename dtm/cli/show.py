@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from dtm.cli.common import Context, choices, command, show_help
+from dtm.app.choices import Choices
+from dtm.cli.common import Context, command, show_help
 from engine.address import Address
 from engine.errors import UsageError
 
@@ -73,10 +74,11 @@ def status(context: Context, plugin: str, instance: str, everything: bool) -> No
     """Show each tool as recorded and as found."""
     from dtm.app.run import Run
 
-    run = Run(context.open(need_config=False), choices({}), context.emit, context.redactor)
-    shown = [
-        found for found in run.status() if everything or _named(found.address, plugin, instance)
-    ]
+    shown = {
+        address: document
+        for address, document in Run(context.open(need_config=False), Choices()).status().items()
+        if everything or _named(address, plugin, instance)
+    }
     if not shown:
         if plugin or instance:
             raise UsageError(
@@ -84,8 +86,8 @@ def status(context: Context, plugin: str, instance: str, everything: bool) -> No
                 hint="dtm state list shows what there is",
             )
         context.renderer.notice("info", "No resources found.")
-    for found in shown:
-        context.renderer.document(found.document, title=str(found.address))
+    for address, document in shown.items():
+        context.renderer.document(document, title=str(address))
 
 
 def _named(address: Address, plugin: str, instance: str) -> bool:

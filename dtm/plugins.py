@@ -5,7 +5,8 @@ A built-in table comes first, entry points of other packages only for a name tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, cached_property
 from importlib import import_module
 from typing import Final, cast
@@ -266,16 +267,6 @@ def backends() -> Backends:
     return Backends(lambda: _entry_points(BACKEND_GROUP))
 
 
-def catalog() -> Catalog:
-    """List the plugins that a configuration may use, with the schema of each."""
-    return installed()
-
-
-def providers() -> Mapping[str, AnyProvider]:
-    """Plugin name -> provider, loaded when it is asked for; an unknown name raises PluginError."""
-    return installed()
-
-
 def _entry_points(group: str) -> list[Offer]:
     from importlib.metadata import entry_points
 
@@ -288,32 +279,33 @@ def _entry_points(group: str) -> list[Offer]:
 def _load(name: str, spec: str) -> AnyProvider:
     """Import and make a provider. Raises PluginError that names what is missing."""
     module, _, attribute = spec.partition(":")
-    try:
+    with _loading(f"plugin {name}", spec):
         provider: object = getattr(import_module(module), attribute)()
-    except Exception as error:  # somebody else's module may raise anything while it is imported
-        raise PluginError(
-            f"plugin {name} cannot be loaded from {spec}: {type(error).__name__}: {error}"
-        ) from error
-    absent = [member for member in MEMBERS if not hasattr(provider, member)]
-    if absent:
-        raise PluginError(f"plugin {name} ({spec}) is no provider: it has no {', '.join(absent)}")
+    _require(provider, MEMBERS, f"plugin {name} ({spec}) is no provider")
     return cast("AnyProvider", provider)  # its members were just looked at
 
 
 def _backend(name: str, spec: str) -> Backend:
     """Import a backend's module. Raises PluginError that names what is missing."""
-    try:
+    with _loading(f"state backend {name}", spec):
         module: object = import_module(spec)
+    _require(module, ("OPTIONS", "open_backend"), f"state backend {name} ({spec}) is no backend")
+    return cast("Backend", module)  # its members were just looked at
+
+
+@contextmanager
+def _loading(what: str, spec: str) -> Generator[None]:
+    try:
+        yield
     except Exception as error:  # somebody else's module may raise anything while it is imported
         raise PluginError(
-            f"state backend {name} cannot be loaded from {spec}: {type(error).__name__}: {error}"
+            f"{what} cannot be loaded from {spec}: {type(error).__name__}: {error}"
         ) from error
-    absent = [member for member in ("OPTIONS", "open_backend") if not hasattr(module, member)]
-    if absent:
-        raise PluginError(
-            f"state backend {name} ({spec}) is no backend: it has no {', '.join(absent)}"
-        )
-    return cast("Backend", module)  # its members were just looked at
+
+
+def _require(found: object, members: Sequence[str], problem: str) -> None:
+    if absent := [member for member in members if not hasattr(found, member)]:
+        raise PluginError(f"{problem}: it has no {', '.join(absent)}")
 
 
 _conforms: tuple[type[Catalog], ...] = (Plugins, Backends)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +19,14 @@ from dtm.cli.common import (
     yes_option,
 )
 from dtm.render.text import Level, count
-from engine.errors import PlanError
+from engine.errors import (
+    ConfigError,
+    DtmError,
+    PlanError,
+    PluginError,
+    StateError,
+    StoreError,
+)
 
 if TYPE_CHECKING:
     from dtm.app.initialize import Making, Step, Untested
@@ -135,7 +141,7 @@ def verify(context: Context, strict: bool, **given: Any) -> int:
     found = use(context.open, choices(given))
     if found.error:
         context.renderer.error(found.error)
-        context.renderer.notice(*VERIFY_ERRORS[found.cause])
+        context.renderer.notice(*_failed(found.error))
     elif found.plan and not found.agree:
         context.renderer.plan(found.plan, operation="verify")
     if found.agree:
@@ -145,13 +151,17 @@ def verify(context: Context, strict: bool, **given: Any) -> int:
     return 1 if strict and not found.agree else 0
 
 
-VERIFY_ERRORS: Final[Mapping[str, tuple[Level, str]]] = {
-    "config": ("error", "verify failed, error: there is no valid config."),
-    "plugin": ("info", 'Maybe you forgot to run "dtm init" first?'),
-    "state": ("error", "Something is wrong with the state."),
-    "changes": ("error", "Get changes failed."),
-}
-"""By the cause of a verification's error."""
+def _failed(error: DtmError) -> tuple[Level, str]:
+    """Say which part the error of a verification is about."""
+    match error:
+        case ConfigError():
+            return "error", "verify failed, error: there is no valid config."
+        case PluginError():
+            return "info", 'Maybe you forgot to run "dtm init" first?'
+        case StateError() | StoreError():
+            return "error", "Something is wrong with the state."
+        case _:
+            return "error", "Get changes failed."
 
 
 @click.command(short_help="Show what changed outside dtm.")
@@ -208,7 +218,6 @@ def graph(context: Context, form: Form) -> None:
     """Print the dependency graph of the config, written and implied edges alike."""
     from dtm.app.graph_export import export
     from dtm.app.workspace import load_config
-    from dtm.plugins import catalog
 
-    config = load_config(context.request, catalog())
+    config = load_config(context.request)
     context.renderer.data(export({tool.address: tool.depends_on for tool in config.tools}, form))

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from dtm.app.choices import Choices
-from dtm.cli.common import Context, choices, command, locking, show_help
+from dtm.cli.common import Context, choices, command, group, locking
 from dtm.render.text import count
 from engine.errors import UsageError
 
@@ -24,11 +24,7 @@ def writing(function: Callable[..., Any]) -> Callable[..., Any]:
     return locking(dry_run(function))
 
 
-@click.group(short_help="Inspect and mend the state.", invoke_without_command=True)
-@click.pass_context
-def state(ctx: click.Context) -> None:
-    """Inspect and mend the state."""
-    show_help(ctx)
+state = group("state", "Inspect and mend the state.")
 
 
 @state.command("list")

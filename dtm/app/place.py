@@ -74,22 +74,11 @@ class Place:
         """The document's own URL, without credentials: its `home`."""
         return self.state.location
 
-    def kind(self, *, native: bool = True) -> str:
-        """Name the kind of lock: dynamodb, native, both or none.
-
-        `native` False: the store is known not to be able to hold a lock.
-        """
-        kind = self.settings.lock.kind
-        if kind != "auto":
-            return kind
-        return next(
-            (
-                kind
-                for kind in ("dynamodb", "native")
-                if kind in self._lockers and (native or kind != "native")
-            ),
-            "none",
-        )
+    def kind(self) -> str:
+        """Name the kind of lock: dynamodb, native, both or none."""
+        if self.settings.lock.kind != "auto":
+            return self.settings.lock.kind
+        return next((kind for kind in ("dynamodb", "native") if kind in self._lockers), "none")
 
     def locker(self, kind: str) -> Locker | None:
         """Make the locker of a kind, None for none.

@@ -187,18 +187,16 @@ def test_wrong_options_of_a_url_name_what_gave_the_url(
 
 
 @pytest.mark.parametrize(
-    ("lock", "table", "native", "kind", "lease"),
+    ("lock", "table", "kind", "lease"),
     [
-        (LockSettings(), "", True, "native", 120.0),
-        (LockSettings(), "", False, "none", 30.0),
-        (LockSettings(), "locks", True, "dynamodb", 30.0),
-        (LockSettings(), "locks", False, "dynamodb", 30.0),
-        (LockSettings("native"), "locks", True, "native", 120.0),
-        (LockSettings("native", lease=7.0), "", True, "native", 7.0),
-        (LockSettings("dynamodb"), "locks", True, "dynamodb", 30.0),
-        (LockSettings("both"), "locks", True, "both", 120.0),
-        (LockSettings("none"), "locks", True, "none", 30.0),
-        (LockSettings(url="dynamodb://t/ID"), "", True, "dynamodb", 30.0),
+        (LockSettings(), "", "native", 120.0),
+        (LockSettings(), "locks", "dynamodb", 30.0),
+        (LockSettings("native"), "locks", "native", 120.0),
+        (LockSettings("native", lease=7.0), "", "native", 7.0),
+        (LockSettings("dynamodb"), "locks", "dynamodb", 30.0),
+        (LockSettings("both"), "locks", "both", 120.0),
+        (LockSettings("none"), "locks", "none", 30.0),
+        (LockSettings(url="dynamodb://t/ID"), "", "dynamodb", 30.0),
     ],
 )
 def test_which_lock(
@@ -206,12 +204,11 @@ def test_which_lock(
     tmp_path: Path,
     lock: LockSettings,
     table: str,
-    native: bool,
     kind: str,
     lease: float,
 ) -> None:
     found = opened(tmp_path, {"bucket": "b", "dynamodbTable": table}, lock)
-    assert found.kind(native=native) == kind
+    assert found.kind() == kind
     assert found.lease(kind) == lease
 
 

@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 P = TypeVar("P")
+E = TypeVar("E", bound=Exception)
 
 
 class Untried(Exception):  # noqa: N818 - no error: a case says that this place cannot show it
@@ -33,7 +34,7 @@ def require(kept: bool, problem: str) -> None:
         raise BrokenError(problem)
 
 
-def refused(call: Callable[[], object], kind: type[Exception], what: str) -> Exception:
+def refused(call: Callable[[], object], kind: type[E], what: str = "the call") -> E:
     """The error of a call that must fail in that very way. Raises BrokenError if it succeeds."""
     try:
         call()

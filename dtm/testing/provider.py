@@ -14,13 +14,13 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from dtm.testing.promises import PROMISES, Bench, Promise, PromiseError, Trial
+from dtm.testing.conformance import BrokenError
+from dtm.testing.promises import PROMISES, Bench, Promise, Trial
 from engine.address import Address
 from engine.ports import AnyProvider, Call
 
 __all__ = [
     "MakeTrial",
-    "PromiseError",
     "Trial",
     "Trying",
     "Verdict",
@@ -79,12 +79,12 @@ def provider_contract(
 ) -> list[Verdict]:
     """Try every promise.
 
-    Raises PromiseError that lists all broken ones; the verdicts tell which could not be tried.
+    Raises BrokenError that lists all broken ones; the verdicts tell which could not be tried.
     """
     found = list(verdicts(provider, make_trial, directory))
     broken = [f"{verdict.promise}: {verdict.problem}" for verdict in found if verdict.problem]
     if broken:
-        raise PromiseError(
+        raise BrokenError(
             f"{provider.plugin} breaks {len(broken)} of {len(found)} promises:\n"
             + "\n".join(broken)
         )
@@ -105,7 +105,7 @@ def _try(promise: Promise, provider: AnyProvider, make_trial: MakeTrial, world: 
         untried = promise.needs(bench)
         if not untried:
             promise.check(bench)
-    except PromiseError as broken:
+    except BrokenError as broken:
         return Verdict(promise.text, problem=str(broken))
     except Exception as error:  # noqa: BLE001 - a provider may raise anything, and every promise gets its verdict
         return Verdict(promise.text, problem=f"{type(error).__name__}: {error}")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from dtm.testing.provider import PromiseError, Trial, Verdict, provider_contract, verdicts
+from dtm.testing.conformance import BrokenError
+from dtm.testing.provider import Trial, Verdict, provider_contract, verdicts
 from dtm.trials.validation import TRIALS
 from engine.errors import ProviderError
 from engine.ports import Call
@@ -217,7 +218,7 @@ def test_every_promise_can_be_broken(tmp_path: Path) -> None:
 
 
 def test_the_contract_lists_all_that_is_broken(tmp_path: Path) -> None:
-    with pytest.raises(PromiseError) as error:
+    with pytest.raises(BrokenError) as error:
         provider_contract(Touchy(), file_trial, tmp_path)
     assert str(error.value).splitlines() == [
         "file breaks 2 of 11 promises:",
@@ -231,7 +232,7 @@ def test_an_attribute_that_no_drift_changes_is_named(tmp_path: Path) -> None:
         whole = file_trial(world)
         return replace(whole, drifts={"mode": whole.drifts["mode"]})
 
-    with pytest.raises(PromiseError, match="no drift changes sha256, size, source"):
+    with pytest.raises(BrokenError, match="no drift changes sha256, size, source"):
         provider_contract(FileProvider(), trial, tmp_path)
 
 

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import click
 import msgspec
+from plugin_pages import reference_pages
 
 from backends.aws import s3
 from backends.kubernetes import store as kubernetes
 from backends.local import store as local
 from dtm.cli.main import root
-from dtm.describe import Item, items, reference_pages
+from dtm.describe import Item, items
 from dtm.jsonschema import config_schema
 from dtm.plugins import Plugins
 from dtm.render.jsontypes import schema as events_schema

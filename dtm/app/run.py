@@ -231,7 +231,7 @@ class Run:
     def _status(self, entry: StateEntry, reading: Reading, live: Live) -> dict[str, Value]:
         recorded: Value = None if entry.resource is None else dict(entry.resource.attributes)
         note: dict[str, Value]
-        status = recorded
+        status: Value = recorded
         if entry.pending and reading.busy(entry):
             note = {"InProgress": f"{entry.pending.action} by {reading.in_progress}"}
         elif failure := live.failed.get(entry.address):
@@ -242,7 +242,7 @@ class Run:
             change = drift_of(entry, live.of(entry), self.operations, sealer_of(reading.state))
             note = {"Drifted": change.action is not Action.KEEP}
             if change.action is not Action.KEEP:
-                found = None if change.live is None else dict(change.live.attributes)
+                found: Value = None if change.live is None else dict(change.live.attributes)
                 status = {"State": recorded, "Resource": found}
         return {
             "InstanceID": entry.address.instance,

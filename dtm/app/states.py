@@ -14,7 +14,7 @@ from dtm.app.sessions import look, opened
 from dtm.app.workspace import Workspace
 from engine.address import Address
 from engine.errors import StateError, UsageError
-from engine.events import Notice
+from engine.events import Event, Notice
 from engine.log.history import Past, history, load
 from engine.log.state_store import AUTO
 from engine.session.reading import Reading
@@ -53,7 +53,7 @@ def past(workspace: Workspace, serial: int | None) -> State:
     """
     if serial is None:
         return present(workspace)
-    now = _readable(replace(workspace, emit=lambda _: None))
+    now = _readable(replace(workspace, emit=_unheard))
     if now and now.exists and now.state.id.serial == serial:
         return now.state
     place = workspace.place
@@ -66,6 +66,10 @@ def past(workspace: Workspace, serial: int | None) -> State:
     )
     hint = f"there are: {', '.join(numbers) or 'none'}"
     raise StateError(f"there is no serial {serial} in the history of {place.location}", hint=hint)
+
+
+def _unheard(_event: Event) -> None:
+    return None
 
 
 def _readable(workspace: Workspace) -> Reading | None:

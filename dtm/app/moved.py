@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from backends.url import spelled
 from dtm.app.place import DEFAULT_FILE, Place, default, from_url, open_place
 from dtm.app.workspace import Workspace
 from engine.config import StateSettings
@@ -35,7 +36,7 @@ def refuse_empty(workspace: Workspace) -> None:
         return
     _refuse_vanished(place, base)
     for settings in _others(base, cwd):
-        url = _url(settings)
+        url = spelled(settings)
         try:
             other = open_place(settings, base, place.env)
             if other.location == place.location:
@@ -117,7 +118,7 @@ def remember(workspace: Workspace) -> None:
         return
     path = base / HOME_FILE
     url = (
-        place.location if place.settings.backend == "local" else _url(place.settings)
+        place.location if place.settings.backend == "local" else spelled(place.settings)
     )  # a relative path is no URL
     if not url or (path.is_file() and path.read_text("utf-8").strip() == url):
         return
@@ -128,9 +129,3 @@ def remember(workspace: Workspace) -> None:
 def _is_default(place: Place, base: Path) -> bool:
     local = place.settings.backend == "local"
     return local and Path(place.location.removeprefix("file://")) == (base / DEFAULT_FILE).resolve()
-
-
-def _url(settings: StateSettings) -> str:
-    from backends.url import spelled
-
-    return spelled(settings)

@@ -16,7 +16,6 @@ from dtm.app import place
 from dtm.plugins import Backends
 from engine.config import LockSettings, StateSettings, Where
 from engine.errors import ConfigError, PluginError, Problem, UsageError
-from engine.lock import LockInfo
 from engine.options.fields import options_of
 from engine.ports import Opened
 from engine.schema import Field, Options
@@ -230,22 +229,16 @@ def test_whatever_a_url_can_say_is_an_option_of_its_backend(form: Form) -> None:
         }
 
 
-def test_a_lock_elsewhere_keeps_its_own_key(
+def test_a_lock_elsewhere_is_opened_by_its_url(
     monkeypatch: pytest.MonkeyPatch, elsewhere: dict[str, Value], tmp_path: Path
 ) -> None:
-    table = MemoryStore("table")
+    table = ObjectLocker(MemoryStore("table"))
     asked: list[str] = []
 
-    def open_locker(url: str, env: Mapping[str, str]) -> tuple[ObjectLocker, str]:
+    def open_locker(url: str, env: Mapping[str, str]) -> ObjectLocker:
         asked.append(url)
-        return ObjectLocker(table), "their/id"
+        return table
 
     monkeypatch.setattr("backends.aws.dynamodb.open_locker", open_locker)
     found = opened(tmp_path, {"bucket": "b"}, LockSettings(url="dynamodb://t/their/id"))
-    locker = found.locker(found.kind())
-    assert locker is not None and asked == ["dynamodb://t/their/id"]
-    record = locker.put(found.key, LockInfo("ID", "apply", "me", "0.1.0", "", ""), expect=None)
-    assert list(table.list("")) == ["their/id.lock"]
-    assert locker.read(found.key) == record
-    locker.remove(found.key, expect=record)
-    assert locker.read(found.key) is None
+    assert found.locker(found.kind()) is table and asked == ["dynamodb://t/their/id"]

@@ -6,7 +6,7 @@ Config, plugins, state, lock and store, in this order.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -27,27 +27,14 @@ class ConfigRead(msgspec.Struct, frozen=True):
     plugins: tuple[str, ...]
 
 
-class NothingToMake(msgspec.Struct, frozen=True):
-    """A state at this location needs nothing that dtm could make."""
+class Making(msgspec.Struct, frozen=True):
+    """One thing about what the state needs, as text.
 
-    location: str
+    `nothing`: the location of a state for which dtm has nothing to make. `missing` and `made`: the
+    thing. `permissions`: the least that this state needs, to paste.
+    """
 
-
-class Missing(msgspec.Struct, frozen=True):
-    """One thing that the state needs and that does not exist yet."""
-
-    what: str
-
-
-class Made(msgspec.Struct, frozen=True):
-    """One thing that was missing and was made."""
-
-    what: str
-
-
-class Permissions(msgspec.Struct, frozen=True):
-    """The least permissions that this state needs, as text to paste."""
-
+    kind: Literal["nothing", "missing", "made", "permissions"]
     text: str
 
 
@@ -62,7 +49,6 @@ class Finished(msgspec.Struct, frozen=True):
     """Everything was checked."""
 
 
-Making: TypeAlias = NothingToMake | Missing | Made | Permissions
 Step: TypeAlias = ConfigRead | Making | Reading | Holding | Untested | Probe | Finished
 
 
@@ -92,15 +78,15 @@ def _made(workspace: Workspace, make: Callable[[], bool]) -> Generator[Step, Non
     """Make what is missing; False if the answer was no."""
     found = creating(workspace.place, workspace.base_dir)
     if found is None:
-        yield NothingToMake(workspace.place.location)
+        yield Making("nothing", workspace.place.location)
         return True
     missing = found.missing()
-    yield from map(Missing, missing)
+    yield from (Making("missing", what) for what in missing)
     if missing:
         if not make():
             return False
-        yield from map(Made, found.create())
-    yield Permissions(found.policy())
+        yield from (Making("made", what) for what in found.create())
+    yield Making("permissions", found.policy())
     return True
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from engine.session.reading import Reading
 
 
-@click.command(short_help="Check config, plugins and state.")
+@click.command()
 @click.option(
     "--create",
     is_flag=True,
@@ -63,7 +63,7 @@ def _show_step(context: Context, step: Step) -> None:
         case steps.ConfigRead():
             plugins = ", ".join(step.plugins) or "none"
             notice("info", f"Config: {count(step.tools, 'tool')}, plugins {plugins}.")
-        case steps.NothingToMake() | steps.Missing() | steps.Made() | steps.Permissions():
+        case steps.Making():
             _show_making(context, step)
         case Reading():
             notice("info", f"State: {step.location}, {_contents(step)}.")
@@ -77,17 +77,15 @@ def _show_step(context: Context, step: Step) -> None:
 
 
 def _show_making(context: Context, step: Making) -> None:
-    from dtm.app import initialize as steps
-
-    match step:
-        case steps.NothingToMake():
-            text = f"Nothing has to be made for a state at {step.location}."
+    match step.kind:
+        case "nothing":
+            text = f"Nothing has to be made for a state at {step.text}."
             context.renderer.notice("info", text)
-        case steps.Missing():
-            context.renderer.notice("info", f"Missing: {step.what}.")
-        case steps.Made():
-            context.say(f"Made {step.what}.")
-        case steps.Permissions():
+        case "missing":
+            context.renderer.notice("info", f"Missing: {step.text}.")
+        case "made":
+            context.say(f"Made {step.text}.")
+        case "permissions":
             context.renderer.notice("info", "Whoever applies needs these permissions:")
             context.renderer.data(step.text)
 
@@ -111,7 +109,7 @@ def _contents(found: Reading) -> str:
     return f"serial {state.id.serial}, {count(len(state.entries), 'tool')}"
 
 
-@click.command(short_help="Check the config alone.")
+@click.command()
 @command()
 def validate(context: Context) -> None:
     """Check the config alone: every problem at once, no state, no provider asked."""
@@ -123,7 +121,7 @@ def validate(context: Context) -> None:
     context.say(f"The config is valid: {count(len(config.tools), 'tool')}.")
 
 
-@click.command(short_help="Say whether config, state and world agree.")
+@click.command()
 @click.option("--strict", is_flag=True, help="Exit 1 if they do not agree.")
 @new_state_option
 @parallelism("Reads")
@@ -164,7 +162,7 @@ def _failed(error: DtmError) -> tuple[Level, str]:
             return "error", "Get changes failed."
 
 
-@click.command(short_help="Show what changed outside dtm.")
+@click.command()
 @new_state_option
 @parallelism("Reads")
 @lockable
@@ -188,7 +186,7 @@ def drift(context: Context, **given: Any) -> int:
     return 0 if found.plan.empty else 2
 
 
-@click.command(short_help="Print the outputs.")
+@click.command()
 @click.argument("name", required=False)
 @command()
 def output(context: Context, name: str | None) -> None:
@@ -205,7 +203,7 @@ def output(context: Context, name: str | None) -> None:
         context.renderer.notice("info", "There are no outputs.")
 
 
-@click.command(short_help="Print the dependency graph.")
+@click.command()
 @click.option(
     "-o",
     "form",

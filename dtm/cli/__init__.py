@@ -12,7 +12,7 @@ Invariants:
   is held, 130 interrupted. None means 0.
 - A command imports the use case inside its body.
 
-    @click.command(short_help="Show what changed outside dtm.")
+    @click.command()
     @command()
     def drift(context: Context, **given: Any) -> int:
         from dtm.app.run import Run

@@ -121,7 +121,7 @@ def parallelism(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
 def group(name: str, summary: str) -> click.Group:
     """Make a group that prints its help when it is called without a command."""
 
-    @click.group(name, help=summary, short_help=summary, invoke_without_command=True)
+    @click.group(name, help=summary, invoke_without_command=True)
     @click.pass_context
     def show_help(ctx: click.Context) -> None:
         if ctx.invoked_subcommand is None:

@@ -40,7 +40,7 @@ def executing(function: Callable[..., Any]) -> Callable[..., Any]:
     return locking(yes_option()(function))
 
 
-@click.command(short_help="Show what apply would do.")
+@click.command()
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 if there are changes.")
 @click.option("--no-refresh", is_flag=True, help="Compare with the state alone, ask no provider.")
 @click.option("--destroy", "removal", is_flag=True, help="Show what destroy would do.")
@@ -57,7 +57,7 @@ def plan(context: Context, detailed_exitcode: bool, removal: bool, **given: Any)
     return 2 if detailed_exitcode and not found.empty else 0
 
 
-@click.command(short_help="Make the world what the config says.")
+@click.command()
 @click.option("--force", is_flag=True, help="Answer the question about large deletions too.")
 @new_state_option
 @executing
@@ -67,7 +67,7 @@ def apply(context: Context, yes: bool, **given: Any) -> int:
     return _execute(context, "apply", yes, choices(given))
 
 
-@click.command(short_help="Delete the config's tools, dependents first.")
+@click.command()
 @click.option(
     "--force",
     is_flag=True,
@@ -86,7 +86,7 @@ def delete(context: Context, yes: bool, **given: Any) -> int:
     return _execute(context, "delete", yes, choices(given))
 
 
-@click.command(short_help="Delete everything that the state remembers.")
+@click.command()
 @new_state_option
 @executing
 @command()

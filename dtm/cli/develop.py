@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from dtm.cli.common import Context, command, group
-from dtm.testing.provider import Verdict
+from dtm.testing.conformance import CaseResult
 from engine.errors import UsageError
 from engine.values import Value
 
@@ -74,15 +74,15 @@ def _validate(context: Context, name: str) -> bool:
     return not results["broken"]
 
 
-def _show(context: Context, name: str, verdict: Verdict) -> str:
+def _show(context: Context, name: str, verdict: CaseResult) -> str:
     """Print one line; returns what became of the promise."""
     result, reason = verdict.result, verdict.reason
     row: dict[str, Value] = {
         "plugin": name,
-        "promise": verdict.promise,
+        "promise": verdict.name,
         "result": result,
         "reason": reason,
     }
-    text = f"{MARKS[result]} {verdict.promise}{': ' + reason if reason else ''}"
+    text = f"{MARKS[result]} {verdict.name}{': ' + reason if reason else ''}"
     context.renderer.data(text, row)
     return result

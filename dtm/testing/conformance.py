@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
@@ -65,9 +65,22 @@ class CaseResult(msgspec.Struct, frozen=True):
 
     ids: tuple[str, ...]
     name: str
-    problem: str
-    untried: str
-    elapsed: float
+    problem: str = ""
+    untried: str = ""
+    elapsed: float = 0.0
+
+    @property
+    def result(self) -> Literal["kept", "broken", "untried"]:
+        """Name what became of it."""
+        return "broken" if self.problem else "untried" if self.untried else "kept"
+
+    @property
+    def reason(self) -> str:
+        """Say why it is broken or untried, "" if it is kept."""
+        return self.problem or self.untried
+
+    def __str__(self) -> str:
+        return f"{self.result:8}{self.name}{': ' if self.reason else ''}{self.reason}"
 
 
 def results(cases: Iterable[Case[P]], make_place: Callable[[], P]) -> Iterator[CaseResult]:

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from dtm.testing.conformance import BrokenError, require
+from dtm.testing.conformance import BrokenError, Case, Untried, require
 from engine.errors import ProviderError
 from engine.ports import AnyProvider, Call
 from engine.state import Resource
@@ -118,6 +118,7 @@ def identity_is_pure(bench: Bench) -> None:
 
 def absent_before_create(bench: Bench) -> None:
     """Reading finds nothing where nothing is."""
+    _need_identity(bench)
     require(bench.read(None) is None, "read finds something before anything was made")
 
 
@@ -181,6 +182,7 @@ def _require_true(predicted: Mapping[str, Value], made: Resource, verb: str) -> 
 
 def drift_is_found_and_repaired(bench: Bench) -> None:
     """Each attribute, changed by other means, is seen to differ, and an update brings it back."""
+    _need(bench, "drifts")
     made, seen = bench.create(), set[str]()
     for name, drift in bench.trial.drifts.items():
         drift()
@@ -202,6 +204,7 @@ def drift_is_found_and_repaired(bench: Bench) -> None:
 
 def vanished_is_made_again(bench: Bench) -> None:
     """Removed by other means is read as gone, never as an error; then it can be made anew."""
+    _need(bench, "vanish")
     made = bench.create()
     assert bench.trial.vanish is not None
     bench.trial.vanish()
@@ -216,6 +219,7 @@ def adopted_after_a_crash(bench: Bench) -> None:
 
     The same operation makes it again without harm.
     """
+    _need_identity(bench)
     made = bench.create()
     _require_same(made, bench.read(None), "read without a record")
     _require_same(made, bench.create(), "a repeated create")
@@ -227,6 +231,7 @@ def updated_in_place(bench: Bench) -> None:
 
     Repeating the update changes nothing.
     """
+    _need(bench, "changes")
     made = bench.create()
     for number, change in enumerate(bench.trial.changes, 1):
         before, made = made, bench.update(made, change)
@@ -249,6 +254,7 @@ def foreign_is_refused(bench: Bench) -> None:
 
     Creating over it is refused, with a hint, and harms nothing.
     """
+    _need(bench, "foreign")
     assert bench.trial.foreign is not None
     bench.trial.foreign()
     before = bench.read(None)
@@ -263,44 +269,28 @@ def foreign_is_refused(bench: Bench) -> None:
     _require_same(before, bench.read(None), "read after the refusal")
 
 
-def _always(_bench: Bench) -> str:
-    return ""
+def _need(bench: Bench, name: str) -> None:
+    if not getattr(bench.trial, name):
+        raise Untried(f"its trial has no {name}")
 
 
-def _findable(bench: Bench) -> str:
+def _need_identity(bench: Bench) -> None:
     if bench.trial.unseen:
-        return "it lives only in the state"
-    return "" if bench.provider.identity(bench.trial.options) is not None else "it has no identity"
+        raise Untried("it lives only in the state")
+    if bench.provider.identity(bench.trial.options) is None:
+        raise Untried("it has no identity")
 
 
-def _given(name: str) -> Callable[[Bench], str]:
-    return lambda bench: "" if getattr(bench.trial, name) else f"its trial has no {name}"
-
-
-class Promise(msgspec.Struct, frozen=True):
-    """`check` raises BrokenError; `needs` says why it cannot be tried, "" if it can."""
-
-    text: str
-    check: Callable[[Bench], None]
-    needs: Callable[[Bench], str] = _always
-
-
-PROMISES: Final = (
-    Promise("its identity is pure", identity_is_pure),
-    Promise("nothing is found before it is made", absent_before_create, _findable),
-    Promise("what create made is read back, so a second plan is empty", create_is_read_back),
-    Promise("its attributes and outputs fit the state", resource_fits_the_state),
-    Promise("predicted outputs come true", prediction_is_true),
-    Promise(
-        "drift of each attribute is found and repaired",
-        drift_is_found_and_repaired,
-        _given("drifts"),
-    ),
-    Promise(
-        "what vanished is read as gone and made again", vanished_is_made_again, _given("vanish")
-    ),
-    Promise("what a crash left is found again", adopted_after_a_crash, _findable),
-    Promise("changed options are applied in place", updated_in_place, _given("changes")),
-    Promise("deleting is final, deleting twice is harmless", deleted_twice),
-    Promise("what others made is refused", foreign_is_refused, _given("foreign")),
+PROMISES: Final[tuple[Case[Bench], ...]] = (
+    Case((), "its identity is pure", identity_is_pure),
+    Case((), "nothing is found before it is made", absent_before_create),
+    Case((), "what create made is read back, so a second plan is empty", create_is_read_back),
+    Case((), "its attributes and outputs fit the state", resource_fits_the_state),
+    Case((), "predicted outputs come true", prediction_is_true),
+    Case((), "drift of each attribute is found and repaired", drift_is_found_and_repaired),
+    Case((), "what vanished is read as gone and made again", vanished_is_made_again),
+    Case((), "what a crash left is found again", adopted_after_a_crash),
+    Case((), "changed options are applied in place", updated_in_place),
+    Case((), "deleting is final, deleting twice is harmless", deleted_twice),
+    Case((), "what others made is refused", foreign_is_refused),
 )

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import click
 import msgspec
+from plugin_pages import reference_pages
 
 from dtm.cli.main import root
-from dtm.describe import Item, items, reference_pages
+from dtm.describe import Item, items
 from dtm.jsonschema import config_schema
 from dtm.plugins import BACKENDS, Plugins
 from dtm.render.jsontypes import schema as events_schema

@@ -5,7 +5,8 @@ A built-in table comes first, entry points of other packages only for a name tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, cached_property
 from importlib import import_module
 from typing import Final, cast
@@ -110,15 +111,33 @@ Offer = tuple[str, str, str]
 """Plugin name, "module:Class", distribution."""
 
 
-class Plugins(Mapping[str, AnyProvider]):
-    """All plugins of an installation: the catalog of their schemas, and a mapping by name.
+class _Names:
+    """Built-in names, and those of other packages; `offers` lists these, called at most once."""
 
-    Each is imported when it is first named, and may be named from several threads. `offers` lists
-    the plugins of other packages; it is called at most once.
-    """
+    kind: str
+    built_in: Mapping[str, str]
 
     def __init__(self, offers: Callable[[], Sequence[Offer]]) -> None:
         self._offers = offers
+
+    def _spec(self, name: str) -> str | None:
+        return self.built_in.get(name) or self._third_party.get(name)
+
+    @cached_property
+    def _third_party(self) -> Mapping[str, str]:
+        return _unique(self.kind, self._offers(), self.built_in)
+
+
+class Plugins(_Names, Mapping[str, AnyProvider]):
+    """All plugins of an installation: the catalog of their schemas, and a mapping by name.
+
+    Each is imported when it is first named, and may be named from several threads.
+    """
+
+    kind, built_in = "plugin", BUILT_IN
+
+    def __init__(self, offers: Callable[[], Sequence[Offer]]) -> None:
+        super().__init__(offers)
         self._loaded: dict[str, AnyProvider] = {}
 
     def __getitem__(self, name: str) -> AnyProvider:
@@ -126,10 +145,16 @@ class Plugins(Mapping[str, AnyProvider]):
 
         Raises PluginError if there is none, or if it cannot be loaded.
         """
-        found = self._loaded.get(name)
-        return (
-            self._loaded.setdefault(name, _load(name, self._spec(name))) if found is None else found
-        )
+        if name in self._loaded:
+            return self._loaded[name]
+        spec = self._spec(name)
+        if spec is None and name in DEVSTREAM:
+            raise PluginError(
+                f"plugin {name} is known from DevStream, but not part of this version"
+            )
+        if spec is None:
+            raise PluginError(f"there is no plugin {name}", hint=self.hint(name))
+        return self._loaded.setdefault(name, _load(name, spec))
 
     def __contains__(self, name: object) -> bool:
         return name in BUILT_IN or name in self._third_party
@@ -165,31 +190,14 @@ class Plugins(Mapping[str, AnyProvider]):
         """DevStream's names that are not built in."""
         return DEVSTREAM - BUILT_IN.keys()
 
-    def _spec(self, name: str) -> str:
-        spec = BUILT_IN.get(name) or self._third_party.get(name)
-        if spec is not None:
-            return spec
-        if name in DEVSTREAM:
-            raise PluginError(
-                f"plugin {name} is known from DevStream, but not part of this version"
-            )
-        raise PluginError(f"there is no plugin {name}", hint=self.hint(name))
 
-    @cached_property
-    def _third_party(self) -> Mapping[str, str]:
-        return _unique("plugin", self._offers(), BUILT_IN)
-
-
-class Backends:
+class Backends(_Names):
     """The backends that can hold a state: the options of each, and the module behind a name.
 
     A module is imported when it is named.
-
-    `offers` says what other packages have; it is called at most once.
     """
 
-    def __init__(self, offers: Callable[[], Sequence[Offer]]) -> None:
-        self._offers = offers
+    kind, built_in = "state backend", BACKENDS
 
     def __getitem__(self, name: str) -> Backend:
         """Import the module behind a name.
@@ -206,14 +214,9 @@ class Backends:
 
         Raises PluginError if it cannot be loaded.
         """
-        spec = self._spec(name)
-        return (
-            PluginSchema(
-                name, "kubernetes" if name == "k8s" else name, _backend(name, spec).OPTIONS
-            )
-            if spec
-            else None
-        )
+        if self._spec(name) is None:
+            return None
+        return PluginSchema(name, "kubernetes" if name == "k8s" else name, self[name].OPTIONS)
 
     def names(self) -> Sequence[str]:
         """Every name that a configuration may use, the others' last."""
@@ -222,13 +225,6 @@ class Backends:
     def unshipped(self) -> Collection[str]:
         """Names that some later version will have."""
         return LATER_BACKENDS - self._third_party.keys()
-
-    def _spec(self, name: str) -> str | None:
-        return BACKENDS.get(name) or self._third_party.get(name)
-
-    @cached_property
-    def _third_party(self) -> Mapping[str, str]:
-        return _unique("state backend", self._offers(), BACKENDS)
 
 
 def _no_backend(name: str) -> str:
@@ -266,16 +262,6 @@ def backends() -> Backends:
     return Backends(lambda: _entry_points(BACKEND_GROUP))
 
 
-def catalog() -> Catalog:
-    """List the plugins that a configuration may use, with the schema of each."""
-    return installed()
-
-
-def providers() -> Mapping[str, AnyProvider]:
-    """Plugin name -> provider, loaded when it is asked for; an unknown name raises PluginError."""
-    return installed()
-
-
 def _entry_points(group: str) -> list[Offer]:
     from importlib.metadata import entry_points
 
@@ -288,32 +274,33 @@ def _entry_points(group: str) -> list[Offer]:
 def _load(name: str, spec: str) -> AnyProvider:
     """Import and make a provider. Raises PluginError that names what is missing."""
     module, _, attribute = spec.partition(":")
-    try:
+    with _loading(f"plugin {name}", spec):
         provider: object = getattr(import_module(module), attribute)()
-    except Exception as error:  # somebody else's module may raise anything while it is imported
-        raise PluginError(
-            f"plugin {name} cannot be loaded from {spec}: {type(error).__name__}: {error}"
-        ) from error
-    absent = [member for member in MEMBERS if not hasattr(provider, member)]
-    if absent:
-        raise PluginError(f"plugin {name} ({spec}) is no provider: it has no {', '.join(absent)}")
+    _require(provider, MEMBERS, f"plugin {name} ({spec}) is no provider")
     return cast("AnyProvider", provider)  # its members were just looked at
 
 
 def _backend(name: str, spec: str) -> Backend:
     """Import a backend's module. Raises PluginError that names what is missing."""
-    try:
+    with _loading(f"state backend {name}", spec):
         module: object = import_module(spec)
+    _require(module, ("OPTIONS", "open_backend"), f"state backend {name} ({spec}) is no backend")
+    return cast("Backend", module)  # its members were just looked at
+
+
+@contextmanager
+def _loading(what: str, spec: str) -> Generator[None]:
+    try:
+        yield
     except Exception as error:  # somebody else's module may raise anything while it is imported
         raise PluginError(
-            f"state backend {name} cannot be loaded from {spec}: {type(error).__name__}: {error}"
+            f"{what} cannot be loaded from {spec}: {type(error).__name__}: {error}"
         ) from error
-    absent = [member for member in ("OPTIONS", "open_backend") if not hasattr(module, member)]
-    if absent:
-        raise PluginError(
-            f"state backend {name} ({spec}) is no backend: it has no {', '.join(absent)}"
-        )
-    return cast("Backend", module)  # its members were just looked at
+
+
+def _require(found: object, members: Sequence[str], problem: str) -> None:
+    if absent := [member for member in members if not hasattr(found, member)]:
+        raise PluginError(f"{problem}: it has no {', '.join(absent)}")
 
 
 _conforms: tuple[type[Catalog], ...] = (Plugins, Backends)

@@ -24,7 +24,6 @@ from providers._git.managed_files import (
     shown,
     write,
 )
-from providers._git.repository import GitRepository
 from providers._git.scm import Location, Repo, Token, locate
 from providers._git.urls import without_credentials
 from providers._image import DOCKER_HUB, image_name
@@ -273,7 +272,7 @@ class ArgoCDApp:
     ) -> Resource | None:
         """Report what the manifest says, at the recorded place."""
         path = _recorded_path(options, resource)
-        found = _recorded(options, resource, call).read([path])
+        found = recorded(place(options), resource, call).read([path])
         if not found:
             return None
         outputs = (
@@ -297,16 +296,14 @@ class ArgoCDApp:
 
     def delete(self, options: ArgoCDAppOptions, resource: Resource, call: Call) -> None:
         """Commit the removal of the manifest."""
-        path = _recorded_path(options, resource)
-        remove(_recorded(options, resource, call), [path], f"argocd: remove {options.app.name}")
+        path, old = _recorded_path(options, resource), recorded(place(options), resource, call)
+        remove(old, [path], f"argocd: remove {options.app.name}")
 
     def _write(self, options: ArgoCDAppOptions, owned: Sequence[str], call: Call) -> Resource:
-        repository, path, data = (
-            opened(place(options), call),
-            manifest_path(options),
-            written(options),
+        repository, data = opened(place(options), call), written(options)
+        write(
+            repository, {manifest_path(options): data}, owned, f"argocd: write {options.app.name}"
         )
-        write(repository, {path: data}, owned, f"argocd: write {options.app.name}")
         tip, chart = repository.tip(), f"{chart_path(options)}/Chart.yaml"
         if tip and chart not in tip.entries:
             call.report(
@@ -321,17 +318,12 @@ def _id(options: ArgoCDAppOptions) -> str:
 
 
 def _outputs(options: ArgoCDAppOptions) -> dict[str, Value]:
-    where = shown(place(options))
     return {
-        **where,
+        **shown(place(options)),
         "path": manifest_path(options),
         "name": options.app.name,
         "namespace": options.app.namespace,
     }
-
-
-def _recorded(options: ArgoCDAppOptions, resource: Resource | None, call: Call) -> GitRepository:
-    return recorded(place(options), resource, call)
 
 
 def _recorded_path(options: ArgoCDAppOptions, resource: Resource | None) -> str:

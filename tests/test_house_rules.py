@@ -72,7 +72,6 @@ def test_functions_stay_short() -> None:
     assert {where: count for where, count in found.items() if count > TOKENS} == {}
 
 
-@pytest.mark.xfail(reason="the rooms are being built")
 def test_functions_take_few_parameters() -> None:
     found = {}
     for where, node, _ in nodes(ast.FunctionDef):

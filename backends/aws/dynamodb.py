@@ -28,13 +28,21 @@ UNREADABLE: Final = ""
 class DynamoLocker:
     """`engine.ports.Locker` over `table`; the row of `key` is `prefix` + `key`.
 
-    `client` returns the DynamoDB client of `aws`; it is first called by the first request.
+    With `lock_id` it is that one row, whatever the state is called. `client` returns the DynamoDB
+    client of `aws`; it is first called by the first request.
     """
 
     def __init__(
-        self, client: Callable[[], Any], table: str, *, prefix: str = "", aws: Aws
+        self,
+        client: Callable[[], Any],
+        table: str,
+        *,
+        prefix: str = "",
+        lock_id: str = "",
+        aws: Aws,
     ) -> None:
-        self._client, self._table, self._prefix, self._aws = client, table, prefix, aws
+        self._client, self._table, self._aws = client, table, aws
+        self._prefix, self._lock_id = prefix, lock_id
 
     def read(self, key: str) -> LockRecord | None:
         """See `engine.ports.Locker.read`."""
@@ -50,17 +58,17 @@ class DynamoLocker:
             self._call("PutItem", key, Item=item, **_condition(expect))
             return LockRecord(info, _version(text))
 
-        return put(key, expect, attempt)
+        return put(self._lock_id or key, expect, attempt)
 
     def remove(self, key: str, *, expect: LockRecord) -> None:
         """See `engine.ports.Locker.remove`."""
         try:
             self._call("DeleteItem", key, Key=self._id(key), **_condition(expect))
         except RefusedError as refused:
-            raise not_released(key, refused.holder) from refused
+            raise not_released(self._lock_id or key, refused.holder) from refused
 
     def _id(self, key: str) -> dict[str, dict[str, str]]:
-        return {"LockID": {"S": self._prefix + key}}
+        return {"LockID": {"S": self._lock_id or self._prefix + key}}
 
     def _call(self, action: str, key: str, **given: Any) -> dict[str, Any]:
         """Send a request for the row of `key`. Raises RefusedError if its condition fails."""
@@ -95,8 +103,8 @@ class DynamoLocker:
             ) from error
 
 
-def open_locker(url: str, env: Mapping[str, str]) -> tuple[Locker, str]:
-    """Return the locker and the key of `dynamodb://table/LOCKID?region=...`.
+def open_locker(url: str, env: Mapping[str, str]) -> Locker:
+    """Return the locker of `dynamodb://table/LOCKID?region=...`.
 
     Raises UsageError for any other URL.
     """
@@ -127,7 +135,7 @@ def open_locker(url: str, env: Mapping[str, str]) -> tuple[Locker, str]:
             )
         return aws.client("dynamodb", region, endpoint)
 
-    return DynamoLocker(client, table, aws=aws), lock_id
+    return DynamoLocker(client, table, lock_id=lock_id, aws=aws)
 
 
 def _condition(expect: LockRecord | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ It holds for Amazon's servers and for those that speak their protocol.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -89,6 +89,16 @@ def answer_of(error: Exception) -> dict[str, Any]:
 def code_of(error: Exception) -> str:
     """Return the code of that answer, "" if there is none."""
     return str(answer_of(error).get("Error", {}).get("Code", ""))
+
+
+def answer_unless(call: Callable[[], Any], absent: Sequence[str]) -> Any:
+    """Return what the call answers, None if it is refused with a code of `absent`."""
+    try:
+        return call()
+    except Exception as error:
+        if code_of(error) in absent:
+            return None
+        raise
 
 
 def explained(
@@ -237,7 +247,6 @@ def _credentials(exceptions: Any) -> tuple[type[Exception], ...]:
         exceptions.CredentialRetrievalError,
         exceptions.TokenRetrievalError,
         exceptions.NoAuthTokenError,
-        exceptions.ProfileNotFound,
         exceptions.ConfigParseError,
         exceptions.ConfigNotFound,
         exceptions.SSOError,

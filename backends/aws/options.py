@@ -172,10 +172,7 @@ def settings_of(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, 
     except msgspec.ValidationError as error:
         raise ConfigError((Problem("", f"state: {error}"),)) from None
     found = _from_environment(found, env)
-    problems = tuple(
-        Problem(name, message, hint) for name, message, hint in _problems(found, base_dir)
-    )
-    if problems:
+    if problems := tuple(_problems(found, base_dir)):
         raise ConfigError(problems)
     return S3Settings(
         found.bucket,
@@ -215,22 +212,21 @@ def _from_environment(found: S3Options, env: Mapping[str, str]) -> S3Options:
     )
 
 
-def _problems(found: S3Options, base_dir: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield the option, the problem, and the hint."""
+def _problems(found: S3Options, base_dir: Path) -> Iterator[Problem]:
+    """Yield the problems, each with its option in the place of a file."""
     # Servers that are not Amazon's accept more names.
     at_amazon = not found.endpoint and not found.use_path_style
     if found.bucket and at_amazon and not BUCKET.fullmatch(found.bucket):
-        yield (
+        yield Problem(
             "bucket",
             f'"{found.bucket}" is no name of a bucket',
             "3 to 63 lower case letters, digits, - and .",
         )
     if not is_path(found.key):
-        yield (
+        yield Problem(
             "key",
             f'key "{found.key}" must not begin or end with "/" '
             'nor hold "//", "." or ".." as a part',
-            "",
         )
     for name, url in (
         ("endpoint", found.endpoint),
@@ -238,60 +234,60 @@ def _problems(found: S3Options, base_dir: Path) -> Iterator[tuple[str, str, str]
         ("stsEndpoint", found.sts_endpoint),
     ):
         if url and not re.fullmatch(r"https?://[^/\s@]+(/\S*)?", url):
-            yield name, f"{name} must be a URL without credentials: https://host[:port]", ""
+            yield Problem(name, f"{name} must be a URL without credentials: https://host[:port]")
     for name, text in (("awsCredsPath", found.aws_creds_path), ("caBundle", found.ca_bundle)):
         if text and not _path(text, base_dir).is_file():
-            yield name, f"{name}: there is no file {_path(text, base_dir)}", ""
+            yield Problem(name, f"{name}: there is no file {_path(text, base_dir)}")
     yield from _contradictions(found)
     yield from _keys(found)
     if found.flavour:
         yield from _flavoured(found)
 
 
-def _contradictions(found: S3Options) -> Iterator[tuple[str, str, str]]:
+def _contradictions(found: S3Options) -> Iterator[Problem]:
     if found.dynamodb_endpoint and not found.dynamodb_table:
-        yield (
+        yield Problem(
             "dynamodbEndpoint",
             "dynamodbEndpoint means nothing without dynamodbTable",
             "name the table, or leave it out",
         )
     if found.sts_endpoint and not found.assume_role:
-        yield (
+        yield Problem(
             "stsEndpoint",
             "stsEndpoint means nothing without assumeRole",
             "name the role, or leave it out",
         )
     if found.sse_customer_key and (found.kms_key_id or found.encrypt):
-        yield (
+        yield Problem(
             "sseCustomerKey",
             "sseCustomerKey excludes kmsKeyId and encrypt",
             "choose one way to encrypt",
         )
     if found.sse_customer_key and not _is_key(found.sse_customer_key):
-        yield (
+        yield Problem(
             "sseCustomerKey",
             "sseCustomerKey must be 32 bytes in Base64",
             "make one: openssl rand -base64 32",
         )
 
 
-def _keys(found: S3Options) -> Iterator[tuple[str, str, str]]:
+def _keys(found: S3Options) -> Iterator[Problem]:
     if found.flavour:
         return
     if bool(found.access_key) != bool(found.secret_key):
         missing = "secretKey" if found.access_key else "accessKey"
-        yield missing, f"{missing} is missing: accessKey and secretKey go together", ""
+        yield Problem(missing, f"{missing} is missing: accessKey and secretKey go together")
     if found.token and not found.access_key:
-        yield "token", "token means nothing without accessKey and secretKey", ""
+        yield Problem("token", "token means nothing without accessKey and secretKey")
     if found.access_key and (found.profile or found.aws_creds_path):
-        yield (
+        yield Problem(
             "accessKey",
             "accessKey excludes profile and awsCredsPath",
             "choose where the credentials come from",
         )
 
 
-def _flavoured(found: S3Options) -> Iterator[tuple[str, str, str]]:
+def _flavoured(found: S3Options) -> Iterator[Problem]:
     url = f"{found.flavour}://{found.bucket}/{found.key}"
     for name, value, variable in (
         ("endpoint", found.endpoint, "S3_ENDPOINT"),
@@ -299,7 +295,7 @@ def _flavoured(found: S3Options) -> Iterator[tuple[str, str, str]]:
         ("secretKey", found.secret_key, "S3_SECRET_ACCESS_KEY"),
     ):
         if not value:
-            yield name, f"{url}: {variable} is not set", f"set it, or option {name}"
+            yield Problem(name, f"{url}: {variable} is not set", f"set it, or option {name}")
 
 
 def _is_key(text: str) -> bool:

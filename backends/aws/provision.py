@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from backends.aws.errors import AwsRequest, code_of
+from backends.aws.errors import AwsRequest, answer_unless
 from backends.aws.options import S3Settings
 from backends.aws.session import Aws
 from engine.errors import StoreError
@@ -94,13 +94,13 @@ class S3Creating:
         request = AwsRequest("s3:ListBucket", self._settings.location, region=self._region())
         with self._aws.asking(request):
             head = partial(self._s3().head_bucket, Bucket=self._settings.bucket)
-            return _answer(head, ("404", "NoSuchBucket")) is not None
+            return answer_unless(head, ("404", "NoSuchBucket")) is not None
 
     def _table_status(self) -> str | None:
         table = self._settings.table
         with self._aws.asking(AwsRequest("dynamodb:DescribeTable", f"lock table {table}")):
             describe = partial(self._dynamodb().describe_table, TableName=table)
-            found = _answer(describe, ("ResourceNotFoundException",))
+            found = answer_unless(describe, ("ResourceNotFoundException",))
             return str(found["Table"]["TableStatus"]) if found else None
 
     def _make_bucket(self) -> str:
@@ -152,7 +152,7 @@ class S3Creating:
         settings = self._settings
         with self._aws.asking(AwsRequest("s3:PutBucket...", settings.location, writes=True)):
             absent = () if settings.amazon else NOT_OFFERED
-            return _answer(partial(setting, Bucket=settings.bucket), absent) is not None
+            return answer_unless(partial(setting, Bucket=settings.bucket), absent) is not None
 
     def _make_table(self) -> str:
         table, client = self._settings.table, self._dynamodb()
@@ -173,13 +173,3 @@ class S3Creating:
             f"table {table} was made, but is not ready after {PATIENCE:.0f} s",
             hint="look again later",
         )
-
-
-def _answer(call: Callable[[], Any], absent: Sequence[str]) -> Any:
-    """Return what the call answers, None if it is refused with a code of `absent`."""
-    try:
-        return call()
-    except Exception as error:
-        if code_of(error) in absent:
-            return None
-        raise

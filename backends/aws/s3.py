@@ -10,10 +10,11 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from backends.aws.errors import AwsRequest, answer_of, code_of
+from backends.aws.errors import AwsRequest, answer_of, answer_unless, code_of
 from backends.aws.options import S3Options, S3Settings, settings_of
 from backends.aws.session import Aws
 from backends.keys import is_path
@@ -143,15 +144,8 @@ class S3Store:
         """See `engine.ports.Store.read`. A missing bucket is an error."""
         client, request = self._client(), self._request("s3:GetObject", key)
         with self._aws.asking(request):
-            try:
-                answer = client.get_object(
-                    Bucket=self._settings.bucket, Key=key, **self._settings.reading
-                )
-                return Snapshot(answer["Body"].read(), _version(answer, request))
-            except Exception as error:
-                if code_of(error) in ABSENT:
-                    return None
-                raise
+            answer = self._answer(client.get_object, key)
+            return answer and Snapshot(answer["Body"].read(), _version(answer, request))
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         """See `engine.ports.Store.write`.
@@ -235,15 +229,12 @@ class S3Store:
         """Return the version that is there now, None if there is no object."""
         request = self._request("s3:GetObject", key)
         with self._aws.asking(request):
-            try:
-                answer = self._client().head_object(
-                    Bucket=self._settings.bucket, Key=key, **self._settings.reading
-                )
-                return _version(answer, request)
-            except Exception as error:
-                if code_of(error) in ABSENT:
-                    return None
-                raise
+            answer = self._answer(self._client().head_object, key)
+            return answer and _version(answer, request)
+
+    def _answer(self, get: Callable[..., Any], key: str) -> Any:
+        call = partial(get, Bucket=self._settings.bucket, Key=key, **self._settings.reading)
+        return answer_unless(call, ABSENT)
 
     def _conflict(self, key: str, expect: Version | None) -> StoreError:
         """Map a refused condition to an error.

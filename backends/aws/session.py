@@ -36,9 +36,6 @@ _METHODS = {
     "sso": "from single sign-on",
     "assume-role-with-web-identity": "from a web identity",
 }
-NO_REGION = (
-    "no region: set option region, AWS_REGION or AWS_DEFAULT_REGION, or a region in the profile"
-)
 
 
 class Role(msgspec.Struct, frozen=True):

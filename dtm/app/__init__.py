@@ -17,5 +17,5 @@ Invariants:
 - Paths in an `Invocation` are absolute.
 
     workspace = open_workspace(Invocation(cwd, os.environ), emit, redactor)
-    plan = Run(workspace, Choices(), emit, redactor).plan()
+    plan = Run(workspace, Choices(lock=False)).plan()
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from engine.address import Address
@@ -12,22 +14,11 @@ from engine.values import Value
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """The difference of one tool between two states.
-
-    `added` and `removed` exclude each other.
-    """
+    """The difference of one tool between two states; `fields` where it is in both."""
 
     address: Address
+    kind: Literal["added", "removed", "changed"]
     fields: tuple[FieldChange, ...] = ()
-    added: bool = False
-    removed: bool = False
-
-    @property
-    def kind(self) -> str:
-        """`added`, `removed` or `changed`."""
-        if self.added:
-            return "added"
-        return "removed" if self.removed else "changed"
 
 
 def compare(old: State, new: State) -> list[Difference]:
@@ -36,9 +27,9 @@ def compare(old: State, new: State) -> list[Difference]:
     for address in sorted({*old.entries, *new.entries}):
         before, after = old.entries.get(address), new.entries.get(address)
         if before is None or after is None:
-            found.append(Difference(address, added=before is None, removed=after is None))
+            found.append(Difference(address, "added" if before is None else "removed"))
         elif fields := diff(document(before), document(after)):
-            found.append(Difference(address, fields))
+            found.append(Difference(address, "changed", fields))
     return found
 
 

@@ -6,7 +6,7 @@ Config, plugins, state, lock and store, in this order.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -17,7 +17,6 @@ from dtm.app.sessions import look
 from dtm.app.workspace import Workspace
 from engine.errors import StoreAccessError
 from engine.log.probe import Probe
-from engine.ports import Emit
 from engine.session.reading import Reading
 
 
@@ -28,27 +27,14 @@ class ConfigRead(msgspec.Struct, frozen=True):
     plugins: tuple[str, ...]
 
 
-class NothingToMake(msgspec.Struct, frozen=True):
-    """A state at this location needs nothing that dtm could make."""
+class Making(msgspec.Struct, frozen=True):
+    """One thing about what the state needs, as text.
 
-    location: str
+    `nothing`: the location of a state for which dtm has nothing to make. `missing` and `made`: the
+    thing. `permissions`: the least that this state needs, to paste.
+    """
 
-
-class Missing(msgspec.Struct, frozen=True):
-    """One thing that the state needs and that does not exist yet."""
-
-    what: str
-
-
-class Made(msgspec.Struct, frozen=True):
-    """One thing that was missing and was made."""
-
-    what: str
-
-
-class Permissions(msgspec.Struct, frozen=True):
-    """The least permissions that this state needs, as text to paste."""
-
+    kind: Literal["nothing", "missing", "made", "permissions"]
     text: str
 
 
@@ -63,13 +49,10 @@ class Finished(msgspec.Struct, frozen=True):
     """Everything was checked."""
 
 
-Making: TypeAlias = NothingToMake | Missing | Made | Permissions
 Step: TypeAlias = ConfigRead | Making | Reading | Holding | Untested | Probe | Finished
 
 
-def initialize(
-    workspace: Workspace, emit: Emit, *, make: Callable[[], bool] | None = None
-) -> Iterator[Step]:
+def initialize(workspace: Workspace, *, make: Callable[[], bool] | None = None) -> Iterator[Step]:
     """Check one thing after the other and yield what was found.
 
     It ends with Finished, or with an error. With `make`, a bucket, table or namespace that the
@@ -81,7 +64,7 @@ def initialize(
     yield ConfigRead(len(workspace.required_config.tools), names)
     if make and not (yield from _made(workspace, make)):
         return
-    yield look(workspace, emit)
+    yield look(workspace)
     lock = locks.chosen(workspace.place, probing=True)
     yield lock
     if lock.locker:
@@ -95,15 +78,15 @@ def _made(workspace: Workspace, make: Callable[[], bool]) -> Generator[Step, Non
     """Make what is missing; False if the answer was no."""
     found = creating(workspace.place, workspace.base_dir)
     if found is None:
-        yield NothingToMake(workspace.place.location)
+        yield Making("nothing", workspace.place.location)
         return True
     missing = found.missing()
-    yield from map(Missing, missing)
+    yield from (Making("missing", what) for what in missing)
     if missing:
         if not make():
             return False
-        yield from map(Made, found.create())
-    yield Permissions(found.policy())
+        yield from (Making("made", what) for what in found.create())
+    yield Making("permissions", found.policy())
     return True
 
 

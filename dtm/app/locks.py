@@ -1,4 +1,4 @@
-"""Which lock a run holds, what the store was found to guarantee, looking at the lock, and breaking it."""
+"""The lock of a run, the guarantees of its store, and the ways to look at a lock and break it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ INLINE: Final = "state.log: inline leaves everything but the state itself alone"
 
 
 class Holding(msgspec.Struct, frozen=True):
-    """The lock of a run: its kind, its locker (None for none, then `why` and `hint` say why), its lease in seconds.
+    """The lock of a run: its kind, its locker and its lease in seconds.
 
-    `probe` is what the session records of the store; None where there is nothing to find out.
+    Without a locker, `why` and `hint` say why there is none. `probe` is what the session records of
+    the store; None where there is nothing to find out.
     """
 
     kind: str
@@ -33,24 +34,28 @@ class Holding(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
-def without(place: Place) -> Holding:
-    """No lock, and no request for one."""
-    return Holding(
-        "none",
-        None,
-        place.lease("none"),
-        None if place.opened.certain else Probe(place.location, place.state.environment.now()),
-    )
+def without(place: Place, why: str = "", hint: str = "", verdict: Probe | None = None) -> Holding:
+    """Run without a lock; no request is sent."""
+    found = verdict or (None if place.opened.certain else _untried(place))
+    return Holding("none", None, place.lease("none"), found, why, hint)
+
+
+def _untried(place: Place) -> Probe:
+    return Probe(place.location, place.state.environment.now())
 
 
 def to_hold(place: Place, emit: Emit) -> Holding:
-    """The lock for a run that works on the state; that there is none is told. Raises StoreError where the store is unfit."""
+    """Choose the lock for a run that works on the state; warn if there is none.
+
+    Raises StoreError where the store is unfit.
+    """
     found = chosen(place, probing=True)
     if found.locker is None:
         emit(
             Notice(
                 "warning",
-                f"there is no lock, {found.why}: the state stays safe, but two runs may do the same work",
+                f"there is no lock, {found.why}: "
+                "the state stays safe, but two runs may do the same work",
                 found.hint,
             )
         )
@@ -58,7 +63,7 @@ def to_hold(place: Place, emit: Emit) -> Holding:
 
 
 def chosen(place: Place, *, probing: bool) -> Holding:
-    """The lock of this place; where nobody knows whether the store can hold one, `probing` tries it.
+    """Choose the lock of this place; `probing` tries a store that is not known to hold one.
 
     `auto` takes what there is; a kind that was asked for and cannot be had is a StoreError.
     """
@@ -69,23 +74,17 @@ def chosen(place: Place, *, probing: bool) -> Holding:
         and place.settings.log == "inline"
         and place.settings.backend != "local"
     ):
-        return _none(
-            place,
-            None,
-            INLINE,
-            "give it a lock elsewhere: dynamodbTable, or state.lock.url; or state.lock.kind: native",
-        )
+        hint = "give it a lock elsewhere: dynamodbTable, or state.lock.url; "
+        return without(place, INLINE, hint + "or state.lock.kind: native")
     if kind == "none":
-        return _none(
-            place, None, "as the settings say" if not auto else f"{place.location} has none"
-        )
+        return without(place, f"{place.location} has none" if auto else "as the settings say")
     try:
         verdict = verdict_of(place, native="native" in LOCKS[kind], probing=probing)
         refusal = verdict.refusal(lock_native=True) if verdict and "native" in LOCKS[kind] else None
         if refusal and verdict and not (auto and verdict.protects):
             raise refusal
         if refusal:
-            return _none(place, verdict, refusal.message, refusal.hint)
+            return without(place, refusal.message, refusal.hint, verdict)
         locker = place.locker(kind)
         if auto and kind == "native" and locker:
             locker.read(place.key)
@@ -93,19 +92,14 @@ def chosen(place: Place, *, probing: bool) -> Holding:
         place.store.read(place.key)  # raises where not only the lock is closed to us
         if not auto or kind != "native":
             raise
-        return _none(place, None, error.message, error.hint)
+        return without(place, error.message, error.hint)
     return Holding(kind, locker, place.lease(kind), verdict)
 
 
-def _none(place: Place, verdict: Probe | None, why: str, hint: str = "") -> Holding:
-    bare = without(place)
-    return Holding("none", None, bare.lease, verdict or bare.probe, why, hint)
-
-
 def verdict_of(place: Place, *, native: bool, probing: bool) -> Probe | None:
-    """What the state records of its store; where `native` needs more, and `probing`, tried now. None: nothing to find out.
+    """Read what the state records of its store, None where there is nothing to find out.
 
-    Raises store errors.
+    Where `native` needs more, `probing` tries it now. Raises store errors.
     """
     if place.opened.certain:
         return None
@@ -113,11 +107,11 @@ def verdict_of(place: Place, *, native: bool, probing: bool) -> Probe | None:
     known = {trial.name for trial in found.trials} if found else set[str]()
     if native and probing and not PROMISES.keys() <= known:
         return probe(place.state, lock_native=True)
-    return found or Probe(place.location, place.state.environment.now())
+    return found or _untried(place)
 
 
 def recorded(place: Place) -> Probe | None:
-    """What the state says of its own store, None if nothing."""
+    """Read what the state says of its own store, None if nothing."""
     try:
         state = read_state(place.state).state
     except StateError:  # a damaged one says nothing, and can still be replaced
@@ -127,14 +121,15 @@ def recorded(place: Place) -> Probe | None:
 
 
 def try_out(place: Place, *, racing: bool = True) -> Probe:
-    """Try everything that this place has to guarantee; nothing but the state's own key is touched where that is meant.
+    """Try everything that this place has to guarantee.
 
-    That is left alone while somebody is at work on it, whose own first write was a trial.
+    Where only the state's own key may be touched, it is left alone while a run is at work on it:
+    the first write of that run was a trial.
     """
     kind = place.kind()
     only_key = place.settings.log == "inline" or kind == "dynamodb"
     if only_key and _at_work(place):
-        return recorded(place) or Probe(place.location, place.state.environment.now())
+        return recorded(place) or _untried(place)
     native = racing and "native" in LOCKS[kind]
     return probe(place.state, lock_native=native, only_key=only_key)
 
@@ -147,7 +142,7 @@ def _at_work(place: Place) -> bool:
 
 
 def rows(verdict: Probe) -> list[dict[str, Value]]:
-    """A verdict for people."""
+    """Lay out a verdict for people."""
     return [
         {"result": "yes" if trial.kept else f"NO: {trial.found}", "what": PROMISES[trial.name]}
         for trial in verdict.trials
@@ -164,12 +159,15 @@ def read(place: Place) -> Reading:
 
 
 def holder(workspace: Workspace) -> LockRecord | None:
-    """Who holds the lock, None if nobody does. Raises UsageError where locking is off."""
+    """Read the record of the lock, None if it is free. Raises UsageError where locking is off."""
     return _locker(workspace).read(workspace.place.key)
 
 
 def held(workspace: Workspace, lock_id: str, *, corrupt: bool) -> LockRecord:
-    """The record to break. Raises LockError if it has another ID, UsageError if there is none or locking is off."""
+    """Read the record to break.
+
+    Raises LockError if it has another ID, UsageError if there is none or locking is off.
+    """
     record = holder(workspace)
     if record is None:
         raise UsageError(f"{workspace.place.location} is not locked")
@@ -191,7 +189,10 @@ def held(workspace: Workspace, lock_id: str, *, corrupt: bool) -> LockRecord:
 
 
 def break_lock(workspace: Workspace, record: LockRecord) -> None:
-    """Remove the lock with that record's ID, renewed meanwhile or not. Raises LockError if it is another one by now."""
+    """Remove the lock with that record's ID, renewed meanwhile or not.
+
+    Raises LockError if another client holds it by now.
+    """
     from engine.session.locking import break_lock as engine_break
 
     engine_break(_locker(workspace), workspace.place.key, record.info.id if record.info else "")

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from backends.url import spelled
 from dtm.app.place import DEFAULT_FILE, Place, default, from_url, open_place
-from engine.config import Config, StateSettings
+from dtm.app.workspace import Workspace
+from engine.config import StateSettings
 from engine.errors import DtmError, StateError
 from engine.events import Notice
-from engine.ports import Emit
 from engine.session.reading import read_state
 
 HOME_FILE = ".devstream/home"
@@ -22,20 +23,20 @@ NAMED = ("--state", "DTM_STATE")
 """The sources that name a state on purpose, see `dtm.app.place.choose`."""
 
 
-def refuse_empty(place: Place, config: Config | None, cwd: Path, emit: Emit) -> None:
-    """Refuse an empty state at `place` where a non-empty one is likelier to be meant.
+def refuse_empty(workspace: Workspace) -> None:
+    """Refuse an empty state where a non-empty one is likelier to be meant.
 
     That is a state that was there once, or one that stands elsewhere. Without a config nothing is
     likelier than the state that the user named.
 
     Raises StateError naming both. A state that cannot be read is only a warning.
     """
-    if config is None and place.settings.source in NAMED:
+    place, base, cwd = workspace.place, workspace.base_dir, workspace.request.cwd
+    if workspace.config is None and place.settings.source in NAMED:
         return
-    base = config.settings.base_dir if config else cwd
     _refuse_vanished(place, base)
     for settings in _others(base, cwd):
-        url = _url(settings)
+        url = spelled(settings)
         try:
             other = open_place(settings, base, place.env)
             if other.location == place.location:
@@ -44,7 +45,7 @@ def refuse_empty(place: Place, config: Config | None, cwd: Path, emit: Emit) -> 
         except StateError:
             raise
         except DtmError as error:
-            emit(
+            workspace.emit(
                 Notice(
                     "warning",
                     f"this config last used the state {url}, which cannot be looked at: "
@@ -82,14 +83,17 @@ def _remembered(base: Path) -> StateSettings | None:
     return from_url(path.read_text("utf-8").strip(), base) if path.is_file() else None
 
 
-def tell_new(place: Place, base: Path, emit: Emit) -> None:
+def tell_new(workspace: Workspace) -> None:
     """Say that there is no state yet: a name may be mistyped. The default one has none."""
-    if _is_default(place, base):
+    place = workspace.place
+    if _is_default(place, workspace.base_dir):
         return
     made = ""
     if place.settings.backend == "kubernetes":
         made = f" (namespace {urlsplit(place.location).hostname} is made if it is missing)"
-    emit(Notice("info", f"the state {place.location} does not exist yet, apply creates it{made}"))
+    workspace.emit(
+        Notice("info", f"the state {place.location} does not exist yet, apply creates it{made}")
+    )
 
 
 def _others(base: Path, cwd: Path) -> Iterator[StateSettings]:
@@ -107,13 +111,14 @@ def _others(base: Path, cwd: Path) -> Iterator[StateSettings]:
         yield remembered
 
 
-def remember(place: Place, base: Path) -> None:
+def remember(workspace: Workspace) -> None:
     """Note which state this config used, unless it is the default one, which is read anyway."""
+    place, base = workspace.place, workspace.base_dir
     if _is_default(place, base):
         return
     path = base / HOME_FILE
     url = (
-        place.location if place.settings.backend == "local" else _url(place.settings)
+        place.location if place.settings.backend == "local" else spelled(place.settings)
     )  # a relative path is no URL
     if not url or (path.is_file() and path.read_text("utf-8").strip() == url):
         return
@@ -124,9 +129,3 @@ def remember(place: Place, base: Path) -> None:
 def _is_default(place: Place, base: Path) -> bool:
     local = place.settings.backend == "local"
     return local and Path(place.location.removeprefix("file://")) == (base / DEFAULT_FILE).resolve()
-
-
-def _url(settings: StateSettings) -> str:
-    from backends.url import spelled
-
-    return spelled(settings)

@@ -8,18 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar, cast
 
 from msgspec.structs import replace
 
+from backends.url import parse
 from engine.config import Config, StateSettings
 from engine.errors import ConfigError, Problem, UsageError
 from engine.language import scalars
 from engine.language.expressions import Raw
 from engine.language.yaml import locate
-from engine.lock import LockInfo, LockRecord
 from engine.log.state_store import StateStore
 from engine.ports import Creating, Locker, Opened, Store
 from engine.runtime.environment import Environment
@@ -74,29 +74,18 @@ class Place:
         """The document's own URL, without credentials: its `home`."""
         return self.state.location
 
-    def kind(self, *, native: bool = True) -> str:
-        """Name the kind of lock: dynamodb, native, both or none.
-
-        `native` False: the store is known not to be able to hold a lock.
-        """
-        kind = self.settings.lock.kind
-        if kind != "auto":
-            return kind
-        return next(
-            (
-                kind
-                for kind in ("dynamodb", "native")
-                if kind in self._lockers and (native or kind != "native")
-            ),
-            "none",
-        )
+    def kind(self) -> str:
+        """Name the kind of lock: dynamodb, native, both or none."""
+        if self.settings.lock.kind != "auto":
+            return self.settings.lock.kind
+        return next((kind for kind in ("dynamodb", "native") if kind in self._lockers), "none")
 
     def locker(self, kind: str) -> Locker | None:
         """Make the locker of a kind, None for none.
 
         Raises UsageError where the settings lack what it needs.
         """
-        made = [self._made(part) for part in LOCKS[kind]]
+        made = [self._lockers[part]() for part in LOCKS[kind]]
         if len(made) < 2:
             return made[0] if made else None
         from backends.lockers.pair import BothLockers
@@ -111,21 +100,11 @@ class Place:
 
     @cached_property
     def _lockers(self) -> Mapping[str, Callable[[], Locker]]:
-        url = self.settings.lock.url
-        return (
-            {**self.opened.lockers, "dynamodb": lambda: _elsewhere(url, self.env)}
-            if url
-            else self.opened.lockers
-        )
-
-    @cached_property
-    def _cache(self) -> dict[str, Locker]:
-        return {}
-
-    def _made(self, part: str) -> Locker:
-        if part not in self._cache:
-            self._cache[part] = self._lockers[part]()
-        return self._cache[part]
+        """The lockers that can be had here, each made once."""
+        makers = dict(self.opened.lockers)
+        if url := self.settings.lock.url:
+            makers["dynamodb"] = partial(_elsewhere, url, self.env)
+        return {part: cache(make) for part, make in makers.items()}
 
     def check(self) -> None:
         """Refuse settings that mean nothing here: they would be taken for protection.
@@ -149,33 +128,15 @@ class Place:
             raise UsageError(
                 f"state.lock.kind: {lock.kind} needs what {self.location} does not have: "
                 f"{' and '.join(absent)}",
-                hint="a table is named by state.options.dynamodbTable, or by state.lock.url: dynamodb://table/LOCKID",
+                hint="a table is named by state.options.dynamodbTable, "
+                "or by state.lock.url: dynamodb://table/LOCKID",
             )
-
-
-class _Elsewhere:
-    """A locker that keeps its record under a key of its own, whatever the state is called."""
-
-    def __init__(self, locker: Locker, key: str) -> None:
-        self._locker, self._key = locker, key
-
-    def read(self, key: str) -> LockRecord | None:  # noqa: ARG002 - a Locker's
-        """See `engine.ports.Locker.read`."""
-        return self._locker.read(self._key)
-
-    def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:  # noqa: ARG002 - a Locker's
-        """See `engine.ports.Locker.put`."""
-        return self._locker.put(self._key, info, expect=expect)
-
-    def remove(self, key: str, *, expect: LockRecord) -> None:  # noqa: ARG002 - a Locker's
-        """See `engine.ports.Locker.remove`."""
-        self._locker.remove(self._key, expect=expect)
 
 
 def _elsewhere(url: str, env: Mapping[str, str]) -> Locker:
     from backends.aws.dynamodb import open_locker
 
-    return _Elsewhere(*open_locker(url, env))
+    return open_locker(url, env)
 
 
 def choose(
@@ -209,8 +170,6 @@ def default(directory: Path) -> StateSettings:
 
 def from_url(url: str, cwd: Path) -> StateSettings:
     """Settings from a URL; a path is relative to `cwd`. Raises UsageError."""
-    from backends.url import parse
-
     settings = _kept(parse(url), url)
     if settings.backend != "local":
         return settings

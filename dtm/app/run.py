@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TypeAlias
 
@@ -29,8 +29,6 @@ from engine.planning.decisions import Resolution, unfinished
 from engine.planning.drift import drift_of, unchanged
 from engine.planning.planner import Live, Selection
 from engine.plugins.calls import Operations, sealer_of
-from engine.ports import Emit
-from engine.secrets.redaction import Redactor
 from engine.session.reading import Reading
 from engine.state import State, StateEntry
 from engine.values import Value
@@ -43,13 +41,6 @@ The number is how many tools will be lost and must be named in the answer, 0 for
 """
 
 
-class Status(msgspec.Struct, frozen=True):
-    """One tool as recorded and as found."""
-
-    address: Address
-    document: Mapping[str, Value]
-
-
 class Drift(msgspec.Struct, frozen=True):
     """The differences, as a plan that is only shown; and the tools that could not be read."""
 
@@ -60,38 +51,41 @@ class Drift(msgspec.Struct, frozen=True):
 class Run:
     """The work of one command on a workspace.
 
-    Raises DtmError of every kind; secrets become known to `redactor`.
+    Raises DtmError of every kind; secrets become known to the workspace's redactor.
     """
 
-    def __init__(
-        self, workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor
-    ) -> None:
-        self.workspace, self.choices, self.emit, self.redactor = workspace, choices, emit, redactor
+    def __init__(self, workspace: Workspace, choices: Choices) -> None:
+        self.workspace, self.choices, self.emit = workspace, choices, workspace.emit
         recall = Recall(workspace.request, workspace.config)
-        self.operations = Operations(workspace.providers, workspace.base_dir, recall, redactor)
+        self.operations = Operations(
+            workspace.providers, workspace.base_dir, recall, workspace.redactor
+        )
         self.resolutions = dict(map(Resolution.parse, choices.resolve))
         self.approved = False
 
-    def plan(self, *, destroy: bool = False, lock: bool = False) -> Plan:
+    def plan(self, *, destroy: bool = False) -> Plan:
         """Plan what apply, or destroy, would do; warn of what it would refuse."""
         operation = "destroy" if destroy else "apply"
-        if lock:
-            with opened(self.workspace, self.choices, "plan", self.emit, self.redactor) as session:
+        if self.choices.lock:
+            with opened(self.workspace, self.choices, "plan") as session:
                 self._refuse_empty(operation, exists=_exists(session.state))
                 return self._foreseen(
                     operation, session.state, self._planned(operation, session.state)
                 )
-        reading = look(self.workspace, self.emit)
+        reading = look(self.workspace)
         self._refuse_empty(operation, exists=reading.exists)
         plan = self._planned(operation, reading.state, reading.in_progress)
         return self._foreseen(operation, reading.state, self._left_alone(plan, reading))
 
-    def drift(self, *, lock: bool = False) -> Drift:
+    def drift(self) -> Drift:
         """Compare the state with live resources; warn of unfinished tools."""
-        if lock:
-            with opened(self.workspace, self.choices, "drift", self.emit, self.redactor):
-                return self.drift()
-        reading = look(self.workspace, self.emit)
+        if not self.choices.lock:
+            return self._drift()
+        with opened(self.workspace, self.choices, "drift"):
+            return self._drift()
+
+    def _drift(self) -> Drift:
+        reading = look(self.workspace)
         self._refuse_empty("drift", exists=reading.exists)
         state = reading.state
         live = self._read(self._nothing(), state)
@@ -117,45 +111,40 @@ class Run:
             ),
         )
 
-    def status(self) -> list[Status]:
+    def status(self) -> dict[Address, dict[str, Value]]:
         """Every recorded tool beside what was found; one that could not be read says why."""
-        reading = look(self.workspace, self.emit)
-        state = reading.state
-        live = self._read(self._nothing(), state)
-        return [
-            Status(
-                address,
-                self._under_way(entry, reading)
-                if reading.busy(entry)
-                else self._status(address, state, live),
-            )
-            for address, entry in sorted(state.entries.items())
-        ]
+        reading = look(self.workspace)
+        live = self._read(self._nothing(), reading.state)
+        return {
+            address: self._status(entry, reading, live)
+            for address, entry in sorted(reading.state.entries.items())
+        }
 
     def execute(self, operation: str, *, show: Show, agree: Agree) -> ApplySummary | None:
         """Plan, show, ask and do; None if there was nothing to do or the answer was no."""
         from engine.execution.executor import apply  # plans do without it
 
-        place = self.workspace.place
-        with opened(self.workspace, self.choices, operation, self.emit, self.redactor) as session:
+        with opened(self.workspace, self.choices, operation) as session:
             session.refuse_copy()
             exists = _exists(session.state)
             self._refuse_empty(operation, exists=exists)
             if exists:
-                moved.remember(place, self.workspace.base_dir)
+                moved.remember(self.workspace)
             plan = self._planned(operation, session.state)
             show(plan)
             if plan.empty or not self._agreed(plan, agree):
                 return None
             control = Control(self.choices.parallelism)
             with stopping(control.stop.request):
-                config = (
-                    self._nothing() if operation == "destroy" else self.workspace.required_config
-                )
                 summary = apply(
-                    plan, config, session, self.operations, emit=self.emit, control=control
+                    plan,
+                    self._config(operation),
+                    session,
+                    self.operations,
+                    emit=self.emit,
+                    control=control,
                 )
-        moved.remember(place, self.workspace.base_dir)
+        moved.remember(self.workspace)
         return summary
 
     def _agreed(self, plan: Plan, agree: Agree) -> bool:
@@ -166,14 +155,14 @@ class Run:
         """The plan as it is; everything for which it would be refused is told."""
         if refused := safety.protected(plan):
             self.emit(WillRefuse(operation, refused.message, refused.hint))
-        config = self._nothing() if operation == "destroy" else self.workspace.required_config
+        config = self._config(operation)
         for problem in Preparation(plan, config, state, self.operations).missing():
             self.emit(WillRefuse(operation, problem.message, problem.hint, problem.where))
         return plan
 
     def _planned(self, operation: str, state: State, in_progress: str = "") -> Plan:
         operations, resolutions = self.operations, self.resolutions
-        config = self._nothing() if operation == "destroy" else self.workspace.required_config
+        config = self._config(operation)
         if operation == "apply":
             live = self._read(config, state) if self.choices.refresh else planner.recorded(state)
             with _placed(config):
@@ -217,14 +206,16 @@ class Run:
     def _nothing(self) -> Config:
         return Config(Settings(self.workspace.base_dir), ())
 
+    def _config(self, operation: str) -> Config:
+        return self._nothing() if operation == "destroy" else self.workspace.required_config
+
     def _refuse_empty(self, operation: str, *, exists: bool) -> None:
-        workspace = self.workspace
         if exists:
             return
         if not self.choices.new_state:
-            moved.refuse_empty(workspace.place, workspace.config, workspace.request.cwd, self.emit)
+            moved.refuse_empty(self.workspace)
         if operation == "apply":
-            moved.tell_new(workspace.place, workspace.base_dir, self.emit)
+            moved.tell_new(self.workspace)
 
     def _left_alone(self, plan: Plan, reading: Reading) -> Plan:
         """The plan without what another run is doing right now, of which people are told."""
@@ -237,41 +228,29 @@ class Run:
             changes.append(change)
         return replace(plan, changes=tuple(changes))
 
-    def _under_way(self, entry: StateEntry, reading: Reading) -> dict[str, Value]:
-        assert entry.pending is not None
+    def _status(self, entry: StateEntry, reading: Reading, live: Live) -> dict[str, Value]:
         recorded: Value = None if entry.resource is None else dict(entry.resource.attributes)
+        note: dict[str, Value]
+        status: Value = recorded
+        if entry.pending and reading.busy(entry):
+            note = {"InProgress": f"{entry.pending.action} by {reading.in_progress}"}
+        elif failure := live.failed.get(entry.address):
+            note = {"Error": failure.message}
+        elif entry.pending:
+            note = {"Unfinished": unfinished(entry.pending)}
+        else:
+            change = drift_of(entry, live.of(entry), self.operations, sealer_of(reading.state))
+            note = {"Drifted": change.action is not Action.KEEP}
+            if change.action is not Action.KEEP:
+                found: Value = None if change.live is None else dict(change.live.attributes)
+                status = {"State": recorded, "Resource": found}
         return {
             "InstanceID": entry.address.instance,
             "Plugin": entry.address.name,
-            "InProgress": f"{entry.pending.action} by {reading.in_progress}",
+            **note,
             "Options": dict(entry.options),
-            "Status": recorded,
+            "Status": status,
         }
-
-    def _status(self, address: Address, state: State, live: Live) -> dict[str, Value]:
-        entry = state.entries[address]
-        shown: dict[str, Value] = {"InstanceID": address.instance, "Plugin": address.name}
-        recorded: Value = None if entry.resource is None else dict(entry.resource.attributes)
-        if failure := live.failed.get(address):
-            return {
-                **shown,
-                "Error": failure.message,
-                "Options": dict(entry.options),
-                "Status": recorded,
-            }
-        if entry.pending:
-            return {
-                **shown,
-                "Unfinished": unfinished(entry.pending),
-                "Options": dict(entry.options),
-                "Status": recorded,
-            }
-        change = drift_of(entry, live.of(entry), self.operations, sealer_of(state))
-        shown |= {"Drifted": change.action is not Action.KEEP, "Options": dict(entry.options)}
-        if change.action is Action.KEEP:
-            return {**shown, "Status": recorded}
-        found: Value = None if change.live is None else dict(change.live.attributes)
-        return {**shown, "Status": {"State": recorded, "Resource": found}}
 
 
 def _exists(state: State) -> bool:

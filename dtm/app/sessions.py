@@ -16,27 +16,25 @@ from dtm.app import locks
 from dtm.app.choices import Choices
 from dtm.app.workspace import Workspace
 from engine.events import Notice
-from engine.ports import Emit
-from engine.secrets.redaction import Redactor
 from engine.session.reading import Reading
 
 if TYPE_CHECKING:
     from engine.session.session import Session
 
 
-def look(workspace: Workspace, emit: Emit) -> Reading:
+def look(workspace: Workspace) -> Reading:
     """Read the state without a lock; emit what the user must know of it.
 
     Raises StateError, StoreError.
     """
     found = locks.read(workspace.place)
     if found.notice:
-        emit(Notice("warning", found.notice))
+        workspace.emit(Notice("warning", found.notice))
     if found.copy_of:
         text = (
             f"this state is a copy of {found.copy_of}: it can be planned against, but not applied"
         )
-        emit(Notice("warning", text))
+        workspace.emit(Notice("warning", text))
     return found
 
 
@@ -58,8 +56,6 @@ def opened(
     workspace: Workspace,
     choices: Choices,
     operation: str,
-    emit: Emit,
-    redactor: Redactor,
     *,
     over: Collection[str] = (),
     log: str = "",
@@ -73,7 +69,7 @@ def opened(
     from engine.session.opening import open_session
     from engine.session.session import SessionOptions
 
-    place = workspace.place
+    place, emit = workspace.place, workspace.emit
     locked = choices.lock and not choices.dry_run
     lock = locks.to_hold(place, emit) if locked else locks.without(place)
     lease = 0.0 if choices.dry_run else lock.lease  # what only looks waits for nothing
@@ -84,7 +80,7 @@ def opened(
         LockOptions(choices.lock_timeout, choices.takeover, lease),
         place.settings.history,
         lock.probe,
-        redactor,
+        workspace.redactor,
         over,
     )
     state = replace(place.state, log=log) if log else place.state

@@ -14,11 +14,9 @@ from dtm.app.sessions import look, opened
 from dtm.app.workspace import Workspace
 from engine.address import Address
 from engine.errors import StateError, UsageError
-from engine.events import Notice
+from engine.events import Event, Notice
 from engine.log.history import Past, history, load
 from engine.log.state_store import AUTO
-from engine.ports import Emit
-from engine.secrets.redaction import Redactor
 from engine.session.reading import Reading
 from engine.state import State, StateEntry
 from engine.stored.document import decode, encode, to_devstream
@@ -26,9 +24,9 @@ from engine.suggestions import nearest
 from engine.values import Value
 
 
-def present(workspace: Workspace, emit: Emit) -> State:
+def present(workspace: Workspace) -> State:
     """The state. Raises StateError if there is none."""
-    found = look(workspace, emit)
+    found = look(workspace)
     if not found.exists:
         raise StateError(
             f"there is no state at {workspace.place.location}", hint="dtm apply makes one"
@@ -48,14 +46,14 @@ def pulled(state: State, form: str) -> str:
     return yaml.safe_dump(json.loads(text), sort_keys=True, allow_unicode=True)
 
 
-def past(workspace: Workspace, serial: int | None, emit: Emit) -> State:
+def past(workspace: Workspace, serial: int | None) -> State:
     """Read the state, or the earlier one with that serial.
 
     Raises StateError naming the serials there are.
     """
     if serial is None:
-        return present(workspace, emit)
-    now = _readable(workspace, lambda _: None)
+        return present(workspace)
+    now = _readable(replace(workspace, emit=_unheard))
     if now and now.exists and now.state.id.serial == serial:
         return now.state
     place = workspace.place
@@ -70,15 +68,19 @@ def past(workspace: Workspace, serial: int | None, emit: Emit) -> State:
     raise StateError(f"there is no serial {serial} in the history of {place.location}", hint=hint)
 
 
-def _readable(workspace: Workspace, emit: Emit) -> Reading | None:
+def _unheard(_event: Event) -> None:
+    return None
+
+
+def _readable(workspace: Workspace) -> Reading | None:
     """Read the present state; warn of a damaged one and return None.
 
     Earlier states can be had all the same.
     """
     try:
-        return look(workspace, emit)
+        return look(workspace)
     except StateError as error:
-        emit(Notice("warning", error.message, error.hint, error.where))
+        workspace.emit(Notice("warning", error.message, error.hint, error.where))
         return None
 
 
@@ -90,21 +92,21 @@ class Serial(msgspec.Struct, frozen=True):
     now: bool = False
 
 
-def serials(workspace: Workspace, emit: Emit) -> list[Serial]:
+def serials(workspace: Workspace) -> list[Serial]:
     """Every state of the history and the present one, newest first; damaged ones are told."""
     place = workspace.place
-    found = [Serial(old.serial, _loaded(workspace, old, emit)) for old in history(place.state)]
-    now = _readable(workspace, emit)
+    found = [Serial(old.serial, _loaded(workspace, old)) for old in history(place.state)]
+    now = _readable(workspace)
     if now and now.exists:
         found.append(Serial(now.state.id.serial, now.state, now=True))
     return found[::-1]
 
 
-def _loaded(workspace: Workspace, old: Past, emit: Emit) -> State | None:
+def _loaded(workspace: Workspace, old: Past) -> State | None:
     try:
         return load(workspace.place.state, old)
     except StateError as error:
-        emit(Notice("warning", error.message, where=error.where))
+        workspace.emit(Notice("warning", error.message, where=error.where))
         return None
 
 
@@ -120,15 +122,7 @@ class Pushed(msgspec.Struct, frozen=True):
     overridden: str = ""
 
 
-def push(
-    workspace: Workspace,
-    choices: Choices,
-    emit: Emit,
-    redactor: Redactor,
-    data: bytes,
-    *,
-    adopt: bool,
-) -> Pushed | None:
+def push(workspace: Workspace, choices: Choices, data: bytes, *, adopt: bool) -> Pushed | None:
     """Make a document the state; None if it is the state already.
 
     Raises StateError as `engine.session.replacing.push_problem`.
@@ -136,7 +130,7 @@ def push(
     from engine.session import replacing
 
     candidate = decode(data, "the pushed document")
-    with opened(workspace, choices, "state push", emit, redactor) as session:
+    with opened(workspace, choices, "state push") as session:
         if choices.dry_run:
             overrode = replacing.push_problem(session, candidate, force=choices.force, adopt=adopt)
         else:
@@ -147,20 +141,13 @@ def push(
     return Pushed(candidate.id.serial, len(candidate.entries), location, overrode)
 
 
-def move(
-    workspace: Workspace,
-    choices: Choices,
-    emit: Emit,
-    redactor: Redactor,
-    old: Address,
-    new: Address,
-) -> None:
+def move(workspace: Workspace, choices: Choices, old: Address, new: Address) -> None:
     """Give an entry another address; edges of others follow.
 
     Raises StateError, also for an address of another plugin.
     """
     _refuse_other_plugin(workspace, old, new)
-    with opened(workspace, choices, "state mv", emit, redactor) as session:
+    with opened(workspace, choices, "state mv") as session:
         state = session.state
         entry = entry_of(state, old)
         if new in state.entries:
@@ -192,18 +179,12 @@ def _refuse_other_plugin(workspace: Workspace, old: Address, new: Address) -> No
         )
 
 
-def remove(
-    workspace: Workspace,
-    choices: Choices,
-    emit: Emit,
-    redactor: Redactor,
-    addresses: Sequence[Address],
-) -> None:
+def remove(workspace: Workspace, choices: Choices, addresses: Sequence[Address]) -> None:
     """Forget entries without touching what they stand for.
 
     Raises StateError if others depend on them.
     """
-    with opened(workspace, choices, "state rm", emit, redactor) as session:
+    with opened(workspace, choices, "state rm") as session:
         state = session.state
         gone = set(addresses)
         for address in addresses:
@@ -226,17 +207,15 @@ def remove(
             session.replace(replace(state, entries=kept))
 
 
-def rollback(
-    workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, serial: int
-) -> tuple[int, State]:
+def rollback(workspace: Workspace, choices: Choices, serial: int) -> tuple[int, State]:
     """Write a new serial with an earlier one's tools and outputs; no provider is called.
 
     Returns the new serial, and the earlier state. Raises StateError.
     """
     from engine.session import replacing
 
-    with opened(workspace, choices, "state rollback", emit, redactor) as session:
-        old = past(workspace, serial, emit)
+    with opened(workspace, choices, "state rollback") as session:
+        old = past(workspace, serial)
         return replacing.rollback(session, old, dry_run=choices.dry_run), old
 
 
@@ -250,14 +229,12 @@ def output(state: State, name: str) -> Value:
     return state.outputs[name]
 
 
-def move_log(
-    workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, log: str
-) -> bool:
+def move_log(workspace: Workspace, choices: Choices, log: str) -> bool:
     """Move the commit log into the state file (`inline`) or beside it; False if it is there.
 
     Raises StateError where the state is damaged, StoreError where the new place is denied.
     """
-    with opened(workspace, choices, "state move-log", emit, redactor, log=AUTO) as session:
+    with opened(workspace, choices, "state move-log", log=AUTO) as session:
         return session.move_log(log, dry_run=choices.dry_run)
 
 
@@ -272,9 +249,7 @@ def entry_of(state: State, address: Address) -> StateEntry:
     return found
 
 
-def recover(
-    workspace: Workspace, choices: Choices, emit: Emit, redactor: Redactor, file: Path
-) -> Sequence[Address]:
+def recover(workspace: Workspace, choices: Choices, file: Path) -> Sequence[Address]:
     """Apply the results saved in a rescue file; warn of those that do not apply.
 
     Returns the tools that have a result now. The session that wrote the file did so at its end, so
@@ -285,14 +260,14 @@ def recover(
 
     data = file.read_bytes()
     saved = rescue_file.decode(data, str(file))
-    with opened(
-        workspace, choices, "state recover", emit, redactor, over=(saved.session,)
-    ) as session:
+    with opened(workspace, choices, "state recover", over=(saved.session,)) as session:
         if not choices.dry_run:
             session.claim()
         found = use(session, data, str(file), dry_run=choices.dry_run)
     for text in found.refused:
-        emit(Notice("warning", f"not recovered: {text}"))
+        workspace.emit(Notice("warning", f"not recovered: {text}"))
     if not found.refused and not found.applied:
-        emit(Notice("info", f"nothing to recover: the state waits for nothing that {file} knows"))
+        workspace.emit(
+            Notice("info", f"nothing to recover: the state waits for nothing that {file} knows")
+        )
     return found.applied

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
 
 import msgspec
 
 from dtm.app.choices import Choices
 from dtm.app.run import Run
 from dtm.app.workspace import Workspace
-from engine.errors import (
-    ConfigError,
-    DtmError,
-    LockError,
-    PluginError,
-    StateError,
-    StoreError,
-    UsageError,
-)
+from engine.errors import DtmError, LockError, UsageError
 from engine.plan import Plan
-from engine.ports import Emit
-from engine.secrets.redaction import Redactor
-
-Cause: TypeAlias = Literal["", "config", "plugin", "state", "changes"]
-"""The part that an error is about; "" where there is none."""
 
 
 class Verification(msgspec.Struct, frozen=True):
@@ -32,7 +18,6 @@ class Verification(msgspec.Struct, frozen=True):
 
     plan: Plan | None = None
     error: DtmError | None = None
-    cause: Cause = ""
 
     @property
     def agree(self) -> bool:
@@ -40,30 +25,11 @@ class Verification(msgspec.Struct, frozen=True):
         return self.plan is not None and self.plan.empty
 
 
-def verify(
-    open_workspace: Callable[[], Workspace],
-    choices: Choices,
-    emit: Emit,
-    redactor: Redactor,
-    *,
-    lock: bool,
-) -> Verification:
+def verify(open_workspace: Callable[[], Workspace], choices: Choices) -> Verification:
     """Compare everything. Raises LockError and UsageError alone; other errors are a result."""
     try:
-        return Verification(Run(open_workspace(), choices, emit, redactor).plan(lock=lock))
+        return Verification(Run(open_workspace(), choices).plan())
     except (LockError, UsageError):
         raise
     except DtmError as error:
-        return Verification(error=error, cause=_cause(error))
-
-
-def _cause(error: DtmError) -> Cause:
-    match error:
-        case ConfigError():
-            return "config"
-        case PluginError():
-            return "plugin"
-        case StateError() | StoreError():
-            return "state"
-        case _:
-            return "changes"
+        return Verification(error=error)

@@ -17,7 +17,6 @@ from engine.errors import ConfigError, Problem
 from engine.events import Notice
 from engine.loading.loader import ConfigSource, load
 from engine.ports import AnyProvider, Emit
-from engine.schema import Catalog
 from engine.secrets.redaction import Redactor
 from engine.values import Secret, leaves
 
@@ -25,16 +24,18 @@ DEFAULT_CONFIG = "config.yaml"
 
 
 class Workspace(msgspec.Struct, frozen=True):
-    """Config, plugins and state, found and opened.
+    """Config, plugins and state, found and opened, and the ways out of a use case.
 
-    `config` is None where a command needs none and there is none.
+    `config` is None where a command needs none and there is none. `emit` takes what happens, and
+    `redactor` the secrets that no text may show.
     """
 
     request: Invocation
     config: Config | None
     providers: Mapping[str, AnyProvider]
     place: Place
-    overridden: str = ""
+    emit: Emit
+    redactor: Redactor
 
     @property
     def base_dir(self) -> Path:
@@ -48,12 +49,12 @@ class Workspace(msgspec.Struct, frozen=True):
         return self.config
 
 
-def load_config(request: Invocation, catalog: Catalog) -> Config:
+def load_config(request: Invocation) -> Config:
     """Load the config.
 
     Raises ConfigError with every problem, or with the one that there is no file.
     """
-    from dtm.plugins import backends
+    from dtm.plugins import backends, installed
 
     path = request.config_file or request.cwd / DEFAULT_CONFIG
     if not path.exists():
@@ -68,7 +69,7 @@ def load_config(request: Invocation, catalog: Catalog) -> Config:
             )
         )
     source = ConfigSource(path, request.variables, request.var_files, request.env, request.cwd)
-    return load(source, catalog, state_url=parse_url, backends=backends())
+    return load(source, installed(), state_url=parse_url, backends=backends())
 
 
 def checked_config(request: Invocation) -> Config:
@@ -77,10 +78,10 @@ def checked_config(request: Invocation) -> Config:
     Raises ConfigError with every problem.
     """
     from dtm.app import identities
-    from dtm.plugins import catalog, providers
+    from dtm.plugins import installed
 
-    config = load_config(request, catalog())
-    identities.check(config, providers())
+    config = load_config(request)
+    identities.check(config, installed())
     return config
 
 
@@ -93,18 +94,18 @@ def open_workspace(
     ConfigError, UsageError, PluginError and store errors.
     """
     from dtm.app import identities
-    from dtm.plugins import catalog, providers
+    from dtm.plugins import installed
 
     config = None
     if need_config or _wanted(request):
-        config = load_config(request, catalog())
+        config = load_config(request)
         for warning in config.warnings:
             emit(Notice("warning", warning))
     elif (
         request.cwd / DEFAULT_CONFIG
     ).exists():  # it does not decide: a broken one must not stand in the way
         with suppress(ConfigError):
-            config = load_config(request, catalog())
+            config = load_config(request)
     if config:
         _hide_secrets(config, redactor)
     _tell_of_plugins(config.settings.plugin_dir if config else None, emit)
@@ -114,8 +115,8 @@ def open_workspace(
     base = config.settings.base_dir if config and settings.source == "config" else request.cwd
     place = places.open_place(settings, base, request.env)
     if config and need_config:
-        identities.check(config, providers(), place)
-    return Workspace(request, config, providers(), place, overridden)
+        identities.check(config, installed(), place)
+    return Workspace(request, config, installed(), place, emit, redactor)
 
 
 def _tell_of_plugins(directory: Path | None, emit: Emit) -> None:

@@ -12,12 +12,12 @@ Invariants:
   is held, 130 interrupted. None means 0.
 - A command imports the use case inside its body.
 
-    @click.command(short_help="Show what changed outside dtm.")
+    @click.command()
     @command()
-    def drift(context: Context) -> int:
+    def drift(context: Context, **given: Any) -> int:
         from dtm.app.run import Run
 
-        found = Run(context.open(), choices({}), context.emit, context.redactor).drift()
+        found = Run(context.open(), choices(given)).drift()
         context.renderer.plan(found.plan, operation="drift")
         return 0 if found.plan.empty else 2
 """

@@ -23,7 +23,6 @@ from dtm.render.screen import Screen
 from engine.address import Address
 from engine.errors import DtmError, UsageError
 from engine.events import Event
-from engine.ports import Emit
 from engine.secrets.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -39,18 +38,13 @@ class Context(msgspec.Struct, frozen=True):
     json: bool
     verbose: bool
 
-    @property
-    def emit(self) -> Emit:
-        """Where events go; that nobody reads them ends a run as Ctrl-C does."""
-
-        def tell(event: Event) -> None:
-            try:
-                self.renderer.event(event)
-            except OSError:
-                if not unheard():
-                    raise
-
-        return tell
+    def emit(self, event: Event) -> None:
+        """Show an event; that nobody reads it ends a run as Ctrl-C does."""
+        try:
+            self.renderer.event(event)
+        except OSError:
+            if not unheard():
+                raise
 
     def open(self, *, need_config: bool = True) -> Workspace:
         """Find config, plugins and state. Raises what `dtm.app.workspace.open_workspace` raises."""
@@ -124,31 +118,27 @@ def parallelism(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
     )
 
 
-def show_help(ctx: click.Context) -> None:
-    """Print the help of a group that is called without a command."""
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+def group(name: str, summary: str) -> click.Group:
+    """Make a group that prints its help when it is called without a command."""
+
+    @click.group(name, help=summary, invoke_without_command=True)
+    @click.pass_context
+    def show_help(ctx: click.Context) -> None:
+        if ctx.invoked_subcommand is None:
+            click.echo(ctx.get_help())
+
+    return show_help
 
 
-def choices(
-    given: Mapping[str, Any],
-    *,
-    force: bool = False,
-    new_state: bool = False,
-    with_dependents: bool = False,
-) -> Choices:
-    """Turn the options of a writing command into choices."""
+def choices(given: Mapping[str, Any]) -> Choices:
+    """Turn the options of a command into choices."""
+    same = ("parallelism", "force", "new_state", "dry_run", "with_dependents", "resolve")
     return Choices(
-        parallelism=given.get("parallelism", 10),
         lock=given.get("lock", not given.get("no_lock")),
-        lock_timeout=duration(given.get("lock_timeout", "0")),
-        takeover=not given.get("no_takeover"),
+        lock_timeout=duration(given["lock_timeout"]),
+        takeover=not given["no_takeover"],
         refresh=not given.get("no_refresh"),
-        force=force,
-        new_state=new_state,
-        dry_run=bool(given.get("dry_run")),
-        with_dependents=with_dependents,
-        resolve=tuple(given.get("resolve", ())),
+        **{name: given[name] for name in same if name in given},
     )
 
 
@@ -170,12 +160,9 @@ def approval(context: Context, yes: bool) -> Approval:
 
     def ask(question: Question) -> bool:
         from dtm.render import sentences
-        from dtm.render.prompt import confirm, confirm_exactly
+        from dtm.render.prompt import confirm
 
-        if question.answer:
-            answer = confirm_exactly(sys.stdin, sys.stderr, question.text, question.answer)
-        else:
-            answer = confirm(sys.stdin, sys.stderr, question.text)
+        answer = confirm(sys.stdin, sys.stderr, question.text, question.answer)
         if not answer:
             context.renderer.notice("info", sentences.CANCELLED)
         return answer

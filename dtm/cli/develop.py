@@ -9,19 +9,15 @@ from typing import Final
 
 import click
 
-from dtm.cli.common import Context, command, show_help
-from dtm.testing.provider import Verdict
+from dtm.cli.common import Context, command, group
+from dtm.testing.conformance import CaseResult
 from engine.errors import UsageError
 from engine.values import Value
 
 MARKS: Final = {"kept": "✔", "broken": "✖", "untried": "-"}
 
 
-@click.group(short_help="Write and check plugins.", invoke_without_command=True)
-@click.pass_context
-def develop(ctx: click.Context) -> None:
-    """Write and check plugins."""
-    show_help(ctx)
+develop = group("develop", "Write and check plugins.")
 
 
 @develop.command("create-plugin", short_help="Write a package to start a plugin from.")
@@ -49,23 +45,22 @@ def validate_plugin(context: Context, argument: str, name: str, everything: bool
 
     Exit 1 if one is broken.
     """
-    from dtm.plugins import catalog, providers
+    from dtm.plugins import installed
 
     if not everything and not (argument or name):
         raise UsageError('the name must be not "", you can specify it by --name flag')
-    names = list(catalog().names()) if everything else [argument or name]
-    broken = sum(_validate(context, plugin, providers()) for plugin in names)
+    names = installed().names() if everything else [argument or name]
+    broken = [plugin for plugin in names if not _validate(context, plugin)]
     return 1 if broken else 0
 
 
-def _validate(context: Context, name: str, plugins: object) -> bool:
-    from dtm.plugins import Plugins
+def _validate(context: Context, name: str) -> bool:
+    from dtm.plugins import installed
     from dtm.trials.validation import validate_plugin as use
 
-    assert isinstance(plugins, Plugins)
     results: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="dtm-validate-") as world:
-        for verdict in use(name, plugins, Path(world)):
+        for verdict in use(name, installed(), Path(world)):
             results[_show(context, name, verdict)] += 1
     if results["broken"]:
         context.renderer.notice("error", f"Plugin <{name}> does NOT passed validation.")
@@ -76,18 +71,18 @@ def _validate(context: Context, name: str, plugins: object) -> bool:
             else ""
         )
         context.say(f"Plugin <{name}> passed validation{partly}.")
-    return bool(results["broken"])
+    return not results["broken"]
 
 
-def _show(context: Context, name: str, verdict: Verdict) -> str:
+def _show(context: Context, name: str, verdict: CaseResult) -> str:
     """Print one line; returns what became of the promise."""
     result, reason = verdict.result, verdict.reason
     row: dict[str, Value] = {
         "plugin": name,
-        "promise": verdict.promise,
+        "promise": verdict.name,
         "result": result,
         "reason": reason,
     }
-    text = f"{MARKS[result]} {verdict.promise}{': ' + reason if reason else ''}"
+    text = f"{MARKS[result]} {verdict.name}{': ' + reason if reason else ''}"
     context.renderer.data(text, row)
     return result

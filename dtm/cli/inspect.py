@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +19,14 @@ from dtm.cli.common import (
     yes_option,
 )
 from dtm.render.text import Level, count
-from engine.errors import PlanError
+from engine.errors import (
+    ConfigError,
+    DtmError,
+    PlanError,
+    PluginError,
+    StateError,
+    StoreError,
+)
 
 if TYPE_CHECKING:
     from dtm.app.initialize import Making, Step, Untested
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
     from engine.session.reading import Reading
 
 
-@click.command(short_help="Check config, plugins and state.")
+@click.command()
 @click.option(
     "--create",
     is_flag=True,
@@ -43,7 +49,7 @@ def init(context: Context, create: bool, yes: bool) -> None:
     def make() -> bool:
         return approval(context, yes).given(Question("Make it? [y/n]"))
 
-    for step in initialize(context.open(), context.emit, make=make if create else None):
+    for step in initialize(context.open(), make=make if create else None):
         _show_step(context, step)
 
 
@@ -57,7 +63,7 @@ def _show_step(context: Context, step: Step) -> None:
         case steps.ConfigRead():
             plugins = ", ".join(step.plugins) or "none"
             notice("info", f"Config: {count(step.tools, 'tool')}, plugins {plugins}.")
-        case steps.NothingToMake() | steps.Missing() | steps.Made() | steps.Permissions():
+        case steps.Making():
             _show_making(context, step)
         case Reading():
             notice("info", f"State: {step.location}, {_contents(step)}.")
@@ -71,17 +77,15 @@ def _show_step(context: Context, step: Step) -> None:
 
 
 def _show_making(context: Context, step: Making) -> None:
-    from dtm.app import initialize as steps
-
-    match step:
-        case steps.NothingToMake():
-            text = f"Nothing has to be made for a state at {step.location}."
+    match step.kind:
+        case "nothing":
+            text = f"Nothing has to be made for a state at {step.text}."
             context.renderer.notice("info", text)
-        case steps.Missing():
-            context.renderer.notice("info", f"Missing: {step.what}.")
-        case steps.Made():
-            context.say(f"Made {step.what}.")
-        case steps.Permissions():
+        case "missing":
+            context.renderer.notice("info", f"Missing: {step.text}.")
+        case "made":
+            context.say(f"Made {step.text}.")
+        case "permissions":
             context.renderer.notice("info", "Whoever applies needs these permissions:")
             context.renderer.data(step.text)
 
@@ -105,7 +109,7 @@ def _contents(found: Reading) -> str:
     return f"serial {state.id.serial}, {count(len(state.entries), 'tool')}"
 
 
-@click.command(short_help="Check the config alone.")
+@click.command()
 @command()
 def validate(context: Context) -> None:
     """Check the config alone: every problem at once, no state, no provider asked."""
@@ -117,13 +121,13 @@ def validate(context: Context) -> None:
     context.say(f"The config is valid: {count(len(config.tools), 'tool')}.")
 
 
-@click.command(short_help="Say whether config, state and world agree.")
+@click.command()
 @click.option("--strict", is_flag=True, help="Exit 1 if they do not agree.")
 @new_state_option
 @parallelism("Reads")
 @lockable
 @command()
-def verify(context: Context, strict: bool, lock: bool, new_state: bool, **given: Any) -> int:
+def verify(context: Context, strict: bool, **given: Any) -> int:
     """Say whether config, plugins, state and world agree.
 
     Exits 0 whatever it finds, unless --strict.
@@ -132,11 +136,10 @@ def verify(context: Context, strict: bool, lock: bool, new_state: bool, **given:
     from dtm.render import sentences
 
     context.renderer.notice("info", sentences.started("verify"))
-    chosen = choices({**given, "lock": lock}, new_state=new_state)
-    found = use(context.open, chosen, context.emit, context.redactor, lock=lock)
+    found = use(context.open, choices(given))
     if found.error:
         context.renderer.error(found.error)
-        context.renderer.notice(*VERIFY_ERRORS[found.cause])
+        context.renderer.notice(*_failed(found.error))
     elif found.plan and not found.agree:
         context.renderer.plan(found.plan, operation="verify")
     if found.agree:
@@ -146,30 +149,32 @@ def verify(context: Context, strict: bool, lock: bool, new_state: bool, **given:
     return 1 if strict and not found.agree else 0
 
 
-VERIFY_ERRORS: Final[Mapping[str, tuple[Level, str]]] = {
-    "config": ("error", "verify failed, error: there is no valid config."),
-    "plugin": ("info", 'Maybe you forgot to run "dtm init" first?'),
-    "state": ("error", "Something is wrong with the state."),
-    "changes": ("error", "Get changes failed."),
-}
-"""By the cause of a verification's error."""
+def _failed(error: DtmError) -> tuple[Level, str]:
+    """Say which part the error of a verification is about."""
+    match error:
+        case ConfigError():
+            return "error", "verify failed, error: there is no valid config."
+        case PluginError():
+            return "info", 'Maybe you forgot to run "dtm init" first?'
+        case StateError() | StoreError():
+            return "error", "Something is wrong with the state."
+        case _:
+            return "error", "Get changes failed."
 
 
-@click.command(short_help="Show what changed outside dtm.")
+@click.command()
 @new_state_option
 @parallelism("Reads")
 @lockable
 @command()
-def drift(context: Context, lock: bool, new_state: bool, **given: Any) -> int:
+def drift(context: Context, **given: Any) -> int:
     """Show what changed outside dtm.
 
     Exit 0 if nothing did, 2 if something did, 1 if that cannot be told.
     """
     from dtm.app.run import Run
 
-    workspace = context.open(need_config=False)
-    chosen = choices({**given, "lock": lock}, new_state=new_state)
-    found = Run(workspace, chosen, context.emit, context.redactor).drift(lock=lock)
+    found = Run(context.open(need_config=False), choices(given)).drift()
     nothing = (
         "Of what could be read, nothing changed outside dtm."
         if found.unread
@@ -181,7 +186,7 @@ def drift(context: Context, lock: bool, new_state: bool, **given: Any) -> int:
     return 0 if found.plan.empty else 2
 
 
-@click.command(short_help="Print the outputs.")
+@click.command()
 @click.argument("name", required=False)
 @command()
 def output(context: Context, name: str | None) -> None:
@@ -189,7 +194,7 @@ def output(context: Context, name: str | None) -> None:
     from dtm.app.states import output as use
     from dtm.app.states import present
 
-    state = present(context.open(need_config=False), context.emit)
+    state = present(context.open(need_config=False))
     if name is not None:
         context.renderer.value(use(state, name))
         return
@@ -198,7 +203,7 @@ def output(context: Context, name: str | None) -> None:
         context.renderer.notice("info", "There are no outputs.")
 
 
-@click.command(short_help="Print the dependency graph.")
+@click.command()
 @click.option(
     "-o",
     "form",
@@ -211,7 +216,6 @@ def graph(context: Context, form: Form) -> None:
     """Print the dependency graph of the config, written and implied edges alike."""
     from dtm.app.graph_export import export
     from dtm.app.workspace import load_config
-    from dtm.plugins import catalog
 
-    config = load_config(context.request, catalog())
+    config = load_config(context.request)
     context.renderer.data(export({tool.address: tool.depends_on for tool in config.tools}, form))

@@ -40,7 +40,7 @@ def executing(function: Callable[..., Any]) -> Callable[..., Any]:
     return locking(yes_option()(function))
 
 
-@click.command(short_help="Show what apply would do.")
+@click.command()
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 if there are changes.")
 @click.option("--no-refresh", is_flag=True, help="Compare with the state alone, ask no provider.")
 @click.option("--destroy", "removal", is_flag=True, help="Show what destroy would do.")
@@ -48,36 +48,26 @@ def executing(function: Callable[..., Any]) -> Callable[..., Any]:
 @parallelism("Reads")
 @lockable
 @command()
-def plan(
-    context: Context,
-    detailed_exitcode: bool,
-    removal: bool,
-    lock: bool,
-    new_state: bool,
-    **given: Any,
-) -> int:
+def plan(context: Context, detailed_exitcode: bool, removal: bool, **given: Any) -> int:
     """Show what apply would do. Nothing is changed and, without --lock, nothing is locked."""
     from dtm.app.run import Run
 
-    chosen = choices({**given, "lock": lock}, new_state=new_state)
-    found = Run(context.open(need_config=not removal), chosen, context.emit, context.redactor).plan(
-        destroy=removal, lock=lock
-    )
+    found = Run(context.open(need_config=not removal), choices(given)).plan(destroy=removal)
     context.renderer.plan(found)
     return 2 if detailed_exitcode and not found.empty else 0
 
 
-@click.command(short_help="Make the world what the config says.")
+@click.command()
 @click.option("--force", is_flag=True, help="Answer the question about large deletions too.")
 @new_state_option
 @executing
 @command()
-def apply(context: Context, yes: bool, force: bool, new_state: bool, **given: Any) -> int:
+def apply(context: Context, yes: bool, **given: Any) -> int:
     """Plan, ask, and make the world what the config says."""
-    return _execute(context, "apply", yes, choices(given, force=force, new_state=new_state))
+    return _execute(context, "apply", yes, choices(given))
 
 
-@click.command(short_help="Delete the config's tools, dependents first.")
+@click.command()
 @click.option(
     "--force",
     is_flag=True,
@@ -91,28 +81,21 @@ def apply(context: Context, yes: bool, force: bool, new_state: bool, **given: An
 @new_state_option
 @executing
 @command()
-def delete(
-    context: Context, yes: bool, force: bool, with_dependents: bool, new_state: bool, **given: Any
-) -> int:
+def delete(context: Context, yes: bool, **given: Any) -> int:
     """Delete the config's tools that are in the state, dependents first."""
-    return _execute(
-        context,
-        "delete",
-        yes,
-        choices(given, force=force, new_state=new_state, with_dependents=with_dependents),
-    )
+    return _execute(context, "delete", yes, choices(given))
 
 
-@click.command(short_help="Delete everything that the state remembers.")
+@click.command()
 @new_state_option
 @executing
 @command()
-def destroy(context: Context, yes: bool, new_state: bool, **given: Any) -> int:
+def destroy(context: Context, yes: bool, **given: Any) -> int:
     """Delete everything that the state remembers, dependents first.
 
     A state alone suffices: --state URL.
     """
-    return _execute(context, "destroy", yes, choices(given, new_state=new_state))
+    return _execute(context, "destroy", yes, choices(given))
 
 
 def _execute(context: Context, operation: str, yes: bool, chosen: Choices) -> int:
@@ -131,9 +114,7 @@ def _execute(context: Context, operation: str, yes: bool, chosen: Choices) -> in
     answer = approval(context, yes)
     answer.require()
     context.renderer.notice("info", sentences.started(operation))
-    run = Run(
-        context.open(need_config=operation != "destroy"), chosen, context.emit, context.redactor
-    )
+    run = Run(context.open(need_config=operation != "destroy"), chosen)
     try:
         summary = run.execute(operation, show=show, agree=agree)
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from dtm.cli.common import Context, approval, command, yes_option
 from engine.lock import LockRecord
 
 
-@click.command(short_help="Show who holds the lock.")
+@click.command()
 @command()
 def lock(context: Context) -> int:
     """Show who holds the lock: exit 0 if nobody does, 3 if somebody does."""
@@ -26,7 +26,7 @@ def lock(context: Context) -> int:
     return 3
 
 
-@click.command("force-unlock", short_help="Break a lock by its exact ID.")
+@click.command("force-unlock")
 @click.argument("lock_id", required=False, default="")
 @click.option(
     "--corrupt", is_flag=True, help="Break a lock whose record cannot be read and so has no ID."

@@ -60,12 +60,13 @@ class LazyGroup(click.Group):
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        """Import the command's module."""
+        """Import the command's module; shells show the summary as they complete."""
         target = COMMANDS.get(cmd_name)
         if target is None:
             return None
         module, attribute = target.split(":")
         command: click.Command = getattr(import_module(module), attribute)
+        command.short_help = SUMMARIES[cmd_name]
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

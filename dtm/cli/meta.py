@@ -9,7 +9,7 @@ import click
 from dtm import __version__
 
 
-@click.command(short_help="Print the version.")
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def version(as_json: bool) -> None:
     """Print the version."""
@@ -22,7 +22,7 @@ def version(as_json: bool) -> None:
     make_renderer("json", Screen(sys.stdout, sys.stderr, str)).version(__version__)
 
 
-@click.command(short_help="Print the completion script for a shell.")
+@click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script; for bash: `source <(dtm completion bash)`."""

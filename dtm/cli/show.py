@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import click
 
-from dtm.cli.common import Context, choices, command, show_help
+from dtm.app.choices import Choices
+from dtm.cli.common import Context, command, group
 from engine.address import Address
 from engine.errors import UsageError
 
-
-@click.group(
-    short_help="Show sample configs, the schema, or the status of tools.",
-    invoke_without_command=True,
-)
-@click.pass_context
-def show(ctx: click.Context) -> None:
-    """Show sample configs, the schema, or the status of tools."""
-    show_help(ctx)
+show = group("show", "Show sample configs, the schema, or the status of tools.")
 
 
 @show.command()
@@ -73,10 +66,11 @@ def status(context: Context, plugin: str, instance: str, everything: bool) -> No
     """Show each tool as recorded and as found."""
     from dtm.app.run import Run
 
-    run = Run(context.open(need_config=False), choices({}), context.emit, context.redactor)
-    shown = [
-        found for found in run.status() if everything or _named(found.address, plugin, instance)
-    ]
+    shown = {
+        address: document
+        for address, document in Run(context.open(need_config=False), Choices()).status().items()
+        if everything or _named(address, plugin, instance)
+    }
     if not shown:
         if plugin or instance:
             raise UsageError(
@@ -84,19 +78,15 @@ def status(context: Context, plugin: str, instance: str, everything: bool) -> No
                 hint="dtm state list shows what there is",
             )
         context.renderer.notice("info", "No resources found.")
-    for found in shown:
-        context.renderer.document(found.document, title=str(found.address))
+    for address, document in shown.items():
+        context.renderer.document(document, title=str(address))
 
 
 def _named(address: Address, plugin: str, instance: str) -> bool:
     return plugin in ("", address.name) and instance in ("", address.instance)
 
 
-@click.group("list", short_help="List what there is.", invoke_without_command=True)
-@click.pass_context
-def list_group(ctx: click.Context) -> None:
-    """List what there is."""
-    show_help(ctx)
+list_group = group("list", "List what there is.")
 
 
 @list_group.command()
@@ -113,11 +103,11 @@ def plugins(context: Context, pattern: str) -> None:
     """List the plugins, one name a line."""
     import re
 
-    from dtm.plugins import catalog
+    from dtm.plugins import installed
 
     try:
         wanted = re.compile(pattern)
     except re.error as error:
         raise UsageError(f"-r {pattern}: {error}") from error
-    names = [name for name in catalog().names() if wanted.search(name)]
-    context.renderer.data("".join(f"{name}\n" for name in names), list(names))
+    names = [name for name in installed().names() if wanted.search(name)]
+    context.renderer.data("".join(f"{name}\n" for name in names), [*names])

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from dtm.cli.common import Context, choices, command, locking, show_help
+from dtm.app.choices import Choices
+from dtm.cli.common import Context, choices, command, group, locking
 from dtm.render.text import count
 from engine.errors import UsageError
 
@@ -23,11 +24,7 @@ def writing(function: Callable[..., Any]) -> Callable[..., Any]:
     return locking(dry_run(function))
 
 
-@click.group(short_help="Inspect and mend the state.", invoke_without_command=True)
-@click.pass_context
-def state(ctx: click.Context) -> None:
-    """Inspect and mend the state."""
-    show_help(ctx)
+state = group("state", "Inspect and mend the state.")
 
 
 @state.command("list")
@@ -36,7 +33,7 @@ def list_entries(context: Context) -> None:
     """List what the state remembers."""
     from dtm.app.sessions import look
 
-    found = look(context.open(need_config=False), context.emit)
+    found = look(context.open(need_config=False))
     rows = [
         {
             "tool": str(address),
@@ -67,7 +64,7 @@ def show(context: Context, address: str, serial: int | None) -> None:
     from dtm.app.comparison import document
     from dtm.app.states import entry_of, past
 
-    found = past(context.open(need_config=False), serial, context.emit)
+    found = past(context.open(need_config=False), serial)
     context.renderer.document(document(entry_of(found, context.address(address))), title=address)
 
 
@@ -84,7 +81,7 @@ def pull(context: Context, form: str) -> None:
     """Print the state."""
     from dtm.app.states import present, pulled
 
-    text = pulled(present(context.open(need_config=False), context.emit), form)
+    text = pulled(present(context.open(need_config=False)), form)
     if context.json:
         context.renderer.data(text, json.loads(text) if form == "json" else None)
     else:
@@ -97,7 +94,7 @@ def pull(context: Context, form: str) -> None:
 @click.option("--adopt", is_flag=True, help="Make this place the home of a copy.")
 @writing
 @command()
-def push(context: Context, file: str, force: bool, adopt: bool, **given: Any) -> None:
+def push(context: Context, file: str, adopt: bool, **given: Any) -> None:
     """Make a document the state, if it succeeds the present one."""
     from dtm.app.states import push as use
 
@@ -105,9 +102,9 @@ def push(context: Context, file: str, force: bool, adopt: bool, **given: Any) ->
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
-    chosen = choices(given, force=force)
+    chosen = choices(given)
     workspace = context.open(need_config=False)
-    pushed = use(workspace, chosen, context.emit, context.redactor, data, adopt=adopt)
+    pushed = use(workspace, chosen, data, adopt=adopt)
     if pushed is None:
         context.say("Nothing to do: the pushed document is the state.")
         return
@@ -129,7 +126,7 @@ def mv(context: Context, old: str, new: str, **given: Any) -> None:
 
     before, after, chosen = context.address(old), context.address(new), choices(given)
     workspace = context.open(need_config=False)
-    move(workspace, chosen, context.emit, context.redactor, before, after)
+    move(workspace, chosen, before, after)
     context.say(f"{'Would move' if chosen.dry_run else 'Moved'} {before} to {after}.")
 
 
@@ -138,13 +135,13 @@ def mv(context: Context, old: str, new: str, **given: Any) -> None:
 @click.option("--force", is_flag=True, help="Cut the edges of what depends on them.")
 @writing
 @command()
-def rm(context: Context, addresses: tuple[str, ...], force: bool, **given: Any) -> None:
+def rm(context: Context, addresses: tuple[str, ...], **given: Any) -> None:
     """Forget entries; what they stand for is not touched."""
     from dtm.app.states import remove
 
     gone = [context.address(text) for text in addresses]
-    chosen = choices(given, force=force)
-    remove(context.open(need_config=False), chosen, context.emit, context.redactor, gone)
+    chosen = choices(given)
+    remove(context.open(need_config=False), chosen, gone)
     context.say(
         f"{'Would forget' if chosen.dry_run else 'Forgot'} {', '.join(map(str, gone))}. "
         "What it stands for was not touched."
@@ -171,7 +168,7 @@ def history(context: Context) -> None:
             "tools": len(found.state.entries) if found.state else None,
             "now": "now" if found.now else None if found.state else "damaged",
         }
-        for found in serials(context.open(need_config=False), context.emit)
+        for found in serials(context.open(need_config=False))
     ]
     context.renderer.table(rows)
 
@@ -186,9 +183,7 @@ def diff(context: Context, old: int, new: int | None) -> None:
     from dtm.app.states import past
 
     workspace = context.open(need_config=False)
-    context.renderer.differences(
-        compare(past(workspace, old, context.emit), past(workspace, new, context.emit))
-    )
+    context.renderer.differences(compare(past(workspace, old), past(workspace, new)))
 
 
 @state.command(short_help="Write a new serial with an earlier one's tools.")
@@ -201,14 +196,14 @@ def rollback(context: Context, serial: int, **given: Any) -> None:
     from dtm.app.states import rollback as use
 
     workspace, chosen = context.open(need_config=False), choices(given)
-    written, old = use(workspace, chosen, context.emit, context.redactor, serial)
+    written, old = use(workspace, chosen, serial)
     context.say(
         f"{'Would write' if chosen.dry_run else 'Wrote'} serial {written} "
         f"with the {count(len(old.entries), 'tool')} of serial {serial}. "
         "The world was not touched; dtm plan shows what would follow."
     )
     if workspace.config is not None and not chosen.dry_run:
-        context.renderer.plan(Run(workspace, chosen, context.emit, context.redactor).plan())
+        context.renderer.plan(Run(workspace, Choices(lock=False)).plan())
 
 
 @state.command(short_help="Enter the outcomes of a rescue file.")
@@ -223,7 +218,7 @@ def recover(context: Context, file: str, **given: Any) -> None:
     from dtm.app.states import recover as use
 
     workspace, chosen = context.open(need_config=False), choices(given)
-    for address in use(workspace, chosen, context.emit, context.redactor, Path(file)):
+    for address in use(workspace, chosen, Path(file)):
         context.say(f"{'Would recover' if chosen.dry_run else 'Recovered'} {address}")
 
 
@@ -240,7 +235,7 @@ def move_log(context: Context, place: str, **given: Any) -> None:
 
     workspace, chosen = context.open(need_config=False), choices(given)
     where = f"{place}, at {workspace.place.location}"
-    if not use(workspace, chosen, context.emit, context.redactor, place):
+    if not use(workspace, chosen, place):
         context.say(f"Nothing to do: the commit log is {where}.")
         return
     moved = f"{'Would move' if chosen.dry_run else 'Moved'} the commit log: it is {where}."

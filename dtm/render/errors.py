@@ -42,9 +42,13 @@ class ErrorText(msgspec.Struct):
         """The message comes first, everything else is indented below it."""
         match error:
             case ConfigError() | PlanError():
-                yield from self._problems(error)
+                for problem in error.problems:
+                    yield from self._problem(problem)
+                if len(error.problems) > 1:
+                    found = count(len(error.problems), "problem")
+                    yield line(0, f"{found} found, nothing was done.")
             case DtmError():
-                yield from self._plain(error)
+                yield from self._problem(error)
             case _:
                 yield from self._message(f"{type(error).__name__}: {error}")
                 yield self._hint(BUG_HINT)
@@ -54,29 +58,15 @@ class ErrorText(msgspec.Struct):
                 line(2, Span(printable(each), "dim")) for each in self.clean(text).splitlines()
             )
 
-    def _plain(self, error: DtmError) -> Iterator[Line]:
+    def _problem(self, found: DtmError | Problem) -> Iterator[Line]:
         yield from self._message(
-            f"{error.where}: {error.message}" if error.where else error.message
+            f"{found.where}: {found.message}" if found.where else found.message
         )
-        yield from self._source(error.where)
-        if isinstance(error, LockHeldError):
-            yield from lock_lines(error.record, self.now, self.clean)
-        if error.hint:
-            yield self._hint(error.hint)
-
-    def _problems(self, error: ConfigError | PlanError) -> Iterator[Line]:
-        for problem in error.problems:
-            yield from self._problem(problem)
-        if len(error.problems) > 1:
-            yield line(0, f"{count(len(error.problems), 'problem')} found, nothing was done.")
-
-    def _problem(self, problem: Problem) -> Iterator[Line]:
-        yield from self._message(
-            f"{problem.where}: {problem.message}" if problem.where else problem.message
-        )
-        yield from self._source(problem.where)
-        if problem.hint:
-            yield self._hint(problem.hint)
+        yield from self._source(found.where)
+        if isinstance(found, LockHeldError):
+            yield from lock_lines(found.record, self.now, self.clean)
+        if found.hint:
+            yield self._hint(found.hint)
 
     def _message(self, text: str) -> Iterator[Line]:
         first, *rest = self.clean(text).splitlines() or [""]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Final, cast
 
@@ -12,8 +12,7 @@ import msgspec
 from dtm import __version__
 from dtm.render import jsontypes as types
 from dtm.render.jsonlines import (
-    Unfinished,
-    counts,
+    Tally,
     diagnostic,
     event_line,
     field_difference,
@@ -60,43 +59,29 @@ class JsonRenderer:
         self.show = ValueText(screen.clean, everything=True)
         self._lock = RLock()  # events come from the threads of the executor and of the lease
         self._fresh = True
-        self._unfinished = Unfinished()
+        self._tally = Tally()
 
     def plan(self, plan: Plan, *, operation: Operation = "plan", nothing: str = "") -> None:
         """A `planned_change` each, then a `change_summary`, then the outputs if they change."""
         now = self._now()
         if plan.in_progress:
             self.notice("warning", in_progress(plan))
-        self._write(
-            [
-                planned(c, self.show, now, operation)
-                for c in plan.changes
-                if c.action is not Action.KEEP or c.rewrite
-            ]
-        )
+        changes = [
+            planned(c, self.show, now, operation)
+            for c in plan.changes
+            if c.action is not Action.KEEP or c.rewrite
+        ]
         last = count_line(plan) if operation == "plan" else found_line(plan, operation)
         message = (nothing or nothing_to_do(plan)) if plan.empty else last.text
-        summary = types.ChangeSummary(
-            timestamp=now,
-            message=message,
-            operation=operation,
-            changes=counts(plan.counts()),
-            failed=[],
-            skipped=[],
-            cancelled=[],
-            elapsed_seconds=None,
-            state=None,
-            interrupted=False,
-        )
-        self._write([summary])
+        self._write(*changes, Tally(done=plan.counts()).summary(now, message, operation))
         if plan.output_changes:
             self.outputs(plan.outputs)
 
     def event(self, event: Event) -> None:
         """One line."""
         with self._lock:
-            self._unfinished.follow(event)
-            self._write([event_line(event, self._now())])
+            self._tally.follow(event)
+            self._write(event_line(event, self._now()))
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:
         """A `diagnostic` per problem."""
@@ -116,12 +101,12 @@ class JsonRenderer:
         if debug:
             trace = "".join(traceback.format_exception(error))
             lines = [msgspec.structs.replace(each, traceback=trace) for each in lines]
-        self._write(lines)
+        self._write(*lines)
 
     def notice(self, level: Level, message: str, *, hint: str = "") -> None:
         """A `diagnostic`."""
         if level != "debug" or self.screen.verbose:
-            self._write([event_line(Notice(level, message, hint), self._now())])
+            self._write(event_line(Notice(level, message, hint), self._now()))
 
     def outputs(self, outputs: Mapping[str, Value]) -> None:
         """One `outputs` line."""
@@ -129,33 +114,33 @@ class JsonRenderer:
             self.screen.clean(name): types.Output(sensitive=_sensitive(v), value=self.show.json(v))
             for name, v in outputs.items()
         }
-        self._write([types.OutputsLine(timestamp=self._now(), message="Outputs", outputs=shown)])
+        self._write(types.OutputsLine(timestamp=self._now(), message="Outputs", outputs=shown))
 
     def value(self, value: Value) -> None:
         """A `data` line."""
-        self._write([self._data("", value)])
+        self._write(self._data("", value))
 
     def table(self, rows: Sequence[Mapping[str, Value]]) -> None:
         """A `data` line per row."""
-        self._write([self._data("", dict(row)) for row in rows])
+        self._write(*[self._data("", dict(row)) for row in rows])
 
     def data(self, text: str, value: Value = None) -> None:
         """A `data` line."""
-        self._write([self._data("", text if value is None else value)])
+        self._write(self._data("", text if value is None else value))
 
     def document(self, value: Attributes, *, title: str = "") -> None:
         """A `data` line."""
-        self._write([self._data(title, dict(value))])
+        self._write(self._data(title, dict(value)))
 
     def differences(self, differences: Sequence[Difference]) -> None:
         """A `data` line per tool; one with an empty list if nothing differs."""
         if not differences:
-            self._write([types.Data(timestamp=self._now(), message="No differences.", data=[])])
+            self._write(self._data("No differences.", []))
         for each in differences:
             fields = [field_difference(change, self.show) for change in each.fields]
             row = {"address": str(each.address), "difference": each.kind, "fields": fields}
             self._write(
-                [types.Data(timestamp=self._now(), message=f"{each.address} {each.kind}", data=row)]
+                types.Data(timestamp=self._now(), message=f"{each.address} {each.kind}", data=row)
             )
 
     def lock(self, record: LockRecord | None) -> None:
@@ -163,27 +148,25 @@ class JsonRenderer:
         message = "The state is locked." if record else "The state is not locked."
         info = record.info if record else None
         self._write(
-            [
-                types.LockAcquire(
-                    timestamp=self._now(),
-                    message=message,
-                    status="held" if record else "free",
-                    lock=info,
-                )
-            ]
+            types.LockAcquire(
+                timestamp=self._now(),
+                message=message,
+                status="held" if record else "free",
+                lock=info,
+            )
         )
 
     def version(self, version: str) -> None:
         """Nothing of its own: the first line of every stream says it."""
         del version
-        self._write([])
+        self._write()
 
     def close(self) -> None:
         """End an apply that broke off with its `change_summary`."""
         with self._lock:
-            if self._unfinished.running:
-                self._write([self._unfinished.summary(self._now())])
-                self._unfinished = Unfinished()
+            if self._tally.running:
+                self._write(self._tally.summary(self._now(), "The run broke off.", "apply"))
+                self._tally = Tally()
         self.screen.out.flush()
 
     def _now(self) -> str:
@@ -192,16 +175,12 @@ class JsonRenderer:
     def _data(self, title: str, value: Value) -> types.Data:
         return types.Data(timestamp=self._now(), message=title, data=self.show.json(value))
 
-    def _write(self, lines: Iterable[types.AnyLine]) -> None:
+    def _write(self, *lines: types.AnyLine) -> None:
         with self._lock:
             if self._fresh:
                 self._fresh = False
-                lines = [
-                    types.Version(
-                        timestamp=self._now(), message=f"dtm {__version__}", dtm=__version__
-                    ),
-                    *lines,
-                ]
+                now, message = self._now(), f"dtm {__version__}"
+                lines = (types.Version(timestamp=now, message=message, dtm=__version__), *lines)
             self.screen.out.write("".join([self._encode(each) for each in lines]))
             self.screen.out.flush()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,8 +19,8 @@ from engine.events import Event
 from engine.plan import Action, Change, FieldChange
 
 
-class Unfinished(msgspec.Struct):
-    """An apply that has begun and not been summed up: its summary, should none come."""
+class Tally(msgspec.Struct):
+    """Counts of planned or finished changes; `running` while an apply is not summed up."""
 
     running: bool = False
     done: dict[Action, int] = msgspec.field(default_factory=dict[Action, int])
@@ -43,19 +43,21 @@ class Unfinished(msgspec.Struct):
             case _:
                 pass
 
-    def summary(self, now: str) -> types.ChangeSummary:
-        """Sum up the work before the run broke off."""
+    def summary(
+        self, now: str, message: str, operation: Operation | Literal["apply"]
+    ) -> types.ChangeSummary:
+        """Sum up a plan, or an apply that broke off."""
         return types.ChangeSummary(
             timestamp=now,
-            message="The run broke off.",
-            operation="apply",
+            message=message,
+            operation=operation,
             changes=counts(self.done),
             failed=[str(each) for each in self.failed],
             skipped=[str(each) for each in self.skipped],
             cancelled=[],
             elapsed_seconds=None,
             state=None,
-            interrupted=True,
+            interrupted=self.running,
         )
 
 

@@ -12,14 +12,14 @@ from engine.lock import LockInfo, LockRecord
 LABEL = 11
 
 
-def lock_lines(record: LockRecord, now: datetime, clean: Clean, indent: int = 2) -> Iterator[Line]:
+def lock_lines(record: LockRecord, now: datetime, clean: Clean) -> Iterator[Line]:
     """Show every field of the record, and its age.
 
     What can be done about it is the hint of the caller.
     """
     info = record.info
     if info is None:
-        yield line(indent, "The lock record cannot be read.")
+        yield line(2, "The lock record cannot be read.")
         return
     for label, text in (
         ("ID", info.id),
@@ -31,8 +31,8 @@ def lock_lines(record: LockRecord, now: datetime, clean: Clean, indent: int = 2)
         ("Info", info.info),
     ):
         if text:
-            yield line(indent, Span(f"{label:{LABEL}}", "key"), printable(clean(text)), hang=LABEL)
-    yield line(indent, Span(f"{'Lease':{LABEL}}", "key"), lease(info, now), hang=LABEL)
+            yield line(2, Span(f"{label:{LABEL}}", "key"), printable(clean(text)), hang=LABEL)
+    yield line(2, Span(f"{'Lease':{LABEL}}", "key"), lease(info, now), hang=LABEL)
 
 
 def lease(info: LockInfo, now: datetime) -> str:

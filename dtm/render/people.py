@@ -119,13 +119,9 @@ class PeopleRenderer(ABC):
         """On stdout."""
         if record is None:
             self._print([line(0, "The state is not locked.")])
-        else:
-            self._print(
-                [
-                    line(0, "The state is locked."),
-                    *lock_lines(record, self.screen.clock(), self.screen.clean),
-                ]
-            )
+            return
+        lines = lock_lines(record, self.screen.clock(), self.screen.clean)
+        self._print([line(0, "The state is locked."), *lines])
 
     def version(self, version: str) -> None:
         """On stdout, bare."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -19,35 +19,24 @@ from dtm.render.values import ValueText, key, printable
 from engine.plan import Action, Change, Plan, Reason
 from engine.state import Resource
 
-SYMBOLS: Final = {
-    Action.CREATE: "+",
-    Action.UPDATE: "~",
-    Action.REPLACE: "-/+",
-    Action.DELETE: "-",
-    Action.MOVE: ">",
-    Action.RECOVER: "?",
-    Action.FORGET: ".",
-    Action.KEEP: "=",
-}
-LEGEND: Final = {
-    Action.CREATE: "create",
-    Action.UPDATE: "update in place",
-    Action.REPLACE: "replace (delete, then create)",
-    Action.DELETE: "delete",
-    Action.MOVE: "move",
-    Action.RECOVER: "recover",
-    Action.FORGET: "forget (state only)",
-    Action.KEEP: "keep, rewrite its entry",
-}
-STYLES: Final[dict[Action, Style]] = {
-    Action.CREATE: "create",
-    Action.UPDATE: "update",
-    Action.REPLACE: "replace",
-    Action.DELETE: "delete",
-    Action.MOVE: "move",
-    Action.RECOVER: "recover",
-    Action.FORGET: "forget",
-    Action.KEEP: "keep",
+
+class Look(NamedTuple):
+    """The way an action is shown: its symbol, its style, and its words in the legend."""
+
+    symbol: str
+    style: Style
+    words: str
+
+
+LOOKS: Final = {
+    Action.CREATE: Look("+", "create", "create"),
+    Action.UPDATE: Look("~", "update", "update in place"),
+    Action.REPLACE: Look("-/+", "replace", "replace (delete, then create)"),
+    Action.DELETE: Look("-", "delete", "delete"),
+    Action.MOVE: Look(">", "move", "move"),
+    Action.RECOVER: Look("?", "recover", "recover"),
+    Action.FORGET: Look(".", "forget", "forget (state only)"),
+    Action.KEEP: Look("=", "keep", "keep, rewrite its entry"),
 }
 ALWAYS_COUNTED: Final = (Action.CREATE, Action.UPDATE, Action.REPLACE, Action.DELETE)
 COUNTED_IF_ANY: Final = (Action.MOVE, Action.FORGET, Action.RECOVER)
@@ -136,9 +125,9 @@ class PlanView(msgspec.Struct, frozen=True):
             groups.setdefault(change.action, []).append(str(change.address))
         if sum(map(len, groups.values())) <= MANY:
             return
-        for action, symbol in SYMBOLS.items():
+        for action, look in LOOKS.items():
             if names := groups.get(action):
-                yield line(0, Span(f"{symbol} {LEGEND[action]} ({len(names):,})", STYLES[action]))
+                yield line(0, Span(f"{look.symbol} {look.words} ({len(names):,})", look.style))
                 yield from (line(2, row) for row in grid(names, self.width - 2))
                 yield BLANK
 
@@ -146,41 +135,37 @@ class PlanView(msgspec.Struct, frozen=True):
 def _legend(changes: list[Change]) -> Line:
     used = {change.action for change in changes}
     spans: list[Span | str] = []
-    for action, symbol in SYMBOLS.items():
+    for action, look in LOOKS.items():
         if action in used:
             spans += [
                 "   " if spans else "",
-                Span(symbol, STYLES[action]),
-                Span(f" {LEGEND[action]}", "dim"),
+                Span(look.symbol, look.style),
+                Span(f" {look.words}", "dim"),
             ]
     return line(0, *spans)
 
 
 def _header(change: Change) -> Line:
-    symbol = SYMBOLS[change.action].rjust(SYMBOL_WIDTH)
     sentence, afterword = about(change)
-    spans: list[Span | str] = [
-        Span(f"{symbol} ", STYLES[change.action]),
-        "Tool (",
-        Span(str(change.address), "name"),
-        f") {sentence}",
-    ]
-    if afterword:
-        spans.append(Span(f" {afterword}", "replace" if change.action is Action.REPLACE else "dim"))
-    return line(0, *spans, hang=SYMBOL_WIDTH + 1)
+    style: Style = "replace" if change.action is Action.REPLACE else "dim"
+    more = [Span(f" {afterword}", style)] if afterword else []
+    return _named(change, change.action, sentence, *more)
 
 
 def _found(change: Change) -> Line:
     gone = change.reason is Reason.VANISHED
-    action = Action.DELETE if gone else change.action
-    symbol = SYMBOLS[action].rjust(SYMBOL_WIDTH)
-    name = Span(str(change.address), "name")
+    return _named(change, Action.DELETE if gone else change.action, found(change))
+
+
+def _named(change: Change, action: Action, sentence: str, *more: Span) -> Line:
+    look = LOOKS[action]
     return line(
         0,
-        Span(f"{symbol} ", STYLES[action]),
+        Span(f"{look.symbol.rjust(SYMBOL_WIDTH)} ", look.style),
         "Tool (",
-        name,
-        f") {found(change)}",
+        Span(str(change.address), "name"),
+        f") {sentence}",
+        *more,
         hang=SYMBOL_WIDTH + 1,
     )
 
@@ -206,7 +191,7 @@ def count_line(plan: Plan) -> Line:
         number = counts[action]
         if number or action in ALWAYS_COUNTED:
             spans += [
-                Span(f"{number} to {action.value}", STYLES[action] if number else "dim"),
+                Span(f"{number} to {action.value}", LOOKS[action].style if number else "dim"),
                 ", ",
             ]
     return line(0, *spans, Span(f"{counts[Action.KEEP]} unchanged.", "dim"))

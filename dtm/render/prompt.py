@@ -13,22 +13,12 @@ _YES: Final = frozenset({"y", "yes"})
 _NO: Final = frozenset({"n", "no", ""})
 
 
-def confirm(source: TextIO, err: TextIO, question: str = CONTINUE) -> bool:
-    """Ask for y or n; nothing means n. Raises CancelledError at the end of input."""
-    return _ask(source, err, question, _YES, INVALID)
-
-
-def confirm_exactly(source: TextIO, err: TextIO, question: str, answer: str) -> bool:
-    """Ask for one exact text (`yes, 12`) or n; nothing means n.
+def confirm(source: TextIO, err: TextIO, question: str = CONTINUE, exact: str = "") -> bool:
+    """Ask for y, or for one `exact` text (`yes, 12`), or n; nothing means n.
 
     Raises CancelledError at the end of input.
     """
-    return _ask(
-        source, err, question, frozenset({answer.lower()}), f'Please answer "{answer}" or n'
-    )
-
-
-def _ask(source: TextIO, err: TextIO, question: str, yes: frozenset[str], invalid: str) -> bool:
+    yes = {exact.lower()} if exact else _YES
     while True:
         err.write(f"{question}\n{DEFAULT_NO}")
         err.flush()
@@ -42,4 +32,4 @@ def _ask(source: TextIO, err: TextIO, question: str, yes: frozenset[str], invali
         answer = given.strip().lower()
         if answer in yes or answer in _NO:
             return answer in yes
-        err.write(f"{invalid}\n\n")
+        err.write(f'Please answer "{exact}" or n\n\n' if exact else f"{INVALID}\n\n")

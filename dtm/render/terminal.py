@@ -17,7 +17,7 @@ from dtm.render.events import describe_event
 from dtm.render.live import Board, LiveTable
 from dtm.render.people import Message, PeopleRenderer
 from dtm.render.screen import Screen
-from dtm.render.text import Level, Line, Span, cells, duration, wrap
+from dtm.render.text import Level, Line, Span, cells, duration, line, wrap
 from dtm.render.values import printable
 from engine.events import (
     ApplyComplete,
@@ -118,16 +118,8 @@ class TerminalRenderer(PeopleRenderer):
         *_, said = self.run_log.lines_for(event)
         if self.screen.says(said.level):
             tail = f"  {duration(event.elapsed)}" + (f"  {event.id}" if event.id else "")
-            self._log(
-                (
-                    said.level,
-                    [
-                        Line(
-                            0, (Span(said.message), Span(printable(self.screen.clean(tail)), "dim"))
-                        )
-                    ],
-                )
-            )
+            end = Span(printable(self.screen.clean(tail)), "dim")
+            self._log((said.level, [line(0, said.message, end)]))
 
     def _summary(self, event: ApplySummary) -> None:
         if not self.screen.quiet:

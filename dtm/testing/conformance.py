@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
 P = TypeVar("P")
+E = TypeVar("E", bound=Exception)
 
 
 class Untried(Exception):  # noqa: N818 - no error: a case says that this place cannot show it
@@ -33,7 +34,7 @@ def require(kept: bool, problem: str) -> None:
         raise BrokenError(problem)
 
 
-def refused(call: Callable[[], object], kind: type[Exception], what: str) -> Exception:
+def refused(call: Callable[[], object], kind: type[E], what: str = "the call") -> E:
     """The error of a call that must fail in that very way. Raises BrokenError if it succeeds."""
     try:
         call()
@@ -64,9 +65,22 @@ class CaseResult(msgspec.Struct, frozen=True):
 
     ids: tuple[str, ...]
     name: str
-    problem: str
-    untried: str
-    elapsed: float
+    problem: str = ""
+    untried: str = ""
+    elapsed: float = 0.0
+
+    @property
+    def result(self) -> Literal["kept", "broken", "untried"]:
+        """Name what became of it."""
+        return "broken" if self.problem else "untried" if self.untried else "kept"
+
+    @property
+    def reason(self) -> str:
+        """Say why it is broken or untried, "" if it is kept."""
+        return self.problem or self.untried
+
+    def __str__(self) -> str:
+        return f"{self.result:8}{self.name}{': ' if self.reason else ''}{self.reason}"
 
 
 def results(cases: Iterable[Case[P]], make_place: Callable[[], P]) -> Iterator[CaseResult]:

@@ -7,16 +7,13 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from dtm.testing.conformance import BrokenError, Case, Untried, require
 from engine.errors import ProviderError
 from engine.ports import AnyProvider, Call
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError, Value, holds_unknown
 
 Act: TypeAlias = Callable[[], object]
-
-
-class PromiseError(AssertionError):
-    """A promise is broken; the text says how."""
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,16 +78,11 @@ def _keys(one: Mapping[str, Value], other: Mapping[str, Value]) -> list[str]:
     ]
 
 
-def _require(kept: bool, problem: str) -> None:
-    if not kept:
-        raise PromiseError(problem)
-
-
 def _require_same(expected: Resource, found: Resource | None, what: str) -> None:
     if found is None:
-        raise PromiseError(f"{what} finds nothing")
+        raise BrokenError(f"{what} finds nothing")
     differing = differences(expected, found)
-    _require(not differing, f"{what} differs in {', '.join(differing)}")
+    require(not differing, f"{what} differs in {', '.join(differing)}")
 
 
 def _with_unknowns(options: Any) -> Iterator[Any]:
@@ -101,10 +93,8 @@ def _with_unknowns(options: Any) -> Iterator[Any]:
     for name in options.__struct_fields__:
         try:
             yield msgspec.structs.replace(options, **{name: UNKNOWN})
-        except (
-            ValueError
-        ):  # a Struct that checks its fields together may refuse this, or need the unknown one
-            continue
+        except ValueError:
+            continue  # a Struct that checks its fields together may refuse this, or need it
 
 
 def identity_is_pure(bench: Bench) -> None:
@@ -114,11 +104,11 @@ def identity_is_pure(bench: Bench) -> None:
     """
     identity, options = bench.provider.identity, bench.trial.options
     before = identity(options)
-    _require(before is None or before != "", "the identity is empty")
+    require(before is None or before != "", "the identity is empty")
     resource = bench.create()
-    _require(identity(options) == before, "the identity changes when the thing is made")
+    require(identity(options) == before, "the identity changes when the thing is made")
     bench.delete(resource)
-    _require(identity(options) == before, "the identity changes when the thing is removed")
+    require(identity(options) == before, "the identity changes when the thing is removed")
     for partly in _with_unknowns(options):
         try:
             identity(partly)
@@ -128,7 +118,8 @@ def identity_is_pure(bench: Bench) -> None:
 
 def absent_before_create(bench: Bench) -> None:
     """Reading finds nothing where nothing is."""
-    _require(bench.read(None) is None, "read finds something before anything was made")
+    _need_identity(bench)
+    require(bench.read(None) is None, "read finds something before anything was made")
 
 
 def create_is_read_back(bench: Bench) -> None:
@@ -141,22 +132,22 @@ def create_is_read_back(bench: Bench) -> None:
 def resource_fits_the_state(bench: Bench) -> None:
     """Plain JSON, an id, no reserved attribute, and outputs as declared."""
     made = bench.create()
-    _require(bool(made.id), "the id is empty")
+    require(bool(made.id), "the id is empty")
     plain = {"attributes": dict(made.attributes), "outputs": dict(made.outputs)}
-    _require(
+    require(
         msgspec.json.decode(msgspec.json.encode(plain)) == plain,
         "attributes and outputs are not plain JSON",
     )
-    _require(
+    require(
         not made.attributes.keys() & {"id", "outputs"}, "id and outputs are no names for attributes"
     )
     if bench.provider.outputs is None:
         return
     fields = msgspec.structs.fields(bench.provider.outputs)
     undeclared = made.outputs.keys() - {item.encode_name for item in fields}
-    _require(not undeclared, f"outputs {', '.join(sorted(undeclared))} are not declared")
+    require(not undeclared, f"outputs {', '.join(sorted(undeclared))} are not declared")
     missing = {item.encode_name for item in fields if item.required} - made.outputs.keys()
-    _require(not missing, f"declared outputs {', '.join(sorted(missing))} are missing")
+    require(not missing, f"declared outputs {', '.join(sorted(missing))} are missing")
 
 
 def prediction_is_true(bench: Bench) -> None:
@@ -181,9 +172,9 @@ def prediction_is_true(bench: Bench) -> None:
 
 def _require_true(predicted: Mapping[str, Value], made: Resource, verb: str) -> None:
     for key, value in predicted.items():
-        _require(key in made.outputs, f"{verb} was predicted to give output {key}, and did not")
+        require(key in made.outputs, f"{verb} was predicted to give output {key}, and did not")
         untrue = not holds_unknown(value) and made.outputs[key] != value
-        _require(
+        require(
             not untrue,
             f"{verb} was predicted to give {key} = {value!r}, and gave {made.outputs[key]!r}",
         )
@@ -191,31 +182,33 @@ def _require_true(predicted: Mapping[str, Value], made: Resource, verb: str) -> 
 
 def drift_is_found_and_repaired(bench: Bench) -> None:
     """Each attribute, changed by other means, is seen to differ, and an update brings it back."""
+    _need(bench, "drifts")
     made, seen = bench.create(), set[str]()
     for name, drift in bench.trial.drifts.items():
         drift()
         live = bench.read(made)
         if live is None:
-            raise PromiseError(f"after a drift of {name} read finds nothing")
+            raise BrokenError(f"after a drift of {name} read finds nothing")
         found = differences(made, live)
-        _require(
+        require(
             name in found,
             f"a drift of {name} is not seen; what differs: {', '.join(found) or 'nothing'}",
         )
         seen |= set(found)
         made = bench.update(live)
-        _require(bool(differences(live, made)), f"a drift of {name} is not repaired")
+        require(bool(differences(live, made)), f"a drift of {name} is not repaired")
         _require_same(made, bench.read(made), f"after repairing {name}, read")
     blind = made.attributes.keys() - seen - bench.trial.fixed
-    _require(not blind, f"no drift changes {', '.join(sorted(blind))}")
+    require(not blind, f"no drift changes {', '.join(sorted(blind))}")
 
 
 def vanished_is_made_again(bench: Bench) -> None:
     """Removed by other means is read as gone, never as an error; then it can be made anew."""
+    _need(bench, "vanish")
     made = bench.create()
     assert bench.trial.vanish is not None
     bench.trial.vanish()
-    _require(bench.read(made) is None, "read does not see that it is gone")
+    require(bench.read(made) is None, "read does not see that it is gone")
     bench.delete(made)
     again = bench.create()
     _require_same(again, bench.read(again), "read after making it again")
@@ -226,6 +219,7 @@ def adopted_after_a_crash(bench: Bench) -> None:
 
     The same operation makes it again without harm.
     """
+    _need_identity(bench)
     made = bench.create()
     _require_same(made, bench.read(None), "read without a record")
     _require_same(made, bench.create(), "a repeated create")
@@ -237,11 +231,12 @@ def updated_in_place(bench: Bench) -> None:
 
     Repeating the update changes nothing.
     """
+    _need(bench, "changes")
     made = bench.create()
     for number, change in enumerate(bench.trial.changes, 1):
         before, made = made, bench.update(made, change)
-        _require(made.id == before.id, f"change {number} gives it another id")
-        _require(bool(differences(before, made)), f"change {number} changes nothing")
+        require(made.id == before.id, f"change {number} gives it another id")
+        require(bool(differences(before, made)), f"change {number} changes nothing")
         _require_same(made, bench.read(made, change), f"read after change {number}")
         _require_same(made, bench.update(made, change), f"a repeated change {number}")
 
@@ -250,7 +245,7 @@ def deleted_twice(bench: Bench) -> None:
     """Deleted is gone, and deleting what is gone is success."""
     made = bench.create()
     bench.delete(made)
-    _require(bench.trial.unseen or bench.read(made) is None, "read still finds it")
+    require(bench.trial.unseen or bench.read(made) is None, "read still finds it")
     bench.delete(made)
 
 
@@ -259,58 +254,43 @@ def foreign_is_refused(bench: Bench) -> None:
 
     Creating over it is refused, with a hint, and harms nothing.
     """
+    _need(bench, "foreign")
     assert bench.trial.foreign is not None
     bench.trial.foreign()
     before = bench.read(None)
-    _require(before is not None, "read without a record does not see it")
-    assert before is not None
+    if before is None:
+        raise BrokenError("read without a record does not see it")
     try:
         bench.create()
     except ProviderError as refusal:
-        _require(bool(refusal.hint), "the refusal has no hint")
+        require(bool(refusal.hint), "the refusal has no hint")
     else:
-        raise PromiseError("create takes it over")
+        raise BrokenError("create takes it over")
     _require_same(before, bench.read(None), "read after the refusal")
 
 
-def _always(_bench: Bench) -> str:
-    return ""
+def _need(bench: Bench, name: str) -> None:
+    if not getattr(bench.trial, name):
+        raise Untried(f"its trial has no {name}")
 
 
-def _findable(bench: Bench) -> str:
+def _need_identity(bench: Bench) -> None:
     if bench.trial.unseen:
-        return "it lives only in the state"
-    return "" if bench.provider.identity(bench.trial.options) is not None else "it has no identity"
+        raise Untried("it lives only in the state")
+    if bench.provider.identity(bench.trial.options) is None:
+        raise Untried("it has no identity")
 
 
-def _given(name: str) -> Callable[[Bench], str]:
-    return lambda bench: "" if getattr(bench.trial, name) else f"its trial has no {name}"
-
-
-class Promise(msgspec.Struct, frozen=True):
-    """`check` raises PromiseError; `needs` says why it cannot be tried, "" if it can."""
-
-    text: str
-    check: Callable[[Bench], None]
-    needs: Callable[[Bench], str] = _always
-
-
-PROMISES: Final = (
-    Promise("its identity is pure", identity_is_pure),
-    Promise("nothing is found before it is made", absent_before_create, _findable),
-    Promise("what create made is read back, so a second plan is empty", create_is_read_back),
-    Promise("its attributes and outputs fit the state", resource_fits_the_state),
-    Promise("predicted outputs come true", prediction_is_true),
-    Promise(
-        "drift of each attribute is found and repaired",
-        drift_is_found_and_repaired,
-        _given("drifts"),
-    ),
-    Promise(
-        "what vanished is read as gone and made again", vanished_is_made_again, _given("vanish")
-    ),
-    Promise("what a crash left is found again", adopted_after_a_crash, _findable),
-    Promise("changed options are applied in place", updated_in_place, _given("changes")),
-    Promise("deleting is final, deleting twice is harmless", deleted_twice),
-    Promise("what others made is refused", foreign_is_refused, _given("foreign")),
+PROMISES: Final[tuple[Case[Bench], ...]] = (
+    Case((), "its identity is pure", identity_is_pure),
+    Case((), "nothing is found before it is made", absent_before_create),
+    Case((), "what create made is read back, so a second plan is empty", create_is_read_back),
+    Case((), "its attributes and outputs fit the state", resource_fits_the_state),
+    Case((), "predicted outputs come true", prediction_is_true),
+    Case((), "drift of each attribute is found and repaired", drift_is_found_and_repaired),
+    Case((), "what vanished is read as gone and made again", vanished_is_made_again),
+    Case((), "what a crash left is found again", adopted_after_a_crash),
+    Case((), "changed options are applied in place", updated_in_place),
+    Case((), "deleting is final, deleting twice is harmless", deleted_twice),
+    Case((), "what others made is refused", foreign_is_refused),
 )

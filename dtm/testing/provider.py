@@ -9,21 +9,19 @@ where `trial(directory)` prepares a world in an empty directory and returns a `T
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
-import msgspec
-
-from dtm.testing.promises import PROMISES, Bench, Promise, PromiseError, Trial
+from dtm.testing.conformance import BrokenError, CaseResult, results
+from dtm.testing.promises import PROMISES, Bench, Trial
 from engine.address import Address
 from engine.ports import AnyProvider, Call
 
 __all__ = [
     "MakeTrial",
-    "PromiseError",
     "Trial",
     "Trying",
-    "Verdict",
     "provider_contract",
     "trial_call",
     "verdicts",
@@ -50,63 +48,30 @@ def trial_call(plugin: str, directory: Path) -> Call:
     return Call(Address(plugin, "trial"), directory, token="trial", lineage="trial")  # noqa: S106 - no credential
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """The result of one promise.
-
-    `problem` says how it is broken, `untried` why it could not be tried.
-    """
-
-    promise: str
-    problem: str = ""
-    untried: str = ""
-
-    @property
-    def result(self) -> Literal["kept", "broken", "untried"]:
-        """Name what became of it."""
-        return "broken" if self.problem else "untried" if self.untried else "kept"
-
-    @property
-    def reason(self) -> str:
-        """Say why it is broken or untried, "" if it is kept."""
-        return self.problem or self.untried
-
-    def __str__(self) -> str:
-        return f"{self.result:8}{self.promise}{': ' if self.reason else ''}{self.reason}"
-
-
 def provider_contract(
     provider: AnyProvider, make_trial: MakeTrial, directory: Path
-) -> list[Verdict]:
+) -> list[CaseResult]:
     """Try every promise.
 
-    Raises PromiseError that lists all broken ones; the verdicts tell which could not be tried.
+    Raises BrokenError that lists all broken ones; the verdicts tell which could not be tried.
     """
     found = list(verdicts(provider, make_trial, directory))
-    broken = [f"{verdict.promise}: {verdict.problem}" for verdict in found if verdict.problem]
+    broken = [f"{verdict.name}: {verdict.problem}" for verdict in found if verdict.problem]
     if broken:
-        raise PromiseError(
+        raise BrokenError(
             f"{provider.plugin} breaks {len(broken)} of {len(found)} promises:\n"
             + "\n".join(broken)
         )
     return found
 
 
-def verdicts(provider: AnyProvider, make_trial: MakeTrial, directory: Path) -> Iterator[Verdict]:
+def verdicts(provider: AnyProvider, make_trial: MakeTrial, directory: Path) -> Iterator[CaseResult]:
     """Try one promise after the other, each in a new subdirectory, and say what became of it."""
-    for number, promise in enumerate(PROMISES):
-        world = directory / f"{number:02}"
+    numbers = count()
+
+    def bench() -> Bench:
+        world = directory / f"{next(numbers):02}"
         world.mkdir(parents=True)
-        yield _try(promise, provider, make_trial, world)
+        return Bench(provider, make_trial(world))
 
-
-def _try(promise: Promise, provider: AnyProvider, make_trial: MakeTrial, world: Path) -> Verdict:
-    try:
-        bench = Bench(provider, make_trial(world))
-        untried = promise.needs(bench)
-        if not untried:
-            promise.check(bench)
-    except PromiseError as broken:
-        return Verdict(promise.text, problem=str(broken))
-    except Exception as error:  # noqa: BLE001 - a provider may raise anything, and every promise gets its verdict
-        return Verdict(promise.text, problem=f"{type(error).__name__}: {error}")
-    return Verdict(promise.text, untried=untried)
+    return results(PROMISES, bench)

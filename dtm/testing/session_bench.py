@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from engine.address import Address
-from engine.errors import DtmError, LockError
+from engine.errors import LockError
 from engine.events import Event
 from engine.lock import LockInfo, LockRecord
 from engine.log.state_store import AUTO, StateStore
@@ -222,12 +222,3 @@ def put_by_hand(client: Client, data: bytes) -> None:
     """Replace the snapshot by hand."""
     found = client.store.read(KEY)
     client.store.write(KEY, data, expect=found.version if found else None)
-
-
-def refused(kind: type[DtmError], act: Callable[[], object]) -> DtmError:
-    """The error of that kind that `act` must raise."""
-    try:
-        act()
-    except kind as error:
-        return error
-    raise AssertionError(f"{kind.__name__} was expected")

@@ -8,6 +8,7 @@ from threading import Thread
 
 from msgspec.structs import replace
 
+from dtm.testing.conformance import refused
 from dtm.testing.session_bench import (
     HEAD,
     KEY,
@@ -22,7 +23,6 @@ from dtm.testing.session_bench import (
     names,
     opened,
     put_by_hand,
-    refused,
     state_of,
 )
 from engine.address import Address
@@ -74,13 +74,9 @@ def _in_progress(connect: Connect) -> None:
         pending = reading.state.entries[Address("data", "b")].pending
         assert pending is not None and pending.action == "create" and pending.session == session.id
         error = refused(
-            LockHeldError, lambda: opened(two.store, two.locker, claim=False).__enter__()
+            lambda: opened(two.store, two.locker, claim=False).__enter__(), LockHeldError
         )
-        assert (
-            isinstance(error, LockHeldError)
-            and error.record.info is not None
-            and error.record.info.who == "one@here"
-        )
+        assert error.record.info is not None and error.record.info.who == "one@here"
     assert read_state(state_of(two.store), two.locker).in_progress == ""
     assert two.locker.read(KEY) is None
 
@@ -121,7 +117,7 @@ def _overtaken(one: Client, two: Client, rescued: dict[str, bytes]) -> Supersede
                 make(quick, "c")
             with suppress(SupersededError):
                 slow.done(begun.address, entry("b")).wait()
-            refused(SupersededError, lambda: slow.begin(Address("data", "d"), Action.CREATE))
+            refused(lambda: slow.begin(Address("data", "d"), Action.CREATE), SupersededError)
     except SupersededError as error:
         return error
     raise AssertionError("leaving the session must raise SupersededError")
@@ -236,8 +232,8 @@ def _unreachable(connect: Connect) -> None:
     seen = _fail(mortal, 1, True, StoreUnavailableError("the store is away"), times=1000)
     environment = Environment(sleep=lambda _: None)
     refused(
-        StoreUnavailableError,
         lambda: opened(mortal.store, mortal.locker, environment=environment).__enter__(),
+        StoreUnavailableError,
     )
     assert (
         1 < len(seen) < 20
@@ -404,7 +400,7 @@ def _copy(connect: Connect) -> None:
     put_by_hand(client, found.data.replace(b'"home": "', b'"home": "elsewhere:'))
     assert read_state(state_of(client.store)).copy_of.startswith("elsewhere:")
     with opened(client.store, claim=False) as session:
-        assert "copy" in refused(StateError, session.claim).message
+        assert "copy" in refused(session.claim, StateError).message
         push(session, session.state, adopt=True)
     assert read_state(state_of(client.store)).copy_of == "" and names(current(client)) == {"a"}
 

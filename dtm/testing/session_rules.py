@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
+from dtm.testing.conformance import refused
 from dtm.testing.session_bench import (
     HEAD,
     KEY,
@@ -17,7 +18,6 @@ from dtm.testing.session_bench import (
     make,
     names,
     opened,
-    refused,
     state_of,
 )
 from engine.address import Address
@@ -70,9 +70,9 @@ def _values(connect: Connect) -> None:
 def _damaged(connect: Connect) -> None:
     client = connect()
     client.store.write(KEY, b'{"format": 1, "tools": {', expect=None)
-    error = refused(StateError, lambda: current(client))
+    error = refused(lambda: current(client), StateError)
     assert client.store.location.rstrip("/") in error.where
-    refused(StateError, lambda: opened(client.store).__enter__())
+    refused(lambda: opened(client.store).__enter__(), StateError)
     found = client.store.read(KEY)
     assert found is not None and found.data == b'{"format": 1, "tools": {'
 
@@ -81,7 +81,7 @@ def _damaged(connect: Connect) -> None:
 def _newer(connect: Connect) -> None:
     client = connect()
     client.store.write(KEY, b'{"format": 99, "dtm": "7.1"}', expect=None)
-    error = refused(StateError, lambda: current(client))
+    error = refused(lambda: current(client), StateError)
     assert "99" in error.message and "7.1" in error.message
 
 
@@ -150,7 +150,7 @@ def _stale(connect: Connect) -> None:
     with suppress(SupersededError), opened(one.store, claim=False, who="late@there") as late:
         with opened(two.store, who="early@here") as early:
             make(early, "a")
-        error = refused(SupersededError, late.claim)
+        error = refused(late.claim, SupersededError)
         assert "nothing more is written" in error.message
     assert names(current(one)) == {"a"}
 
@@ -167,12 +167,12 @@ def _push(connect: Connect) -> None:
 
 def _push_refused(client: Client, first: State, second: State) -> None:
     """Push states that must not replace `second`, which follows `first`, and `second` itself."""
-    assert "newer" in refused(StateError, lambda: _pushed(client, first)).message
+    assert "newer" in refused(lambda: _pushed(client, first), StateError).message
     assert _pushed(client, second) == "" and current(client).document == second.document
     other = second.put(entry("c"))
-    assert "same serial" in refused(StateError, lambda: _pushed(client, other)).message
+    assert "same serial" in refused(lambda: _pushed(client, other), StateError).message
     foreign = replace(second, id=StateId("other", 9))
-    assert "lineage" in refused(StateError, lambda: _pushed(client, foreign)).message
+    assert "lineage" in refused(lambda: _pushed(client, foreign), StateError).message
     assert names(current(client)) == {"a", "b"}
 
 

@@ -10,7 +10,7 @@ changes.
 - `repositories`: the repositories that `git` uses
 - `validation`: the trial of any plugin, shipped or not, and every promise tried in it
 
-    for verdict in validate_plugin("file", providers(), Path("empty-directory")):
+    for verdict in validate_plugin("file", installed(), Path("empty-directory")):
         print(verdict)
 
 No promise is checked here: `dtm.testing` does that, for every plugin alike. Each shipped plugin has

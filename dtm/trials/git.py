@@ -83,15 +83,15 @@ def _golang(plugin: str, options: type[GolangOptions]) -> MakeTrial:
     return trial
 
 
-def _built_in(plugin: str, path: str, options: Any, *changes: Any) -> MakeTrial:
+def _built_in(plugin: str, path: str, options: type[Any], pipeline: type[Pipeline]) -> MakeTrial:
     """One file that the plugin itself composes, in a repository that is there."""
 
     def trial(directory: Path) -> Trial:
-        bare = make(directory)
+        bare, image = make(directory), ImageRepo(user="me")
         return Trial(
-            options=options,
+            options=options(scm=SCM, pipeline=pipeline(test=TESTS)),
             call=trial_call(plugin, directory),
-            changes=changes,
+            changes=[options(scm=SCM, pipeline=pipeline(test=TESTS, image_repo=image))],
             drifts={"files": lambda: push(bare, {path: "edited: by hand\n"})},
             fixed=RENDERED,
             vanish=lambda: push(bare, {path: None}),
@@ -99,20 +99,6 @@ def _built_in(plugin: str, path: str, options: Any, *changes: Any) -> MakeTrial:
         )
 
     return trial
-
-
-def _github(plugin: str) -> MakeTrial:
-    plain = GitHubOptions(scm=SCM, pipeline=GitHubPipeline(test=TESTS))
-    image = GitHubOptions(
-        scm=SCM, pipeline=GitHubPipeline(test=TESTS, image_repo=ImageRepo(user="me"))
-    )
-    return _built_in(plugin, ".github/workflows/main.yml", plain, image)
-
-
-def _gitlab(plugin: str) -> MakeTrial:
-    plain = GitLabOptions(scm=SCM, pipeline=Pipeline(test=TESTS))
-    image = GitLabOptions(scm=SCM, pipeline=Pipeline(test=TESTS, image_repo=ImageRepo(user="me")))
-    return _built_in(plugin, ".gitlab-ci.yml", plain, image)
 
 
 def ci_generic(directory: Path) -> Trial:
@@ -210,7 +196,7 @@ GIT_TRIALS: Final[Mapping[str, MakeTrial]] = {
     "gitlab-repo-scaffolding-golang": _golang("gitlab-repo-scaffolding-golang", GitlabOptions),
     "repo-scaffolding": repo_scaffolding,
     **{
-        name: _github(name)
+        name: _built_in(name, ".github/workflows/main.yml", GitHubOptions, GitHubPipeline)
         for name in (
             "github-actions",
             "githubactions-golang",
@@ -219,7 +205,7 @@ GIT_TRIALS: Final[Mapping[str, MakeTrial]] = {
         )
     },
     **{
-        name: _gitlab(name)
+        name: _built_in(name, ".gitlab-ci.yml", GitLabOptions, Pipeline)
         for name in ("gitlab-ci", "gitlabci-generic", "gitlabci-golang", "gitlabci-java")
     },
 }

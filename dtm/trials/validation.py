@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from dtm.describe import sample
 from dtm.plugins import Plugins
-from dtm.testing.provider import MakeTrial, Trial, Trying, Verdict, trial_call, verdicts
+from dtm.testing.conformance import CaseResult
+from dtm.testing.provider import MakeTrial, Trial, Trying, trial_call, verdicts
 from dtm.trials.git import GIT_TRIALS
 from dtm.trials.local import LOCAL_TRIALS
 from engine.address import Address
@@ -23,7 +24,7 @@ TRIALS: Final[Mapping[str, MakeTrial]] = {**LOCAL_TRIALS, **GIT_TRIALS}
 """By plugin name: every plugin that ships has one."""
 
 
-def validate_plugin(name: str, plugins: Plugins, directory: Path) -> Iterator[Verdict]:
+def validate_plugin(name: str, plugins: Plugins, directory: Path) -> Iterator[CaseResult]:
     """Try every promise of a plugin in an empty directory, and yield the verdicts.
 
     Raises PluginError, UsageError.

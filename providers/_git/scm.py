@@ -22,6 +22,7 @@ API_LATER: Final = (
     "or use scmType: local"
 )
 HOSTS: Final[Mapping[str, ScmType]] = {"github.com": "github", "gitlab.com": "gitlab"}
+PUBLIC_HOSTS: Final = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
 SCHEMES: Final = ("https://", "http://", "ssh://", "git://", "git+ssh://", "file://")
 PATH_STARTS: Final = ("/", "./", "../", "~")
 HOSTLIKE = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?(/.*)?")

@@ -244,21 +244,21 @@ def _on(stage: Package | ImageBuild | Deploy | None) -> bool:
 def _stages(options: GitLabOptions) -> Stages:
     package, build, deploy = options.package, options.build, options.deploy
     return Stages(
-        package=_stage(package.base_option, lines(package.script_command))
-        if package and _on(package)
-        else None,
-        build=_stage(build.base_option) if build and _on(build) else None,
-        deploy=_stage(deploy.base_option) if deploy and _on(deploy) else None,
+        package=_stage(package, lines(package.script_command) if package else []),
+        build=_stage(build, []),
+        deploy=_stage(deploy, []),
         agent=str(deploy.k8s_agent_name) if deploy else "",
     )
 
 
-def _stage(base: BaseOption | None, script: list[str] | None = None) -> Stage:
-    given = base or BaseOption()
+def _stage(stage: Package | ImageBuild | Deploy | None, script: list[str]) -> Stage | None:
+    if stage is None or not _on(stage):
+        return None
+    given = stage.base_option or BaseOption()
     tags = tuple(
         tag.strip() for line in lines(given.tags) for tag in line.split(",") if tag.strip()
     )
-    return Stage(script or [], str(given.image), tags, tuple(given.allowed_branch))
+    return Stage(script, str(given.image), tags, tuple(given.allowed_branch))
 
 
 class GitLabCIGolang(GitLabCI):

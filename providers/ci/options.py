@@ -10,7 +10,7 @@ import msgspec
 
 from engine.schema import Field, Options, Outputs
 from engine.values import Unknown, UnknownValueError
-from providers._git.scm import Location, Repo, ScmType, all_known, locate
+from providers._git.scm import PUBLIC_HOSTS, Location, Repo, ScmType, all_known, locate
 from providers._image import ImageRepo
 
 Commands = list[str] | str
@@ -24,8 +24,6 @@ DINGTALK_VALUE = "DINGTALK_SECURITY_VALUE"
 
 SECRETS = frozenset({"password", "token", "webhook", "securityValue"})
 """Keys of the options below that hold secrets."""
-
-HOSTS = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
 
 
 class Scm(Repo, frozen=True, kw_only=True):
@@ -41,7 +39,7 @@ class Scm(Repo, frozen=True, kw_only=True):
 
 def at(scm: Scm) -> Location:
     """Find out where that is. Raises ValueError, UnknownValueError."""
-    host = "" if scm.base_url or scm.url else HOSTS.get(scm.scm_type or "", "")
+    host = "" if scm.base_url or scm.url else PUBLIC_HOSTS.get(scm.scm_type or "", "")
     return locate(msgspec.structs.replace(scm, base_url=host) if host else scm)
 
 

@@ -217,29 +217,19 @@ def _deploy(recipe: Recipe, agent: str) -> Job:
 
 def _notify(message: Message, branch: str) -> dict[str, Job]:
     """Make one job for each result: a GitLab job does not learn how its pipeline ended."""
-    given = {
-        "DINGTALK_URL": message.url,
-        "DINGTALK_TOKEN": f"${message.token}" if message.token else "",
-        "DINGTALK_SECURITY": message.security,
-        "DINGTALK_VALUE": f"${message.value}" if message.value else "",
-        "DINGTALK_AT": message.at,
-    }
     shared: Job = {
         "TITLE": message.title,
         "REVISION": "$CI_COMMIT_SHA",
         "RUN_URL": "$CI_PIPELINE_URL",
+        **message.environment("${}"),
     }
-    shared |= {name: value for name, value in given.items() if value}
-    return {
-        ".notify": {"stage": ".post", "image": MESSENGER, "script": [dingtalk()]},
-        "notify-passed": {
-            "extends": ".notify",
-            "variables": {"RESULT": "passed", **shared},
-            "rules": [{**_on(branch), "when": "on_success"}],
-        },
-        "notify-failed": {
-            "extends": ".notify",
-            "variables": {"RESULT": "failed", **shared},
-            "rules": [{**_on(branch), "when": "on_failure"}],
-        },
+    jobs: dict[str, Job] = {
+        ".notify": {"stage": ".post", "image": MESSENGER, "script": [dingtalk()]}
     }
+    for result, when in (("passed", "on_success"), ("failed", "on_failure")):
+        jobs[f"notify-{result}"] = {
+            "extends": ".notify",
+            "variables": {"RESULT": result, **shared},
+            "rules": [{**_on(branch), "when": when}],
+        }
+    return jobs

@@ -58,6 +58,17 @@ class Message(msgspec.Struct, frozen=True):
     token: str
     value: str
 
+    def environment(self, secret: str) -> dict[str, str]:
+        """List the variables that `dingtalk` reads; `secret` is the form of a CI secret."""
+        given = {
+            "DINGTALK_URL": self.url,
+            "DINGTALK_TOKEN": secret.format(self.token) if self.token else "",
+            "DINGTALK_SECURITY": self.security,
+            "DINGTALK_VALUE": secret.format(self.value) if self.value else "",
+            "DINGTALK_AT": self.at,
+        }
+        return {name: value for name, value in given.items() if value}
+
 
 class Recipe(msgspec.Struct, frozen=True):
     """One pipeline: an empty list of commands means no such job, `container` "" the default one."""

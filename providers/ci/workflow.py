@@ -236,12 +236,8 @@ def _notify(message: Message, before: tuple[str, ...]) -> Job:
         "RESULT": RESULT,
         "REVISION": "${{ github.sha }}",
         "RUN_URL": RUN_URL,
-        "DINGTALK_URL": message.url,
+        **message.environment("${{{{ secrets.{} }}}}"),
     }
-    env |= {"DINGTALK_TOKEN": f"${{{{ secrets.{message.token} }}}}"} if message.token else {}
-    env |= {"DINGTALK_SECURITY": message.security} if message.security else {}
-    env |= {"DINGTALK_VALUE": f"${{{{ secrets.{message.value} }}}}"} if message.value else {}
-    env |= {"DINGTALK_AT": message.at} if message.at else {}
     steps: list[Node] = [{"name": "Tell DingTalk", "env": env, "run": dingtalk()}]
     return {
         "needs": before,

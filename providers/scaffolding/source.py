@@ -17,14 +17,13 @@ from engine.schema import Field, Options
 from engine.suggestions import near
 from providers._git.objects import GitFile
 from providers._git.repository import GitRepository
-from providers._git.scm import PATH_STARTS, ScmType, all_known, full_url
+from providers._git.scm import PATH_STARTS, PUBLIC_HOSTS, ScmType, all_known, full_url
 from providers._git.urls import is_path, local_path
 
 SHIPPED: Final = Path(__file__).parent / "templates"
 DEFAULT: Final = "golang-gin"
 ARCHIVES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 DEVSTREAM: Final = ("dtm-repo-scaffolding-", "dtm-scaffolding-")
-HOSTS: Final = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
 
 
 class TemplateRepo(Options, frozen=True, kw_only=True):
@@ -74,7 +73,7 @@ def reference(template: TemplateRepo | str) -> str:
     owner = template.org or template.owner
     if owner in ("", "devstream-io") and (shipped := _shipped(template.name)):
         return shipped
-    base = template.base_url.rstrip("/") or HOSTS.get(template.scm_type, "")
+    base = template.base_url.rstrip("/") or PUBLIC_HOSTS.get(template.scm_type, "")
     if not base or not owner:
         raise ValueError(_unknown(template.name))
     return full_url(f"{base}/{owner}/{template.name}.git")

@@ -5,7 +5,8 @@ import msgspec
 import pytest
 import yaml
 
-from dtm.describe import config_sample, items, option_lines, reference_pages, sample
+from docs.plugin_pages import reference_pages
+from dtm.describe import config_sample, items, option_lines, sample
 from dtm.jsonschema import config_schema
 from dtm.plugins import BUILT_IN, Plugins
 from engine.errors import UsageError

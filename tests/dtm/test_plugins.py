@@ -128,8 +128,8 @@ def test_installed_packages_are_scanned_for_their_entry_points(tmp_path: Path) -
     )
     (info / "entry_points.txt").write_text("[dtm.providers]\nmine = my_plugin:Mine\n", "utf-8")
     script = (
-        "from dtm.plugins import catalog, providers; "
-        "print(providers()['mine'].plugin, 'mine' in catalog().names())"
+        "from dtm.plugins import installed; "
+        "print(installed()['mine'].plugin, 'mine' in installed().names())"
     )
     assert python(script, str(tmp_path), str(ROOT)) == "data True"
 
@@ -144,7 +144,7 @@ def python(script: str, *path: str) -> str:
 
 def test_naming_one_plugin_imports_no_other() -> None:
     script = (
-        "from dtm.plugins import providers; providers()['data']\n"
+        "from dtm.plugins import installed; installed()['data']\n"
         "heavy = ('providers.', 'subprocess', 'importlib.metadata')\n"
         "print(sorted(m for m in sys.modules if m.startswith(heavy)))"
     )

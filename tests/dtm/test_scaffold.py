@@ -105,7 +105,7 @@ def test_a_broken_plugin_is_told_line_by_line(
 
 def test_a_plugin_without_a_trial_is_tried_with_its_sample(tmp_path: Path) -> None:
     plugins = Plugins(lambda: [("mine", "providers.file:FileProvider", "dist")])
-    found = {verdict.promise: verdict for verdict in validate_plugin("mine", plugins, tmp_path)}
+    found = {verdict.name: verdict for verdict in validate_plugin("mine", plugins, tmp_path)}
     assert not any(verdict.problem for verdict in found.values())
     assert not found["what a crash left is found again"].untried
     assert (

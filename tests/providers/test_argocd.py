@@ -9,7 +9,7 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
-from dtm.plugins import catalog
+from dtm.plugins import installed
 from dtm.trials.git import MANIFEST_DRIFTS, edit_manifest
 from engine.errors import ProviderError
 from engine.loading.loader import ConfigSource, load
@@ -266,7 +266,7 @@ def test_an_app_deploys_the_image_that_its_pipeline_pushes_without_knowing_the_p
         "utf-8",
     )
     config = load(
-        ConfigSource(tmp_path / "config.yaml", (), (), {"PASS": "hush"}, tmp_path), catalog()
+        ConfigSource(tmp_path / "config.yaml", (), (), {"PASS": "hush"}, tmp_path), installed()
     )
     [deployed] = [tool.options for tool in config.tools if tool.address.name == "argocdapp"]
     assert deployed["imageRepo"] == {"user": "me"}

@@ -182,16 +182,16 @@ def test_a_lock_elsewhere_is_named_by_a_url(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", cloud.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", cloud.secret_key)
     name = options["dynamodbTable"]
-    locker, key = open_locker(
+    locker = open_locker(
         f"dynamodb://{name}/some/where?region=us-east-1&endpoint={cloud.dynamodb}", {}
     )
-    held = locker.put(key, info_of("me"), expect=None)
+    held = locker.put(KEY, info_of("me"), expect=None)
     assert list(rows(cloud, options)) == ["some/where"]
-    again, _ = open_locker(
+    again = open_locker(
         f"dynamodb://{name}/some/where",
         {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": cloud.dynamodb},
     )
-    assert again.read(key) == held
+    assert again.read(KEY) == held
 
 
 @pytest.mark.parametrize(
@@ -215,9 +215,9 @@ def test_without_a_region_a_lock_elsewhere_says_how_to_name_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    locker, key = open_locker("dynamodb://table/id", {})
+    locker = open_locker("dynamodb://table/id", {})
     with pytest.raises(StoreAccessError, match="no region specified"):
-        locker.read(key)
+        locker.read(KEY)
 
 
 # --- two as one

@@ -6,7 +6,7 @@ import pytest
 
 from dtm.app import identities
 from dtm.app.place import Place, choose, open_place
-from dtm.plugins import catalog, providers
+from dtm.plugins import installed
 from engine.errors import ConfigError
 from engine.loading.loader import ConfigSource, load
 
@@ -16,9 +16,9 @@ def problems(
 ) -> list[str]:
     path = folder / "config.yaml"
     path.write_text(text, "utf-8")
-    config = load(ConfigSource(path, env=env or {}, cwd=folder), catalog())
+    config = load(ConfigSource(path, env=env or {}, cwd=folder), installed())
     try:
-        identities.check(config, providers(), place)
+        identities.check(config, installed(), place)
     except ConfigError as error:
         return [f"{problem.where}: {problem.message}" for problem in error.problems]
     return []

@@ -16,7 +16,6 @@ from dtm.app import place
 from dtm.plugins import Backends
 from engine.config import LockSettings, StateSettings, Where
 from engine.errors import ConfigError, PluginError, Problem, UsageError
-from engine.lock import LockInfo
 from engine.options.fields import options_of
 from engine.ports import Opened
 from engine.schema import Field, Options
@@ -187,18 +186,16 @@ def test_wrong_options_of_a_url_name_what_gave_the_url(
 
 
 @pytest.mark.parametrize(
-    ("lock", "table", "native", "kind", "lease"),
+    ("lock", "table", "kind", "lease"),
     [
-        (LockSettings(), "", True, "native", 120.0),
-        (LockSettings(), "", False, "none", 30.0),
-        (LockSettings(), "locks", True, "dynamodb", 30.0),
-        (LockSettings(), "locks", False, "dynamodb", 30.0),
-        (LockSettings("native"), "locks", True, "native", 120.0),
-        (LockSettings("native", lease=7.0), "", True, "native", 7.0),
-        (LockSettings("dynamodb"), "locks", True, "dynamodb", 30.0),
-        (LockSettings("both"), "locks", True, "both", 120.0),
-        (LockSettings("none"), "locks", True, "none", 30.0),
-        (LockSettings(url="dynamodb://t/ID"), "", True, "dynamodb", 30.0),
+        (LockSettings(), "", "native", 120.0),
+        (LockSettings(), "locks", "dynamodb", 30.0),
+        (LockSettings("native"), "locks", "native", 120.0),
+        (LockSettings("native", lease=7.0), "", "native", 7.0),
+        (LockSettings("dynamodb"), "locks", "dynamodb", 30.0),
+        (LockSettings("both"), "locks", "both", 120.0),
+        (LockSettings("none"), "locks", "none", 30.0),
+        (LockSettings(url="dynamodb://t/ID"), "", "dynamodb", 30.0),
     ],
 )
 def test_which_lock(
@@ -206,12 +203,11 @@ def test_which_lock(
     tmp_path: Path,
     lock: LockSettings,
     table: str,
-    native: bool,
     kind: str,
     lease: float,
 ) -> None:
     found = opened(tmp_path, {"bucket": "b", "dynamodbTable": table}, lock)
-    assert found.kind(native=native) == kind
+    assert found.kind() == kind
     assert found.lease(kind) == lease
 
 
@@ -233,22 +229,16 @@ def test_whatever_a_url_can_say_is_an_option_of_its_backend(form: Form) -> None:
         }
 
 
-def test_a_lock_elsewhere_keeps_its_own_key(
+def test_a_lock_elsewhere_is_opened_by_its_url(
     monkeypatch: pytest.MonkeyPatch, elsewhere: dict[str, Value], tmp_path: Path
 ) -> None:
-    table = MemoryStore("table")
+    table = ObjectLocker(MemoryStore("table"))
     asked: list[str] = []
 
-    def open_locker(url: str, env: Mapping[str, str]) -> tuple[ObjectLocker, str]:
+    def open_locker(url: str, env: Mapping[str, str]) -> ObjectLocker:
         asked.append(url)
-        return ObjectLocker(table), "their/id"
+        return table
 
     monkeypatch.setattr("backends.aws.dynamodb.open_locker", open_locker)
     found = opened(tmp_path, {"bucket": "b"}, LockSettings(url="dynamodb://t/their/id"))
-    locker = found.locker(found.kind())
-    assert locker is not None and asked == ["dynamodb://t/their/id"]
-    record = locker.put(found.key, LockInfo("ID", "apply", "me", "0.1.0", "", ""), expect=None)
-    assert list(table.list("")) == ["their/id.lock"]
-    assert locker.read(found.key) == record
-    locker.remove(found.key, expect=record)
-    assert locker.read(found.key) is None
+    assert found.locker(found.kind()) is table and asked == ["dynamodb://t/their/id"]

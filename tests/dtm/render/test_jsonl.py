@@ -190,7 +190,7 @@ def test_data_of_commands() -> None:
     shown.renderer.data("for people", {"for": "programs"})
     shown.renderer.document({"a": [1, 2]}, title="a document")
     shown.renderer.differences(
-        [Difference(DATA, (FieldChange(("x",), 1, 2),)), Difference(WEB, added=True)]
+        [Difference(DATA, "changed", (FieldChange(("x",), 1, 2),)), Difference(WEB, "added")]
     )
     shown.renderer.notice("debug", "detail", hint="more")
     found = lines(shown)

@@ -4,7 +4,7 @@ from io import StringIO
 
 import pytest
 
-from dtm.render.prompt import confirm, confirm_exactly
+from dtm.render.prompt import confirm
 from engine.errors import CancelledError
 
 QUESTION = "Continue? [y/n]\nEnter a value (Default is n): "
@@ -48,8 +48,6 @@ def test_the_end_of_input_is_no_answer(typed: str) -> None:
 )
 def test_a_grave_question_wants_its_exact_answer(typed: str, answer: bool) -> None:
     err = StringIO()
-    assert (
-        confirm_exactly(StringIO(typed), err, "12 of 20 tools would be deleted.", "yes, 12")
-        is answer
-    )
+    question = "12 of 20 tools would be deleted."
+    assert confirm(StringIO(typed), err, question, "yes, 12") is answer
     assert err.getvalue().startswith("12 of 20 tools would be deleted.\n")

@@ -95,9 +95,9 @@ def test_text_is_utf_8_whatever_the_locale_says(kind: Kind) -> None:
         (
             lambda r: r.differences(
                 [
-                    Difference(DATA, diff({"x": 1}, {"x": 2, "y": 3})),
-                    Difference(WEB, removed=True),
-                    Difference(WEB, added=True),
+                    Difference(DATA, "changed", diff({"x": 1}, {"x": 2, "y": 3})),
+                    Difference(WEB, "removed"),
+                    Difference(WEB, "added"),
                 ]
             ),
             "~ data/a\n    ~ x: 1 → 2\n    + y: 3\n\n"

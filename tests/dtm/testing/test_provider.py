@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from dtm.testing.provider import PromiseError, Trial, Verdict, provider_contract, verdicts
+from dtm.testing.conformance import BrokenError, CaseResult
+from dtm.testing.provider import Trial, provider_contract, verdicts
 from dtm.trials.validation import TRIALS
 from engine.errors import ProviderError
 from engine.ports import Call
@@ -205,19 +206,19 @@ def test_a_broken_promise_is_caught(
     provider: type[FileProvider], promise: str, problem: str, tmp_path: Path
 ) -> None:
     found = {
-        verdict.promise: verdict.problem for verdict in verdicts(provider(), file_trial, tmp_path)
+        verdict.name: verdict.problem for verdict in verdicts(provider(), file_trial, tmp_path)
     }
     assert found[promise].startswith(problem)
 
 
 def test_every_promise_can_be_broken(tmp_path: Path) -> None:
     assert {promise for _, promise, _ in BROKEN} == {
-        verdict.promise for verdict in verdicts(FileProvider(), file_trial, tmp_path)
+        verdict.name for verdict in verdicts(FileProvider(), file_trial, tmp_path)
     }
 
 
 def test_the_contract_lists_all_that_is_broken(tmp_path: Path) -> None:
-    with pytest.raises(PromiseError) as error:
+    with pytest.raises(BrokenError) as error:
         provider_contract(Touchy(), file_trial, tmp_path)
     assert str(error.value).splitlines() == [
         "file breaks 2 of 11 promises:",
@@ -231,7 +232,7 @@ def test_an_attribute_that_no_drift_changes_is_named(tmp_path: Path) -> None:
         whole = file_trial(world)
         return replace(whole, drifts={"mode": whole.drifts["mode"]})
 
-    with pytest.raises(PromiseError, match="no drift changes sha256, size, source"):
+    with pytest.raises(BrokenError, match="no drift changes sha256, size, source"):
         provider_contract(FileProvider(), trial, tmp_path)
 
 
@@ -247,4 +248,4 @@ def test_what_a_trial_lacks_is_said(tmp_path: Path) -> None:
         "kept    deleting is final, deleting twice is harmless",
         "untried what others made is refused: its trial has no foreign",
     ]
-    assert str(Verdict("p", problem="why")) == "broken  p: why"
+    assert str(CaseResult((), "p", problem="why")) == "broken  p: why"

@@ -85,7 +85,7 @@ def shown(bare: Path, path: str, branch: str = "main") -> str:
 def test_every_promise_is_kept_under_an_old_name(tmp_path: Path) -> None:
     old = "github-repo-scaffolding-golang"
     found = provider_contract(github_golang(), TRIALS[old], tmp_path / "worlds")
-    assert [verdict.promise for verdict in found if verdict.untried] == []
+    assert [verdict.name for verdict in found if verdict.untried] == []
 
 
 @pytest.mark.long
@@ -112,7 +112,7 @@ def test_every_promise_is_kept_over_http(tmp_path: Path) -> None:
             )
 
         found = provider_contract(repo_scaffolding(), trial, tmp_path / "worlds")
-    assert [verdict.promise for verdict in found if verdict.untried] == []
+    assert [verdict.name for verdict in found if verdict.untried] == []
 
 
 def test_the_template_is_rendered_into_one_commit(tmp_path: Path, call: Call) -> None:

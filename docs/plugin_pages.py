@@ -1,0 +1,91 @@
+"""The reference pages of the plugins: options, outputs and a sample of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from inspect import cleandoc
+
+from dtm.describe import Item, items, sample, summary
+from dtm.plugins import Plugins
+
+
+def reference_pages(plugins: Plugins) -> dict[str, str]:
+    """File name -> Markdown: a page for each plugin name, and an index."""
+    pages = {f"{name}.md": _page(name, plugins) for name in plugins}
+    rows = [f"| [{name}]({name}.md) | {_cell(summary(name, plugins))} |" for name in plugins]
+    index = [
+        "# Plugins",
+        "",
+        "Every name that a tool may have.",
+        "",
+        *_table("name", "what it makes"),
+        *rows,
+    ]
+    return {"index.md": "\n".join(index) + "\n", **pages}
+
+
+def _page(name: str, plugins: Plugins) -> str:
+    provider = plugins[name]
+    lines = [f"# {name}", "", *_introduction(name, plugins), "", "## Options", ""]
+    lines += [
+        *_table("option", "type", "default", "what it is"),
+        *_rows(items(provider.options)),
+        "",
+        "## Outputs",
+        "",
+    ]
+    if provider.outputs is None:
+        lines += ["Open: what there is to refer to is known after the first run."]
+    else:
+        rows = [
+            f"| `{item.key}` | {item.kind} | {_cell(item.text)} |"
+            for item in items(provider.outputs)
+        ]
+        lines += [*_table("output", "type", "what it is"), *rows]
+    return (
+        "\n".join(
+            [*lines, "", "## Example", "", "```yaml", sample(name, plugins).rstrip("\n"), "```"]
+        )
+        + "\n"
+    )
+
+
+def _introduction(name: str, plugins: Plugins) -> list[str]:
+    provider = plugins[name]
+    if provider.plugin != name and provider.plugin in plugins:
+        return [
+            f"Another name of [{provider.plugin}]({provider.plugin}.md): "
+            "tools may change from one to the other freely."
+        ]
+    others = [other for other in plugins if other != name and plugins[other].plugin == name]
+    also = (
+        ["", f"Other names: {', '.join(f'[{other}]({other}.md)' for other in others)}."]
+        if others
+        else []
+    )
+    return [*cleandoc(provider.__doc__ or "").split("\n"), *also]
+
+
+def _table(*titles: str) -> list[str]:
+    return [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+
+
+def _rows(options: Sequence[Item], path: str = "") -> Iterator[str]:
+    for item in options:
+        default = (
+            "required"
+            if item.required
+            else f"`{json.dumps(item.default)}`"
+            if item.default is not None
+            else ""
+        )
+        text = _cell("; ".join([item.text, *item.notes]))
+        yield f"| `{path}{item.key}` | {_cell(item.kind)} | {_cell(default)} | {text} |"
+        yield from _rows(
+            item.inner, f"{path}{item.key}{ {'': '', 'list': '[]', 'map': '.*'}[item.within] }."
+        )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -24,9 +24,9 @@ To add a backend `foo`:
    `pyproject.toml`; its URL in `url.py`; its options in `docs/reference/configuration.md`. If they
    hold paths: `dtm/app/place.py` makes those of a URL absolute, and `dtm/app/identities.py` keeps
    tools away from the files.
-3. Run the suites of `dtm.testing` on it: a place in `tests/contracts/test_store_and_locker.py` (what
-   it is made of stands in `FAKES` of `tests/conformance.py`, for the page that `make conformance`
-   writes), its URL in `tests/backends/test_url.py`, a life of it in `tests/e2e`.
+3. Run the suites of `dtm.testing` on it: a place in `tests/contracts/test_store_and_locker.py`
+   (what it is made of stands in `FAKES` of `tests/conformance.py`, for the page that
+   `make conformance` writes), its URL in `tests/backends/test_url.py`, a life of it in `tests/e2e`.
 
 An example:
 

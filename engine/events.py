@@ -128,7 +128,7 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class WillRefuse(msgspec.Struct, frozen=True):
-    """A plan shows changes that `operation` would refuse to make, with the reason as of an error."""
+    """A plan shows changes that `operation` would refuse to make; the reason is as of an error."""
 
     operation: str
     message: str

@@ -74,7 +74,7 @@ class StateSettings(msgspec.Struct, frozen=True):
     """
 
     backend: str = "local"
-    options: Attributes = msgspec.field(default_factory=dict[str, Value])
+    options: Attributes = {}
     lock: LockSettings = LockSettings()
     log: str = "auto"
     history: int = 30
@@ -108,7 +108,7 @@ class Config(msgspec.Struct, frozen=True):
 
     settings: Settings
     tools: tuple[ToolSpec, ...]
-    outputs: Mapping[str, Value] = msgspec.field(default_factory=dict[str, Value])
+    outputs: Mapping[str, Value] = {}
     digest: str = ""
     warnings: tuple[str, ...] = ()
-    sensitive: Mapping[str, Secret] = msgspec.field(default_factory=dict[str, Secret])
+    sensitive: Mapping[str, Secret] = {}

@@ -93,7 +93,7 @@ class Change(msgspec.Struct, frozen=True):
     before: Resource | None = None
     live: Resource | None = None
     after: Attributes | None = None
-    outputs: Attributes = msgspec.field(default_factory=dict[str, Value])
+    outputs: Attributes = {}
     fields: tuple[FieldChange, ...] = ()
     depends_on: tuple[Address, ...] = ()
     protected: bool = False
@@ -120,7 +120,7 @@ class Plan(msgspec.Struct, frozen=True):
     base: StateId
     config_digest: str
     changes: tuple[Change, ...]
-    outputs: Mapping[str, Value] = msgspec.field(default_factory=dict[str, Value])
+    outputs: Mapping[str, Value] = {}
     output_changes: tuple[OutputChange, ...] = ()
     in_progress: str = ""
     destroy: bool = False

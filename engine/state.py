@@ -18,8 +18,8 @@ class Resource(msgspec.Struct, frozen=True):
     """
 
     id: str
-    attributes: Attributes = msgspec.field(default_factory=dict[str, Value])
-    outputs: Attributes = msgspec.field(default_factory=dict[str, Value])
+    attributes: Attributes = {}
+    outputs: Attributes = {}
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class StateEntry(msgspec.Struct, frozen=True):
 
     address: Address
     depends_on: tuple[Address, ...] = ()
-    options: Attributes = msgspec.field(default_factory=dict[str, Value])
+    options: Attributes = {}
     resource: Resource | None = None
     protected: bool = False
     pending: Pending | None = None
@@ -78,12 +78,12 @@ class State(msgspec.Struct, frozen=True):
     """
 
     id: StateId
-    entries: Mapping[Address, StateEntry] = msgspec.field(default_factory=dict[Address, StateEntry])
-    outputs: Attributes = msgspec.field(default_factory=dict[str, Value])
+    entries: Mapping[Address, StateEntry] = {}
+    outputs: Attributes = {}
     document: str = ""
     home: str = ""
     salt: str = ""
-    probe: Mapping[str, Value] = msgspec.field(default_factory=dict[str, Value])
+    probe: Mapping[str, Value] = {}
     written: Written = Written()
 
     def put(self, entry: StateEntry) -> State:

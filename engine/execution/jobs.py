@@ -56,7 +56,7 @@ class Job(msgspec.Struct, eq=False):
     built: Any
     timeout: float
     resource: Resource | None = None
-    predicted: Attributes = msgspec.field(default_factory=dict[str, Any])
+    predicted: Attributes = {}
     findable: bool = True
     look: bool = False
     begun: Commit | None = None

@@ -45,7 +45,7 @@ class Text(msgspec.Struct, eq=False, dict=True):
     scanned: Scanned
     documents: list[Raw]
     literals: bool
-    _roots: list[Any] = msgspec.field(default_factory=list[Any])
+    _roots: list[Any] = []
 
     @cached_property
     def simple(self) -> bool:
@@ -175,7 +175,7 @@ class _Reader(msgspec.Struct):
 
     name: str
     literals: bool = False
-    problems: list[Problem] = msgspec.field(default_factory=list[Problem])
+    problems: list[Problem] = []
     _open: set[int] = msgspec.field(default_factory=set[int])
     _seen: set[int] = msgspec.field(default_factory=set[int])
     _aliased: int = 0

@@ -5,6 +5,8 @@ is checked is a value of `engine.config` (`ToolSpec`). Field texts show up in th
 and the JSON Schema.
 """
 
+# ruff: noqa: RUF012 - msgspec copies an empty default for each Struct that takes it
+
 from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
@@ -43,10 +45,8 @@ class ToolSection(Options, frozen=True, kw_only=True):
     ] = msgspec.field(name="instanceID")
     depends_on: Annotated[
         list[str], Field("what must be done first, as name.instanceID", example=["data.first"])
-    ] = msgspec.field(default_factory=list[str])
-    options: Annotated[dict[str, Any], Field("what the plugin is told")] = msgspec.field(
-        default_factory=dict[str, Any]
-    )
+    ] = []
+    options: Annotated[dict[str, Any], Field("what the plugin is told")] = {}
     lifecycle: Annotated[LifecycleSection | None, Field("what may happen to it")] = None
     timeouts: Annotated[TimeoutsSection | None, Field("how long its operations may take")] = None
 
@@ -72,7 +72,7 @@ class StateSection(Options, frozen=True, kw_only=True):
     backend: Annotated[str, Field("the kind of store", example="local")]
     options: Annotated[
         dict[str, Any], Field("what the store is told", example={"stateFile": "devstream.state"})
-    ] = msgspec.field(default_factory=dict[str, Any])
+    ] = {}
     lock: Annotated[LockSection | None, Field("how writers keep out of each other's way")] = None
     log: Annotated[
         Literal["auto", "beside", "inline"], Field("where the commit log is", example="auto")
@@ -101,9 +101,7 @@ class ValidationSection(Options, frozen=True, kw_only=True):
     pattern: Annotated[
         str, Field("a regular expression that the text must match", example="^v[0-9]+$")
     ] = ""
-    one_of: Annotated[list[Any], Field("the values allowed", example=["dev", "prod"])] = (
-        msgspec.field(default_factory=list[Any])
-    )
+    one_of: Annotated[list[Any], Field("the values allowed", example=["dev", "prod"])] = []
     min: Annotated[float | None, Field("the least number, or the least length", example=1)] = None
     max: Annotated[
         float | None, Field("the greatest number, or the greatest length", example=9)
@@ -159,9 +157,7 @@ class RepositorySection(Options, frozen=True, kw_only=True):
 class TemplateRepositorySection(RepositorySection, frozen=True, kw_only=True):
     """The repository that an app starts from."""
 
-    vars: Annotated[dict[str, Any], Field("values for its files")] = msgspec.field(
-        default_factory=dict[str, Any]
-    )
+    vars: Annotated[dict[str, Any], Field("values for its files")] = {}
 
 
 PipelineType = Literal["github-actions", "gitlab-ci", "jenkins-pipeline", "argocdapp"]
@@ -177,12 +173,8 @@ class StepSection(Options, frozen=True, kw_only=True):
     template_name: Annotated[
         str, Field("one of pipelineTemplates, for type template", example="ci")
     ] = ""
-    options: Annotated[dict[str, Any], Field("laid over the template's options")] = msgspec.field(
-        default_factory=dict[str, Any]
-    )
-    vars: Annotated[dict[str, Any], Field("variables of the template, before all others")] = (
-        msgspec.field(default_factory=dict[str, Any])
-    )
+    options: Annotated[dict[str, Any], Field("laid over the template's options")] = {}
+    vars: Annotated[dict[str, Any], Field("variables of the template, before all others")] = {}
 
 
 class PipelineTemplateSection(Options, frozen=True, kw_only=True):
@@ -190,9 +182,7 @@ class PipelineTemplateSection(Options, frozen=True, kw_only=True):
 
     name: Annotated[str, Field("that apps call it by", example="ci")]
     type: Annotated[PipelineType, Field("the plugin", example="github-actions")]
-    options: Annotated[dict[str, Any], Field("of the plugin's pipeline")] = msgspec.field(
-        default_factory=dict[str, Any]
-    )
+    options: Annotated[dict[str, Any], Field("of the plugin's pipeline")] = {}
 
 
 class SpecSection(Options, frozen=True, kw_only=True):
@@ -211,12 +201,8 @@ class AppSection(Options, frozen=True, kw_only=True):
     repo_template: Annotated[
         TemplateRepositorySection | None, Field("the repository that it starts from")
     ] = None
-    ci: Annotated[list[StepSection], Field("its build pipelines")] = msgspec.field(
-        default_factory=list[StepSection]
-    )
-    cd: Annotated[list[StepSection], Field("its delivery pipelines")] = msgspec.field(
-        default_factory=list[StepSection]
-    )
+    ci: Annotated[list[StepSection], Field("its build pipelines")] = []
+    cd: Annotated[list[StepSection], Field("its delivery pipelines")] = []
 
 
 class ConfigFile(SettingsSection, frozen=True, kw_only=True):
@@ -225,21 +211,11 @@ class ConfigFile(SettingsSection, frozen=True, kw_only=True):
     config: Annotated[
         SettingsSection | None, Field("settings; may stand at the top level as well")
     ] = None
-    vars: Annotated[dict[str, Any], Field("variables and their values")] = msgspec.field(
-        default_factory=dict[str, Any]
-    )
-    variables: Annotated[dict[str, VariableSection], Field("declarations of variables")] = (
-        msgspec.field(default_factory=dict[str, VariableSection])
-    )
-    tools: Annotated[list[ToolSection], Field("the tools")] = msgspec.field(
-        default_factory=list[ToolSection]
-    )
-    apps: Annotated[list[AppSection], Field("applications, each expanded into tools")] = (
-        msgspec.field(default_factory=list[AppSection])
-    )
+    vars: Annotated[dict[str, Any], Field("variables and their values")] = {}
+    variables: Annotated[dict[str, VariableSection], Field("declarations of variables")] = {}
+    tools: Annotated[list[ToolSection], Field("the tools")] = []
+    apps: Annotated[list[AppSection], Field("applications, each expanded into tools")] = []
     pipeline_templates: Annotated[
         list[PipelineTemplateSection], Field("pipelines that apps share")
-    ] = msgspec.field(default_factory=list[PipelineTemplateSection])
-    outputs: Annotated[dict[str, Any], Field("values to show after apply")] = msgspec.field(
-        default_factory=dict[str, Any]
-    )
+    ] = []
+    outputs: Annotated[dict[str, Any], Field("values to show after apply")] = {}

@@ -43,8 +43,8 @@ class Files(msgspec.Struct):
     base: Path
     cwd: Path
     report: Report
-    texts: dict[Path, Text] = msgspec.field(default_factory=dict[Path, Text])
-    sections: dict[str, list[Section]] = msgspec.field(default_factory=dict[str, list[Section]])
+    texts: dict[Path, Text] = {}
+    sections: dict[str, list[Section]] = {}
 
     def expressions(self) -> Iterator[Expression]:
         """Yield every expression in every file."""

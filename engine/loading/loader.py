@@ -31,7 +31,7 @@ class ConfigSource(msgspec.Struct, frozen=True):
     path: Path
     variables: tuple[tuple[str, str], ...] = ()
     var_files: tuple[Path, ...] = ()
-    env: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    env: Mapping[str, str] = {}
     cwd: Path = msgspec.field(default_factory=Path.cwd)
 
 

@@ -16,9 +16,9 @@ _PLACE = re.compile(r"(.*):(\d+):(\d+)", re.DOTALL)
 class Report(msgspec.Struct):
     """Problems and warnings so far."""
 
-    problems: list[Problem] = msgspec.field(default_factory=list[Problem])
-    warnings: list[str] = msgspec.field(default_factory=list[str])
-    files: list[str] = msgspec.field(default_factory=list[str])
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    files: list[str] = []
     """Names of the files read, in reading order: the order of the problems."""
 
     def add(self, where: str, message: str, hint: str = "") -> None:

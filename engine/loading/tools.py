@@ -60,10 +60,8 @@ class Checker(msgspec.Struct):
     catalog: Catalog
     env: Mapping[str, str]
     report: Report
-    _tools: dict[Address, _Tool] = msgspec.field(default_factory=dict[Address, _Tool])
-    _schemas: dict[str, PluginSchema | None] = msgspec.field(
-        default_factory=dict[str, "PluginSchema | None"]
-    )
+    _tools: dict[Address, _Tool] = {}
+    _schemas: dict[str, PluginSchema | None] = {}
 
     @property
     def names(self) -> list[str]:

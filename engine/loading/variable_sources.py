@@ -88,9 +88,9 @@ class _Bindings(msgspec.Struct):
     """
 
     report: Report
-    known: Mapping[str, None] = msgspec.field(default_factory=dict[str, None])
-    declared: dict[str, Declared] = msgspec.field(default_factory=dict[str, Declared])
-    bound: dict[str, Binding] = msgspec.field(default_factory=dict[str, Binding])
+    known: Mapping[str, None] = {}
+    declared: dict[str, Declared] = {}
+    bound: dict[str, Binding] = {}
 
     def bind(self, name: str, value: Raw, place: FilePlace) -> None:
         """Bind a value from a file."""

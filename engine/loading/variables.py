@@ -57,7 +57,7 @@ class Declared(msgspec.Struct, frozen=True):
     type: str = "any"
     sensitive: bool = False
     description: str = ""
-    validation: Mapping[str, Value] = msgspec.field(default_factory=dict[str, Value])
+    validation: Mapping[str, Value] = {}
     where: Callable[[], str] = _nowhere
 
 
@@ -101,10 +101,10 @@ class Scope(msgspec.Struct):
     bindings: Mapping[str, Binding]
     env: Mapping[str, str]
     report: Report
-    before: Mapping[str, Value] = msgspec.field(default_factory=dict[str, Value])
-    after: Mapping[str, Value] = msgspec.field(default_factory=dict[str, Value])
-    _known: dict[str, Value] = msgspec.field(default_factory=dict[str, Value])
-    _open: list[str] = msgspec.field(default_factory=list[str])
+    before: Mapping[str, Value] = {}
+    after: Mapping[str, Value] = {}
+    _known: dict[str, Value] = {}
+    _open: list[str] = []
 
     def inside(self, before: Mapping[str, Value], after: Mapping[str, Value]) -> Scope:
         """Give the same variables with others around them."""

@@ -221,7 +221,7 @@ class _Decoder(msgspec.Struct):
     tolerant: bool = False
     noun: str = "option"
     hidden: bool = False
-    faults: list[OptionFault] = msgspec.field(default_factory=list[OptionFault])
+    faults: list[OptionFault] = []
 
     def struct(
         self, raw: Mapping[str, Raw], struct: type[msgspec.Struct], path: Path

@@ -42,9 +42,9 @@ class Live(msgspec.Struct, frozen=True):
     """
 
     found: Mapping[Address, Resource | None]
-    failed: Mapping[Address, DtmError] = msgspec.field(default_factory=dict[Address, DtmError])
+    failed: Mapping[Address, DtmError] = {}
     reads: int = 0
-    before: Mapping[Address, Resource] = msgspec.field(default_factory=dict[Address, Resource])
+    before: Mapping[Address, Resource] = {}
 
     def of(self, entry: StateEntry) -> Resource | None:
         """The live resource of a recorded tool; the recorded one where nothing was read."""

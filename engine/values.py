@@ -8,7 +8,7 @@ expression that waits for another tool).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, NoReturn, TypeAlias, cast
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -16,6 +16,7 @@ Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json
 Special: TypeAlias = "Unknown | Secret | Digest | Deferred"
 Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value] | Special"
 Attributes: TypeAlias = Mapping[str, Value]
+L = TypeVar("L")
 
 SECRET_KEY: Final = "$secret"
 HIDDEN: Final = "(sensitive)"
@@ -106,9 +107,9 @@ class Deferred(msgspec.Struct, frozen=True):
     """Base of expressions that wait for other tools (`engine.language.references`)."""
 
 
-def leaves(value: Value) -> Iterator[Value]:
+def leaves(value: Value | Attributes) -> Iterator[Value]:
     """Yield every value inside that is neither a list nor a map; a Secret is one leaf."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         for item in value.values():
             yield from leaves(item)
     elif isinstance(value, list):
@@ -134,6 +135,21 @@ def is_plain(value: Value | Attributes) -> bool:
         if type(item) not in _ATOMS and not is_plain(item):
             return False
     return True
+
+
+def leaves_of(value: Value | Attributes, *kinds: type[L]) -> list[L]:
+    """List the leaves of some kinds, in order.
+
+    leaves_of({"a": Secret("x"), "b": [1, 2]}, Secret)  # [Secret("x")]
+    """
+    if is_plain(value):  # most values are, and nothing special is in them
+        return []
+    return [leaf for leaf in leaves(value) if isinstance(leaf, kinds)]
+
+
+def sources_of(secrets: Iterable[Secret | Digest]) -> tuple[str, ...]:
+    """List where secrets came from, in order and without repeats."""
+    return tuple(dict.fromkeys(source for secret in secrets for source in secret.sources))
 
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -173,9 +189,9 @@ def _same_items(old: Attributes, new: Attributes) -> bool:
     )
 
 
-def holds_unknown(value: Value) -> bool:
+def holds_unknown(value: Value | Attributes) -> bool:
     """Tell if any part is only known after apply."""
-    return any(isinstance(leaf, Unknown | Deferred) for leaf in leaves(value))
+    return bool(leaves_of(value, Unknown, Deferred))
 
 
 def map_leaves(value: Value, change: Callable[[Value], Value]) -> Value:

@@ -23,7 +23,7 @@ from engine.plugins.calls import Operations, sealer_of
 from engine.plugins.recall import Recollection
 from engine.session.session import Session
 from engine.state import Resource, State, StateEntry
-from engine.values import UNKNOWN, Attributes, Secret, Unknown, Value, holds_unknown, is_plain
+from engine.values import UNKNOWN, Attributes, Secret, Unknown, Value, holds_unknown
 
 TIMEOUT = 1800.0
 """Seconds that a create, update or delete may take where the config says nothing."""
@@ -121,11 +121,11 @@ class Preparation:
 
         Raises DtmError if it is worse than planned by now, or if its options do not fit.
         """
-        if change.after is None or not _open(change.after):
+        if change.after is None or not holds_unknown(change.after):
             return change
         spec = self.specs[change.address]
         options = self._operations.resolved(spec, self.lookup)
-        if _open(options):
+        if holds_unknown(options):
             return change
         self._operations.refuse_secret_name(change.address, options)
         entry = self._recorded(change.address)
@@ -156,7 +156,7 @@ class Preparation:
         """
         options = change.after
         assert options is not None
-        if _open(options):
+        if holds_unknown(options):
             raise DtmError(
                 "an option waits for a tool that was not applied", where=str(step.address)
             )
@@ -179,7 +179,7 @@ class Preparation:
     def _unseen(self, change: Change) -> bool:
         """Return whether the plan could not look up a new tool, its identity being unknown."""
         planned = self._planned[change.address].after
-        if change.reason is not Reason.NEW or planned is None or not _open(planned):
+        if change.reason is not Reason.NEW or planned is None or not holds_unknown(planned):
             return False
         return isinstance(self._operations.identity(change.address, planned), Unknown)
 
@@ -338,7 +338,3 @@ def timeout(timeouts: Timeouts, action: Action) -> float:
         Action.DELETE: timeouts.delete,
     }[action]
     return TIMEOUT if chosen is None else chosen
-
-
-def _open(options: Attributes) -> bool:
-    return not is_plain(options) and any(holds_unknown(value) for value in options.values())

@@ -32,9 +32,8 @@ from engine.values import (
     Digest,
     Unknown,
     Value,
-    holds_unknown,
     is_plain,
-    leaves,
+    leaves_of,
 )
 
 READ_TIMEOUT = 300.0
@@ -167,7 +166,7 @@ class _Requests:
 
     def _wanted(self, spec: ToolSpec) -> Attributes | Unknown:
         """Return the config's options with outputs as recorded, UNKNOWN if those do not suffice."""
-        if is_plain(spec.options) or not _any_leaf(spec.options, lambda x: isinstance(x, Deferred)):
+        if not leaves_of(spec.options, Deferred):
             return spec.options
         try:
             options: dict[str, Value] = {
@@ -175,16 +174,11 @@ class _Requests:
             }
         except DtmError:
             return UNKNOWN
-        unknown = _any_leaf(options, lambda x: isinstance(x, Digest) or holds_unknown(x))
-        return UNKNOWN if unknown else options
+        return UNKNOWN if leaves_of(options, Unknown, Digest, Deferred) else options
 
     def _outputs(self, address: Address) -> Attributes | Unknown:
         entry = self._state.entries.get(address)
         return entry.resource.outputs if entry and entry.resource else UNKNOWN
-
-
-def _any_leaf(options: Attributes, holds: Callable[[Value], bool]) -> bool:
-    return any(holds(leaf) for value in options.values() for leaf in leaves(value))
 
 
 def _timeout(spec: ToolSpec | None) -> float:

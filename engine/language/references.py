@@ -24,8 +24,10 @@ from engine.values import (
     Unknown,
     Value,
     leaves,
+    leaves_of,
     map_leaves,
     reveal,
+    sources_of,
 )
 
 _REFERENCE = re.compile(
@@ -140,11 +142,7 @@ def _look(reference: Reference, lookup: Lookup) -> Value:
         if isinstance(value, Unknown | Digest | Deferred):
             return UNKNOWN
         value = _step(reference, value, step)
-    return (
-        Secret(value, tuple(source for secret in secrets for source in secret.sources))
-        if secrets
-        else value
-    )
+    return Secret(value, sources_of(secrets)) if secrets else value
 
 
 def _step(reference: Reference, value: Value, step: str | int) -> Value:
@@ -170,7 +168,7 @@ def _join(interpolation: Interpolation, lookup: Lookup) -> Value:
     parts = [
         _look(part, lookup) if isinstance(part, Reference) else part for part in interpolation.parts
     ]
-    if any(isinstance(leaf, Unknown | Digest) for part in parts for leaf in leaves(part)):
+    if leaves_of(parts, Unknown, Digest):
         return UNKNOWN
     return join(parts, str(interpolation))
 
@@ -179,7 +177,7 @@ def join(parts: Sequence[Value], shown: str) -> str | Secret:
     """Join known values to one string; a Secret among them makes the whole a Secret.
 
     Strings stay as they are, everything else becomes compact JSON with sorted keys. The sources of
-    a Secret are those of `sources_of`. Raises DtmError for null.
+    a Secret are those of `_sources`. Raises DtmError for null.
     """
     texts: list[str] = []
     for part in parts:
@@ -190,12 +188,12 @@ def join(parts: Sequence[Value], shown: str) -> str | Secret:
             )
         texts.append(plain if isinstance(plain, str) else to_json(plain))
     text = "".join(texts)
-    secrets = [leaf for part in parts for leaf in leaves(part) if isinstance(leaf, Secret)]
+    secrets = leaves_of(list(parts), Secret)
     inner = tuple(found for secret in secrets for found in secret.parts or (secret,))
-    return Secret(text, sources_of(parts, texts), inner) if secrets else text
+    return Secret(text, _sources(parts, texts), inner) if secrets else text
 
 
-def sources_of(parts: Sequence[Value], texts: Sequence[str]) -> tuple[str, ...]:
+def _sources(parts: Sequence[Value], texts: Sequence[str]) -> tuple[str, ...]:
     """Name the source of a text around secrets, such as `text out/[[ env NAME ]].txt`.
 
     From it `evaluate` puts the text together again. Where that is impossible, the sources are those
@@ -204,8 +202,7 @@ def sources_of(parts: Sequence[Value], texts: Sequence[str]) -> tuple[str, ...]:
     written = [_written(part, text) for part, text in zip(parts, texts, strict=True)]
     if None not in written and not (len(parts) == 1 and isinstance(parts[0], Secret)):
         return (TEXT + "".join(filter(None, written)),)
-    secrets = [leaf for part in parts for leaf in leaves(part) if isinstance(leaf, Secret)]
-    return tuple(dict.fromkeys(source for secret in secrets for source in secret.sources))
+    return sources_of(leaves_of(list(parts), Secret))
 
 
 def _written(part: Value, text: str) -> str | None:
@@ -217,7 +214,7 @@ def _written(part: Value, text: str) -> str | None:
         return f"[[ {source} ]]" if source.startswith(_EVALUATED) else None
     if "[[" in text:
         return None
-    secrets = [leaf for leaf in leaves(part) if isinstance(leaf, Secret)]
+    secrets = leaves_of(part, Secret)
     if any(
         _written(leaf, "") is None or to_json(leaf.value) != f'"{leaf.value}"' for leaf in secrets
     ):

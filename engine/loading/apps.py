@@ -18,7 +18,7 @@ from engine.loading.variables import Scope
 from engine.options.decode import decode
 from engine.options.fields import folded, spelled
 from engine.suggestions import nearest
-from engine.values import Attributes, Secret, Unknown, Value, leaves
+from engine.values import Attributes, Secret, Unknown, Value, leaves_of
 
 SCAFFOLDING: Final = "repo-scaffolding"
 _LIFTED: Final = ("jenkins", "runner")
@@ -101,10 +101,7 @@ def _decoded(
             place.at(*path),
             "this must be known from the start: no ${{ }} and nothing sensitive here",
         )
-    wrong = len(report.problems) > before or any(
-        isinstance(leaf, Unknown) for leaf in leaves(value)
-    )
-    return found, not wrong
+    return found, len(report.problems) == before and not leaves_of(value, Unknown)
 
 
 def _map(value: Value) -> dict[str, Value]:

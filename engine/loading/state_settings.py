@@ -25,7 +25,7 @@ from engine.options.decode import build, decode
 from engine.options.fields import spelled
 from engine.schema import Catalog, PluginSchema
 from engine.suggestions import nearest
-from engine.values import Attributes, Secret, Unknown, Value, leaves
+from engine.values import Attributes, Secret, Unknown, Value, leaves_of
 
 
 def plain_url(url: str) -> StateSettings:
@@ -84,7 +84,7 @@ class _StateReader(msgspec.Struct, frozen=True):
             message = "the state must be known before any tool is: no ${{ }} here"
             self.report.add(self.place.at(), message)
             return None
-        if any(isinstance(leaf, Unknown) for leaf in leaves(value)):
+        if leaves_of(value, Unknown):
             return None
         if isinstance(value, Secret):
             value = value.value

@@ -7,7 +7,7 @@ around a Secret is a Secret, too.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -28,9 +28,10 @@ from engine.values import (
     Unknown,
     Value,
     is_plain,
-    leaves,
+    leaves_of,
     map_leaves,
     reveal,
+    sources_of,
 )
 
 _NAME: Final = re.compile(rf"\.?({DOTTED})")
@@ -156,7 +157,7 @@ class Scope(msgspec.Struct):
         values = [part if isinstance(part, str) else self.evaluate(part) for part in template.parts]
         if len(values) == 1:
             return values[0]
-        if any(isinstance(leaf, Unknown) for value in values for leaf in leaves(reveal(value))):
+        if leaves_of(reveal(values), Unknown):
             return UNKNOWN
         pieces = [
             piece
@@ -291,8 +292,7 @@ class Scope(msgspec.Struct):
                 return value
             secrets.append(value)
             value = value.value
-        sources = tuple(source for found in reversed(secrets) for source in found.sources)
-        return secret(value, sources) if secrets else value
+        return _secret(value, reversed(secrets)) if secrets else value
 
     def value(self, name: str, expression: Expression | None = None) -> Value:
         """Render a variable's own value and check it against its declaration."""
@@ -345,12 +345,9 @@ def _inner(outer: Secret, path: Sequence[str]) -> Secret:
     return replace(outer, sources=tuple(deeper))
 
 
-def secret(value: Value, sources: tuple[str, ...]) -> Secret:
-    """Make one Secret of a value, with the sources of all secrets inside it."""
-    inner = [
-        source for leaf in leaves(value) if isinstance(leaf, Secret) for source in leaf.sources
-    ]
-    return Secret(reveal(value), tuple(dict.fromkeys([*inner, *sources])))
+def _secret(value: Value, around: Iterable[Secret]) -> Secret:
+    """Make one Secret of a value, with the sources of all secrets inside and around it."""
+    return Secret(reveal(value), sources_of([*leaves_of(value, Secret), *around]))
 
 
 def _entries(value: Value) -> Mapping[str, Value]:

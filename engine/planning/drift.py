@@ -18,7 +18,7 @@ from engine.plugins.recall import Recollection
 from engine.secrets.marking import sensitive
 from engine.secrets.sealing import Sealer
 from engine.state import Resource, StateEntry
-from engine.values import HIDDEN, Attributes, Digest, Value, leaves, same, same_map
+from engine.values import HIDDEN, Attributes, Digest, Value, leaves_of, same, same_map
 
 
 def drift_of(
@@ -139,9 +139,11 @@ def _explained(field: FieldChange, changed: Sequence[FieldChange]) -> bool:
 
 def _came_from(value: Value) -> set[str]:
     """The origins of the secrets in a value; "" for a secret without any."""
-    hidden = [leaf for leaf in leaves(value) if isinstance(leaf, Digest)]
     return {
-        origin for leaf in hidden for source in leaf.sources or ("",) for origin in origins(source)
+        origin
+        for digest in leaves_of(value, Digest)
+        for source in digest.sources or ("",)
+        for origin in origins(source)
     }
 
 

@@ -24,7 +24,7 @@ from engine.options.decode import build, decode
 from engine.options.fields import options_of, replace_paths, secret_paths
 from engine.plugins.lost_secrets import refuse_lost
 from engine.ports import AnyProvider, Call, Consuming, Deriving, Requiring
-from engine.secrets.marking import concealed, inherit_sensitivity, mark_path, secrets_of
+from engine.secrets.marking import concealed, inherit_sensitivity, mark_path
 from engine.secrets.redaction import Redactor, contains_secret
 from engine.secrets.sealing import Sealer
 from engine.state import Resource, State
@@ -40,8 +40,9 @@ from engine.values import (
     Value,
     holds_unknown,
     is_plain,
-    leaves,
+    leaves_of,
     map_leaves,
+    sources_of,
 )
 
 SecretLookup: TypeAlias = Callable[[str], "Value | None"]
@@ -126,12 +127,10 @@ class Operations(msgspec.Struct, frozen=True):
 
         Raises DtmError.
         """
-        if is_plain(spec.options):
-            return spec.options
-        if not _holds(spec.options, Deferred):
+        if not leaves_of(spec.options, Deferred):
             return self.known(spec.options)
         options = {key: resolve(value, lookup) for key, value in spec.options.items()}
-        if _holds(options, Digest):
+        if leaves_of(options, Digest):
             raise DtmError(
                 "needs a secret output that is known only by its digest",
                 hint="it is known again in a run that reads or makes the tool it comes from",
@@ -147,7 +146,7 @@ class Operations(msgspec.Struct, frozen=True):
 
         A name that is not known yet is not checked.
         """
-        secrets = secrets_of(options)
+        secrets = leaves_of(options, Secret)
         identity = self.identity(address, options) if secrets else None
         if (
             identity is None
@@ -157,11 +156,8 @@ class Operations(msgspec.Struct, frozen=True):
             return
         without = {key: map_leaves(value, _forget) for key, value in options.items()}
         if isinstance(self.identity(address, without), Unknown):
-            came = " and ".join(
-                dict.fromkeys(
-                    name for each in secrets for source in each.sources for name in origins(source)
-                )
-            )
+            names = (name for source in sources_of(secrets) for name in origins(source))
+            came = " and ".join(dict.fromkeys(names))
             raise DtmError(
                 "would be named by a secret, and its name stands in the state",
                 hint=f"keep secrets out of paths, URLs and names{came and f': {came}'}",
@@ -192,9 +188,9 @@ class Operations(msgspec.Struct, frozen=True):
         )
         with suppress(UnknownValueError):
             found.update(provider.predict(built, resource))
-        return (
-            self.redactor.conceal_map(concealed(found, secrets_of(options))) if found else UNKNOWN
-        )
+        if not found:
+            return UNKNOWN
+        return self.redactor.conceal_map(concealed(found, leaves_of(options, Secret)))
 
     def outputs(
         self, address: Address, options: Attributes, live: Resource, sealer: Sealer
@@ -207,7 +203,7 @@ class Operations(msgspec.Struct, frozen=True):
         if is_plain(live.outputs):
             return live.outputs
         predicted = self.predict(address, options, live)
-        if isinstance(predicted, Unknown) or any(map(holds_unknown, predicted.values())):
+        if isinstance(predicted, Unknown) or holds_unknown(predicted):
             return live.outputs
         sealed = sealer.seal_resource(replace(live, outputs=predicted), address)
         return {
@@ -236,7 +232,7 @@ class Operations(msgspec.Struct, frozen=True):
                 for key, value in outputs.items()
             }
         self.known(outputs)
-        secrets = secrets_of(options)
+        secrets = leaves_of(options, Secret)
         if outputs is not resource.outputs or secrets:
             attributes = concealed(resource.attributes, secrets)
             resource = replace(resource, attributes=attributes, outputs=concealed(outputs, secrets))
@@ -245,7 +241,7 @@ class Operations(msgspec.Struct, frozen=True):
 
     def known(self, options: Attributes) -> Attributes:
         """The same options; their secrets are redacted in every text from now on."""
-        for secret in secrets_of(options):
+        for secret in leaves_of(options, Secret):
             self.redactor.add(secret)
         return options
 
@@ -354,10 +350,6 @@ def guarded(plugin: str, method: str, call: Callable[[], T]) -> T:
         raise PluginError(
             f'plugin "{plugin}" failed in {method}: {type(error).__name__}: {error}'
         ) from error
-
-
-def _holds(options: Attributes, kind: type) -> bool:
-    return any(isinstance(leaf, kind) for value in options.values() for leaf in leaves(value))
 
 
 def _forget(leaf: Value) -> Value:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from engine.address import Address
 from engine.errors import DtmError
 from engine.language.references import TEXT, VARIABLE_PREFIX, origins
-from engine.values import Attributes, Digest, leaves
+from engine.values import Attributes, Digest, leaves_of, sources_of
 
 
 def refuse_lost(address: Address, options: Attributes, verb: str) -> None:
@@ -15,16 +15,10 @@ def refuse_lost(address: Address, options: Attributes, verb: str) -> None:
 
     `verb` says what the secrets are needed for: `read`, `delete`.
     """
-    lost = {
-        key: digests
-        for key, value in options.items()
-        if (digests := [leaf for leaf in leaves(value) if isinstance(leaf, Digest)])
-    }
+    lost = [key for key, value in options.items() if leaves_of(value, Digest)]
     if not lost:
         return
-    sources = dict.fromkeys(
-        source for digests in lost.values() for leaf in digests for source in leaf.sources
-    )
+    sources = sources_of(leaves_of(options, Digest))
     needed = f"to {verb} {address.dotted} I need option {' and '.join(lost)}"
     came = " and ".join(source.removeprefix(TEXT) for source in sources)
     raise DtmError(

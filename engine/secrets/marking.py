@@ -19,14 +19,8 @@ from engine.values import (
     leaves,
     map_leaves,
     reveal,
+    sources_of,
 )
-
-
-def secrets_of(values: Attributes) -> list[Secret]:
-    """Every secret inside."""
-    if is_plain(values):
-        return []
-    return [leaf for value in values.values() for leaf in leaves(value) if isinstance(leaf, Secret)]
 
 
 def mark_path(value: Value, path: tuple[str, ...], source: str) -> Value:
@@ -76,7 +70,7 @@ def _unpaired(value: Value, before: Value) -> Value:
     hidden = [leaf for leaf in there if isinstance(leaf, Digest | Secret)]
     if not hidden:
         return value
-    sources = tuple(source for secret in hidden for source in secret.sources)
+    sources = sources_of(hidden)
     return map_leaves(value, lambda leaf: leaf if leaf in there else _as_secret(leaf, sources))
 
 
@@ -119,8 +113,7 @@ def concealed(values: Attributes, secrets: list[Secret]) -> Attributes:
 def _concealed(value: Value, secrets: list[Secret]) -> Value:
     held = [secret for secret in secrets if _holds(value, secret.value)]
     if held:
-        sources = dict.fromkeys(source for secret in held for source in secret.sources)
-        return Secret(value, tuple(sources))
+        return Secret(value, sources_of(held))
     if isinstance(value, dict):
         return {key: _concealed(item, secrets) for key, item in value.items()}
     if isinstance(value, list):

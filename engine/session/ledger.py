@@ -13,12 +13,11 @@ from engine.address import Address
 from engine.log.records import Begin, Cancelled, Done, Failed, Moved
 from engine.plan import Action
 from engine.runtime.environment import Environment
-from engine.secrets.marking import secrets_of
 from engine.secrets.redaction import Redactor, redact
 from engine.secrets.sealing import OUTPUTS, Sealer
 from engine.state import Pending, Resource, State, StateEntry
 from engine.stored.forms import resource_form, tool_form
-from engine.values import Attributes, Value
+from engine.values import Attributes, Secret, Value, leaves_of
 
 
 class Concealment(msgspec.Struct, frozen=True):
@@ -57,9 +56,7 @@ class Concealment(msgspec.Struct, frozen=True):
 
 def _concealed_id(resource: Resource, entry: StateEntry) -> str:
     """Return the id without secrets; the resource is then found by its identity alone."""
-    secrets = [
-        secret for values in (entry.options, resource.outputs) for secret in secrets_of(values)
-    ]
+    secrets = leaves_of(entry.options, Secret) + leaves_of(resource.outputs, Secret)
     if secrets and resource.id != entry.address.dotted:
         return redact(resource.id, secrets)
     return resource.id

@@ -8,6 +8,7 @@ from typing import cast
 
 import msgspec
 
+# Names of LockInfo's fields, in lower case; the order is Terraform's.
 TERRAFORM_FIELDS = ("ID", "Operation", "Info", "Who", "Version", "Created", "Path")
 LONGEST_LEASE = 86400.0
 """Seconds: a holder that stopped renewing is believed for a day at most."""
@@ -69,16 +70,9 @@ class LockInfo(msgspec.Struct, frozen=True):
 
     def to_json(self) -> bytes:
         """Write Terraform's seven fields, then `Lease` and `Renewed`, which Terraform ignores."""
-        fields = (
-            self.id,
-            self.operation,
-            self.info,
-            self.who,
-            self.version,
-            self.created,
-            self.path,
-        )
-        data: dict[str, str | float] = dict(zip(TERRAFORM_FIELDS, fields, strict=True))
+        data: dict[str, str | float] = {
+            name: getattr(self, name.lower()) for name in TERRAFORM_FIELDS
+        }
         if self.lease is not None:
             data["Lease"] = self.lease
         if self.renewed is not None:
@@ -97,18 +91,11 @@ class LockInfo(msgspec.Struct, frozen=True):
         found = {str(k).lower(): v for k, v in cast("dict[object, object]", raw).items()}
         if not isinstance(found.get("id"), str) or not found["id"]:
             return None
-        text = {name: str(found.get(name.lower()) or "") for name in TERRAFORM_FIELDS}
         renewed = found.get("renewed")
         return cls(
-            text["ID"],
-            text["Operation"],
-            text["Who"],
-            text["Version"],
-            text["Created"],
-            text["Path"],
-            text["Info"],
-            lease_of(found.get("lease")),
-            renewed if isinstance(renewed, str) else None,
+            **{name: str(found.get(name) or "") for name in map(str.lower, TERRAFORM_FIELDS)},
+            lease=lease_of(found.get("lease")),
+            renewed=renewed if isinstance(renewed, str) else None,
         )
 
 

@@ -22,8 +22,10 @@ class Resource(msgspec.Struct, frozen=True):
     outputs: Attributes = {}
 
 
-class Pending(msgspec.Struct, frozen=True):
+class Pending(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An operation begun and not known to have ended.
+
+    The state file holds it just like this: a field without a default is written even when null.
 
     `action` is a `plan.Action` value; times are RFC 3339; `seq` orders the begin records of a
     session. `token` names the operation to the provider: it stays the same however many sessions it
@@ -33,8 +35,8 @@ class Pending(msgspec.Struct, frozen=True):
     action: str
     since: str
     session: str
-    seq: int = 0
-    message: str | None = None
+    seq: int
+    message: str | None
     deadline: str | None = None
     token: str = ""
 

@@ -6,7 +6,7 @@ import math
 import re
 from typing import Final, TypeAlias
 
-from engine.values import Deferred
+from engine.values import Deferred, Value
 
 NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS: Final = {
@@ -45,6 +45,11 @@ def read(text: str) -> Scalar:
         return text
     literal = Literal(value, text)
     return value if written(value) == text and literal.storable else literal
+
+
+def value_of(leaf: Value) -> Value:
+    """Give the value of a Literal; every other value as it is."""
+    return leaf.value if isinstance(leaf, Literal) else leaf
 
 
 def _number(text: str) -> int | float | None:

@@ -193,7 +193,8 @@ class Scope(msgspec.Struct):
             case dict() | list() if not references.addresses(value):
                 return [
                     references.join(
-                        [map_leaves(value, _plain)], part if isinstance(part, str) else part.text
+                        [map_leaves(value, scalars.value_of)],
+                        part if isinstance(part, str) else part.text,
                     )
                 ]
             case _:
@@ -361,10 +362,6 @@ def _entries(value: Value) -> Mapping[str, Value]:
             return {}
 
 
-def _plain(leaf: Value) -> Value:
-    return leaf.value if isinstance(leaf, Literal) else leaf
-
-
 def _encodable(text: str) -> bool:
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
@@ -376,7 +373,7 @@ def _default(text: str) -> Value:
 
 def _invalid(value: Value, rules: Mapping[str, Value]) -> str:
     """Say which rule a value breaks; "" if none, or if the value is not known yet."""
-    plain = _plain(value)
+    plain = scalars.value_of(value)
     broken = "" if not rules or isinstance(plain, Unknown | Deferred) else _broken(plain, rules)
     return str(rules["message"]) if broken and "message" in rules else broken
 

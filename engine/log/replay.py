@@ -18,8 +18,9 @@ from engine.log.records import (
     OutputsSet,
     Record,
 )
+from engine.state import Pending
 from engine.stored.document import Document, WrittenForm
-from engine.stored.forms import PendingForm, ToolForm
+from engine.stored.forms import ToolForm
 
 
 class Replay:
@@ -80,9 +81,9 @@ class Replay:
             raise StateError(f"the commit log speaks of {record.key}, which is not in the state")
         return tool
 
-    def _pending(self, record: Begin) -> PendingForm:
+    def _pending(self, record: Begin) -> Pending:
         session = self.claim.session if self.claim else ""
-        return PendingForm(
+        return Pending(
             record.action, record.since, session, record.seq, None, record.deadline, record.token
         )
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from engine.errors import ConfigError, Problem
 from engine.language.expressions import Raw
 from engine.language.references import Interpolation
-from engine.language.scalars import Literal, read, written
+from engine.language.scalars import Literal, read, value_of, written
 from engine.options import fields as declared
 from engine.options.fields import Option
 from engine.suggestions import near, nearest
@@ -173,18 +173,6 @@ def _field(value: Value, shape: shapes.Type) -> Any:
     return value
 
 
-def _unwrapped(raw: Raw) -> Value:
-    match raw:
-        case dict():
-            return {key: _unwrapped(item) for key, item in raw.items()}
-        case list():
-            return [_unwrapped(item) for item in raw]
-        case Literal():
-            return raw.value
-        case _:
-            return raw
-
-
 def _described(raw: Raw) -> str:
     match raw:
         case dict():
@@ -253,7 +241,7 @@ class _Decoder(msgspec.Struct):
     ) -> str:
         """Refuse or keep an unknown key; give the option that was likely meant, or ""."""
         if self.tolerant:
-            values[key] = _unwrapped(raw)
+            values[key] = map_leaves(raw, value_of)
             return ""
         known = [option.key for option in declared.options_of(struct)]
         self._fail((*path, key), "is unknown", nearest(key, known), key=True)
@@ -282,7 +270,7 @@ class _Decoder(msgspec.Struct):
             value = text if declared.accepts(option.shape, shapes.StrType) else read(text)
             self._option(
                 option,
-                Secret(_unwrapped(value), (f"env {option.env}",)) if option.secret else value,
+                Secret(value_of(value), (f"env {option.env}",)) if option.secret else value,
                 here,
                 values,
             )
@@ -345,12 +333,12 @@ class _Decoder(msgspec.Struct):
                 )
                 return raw.text
             case _:
-                return _unwrapped(raw)
+                return value_of(raw)
 
     def _scalar(
         self, raw: None | bool | float | str | Literal, shape: shapes.Type, path: Path
     ) -> Value:
-        value = raw.value if isinstance(raw, Literal) else raw
+        value = value_of(raw)
         for member in declared.members(shape):
             if isinstance(member, shapes.AnyType):
                 return self._any(raw, path)
@@ -390,4 +378,4 @@ class _Decoder(msgspec.Struct):
             f"must be {declared.expected(shape)}, not {found}",
             hint if hint.startswith(("did", "for")) else "",
         )
-        return _unwrapped(raw)
+        return map_leaves(raw, value_of)

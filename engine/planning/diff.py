@@ -71,18 +71,11 @@ def _walk(old: Value, new: Value, path: Path) -> Iterator[Difference]:
         return
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(key for key in new if key not in old)]:
-            yield from _step(old.get(key, _ABSENT), new.get(key, _ABSENT), (*path, key))
+            yield from _walk(old.get(key, _ABSENT), new.get(key, _ABSENT), (*path, key))
     elif isinstance(old, list) and isinstance(new, list):
         yield from _walk_lists(old, new, path)
-    else:
+    else:  # also where one side is absent: nothing equals that, and it is no map or list
         yield path, old, new
-
-
-def _step(old: Value, new: Value, path: Path) -> Iterator[Difference]:
-    if old is _ABSENT or new is _ABSENT:
-        yield path, old, new
-    else:
-        yield from _walk(old, new, path)
 
 
 def _walk_lists(old: list[Value], new: list[Value], path: Path) -> Iterator[Difference]:
@@ -95,7 +88,7 @@ def _walk_lists(old: list[Value], new: list[Value], path: Path) -> Iterator[Diff
         two = _ABSENT if right is None else after[right]
         index = left if right is None else right
         assert index is not None
-        yield from _step(one, two, (*path, start + index))
+        yield from _walk(one, two, (*path, start + index))
 
 
 def _common(old: list[Value], new: list[Value]) -> int:

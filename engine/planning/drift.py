@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from engine.language.references import origins
 from engine.options.decode import canonical
+from engine.options.fields import replace_paths
 from engine.plan import Action, Change, FieldChange, Reason, Source
 from engine.planning.diff import diff
 from engine.plugins.calls import Operations
@@ -63,7 +64,7 @@ def option_changes(
     if same_map(entry.options, options):
         return ()
     sealed = sealer.seal_map(options, entry.address)
-    marks = operations.replacing(entry.address)
+    marks = replace_paths(operations.struct(entry.address))
     found = diff(entry.options, sealed, replaces=marks)
     if not found:
         return found

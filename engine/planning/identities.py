@@ -49,13 +49,13 @@ class Claims:
 
     def claim(self, identity: str, address: Address) -> Address | None:
         """The other tool that claimed the same thing before, None if there is none."""
-        thing = self._place(identity) if identity.startswith(_ON_DISK) else identity
+        path = path_of(identity)
+        thing = identity if path is None else self._place(path)
         first = self._first.setdefault(thing, address)
         return None if first == address else first
 
-    def _place(self, identity: str) -> str:
-        """The same text for all identities of one path."""
-        path = identity.partition(":")[2]
+    def _place(self, path: str) -> str:
+        """Give the same text for all spellings of one path."""
         path = normpath(path) if "/." in path or "//" in path else path
         if path.startswith(("/", "~")):
             return str(self._base / Path(path).expanduser())

@@ -91,7 +91,6 @@ def make_plan(
     state, two tools that are one thing, outputs that do not exist, options that do not fit once
     they are known.
     """
-    _refuse_idle(resolutions or {}, state)
     planning = _Planning(config, state, live, operations, resolutions or {})
     wanted = planning.wanted()
     edges = {
@@ -119,7 +118,6 @@ def plan_removal(
     Raises UnsafePlanError if a tool that is not selected depends on one that is, PlanError if reads
     failed.
     """
-    _refuse_idle(resolutions or {}, state)
     planning = _Planning(config, state, live, operations, resolutions or {})
     edges = {address: state.entries[address].depends_on for address in _doomed(state, selection)}
     if selection.unrecorded:
@@ -131,9 +129,7 @@ def plan_removal(
     changes = planning.removals(edges, Reason.REQUESTED)
     planning.refuse()
     left = dict(state.outputs) if any(address not in edges for address in state.entries) else {}
-    gone = tuple(
-        OutputChange(name, value, None) for name, value in state.outputs.items() if name not in left
-    )
+    gone = output_changes(state, left, planning.sealer)
     return Plan(state.id, config.digest, changes, left, gone, destroy=True)
 
 
@@ -189,20 +185,6 @@ def _doomed(state: State, selection: Selection) -> list[Address]:
     return list(found)
 
 
-def subject_of(
-    entry: StateEntry, live: Live, operations: Operations, resolutions: Mapping[Address, Resolution]
-) -> Subject:
-    """An entry with what is known of it."""
-    # Whether it can be found again matters only while it is unfinished; asking costs a little.
-    findable = (
-        entry.pending is None or operations.identity(entry.address, entry.options) is not None
-    )
-    resolution = resolutions.get(entry.address) if entry.pending else None
-    return Subject(
-        entry, live.found.get(entry.address), findable, resolution, live.before.get(entry.address)
-    )
-
-
 class _Planning:
     """One run of the planner.
 
@@ -217,6 +199,7 @@ class _Planning:
         operations: Operations,
         resolutions: Mapping[Address, Resolution],
     ) -> None:
+        _refuse_idle(resolutions, state)
         self.config, self.state, self.live, self.operations = config, state, live, operations
         self.resolutions = resolutions
         self.sealer = sealer_of(state)
@@ -272,8 +255,7 @@ class _Planning:
 
     def _decide(self, spec: ToolSpec, options: Attributes, entry: StateEntry | None) -> Change:
         if entry is not None:
-            subject = subject_of(entry, self.live, self.operations, self.resolutions)
-            return decide(spec, options, subject, self.operations, self.sealer)
+            return decide(spec, options, self._subject(entry), self.operations, self.sealer)
         if self.live.found.get(spec.address) is not None:
             raise self._taken(self.operations.identity(spec.address, options))
         return creation(spec, options, Reason.NEW)
@@ -308,7 +290,18 @@ class _Planning:
             spec, live = self.specs[address], self.live.found.get(address)
             return Change(address, Action.DELETE, reason, live, live, depends_on=spec.depends_on)
         self.operations.provider(address)
-        return removal(subject_of(entry, self.live, self.operations, self.resolutions), reason)
+        return removal(self._subject(entry), reason)
+
+    def _subject(self, entry: StateEntry) -> Subject:
+        """Put together what is known of a recorded tool."""
+        address, live = entry.address, self.live
+        if entry.pending is None:  # only of an unfinished one the rest matters, and asking costs
+            return Subject(entry, live.found.get(address), before=live.before.get(address))
+        findable = self.operations.identity(address, entry.options) is not None
+        resolution = self.resolutions.get(address)
+        return Subject(
+            entry, live.found.get(address), findable, resolution, live.before.get(address)
+        )
 
     def outputs(self) -> tuple[dict[str, Value], tuple[OutputChange, ...]]:
         """Root outputs as they will be, and how they differ from the recorded ones."""

@@ -21,7 +21,7 @@ from engine.config import ToolSpec
 from engine.errors import DtmError, PluginError
 from engine.language.references import Lookup, origins, resolve
 from engine.options.decode import build, decode
-from engine.options.fields import options_of, replace_paths, secret_paths
+from engine.options.fields import options_of, secret_paths
 from engine.plugins.lost_secrets import refuse_lost
 from engine.ports import AnyProvider, Call, Consuming, Deriving, Requiring
 from engine.secrets.marking import concealed, inherit_sensitivity, mark_path
@@ -118,10 +118,6 @@ class Operations(msgspec.Struct, frozen=True):
             )
         return values
 
-    def replacing(self, address: Address) -> frozenset[tuple[str, ...]]:
-        """Paths of the options whose change forces replacement."""
-        return replace_paths(self.struct(address))
-
     def resolved(self, spec: ToolSpec, lookup: Lookup) -> Attributes:
         """A tool's options with references replaced by outputs, UNKNOWN where those are.
 
@@ -216,7 +212,7 @@ class Operations(msgspec.Struct, frozen=True):
         address: Address,
         options: Attributes,
         resource: Resource,
-        before: Resource | None = None,
+        before: Resource | None,
     ) -> Resource:
         """A resource as a provider reported it, with a Secret for everything that is one.
 

@@ -19,18 +19,6 @@ ATOMS = frozenset({str, int, bool, type(None)})
 SECRET = re.compile(r"\$*\$secret")
 
 
-class PendingForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """`state.Pending`; `message` is written even when null."""
-
-    action: str
-    since: str
-    session: str
-    seq: int
-    message: str | None
-    deadline: str | None = None
-    token: str = ""
-
-
 class ToolForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """`state.StateEntry`.
 
@@ -43,7 +31,7 @@ class ToolForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     options: dict[str, Any]
     protected: bool
     resource: dict[str, Any] | None = None
-    pending: PendingForm | None = None
+    pending: Pending | None = None
 
     @property
     def key(self) -> str:
@@ -168,26 +156,6 @@ def resource_of(form: Mapping[str, Any], *, literal: bool = False) -> Resource:
     return Resource(identity, unescaped, rich_map(found))
 
 
-def pending_form(pending: Pending) -> PendingForm:
-    """A Pending as stored."""
-    return PendingForm(
-        pending.action,
-        pending.since,
-        pending.session,
-        pending.seq,
-        pending.message,
-        pending.deadline,
-        pending.token,
-    )
-
-
-def pending_of(form: PendingForm) -> Pending:
-    """The inverse of `pending_form`."""
-    return Pending(
-        form.action, form.since, form.session, form.seq, form.message, form.deadline, form.token
-    )
-
-
 def tool_form(entry: StateEntry) -> ToolForm:
     """An entry as stored. Raises StateError as `plain`, naming the address."""
     try:
@@ -198,7 +166,7 @@ def tool_form(entry: StateEntry) -> ToolForm:
             plain_map(entry.options),
             entry.protected,
             resource_form(entry.resource) if entry.resource else None,
-            pending_form(entry.pending) if entry.pending else None,
+            entry.pending,
         )
     except StateError as error:
         raise StateError(error.message, hint=error.hint, where=str(entry.address)) from error
@@ -213,7 +181,6 @@ def entry_of(form: ToolForm, known: Mapping[str, Address], *, literal: bool = Fa
     problem = name_problem(form.name) or instance_problem(form.instance)
     if problem:
         raise StateError(f"tool {form.key}: {problem}")
-    pending = form.pending
     try:
         return StateEntry(
             known.get(f"{form.name}.{form.instance}") or Address(form.name, form.instance),
@@ -221,7 +188,7 @@ def entry_of(form: ToolForm, known: Mapping[str, Address], *, literal: bool = Fa
             form.options if literal else rich_map(form.options),
             None if form.resource is None else resource_of(form.resource, literal=literal),
             form.protected,
-            None if pending is None else pending_of(pending),
+            form.pending,
         )
     except (StateError, ValueError) as error:
         raise StateError(f"tool {form.key}: {error}") from error

@@ -29,8 +29,9 @@ from engine.log.records import (
     encode_records,
 )
 from engine.log.replay import Replay
+from engine.state import Pending
 from engine.stored.document import EMPTY
-from engine.stored.forms import PendingForm, ToolForm
+from engine.stored.forms import ToolForm
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 numbers = st.integers(0, 2**40)
@@ -74,10 +75,10 @@ heads = st.builds(
 )
 
 CLAIM = Claim("s", "t0", "me", "apply", "0.1", "lineage", "salt", "home")
-PENDING = PendingForm("create", "then", "s", 1, None)
+PENDING = Pending("create", "then", "s", 1, None)
 
 
-def tool(name: str, pending: PendingForm | None = None) -> ToolForm:
+def tool(name: str, pending: Pending | None = None) -> ToolForm:
     return ToolForm(name, "i", [], {"n": name}, False, {"id": name, "outputs": {}}, pending)
 
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from engine.address import Address
-from engine.config import Config, Timeouts
+from engine.config import Config
 from engine.errors import DtmError, PlanError, Problem
 from engine.execution.steps import ENDS, Phase, Step
 from engine.language.references import parse, resolve
@@ -54,7 +54,7 @@ class Job(msgspec.Struct, eq=False):
     change: Change
     options: Attributes
     built: Any
-    timeout: float
+    timeout: float = TIMEOUT
     resource: Resource | None = None
     predicted: Attributes = {}
     findable: bool = True
@@ -160,21 +160,21 @@ class Preparation:
             raise DtmError(
                 "an option waits for a tool that was not applied", where=str(step.address)
             )
-        update = change.action is Action.UPDATE
-        resource = (change.live or change.before) if update else None
-        operations = self._operations
+        job = self._job(step, change, options)
+        predicted = self._operations.predict(step.address, options, job.resource)
+        job.predicted, job.look = value_of(predicted), self._unseen(change)
+        return job
+
+    def _job(self, step: Step, change: Change, options: Attributes) -> Job:
+        operations, spec = self._operations, self.specs.get(step.address)
         built = operations.build(step.address, options)
-        return Job(
-            step,
-            change,
-            options,
-            built,
-            timeout(self.specs[step.address].timeouts, Action.UPDATE if update else Action.CREATE),
-            resource,
-            value_of(operations.predict_of(step.address, built, options, resource)),
-            operations.identity_of(step.address, built) is not None,
-            self._unseen(change),
-        )
+        findable = operations.identity(step.address, options) is not None
+        job = Job(step, change, options, built, findable=findable)
+        # A create gets no resource: one that is there is completed by its identity.
+        job.resource = None if job.call is Action.CREATE else change.live or change.before
+        timeout: float | None = getattr(spec.timeouts, job.call.value) if spec else None
+        job.timeout = TIMEOUT if timeout is None else timeout
+        return job
 
     def _unseen(self, change: Change) -> bool:
         """Return whether the plan could not look up a new tool, its identity being unknown."""
@@ -185,14 +185,7 @@ class Preparation:
 
     def end(self, step: Step, change: Change) -> Job:
         """Return the job that deletes. Raises DtmError if a secret that it needs is gone."""
-        options = self.ending_options(change)
-        spec = self.specs.get(step.address)
-        built = self._operations.build(step.address, options)
-        findable = self._operations.identity_of(step.address, built) is not None
-        seconds = timeout(spec.timeouts if spec else Timeouts(), Action.DELETE)
-        return Job(
-            step, change, options, built, seconds, change.live or change.before, findable=findable
-        )
+        return self._job(step, change, self.ending_options(change))
 
     def ending_options(self, change: Change) -> Attributes:
         """Return the recorded options with secrets evaluated again, else the config's.
@@ -328,13 +321,3 @@ def record_outputs(preparation: Preparation, session: Session) -> dict[str, DtmE
             values[name] = recorded[name]
     session.set_outputs(values)
     return problems
-
-
-def timeout(timeouts: Timeouts, action: Action) -> float:
-    """Return the seconds that a call may take."""
-    chosen = {
-        Action.CREATE: timeouts.create,
-        Action.UPDATE: timeouts.update,
-        Action.DELETE: timeouts.delete,
-    }[action]
-    return TIMEOUT if chosen is None else chosen

@@ -59,8 +59,7 @@ class Text(msgspec.Struct, eq=False, dict=True):
         """
         if not self._roots:
             self._roots = list(_compose(self.scanned.text))
-        mark = _find(self._roots[document], path, key=key)
-        return f"{self.source.name}:{mark.line + 1}:{mark.column + 1}"
+        return _spell(self.source.name, _find(self._roots[document], path, key=key))
 
 
 class FilePlace(msgspec.Struct):
@@ -117,6 +116,10 @@ def locate(where: Where, parsed: dict[str, Text] | None = None) -> str:
         return text.at(where.document, where.path)
     except (OSError, UnicodeDecodeError, ConfigError, IndexError):
         return where.file
+
+
+def _spell(name: str, mark: Any) -> str:
+    return f"{name}:{mark.line + 1}:{mark.column + 1}"
 
 
 def _compose(text: str) -> Iterator[Any]:
@@ -192,7 +195,7 @@ class _Reader(msgspec.Struct):
             offset = getattr(error, "position", 0)
             self.problems.append(
                 Problem(
-                    self._at(text.count("\n", 0, offset), 0),
+                    f"{self.name}:{text.count(chr(10), 0, offset) + 1}:1",
                     f"not valid YAML: {getattr(error, 'reason', error)}",
                 )
             )
@@ -203,25 +206,20 @@ class _Reader(msgspec.Struct):
                 return documents
         raise ConfigError(tuple(self.problems))
 
-    def _at(self, line: int, column: int) -> str:
-        return f"{self.name}:{line + 1}:{column + 1}"
-
     def _fail(self, node: Any, message: str, hint: str = "") -> None:
-        self.problems.append(
-            Problem(self._at(node.start_mark.line, node.start_mark.column), message, hint)
-        )
+        self.problems.append(Problem(_spell(self.name, node.start_mark), message, hint))
 
     def _syntax(self, error: Any, text: str) -> None:
         mark, start = error.problem_mark or error.context_mark, error.context_mark
         context = f" ({error.context}" + (
-            f" that starts at {self._at(start.line, start.column)})" if start else ")"
+            f" that starts at {_spell(self.name, start)})" if start else ")"
         )
         lines: list[str] = text.split("\n")
         hint = _syntax_hint(
             [lines[found.line] for found in (mark, start) if found and found.line < len(lines)]
         )
         message = f"not valid YAML: {error.problem}{context if error.context else ''}"
-        self.problems.append(Problem(self._at(mark.line, mark.column), message, hint))
+        self.problems.append(Problem(_spell(self.name, mark), message, hint))
 
     def value(self, node: Any) -> Raw:
         """Read the value of a node; None in place of what is wrong."""
@@ -277,11 +275,10 @@ class _Reader(msgspec.Struct):
             elif key.tag == _PLAIN and key.value == "<<":
                 self._merge(item, merged)
             elif key.value in first:
-                mark = first[key.value].start_mark
+                before = _spell(self.name, first[key.value].start_mark)
                 self._fail(
                     key,
-                    f'key "{key.value}" is given twice, '
-                    f"first at {self._at(mark.line, mark.column)}",
+                    f'key "{key.value}" is given twice, first at {before}',
                 )
             else:
                 first[key.value] = key

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 import msgspec.inspect as shapes
@@ -32,6 +32,7 @@ from engine.values import (
     Unknown,
     UnknownValueError,
     Value,
+    is_plain,
     map_leaves,
 )
 
@@ -88,7 +89,7 @@ def build(options: Attributes, struct: type[O]) -> O:
     Deferred values and digests count as not known; unknown keys are dropped. Raises ConfigError
     with every fault if the options do not fit.
     """
-    usable = cast("dict[str, Value]", map_leaves(dict(options), _usable))  # a map stays a map
+    usable = options if is_plain(options) else _usable_map(options)
     try:
         return msgspec.convert(usable, struct)
     except (msgspec.ValidationError, UnknownValueError):
@@ -128,12 +129,16 @@ def _own_rules(values: Attributes, struct: type[msgspec.Struct]) -> list[OptionF
     """Run the Structs' own `__post_init__`, as far as the values are known."""
     if declared.checks_itself(struct):
         try:
-            _construct(cast("dict[str, Value]", map_leaves(dict(values), _usable)), struct)
+            _construct(_usable_map(values), struct)
         except UnknownValueError:
             return []
         except (ValueError, TypeError) as error:
             return [OptionFault((), str(error))]
     return []
+
+
+def _usable_map(values: Attributes) -> dict[str, Value]:
+    return {key: map_leaves(value, _usable) for key, value in values.items()}
 
 
 def _usable(leaf: Value) -> Value:

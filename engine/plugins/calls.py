@@ -98,11 +98,7 @@ class Operations(msgspec.Struct, frozen=True):
 
         Raises ConfigError.
         """
-        struct = self.struct(address)
-        if is_plain(options):
-            with suppress(msgspec.ValidationError):
-                return msgspec.convert(options, struct)
-        return build(options, struct)
+        return build(options, self.struct(address))
 
     def decoded(self, address: Address, options: Attributes) -> Attributes:
         """Options of the declared types, once their references are resolved.
@@ -135,7 +131,10 @@ class Operations(msgspec.Struct, frozen=True):
 
     def identity(self, address: Address, options: Attributes) -> str | None | Unknown:
         """The natural key; None if the plugin has none, UNKNOWN while an option it needs is."""
-        return self.identity_of(address, self.build(address, options))
+        try:
+            return self.provider(address).identity(self.build(address, options))
+        except UnknownValueError:
+            return UNKNOWN
 
     def refuse_secret_name(self, address: Address, options: Attributes) -> None:
         """Raise DtmError if a secret would name the resource: the state holds names in clear.
@@ -160,28 +159,16 @@ class Operations(msgspec.Struct, frozen=True):
                 where=str(address),
             )
 
-    def identity_of(self, address: Address, built: Any) -> str | None | Unknown:
-        """`identity`, of options that are built already."""
-        try:
-            return self.provider(address).identity(built)
-        except UnknownValueError:
-            return UNKNOWN
-
     def predict(
         self, address: Address, options: Attributes, resource: Resource | None
     ) -> Attributes | Unknown:
         """Outputs as they will be, with every declared key; UNKNOWN if not even keys are known."""
-        return self.predict_of(address, self.build(address, options), options, resource)
-
-    def predict_of(
-        self, address: Address, built: Any, options: Attributes, resource: Resource | None
-    ) -> Attributes | Unknown:
-        """`predict`, of options that are built already."""
         provider = self.provider(address)
         declared: type[msgspec.Struct] | None = provider.outputs
         found: dict[str, Value] = (
             {option.key: UNKNOWN for option in options_of(declared)} if declared else {}
         )
+        built = self.build(address, options)
         with suppress(UnknownValueError):
             found.update(provider.predict(built, resource))
         if not found:
@@ -247,7 +234,7 @@ class Operations(msgspec.Struct, frozen=True):
         """The live resource, None if it is gone. Raises DtmError, whatever the provider raised."""
         provider = self.provider(address)
         built = self.build(address, options)
-        known = None if resource and self._nameless(address, built, resource) else resource
+        known = None if resource and self._nameless(address, options, resource) else resource
 
         def reading() -> Resource | None:
             found = provider.read(built, known, call)
@@ -261,14 +248,14 @@ class Operations(msgspec.Struct, frozen=True):
                 "reading it needs an option that is only known after apply", where=str(address)
             ) from error
 
-    def _nameless(self, address: Address, built: Any, resource: Resource) -> bool:
+    def _nameless(self, address: Address, options: Attributes, resource: Resource) -> bool:
         """Check whether the id was recorded without a secret: only the identity finds it then.
 
         Raises DtmError if there is no identity either.
         """
         if HIDDEN not in resource.id:
             return False
-        if self.identity_of(address, built) is None:
+        if self.identity(address, options) is None:
             raise DtmError(
                 f"{address} cannot be looked up: its id holds a secret, "
                 "and secrets are not recorded",

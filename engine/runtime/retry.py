@@ -7,7 +7,6 @@ setting it up for each call makes a plan of two tools 7 % slower, and most runs 
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -39,16 +38,14 @@ class Policy(msgspec.Struct, frozen=True):
 STORE = Policy(tries=5, first=0.2, longest=5.0, total=30.0)
 PROVIDER = Policy(tries=4, first=1.0, longest=30.0, total=float("inf"))
 
-_chance = random.Random()  # noqa: S311 - jitter, nothing secret
-
 
 def store_retry(
     call: Callable[[], T],
     *,
-    sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
-    rng: random.Random = _chance,
-    policy: Policy = STORE,
+    sleep: Callable[[float], None],
+    clock: Callable[[], float],
+    rng: random.Random,
+    policy: Policy,
 ) -> T:
     """Return the call's result; retry only StoreUnavailableError, which surely had no effect."""
     schedule = _Schedule(policy, clock() + policy.total, clock, rng)
@@ -58,11 +55,11 @@ def store_retry(
 def provider_retry(
     call: Callable[[], T],
     *,
+    sleep: Callable[[float], None],
+    clock: Callable[[], float],
+    rng: random.Random,
     deadline: float = float("inf"),
     failed: Failed | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
-    rng: random.Random = _chance,
 ) -> T:
     """Return the call's result; retry only a ProviderError that says `retryable`.
 

@@ -17,7 +17,7 @@ from engine.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from engine.runtime.retry import provider_retry, store_retry
+from engine.runtime.retry import STORE, provider_retry, store_retry
 
 
 class Flaky:
@@ -42,7 +42,7 @@ class Flaky:
 
 
 def store(call: Callable[[], str], clock: FakeClock) -> str:
-    return store_retry(call, sleep=clock.sleep, clock=clock, rng=random.Random(1))
+    return store_retry(call, sleep=clock.sleep, clock=clock, rng=random.Random(1), policy=STORE)
 
 
 DOWN = StoreUnavailableError("down")
@@ -120,7 +120,7 @@ def test_a_provider_is_called_again_only_if_it_says_so(error: Exception, calls: 
     clock = FakeClock()
     flaky = Flaky([error] * 9, clock)
     with pytest.raises(type(error)):
-        provider_retry(flaky, sleep=clock.sleep, clock=clock)
+        provider_retry(flaky, sleep=clock.sleep, clock=clock, rng=random.Random(1))
     assert len(flaky.at) == calls
 
 
@@ -144,5 +144,5 @@ def test_no_pause_goes_beyond_the_deadline() -> None:
     clock = FakeClock()
     flaky = Flaky([ProviderError("slow down", retryable=True, after=45.0)] * 2, clock)
     with pytest.raises(ProviderError, match="slow down"):
-        provider_retry(flaky, deadline=40.0, sleep=clock.sleep, clock=clock)
+        provider_retry(flaky, sleep=clock.sleep, clock=clock, rng=random.Random(1), deadline=40.0)
     assert clock() == 0

@@ -53,19 +53,18 @@ class Address(msgspec.Struct, frozen=True, order=True):
 
 def name_problem(text: str) -> str:
     """Say what is wrong with a tool name; "" if nothing is."""
-    if len(text) <= MAX_LENGTH and NAME.fullmatch(text):
-        return ""
-    return (
-        f'name "{text}" must be lower case letters, digits and "-", '
-        "and start and end with a letter or digit"
-    )
+    return _problem(text, NAME, "name", 'digits and "-"')
 
 
 def instance_problem(text: str) -> str:
     """Say what is wrong with an instance ID; "" if nothing is."""
-    if len(text) <= MAX_LENGTH and INSTANCE.fullmatch(text):
+    return _problem(text, INSTANCE, "instanceID", 'digits, "-" and "."')
+
+
+def _problem(text: str, pattern: re.Pattern[str], noun: str, allowed: str) -> str:
+    if len(text) <= MAX_LENGTH and pattern.fullmatch(text):
         return ""
     return (
-        f'instanceID "{text}" must be lower case letters, digits, "-" and ".", '
+        f'{noun} "{text}" must be lower case letters, {allowed}, '
         "and start and end with a letter or digit"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from engine.address import Address
-from engine.values import Attributes, Secret, Value
+from engine.values import Attributes, Secret, Steps, Value
 
 
 class Where(msgspec.Struct, frozen=True):
@@ -19,7 +19,7 @@ class Where(msgspec.Struct, frozen=True):
 
     file: str
     document: int = 0
-    path: tuple[str | int, ...] = ()
+    path: Steps = ()
 
 
 class Lifecycle(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ import msgspec
 
 from engine.address import Address
 from engine.state import Resource, StateId
-from engine.values import Attributes, Value
+from engine.values import Attributes, Steps, Value
 
 
 class Action(Enum):
@@ -62,7 +62,7 @@ class FieldChange(msgspec.Struct, frozen=True):
     the live one. `replaces`: the option forces replacement.
     """
 
-    path: tuple[str | int, ...]
+    path: Steps
     old: Value
     new: Value
     source: Source = Source.OPTION

@@ -16,6 +16,8 @@ Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json
 Special: TypeAlias = "Unknown | Secret | Digest | Deferred"
 Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value] | Special"
 Attributes: TypeAlias = Mapping[str, Value]
+Steps: TypeAlias = tuple[str | int, ...]
+"""The way to a part of a value: keys of maps and numbers of list items."""
 L = TypeVar("L")
 
 SECRET_KEY: Final = "$secret"

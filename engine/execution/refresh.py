@@ -5,7 +5,7 @@ Besides the executor this is the only part of dtm that calls live systems.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from threading import Condition, Thread
@@ -17,7 +17,7 @@ from engine.config import Config, ToolSpec
 from engine.errors import DtmError, ProviderError
 from engine.execution.pace import GRACE, POLL, Pace
 from engine.language.references import resolve
-from engine.planning.decisions import Remedy, Resolution
+from engine.planning.decisions import Remedy, Resolutions
 from engine.planning.drift import alike, option_changes
 from engine.planning.identities import renamed
 from engine.planning.planner import Live
@@ -59,7 +59,7 @@ def read(
     state: State,
     operations: Operations,
     *,
-    resolutions: Mapping[Address, Resolution] | None = None,
+    resolutions: Resolutions | None = None,
     new: bool = True,
     pace: Pace | None = None,
 ) -> Live:
@@ -85,9 +85,7 @@ def read(
 class _Requests:
     """The reads to make, in `found`; `failed` has the tools that cannot even be looked up."""
 
-    def __init__(
-        self, state: State, operations: Operations, resolutions: Mapping[Address, Resolution]
-    ) -> None:
+    def __init__(self, state: State, operations: Operations, resolutions: Resolutions) -> None:
         self.found: list[ReadRequest] = []
         self.failed: dict[Address, DtmError] = {}
         self._state, self._operations, self._resolutions = state, operations, resolutions

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import TypeAlias
 
 import msgspec
 
@@ -15,6 +16,8 @@ from engine.address import Address
 from engine.graph import CycleError, circles, order
 from engine.plan import Action, Change, Plan
 from engine.state import State
+
+Changes: TypeAlias = Mapping[Address, Change]
 
 
 class Phase(Enum):
@@ -34,11 +37,14 @@ class Step(msgspec.Struct, frozen=True):
         return str(self.address)
 
 
+Edges: TypeAlias = dict[Step, list[Step]]
+"""Steps, each with the steps that it waits for."""
+
 ENDS = frozenset({Action.DELETE, Action.FORGET, Action.REPLACE})
 MAKES = frozenset(Action) - {Action.DELETE, Action.FORGET}
 
 
-def steps(plan: Plan, state: State) -> dict[Step, list[Step]]:
+def steps(plan: Plan, state: State) -> Edges:
     """Return the steps of a plan, each with the steps that it waits for.
 
     Making a tool waits for its dependencies in the config. Ending it waits for the end of every
@@ -52,7 +58,7 @@ def steps(plan: Plan, state: State) -> dict[Step, list[Step]]:
         for change in plan.changes
         if change.action is not Action.KEEP or change.rewrite
     }
-    edges: dict[Step, list[Step]] = {}
+    edges: Edges = {}
     for change in changes.values():
         if change.action in ENDS:
             edges[Step(change.address, Phase.END)] = []
@@ -65,7 +71,7 @@ def steps(plan: Plan, state: State) -> dict[Step, list[Step]]:
     return edges
 
 
-def _wait_to_make(edges: dict[Step, list[Step]], changes: Mapping[Address, Change]) -> None:
+def _wait_to_make(edges: Edges, changes: Changes) -> None:
     for change in changes.values():
         step = Step(change.address, Phase.MAKE)
         if step in edges:
@@ -75,9 +81,7 @@ def _wait_to_make(edges: dict[Step, list[Step]], changes: Mapping[Address, Chang
             ]
 
 
-def _wait_to_end(
-    edges: dict[Step, list[Step]], changes: Mapping[Address, Change], state: State
-) -> None:
+def _wait_to_end(edges: Edges, changes: Changes, state: State) -> None:
     for address, change in changes.items():
         ended = Step(address, Phase.END)
         if ended in edges:
@@ -86,11 +90,9 @@ def _wait_to_end(
                     edges[before].append(ended)
 
 
-def _without(
-    edges: Mapping[Step, list[Step]], changes: Mapping[Address, Change], state: State
-) -> dict[Step, list[Step]]:
+def _without(edges: Edges, changes: Changes, state: State) -> Edges:
     """Let a tool end after those that are changed to do without it: they may fail, and need it."""
-    wishes: dict[Step, list[Step]] = {}
+    wishes: Edges = {}
     for address, change in changes.items():
         made = Step(address, Phase.MAKE)
         if made in edges and change.action is not Action.REPLACE:
@@ -101,11 +103,9 @@ def _without(
     return wishes
 
 
-def _renewed(
-    edges: Mapping[Step, list[Step]], changes: Mapping[Address, Change]
-) -> dict[Step, list[Step]]:
+def _renewed(edges: Edges, changes: Changes) -> Edges:
     """Let a replaced tool end only when all that its new self needs is there."""
-    wishes: dict[Step, list[Step]] = {}
+    wishes: Edges = {}
     for address, change in changes.items():
         if change.action is Action.REPLACE:
             waits = (Step(other, Phase.MAKE) for other in change.depends_on)
@@ -113,9 +113,7 @@ def _renewed(
     return wishes
 
 
-def _granted(
-    edges: dict[Step, list[Step]], wishes: Mapping[Step, list[Step]]
-) -> dict[Step, list[Step]]:
+def _granted(edges: Edges, wishes: Edges) -> Edges:
     """Return the edges with all wishes but those that close a circle."""
     if not any(wishes.values()):
         return edges

@@ -21,6 +21,7 @@ from engine.values import (
     Deferred,
     Digest,
     Secret,
+    Steps,
     Unknown,
     Value,
     leaves,
@@ -59,7 +60,7 @@ class Reference(Deferred, frozen=True):
     """
 
     address: Address
-    path: tuple[str | int, ...]
+    path: Steps
     text: str
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
 
@@ -23,8 +23,7 @@ from engine.errors import ConfigError, Problem
 from engine.language import fast_yaml, scalars
 from engine.language.expressions import Raw, Scanned, SourceText, scan
 from engine.language.nesting import is_deep
-
-Steps: TypeAlias = "tuple[str | int, ...]"
+from engine.values import Steps
 
 _MAX_ALIASED: Final = 100_000
 """Nodes that aliases may add to a file: a "billion laughs" stops here."""
@@ -51,6 +50,11 @@ class Text(msgspec.Struct, eq=False, dict=True):
     def simple(self) -> bool:
         """True if no value of this file is a Literal, or can become one by rendering."""
         return not self.literals and not self.scanned.variables
+
+    def places(self) -> Iterator[tuple[FilePlace, Raw]]:
+        """Yield every document with its place."""
+        for index, document in enumerate(self.documents):
+            yield FilePlace(self, index), document
 
     def at(self, document: int, path: Steps, *, key: bool = False) -> str:
         """Give `file:line:column` of a value, or of its key.

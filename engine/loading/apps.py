@@ -18,7 +18,7 @@ from engine.loading.variables import Scope
 from engine.options.decode import decode
 from engine.options.fields import folded, spelled
 from engine.suggestions import nearest
-from engine.values import Attributes, Secret, Unknown, Value, leaves_of
+from engine.values import Attributes, Secret, Steps, Unknown, Value, leaves_of
 
 SCAFFOLDING: Final = "repo-scaffolding"
 _LIFTED: Final = ("jenkins", "runner")
@@ -132,7 +132,7 @@ def _app(section: Section, scope: Scope, templates: Mapping[str, _Template]) -> 
     )
 
 
-def _unsettled(app: Attributes) -> Iterator[tuple[str | int, ...]]:
+def _unsettled(app: Attributes) -> Iterator[Steps]:
     """Yield where the structure of an app holds a value that is sensitive or not known yet.
 
     The structure decides which tools there are, so it must be known before any tool is.

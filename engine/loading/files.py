@@ -139,8 +139,7 @@ def _main(path: Path) -> list[Path]:
 
 def _named(files: Files, text: Text) -> Iterator[tuple[Path, bool]]:
     """Yield the files that a text names under varFile and toolFile."""
-    for index, document in enumerate(text.documents):
-        place = FilePlace(text, index)
+    for place, document in text.places():
         config = document.get("config") if isinstance(document, dict) else None
         for inner, around in ((document, place), (config, place.step("config"))):
             for key, variables in _FILES.items():
@@ -172,8 +171,7 @@ def _file(
 
 def _classify(files: Files, text: Text, *, bare: bool) -> None:
     several = sum(document is not None for document in text.documents) > 1
-    for index, document in enumerate(text.documents):
-        place = FilePlace(text, index)
+    for place, document in text.places():
         if isinstance(document, dict):
             # A map with none of our keys holds variables where that can be meant: in a file of
             # variables, or as one of several documents. Elsewhere its keys are misspelt.

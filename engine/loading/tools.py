@@ -21,7 +21,7 @@ from engine.options.decode import build, decode, dotted
 from engine.options.fields import agree, expected, options_of, shape_at, spelled
 from engine.schema import Catalog, PluginSchema
 from engine.suggestions import nearest
-from engine.values import Attributes, Secret, Unknown, UnknownValueError, Value, leaves
+from engine.values import Attributes, Secret, Steps, Unknown, UnknownValueError, Value, leaves
 
 _FREE: Final = Lifecycle()
 _UNTIMED: Final = Timeouts()
@@ -255,9 +255,7 @@ class Checker(msgspec.Struct):
             self.report.add(where, message, "a tool cannot wait for itself")
 
 
-def _leaves(
-    value: Value, path: tuple[str | int, ...] = ()
-) -> Iterator[tuple[tuple[str | int, ...], Value]]:
+def _leaves(value: Value, path: Steps = ()) -> Iterator[tuple[Steps, Value]]:
     """Yield every value that is neither a list nor a map, and where it stands."""
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
@@ -266,7 +264,7 @@ def _leaves(
         yield path, value
 
 
-def _path(value: Raw, wanted: Reference) -> tuple[str | int, ...]:
+def _path(value: Raw, wanted: Reference) -> Steps:
     """Find where a reference stands inside a value as written; () if it is not there."""
     found = (
         path for path, leaf in _leaves(value) if any(wanted is each for each in references(leaf))

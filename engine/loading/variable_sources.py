@@ -147,8 +147,7 @@ def _used(files: Files, texts: Sequence[Text]) -> set[str]:
 def _entries(texts: Sequence[Text], report: Report) -> Iterator[tuple[str, FilePlace, Raw]]:
     """Yield the variables of files named by --var-file: bare, or under `vars:`."""
     for text in texts:
-        for index, document in enumerate(text.documents):
-            place = FilePlace(text, index)
+        for place, document in text.places():
             if isinstance(document, dict) and document.keys() == {"vars"}:
                 document, place = document["vars"], place.step("vars")
             if isinstance(document, dict):

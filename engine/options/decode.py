@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 import msgspec.inspect as shapes
@@ -29,6 +29,7 @@ from engine.values import (
     Deferred,
     Digest,
     Secret,
+    Steps,
     Unknown,
     UnknownValueError,
     Value,
@@ -37,7 +38,6 @@ from engine.values import (
 )
 
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a provider
-Path: TypeAlias = "tuple[str | int, ...]"
 _LEADING_ZERO: Final = re.compile(r"[-+]?0\d+")
 _SHOWN: Final = 40
 
@@ -48,7 +48,7 @@ class OptionFault(msgspec.Struct, frozen=True):
     `path` leads from the options to it, in the user's spelling. `key`: the key itself is wrong.
     """
 
-    path: Path
+    path: Steps
     message: str
     hint: str = ""
     key: bool = False
@@ -105,13 +105,15 @@ def build(options: Attributes, struct: type[O]) -> O:
     raise ConfigError(tuple(Problem("", fault.message, fault.hint) for fault in decoder.faults))
 
 
-def convert(raw: Raw, shape: shapes.Type, path: Path, noun: str) -> tuple[Value, list[OptionFault]]:
+def convert(
+    raw: Raw, shape: shapes.Type, path: Steps, noun: str
+) -> tuple[Value, list[OptionFault]]:
     """Decode one value by a declared type; `noun` and `path` are how faults call it."""
     decoder = _Decoder({}, noun=noun)
     return decoder.value(raw, shape, path), decoder.faults
 
 
-def dotted(path: Path) -> str:
+def dotted(path: Steps) -> str:
     """Spell a path for messages: `repos[0].url`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
@@ -217,7 +219,7 @@ class _Decoder(msgspec.Struct):
     faults: list[OptionFault] = []
 
     def struct(
-        self, raw: Mapping[str, Raw], struct: type[msgspec.Struct], path: Path
+        self, raw: Mapping[str, Raw], struct: type[msgspec.Struct], path: Steps
     ) -> dict[str, Value]:
         spellings = declared.spellings_of(struct)
         values: dict[str, Value] = {}
@@ -238,11 +240,16 @@ class _Decoder(msgspec.Struct):
                 self._missing(option, path, values, given=option.key in seen)
         return values
 
-    def _fail(self, path: Path, message: str, hint: str = "", *, key: bool = False) -> None:
+    def _fail(self, path: Steps, message: str, hint: str = "", *, key: bool = False) -> None:
         self.faults.append(OptionFault(path, f'{self.noun} "{dotted(path)}" {message}', hint, key))
 
     def _unknown(
-        self, key: str, raw: Raw, struct: type[msgspec.Struct], path: Path, values: dict[str, Value]
+        self,
+        key: str,
+        raw: Raw,
+        struct: type[msgspec.Struct],
+        path: Steps,
+        values: dict[str, Value],
     ) -> str:
         """Refuse or keep an unknown key; give the option that was likely meant, or ""."""
         if self.tolerant:
@@ -252,7 +259,7 @@ class _Decoder(msgspec.Struct):
         self._fail((*path, key), "is unknown", nearest(key, known), key=True)
         return near(key, known)
 
-    def _option(self, option: Option, raw: Raw, path: Path, values: dict[str, Value]) -> None:
+    def _option(self, option: Option, raw: Raw, path: Steps, values: dict[str, Value]) -> None:
         if raw is None and not declared.accepts(option.shape, shapes.NoneType):
             return  # an empty value is the same as none
         # Until the option is left again, a value of the wrong type is shown as (sensitive).
@@ -268,7 +275,7 @@ class _Decoder(msgspec.Struct):
         values[option.key] = value
 
     def _missing(
-        self, option: Option, path: Path, values: dict[str, Value], *, given: bool
+        self, option: Option, path: Steps, values: dict[str, Value], *, given: bool
     ) -> None:
         here = (*path, option.key)
         if option.env and (text := self.env.get(option.env)):
@@ -283,7 +290,7 @@ class _Decoder(msgspec.Struct):
             hint = f"or set the environment variable {option.env}" if option.env else ""
             self._fail(here, "must not be empty" if given else "is required", hint)
 
-    def value(self, raw: Raw, shape: shapes.Type, path: Path) -> Value:
+    def value(self, raw: Raw, shape: shapes.Type, path: Steps) -> Value:
         """Decode a value by its declared type; note a fault and keep it where it does not fit."""
         match raw:
             case Secret():
@@ -300,7 +307,7 @@ class _Decoder(msgspec.Struct):
             case _:
                 return raw
 
-    def _container(self, raw: dict[str, Raw] | list[Raw], shape: shapes.Type, path: Path) -> Value:
+    def _container(self, raw: dict[str, Raw] | list[Raw], shape: shapes.Type, path: Steps) -> Value:
         for member in declared.members(shape):
             match member, raw:
                 case shapes.AnyType(), _:
@@ -323,7 +330,7 @@ class _Decoder(msgspec.Struct):
                     continue
         return self._misfit(raw, shape, path)
 
-    def _any(self, raw: Raw, path: Path) -> Value:
+    def _any(self, raw: Raw, path: Steps) -> Value:
         """Take any value that JSON can hold."""
         match raw:
             case dict():
@@ -341,7 +348,7 @@ class _Decoder(msgspec.Struct):
                 return value_of(raw)
 
     def _scalar(
-        self, raw: None | bool | float | str | Literal, shape: shapes.Type, path: Path
+        self, raw: None | bool | float | str | Literal, shape: shapes.Type, path: Steps
     ) -> Value:
         value = value_of(raw)
         for member in declared.members(shape):
@@ -356,7 +363,7 @@ class _Decoder(msgspec.Struct):
                 return self._text(member, text, path)
         return self._misfit(raw, shape, path)
 
-    def _text(self, member: shapes.Type, text: str, path: Path) -> Value:
+    def _text(self, member: shapes.Type, text: str, path: Steps) -> Value:
         """Take a number or boolean, as it was written, where text is wanted."""
         if _LEADING_ZERO.fullmatch(text):
             self._fail(
@@ -368,11 +375,11 @@ class _Decoder(msgspec.Struct):
             self._limit(member, text, path)
         return text
 
-    def _limit(self, member: shapes.Type, value: Raw, path: Path) -> None:
+    def _limit(self, member: shapes.Type, value: Raw, path: Steps) -> None:
         if broken := declared.excess(member, value):
             self._fail(path, broken)
 
-    def _misfit(self, raw: Raw, shape: shapes.Type, path: Path) -> Value:
+    def _misfit(self, raw: Raw, shape: shapes.Type, path: Steps) -> Value:
         found = HIDDEN if self.hidden else _described(raw)
         choices = [
             str(choice) for member in declared.members(shape) for choice in declared.choices(member)

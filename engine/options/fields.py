@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import msgspec.inspect as shapes
 
-from engine.values import Value
+from engine.values import Steps, Value
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -225,7 +225,7 @@ def _bounds(member: shapes.IntType | shapes.FloatType, value: float) -> str:
 
 
 @cache
-def shape_at(struct: type[msgspec.Struct], path: tuple[str | int, ...]) -> shapes.Type | None:
+def shape_at(struct: type[msgspec.Struct], path: Steps) -> shapes.Type | None:
     """Find the declared type at a canonical path; None where none is declared."""
     shape: shapes.Type = shapes.type_info(struct)
     for step in path:

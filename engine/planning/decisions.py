@@ -6,9 +6,9 @@ those that are not wanted any more. `update_or_replace` says whether a differenc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -73,6 +73,9 @@ class Resolution(msgspec.Struct, frozen=True):
                 f'"{text}" resolves nothing',
                 hint="expected: name.instanceID=adopt:ID, ...=retry or ...=forget",
             ) from None
+
+
+Resolutions: TypeAlias = Mapping[Address, Resolution]
 
 
 class Subject(msgspec.Struct, frozen=True):

@@ -14,9 +14,8 @@ from typing import Any, Final, TypeAlias, cast
 import msgspec
 
 from engine.plan import FieldChange, Source
-from engine.values import Attributes, Unknown, Value, same
+from engine.values import Attributes, Steps, Unknown, Value, same
 
-Path: TypeAlias = "tuple[str | int, ...]"
 Pattern: TypeAlias = "tuple[str, ...]"
 
 NAMES: Final = ("name", "id", "key", "instanceID")
@@ -63,10 +62,10 @@ def diff(
     )
 
 
-Difference: TypeAlias = "tuple[Path, Value, Value]"
+Difference: TypeAlias = "tuple[Steps, Value, Value]"
 
 
-def _walk(old: Value, new: Value, path: Path) -> Iterator[Difference]:
+def _walk(old: Value, new: Value, path: Steps) -> Iterator[Difference]:
     if same(old, new):
         return
     if isinstance(old, dict) and isinstance(new, dict):
@@ -78,7 +77,7 @@ def _walk(old: Value, new: Value, path: Path) -> Iterator[Difference]:
         yield path, old, new
 
 
-def _walk_lists(old: list[Value], new: list[Value], path: Path) -> Iterator[Difference]:
+def _walk_lists(old: list[Value], new: list[Value], path: Steps) -> Iterator[Difference]:
     """Strip what is equal at both ends, pair the rest."""
     start = _common(old, new)
     end = _common(old[start:][::-1], new[start:][::-1])
@@ -147,7 +146,7 @@ def _fingerprints(items: list[Value], name: str) -> list[str]:
     return [msgspec.json.encode(item, enc_hook=repr, order="sorted").decode() for item in items]
 
 
-def _forces(path: Path, old: Value, new: Value, mark: Pattern) -> bool:
+def _forces(path: Steps, old: Value, new: Value, mark: Pattern) -> bool:
     """Check whether this change touches an option at `mark`.
 
     Where a whole map was added or removed, check whether the option's value in it differs.

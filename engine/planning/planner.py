@@ -18,7 +18,7 @@ from engine.graph import order
 from engine.language.references import resolve
 from engine.plan import Action, Change, OutputChange, Plan, Reason
 from engine.planning.decisions import (
-    Resolution,
+    Resolutions,
     Subject,
     creation,
     decide,
@@ -82,7 +82,7 @@ def make_plan(
     live: Live,
     operations: Operations,
     *,
-    resolutions: Mapping[Address, Resolution] | None = None,
+    resolutions: Resolutions | None = None,
     in_progress: str = "",
 ) -> Plan:
     """Plan an apply: dependencies first, deletes last and in reverse.
@@ -111,7 +111,7 @@ def plan_removal(
     operations: Operations,
     selection: Selection = EVERYTHING,
     *,
-    resolutions: Mapping[Address, Resolution] | None = None,
+    resolutions: Resolutions | None = None,
 ) -> Plan:
     """Plan the deletion of the selected tools, dependents first. `config` may be empty.
 
@@ -144,7 +144,7 @@ def plan_drift(state: State, live: Live, operations: Operations, *, in_progress:
     return Plan(state.id, "", changes, in_progress=in_progress)
 
 
-def _refuse_idle(resolutions: Mapping[Address, Resolution], state: State) -> None:
+def _refuse_idle(resolutions: Resolutions, state: State) -> None:
     """Raise UsageError for a `--resolve` of a tool that has nothing unfinished."""
     unfinished = {address: None for address, entry in state.entries.items() if entry.pending}
     for address in resolutions:
@@ -197,7 +197,7 @@ class _Planning:
         state: State,
         live: Live,
         operations: Operations,
-        resolutions: Mapping[Address, Resolution],
+        resolutions: Resolutions,
     ) -> None:
         _refuse_idle(resolutions, state)
         self.config, self.state, self.live, self.operations = config, state, live, operations

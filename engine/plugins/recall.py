@@ -19,7 +19,7 @@ from engine.plugins.calls import Operations
 from engine.plugins.lost_secrets import refuse_lost
 from engine.secrets.sealing import Sealer
 from engine.state import StateEntry
-from engine.values import Attributes, Digest, Secret, Unknown, Value, is_plain
+from engine.values import Attributes, Digest, Secret, Steps, Unknown, Value, is_plain
 
 
 class Recollection(msgspec.Struct, frozen=True):
@@ -89,7 +89,7 @@ class _Evaluation:
             key: self._value(value, current.get(key), (key,)) for key, value in recorded.items()
         }
 
-    def _value(self, value: Value, now: Value, path: tuple[str | int, ...]) -> Value:
+    def _value(self, value: Value, now: Value, path: Steps) -> Value:
         if isinstance(value, dict):
             inner = now if isinstance(now, dict) else {}
             return {
@@ -104,7 +104,7 @@ class _Evaluation:
             ]
         return self._secret(value, now, path) if isinstance(value, Digest) else value
 
-    def _secret(self, recorded: Digest, now: Value, path: tuple[str | int, ...]) -> Value:
+    def _secret(self, recorded: Digest, now: Value, path: Steps) -> Value:
         other: Secret | None = None
         key = str(path[0])
         for candidate in self._candidates(recorded, now, key):

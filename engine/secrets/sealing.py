@@ -14,7 +14,7 @@ from engine.address import Address
 from engine.errors import StateError
 from engine.state import Resource
 from engine.stored.forms import plain
-from engine.values import Attributes, Digest, Secret, Value, is_plain, reveal
+from engine.values import Attributes, Digest, Secret, Steps, Value, is_plain, reveal
 
 OUTPUTS = Address("", "outputs")
 """The place of root outputs in digests."""
@@ -39,14 +39,14 @@ class Sealer:
         self._keys = _keys_of(self._salt)
         self._lock = Lock()
 
-    def seal(self, value: Value, address: Address, path: tuple[str | int, ...] = ()) -> Value:
+    def seal(self, value: Value, address: Address, path: Steps = ()) -> Value:
         """A copy of the value with every Secret as its Digest.
 
         `path` is where the value stands below the address.
         """
         match value:
             case dict():
-                return {key: self.seal(item, address, (*path, key)) for key, item in value.items()}
+                return self.seal_map(value, address, path)
             case list():
                 return [
                     self.seal(item, address, (*path, index)) for index, item in enumerate(value)
@@ -56,9 +56,7 @@ class Sealer:
             case _:
                 return value
 
-    def seal_map(
-        self, values: Attributes, address: Address, path: tuple[str | int, ...] = ()
-    ) -> dict[str, Value]:
+    def seal_map(self, values: Attributes, address: Address, path: Steps = ()) -> dict[str, Value]:
         """`seal` of a map of options, attributes or outputs; one of plain values is copied flat."""
         if is_plain(values):
             return dict(values)
@@ -71,7 +69,7 @@ class Sealer:
             resource.id, attributes, self.seal_map(resource.outputs, address, ("outputs",))
         )
 
-    def _digest(self, secret: Secret, address: Address, path: tuple[str | int, ...]) -> Digest:
+    def _digest(self, secret: Secret, address: Address, path: Steps) -> Digest:
         place = json.dumps([address.key, *path]).encode()
         return Digest(hmac.new(self._key(secret), place, sha256).hexdigest(), secret.sources)
 

@@ -47,11 +47,9 @@ class Unknown:
     def __getattr__(self, name: str) -> NoReturn:
         # A field of a nested Struct that is unknown as a whole; Python itself probes for names with
         # an underscore.
-        raise (
-            AttributeError(name)
-            if name.startswith("_")
-            else UnknownValueError("this value is only known after apply")
-        )
+        if name.startswith("_"):
+            raise AttributeError(name)
+        self._use()
 
     def __repr__(self) -> str:
         return "(known after apply)"

@@ -28,7 +28,8 @@ from engine.planning import planner, safety
 from engine.planning.decisions import Resolution, unfinished
 from engine.planning.drift import drift_of, unchanged
 from engine.planning.planner import Live, Selection
-from engine.plugins.calls import Operations, sealer_of
+from engine.plugins.calls import Operations
+from engine.plugins.recall import Recollection
 from engine.session.reading import Reading
 from engine.state import State, StateEntry
 from engine.values import Value
@@ -239,7 +240,8 @@ class Run:
         elif entry.pending:
             note = {"Unfinished": unfinished(entry.pending)}
         else:
-            change = drift_of(entry, live.of(entry), self.operations, sealer_of(reading.state))
+            memory = Recollection.of(self.operations, reading.state)
+            change = drift_of(entry, live.of(entry), memory)
             note = {"Drifted": change.action is not Action.KEEP}
             if change.action is not Action.KEEP:
                 found: Value = None if change.live is None else dict(change.live.attributes)

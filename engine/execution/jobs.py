@@ -19,7 +19,7 @@ from engine.execution.steps import ENDS, Phase, Step
 from engine.language.references import parse, resolve
 from engine.plan import Action, Change, Plan, Reason
 from engine.planning.decisions import Subject, decide, predicted, severity, value_of
-from engine.plugins.calls import Operations, sealer_of
+from engine.plugins.calls import Operations
 from engine.plugins.recall import Recollection
 from engine.session.session import Session
 from engine.state import Resource, State, StateEntry
@@ -102,7 +102,7 @@ class Preparation:
         self.outputs: dict[Address, Attributes | Unknown] = {}
         self._recorded, self._recall = recorded or state.entries.get, operations.recall
         self._operations = replace(operations, recall=self._recalled)
-        self._sealer = sealer_of(state)
+        self._memory = Recollection.of(self._operations, state)
 
     def lookup(self, address: Address) -> Attributes | Unknown | None:
         """Return a tool's real outputs: UNKNOWN while it is still to be done, None without any."""
@@ -111,9 +111,7 @@ class Preparation:
             if change is None:
                 return None
             untouched = change.action in (Action.KEEP, Action.MOVE, Action.RECOVER)
-            self.outputs[address] = (
-                predicted(change, self._operations, self._sealer) if untouched else UNKNOWN
-            )
+            self.outputs[address] = predicted(change, self._memory) if untouched else UNKNOWN
         return self.outputs[address]
 
     def decided(self, change: Change) -> Change:
@@ -131,7 +129,7 @@ class Preparation:
         entry = self._recorded(change.address)
         if change.action is Action.CREATE or entry is None or entry.resource is None:
             return replace(change, after=options)
-        again = decide(spec, options, Subject(entry, change.live), self._operations, self._sealer)
+        again = decide(spec, options, Subject(entry, change.live), self._memory)
         if severity(again.action) > severity(change.action):
             raise DtmError(
                 f"was planned as {change.action.value}, and would now be {again.action.value}",
@@ -195,8 +193,7 @@ class Preparation:
         spec = self.specs.get(change.address)
         entry = self._recorded(change.previous or change.address) or self._recorded(change.address)
         if entry is not None:
-            memory = Recollection(self._operations, self._sealer)
-            return memory.recalled(entry, "delete", spec.options if spec else None)
+            return self._memory.recalled(entry, "delete", spec.options if spec else None)
         assert spec is not None  # only a delete of config tools that are not recorded comes here
         return self._operations.resolved(spec, self.lookup)
 

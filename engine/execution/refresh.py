@@ -21,7 +21,7 @@ from engine.planning.decisions import Remedy, Resolutions
 from engine.planning.drift import alike, option_changes
 from engine.planning.identities import renamed
 from engine.planning.planner import Live
-from engine.plugins.calls import Operations, sealer_of
+from engine.plugins.calls import Operations
 from engine.plugins.recall import Recollection
 from engine.ports import Call
 from engine.state import Resource, State, StateEntry
@@ -74,12 +74,7 @@ def read(
     requests.collect(config, new=new)
     readers = _Readers(requests.found, _Reader(state, operations), pace.environment.clock)
     readers.run(min(pace.parallelism, len(requests.found)))
-    return Live(
-        readers.found,
-        requests.failed | readers.failed,
-        len(requests.found) + len(readers.before),
-        readers.before,
-    )
+    return Live(readers.found, requests.failed | readers.failed, readers.before)
 
 
 class _Requests:
@@ -89,7 +84,7 @@ class _Requests:
         self.found: list[ReadRequest] = []
         self.failed: dict[Address, DtmError] = {}
         self._state, self._operations, self._resolutions = state, operations, resolutions
-        self._sealer = sealer_of(state)
+        self._memory = Recollection.of(operations, state)
 
     def collect(self, config: Config, *, new: bool) -> None:
         """Add a read for every recorded tool, and (`new`) for every new one that can be looked up.
@@ -142,7 +137,7 @@ class _Requests:
         The first are the config's, unless these mean another resource than the recorded ones. The
         second are the recorded ones, if they differ and something is recorded to compare with.
         """
-        memory = Recollection(self._operations, self._sealer)
+        memory = self._memory
         if isinstance(wanted, Unknown):
             return memory.recalled_if_possible(entry), None
         if wanted == entry.options:
@@ -158,7 +153,7 @@ class _Requests:
         """Return whether the config's options differ from the recorded ones in meaning."""
         try:
             decoded = self._operations.decoded(entry.address, wanted)
-            return bool(option_changes(entry, decoded, self._operations, self._sealer))
+            return bool(option_changes(entry, decoded, self._memory))
         except DtmError:  # they do not fit: the planner reports it
             return False
 
@@ -194,7 +189,8 @@ class _Reader:
     """The reading of one tool. Safe to use from several threads."""
 
     def __init__(self, state: State, operations: Operations) -> None:
-        self._operations, self._sealer = operations, sealer_of(state)
+        self._operations = operations
+        self._sealer = Recollection.of(operations, state).sealer
         self._lineage = state.id.lineage
 
     def call(self, request: ReadRequest, deadline: float, cancelled: Callable[[], bool]) -> Call:

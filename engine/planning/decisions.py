@@ -19,6 +19,7 @@ from engine.errors import UsageError
 from engine.plan import Action, Change, FieldChange, Reason, Source
 from engine.planning.drift import alike, drifted, option_changes
 from engine.plugins.calls import Operations
+from engine.plugins.recall import Recollection
 from engine.secrets.marking import inherit_sensitivity
 from engine.secrets.sealing import Sealer
 from engine.state import Pending, Resource, StateEntry
@@ -120,9 +121,7 @@ def creation(
     )
 
 
-def decide(
-    spec: ToolSpec, options: Attributes, subject: Subject, operations: Operations, sealer: Sealer
-) -> Change:
+def decide(spec: ToolSpec, options: Attributes, subject: Subject, memory: Recollection) -> Change:
     """Decide what to do with a wanted tool that the state knows.
 
     `options` are resolved; leaves may be Unknown or Secret. An Unknown leaf counts as the worst
@@ -147,7 +146,7 @@ def decide(
     elif subject.resolution and subject.resolution.remedy is not Remedy.ADOPT:
         change = _resolved(change, subject)
     elif subject.live is not None:
-        change = _compared(change, spec, subject, operations, sealer)
+        change = _compared(change, spec, subject, memory)
     return _truthful(change, entry)
 
 
@@ -196,13 +195,11 @@ def _resolved(change: Change, subject: Subject) -> Change:
     return replace(change, action=Action.REPLACE, live=subject.live)
 
 
-def _compared(
-    change: Change, spec: ToolSpec, subject: Subject, operations: Operations, sealer: Sealer
-) -> Change:
+def _compared(change: Change, spec: ToolSpec, subject: Subject, memory: Recollection) -> Change:
     """Compare the options with the recorded ones, and the live resource with the recorded one."""
     entry, live, options = subject.entry, subject.live, change.after
     assert live is not None and options is not None
-    fields = option_changes(entry, options, operations, sealer)
+    fields = option_changes(entry, options, memory)
     drift: tuple[FieldChange, ...] = ()
     if entry.resource is not None:
         live = inherit_sensitivity(live, entry.resource)
@@ -210,13 +207,13 @@ def _compared(
             # What the changed options make of the resource is not drift: see `Subject.before`.
             as_recorded = subject.before if fields else None
             shown = inherit_sensitivity(as_recorded, entry.resource) if as_recorded else live
-            drift = drifted(entry, shown, operations, sealer, fields)
+            drift = drifted(entry, shown, memory, fields)
     change = replace(change, before=entry.resource or live, live=live, fields=fields + drift)
     if change.fields:
         return update_or_replace(change, interrupted=entry.pending is not None)
     if entry.pending is not None:
-        return _completed(change, entry.pending, operations)
-    return _unchanged(change, spec, entry, operations, sealer)
+        return _completed(change, entry.pending, memory.operations)
+    return _unchanged(change, spec, entry, memory)
 
 
 def update_or_replace(change: Change, *, interrupted: bool) -> Change:
@@ -247,15 +244,16 @@ def _completed(change: Change, pending: Pending, operations: Operations) -> Chan
     return replace(change, action=Action.RECOVER)
 
 
-def _unchanged(
-    change: Change, spec: ToolSpec, entry: StateEntry, operations: Operations, sealer: Sealer
-) -> Change:
+def _unchanged(change: Change, spec: ToolSpec, entry: StateEntry, memory: Recollection) -> Change:
     """Options and live resource agree: nothing is called, at most the entry is rewritten."""
     if change.previous is not None:
         return replace(change, action=Action.MOVE, reason=Reason.RENAMED)
     assert change.after is not None
-    notes = _rewrites(spec, change.after, entry, sealer)
-    if entry.resource and operations.redactor.conceal_resource(entry.resource) != entry.resource:
+    notes = _rewrites(spec, change.after, entry, memory.sealer)
+    if (
+        entry.resource
+        and memory.operations.redactor.conceal_resource(entry.resource) != entry.resource
+    ):
         notes.append("a secret stands in the state, and was not known as one")
     return replace(
         change,
@@ -345,16 +343,17 @@ def _removal(subject: Subject, reason: Reason) -> Change:
     return change
 
 
-def predicted(change: Change, operations: Operations, sealer: Sealer) -> Attributes | Unknown:
+def predicted(change: Change, memory: Recollection) -> Attributes | Unknown:
     """Outputs as references see them while this change is still to come."""
     assert change.after is not None
+    operations = memory.operations
     if change.action in (Action.CREATE, Action.REPLACE):
         return operations.predict(change.address, change.after, None)
     if change.action is Action.UPDATE:
         return operations.predict(change.address, change.after, change.live or change.before)
     if change.live is None:
         return UNKNOWN
-    return operations.outputs(change.address, change.after, change.live, sealer)
+    return operations.outputs(change.address, change.after, change.live, memory.sealer)
 
 
 def severity(action: Action) -> int:

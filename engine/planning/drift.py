@@ -14,17 +14,13 @@ from engine.options.decode import canonical
 from engine.options.fields import replace_paths
 from engine.plan import Action, Change, FieldChange, Reason, Source
 from engine.planning.diff import diff
-from engine.plugins.calls import Operations
 from engine.plugins.recall import Recollection
 from engine.secrets.marking import sensitive
-from engine.secrets.sealing import Sealer
 from engine.state import Resource, StateEntry
 from engine.values import HIDDEN, Attributes, Digest, Value, leaves_of, same, same_map
 
 
-def drift_of(
-    entry: StateEntry, live: Resource | None, operations: Operations, sealer: Sealer
-) -> Change:
+def drift_of(entry: StateEntry, live: Resource | None, memory: Recollection) -> Change:
     """How a recorded tool differs from its live resource, whatever the config says.
 
     Only drift counts: not what follows from the tool's inputs, and not a secret that may have
@@ -36,12 +32,9 @@ def drift_of(
         return Change(
             entry.address, Action.CREATE, Reason.VANISHED, entry.resource, after=entry.options
         )
-    options = Recollection(operations, sealer).recalled_if_possible(entry)
-    renewed = option_changes(entry, options, operations, sealer)
+    renewed = option_changes(entry, memory.recalled_if_possible(entry), memory)
     fields = tuple(
-        field
-        for field in drifted(entry, live, operations, sealer, renewed)
-        if field.source is Source.LIVE
+        field for field in drifted(entry, live, memory, renewed) if field.source is Source.LIVE
     )
     change = unchanged(entry, live)
     if not fields:
@@ -55,7 +48,7 @@ def unchanged(entry: StateEntry, live: Resource | None = None) -> Change:
 
 
 def option_changes(
-    entry: StateEntry, options: Attributes, operations: Operations, sealer: Sealer
+    entry: StateEntry, options: Attributes, memory: Recollection
 ) -> tuple[FieldChange, ...]:
     """How the options differ from the recorded ones; Unknown leaves differ from anything.
 
@@ -63,22 +56,22 @@ def option_changes(
     """
     if same_map(entry.options, options):
         return ()
-    sealed = sealer.seal_map(options, entry.address)
-    marks = replace_paths(operations.struct(entry.address))
+    sealed = memory.sealer.seal_map(options, entry.address)
+    struct = memory.operations.struct(entry.address)
+    marks = replace_paths(struct)
     found = diff(entry.options, sealed, replaces=marks)
     if not found:
         return found
     # Another version, or DevStream, may have recorded another spelling, or a secret in clear.
-    spelled = canonical(entry.options, operations.struct(entry.address))
-    recorded = sealer.seal_map(sensitive(spelled, options), entry.address)
+    spelled = canonical(entry.options, struct)
+    recorded = memory.sealer.seal_map(sensitive(spelled, options), entry.address)
     return found if recorded == entry.options else diff(recorded, sealed, replaces=marks)
 
 
 def drifted(
     entry: StateEntry,
     live: Resource,
-    operations: Operations,
-    sealer: Sealer,
+    memory: Recollection,
     changed: Sequence[FieldChange] = (),
 ) -> tuple[FieldChange, ...]:
     """How the live resource differs from the recorded one.
@@ -87,13 +80,14 @@ def drifted(
     that only repeats the difference of an attribute is left out. So is a secret that may come from
     one of the `changed` options: its old value is not known any more, so it cannot be judged.
     """
-    recorded = entry.resource
+    recorded, operations = entry.resource, memory.operations
     if recorded is None or live is recorded or alike(recorded, live):
         return ()
 
     def sealed(resource: Resource) -> Resource:
         # Which secrets were known when a side was read or recorded depends on chance.
-        return sealer.seal_resource(operations.redactor.conceal_resource(resource), entry.address)
+        concealed = operations.redactor.conceal_resource(resource)
+        return memory.sealer.seal_resource(concealed, entry.address)
 
     recorded, now = sealed(recorded), sealed(live)
     attributes = list(_attributes(recorded, now, operations.derived(entry.address)))

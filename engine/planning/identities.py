@@ -13,7 +13,7 @@ from typing import TypeGuard
 from engine.address import Address
 from engine.config import Config, ToolSpec
 from engine.errors import DtmError
-from engine.plugins.calls import Operations, sealer_of
+from engine.plugins.calls import Operations
 from engine.plugins.recall import Recollection
 from engine.ports import BY_ADDRESS
 from engine.state import State, StateEntry
@@ -89,7 +89,7 @@ def renamed(config: Config, state: State, operations: Operations) -> dict[Addres
     if not left or not joined:
         return {}
     known: dict[tuple[str, str], Address] = {}
-    memory = Recollection(operations, sealer_of(state))
+    memory = Recollection.of(operations, state)
     for entry in left:
         known.update(dict.fromkeys(_recorded_marks(entry, memory), entry.address))
     found: dict[Address, Address] = {}
@@ -101,11 +101,10 @@ def renamed(config: Config, state: State, operations: Operations) -> dict[Addres
     return found
 
 
-def owner(identity: str | None | Unknown, state: State, operations: Operations) -> Address | None:
+def owner(identity: str | None | Unknown, state: State, memory: Recollection) -> Address | None:
     """The recorded tool with this identity, None if there is none."""
     if not comparable(identity):
         return None
-    memory = Recollection(operations, sealer_of(state))
     return next(
         (
             address

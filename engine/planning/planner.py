@@ -28,7 +28,8 @@ from engine.planning.decisions import (
 )
 from engine.planning.drift import drift_of
 from engine.planning.identities import Claims, comparable, owner, renamed
-from engine.plugins.calls import Operations, sealer_of
+from engine.plugins.calls import Operations
+from engine.plugins.recall import Recollection
 from engine.secrets.sealing import OUTPUTS, Sealer
 from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Attributes, Unknown, Value, same
@@ -37,13 +38,12 @@ from engine.values import UNKNOWN, Attributes, Unknown, Value, same
 class Live(msgspec.Struct, frozen=True):
     """The resources that were read, by address; None for one that is gone.
 
-    An address that is missing was not read. `failed` are the reads that failed, `reads` counts the
-    calls. `before` is what the recorded options show, where the config has others by now.
+    An address that is missing was not read. `failed` are the reads that failed. `before` is what
+    the recorded options show, where the config has others by now.
     """
 
     found: Mapping[Address, Resource | None]
     failed: Mapping[Address, DtmError] = {}
-    reads: int = 0
     before: Mapping[Address, Resource] = {}
 
     def of(self, entry: StateEntry) -> Resource | None:
@@ -129,15 +129,15 @@ def plan_removal(
     changes = planning.removals(edges, Reason.REQUESTED)
     planning.refuse()
     left = dict(state.outputs) if any(address not in edges for address in state.entries) else {}
-    gone = output_changes(state, left, planning.sealer)
+    gone = output_changes(state, left, planning.memory.sealer)
     return Plan(state.id, config.digest, changes, left, gone, destroy=True)
 
 
 def plan_drift(state: State, live: Live, operations: Operations, *, in_progress: str = "") -> Plan:
     """Show the drift of every recorded tool that could be read, as a plan that nobody applies."""
-    sealer = sealer_of(state)
+    memory = Recollection.of(operations, state)
     changes = tuple(
-        drift_of(entry, live.of(entry), operations, sealer)
+        drift_of(entry, live.of(entry), memory)
         for address, entry in sorted(state.entries.items())
         if address not in live.failed
     )
@@ -202,7 +202,7 @@ class _Planning:
         _refuse_idle(resolutions, state)
         self.config, self.state, self.live, self.operations = config, state, live, operations
         self.resolutions = resolutions
-        self.sealer = sealer_of(state)
+        self.memory = Recollection.of(operations, state)
         self.specs = {spec.address: spec for spec in config.tools}
         self.outputs_of: dict[Address, Attributes | Unknown] = {}
         self.moves = renamed(config, state, operations)
@@ -235,7 +235,7 @@ class _Planning:
             if known in self.live.failed or spec.address in self.live.failed:
                 return None
             change = self._decide(spec, options, self.state.entries.get(known))
-            outputs = predicted(change, self.operations, self.sealer)
+            outputs = predicted(change, self.memory)
         except DtmError as error:
             self.problems.append(Problem(str(spec.address), error.message, error.hint))
             return None
@@ -255,14 +255,14 @@ class _Planning:
 
     def _decide(self, spec: ToolSpec, options: Attributes, entry: StateEntry | None) -> Change:
         if entry is not None:
-            return decide(spec, options, self._subject(entry), self.operations, self.sealer)
+            return decide(spec, options, self._subject(entry), self.memory)
         if self.live.found.get(spec.address) is not None:
             raise self._taken(self.operations.identity(spec.address, options))
         return creation(spec, options, Reason.NEW)
 
     def _taken(self, identity: str | None | Unknown) -> DtmError:
         """The error of a new tool whose resource exists, perhaps as that of another tool."""
-        other = owner(identity, self.state, self.operations)
+        other = owner(identity, self.state, self.memory)
         if other is None:
             return exists(identity)
         return DtmError(
@@ -311,7 +311,7 @@ class _Planning:
                 values[name] = resolve(value, self.outputs_of.get)
             except DtmError as error:
                 self.problems.append(Problem(f"outputs.{name}", error.message, error.hint))
-        return values, output_changes(self.state, values, self.sealer)
+        return values, output_changes(self.state, values, self.memory.sealer)
 
 
 def output_changes(

@@ -27,7 +27,7 @@ from engine.ports import AnyProvider, Call, Consuming, Deriving, Requiring
 from engine.secrets.marking import concealed, inherit_sensitivity, mark_path
 from engine.secrets.redaction import Redactor, contains_secret
 from engine.secrets.sealing import Sealer
-from engine.state import Resource, State
+from engine.state import Resource
 from engine.values import (
     HIDDEN,
     UNKNOWN,
@@ -313,14 +313,6 @@ class Operations(msgspec.Struct, frozen=True):
 def _offers(kind: type, more: type) -> bool:
     """Check whether a provider's class has an optional protocol; cached, since it is slow."""
     return issubclass(kind, more)
-
-
-def sealer_of(state: State) -> Sealer:
-    """The sealer for comparing with a state's digests.
-
-    A state without a salt (DevStream's, or a new one) holds no digest: any salt will do.
-    """
-    return Sealer(state.salt or "00" * 16)
 
 
 def guarded(plugin: str, method: str, call: Callable[[], T]) -> T:

@@ -18,18 +18,29 @@ from engine.options.fields import options_of, secret_paths
 from engine.plugins.calls import Operations
 from engine.plugins.lost_secrets import refuse_lost
 from engine.secrets.sealing import Sealer
-from engine.state import StateEntry
+from engine.state import State, StateEntry
 from engine.values import Attributes, Digest, Secret, Steps, Unknown, Value, is_plain
 
 
 class Recollection(msgspec.Struct, frozen=True):
-    """The recorded options of one state's tools, secrets included. `sealer` has the state's salt.
+    """One state as providers and digests make it readable: recorded options, secrets included.
 
-    options = Recollection(operations, sealer_of(state)).recalled(entry, "delete")
+    `sealer` has the state's salt: with another one, no secret equals its digest.
+
+        memory = Recollection.of(operations, state)
+        options = memory.recalled(entry, "delete")
     """
 
     operations: Operations
     sealer: Sealer
+
+    @classmethod
+    def of(cls, operations: Operations, state: State) -> Recollection:
+        """Make the recollection of a state.
+
+        A state without a salt (DevStream's, or a new one) holds no digest: any salt will do.
+        """
+        return cls(operations, Sealer(state.salt or "00" * 16))
 
     def recalled(
         self, entry: StateEntry, verb: str, current: Attributes | None = None

@@ -49,7 +49,7 @@ def store_retry(
 ) -> T:
     """Return the call's result; retry only StoreUnavailableError, which surely had no effect."""
     schedule = _Schedule(policy, clock() + policy.total, clock, rng)
-    return _retry(call, _is_unavailable, schedule, sleep)
+    return _retry(call, lambda error: isinstance(error, StoreUnavailableError), schedule, sleep)
 
 
 def provider_retry(
@@ -66,15 +66,13 @@ def provider_retry(
     No call starts after `deadline` (of `clock`). A pause lasts at least the `after` seconds that
     the error asks for.
     """
-    return _retry(call, _is_retryable, _Schedule(PROVIDER, deadline, clock, rng, failed), sleep)
-
-
-def _is_unavailable(error: BaseException) -> bool:
-    return isinstance(error, StoreUnavailableError)
-
-
-def _is_retryable(error: BaseException) -> bool:
-    return isinstance(error, ProviderError) and error.retryable
+    schedule = _Schedule(PROVIDER, deadline, clock, rng, failed)
+    return _retry(
+        call,
+        lambda error: isinstance(error, ProviderError) and error.retryable,
+        schedule,
+        sleep,
+    )
 
 
 class _Schedule(msgspec.Struct, frozen=True):

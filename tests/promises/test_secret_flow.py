@@ -13,7 +13,6 @@ from engine.language.references import Interpolation, join
 from engine.plan import Action, Change, Reason
 from engine.planning.drift import drifted, option_changes
 from engine.planning.planner import make_plan, plan_removal
-from engine.plugins.calls import sealer_of
 from engine.plugins.recall import Recollection
 from engine.state import Resource
 from engine.values import Digest, Secret
@@ -103,10 +102,10 @@ def test_an_output_that_is_secret_drifts_though_an_option_was_rotated() -> None:
         used = replace(bench.operations, providers={"thing": Reset(bench.world)})
         wanted = config(tool("a", token=secret("token-2")))
         found = refresh.read(wanted, session.state, used).found[at("a")]
-        entry, sealer = session.state.entries[at("a")], sealer_of(session.state)
+        entry, memory = session.state.entries[at("a")], Recollection.of(used, session.state)
         assert found is not None
-        renewed = option_changes(entry, wanted.tools[0].options, used, sealer)
-        fields = drifted(entry, found, used, sealer, renewed)
+        renewed = option_changes(entry, wanted.tools[0].options, memory)
+        fields = drifted(entry, found, memory, renewed)
     assert [field.path for field in fields] == [("outputs", "password")]
 
 
@@ -248,9 +247,7 @@ def test_a_secret_comes_back_as_what_it_was_when_it_was_given_as_text(
     apply(bench, config(tool("a", value=Secret(recorded, ("var t",)))))
     with bench.session() as session:
         entry = session.state.entries[at("a")]
-        recalled = Recollection(bench.operations, sealer_of(session.state)).recalled(
-            entry, "delete"
-        )
+        recalled = Recollection.of(bench.operations, session.state).recalled(entry, "delete")
     assert recalled["value"] == Secret(recorded, ("var t",))
 
 
@@ -260,8 +257,6 @@ def test_a_text_around_a_variable_is_put_together_again() -> None:
     apply(bench, config(tool("a", value=join(["x-", Secret("token-1", ("var t",))], ""))))
     with bench.session() as session:
         entry = session.state.entries[at("a")]
-        recalled = Recollection(bench.operations, sealer_of(session.state)).recalled(
-            entry, "delete"
-        )
+        recalled = Recollection.of(bench.operations, session.state).recalled(entry, "delete")
         assert recalled["value"] == Secret("x-token-1", ("text x-[[ var t ]]",))
         assert bench.operations.redactor.clean("token-1 it was") == "(sensitive) it was"

@@ -150,7 +150,7 @@ class ProcessLocker(Locker, Protocol):
     """A locker whose lock ends with the holder's process: a record without lock proves a death."""
 
     def died(self, key: str) -> LockInfo | None:
-        """Who died and so left us the lock that we acquired last; None if it was free."""
+        """Give the dead holder whose lock we acquired last; None if the lock was free."""
         ...
 
     def remove(self, key: str, *, expect: LockRecord, leaving: LockInfo | None = None) -> None:

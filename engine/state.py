@@ -60,7 +60,7 @@ class StateId(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """Who wrote a snapshot: dtm's version, RFC 3339 time, `user@host`, command.
+    """The writer of a snapshot: dtm's version, RFC 3339 time, `user@host`, command.
 
     All are "" in DevStream's files.
     """

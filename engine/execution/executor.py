@@ -177,7 +177,7 @@ class _Run:
 
     def _launch(self, job: Job) -> None:
         self._window.launched()
-        if not job.look:
+        if not job.look:  # a look changes nothing, so nothing of it is recorded
             try:
                 self._begin(job)
             except DtmError as error:
@@ -232,6 +232,8 @@ class _Run:
     def _ended(self, outcome: Outcome) -> None:
         job, ending = outcome.job, outcome.ending
         called = ending not in (Ending.LOOKED, Ending.UNCALLED)
+        # A call that was given up has an outcome already; counting it twice would corrupt the
+        # window and let the run end while calls are still out.
         if called and not self._watch.ended(job):
             self._late(outcome)
             return
@@ -270,6 +272,7 @@ class _Run:
 
     def _succeeded(self, outcome: Outcome) -> None:
         job, resource = outcome.job, outcome.resource
+        # Recorded first: a broken prediction is the plugin's fault, but the resource exists.
         self._store(outcome)
         if job.step.phase is Phase.MAKE:
             assert resource is not None

@@ -35,7 +35,7 @@ class Stop:
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How many calls run at once, and the environment whose clock times them."""
+    """The number of calls that run at once, and the environment whose clock times them."""
 
     parallelism: int = PARALLELISM
     environment: Environment = msgspec.field(default_factory=Environment)

@@ -62,7 +62,7 @@ def steps(plan: Plan, state: State) -> Edges:
     for change in changes.values():
         if change.action in ENDS:
             edges[Step(change.address, Phase.END)] = []
-        if change.action in MAKES:
+        if change.action in MAKES:  # a replace is among both
             edges[Step(change.address, Phase.MAKE)] = []
     _wait_to_make(edges, changes)
     _wait_to_end(edges, changes, state)

@@ -29,7 +29,7 @@ class Tally:
 
     @property
     def done(self) -> dict[Action, int]:
-        """How many changes of each kind are done; kinds without any are left out."""
+        """The number of changes done, by kind; kinds without any are left out."""
         return {action: count for action, count in self._done.items() if count}
 
     def dropped(self, address: Address) -> bool:

@@ -42,6 +42,7 @@ class Window:
 
     def next(self) -> Step | Job | None:
         """Return what may start now: a ready step, or a held job that needs no more preparation."""
+        # Held jobs come first: a later step that overtook them could starve them for ever.
         if self._held:
             return self._held.popleft() if self._has_free_worker() else None
         most = min(WIDEST, AHEAD * self._parallelism)

@@ -36,7 +36,7 @@ from engine.values import (
 
 
 class Ending(Enum):
-    """How a job ended."""
+    """The end of a job."""
 
     DONE = "done"
     FAILED = "failed"
@@ -91,11 +91,13 @@ class Execution(msgspec.Struct, frozen=True):
         if job.look:
             return self._look(job)
         assert job.begun is not None
+        # Only a durable record may be followed by a call: after a crash the next run would not
+        # know of the resource otherwise.
         try:
             job.begun.wait()
         except DtmError as error:
             return Outcome(job, Ending.UNCALLED, error=error)
-        if self.halted:
+        if self.halted:  # asked once more, since the wait may have been long
             return Outcome(job, Ending.UNCALLED)
         call = self._call(job, job.timeout)
         started = self.environment.clock()

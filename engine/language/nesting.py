@@ -1,4 +1,4 @@
-r"""How deep a YAML text nests, measured before a parser in C or Rust could overflow its stack.
+r"""Nesting of a YAML text, measured before a parser in C or Rust could overflow its stack.
 
 is_flat("a: [1, 2]\n")   # every bracket closes on its own line
 is_deep("[" * 1000)      # only PyYAML's own parser, in Python, may read this

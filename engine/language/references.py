@@ -201,6 +201,7 @@ def _sources(parts: Sequence[Value], texts: Sequence[str]) -> tuple[str, ...]:
     of all secrets inside.
     """
     written = [_written(part, text) for part, text in zip(parts, texts, strict=True)]
+    # One secret alone keeps its own source: wrapped in a text, it would look like a new one.
     if None not in written and not (len(parts) == 1 and isinstance(parts[0], Secret)):
         return (TEXT + "".join(filter(None, written)),)
     return sources_of(leaves_of(list(parts), Secret))

@@ -187,6 +187,7 @@ class Checker(msgspec.Struct):
         edges: dict[int, list[int]] = {}
         for number, tool in enumerate(self._tools.values()):
             found = dict.fromkeys(self._written(tool, texts))
+            # Only expressions make references: most large files have none, and are not walked.
             if tool.entry.expanded or tool.entry.place.text.scanned.expressions:
                 targets = self.targets(dict(tool.options), tool.entry.value, tool.entry)
                 found |= dict.fromkeys(numbers[address] for address in targets)

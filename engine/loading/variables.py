@@ -290,7 +290,7 @@ class Scope(msgspec.Struct):
                 return self._wrong(use.expression, message, nearest(step, list(entries)))
         if isinstance(value, Secret):
             if not secrets and is_plain(value.value):
-                return value
+                return value  # as it is: its own parts and sources stay
             secrets.append(value)
             value = value.value
         return _secret(value, reversed(secrets)) if secrets else value

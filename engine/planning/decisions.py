@@ -108,7 +108,7 @@ class Subject(msgspec.Struct, frozen=True):
 def creation(
     spec: ToolSpec, options: Attributes, reason: Reason, entry: StateEntry | None = None
 ) -> Change:
-    """The change that makes a tool, with the record of it if there is one."""
+    """Make the change that creates a tool, with the record of it if there is one."""
     return Change(
         spec.address,
         Action.CREATE,
@@ -141,6 +141,8 @@ def decide(spec: ToolSpec, options: Attributes, subject: Subject, memory: Recoll
         )
     reason = Reason.INTERRUPTED if entry.pending else Reason.VANISHED
     change = creation(spec, options, reason, entry)
+    # The order matters: a user's word counts before what was read, and without it a create that
+    # cannot be looked up must not be made again, since the resource might exist twice then.
     if subject.unclear:
         change = replace(change, action=Action.RECOVER, note=unresolved(subject))
     elif subject.resolution and subject.resolution.remedy is not Remedy.ADOPT:
@@ -151,7 +153,7 @@ def decide(spec: ToolSpec, options: Attributes, subject: Subject, memory: Recoll
 
 
 def _truthful(change: Change, entry: StateEntry) -> Change:
-    """The change, with how the interrupted operation failed where that is known."""
+    """Add to the change how the interrupted operation failed, where that is known."""
     pending = entry.pending
     if change.reason is not Reason.INTERRUPTED or pending is None or pending.message is None:
         return change
@@ -162,7 +164,7 @@ def _truthful(change: Change, entry: StateEntry) -> Change:
 
 
 def unfinished(pending: Pending) -> str:
-    """How an operation ended that did not succeed, as a sentence."""
+    """Say in one sentence how an operation ended that did not succeed."""
     how = (
         "was begun, and how it ended is not known"
         if pending.message is None
@@ -186,7 +188,7 @@ def _settled(spec: ToolSpec, options: Attributes, entry: StateEntry, live: Resou
 
 
 def _resolved(change: Change, subject: Subject) -> Change:
-    """The change as the user's word has it."""
+    """Change the tool as the user's `--resolve` says."""
     assert subject.resolution is not None
     if subject.resolution.remedy is Remedy.FORGET:
         return replace(change, reason=Reason.NEW, before=None)
@@ -237,6 +239,8 @@ def _reason(fields: Sequence[FieldChange]) -> Reason:
 def _completed(change: Change, pending: Pending, operations: Operations) -> Change:
     """Decide whether an interrupted operation whose result looks right has to be made again."""
     creating = pending.action == Action.CREATE.value
+    # A create may have died between making the resource and finishing it (a repository without
+    # its first commit): that it exists does not show that it is complete. Its outputs do.
     undone = _undone(change, operations) if creating else ""
     failed = pending.message is not None and pending.action != Action.DELETE.value
     if failed or undone or pending.action == Action.UPDATE.value:
@@ -245,7 +249,7 @@ def _completed(change: Change, pending: Pending, operations: Operations) -> Chan
 
 
 def _unchanged(change: Change, spec: ToolSpec, entry: StateEntry, memory: Recollection) -> Change:
-    """Options and live resource agree: nothing is called, at most the entry is rewritten."""
+    """Call nothing, at most rewrite the entry: options and live resource agree."""
     if change.previous is not None:
         return replace(change, action=Action.MOVE, reason=Reason.RENAMED)
     assert change.after is not None
@@ -265,7 +269,7 @@ def _unchanged(change: Change, spec: ToolSpec, entry: StateEntry, memory: Recoll
 
 
 def _undone(change: Change, operations: Operations) -> str:
-    """The predicted output that an interrupted create did not get to, as a sentence."""
+    """Name the predicted output that an interrupted create did not get to, in one sentence."""
     assert change.live is not None and change.after is not None
     predicted = operations.predict(change.address, change.after, None)
     for key, value in value_of(predicted).items():
@@ -277,7 +281,7 @@ def _undone(change: Change, operations: Operations) -> str:
 
 
 def _rewrites(spec: ToolSpec, options: Attributes, entry: StateEntry, sealer: Sealer) -> list[str]:
-    """How the entry differs from the config where no resource is concerned."""
+    """List how the entry differs from the config where no resource is concerned."""
     notes: list[str] = []
     if entry.depends_on != spec.depends_on and set(entry.depends_on) != set(spec.depends_on):
         gone = [f"- {address}" for address in entry.depends_on if address not in spec.depends_on]
@@ -294,7 +298,7 @@ def _rewrites(spec: ToolSpec, options: Attributes, entry: StateEntry, sealer: Se
 
 
 def unresolved(subject: Subject) -> str:
-    """The note for a user who must say what became of an operation."""
+    """Write the note for a user who must say what became of an operation."""
     pending = subject.entry.pending
     assert pending is not None
     address = subject.entry.address.dotted
@@ -344,7 +348,7 @@ def _removal(subject: Subject, reason: Reason) -> Change:
 
 
 def predicted(change: Change, memory: Recollection) -> Attributes | Unknown:
-    """Outputs as references see them while this change is still to come."""
+    """Give the outputs as references see them while this change is still to come."""
     assert change.after is not None
     operations = memory.operations
     if change.action in (Action.CREATE, Action.REPLACE):
@@ -357,10 +361,10 @@ def predicted(change: Change, memory: Recollection) -> Attributes | Unknown:
 
 
 def severity(action: Action) -> int:
-    """How much an action changes: with real values a change may only get milder."""
+    """Rank how much an action changes: with real values a change may only get milder."""
     return {Action.REPLACE: 2, Action.CREATE: 2, Action.UPDATE: 1}.get(action, 0)
 
 
 def value_of(outputs: Attributes | Unknown) -> dict[str, Value]:
-    """The outputs that a change shows."""
+    """Give the outputs that a change shows."""
     return {} if isinstance(outputs, Unknown) else dict(outputs)

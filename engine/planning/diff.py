@@ -37,7 +37,7 @@ def diff(
     source: Source = Source.OPTION,
     replaces: Iterable[Pattern] = (),
 ) -> tuple[FieldChange, ...]:
-    """The fields that differ, in the order of their paths' first appearance.
+    """List the fields that differ, in the order of their paths' first appearance.
 
     A list item that was inserted or removed is one change; its path ends in the index that it has
     in the list that holds it, the path of a changed item in its new index. `replaces` are paths of
@@ -100,7 +100,7 @@ def _common(old: list[Value], new: list[Value]) -> int:
 
 
 def _pairs(old: list[Value], new: list[Value]) -> Iterable[tuple[int | None, int | None]]:
-    """Indices of items that belong together; None where the other list has none."""
+    """Pair the indices of items that belong together; None where the other list has none."""
     aligned = old and new and len(old) + len(new) > 2 and len(old) * len(new) <= ALIGNABLE
     removed, added = _unmatched(old, new) if aligned else (set[int](), set[int]())
     left = [index for index in range(len(old)) if index not in removed]
@@ -114,7 +114,7 @@ def _pairs(old: list[Value], new: list[Value]) -> Iterable[tuple[int | None, int
 
 
 def _unmatched(old: list[Value], new: list[Value]) -> tuple[set[int], set[int]]:
-    """Indices that only one of the lists has, as deepdiff aligns their fingerprints."""
+    """Find the indices that only one of the lists has, as deepdiff aligns fingerprints."""
     from deepdiff.diff import DeepDiff  # 90 ms, and most plans need none
 
     name = next((name for name in NAMES if _names(old, name) and _names(new, name)), "")
@@ -140,7 +140,7 @@ def _names(items: list[Value], name: str) -> bool:
 
 
 def _fingerprints(items: list[Value], name: str) -> list[str]:
-    """One text for each item: its name, else its content with secrets by digest."""
+    """Write one text for each item: its name, else its content with secrets by digest."""
     if name:
         return [str(cast("dict[str, Value]", item)[name]) for item in items]
     return [msgspec.json.encode(item, enc_hook=repr, order="sorted").decode() for item in items]
@@ -161,7 +161,7 @@ def _forces(path: Steps, old: Value, new: Value, mark: Pattern) -> bool:
 
 
 def _at(value: Value, mark: Pattern) -> list[Value]:
-    """The values at a path with "*" steps, in order."""
+    """List the values at a path with "*" steps, in order."""
     found = [value]
     for step in mark:
         found = [item for value in found for item in _below(value, step)]

@@ -1,4 +1,4 @@
-"""How options and live resources differ from what the state recorded.
+"""Differences of options and live resources from the state.
 
 *Drift* is a difference between the recorded and the live resource that was made outside dtm.
 """
@@ -21,7 +21,7 @@ from engine.values import HIDDEN, Attributes, Digest, Value, leaves_of, same, sa
 
 
 def drift_of(entry: StateEntry, live: Resource | None, memory: Recollection) -> Change:
-    """How a recorded tool differs from its live resource, whatever the config says.
+    """Compare a recorded tool with its live resource, whatever the config says.
 
     Only drift counts: not what follows from the tool's inputs, and not a secret that may have
     changed with its source. An unfinished tool has none: its record says nothing yet.
@@ -43,14 +43,14 @@ def drift_of(entry: StateEntry, live: Resource | None, memory: Recollection) -> 
 
 
 def unchanged(entry: StateEntry, live: Resource | None = None) -> Change:
-    """The change that leaves a recorded tool alone."""
+    """Make the change that leaves a recorded tool alone."""
     return Change(entry.address, Action.KEEP, Reason.UNCHANGED, entry.resource, live, entry.options)
 
 
 def option_changes(
     entry: StateEntry, options: Attributes, memory: Recollection
 ) -> tuple[FieldChange, ...]:
-    """How the options differ from the recorded ones; Unknown leaves differ from anything.
+    """Compare options with the recorded ones; Unknown leaves differ from anything.
 
     A field `replaces` where its option was declared with `Field(replace=True)`.
     """
@@ -74,7 +74,7 @@ def drifted(
     memory: Recollection,
     changed: Sequence[FieldChange] = (),
 ) -> tuple[FieldChange, ...]:
-    """How the live resource differs from the recorded one.
+    """Compare the live resource with the recorded one.
 
     An attribute that is derived from inputs differs because of those: `Source.INPUT`. An output
     that only repeats the difference of an attribute is left out. So is a secret that may come from
@@ -133,7 +133,7 @@ def _explained(field: FieldChange, changed: Sequence[FieldChange]) -> bool:
 
 
 def _came_from(value: Value) -> set[str]:
-    """The origins of the secrets in a value; "" for a secret without any."""
+    """Collect the origins of the secrets in a value; "" for a secret without any."""
     return {
         origin
         for digest in leaves_of(value, Digest)

@@ -29,7 +29,7 @@ def comparable(identity: str | None | Unknown) -> TypeGuard[str]:
 
 
 def path_of(identity: str) -> str | None:
-    """The path that an identity names, as the provider spells it; None if it names none."""
+    """Take the path out of an identity, as the provider spells it; None if it names none."""
     return identity.partition(":")[2] if identity.startswith(_ON_DISK) else None
 
 
@@ -48,7 +48,7 @@ class Claims:
         self._first: dict[str, Address] = {}
 
     def claim(self, identity: str, address: Address) -> Address | None:
-        """The other tool that claimed the same thing before, None if there is none."""
+        """Claim a thing; give the other tool that claimed it before, None if there is none."""
         path = path_of(identity)
         thing = identity if path is None else self._place(path)
         first = self._first.setdefault(thing, address)
@@ -63,7 +63,7 @@ class Claims:
 
 
 def known_identities(config: Config, operations: Operations) -> Iterator[tuple[ToolSpec, str]]:
-    """Every tool with a comparable identity that is known before anything runs.
+    """Yield each tool with a comparable identity that is known before anything runs.
 
     A tool with another problem is left out: that is reported when it is planned.
     """
@@ -102,7 +102,7 @@ def renamed(config: Config, state: State, operations: Operations) -> dict[Addres
 
 
 def owner(identity: str | None | Unknown, state: State, memory: Recollection) -> Address | None:
-    """The recorded tool with this identity, None if there is none."""
+    """Find the recorded tool with this identity; None if there is none."""
     if not comparable(identity):
         return None
     return next(
@@ -116,7 +116,7 @@ def owner(identity: str | None | Unknown, state: State, memory: Recollection) ->
 
 
 def _recorded_marks(entry: StateEntry, memory: Recollection) -> list[tuple[str, str]]:
-    """`_marks` of a recorded tool; none if a secret in its name is gone, which `read` reports."""
+    """List the `_marks` of a recorded tool; none if a secret in its name is gone."""
     try:
         options = memory.recalled_if_possible(entry)
     except DtmError:
@@ -125,7 +125,7 @@ def _recorded_marks(entry: StateEntry, memory: Recollection) -> list[tuple[str, 
 
 
 def _marks(address: Address, options: Attributes, operations: Operations) -> list[tuple[str, str]]:
-    """The signs by which a tool is known again under another address.
+    """List the signs by which a tool is known again under another address.
 
     None if its plugin is gone, which is reported elsewhere.
     """

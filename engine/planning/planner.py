@@ -47,7 +47,7 @@ class Live(msgspec.Struct, frozen=True):
     before: Mapping[Address, Resource] = {}
 
     def of(self, entry: StateEntry) -> Resource | None:
-        """The live resource of a recorded tool; the recorded one where nothing was read."""
+        """Find the live resource of a recorded tool; the recorded one where nothing was read."""
         return self.found.get(entry.address, entry.resource)
 
 
@@ -69,7 +69,7 @@ EVERYTHING: Final = Selection()
 
 
 def recorded(state: State) -> Live:
-    """The resources as recorded, for `--no-refresh`.
+    """Take the resources as recorded, for `--no-refresh`.
 
     A plan made from them is for looking at, not for applying: it knows of no drift.
     """
@@ -134,7 +134,7 @@ def plan_removal(
 
 
 def plan_drift(state: State, live: Live, operations: Operations, *, in_progress: str = "") -> Plan:
-    """Show the drift of every recorded tool that could be read, as a plan that nobody applies."""
+    """Show the drift of every tool that could be read, as a plan that is never applied."""
     memory = Recollection.of(operations, state)
     changes = tuple(
         drift_of(entry, live.of(entry), memory)
@@ -159,7 +159,7 @@ def _refuse_idle(resolutions: Resolutions, state: State) -> None:
 
 
 def _doomed(state: State, selection: Selection) -> list[Address]:
-    """The targets that are recorded, and whatever depends on them."""
+    """List the targets that are recorded, and all that depends on them."""
     if selection.targets is None:
         return list(state.entries)
     dependents: dict[Address, list[Address]] = {}
@@ -218,7 +218,7 @@ class _Planning:
             raise PlanError(tuple(self.problems))
 
     def wanted(self) -> tuple[Change, ...]:
-        """A change for every tool of the config, dependencies first."""
+        """Plan a change for every tool of the config, dependencies first."""
         ordered = order({address: spec.depends_on for address, spec in self.specs.items()})
         return tuple(
             change
@@ -227,6 +227,8 @@ class _Planning:
         )
 
     def _wanted(self, spec: ToolSpec) -> Change | None:
+        # Stays so where planning this tool fails: its dependents are planned nevertheless, and
+        # report their own problems instead of an output that does not exist.
         self.outputs_of[spec.address] = UNKNOWN
         try:
             options = self.operations.resolved(spec, self.outputs_of.get)
@@ -261,7 +263,7 @@ class _Planning:
         return creation(spec, options, Reason.NEW)
 
     def _taken(self, identity: str | None | Unknown) -> DtmError:
-        """The error of a new tool whose resource exists, perhaps as that of another tool."""
+        """Make the error of a new tool whose resource exists, perhaps as that of another tool."""
         other = owner(identity, self.state, self.memory)
         if other is None:
             return exists(identity)
@@ -273,7 +275,7 @@ class _Planning:
     def removals(
         self, edges: Mapping[Address, Iterable[Address]], reason: Reason
     ) -> tuple[Change, ...]:
-        """Deletions, each before what it depended on."""
+        """Plan deletions, each before what it depended on."""
         changes: list[Change] = []
         for address in reversed(order(edges)):
             if address in self.live.failed:
@@ -304,7 +306,7 @@ class _Planning:
         )
 
     def outputs(self) -> tuple[dict[str, Value], tuple[OutputChange, ...]]:
-        """Root outputs as they will be, and how they differ from the recorded ones."""
+        """Give the root outputs as they will be, and how they differ from the recorded ones."""
         values: dict[str, Value] = {}
         for name, value in self.config.outputs.items():
             try:
@@ -317,7 +319,7 @@ class _Planning:
 def output_changes(
     state: State, values: Mapping[str, Value], sealer: Sealer
 ) -> tuple[OutputChange, ...]:
-    """Root outputs that differ from the recorded ones; `new` is None for one that goes."""
+    """List the root outputs that differ from the recorded ones; `new` None: it goes."""
     changes = [
         OutputChange(name, state.outputs.get(name), value)
         for name, value in values.items()
@@ -335,7 +337,7 @@ def output_changes(
 
 
 def exists(identity: str | None | Unknown) -> DtmError:
-    """The error of a new tool whose resource exists already."""
+    """Make the error of a new tool whose resource exists already."""
     thing = f" ({identity})" if comparable(identity) else ""
     return DtmError(
         f"exists{thing}, but was not made by this state",

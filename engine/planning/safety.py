@@ -12,7 +12,7 @@ _ENDING = (Action.DELETE, Action.REPLACE)
 
 
 def protected(plan: Plan) -> UnsafePlanError | None:
-    """The error of a plan that would delete or replace a protected tool, forced or not.
+    """Give the error of a plan that would delete or replace a protected tool, forced or not.
 
     None if it would not.
     """
@@ -28,7 +28,7 @@ def protected(plan: Plan) -> UnsafePlanError | None:
 
 
 def check(plan: Plan, *, force: bool = False) -> int:
-    """The number of tools whose loss the user must confirm (`yes, N`), 0 if none.
+    """Count the tools whose loss the user must confirm (`yes, N`); 0 if none.
 
     An apply asks if it deletes or replaces more than 30 % of at least 10 recorded tools, unless
     `force` is given. A destroy or delete does not: it says what it does. Raises the error of

@@ -1,4 +1,4 @@
-"""How the engine calls a provider.
+"""Calls of providers by the engine.
 
 On the way in options are built and secrets revealed; on the way out secrets are marked and
 exceptions become errors of dtm.
@@ -67,7 +67,7 @@ class Operations(msgspec.Struct, frozen=True):
     redactor: Redactor = msgspec.field(default_factory=Redactor)
 
     def provider(self, address: Address) -> AnyProvider:
-        """The provider of a tool.
+        """Find the provider of a tool.
 
         Raises PluginError if its plugin is unknown: only that of a recorded tool can be.
         """
@@ -89,19 +89,19 @@ class Operations(msgspec.Struct, frozen=True):
             ) from None
 
     def struct(self, address: Address) -> type[msgspec.Struct]:
-        """The Struct that describes a tool's options."""
+        """Find the Struct that describes a tool's options."""
         found: type[msgspec.Struct] = self.provider(address).options
         return found
 
     def build(self, address: Address, options: Attributes) -> Any:
-        """The options Struct that a provider gets, UNKNOWN where a value is not known yet.
+        """Build the Struct that a provider gets, UNKNOWN where a value is not known yet.
 
         Raises ConfigError.
         """
         return build(options, self.struct(address))
 
     def decoded(self, address: Address, options: Attributes) -> Attributes:
-        """Options of the declared types, once their references are resolved.
+        """Decode options to their declared types, once their references are resolved.
 
         Raises DtmError naming every fault.
         """
@@ -115,7 +115,7 @@ class Operations(msgspec.Struct, frozen=True):
         return values
 
     def resolved(self, spec: ToolSpec, lookup: Lookup) -> Attributes:
-        """A tool's options with references replaced by outputs, UNKNOWN where those are.
+        """Replace the references in a tool's options by outputs, UNKNOWN where those are.
 
         Raises DtmError.
         """
@@ -130,7 +130,7 @@ class Operations(msgspec.Struct, frozen=True):
         return self.known(self.decoded(spec.address, options))
 
     def identity(self, address: Address, options: Attributes) -> str | None | Unknown:
-        """The natural key; None if the plugin has none, UNKNOWN while an option it needs is."""
+        """Give the natural key; None if there is none, UNKNOWN while an option it needs is."""
         try:
             return self.provider(address).identity(self.build(address, options))
         except UnknownValueError:
@@ -162,7 +162,7 @@ class Operations(msgspec.Struct, frozen=True):
     def predict(
         self, address: Address, options: Attributes, resource: Resource | None
     ) -> Attributes | Unknown:
-        """Outputs as they will be, with every declared key; UNKNOWN if not even keys are known."""
+        """Predict the outputs, with every declared key; UNKNOWN if not even keys are known."""
         provider = self.provider(address)
         declared: type[msgspec.Struct] | None = provider.outputs
         found: dict[str, Value] = (
@@ -178,7 +178,7 @@ class Operations(msgspec.Struct, frozen=True):
     def outputs(
         self, address: Address, options: Attributes, live: Resource, sealer: Sealer
     ) -> Attributes:
-        """Outputs of an unchanged tool, for references.
+        """Give the outputs of an unchanged tool, for references.
 
         A secret output of which the state knows only the digest is taken from a prediction, if its
         digest is the same.
@@ -201,7 +201,7 @@ class Operations(msgspec.Struct, frozen=True):
         resource: Resource,
         before: Resource | None,
     ) -> Resource:
-        """A resource as a provider reported it, with a Secret for everything that is one.
+        """Put a Secret around each secret in a resource that a provider reported.
 
         Secret are the outputs declared so, whatever holds a secret of an option or another known
         one, and values in places where `before` has a secret.
@@ -214,7 +214,7 @@ class Operations(msgspec.Struct, frozen=True):
                 key: mark_path(value, path[1:], source) if key == path[0] else value
                 for key, value in outputs.items()
             }
-        self.known(outputs)
+        self.known(outputs)  # learned first: an attribute may hold the same secret
         secrets = leaves_of(options, Secret)
         if outputs is not resource.outputs or secrets:
             attributes = concealed(resource.attributes, secrets)
@@ -223,7 +223,7 @@ class Operations(msgspec.Struct, frozen=True):
         return inherit_sensitivity(resource, before) if before else resource
 
     def known(self, options: Attributes) -> Attributes:
-        """The same options; their secrets are redacted in every text from now on."""
+        """Give the same options; their secrets are redacted in every text from now on."""
         for secret in leaves_of(options, Secret):
             self.redactor.add(secret)
         return options
@@ -231,7 +231,10 @@ class Operations(msgspec.Struct, frozen=True):
     def read(
         self, address: Address, options: Attributes, resource: Resource | None, call: Call
     ) -> Resource | None:
-        """The live resource, None if it is gone. Raises DtmError, whatever the provider raised."""
+        """Read the live resource; None if it is gone.
+
+        Raises DtmError, whatever the provider raised.
+        """
         provider = self.provider(address)
         built = self.build(address, options)
         known = None if resource and self._nameless(address, options, resource) else resource
@@ -266,7 +269,7 @@ class Operations(msgspec.Struct, frozen=True):
         return True
 
     def derived(self, address: Address) -> Collection[str]:
-        """Names of the attributes that follow from the tool's inputs alone."""
+        """Name the attributes that follow from the tool's inputs alone."""
         provider = self.provider(address)
         if not _offers(type(provider), Deriving):
             return ()
@@ -274,7 +277,7 @@ class Operations(msgspec.Struct, frozen=True):
         return provider.derived()
 
     def missing(self, address: Address, options: Attributes) -> list[str]:
-        """Binaries, variables and credentials that the provider lacks, as sentences.
+        """Describe the binaries, variables and credentials that the provider lacks.
 
         Raises DtmError if it asks for an option whose secret is gone.
         """
@@ -289,7 +292,7 @@ class Operations(msgspec.Struct, frozen=True):
             return []
 
     def absent(self, address: Address, options: Attributes) -> list[str]:
-        """Paths that the options name and that do not exist, as sentences."""
+        """Describe the paths that the options name and that do not exist."""
         provider = self.provider(address)
         if not _offers(type(provider), Consuming):
             return []
@@ -316,7 +319,7 @@ def _offers(kind: type, more: type) -> bool:
 
 
 def guarded(plugin: str, method: str, call: Callable[[], T]) -> T:
-    """The call's result. Any exception but DtmError and UnknownValueError becomes PluginError."""
+    """Call; any exception but DtmError and UnknownValueError becomes PluginError."""
     try:
         return call()
     except (DtmError, UnknownValueError):

@@ -29,7 +29,7 @@ def refuse_lost(address: Address, options: Attributes, verb: str) -> None:
 
 
 def _again(sources: Iterable[str]) -> str:
-    """How to give the secrets once more."""
+    """Say how to give the secrets once more."""
     names = [origin.partition(" ") for source in sources for origin in origins(source)]
     given = [
         VARIABLE_PREFIX + name.partition(".")[0] if kind == "var" else name

@@ -45,7 +45,7 @@ class Recollection(msgspec.Struct, frozen=True):
     def recalled(
         self, entry: StateEntry, verb: str, current: Attributes | None = None
     ) -> Attributes:
-        """The recorded options with every secret that a secret option needs.
+        """Give the recorded options with every secret that a secret option needs.
 
         A secret is taken from the `current` options, else from its source. One inside an option
         that is not declared secret may be gone: it is UNKNOWN in the built Struct. Raises DtmError
@@ -60,7 +60,7 @@ class Recollection(msgspec.Struct, frozen=True):
     def recalled_if_possible(
         self, entry: StateEntry, current: Attributes | None = None
     ) -> Attributes:
-        """`recalled`, but any secret may be gone: it stays a Digest.
+        """Recall as `recalled`, but any secret may be gone: it stays a Digest.
 
         A secret with another value now (a token that was renewed) stands in for the recorded one,
         unless it names the resource. Then nothing says any more which one was made: DtmError.
@@ -140,7 +140,7 @@ class _Evaluation:
 
 
 def _spellings(secret: Secret) -> Iterator[Secret]:
-    """A secret as text, and as the number or truth that the text may have been taken for."""
+    """Yield a secret as text, then as the number or truth that it may have been taken for."""
     yield secret
     value = scalars.read(secret.value) if isinstance(secret.value, str) else None
     if value is not None and not isinstance(value, str):

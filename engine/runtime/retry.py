@@ -23,7 +23,7 @@ Failed: TypeAlias = Callable[[int, float, BaseException], None]
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """How often and how long to try.
+    """The number of tries, and the pauses between them.
 
     `tries` counts the first call. Pauses double from `first` to at most `longest` seconds, each
     with jitter. No call starts later than `total` seconds after the first one.

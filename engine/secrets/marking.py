@@ -24,7 +24,7 @@ from engine.values import (
 
 
 def mark_path(value: Value, path: tuple[str, ...], source: str) -> Value:
-    """The value with a Secret at a path, where "*" is any step."""
+    """Put a Secret around the value at a path, where "*" is any step."""
     if not path:
         return _as_secret(value, (source,))
     if isinstance(value, dict):
@@ -38,7 +38,7 @@ def mark_path(value: Value, path: tuple[str, ...], source: str) -> Value:
 
 
 def inherit_sensitivity(live: Resource, before: Resource) -> Resource:
-    """The live resource with a Secret wherever `before` has one, however that came to be one."""
+    """Mark a Secret wherever `before` has one, however that came to be one."""
     if live is before or (is_plain(before.attributes) and is_plain(before.outputs)):
         return live
     return replace(
@@ -81,7 +81,7 @@ def _as_secret(value: Value, sources: tuple[str, ...]) -> Value:
 
 
 def sensitive(values: Attributes, model: Attributes) -> Attributes:
-    """The values with a Secret wherever the model has one."""
+    """Mark a Secret wherever the model has one."""
     return {key: _sensitive(value, model.get(key)) for key, value in values.items()}
 
 
@@ -96,7 +96,7 @@ def _sensitive(value: Value, model: Value) -> Value:
 
 
 def revealed(resource: Resource) -> Resource:
-    """A resource as a provider gets it: known secrets in clear, the others as digests."""
+    """Give a resource as a provider gets it: known secrets in clear, the others as digests."""
     if is_plain(resource.attributes) and is_plain(resource.outputs):
         return resource
     attributes = {key: reveal(value) for key, value in resource.attributes.items()}
@@ -106,7 +106,7 @@ def revealed(resource: Resource) -> Resource:
 
 
 def concealed(values: Attributes, secrets: list[Secret]) -> Attributes:
-    """The values with a Secret for everything that equals one of these, or is a text around one."""
+    """Mark everything that equals one of these secrets, or is a text around one."""
     return {key: _concealed(value, secrets) for key, value in values.items()} if secrets else values
 
 

@@ -48,12 +48,12 @@ class Redactor:
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
     def clean(self, text: str) -> str:
-        """The text with every known secret replaced by `(sensitive)`."""
+        """Replace every known secret in a text by `(sensitive)`."""
         pattern = self._pattern
         return pattern.sub(HIDDEN, text) if pattern else text
 
     def conceal(self, value: Value) -> Value:
-        """The value with a Secret for every text or number that holds a known secret.
+        """Put a Secret around every text or number that holds a known secret.
 
         A key cannot be a Secret: it is cleaned.
         """
@@ -73,13 +73,13 @@ class Redactor:
         )
 
     def conceal_map(self, values: Attributes) -> Attributes:
-        """`conceal` of a whole map of attributes or outputs."""
+        """Conceal a whole map of attributes or outputs."""
         if self._pattern is None:
             return values
         return {self.clean(key): self.conceal(value) for key, value in values.items()}
 
     def conceal_resource(self, resource: Resource) -> Resource:
-        """A resource with its attributes and outputs concealed."""
+        """Conceal the attributes and outputs of a resource."""
         if self._pattern is None:
             return resource
         return Resource(
@@ -88,7 +88,7 @@ class Redactor:
 
 
 def _texts(value: Value, sources: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The texts to learn of a secret, each with where it came from."""
+    """Yield the texts to learn of a secret, each with where it came from."""
     for leaf in leaves(value):
         if isinstance(leaf, Secret):
             for part in leaf.parts:
@@ -100,7 +100,7 @@ def _texts(value: Value, sources: tuple[str, ...]) -> Iterator[tuple[str, tuple[
 
 
 def _forms(text: str) -> Iterator[str]:
-    """The spellings of a text that are long enough; a secret of several lines also line by line."""
+    """Yield the spellings of a text; a secret of several lines also line by line."""
     parts = [text, text.strip(), *(line.strip() for line in text.splitlines())]
     spellings = [
         form for part in parts for form in (part, json.dumps(part)[1:-1], quote(part, safe=""))
@@ -110,7 +110,7 @@ def _forms(text: str) -> Iterator[str]:
 
 
 def redact(text: str, secrets: list[Secret]) -> str:
-    """The text without these secrets; those that are too short for it stay."""
+    """Replace these secrets in a text; those that are too short for it stay."""
     redactor = Redactor()
     for secret in secrets:
         redactor.add(secret)

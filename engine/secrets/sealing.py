@@ -40,7 +40,7 @@ class Sealer:
         self._lock = Lock()
 
     def seal(self, value: Value, address: Address, path: Steps = ()) -> Value:
-        """A copy of the value with every Secret as its Digest.
+        """Copy a value with every Secret as its Digest.
 
         `path` is where the value stands below the address.
         """
@@ -57,13 +57,13 @@ class Sealer:
                 return value
 
     def seal_map(self, values: Attributes, address: Address, path: Steps = ()) -> dict[str, Value]:
-        """`seal` of a map of options, attributes or outputs; one of plain values is copied flat."""
+        """Seal a map of options, attributes or outputs; one of plain values is copied flat."""
         if is_plain(values):
             return dict(values)
         return {key: self.seal(item, address, (*path, key)) for key, item in values.items()}
 
     def seal_resource(self, resource: Resource, address: Address) -> Resource:
-        """A resource with its attributes and outputs sealed."""
+        """Seal the attributes and outputs of a resource."""
         attributes = self.seal_map(resource.attributes, address, ("resource",))
         return Resource(
             resource.id, attributes, self.seal_map(resource.outputs, address, ("outputs",))

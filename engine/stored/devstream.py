@@ -32,7 +32,7 @@ class _Loader(yaml.CSafeLoader):
 
 
 def tools(data: bytes, location: str) -> dict[str, ToolForm]:
-    """The tools of a DevStream state file. Raises StateError with the place of what is wrong."""
+    """Read the tools of a DevStream state file. Raises StateError with the wrong place."""
     found: dict[str, ToolForm] = {}
     try:
         _check_depth(data, location)
@@ -104,7 +104,7 @@ def _broken(error: yaml.YAMLError, location: str) -> StateError:
 
 
 def _place(location: str, mark: Any) -> str:
-    """Line and column from 1, where PyYAML knows them."""
+    """Give line and column, from 1, where PyYAML knows them."""
     return f"{location}:{mark.line + 1}:{mark.column + 1}" if mark else location
 
 
@@ -167,7 +167,7 @@ def _ordered(value: object) -> Any:
 
 
 def to_devstream(state: State) -> bytes:
-    """The state in DevStream's layout (up to v0.9), for programs that read it.
+    """Write the state in DevStream's layout (up to v0.9), for programs that read it.
 
     An empty state is zero bytes. DevStream's resources have no `id`, so ours are left out; secrets
     read `(sensitive)`.

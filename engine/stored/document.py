@@ -38,7 +38,7 @@ class LogForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     records: msgspec.Raw
 
     def inner(self) -> bytes:
-        """The records, comma separated: the same bytes however the document is laid out."""
+        """Give the records, comma separated: the same bytes however the document is laid out."""
         return bytes(self.records).strip()[1:-1].strip()
 
 
@@ -73,7 +73,7 @@ class _Format(msgspec.Struct):
 
 
 def encode(state: State) -> bytes:
-    """The state's document: UTF-8 JSON with sorted keys, 2 spaces and a final newline.
+    """Write the state's document: UTF-8 JSON with sorted keys, 2 spaces, a final newline.
 
     Raises StateError for what cannot be stored, see `forms.plain`.
     """
@@ -82,7 +82,7 @@ def encode(state: State) -> bytes:
 
 
 def decode(data: bytes, location: str) -> State:
-    """The state in these bytes; blank bytes are the empty state.
+    """Read a state from its bytes; blank bytes are the empty state.
 
     `location` is for messages. Raises StateError naming location and place where the content is
     invalid, of a format newer than this program knows, or holds records of a commit log that are
@@ -103,14 +103,14 @@ def decode(data: bytes, location: str) -> State:
 
 
 def to_devstream(state: State) -> bytes:
-    """The state in DevStream's own layout, see `devstream.to_devstream`."""
+    """Write the state in DevStream's own layout, see `devstream.to_devstream`."""
     from engine.stored import devstream
 
     return devstream.to_devstream(state)
 
 
 def encode_document(document: Document) -> bytes:
-    """`encode` for the stored form."""
+    """Write the stored form, as `encode` does."""
     try:
         data = msgspec.json.encode(document, order="sorted")
     except UnicodeEncodeError as error:
@@ -121,7 +121,7 @@ def encode_document(document: Document) -> bytes:
 
 
 def decode_document(data: bytes, location: str) -> Document:
-    """`decode` for the stored form. A DevStream document is identified by its content."""
+    """Read the stored form. A DevStream document is identified by its content."""
     if not data.strip():
         return EMPTY
     if not data.lstrip().startswith(b"{") or _is_devstream(data, location):
@@ -174,7 +174,7 @@ def is_newer(data: bytes) -> bool:
 
 
 def _invalid(data: bytes, location: str, error: msgspec.DecodeError) -> StateError:
-    """The error with its place: line and column of broken JSON, tool and path of a wrong value."""
+    """Add the place: line and column of broken JSON, tool and path of a wrong value."""
     text = str(error)
     if isinstance(error, msgspec.ValidationError):
         return StateError(f"no valid state: {_wrong_value(data, text)}", where=location)
@@ -185,7 +185,7 @@ def _invalid(data: bytes, location: str, error: msgspec.DecodeError) -> StateErr
 
 
 def line_column(data: bytes, offset: int) -> tuple[int, int]:
-    """Line and column, from 1, of a byte offset."""
+    """Count line and column, from 1, of a byte offset."""
     before = data[:offset]
     return before.count(b"\n") + 1, offset - (before.rfind(b"\n") + 1) + 1
 
@@ -195,7 +195,7 @@ class _Tools(msgspec.Struct):
 
 
 def _wrong_value(data: bytes, text: str) -> str:
-    """The decoder's text with the tool named, which it leaves out of its paths."""
+    """Name the tool in the decoder's text, which leaves it out of its paths."""
     if "$.tools[...]" not in text:
         return text
     for key, raw in msgspec.json.decode(data, type=_Tools).tools.items():
@@ -207,7 +207,7 @@ def _wrong_value(data: bytes, text: str) -> str:
 
 
 def document_of(state: State) -> Document:
-    """The stored form of a state."""
+    """Put a state into its stored form."""
     written = state.written
     return Document(
         written.version,
@@ -225,7 +225,7 @@ def document_of(state: State) -> Document:
 
 
 def state_of(document: Document, location: str, *, literal: bool = False) -> State:
-    """The state behind its stored form; `literal` as in `forms.entry_of`.
+    """Take a state out of its stored form; `literal` as in `forms.entry_of`.
 
     Raises StateError naming the location.
     """

@@ -40,7 +40,7 @@ class ToolForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 
 def plain(value: object) -> Json:
-    """The JSON of a value.
+    """Write a value as JSON.
 
     Digests become `{"$secret": ...}`; a user's own key of that name is escaped with one more `$`.
     Raises StateError for what must never be stored (secrets, unknowns) or cannot be (NaN, foreign
@@ -57,7 +57,7 @@ def plain(value: object) -> Json:
 
 
 def _unusual(value: object) -> Json:
-    """`plain` of what is rare, so that the common case stays fast."""
+    """Write what is rare, so that the common case of `plain` stays fast."""
     match value:
         case float() if math.isfinite(value):
             return value
@@ -82,7 +82,7 @@ def _key(key: object) -> str:
 
 
 def rich(value: object) -> Value:
-    """The value behind its stored form, the inverse of `plain`.
+    """Read a value from its stored form, the inverse of `plain`.
 
     Raises StateError on a malformed secret.
     """
@@ -112,7 +112,7 @@ def _digest(found: dict[str, Any]) -> Digest:
 
 
 def plain_map(values: Attributes) -> dict[str, Any]:
-    """`plain` of a whole map of options, attributes or outputs."""
+    """Write a whole map of options, attributes or outputs, as `plain` does."""
     return {
         (k if type(k) is str and k[:1] != "$" else _key(k)): (v if type(v) in ATOMS else plain(v))
         for k, v in values.items()
@@ -120,7 +120,7 @@ def plain_map(values: Attributes) -> dict[str, Any]:
 
 
 def rich_map(values: dict[str, Any]) -> dict[str, Value]:
-    """`rich` of a whole map that is no secret itself."""
+    """Read a whole map that is not a secret itself, as `rich` does."""
     return {
         (k[1:] if k.startswith("$$") and SECRET.fullmatch(k) else k): rich(v)
         for k, v in values.items()
@@ -128,7 +128,7 @@ def rich_map(values: dict[str, Any]) -> dict[str, Value]:
 
 
 def resource_form(resource: Resource) -> dict[str, Any]:
-    """DevStream's flat map of attributes, `id` and `outputs`.
+    """Write DevStream's flat map of attributes, `id` and `outputs`.
 
     An attribute that is itself called `id` or `outputs` gets a `$` before its name.
     """
@@ -141,7 +141,7 @@ def resource_form(resource: Resource) -> dict[str, Any]:
 
 
 def resource_of(form: Mapping[str, Any], *, literal: bool = False) -> Resource:
-    """The inverse of `resource_form`; a DevStream resource has no `id` and may lack `outputs`."""
+    """Read a `resource_form`; a DevStream resource has no `id` and may lack `outputs`."""
     attributes = dict(form)
     identity, outputs = attributes.pop("id", ""), attributes.pop("outputs", {})
     if not isinstance(identity, str) or not isinstance(outputs, dict):
@@ -157,7 +157,7 @@ def resource_of(form: Mapping[str, Any], *, literal: bool = False) -> Resource:
 
 
 def tool_form(entry: StateEntry) -> ToolForm:
-    """An entry as stored. Raises StateError as `plain`, naming the address."""
+    """Write an entry as stored. Raises StateError as `plain`, naming the address."""
     try:
         return ToolForm(
             entry.address.name,
@@ -173,7 +173,7 @@ def tool_form(entry: StateEntry) -> ToolForm:
 
 
 def entry_of(form: ToolForm, known: Mapping[str, Address], *, literal: bool = False) -> StateEntry:
-    """The entry behind its stored form; `known` maps dotted addresses met before.
+    """Read an entry from its stored form; `known` maps dotted addresses met before.
 
     `literal`: no key in it starts with `$`, so values are what they look like. Raises StateError
     naming the tool.

@@ -66,13 +66,11 @@ def provider_retry(
     No call starts after `deadline` (of `clock`). A pause lasts at least the `after` seconds that
     the error asks for.
     """
-    schedule = _Schedule(PROVIDER, deadline, clock, rng, failed)
-    return _retry(
-        call,
-        lambda error: isinstance(error, ProviderError) and error.retryable,
-        schedule,
-        sleep,
-    )
+    return _retry(call, _is_retryable, _Schedule(PROVIDER, deadline, clock, rng, failed), sleep)
+
+
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, ProviderError) and error.retryable
 
 
 class _Schedule(msgspec.Struct, frozen=True):

@@ -40,53 +40,50 @@ class LockReleased(msgspec.Struct, frozen=True):
     info: LockInfo
 
 
-class ApplyStart(msgspec.Struct, frozen=True):
-    """A change is about to make its first call; `index` counts from 1 in starting order."""
+class ChangeEvent(msgspec.Struct, frozen=True):
+    """Base of the events of one change."""
 
     address: Address
     action: Action
+
+
+class ApplyStart(ChangeEvent, frozen=True):
+    """A change is about to make its first call; `index` counts from 1 in starting order."""
+
     index: int
     total: int
 
 
-class ApplyProgress(msgspec.Struct, frozen=True):
+class ApplyProgress(ChangeEvent, frozen=True):
     """A provider reports progress, or (text "") an operation is still running.
 
     `fraction` is in 0..1 or None; `elapsed` is in seconds.
     """
 
-    address: Address
-    action: Action
     text: str
     fraction: float | None
     elapsed: float
 
 
-class ApplyComplete(msgspec.Struct, frozen=True):
+class ApplyComplete(ChangeEvent, frozen=True):
     """A change ended well; `id` is the resource's, "" after a delete."""
 
-    address: Address
-    action: Action
     id: str
     elapsed: float
 
 
-class ApplyErrored(msgspec.Struct, frozen=True):
+class ApplyErrored(ChangeEvent, frozen=True):
     """A change failed. `attempts` calls were made."""
 
-    address: Address
-    action: Action
     message: str
     hint: str
     elapsed: float
     attempts: int = 1
 
 
-class ApplySkipped(msgspec.Struct, frozen=True):
+class ApplySkipped(ChangeEvent, frozen=True):
     """A change was not tried; `because` is the failed tool it waits for, None after a stop."""
 
-    address: Address
-    action: Action
     because: Address | None
 
 
@@ -108,11 +105,9 @@ class Stopping(msgspec.Struct, frozen=True):
     cancelling: bool = False
 
 
-class Retrying(msgspec.Struct, frozen=True):
+class Retrying(ChangeEvent, frozen=True):
     """A call failed in a way that may pass; the next try comes in `delay` seconds."""
 
-    address: Address
-    action: Action
     attempt: int
     delay: float
     message: str

@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from engine.config import Config
 from engine.errors import DtmError, StalePlanError
 from engine.events import ApplyMilder, ApplySummary, Event, Notice
-from engine.execution.jobs import Job, Preparation, preflight, record_moves, record_outputs
+from engine.execution.jobs import Job, Preparation, record_moves, record_outputs
 from engine.execution.pace import Control
 from engine.execution.steps import Phase, Step, steps
 from engine.execution.tally import Tally
@@ -50,7 +50,7 @@ def apply(
         raise StalePlanError(
             f"the plan was made for serial {plan.base.serial}, the state is at {state.id.serial}"
         )
-    preflight(Preparation(plan, config, state, operations))
+    Preparation(plan, config, state, operations).check()
     session.claim(plan.config_digest)
     # The claim gives a new state its salt and lineage: everything from here on needs the new ones.
     preparation = Preparation(plan, config, session.state, operations, session.entry)

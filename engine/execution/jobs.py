@@ -219,14 +219,17 @@ class Preparation:
             change.address, change.depends_on, change.after, resource, change.protected
         )
 
-    def problems(self) -> list[Problem]:
-        """Return what is missing for any call: the user's `--resolve`, and all of `missing`."""
+    def check(self) -> None:
+        """Raise PlanError with all that is missing: what `--resolve` must say, and `missing`."""
         undecided = [
             change
             for change in self.changes.values()
             if change.action is Action.RECOVER and change.live is None
         ]
-        return [Problem(str(change.address), change.note) for change in undecided] + self.missing()
+        problems = [Problem(str(change.address), change.note) for change in undecided]
+        problems += self.missing()
+        if problems:
+            raise PlanError(tuple(problems))
 
     def missing(self) -> list[Problem]:
         """Return secrets that are gone, and what providers say they require."""
@@ -239,22 +242,18 @@ class Preparation:
             texts, absent = list[str](), list[str]()
             if change.after is not None:
                 texts += self._operations.missing(change.address, change.after)
-                absent = self._absent(change)
+                absent = self._operations.absent(change.address, change.after)
             if change.action in ENDS:
                 texts += self._operations.missing(change.address, self.ending_options(change))
         except DtmError as error:
             return [Problem(where, error.message, error.hint)]
+        if absent and self._awaits_a_call(change):
+            absent = []  # a tool that it depends on may make these paths
         found = [Problem(where, text) for text in dict.fromkeys(texts)]
         return found + [
             Problem(where, text, "make it, or let this tool depend on the one that makes it")
             for text in absent
         ]
-
-    def _absent(self, change: Change) -> list[str]:
-        """Return paths that nothing in this plan could make before they are needed."""
-        assert change.after is not None
-        absent = self._operations.absent(change.address, change.after)
-        return absent if absent and not self._awaits_a_call(change) else []
 
     def _awaits_a_call(self, change: Change) -> bool:
         """Return whether anything that it directly or indirectly depends on is made or changed."""
@@ -269,12 +268,6 @@ class Preparation:
             found.add(address)
             queue += needed.depends_on
         return False
-
-
-def preflight(preparation: Preparation) -> None:
-    """Find everything that is missing before the first change. Raises PlanError with all of it."""
-    if problems := preparation.problems():
-        raise PlanError(tuple(problems))
 
 
 def record_moves(plan: Plan, session: Session) -> None:

@@ -257,8 +257,6 @@ class _App(msgspec.Struct, frozen=True):
             "valuefile": "values.yaml",
             "path": f"helm/{self.name}",
             "repoURL": self._clone_url(),
-        }
-        source |= {
             "repoBranch": self.repository.get("branch"),
             "token": self.repository.get("token"),
         }

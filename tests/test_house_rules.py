@@ -132,20 +132,51 @@ def test_rooms_have_a_page(path: Path) -> None:
             ast.parse(code)
 
 
-def test_every_backend_stands_alone() -> None:
-    """A backend that the import contract does not name would be free to import another one."""
+@pytest.mark.parametrize(
+    ("package", "shared"), [("backends", {"keys", "lockers", "url"}), ("providers", set[str]())]
+)
+def test_every_adapter_stands_alone(package: str, shared: set[str]) -> None:
+    """An adapter that the import contract does not name would be free to import another one."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    (contract,) = (
-        found
-        for found in settings["tool"]["importlinter"]["contracts"]
-        if found["type"] == "independence"
-    )
-    folder = ROOT / "backends"
-    found = {path.stem for path in folder.glob("*.py")} | {
-        path.parent.name for path in folder.glob("*/__init__.py")
+    independent = {
+        name
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "independence"
+        for name in contract["modules"]
     }
-    shared = {"__init__", "keys", "lockers", "url"}
-    assert set(contract["modules"]) == {f"backends.{name}" for name in found - shared}
+    folder = ROOT / package
+    found = {path.stem for path in folder.glob("[!_]*.py")} | {
+        path.parent.name for path in folder.glob("[!_]*/__init__.py")
+    }
+    assert {f"{package}.{name}" for name in found - shared} <= independent
+
+
+def test_adapters_import_modules_of_the_root_only() -> None:
+    """The import contract does not see a room that is imported whole, as a package."""
+    root = {"engine"} | {f"engine.{path.stem}" for path in (ROOT / "engine").glob("[!_]*.py")}
+    for path in SOURCES:
+        if path.relative_to(ROOT).parts[0] not in ("backends", "providers"):
+            continue
+        for node in ast.walk(parsed(path)[0]):
+            found = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module == "engine":
+                found = [f"engine.{one.name}" for one in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                found = [node.module or ""]
+            assert {name for name in found if name.split(".")[0] == "engine"} <= root, path
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    places: dict[str, list[str]] = {}
+    for where, node, _ in nodes(ast.ClassDef):
+        if not node.name.startswith("_"):
+            places.setdefault(node.name, []).append(where)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    folders = {path.parent for path in SOURCES}
+    assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
 def test_every_room_stands_in_the_layers() -> None:

@@ -135,7 +135,7 @@ class Run:
             show(plan)
             if plan.empty or not self._agreed(plan, agree):
                 return None
-            control = Control(self.choices.parallelism)
+            control = Control(self.choices.parallelism, self.workspace.place.state.environment)
             with stopping(control.stop.request):
                 summary = apply(
                     plan,

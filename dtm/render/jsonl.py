@@ -12,7 +12,7 @@ import msgspec
 from dtm import __version__
 from dtm.render import jsontypes as types
 from dtm.render.jsonlines import (
-    Tally,
+    ChangeCount,
     diagnostic,
     event_line,
     field_difference,
@@ -59,7 +59,7 @@ class JsonRenderer:
         self.show = ValueText(screen.clean, everything=True)
         self._lock = RLock()  # events come from the threads of the executor and of the lease
         self._fresh = True
-        self._tally = Tally()
+        self._tally = ChangeCount()
 
     def plan(self, plan: Plan, *, operation: Operation = "plan", nothing: str = "") -> None:
         """A `planned_change` each, then a `change_summary`, then the outputs if they change."""
@@ -73,7 +73,7 @@ class JsonRenderer:
         ]
         last = count_line(plan) if operation == "plan" else found_line(plan, operation)
         message = (nothing or nothing_to_do(plan)) if plan.empty else last.text
-        self._write(*changes, Tally(done=plan.counts()).summary(now, message, operation))
+        self._write(*changes, ChangeCount(done=plan.counts()).summary(now, message, operation))
         if plan.output_changes:
             self.outputs(plan.outputs)
 
@@ -166,7 +166,7 @@ class JsonRenderer:
         with self._lock:
             if self._tally.running:
                 self._write(self._tally.summary(self._now(), "The run broke off.", "apply"))
-                self._tally = Tally()
+                self._tally = ChangeCount()
         self.screen.out.flush()
 
     def _now(self) -> str:

@@ -19,7 +19,7 @@ from engine.events import Event
 from engine.plan import Action, Change, FieldChange
 
 
-class Tally(msgspec.Struct):
+class ChangeCount(msgspec.Struct):
     """Counts of planned or finished changes; `running` while an apply is not summed up."""
 
     running: bool = False

@@ -28,41 +28,41 @@ class Past(msgspec.Struct, frozen=True, order=True):
     key: str
 
 
-def history(state: StateStore) -> tuple[Past, ...]:
+def history(place: StateStore) -> tuple[Past, ...]:
     """List earlier snapshots by serial. Raises as `Store.list`."""
-    prefix = state.history_prefix
-    names = [key.removeprefix(prefix) for key in state.list(prefix)]
+    prefix = place.history_prefix
+    names = [key.removeprefix(prefix) for key in place.list(prefix)]
     matches = [found for name in names if (found := NAME.fullmatch(name))]
     return tuple(sorted(Past(int(found[1]), found[2], prefix + found[0]) for found in matches))
 
 
-def load(state: StateStore, past: Past) -> State:
+def load(place: StateStore, past: Past) -> State:
     """Load an earlier snapshot; DevStream's have serial 0. Raises StateError if it is damaged."""
-    found = state.read(past.key)
+    found = place.read(past.key)
     if found is None:
-        raise StateError(f"{state.url(past.key)} is not in the history any more")
-    return decode(found.data, state.url(past.key))
+        raise StateError(f"{place.url(past.key)} is not in the history any more")
+    return decode(found.data, place.url(past.key))
 
 
-def prune(state: StateStore, keep: int, serial: int) -> None:
+def prune(place: StateStore, keep: int, serial: int) -> None:
     """Drop the oldest snapshots beyond `keep`; `serial` is that of the present one.
 
     Serials tell the age, except after a forced push of a lower one: then the snapshots themselves
     are read.
     """
-    found = list(history(state))
+    found = list(history(place))
     if len(found) <= keep:
         return
     if found[-1].serial >= serial:
-        found.sort(key=lambda past: _written(state, past))
+        found.sort(key=lambda past: _written(place, past))
     for past in found[: len(found) - keep]:
-        state.delete(past.key)
+        place.delete(past.key)
 
 
-def _written(state: StateStore, past: Past) -> str:
+def _written(place: StateStore, past: Past) -> str:
     """Return when a snapshot was written; one that cannot be read counts as the oldest."""
     try:
-        return load(state, past).written.at
+        return load(place, past).written.at
     except StateError:
         return ""
 
@@ -70,7 +70,7 @@ def _written(state: StateStore, past: Past) -> str:
 class Archive(msgspec.Struct, frozen=True):
     """Keeps what one session replaces. With a log INSIDE the state file there is no history."""
 
-    state: StateStore
+    place: StateStore
     session: str
     emit: Emit
 
@@ -92,17 +92,17 @@ class Archive(msgspec.Struct, frozen=True):
 
     def _keep(self, name: str, data: bytes) -> None:
         """Keep bytes in the history, or in a local file where there is none or it is denied."""
-        state = self.state
-        if state.log != INSIDE:
+        place = self.place
+        if place.log != INSIDE:
             try:
                 self._copy(name, data)
             except StoreAccessError:
-                if state.log == BESIDE:
+                if place.log == BESIDE:
                     raise
             else:
                 return
-        path = state.environment.keep(f"replaced-{name}-{self.session[:4]}.state", data)
-        self.emit(Notice("warning", f"what stood at {state.location} before was saved to {path}"))
+        path = place.environment.keep(f"replaced-{name}-{self.session[:4]}.state", data)
+        self.emit(Notice("warning", f"what stood at {place.location} before was saved to {path}"))
 
     def _copy(self, name: str, data: bytes) -> None:
-        self.state.create(self.state.history_prefix + name, data)
+        self.place.create(self.place.history_prefix + name, data)

@@ -6,6 +6,7 @@ the head, and raises ConflictError if another session's came first, as well as s
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
@@ -67,7 +68,7 @@ class ChunkWriter:
             self._error = error
 
 
-class Placement:
+class Placement(ABC):
     """The head of the log as one session has it, and the snapshot that it continues.
 
     `version` is that of the object which holds the head, None while there is none.
@@ -76,40 +77,40 @@ class Placement:
     inside: ClassVar[bool]
 
     def __init__(
-        self, state: StateStore, session: str, head: Head, snapshot: Snapshot | None
+        self, place: StateStore, session: str, head: Head, snapshot: Snapshot | None
     ) -> None:
-        self._state, self._session = state, session
+        self._place, self._session = place, session
         self.head, self.snapshot = head, snapshot
         self.version: Version | None = None
 
+    @abstractmethod
     def swap(self, head: Head) -> None:
         """Replace the head."""
-        raise NotImplementedError
 
+    @abstractmethod
     def commit(self, data: bytes, *, first: bool = False) -> None:
         """Make encoded records durable; `first` for a claim, which makes room in a full head."""
-        raise NotImplementedError
 
+    @abstractmethod
     def seal(self, records: Sequence[Record]) -> str:
         """Commit the last records before a compaction and return the id of the next snapshot."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rewrite(self, document: Document, records: bytes) -> None:
         """Make the document the snapshot, and these records the first that continue it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def clear(self, records: bytes) -> None:
         """Drop what the head holds, which makes no difference, and start with these records."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def size(self) -> int:
         """The snapshot's bytes, without the log."""
-        raise NotImplementedError
 
     def _stamped(self, head: Head) -> Head:
         """Make a head that was never there before: by this session, with the next number."""
-        now = self._state.environment.now()
+        now = self._place.environment.now()
         return replace(head, session=self._session, seq=self.head.seq + 1, at=now)
 
 
@@ -120,13 +121,13 @@ class Inside(Placement):
 
     def __init__(
         self,
-        state: StateStore,
+        place: StateStore,
         session: str,
         head: Head,
         snapshot: Snapshot | None,
         document: Document,
     ) -> None:
-        super().__init__(state, session, head, snapshot)
+        super().__init__(place, session, head, snapshot)
         self.version = snapshot.version if snapshot else None
         self._document = document
 
@@ -144,7 +145,7 @@ class Inside(Placement):
         """See `Placement.swap`."""
         head = self._stamped(head)
         data = encode_inside(self.body, head)
-        self.version = self._state.swap(self._state.key, data, expect=self.version)
+        self.version = self._place.swap(self._place.key, data, expect=self.version)
         self.head, self.snapshot = head, Snapshot(data, self.version)
 
     def commit(self, data: bytes, *, first: bool = False) -> None:  # noqa: ARG002 - the protocol's
@@ -153,7 +154,7 @@ class Inside(Placement):
 
     def seal(self, records: Sequence[Record]) -> str:  # noqa: ARG002 - the protocol's
         """See `Placement.seal`; head and snapshot are replaced together, so nothing is written."""
-        return self._state.environment.token()
+        return self._place.environment.token()
 
     def rewrite(self, document: Document, records: bytes) -> None:
         """See `Placement.rewrite`."""
@@ -176,15 +177,15 @@ class Beside(Placement):
 
     def __init__(
         self,
-        state: StateStore,
+        place: StateStore,
         session: str,
         head: Head,
         snapshot: Snapshot | None,
         version: Version | None,
     ) -> None:
-        super().__init__(state, session, head, snapshot)
+        super().__init__(place, session, head, snapshot)
         self.version = version
-        self._appends, self._growing = state.appends, False
+        self._appends, self._growing = place.appends, False
         self._lines: list[bytes] = []
         self._chunk: ChunkWriter | None = None
 
@@ -196,8 +197,8 @@ class Beside(Placement):
     def swap(self, head: Head) -> None:
         """See `Placement.swap`."""
         head = self._stamped(head)
-        self.version = self._state.swap(
-            self._state.head_key, encode_head(head), expect=self.version
+        self.version = self._place.swap(
+            self._place.head_key, encode_head(head), expect=self.version
         )
         self.head = head
         self._lines.clear()
@@ -212,9 +213,9 @@ class Beside(Placement):
 
     def _grow(self, data: bytes) -> None:
         assert self.version is not None
-        seq, at = self.head.seq + 1, self._state.environment.now()
+        seq, at = self.head.seq + 1, self._place.environment.now()
         line = encode_line(self._session, seq, at, data)
-        self.version = self._state.append(self._state.head_key, line, expect=self.version)
+        self.version = self._place.append(self._place.head_key, line, expect=self.version)
         self.head = replace(self.head, seq=seq, at=at)
         self._lines.append(data)
 
@@ -228,13 +229,13 @@ class Beside(Placement):
 
         The chunk is written while commits go on, unless the head grows to twice its size meanwhile.
         """
-        limit = self._state.environment.limits.spill
+        limit = self._place.environment.limits.spill
         head, most = self._whole(), max(limit, min(16 * coming, 8 * limit))
         if self._chunk is None and len(head.records) > most:
-            prefix = self._state.chunk_prefix(head.base)
+            prefix = self._place.chunk_prefix(head.base)
             name = f"{prefix}{head.seq}-{self._session[:8]}"
-            write = partial(self._state.create, name, encode_chunk(head))
-            background = self._state.environment.background
+            write = partial(self._place.create, name, encode_chunk(head))
+            background = self._place.environment.background
             self._chunk = ChunkWriter(head, name, write, background=background)
         if self._chunk is not None and self._chunk.running and len(head.records) <= 2 * most:
             return head
@@ -247,7 +248,7 @@ class Beside(Placement):
 
     def seal(self, records: Sequence[Record]) -> str:
         """See `Placement.seal`."""
-        token = self._state.environment.token()
+        token = self._place.environment.token()
         sealed = self._named(self._whole()).append(encode_records(records))
         self.swap(replace(sealed, next=token))
         return token
@@ -269,7 +270,7 @@ class Beside(Placement):
         """Replace the state file."""
         data = encode_document(document)
         expect = self.snapshot.version if self.snapshot else None
-        self.snapshot = Snapshot(data, self._state.swap(self._state.key, data, expect=expect))
+        self.snapshot = Snapshot(data, self._place.swap(self._place.key, data, expect=expect))
 
     def complete(self, view: View) -> View:
         """Finish the compaction of a session that died in it; return the view of what is there.
@@ -281,16 +282,16 @@ class Beside(Placement):
             try:
                 self.write_snapshot(before.next(sealed.next))
             except ConflictError:
-                if _present_id(self._state) != sealed.next:
+                if _present_id(self._place) != sealed.next:
                     raise
         self.swap(Head(sealed.next, self._session, sealed.seq))
         return self._expected(view, sealed)
 
     def _expected(self, before: View, sealed: Head) -> View:
-        view = read_view(self._state)
+        view = read_view(self._place)
         same = view.replay.tools == before.replay.tools
         if view.inside or not same or view.replay.outputs != before.replay.outputs:
-            raise ConflictError(self._state.key, self.version, view.head_version)
+            raise ConflictError(self._place.key, self.version, view.head_version)
         self.snapshot = view.snapshot
         self._drop(sealed.chunks)
         return view
@@ -299,40 +300,51 @@ class Beside(Placement):
         """Remove the chunks of a head that is no more, named or not."""
         self._drop(old.chunks)
         with suppress(StoreError, OutcomeUnknownError):
-            self._drop(self._state.list(self._state.chunk_prefix(old.base)))
+            self._drop(self._place.list(self._place.chunk_prefix(old.base)))
 
     def _drop(self, names: Sequence[str]) -> None:
         """Remove chunks that no head names; one that stays behind is rubbish, not damage."""
         for name in dict.fromkeys(names):
             with suppress(StoreError, OutcomeUnknownError):
-                self._state.delete(name)
+                self._place.delete(name)
 
 
-def _present_id(state: StateStore) -> str:
-    found = state.read()
-    return decode_document(found.data if found else b"", state.location).id
+def _present_id(place: StateStore) -> str:
+    found = place.read()
+    return decode_document(found.data if found else b"", place.location).id
 
 
-def placed(state: StateStore, view: View, session: str) -> Placement:
+def placed(place: StateStore, view: View, session: str) -> Placement:
     """Return the head where this view found it; one that would stand beside where there is none."""
     head = view.head or Head(view.document.id, "", 0)
     if view.inside:
-        return Inside(state, session, head, view.snapshot, view.document)
-    return Beside(state, session, head, view.snapshot, view.head_version)
+        return Inside(place, session, head, view.snapshot, view.document)
+    return Beside(place, session, head, view.snapshot, view.head_version)
 
 
-def misplaced(state: StateStore, view: View) -> StateError | None:
+def unplaced(view: View) -> bool:
+    """Tell whether the first session of a state died before it brought the log to its place.
+
+    A new log is claimed inside the state file, whatever the settings say, and moves from there. Its
+    state has no snapshot yet, and its session did not end.
+    """
+    replay = view.replay
+    first = view.inside and view.document.serial == 0
+    return first and replay.claim is not None and not replay.ended
+
+
+def misplaced(place: StateStore, view: View) -> StateError | None:
     """Return the error of a setting that contradicts where the log of this state stands."""
-    if state.log == AUTO or view.head is None or view.replaced:
+    if place.log == AUTO or view.head is None or view.replaced:
         return None  # nothing is contradicted, or the log is made anew
-    if view.inside and view.document.serial == 0:
-        return None  # the first session died before it brought the log to its place
+    if unplaced(view):
+        return None  # the next claim brings the log to its place
     found = INSIDE if view.inside else BESIDE
-    if state.log == found:
+    if place.log == found:
         return None
     where = "inside the state file" if view.inside else "beside the state file"
     return StateError(
-        f"state.log is {state.log}, but the commit log of this state stands {where}",
-        hint=f"dtm state move-log {state.log} moves it; or set state.log: {found}",
-        where=state.location,
+        f"state.log is {place.log}, but the commit log of this state stands {where}",
+        hint=f"dtm state move-log {place.log} moves it; or set state.log: {found}",
+        where=place.location,
     )

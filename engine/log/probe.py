@@ -105,64 +105,64 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def judged(state: StateStore) -> Generator[None]:
+def judged(place: StateStore) -> Generator[None]:
     """Refuse a store that refuses what it should accept, as its probe would. Raises StoreError."""
     try:
         yield
     except ConditionRefusedError as error:
-        verdict = Probe(state.location, state.environment.now(), (IMMOVABLE,))
+        verdict = Probe(place.location, place.environment.now(), (IMMOVABLE,))
         raise verdict.refusal(lock_native=False) or error from error
 
 
-def probe(state: StateStore, *, lock_native: bool, only_key: bool = False) -> Probe:
+def probe(place: StateStore, *, lock_native: bool, only_key: bool = False) -> Probe:
     """Try what a state needs, on throwaway keys beside it; with `lock_native` a lock, too.
 
     `only_key` touches nothing but the state file, which is replaced by the very bytes that are
     there; where there is none nothing is tried. Another session at work on it may be refused after
     that. Raises what the store raises, except for the refusals that were hoped for.
     """
-    environment = state.environment
+    environment = place.environment
     if only_key:
-        found = state.read()
-        tried = (_both_halves(state, found),) if found else ()
-        return Probe(state.location, environment.now(), tried)
+        found = place.read()
+        tried = (_both_halves(place, found),) if found else ()
+        return Probe(place.location, environment.now(), tried)
     names = [
-        f"{state.key}.probe-{environment.rng.getrandbits(64):016x}"
+        f"{place.key}.probe-{environment.rng.getrandbits(64):016x}"
         for _ in range(1 + ROUNDS * lock_native)
     ]
     try:
-        raced = [_race(state, names[1:])] if lock_native else []
-        trials = (*_alone(state, names[0]), *raced)
-        return Probe(state.location, environment.now(), trials)
+        raced = [_race(place, names[1:])] if lock_native else []
+        trials = (*_alone(place, names[0]), *raced)
+        return Probe(place.location, environment.now(), trials)
     finally:
         for name in names:
             with suppress(StoreError, OutcomeUnknownError):
-                state.delete(name)  # one that stays behind is rubbish, and its name says so
+                place.delete(name)  # one that stays behind is rubbish, and its name says so
 
 
-def stale_swap(state: StateStore, there: Snapshot) -> StoreTrial:
+def stale_swap(place: StateStore, there: Snapshot) -> StoreTrial:
     """Replace the state file by its own bytes, expecting another version.
 
     This is harmless even where the store lets it through.
     """
-    return _hoped(SWAP, lambda: _write(state, state.key, there.data, another(there.version)))
+    return _hoped(SWAP, lambda: _write(place, place.key, there.data, another(there.version)))
 
 
-def _write(state: StateStore, key: str, data: bytes, expect: Version | None) -> Version:
+def _write(place: StateStore, key: str, data: bytes, expect: Version | None) -> Version:
     """Write without resolving a lost answer: what a trial asks is the answer itself."""
-    return state.environment.retry(lambda: state.store.write(key, data, expect=expect))
+    return place.environment.retry(lambda: place.store.write(key, data, expect=expect))
 
 
-def _both_halves(state: StateStore, there: Snapshot) -> StoreTrial:
+def _both_halves(place: StateStore, there: Snapshot) -> StoreTrial:
     """Replace the state file by its own bytes: expecting its very version, then another one."""
     try:
-        version = _write(state, state.key, there.data, there.version)
+        version = _write(place, place.key, there.data, there.version)
     except (ConflictError, ConditionRefusedError):
-        found = state.read()
+        found = place.read()
         if found is None or found.version != there.version:
             raise  # another session replaced it meanwhile
         return IMMOVABLE
-    return stale_swap(state, Snapshot(there.data, version))
+    return stale_swap(place, Snapshot(there.data, version))
 
 
 def another(version: Version) -> Version:
@@ -181,22 +181,22 @@ def _hoped(name: str, attempt: Callable[[], Version]) -> StoreTrial:
     return StoreTrial(name, False, f"a key was {verb}")
 
 
-def _alone(state: StateStore, key: str) -> tuple[StoreTrial, StoreTrial]:
+def _alone(place: StateStore, key: str) -> tuple[StoreTrial, StoreTrial]:
     """Try what one client after the other may expect."""
-    first = state.swap(key, b"1\n", expect=None)
-    created = _hoped(CREATE, lambda: _write(state, key, b"2\n", None))
-    there = state.read(key) or Snapshot(b"1\n", first)
+    first = place.swap(key, b"1\n", expect=None)
+    created = _hoped(CREATE, lambda: _write(place, key, b"2\n", None))
+    there = place.read(key) or Snapshot(b"1\n", first)
     try:
-        state.swap(key, b"3\n", expect=there.version)
+        place.swap(key, b"3\n", expect=there.version)
     except ConditionRefusedError:
         return created, IMMOVABLE
-    return created, _hoped(SWAP, lambda: _write(state, key, b"4\n", there.version))
+    return created, _hoped(SWAP, lambda: _write(place, key, b"4\n", there.version))
 
 
-def _race(state: StateStore, keys: Sequence[str]) -> StoreTrial:
+def _race(place: StateStore, keys: Sequence[str]) -> StoreTrial:
     """Have all racers create the same key at once, one key a round."""
     for number, key in enumerate(keys, 1):
-        winners = _winners(state, key)
+        winners = _winners(place, key)
         if winners != 1:
             return StoreTrial(
                 RACE,
@@ -207,13 +207,13 @@ def _race(state: StateStore, keys: Sequence[str]) -> StoreTrial:
     return StoreTrial(RACE, True, f"one of {RACERS} won in each of {ROUNDS} rounds")
 
 
-def _winners(state: StateStore, key: str) -> int:
+def _winners(place: StateStore, key: str) -> int:
     start, won, failed = Barrier(RACERS), list[int](), list[DtmError]()
 
     def create(racer: int) -> None:
         start.wait()
         try:
-            state.swap(key, b"%d\n" % racer, expect=None)
+            place.swap(key, b"%d\n" % racer, expect=None)
         except ConflictError:
             return
         except DtmError as error:

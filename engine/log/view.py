@@ -63,7 +63,7 @@ class View(msgspec.Struct, frozen=True):
         return self.head is not None and bool(self.head.next) and self.head.next == self.document.id
 
 
-def read_view(state: StateStore) -> View:
+def read_view(place: StateStore) -> View:
     """Read a consistent view without a lock.
 
     With INSIDE nothing but the state file is read, unless its log stands beside it. Raises
@@ -71,11 +71,11 @@ def read_view(state: StateStore) -> View:
     """
     for _ in range(READS):
         with damage():
-            view = _view(state)
+            view = _view(place)
         if view is not None:
             return view
     raise StoreUnavailableError(
-        f"{state.store.location}: {state.key} kept changing while it was read"
+        f"{place.store.location}: {place.key} kept changing while it was read"
     )
 
 
@@ -92,14 +92,14 @@ def damage() -> Generator[None]:
         raise
 
 
-def damaged_view(state: StateStore, error: StateError, serial: int) -> View:
+def damaged_view(place: StateStore, error: StateError, serial: int) -> View:
     """Read a state that cannot be understood, so that another can be put in its place.
 
     The view's document stands for the bytes: its id is their digest, its serial is `serial`. Raises
     `error` itself where a newer program wrote them.
     """
-    snapshot = state.read()
-    head = None if state.log == INSIDE else _beside(state, needed=False)
+    snapshot = place.read()
+    head = None if place.log == INSIDE else _beside(place, needed=False)
     if any(part is not None and is_newer(part.data) for part in (head, snapshot)):
         raise error
     name = sha256(snapshot.data if snapshot else b"").hexdigest()[:32]
@@ -116,89 +116,89 @@ def damaged_view(state: StateStore, error: StateError, serial: int) -> View:
     )
 
 
-def superseded(state: StateStore, session: str, snapshot: str) -> SupersededError:
+def superseded(place: StateStore, session: str, snapshot: str) -> SupersededError:
     """Return the error of a session that lost its state, naming who took over where the log tells.
 
     `snapshot` is the id of the snapshot that the session worked on.
     """
     by = "somebody else"
     with suppress(StoreError, StateError, OutcomeUnknownError):
-        view = read_view(state)
+        view = read_view(place)
         claim, written = view.replay.claim, view.document.written
         if claim and claim.session != session:
             by = f"{claim.who} (dtm {claim.command}, since {claim.at})"
         elif written and view.document.id != snapshot:
             by = f"{written.who} (dtm {written.command}, at {written.at})"
-    location = state.location
+    location = place.location
     return SupersededError(
         f"{location} was taken over by {by}: nothing more is written by this run", where=location
     )
 
 
-def _view(state: StateStore) -> View | None:
+def _view(place: StateStore) -> View | None:
     """Read once; None if the parts do not fit because another client committed meanwhile.
 
     A snapshot with a given id, and a chunk, never change: where the snapshot is the one that the
     head names, it does not matter when each part was read. Else neither may have moved meanwhile.
     """
-    snapshot = state.read()
-    document, inside = split(decode_document(snapshot.data if snapshot else b"", state.location))
+    snapshot = place.read()
+    document, inside = split(decode_document(snapshot.data if snapshot else b"", place.location))
     replay = Replay(document)
     if inside is not None and snapshot is not None:
-        replay.apply(decode_records(inside.records, state.location))
+        replay.apply(decode_records(inside.records, place.location))
         return View(
             inside, snapshot.version, snapshot, document, replay, inside.records, inside=True
         )
     ours = bool(document.dtm)  # only a state file of ours can have a log beside it
-    found = None if state.log == INSIDE and not ours else _beside(state, needed=ours)
+    found = None if place.log == INSIDE and not ours else _beside(place, needed=ours)
     if found is None:
         return View(None, None, snapshot, document, replay)
-    return _with_head(state, found, View(None, found.version, snapshot, document, replay))
+    return _with_head(place, found, View(None, found.version, snapshot, document, replay))
 
 
-def _with_head(state: StateStore, found: Snapshot, view: View) -> View | None:
+def _with_head(place: StateStore, found: Snapshot, view: View) -> View | None:
     """Add the head that stands beside a state file to the view of it; None as `_view`."""
-    where = f"{state.location}.log"
+    where = f"{place.location}.log"
     head = decode_head(found.data, where)
     view = replace(view, head=head)
     if view.compacted:
         return view
-    records = _records(state, head)
+    records = _records(place, head)
     if head.base == view.document.id and records is not None:
         view.replay.apply(decode_records(records, where))
         return replace(view, records=records)
-    if _moved(state, state.key, view.snapshot) or _moved(state, state.head_key, found):
+    if _moved(place, place.key, view.snapshot) or _moved(place, place.head_key, found):
         return None
     if head.base == view.document.id:
         raise StateError("the commit log names a part that is missing", where=where)
     return replace(view, records=records or head.records, replaced=True)
 
 
-def _moved(state: StateStore, key: str, seen: Snapshot | None) -> bool:
-    now = state.read(key)
+def _moved(place: StateStore, key: str, seen: Snapshot | None) -> bool:
+    now = place.read(key)
     return (now.version if now else None) != (seen.version if seen else None)
 
 
-def _beside(state: StateStore, *, needed: bool) -> Snapshot | None:
+def _beside(place: StateStore, *, needed: bool) -> Snapshot | None:
     """Read the head beside a state file; ignore missing permission unless it is `needed`."""
     try:
-        return state.read(state.head_key)
+        return place.read(place.head_key)
     except StoreAccessError as error:
         if not needed:
             return None
         error.hint = (
-            f"the commit log of this state is {state.head_key}, which must be read too; "
+            f"the commit log of this state is {place.head_key}, which must be read too; "
             "dtm state move-log inline, run by somebody who may, moves it into the state file"
         )
         raise
 
 
-def _records(state: StateStore, head: Head) -> bytes | None:
+def _records(place: StateStore, head: Head) -> bytes | None:
     """Return all records of a head, those in chunks first; None if a chunk is gone."""
     parts: list[bytes] = []
     for name in head.chunks:
-        chunk = state.read(name)
+        chunk = place.read(name)
         if chunk is None:
             return None
-        parts.append(decode_chunk(chunk.data, f"{state.store.location}/{name}"))
+        parts.append(decode_chunk(chunk.data, f"{place.store.location}/{name}"))
     return b",".join(part for part in (*parts, head.records) if part)

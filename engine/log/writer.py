@@ -15,7 +15,7 @@ from engine.errors import ConflictError, StoreAccessError
 from engine.events import Notice
 from engine.log.head import Head
 from engine.log.history import Archive
-from engine.log.placement import Beside, Inside, placed
+from engine.log.placement import Beside, Inside, placed, unplaced
 from engine.log.probe import Probe, judged, stale_swap
 from engine.log.records import Claim, End, Record, encode_records
 from engine.log.replay import Replay
@@ -34,17 +34,17 @@ class LogWriter:
 
     def __init__(
         self,
-        state: StateStore,
+        place: StateStore,
         view: View,
         session: str,
         *,
         probe: Probe | None = None,
         emit: Emit = lambda _: None,
     ) -> None:
-        self._state, self._view, self.session = state, view, session
+        self._place, self._view, self.session = place, view, session
         self._probe, self._emit = probe, emit
-        self._archive = Archive(state, session, emit)
-        self._log = placed(state, view, session)
+        self._archive = Archive(place, session, emit)
+        self._log = placed(place, view, session)
         self._replay = view.replay
         self._claim: Claim | None = None
         self._logged = 0
@@ -62,11 +62,12 @@ class LogWriter:
         """Tell whether the log stands inside the state file."""
         return self._log.inside
 
-    def claim(self, claim: Claim) -> None:
+    def claim(self, claim: Claim, move: str = "") -> None:
         """Make the first swap: from here on every earlier session is refused.
 
-        Raises also StoreError, see `engine.log.probe`. Where a damaged state file stands nothing is
-        swapped before `replace`.
+        `move` is where the log stands from now on, INSIDE the state file or BESIDE it, "" for where
+        it stands already. Raises also StoreError, see `engine.log.probe`. Where a damaged state
+        file stands nothing is swapped before `replace`.
         """
         self._claim = claim
         if refusal := self._probe and self._probe.refusal(lock_native=False):
@@ -76,23 +77,25 @@ class LogWriter:
         if self._deferred:
             self._replay.apply([claim])
             return
-        with self._fenced(), judged(self._state):
+        with self._fenced(), judged(self._place):
+            if self._view.inside and (unplaced(self._view) or move == BESIDE):
+                self._look_beside()
             new = self._prepare(claim)
             self._log.commit(encode_records([claim]), first=True)
             self._replay.apply([claim])
             if new:
                 self._place_new()
+            if move == INSIDE and not self.inside:
+                self._go_inside()
+            elif move == BESIDE and self.inside:
+                self._go_beside()
             self._try_swap()
 
     def _prepare(self, claim: Claim) -> bool:
         """Find the head where it can be swapped; return whether its place is still to choose."""
         view = self._view
         if view.inside:
-            # The first session of a state may have died before it brought the log beside it.
-            unplaced = view.document.serial == 0 and self._state.log != INSIDE
-            if unplaced:
-                self.look_beside()
-            return unplaced
+            return unplaced(view)
         if view.head is None or view.replaced:
             self._archive.foreign(view)
             self._found(replace(view.document, dtm=claim.version, probe=self._replay.probe))
@@ -113,14 +116,14 @@ class LogWriter:
 
     def settle(self) -> None:
         """Compact in mid-session if the log has grown too long; nothing waits for it."""
-        if self._logged > max(self._state.environment.limits.compact, self._log.size):
+        if self._logged > max(self._place.environment.limits.compact, self._log.size):
             with self._fenced():
                 self._compact(ended=False)
 
     def compact(self) -> None:
         """End the session: what was recorded becomes the next snapshot, if that differs."""
         with self._fenced():
-            self._replay.apply([End(self._state.environment.now())])
+            self._replay.apply([End(self._place.environment.now())])
             self._compact(ended=True)
 
     def replace(self, document: Document) -> None:
@@ -140,28 +143,6 @@ class LogWriter:
             if deferred:
                 self._place_new()
 
-    def look_beside(self) -> None:
-        """Note the head that stands beside a state file with its log inside, before the claim.
-
-        A head that was left there is replaced, never deleted. Its version must be from before the
-        claim: a session that lost the state since, and does not know it, would else replace the
-        head of its successor.
-        """
-        with suppress(StoreAccessError):  # who must not read it will not be able to write it
-            left = self._state.read(self._state.head_key)
-            self._left = left.version if left else None
-
-    def move(self, log: str) -> None:
-        """Move the log INSIDE the state file or BESIDE it, from where it is not yet.
-
-        Call `look_beside` before the claim.
-        """
-        with self._fenced():
-            if log == INSIDE:
-                self._go_inside()
-            else:
-                self._go_beside()
-
     # Where the log stands
 
     def _found(self, document: Document) -> None:
@@ -170,29 +151,40 @@ class LogWriter:
         The records of a head that belongs to another snapshot are not taken along.
         """
         head = Head(document.id, self.session, self._log.head.seq)
-        self._log = Inside(self._state, self.session, head, self._view.snapshot, document)
+        self._log = Inside(self._place, self.session, head, self._view.snapshot, document)
         self._replay = Replay(document)
 
     def _place_new(self) -> None:
         """Bring a new log to where it is to stand; it stays inside where beside is denied."""
-        state = self._state
-        if state.log == INSIDE:
+        place = self._place
+        if place.log == INSIDE:
             return
         try:
             self._go_beside()
         except StoreAccessError as error:
-            if state.log == BESIDE:
+            if place.log == BESIDE:
                 raise
-            self._emit(_denied(state, error))
+            self._emit(_denied(place, error))
+
+    def _look_beside(self) -> None:
+        """Note the head that was left beside a state file when its log moved inside.
+
+        A head is replaced, never deleted. Its version must be from before the claim: a session that
+        has lost the state since, and does not know it, would else replace the head of its
+        successor.
+        """
+        with suppress(StoreAccessError):  # a client that must not read it cannot write it either
+            left = self._place.read(self._place.head_key)
+            self._left = left.version if left else None
 
     def _go_beside(self) -> None:
         """Write an empty head, then the state file that refers to it, then the claim."""
         inside = self._log
         assert isinstance(inside, Inside)
-        document = self._replay.renewed(self._state.environment.token())
+        document = self._replay.renewed(self._place.environment.token())
         if self._replay.changed:
             self._archive.snapshot(self._replay.snapshot, inside.body)
-        beside = Beside(self._state, self.session, inside.head, inside.snapshot, self._left)
+        beside = Beside(self._place, self.session, inside.head, inside.snapshot, self._left)
         beside.swap(Head(document.id, self.session, 0))
         beside.write_snapshot(document)
         self._log = beside
@@ -207,7 +199,7 @@ class LogWriter:
         beside = self._log
         assert isinstance(beside, Beside)
         document = self._replay.renewed(beside.seal([]))
-        inside = Inside(self._state, self.session, beside.head, beside.snapshot, document)
+        inside = Inside(self._place, self.session, beside.head, beside.snapshot, document)
         inside.swap(Head(document.id, self.session, 0))
         beside.sweep(beside.head)
         self._log = inside
@@ -231,8 +223,8 @@ class LogWriter:
         if isinstance(self._log, Inside):
             self._log.swap(self._log.head)
             snapshot = self._log.snapshot or snapshot
-        trial = stale_swap(self._state, snapshot)
-        verdict = replace(self._probe, at=self._state.environment.now(), trials=(trial,))
+        trial = stale_swap(self._place, snapshot)
+        verdict = replace(self._probe, at=self._place.environment.now(), trials=(trial,))
         if refusal := verdict.refusal(lock_native=False):
             raise refusal
         self._replay.probe = verdict.record()
@@ -261,7 +253,7 @@ class LogWriter:
         try:
             yield
         except ConflictError as error:
-            lost = superseded(self._state, self.session, self._replay.snapshot.id)
+            lost = superseded(self._place, self.session, self._replay.snapshot.id)
             lost.doubtful = error.doubtful
             raise lost from error
 
@@ -271,13 +263,13 @@ def _encoded(claim: Claim | None) -> bytes:
     return encode_records([claim]) if claim else b""
 
 
-def _denied(state: StateStore, error: StoreAccessError) -> Notice:
-    beside = f"{state.head_key}* and {state.history_prefix}*"
+def _denied(place: StateStore, error: StoreAccessError) -> Notice:
+    beside = f"{place.head_key}* and {place.history_prefix}*"
     return Notice(
         "warning",
         "the commit log is kept inside the state, since one beside it is denied: each commit "
         f"writes the whole state, and there is no history ({error.message})",
         f"to change that, allow {beside} to be read, written and deleted, and run "
         "dtm state move-log beside; `state.log: inline` says that this is meant",
-        state.location,
+        place.location,
     )

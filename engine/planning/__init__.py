@@ -9,14 +9,16 @@ Invariants: the same inputs give the same plan. A plan takes linear time in tool
 change is decided again with real values, it may only get milder. Every problem is reported, not
 only the first.
 
-| question | answer | |---|---| | which action follows from config, entry and live resource? |
-`decisions.decide` | | which for a tool that is not wanted any more? | `decisions.removal` | | where
-does a changed option replace a tool? | `decisions.update_or_replace` | | which options and
-attributes differ from the record? | `drift.option_changes`, `drift.drifted` | | which fields of two
-values differ? | `diff.diff` | | which tools are one thing, or one that moved? |
-`identities.Claims`, `identities.renamed` | | in which order, and with which outputs? |
-`planner.make_plan`, `planner.plan_removal` | | which plans are refused or need more than a yes? |
-`safety.check` |
+Where is it decided ...
+
+- which action follows from config, entry and live resource? `decisions.decide`
+- which one for a tool that is not wanted any more? `decisions.removal`
+- that a changed option replaces a tool? `decisions.update_or_replace`
+- which options and attributes differ from the record? `drift.option_changes`, `drift.drifted`
+- which fields of two values differ? `diff.diff`
+- which tools are one thing, or one that moved? `identities.Claims`, `identities.renamed`
+- in which order, and with which outputs? `planner.make_plan`, `planner.plan_removal`
+- which plans are refused, or need more than a yes? `safety.check`
 
 The rows of the table stand in `tests/engine/planning/test_planner.py`: a tool whose resource is
 gone, for instance, is created again whatever its options say. An option that is not known before

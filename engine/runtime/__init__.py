@@ -8,7 +8,7 @@ they belong.
 Invariants: the other rooms take time, pauses and jitter from an environment or from parameters that
 default to the real ones. Two things are never replaced: group commit times its own writes, and a
 claim draws the lineage and the salt of a new state. A retry makes only calls again that surely had
-no effect, or whose provider allows it; a write that may have arrived is for `engine.log.view` to
+no effect, or whose provider allows it; a write that may have arrived is for `StateStore.swap` to
 find out about.
 
     environment = Environment(clock=clock, sleep=clock.sleep)   # a test's own clock

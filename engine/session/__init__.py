@@ -13,8 +13,8 @@ Invariants: the lock is courtesy, the commit log is safety. A session that never
 nothing. An operation is recorded as begun before its call is made. Leaving always gives the lock
 back.
 
-`opening` opens a session or reads a state without one, `session` records, `ledger` holds the
-entries as the records make them, `locking` takes and keeps the lock, `recover` applies a rescue
+`opening` opens a session, `reading` reads a state without one, `session` records, `ledger` holds
+the entries as the records make them, `locking` takes and keeps the lock, `recover` applies a rescue
 file, `replacing` puts another state in place (push, rollback).
 
     with open_session(StateStore(store, key), locker, options, emit) as session:

@@ -10,13 +10,13 @@ import msgspec
 from msgspec.structs import replace
 
 from engine.address import Address
-from engine.log.records import Begin, Cancelled, Done, Failed, Moved
+from engine.log.records import Begin, Cancelled, Done, Failed, Moved, OutputsSet
 from engine.plan import Action
 from engine.runtime.environment import Environment
 from engine.secrets.redaction import Redactor, redact
 from engine.secrets.sealing import OUTPUTS, Sealer
 from engine.state import Pending, Resource, State, StateEntry
-from engine.stored.forms import resource_form, tool_form
+from engine.stored.forms import plain_map, resource_form, tool_form
 from engine.values import Attributes, Secret, Value, leaves_of
 
 
@@ -90,8 +90,19 @@ class Ledger:
         """Continue from another state, whatever was recorded."""
         self.base, self._entries = state, dict(state.entries)
 
-    def next_seq(self) -> int:
-        """Number the next record."""
+    def identify(self, lineage: str, salt: str, home: str) -> None:
+        """Say which state this is, once a session has claimed it."""
+        identified = replace(self.base.id, lineage=lineage)
+        self.base = replace(self.base, id=identified, salt=salt, home=home)
+
+    def set_outputs(self, outputs: dict[str, Value]) -> OutputsSet | None:
+        """Enter the root outputs, all of them; None if they are what they were."""
+        if outputs == self.base.outputs:
+            return None
+        self.base = replace(self.base, outputs=outputs)
+        return OutputsSet(self._next_seq(), plain_map(outputs))
+
+    def _next_seq(self) -> int:
         self._seq += 1
         return self._seq
 
@@ -107,7 +118,7 @@ class Ledger:
         current = self._entries.get(address)
         base = entry or current or StateEntry(address)
         pending = Pending(
-            action.value, self._environment.now(), self._session, self.next_seq(), None, deadline
+            action.value, self._environment.now(), self._session, self._next_seq(), None, deadline
         )
         pending = replace(pending, token=self._token(address, pending, current))
         unchanged = current and _same(base, current) and base.resource == current.resource
@@ -148,7 +159,7 @@ class Ledger:
             else:
                 tool = tool_form(entry)
         self._put(address, entry)
-        return Done(self.next_seq(), address.key, answers, tool, resource)
+        return Done(self._next_seq(), address.key, answers, tool, resource)
 
     def failed(self, address: Address, message: str, entry: StateEntry | None) -> Failed:
         """Enter an operation that failed and stays unfinished."""
@@ -158,7 +169,7 @@ class Ledger:
         unfinished = replace(base, pending=pending and replace(pending, message=message))
         self._put(address, unfinished)
         form = tool_form(unfinished) if entry else None
-        return Failed(self.next_seq(), address.key, self._answers(current), message, form)
+        return Failed(self._next_seq(), address.key, self._answers(current), message, form)
 
     def before(self, address: Address) -> StateEntry | None:
         """Return the entry from before the last operation begun there."""
@@ -169,20 +180,20 @@ class Ledger:
         answers = self._answers(self._entries.get(address))
         self._put(address, before)
         form = tool_form(before) if before else None
-        return Cancelled(self.next_seq(), address.key, answers, form)
+        return Cancelled(self._next_seq(), address.key, answers, form)
 
     def moved(self, old: Address, entry: StateEntry, dependents: Iterable[Address]) -> list[Moved]:
         """Enter that the resource known as `old` now goes by `entry.address`, also in all edges."""
         new = entry.address
         self._put(old, None)
         self._put(new, entry)
-        records = [Moved(self.next_seq(), old.key, tool_form(entry))]
+        records = [Moved(self._next_seq(), old.key, tool_form(entry))]
         for address in dependents:
             other = self._entries[address]
             edges = tuple(new if edge == old else edge for edge in other.depends_on)
             other = replace(other, depends_on=edges)
             self._put(address, other)
-            records.append(Moved(self.next_seq(), address.key, tool_form(other)))
+            records.append(Moved(self._next_seq(), address.key, tool_form(other)))
         return records
 
     def _put(self, address: Address, entry: StateEntry | None) -> None:

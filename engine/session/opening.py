@@ -1,6 +1,6 @@
-"""Open a state: for reading without a lock, or for one run that may write.
+"""Open a state for one run that may write; `reading` reads one without a lock.
 
-    with open_session(state, locker, options, emit) as session:
+    with open_session(place, locker, options, emit) as session:
         plan = ...session.state...
         session.claim(digest)
         session.begin(address, action, entry=entry).wait()
@@ -35,7 +35,7 @@ from engine.session.session import Session, SessionOptions
 
 @contextmanager
 def open_session(
-    state: StateStore, locker: Locker | None, options: SessionOptions, emit: Emit
+    place: StateStore, locker: Locker | None, options: SessionOptions, emit: Emit
 ) -> Generator[Session]:
     """Lock, read, and hand out a session; on leaving flush, compact, release.
 
@@ -43,7 +43,7 @@ def open_session(
     StateError, StoreError; outcomes that could not be recorded go to a rescue file, which the error
     names.
     """
-    environment = state.environment
+    environment = place.environment
     claim = Claim(
         environment.token(),
         environment.now(),
@@ -52,11 +52,11 @@ def open_session(
         options.version,
         lineage="",
         salt="",
-        home=state.location,
+        home=place.location,
         lease=options.lock.lease,
     )
-    with _locked(state, locker, claim, options, emit) as (claim, lock):
-        session, view = _opened(state, claim, lock, options, emit)
+    with _locked(place, locker, claim, options, emit) as (claim, lock):
+        session, view = _opened(place, claim, lock, options, emit)
         try:
             with _leaving(session, emit):
                 yield session
@@ -70,7 +70,7 @@ def open_session(
 
 @contextmanager
 def _locked(
-    state: StateStore,
+    place: StateStore,
     locker: Locker | None,
     claim: Claim,
     options: SessionOptions,
@@ -92,7 +92,7 @@ def _locked(
         claim.home,
         claim.command,
     )
-    lock = acquire(locker, state.key, info, options.lock, emit, state.environment)
+    lock = acquire(locker, place.key, info, options.lock, emit, place.environment)
     try:
         yield replace(claim, lock=claim.session), lock
     finally:
@@ -111,17 +111,17 @@ def _leaving(session: Session, emit: Emit) -> Generator[None]:
     try:
         yield
     except BaseException as failure:
-        error = session.leave()
+        error = session.leave(clean=False)
         if error is not None and error is not failure:
             emit(Notice("error", error.message, error.hint, error.where))
         raise
-    error = session.leave()
+    error = session.leave(clean=True)
     if error is not None:
         raise error
 
 
 def _opened(
-    state: StateStore,
+    place: StateStore,
     claim: Claim,
     lock: HeldLock | None,
     options: SessionOptions,
@@ -133,7 +133,7 @@ def _opened(
     """
     make = partial(
         Session,
-        state,
+        place,
         claim=claim,
         options=options,
         emit=emit,
@@ -142,19 +142,19 @@ def _opened(
     dead = (lock.taken_from.id,) if lock and lock.taken_from else ()
     try:
         with damage():
-            view = _settled(state, options, {*dead, *options.over}, emit)
+            view = _settled(place, options, {*dead, *options.over}, emit)
             session = make(view)
     except StateError as broken:
-        known = () if state.log == INSIDE else history(state)
+        known = () if place.log == INSIDE else history(place)
         serial = max((past.serial for past in known), default=0) + 1
-        view = damaged_view(state, broken, serial)
+        view = damaged_view(place, broken, serial)
         return make(view), view
-    if refusal := misplaced(state, view):
+    if refusal := misplaced(place, view):
         raise refusal
     return session, view
 
 
-def _settled(state: StateStore, options: SessionOptions, over: Collection[str], emit: Emit) -> View:
+def _settled(place: StateStore, options: SessionOptions, over: Collection[str], emit: Emit) -> View:
     """Return the view once the last session is surely over.
 
     It is over if it ended, or if the log did not change for a whole lease. `over` are ids of
@@ -162,7 +162,7 @@ def _settled(state: StateStore, options: SessionOptions, over: Collection[str], 
     lease of 0 waits for nothing. Raises LockError if the log is still being written after the lock
     timeout, or two leases.
     """
-    environment, view = state.environment, read_view(state)
+    environment, view = place.environment, read_view(place)
     claim, lease = view.replay.claim, options.lock.lease
     if claim is None or lease <= 0 or claim.session in over or not _unfinished(view, claim):
         return view
@@ -178,11 +178,11 @@ def _settled(state: StateStore, options: SessionOptions, over: Collection[str], 
     while environment.clock() - silent_since < lease and _at_large(view):
         if environment.clock() - started > max(options.lock.timeout, 2 * lease):
             raise LockError(
-                f"{claim.who} is at work on {state.location} without a lock "
+                f"{claim.who} is at work on {place.location} without a lock "
                 f"(dtm {claim.command}, since {claim.at})"
             )
         environment.sleep(min(1.0, lease / 10))
-        now = read_view(state)
+        now = read_view(place)
         if now.head_version != view.head_version:
             view, silent_since = now, environment.clock()
     return view

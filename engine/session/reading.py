@@ -37,16 +37,16 @@ class Reading(msgspec.Struct, frozen=True):
         return entry.pending is not None and self.at_work == entry.pending.session
 
 
-def read_state(state: StateStore, locker: Locker | None = None, lease: float = 30.0) -> Reading:
+def read_state(place: StateStore, locker: Locker | None = None, lease: float = 30.0) -> Reading:
     """Read a consistent state without a lock; an absent one is empty.
 
     `lease` in seconds judges how fresh a log without a lock is. Raises StateError if the content is
     damaged or newer, StoreError if it cannot be read.
     """
-    view, location = read_view(state), state.location
+    view, location = read_view(place), place.location
     with no_gc(), damage():
         found = state_of(view.replay.document(), location)
-    at_work, in_progress = _at_work(state, view, locker, lease)
+    at_work, in_progress = _at_work(place, view, locker, lease)
     notice = ""
     if view.replaced and view.head is not None:
         notice = (
@@ -64,16 +64,16 @@ def read_state(state: StateStore, locker: Locker | None = None, lease: float = 3
     )
 
 
-def _at_work(state: StateStore, view: View, locker: Locker | None, lease: float) -> tuple[str, str]:
+def _at_work(place: StateStore, view: View, locker: Locker | None, lease: float) -> tuple[str, str]:
     """Return the session at work, and its user and start; wall clocks are only a hint here."""
-    claim, environment = view.replay.claim, state.environment
+    claim, environment = view.replay.claim, place.environment
     if claim is None or view.replay.ended or view.head is None:
         return "", ""
     logged = claim.session, f"{claim.who} since {claim.at}"
     if locker is None:
-        return logged if _fresh(state, view.head.at, silence(claim, lease)) else ("", "")
+        return logged if _fresh(place, view.head.at, silence(claim, lease)) else ("", "")
     try:
-        record = environment.retry(lambda: locker.read(state.key))
+        record = environment.retry(lambda: locker.read(place.key))
     except StoreError:
         # A reader of the state need not be allowed to read its lock: the log must do then.
         return logged
@@ -96,9 +96,9 @@ def silence(claim: Claim, lease: float) -> float:
     return max(lease, lease_of(claim.lease) or 0.0)
 
 
-def _fresh(state: StateStore, at: str, lease: float) -> bool:
+def _fresh(place: StateStore, at: str, lease: float) -> bool:
     try:
-        age = state.environment.date() - datetime.fromisoformat(at)
+        age = place.environment.date() - datetime.fromisoformat(at)
     except (ValueError, TypeError):
         return False
     return age.total_seconds() <= lease

@@ -32,7 +32,6 @@ from engine.session.ledger import Concealment, Ledger
 from engine.session.locking import LockOptions
 from engine.state import State, StateEntry, Written, same_content
 from engine.stored.document import document_of, no_gc, state_of
-from engine.stored.forms import plain_map
 from engine.values import Attributes
 
 OUTCOMES = (Done, Failed, Cancelled, Moved, OutputsSet)
@@ -75,20 +74,20 @@ class Session:
 
     def __init__(
         self,
-        state: StateStore,
+        place: StateStore,
         view: View,
         claim: Claim,
         options: SessionOptions,
         emit: Emit,
         lock_lost: Callable[[], DtmError | None] = lambda: None,
     ) -> None:
-        self.location, self.id, self.command = state.location, claim.session, claim.command
+        self.location, self.id, self.command = place.location, claim.session, claim.command
         self.damage = view.damage
-        self._store, self._claim, self._options = state, claim, options
+        self._place, self._claim, self._options = place, claim, options
         self._emit, self._lock_lost = emit, lock_lost
-        self._writer = LogWriter(state, view, self.id, probe=options.probe, emit=emit)
+        self._writer = LogWriter(place, view, self.id, probe=options.probe, emit=emit)
         base = state_of(view.replay.document(), self.location)
-        self._ledger = Ledger(base, self.id, state.environment)
+        self._ledger = Ledger(base, self.id, place.environment)
         self._recording: Recording | None = None
 
     @property
@@ -119,12 +118,15 @@ class Session:
         with self._ledger.lock:
             return self._ledger.get(address)
 
-    def claim(self, plan_digest: str = "", *, adopt: bool = False, mend: bool = False) -> None:
+    def claim(
+        self, plan_digest: str = "", *, adopt: bool = False, mend: bool = False, move: str = ""
+    ) -> None:
         """Become the session that may write: once a plan is approved, before the first record.
 
         `adopt` makes this place the home of a copy. `mend` goes on where a damaged state stands, to
-        replace it. Raises StateError for a copy or a damaged state, SupersededError if the state
-        was changed since it was read.
+        replace it. `move` is where the commit log stands from now on, see `LogWriter.claim`. Raises
+        StateError for a copy or a damaged state, SupersededError if the state was changed since it
+        was read.
         """
         if self.damage and not mend:
             raise self.damage
@@ -133,7 +135,7 @@ class Session:
         base = self._ledger.base
         lineage = base.id.lineage or _new_lineage()
         salt = base.salt or randomness.token_hex(16)
-        environment = self._store.environment
+        environment = self._place.environment
         self._claim = replace(
             self._claim,
             at=environment.now(),
@@ -142,9 +144,8 @@ class Session:
             home=self.location,
             plan=plan_digest,
         )
-        self._writer.claim(self._claim)
-        identified = replace(base.id, lineage=lineage)
-        self._ledger.base = replace(base, id=identified, salt=salt, home=self.location)
+        self._writer.claim(self._claim, move)
+        self._ledger.identify(lineage, salt, self.location)
         self.damage = None
         writer, background = self._writer, environment.background
         self._recording = Recording(
@@ -226,10 +227,8 @@ class Session:
         claimed = self._claimed()
         concealed = claimed.concealment.outputs(outputs)
         with self._ledger.lock:
-            if concealed == self._ledger.base.outputs:
-                return Ticket.finished()
-            self._ledger.base = replace(self._ledger.base, outputs=concealed)
-            return claimed.queue.add(OutputsSet(self._ledger.next_seq(), plain_map(concealed)))
+            record = self._ledger.set_outputs(concealed)
+            return claimed.queue.add(record) if record else Ticket.finished()
 
     def flush(self) -> None:
         """Return once everything recorded so far is durable. Raises what `lost` says."""
@@ -247,7 +246,7 @@ class Session:
         with self._ledger.lock:
             if not exact and same_content(state, self.state):
                 return
-            claim, base, now = self._claim, self._ledger.base, self._store.environment.now()
+            claim, base, now = self._claim, self._ledger.base, self._place.environment.now()
             number = state.id if exact else replace(base.id, serial=base.id.serial + 1)
             whole = replace(
                 state,
@@ -261,16 +260,14 @@ class Session:
             self._ledger.rebase(whole)
 
     def move_log(self, log: str, *, dry_run: bool = False) -> bool:
-        """Move the commit log INSIDE the state file or BESIDE it; False if it stands there already.
+        """Claim, and move the commit log INSIDE the state file or BESIDE it.
 
-        Unless it is a dry run the session claims first; it must not have claimed before.
+        Returns whether it stood elsewhere; where it did not, and in a dry run, nothing is claimed.
         """
         if self._writer.inside is (log == INSIDE):
             return False
         if not dry_run:
-            self._writer.look_beside()
-            self.claim()
-            self._claimed().queue.exclusively(lambda: self._writer.move(log))
+            self.claim(move=log)
         return True
 
     def _claimed(self) -> Recording:
@@ -278,10 +275,10 @@ class Session:
             raise StateError("nothing can be recorded before the state is claimed")
         return self._recording
 
-    def leave(self) -> DtmError | None:
-        """Flush, compact and drop old history; return what went wrong, if anything did.
+    def leave(self, *, clean: bool) -> DtmError | None:
+        """Flush and compact; return what went wrong, its hint naming the rescue file.
 
-        The hint of that error names the rescue file.
+        A run that ended `clean` drops old history, too.
         """
         if self._recording is None:
             return None
@@ -289,18 +286,20 @@ class Session:
         queue.close()
         lost = self._lock_lost()
         if queue.error is None and lost is None:
-            _compact(self._writer, self._store, self._options.history, self._emit)
+            _compact(self._writer, self.location, self._emit)
+            if clean and not self._writer.inside:  # a log inside the state file has no history
+                _drop_history(self._place, self._options.history, self.serial, self._emit)
         outcomes = _outcomes(queue.rejected, queue.unsettled)
         if queue.error is not None and outcomes:
             lineage = self._ledger.base.id.lineage
             path = _rescue(
-                self._store,
+                self._place,
                 Rescued(
                     rescue_file.FORMAT,
                     lineage,
                     self.id,
                     self.location,
-                    self._store.environment.now(),
+                    self._place.environment.now(),
                     outcomes,
                 ),
             )
@@ -315,27 +314,28 @@ def _new_lineage() -> str:
     return str(uuid.uuid4())
 
 
-def _compact(writer: LogWriter, state: StateStore, keep: int, emit: Emit) -> None:
-    """Compact and drop old history. If that fails the next session does it: all is durable."""
+def _compact(writer: LogWriter, location: str, emit: Emit) -> None:
+    """Compact. If that fails the next session does it: everything is durable by now."""
     try:
         writer.compact()
     except (StoreError, OutcomeUnknownError, SupersededError) as error:
         text = f"the log was not compacted, the next run will do it: {error.message}"
-        emit(Notice("warning", text, where=state.location))
-        return
-    if writer.inside:
-        return  # a log inside the state file has no history
+        emit(Notice("warning", text, where=location))
+
+
+def _drop_history(place: StateStore, keep: int, serial: int, emit: Emit) -> None:
+    """Drop what is too old; the run is done, so a failure is only a warning."""
     try:
-        prune(state, keep, writer.serial)
+        prune(place, keep, serial)
     except (StoreError, OutcomeUnknownError) as error:
         emit(Notice("warning", f"old snapshots were not dropped: {error.message}", error.hint))
 
 
-def _rescue(state: StateStore, rescued: Rescued) -> str:
+def _rescue(place: StateStore, rescued: Rescued) -> str:
     """Save outcomes that could not be committed; return the path of the rescue file."""
     at = rescued.at[:19].replace(":", "")
     name = f"errored-{rescued.lineage[:8]}-{at}-{rescued.session[:4]}.dtm"
-    return state.environment.keep(name, rescue_file.encode(rescued))
+    return place.environment.keep(name, rescue_file.encode(rescued))
 
 
 def _outcomes(rejected: Sequence[Record], unsettled: Collection[Record]) -> list[Record]:

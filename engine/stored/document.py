@@ -30,7 +30,7 @@ class WrittenForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LogForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The commit log where it stands inside the document, see `engine.log.records.Head`."""
+    """The commit log where it stands inside the document, see `engine.log.head.Head`."""
 
     session: str
     seq: int

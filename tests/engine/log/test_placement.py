@@ -139,6 +139,16 @@ def test_the_log_moves_when_it_is_told_to(store: Store) -> None:
     assert {"m1", "m3", "m4", "m5"} <= names(read_state(StateStore(store, KEY)).state)
 
 
+@pytest.mark.parametrize("log", [AUTO, INSIDE])
+def test_a_log_that_was_placed_stays_though_nothing_was_recorded(log: str) -> None:
+    store = MemoryStore("m")
+    run(store, log)
+    if log == AUTO:
+        assert not inside(store) and move(store, INSIDE)
+    run(store, AUTO, "a")
+    assert inside(store)
+
+
 def test_moving_alone_changes_neither_tools_nor_serial() -> None:
     store = MemoryStore("m")
     run(store, AUTO, "a")

@@ -30,6 +30,8 @@ def look(workspace: Workspace) -> Reading:
     found = locks.read(workspace.place)
     if found.notice:
         workspace.emit(Notice("warning", found.notice))
+    if refusal := found.refusal:
+        workspace.emit(Notice("warning", refusal.message, refusal.hint, refusal.where))
     if found.copy_of:
         text = (
             f"this state is a copy of {found.copy_of}: it can be planned against, but not applied"

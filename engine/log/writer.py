@@ -62,6 +62,11 @@ class LogWriter:
         """Tell whether the log stands inside the state file."""
         return self._log.inside
 
+    @property
+    def unplaced(self) -> bool:
+        """Tell whether the log is not yet where it is to stand, see `placement.unplaced`."""
+        return unplaced(self._view)
+
     def claim(self, claim: Claim, move: str = "") -> None:
         """Make the first swap: from here on every earlier session is refused.
 
@@ -78,12 +83,12 @@ class LogWriter:
             self._replay.apply([claim])
             return
         with self._fenced(), judged(self._place):
-            if self._view.inside and (unplaced(self._view) or move == BESIDE):
+            if self._view.inside and (self.unplaced or move == BESIDE):
                 self._look_beside()
             new = self._prepare(claim)
             self._log.commit(encode_records([claim]), first=True)
             self._replay.apply([claim])
-            if new:
+            if new and move != INSIDE:
                 self._place_new()
             if move == INSIDE and not self.inside:
                 self._go_inside()
@@ -95,7 +100,7 @@ class LogWriter:
         """Find the head where it can be swapped; return whether its place is still to choose."""
         view = self._view
         if view.inside:
-            return unplaced(view)
+            return self.unplaced
         if view.head is None or view.replaced:
             self._archive.foreign(view)
             self._found(replace(view.document, dtm=claim.version, probe=self._replay.probe))

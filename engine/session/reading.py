@@ -6,8 +6,9 @@ from datetime import datetime
 
 import msgspec
 
-from engine.errors import StoreError
+from engine.errors import StateError, StoreError
 from engine.lock import lease_of
+from engine.log.placement import misplaced
 from engine.log.records import Claim
 from engine.log.state_store import StateStore
 from engine.log.view import View, damage, read_view
@@ -22,6 +23,7 @@ class Reading(msgspec.Struct, frozen=True):
     `exists`: anything was ever written here. `in_progress` says who works on it now and since when,
     "" if no run does; `at_work` is the id of that run's session. `copy_of` is the home of which
     this is a copy, "" if it is at home. `notice` is what the user must know, "" if nothing.
+    `refusal` is why no run may write it with these settings, None if one may.
     """
 
     state: State
@@ -31,6 +33,7 @@ class Reading(msgspec.Struct, frozen=True):
     copy_of: str = ""
     notice: str = ""
     at_work: str = ""
+    refusal: StateError | None = None
 
     def busy(self, entry: StateEntry) -> bool:
         """Tell whether the run at work is at this entry: unfinished, but not interrupted."""
@@ -61,6 +64,7 @@ def read_state(place: StateStore, locker: Locker | None = None, lease: float = 3
         "" if found.home in ("", location) else found.home,
         notice,
         at_work,
+        misplaced(place, view),
     )
 
 

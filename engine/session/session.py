@@ -263,8 +263,13 @@ class Session:
         """Claim, and move the commit log INSIDE the state file or BESIDE it.
 
         Returns whether it stood elsewhere; where it did not, and in a dry run, nothing is claimed.
+        Raises StateError for a damaged state, a copy, and where there is no state.
         """
-        if self._writer.inside is (log == INSIDE):
+        state = self.state
+        self.refuse_copy()
+        if not state.id.lineage and not state.entries:
+            raise StateError(f"there is no state at {self.location}", hint="dtm apply makes one")
+        if self._writer.inside is (log == INSIDE) and not self._writer.unplaced:
             return False
         if not dry_run:
             self.claim(move=log)

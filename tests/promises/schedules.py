@@ -316,7 +316,7 @@ class Story:
             SessionOptions("apply", "w", "1", lock=LockOptions(lease=0), history=2),
             lambda _: None,
         ) as session:
-            moves = len(self.logs) > 1 and self.rng.random() < 0.3
+            moves = len(self.logs) > 1 and session.state.id.lineage and self.rng.random() < 0.3
             if not (moves and session.move_log(self.rng.choice([BESIDE, INSIDE]))):
                 session.claim()
             self.book.claims.append(session.id)

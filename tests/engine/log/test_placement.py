@@ -139,14 +139,43 @@ def test_the_log_moves_when_it_is_told_to(store: Store) -> None:
     assert {"m1", "m3", "m4", "m5"} <= names(read_state(StateStore(store, KEY)).state)
 
 
-@pytest.mark.parametrize("log", [AUTO, INSIDE])
-def test_a_log_that_was_placed_stays_though_nothing_was_recorded(log: str) -> None:
+def test_a_log_that_was_placed_stays_though_nothing_was_recorded() -> None:
     store = MemoryStore("m")
-    run(store, log)
-    if log == AUTO:
-        assert not inside(store) and move(store, INSIDE)
+    run(store, INSIDE)
     run(store, AUTO, "a")
     assert inside(store)
+
+
+def test_the_first_session_that_died_does_not_decide_against_a_move() -> None:
+    store = MemoryStore("m")
+    mortal = Mortal(Client(store, ObjectLocker(store)))
+    mortal.store.after = lambda key: mortal.kill() if key == KEY else None
+    with suppress(Dead), opened(mortal.store, AUTO) as session:
+        session.claim()
+    assert inside(store)
+    assert move(store, INSIDE)
+    run(store, AUTO, "a")
+    assert inside(store)
+
+
+def test_there_must_be_a_sound_state_to_move_the_log_of() -> None:
+    store = MemoryStore("m")
+    with opened(store, AUTO) as session, pytest.raises(StateError, match="there is no state at"):
+        session.move_log(INSIDE)
+    assert not list(store.list(""))
+    store.write(KEY, b"junk", expect=None)
+    for log in (INSIDE, BESIDE):
+        for dry_run in (False, True):
+            with opened(store, AUTO) as session, pytest.raises(StateError, match="no valid"):
+                session.move_log(log, dry_run=dry_run)
+
+
+def test_a_reader_learns_that_its_settings_contradict_the_state() -> None:
+    store = MemoryStore("m")
+    run(store, BESIDE, "a")
+    assert read_state(StateStore(store, KEY)).refusal is None
+    refusal = read_state(StateStore(store, KEY, log=INSIDE)).refusal
+    assert refusal is not None and "dtm state move-log inline" in refusal.hint
 
 
 def test_moving_alone_changes_neither_tools_nor_serial() -> None:

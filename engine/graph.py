@@ -37,6 +37,7 @@ class Readiness(Generic[N]):
         self._missing: dict[N, int] = {}
         self._dependents: dict[N, list[N]] = {}
         for node, waits in edges.items():
+            # A set: an edge given twice would be counted twice, and its node would never get ready.
             inside = {other for other in waits if other in edges}
             self._missing[node] = len(inside)
             for other in inside:
@@ -51,6 +52,7 @@ class Readiness(Generic[N]):
         del self._missing[node]
         ready: list[N] = []
         for other in self._dependents.get(node, ()):
+            # Abandoned nodes are not in it, and must not get ready after all.
             if other in self._missing:
                 self._missing[other] -= 1
                 if not self._missing[other]:
@@ -105,6 +107,7 @@ def circles(edges: Mapping[N, Iterable[N]]) -> dict[N, int]:
                 dependents[other].append(node)
     found: dict[N, int] = {}
     for number, root in enumerate(reversed(_finished(edges))):
+        # A stack of our own: a chain of some thousand tools exceeds Python's recursion limit.
         stack = [root]
         while stack:
             node = stack.pop()

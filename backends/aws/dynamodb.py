@@ -46,6 +46,7 @@ class DynamoLocker:
 
     def read(self, key: str) -> LockRecord | None:
         """See `engine.ports.Locker.read`."""
+        # Without ConsistentRead DynamoDB may return an old row: a released lock would seem held.
         found = self._call("GetItem", key, Key=self._id(key), ConsistentRead=True)
         return _record(found.get("Item"))
 
@@ -140,6 +141,7 @@ def open_locker(url: str, env: Mapping[str, str]) -> Locker:
 
 def _condition(expect: LockRecord | None) -> dict[str, Any]:
     """Return the parameters of a change to exactly the row `expect`, None: no row."""
+    # The refusal brings the holder's row along and saves a second request.
     refused = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
     if expect is None:
         return {**refused, "ConditionExpression": "attribute_not_exists(LockID)"}
@@ -153,6 +155,7 @@ def _condition(expect: LockRecord | None) -> dict[str, Any]:
 
 
 def _version(text: str) -> str:
+    # The = tells an empty text from UNREADABLE.
     return f"={text}"
 
 

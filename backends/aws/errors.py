@@ -124,11 +124,13 @@ def _answered(error: Any, request: AwsRequest, identity: Callable[[], str]) -> D
     answer = answer_of(error)
     details, metadata = answer.get("Error", {}), answer.get("ResponseMetadata", {})
     code, status = code_of(error), int(metadata.get("HTTPStatusCode") or 0)
+    # Refused while credentials were obtained: the request itself was never sent.
     if error.operation_name.startswith("AssumeRole"):
         return _not_assumed(
             f"{request.place}: the role cannot be assumed: {code}: {details.get('Message', '')}",
             status,
         )
+    # Before the status: a 403 also means a wrong clock, key or region, each with its own remedy.
     known = _known(code, details, metadata.get("HTTPHeaders", {}), request, identity)
     if known:
         return known

@@ -62,6 +62,7 @@ class S3Creating:
         arn = f"arn:aws:s3:::{bucket}"
         statements: list[dict[str, object]] = [
             {"Action": "s3:ListBucket", "Resource": arn},
+            # No DeleteObject: dtm replaces the state file, but never deletes it.
             {"Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"{arn}/{key}"},
             {
                 "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
@@ -73,6 +74,7 @@ class S3Creating:
             statements.append(
                 {"Action": actions, "Resource": f"arn:aws:dynamodb:*:*:table/{table}"}
             )
+        # Each read and write of an SSE-KMS object uses the key too.
         if self._settings.kms_key:
             statements.append(
                 {
@@ -105,6 +107,7 @@ class S3Creating:
 
     def _make_bucket(self) -> str:
         bucket, region, client = self._settings.bucket, self._region(), self._s3()
+        # Amazon refuses us-east-1 as a location constraint: it is the default.
         where = (
             {}
             if region == "us-east-1"

@@ -35,6 +35,7 @@ NATIVE_LEASE: Final = 120.0
 """Seconds. Longer than elsewhere: in a versioned bucket each renewal leaves a version behind."""
 LOCK_SUFFIX: Final = ".tflock"
 """Terraform's suffix, so that each tool sees the other's lock."""
+# A HEAD request has no body: botocore then gives the status as the code.
 ABSENT: Final = ("NoSuchKey", "404", "NotFound")
 REFUSED: Final = ("PreconditionFailed", "412")
 BUSY: Final = ("ConditionalRequestConflict", "OperationAborted")
@@ -145,6 +146,7 @@ class S3Store:
         client, request = self._client(), self._request("s3:GetObject", key)
         with self._aws.asking(request):
             answer = self._answer(client.get_object, key)
+            # Within `asking`: the connection may break while the body is read.
             return answer and Snapshot(answer["Body"].read(), _version(answer, request))
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
@@ -170,6 +172,7 @@ class S3Store:
                 # No look at the version there: clients that poll a lock would pay for it each time.
                 if expect is None and code_of(error) in REFUSED:
                     raise ConflictError(key, None, "another one") from error
+                # If-Match on an object that was deleted meanwhile is answered with 404.
                 gone = () if expect is None else ABSENT
                 if code_of(error) in (*REFUSED, *BUSY, *gone):
                     raise self._conflict(key, expect) from error
@@ -191,6 +194,7 @@ class S3Store:
                 client.delete_object(Bucket=self._settings.bucket, Key=key, **condition)
             except Exception as error:
                 if code_of(error) in (*REFUSED, *BUSY):
+                    # Refused, and gone by now: another client deleted it, as this one wanted to.
                     if self._found(key) is not None:
                         raise self._conflict(key, expect) from error
                 elif code_of(error) not in ABSENT:

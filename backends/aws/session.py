@@ -82,6 +82,7 @@ class Aws:
         credentials or a wrong profile.
         """
         key = (service, region, endpoint, addressing)
+        # A boto3 session is not thread-safe, its clients are: only their making is serialised.
         with self.asking(AwsRequest(f"{service} client", endpoint or service)), self._mutex:
             if key not in self._clients:
                 self._clients[key] = self._session().client(
@@ -117,6 +118,7 @@ class Aws:
         """Describe the credentials in use for a message; shows only the end of a key's ID."""
         if self._access.role:
             return f"role {self._access.role.arn}"
+        # Only from a session that is there: a message must not start a search for credentials.
         credentials = self._made.get_credentials() if self._made else None
         if credentials is None:
             return "nobody: no credentials were found"
@@ -146,6 +148,7 @@ class Aws:
 
     def _config(self, addressing: str) -> Any:
         return import_module("botocore.config").Config(
+            # Once: a repeated conditional write would be refused because of its own first attempt.
             retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=self._access.timeout,
             read_timeout=self._access.timeout,
@@ -218,6 +221,7 @@ def _assuming(source: Any, role: Role, make_client: Callable[..., Any]) -> Any:
         METHOD = "assume-role"
 
         def load(self) -> Any:
+            # Deferred: the role is assumed at the first request, not when a client is made.
             return credentials.DeferredRefreshableCredentials(
                 fetcher.fetch_credentials, self.METHOD
             )

@@ -75,7 +75,9 @@ class Cluster:
                 body=body,
                 query_params=list((query or {}).items()),
                 header_params={"Accept": accept, "Content-Type": JSON},
+                # Without it the client sends no token, not even that of a credential plugin.
                 auth_settings=["BearerToken"],
+                # Plain JSON, since the client's models are not loaded.
                 response_type="object",
                 _return_http_data_only=True,
                 _request_timeout=self._timeouts,
@@ -93,6 +95,8 @@ class Cluster:
         """Close the connections; the next call opens new ones."""
         with self._mutex:
             if self._client is not None:
+                # The client's own `close` ends only its threads; the connections belong to the
+                # pool.
                 self._client.rest_client.pool_manager.clear()
                 self._client.close()
                 self._client = None
@@ -104,6 +108,8 @@ class Cluster:
     def _connected(self) -> Any:
         with self._mutex:
             if self._client is None:
+                # Within the mutex, or each thread would run the credential plugin of the
+                # kubeconfig.
                 self._access = self._find()
                 self._client = self._connect(self._access)
             return self._client
@@ -174,6 +180,7 @@ class Cluster:
                 )
             case 413 | 422:
                 raise StoreError(message)
+            # 410: the page token of a list has expired; a new list succeeds.
             case 410 | 429:
                 raise StoreUnavailableError(message + _pause(headers))
             case _ if code >= 500:

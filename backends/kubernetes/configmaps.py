@@ -13,6 +13,7 @@ from engine.errors import OutcomeUnknownError, StoreAccessError, StoreError, Sto
 T = TypeVar("T", bound=msgspec.Struct)
 
 PAGE: Final = 250
+# A value may be 1 MiB. The second type is for a server that cannot leave the content out.
 METADATA: Final = f"{JSON};as=PartialObjectMetadata;v=v1;g=meta.k8s.io,{JSON}"
 METADATA_LIST: Final = f"{JSON};as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,{JSON}"
 
@@ -67,6 +68,7 @@ class ConfigMaps:
         try:
             return self._made(self._cluster.call("POST", self._path, body=_body(wanted)))
         except Absent as error:
+            # Only a missing namespace is made; any other 404 means another server or path.
             if error.kind != "namespaces":
                 raise
         self.make_namespace()

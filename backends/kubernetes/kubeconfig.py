@@ -58,6 +58,7 @@ def find_access(
         return ClusterAccess(files, context)
     if (
         in_cluster is None
+        # A context is a name in a kubeconfig; a pod's account has none.
         and not context
         and env.get("KUBERNETES_SERVICE_HOST")
         and (ACCOUNT / "token").is_file()
@@ -122,6 +123,7 @@ def _read(files: Sequence[Path], context: str) -> Any:
     client = sdk().kube_config
     merged = _Merged()
     for path in files:
+        # kubectl skips missing files of a list, but not a single one.
         if len(files) == 1 or path.exists():
             _merge(merged, path, _parsed(path), client.ConfigNode)
     wanted = context or merged.current

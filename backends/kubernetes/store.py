@@ -122,6 +122,7 @@ class KubernetesStore:
             data = self._value(key, found)
             if data is not None:
                 return Snapshot(data, found.metadata.resource_version)
+            # The same index twice: its part is not being replaced by another client, it is gone.
             if found.metadata.resource_version == version:
                 raise StoreError(f"{self._where(key)} is damaged: a part of its value is missing")
             version = found.metadata.resource_version
@@ -129,6 +130,7 @@ class KubernetesStore:
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         """See `engine.ports.Store.write`. Creates the namespace if there is none."""
+        # mtime=0: equal data must give equal bytes, and thereby keep the version.
         packed = gzip.compress(data, 6, mtime=0)
         if len(packed) > PART:
             return self._write_parts(key, packed, expect)
@@ -144,6 +146,7 @@ class KubernetesStore:
                 raise ConflictError(key, expect, seen.resource_version)
             self._seen.pop(key, None)
             if self._maps.remove(seen.name, seen.resource_version):
+                # After the index: a reader must not find an index whose parts are gone.
                 self._remove_unused(_parts(seen))
                 return
         raise self._overtaken(key)
@@ -222,6 +225,7 @@ class KubernetesStore:
             self._metadata(key, parts, old or Metadata(name_of(key))), binary_data=content
         )
         try:
+            # The metadata names the version, so the server refuses a swap of any other one.
             made = self._maps.replace(wanted) if old else self._maps.create(wanted)
         except (Absent, Clash) as error:
             raise self._conflict(key, expect) from error
@@ -242,6 +246,7 @@ class KubernetesStore:
     def _conflict(self, key: str, expect: Version | None) -> ConflictError:
         """Return the conflict with the version that is there now, if it can be read."""
         self._seen.pop(key, None)
+        # A failed read must not hide that there was a conflict.
         with suppress(StoreError):
             self._known(key, None)
         found = self._seen.get(key)
@@ -254,8 +259,10 @@ class KubernetesStore:
         their swap cannot succeed any more.
         """
         pieces = [packed[start : start + PART] for start in range(0, len(packed), PART)]
+        # A new generation for each write: parts of two writers never mix.
         parts = f"{token_hex(4)}/{len(pieces)}"
         names, labels = _part_names(name_of(key), parts), {**self._labels, PART_OF: _digest(key)}
+        # Listed before the new parts are made, which must not be among them.
         unused = [found.name for found in self._maps.list(labels)]
         made = [
             ConfigMap(Metadata(name, labels={**labels, KIND: "part"}), binary_data={VALUE: piece})

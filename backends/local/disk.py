@@ -29,6 +29,7 @@ if sys.platform == "darwin":
     _flush_data = _flush
 else:
     _flush = os.fsync
+    # fdatasync leaves out times and owner, which an append does not need. Windows has none.
     _flush_data = getattr(os, "fdatasync", os.fsync)
 
 
@@ -108,6 +109,7 @@ def replace(disk: Disk, path: Path, data: bytes, *, durable: bool = True) -> Non
     temporary file is fixed, so that a crash leaves at most one. Raises SyncError if only the last
     step failed, else OSError with the old content intact.
     """
+    # In the same directory: a rename is atomic only within one file system.
     temporary = path.with_name(f".{path.name}.tmp")
     with suppress(FileNotFoundError):
         disk.unlink(temporary)
@@ -119,11 +121,13 @@ def replace(disk: Disk, path: Path, data: bytes, *, durable: bool = True) -> Non
                 disk.sync(descriptor)
         finally:
             os.close(descriptor)
+        # After the sync: otherwise a crash could leave the name with an empty file behind it.
         disk.rename(temporary, path)
     except OSError:
         with suppress(OSError):
             disk.unlink(temporary)
         raise
+    # The rename is on the medium only once its directory is.
     if durable:
         try:
             sync_directory(disk, path.parent)
@@ -156,6 +160,7 @@ class ShortLock:
         """
         from filelock import unlock_descriptor
 
+        # Counted from here, so that the wait for threads and for processes has one limit.
         give_up = self._clock() + BUSY_AFTER
         if not self._mutex.acquire(timeout=BUSY_AFTER):
             raise self._busy()

@@ -140,6 +140,7 @@ class LocalStore:
             try:
                 write_all(self._disk, tail.descriptor, data)
             except OSError:
+                # Cut off what was written, so that the next append follows a whole record.
                 self._disk.truncate(tail.descriptor, tail.size)
                 raise
             try:
@@ -149,6 +150,7 @@ class LocalStore:
                 # known, so it is read again before the next append.
                 self._forget(key)
                 raise SyncError(error.errno, error.strerror, str(path)) from error
+            # Only now: a tail stands for bytes that are known to be on the medium.
             tail.size += len(data)
             tail.content.update(data)
             return tail.content.hexdigest()
@@ -160,6 +162,7 @@ class LocalStore:
             if not path.exists():
                 return
             with self._lock.held():
+                # A file that is gone is what the caller wants, whatever version it expects.
                 if expect is not None and (found := _content(path)) is not None:
                     _require(key, expect, found)
                 with suppress(FileNotFoundError):
@@ -198,6 +201,7 @@ class LocalStore:
         """Return the file at `path`, open and known to hold exactly `expect`."""
         tail = self._tails.get(key)
         # As the last append left it: it need not be read again.
+        # A write makes another file and an append another size, so this test is enough.
         if tail and os.fstat(tail.descriptor).st_size == tail.size and is_at(tail.descriptor, path):
             if tail.content.hexdigest() != expect:
                 raise ConflictError(key, expect, tail.content.hexdigest())
@@ -250,6 +254,7 @@ class LocalLocker:
                 if expect and not holder:
                     raise LockError(f"the lock on {key} is gone: somebody removed it")
                 if not self._is_ours(key):
+                    # A record without a lock: its process ended without releasing it.
                     self._dead[key] = (
                         None if holder else LockInfo.from_json(_content(self._record(key)) or b"")
                     )
@@ -317,6 +322,7 @@ class LocalLocker:
         except FileNotFoundError:
             return False
         try:
+            # A free lock is taken for a moment; the short lock keeps other clients away meanwhile.
             return not lock_descriptor(descriptor, blocking=False)
         finally:
             os.close(descriptor)
@@ -330,12 +336,15 @@ class LocalLocker:
         with suppress(FileNotFoundError):
             self._disk.unlink(path)
         self._held[key] = self._disk.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        # Cannot fail: the file is new, and the short lock is held.
         lock_descriptor(self._held[key], blocking=False)
 
     def _clear(self, key: str, leaving: LockInfo | None = None) -> None:
         record, lock = self._record(key), self._path(key)
         if leaving:
             replace(self._disk, record, leaving.to_json(), durable=False)
+        # The record first: a crash in between must not leave the record of a holder that released
+        # its lock, since the next one would report it as dead.
         for path in (lock,) if leaving else (record, lock):
             with suppress(FileNotFoundError):
                 self._disk.unlink(path)
@@ -382,6 +391,7 @@ def _errors(path: Path) -> Generator[None]:
     """Raise the errors of the file system as those of `engine.errors`."""
     try:
         yield
+    # SyncError and TimeoutError are OSErrors too, so they come before it.
     except SyncError as error:
         raise OutcomeUnknownError(
             f"{path}: written, but perhaps not for good: {error.strerror}"

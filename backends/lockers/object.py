@@ -56,6 +56,7 @@ class ObjectLocker:
             raise LockHeldError(self.read(key) or holder) from None
 
     def _mark_and_delete(self, key: str, expect: LockRecord) -> None:
+        # An unreadable record has no fields to keep. `{}` is unreadable too, so it counts as held.
         word = replace(expect.info, info=RELEASED).to_json() if expect.info else b"{}"
         try:
             version = self._store.write(key + self._suffix, word, expect=expect.version)

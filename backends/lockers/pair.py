@@ -37,6 +37,7 @@ class BothLockers:
         try:
             first = _put(self._first, key, info, seen[0])
         except LockHeldError as error:
+            # Read again: the refusal shows one lock only, but the same client may hold both.
             raise LockHeldError(self.read(key) or _half(error.record, None)) from error
         try:
             second = _put(self._second, key, info, seen[1])
@@ -68,7 +69,9 @@ class BothLockers:
                     problems.append(error)
         if not problems:
             return
+        # A lock that is not held any more matters less than one that could not be released.
         worst = next((error for error in problems if not isinstance(error, LockError)), problems[0])
+        # The other lock is released: "unavailable" would promise that nothing has happened.
         if isinstance(worst, StoreUnavailableError) and len(problems) < 2:
             raise OutcomeUnknownError(
                 f"one of two locks is not released: {worst.message}", hint=worst.hint

@@ -87,6 +87,7 @@ def chosen(place: Place, *, probing: bool) -> Holding:
             return without(place, refusal.message, refusal.hint, verdict)
         locker = place.locker(kind)
         if auto and kind == "native" and locker:
+            # Tried now: whether this user may touch the lock object is not known before.
             locker.read(place.key)
     except StoreAccessError as error:
         place.store.read(place.key)  # raises where not only the lock is closed to us

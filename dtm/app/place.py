@@ -104,6 +104,7 @@ class Place:
         makers = dict(self.opened.lockers)
         if url := self.settings.lock.url:
             makers["dynamodb"] = partial(_elsewhere, url, self.env)
+        # One object per locker: a local one keeps the lock file that it holds open.
         return {part: cache(make) for part, make in makers.items()}
 
     def check(self) -> None:
@@ -156,9 +157,11 @@ def choose(
             )
     if configured:
         return _kept(configured), ""
+    # Read only now: a broken settings file must not stop a command that names its state.
     found = settings_file(env)
     if found:
         path, url = found
+        # Only absolute paths are allowed in this file, so the directory does not matter.
         return replace(from_url(url, Path("/")), source=str(path)), ""
     return default(config.settings.base_dir if config else cwd), ""
 
@@ -208,6 +211,7 @@ def _state_key(path: Path) -> tuple[Path, str] | None:
             f"{path} cannot be read: {error}",
             hint="mend or remove it, or name the state with --state",
         ) from error
+    # An empty file names no state; that is no error.
     if data is None:
         return None
     if not isinstance(data, dict):

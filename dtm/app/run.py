@@ -126,6 +126,7 @@ class Run:
         from engine.execution.executor import apply  # plans do without it
 
         with opened(self.workspace, self.choices, operation) as session:
+            # Before the reads: a copy is refused whatever the plan would be.
             session.refuse_copy()
             exists = _exists(session.state)
             self._refuse_empty(operation, exists=exists)
@@ -136,6 +137,7 @@ class Run:
             if plan.empty or not self._agreed(plan, agree):
                 return None
             control = Control(self.choices.parallelism, self.workspace.place.state.environment)
+            # Only now: until here a Ctrl-C simply ends the command, because nothing was changed.
             with stopping(control.stop.request):
                 summary = apply(
                     plan,
@@ -175,6 +177,7 @@ class Run:
                     resolutions=resolutions,
                     in_progress=in_progress,
                 )
+        # Unrecorded tools are looked up only where --force may delete them.
         live = self._read(config, state, new=self.choices.force)
         targets = (
             None

@@ -65,6 +65,7 @@ def unheard() -> bool:
     """
     if _requests.answer is _leave:
         return False
+    # A regular file has no reader that can go away.
     _fall_silent(lambda mode: not stat.S_ISREG(mode))
     _ask_once()
     return True
@@ -85,6 +86,7 @@ def _handle(number: int, _frame: FrameType | None) -> None:
     if (
         number == HANG_UP
     ):  # it may come twice, from a shell and from the kernel, and behind a SIGTERM
+        # Only terminals are gone; a file or pipe still takes the rest of the output.
         _fall_silent(stat.S_ISCHR)
         _ask_once()
     else:

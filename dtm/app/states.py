@@ -129,6 +129,7 @@ def push(workspace: Workspace, choices: Choices, data: bytes, *, adopt: bool) ->
     """
     from engine.session import replacing
 
+    # Before the lock: a document that cannot be read needs none.
     candidate = decode(data, "the pushed document")
     with opened(workspace, choices, "state push") as session:
         if choices.dry_run:
@@ -259,6 +260,7 @@ def recover(workspace: Workspace, choices: Choices, file: Path) -> Sequence[Addr
     from engine.session.recover import recover as use
 
     data = file.read_bytes()
+    # Before the session: the file names the ended session that need not be waited for.
     saved = rescue_file.decode(data, str(file))
     with opened(workspace, choices, "state recover", over=(saved.session,)) as session:
         if not choices.dry_run:

@@ -107,6 +107,7 @@ def open_workspace(
         with suppress(ConfigError):
             config = load_config(request)
     if config:
+        # Before anything else can be printed: the redactor hides only what it knows.
         _hide_secrets(config, redactor)
     _tell_of_plugins(config.settings.plugin_dir if config else None, emit)
     settings, overridden = places.choose(request.state_url, request.env, config, request.cwd)

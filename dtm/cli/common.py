@@ -227,6 +227,7 @@ def command(*, config: bool = True) -> Callable[[Body], Callable[..., int]]:
             return _run(body, given)
 
         options: list[Decorator] = [*(CONFIG_OPTIONS if config else []), *COMMON_OPTIONS]
+        # click shows the option first that was applied last.
         for option in reversed(options):
             option(run)
         return run
@@ -236,6 +237,7 @@ def command(*, config: bool = True) -> Callable[[Body], Callable[..., int]]:
 
 def _run(body: Body, given: dict[str, Any]) -> int:
     debug = given.pop("debug")
+    # Before any work: from here on a signal releases the lock on its way out.
     leave_by_the_door()
     redactor = Redactor()
     renderer, as_json, verbose = _renderer(given, redactor)

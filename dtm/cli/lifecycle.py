@@ -112,6 +112,7 @@ def _execute(context: Context, operation: str, yes: bool, chosen: Choices) -> in
         return answer.given(Question(*sentences.large_loss(lost)) if lost else Question(CONTINUE))
 
     answer = approval(context, yes)
+    # Before the state is opened: a run that nobody can approve should not take the lock.
     answer.require()
     context.renderer.notice("info", sentences.started(operation))
     run = Run(context.open(need_config=operation != "destroy"), chosen)

@@ -137,6 +137,7 @@ def main() -> None:
     )  # what a command makes it keeps: looking through it often costs a fifth of the time
     try:
         code = _invoke()
+        # Here, so that a full disk is an error with our exit code; at exit Python has its own.
         sys.stdout.flush()
     except OSError as error:
         if not unwritable(error):
@@ -145,6 +146,7 @@ def main() -> None:
         if not isinstance(error, BrokenPipeError):
             with suppress(OSError):
                 os.write(2, f"dtm: {error.filename} cannot be written: {error.strerror}\n".encode())
+        # Python flushes once more as it ends, and would print an error of its own.
         mute()
     deaf()
     sys.exit(code)
@@ -152,6 +154,7 @@ def main() -> None:
 
 def _invoke() -> int:
     try:
+        # standalone_mode would print errors and choose exit codes itself.
         code = root.main(prog_name="dtm", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
@@ -168,6 +171,7 @@ def _refuse(error: click.ClickException) -> None:
 
     People read what click prints, programs a line like all others.
     """
+    # Parsing failed, so click cannot tell whether the option was given.
     if "--json" not in sys.argv:
         error.show()
         return

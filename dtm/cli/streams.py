@@ -38,9 +38,11 @@ def open_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
+            # The lowest free number is given, which is the closed stream's own.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as we run
     sys.stdout = _opened(1, sys.stdout, at_once=os.isatty(1))
+    # Errors appear at once; results may wait for a full buffer unless a person reads them.
     sys.stderr = _opened(2, sys.stderr, at_once=True)
 
 

@@ -20,7 +20,8 @@ from engine.values import HIDDEN
 _PLACE = re.compile(r"(?P<file>.+?):(?P<line>\d+)(?::(?P<column>\d+))?")
 _TOKEN = re.compile(r"\$\{\{.*?\}\}|\[\[.*?\]\]|\"[^\"]*\"|'[^']*'|[^\s,:{}\[\]]+")
 _CONFIDENTIAL = re.compile(
-    r"(?i)(?:token|password|passwd|secret|credential|private|api_?-?key)[\w-]*[\"']?\s*:\s*(?P<value>\S.*)"
+    r"(?i)(?:token|password|passwd|secret|credential|private|api_?-?key)"
+    r"[\w-]*[\"']?\s*:\s*(?P<value>\S.*)"
 )
 BUG_HINT: Final = (
     "This is a bug in dtm: run the command again with --debug and report what it prints."

@@ -193,6 +193,7 @@ class RunLog(msgspec.Struct):
         return LogLine("error", sentences.change_failed(event.address, event.action, text) + tries)
 
     def _waiting(self, event: LockWaiting) -> Iterator[LogLine]:
+        # A smaller number means that waiting began anew, behind another holder.
         if event.waited - self._waited >= PULSE or event.waited < self._waited:
             self._waited = event.waited
             yield describe_event(event)
@@ -227,6 +228,7 @@ class RunLog(msgspec.Struct):
         yield LogLine(verdict.level, "\n".join([verdict.message, *lines, location]), verdict.hint)
 
     def _section(self, title: str, texts: Sequence[str]) -> list[str]:
+        # One more than the limit is shown: the line that counts it would be as long.
         shown = texts if self.everything or len(texts) <= MAX_NAMED + 1 else texts[:MAX_NAMED]
         hidden = (
             [f"… {len(texts) - len(shown):,} more, -v shows all"] if len(shown) < len(texts) else []

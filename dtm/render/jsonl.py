@@ -182,6 +182,7 @@ class JsonRenderer:
                 now, message = self._now(), f"dtm {__version__}"
                 lines = (types.Version(timestamp=now, message=message, dtm=__version__), *lines)
             self.screen.out.write("".join([self._encode(each) for each in lines]))
+            # Each line at once: a program that follows the run must not wait for a full buffer.
             self.screen.out.flush()
 
     def _encode(self, each: types.AnyLine) -> str:

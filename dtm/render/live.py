@@ -151,7 +151,10 @@ class LiveTable(Live):
             board,
             console=console,
             refresh_per_second=1 / refresh,
+            # The table is only for the run: finished changes stay as lines above it.
             transient=True,
+            # Otherwise rich replaces sys.stdout, and output for programs would pass through its
+            # console.
             redirect_stdout=False,
             redirect_stderr=False,
         )

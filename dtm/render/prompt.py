@@ -23,6 +23,7 @@ def confirm(source: TextIO, err: TextIO, question: str = CONTINUE, exact: str = 
         err.write(f"{question}\n{DEFAULT_NO}")
         err.flush()
         given = source.readline()
+        # End of input must not count as a no: the exit code has to show that there was no answer.
         if not given:
             err.write("\n")
             raise CancelledError(

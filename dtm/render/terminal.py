@@ -157,6 +157,7 @@ class TerminalRenderer(PeopleRenderer):
     def _flush(self) -> bool:
         """Print the lines that wait, in one piece; tells whether there were any."""
         waiting = self._waiting
+        # Only what waits now: other threads add more while this runs.
         batch = [segment for _ in range(len(waiting)) for segment in waiting.popleft()]
         if batch:
             self.err.print(Segments(batch), end="")
@@ -165,6 +166,7 @@ class TerminalRenderer(PeopleRenderer):
     def _settle(self) -> None:
         """Take the live table off the screen, everything said above it stays."""
         with self._lock:
+            # Taken first, so that a second call finds no table to stop.
             live, self._live = self._live, None
             if live is not None:
                 live.stop()
@@ -182,7 +184,9 @@ def _console(stream: TextIO, screen: Screen) -> Console:
         color_system="auto" if screen.color else None,
         no_color=not screen.color,
         highlight=False,
+        # Texts come from users and plugins: `[red]` in them is text.
         markup=False,
         emoji=False,
+        # Lines are wrapped already; rich would break long words that users copy.
         soft_wrap=True,
     )

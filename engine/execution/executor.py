@@ -46,14 +46,17 @@ def apply(
     not be recorded.
     """
     state = session.state
+    # Another session has written since: the plan could undo its work or make a tool twice.
     if plan.base.serial != state.id.serial:
         raise StalePlanError(
             f"the plan was made for serial {plan.base.serial}, the state is at {state.id.serial}"
         )
+    # Before the claim: an apply that is refused for something missing leaves no record behind.
     Preparation(plan, config, state, operations).check()
     session.claim(plan.config_digest)
     # The claim gives a new state its salt and lineage: everything from here on needs the new ones.
     preparation = Preparation(plan, config, session.state, operations, session.entry)
+    # Before the first step: steps begin and end entries under their new addresses.
     record_moves(plan, session)
     return _Run(preparation, session, operations, emit, control or Control()).run()
 
@@ -70,12 +73,14 @@ class _Run:
         control: Control,
     ) -> None:
         self._preparation, self._session, self._emit = preparation, session, emit
+        # A SimpleQueue, since its `put` is reentrant: a signal handler posts the request to stop.
         self._inbox: SimpleQueue[Started | Outcome | Event | None] = SimpleQueue()
         state, post, self._environment = session.state, self._inbox.put, control.environment
         self._execution = Execution(
             operations,
             post,
             control.stop,
+            # A function, since the claim may be lost at any time: it is asked before each call.
             lambda: session.lost,
             state.id.lineage,
             Sealer(state.salt),
@@ -85,6 +90,7 @@ class _Run:
         self._tally = Tally(preparation.plan, emit, operations.redactor)
         self._watch = Watch(control.environment.clock, emit)
         self._window = Window(steps(preparation.plan, session.state), control.parallelism)
+        # The empty message wakes `_receive`, which may be waiting for a call that takes minutes.
         control.stop.tell(lambda: post(None))
 
     def run(self) -> ApplySummary:
@@ -95,12 +101,14 @@ class _Run:
             self._receive()
             self._dispatch()
         self._crew.dismiss()
+        # Left over after a stop or a lost claim: these steps never became ready.
         for step in self._window.waiting:
             self._tally.skip(self._preparation.changes[step.address], None)
         return self._end(began)
 
     def _end(self, began: float) -> ApplySummary:
         session, tally = self._session, self._tally
+        # A session that lost its claim records nothing; the root outputs belong to the next one.
         problems = {} if session.lost else record_outputs(self._preparation, session)
         for name, problem in problems.items():
             self._emit(Notice("error", f"output {name}: {problem.message}", problem.hint))
@@ -116,6 +124,7 @@ class _Run:
             tuple(problems),
         )
         try:
+            # The summary comes even if this fails: the user must see what was done to live systems.
             session.flush()
         finally:
             self._emit(summary)
@@ -135,6 +144,7 @@ class _Run:
                     return
 
     def _start(self, step: Step) -> None:
+        # The end of a replace must not run once its make was given up: the tool would just be gone.
         if self._tally.dropped(step.address):
             self._abandon(step)
             return
@@ -152,6 +162,7 @@ class _Run:
         change = self._preparation.decided(planned)
         if change.action is not planned.action:
             self._emit(ApplyMilder(change.address, planned.action, change.action))
+        # Stored before the call: dependents look up outputs by the action that stands here.
         self._preparation.changes[step.address] = change
         match change.action, step.phase:
             case ((Action.DELETE | Action.REPLACE), Phase.END):
@@ -167,6 +178,7 @@ class _Run:
         stays = step.phase is Phase.MAKE
         # The end of a replace that turned out milder is not recorded: the tool stays as it is.
         if stays or change.action is Action.FORGET:
+            # The live resource first: it holds what was read now, the record may be older.
             resource = (change.live or change.before) if stays else None
             entry = self._preparation.entry(change, resource) if stays else None
             self._session.done(step.address, entry)
@@ -181,11 +193,15 @@ class _Run:
             try:
                 self._begin(job)
             except DtmError as error:
+                # The window counts the job as launched: only an outcome takes it out of the count
+                # again.
                 self._inbox.put(Outcome(job, Ending.UNCALLED, error=error))
                 return
         self._crew.give(job)
 
     def _begin(self, job: Job) -> None:
+        # By the call, not by the plan: the make of a replace is recorded as a create, because after
+        # a crash the old resource is gone already and only the new one is open.
         creating = job.call is Action.CREATE
         entry = self._preparation.entry(job.change, None) if creating else None
         job.begun = self._session.begin(
@@ -203,6 +219,8 @@ class _Run:
     def _receive(self) -> None:
         """Handle one message of the workers; wait for it if there is none yet."""
         try:
+            # Deadlines are checked only when no message waits, or a call whose outcome is already
+            # here would be given up.
             message = self._inbox.get_nowait()
         except Empty:
             self._give_up()
@@ -225,6 +243,8 @@ class _Run:
     def _give_up(self) -> None:
         for outcome in self._watch.overdue():
             self._ended(outcome)
+            # The thread still hangs in its call: without another one each late call would cost a
+            # worker.
             self._crew.replace_one()
 
     # Ending
@@ -237,6 +257,7 @@ class _Run:
         if called and not self._watch.ended(job):
             self._late(outcome)
             return
+        # Before what follows: `_looked` launches the same job again and needs its room.
         self._window.ended()
         if ending is Ending.LOOKED:
             self._looked(outcome)
@@ -245,6 +266,8 @@ class _Run:
         elif called:
             self._failed(outcome)
         elif job.begun is not None:
+            # Nothing was called, so the begin record must go: the next run would examine it for
+            # nothing.
             self._session.cancelled(job.address)
 
     def _looked(self, outcome: Outcome) -> None:
@@ -252,13 +275,16 @@ class _Run:
         if outcome.error is not None:
             self._fail(job.step, outcome.error)
         elif outcome.resource is not None:
+            # The plan would have refused this tool if its identity had been known then.
             self._fail(job.step, exists(None))
+        # A halted run leaves the step waiting, and `run` counts it as skipped.
         elif not self._execution.halted:
             job.look = False
             self._launch(job)
 
     def _late(self, outcome: Outcome) -> None:
         """Record what a call did that ended after it was given up."""
+        # Any other ending adds nothing: the begin record stands, and the next run examines it.
         if outcome.ending is Ending.DONE:
             self._store(outcome)
             address = str(outcome.job.address)
@@ -288,6 +314,7 @@ class _Run:
         job, error, found = outcome.job, outcome.error, outcome.resource
         assert error is not None
         if outcome.ending is Ending.FAILED:
+            # Recorded, so that the next run completes this resource instead of making a second one.
             half_made = job.call is Action.CREATE and found is not None
             entry = self._preparation.entry(job.change, found) if half_made else None
             self._session.failed(job.address, error.message, entry)

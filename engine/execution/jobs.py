@@ -42,6 +42,7 @@ class Commit(Protocol):
         ...
 
 
+# eq=False: the watch keeps jobs as keys of a dict, and options have no hash.
 class Job(msgspec.Struct, eq=False):
     """One call to be made: `change` decided with real values, `built` the Struct of `options`.
 
@@ -97,10 +98,12 @@ class Preparation:
     ) -> None:
         self.plan, self.config = plan, config
         self._planned = {change.address: change for change in plan.changes}
+        # A copy: decided changes replace planned ones, and `_unseen` asks what the plan knew.
         self.changes = dict(self._planned)
         self.specs = {spec.address: spec for spec in config.tools}
         self.outputs: dict[Address, Attributes | Unknown] = {}
         self._recorded, self._recall = recorded or state.entries.get, operations.recall
+        # During an apply a secret may also come from an output of another tool that was just read.
         self._operations = replace(operations, recall=self._recalled)
         self._memory = Recollection.of(self._operations, state)
 
@@ -110,6 +113,8 @@ class Preparation:
             change = self.changes.get(address)
             if change is None:
                 return None
+            # What no call changes has its outputs now; the executor enters all others as they are
+            # done.
             untouched = change.action in (Action.KEEP, Action.MOVE, Action.RECOVER)
             self.outputs[address] = predicted(change, self._memory) if untouched else UNKNOWN
         return self.outputs[address]
@@ -119,17 +124,20 @@ class Preparation:
 
         Raises DtmError if it is worse than planned by now, or if its options do not fit.
         """
+        # Planned with real values: the decision cannot come out differently.
         if change.after is None or not holds_unknown(change.after):
             return change
         spec = self.specs[change.address]
         options = self._operations.resolved(spec, self.lookup)
         if holds_unknown(options):
             return change
+        # The plan could not check this name, because it was not known yet.
         self._operations.refuse_secret_name(change.address, options)
         entry = self._recorded(change.address)
         if change.action is Action.CREATE or entry is None or entry.resource is None:
             return replace(change, after=options)
         again = decide(spec, options, Subject(entry, change.live), self._memory)
+        # The user approved the action that was shown; nothing worse may be done in its name.
         if severity(again.action) > severity(change.action):
             raise DtmError(
                 f"was planned as {change.action.value}, and would now be {again.action.value}",
@@ -191,6 +199,7 @@ class Preparation:
         Raises DtmError if a secret is gone.
         """
         spec = self.specs.get(change.address)
+        # The check before the claim runs while a renamed tool is still recorded under its old name.
         entry = self._recorded(change.previous or change.address) or self._recorded(change.address)
         if entry is not None:
             return self._memory.recalled(entry, "delete", spec.options if spec else None)
@@ -244,6 +253,8 @@ class Preparation:
                 texts += self._operations.missing(change.address, change.after)
                 absent = self._operations.absent(change.address, change.after)
             if change.action in ENDS:
+                # Ending a tool uses its recorded options, which may need another program or
+                # credential.
                 texts += self._operations.missing(change.address, self.ending_options(change))
         except DtmError as error:
             return [Problem(where, error.message, error.hint)]
@@ -287,6 +298,7 @@ def record_moves(plan: Plan, session: Session) -> None:
             session.moved(
                 old,
                 replace(entry, address=new),
+                # A dependent that this loop has renamed already is found under its new name only.
                 [recorded.get(each, each) for each in dependents[old]],
             )
 

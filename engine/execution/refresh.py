@@ -114,6 +114,7 @@ class _Requests:
         resource, resolution = entry.resource, self._resolutions.get(entry.address)
         if resource is None:
             if entry.pending and resolution and resolution.remedy is Remedy.ADOPT:
+                # The user named the id after a lost create: it is read as if it had been recorded.
                 resource = Resource(resolution.id)
             elif self._operations.identity(entry.address, entry.options) is None:
                 return None
@@ -125,6 +126,7 @@ class _Requests:
         options = self._wanted(spec)
         if isinstance(options, Unknown):
             return None
+        # Nothing to look it up by. The executor looks again before the create (`Job.look`).
         if self._operations.identity(spec.address, options) in (None, UNKNOWN):
             return None
         return ReadRequest(spec.address, self._operations.known(options), None, _timeout(spec))
@@ -140,10 +142,13 @@ class _Requests:
         memory = self._memory
         if isinstance(wanted, Unknown):
             return memory.recalled_if_possible(entry), None
+        # The usual case comes first: nothing is recalled or built for it.
         if wanted == entry.options:
             return wanted, None
         recorded = memory.recalled_if_possible(entry, wanted)
         identity = partial(self._operations.identity, entry.address)
+        # The new options name another resource. Read by them, the recorded one would seem to be
+        # gone and would be left behind.
         if identity(wanted) != identity(recorded):
             return recorded, None
         comparable = entry.resource is not None and entry.pending is None
@@ -167,6 +172,7 @@ class _Requests:
             }
         except DtmError:
             return UNKNOWN
+        # A provider cannot read with the digest of a secret either.
         return UNKNOWN if leaves_of(options, Unknown, Digest, Deferred) else options
 
     def _outputs(self, address: Address) -> Attributes | Unknown:
@@ -241,7 +247,10 @@ class _Readers:
         self.before: dict[Address, Resource] = {}
         self._left = iter(requests)  # a list's iterator hands each item to exactly one thread
         self._reader, self._clock = reader, clock
+        # Whoever pops a slot owns its outcome. `dict.pop` is atomic, so a call that ends while it
+        # is given up is counted once.
         self._running: dict[int, Call] = {}
+        # Never reused: a late thread must not pop the slot of a newer call.
         self._slots = count()
         self._threads = 0
         self._ended = Condition()
@@ -256,10 +265,13 @@ class _Readers:
             self._start(threads)
             try:
                 while self._threads:
+                    # With a timeout, since a call that hangs never notifies.
                     self._ended.wait(POLL)
                     self._start(self._give_up())
             except KeyboardInterrupt:
                 self._interrupted = True
+                # Calls see `cancelled` and end the programs that they started; without this time
+                # those would go on after dtm has ended.
                 self._ended.wait_for(lambda: not self._threads, GRACE)
                 raise
 
@@ -278,6 +290,7 @@ class _Readers:
             call = self._reader.call(request, deadline, lambda: self._interrupted)
             self._running[slot] = call
             result = self._read(request, call)
+            # Given up meanwhile: a new thread has taken this slot's place in `_threads`.
             if self._running.pop(slot, None) is None:
                 return
             self._keep(request.address, result)
@@ -308,6 +321,7 @@ class _Readers:
         """Take the slots of calls that are long over their deadline; return how many."""
         late = [
             (slot, call)
+            # A copy: threads change the dict while it is walked.
             for slot, call in list(self._running.items())
             if self._clock() > call.deadline + GRACE
         ]

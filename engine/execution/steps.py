@@ -75,6 +75,7 @@ def _wait_to_make(edges: Edges, changes: Changes) -> None:
     for change in changes.values():
         step = Step(change.address, Phase.MAKE)
         if step in edges:
+            # A replaced tool waits for its own end too: old and new resource have one identity.
             waits = [Step(address, Phase.MAKE) for address in change.depends_on]
             edges[step] = [
                 wait for wait in [*waits, Step(change.address, Phase.END)] if wait in edges

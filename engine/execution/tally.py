@@ -22,6 +22,7 @@ class Tally:
         self._emit, self._redactor = emit, redactor
         self._total = sum(1 for _ in plan)
         self._started: set[Address] = set()
+        # All kinds from the start, so that their order does not depend on which tool ends first.
         self._done = dict.fromkeys(Action, 0)
         self.failed: dict[Address, None] = {}
         self.skipped: dict[Address, None] = {}
@@ -38,6 +39,7 @@ class Tally:
 
     def start(self, change: Change) -> None:
         """Announce a change at the first of its calls."""
+        # A replace makes two calls and is announced at the first.
         if change.address not in self._started:
             self._started.add(change.address)
             self._emit(ApplyStart(change.address, change.action, len(self._started), self._total))

@@ -40,12 +40,14 @@ class Watch:
             self._stop_level = level
             running = tuple(job.address for job in self._running)
             self._emit(Stopping(running, cancelling=level > 1))
+        # Set once: a further request must not put the end off.
         if level > 1 and self._give_up_at == float("inf"):
             self._give_up_at = self._clock() + GRACE
 
     def patience(self) -> float:
         """Return the seconds until something is to be done here, at most `POLL`."""
         ends = [started.deadline + GRACE for started in self._running.values()]
+        # At least 10 ms: a time that has passed would make the loop spin.
         return min(POLL, max(0.01, min([*ends, self._beat, self._give_up_at]) - self._clock()))
 
     def overdue(self) -> list[Outcome]:

@@ -45,6 +45,7 @@ class Window:
         # Held jobs come first: a later step that overtook them could starve them for ever.
         if self._held:
             return self._held.popleft() if self._has_free_worker() else None
+        # Bounded, since after a crash the next run reads one resource per begin record.
         most = min(WIDEST, AHEAD * self._parallelism)
         return self._ready.popleft() if self._ready and self._outstanding < most else None
 

@@ -102,6 +102,7 @@ class Execution(msgspec.Struct, frozen=True):
         call = self._call(job, job.timeout)
         started = self.environment.clock()
         self.post(Started(job, started, call.deadline))
+        # Timed here, around all tries: the user waits for their pauses as well.
         return replace(self._made(job, call), elapsed=self.environment.clock() - started)
 
     def _look(self, job: Job) -> Outcome:
@@ -130,6 +131,8 @@ class Execution(msgspec.Struct, frozen=True):
             started + timeout,
             job.token,
             self.lineage,
+            # A first request to stop lets running calls end; only a second one, or a lost claim,
+            # cancels.
             lambda: self.stop.level > 1 or bool(self.lost()),
             report,
             warn,
@@ -188,12 +191,17 @@ class Execution(msgspec.Struct, frozen=True):
     def _aftermath(self, job: Job, error: DtmError) -> Outcome:
         """Read once after a create that failed and after any call whose outcome is unknown."""
         unknown = isinstance(error, OutcomeUnknownError)
+        # A `read` needs a resource or an identity.
         unreadable = job.resource is None and not job.findable
+        # After a second request the user wants out: even a clear failure is left to the next run.
         if self.stop.level > 1 or (unknown and unreadable):
             return Outcome(job, Ending.UNKNOWN, error=error)
+        # A failed update or delete is not read: its resource is recorded, and the next run reads
+        # it.
         if unreadable or (job.resource is not None and not unknown):
             return Outcome(job, Ending.FAILED, error=error)
         try:
+            # A deadline of its own: that of the failed call may be over.
             found = self.operations.read(
                 job.address, job.options, job.resource, self._call(job, READ_TIMEOUT)
             )
@@ -207,6 +215,7 @@ class Execution(msgspec.Struct, frozen=True):
     def _came_true(self, job: Job, found: Resource | None) -> bool:
         if job.call is Action.DELETE:
             return found is None
+        # An update never counts: predicted outputs do not show that every option was applied.
         return found is not None and job.call is Action.CREATE and not untrue(job.predicted, found)
 
 
@@ -224,6 +233,7 @@ class Crew:
     def give(self, job: Job) -> None:
         """Queue a job for the next free thread."""
         self._given += 1
+        # Threads start with the jobs: a plan with one change needs one thread.
         if self._threads < min(self._size, self._given):
             self.replace_one()
         self._jobs.put(job)
@@ -231,6 +241,7 @@ class Crew:
     def replace_one(self) -> None:
         """Start one more thread, for one that hangs in a call."""
         self._threads += 1
+        # A daemon, or a provider that never returns would keep the process from ending.
         Thread(target=self._work, name="dtm-apply", daemon=True).start()
 
     def dismiss(self) -> None:
@@ -262,6 +273,7 @@ class Tries:
         while seconds > 0:
             if self._last and self._execution.halted:
                 raise self._last
+            # In short pieces, so that a stop does not wait for a long pause between tries.
             self._execution.environment.sleep(min(seconds, POLL))
             seconds -= POLL
 
@@ -285,4 +297,5 @@ def untrue(predicted: Attributes, found: Resource) -> list[str]:
 def _true(predicted: Value, found: Value) -> bool:
     if is_plain(predicted) and same(predicted, found):
         return True
+    # By content: a value may be marked as a secret on one side only.
     return holds_unknown(predicted) or same(reveal(predicted), reveal(found))

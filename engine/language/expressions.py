@@ -114,6 +114,7 @@ class Scanned(msgspec.Struct, frozen=True):
         """Turn placeholders back: strings with some become TextTemplates, map keys Keys."""
         match value:
             case str():
+                # Placeholders are never ASCII: this cheap test is enough for most texts.
                 return value if value.isascii() else self._string(value)
             case dict():
                 return {

@@ -31,6 +31,7 @@ def read(text: str) -> list[Raw] | None:
         or not text.endswith("\n")
         or _odd().search(text)
         or _ambiguous().search(f"\n{text}\n")
+        # yaml-rs overflows its stack on deep nesting, which ends the process.
         or not is_flat(text)
     ):
         return None

@@ -17,6 +17,7 @@ _MAX_DEPTH: Final = 20
 
 def is_flat(text: str) -> bool:
     """Tell if every bracket closes on its own line, with little nesting."""
+    # Brackets inside quotes count too. At worst PyYAML reads the text, which is only slower.
     left = _only(text, b"[]{}\n")
     for _ in range(_MAX_DEPTH):
         before, left = left, left.replace(b"[]", b"").replace(b"{}", b"")

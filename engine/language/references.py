@@ -87,6 +87,7 @@ def parse(text: str) -> Reference | None:
     name, instance, path = found.groups()
     if name in _WORKFLOW_CONTEXTS:
         return None
+    # isdigit alone also takes superscripts, which int refuses.
     steps = tuple(
         int(step) if step.isascii() and step.isdigit() else step for step in path.split(".")
     )
@@ -138,6 +139,7 @@ def _look(reference: Reference, lookup: Lookup) -> Value:
     secrets: list[Secret] = []
     for step in reference.path:
         if isinstance(value, Secret):
+            # A part of a secret is a secret.
             secrets.append(value)
             value = value.value
         if isinstance(value, Unknown | Digest | Deferred):
@@ -214,9 +216,11 @@ def _written(part: Value, text: str) -> str | None:
         if source.startswith(TEXT):
             return source.removeprefix(TEXT)
         return f"[[ {source} ]]" if source.startswith(_EVALUATED) else None
+    # Its own brackets could not be told from those of a secret's source.
     if "[[" in text:
         return None
     secrets = leaves_of(part, Secret)
+    # Inside JSON a secret with quotes or escapes is spelled differently from itself.
     if any(
         _written(leaf, "") is None or to_json(leaf.value) != f'"{leaf.value}"' for leaf in secrets
     ):

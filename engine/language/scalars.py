@@ -53,11 +53,13 @@ def value_of(leaf: Value) -> Value:
 
 
 def _number(text: str) -> int | float | None:
+    # Most scalars are words: their first character spares them all patterns.
     if len(text) > _DIGITS or (text[0] not in "+-." and not text[0].isdigit()):
         return None
     if _INTEGER.fullmatch(text):
         return int(text)
     if _FLOAT.fullmatch(text) or _SPECIAL.fullmatch(text):
+        # Python spells infinity without the dot.
         return float(text.replace(".", "", 1) if _SPECIAL.fullmatch(text) else text)
     if _OCTAL.fullmatch(text) or _HEXADECIMAL.fullmatch(text):
         return int(text, 0)

@@ -133,7 +133,9 @@ def _compose(text: str) -> Iterator[Any]:
     """
     import yaml
 
+    # libyaml overflows its stack on deep nesting, which ends the process without an error.
     base = yaml.BaseLoader if is_deep(text) else getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    # One resolver that fits everything: its tag tells plain scalars from quoted ones.
     loader_class: Any = type(
         "_Loader", (base,), {"yaml_implicit_resolvers": {None: [(_PLAIN, re.compile(""))]}}
     )

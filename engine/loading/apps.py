@@ -66,6 +66,7 @@ def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
                 section.place.at(), "a pipeline template is a map with name, type and options"
             )
             continue
+        # Options are rendered for each step, which has variables of its own.
         rest = {key: item for key, item in section.value.items() if folded(key) != "options"}
         found, sound = _decoded(
             scope.render(rest), file_schema.PipelineTemplateSection, section.place, files.report
@@ -213,6 +214,7 @@ class _App(msgspec.Struct, frozen=True):
         first = (
             [f"{SCAFFOLDING}.{self.name}", *others] if self.template is not None else list(others)
         )
+        # One count for ci and cd: the same plugin may stand in both.
         used: dict[str, int] = {}
         builds: list[str] = []
         for step in self.ci:

@@ -102,9 +102,11 @@ def read(path: Path, cwd: Path, report: Report) -> Files:
         found, variables = pending.pop(0)
         if variables:
             bare.add(found)
+        # Each file is read once, so files that name each other end.
         if found not in files.texts and (text := load_text(found, files.shown(found), report)):
             files.texts[found] = text
             pending += _named(files, text)
+    # After the reading: a file may be named as a file of variables by one that is read later.
     for found, text in files.texts.items():
         _classify(files, text, bare=found in bare)
     return files
@@ -127,6 +129,7 @@ def load_text(path: Path, name: str, report: Report) -> Text | None:
 def _main(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
+    # Sorted, so that the order of tools and messages is the same on every machine.
     found = sorted(
         inner for inner in path.rglob("*") if inner.suffix in {".yaml", ".yml"} and inner.is_file()
     )
@@ -221,6 +224,7 @@ def _add(files: Files, key: str, value: Raw, place: FilePlace) -> None:
     wanted = list if key in _LISTS else dict if key in _MAPS else None
     if wanted and value is not None and not isinstance(value, wanted):
         files.report.add(place.at(), f'"{key}" must be a {"list" if wanted is list else "map"}')
+        # Kept as an empty section: the key was given, so later checks must not call it missing.
         value = None
     if value is not None or wanted:
         files.sections.setdefault(key, []).append(Section(value, place))

@@ -74,6 +74,7 @@ def _load(
     found = settings(files, scope, state_url, backends)
     checker = _checked(files, scope, catalog)
     tools, outputs = checker.finish(), dict(_outputs(files, scope, checker))
+    # A file that could not be read may be the one with the tools: then this would be noise.
     if not report.problems and not {"tools", "apps"} & files.sections.keys():
         report.add(
             files.shown(source.cwd / source.path),
@@ -128,6 +129,7 @@ def _outputs(files: Files, scope: Scope, checker: Checker) -> Iterator[tuple[str
 
 def _digest(tools: tuple[ToolSpec, ...], outputs: Mapping[str, Value]) -> str:
     """Hash everything that decides about a plan, but not where it stands in which file; hex."""
+    # Without `where`: a comment or an empty line in a file must not change the digest.
     parts = [
         (tool.address, tool.options, tool.depends_on, tool.lifecycle, tool.timeouts)
         for tool in tools

@@ -80,12 +80,14 @@ class _StateReader(msgspec.Struct, frozen=True):
 
     def read(self, value: Value) -> StateSettings | None:
         """Read the rendered value: a map, or a URL."""
+        # The state is opened before any output is known.
         if addresses(value):
             message = "the state must be known before any tool is: no ${{ }} here"
             self.report.add(self.place.at(), message)
             return None
         if leaves_of(value, Unknown):
             return None
+        # A URL that holds a password is still a URL.
         if isinstance(value, Secret):
             value = value.value
         if isinstance(value, str):

@@ -148,8 +148,10 @@ class Checker(msgspec.Struct):
         return options
 
     def _schema(self, entry: ToolEntry, name: str) -> PluginSchema | None:
+        # Asked once per plugin: a config may have thousands of tools of one.
         if name not in self._schemas:
             self._schemas[name] = self.catalog.find(name)
+        # A wrong name is reported elsewhere; it cannot be a plugin's.
         if self._schemas[name] is None and not name_problem(name):
             message = f'plugin "{name}" is not part of this version'
             hint = "its options were not checked"
@@ -162,6 +164,7 @@ class Checker(msgspec.Struct):
     def finish(self) -> tuple[ToolSpec, ...]:
         """Give every tool with its edges, in the order given."""
         addresses = list(self._tools)
+        # Numbers instead of addresses: hashing an Address for each edge takes longer.
         edges = self._edges(addresses)
         self._cycle(edges, addresses)
         return tuple(
@@ -179,6 +182,7 @@ class Checker(msgspec.Struct):
     def _edges(self, addresses: Sequence[Address]) -> dict[int, list[int]]:
         """List for each tool, by number, the numbers of those that it waits for."""
         numbers = {address: number for number, address in enumerate(addresses)}
+        # Messages write `a/b`, so users paste that spelling too.
         texts = {
             spelling: number
             for address, number in numbers.items()
@@ -267,6 +271,7 @@ def _leaves(value: Value, path: Steps = ()) -> Iterator[tuple[Steps, Value]]:
 
 def _path(value: Raw, wanted: Reference) -> Steps:
     """Find where a reference stands inside a value as written; () if it is not there."""
+    # By identity: equal references may stand in several places.
     found = (
         path for path, leaf in _leaves(value) if any(wanted is each for each in references(leaf))
     )

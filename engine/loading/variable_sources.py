@@ -43,6 +43,7 @@ def bindings(
     paths = [files.cwd / path for path in var_files]
     texts = _texts([(path, files.shown(path)) for path in paths], report)
     found.known = dict.fromkeys([*found.declared, *written, *sorted(_used(files, texts))])
+    # Weakest source first: each later one binds over it.
     for name in found.known:
         if VARIABLE_PREFIX + name in env:
             found.bind_text(name, env[VARIABLE_PREFIX + name], VARIABLE_PREFIX + name)
@@ -101,6 +102,7 @@ class _Bindings(msgspec.Struct):
         if name in self.known:
             self.bind(name, value, place)
         else:
+            # A warning only: one file of variables may serve several configurations.
             self.report.warn(f'{place.at(key=True)}: variable "{name}" is not used anywhere')
 
     def bind_flag(self, name: str, text: str) -> None:
@@ -108,6 +110,8 @@ class _Bindings(msgspec.Struct):
         if name in self.known:
             self.bind_text(name, text, f"--var {name}")
         else:
+            # An error, unlike in a file: a flag is typed for this run, and a slip would go
+            # unnoticed.
             hint = nearest(name, list(self.known))
             self.report.add(f"--var {name}", f'there is no variable "{name}"', hint)
 

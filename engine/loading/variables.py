@@ -109,6 +109,7 @@ class Scope(msgspec.Struct):
 
     def inside(self, before: Mapping[str, Value], after: Mapping[str, Value]) -> Scope:
         """Give the same variables with others around them."""
+        # `_known` is shared: a variable that many apps use is rendered and reported once.
         return Scope(self.bindings, self.env, self.report, before, after, self._known)
 
     def render(self, value: Raw) -> Value:
@@ -157,6 +158,7 @@ class Scope(msgspec.Struct):
         values = [part if isinstance(part, str) else self.evaluate(part) for part in template.parts]
         if len(values) == 1:
             return values[0]
+        # Reported already: a text around it would only lead to a second message.
         if leaves_of(reveal(values), Unknown):
             return UNKNOWN
         pieces = [
@@ -245,6 +247,7 @@ class Scope(msgspec.Struct):
             message = f"{argument} is no name of an environment variable"
             return self._wrong(use.expression, message)
         variable = f"environment variable {name[2]}"
+        # Empty counts as not set: a CI system passes a secret that does not exist as an empty text.
         if text := self.env.get(name[2]):
             if not _encodable(text):
                 return self._wrong(use.expression, f"{variable} is not valid UTF-8")
@@ -299,6 +302,7 @@ class Scope(msgspec.Struct):
         """Render a variable's own value and check it against its declaration."""
         if name in self._known:
             return self._known[name]
+        # Recursion would end in a RecursionError that names no variable.
         if name in self._open:
             cycle = " -> ".join([*self._open[self._open.index(name) :], name])
             assert expression is not None  # only another variable's expression leads back here

@@ -68,10 +68,12 @@ def decode(
     taken from `env`. `simple`: no Literal is inside, so that options which msgspec accepts need no
     walk. `noun` is what messages call an entry.
     """
+    # msgspec alone is many times faster. It cannot mark secrets or fill in variables.
     if simple and not declared.special(struct) and _converts(raw, struct):
         return raw, []
     decoder = _Decoder(env, noun=noun)
     values = decoder.struct(raw, struct, ())
+    # The Struct's own rules may assume the right types, so they run on sound values only.
     return values, decoder.faults or _own_rules(values, struct)
 
 
@@ -91,6 +93,7 @@ def build(options: Attributes, struct: type[O]) -> O:
     """
     usable = options if is_plain(options) else _usable_map(options)
     try:
+        # The usual case: the options were decoded when the config was loaded.
         return msgspec.convert(usable, struct)
     except (msgspec.ValidationError, UnknownValueError):
         decoder = _Decoder({}, tolerant=True)
@@ -253,6 +256,7 @@ class _Decoder(msgspec.Struct):
     ) -> str:
         """Refuse or keep an unknown key; give the option that was likely meant, or ""."""
         if self.tolerant:
+            # Kept as recorded: another version of the plugin may know this key.
             values[key] = map_leaves(raw, value_of)
             return ""
         known = [option.key for option in declared.options_of(struct)]
@@ -294,6 +298,7 @@ class _Decoder(msgspec.Struct):
         """Decode a value by its declared type; note a fault and keep it where it does not fit."""
         match raw:
             case Secret():
+                # A fault inside must not print the value.
                 outside, self.hidden = self.hidden, True
                 inside = self.value(raw.value, shape, path)
                 self.hidden = outside
@@ -357,6 +362,7 @@ class _Decoder(msgspec.Struct):
             if declared.fits(member, value):
                 self._limit(member, value, path)
                 return value
+        # Only when no alternative takes the value itself: `int | str` keeps a number a number.
         text = "" if raw is None else written(raw)
         for member in declared.members(shape):
             if raw is not None and declared.fits(member, text):
@@ -365,6 +371,7 @@ class _Decoder(msgspec.Struct):
 
     def _text(self, member: shapes.Type, text: str, path: Steps) -> Value:
         """Take a number or boolean, as it was written, where text is wanted."""
+        # `0644` may mean a text or an octal number: the user has to decide.
         if _LEADING_ZERO.fullmatch(text):
             self._fail(
                 path,
@@ -390,4 +397,5 @@ class _Decoder(msgspec.Struct):
             f"must be {declared.expected(shape)}, not {found}",
             hint if hint.startswith(("did", "for")) else "",
         )
+        # The wrong value is kept, so that later checks do not report the option as missing too.
         return map_leaves(raw, value_of)

@@ -51,6 +51,7 @@ def _option(entry: shapes.Field) -> Option:
         bool(extra.get("secret")),
         bool(extra.get("replace")),
         str(extra.get("env", "")),
+        # DevStream wrote its options in several spellings; all of them are accepted.
         frozenset(map(folded, (entry.name, entry.encode_name, *extra.get("aliases", ())))),
     )
 
@@ -140,6 +141,7 @@ def fits(member: shapes.Type, value: Value) -> bool:
         case shapes.BoolType():
             return isinstance(value, bool)
         case shapes.IntType():
+            # bool is a subclass of int in Python: `replicas: true` must not become 1.
             return isinstance(value, int) and not isinstance(value, bool)
         case shapes.FloatType():
             return isinstance(value, int | float) and not isinstance(value, bool)

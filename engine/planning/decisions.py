@@ -97,6 +97,7 @@ class Subject(msgspec.Struct, frozen=True):
     def unclear(self) -> bool:
         """True if only the user can say what an interrupted create or delete did."""
         pending = self.entry.pending
+        # A recorded failure is an outcome, and an update can be made again without harm.
         risky = (
             pending is not None
             and pending.message is None
@@ -190,6 +191,7 @@ def _settled(spec: ToolSpec, options: Attributes, entry: StateEntry, live: Resou
 def _resolved(change: Change, subject: Subject) -> Change:
     """Change the tool as the user's `--resolve` says."""
     assert subject.resolution is not None
+    # The user says that no resource exists, so nothing recorded may count as `before`.
     if subject.resolution.remedy is Remedy.FORGET:
         return replace(change, reason=Reason.NEW, before=None)
     if subject.entry.resource is None:
@@ -204,6 +206,7 @@ def _compared(change: Change, spec: ToolSpec, subject: Subject, memory: Recollec
     fields = option_changes(entry, options, memory)
     drift: tuple[FieldChange, ...] = ()
     if entry.resource is not None:
+        # What was secret when it was recorded is secret now, or the plan would print it.
         live = inherit_sensitivity(live, entry.resource)
         if entry.pending is None:
             # What the changed options make of the resource is not drift: see `Subject.before`.
@@ -242,6 +245,7 @@ def _completed(change: Change, pending: Pending, operations: Operations) -> Chan
     # A create may have died between making the resource and finishing it (a repository without
     # its first commit): that it exists does not show that it is complete. Its outputs do.
     undone = _undone(change, operations) if creating else ""
+    # After a failed delete of a tool that is wanted again, a resource that fits is complete.
     failed = pending.message is not None and pending.action != Action.DELETE.value
     if failed or undone or pending.action == Action.UPDATE.value:
         return replace(change, action=Action.UPDATE, note=undone)
@@ -256,6 +260,7 @@ def _unchanged(change: Change, spec: ToolSpec, entry: StateEntry, memory: Recoll
     notes = _rewrites(spec, change.after, entry, memory.sealer)
     if (
         entry.resource
+        # A secret may become known only after its tool was recorded, for example as a new variable.
         and memory.operations.redactor.conceal_resource(entry.resource) != entry.resource
     ):
         notes.append("a secret stands in the state, and was not known as one")
@@ -341,6 +346,8 @@ def _removal(subject: Subject, reason: Reason) -> Change:
         )
     if subject.unclear and entry.resource is None:
         return replace(change, action=Action.RECOVER, note=unresolved(subject))
+    # A recorded resource without an identity is not forgotten because nothing was read: it is
+    # deleted by its id.
     if live is None and (subject.findable or entry.resource is None):
         left = "" if subject.findable else "what its creation left behind cannot be looked up"
         return replace(change, action=Action.FORGET, note=left)

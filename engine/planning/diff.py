@@ -79,6 +79,7 @@ def _walk(old: Value, new: Value, path: Steps) -> Iterator[Difference]:
 
 def _walk_lists(old: list[Value], new: list[Value], path: Steps) -> Iterator[Difference]:
     """Strip what is equal at both ends, pair the rest."""
+    # Usually one item of a list changed: what is left is short, and often needs no alignment.
     start = _common(old, new)
     end = _common(old[start:][::-1], new[start:][::-1])
     before, after = old[start : len(old) - end], new[start : len(new) - end]
@@ -101,6 +102,7 @@ def _common(old: list[Value], new: list[Value]) -> int:
 
 def _pairs(old: list[Value], new: list[Value]) -> Iterable[tuple[int | None, int | None]]:
     """Pair the indices of items that belong together; None where the other list has none."""
+    # One item against one belong together anyway; deepdiff is not asked.
     aligned = old and new and len(old) + len(new) > 2 and len(old) * len(new) <= ALIGNABLE
     removed, added = _unmatched(old, new) if aligned else (set[int](), set[int]())
     left = [index for index in range(len(old)) if index not in removed]
@@ -154,6 +156,7 @@ def _forces(path: Steps, old: Value, new: Value, mark: Pattern) -> bool:
     if not all(wanted in ("*", step) for step, wanted in zip(path, mark, strict=False)):
         return False
     rest = mark[len(path) :]
+    # An Unknown counts as the worst that it may turn out to be.
     if not rest or isinstance(new, Unknown):
         return True
     before, after = _at(old, rest), _at(new, rest)

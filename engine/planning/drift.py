@@ -32,6 +32,7 @@ def drift_of(entry: StateEntry, live: Resource | None, memory: Recollection) -> 
         return Change(
             entry.address, Action.CREATE, Reason.VANISHED, entry.resource, after=entry.options
         )
+    # A secret that was renewed at its source explains texts around it: these are not drift.
     renewed = option_changes(entry, memory.recalled_if_possible(entry), memory)
     fields = tuple(
         field for field in drifted(entry, live, memory, renewed) if field.source is Source.LIVE
@@ -54,8 +55,10 @@ def option_changes(
 
     A field `replaces` where its option was declared with `Field(replace=True)`.
     """
+    # Most options are equal: this spares them the sealing, which is slow for secrets.
     if same_map(entry.options, options):
         return ()
+    # The record holds digests, so the config's secrets are compared as digests too.
     sealed = memory.sealer.seal_map(options, entry.address)
     struct = memory.operations.struct(entry.address)
     marks = replace_paths(struct)

@@ -56,6 +56,7 @@ class Claims:
 
     def _place(self, path: str) -> str:
         """Give the same text for all spellings of one path."""
+        # Tested first, because normpath is slow and the paths of most configs are clean.
         path = normpath(path) if "/." in path or "//" in path else path
         if path.startswith(("/", "~")):
             return str(self._base / Path(path).expanduser())
@@ -86,6 +87,7 @@ def renamed(config: Config, state: State, operations: Operations) -> dict[Addres
     wanted = {spec.address for spec in config.tools}
     left = [entry for address, entry in state.entries.items() if address not in wanted]
     joined = [spec for spec in config.tools if spec.address not in state.entries]
+    # Most runs move nothing and stop here, before any secret is recalled.
     if not left or not joined:
         return {}
     known: dict[tuple[str, str], Address] = {}
@@ -96,6 +98,7 @@ def renamed(config: Config, state: State, operations: Operations) -> dict[Addres
     for spec in joined:
         marks = _marks(spec.address, spec.options, operations)
         old = next((known[mark] for mark in marks if mark in known), None)
+        # Two new tools may match one recorded tool; only the first takes it over.
         if old is not None and old not in found.values():
             found[spec.address] = old
     return found

@@ -96,6 +96,7 @@ def make_plan(
     edges = {
         a: e.depends_on
         for a, e in state.entries.items()
+        # A renamed tool left the config under its old name only; it must not be deleted.
         if a not in planning.specs and a not in planning.moved
     }
     unwanted = planning.removals(edges, Reason.REMOVED)
@@ -128,6 +129,7 @@ def plan_removal(
         }
     changes = planning.removals(edges, Reason.REQUESTED)
     planning.refuse()
+    # The config may be empty, so which tools an output came from is not known here.
     left = dict(state.outputs) if any(address not in edges for address in state.entries) else {}
     gone = output_changes(state, left, planning.memory.sealer)
     return Plan(state.id, config.digest, changes, left, gone, destroy=True)
@@ -219,6 +221,7 @@ class _Planning:
 
     def wanted(self) -> tuple[Change, ...]:
         """Plan a change for every tool of the config, dependencies first."""
+        # Dependencies first: a reference needs the outputs of the tool that it names.
         ordered = order({address: spec.depends_on for address, spec in self.specs.items()})
         return tuple(
             change
@@ -234,6 +237,8 @@ class _Planning:
             options = self.operations.resolved(spec, self.outputs_of.get)
             self._check_identity(spec.address, options)
             known = self.moves.get(spec.address, spec.address)
+            # The failed read is reported already; without its result the tool would seem to be
+            # gone.
             if known in self.live.failed or spec.address in self.live.failed:
                 return None
             change = self._decide(spec, options, self.state.entries.get(known))
@@ -291,6 +296,7 @@ class _Planning:
         if entry is None:
             spec, live = self.specs[address], self.live.found.get(address)
             return Change(address, Action.DELETE, reason, live, live, depends_on=spec.depends_on)
+        # Raises for an unknown plugin: the plan must not promise a delete that cannot be made.
         self.operations.provider(address)
         return removal(self._subject(entry), reason)
 

@@ -37,12 +37,14 @@ def check(plan: Plan, *, force: bool = False) -> int:
     if refused := protected(plan):
         raise refused
     ending = [change for change in plan if change.action in _ENDING]
+    # New tools do not count: they would make a large share of losses look small.
     recorded = sum(
         not (change.action is Action.CREATE and change.reason is Reason.NEW)
         for change in plan.changes
     )
     asked = (
         not (force or plan.destroy)
+        # One tool of three is a large share already: small states would ask at every delete.
         and recorded >= MIN_TOOLS_FOR_CHECK
         and len(ending) > MAX_DESTRUCTIVE_SHARE * recorded
     )

@@ -74,6 +74,7 @@ class Operations(msgspec.Struct, frozen=True):
         try:
             return self.providers[address.name]
         except (KeyError, PluginError) as error:
+            # The plugin exists but could not be loaded: its own error says why.
             if address.name in self.providers:
                 raise
             message = (
@@ -119,6 +120,7 @@ class Operations(msgspec.Struct, frozen=True):
 
         Raises DtmError.
         """
+        # Options without references were decoded when the config was loaded.
         if not leaves_of(spec.options, Deferred):
             return self.known(spec.options)
         options = {key: resolve(value, lookup) for key, value in spec.options.items()}
@@ -149,6 +151,8 @@ class Operations(msgspec.Struct, frozen=True):
             or not contains_secret(identity, secrets)
         ):
             return
+        # That the text stands in the name may be chance. Asked without its secrets, the plugin
+        # fails only if it uses one for the name.
         without = {key: map_leaves(value, _forget) for key, value in options.items()}
         if isinstance(self.identity(address, without), Unknown):
             names = (name for source in sources_of(secrets) for name in origins(source))
@@ -169,6 +173,7 @@ class Operations(msgspec.Struct, frozen=True):
             {option.key: UNKNOWN for option in options_of(declared)} if declared else {}
         )
         built = self.build(address, options)
+        # A prediction that needs an unknown option says nothing: declared keys stay UNKNOWN.
         with suppress(UnknownValueError):
             found.update(provider.predict(built, resource))
         if not found:
@@ -322,6 +327,7 @@ def guarded(plugin: str, method: str, call: Callable[[], T]) -> T:
     """Call; any exception but DtmError and UnknownValueError becomes PluginError."""
     try:
         return call()
+    # An unknown value is not a fault of the plugin: each caller decides what it means.
     except (DtmError, UnknownValueError):
         raise
     except Exception as error:  # plugins may raise anything

@@ -108,6 +108,7 @@ class _Evaluation:
                 for name, item in value.items()
             }
         if isinstance(value, list):
+            # Lists of different lengths do not pair by position: a wrong secret would stand in.
             items = now if isinstance(now, list) and len(now) == len(value) else [None] * len(value)
             both = zip(value, items, strict=True)
             return [
@@ -122,6 +123,7 @@ class _Evaluation:
             sealed = self._sealer.seal(candidate, self._entry.address, path)
             if isinstance(sealed, Digest) and sealed.digest == recorded.digest:
                 return candidate
+            # No digest fits if the secret was renewed: then the first value given now is taken.
             other = other or candidate
         if other is None:
             return recorded

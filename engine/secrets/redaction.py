@@ -43,7 +43,11 @@ class Redactor:
         with self._lock:
             if found.keys() <= self._known.keys():
                 return
+            # A new dict before a new pattern: readers take no lock, and `conceal` looks up in
+            # `_known` what the pattern found.
             self._known = found | self._known
+            # The first alternative that fits wins: a short secret must not split a longer one and
+            # leave the rest of it readable.
             longest_first = sorted(self._known, key=lambda text: (-len(text), text))
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
@@ -66,6 +70,7 @@ class Redactor:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             return value
         held = dict.fromkeys(self._pattern.findall(str(value)))
+        # A number counts only as a whole: equal digits inside a larger one are chance.
         if not held or not (isinstance(value, str) or str(value) in held):
             return value
         return Secret(

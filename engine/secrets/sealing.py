@@ -70,13 +70,17 @@ class Sealer:
         )
 
     def _digest(self, secret: Secret, address: Address, path: Steps) -> Digest:
+        # The place is hashed too, or equal digests would show which tools share a secret.
         place = json.dumps([address.key, *path]).encode()
         return Digest(hmac.new(self._key(secret), place, sha256).hexdigest(), secret.sources)
 
     def _key(self, secret: Secret) -> bytes:
+        # As JSON with sorted keys: 1 and "1" differ, the order of keys does not.
         text = msgspec.json.encode(plain(reveal(secret.value)), order="sorted")
+        # Held during scrypt: two threads that meet a new secret together pay for it once.
         with self._lock:
             if text not in self._keys:
+                # With an empty salt equal secrets would have equal digests in all states.
                 if not self._salt:
                     raise StateError("a secret cannot be sealed before the state has a salt")
                 self._keys[text] = scrypt(text, salt=self._salt, n=2**14, r=8, p=1, dklen=32)

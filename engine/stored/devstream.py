@@ -39,6 +39,7 @@ def tools(data: bytes, location: str) -> dict[str, ToolForm]:
         loader = _Loader(data)
         for key, value in _pairs(loader.get_single_node(), location):
             where = _place(location, key.start_mark)
+            # Tool by tool, so that an error names the place of the tool.
             raw = cast("Any", loader).construct_document(value)  # untyped in its stubs
             tool = _tool(key.value, raw, where)
             if tool.key in found:
@@ -76,6 +77,7 @@ def _tool(key: str, raw: object, where: str) -> ToolForm:
             "a map with name, instanceid, dependson, options, resource is expected",
         )
     given = {SPELLINGS.get(str(k), str(k)): v for k, v in cast("dict[object, object]", raw).items()}
+    # DevStream writes null where there is nothing; the form wants a default.
     form: dict[str, object] = {k: v for k, v in given.items() if v is not None}
     form.setdefault("options", {})
     form.setdefault("dependsOn", [])

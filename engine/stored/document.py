@@ -97,6 +97,7 @@ def decode(data: bytes, location: str) -> State:
                     hint="dtm state pull gives the whole state at any time",
                     where=location,
                 )
+            # If no key begins with $, nothing was escaped: values are taken without a walk.
             return state_of(document, location, literal=b'"$' not in data)
     except RecursionError as error:
         raise StateError("no valid state: it is nested too deep", where=location) from error
@@ -128,6 +129,7 @@ def decode_document(data: bytes, location: str) -> Document:
         # YAML is only needed for files that another program wrote.
         from engine.stored import devstream
 
+        # DevStream's files have no id; that of the content changes when DevStream writes.
         return msgspec.structs.replace(
             EMPTY, id=sha256(data).hexdigest()[:32], tools=devstream.tools(data, location)
         )
@@ -149,6 +151,7 @@ def _is_devstream(data: bytes, location: str) -> bool:
     Raises StateError where it is dtm's but of a newer format.
     """
     try:
+        # Two fields only: a newer format may have others, which `Document` refuses unexplained.
         found = msgspec.json.decode(data, type=_Format)
     except msgspec.DecodeError as error:
         raise _invalid(data, location, error) from error
@@ -165,6 +168,7 @@ def _is_devstream(data: bytes, location: str) -> bool:
 def is_newer(data: bytes) -> bool:
     """Check whether a document or log head has a format newer than this program knows."""
     try:
+        # A log head is its first line; a document is indented over many lines.
         found = msgspec.json.decode(
             data.partition(b"\n")[0] if data.startswith(b'{"') else data, type=_Format
         )

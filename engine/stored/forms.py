@@ -78,6 +78,7 @@ def _unusual(value: object) -> Json:
 def _key(key: object) -> str:
     if not isinstance(key, str):
         raise StateError(f"the key {key!r} is no text and cannot be stored in a state")
+    # An escaped key gets one more $ too, so that reading takes off exactly one.
     return f"${key}" if key.startswith("$") and SECRET.fullmatch(key) else key
 
 
@@ -183,6 +184,7 @@ def entry_of(form: ToolForm, known: Mapping[str, Address], *, literal: bool = Fa
         raise StateError(f"tool {form.key}: {problem}")
     try:
         return StateEntry(
+            # Shared with the edges that name it: parsing each edge again would cost more.
             known.get(f"{form.name}.{form.instance}") or Address(form.name, form.instance),
             tuple([known.get(text) or Address.parse(text) for text in form.depends_on]),
             form.options if literal else rich_map(form.options),

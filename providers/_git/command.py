@@ -39,6 +39,7 @@ PLACES = (
     "GIT_SHALLOW_FILE",
 )
 """Set where dtm runs inside a hook; they would send git to the wrong repository."""
+# Background work of git would go on after the command and may leave locks behind.
 QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.fsmonitor=false")
 
 ABSENT = re.compile(
@@ -134,6 +135,7 @@ class Git(msgspec.Struct, frozen=True):
 
     def _environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if key not in PLACES}
+        # English whatever the user's locale: the patterns above read git's words.
         return kept | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"} | dict(self.env or {})
 
     def clean(self, text: str) -> str:

@@ -40,6 +40,7 @@ class LocalRepository(msgspec.Struct, frozen=True):
         `marks` go to its config as `dtm.*`. Raises ProviderError.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Made beside and renamed: a kill never leaves half a repository at the path.
         fresh = self.beside("new")
         shutil.rmtree(fresh, ignore_errors=True)  # left by a process that was killed
         try:

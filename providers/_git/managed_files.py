@@ -100,5 +100,6 @@ def write(
 def remove(repository: GitRepository, owned: Collection[str], subject: str) -> None:
     """Remove these files; one that is gone already is fine."""
     left = blobs(repository, owned)
+    # No commit if all of them are gone: an interrupted delete may be made again.
     if left:
         repository.commit(dict.fromkeys(left), subject)

@@ -92,6 +92,7 @@ def contents_of(git: Git, blobs: list[str]) -> Iterator[bytes]:
         end = out.index(b"\n", at)
         size = int(out[at:end].split()[2])
         yield out[end + 1 : end + 1 + size]
+        # One newline ends the header, another one the content.
         at = end + size + 2
 
 
@@ -114,15 +115,18 @@ def build_commit(
     parts = [head.encode(), b"data %d\n%s" % (len(message.encode()), message.encode())]
     parts += [f"from {parent}\n".encode()] if parent else []
     parts += [_file_change(path, change, present.get(path)) for path, change in changes.items()]
+    # --done: a stream that breaks off makes no commit.
     git("fast-import", "--quiet", "--done", stdin=b"".join([*parts, b"done\n"]))
     trees = [f"{parent}^{{tree}}"] if parent else []
     ids = git("rev-parse", "refs/heads/dtm", "refs/heads/dtm^{tree}", *trees).text
     sha, tree, *old = ids.splitlines()
+    # An equal tree means that nothing differs: no empty commit is made.
     return parent if parent and old == [tree] else sha
 
 
 def _check_path(path: str, present: Mapping[str, TreeEntry]) -> None:
     parts = path.split("/")
+    # Any case: a file system that ignores case takes .GIT for the repository's own directory.
     if any(part in ("", ".", "..") or part.lower() == ".git" for part in parts):
         raise ProviderError(f'"{path}" cannot be a file in a repository')
     above = ["/".join(parts[:n]) for n in range(1, len(parts))]

@@ -206,6 +206,7 @@ class GitRepository:
             yield self._git, None
             return
         if self.local:
+            # Read in place: nothing needs to be fetched.
             yield Git(self.call, self.local.directory()), sha
             return
         with self._scratch(sha, history=history, blobs=blobs) as git:
@@ -222,11 +223,13 @@ class GitRepository:
         """
         with tempfile.TemporaryDirectory(prefix="dtm-git-", ignore_cleanup_errors=True) as place:
             git = Git(self.call, Path(place), self._git.env, self._git.secrets)
+            # No template: it could bring the user's hooks into the scratch repository.
             self._git("init", "-q", "--bare", "--template=", place)
             git("config", "remote.origin.url", self._address())
             if self.local:
                 info = Path(place, "objects", "info")
                 info.mkdir(exist_ok=True)
+                # Objects on this machine are borrowed instead of copied.
                 (info / "alternates").write_text(f"{self._address()}/objects\n", encoding="utf-8")
             elif sha is not None:
                 depth = () if history else ("--depth=1",)
@@ -237,6 +240,7 @@ class GitRepository:
     def _author(self, asked: str) -> str:
         found = (
             asked
+            # Without useConfigOnly git would make an address up from user and host name.
             or self._git.run("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT").text
             or FALLBACK_AUTHOR
         )
@@ -247,6 +251,7 @@ class GitRepository:
 
     def _push(self, git: Git, sha: str, there: str | None) -> str:
         """Move the branch to `sha`; return "", or why it stays, if others moved or hold it."""
+        # --no-verify: a global core.hooksPath would run the user's pre-push hook.
         options = ("--porcelain", "--no-verify", *((OTHER_END,) if self.local else ()))
         refspec = f"{sha}:refs/heads/{self.branch}"
         done = git.run("push", *options, "origin", refspec, sends=True)
@@ -287,6 +292,7 @@ class GitRepository:
         if time.monotonic() > self.call.deadline:
             raise self._refused(refused, "within its time")
         longest = min(1.0, 0.05 * 2**attempt)
+        # Random, so that two clients that collided do not collide again.
         until = time.monotonic() + random.uniform(0.01, longest)  # noqa: S311 - no secret
         while (now := time.monotonic()) < until:
             if self.call.cancelled():
@@ -302,7 +308,9 @@ def _token_config(url: str, token: str) -> dict[str, str]:
     parts = urlsplit(url)
     if not token or not parts.scheme.startswith("http"):
         return {}
+    # GitLab wants this user name beside an OAuth token; GitHub takes any.
     basic = base64.b64encode(f"oauth2:{token}".encode()).decode()
+    # Behind the settings that the user passes the same way.
     n = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
     host = parts.netloc.rpartition("@")[2]
     return {

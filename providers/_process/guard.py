@@ -93,6 +93,7 @@ class Guard:
         self._owner, self._shell = os.getpid(), None
         # Not inheritable. The reading end stays open here too, so that no write ever fails.
         self._pipe = os.pipe()
+        # Checked against the owner at exit: a fork inherits the registration, but not the guard.
         atexit.register(self._close, self._owner)
 
     def _start(self) -> None:
@@ -103,6 +104,7 @@ class Guard:
                 stdin=self._pipe[0],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                # Nothing of dtm's: no secret in the environment, no directory kept busy.
                 cwd="/",
                 env={},
                 start_new_session=True,
@@ -132,6 +134,7 @@ class Tether:
     """
 
     _guard: Final = Guard()
+    # A number of our own: the system may give a process group's number away again.
     _numbers: Final = itertools.count()
 
     def __init__(self, *, asked: bool = False) -> None:
@@ -165,12 +168,15 @@ class Tether:
             argv,
             cwd=cwd,
             env=env,
+            # A group of its own: it can be ended as a whole, and a Ctrl-C at the terminal reaches
+            # dtm only.
             start_new_session=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
         if self._pipe is not None:
+            # Before the gate opens: whenever dtm is killed, the guard knows of a program that runs.
             os.write(self._pipe, f"+ {self._number} {self._asked}{process.pid}\n".encode())
         if gated:
             with suppress(BrokenPipeError):  # it was killed already
@@ -199,6 +205,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
             process.wait(GRACE)
             until = time.monotonic() + TIDYING
             while time.monotonic() < until:
+                # Raises once the group is empty, which ends the wait.
                 os.killpg(process.pid, 0)
                 time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)

@@ -78,6 +78,7 @@ def run(program: Program, *, out: Sink, err: Sink, stop: Callable[[], bool]) -> 
             pipes.register(process.stderr, selectors.EVENT_READ, _taking(err))
             try:
                 return _follow(process, pipes, stop, tether)
+            # At a Ctrl-C too: no program may outlive its call.
             except BaseException:
                 end(process)
                 raise
@@ -93,6 +94,7 @@ def _follow(
         if stop():
             end(process)
             return None
+        # A program may close its streams and go on: then only its end is waited for.
         if pipes.get_map():
             _pump(pipes, TICK)
         else:

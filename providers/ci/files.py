@@ -148,6 +148,7 @@ class CIFiles(ABC, Generic[O]):
         Where the options name another repository now, the old one loses all of them.
         """
         old = left_behind(in_call(lambda: self.location(options)), resource, call)
+        # Written before the old ones are removed: a failure leaves the pipeline in one repository.
         made = self._write(options, [] if old else _owned(resource), call)
         if old:
             remove(old, _owned(resource), "ci: move to another repository")
@@ -189,8 +190,10 @@ class CIFiles(ABC, Generic[O]):
             "files": sorted(wanted),
             "secrets": in_call(lambda: self.secrets(options)),
         }
+        # Outputs as recorded: what the options changed is shown by the update, not as drift.
         if record:
             outputs = {key: record.outputs.get(key, value) for key, value in outputs.items()}
+        # The recorded id stays, although the tool may have moved: an id that changes is drift.
         name = record.id if record else f"{location.identity}@{location.branch}:{self.plugin}"
         return Resource(
             name, cast("dict[str, Value]", attributes), cast("dict[str, Value]", outputs)

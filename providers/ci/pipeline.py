@@ -165,6 +165,7 @@ def _analysis(analysis: Analysis) -> Job:
     token: Job = {"SONAR_TOKEN": f"${analysis.secret}"} if analysis.secret else {}
     return {
         "stage": "test",
+        # The image's entrypoint is the scanner itself; GitLab needs a shell.
         "image": {"name": SCANNER, "entrypoint": ("",)},
         "variables": {
             "SONAR_HOST_URL": analysis.url,

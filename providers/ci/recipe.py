@@ -202,6 +202,7 @@ def _message(options: DingTalk) -> Message:
         raise ValueError("dingTalk.webhook must be a URL")
     return Message(
         title=str(options.name),
+        # The query and the user part may hold the robot's token.
         url=parts._replace(query="", fragment="", netloc=parts.netloc.rpartition("@")[2]).geturl(),
         at=",".join(lines(options.at_users)),
         security=options.security_type or "",

@@ -141,7 +141,9 @@ def _download(url: str) -> bytes:
     try:
         # The caller lets only http and https through.
         with urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310
+            # One byte more than allowed shows that the file is too large, without reading it all.
             data: bytes = answer.read(LIMIT + 1)
+    # A URLError too, so it comes first.
     except HTTPError as error:
         with error:
             raise _refused(url, error.code, error.reason) from error
@@ -180,6 +182,7 @@ def rendered(
         (square, SQUARE, "[[", "]]"),
         (curly, CURLY, "{{", "}}"),
     ):
+        # Without variables nothing is replaced: `{{ x }}` may be the CI system's own syntax.
         if values:
             used = {match[1] for text in files.values() for match in pattern.finditer(text)}
             absent = sorted(name for name in used if _lookup(values, name) is None)
@@ -212,6 +215,7 @@ def _lookup(values: Mapping[str, Any], name: str) -> object:
 
 def checked(files: Mapping[str, str], system: CISystem) -> dict[str, bytes]:
     """Encode the files; raises ProviderError where the system wants a YAML map and gets none."""
+    # A Jenkinsfile is Groovy.
     for path, text in files.items() if system is not JENKINS else ():
         try:
             root = yaml.compose(text)

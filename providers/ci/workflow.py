@@ -129,6 +129,7 @@ def _run(name: str, commands: list[str]) -> Job:
 
 def _prepared(recipe: Recipe, commands: list[str]) -> list[Node]:
     """Make the steps before a command: code, tools (a container brings its own), preparation."""
+    # Scripts of the repository run in this job; they must not find a token that can push.
     steps: list[Node] = [_uses("actions/checkout", persist_credentials=False)]
     if recipe.language is None:
         return steps

@@ -86,6 +86,7 @@ class Scaffolding(Generic[O]):
             return None
         tip = repository.tip()
         entries: Mapping[str, TreeEntry] = tip.entries if tip else {}
+        # Without a record the wanted files are looked for: an interrupted create is found again.
         written = _written(resource) or (asked.files(call) if tip else {})
         found = {path: entry for path, entry in entries.items() if path in written}
         # Without a file of ours, a foreign repository is still reported: create must not take it.
@@ -106,8 +107,10 @@ class Scaffolding(Generic[O]):
         heads = repository.heads()
         if heads is None:
             repository.init_bare(call_marks(call))
+        # After `init_bare`, which leaves a repository alone that another run made just now.
         _refuse_foreign(repository, heads, call)
         message = f"Scaffold {asked.place.name}"
+        # `first`: two clients that both found an empty repository must not both write to it.
         repository.commit(files, message, author=asked.author, first=not heads)
         return _made(asked, files, repository)
 
@@ -206,12 +209,14 @@ def _first(repository: GitRepository, heads: Mapping[str, str]) -> Mapping[str, 
     """Read the marks of the first commit of the branch, or of any other where that is absent."""
     if not heads:
         return {}
+    # min: the same branch each time, whatever order git lists them in.
     branch = repository.branch if repository.branch in heads else min(heads)
     tip = repository.on(branch).tip(history=True)
     return tip.first if tip else {}
 
 
 def _ours(marks: Mapping[str, str], call: Call) -> bool:
+    # A commit without an address was not made by dtm, even if no lineage is known yet.
     return "address" in marks and marks.get("lineage", "") == call.lineage
 
 

@@ -32,8 +32,10 @@ def remove(repository: LocalRepository, ours: Ours) -> str:
         shutil.rmtree(doomed, ignore_errors=True)  # half removed by a process that was killed
         if not path.exists():
             return ""
+        # Before the rename: after a crash the next run removes `doomed` without looking into it.
         if not only_ours(path):
             return _kept(path, path)
+        # From here on no push finds it, so the second check is final.
         path.rename(doomed)
         if not only_ours(doomed):  # pushed in between; nobody can push any more
             return _kept(doomed, path)

@@ -37,6 +37,7 @@ def render(
         # {"app.txt": GitFile(b"me")}
     """
     known, problems, made = _folded(values), list[str](), dict[str, GitFile]()
+    # Sorted, so that problems and the first commit are the same on every machine.
     for path, file in sorted(files.items()):
         if path in SKIPPED_AT_TOP or ".git" in path.split("/"):
             continue
@@ -78,6 +79,7 @@ def _filled(
     ]
 
     def value(match: re.Match[str]) -> str:
+        # `[[ end ]]` looks like a value, too. It is reported once, as an action.
         if ACTION.fullmatch(match[0]):
             return match[0]
         found = _lookup(known, match[1].split("."))

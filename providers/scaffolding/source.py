@@ -148,6 +148,7 @@ def _directory(root: Path) -> dict[str, GitFile]:
         name = path.relative_to(root)
         if {".git", "__pycache__"} & set(name.parts):
             continue
+        # Before is_file, which follows the link: its target may lie outside the template.
         if path.is_symlink():
             found[name.as_posix()] = GitFile(str(path.readlink()).encode(), "120000")
         elif path.is_file():
@@ -170,6 +171,7 @@ def _download(url: str, call: Call) -> bytes:
     from urllib.error import URLError  # heavy, and rarely needed
     from urllib.request import Request, urlopen
 
+    # At least a second: urlopen takes 0 for "do not wait" and fails at once.
     patience = max(1.0, min(60.0, call.deadline - time.monotonic()))
     if not url.startswith(("http://", "https://")):
         raise ProviderError(f"cannot download the template {url}: only http and https can")
@@ -217,5 +219,6 @@ def _tarred(data: bytes) -> Iterator[tuple[str, GitFile]]:
         for item in archive:
             if item.issym():
                 yield item.name.removeprefix("./"), GitFile(item.linkname.encode(), "120000")
+            # Returns None for directories and devices, which git cannot hold.
             elif content := archive.extractfile(item):
                 yield item.name.removeprefix("./"), GitFile(content.read(), _mode(item.mode))

@@ -100,6 +100,7 @@ class _Run:
         while self._window.busy:
             self._receive()
             self._dispatch()
+        # Last: a thread that was dismissed takes no further job.
         self._crew.dismiss()
         # Left over after a stop or a lost claim: these steps never became ready.
         for step in self._window.waiting:

@@ -37,7 +37,7 @@ class Readiness(Generic[N]):
         self._missing: dict[N, int] = {}
         self._dependents: dict[N, list[N]] = {}
         for node, waits in edges.items():
-            # A set: an edge given twice would be counted twice, and its node would never get ready.
+            # A set, so that an edge given twice is counted and visited once.
             inside = {other for other in waits if other in edges}
             self._missing[node] = len(inside)
             for other in inside:

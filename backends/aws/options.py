@@ -196,6 +196,7 @@ def _from_environment(found: S3Options, env: Mapping[str, str]) -> S3Options:
         endpoint = found.endpoint or env.get("S3_ENDPOINT", "")
         return msgspec.structs.replace(
             found,
+            # This variable usually holds a bare host name.
             endpoint=endpoint if "://" in endpoint or not endpoint else f"https://{endpoint}",
             region=found.region or env.get("S3_REGION") or FLAVOUR_REGION,
             access_key=found.access_key or env.get("S3_ACCESS_KEY_ID", ""),
@@ -334,6 +335,7 @@ def _path(text: str, base_dir: Path) -> Path:
 def _addressing(found: S3Options) -> str:
     """Return botocore's addressing style."""
     if found.use_path_style is None:
+        # Servers that are not Amazon's often have no DNS names for buckets.
         return "path" if found.endpoint else "auto"
     return "path" if found.use_path_style else "virtual"
 

@@ -40,6 +40,7 @@ def sdk() -> Sdk:
 
     Must not run while another thread imports the client.
     """
+    # A copy that is loaded already would give whole packages instead of empty ones.
     others = _take_out()
     try:
         return _load()

@@ -123,7 +123,7 @@ def _read(files: Sequence[Path], context: str) -> Any:
     client = sdk().kube_config
     merged = _Merged()
     for path in files:
-        # kubectl skips missing files of a list, but not a single one.
+        # Missing files of a list are skipped, as kubectl does; a single one must be there.
         if len(files) == 1 or path.exists():
             _merge(merged, path, _parsed(path), client.ConfigNode)
     wanted = context or merged.current

@@ -148,6 +148,8 @@ class ShortLock:
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path, self._clock = path, clock
+        # Shared by path: two locks of one process have two descriptors, and the kernel's lock would
+        # let the second one wait by polling.
         self._mutex = _mutexes.setdefault(str(path), threading.Lock())
         self._descriptor = -1
 

@@ -70,6 +70,7 @@ def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str,
     UsageError for a directory.
     """
     name = str(options.get("stateFile") or "devstream.state")
+    # Resolved once, here: a link that is changed during a run must not move the state.
     path = (base_dir / Path(name).expanduser()).resolve()
     if path.is_dir():
         raise UsageError(

@@ -21,6 +21,7 @@ class RefusedError(Exception):
 
 def put(key: str, expect: LockRecord | None, attempt: Callable[[], LockRecord]) -> LockRecord:
     """Carry out `engine.ports.Locker.put` with an `attempt` that writes or raises RefusedError."""
+    # If the holder released its lock between refusal and read, the next attempt may succeed.
     for _ in range(VANISHED_TRIES):
         try:
             return attempt()

@@ -90,6 +90,7 @@ class _OwnFiles:
         if not any(step in self._named or step.startswith(self._hidden) for step in steps):
             return False  # nearly all, so that links are looked up only for few
         full = self._base / Path(path).expanduser()
+        # The parent only: the path itself is replaced, not followed, when a tool is written.
         real = full.parent.resolve() / full.name
         return real.is_relative_to(self._notes) or self._beside_state(real)
 

@@ -61,6 +61,7 @@ def initialize(workspace: Workspace, *, make: Callable[[], bool] | None = None) 
     names = tuple(sorted({tool.address.name for tool in workspace.required_config.tools}))
     for name in names:
         workspace.providers[name]  # raises PluginError
+    # Each step is yielded before the next one starts: an error then stands below what was fine.
     yield ConfigRead(len(workspace.required_config.tools), names)
     if make and not (yield from _made(workspace, make)):
         return

@@ -248,6 +248,7 @@ def open_place(settings: StateSettings, base_dir: Path, env: Mapping[str, str]) 
     place = Place(
         settings, told(settings, base_dir, env, backends()[settings.backend].open_backend), env
     )
+    # Before the first request: a setting without effect would be taken for protection.
     place.check()
     return place
 

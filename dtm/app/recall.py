@@ -25,6 +25,7 @@ class Recall(msgspec.Struct, frozen=True):
         """The value: a list or map as such, everything else as text."""
         kind, _, name = source.partition(" ")
         if kind == "env":
+            # Empty counts as gone, as for `[[ env NAME ]]`.
             return self.request.env.get(name) or None
         return self._variable(*name.split(".")) if kind == "var" else None
 

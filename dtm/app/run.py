@@ -129,6 +129,7 @@ class Run:
             # Before the reads: a copy is refused whatever the plan would be.
             session.refuse_copy()
             exists = _exists(session.state)
+            # Before the plan: an empty state by mistake would plan to create everything again.
             self._refuse_empty(operation, exists=exists)
             if exists:
                 moved.remember(self.workspace)

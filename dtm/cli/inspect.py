@@ -181,6 +181,7 @@ def drift(context: Context, **given: Any) -> int:
         else "Nothing changed outside dtm."
     )
     context.renderer.plan(found.plan, operation="drift", nothing=nothing)
+    # Exit 1 comes before 2: what could not be read may have changed too.
     if found.unread:
         raise PlanError(found.unread)
     return 0 if found.plan.empty else 2

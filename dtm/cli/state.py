@@ -99,6 +99,7 @@ def push(context: Context, file: str, adopt: bool, **given: Any) -> None:
     from dtm.app.states import push as use
 
     try:
+        # Bytes, not text: the locale must not decide how the document is decoded.
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
@@ -203,6 +204,7 @@ def rollback(context: Context, serial: int, **given: Any) -> None:
         "The world was not touched; dtm plan shows what would follow."
     )
     if workspace.config is not None and not chosen.dry_run:
+        # Without the lock: the rollback is done, and the plan is only shown.
         context.renderer.plan(Run(workspace, Choices(lock=False)).plan())
 
 

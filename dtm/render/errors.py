@@ -86,6 +86,8 @@ class ErrorText(msgspec.Struct):
             return
         text = self._shown(lines[number - 1])
         yield line(2, Span(f"{number:>4} │ ", "dim"), text, hang=7)
+        # The file may have changed since it was read: a caret behind the text would point at
+        # nothing.
         if place["column"] and int(place["column"]) <= len(text) + 1:
             yield _caret(text, int(place["column"]) - 1)
 
@@ -93,6 +95,7 @@ class ErrorText(msgspec.Struct):
         """The source line without what is likely to be a secret written into the file."""
         text = self.clean(source)
         found = _CONFIDENTIAL.search(text)
+        # An expression names a secret but does not hold it, and it is what the user has to see.
         if found and not found["value"].startswith(("[[", "${{", "#")):
             text = text[: found.start("value")] + HIDDEN
         return printable(text.rstrip())

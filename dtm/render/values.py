@@ -37,6 +37,7 @@ def quote(text: str) -> str:
 
 def printable(text: str) -> str:
     """Show tabs as blanks, and a character that steers a terminal by its number."""
+    # Nearly all texts: building them anew character by character takes much longer.
     if text.isprintable():
         return text
     return "".join(char if _prints(char) else _escape(char) for char in text.replace("\t", "    "))
@@ -55,11 +56,13 @@ def string(text: str) -> str:
     """The text bare if it cannot be taken for anything else, otherwise quoted."""
     if (
         text.lower() in _WORDS
+        # The first test refuses "", so there is a first character.
         or text[0] in "\"'([{}])&*!|>%@` "
         or text[-1] in " :"
         or not text.isprintable()
     ):
         return quote(text)
+    # Quoted where the text could be taken for a number, an arrow between values or a comment.
     if _NUMBER.fullmatch(text) or " → " in text or ": " in text or " #" in text:
         return quote(text)
     return text

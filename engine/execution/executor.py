@@ -100,8 +100,9 @@ class _Run:
         while self._window.busy:
             self._receive()
             self._dispatch()
+        # Last: a thread that was dismissed takes no further job.
         self._crew.dismiss()
-        # Left over after a stop or a lost claim: these steps never became ready.
+        # Left over after a stop or a lost claim: these steps were never started.
         for step in self._window.waiting:
             self._tally.skip(self._preparation.changes[step.address], None)
         return self._end(began)

@@ -168,6 +168,7 @@ class Preparation:
             )
         job = self._job(step, change, options)
         predicted = self._operations.predict(step.address, options, job.resource)
+        # Predicted with real values: the plan's prediction may hold UNKNOWN, which proves nothing.
         job.predicted, job.look = value_of(predicted), self._unseen(change)
         return job
 
@@ -287,6 +288,7 @@ def record_moves(plan: Plan, session: Session) -> None:
         change.previous: change.address for change in plan.changes if change.previous is not None
     }
     dependents: dict[Address, list[Address]] = {old: [] for old in moves}
+    # `session.state` copies all entries, so it is taken only if there are moves.
     for address, dependent in session.state.entries.items() if moves else ():
         for other in moves.keys() & set(dependent.depends_on):
             dependents[other].append(address)
@@ -310,6 +312,7 @@ def record_outputs(preparation: Preparation, session: Session) -> dict[str, DtmE
     """
     plan, config = preparation.plan, preparation.config
     recorded, problems = session.state.outputs, dict[str, DtmError]()
+    # A delete or destroy resolves no outputs anew: its plan says which ones stay.
     values: dict[str, Value] = dict(plan.outputs) if plan.destroy else {}
     for name, value in () if plan.destroy else config.outputs.items():
         try:

@@ -22,6 +22,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.level = 0
+        # Does nothing at first: a signal may come before the executor listens.
         self._wake: Callable[[], object] = lambda: None
 
     def request(self) -> None:

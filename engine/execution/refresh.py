@@ -247,8 +247,8 @@ class _Readers:
         self.before: dict[Address, Resource] = {}
         self._left = iter(requests)  # a list's iterator hands each item to exactly one thread
         self._reader, self._clock = reader, clock
-        # Whoever pops a slot owns its outcome. `dict.pop` is atomic, so a call that ends while it
-        # is given up is counted once.
+        # The thread that pops a slot owns its outcome. `dict.pop` is atomic, so a call that ends
+        # while it is given up is counted once.
         self._running: dict[int, Call] = {}
         # Never reused: a late thread must not pop the slot of a newer call.
         self._slots = count()

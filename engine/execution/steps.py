@@ -66,6 +66,7 @@ def steps(plan: Plan, state: State) -> Edges:
             edges[Step(change.address, Phase.MAKE)] = []
     _wait_to_make(edges, changes)
     _wait_to_end(edges, changes, state)
+    # One after the other: a wish of the second kind must not cost one of the first kind.
     for wishes in (_without(edges, changes, state), _renewed(edges, changes)):
         edges = _granted(edges, wishes)
     return edges
@@ -120,8 +121,10 @@ def _granted(edges: Edges, wishes: Edges) -> Edges:
         return edges
     wished = {step: waits + wishes.get(step, []) for step, waits in edges.items()}
     try:
+        # Usually there is no circle, and one plain sort shows it.
         order(wished)
     except CycleError:
+        # Only an edge whose ends lie in one circle can close it; all other wishes are granted.
         circle = circles(wished)
         free = {
             step: [wait for wait in waits if circle[wait] != circle[step]]

@@ -20,6 +20,7 @@ class Watch:
 
     def __init__(self, clock: Callable[[], float], emit: Emit) -> None:
         self._clock, self._emit = clock, emit
+        # The single record of what is out: a call leaves it once, by ending or by being given up.
         self._running: dict[Job, Started] = {}
         self._beat = clock() + HEARTBEAT
         self._give_up_at = float("inf")

@@ -154,6 +154,7 @@ class Execution(msgspec.Struct, frozen=True):
                 clock=self.environment.clock,
                 rng=self.environment.rng,
             )
+        # Options were checked before: only a lost secret can be unknown by now.
         except UnknownValueError:
             return Outcome(job, Ending.FAILED, error=self._missing(job), attempts=tries.made)
         except DtmError as error:

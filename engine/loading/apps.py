@@ -274,6 +274,7 @@ class _App(msgspec.Struct, frozen=True):
 
     def _clone_url(self) -> Value:
         if self.template is not None:
+            # A reference, so that the delivery waits for the repository and follows its real URL.
             text = f"${{{{ {SCAFFOLDING}.{self.name}.outputs.repoURL }}}}"
             return Reference(Address(SCAFFOLDING, self.name), ("repoURL",), text)
         url, host, owner, org, kind = (

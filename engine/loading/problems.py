@@ -24,6 +24,7 @@ class Report(msgspec.Struct):
     def add(self, where: str, message: str, hint: str = "") -> None:
         """Note a problem, once; `where` is `file:line:column`, or the file or flag concerned."""
         problem = Problem(where, message, hint)
+        # Once: a value that is rendered for several tools has the same fault each time.
         if problem not in self.problems:
             self.problems.append(problem)
 
@@ -53,5 +54,6 @@ class Report(msgspec.Struct):
     def _order(self, problem: Problem) -> tuple[int, int, int, Problem]:
         found = _PLACE.fullmatch(problem.where)
         file, line, column = found.groups() if found else (problem.where, "0", "0")
+        # Problems of flags and variables have no file and come last.
         known = self.files.index(file) if file in self.files else len(self.files)
         return known, int(line), int(column), problem

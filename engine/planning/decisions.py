@@ -194,6 +194,7 @@ def _resolved(change: Change, subject: Subject) -> Change:
     # The user says that no resource exists, so nothing recorded may count as `before`.
     if subject.resolution.remedy is Remedy.FORGET:
         return replace(change, reason=Reason.NEW, before=None)
+    # A create that is made again has nothing to delete first.
     if subject.entry.resource is None:
         return change
     return replace(change, action=Action.REPLACE, live=subject.live)
@@ -362,6 +363,7 @@ def predicted(change: Change, memory: Recollection) -> Attributes | Unknown:
         return operations.predict(change.address, change.after, None)
     if change.action is Action.UPDATE:
         return operations.predict(change.address, change.after, change.live or change.before)
+    # A tool that is kept without a live resource was not read: its outputs are not known.
     if change.live is None:
         return UNKNOWN
     return operations.outputs(change.address, change.after, change.live, memory.sealer)
@@ -369,6 +371,7 @@ def predicted(change: Change, memory: Recollection) -> Attributes | Unknown:
 
 def severity(action: Action) -> int:
     """Rank how much an action changes: with real values a change may only get milder."""
+    # A create counts like a replace: an update may become neither, since both make a resource.
     return {Action.REPLACE: 2, Action.CREATE: 2, Action.UPDATE: 1}.get(action, 0)
 
 

@@ -114,6 +114,7 @@ def _attributes(
 def _outputs(
     recorded: Resource, now: Resource, attributes: Sequence[FieldChange]
 ) -> Iterator[FieldChange]:
+    # Outputs often repeat attributes; shown twice, one change would look like two.
     shown = {field.path: field for field in attributes}
     for field in diff(recorded.outputs, now.outputs, source=Source.LIVE):
         if not (field.path in shown and _repeats(shown[field.path], field)):

@@ -60,6 +60,7 @@ class Claims:
         path = normpath(path) if "/." in path or "//" in path else path
         if path.startswith(("/", "~")):
             return str(self._base / Path(path).expanduser())
+        # As text: making a Path for each tool of a large config takes much longer.
         return f"{self._base}/{path}"
 
 

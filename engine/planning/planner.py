@@ -94,6 +94,7 @@ def make_plan(
     planning = _Planning(config, state, live, operations, resolutions or {})
     wanted = planning.wanted()
     edges = {
+        # By recorded edges: the config no longer says what a removed tool depended on.
         a: e.depends_on
         for a, e in state.entries.items()
         # A renamed tool left the config under its old name only; it must not be deleted.
@@ -283,6 +284,7 @@ class _Planning:
         """Plan deletions, each before what it depended on."""
         changes: list[Change] = []
         for address in reversed(order(edges)):
+            # Reported with the failed reads: without a live resource it could only be guessed at.
             if address in self.live.failed:
                 continue
             try:

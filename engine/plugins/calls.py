@@ -188,6 +188,7 @@ class Operations(msgspec.Struct, frozen=True):
         A secret output of which the state knows only the digest is taken from a prediction, if its
         digest is the same.
         """
+        # The usual case: without a secret there is nothing to find again.
         if is_plain(live.outputs):
             return live.outputs
         predicted = self.predict(address, options, live)

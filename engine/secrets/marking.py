@@ -77,6 +77,7 @@ def _unpaired(value: Value, before: Value) -> Value:
 def _as_secret(value: Value, sources: tuple[str, ...]) -> Value:
     if value is None or isinstance(value, Secret | Digest | Unknown):
         return value
+    # Revealed first: a Secret around a Secret would compare as another value.
     return Secret(reveal(value), tuple(dict.fromkeys(sources)))
 
 

@@ -53,6 +53,7 @@ class Redactor:
 
     def clean(self, text: str) -> str:
         """Replace every known secret in a text by `(sensitive)`."""
+        # Read once, since another thread may replace it.
         pattern = self._pattern
         return pattern.sub(HIDDEN, text) if pattern else text
 

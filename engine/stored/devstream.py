@@ -77,7 +77,7 @@ def _tool(key: str, raw: object, where: str) -> ToolForm:
             "a map with name, instanceid, dependson, options, resource is expected",
         )
     given = {SPELLINGS.get(str(k), str(k)): v for k, v in cast("dict[object, object]", raw).items()}
-    # DevStream writes null where there is nothing; the form wants a default.
+    # Null means that nothing was given: the form takes its default instead.
     form: dict[str, object] = {k: v for k, v in given.items() if v is not None}
     form.setdefault("options", {})
     form.setdefault("dependsOn", [])

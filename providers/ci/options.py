@@ -263,6 +263,7 @@ def variables(pipeline: Pipeline, app: str) -> dict[str, Any]:
 
 def _shown(block: Options) -> dict[str, Any]:
     """Make a map of an options block, without its secrets. Raises UnknownValueError."""
+    # A whole block may be a reference to an output that is not there yet.
     if isinstance(block, Unknown):
         _refuse(block)
     values = {

@@ -24,26 +24,35 @@ def remove(repository: LocalRepository, ours: Ours) -> str:
     """
     path = repository.path
 
+    # Two names, so that a run after a crash knows what the killed one had looked into.
+    unseen, doomed = repository.beside("old"), repository.beside("gone")
+
     def only_ours(there: Path) -> bool:
         return all(map(ours, all_marks(Git(repository.git.call, there))))
 
-    doomed = repository.beside("old")
+    def finish() -> str:
+        if not unseen.exists():
+            return ""
+        if not only_ours(unseen):  # pushed in between; nobody can push any more
+            return _kept(unseen, path)
+        unseen.rename(doomed)
+        shutil.rmtree(doomed)
+        return ""
+
     try:
         shutil.rmtree(doomed, ignore_errors=True)  # half removed by a process that was killed
+        kept = finish()
         if not path.exists():
-            return ""
-        # Before the rename: after a crash the next run removes `doomed` without looking into it.
+            return kept
         if not only_ours(path):
             return _kept(path, path)
         # From here on no push finds it, so the second check is final.
-        path.rename(doomed)
-        if not only_ours(doomed):  # pushed in between; nobody can push any more
-            return _kept(doomed, path)
-        shutil.rmtree(doomed)
+        path.rename(unseen)
+        kept = finish() or kept
     except OSError as error:
         hint = f"see that {path.parent} can be written to"
         raise ProviderError(f"cannot remove {path}: {error.strerror}", hint=hint) from error
-    return ""
+    return kept
 
 
 def _kept(there: Path, path: Path) -> str:

@@ -234,7 +234,7 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path, call: Call) 
     removal = partial(remove, local, lambda _marks: True)
     for step, left in (
         (repository.init_bare, local.beside("new")),
-        (removal, local.beside("old")),
+        (removal, local.beside("gone")),
     ):
         left.mkdir(parents=True)
         (left / "half").write_text("made")

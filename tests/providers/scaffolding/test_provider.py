@@ -283,6 +283,22 @@ def test_what_others_committed_to_a_repository_of_ours_is_kept(
     provider.delete(options(), made, call)
 
 
+@pytest.mark.parametrize("pushed", [True, False])
+def test_a_commit_before_a_kill_in_the_middle_of_a_removal_is_kept(
+    pushed: bool, tmp_path: Path, call: Call
+) -> None:
+    provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
+    made = provider.create(options(), call)
+    if pushed:
+        by_hand(bare, write("others.txt", "not ours"))
+    local = GitRepository(str(bare), call=call).local
+    assert local is not None
+    bare.rename(local.beside("old"))
+    provider.delete(options(), made, call)
+    left = [path.name for path in bare.parent.iterdir()]
+    assert left == (["app.git.kept-1"] if pushed else [])
+
+
 def test_where_the_directory_cannot_be_written_to_is_said(
     tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:

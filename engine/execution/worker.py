@@ -88,6 +88,14 @@ class Execution(msgspec.Struct, frozen=True):
 
     def perform(self, job: Job) -> Outcome:
         """Carry out a job; raises nothing."""
+        try:
+            return self._performed(job)
+        except Exception as error:  # noqa: BLE001 - the run would wait for a dead thread for ever
+            ending = Ending.LOOKED if job.look else Ending.UNKNOWN
+            text = f"internal error at this step: {type(error).__name__}: {error}"
+            return Outcome(job, ending, error=DtmError(self.operations.redactor.clean(text)))
+
+    def _performed(self, job: Job) -> Outcome:
         if job.look:
             return self._look(job)
         assert job.begun is not None

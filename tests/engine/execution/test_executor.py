@@ -31,7 +31,7 @@ from engine.events import (
     Retrying,
     Stopping,
 )
-from engine.execution import executor, refresh
+from engine.execution import executor, refresh, worker
 from engine.execution.jobs import Preparation
 from engine.execution.pace import PARALLELISM, Control, Stop
 from engine.language.references import Interpolation
@@ -759,6 +759,24 @@ def test_asked_to_stop_once_nothing_new_starts_and_what_runs_ends() -> None:
     assert summary.cancelled == ()
     assert pendings(bench) == {"a": None}
     assert apply(bench, wanted).done == {Action.CREATE: 2}
+
+
+def test_a_fault_of_our_own_in_a_worker_ends_its_step_and_not_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+
+    def broken(*_arguments: Any, **_options: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(worker, "provider_retry", broken)
+    summary = apply(bench, config(tool("a"), tool("b")))
+    assert set(summary.failed) == {at("a"), at("b")}
+    assert {error.message for error in events(bench, ApplyErrored)} == {
+        "internal error at this step: RuntimeError: a bug"
+    }
+    # Whether the call was made is not known, so the begin records stand.
+    assert set(pendings(bench)) == {"a", "b"}
 
 
 def test_asked_twice_calls_are_told_and_begins_stand() -> None:

@@ -211,7 +211,7 @@ def _hint(raw: Raw) -> str:
 class _Decoder(msgspec.Struct):
     """One walk over one tool's options.
 
-    `tolerant`: unknown keys are kept. `hidden`: the walk is inside a secret, so that `_misfit`
+    `tolerant`: unknown keys are kept. `hidden`: the walk is inside a secret, so that an error
     shows no value.
     """
 
@@ -345,8 +345,8 @@ class _Decoder(msgspec.Struct):
             case Literal() if not raw.storable:
                 self._fail(
                     path,
-                    f"holds a number that cannot be stored: {raw.text}",
-                    f'write it in quotes: "{raw.text}"',
+                    f"holds a number that cannot be stored: {self._shown(raw.text)}",
+                    self._quoted(raw.text),
                 )
                 return raw.text
             case _:
@@ -375,8 +375,8 @@ class _Decoder(msgspec.Struct):
         if _LEADING_ZERO.fullmatch(text):
             self._fail(
                 path,
-                f"is text, but {text} without quotes is a number",
-                f'write it in quotes: "{text}"',
+                f"is text, but {self._shown(text)} without quotes is a number",
+                self._quoted(text),
             )
         else:
             self._limit(member, text, path)
@@ -387,7 +387,7 @@ class _Decoder(msgspec.Struct):
             self._fail(path, broken)
 
     def _misfit(self, raw: Raw, shape: shapes.Type, path: Steps) -> Value:
-        found = HIDDEN if self.hidden else _described(raw)
+        found = self._shown(_described(raw))
         choices = [
             str(choice) for member in declared.members(shape) for choice in declared.choices(member)
         ]
@@ -399,3 +399,9 @@ class _Decoder(msgspec.Struct):
         )
         # The wrong value is kept, so that later checks do not report the option as missing too.
         return map_leaves(raw, value_of)
+
+    def _shown(self, value: str) -> str:
+        return HIDDEN if self.hidden else value
+
+    def _quoted(self, text: str) -> str:
+        return "write it in quotes" + ("" if self.hidden else f': "{text}"')

@@ -179,6 +179,11 @@ def test_options_become_canonical(raw: Raw, attributes: Raw) -> None:
             'option "mode" is text, but 0644 without quotes is a number',
             'write it in quotes: "0644"',
         ),
+        (
+            {"path": "x", "token": lit("0123")},
+            'option "token" is text, but (sensitive) without quotes is a number',
+            "write it in quotes",
+        ),
         ({"path": "x", "mode": "rw"}, 'option "mode" must match ^[0-7]{3,4}$', ""),
         ({"path": "x", "tags": []}, 'option "tags" must not be empty', ""),
         ({"path": "x", "tags": [None]}, 'option "tags[0]" must be text, not empty', ""),

@@ -39,11 +39,11 @@ class LocalRepository(msgspec.Struct, frozen=True):
 
         `marks` go to its config as `dtm.*`. Raises ProviderError.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         # Made beside and renamed: a kill never leaves half a repository at the path.
         fresh = self.beside("new")
         shutil.rmtree(fresh, ignore_errors=True)  # left by a process that was killed
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             first = f"--initial-branch={branch}"
             self.git("init", "-q", "--bare", "--template=", first, str(fresh))
             with (fresh / "config").open("a", encoding="utf-8") as config:

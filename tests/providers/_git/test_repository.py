@@ -242,6 +242,14 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path, call: Call) 
     assert list((tmp_path / "new").iterdir()) == []
 
 
+def test_a_directory_that_cannot_be_made_is_an_error_with_its_path(
+    tmp_path: Path, call: Call
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ProviderError, match=r"^cannot make .*/file/app\.git: "):
+        GitRepository("file/app.git", call=call).init_bare()
+
+
 def test_a_directory_that_is_no_repository_is_not_taken_for_absence(
     tmp_path: Path, call: Call
 ) -> None:

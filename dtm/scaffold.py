@@ -10,7 +10,7 @@ from dtm import __version__
 from dtm.describe import SAMPLES
 from dtm.plugins import BUILT_IN
 from engine.address import name_problem
-from engine.errors import UsageError
+from engine.errors import DtmError, UsageError
 
 TEMPLATE: Final = SAMPLES / "plugin"
 
@@ -18,7 +18,7 @@ TEMPLATE: Final = SAMPLES / "plugin"
 def create_plugin(name: str, directory: Path) -> list[Path]:
     """Write the package `dtm-plugin-NAME` into a directory of that name.
 
-    Returns its files. Raises UsageError.
+    Returns its files. Raises UsageError, and DtmError where they cannot be written.
     """
     if not name:
         raise UsageError('the name must be not "", you can specify it by --name flag')
@@ -37,8 +37,15 @@ def create_plugin(name: str, directory: Path) -> list[Path]:
         (root / _named(path, words["module"]), path) for path in sorted(TEMPLATE.rglob("*.tmpl"))
     ]
     for target, source in made:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(Template(source.read_text("utf-8")).substitute(words), "utf-8")
+        text = Template(source.read_text("utf-8")).substitute(words)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, "utf-8")
+        except OSError as error:
+            raise DtmError(
+                f"cannot write {target}: {error.strerror}",
+                hint=f"see that {directory} can be written to",
+            ) from error
     return [target for target, _ in made]
 
 

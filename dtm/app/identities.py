@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from backends.local.store import SWAP_LOCK
-from dtm.app.moved import HOME_FILE
-from dtm.app.place import Place
+from dtm.app.place import HOME_FILE, Place
 from engine.config import Config, ToolSpec
 from engine.errors import ConfigError, DtmError, Problem
 from engine.language.yaml import Text, locate

@@ -11,14 +11,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from backends.url import spelled
-from dtm.app.place import DEFAULT_FILE, Place, default, from_url, open_place
+from dtm.app.place import DEFAULT_FILE, HOME_FILE, Place, default, from_url, open_place
 from dtm.app.workspace import Workspace
 from engine.config import StateSettings
 from engine.errors import DtmError, StateError
 from engine.events import Notice
 from engine.session.reading import read_state
 
-HOME_FILE = ".devstream/home"
 NAMED = ("--state", "DTM_STATE")
 """The sources that name a state on purpose, see `dtm.app.place.choose`."""
 

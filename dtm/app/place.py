@@ -35,6 +35,8 @@ environment.
 """
 
 DEFAULT_FILE = "devstream.state"
+HOME_FILE = ".devstream/home"
+"""dtm's note, beside a config, of the state that the config used last."""
 DEFAULT_LEASE = 30.0
 LOCKS: Final[Mapping[str, tuple[str, ...]]] = {
     "dynamodb": ("dynamodb",),

@@ -13,7 +13,7 @@ from dtm.describe import sample
 from dtm.plugins import GROUP, Plugins
 from dtm.scaffold import create_plugin
 from dtm.trials.validation import validate_plugin
-from engine.errors import PluginError, UsageError
+from engine.errors import DtmError, PluginError, UsageError
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = Plugins(list)
@@ -158,3 +158,10 @@ def test_the_name_of_what_is_built_in_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="plugin file is built in"):
         create_plugin("file", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_that_cannot_be_written_is_an_error_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DtmError, match=r"^cannot write .*/file/dtm-plugin-my-note/") as caught:
+        create_plugin("my-note", tmp_path / "file")
+    assert caught.value.hint == f"see that {tmp_path / 'file'} can be written to"

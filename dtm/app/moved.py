@@ -79,7 +79,16 @@ def _refuse_vanished(place: Place, base: Path) -> None:
 
 def _remembered(base: Path) -> StateSettings | None:
     path = base / HOME_FILE
-    return from_url(path.read_text("utf-8").strip(), base) if path.is_file() else None
+    try:
+        url = path.read_text("utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StateError(
+            f"cannot read {path}, which says what state this config used last: {_reason(error)}",
+            hint="make it readable, or remove it if this state is the right one",
+        ) from error
+    return from_url(url, base)
 
 
 def tell_new(workspace: Workspace) -> None:
@@ -111,18 +120,36 @@ def _others(base: Path, cwd: Path) -> Iterator[StateSettings]:
 
 
 def remember(workspace: Workspace) -> None:
-    """Note which state this config used, unless it is the default one, which is read anyway."""
+    """Note which state this config used, unless it is the default one, which is read anyway.
+
+    Where that cannot be written, as in a read-only checkout, it is only a warning.
+    """
     place, base = workspace.place, workspace.base_dir
     if _is_default(place, base):
         return
     path = base / HOME_FILE
-    url = (
-        place.location if place.settings.backend == "local" else spelled(place.settings)
-    )  # a relative path is no URL
-    if not url or (path.is_file() and path.read_text("utf-8").strip() == url):
+    # A relative path is no URL.
+    url = place.location if place.settings.backend == "local" else spelled(place.settings)
+    if not url:
         return
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    path.write_text(url + "\n", "utf-8")
+    note = f"{url}\n".encode()
+    try:
+        if path.is_file() and path.read_bytes() == note:
+            return
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.write_bytes(note)
+    except OSError as error:
+        workspace.emit(
+            Notice(
+                "warning",
+                f"cannot note in {path} what state this config used: {_reason(error)}",
+                "without the note, dtm does not notice if that state vanishes",
+            )
+        )
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8"
 
 
 def _is_default(place: Place, base: Path) -> bool:

@@ -148,7 +148,8 @@ class Run:
                     emit=self.emit,
                     control=control,
                 )
-        moved.remember(self.workspace)
+        if not exists:
+            moved.remember(self.workspace)
         return summary
 
     def _agreed(self, plan: Plan, agree: Agree) -> bool:

@@ -132,9 +132,8 @@ def main() -> None:
     from dtm.cli.streams import open_streams, unwritable
 
     open_streams()
-    gc.set_threshold(
-        100_000, 50, 50
-    )  # what a command makes it keeps: looking through it often costs a fifth of the time
+    # What a command makes it keeps: looking through it often costs a fifth of the time.
+    gc.set_threshold(100_000, 50, 50)
     try:
         code = _invoke()
         # Here, so that a full disk is an error with our exit code; at exit Python has its own.

@@ -16,7 +16,7 @@ import msgspec
 from dtm.testing.conformance import Case, CaseResult, Untried, insist, refused, require, results
 from dtm.testing.contenders import together
 from engine.errors import ConflictError, OutcomeUnknownError, StoreAccessError, StoreError
-from engine.ports import AppendStore, Store
+from engine.ports import AppendStore, Store, Version
 
 MIB = 1024 * 1024
 CREATORS = 32
@@ -196,21 +196,9 @@ def no_update_is_lost(place: StorePlace) -> None:
     failed: list[Exception] = []
     unknown: list[OutcomeUnknownError] = []
 
-    def count(_number: int) -> None:
-        store, done, version, value = place.connect(), 0, start, b"0"
-        while done < 10:
-            try:
-                version = store.write("k", str(int(value) + 1).encode(), expect=version)
-                value, done = str(int(value) + 1).encode(), done + 1
-            except (ConflictError, OutcomeUnknownError) as error:
-                unknown.extend([error] if isinstance(error, OutcomeUnknownError) else [])
-                found = store.read("k")
-                assert found is not None, "what is being replaced is not there for a moment"
-                value, version = found.data, found.version
-
-    def counting(number: int) -> None:
+    def counting(_number: int) -> None:
         try:
-            count(number)
+            _count_up(place.connect(), start, unknown)
         except Exception as error:  # noqa: BLE001 - reported by the check below
             failed.append(error)
 
@@ -219,6 +207,21 @@ def no_update_is_lost(place: StorePlace) -> None:
     total = int(_data(place.connect(), "k") or 0)
     require(total >= 80, "an acknowledged update is missing")
     require(total <= 80 + len(unknown), "an update that was refused had its effect")
+
+
+def _count_up(store: Store, version: Version, unknown: list[OutcomeUnknownError]) -> None:
+    """Add 1 ten times to the number at `k`, which is 0 at `version`; note what stays unknown."""
+    value, done = 0, 0
+    while done < 10:
+        try:
+            version = store.write("k", str(value + 1).encode(), expect=version)
+            value, done = value + 1, done + 1
+        except (ConflictError, OutcomeUnknownError) as error:
+            if isinstance(error, OutcomeUnknownError):
+                unknown.append(error)
+            found = store.read("k")
+            assert found is not None, "what is being replaced is not there for a moment"
+            value, version = int(found.data), found.version
 
 
 def readers_see_whole_values(place: StorePlace) -> None:

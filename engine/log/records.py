@@ -1,4 +1,4 @@
-"""What a session writes into the commit log: one Struct for each kind of record.
+"""The records that a session writes into the commit log: one Struct for each kind.
 
 `key` is a tool's key in the state file (`name_instanceID`), `seq` counts the records of a session,
 `answers` is the `seq` of the begin record that an outcome belongs to.

@@ -24,7 +24,7 @@ from engine.stored.forms import ToolForm
 
 
 class Replay:
-    """What the next snapshot is made of.
+    """The parts that the next snapshot is made of.
 
     `claim` is that of the last session, `ended` when it ended in good order ("" if it did not),
     `count` how many records were applied.

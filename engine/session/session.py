@@ -39,7 +39,7 @@ OUTCOMES = (Done, Failed, Cancelled, Moved, OutputsSet)
 
 
 class SessionOptions(msgspec.Struct, frozen=True):
-    """Who opens a session, and how it goes about it.
+    """The person who opens a session, and how the session goes about it.
 
     `who` is `user@host`. `history` is how many earlier snapshots are kept. `probe` is what was
     tried on this store, to be recorded; one without trials is completed on the state file itself.
@@ -57,7 +57,7 @@ class SessionOptions(msgspec.Struct, frozen=True):
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """What a session has once it has claimed: the way into the log, and what conceals secrets."""
+    """The parts of a session that has claimed: the way into the log, and what conceals secrets."""
 
     queue: GroupCommit
     concealment: Concealment

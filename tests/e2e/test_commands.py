@@ -127,7 +127,7 @@ def test_drift_is_2(dtm: Runner, config: Write) -> None:
 def test_state_commands(dtm: Runner, config: Write) -> None:
     config(TWO)
     dtm("apply", "-y")
-    assert "data/a" in dtm("state", "list")
+    assert "data/b" in dtm("state", "list")
     assert "hello" in dtm("state", "show", "data.a")
     document = dtm.run("state", "pull").stdout
     assert json.loads(document)["serial"] == 1
@@ -223,6 +223,30 @@ def test_a_state_that_vanished_from_its_place_is_not_taken_for_a_new_one(
     gone = dtm(*words, code=1)
     assert "shared/s.state is gone" in gone and "an earlier version of the object" in gone
     assert "is gone" not in dtm(*words[:1], *(["-y"] if "-y" in words else []), "--new-state")
+
+
+def test_a_note_of_the_state_that_cannot_be_written_is_a_warning_said_once(
+    dtm: Runner, config: Write
+) -> None:
+    config("state: {backend: local, options: {stateFile: shared/s.state}}\n" + TWO)
+    (dtm.folder / ".devstream").write_text("in the way")
+    for end in ("Apply finished", "There is nothing to do"):
+        said = dtm("apply", "-y")
+        assert said.count("cannot note in") == 1 and end in said
+    assert "data/b" in dtm("state", "list")
+
+
+def test_a_note_of_the_state_that_cannot_be_read_says_what_to_do(
+    dtm: Runner, config: Write
+) -> None:
+    config("state: {backend: local, options: {stateFile: shared/s.state}}\n" + TWO)
+    note = dtm.folder / ".devstream" / "home"
+    note.parent.mkdir()
+    note.write_bytes(b"\xff")
+    said = dtm("plan", code=1)
+    assert f"cannot read {note}" in said and "or remove it" in said
+    dtm("apply", "-y", "--new-state")
+    assert note.read_text() == f"file://{dtm.folder / 'shared' / 's.state'}\n"
 
 
 def test_two_runs_at_once_and_a_wait(dtm: Runner, config: Write) -> None:

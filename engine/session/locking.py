@@ -158,6 +158,9 @@ class HeldLock:
             except (StoreError, OutcomeUnknownError) as error:
                 self._warn(error)
                 return False
+            except Exception as error:  # noqa: BLE001 - a dead thread would let the lock run out
+                self._warn(DtmError(f"internal error: {type(error).__name__}: {error}"))
+                return False
             self._warned = False
             return not self.lost
 

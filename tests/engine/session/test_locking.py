@@ -121,9 +121,14 @@ def test_the_background_ends_when_the_lock_is_lost() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [StoreUnavailableError("no route", hint="plug it in"), StoreAccessError("expired")]
+    ("error", "told"),
+    [
+        (StoreUnavailableError("no route", hint="plug it in"), "no route"),
+        (StoreAccessError("expired"), "expired"),
+        (RuntimeError("a bug"), "internal error: RuntimeError: a bug"),
+    ],
 )
-def test_a_renewal_that_fails_is_told_once_and_is_no_loss(error: Exception) -> None:
+def test_a_renewal_that_fails_is_told_once_and_is_no_loss(error: Exception, told: str) -> None:
     events: list[Event] = []
     locker = FaultyLocker(
         ObjectLocker(MemoryStore()),
@@ -134,7 +139,7 @@ def test_a_renewal_that_fails_is_told_once_and_is_no_loss(error: Exception) -> N
     assert held.lost is None
     notices = [event.message for event in events if isinstance(event, Notice)]
     assert (
-        notices == [f"the lock could not be renewed: {error}"] * 2
+        notices == [f"the lock could not be renewed: {told}"] * 2
     )  # once for each time that it stops working
     held.release()
 

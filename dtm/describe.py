@@ -192,9 +192,8 @@ def _setting(item: Item, value: Any, on: bool) -> list[str]:
     if not item.inner or not _open(value) or (item.within and on):
         shown = item.default if value is None else value
         return [f"{item.key}: <{item.kind}>"] if shown is None else _yaml({item.key: shown})
-    inner = option_lines(
-        item.inner, cast("dict[str, Any] | None", value)
-    )  # keys of options are text
+    # Keys of options are text.
+    inner = option_lines(item.inner, cast("dict[str, Any] | None", value))
     lead = {"": [], "list": ["  -"], "map": ["  <name>:"]}[item.within]
     empty = " {}" if on and all(map(_off, inner)) else ""
     return [f"{item.key}:{empty}", *lead, *((" " * (4 if lead else 2)) + line for line in inner)]

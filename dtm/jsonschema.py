@@ -49,9 +49,8 @@ def config_schema(plugins: Plugins) -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dtm configuration",
         "type": "object",
-        "if": {
-            "anyOf": [{"required": [key]} for key in file["properties"]]
-        },  # a map with none of the keys holds variables
+        # A map with none of the keys holds variables.
+        "if": {"anyOf": [{"required": [key]} for key in file["properties"]]},
         "then": told[file_schema.ConfigFile],
         "$defs": {
             **{name.removeprefix("#/$defs/"): found for name, found in definitions.items()},

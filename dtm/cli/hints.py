@@ -80,6 +80,5 @@ def pointing(renderer: Renderer, flags: str) -> Renderer:
     """
     if not flags:
         return renderer
-    return cast(
-        "Renderer", PointingRenderer(renderer, flags)
-    )  # what it does not define itself, __getattr__ finds
+    # What it does not define itself, __getattr__ finds.
+    return cast("Renderer", PointingRenderer(renderer, flags))

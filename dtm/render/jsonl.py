@@ -200,9 +200,8 @@ def _cleaned(value: object, clean: Clean) -> object:
     match value:
         case str():
             text = clean(value)
-            return (
-                text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-            )  # a lone surrogate has no UTF-8
+            # A lone surrogate has no UTF-8.
+            return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
         case dict():
             items = cast("dict[str, object]", value).items()  # what msgspec makes of a Struct
             return {

@@ -140,9 +140,8 @@ class PeopleRenderer(ABC):
 
     def _lines(self, said: LogLine) -> list[Line]:
         first, *rest = [printable(each) for each in self.screen.clean(said.text).split("\n")]
-        below = [
-            line(2 + len(each) - len(each.lstrip(" ")), each.lstrip(" ")) for each in rest
-        ]  # wrapped below itself
+        # Wrapped below itself.
+        below = [line(2 + len(each) - len(each.lstrip(" ")), each.lstrip(" ")) for each in rest]
         if said.hint:
             below.append(line(2, Span("→ ", "info"), printable(self.screen.clean(said.hint))))
         return [line(0, first), *below]

@@ -195,9 +195,10 @@ class CIFiles(ABC, Generic[O]):
             outputs = {key: record.outputs.get(key, value) for key, value in outputs.items()}
         # The recorded id stays, although the tool may have moved: an id that changes is drift.
         name = record.id if record else f"{location.identity}@{location.branch}:{self.plugin}"
+        # The casts: a map of text is one of values, which mypy does not accept.
         return Resource(
             name, cast("dict[str, Value]", attributes), cast("dict[str, Value]", outputs)
-        )  # text all through
+        )
 
 
 def _owned(resource: Resource) -> list[str]:

@@ -41,9 +41,10 @@ def test_a_whole_sample_loads_without_a_warning(template: str, tmp_path: Path) -
 def test_a_whole_sample_fits_the_schema_that_it_names(template: str) -> None:
     text = config_sample(template)
     assert "# yaml-language-server: $schema=dtm.schema.json\n" in text
+    # Else it is no YAML yet.
     plain = text.replace("[[ owner ]]/[[ app ]]", "me/hello").replace(
         "helm/[[ app ]]", "helm/hello"
-    )  # else it is no YAML yet
+    )
     assert [error.message for error in SCHEMA.iter_errors(yaml.safe_load(plain))] == []
 
 

@@ -118,9 +118,8 @@ def test_a_plugin_without_a_trial_is_tried_with_its_sample(tmp_path: Path) -> No
 def test_a_shipped_plugin_breaks_no_promise_on_its_own_example(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "dtm.trials.validation.TRIALS", {}
-    )  # with it the world would be the trial's
+    # With it the world would be the trial's.
+    monkeypatch.setattr("dtm.trials.validation.TRIALS", {})
     found = [
         str(verdict) for verdict in validate_plugin(name, PLUGINS, tmp_path) if verdict.problem
     ]

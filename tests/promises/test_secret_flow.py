@@ -66,9 +66,8 @@ def test_a_rotated_secret_is_a_change_of_its_option_and_no_drift(options: Any, l
     assert (change.action, change.reason) == (Action.UPDATE, Reason.CHANGED)
     assert [field.path for field in change.fields] == [("value",)]
     assert bench.world.things["a"]["value"] == live
-    bench.world.things["a"]["value"] = live.replace(
-        "token-1", "token-2"
-    )  # it reads its secret where we do
+    # It reads its secret where we do.
+    bench.world.things["a"]["value"] = live.replace("token-1", "token-2")
     change = changes(bench, config(tool("a", value=options("token-2"))))["a"]
     assert [field.path for field in change.fields] == [("value",)]
     apply(bench, config(tool("a", value=options("token-2"))))

@@ -9,16 +9,16 @@ from dtm.testing.provider import provider_contract
 from dtm.trials.validation import TRIALS
 
 UNTRIED = {
-    "command": {
-        "what others made is refused"
-    },  # what create does with it is the user's program's affair
+    # What create does with it is the user's program's affair.
+    "command": {"what others made is refused"},
+    # Nobody else can reach it.
     "data": {
         "nothing is found before it is made",
         "drift of each attribute is found and repaired",
         "what vanished is read as gone and made again",
         "what a crash left is found again",
         "what others made is refused",
-    },  # nobody else can reach it
+    },
 }
 
 

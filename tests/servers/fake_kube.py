@@ -141,9 +141,8 @@ class World:
         ]
         page = found[: int(call.query.get("limit", "0")) or len(found)]
         rest = {"continue": page[-1]["metadata"]["name"]} if len(page) < len(found) else {}
-        items = (
-            ([_bare(item) for item in page] or None) if call.bare else page
-        )  # null, as the real one says it
+        # Null, as the real one says it.
+        items = ([_bare(item) for item in page] or None) if call.bare else page
         return {"kind": "ConfigMapList", "metadata": rest, "items": items}
 
     def _create(self, call: Call) -> Json:

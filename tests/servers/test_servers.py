@@ -59,9 +59,8 @@ def test_a_block_that_fails_ends_its_program_and_what_that_started(tmp_path: Pat
 
     working = work()
     program = next(working)
-    assert eventually(
-        lambda: len(children(program.pid)) == 2
-    )  # the tether's other end, and the shell
+    # The tether's other end, and the shell.
+    assert eventually(lambda: len(children(program.pid)) == 2)
     family = [program.pid, *children(program.pid)]
     with pytest.raises(KeyboardInterrupt):
         next(working)

@@ -119,9 +119,8 @@ def test_in_a_pod_without_kubeconfig_its_account_is_used(
     (tmp_path / "token").touch()
     assert find("", None) == ClusterAccess()
     failing(lambda: find("", False), StoreAccessError)
-    error = failing(
-        lambda: find("named", None), StoreAccessError
-    )  # a context is one of a kubeconfig
+    # A context is one of a kubeconfig.
+    error = failing(lambda: find("named", None), StoreAccessError)
     assert str(tmp_path / ".kube" / "config") in error.message and "KUBECONFIG" in error.hint
 
 
@@ -136,9 +135,8 @@ def test_the_account_of_a_pod_opens_the_cluster(
     }
     cluster = Cluster(lambda: ClusterAccess(account=tmp_path), "here", env)
     with closing(store_of(cluster)) as store:
-        error = failing(
-            lambda: store.read(KEY), StoreUnavailableError
-        )  # found, and spoken to in TLS, which the fake is not
+        # Found, and spoken to in TLS, which the fake is not.
+        error = failing(lambda: store.read(KEY), StoreUnavailableError)
     assert f"https://127.0.0.1:{env['KUBERNETES_SERVICE_PORT']}" in error.message
 
 
@@ -518,9 +516,8 @@ def test_a_certificate_that_is_not_trusted(
         trusting = kubeconfig(
             tmp_path / "trusting", {"token": "t"}, server, **{"certificate-authority": "crt"}
         )
-        failing(
-            lambda: connect(files=(trusting,)).read(KEY), StoreUnavailableError
-        )  # it only shakes hands
+        # This server only shakes hands.
+        failing(lambda: connect(files=(trusting,)).read(KEY), StoreUnavailableError)
 
 
 class tls_server:  # noqa: N801

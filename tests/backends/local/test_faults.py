@@ -130,9 +130,8 @@ def test_a_full_disk_is_a_clear_error_and_changes_nothing(
     full = FaultyDisk(bytes_left=count, error=lambda: OSError(code, os.strerror(code)))
     with pytest.raises(StoreError, match=os.strerror(code)) as caught:
         LocalStore(tmp_path, full).write("state", NEW, expect=version)
-    assert not isinstance(
-        caught.value, StoreUnavailableError
-    )  # waiting half a minute would not help
+    # Waiting half a minute would not help.
+    assert not isinstance(caught.value, StoreUnavailableError)
     assert ("intact" in caught.value.hint) == (code != errno.EIO)
     assert not list(tmp_path.glob(".state.tmp"))
     full = FaultyDisk(bytes_left=count, error=lambda: OSError(code, os.strerror(code)))

@@ -145,11 +145,12 @@ def test_options_become_canonical(raw: Raw, attributes: Raw) -> None:
             "for the variable write [[ name ]], with no space between the brackets",
         ),
         ({"path": "x", "pathh": 1}, 'option "pathh" is unknown', 'did you mean "path"?'),
+        # And not a word of a path that is missing.
         (
             {"pth": "x"},
             'option "pth" is unknown',
             'did you mean "path"?',
-        ),  # and not a word of a path that is missing
+        ),
         ({"path": "x", "Path": "y"}, 'option "Path" is already given as "path"', ""),
         ({"path": "x", "port": "many"}, 'option "port" must be an integer, not "many"', ""),
         ({"path": "x", "port": 1.5}, 'option "port" must be an integer, not 1.5', ""),

@@ -138,9 +138,8 @@ def test_a_renewal_that_fails_is_told_once_and_is_no_loss(error: Exception, told
     assert [held.renew() for _ in range(4)] == [False, False, True, False]
     assert held.lost is None
     notices = [event.message for event in events if isinstance(event, Notice)]
-    assert (
-        notices == [f"the lock could not be renewed: {told}"] * 2
-    )  # once for each time that it stops working
+    # Once for each time that it stops working.
+    assert notices == [f"the lock could not be renewed: {told}"] * 2
     held.release()
 
 
@@ -204,11 +203,12 @@ def test_waiting_is_told_at_once_then_seldom_and_counts_down_only_for_the_dead()
         (30.0, NOON - timedelta(seconds=29), False),
         (30.0, NOON - timedelta(seconds=31), True),
         (30.0, NOON + timedelta(seconds=29), False),
+        # A clock an hour ahead says nothing: worth watching.
         (
             30.0,
             NOON + timedelta(hours=1),
             True,
-        ),  # a clock an hour ahead says nothing: worth watching
+        ),
         (None, NOON - timedelta(days=1), False),
     ],
 )

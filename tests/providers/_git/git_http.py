@@ -34,9 +34,9 @@ class GitServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = (
-        1 << 16
-    )  # headers and body in one packet: without this each answer waits 40 ms for an acknowledgement
+    # Headers and body in one packet: without this each answer waits 40 ms for an
+    # acknowledgement.
+    wbufsize = 1 << 16
     server: GitServer
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002

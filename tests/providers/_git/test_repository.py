@@ -388,9 +388,8 @@ def test_time_and_cancellation_end_git_and_its_children(tmp_path: Path, call: Ca
         GitRepository("app.git", call=slow).commit({"a": b""}, "first")
     assert time.monotonic() - begin < 5
     stopped = replace(call, cancelled=lambda: True)
-    assert (
-        GitRepository("app.git", call=stopped).heads() == {}
-    )  # what ends by itself within the poll is let finish
+    # What ends by itself within the poll is let finish.
+    assert GitRepository("app.git", call=stopped).heads() == {}
     with pytest.raises((OutcomeUnknownError, CancelledError)):
         GitRepository("app.git", call=stopped).commit({"a": b""}, "first")
 

@@ -91,9 +91,8 @@ def test_the_java_service_is_sound(tmp_path: Path) -> None:
     app = scaffold("java-springboot", tmp_path)
     assert ET.parse(app / "pom.xml").getroot().tag.endswith("project")
     sources = [str(path) for path in app.rglob("*.java")]
-    run(
-        "javac", "-XDshould-stop.ifNoError=PARSE", *sources, cwd=app
-    )  # the syntax of all, without their libraries
+    # The syntax of all, without their libraries.
+    run("javac", "-XDshould-stop.ifNoError=PARSE", *sources, cwd=app)
     plain = [path for path in sources if path.endswith(("Greeter.java", "Greeting.java"))]
     run("javac", "-Xlint:all", "-Werror", "-d", str(tmp_path / "classes"), *plain, cwd=app)
 

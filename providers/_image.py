@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 from engine.schema import Field, Options
 
 DOCKER_HUB = "https://index.docker.io/v1/"
-HUB_HOSTS = frozenset({"index.docker.io", "docker.io", "registry-1.docker.io", "hub.docker.com"})
+DOCKER_HUB_HOSTS = frozenset(
+    {"index.docker.io", "docker.io", "registry-1.docker.io", "hub.docker.com"}
+)
 
 
 class ImageRepo(Options, frozen=True, kw_only=True):
@@ -32,15 +34,15 @@ class ImageRepo(Options, frozen=True, kw_only=True):
     ] = ""
 
 
-def registry_host(url: str) -> str:
+def get_registry_host(url: str) -> str:
     """Name the registry as `docker login` wants it, "" for Docker Hub."""
     host = urlsplit(url if "://" in url else f"https://{url}").netloc.rpartition("@")[2]
-    return "" if host in HUB_HOSTS else host
+    return "" if host in DOCKER_HUB_HOSTS else host
 
 
-def image_name(url: str, user: str, app: str) -> str:
+def build_image_name(url: str, user: str, app: str) -> str:
     """Name an image: `me/app` on Docker Hub, `host[/path]/me/app` elsewhere; never a tag."""
-    host = registry_host(url)
+    host = get_registry_host(url)
     path = urlsplit(url if "://" in url else f"https://{url}").path.strip("/") if host else ""
     kept = "" if path in ("v1", "v2") else path
     return "/".join(part for part in (host, kept, user, app) if part).lower()

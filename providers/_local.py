@@ -19,12 +19,12 @@ from engine.ports import Call
 
 PathText: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\x00]*$")]
 ModeText: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-7]{3,4}$")]
-FOREIGN = "remove it, or choose another path"
+PATH_TAKEN_HINT = "remove it, or choose another path"
 AT_FDCWD: Final = -100
 RENAME_NOREPLACE: Final = 1
 
 
-def canonical(path: str) -> str:
+def normalize_path(path: str) -> str:
     """Spell a path as the user wrote it in one way: `./out//a` is `out/a`. Pure.
 
     Neither the base directory nor a home is looked up.
@@ -32,18 +32,18 @@ def canonical(path: str) -> str:
     return os.path.normpath(path)
 
 
-def place(path: str, call: Call) -> Path:
+def resolve_path(path: str, call: Call) -> Path:
     """Find the path on this machine: relative to the configuration, `~` expanded."""
-    return call.base_dir / Path(canonical(path)).expanduser()
+    return call.base_dir / Path(normalize_path(path)).expanduser()
 
 
-def octal(status: os.stat_result) -> str:
+def format_mode(status: os.stat_result) -> str:
     """Spell the permissions as four octal digits."""
     return f"{stat.S_IMODE(status.st_mode):04o}"
 
 
 @contextmanager
-def reported(verb: str, path: Path) -> Generator[None, None, None]:
+def map_os_errors(verb: str, path: Path) -> Generator[None, None, None]:
     """Turn an OSError of the block into a ProviderError that names the path."""
     try:
         yield
@@ -51,13 +51,13 @@ def reported(verb: str, path: Path) -> Generator[None, None, None]:
         raise ProviderError(f"cannot {verb} {path}: {error.strerror or error}") from error
 
 
-def rename_new(source: Path, target: Path) -> None:
+def rename_without_replacing(source: Path, target: Path) -> None:
     """Give a file its name in one step, never over one that is there.
 
     Where the system has no such call it takes two steps, and a process that dies between them
     leaves both names. Raises FileExistsError, OSError.
     """
-    rename = _renameat2()
+    rename = _load_renameat2()
     if rename is not None:
         old, new = os.fsencode(source), os.fsencode(target)
         number = rename(AT_FDCWD, old, AT_FDCWD, new, RENAME_NOREPLACE)
@@ -71,7 +71,7 @@ def rename_new(source: Path, target: Path) -> None:
 
 
 @cache
-def _renameat2() -> Callable[..., int] | None:
+def _load_renameat2() -> Callable[..., int] | None:
     """Find the C function, made to return the error's number, 0 for success; None without it."""
     if sys.platform != "linux":
         return None

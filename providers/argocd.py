@@ -15,18 +15,18 @@ from engine.schema import Field, Options, Outputs
 from engine.state import Resource
 from engine.values import Unknown, UnknownValueError, Value
 from providers._git.managed_files import (
-    left_behind,
-    needed,
-    opened,
-    recorded,
-    remove,
-    required,
-    shown,
-    write,
+    build_repo_outputs,
+    check_git_installed,
+    list_local_inputs,
+    open_former_repository,
+    open_recorded_repository,
+    open_repository,
+    remove_files,
+    write_files,
 )
 from providers._git.scm import Location, Repo, Token, locate
-from providers._git.urls import without_credentials
-from providers._image import DOCKER_HUB, image_name
+from providers._git.urls import strip_credentials
+from providers._image import DOCKER_HUB, build_image_name
 
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 FINALIZER: Final = "resources-finalizer.argocd.argoproj.io"
@@ -127,7 +127,7 @@ class ArgoCDAppOptions(Options, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         with suppress(UnknownValueError):
-            place(self)
+            locate_manifest(self)
 
 
 class ArgoCDAppOutputs(Outputs, frozen=True, kw_only=True):
@@ -142,7 +142,7 @@ class ArgoCDAppOutputs(Outputs, frozen=True, kw_only=True):
     namespace: Annotated[str, Field("its namespace")]
 
 
-def place(options: ArgoCDAppOptions) -> Location:
+def locate_manifest(options: ArgoCDAppOptions) -> Location:
     """Find the branch that the manifest goes into. Raises ValueError, UnknownValueError."""
     source = options.source
     if any(isinstance(value, Unknown) for value in (source.repo_url, source.repo_branch)):
@@ -150,18 +150,18 @@ def place(options: ArgoCDAppOptions) -> Location:
     return locate(Repo(url=source.repo_url, branch=source.repo_branch, token=source.token))
 
 
-def manifest_path(options: ArgoCDAppOptions) -> str:
+def get_manifest_path(options: ArgoCDAppOptions) -> str:
     """Name the manifest's path in the repository. Raises UnknownValueError."""
     return str(options.path) or f"argocd/{options.app.name}.yaml"
 
 
-def manifest(options: ArgoCDAppOptions) -> dict[str, Any]:
+def build_manifest(options: ArgoCDAppOptions) -> dict[str, Any]:
     """Make the Application resource."""
     source, image = options.source, options.image_repo
     helm: dict[str, Any] = {"valueFiles": [source.valuefile]}
     if image:
         values = {
-            "image.repository": image_name(image.url, image.user, options.app.name),
+            "image.repository": build_image_name(image.url, image.user, options.app.name),
             "image.tag": image.inital_tag,
         }
         helm["parameters"] = [{"name": name, "value": value} for name, value in values.items()]
@@ -176,9 +176,9 @@ def manifest(options: ArgoCDAppOptions) -> dict[str, Any]:
         "spec": {
             "project": "default",
             "source": {
-                "repoURL": without_credentials(place(options).url),
+                "repoURL": strip_credentials(locate_manifest(options).url),
                 "targetRevision": source.repo_branch or "HEAD",
-                "path": chart_path(options),
+                "path": get_chart_path(options),
                 "helm": helm,
             },
             "destination": {
@@ -190,18 +190,18 @@ def manifest(options: ArgoCDAppOptions) -> dict[str, Any]:
     }
 
 
-def chart_path(options: ArgoCDAppOptions) -> str:
+def get_chart_path(options: ArgoCDAppOptions) -> str:
     """Name the chart's directory."""
     return options.source.path or f"helm/{options.app.name}"
 
 
-def written(options: ArgoCDAppOptions) -> bytes:
+def render_manifest(options: ArgoCDAppOptions) -> bytes:
     """Write the manifest's file."""
-    text = yaml.safe_dump(manifest(options), sort_keys=False, allow_unicode=True, width=10**6)
+    text = yaml.safe_dump(build_manifest(options), sort_keys=False, allow_unicode=True, width=10**6)
     return (HEADER + text).encode()
 
 
-def facts(data: bytes) -> dict[str, Value]:
+def parse_manifest(data: bytes) -> dict[str, Value]:
     """Read a manifest, by attribute; `other` holds all that dtm would not have written.
 
     Comments do not count.
@@ -214,7 +214,7 @@ def facts(data: bytes) -> dict[str, Value]:
     left = cast("Value", json.loads(json.dumps(document, default=str)))
     found: dict[str, Value] = {}
     for attribute, path in ATTRIBUTES.items():
-        value, left = _taken(left, path)
+        value, left = _split_off(left, path)
         if value is not None:
             name, _, key = attribute.partition(".")
             within = found.setdefault(name, {}) if key else found
@@ -223,7 +223,7 @@ def facts(data: bytes) -> dict[str, Value]:
     return {**found, "other": left}
 
 
-def _taken(value: Value, path: tuple[str, ...]) -> tuple[Value, Value]:
+def _split_off(value: Value, path: tuple[str, ...]) -> tuple[Value, Value]:
     """Split a value: the part at a path (None: nothing), and the rest without it.
 
     The rest loses the maps that this leaves empty.
@@ -232,7 +232,7 @@ def _taken(value: Value, path: tuple[str, ...]) -> tuple[Value, Value]:
         return value, None
     if not isinstance(value, dict) or path[0] not in value:
         return None, value
-    taken, rest = _taken(value[path[0]], path[1:])
+    taken, rest = _split_off(value[path[0]], path[1:])
     kept = {key: item for key, item in value.items() if key != path[0]}
     if rest is not None and rest != {}:
         kept = {**value, path[0]: rest}
@@ -252,75 +252,84 @@ class ArgoCDApp:
 
     def identity(self, options: ArgoCDAppOptions) -> str | None:
         """Name the manifest by repository, branch and path."""
-        location = place(options)
-        return f"{location.identity}@{location.branch}:{manifest_path(options)}"
+        location = locate_manifest(options)
+        return f"{location.identity}@{location.branch}:{get_manifest_path(options)}"
 
     def predict(self, options: ArgoCDAppOptions, resource: Resource | None) -> Mapping[str, Value]:
         """Predict all outputs."""
-        return _outputs(options)
+        return _build_outputs(options)
 
     def requires(self, options: ArgoCDAppOptions) -> Sequence[str]:
         """Demand the git binary."""
-        return required()
+        return check_git_installed()
 
     def inputs(self, options: ArgoCDAppOptions) -> Mapping[str, str]:
         """Name the repository, where it is on this machine."""
-        return needed("source.repoURL", place(options))
+        return list_local_inputs("source.repoURL", locate_manifest(options))
 
     def read(
         self, options: ArgoCDAppOptions, resource: Resource | None, call: Call
     ) -> Resource | None:
         """Report what the manifest says, at the recorded place."""
         path = _recorded_path(options, resource)
-        found = recorded(place(options), resource, call).read([path])
+        found = open_recorded_repository(locate_manifest(options), resource, call).read([path])
         if not found:
             return None
         outputs = (
             dict(resource.outputs)
             if resource and "repoURL" in resource.outputs
-            else _outputs(options)
+            else _build_outputs(options)
         )
-        return Resource(_id(options), facts(found[path]), outputs)
+        return Resource(_resource_id(options), parse_manifest(found[path]), outputs)
 
     def create(self, options: ArgoCDAppOptions, call: Call) -> Resource:
         """Commit the manifest; refuse a file that dtm did not write."""
-        return self._write(options, [], call)
+        return self._write_files(options, [], call)
 
     def update(self, options: ArgoCDAppOptions, resource: Resource, call: Call) -> Resource:
         """Commit what differs; move a manifest that is to stand elsewhere."""
-        path, old = _recorded_path(options, resource), left_behind(place(options), resource, call)
-        made = self._write(options, [] if old else [path], call)
+        path, old = (
+            _recorded_path(options, resource),
+            open_former_repository(locate_manifest(options), resource, call),
+        )
+        made = self._write_files(options, [] if old else [path], call)
         if old:
-            remove(old, [path], f"argocd: move {options.app.name} to another repository")
+            remove_files(old, [path], f"argocd: move {options.app.name} to another repository")
         return made
 
     def delete(self, options: ArgoCDAppOptions, resource: Resource, call: Call) -> None:
         """Commit the removal of the manifest."""
-        path, old = _recorded_path(options, resource), recorded(place(options), resource, call)
-        remove(old, [path], f"argocd: remove {options.app.name}")
-
-    def _write(self, options: ArgoCDAppOptions, owned: Sequence[str], call: Call) -> Resource:
-        repository, data = opened(place(options), call), written(options)
-        write(
-            repository, {manifest_path(options): data}, owned, f"argocd: write {options.app.name}"
+        path, old = (
+            _recorded_path(options, resource),
+            open_recorded_repository(locate_manifest(options), resource, call),
         )
-        tip, chart = repository.tip(), f"{chart_path(options)}/Chart.yaml"
+        remove_files(old, [path], f"argocd: remove {options.app.name}")
+
+    def _write_files(self, options: ArgoCDAppOptions, owned: Sequence[str], call: Call) -> Resource:
+        repository, data = open_repository(locate_manifest(options), call), render_manifest(options)
+        write_files(
+            repository,
+            {get_manifest_path(options): data},
+            owned,
+            f"argocd: write {options.app.name}",
+        )
+        tip, chart = repository.read_tip(), f"{get_chart_path(options)}/Chart.yaml"
         if tip and chart not in tip.entries:
             call.report(
                 f"{repository.location} has no {chart} yet: "
                 f"Argo CD cannot deploy {options.app.name} before it has"
             )
-        return Resource(_id(options), facts(data), _outputs(options))
+        return Resource(_resource_id(options), parse_manifest(data), _build_outputs(options))
 
 
-def _id(options: ArgoCDAppOptions) -> str:
+def _resource_id(options: ArgoCDAppOptions) -> str:
     return f"{options.app.namespace}/{options.app.name}"
 
 
-def _outputs(options: ArgoCDAppOptions) -> dict[str, Value]:
+def _build_outputs(options: ArgoCDAppOptions) -> dict[str, Value]:
     return {
-        **shown(place(options)),
-        "path": manifest_path(options),
+        **build_repo_outputs(locate_manifest(options)),
+        "path": get_manifest_path(options),
         "name": options.app.name,
         "namespace": options.app.namespace,
     }
@@ -330,7 +339,7 @@ def _recorded_path(options: ArgoCDAppOptions, resource: Resource | None) -> str:
     return (
         str(resource.outputs["path"])
         if resource and "path" in resource.outputs
-        else manifest_path(options)
+        else get_manifest_path(options)
     )
 
 

@@ -15,17 +15,17 @@ from engine.ports import BY_ADDRESS, Call, Consuming, Provider, Requiring
 from engine.schema import Field, Options
 from engine.state import Resource
 from engine.values import HIDDEN, UNKNOWN, Digest, Value, map_leaves, reveal
-from providers._local import PathText, place
+from providers._local import PathText, resolve_path
 
 Command: TypeAlias = (
     Annotated[list[str], msgspec.Meta(min_length=1)] | Annotated[str, msgspec.Meta(min_length=1)]
 )
 
-Sink: TypeAlias = Callable[[bytes], object]
+OutputHandler: TypeAlias = Callable[[bytes], object]
 
-TAIL = 20
+ERROR_LINES = 20
 """Lines of output that an error quotes."""
-RESERVED = ("id", "outputs")
+RESERVED_KEYS = ("id", "outputs")
 """Keys of a recorded resource that are not attributes."""
 
 
@@ -87,30 +87,30 @@ class CommandProvider:
         if options.read is None:
             return resource
         printed = bytearray()
-        _run("read", options.read, options, resource, call, printed.extend)
+        _run_program("read", options.read, options, resource, call, printed.extend)
         if not printed.strip():
             return None
-        outputs = _parse(bytes(printed))
-        attributes = {key: value for key, value in outputs.items() if key not in RESERVED}
+        outputs = _parse_output(bytes(printed))
+        attributes = {key: value for key, value in outputs.items() if key not in RESERVED_KEYS}
         return Resource(call.address.dotted, attributes, outputs)
 
     def create(self, options: CommandOptions, call: Call) -> Resource:
         """Run `create`, then `read`."""
-        _run("create", options.create, options, None, call)
-        return self._made("create", options, Resource(call.address.dotted), call)
+        _run_program("create", options.create, options, None, call)
+        return self._read_back("create", options, Resource(call.address.dotted), call)
 
     def update(self, options: CommandOptions, resource: Resource, call: Call) -> Resource:
         """Run `update`, or `create` again, then `read`."""
         command = options.create if options.update is None else options.update
-        _run("update", command, options, resource, call)
-        return self._made("update", options, resource, call)
+        _run_program("update", command, options, resource, call)
+        return self._read_back("update", options, resource, call)
 
     def delete(self, options: CommandOptions, resource: Resource, call: Call) -> None:
         """Run `delete`; a failure does not matter if `read` finds nothing any more."""
         if options.delete is None:
             return
         try:
-            _run("delete", options.delete, options, resource, call)
+            _run_program("delete", options.delete, options, resource, call)
         except ProviderError:
             # OutcomeUnknownError passes: a delete that was cut off may still be at work.
             if options.read is None or self.read(options, resource, call) is not None:
@@ -139,7 +139,9 @@ class CommandProvider:
         """Name the directory to run in."""
         return {"cwd": options.cwd}
 
-    def _made(self, name: str, options: CommandOptions, resource: Resource, call: Call) -> Resource:
+    def _read_back(
+        self, name: str, options: CommandOptions, resource: Resource, call: Call
+    ) -> Resource:
         made = self.read(options, resource, call)
         if made is None:
             raise ProviderError(
@@ -148,13 +150,13 @@ class CommandProvider:
         return made
 
 
-def _run(
+def _run_program(
     name: str,
     command: Command,
     options: CommandOptions,
     resource: Resource | None,
     call: Call,
-    out: Sink | None = None,
+    out: OutputHandler | None = None,
 ) -> None:
     """Run one of the programs to its end and report its lines as they come.
 
@@ -162,18 +164,18 @@ def _run(
     """
     from providers._process import program
 
-    tail: deque[str] = deque(maxlen=TAIL)
+    tail: deque[str] = deque(maxlen=ERROR_LINES)
 
-    def say(line: str) -> None:
+    def report_line(line: str) -> None:
         tail.append(line)
         call.report(line)
 
-    printed, errors = program.Lines(say), program.Lines(say)
+    printed, errors = program.LineSplitter(report_line), program.LineSplitter(report_line)
     argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
-    cwd, env = place(options.cwd, call), _environment(options, call)
+    cwd, env = resolve_path(options.cwd, call), _build_environment(options, call)
     try:
         code = program.run(
-            program.Program(argv, cwd, env, stdin=_recorded(resource)),
+            program.Program(argv, cwd, env, stdin=_encode_record(resource)),
             out=out or printed.feed,
             err=errors.feed,
             stop=lambda: call.cancelled() or time.monotonic() > call.deadline,
@@ -185,10 +187,10 @@ def _run(
     printed.close()
     errors.close()
     if code != 0:
-        raise _failure(name, code, "\n".join(tail), call)
+        raise _build_error(name, code, "\n".join(tail), call)
 
 
-def _environment(options: CommandOptions, call: Call) -> dict[str, str]:
+def _build_environment(options: CommandOptions, call: Call) -> dict[str, str]:
     return {
         **os.environ,
         **options.env,
@@ -197,7 +199,7 @@ def _environment(options: CommandOptions, call: Call) -> dict[str, str]:
     }
 
 
-def _recorded(resource: Resource | None) -> bytes:
+def _encode_record(resource: Resource | None) -> bytes:
     """Encode the resource in the flat form of the state file, null if there is none.
 
     A secret of which only the digest is recorded is `(sensitive)`.
@@ -209,21 +211,21 @@ def _recorded(resource: Resource | None) -> bytes:
     return msgspec.json.encode(known) + b"\n"
 
 
-def _failure(name: str, code: int | None, said: str, call: Call) -> DtmError:
+def _build_error(name: str, code: int | None, said: str, call: Call) -> DtmError:
     quoted = f":\n{said}" if said else ""
     if code is not None:
         hint = "a thing that is gone is said by exit code 0 and no output" if name == "read" else ""
-        return ProviderError(f"{name} ended with {_ending(code)}{quoted}", hint=hint)
+        return ProviderError(f"{name} ended with {_format_exit(code)}{quoted}", hint=hint)
     why = "the run was interrupted" if call.cancelled() else "its time was over"
     message = f"{name} was stopped because {why}{quoted}"
     return ProviderError(message) if name == "read" else OutcomeUnknownError(message)
 
 
-def _ending(code: int) -> str:
+def _format_exit(code: int) -> str:
     return f"exit code {code}" if code > 0 else f"signal {-code}"
 
 
-def _parse(printed: bytes) -> dict[str, Value]:
+def _parse_output(printed: bytes) -> dict[str, Value]:
     try:
         found: object = msgspec.json.decode(printed)
     except ValueError as error:

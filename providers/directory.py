@@ -12,7 +12,15 @@ from engine.ports import Call, Provider
 from engine.schema import Field, Options, Outputs
 from engine.state import Resource
 from engine.values import Value
-from providers._local import FOREIGN, ModeText, PathText, canonical, octal, place, reported
+from providers._local import (
+    PATH_TAKEN_HINT,
+    ModeText,
+    PathText,
+    format_mode,
+    map_os_errors,
+    normalize_path,
+    resolve_path,
+)
 
 
 class DirectoryOptions(Options, frozen=True, kw_only=True):
@@ -44,18 +52,18 @@ class DirectoryProvider:
 
     def identity(self, options: DirectoryOptions) -> str | None:
         """Name the directory by its path."""
-        return f"directory:{canonical(options.path)}"
+        return f"directory:{normalize_path(options.path)}"
 
     def predict(self, options: DirectoryOptions, resource: Resource | None) -> Mapping[str, Value]:
         """Predict the path."""
-        return {"path": canonical(options.path)}
+        return {"path": normalize_path(options.path)}
 
     def read(
         self, options: DirectoryOptions, resource: Resource | None, call: Call
     ) -> Resource | None:
         """Report the mode."""
-        path = place(options.path, call)
-        with reported("read", path):
+        path = resolve_path(options.path, call)
+        with map_os_errors("read", path):
             try:
                 status = path.lstat()
             except (FileNotFoundError, NotADirectoryError):
@@ -64,13 +72,13 @@ class DirectoryProvider:
             raise ProviderError(
                 f"{path} is not a directory", hint="move it away, or choose another path"
             )
-        name = canonical(options.path)
-        return Resource(name, {"mode": octal(status)}, {"path": name})
+        name = normalize_path(options.path)
+        return Resource(name, {"mode": format_mode(status)}, {"path": name})
 
     def create(self, options: DirectoryOptions, call: Call) -> Resource:
         """Make the directory; complete an empty one, refuse one that holds something."""
-        path = place(options.path, call)
-        with reported("make", path):
+        path = resolve_path(options.path, call)
+        with map_os_errors("make", path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 path.mkdir()
@@ -78,14 +86,14 @@ class DirectoryProvider:
                 # An empty one may be left by a create that was interrupted before its record.
                 if path.is_symlink() or not path.is_dir() or any(path.iterdir()):
                     raise ProviderError(
-                        f"{path} exists and was not made by dtm", hint=FOREIGN
+                        f"{path} exists and was not made by dtm", hint=PATH_TAKEN_HINT
                     ) from None
-        return self.update(options, Resource(canonical(options.path)), call)
+        return self.update(options, Resource(normalize_path(options.path)), call)
 
     def update(self, options: DirectoryOptions, resource: Resource, call: Call) -> Resource:
         """Set the mode."""
-        path = place(options.path, call)
-        with reported("set the mode of", path):
+        path = resolve_path(options.path, call)
+        with map_os_errors("set the mode of", path):
             path.chmod(int(options.mode, 8))
         made = self.read(options, None, call)
         if made is None:
@@ -94,18 +102,18 @@ class DirectoryProvider:
 
     def delete(self, options: DirectoryOptions, resource: Resource, call: Call) -> None:
         """Remove the directory, which only works while it is empty."""
-        path = place(options.path, call)
-        with reported("remove", path), suppress(FileNotFoundError, NotADirectoryError):
+        path = resolve_path(options.path, call)
+        with map_os_errors("remove", path), suppress(FileNotFoundError, NotADirectoryError):
             held = sorted(item.name for item in path.iterdir())
             if held:
                 raise ProviderError(
-                    f"{path} is not empty: it holds {_listed(held)}",
+                    f"{path} is not empty: it holds {_format_names(held)}",
                     hint="only an empty directory is removed",
                 )
             path.rmdir()
 
 
-def _listed(names: list[str]) -> str:
+def _format_names(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
 

@@ -17,17 +17,17 @@ from engine.schema import Field, Options, Outputs
 from engine.state import Resource
 from engine.values import UNKNOWN, Value
 from providers._local import (
-    FOREIGN,
+    PATH_TAKEN_HINT,
     ModeText,
     PathText,
-    canonical,
-    octal,
-    place,
-    rename_new,
-    reported,
+    format_mode,
+    map_os_errors,
+    normalize_path,
+    rename_without_replacing,
+    resolve_path,
 )
 
-CHUNK = 1 << 20
+READ_SIZE = 1 << 20
 
 
 class FileOptions(Options, frozen=True, kw_only=True):
@@ -69,37 +69,39 @@ class FileProvider:
 
     def identity(self, options: FileOptions) -> str | None:
         """Name the file by its path."""
-        return f"file:{canonical(options.path)}"
+        return f"file:{normalize_path(options.path)}"
 
     def predict(self, options: FileOptions, resource: Resource | None) -> Mapping[str, Value]:
         """Predict all outputs, but not the digest of a source, which is known after apply."""
         sha256 = (
-            UNKNOWN if options.content is None else _digest(io.BytesIO(options.content.encode()))
+            UNKNOWN
+            if options.content is None
+            else _hash_stream(io.BytesIO(options.content.encode()))
         )
-        return {"path": canonical(options.path), "sha256": sha256}
+        return {"path": normalize_path(options.path), "sha256": sha256}
 
     def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
         """Report mode, size and digest.
 
         With `source` also the source's digest as it is now, null if the source is gone.
         """
-        path = place(options.path, call)
-        with reported("read", path):
-            found = _inspect(path)
+        path = resolve_path(options.path, call)
+        with map_os_errors("read", path):
+            found = _read_digest_and_status(path)
         if found is None:
             return None
         sha256, status = found
         attributes: dict[str, Value] = {
-            "mode": octal(status),
+            "mode": format_mode(status),
             "sha256": sha256,
             "size": status.st_size,
         }
         if options.source is not None:
-            source = place(options.source, call)
-            with reported("read", source):
-                copied = _inspect(source)
+            source = resolve_path(options.source, call)
+            with map_os_errors("read", source):
+                copied = _read_digest_and_status(source)
             attributes["source"] = copied and copied[0]
-        name = canonical(options.path)
+        name = normalize_path(options.path)
         return Resource(name, attributes, {"path": name, "sha256": sha256})
 
     def inputs(self, options: FileOptions) -> Mapping[str, str]:
@@ -112,41 +114,41 @@ class FileProvider:
 
     def create(self, options: FileOptions, call: Call) -> Resource:
         """Make the file; refuse one that is there already unless its content is the wanted one."""
-        path = place(options.path, call)
-        with reported("write", path):
+        path = resolve_path(options.path, call)
+        with map_os_errors("write", path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        with _staged(options, call) as (staged, sha256):
+        with _write_staging_file(options, call) as (staged, sha256):
             try:
-                rename_new(staged, path)
+                rename_without_replacing(staged, path)
             except FileExistsError:
                 # A create that was interrupted after the rename left just this content.
-                found = _inspect(path)
+                found = _read_digest_and_status(path)
                 if found is None or found[0] != sha256:
                     raise ProviderError(
-                        f"{path} exists and was not made by dtm", hint=FOREIGN
+                        f"{path} exists and was not made by dtm", hint=PATH_TAKEN_HINT
                     ) from None
                 staged.replace(path)
-        return self._made(options, call)
+        return self._read_back(options, call)
 
     def update(self, options: FileOptions, resource: Resource, call: Call) -> Resource:
         """Replace content and mode in one step."""
-        path = place(options.path, call)
-        with _staged(options, call) as (staged, _):
+        path = resolve_path(options.path, call)
+        with _write_staging_file(options, call) as (staged, _):
             staged.replace(path)
-        return self._made(options, call)
+        return self._read_back(options, call)
 
     def delete(self, options: FileOptions, resource: Resource, call: Call) -> None:
         """Remove the file."""
-        path = place(options.path, call)
-        with reported("remove", path), suppress(FileNotFoundError, NotADirectoryError):
-            _stage(options, call).unlink(missing_ok=True)
+        path = resolve_path(options.path, call)
+        with map_os_errors("remove", path), suppress(FileNotFoundError, NotADirectoryError):
+            _staging_path(options, call).unlink(missing_ok=True)
             path.unlink()
-            _sync(path.parent)
+            _fsync_directory(path.parent)
 
-    def _made(self, options: FileOptions, call: Call) -> Resource:
-        path = place(options.path, call)
-        with reported("write", path):
-            _sync(path.parent)
+    def _read_back(self, options: FileOptions, call: Call) -> Resource:
+        path = resolve_path(options.path, call)
+        with map_os_errors("write", path):
+            _fsync_directory(path.parent)
         made = self.read(options, None, call)
         if made is None:
             raise ProviderError(f"{path} was removed while it was being written")
@@ -154,20 +156,22 @@ class FileProvider:
 
 
 @contextmanager
-def _staged(options: FileOptions, call: Call) -> Generator[tuple[Path, str], None, None]:
+def _write_staging_file(
+    options: FileOptions, call: Call
+) -> Generator[tuple[Path, str], None, None]:
     """Write the wanted file, whole and durable, beside its place; yield that and its digest.
 
     It is removed at the end of the block, unless it was renamed.
     """
-    staged = _stage(options, call)
-    with _content(options, call) as content, reported("write", staged):
+    staged = _staging_path(options, call)
+    with _open_content(options, call) as content, map_os_errors("write", staged):
         # A process that was killed left it. It may be a second name of the real file, see
         # `rename_new`: so it must not be overwritten in place.
         staged.unlink(missing_ok=True)
         descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as out:
-                sha256 = _digest(content, out)
+                sha256 = _hash_stream(content, out)
                 os.fchmod(out.fileno(), int(options.mode, 8))
                 out.flush()
                 os.fsync(out.fileno())
@@ -176,30 +180,30 @@ def _staged(options: FileOptions, call: Call) -> Generator[tuple[Path, str], Non
             staged.unlink(missing_ok=True)
 
 
-def _stage(options: FileOptions, call: Call) -> Path:
-    path = place(options.path, call)
+def _staging_path(options: FileOptions, call: Call) -> Path:
+    path = resolve_path(options.path, call)
     return path.with_name(f".{path.name}.dtm")
 
 
-def _content(options: FileOptions, call: Call) -> BinaryIO:
+def _open_content(options: FileOptions, call: Call) -> BinaryIO:
     if options.source is None:
         return io.BytesIO((options.content or "").encode())
-    source = place(options.source, call)
-    with reported("read the source", source):
+    source = resolve_path(options.source, call)
+    with map_os_errors("read the source", source):
         return source.open("rb")
 
 
-def _digest(content: BinaryIO, copy: BinaryIO | None = None) -> str:
+def _hash_stream(content: BinaryIO, copy: BinaryIO | None = None) -> str:
     """Compute the SHA-256 in hex of the rest of a stream, which is copied on the way."""
     digest = hashlib.sha256()
-    while chunk := content.read(CHUNK):
+    while chunk := content.read(READ_SIZE):
         digest.update(chunk)
         if copy is not None:
             copy.write(chunk)
     return digest.hexdigest()
 
 
-def _inspect(path: Path) -> tuple[str, os.stat_result] | None:
+def _read_digest_and_status(path: Path) -> tuple[str, os.stat_result] | None:
     """Read digest and status of one and the same regular file; None if nothing is there.
 
     Raises OSError, ProviderError.
@@ -210,12 +214,12 @@ def _inspect(path: Path) -> tuple[str, os.stat_result] | None:
                 f"{path} is not a regular file", hint="move it away, or choose another path"
             )
         with path.open("rb") as stream:
-            return _digest(stream), os.fstat(stream.fileno())
+            return _hash_stream(stream), os.fstat(stream.fileno())
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def _sync(directory: Path) -> None:
+def _fsync_directory(directory: Path) -> None:
     """Make a rename or removal inside durable."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:

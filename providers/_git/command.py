@@ -23,11 +23,11 @@ from engine.errors import (
     ProviderError,
 )
 from engine.ports import Call
-from providers._process.guard import Tether, end
+from providers._process.guard import GuardedProcess, end_process_group
 
-POLL = 0.2
+POLL_INTERVAL = 0.2
 """Seconds between looks at deadline and cancellation while git runs."""
-PLACES = (
+LOCATION_VARIABLES = (
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
@@ -40,20 +40,29 @@ PLACES = (
 )
 """Set where dtm runs inside a hook; they would send git to the wrong repository."""
 # Background work of git would go on after the command and may leave locks behind.
-QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.fsmonitor=false")
+NO_BACKGROUND_WORK = (
+    "-c",
+    "gc.auto=0",
+    "-c",
+    "maintenance.auto=false",
+    "-c",
+    "core.fsmonitor=false",
+)
 
-ABSENT = re.compile(
+NOT_A_REPOSITORY = re.compile(
     r"does not appear to be a git repository|^fatal: repository '.*' not found", re.MULTILINE
 )
-HIDING = re.compile(r"^remote: |^ERROR: |access denied or repository not exported", re.MULTILINE)
+HOST_ANSWERED = re.compile(
+    r"^remote: |^ERROR: |access denied or repository not exported", re.MULTILINE
+)
 """The host itself answers: hosts say "not found" for what they hide, so that proves nothing."""
-DENIED = re.compile(
+ACCESS_DENIED = re.compile(
     r"Authentication failed|could not read (Username|Password)|Permission denied|"
     r"returned error: 40[13]|Host key verification failed|access denied|"
     r"terminal prompts disabled|[Rr]epository not found|don't have permission",
     re.MULTILINE,
 )
-PASSING = re.compile(
+TRANSIENT = re.compile(
     r"Could not resolve host|[Ff]ailed to connect|[Cc]ouldn't connect|"
     r"[Cc]onnection (refused|reset|timed out|closed)|timed out|returned error: (429|5\d\d)|"
     r"[Nn]etwork is unreachable|Empty reply|hung up unexpectedly|early EOF|RPC failed"
@@ -92,10 +101,10 @@ class Git(msgspec.Struct, frozen=True):
         """Run and demand success. Raises as `failure` says."""
         result = self.run(*args, stdin=stdin)
         if result.code:
-            raise self.failure(result)
+            raise self.build_error(result)
         return result
 
-    def run(self, *args: str, stdin: bytes = b"", sends: bool = False) -> GitResult:
+    def run(self, *args: str, stdin: bytes = b"", pushes: bool = False) -> GitResult:
         """Run to the end, the deadline or a cancellation.
 
         Raises ProviderError (no git, no time) or CancelledError; where `sends` and git was cut off,
@@ -103,48 +112,50 @@ class Git(msgspec.Struct, frozen=True):
         """
         # A git that is killed leaves its locks behind, so it is asked to end. The delay does no
         # harm: git moves a branch only from where it saw it, whoever else is at work there.
-        with Tether(asked=True) as tether, self._start(args, tether) as process:
-            out, err = self._wait(process, stdin, args[0], sends)
-        return GitResult(process.returncode, out, self.clean(err.decode(errors="replace").strip()))
+        with GuardedProcess(terminate_first=True) as guarded, self._start(args, guarded) as process:
+            out, err = self._wait(process, stdin, args[0], pushes)
+        return GitResult(process.returncode, out, self.redact(err.decode(errors="replace").strip()))
 
-    def _start(self, args: tuple[str, ...], tether: Tether) -> subprocess.Popen[bytes]:
+    def _start(self, args: tuple[str, ...], guarded: GuardedProcess) -> subprocess.Popen[bytes]:
         place = () if self.directory is None else (f"--git-dir={self.directory}",)
         try:
-            return tether.start(["git", *QUIET, *place, *args], env=self._environment())
+            return guarded.start(
+                ["git", *NO_BACKGROUND_WORK, *place, *args], env=self._environment()
+            )
         except FileNotFoundError as error:
             raise ProviderError(
                 "the git program was not found", hint="install git and put it on the PATH"
             ) from error
 
     def _wait(
-        self, process: subprocess.Popen[bytes], stdin: bytes, verb: str, sends: bool
+        self, process: subprocess.Popen[bytes], stdin: bytes, verb: str, pushes: bool
     ) -> tuple[bytes, bytes]:
         data: bytes | None = stdin
         while True:
             try:
-                return process.communicate(data, timeout=POLL)
+                return process.communicate(data, timeout=POLL_INTERVAL)
             except subprocess.TimeoutExpired:
                 data = None  # communicate keeps what is left to send
                 late, stopped = time.monotonic() > self.call.deadline, self.call.cancelled()
             except BaseException:
-                end(process)
+                end_process_group(process)
                 raise
             if late or stopped:
-                end(process)
-                raise _cut(verb, late=late, sends=sends)
+                end_process_group(process)
+                raise _build_stopped_error(verb, late=late, pushes=pushes)
 
     def _environment(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if key not in PLACES}
+        kept = {key: value for key, value in os.environ.items() if key not in LOCATION_VARIABLES}
         # English whatever the user's locale: the patterns above read git's words.
         return kept | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"} | dict(self.env or {})
 
-    def clean(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Cut credentials out of a text."""
         for secret, shown in self.secrets:
             text = text.replace(secret, shown)
         return text
 
-    def failure(self, result: GitResult) -> ProviderError:
+    def build_error(self, result: GitResult) -> ProviderError:
         """Make the error that git's words stand for.
 
         NotFoundError only where the other side surely has no such repository.
@@ -156,15 +167,15 @@ class Git(msgspec.Struct, frozen=True):
             if line.startswith(("fatal:", "error:", "remote:", "ERROR:", "ssh:"))
         ]
         said = "git: " + "; ".join(lines or words.splitlines()[-1:] or [f"exit code {result.code}"])
-        if ABSENT.search(words) and not HIDING.search(words):
+        if NOT_A_REPOSITORY.search(words) and not HOST_ANSWERED.search(words):
             return NotFoundError(said)
-        if DENIED.search(words):
+        if ACCESS_DENIED.search(words):
             return AuthError(said, hint=ACCESS_HINT)
-        return ProviderError(said, retryable=bool(PASSING.search(words)))
+        return ProviderError(said, retryable=bool(TRANSIENT.search(words)))
 
 
-def _cut(verb: str, *, late: bool, sends: bool) -> DtmError:
+def _build_stopped_error(verb: str, *, late: bool, pushes: bool) -> DtmError:
     why = "took longer than allowed and was stopped" if late else "was cancelled"
-    if sends:
+    if pushes:
         return OutcomeUnknownError(f"git {verb} {why}: it may or may not have arrived")
     return ProviderError(f"git {verb} {why}") if late else CancelledError(f"git {verb} {why}")

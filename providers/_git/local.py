@@ -10,7 +10,7 @@ import msgspec
 
 from engine.errors import ProviderError
 from providers._git.command import Git
-from providers._git.objects import blob_id
+from providers._git.objects import hash_blob
 
 
 class LocalRepository(msgspec.Struct, frozen=True):
@@ -19,7 +19,7 @@ class LocalRepository(msgspec.Struct, frozen=True):
     path: Path
     git: Git
 
-    def directory(self) -> Path | None:
+    def find_git_directory(self) -> Path | None:
         """Find the git directory, bare or in a work tree; None if there is nothing.
 
         Raises ProviderError for a file, or a directory that holds anything else.
@@ -34,32 +34,32 @@ class LocalRepository(msgspec.Struct, frozen=True):
             )
         return None
 
-    def make(self, branch: str, marks: Mapping[str, str]) -> None:
+    def create(self, branch: str, marks: Mapping[str, str]) -> None:
         """Make a bare repository, all or nothing; leave one that is there as it is.
 
         `marks` go to its config as `dtm.*`. Raises ProviderError.
         """
         # Made beside and renamed: a kill never leaves half a repository at the path.
-        fresh = self.beside("new")
+        fresh = self.sibling_path("new")
         shutil.rmtree(fresh, ignore_errors=True)  # left by a process that was killed
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            first = f"--initial-branch={branch}"
-            self.git("init", "-q", "--bare", "--template=", first, str(fresh))
+            branch_option = f"--initial-branch={branch}"
+            self.git("init", "-q", "--bare", "--template=", branch_option, str(fresh))
             with (fresh / "config").open("a", encoding="utf-8") as config:
                 config.write("[dtm]\n")
                 config.writelines(f'\t{key} = "{value}"\n' for key, value in marks.items())
             fresh.rename(self.path)
         except OSError as error:
             # The rename fails where another process was faster: then all is as it should be.
-            if self.directory() is None:
+            if self.find_git_directory() is None:
                 raise ProviderError(f"cannot make {self.path}: {error.strerror}") from error
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
 
-    def marks(self) -> dict[str, str]:
+    def read_marks(self) -> dict[str, str]:
         """Read the marks that `make` wrote; empty if there is no repository."""
-        directory = self.directory()
+        directory = self.find_git_directory()
         if directory is None:
             return {}
         git = Git(self.git.call, directory)
@@ -67,8 +67,8 @@ class LocalRepository(msgspec.Struct, frozen=True):
         pairs = (item.split("\n", 1) for item in listed.split("\0") if "\n" in item)
         return {key.removeprefix("dtm."): value for key, value in pairs}
 
-    def beside(self, what: str) -> Path:
+    def sibling_path(self, what: str) -> Path:
         """Name a hidden path next to the repository, the same when the operation is repeated."""
         call = self.git.call
-        mark = blob_id(f"{call.lineage}\n{call.address}\n{call.token}".encode())[:8]
+        mark = hash_blob(f"{call.lineage}\n{call.address}\n{call.token}".encode())[:8]
         return self.path.with_name(f".{self.path.name}.{mark}.{what}")

@@ -12,7 +12,7 @@ from engine.errors import ProviderError
 from engine.ports import Call
 from providers._git.command import Git
 
-MARK = re.compile(r"^Dtm-(\w+): (.+)$", re.MULTILINE)
+MARK_TRAILER = re.compile(r"^Dtm-(\w+): (.+)$", re.MULTILINE)
 """A trailer of a commit message that dtm wrote."""
 
 
@@ -30,14 +30,14 @@ class TreeEntry(msgspec.Struct, frozen=True):
     blob: str
 
 
-def blob_id(data: bytes) -> str:
+def hash_blob(data: bytes) -> str:
     """Compute the id that git gives to this content."""
     import hashlib
 
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
-def call_marks(call: Call) -> dict[str, str]:
+def build_marks(call: Call) -> dict[str, str]:
     """Name the tool (`address`), the state (`lineage`) and the operation (`token`) of a call.
 
     They stand as `Dtm-*` trailers in each commit, and in the config of a repository that dtm made.
@@ -46,33 +46,33 @@ def call_marks(call: Call) -> dict[str, str]:
     return {key: value for key, value in marks.items() if value}
 
 
-def message_with_marks(subject: str, call: Call) -> str:
+def append_marks(subject: str, call: Call) -> str:
     """Write a commit message that ends with the marks of the call."""
-    trailers = (f"Dtm-{key.title()}: {value}\n" for key, value in call_marks(call).items())
+    trailers = (f"Dtm-{key.title()}: {value}\n" for key, value in build_marks(call).items())
     return subject.rstrip("\n") + "\n\n" + "".join(trailers)
 
 
-def first_marks(git: Git, sha: str) -> dict[str, str]:
+def read_root_marks(git: Git, sha: str) -> dict[str, str]:
     """Read the marks of the first commit before `sha`.
 
     Only first parents count: to merge a foreign history in, or ours into a foreign one, changes
     nothing.
     """
     root = git("rev-list", "--first-parent", "--max-parents=0", sha).text
-    return _marks(git("cat-file", "commit", root).text)
+    return _parse_marks(git("cat-file", "commit", root).text)
 
 
-def all_marks(git: Git) -> list[dict[str, str]]:
+def read_all_marks(git: Git) -> list[dict[str, str]]:
     """Read the marks of every commit that any reference leads to: branches, tags, notes."""
     _, *messages = git("log", "--all", "--format=%x00%B").text.split("\0")
-    return [_marks(message) for message in messages]
+    return [_parse_marks(message) for message in messages]
 
 
-def _marks(message: str) -> dict[str, str]:
-    return {key.lower(): value for key, value in MARK.findall(message)}
+def _parse_marks(message: str) -> dict[str, str]:
+    return {key.lower(): value for key, value in MARK_TRAILER.findall(message)}
 
 
-def entries_of(git: Git, sha: str) -> dict[str, TreeEntry]:
+def list_entries(git: Git, sha: str) -> dict[str, TreeEntry]:
     """List the files of a commit, by path."""
     found: dict[str, TreeEntry] = {}
     for item in git("ls-tree", "-r", "-z", "--full-tree", sha).text.split("\0"):
@@ -83,7 +83,7 @@ def entries_of(git: Git, sha: str) -> dict[str, TreeEntry]:
     return found
 
 
-def contents_of(git: Git, blobs: list[str]) -> Iterator[bytes]:
+def read_contents(git: Git, blobs: list[str]) -> Iterator[bytes]:
     """Read the contents with these ids, in this order."""
     if not blobs:
         return
@@ -107,14 +107,16 @@ def build_commit(
 
     Raises ProviderError for a path that the tree cannot have.
     """
-    present = entries_of(git, parent) if parent else {}
+    present = list_entries(git, parent) if parent else {}
     for path in changes:
         _check_path(path, present)
     who = f"{author} {int(time.time())} +0000\n"
     head = f"commit refs/heads/dtm\nauthor {who}committer {who}"
     parts = [head.encode(), b"data %d\n%s" % (len(message.encode()), message.encode())]
     parts += [f"from {parent}\n".encode()] if parent else []
-    parts += [_file_change(path, change, present.get(path)) for path, change in changes.items()]
+    parts += [
+        _format_file_change(path, change, present.get(path)) for path, change in changes.items()
+    ]
     # --done: a stream that breaks off makes no commit.
     git("fast-import", "--quiet", "--done", stdin=b"".join([*parts, b"done\n"]))
     trees = [f"{parent}^{{tree}}"] if parent else []
@@ -136,7 +138,9 @@ def _check_path(path: str, present: Mapping[str, TreeEntry]) -> None:
         raise ProviderError(f'cannot write "{path}": the repository has a directory of that name')
 
 
-def _file_change(path: str, change: bytes | GitFile | None, present: TreeEntry | None) -> bytes:
+def _format_file_change(
+    path: str, change: bytes | GitFile | None, present: TreeEntry | None
+) -> bytes:
     quoted = '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
     if change is None:
         return f"D {quoted}\n".encode()

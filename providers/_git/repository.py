@@ -29,35 +29,35 @@ from providers._git.local import LocalRepository
 from providers._git.objects import (
     GitFile,
     TreeEntry,
+    append_marks,
     build_commit,
-    contents_of,
-    entries_of,
-    first_marks,
-    message_with_marks,
+    list_entries,
+    read_contents,
+    read_root_marks,
 )
-from providers._git.urls import canonical, is_path, local_path, without_credentials
+from providers._git.urls import is_path, local_path, normalize_url, strip_credentials
 
 FALLBACK_AUTHOR = "dtm <dtm@localhost>"
 AUTHOR = re.compile(r"[^<>\n]*<[^<>\n]+>")
-MOVED = re.compile(
+BRANCH_MOVED = re.compile(
     r"fetch first|non-fast-forward|stale info|"
     r"cannot lock ref|failed to update ref|incorrect old value"
 )
-LOCKED = re.compile(r"(cannot lock ref .*?)\s*$", re.MULTILINE)
-BARRED = re.compile(r"Unable to create '.*': (?!File exists)")
-OTHER_END = "--receive-pack=git -c receive.autogc=false receive-pack"
+LOCK_FAILURE = re.compile(r"(cannot lock ref .*?)\s*$", re.MULTILINE)
+CANNOT_CREATE_FILE = re.compile(r"Unable to create '.*': (?!File exists)")
+NO_REMOTE_GC = "--receive-pack=git -c receive.autogc=false receive-pack"
 """On this machine dtm ends the receiving git too, which must not be in the middle of a gc then."""
-CUT_OFF = re.compile(
+CONNECTION_LOST = re.compile(
     r"hung up unexpectedly|unexpected disconnect|RPC failed|early EOF|"
     r"[Bb]roken pipe|Connection reset"
 )
 HEAD_REF = re.compile(r"^ref: refs/heads/(.+)\tHEAD$", re.MULTILINE)
 SUBMODULE = "160000"
 MAX_TRIES = 30
-SHORTEST_SECRET = 6
+MIN_SECRET_LENGTH = 6
 
 
-class Tip(msgspec.Struct, frozen=True):
+class BranchTip(msgspec.Struct, frozen=True):
     """A branch at one moment.
 
     `first` holds the marks of its first commit (`call_marks`), empty unless history was asked for.
@@ -65,7 +65,7 @@ class Tip(msgspec.Struct, frozen=True):
 
     sha: str
     entries: Mapping[str, TreeEntry]
-    first: Mapping[str, str]
+    root_marks: Mapping[str, str]
 
 
 class GitRepository:
@@ -82,65 +82,67 @@ class GitRepository:
         self.branch, self.call = branch, call
         path = call.base_dir / local_path(url) if is_path(url) else None
         self.url = str(path) if path else url
-        self.location = without_credentials(self.url)
-        self.identity = canonical(self.url)
-        secrets = _secrets(url, self.location, token)
-        self._git = Git(call, env=_token_config(url, token), secrets=secrets)
+        self.location = strip_credentials(self.url)
+        self.identity = normalize_url(self.url)
+        secrets = _list_secrets(url, self.location, token)
+        self._git = Git(call, env=_build_token_config(url, token), secrets=secrets)
         self.local = LocalRepository(path, self._git) if path else None
 
-    def on(self, branch: str) -> GitRepository:
+    def with_branch(self, branch: str) -> GitRepository:
         """Take another branch of the same repository."""
         other = copy.copy(self)
         other.branch = branch
         return other
 
-    def heads(self) -> dict[str, str] | None:
+    def list_branches(self) -> dict[str, str] | None:
         """Map each branch to its commit id; None if there is no such repository.
 
         Raises ProviderError for a directory that holds anything else.
         """
-        if self.local and self.local.directory() is None:
+        if self.local and self.local.find_git_directory() is None:
             return None
         try:
-            listed = self._git("ls-remote", "--heads", "--", self._address()).text
+            listed = self._git("ls-remote", "--heads", "--", self._git_address()).text
         except NotFoundError:
             return None
         pairs = (line.split("\trefs/heads/", 1) for line in listed.splitlines())
         return {name: sha for sha, name in pairs}
 
-    def tip(self, *, history: bool = False) -> Tip | None:
+    def read_tip(self, *, history: bool = False) -> BranchTip | None:
         """Look at the branch now; None if repository or branch are absent."""
-        with self._opened(history=history) as (git, sha):
+        with self._open_tip(history=history) as (git, sha):
             if sha is None:
                 return None
-            return Tip(sha, entries_of(git, sha), first_marks(git, sha) if history else {})
+            return BranchTip(
+                sha, list_entries(git, sha), read_root_marks(git, sha) if history else {}
+            )
 
     def read(self, paths: Collection[str] | None = None) -> dict[str, bytes] | None:
         """Read these files, or all, by path; None if repository or branch are absent."""
-        found = self.files(paths)
+        found = self.read_files(paths)
         return None if found is None else {path: file.data for path, file in found.items()}
 
-    def files(self, paths: Collection[str] | None = None) -> dict[str, GitFile] | None:
+    def read_files(self, paths: Collection[str] | None = None) -> dict[str, GitFile] | None:
         """Read as `read` does, with modes; submodules are left out."""
-        with self._opened(blobs=paths is None) as (git, sha):
+        with self._open_tip(blobs=paths is None) as (git, sha):
             if sha is None:
                 return None
             entries = {
                 path: entry
-                for path, entry in entries_of(git, sha).items()
+                for path, entry in list_entries(git, sha).items()
                 if entry.mode != SUBMODULE and (paths is None or path in paths)
             }
-            contents = contents_of(git, [entry.blob for entry in entries.values()])
+            contents = read_contents(git, [entry.blob for entry in entries.values()])
             return {
                 path: GitFile(data, entries[path].mode)
                 for path, data in zip(entries, contents, strict=True)
             }
 
-    def default_branch(self) -> str | None:
+    def read_default_branch(self) -> str | None:
         """Name the branch that a clone checks out; None if repository or branch are absent."""
-        if self.heads() is None:
+        if self.list_branches() is None:
             return None
-        said = self._git("ls-remote", "--symref", "--", self._address(), "HEAD").text
+        said = self._git("ls-remote", "--symref", "--", self._git_address(), "HEAD").text
         match = HEAD_REF.search(said)
         return match[1] if match else None
 
@@ -150,8 +152,8 @@ class GitRepository:
         message: str,
         *,
         author: str = "",
-        start: str = "",
-        first: bool = False,
+        start_branch: str = "",
+        must_be_first: bool = False,
     ) -> str:
         """Write (bytes, GitFile) and remove (None) these files in one commit; return its id.
 
@@ -161,27 +163,30 @@ class GitRepository:
         Raises NotFoundError if the repository is absent, OutcomeUnknownError if the push was cut
         off.
         """
-        text = message_with_marks(message, self.call)
+        text = append_marks(message, self.call)
         refused = ""
         for attempt in range(MAX_TRIES):
-            heads = self.heads()
+            heads = self.list_branches()
             if heads is None:
                 raise NotFoundError(
                     f"there is no repository {self.location}", hint="make an empty one there first"
                 )
-            there, parent = heads.get(self.branch), heads.get(self.branch) or heads.get(start)
-            if there and first:
+            there, parent = (
+                heads.get(self.branch),
+                heads.get(self.branch) or heads.get(start_branch),
+            )
+            if there and must_be_first:
                 raise ProviderError(
                     f"{self.location}: somebody else began the branch {self.branch} just now"
                 )
-            with self._scratch(parent) as git:
+            with self._open_scratch(parent) as git:
                 # Built anew each time: on a new tip, so that the push adds to it.
-                sha = build_commit(git, parent, changes, text, self._author(author))
+                sha = build_commit(git, parent, changes, text, self._resolve_author(author))
                 refused = "" if sha == there else self._push(git, sha, there)
                 if not refused:
                     return sha
-            self._pause(attempt, refused)
-        raise self._refused(refused, f"in {MAX_TRIES} tries")
+            self._wait_before_retry(attempt, refused)
+        raise self._build_refusal(refused, f"in {MAX_TRIES} tries")
 
     def init_bare(self, marks: Mapping[str, str] | None = None) -> None:
         """Make the repository where that is on this machine, as `LocalRepository.make` does."""
@@ -191,29 +196,29 @@ class GitRepository:
                 "and git cannot make repositories on other machines",
                 hint="make an empty repository there first, or use scmType: local",
             )
-        self.local.make(self.branch, marks or {})
+        self.local.create(self.branch, marks or {})
 
-    def _address(self) -> str:
-        return str(self.local.directory()) if self.local else self.url
+    def _git_address(self) -> str:
+        return str(self.local.find_git_directory()) if self.local else self.url
 
     @contextlib.contextmanager
-    def _opened(
+    def _open_tip(
         self, *, history: bool = False, blobs: bool = False
     ) -> Generator[tuple[Git, str | None]]:
         """Yield a git that sees the branch's tip, and the tip's id (None: absent)."""
-        sha = (self.heads() or {}).get(self.branch)
+        sha = (self.list_branches() or {}).get(self.branch)
         if sha is None:
             yield self._git, None
             return
         if self.local:
             # Read in place: nothing needs to be fetched.
-            yield Git(self.call, self.local.directory()), sha
+            yield Git(self.call, self.local.find_git_directory()), sha
             return
-        with self._scratch(sha, history=history, blobs=blobs) as git:
+        with self._open_scratch(sha, history=history, blobs=blobs) as git:
             yield git, sha
 
     @contextlib.contextmanager
-    def _scratch(
+    def _open_scratch(
         self, sha: str | None, *, history: bool = False, blobs: bool = False
     ) -> Generator[Git]:
         """Yield a git in a temporary repository that sees `sha` and, with `history`, all before it.
@@ -225,19 +230,21 @@ class GitRepository:
             git = Git(self.call, Path(place), self._git.env, self._git.secrets)
             # No template: it could bring the user's hooks into the scratch repository.
             self._git("init", "-q", "--bare", "--template=", place)
-            git("config", "remote.origin.url", self._address())
+            git("config", "remote.origin.url", self._git_address())
             if self.local:
                 info = Path(place, "objects", "info")
                 info.mkdir(exist_ok=True)
                 # Objects on this machine are borrowed instead of copied.
-                (info / "alternates").write_text(f"{self._address()}/objects\n", encoding="utf-8")
+                (info / "alternates").write_text(
+                    f"{self._git_address()}/objects\n", encoding="utf-8"
+                )
             elif sha is not None:
                 depth = () if history else ("--depth=1",)
                 less = () if blobs else ("--filter=blob:none",)
                 git("fetch", "-q", "--no-tags", *depth, *less, "origin", sha)
             yield git
 
-    def _author(self, asked: str) -> str:
+    def _resolve_author(self, asked: str) -> str:
         found = (
             asked
             # Without useConfigOnly git would make an address up from user and host name.
@@ -252,25 +259,25 @@ class GitRepository:
     def _push(self, git: Git, sha: str, there: str | None) -> str:
         """Move the branch to `sha`; return "", or why it stays, if others moved or hold it."""
         # --no-verify: a global core.hooksPath would run the user's pre-push hook.
-        options = ("--porcelain", "--no-verify", *((OTHER_END,) if self.local else ()))
+        options = ("--porcelain", "--no-verify", *((NO_REMOTE_GC,) if self.local else ()))
         refspec = f"{sha}:refs/heads/{self.branch}"
-        done = git.run("push", *options, "origin", refspec, sends=True)
+        done = git.run("push", *options, "origin", refspec, pushes=True)
         if done.code == 0:
             return ""
         refusal = "\n".join(line for line in done.text.splitlines() if line.startswith("!"))
         # Git says "cannot lock ref" both while others write and where nothing ever can be written.
-        if MOVED.search(refusal) and not BARRED.search(done.err):
-            why = LOCKED.search(done.err)
+        if BRANCH_MOVED.search(refusal) and not CANNOT_CREATE_FILE.search(done.err):
+            why = LOCK_FAILURE.search(done.err)
             return why[1] if why else "others moved it each time"
-        if not refusal and CUT_OFF.search(done.err):
-            return self._arrived(sha, there)
+        if not refusal and CONNECTION_LOST.search(done.err):
+            return self._check_cut_off_push(sha, there)
         words = "\n".join(f"error: {line[1:].strip()}" for line in refusal.splitlines())
-        raise git.failure(
-            GitResult(done.code, b"", git.clean("\n".join((done.err, words)).strip()))
+        raise git.build_error(
+            GitResult(done.code, b"", git.redact("\n".join((done.err, words)).strip()))
         )
 
-    def _arrived(self, sha: str, there: str | None) -> str:
-        now = (self.heads() or {}).get(self.branch)
+    def _check_cut_off_push(self, sha: str, there: str | None) -> str:
+        now = (self.list_branches() or {}).get(self.branch)
         # An unmoved branch proves nothing: the other end may still be at work on the push.
         if now == there:
             raise OutcomeUnknownError(
@@ -278,7 +285,7 @@ class GitRepository:
             )
         return "" if now == sha else "others moved it each time"
 
-    def _refused(self, why: str, when: str) -> ProviderError:
+    def _build_refusal(self, why: str, when: str) -> ProviderError:
         """Make the error of a branch that others kept from being written."""
         held = "File exists" in why
         hint = "if no git is at work there, one that was killed has left that file: remove it"
@@ -288,9 +295,9 @@ class GitRepository:
             hint=hint if held else "",
         )
 
-    def _pause(self, attempt: int, refused: str) -> None:
+    def _wait_before_retry(self, attempt: int, refused: str) -> None:
         if time.monotonic() > self.call.deadline:
-            raise self._refused(refused, "within its time")
+            raise self._build_refusal(refused, "within its time")
         longest = min(1.0, 0.05 * 2**attempt)
         # Random, so that two clients that collided do not collide again.
         until = time.monotonic() + random.uniform(0.01, longest)  # noqa: S311 - no secret
@@ -300,7 +307,7 @@ class GitRepository:
             time.sleep(min(0.1, until - now))
 
 
-def _token_config(url: str, token: str) -> dict[str, str]:
+def _build_token_config(url: str, token: str) -> dict[str, str]:
     """Make git settings that send the token to this URL's host only.
 
     They go by the environment, which, unlike arguments, other users do not see in a process list.
@@ -320,7 +327,7 @@ def _token_config(url: str, token: str) -> dict[str, str]:
     }
 
 
-def _secrets(url: str, shown: str, token: str) -> tuple[tuple[str, str], ...]:
+def _list_secrets(url: str, shown: str, token: str) -> tuple[tuple[str, str], ...]:
     """List what git may repeat, each with what is shown instead.
 
     A short password alone is left out: it would hide parts of ordinary words.
@@ -328,7 +335,7 @@ def _secrets(url: str, shown: str, token: str) -> tuple[tuple[str, str], ...]:
     parts = urlsplit(url) if "://" in url else None
     if parts is None or "@" not in parts.netloc:
         return ((token, HIDDEN),) if token else ()
-    words = [word for word in (parts.password or "", token) if len(word) >= SHORTEST_SECRET]
+    words = [word for word in (parts.password or "", token) if len(word) >= MIN_SECRET_LENGTH]
     return (
         (url, shown),
         (f"{parts.netloc.rpartition('@')[0]}@", ""),

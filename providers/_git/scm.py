@@ -12,11 +12,11 @@ import msgspec
 from engine.errors import ProviderError
 from engine.schema import Field, Options
 from engine.values import Unknown, UnknownValueError
-from providers._git.urls import SCP_LIKE, canonical, is_path, local_path
+from providers._git.urls import SCP_LIKE, is_path, local_path, normalize_url
 
 ScmType = Literal["local", "github", "gitlab", "git"]
 LOCAL_ROOT: Final = "./repos"
-API_LATER: Final = (
+NO_REPO_API: Final = (
     "making repositories through the API of GitHub or GitLab comes with a later version: "
     "make an empty repository there and give its url (git itself must have access), "
     "or use scmType: local"
@@ -25,7 +25,7 @@ HOSTS: Final[Mapping[str, ScmType]] = {"github.com": "github", "gitlab.com": "gi
 PUBLIC_HOSTS: Final = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
 SCHEMES: Final = ("https://", "http://", "ssh://", "git://", "git+ssh://", "file://")
 PATH_STARTS: Final = ("/", "./", "../", "~")
-HOSTLIKE = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?(/.*)?")
+LOOKS_LIKE_HOST = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?(/.*)?")
 
 Token: TypeAlias = Annotated[
     str,
@@ -34,7 +34,7 @@ Token: TypeAlias = Annotated[
 T = TypeVar("T")
 
 
-def all_known(options: Options) -> bool:
+def is_all_known(options: Options) -> bool:
     """Tell if no option of this block is known only after apply: then it can be checked as a whole.
 
     Structs check themselves when they are built, and a plan builds them before all is known.
@@ -79,7 +79,7 @@ class Repo(Options, frozen=True, kw_only=True):
     token: Token = ""
 
     def __post_init__(self) -> None:
-        if all_known(self):
+        if is_all_known(self):
             locate(self)
 
 
@@ -100,7 +100,7 @@ class Location(msgspec.Struct, frozen=True):
     @property
     def identity(self) -> str:
         """Name the repository by one text, whatever the spelling of its URL."""
-        return canonical(self.url)
+        return normalize_url(self.url)
 
 
 def locate(repo: Repo) -> Location:
@@ -113,12 +113,14 @@ def locate(repo: Repo) -> Location:
         raise UnknownValueError("scmType is only known after apply")
     if repo.owner and repo.org:
         raise ValueError("git org and owner can't be configured at the same time")
-    url = full_url(repo.url) if repo.url else _composed(repo)
-    kind = repo.scm_type or _kind(url)
+    url = complete_url(repo.url) if repo.url else _compose_url(repo)
+    kind = repo.scm_type or _guess_scm_type(url)
     if kind == "local" and not is_path(url):
         raise ValueError(f"scmType local wants a path, not {url}")
     owner, name = (
-        (repo.owner, repo.name or _stem(url)) if is_path(url) else _owner_and_name(url, repo)
+        (repo.owner, repo.name or _name_of_path(url))
+        if is_path(url)
+        else _parse_owner_and_name(url, repo)
     )
     if not name:
         raise ValueError("git name field must be configured")
@@ -128,7 +130,7 @@ def locate(repo: Repo) -> Location:
     return Location(url, "" if repo.org else owner, repo.org, name, branch, kind, repo.token)
 
 
-def full_url(text: str) -> str:
+def complete_url(text: str) -> str:
     """Complete a URL as git understands it: `github.com/me/app` becomes https.
 
     Paths are relative only behind `./` or `../`. Raises ValueError.
@@ -143,37 +145,37 @@ def full_url(text: str) -> str:
         return text
     if "@" in text:
         raise ValueError(f'git url ssh repo not valid: "{text}" (expected git@host:owner/name.git)')
-    if HOSTLIKE.fullmatch(text):
+    if LOOKS_LIKE_HOST.fullmatch(text):
         return f"https://{text}"
     raise ValueError(
         f'git url repo transport not support for now: "{text}" (a path begins with ./, ../, ~ or /)'
     )
 
 
-def _composed(repo: Repo) -> str:
+def _compose_url(repo: Repo) -> str:
     if not repo.name:
         raise ValueError("git name field must be configured")
     if not repo.base_url and repo.scm_type in ("github", "gitlab"):
-        raise ValueError(API_LATER)
+        raise ValueError(NO_REPO_API)
     if not repo.base_url and repo.scm_type != "local":
         raise ValueError("which repository is meant: give url, or baseURL, or scmType: local")
     base = (repo.base_url or LOCAL_ROOT).rstrip("/") or "/."
     if repo.scm_type == "local" and not base.startswith(PATH_STARTS):
         base = f"./{base}"
-    return full_url(
+    return complete_url(
         "/".join(part for part in (base, repo.org or repo.owner, f"{repo.name}.git") if part)
     )
 
 
-def _kind(url: str) -> ScmType:
-    return "local" if is_path(url) else HOSTS.get(canonical(url).partition("/")[0], "git")
+def _guess_scm_type(url: str) -> ScmType:
+    return "local" if is_path(url) else HOSTS.get(normalize_url(url).partition("/")[0], "git")
 
 
-def _stem(url: str) -> str:
+def _name_of_path(url: str) -> str:
     return local_path(url).name.removesuffix(".git")
 
 
-def _owner_and_name(url: str, repo: Repo) -> tuple[str, str]:
+def _parse_owner_and_name(url: str, repo: Repo) -> tuple[str, str]:
     """Take them from the path of a URL, where groups may be nested.
 
     A lone name must end in .git, else it looks like a user's page.
@@ -186,12 +188,12 @@ def _owner_and_name(url: str, repo: Repo) -> tuple[str, str]:
     return repo.owner or owner, repo.name or name
 
 
-def located(repo: Repo) -> Location:
+def locate_in_call(repo: Repo) -> Location:
     """Find out where that is, in a provider call: errors as of `in_call`."""
-    return in_call(lambda: locate(repo))
+    return map_option_errors(lambda: locate(repo))
 
 
-def in_call(compute: Callable[[], T]) -> T:
+def map_option_errors(compute: Callable[[], T]) -> T:
     """Turn the ValueError of a check of options into a ProviderError; UnknownValueError stays.
 
     Options are checked when the configuration is read, but recorded ones may be older than a check.

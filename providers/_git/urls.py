@@ -27,7 +27,7 @@ def local_path(url: str) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
-def canonical(url: str) -> str:
+def normalize_url(url: str) -> str:
     """Spell every URL of one repository the same: `github.com/me/app`, or the path. Pure.
 
     User names, transports and a final `.git` do not count; hosts, and names on hosts known to
@@ -47,7 +47,7 @@ def canonical(url: str) -> str:
     return f"{host}/{path.lower() if host in CASELESS_HOSTS else path}"
 
 
-def without_credentials(url: str) -> str:
+def strip_credentials(url: str) -> str:
     """Cut a password, and over http the user name too, out of a URL that is to be shown."""
     parts = urlsplit(url) if "://" in url else None
     if parts is None or "@" not in parts.netloc:

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Final, Self
 
 SHELL: Final = "/bin/sh"
-GRACE: Final = 2.0
+TERMINATE_GRACE: Final = 2.0
 """Seconds between asking a process group to end and killing it."""
-TIDYING: Final = 0.5
+CHILD_GRACE: Final = 0.5
 """Seconds that the children of a program may take longer than the program itself.
 
 Not more: where the first process of a container reaps late, even an empty group looks alive.
 """
-GUARD: Final = """
+GUARD_SCRIPT: Final = """
 trap '' HUP INT QUIT TERM
 groups=' '
 while read -r sign number group; do
@@ -71,36 +71,36 @@ class Guard:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._owner, self._pipe = 0, (-1, -1)
+        self._owner_pid, self._pipe = 0, (-1, -1)
         self._shell: subprocess.Popen[bytes] | None = None
 
-    def pipe(self) -> int | None:
+    def ensure_running(self) -> int | None:
         """Return the descriptor to write to a guard at work; None on a machine without a shell."""
         with self._lock:
-            if self._owner != os.getpid():
-                self._own()
+            if self._owner_pid != os.getpid():
+                self._open_pipe()
             # A guard that was killed is replaced; the groups that it knew are lost.
             if self._shell is None or self._shell.poll() is not None:
-                self._start()
+                self._start_shell()
             return self._pipe[1] if self._shell else None
 
-    def _own(self) -> None:
-        if self._owner:  # forked: the pipe must end with the process that made it
+    def _open_pipe(self) -> None:
+        if self._owner_pid:  # forked: the pipe must end with the process that made it
             for end in self._pipe:
                 os.close(end)
         if self._shell:
             self._shell.returncode = 0  # not a child of this process
-        self._owner, self._shell = os.getpid(), None
+        self._owner_pid, self._shell = os.getpid(), None
         # Not inheritable. The reading end stays open here too, so that no write ever fails.
         self._pipe = os.pipe()
         # Checked against the owner at exit: a fork inherits the registration, but not the guard.
-        atexit.register(self._close, self._owner)
+        atexit.register(self._stop_shell, self._owner_pid)
 
-    def _start(self) -> None:
+    def _start_shell(self) -> None:
         self._shell = None
         with suppress(OSError):
             self._shell = subprocess.Popen(
-                [SHELL, "-c", GUARD],
+                [SHELL, "-c", GUARD_SCRIPT],
                 stdin=self._pipe[0],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -110,21 +110,23 @@ class Guard:
                 start_new_session=True,
             )
 
-    def _close(self, owner: int) -> None:
+    def _stop_shell(self, owner: int) -> None:
         if owner == os.getpid() and self._shell:
             os.write(self._pipe[1], b".\n")
             self._shell.wait()  # or it would stay for ever where the first process reaps nothing
 
 
-GATE: Final = 'IFS= read -r DTM_GATE && exec "$@"'
+GATE_SCRIPT: Final = 'IFS= read -r DTM_GATE && exec "$@"'
 """Becomes the program once it reads a line; where dtm is gone before that, nothing ever begins."""
-PASSES: Final = "[A-Za-z_][A-Za-z0-9_]*"
+SHELL_SAFE_NAME: Final = "[A-Za-z_][A-Za-z0-9_]*"
 """Names of environment variables that a shell hands on."""
-STOPPED: Final = frozenset(("BASHOPTS", "EUID", "IFS", "OPTIND", "PPID", "SHELLOPTS", "UID"))
+SHELL_OWN_NAMES: Final = frozenset(
+    ("BASHOPTS", "EUID", "IFS", "OPTIND", "PPID", "SHELLOPTS", "UID")
+)
 """Environment variables that a shell sets itself instead of handing them on."""
 
 
-class Tether:
+class GuardedProcess:
     """A tie of one program, and all that it starts, to dtm until `release` or the end of `with`.
 
     The guard reaches the program's process group: not a child that made a session or a process
@@ -137,9 +139,9 @@ class Tether:
     # A number of our own: the system may give a process group's number away again.
     _numbers: Final = itertools.count()
 
-    def __init__(self, *, asked: bool = False) -> None:
-        self._pipe, self._number = self._guard.pipe(), next(self._numbers)
-        self._asked = "ask-" if asked else ""
+    def __init__(self, *, terminate_first: bool = False) -> None:
+        self._pipe, self._number = self._guard.ensure_running(), next(self._numbers)
+        self._prefix = "ask-" if terminate_first else ""
 
     def __enter__(self) -> Self:
         return self
@@ -158,12 +160,12 @@ class Tether:
         """
         # `preexec_fn` would do without a shell, but it copies the whole process for each program,
         # and may stop for ever where other threads run.
-        gated = self._pipe is not None and all(
-            re.fullmatch(PASSES, name) and name not in STOPPED for name in env
+        is_gated = self._pipe is not None and all(
+            re.fullmatch(SHELL_SAFE_NAME, name) and name not in SHELL_OWN_NAMES for name in env
         )
-        if gated:
-            program = _found(argv[0], env, cwd or Path())
-            argv = [SHELL, "-c", GATE, SHELL, program, *argv[1:]]
+        if is_gated:
+            program = _find_program(argv[0], env, cwd or Path())
+            argv = [SHELL, "-c", GATE_SCRIPT, SHELL, program, *argv[1:]]
         process = subprocess.Popen(
             argv,
             cwd=cwd,
@@ -177,10 +179,10 @@ class Tether:
         )
         if self._pipe is not None:
             # Before the gate opens: whenever dtm is killed, the guard knows of a program that runs.
-            os.write(self._pipe, f"+ {self._number} {self._asked}{process.pid}\n".encode())
-        if gated:
+            os.write(self._pipe, f"+ {self._number} {self._prefix}{process.pid}\n".encode())
+        if is_gated:
             with suppress(BrokenPipeError):  # it was killed already
-                os.write(_input(process), b"\n")
+                os.write(_stdin_descriptor(process), b"\n")
         return process
 
     def release(self) -> None:
@@ -193,7 +195,7 @@ class Tether:
             self._pipe = None
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end_process_group(process: subprocess.Popen[bytes]) -> None:
     """Ask the group of a program that `Tether` started to end, then kill the rest of it.
 
     A git that is asked removes its locks. The program's children get a moment more than the
@@ -202,8 +204,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE)
-            until = time.monotonic() + TIDYING
+            process.wait(TERMINATE_GRACE)
+            until = time.monotonic() + CHILD_GRACE
             while time.monotonic() < until:
                 # Raises once the group is empty, which ends the wait.
                 os.killpg(process.pid, 0)
@@ -212,7 +214,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _found(program: str, env: Mapping[str, str], cwd: Path) -> str:
+def _find_program(program: str, env: Mapping[str, str], cwd: Path) -> str:
     """Find the file that exec would start there.
 
     Raises OSError as exec would: behind the gate, the shell would fail instead and hide it.
@@ -227,12 +229,12 @@ def _found(program: str, env: Mapping[str, str], cwd: Path) -> str:
     if found is None:
         number = errno.EACCES if os.sep in program and (here / program).exists() else errno.ENOENT
         raise OSError(number, os.strerror(number), program)
-    if _is_text(Path(found)):
+    if _is_plain_text(Path(found)):
         raise OSError(errno.ENOEXEC, os.strerror(errno.ENOEXEC), program)
     return found
 
 
-def _is_text(file: Path) -> bool:
+def _is_plain_text(file: Path) -> bool:
     """Tell if this is a text or an empty file, which a shell would run as lines of its own."""
     try:
         with file.open("rb") as opened:
@@ -242,6 +244,6 @@ def _is_text(file: Path) -> bool:
     return not start.startswith(b"#!") and b"\0" not in start
 
 
-def _input(process: subprocess.Popen[bytes]) -> int:
+def _stdin_descriptor(process: subprocess.Popen[bytes]) -> int:
     assert process.stdin is not None
     return process.stdin.fileno()

@@ -14,18 +14,18 @@ from typing import TypeAlias
 
 import msgspec
 
-from providers._process.guard import Tether, end
+from providers._process.guard import GuardedProcess, end_process_group
 
-TICK = 0.1
+POLL_INTERVAL = 0.1
 """Seconds between two looks at `stop`."""
-LINGER = 0.5
+DRAIN_TIME = 0.5
 """Seconds for output still on its way when the program has ended.
 
 Not until the pipe ends: a daemon that the program started may hold it for ever.
 """
 
-Sink: TypeAlias = Callable[[bytes], object]
-Move: TypeAlias = Callable[[int], bool]
+OutputHandler: TypeAlias = Callable[[bytes], object]
+PipeHandler: TypeAlias = Callable[[int], bool]
 """Moves bytes through the pipe of that descriptor; True if there may be more."""
 
 
@@ -38,7 +38,7 @@ class Program(msgspec.Struct, frozen=True):
     stdin: bytes = b""
 
 
-class Lines(msgspec.Struct):
+class LineSplitter(msgspec.Struct):
     """Cuts a stream of bytes into lines of text."""
 
     emit: Callable[[str], object]
@@ -56,7 +56,9 @@ class Lines(msgspec.Struct):
             self.feed(b"\n")
 
 
-def run(program: Program, *, out: Sink, err: Sink, stop: Callable[[], bool]) -> int | None:
+def run(
+    program: Program, *, out: OutputHandler, err: OutputHandler, stop: Callable[[], bool]
+) -> int | None:
     """Run a program to its end; its output goes to `out` and `err` in pieces.
 
     Returns the exit code, negative for a signal; None if `stop` said so first, and the process
@@ -66,48 +68,48 @@ def run(program: Program, *, out: Sink, err: Sink, stop: Callable[[], bool]) -> 
         run(Program(["ls"], Path(), os.environ), out=print, err=print, stop=call.cancelled)
     """
     with (
-        Tether() as tether,
-        tether.start(program.argv, env=program.env, cwd=program.cwd) as process,
+        GuardedProcess() as guarded,
+        guarded.start(program.argv, env=program.env, cwd=program.cwd) as process,
     ):
         assert process.stdin and process.stdout and process.stderr
         with selectors.DefaultSelector() as pipes:
             # A program that never reads must not block dtm.
             os.set_blocking(process.stdin.fileno(), False)
-            pipes.register(process.stdin, selectors.EVENT_WRITE, _giving(program.stdin))
-            pipes.register(process.stdout, selectors.EVENT_READ, _taking(out))
-            pipes.register(process.stderr, selectors.EVENT_READ, _taking(err))
+            pipes.register(process.stdin, selectors.EVENT_WRITE, _make_writer(program.stdin))
+            pipes.register(process.stdout, selectors.EVENT_READ, _make_reader(out))
+            pipes.register(process.stderr, selectors.EVENT_READ, _make_reader(err))
             try:
-                return _follow(process, pipes, stop, tether)
+                return _wait_for_exit(process, pipes, stop, guarded)
             # At a Ctrl-C too: no program may outlive its call.
             except BaseException:
-                end(process)
+                end_process_group(process)
                 raise
 
 
-def _follow(
+def _wait_for_exit(
     process: subprocess.Popen[bytes],
     pipes: selectors.BaseSelector,
     stop: Callable[[], bool],
-    tether: Tether,
+    guarded: GuardedProcess,
 ) -> int | None:
     while (code := process.poll()) is None:
         if stop():
-            end(process)
+            end_process_group(process)
             return None
         # A program may close its streams and go on: then only its end is waited for.
         if pipes.get_map():
-            _pump(pipes, TICK)
+            _transfer(pipes, POLL_INTERVAL)
         else:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(TICK)
-    tether.release()  # a daemon that it left behind is there on purpose
-    until = time.monotonic() + LINGER
+                process.wait(POLL_INTERVAL)
+    guarded.release()  # a daemon that it left behind is there on purpose
+    until = time.monotonic() + DRAIN_TIME
     while pipes.get_map() and (left := until - time.monotonic()) > 0:
-        _pump(pipes, left)
+        _transfer(pipes, left)
     return code
 
 
-def _pump(pipes: selectors.BaseSelector, timeout: float) -> None:
+def _transfer(pipes: selectors.BaseSelector, timeout: float) -> None:
     """Pass on the bytes that come, or are taken, within that time; close a pipe at its end."""
     for key, _ in pipes.select(timeout):
         if not key.data(key.fd):
@@ -116,20 +118,20 @@ def _pump(pipes: selectors.BaseSelector, timeout: float) -> None:
             stream.close()
 
 
-def _taking(sink: Sink) -> Move:
-    def take(pipe: int) -> bool:
+def _make_reader(sink: OutputHandler) -> PipeHandler:
+    def read(pipe: int) -> bool:
         data = os.read(pipe, 1 << 16)
         if data:
             sink(data)
         return bool(data)
 
-    return take
+    return read
 
 
-def _giving(data: bytes) -> Move:
+def _make_writer(data: bytes) -> PipeHandler:
     left = memoryview(data)
 
-    def give(pipe: int) -> bool:
+    def write(pipe: int) -> bool:
         nonlocal left
         try:
             left = left[os.write(pipe, left) :]
@@ -137,4 +139,4 @@ def _giving(data: bytes) -> Move:
             return False
         return bool(left)
 
-    return give
+    return write

@@ -14,20 +14,27 @@ from engine.ports import Call
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError, Value
 from providers._git.managed_files import (
-    blobs,
-    blobs_of,
-    left_behind,
-    needed,
-    opened,
-    recorded,
-    remove,
-    required,
-    shown,
-    write,
+    build_repo_outputs,
+    check_git_installed,
+    hash_files,
+    list_local_inputs,
+    open_former_repository,
+    open_recorded_repository,
+    open_repository,
+    read_blob_ids,
+    remove_files,
+    write_files,
 )
-from providers._git.scm import Location, in_call
+from providers._git.scm import Location, map_option_errors
 from providers.ci.options import CIOutputs
-from providers.ci.user_files import CISystem, checked, fetched, named, rendered, written
+from providers.ci.user_files import (
+    CISystem,
+    check_files,
+    fetch_files,
+    fill_in_variables,
+    map_contents,
+    predict_path,
+)
 
 DEVSTREAM_PATH = re.compile(r"\.github/workflows/.+|\.gitlab-ci\.yml|Jenkinsfile")
 
@@ -44,31 +51,33 @@ class FileSource(msgspec.Struct, frozen=True, kw_only=True):
     contents: Mapping[str, str]
     location: str
     built_in: Callable[[], str] | None = None
-    square: Callable[[], Mapping[str, Any]] = dict
-    curly: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    square_values: Callable[[], Mapping[str, Any]] = dict
+    curly_values: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
-    def paths(self) -> list[str] | None:
+    def list_paths(self) -> list[str] | None:
         """Name the files' paths, sorted; None if only looking at `location` can tell. Pure.
 
         Raises ValueError, UnknownValueError.
         """
         if self.contents:
-            return sorted(written(self.contents, self.system))
+            return sorted(map_contents(self.contents, self.system))
         if self.location:
-            path = named(str(self.location), self.system)
-            return [path] if path else ([self.system.fixed] if self.system.fixed else None)
-        return [self.system.default]
+            path = predict_path(str(self.location), self.system)
+            return [path] if path else ([self.system.only_path] if self.system.only_path else None)
+        return [self.system.default_path]
 
-    def files(self, base: Path) -> dict[str, bytes]:
+    def load_files(self, base: Path) -> dict[str, bytes]:
         """Map paths to wanted contents. Raises ProviderError, ValueError."""
         if self.contents:
-            texts = written(self.contents, self.system)
+            texts = map_contents(self.contents, self.system)
         elif self.location:
-            texts = fetched(self.location, self.system, base)
+            texts = fetch_files(self.location, self.system, base)
         else:
             assert self.built_in is not None  # options without any source are refused before
-            return {self.system.default: self.built_in().encode()}
-        return checked(rendered(texts, self.square(), self.curly), self.system)
+            return {self.system.default_path: self.built_in().encode()}
+        return check_files(
+            fill_in_variables(texts, self.square_values(), self.curly_values), self.system
+        )
 
 
 class CIFiles(ABC, Generic[O]):
@@ -84,55 +93,59 @@ class CIFiles(ABC, Generic[O]):
     outputs: type[msgspec.Struct] | None = CIOutputs
 
     @abstractmethod
-    def location(self, options: O) -> Location:
+    def locate(self, options: O) -> Location:
         """Find the repository. Raises ValueError, UnknownValueError."""
 
     @abstractmethod
-    def source(self, options: O, name: str) -> FileSource:
+    def build_source(self, options: O, name: str) -> FileSource:
         """Find the origin of the files for a repository of that name.
 
         Raises ValueError, UnknownValueError.
         """
 
     @abstractmethod
-    def secrets(self, options: O) -> list[str]:
+    def list_secrets(self, options: O) -> list[str]:
         """Name the CI secrets that the files use. Raises as `source`."""
 
     def identity(self, options: O) -> str | None:
         """Name the files by repository, branch and paths."""
-        found = self.location(options)
-        source = self.source(options, found.name)
-        paths = source.paths()
+        found = self.locate(options)
+        source = self.build_source(options, found.name)
+        paths = source.list_paths()
         files = source.location if paths is None else ",".join(paths)
         return f"{found.identity}@{found.branch}:{files}"
 
     def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:
         """Predict all outputs, but not the paths of files in a directory or behind a URL."""
         found = {
-            "repoURL": _known(lambda: shown(self.location(options))["repoURL"]),
-            "branch": _known(lambda: self.location(options).branch),
-            "files": _known(lambda: self.source(options, "name").paths() or UNKNOWN),
-            "secrets": _known(lambda: self.secrets(options)),
+            "repoURL": _value_or_unknown(
+                lambda: build_repo_outputs(self.locate(options))["repoURL"]
+            ),
+            "branch": _value_or_unknown(lambda: self.locate(options).branch),
+            "files": _value_or_unknown(
+                lambda: self.build_source(options, "name").list_paths() or UNKNOWN
+            ),
+            "secrets": _value_or_unknown(lambda: self.list_secrets(options)),
         }
         return cast("dict[str, Value]", found)  # text and lists of text
 
     def requires(self, options: O) -> Sequence[str]:
         """Demand the git binary."""
-        return required()
+        return check_git_installed()
 
     def inputs(self, options: O) -> Mapping[str, str]:
         """Name the repository, where it is on this machine."""
-        return needed("scm", self.location(options))
+        return list_local_inputs("scm", self.locate(options))
 
     def read(self, options: O, resource: Resource | None, call: Call) -> Resource | None:
         """Report the recorded files, or without a record those that would be written.
 
         None if none of them is there.
         """
-        location, wanted = self._wanted(options, call)
-        paths = _owned(resource) if resource else list(wanted)
-        live = blobs(recorded(location, resource, call), paths)
-        return self._resource(options, location, wanted, live, resource) if live else None
+        location, wanted = self._load_wanted_files(options, call)
+        paths = _recorded_paths(resource) if resource else list(wanted)
+        live = read_blob_ids(open_recorded_repository(location, resource, call), paths)
+        return self._build_resource(options, location, wanted, live, resource) if live else None
 
     def derived(self) -> Collection[str]:
         """Name the wanted contents: a template may change without the options."""
@@ -140,42 +153,50 @@ class CIFiles(ABC, Generic[O]):
 
     def create(self, options: O, call: Call) -> Resource:
         """Commit the files; refuse files that dtm did not write unless they are as wanted."""
-        return self._write(options, [], call)
+        return self._write_files(options, [], call)
 
     def update(self, options: O, resource: Resource, call: Call) -> Resource:
         """Commit what differs, and remove files that are not wanted any more.
 
         Where the options name another repository now, the old one loses all of them.
         """
-        old = left_behind(in_call(lambda: self.location(options)), resource, call)
+        old = open_former_repository(
+            map_option_errors(lambda: self.locate(options)), resource, call
+        )
         # Written before the old ones are removed: a failure leaves the pipeline in one repository.
-        made = self._write(options, [] if old else _owned(resource), call)
+        made = self._write_files(options, [] if old else _recorded_paths(resource), call)
         if old:
-            remove(old, _owned(resource), "ci: move to another repository")
+            remove_files(old, _recorded_paths(resource), "ci: move to another repository")
         return made
 
     def delete(self, options: O, resource: Resource, call: Call) -> None:
         """Commit the removal of the files."""
-        place = recorded(in_call(lambda: self.location(options)), resource, call)
-        owned = _owned(resource)
-        remove(place, owned, f"ci: remove {', '.join(owned)}")
+        place = open_recorded_repository(
+            map_option_errors(lambda: self.locate(options)), resource, call
+        )
+        owned = _recorded_paths(resource)
+        remove_files(place, owned, f"ci: remove {', '.join(owned)}")
 
-    def _write(self, options: O, owned: Sequence[str], call: Call) -> Resource:
-        location, wanted = self._wanted(options, call)
-        write(opened(location, call), wanted, owned, f"ci: write {', '.join(wanted)}")
-        secrets = in_call(lambda: self.secrets(options))
+    def _write_files(self, options: O, owned: Sequence[str], call: Call) -> Resource:
+        location, wanted = self._load_wanted_files(options, call)
+        write_files(
+            open_repository(location, call), wanted, owned, f"ci: write {', '.join(wanted)}"
+        )
+        secrets = map_option_errors(lambda: self.list_secrets(options))
         if secrets:
             call.report(
                 f"{location.name} needs these CI secrets, which dtm does not set: "
                 f"{', '.join(secrets)}"
             )
-        return self._resource(options, location, wanted, blobs_of(wanted))
+        return self._build_resource(options, location, wanted, hash_files(wanted))
 
-    def _wanted(self, options: O, call: Call) -> tuple[Location, dict[str, bytes]]:
-        location = in_call(lambda: self.location(options))
-        return location, in_call(lambda: self.source(options, location.name).files(call.base_dir))
+    def _load_wanted_files(self, options: O, call: Call) -> tuple[Location, dict[str, bytes]]:
+        location = map_option_errors(lambda: self.locate(options))
+        return location, map_option_errors(
+            lambda: self.build_source(options, location.name).load_files(call.base_dir)
+        )
 
-    def _resource(
+    def _build_resource(
         self,
         options: O,
         location: Location,
@@ -184,11 +205,11 @@ class CIFiles(ABC, Generic[O]):
         record: Resource | None = None,
     ) -> Resource:
         """Make the resource of these live files; outputs stay as recorded."""
-        attributes = {"files": live, "rendered": blobs_of(wanted)}
+        attributes = {"files": live, "rendered": hash_files(wanted)}
         outputs: dict[str, Any] = {
-            **shown(location),
+            **build_repo_outputs(location),
             "files": sorted(wanted),
-            "secrets": in_call(lambda: self.secrets(options)),
+            "secrets": map_option_errors(lambda: self.list_secrets(options)),
         }
         # Outputs as recorded: what the options changed is shown by the update, not as drift.
         if record:
@@ -201,7 +222,7 @@ class CIFiles(ABC, Generic[O]):
         )
 
 
-def _owned(resource: Resource) -> list[str]:
+def _recorded_paths(resource: Resource) -> list[str]:
     """Name the recorded files; a state of DevStream has each file under its path."""
     files = resource.attributes.get("files")
     if isinstance(files, dict):
@@ -209,7 +230,7 @@ def _owned(resource: Resource) -> list[str]:
     return sorted(path for path in resource.attributes if DEVSTREAM_PATH.fullmatch(path))
 
 
-def _known(compute: Callable[[], object]) -> object:
+def _value_or_unknown(compute: Callable[[], object]) -> object:
     try:
         return compute()
     except UnknownValueError:

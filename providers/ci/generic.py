@@ -12,7 +12,7 @@ from engine.schema import Field, Options
 from engine.values import UnknownValueError
 from providers._git.scm import Location
 from providers.ci.files import CIFiles, FileSource
-from providers.ci.options import Scm, at
+from providers.ci.options import Scm, locate_scm
 from providers.ci.user_files import SYSTEMS
 
 
@@ -47,7 +47,7 @@ class GenericOptions(Options, frozen=True, kw_only=True):
         with suppress(UnknownValueError):
             if not (self.ci.config_location or self.ci.config_contents):
                 raise ValueError("ci.configLocation or ci.configContents is needed")
-            _source(self).paths()
+            _build_source(self).list_paths()
 
 
 class CIGeneric(CIFiles[GenericOptions]):
@@ -56,26 +56,26 @@ class CIGeneric(CIFiles[GenericOptions]):
     plugin = "ci-generic"
     options = GenericOptions
 
-    def location(self, options: GenericOptions) -> Location:
+    def locate(self, options: GenericOptions) -> Location:
         """Find the repository."""
-        return at(options.scm)
+        return locate_scm(options.scm)
 
-    def source(self, options: GenericOptions, name: str) -> FileSource:
+    def build_source(self, options: GenericOptions, name: str) -> FileSource:
         """Take the user's files."""
-        return _source(options)
+        return _build_source(options)
 
-    def secrets(self, options: GenericOptions) -> list[str]:
+    def list_secrets(self, options: GenericOptions) -> list[str]:
         """Name none: only the user knows the secrets that these files need."""
         return []
 
 
-def _source(options: GenericOptions) -> FileSource:
+def _build_source(options: GenericOptions) -> FileSource:
     ci = options.ci
     return FileSource(
         system=SYSTEMS[ci.type],
         contents=ci.config_contents,
         location=ci.config_location,
-        square=lambda: ci.vars,
+        square_values=lambda: ci.vars,
     )
 
 

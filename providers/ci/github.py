@@ -18,16 +18,16 @@ from providers.ci.options import (
     LanguageOptions,
     Pipeline,
     UnitTests,
-    destination,
-    lines,
-    once,
-    own,
-    secrets,
-    variables,
+    collect_variables,
+    has_own_files,
+    list_commands,
+    list_secrets,
+    locate_destination,
+    merge_older_options,
 )
-from providers.ci.recipe import Image, Recipe, demand_job, recipe
+from providers.ci.recipe import Image, Recipe, build_recipe, require_job
 from providers.ci.user_files import GITHUB
-from providers.ci.workflow import workflow
+from providers.ci.workflow import render_workflow
 
 DOCKER_SECRETS = {"dockerhub": "DOCKERHUB_TOKEN", "harbor": "HARBOR_TOKEN"}
 
@@ -84,32 +84,32 @@ class GitHubOptions(CIOptions, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         with suppress(UnknownValueError):
-            place(self)
-            check(self)
+            locate(self)
+            check_options(self)
 
 
-def place(options: GitHubOptions) -> Location:
+def locate(options: GitHubOptions) -> Location:
     """Find the repository, which may not be GitLab's."""
-    found = destination(options, "github")
+    found = locate_destination(options, "github")
     if found.scm_type == "gitlab":
         raise ValueError("github action only support github repo: use gitlab-ci")
     return found
 
 
-def settings(options: GitHubOptions) -> GitHubPipeline:
+def merge_pipeline(options: GitHubOptions) -> GitHubPipeline:
     """Join the options under `pipeline` and beside it."""
-    return once(
+    return merge_older_options(
         options.pipeline or GitHubPipeline(), options, ("language", "build", "test", "docker")
     )
 
 
-def check(options: GitHubOptions) -> None:
+def check_options(options: GitHubOptions) -> None:
     """Raise ValueError for options that contradict each other under every name of the plugin."""
-    given = settings(options)
-    if own(given):
-        _source(options, "app", "").paths()
+    given = merge_pipeline(options)
+    if has_own_files(given):
+        _build_source(options, "app", "").list_paths()
     else:
-        _recipe(options, "app", "go")
+        _build_recipe(options, "app", "go")
 
 
 class GitHubActions(CIFiles[GitHubOptions]):
@@ -120,42 +120,42 @@ class GitHubActions(CIFiles[GitHubOptions]):
     language = ""
     """The language of the code where the options do not say."""
 
-    def location(self, options: GitHubOptions) -> Location:
+    def locate(self, options: GitHubOptions) -> Location:
         """Find the repository, which may not be GitLab's."""
-        return place(options)
+        return locate(options)
 
-    def source(self, options: GitHubOptions, name: str) -> FileSource:
+    def build_source(self, options: GitHubOptions, name: str) -> FileSource:
         """Take the user's files, or the built-in workflow."""
-        return _source(options, name, self.language)
+        return _build_source(options, name, self.language)
 
-    def secrets(self, options: GitHubOptions) -> list[str]:
+    def list_secrets(self, options: GitHubOptions) -> list[str]:
         """Name those that the options call for."""
-        given = settings(options)
+        given = merge_pipeline(options)
         docker = given.docker.registry if given.docker and given.docker.enable else None
-        return sorted([*secrets(given), *([DOCKER_SECRETS[docker.type]] if docker else [])])
+        return sorted([*list_secrets(given), *([DOCKER_SECRETS[docker.type]] if docker else [])])
 
 
-def _source(options: GitHubOptions, name: str, language: str) -> FileSource:
-    given = settings(options)
+def _build_source(options: GitHubOptions, name: str, language: str) -> FileSource:
+    given = merge_pipeline(options)
     return FileSource(
         system=GITHUB,
         contents=given.config_contents,
         location=given.config_location,
-        built_in=lambda: workflow(_recipe(options, name, language)),
-        square=lambda: variables(given, name),
+        built_in=lambda: render_workflow(_build_recipe(options, name, language)),
+        square_values=lambda: collect_variables(given, name),
     )
 
 
-def _recipe(options: GitHubOptions, name: str, language: str) -> Recipe:
-    given = settings(options)
-    commands = lines(given.build.command) if given.build and given.build.enable else None
-    branch, image = place(options).branch, _image(given, name)
-    found = recipe(given, name, branch, build=commands, image=image, language=language)
-    demand_job(found)
+def _build_recipe(options: GitHubOptions, name: str, language: str) -> Recipe:
+    given = merge_pipeline(options)
+    commands = list_commands(given.build.command) if given.build and given.build.enable else None
+    branch, image = locate(options).branch, _build_image(given, name)
+    found = build_recipe(given, name, branch, build=commands, image=image, language=language)
+    require_job(found)
     return found
 
 
-def _image(given: GitHubPipeline, name: str) -> Image | None:
+def _build_image(given: GitHubPipeline, name: str) -> Image | None:
     if not given.docker or not given.docker.enable:
         return None
     registry = given.docker.registry

@@ -17,14 +17,14 @@ from providers.ci.options import (
     Commands,
     Pipeline,
     UnitTests,
-    destination,
-    lines,
-    own,
-    secrets,
-    variables,
+    collect_variables,
+    has_own_files,
+    list_commands,
+    list_secrets,
+    locate_destination,
 )
-from providers.ci.pipeline import Stage, Stages, pipeline
-from providers.ci.recipe import Image, Recipe, demand_job, recipe
+from providers.ci.pipeline import Stage, Stages, render_pipeline
+from providers.ci.recipe import Image, Recipe, build_recipe, require_job
 from providers.ci.user_files import GITLAB
 
 REGISTRY_SECRET = "DOCKERHUB_TOKEN"
@@ -121,11 +121,11 @@ class GitLabOptions(CIOptions, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         with suppress(UnknownValueError):
-            place(self)
-            check(self)
+            locate(self)
+            check_options(self)
 
 
-def place(options: GitLabOptions) -> Location:
+def locate(options: GitLabOptions) -> Location:
     """Find the repository, which may not be GitHub's."""
     flat: CIOptions = options
     if options.path_with_namespace:
@@ -141,42 +141,42 @@ def place(options: GitLabOptions) -> Location:
             base_url=options.base_url,
             scm_type=options.scm_type,
         )
-    found = destination(flat, "gitlab")
+    found = locate_destination(flat, "gitlab")
     if found.scm_type == "github":
         raise ValueError("gitlab ci only support gitlab repo: use github-actions")
     return found
 
 
-def settings(options: GitLabOptions) -> Pipeline:
+def merge_pipeline(options: GitLabOptions) -> Pipeline:
     """Join the options under `pipeline` and beside it."""
     given = options.pipeline or Pipeline()
     if options.template_url:
-        if own(given):
+        if has_own_files(given):
             raise ValueError(
                 "templateURL and pipeline.configLocation or configContents say the same: "
                 "give one of them"
             )
         given = msgspec.structs.replace(given, config_location=options.template_url)
     stages = options.package is not None or options.build is not None or options.deploy is not None
-    if own(given) and stages:
+    if has_own_files(given) and stages:
         raise ValueError(
             "package, build and deploy belong to the built-in pipeline: "
             "leave them out, or the files"
         )
-    if options.template_variables and not own(given):
+    if options.template_variables and not has_own_files(given):
         raise ValueError("templateVariables need templateURL")
     # DevStream's pipeline of three stages had no test of its own: packaging runs the tests.
     quiet = stages and given.language is None and given.test is None
     return msgspec.structs.replace(given, test=UnitTests(enable=False)) if quiet else given
 
 
-def check(options: GitLabOptions) -> None:
+def check_options(options: GitLabOptions) -> None:
     """Raise ValueError for options that contradict each other under every name of the plugin."""
-    given = settings(options)
-    if own(given):
-        _source(options, "app", "").paths()
+    given = merge_pipeline(options)
+    if has_own_files(given):
+        _build_source(options, "app", "").list_paths()
     else:
-        _recipe(options, "app", "go")
+        _build_recipe(options, "app", "go")
 
 
 class GitLabCI(CIFiles[GitLabOptions]):
@@ -187,41 +187,43 @@ class GitLabCI(CIFiles[GitLabOptions]):
     language = ""
     """The language of the code where the options do not say."""
 
-    def location(self, options: GitLabOptions) -> Location:
+    def locate(self, options: GitLabOptions) -> Location:
         """Find the repository, which may not be GitHub's."""
-        return place(options)
+        return locate(options)
 
-    def source(self, options: GitLabOptions, name: str) -> FileSource:
+    def build_source(self, options: GitLabOptions, name: str) -> FileSource:
         """Take the user's file, or the built-in pipeline."""
-        return _source(options, name, self.language)
+        return _build_source(options, name, self.language)
 
-    def secrets(self, options: GitLabOptions) -> list[str]:
+    def list_secrets(self, options: GitLabOptions) -> list[str]:
         """Name those that the options call for; GitLab calls them variables."""
-        build = [REGISTRY_SECRET] if _on(options.build) else []
-        return sorted([*secrets(settings(options)), *build])
+        build = [REGISTRY_SECRET] if _is_enabled(options.build) else []
+        return sorted([*list_secrets(merge_pipeline(options)), *build])
 
 
-def _source(options: GitLabOptions, name: str, language: str) -> FileSource:
-    given = settings(options)
+def _build_source(options: GitLabOptions, name: str, language: str) -> FileSource:
+    given = merge_pipeline(options)
     return FileSource(
         system=GITLAB,
         contents=given.config_contents,
         location=given.config_location,
-        built_in=lambda: pipeline(_recipe(options, name, language), _stages(options)),
-        square=lambda: variables(given, name),
-        curly=options.template_variables,
+        built_in=lambda: render_pipeline(
+            _build_recipe(options, name, language), _build_stages(options)
+        ),
+        square_values=lambda: collect_variables(given, name),
+        curly_values=options.template_variables,
     )
 
 
-def _recipe(options: GitLabOptions, name: str, language: str) -> Recipe:
-    given = settings(options)
-    if _on(options.build) and given.image_repo:
+def _build_recipe(options: GitLabOptions, name: str, language: str) -> Recipe:
+    given = merge_pipeline(options)
+    if _is_enabled(options.build) and given.image_repo:
         raise ValueError("build and pipeline.imageRepo say the same: give one of them")
-    stages, image = _stages(options), _image(options, name)
+    stages, image = _build_stages(options), _build_image(options, name)
     language = "java" if options.package else language
-    found = recipe(given, name, place(options).branch, image=image, language=language)
+    found = build_recipe(given, name, locate(options).branch, image=image, language=language)
     if stages.package is None and stages.deploy is None:
-        demand_job(found)
+        require_job(found)
     if found.test and not (found.container or found.language):
         raise ValueError(
             "test.containerName is needed: there is no default image without a known language"
@@ -229,34 +231,34 @@ def _recipe(options: GitLabOptions, name: str, language: str) -> Recipe:
     return found
 
 
-def _image(options: GitLabOptions, name: str) -> Image | None:
-    if options.build is None or not _on(options.build):
+def _build_image(options: GitLabOptions, name: str) -> Image | None:
+    if options.build is None or not _is_enabled(options.build):
         return None
     user = options.build.registry.username
     image = f"{user}/{str(options.build.image_name) or name}".lower()
     return Image(image, "", user, REGISTRY_SECRET)
 
 
-def _on(stage: Package | ImageBuild | Deploy | None) -> bool:
+def _is_enabled(stage: Package | ImageBuild | Deploy | None) -> bool:
     return stage is not None and (stage.base_option is None or bool(stage.base_option.enable))
 
 
-def _stages(options: GitLabOptions) -> Stages:
+def _build_stages(options: GitLabOptions) -> Stages:
     package, build, deploy = options.package, options.build, options.deploy
     return Stages(
-        package=_stage(package, lines(package.script_command) if package else []),
-        build=_stage(build, []),
-        deploy=_stage(deploy, []),
+        package=_build_stage(package, list_commands(package.script_command) if package else []),
+        build=_build_stage(build, []),
+        deploy=_build_stage(deploy, []),
         agent=str(deploy.k8s_agent_name) if deploy else "",
     )
 
 
-def _stage(stage: Package | ImageBuild | Deploy | None, script: list[str]) -> Stage | None:
-    if stage is None or not _on(stage):
+def _build_stage(stage: Package | ImageBuild | Deploy | None, script: list[str]) -> Stage | None:
+    if stage is None or not _is_enabled(stage):
         return None
     given = stage.base_option or BaseOption()
     tags = tuple(
-        tag.strip() for line in lines(given.tags) for tag in line.split(",") if tag.strip()
+        tag.strip() for line in list_commands(given.tags) for tag in line.split(",") if tag.strip()
     )
     return Stage(script, str(given.image), tags, tuple(given.allowed_branch))
 

@@ -76,7 +76,7 @@ This version goes before the language's default.
 """
 
 
-def find(name: str, framework: str) -> tuple[str, str]:
+def find_language(name: str, framework: str) -> tuple[str, str]:
     """Find the language's usual name and the framework's version of it, "" where none is given.
 
     Raises ValueError if they contradict each other.

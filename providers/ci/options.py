@@ -10,19 +10,19 @@ import msgspec
 
 from engine.schema import Field, Options, Outputs
 from engine.values import Unknown, UnknownValueError
-from providers._git.scm import PUBLIC_HOSTS, Location, Repo, ScmType, all_known, locate
+from providers._git.scm import PUBLIC_HOSTS, Location, Repo, ScmType, is_all_known, locate
 from providers._image import ImageRepo
 
 Commands = list[str] | str
 
-P = TypeVar("P", bound="Pipeline")
+PipelineT = TypeVar("PipelineT", bound="Pipeline")
 
 IMAGE_SECRET = "IMAGE_REPO_SECRET"
 SONAR_SECRET = "SONAR_SECRET_TOKEN"
 DINGTALK_TOKEN = "DINGTALK_SECURITY_TOKEN"
 DINGTALK_VALUE = "DINGTALK_SECURITY_VALUE"
 
-SECRETS = frozenset({"password", "token", "webhook", "securityValue"})
+SECRET_KEYS = frozenset({"password", "token", "webhook", "securityValue"})
 """Keys of the options below that hold secrets."""
 
 
@@ -33,11 +33,11 @@ class Scm(Repo, frozen=True, kw_only=True):
     """
 
     def __post_init__(self) -> None:
-        if all_known(self):
-            at(self)
+        if is_all_known(self):
+            locate_scm(self)
 
 
-def at(scm: Scm) -> Location:
+def locate_scm(scm: Scm) -> Location:
     """Find out where that is. Raises ValueError, UnknownValueError."""
     host = "" if scm.base_url or scm.url else PUBLIC_HOSTS.get(scm.scm_type or "", "")
     return locate(msgspec.structs.replace(scm, base_url=host) if host else scm)
@@ -60,7 +60,7 @@ class CIOptions(Options, frozen=True, kw_only=True):
     scm_type: Annotated[ScmType | None, Field("instead of scm: the kind of host")] = None
 
 
-def destination(options: CIOptions, scm_type: ScmType) -> Location:
+def locate_destination(options: CIOptions, scm_type: ScmType) -> Location:
     """Find the one repository that is meant.
 
     `scm_type` is that of the older options unless they say another. Raises as `at`.
@@ -73,13 +73,13 @@ def destination(options: CIOptions, scm_type: ScmType) -> Location:
     if options.scm:
         if beside:
             raise ValueError(f"{', '.join(beside)}: given beside scm, which says it all")
-        return at(options.scm)
+        return locate_scm(options.scm)
     if not (options.url or options.repo):
         raise ValueError(
             "which repository? scm is required (or DevStream's older repo with owner or org)"
         )
     kind = options.scm_type or (None if options.url or options.base_url else scm_type)
-    return at(
+    return locate_scm(
         Scm(
             url=options.url,
             owner=options.owner,
@@ -218,13 +218,13 @@ class CIOutputs(Outputs, frozen=True, kw_only=True):
     ]
 
 
-def lines(commands: Commands) -> list[str]:
+def list_commands(commands: Commands) -> list[str]:
     """List one command or several, without empty ones. Raises UnknownValueError."""
     given = [commands] if isinstance(commands, str) else [str(line) for line in commands]
     return [line for line in given if line.strip()]
 
 
-def once(pipeline: P, beside: Options, names: tuple[str, ...]) -> P:
+def merge_older_options(pipeline: PipelineT, beside: Options, names: tuple[str, ...]) -> PipelineT:
     """Put the older options that stand beside the pipeline into it.
 
     Raises ValueError if one is given in both places.
@@ -236,12 +236,12 @@ def once(pipeline: P, beside: Options, names: tuple[str, ...]) -> P:
     return msgspec.structs.replace(pipeline, **given)
 
 
-def own(pipeline: Pipeline) -> bool:
+def has_own_files(pipeline: Pipeline) -> bool:
     """Tell if the user brings the files. Raises UnknownValueError."""
     return bool(pipeline.config_contents) or bool(pipeline.config_location)
 
 
-def variables(pipeline: Pipeline, app: str) -> dict[str, Any]:
+def collect_variables(pipeline: Pipeline, app: str) -> dict[str, Any]:
     """Collect the names that `[[ ]]` in the user's files may use; empty if no option gives any.
 
     They are `vars` and the other options, but no secrets.
@@ -254,34 +254,34 @@ def variables(pipeline: Pipeline, app: str) -> dict[str, Any]:
         "dingTalk": pipeline.ding_talk,
     }
     named: dict[str, Any] = {
-        key: _shown(block) for key, block in blocks.items() if block is not None
+        key: _without_secrets(block) for key, block in blocks.items() if block is not None
     }
     if pipeline.branch:
         named["branch"] = pipeline.branch
     return {"app": app, **named, **pipeline.vars} if named or pipeline.vars else {}
 
 
-def _shown(block: Options) -> dict[str, Any]:
+def _without_secrets(block: Options) -> dict[str, Any]:
     """Make a map of an options block, without its secrets. Raises UnknownValueError."""
     # A whole block may be a reference to an output that is not there yet.
     if isinstance(block, Unknown):
-        _refuse(block)
+        _refuse_unknown(block)
     values = {
         field.encode_name: getattr(block, field.name) for field in msgspec.structs.fields(block)
     }
     return {
-        key: msgspec.to_builtins(value, enc_hook=_refuse)
+        key: msgspec.to_builtins(value, enc_hook=_refuse_unknown)
         for key, value in values.items()
-        if key not in SECRETS
+        if key not in SECRET_KEYS
     }
 
 
-def _refuse(_value: object) -> NoReturn:
+def _refuse_unknown(_value: object) -> NoReturn:
     """Refuse UNKNOWN, the only value here that is not plain data."""
     raise UnknownValueError("a pipeline option is only known after apply")
 
 
-def secrets(pipeline: Pipeline) -> list[str]:
+def list_secrets(pipeline: Pipeline) -> list[str]:
     """Name the CI secrets that these options call for. Raises UnknownValueError."""
     image, sonar, talk = pipeline.image_repo, pipeline.sonarqube, pipeline.ding_talk
     needed = {

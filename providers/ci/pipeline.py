@@ -6,8 +6,8 @@ from shlex import quote
 
 import msgspec
 
-from providers.ci.recipe import HEADER, Analysis, Image, Message, Recipe, dingtalk
-from providers.ci.yamltext import Node, Note, dump
+from providers.ci.recipe import HEADER, Analysis, Image, Message, Recipe, build_dingtalk_command
+from providers.ci.yamltext import Commented, Node, dump
 
 DOCKER = "docker:28.5"
 DEPLOYER = "alpine/k8s:1.31.13"
@@ -67,25 +67,25 @@ class Stages(msgspec.Struct, frozen=True):
         ]
 
 
-def pipeline(recipe: Recipe, stages: Stages) -> str:
+def render_pipeline(recipe: Recipe, stages: Stages) -> str:
     """Write the text of .gitlab-ci.yml."""
-    jobs = _jobs(recipe, stages)
+    jobs = _build_jobs(recipe, stages)
     used = list(
         dict.fromkeys(
             str(job["stage"]) for job in jobs.values() if "stage" in job and job["stage"] != ".post"
         )
     )
     document: dict[str, Node] = {
-        "workflow": Note(
+        "workflow": Commented(
             "One pipeline a push: for merge requests, and for the branch itself.",
             {
                 "rules": [
                     {"if": '$CI_PIPELINE_SOURCE == "merge_request_event"'},
-                    _on(recipe.branch, *stages.branches()),
+                    _branch_rule(recipe.branch, *stages.branches()),
                 ]
             },
         ),
-        "default": Note(
+        "default": Commented(
             "A newer commit replaces the jobs of the older one that can be stopped.",
             {"interruptible": True},
         ),
@@ -95,38 +95,45 @@ def pipeline(recipe: Recipe, stages: Stages) -> str:
     return dump(document, HEADER)
 
 
-def _on(*branches: str) -> Job:
+def _branch_rule(*branches: str) -> Job:
     return {
         "if": " || ".join(f'$CI_COMMIT_BRANCH == "{branch}"' for branch in dict.fromkeys(branches))
     }
 
 
-def _jobs(recipe: Recipe, stages: Stages) -> dict[str, Job]:
+def _build_jobs(recipe: Recipe, stages: Stages) -> dict[str, Job]:
     jobs: dict[str, Job] = {}
     if recipe.test:
-        jobs["test"] = {"stage": "test", **_tools(recipe), **_tests(recipe)}
+        jobs["test"] = {"stage": "test", **_language_settings(recipe), **_test_script(recipe)}
     if recipe.analysis:
-        jobs["sonarqube"] = _analysis(recipe.analysis)
+        jobs["sonarqube"] = _analysis_job(recipe.analysis)
     if stages.package:
         kept: Job = {"artifacts": {"paths": ("target/*.jar",), "expire_in": "1 week"}}
-        jobs["package"] = _staged(
-            {"stage": "package", **_tools(recipe), "script": list(stages.package.script), **kept},
+        jobs["package"] = _apply_stage(
+            {
+                "stage": "package",
+                **_language_settings(recipe),
+                "script": list(stages.package.script),
+                **kept,
+            },
             stages.package,
         )
     if recipe.image:
-        jobs["build-image"] = _staged(_image(recipe.image, recipe.branch), stages.build or Stage())
+        jobs["build-image"] = _apply_stage(
+            _image_job(recipe.image, recipe.branch), stages.build or Stage()
+        )
     if stages.deploy:
-        jobs["deploy"] = _staged(_deploy(recipe, stages.agent), stages.deploy)
+        jobs["deploy"] = _apply_stage(_deploy_job(recipe, stages.agent), stages.deploy)
     if recipe.message:
-        jobs |= _notify(recipe.message, recipe.branch)
+        jobs |= _notify_jobs(recipe.message, recipe.branch)
     return jobs
 
 
-def _staged(job: Job, stage: Stage) -> Job:
+def _apply_stage(job: Job, stage: Stage) -> Job:
     """Let the stage's settings replace those of the job, keys in the usual order."""
     changed: Job = {"image": stage.image} if stage.image else {}
     changed |= {"tags": stage.tags} if stage.tags else {}
-    changed |= {"rules": [_on(*stage.branches)]} if stage.branches else {}
+    changed |= {"rules": [_branch_rule(*stage.branches)]} if stage.branches else {}
     merged = {**job, **changed}
     order = (
         "stage",
@@ -143,17 +150,20 @@ def _staged(job: Job, stage: Stage) -> Job:
     return {key: merged[key] for key in order if key in merged}
 
 
-def _tools(recipe: Recipe) -> Job:
+def _language_settings(recipe: Recipe) -> Job:
     language = recipe.language
     image = recipe.container or (language.image.format(recipe.version) if language else "")
     job: Job = {"image": image} if image else {}
     if language:
         stale, variables, paths = CACHES[language.name]
-        job |= {"variables": dict(variables), "cache": {"key": {"files": (stale,)}, "paths": paths}}
+        job |= {
+            "variables": dict(variables),
+            "cache": {"key": {"files": (stale,)}, "paths": paths},
+        }
     return job
 
 
-def _tests(recipe: Recipe) -> Job:
+def _test_script(recipe: Recipe) -> Job:
     """Make the script; GitLab finds the coverage in its log."""
     shown = [recipe.coverage_status] if recipe.coverage_status else []
     first = [recipe.language.prepare] if recipe.language and recipe.language.prepare else []
@@ -161,7 +171,7 @@ def _tests(recipe: Recipe) -> Job:
     return {**script, "coverage": PERCENT} if shown else script
 
 
-def _analysis(analysis: Analysis) -> Job:
+def _analysis_job(analysis: Analysis) -> Job:
     token: Job = {"SONAR_TOKEN": f"${analysis.secret}"} if analysis.secret else {}
     return {
         "stage": "test",
@@ -170,13 +180,13 @@ def _analysis(analysis: Analysis) -> Job:
         "variables": {
             "SONAR_HOST_URL": analysis.url,
             **token,
-            "GIT_DEPTH": Note("the whole history, so that findings know their author", "0"),
+            "GIT_DEPTH": Commented("the whole history, so that findings know their author", "0"),
         },
         "script": ["sonar-scanner " + quote(f"-Dsonar.projectKey={analysis.project}")],
     }
 
 
-def _image(image: Image, branch: str) -> Job:
+def _image_job(image: Image, branch: str) -> Job:
     login = (
         f"docker login --username {quote(image.user)} --password-stdin {image.registry}".rstrip()
     )
@@ -185,19 +195,19 @@ def _image(image: Image, branch: str) -> Job:
     return {
         "stage": "build",
         "image": DOCKER,
-        "services": Note(
+        "services": Commented(
             "Docker in Docker: the runner must allow privileged containers, "
             "as those of gitlab.com do.",
             [f"{DOCKER}-dind"],
         ),
-        "rules": [_on(branch)],
+        "rules": [_branch_rule(branch)],
         "interruptible": False,
         "variables": {"DOCKER_TLS_CERTDIR": "/certs"},
         "script": [*logged_in, f'docker build --pull --tag "{name}" .', f'docker push "{name}"'],
     }
 
 
-def _deploy(recipe: Recipe, agent: str) -> Job:
+def _deploy_job(recipe: Recipe, agent: str) -> Job:
     cluster: list[Node] = [f"kubectl config use-context {quote(agent)}"] if agent else []
     image = (
         [f"--set image.repository={recipe.image.name}", '--set image.tag="$CI_COMMIT_SHORT_SHA"']
@@ -210,13 +220,13 @@ def _deploy(recipe: Recipe, agent: str) -> Job:
     return {
         "stage": "deploy",
         "image": {"name": DEPLOYER, "entrypoint": ("",)},
-        "rules": [_on(recipe.branch)],
+        "rules": [_branch_rule(recipe.branch)],
         "interruptible": False,
         "script": [*cluster, release],
     }
 
 
-def _notify(message: Message, branch: str) -> dict[str, Job]:
+def _notify_jobs(message: Message, branch: str) -> dict[str, Job]:
     """Make one job for each result: a GitLab job does not learn how its pipeline ended."""
     shared: Job = {
         "TITLE": message.title,
@@ -225,12 +235,12 @@ def _notify(message: Message, branch: str) -> dict[str, Job]:
         **message.environment("${}"),
     }
     jobs: dict[str, Job] = {
-        ".notify": {"stage": ".post", "image": MESSENGER, "script": [dingtalk()]}
+        ".notify": {"stage": ".post", "image": MESSENGER, "script": [build_dingtalk_command()]}
     }
     for result, when in (("passed", "on_success"), ("failed", "on_failure")):
         jobs[f"notify-{result}"] = {
             "extends": ".notify",
             "variables": {"RESULT": result, **shared},
-            "rules": [{**_on(branch), "when": when}],
+            "rules": [{**_branch_rule(branch), "when": when}],
         }
     return jobs

@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from providers._image import ImageRepo, image_name, registry_host
-from providers.ci.languages import LANGUAGES, Language, find
+from providers._image import ImageRepo, build_image_name, get_registry_host
+from providers.ci.languages import LANGUAGES, Language, find_language
 from providers.ci.options import (
     DINGTALK_TOKEN,
     DINGTALK_VALUE,
@@ -19,7 +19,7 @@ from providers.ci.options import (
     Pipeline,
     SonarQube,
     UnitTests,
-    lines,
+    list_commands,
 )
 
 HEADER = (
@@ -87,7 +87,7 @@ class Recipe(msgspec.Struct, frozen=True):
     message: Message | None
 
 
-def recipe(
+def build_recipe(
     options: Pipeline,
     app: str,
     branch: str,
@@ -102,9 +102,9 @@ def recipe(
     `language` counts if the options name none. Raises ValueError with a sentence for people,
     UnknownValueError where an option is not known yet.
     """
-    chosen, version, named = _language(options.language, language)
+    chosen, version, named = _choose_language(options.language, language)
     tests = options.test or UnitTests()
-    run, compiled = _tests(tests, chosen, named), _build(build, chosen)
+    run, compiled = _list_test_commands(tests, chosen, named), _list_build_commands(build, chosen)
     return Recipe(
         app=app,
         branch=str(options.branch) or branch,
@@ -113,23 +113,27 @@ def recipe(
         container=str(tests.container_name),
         build=compiled,
         test=run,
-        coverage=lines(tests.coverage_command) if run else [],
-        coverage_status=_status(tests) if run else "",
-        image=image or (pushed(options.image_repo, app) if options.image_repo else None),
-        analysis=_analysis(options.sonarqube) if options.sonarqube else None,
-        message=_message(options.ding_talk) if options.ding_talk else None,
+        coverage=list_commands(tests.coverage_command) if run else [],
+        coverage_status=_coverage_status_command(tests) if run else "",
+        image=image or (build_image(options.image_repo, app) if options.image_repo else None),
+        analysis=_build_analysis(options.sonarqube) if options.sonarqube else None,
+        message=_build_message(options.ding_talk) if options.ding_talk else None,
     )
 
 
-def demand_job(recipe: Recipe) -> None:
+def require_job(recipe: Recipe) -> None:
     """Raise ValueError for a recipe without any job: a message alone is none."""
     if not (recipe.build or recipe.test or recipe.image or recipe.analysis):
         raise ValueError("the pipeline has no job: give language, test.command, build or imageRepo")
 
 
-def _language(options: LanguageOptions | None, otherwise: str) -> tuple[Language | None, str, str]:
+def _choose_language(
+    options: LanguageOptions | None, otherwise: str
+) -> tuple[Language | None, str, str]:
     """Find the language if it is a known one, its version, and the name that was meant."""
-    named, suited = find(str(options.name), str(options.framework)) if options else ("", "")
+    named, suited = (
+        find_language(str(options.name), str(options.framework)) if options else ("", "")
+    )
     named = named or otherwise
     found = LANGUAGES.get(named)
     version = str(options.version) if options else ""
@@ -141,27 +145,27 @@ def _language(options: LanguageOptions | None, otherwise: str) -> tuple[Language
     return found, version or suited or (found.version if found else ""), named
 
 
-def _build(commands: list[str] | None, language: Language | None) -> list[str]:
+def _list_build_commands(commands: list[str] | None, language: Language | None) -> list[str]:
     if commands == [] and language is None:
         raise ValueError("build.command is needed: there is no default without a known language")
     return commands or ([language.build] if language and commands is not None else [])
 
 
-def _tests(options: UnitTests, language: Language | None, named: str) -> list[str]:
+def _list_test_commands(options: UnitTests, language: Language | None, named: str) -> list[str]:
     if not options.enable:
         return []
-    run = lines(options.command) or (list(language.test) if language else [])
+    run = list_commands(options.command) or (list(language.test) if language else [])
     if not run and named:
         known = ", ".join(LANGUAGES)
         raise ValueError(
             f'there is no default test for language "{named}" (known: {known}): set test.command'
         )
     if options.coverage and options.coverage.enable and run:
-        run[-1] = _measured(options, run[-1], language)
+        run[-1] = _add_coverage(options, run[-1], language)
     return run
 
 
-def _measured(options: UnitTests, command: str, language: Language | None) -> str:
+def _add_coverage(options: UnitTests, command: str, language: Language | None) -> str:
     assert options.coverage is not None  # the caller looked
     if language is None or language.name != "go":
         raise ValueError(
@@ -173,30 +177,30 @@ def _measured(options: UnitTests, command: str, language: Language | None) -> st
     return " ".join(part for part in parts if part)
 
 
-def _status(options: UnitTests) -> str:
+def _coverage_status_command(options: UnitTests) -> str:
     if options.coverage and options.coverage.enable:
         return f"go tool cover -func={options.coverage.output}"
     return str(options.coverage_status_command)
 
 
-def pushed(repo: ImageRepo, app: str) -> Image:
+def build_image(repo: ImageRepo, app: str) -> Image:
     """Make the image that `imageRepo` describes."""
     if repo.password and not repo.user:
         raise ValueError("imageRepo.user is needed to log in with imageRepo.password")
     secret = IMAGE_SECRET if repo.password else ""
     return Image(
-        image_name(str(repo.url), str(repo.user), app),
-        registry_host(str(repo.url)),
+        build_image_name(str(repo.url), str(repo.user), app),
+        get_registry_host(str(repo.url)),
         str(repo.user),
         secret,
     )
 
 
-def _analysis(options: SonarQube) -> Analysis:
+def _build_analysis(options: SonarQube) -> Analysis:
     return Analysis(str(options.name), str(options.url), SONAR_SECRET if options.token else "")
 
 
-def _message(options: DingTalk) -> Message:
+def _build_message(options: DingTalk) -> Message:
     parts = urlsplit(str(options.webhook))
     if not parts.hostname:
         raise ValueError("dingTalk.webhook must be a URL")
@@ -204,14 +208,14 @@ def _message(options: DingTalk) -> Message:
         title=str(options.name),
         # The query and the user part may hold the robot's token.
         url=parts._replace(query="", fragment="", netloc=parts.netloc.rpartition("@")[2]).geturl(),
-        at=",".join(lines(options.at_users)),
+        at=",".join(list_commands(options.at_users)),
         security=options.security_type or "",
         token=DINGTALK_TOKEN if "access_token" in parse_qs(parts.query) else "",
         value=DINGTALK_VALUE if options.security_value else "",
     )
 
 
-def dingtalk() -> str:
+def build_dingtalk_command() -> str:
     """Make the shell command that sends the message, with all data in environment variables."""
     script = files("providers.ci").joinpath("templates/dingtalk.py").read_text(encoding="utf-8")
     return f"python3 - <<'EOF'\n{script}EOF\n"

@@ -14,9 +14,9 @@ import yaml
 from engine.errors import AuthError, NotFoundError, ProviderError
 
 TIMEOUT: Final = 30.0
-LIMIT: Final = 4 << 20
-SQUARE: Final = re.compile(r"(?<!\$)\[\[\s*\.?([A-Za-z_][\w.-]*)\s*\]\]")
-CURLY: Final = re.compile(r"(?<!\$)\{\{\s*\.?([A-Za-z_][\w.-]*)\s*\}\}")
+MAX_FILE_SIZE: Final = 4 << 20
+SQUARE_VARIABLE: Final = re.compile(r"(?<!\$)\[\[\s*\.?([A-Za-z_][\w.-]*)\s*\]\]")
+CURLY_VARIABLE: Final = re.compile(r"(?<!\$)\{\{\s*\.?([A-Za-z_][\w.-]*)\s*\}\}")
 """Variables in CI files are dotted names, which a shell's `[[ -f x ]]` is not, and never behind a
 dollar, as GitHub's `${{ secrets.X }}` is."""
 
@@ -31,45 +31,46 @@ class CISystem(msgspec.Struct, frozen=True):
     name: str
     directory: str = ""
     suffixes: tuple[str, ...] = ()
-    fixed: str = ""
+    only_path: str = ""
 
     @property
-    def names(self) -> str:
+    def file_names(self) -> str:
         """Describe the names of files that the system looks at."""
-        return self.fixed or " or ".join(f"*{suffix}" for suffix in self.suffixes)
+        return self.only_path or " or ".join(f"*{suffix}" for suffix in self.suffixes)
 
     @property
-    def default(self) -> str:
+    def default_path(self) -> str:
         """Name the path of the one file if nothing names another."""
-        return self.fixed or f"{self.directory}main.yml"
+        return self.only_path or f"{self.directory}main.yml"
 
-    def fits(self, name: str) -> bool:
+    def accepts(self, name: str) -> bool:
         """Tell if a file of that name is one of this system's."""
         base = PurePosixPath(name).name
-        return base == self.fixed if self.fixed else base.endswith(self.suffixes)
+        return base == self.only_path if self.only_path else base.endswith(self.suffixes)
 
-    def path(self, name: str) -> str:
+    def path_of(self, name: str) -> str:
         """Name the path that a file of that name goes to."""
-        return self.fixed or self.directory + PurePosixPath(name).name
+        return self.only_path or self.directory + PurePosixPath(name).name
 
 
 GITHUB: Final = CISystem("GitHub Actions", ".github/workflows/", (".yml", ".yaml"))
-GITLAB: Final = CISystem("GitLab CI", fixed=".gitlab-ci.yml")
-JENKINS: Final = CISystem("Jenkins", fixed="Jenkinsfile")
+GITLAB: Final = CISystem("GitLab CI", only_path=".gitlab-ci.yml")
+JENKINS: Final = CISystem("Jenkins", only_path="Jenkinsfile")
 SYSTEMS: Final = {"github": GITHUB, "gitlab": GITLAB, "jenkins": JENKINS}
 
 
-def written(contents: Mapping[str, str], system: CISystem) -> dict[str, str]:
+def map_contents(contents: Mapping[str, str], system: CISystem) -> dict[str, str]:
     """Map paths to the texts of `configContents`.
 
     Raises ValueError with the names of files that the system would not look at.
     """
-    wrong = [name for name in contents if not system.fits(name)]
+    wrong = [name for name in contents if not system.accepts(name)]
     if wrong:
         raise ValueError(
-            f"configContents: {system.name} looks only at {system.names}, not at {', '.join(wrong)}"
+            f"configContents: {system.name} looks only at {system.file_names}, "
+            f"not at {', '.join(wrong)}"
         )
-    found = {system.path(name): text for name, text in contents.items()}
+    found = {system.path_of(name): text for name, text in contents.items()}
     if len(found) < len(contents):
         raise ValueError(
             f"configContents: several files would become one in {system.directory}: "
@@ -78,46 +79,48 @@ def written(contents: Mapping[str, str], system: CISystem) -> dict[str, str]:
     return found
 
 
-def named(location: str, system: CISystem) -> str | None:
+def predict_path(location: str, system: CISystem) -> str | None:
     """Name the path that one file or URL becomes; None if `location` may be a directory. Pure."""
-    if "://" not in location and not system.fits(location):
+    if "://" not in location and not system.accepts(location):
         return None
     name = unquote(urlsplit(location).path) if "://" in location else location
-    if system.fits(name):
-        return system.path(name)
-    return None if location.startswith("file://") else system.default
+    if system.accepts(name):
+        return system.path_of(name)
+    return None if location.startswith("file://") else system.default_path
 
 
-def fetched(location: str, system: CISystem, base: Path) -> dict[str, str]:
+def fetch_files(location: str, system: CISystem, base: Path) -> dict[str, str]:
     """Map paths to the texts at `configLocation`.
 
     Raises ProviderError if there is nothing, or nothing usable.
     """
     scheme = urlsplit(location).scheme if "://" in location else ""
     if scheme in ("http", "https"):
-        path = named(location, system) or system.default
-        return {path: _text(_download(location), location)}
+        path = predict_path(location, system) or system.default_path
+        return {path: _decode(_download(location), location)}
     if scheme not in ("", "file"):
         raise ProviderError(
             f"configLocation {location}: only paths, file://, http:// and https:// are known"
         )
     place = base / Path(unquote(urlsplit(location).path) if scheme else location).expanduser()
     try:
-        return _on_disk(place, system)
+        return _read_from_disk(place, system)
     except OSError as error:
         raise ProviderError(f"configLocation: cannot read {place}: {error.strerror}") from error
 
 
-def _on_disk(place: Path, system: CISystem) -> dict[str, str]:
+def _read_from_disk(place: Path, system: CISystem) -> dict[str, str]:
     if not place.is_dir():
-        path = system.path(place.name) if system.fits(place.name) else system.default
-        return {path: _text(place.read_bytes(), str(place))}
-    files = sorted(file for file in place.rglob("*") if file.is_file() and system.fits(file.name))
-    found = {system.path(file.name): _text(file.read_bytes(), str(file)) for file in files}
+        path = system.path_of(place.name) if system.accepts(place.name) else system.default_path
+        return {path: _decode(place.read_bytes(), str(place))}
+    files = sorted(
+        file for file in place.rglob("*") if file.is_file() and system.accepts(file.name)
+    )
+    found = {system.path_of(file.name): _decode(file.read_bytes(), str(file)) for file in files}
     if not found:
         raise ProviderError(
             f"configLocation: {place} holds no file for {system.name}",
-            hint=f"it looks for {system.names}",
+            hint=f"it looks for {system.file_names}",
         )
     if len(found) < len(files):
         raise ProviderError(
@@ -126,7 +129,7 @@ def _on_disk(place: Path, system: CISystem) -> dict[str, str]:
     return found
 
 
-def _text(data: bytes, where: str) -> str:
+def _decode(data: bytes, where: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -142,24 +145,24 @@ def _download(url: str) -> bytes:
         # The caller lets only http and https through.
         with urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310
             # One byte more than allowed shows that the file is too large, without reading it all.
-            data: bytes = answer.read(LIMIT + 1)
+            data: bytes = answer.read(MAX_FILE_SIZE + 1)
     # A URLError too, so it comes first.
     except HTTPError as error:
         with error:
-            raise _refused(url, error.code, error.reason) from error
+            raise _build_http_error(url, error.code, error.reason) from error
     except (URLError, OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
         raise ProviderError(
             f"configLocation: cannot fetch {url}: {reason}", retryable=True
         ) from error
-    if len(data) > LIMIT:
+    if len(data) > MAX_FILE_SIZE:
         raise ProviderError(
-            f"configLocation: {url} is larger than {LIMIT >> 20} MiB, which no CI file is"
+            f"configLocation: {url} is larger than {MAX_FILE_SIZE >> 20} MiB, which no CI file is"
         )
     return data
 
 
-def _refused(url: str, code: int, reason: str) -> ProviderError:
+def _build_http_error(url: str, code: int, reason: str) -> ProviderError:
     text = f"configLocation: {url} answers {code} {reason}"
     if code in (401, 403):
         return AuthError(text, hint="it is fetched without credentials: use a public URL or a path")
@@ -170,8 +173,8 @@ def _refused(url: str, code: int, reason: str) -> ProviderError:
     return ProviderError(text, retryable=code == 429 or code >= 500)
 
 
-def rendered(
-    files: Mapping[str, str], square: Mapping[str, Any], curly: Mapping[str, Any]
+def fill_in_variables(
+    files: Mapping[str, str], square_values: Mapping[str, Any], curly_values: Mapping[str, Any]
 ) -> dict[str, str]:
     """Replace `[[ name ]]` by the values in `square` and `{{ name }}` by those in `curly`.
 
@@ -179,8 +182,8 @@ def rendered(
     variable that has no value.
     """
     for values, pattern, opening, closing in (
-        (square, SQUARE, "[[", "]]"),
-        (curly, CURLY, "{{", "}}"),
+        (square_values, SQUARE_VARIABLE, "[[", "]]"),
+        (curly_values, CURLY_VARIABLE, "{{", "}}"),
     ):
         # Without variables nothing is replaced: `{{ x }}` may be the CI system's own syntax.
         if values:
@@ -192,11 +195,13 @@ def rendered(
                     f"the CI files use {listed}, which vars do not have",
                     hint=f"they have {', '.join(sorted(values))}",
                 )
-            files = {path: _filled(text, pattern, values) for path, text in files.items()}
+            files = {
+                path: _replace_variables(text, pattern, values) for path, text in files.items()
+            }
     return dict(files)
 
 
-def _filled(text: str, pattern: re.Pattern[str], values: Mapping[str, Any]) -> str:
+def _replace_variables(text: str, pattern: re.Pattern[str], values: Mapping[str, Any]) -> str:
     return pattern.sub(lambda match: str(_lookup(values, match[1])), text)
 
 
@@ -213,7 +218,7 @@ def _lookup(values: Mapping[str, Any], name: str) -> object:
     )
 
 
-def checked(files: Mapping[str, str], system: CISystem) -> dict[str, bytes]:
+def check_files(files: Mapping[str, str], system: CISystem) -> dict[str, bytes]:
     """Encode the files; raises ProviderError where the system wants a YAML map and gets none."""
     # A Jenkinsfile is Groovy.
     for path, text in files.items() if system is not JENKINS else ():

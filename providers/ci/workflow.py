@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from providers.ci.languages import Language
-from providers.ci.recipe import HEADER, Analysis, Image, Message, Recipe, dingtalk
-from providers.ci.yamltext import Node, Note, dump
+from providers.ci.recipe import HEADER, Analysis, Image, Message, Recipe, build_dingtalk_command
+from providers.ci.yamltext import Commented, Node, dump
 
 PINS = {
     "actions/checkout": ("08c6903cd8c0fde910a37f88322edcfb5dd907a8", "v5.0.0"),
@@ -64,7 +64,7 @@ RUN_URL = "${{ github.server_url }}/${{ github.repository }}/actions/runs/${{ gi
 Job = dict[str, Node]
 
 
-def workflow(recipe: Recipe) -> str:
+def render_workflow(recipe: Recipe) -> str:
     """Write the text of the workflow file."""
     document: dict[str, Node] = {
         "name": "CI",
@@ -72,8 +72,8 @@ def workflow(recipe: Recipe) -> str:
             "push": {"branches": (recipe.branch,)},
             "pull_request": {"branches": (recipe.branch,)},
         },
-        "permissions": Note("No job gets more than it asks for itself.", {"contents": "read"}),
-        "concurrency": Note(
+        "permissions": Commented("No job gets more than it asks for itself.", {"contents": "read"}),
+        "concurrency": Commented(
             "A newer commit of a pull request replaces the run of the older one; "
             "pushes wait for each other.",
             {
@@ -81,66 +81,68 @@ def workflow(recipe: Recipe) -> str:
                 "cancel-in-progress": "${{ github.event_name == 'pull_request' }}",
             },
         ),
-        "jobs": _jobs(recipe),
+        "jobs": _build_jobs(recipe),
     }
     return dump(document, HEADER)
 
 
-def _jobs(recipe: Recipe) -> dict[str, Node]:
+def _build_jobs(recipe: Recipe) -> dict[str, Node]:
     jobs: dict[str, Node] = {}
     if recipe.build:
-        jobs["build"] = _job(
-            [*_prepared(recipe, recipe.build), _run("Build", recipe.build)], recipe
+        jobs["build"] = _build_job(
+            [*_setup_steps(recipe, recipe.build), _run_step("Build", recipe.build)], recipe
         )
     if recipe.test:
-        jobs["test"] = _job([*_prepared(recipe, recipe.test), *_tests(recipe)], recipe)
+        jobs["test"] = _build_job(
+            [*_setup_steps(recipe, recipe.test), *_test_steps(recipe)], recipe
+        )
     if recipe.analysis:
-        jobs["sonarqube"] = _analysis(recipe.analysis)
+        jobs["sonarqube"] = _analysis_job(recipe.analysis)
     if recipe.image:
         before = tuple(jobs)
-        jobs["tag"] = Note(
+        jobs["tag"] = Commented(
             "Version of the image: the last number of the newest tag, plus one.",
-            _tag(recipe, before),
+            _tag_job(recipe, before),
         )
-        jobs["image"] = _image(recipe.image)
+        jobs["image"] = _image_job(recipe.image)
     if recipe.message and jobs:
-        jobs["notify"] = _notify(recipe.message, tuple(jobs))
+        jobs["notify"] = _notify_job(recipe.message, tuple(jobs))
     return jobs
 
 
-def _job(steps: list[Node], recipe: Recipe) -> Job:
+def _build_job(steps: list[Node], recipe: Recipe) -> Job:
     container: Job = {"container": recipe.container} if recipe.container else {}
     return {"runs-on": "ubuntu-24.04", "timeout-minutes": 30, **container, "steps": steps}
 
 
-def _uses(action: str, **inputs: Node) -> Job:
+def _action_step(action: str, **inputs: Node) -> Job:
     commit, release = PINS[action]
-    step: Job = {"uses": Note(release, f"{action}@{commit}")}
+    step: Job = {"uses": Commented(release, f"{action}@{commit}")}
     given: Job = {name.replace("_", "-"): value for name, value in inputs.items()}
     return {**step, "with": given} if given else step
 
 
-def _run(name: str, commands: list[str]) -> Job:
+def _run_step(name: str, commands: list[str]) -> Job:
     return {
         "name": name,
         "run": commands[0] if len(commands) == 1 else "".join(f"{line}\n" for line in commands),
     }
 
 
-def _prepared(recipe: Recipe, commands: list[str]) -> list[Node]:
+def _setup_steps(recipe: Recipe, commands: list[str]) -> list[Node]:
     """Make the steps before a command: code, tools (a container brings its own), preparation."""
     # Scripts of the repository run in this job; they must not find a token that can push.
-    steps: list[Node] = [_uses("actions/checkout", persist_credentials=False)]
+    steps: list[Node] = [_action_step("actions/checkout", persist_credentials=False)]
     if recipe.language is None:
         return steps
     if not recipe.container:
-        steps.append(_tools(recipe, recipe.language, commands))
+        steps.append(_language_step(recipe, recipe.language, commands))
     if recipe.language.prepare:
         steps.append({"name": "Prepare", "run": recipe.language.prepare})
     return steps
 
 
-def _tools(recipe: Recipe, language: Language, commands: list[str]) -> Job:
+def _language_step(recipe: Recipe, language: Language, commands: list[str]) -> Job:
     name = language.name
     inputs: Job = {"distribution": "temurin"} if name == "java" else {}
     inputs[VERSION_INPUT[name]] = recipe.version
@@ -150,13 +152,13 @@ def _tools(recipe: Recipe, language: Language, commands: list[str]) -> Job:
         if any(words in command for command in commands)
     ]
     inputs |= {"cache": found[0]} if found else {}
-    return _uses(f"actions/{SETUP[name]}", **inputs)
+    return _action_step(f"actions/{SETUP[name]}", **inputs)
 
 
-def _tests(recipe: Recipe) -> list[Node]:
-    steps: list[Node] = [_run("Test", recipe.test)]
+def _test_steps(recipe: Recipe) -> list[Node]:
+    steps: list[Node] = [_run_step("Test", recipe.test)]
     if recipe.coverage:
-        steps.append(_run("Coverage", recipe.coverage))
+        steps.append(_run_step("Coverage", recipe.coverage))
     if recipe.coverage_status:
         fenced = f"  echo '```'\n  {recipe.coverage_status}\n  echo '```'\n"
         show = f'{{\n{fenced}}} >> "$GITHUB_STEP_SUMMARY"\n'
@@ -164,30 +166,32 @@ def _tests(recipe: Recipe) -> list[Node]:
     return steps
 
 
-def _analysis(analysis: Analysis) -> Job:
+def _analysis_job(analysis: Analysis) -> Job:
     secret: Job = (
         {"SONAR_TOKEN": f"${{{{ secrets.{analysis.secret} }}}}"} if analysis.secret else {}
     )
-    scan = _uses("SonarSource/sonarqube-scan-action", args=f"-Dsonar.projectKey={analysis.project}")
+    scan = _action_step(
+        "SonarSource/sonarqube-scan-action", args=f"-Dsonar.projectKey={analysis.project}"
+    )
     scan["env"] = {"SONAR_HOST_URL": analysis.url, **secret}
     steps: list[Node] = [
-        Note(
+        Commented(
             "The whole history, so that findings know their author.",
-            _uses("actions/checkout", fetch_depth=0, persist_credentials=False),
+            _action_step("actions/checkout", fetch_depth=0, persist_credentials=False),
         ),
         scan,
     ]
-    fork = Note("Pull requests from forks see no secrets.", NOT_FORKED)
+    fork = Commented("Pull requests from forks see no secrets.", NOT_FORKED)
     return {"if": fork, "runs-on": "ubuntu-24.04", "timeout-minutes": 30, "steps": steps}
 
 
-def _tag(recipe: Recipe, before: tuple[str, ...]) -> Job:
+def _tag_job(recipe: Recipe, before: tuple[str, ...]) -> Job:
     needs: Job = {"needs": before} if before else {}
     branch = recipe.branch.replace("'", "''")
     steps: list[Node] = [
-        Note(
+        Commented(
             "With the token, which the push of the tag needs.",
-            _uses("actions/checkout", fetch_depth=0),
+            _action_step("actions/checkout", fetch_depth=0),
         ),
         {"name": "Tag the commit", "id": "tag", "run": NEXT_TAG},
     ]
@@ -202,15 +206,15 @@ def _tag(recipe: Recipe, before: tuple[str, ...]) -> Job:
     }
 
 
-def _image(image: Image) -> Job:
+def _image_job(image: Image) -> Job:
     steps: list[Node] = [
-        _uses("actions/checkout", persist_credentials=False),
-        _uses("docker/setup-buildx-action"),
+        _action_step("actions/checkout", persist_credentials=False),
+        _action_step("docker/setup-buildx-action"),
     ]
     if image.secret:
         registry: Job = {"registry": image.registry} if image.registry else {}
         steps.append(
-            _uses(
+            _action_step(
                 "docker/login-action",
                 **registry,
                 username=image.user,
@@ -219,7 +223,7 @@ def _image(image: Image) -> Job:
         )
     tags = f"{image.name}:${{{{ needs.tag.outputs.version }}}}"
     steps.append(
-        _uses(
+        _action_step(
             "docker/build-push-action",
             context=".",
             push=True,
@@ -231,7 +235,7 @@ def _image(image: Image) -> Job:
     return {"needs": ("tag",), "runs-on": "ubuntu-24.04", "timeout-minutes": 30, "steps": steps}
 
 
-def _notify(message: Message, before: tuple[str, ...]) -> Job:
+def _notify_job(message: Message, before: tuple[str, ...]) -> Job:
     env: Job = {
         "TITLE": message.title,
         "RESULT": RESULT,
@@ -239,7 +243,7 @@ def _notify(message: Message, before: tuple[str, ...]) -> Job:
         "RUN_URL": RUN_URL,
         **message.environment("${{{{ secrets.{} }}}}"),
     }
-    steps: list[Node] = [{"name": "Tell DingTalk", "env": env, "run": dingtalk()}]
+    steps: list[Node] = [{"name": "Tell DingTalk", "env": env, "run": build_dingtalk_command()}]
     return {
         "needs": before,
         "if": "always() && github.event_name == 'push'",

@@ -12,7 +12,7 @@ import msgspec
 import yaml
 
 Node: TypeAlias = (
-    "None | bool | int | str | tuple[str, ...] | list[Node] | Mapping[str, Node] | Note"
+    "None | bool | int | str | tuple[str, ...] | list[Node] | Mapping[str, Node] | Commented"
 )
 """A tuple is written on one line, a list one item a line."""
 
@@ -23,7 +23,7 @@ WIDTH = 110
 """Longest line with a comment behind it; a longer comment stands above."""
 
 
-class Note(msgspec.Struct, frozen=True):
+class Commented(msgspec.Struct, frozen=True):
     """A value with a comment, which stands behind a short scalar and above anything else."""
 
     comment: str
@@ -37,29 +37,29 @@ def dump(document: Mapping[str, Node], header: str) -> str:
     """
     lines = [f"# {line}".rstrip() for line in header.splitlines()]
     for number, (key, value) in enumerate(document.items()):
-        entry = list(_jobs(key, value) if key == "jobs" else _entry(key, value))
+        entry = list(_format_jobs(key, value) if key == "jobs" else _format_entry(key, value))
         lines += ["", *entry] if len(entry) > 1 or number == 0 else entry
     return "\n".join(lines) + "\n"
 
 
-def _jobs(key: str, jobs: Node) -> Iterator[str]:
+def _format_jobs(key: str, jobs: Node) -> Iterator[str]:
     assert isinstance(jobs, Mapping)  # that is what a workflow has there
     for number, (name, job) in enumerate(jobs.items()):
         yield "" if number else f"{key}:"
-        yield from _indented(_entry(name, job))
+        yield from _indent(_format_entry(name, job))
 
 
-def _entry(key: str, value: Node) -> Iterator[str]:
+def _format_entry(key: str, value: Node) -> Iterator[str]:
     # YAML 1.1 takes "on" for a boolean, and so PyYAML quotes it; no CI system does.
-    name = key if key == "on" else _scalar(key)
-    return _written(f"{name}:", value)
+    name = key if key == "on" else _format_scalar(key)
+    return _format_value(f"{name}:", value)
 
 
-def _written(start: str, value: Node) -> Iterator[str]:
+def _format_value(start: str, value: Node) -> Iterator[str]:
     """Yield the lines of a value after `key:` or `-`, its comment where it belongs."""
-    comment, value = (value.comment, value.value) if isinstance(value, Note) else ("", value)
-    block = list(_block(value))
-    line = "" if block else f"{start} {_one_line(value)}"
+    comment, value = (value.comment, value.value) if isinstance(value, Commented) else ("", value)
+    block = list(_format_block(value))
+    line = "" if block else f"{start} {_format_on_one_line(value)}"
     if line and comment and "\n" not in comment and len(line) + len(comment) < WIDTH:
         yield f"{line} # {comment}"
         return
@@ -74,25 +74,25 @@ def _written(start: str, value: Node) -> Iterator[str]:
         first = next(number for number, line in enumerate(block) if not line.startswith("#"))
         yield from block[:first]
         yield f"- {block[first]}"
-        yield from _indented(block[first + 1 :])
+        yield from _indent(block[first + 1 :])
     else:
         yield start
-        yield from _indented(block)
+        yield from _indent(block)
 
 
-def _block(value: Node) -> Iterator[str]:
+def _format_block(value: Node) -> Iterator[str]:
     """Yield the lines of a value that cannot stand on one line; none if it can."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _entry(key, item)
+            yield from _format_entry(key, item)
     elif isinstance(value, list):
         for item in value:
-            yield from _written("-", item)
-    elif isinstance(value, str) and _literal(value):
+            yield from _format_value("-", item)
+    elif isinstance(value, str) and _fits_literal_block(value):
         yield from value.removesuffix("\n").split("\n")
 
 
-def _literal(text: str) -> bool:
+def _fits_literal_block(text: str) -> bool:
     """Tell if a literal block can hold the text as it is."""
     body = text.removesuffix("\n")
     plain = all(char in "\n\t" or char.isprintable() for char in body)
@@ -104,31 +104,37 @@ def _literal(text: str) -> bool:
     )
 
 
-def _indented(lines: Iterable[str]) -> Iterator[str]:
+def _indent(lines: Iterable[str]) -> Iterator[str]:
     return ("  " + line if line else "" for line in lines)
 
 
-def _one_line(value: Node) -> str:
+def _format_on_one_line(value: Node) -> str:
     if isinstance(value, tuple):
-        return f"[{', '.join(_in_brackets(item) for item in value)}]"
-    return _scalar(value)
+        return f"[{', '.join(_format_in_brackets(item) for item in value)}]"
+    return _format_scalar(value)
 
 
-def _in_brackets(text: str) -> str:
+def _format_in_brackets(text: str) -> str:
     """Write a text where a comma would end it."""
-    return _scalar(text) if _breaks(text) else _dumped([text]).removeprefix("[").removesuffix("]")
+    return (
+        _format_scalar(text)
+        if _needs_several_lines(text)
+        else _dump_scalar([text]).removeprefix("[").removesuffix("]")
+    )
 
 
-def _scalar(value: object) -> str:
-    return _dumped(value, '"' if isinstance(value, str) and _breaks(value) else None)
+def _format_scalar(value: object) -> str:
+    return _dump_scalar(
+        value, '"' if isinstance(value, str) and _needs_several_lines(value) else None
+    )
 
 
-def _breaks(text: str) -> bool:
+def _needs_several_lines(text: str) -> bool:
     """Tell if PyYAML would write it on several lines."""
     return len(text.splitlines()) > 1 or text.endswith(("\n", "\r"))
 
 
-def _dumped(value: object, style: str | None = None) -> str:
+def _dump_scalar(value: object, style: str | None = None) -> str:
     text: str = yaml.dump(
         value,
         Dumper=Dumper,

@@ -14,8 +14,8 @@ from engine.schema import Field, Options, Outputs
 from engine.values import Unknown, UnknownValueError, Value
 from providers._git.objects import GitFile
 from providers._git.repository import AUTHOR
-from providers._git.scm import Location, Repo, ScmType, all_known, locate, located
-from providers._git.urls import is_path, without_credentials
+from providers._git.scm import Location, Repo, ScmType, is_all_known, locate, locate_in_call
+from providers._git.urls import is_path, strip_credentials
 from providers.scaffolding import source
 from providers.scaffolding.render import render
 from providers.scaffolding.source import TemplateRepo
@@ -35,7 +35,7 @@ class DestinationRepo(Repo, frozen=True, kw_only=True):
     ] = None
 
     def __post_init__(self) -> None:
-        if not all_known(self):
+        if not is_all_known(self):
             return
         if not is_path(locate(self).url) and self.visibility is not None:
             raise ValueError(
@@ -69,7 +69,7 @@ class ScaffoldOptions(Options, frozen=True, kw_only=True):
     """The repository to make, and the template to make it from."""
 
     destination_repo: Annotated[DestinationRepo, Field("the repository to make")]
-    source_repo: SourceRepo = source.DEFAULT
+    source_repo: SourceRepo = source.DEFAULT_TEMPLATE
     vars: Vars = msgspec.field(default_factory=dict[str, Any])
     author: Annotated[str, AUTHOR_FIELD] = ""
 
@@ -87,7 +87,7 @@ class GolangOptions(DestinationRepo, frozen=True, kw_only=True):
         DestinationRepo | None,
         Field("the repository to make, as in repo-scaffolding; instead of its options beside this"),
     ] = None
-    source_repo: SourceRepo = source.DEFAULT
+    source_repo: SourceRepo = source.DEFAULT_TEMPLATE
     vars: Vars = msgspec.field(default_factory=dict[str, Any])
     image_repo: Annotated[
         str, Field("the image that the Helm chart runs; owner/name if not given", example="me/app")
@@ -98,22 +98,22 @@ class GolangOptions(DestinationRepo, frozen=True, kw_only=True):
         _check_source(self.source_repo)
         if self.destination_repo is None:
             DestinationRepo.__post_init__(self)
-        elif beside := [name for name in _PLACE if _given(getattr(self, name))]:
+        elif beside := [name for name in _REPO_FIELDS if _is_given(getattr(self, name))]:
             raise ValueError(
                 f"{', '.join(beside)}: given beside destinationRepo, but must stand inside it"
             )
 
 
-_PLACE: Final = ("url", "owner", "org", "name", "branch", "token", "visibility")
+_REPO_FIELDS: Final = ("url", "owner", "org", "name", "branch", "token", "visibility")
 
 
-def _given(value: Value | Unknown) -> bool:
+def _is_given(value: Value | Unknown) -> bool:
     return isinstance(value, Unknown) or bool(value)
 
 
 def _check_source(given: str | TemplateRepo) -> None:
     if isinstance(given, str):  # a Template checks itself; it may also be unknown
-        source.reference(given)
+        source.resolve_template(given)
 
 
 class GithubOptions(GolangOptions, frozen=True, kw_only=True):
@@ -145,80 +145,80 @@ class ScaffoldOutputs(Outputs, frozen=True, kw_only=True):
     branch: Annotated[str, Field("the branch that was written")]
 
 
-class Order(msgspec.Struct, frozen=True):
+class ScaffoldRequest(msgspec.Struct, frozen=True):
     """One spelling for all options: the repository to make, from which template, with which values.
 
     `by_url`: the repository is named by its URL, so that another one does not replace it.
     """
 
-    place: Location
+    location: Location
     template: TemplateRepo | str
     vars: Mapping[str, Any]
     author: str
     visibility: Visibility | None
-    by_url: bool
+    is_named_by_url: bool
 
-    def outputs(self) -> dict[str, Value]:
+    def build_outputs(self) -> dict[str, Value]:
         """Make the outputs, which are all known beforehand."""
-        place, url = self.place, without_credentials(self.place.url)
-        if place.url.startswith("./"):
-            url = f"./{os.path.normpath(place.url)}"
+        location, url = self.location, strip_credentials(self.location.url)
+        if location.url.startswith("./"):
+            url = f"./{os.path.normpath(location.url)}"
         return {
-            "owner": place.owner,
-            "org": place.org,
-            "repo": place.name,
+            "owner": location.owner,
+            "org": location.org,
+            "repo": location.name,
             "repoURL": url,
-            "branch": place.branch,
+            "branch": location.branch,
         }
 
-    def files(self, call: Call) -> dict[str, GitFile]:
+    def render_files(self, call: Call) -> dict[str, GitFile]:
         """Render the template."""
-        place, owner = self.place, self.place.org or self.place.owner
-        path = "/".join(part for part in (owner, place.name) if part)
-        module = path if is_path(place.url) else place.identity
+        location, owner = self.location, self.location.org or self.location.owner
+        path = "/".join(part for part in (owner, location.name) if part)
+        module = path if is_path(location.url) else location.identity
         known = {
-            "AppName": place.name,
+            "AppName": location.name,
             "ImageRepo": path.lower(),
-            "App": {"Name": place.name, "Module": re.sub(r"[^\w./~-]", "-", module)},
+            "App": {"Name": location.name, "Module": re.sub(r"[^\w./~-]", "-", module)},
             "Repo": {
-                "Name": place.name,
+                "Name": location.name,
                 "Owner": owner,
-                "URL": self.outputs()["repoURL"],
-                "Branch": place.branch,
+                "URL": self.build_outputs()["repoURL"],
+                "Branch": location.branch,
             },
         }
-        values = known | _overriding(known, self.vars)
-        return render(source.load(self.template, call), place.name, values)
+        values = known | _match_known_names(known, self.vars)
+        return render(source.load_template(self.template, call), location.name, values)
 
 
-def _overriding(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _match_known_names(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Spell given names as known ones: `image_repo` and `imageRepo` mean `ImageRepo`."""
     spelled = {name.lower(): name for name in known}
     return {spelled.get(key.replace("_", "").lower(), key): value for key, value in given.items()}
 
 
-def order(options: ScaffoldOptions) -> Order:
+def build_request(options: ScaffoldOptions) -> ScaffoldRequest:
     """Read the nested spelling.
 
     Raises ProviderError for options that validation would refuse, UnknownValueError.
     """
-    return _order(options, options.destination_repo, options.vars)
+    return _build_request(options, options.destination_repo, options.vars)
 
 
-def golang_order(options: GolangOptions) -> Order:
+def build_golang_request(options: GolangOptions) -> ScaffoldRequest:
     """Read either spelling. Raises as `order`."""
     values = {"ImageRepo": options.image_repo} if options.image_repo else {}
     target = options if options.destination_repo is None else options.destination_repo
-    return _order(options, target, {**values, **options.vars})
+    return _build_request(options, target, {**values, **options.vars})
 
 
-def _order(
+def _build_request(
     options: ScaffoldOptions | GolangOptions, target: DestinationRepo, values: Mapping[str, Any]
-) -> Order:
+) -> ScaffoldRequest:
     if isinstance(target, Unknown):
         raise UnknownValueError("destinationRepo is only known after apply")
-    return Order(
-        located(target),
+    return ScaffoldRequest(
+        locate_in_call(target),
         options.source_repo,
         values,
         options.author,

@@ -10,13 +10,13 @@ from pathlib import Path
 from engine.errors import ProviderError
 from providers._git.command import Git
 from providers._git.local import LocalRepository
-from providers._git.objects import all_marks
+from providers._git.objects import read_all_marks
 
-Ours = Callable[[Mapping[str, str]], bool]
+IsOwnCommit = Callable[[Mapping[str, str]], bool]
 """Tells if a commit with these marks is this state's."""
 
 
-def remove(repository: LocalRepository, ours: Ours) -> str:
+def remove_repository(repository: LocalRepository, is_own_commit: IsOwnCommit) -> str:
     """Remove it, at once for readers; already gone is fine.
 
     One that holds a commit of others is kept under a name next to it that nothing has: returned,
@@ -25,29 +25,29 @@ def remove(repository: LocalRepository, ours: Ours) -> str:
     path = repository.path
 
     # Two names, so that a run after a crash knows what the killed one had looked into.
-    unseen, doomed = repository.beside("old"), repository.beside("gone")
+    hidden, condemned = repository.sibling_path("old"), repository.sibling_path("gone")
 
-    def only_ours(there: Path) -> bool:
-        return all(map(ours, all_marks(Git(repository.git.call, there))))
+    def has_only_own_commits(there: Path) -> bool:
+        return all(map(is_own_commit, read_all_marks(Git(repository.git.call, there))))
 
     def finish() -> str:
-        if not unseen.exists():
+        if not hidden.exists():
             return ""
-        if not only_ours(unseen):  # pushed in between; nobody can push any more
-            return _kept(unseen, path)
-        unseen.rename(doomed)
-        shutil.rmtree(doomed)
+        if not has_only_own_commits(hidden):  # pushed in between; nobody can push any more
+            return _keep(hidden, path)
+        hidden.rename(condemned)
+        shutil.rmtree(condemned)
         return ""
 
     try:
-        shutil.rmtree(doomed, ignore_errors=True)  # half removed by a process that was killed
+        shutil.rmtree(condemned, ignore_errors=True)  # half removed by a process that was killed
         kept = finish()
         if not path.exists():
             return kept
-        if not only_ours(path):
-            return _kept(path, path)
+        if not has_only_own_commits(path):
+            return _keep(path, path)
         # From here on no push finds it, so the second check is final.
-        path.rename(unseen)
+        path.rename(hidden)
         kept = finish() or kept
     except OSError as error:
         hint = f"see that {path.parent} can be written to"
@@ -55,7 +55,7 @@ def remove(repository: LocalRepository, ours: Ours) -> str:
     return kept
 
 
-def _kept(there: Path, path: Path) -> str:
+def _keep(there: Path, path: Path) -> str:
     number = 1
     while os.path.lexists(kept := f"{path}.kept-{number}"):
         number += 1

@@ -15,8 +15,8 @@ from engine.errors import ProviderError
 from engine.suggestions import near
 from providers._git.objects import GitFile
 
-APP: Final = "_app_name_"
-SUFFIX: Final = ".tpl"
+NAME_PLACEHOLDER: Final = "_app_name_"
+TEMPLATE_SUFFIX: Final = ".tpl"
 VALUE = re.compile(r"\[\[-?\s*\.?([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*-?\]\]")
 ACTION = re.compile(r"\[\[-?\s*(if|range|with|end|else|template|define|block|include)\b[^]]*\]\]")
 SKIPPED_AT_TOP: Final = frozenset({"README.md"})
@@ -36,15 +36,17 @@ def render(
         render({"_app_name_.txt.tpl": GitFile(b"[[ Owner ]]")}, "app", {"owner": "me"})
         # {"app.txt": GitFile(b"me")}
     """
-    known, problems, made = _folded(values), list[str](), dict[str, GitFile]()
+    known, problems, made = _fold_keys(values), list[str](), dict[str, GitFile]()
     # Sorted, so that problems and the first commit are the same on every machine.
     for path, file in sorted(files.items()):
         if path in SKIPPED_AT_TOP or ".git" in path.split("/"):
             continue
-        target = path.removesuffix(SUFFIX).replace(APP, name)
+        target = path.removesuffix(TEMPLATE_SUFFIX).replace(NAME_PLACEHOLDER, name)
         if target in made:
             problems.append(f"{path}: another file is called {target} too")
-        made[target] = _filled(path, file, name, known, problems) if path.endswith(SUFFIX) else file
+        made[target] = (
+            _fill_in(path, file, name, known, problems) if path.endswith(TEMPLATE_SUFFIX) else file
+        )
     if problems:
         raise ProviderError(
             "the template cannot be rendered:\n" + "\n".join(problems),
@@ -53,27 +55,27 @@ def render(
     return made
 
 
-def _folded(values: Mapping[str, Any]) -> dict[str, Any]:
+def _fold_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        _fold(key): _folded(cast("dict[str, Any]", item)) if isinstance(item, dict) else item
+        _fold_key(key): _fold_keys(cast("dict[str, Any]", item)) if isinstance(item, dict) else item
         for key, item in values.items()
     }
 
 
-def _fold(key: str) -> str:
+def _fold_key(key: str) -> str:
     return key.replace("_", "").lower()
 
 
-def _filled(
+def _fill_in(
     path: str, file: GitFile, name: str, known: Mapping[str, Any], problems: list[str]
 ) -> GitFile:
     try:
         text = file.data.decode()
     except UnicodeDecodeError:
-        problems.append(f"{path}: is not UTF-8 text, so it cannot be a {SUFFIX} file")
+        problems.append(f"{path}: is not UTF-8 text, so it cannot be a {TEMPLATE_SUFFIX} file")
         return file
     problems += [
-        f"{_line(path, text, action)}: {action[0]}: "
+        f"{_format_position(path, text, action)}: {action[0]}: "
         f"only values can be filled in, there is no {action[1]}"
         for action in ACTION.finditer(text)
     ]
@@ -86,17 +88,20 @@ def _filled(
         if isinstance(found, str):
             return found
         problems.append(
-            f"{_line(path, text, match)}: {match[0]} is not defined{_near(match[1], known)}"
+            f"{_format_position(path, text, match)}: {match[0]} is not defined"
+            f"{_suggest(match[1], known)}"
         )
         return match[0]
 
-    return replace(file, data=VALUE.sub(value, text.replace(APP, name)).encode())
+    return replace(file, data=VALUE.sub(value, text.replace(NAME_PLACEHOLDER, name)).encode())
 
 
 def _lookup(known: Mapping[str, Any], keys: list[str]) -> str | None:
     found: Any = known
     for key in keys:
-        found = cast("dict[str, Any]", found).get(_fold(key)) if isinstance(found, dict) else None
+        found = (
+            cast("dict[str, Any]", found).get(_fold_key(key)) if isinstance(found, dict) else None
+        )
     match found:
         case bool():
             return "true" if found else "false"
@@ -106,10 +111,10 @@ def _lookup(known: Mapping[str, Any], keys: list[str]) -> str | None:
             return None
 
 
-def _near(name: str, known: Mapping[str, Any]) -> str:
-    meant = near(_fold(name), known)
+def _suggest(name: str, known: Mapping[str, Any]) -> str:
+    meant = near(_fold_key(name), known)
     return f", did you mean {meant}?" if meant else ""
 
 
-def _line(path: str, text: str, match: re.Match[str]) -> str:
+def _format_position(path: str, text: str, match: re.Match[str]) -> str:
     return f"{path}:{text.count(chr(10), 0, match.start()) + 1}"

@@ -17,13 +17,13 @@ from engine.schema import Field, Options
 from engine.suggestions import near
 from providers._git.objects import GitFile
 from providers._git.repository import GitRepository
-from providers._git.scm import PATH_STARTS, PUBLIC_HOSTS, ScmType, all_known, full_url
+from providers._git.scm import PATH_STARTS, PUBLIC_HOSTS, ScmType, complete_url, is_all_known
 from providers._git.urls import is_path, local_path
 
-SHIPPED: Final = Path(__file__).parent / "templates"
-DEFAULT: Final = "golang-gin"
-ARCHIVES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-DEVSTREAM: Final = ("dtm-repo-scaffolding-", "dtm-scaffolding-")
+TEMPLATES_DIR: Final = Path(__file__).parent / "templates"
+DEFAULT_TEMPLATE: Final = "golang-gin"
+ARCHIVE_SUFFIXES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+DEVSTREAM_PREFIXES: Final = ("dtm-repo-scaffolding-", "dtm-scaffolding-")
 
 
 class TemplateRepo(Options, frozen=True, kw_only=True):
@@ -50,98 +50,98 @@ class TemplateRepo(Options, frozen=True, kw_only=True):
     )
 
     def __post_init__(self) -> None:
-        if all_known(self):
-            reference(self)
+        if is_all_known(self):
+            resolve_template(self)
 
 
-def names() -> list[str]:
+def list_templates() -> list[str]:
     """Name the templates that ship inside."""
-    return sorted(place.name for place in SHIPPED.iterdir() if place.is_dir())
+    return sorted(place.name for place in TEMPLATES_DIR.iterdir() if place.is_dir())
 
 
-def reference(template: TemplateRepo | str) -> str:
+def resolve_template(template: TemplateRepo | str) -> str:
     """Find a shipped template's name, a path or a URL.
 
     Raises ValueError with a sentence for people.
     """
     if isinstance(template, str):
-        return _checked(template)
+        return _resolve_text(template)
     if template.url:
-        return _checked(template.url)
+        return _resolve_text(template.url)
     if not template.name:
         raise ValueError("which template is meant: give url or name")
     owner = template.org or template.owner
-    if owner in ("", "devstream-io") and (shipped := _shipped(template.name)):
+    if owner in ("", "devstream-io") and (shipped := _find_shipped(template.name)):
         return shipped
     base = template.base_url.rstrip("/") or PUBLIC_HOSTS.get(template.scm_type, "")
     if not base or not owner:
-        raise ValueError(_unknown(template.name))
-    return full_url(f"{base}/{owner}/{template.name}.git")
+        raise ValueError(_describe_unknown(template.name))
+    return complete_url(f"{base}/{owner}/{template.name}.git")
 
 
-def on_disk(template: TemplateRepo | str) -> str | None:
+def find_local_template(template: TemplateRepo | str) -> str | None:
     """Find the path of a template on this machine; None for a shipped or a remote one.
 
     Raises ValueError.
     """
-    where = reference(template)
-    local = is_path(where) or (where.lower().endswith(ARCHIVES) and "://" not in where)
-    return str(local_path(where)) if local and where not in names() else None
+    where = resolve_template(template)
+    local = is_path(where) or (where.lower().endswith(ARCHIVE_SUFFIXES) and "://" not in where)
+    return str(local_path(where)) if local and where not in list_templates() else None
 
 
-def _shipped(name: str) -> str:
-    for prefix in DEVSTREAM:
+def _find_shipped(name: str) -> str:
+    for prefix in DEVSTREAM_PREFIXES:
         name = name.removeprefix(prefix)
-    return {"golang": DEFAULT}.get(name, name if name in names() else "")
+    return {"golang": DEFAULT_TEMPLATE}.get(name, name if name in list_templates() else "")
 
 
-def _checked(text: str) -> str:
-    if found := _shipped(text):
+def _resolve_text(text: str) -> str:
+    if found := _find_shipped(text):
         return found
-    if text.lower().endswith(ARCHIVES):
+    if text.lower().endswith(ARCHIVE_SUFFIXES):
         return text
     if text.startswith(PATH_STARTS) or "/" in text or ":" in text:
-        return full_url(text)
-    raise ValueError(_unknown(text))
+        return complete_url(text)
+    raise ValueError(_describe_unknown(text))
 
 
-def _unknown(name: str) -> str:
-    meant = near(name, names())
+def _describe_unknown(name: str) -> str:
+    meant = near(name, list_templates())
     return f'there is no template "{name}"' + (
-        f", did you mean {meant}?" if meant else f"; there are {', '.join(names())}"
+        f", did you mean {meant}?" if meant else f"; there are {', '.join(list_templates())}"
     )
 
 
-def load(template: TemplateRepo | str, call: Call) -> dict[str, GitFile]:
+def load_template(template: TemplateRepo | str, call: Call) -> dict[str, GitFile]:
     """Load the template's files by path.
 
     Raises ProviderError if it is not there or cannot be read.
     """
     try:
-        where = reference(template)
+        where = resolve_template(template)
     except ValueError as error:
         raise ProviderError(str(error)) from error
     branch = "" if isinstance(template, str) else template.branch
-    if where in names():
-        return _directory(SHIPPED / where)
+    if where in list_templates():
+        return _read_directory(TEMPLATES_DIR / where)
     place = call.base_dir / local_path(where)
-    if where.lower().endswith(ARCHIVES):
-        return _unpacked(where, _download(where, call) if "://" in where else _bytes(place))
+    if where.lower().endswith(ARCHIVE_SUFFIXES):
+        return _unpack(where, _download(where, call) if "://" in where else _read_bytes(place))
     if is_path(where) and place.is_dir() and not branch and not (place / "HEAD").is_file():
-        return _directory(place)
-    return _cloned(GitRepository(where, branch, call=call), where)
+        return _read_directory(place)
+    return _read_repository(GitRepository(where, branch, call=call), where)
 
 
-def _cloned(repository: GitRepository, where: str) -> dict[str, GitFile]:
-    named = repository.branch or repository.default_branch() or ""
-    files = repository.on(named).files()
+def _read_repository(repository: GitRepository, where: str) -> dict[str, GitFile]:
+    named = repository.branch or repository.read_default_branch() or ""
+    files = repository.with_branch(named).read_files()
     if files is None:
         branch = f" with a branch {named}" if named else ""
         raise ProviderError(f"there is no template repository {where}{branch}")
     return files
 
 
-def _directory(root: Path) -> dict[str, GitFile]:
+def _read_directory(root: Path) -> dict[str, GitFile]:
     """Read all files below, symbolic links as links, without those that git and Python add."""
     found: dict[str, GitFile] = {}
     for path in sorted(root.rglob("*")):
@@ -152,18 +152,18 @@ def _directory(root: Path) -> dict[str, GitFile]:
         if path.is_symlink():
             found[name.as_posix()] = GitFile(str(path.readlink()).encode(), "120000")
         elif path.is_file():
-            found[name.as_posix()] = GitFile(_bytes(path), _mode(path.stat().st_mode))
+            found[name.as_posix()] = GitFile(_read_bytes(path), _git_mode(path.stat().st_mode))
     return found
 
 
-def _bytes(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         raise ProviderError(f"cannot read the template {path}: {error.strerror}") from error
 
 
-def _mode(mode: int) -> str:
+def _git_mode(mode: int) -> str:
     return "120000" if stat.S_ISLNK(mode) else "100755" if mode & 0o100 else "100644"
 
 
@@ -185,13 +185,13 @@ def _download(url: str, call: Call) -> bytes:
     return data
 
 
-def _unpacked(where: str, data: bytes) -> dict[str, GitFile]:
+def _unpack(where: str, data: bytes) -> dict[str, GitFile]:
     """Read the files of a zip or tar, without the one directory that hosts put around them."""
     import tarfile  # both heavy, and rarely needed
     import zipfile
 
     try:
-        files = dict(_zipped(data) if where.lower().endswith(".zip") else _tarred(data))
+        files = dict(_read_zip(data) if where.lower().endswith(".zip") else _read_tar(data))
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         raise ProviderError(f"the template {where} is no readable archive: {error}") from error
     tops = {path.split("/", 1)[0] for path in files}
@@ -200,7 +200,7 @@ def _unpacked(where: str, data: bytes) -> dict[str, GitFile]:
     return files
 
 
-def _zipped(data: bytes) -> Iterator[tuple[str, GitFile]]:
+def _read_zip(data: bytes) -> Iterator[tuple[str, GitFile]]:
     import zipfile
 
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -208,11 +208,11 @@ def _zipped(data: bytes) -> Iterator[tuple[str, GitFile]]:
             if not item.is_dir():
                 yield (
                     item.filename.removeprefix("./"),
-                    GitFile(archive.read(item), _mode(item.external_attr >> 16)),
+                    GitFile(archive.read(item), _git_mode(item.external_attr >> 16)),
                 )
 
 
-def _tarred(data: bytes) -> Iterator[tuple[str, GitFile]]:
+def _read_tar(data: bytes) -> Iterator[tuple[str, GitFile]]:
     import tarfile
 
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
@@ -221,4 +221,4 @@ def _tarred(data: bytes) -> Iterator[tuple[str, GitFile]]:
                 yield item.name.removeprefix("./"), GitFile(item.linkname.encode(), "120000")
             # Returns None for directories and devices, which git cannot hold.
             elif content := archive.extractfile(item):
-                yield item.name.removeprefix("./"), GitFile(content.read(), _mode(item.mode))
+                yield item.name.removeprefix("./"), GitFile(content.read(), _git_mode(item.mode))

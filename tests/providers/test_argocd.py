@@ -15,7 +15,7 @@ from engine.errors import ProviderError
 from engine.loading.loader import ConfigSource, load
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError
-from providers.argocd import ArgoCDApp, written
+from providers.argocd import ArgoCDApp, render_manifest
 from tests.providers._git.repos import call, faults, listed, log, make, options, push, show
 
 PATH = "argocd/app.yaml"
@@ -206,7 +206,7 @@ def test_credentials_reach_neither_manifest_nor_record() -> None:
     wanted = chosen(
         source={"repoURL": "https://ann:hush@git.example.com/me/app.git", "token": "hush-too"}
     )
-    assert b"hush" not in written(wanted)
+    assert b"hush" not in render_manifest(wanted)
     assert "hush" not in repr(ArgoCDApp().predict(wanted, None))
 
 

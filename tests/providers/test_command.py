@@ -203,7 +203,7 @@ def gone(pid: int) -> bool:
 def test_a_program_is_stopped_with_all_that_it_started(
     why: str, stubborn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("providers._process.guard.GRACE", 0.2)
+    monkeypatch.setattr("providers._process.guard.TERMINATE_GRACE", 0.2)
     ready, begin = tmp_path / "pids", time.monotonic()
     script = f"{stubborn}sleep 60 & echo $! $$ > pids; echo begun; wait"
     interrupted = why == "the run was interrupted"

@@ -185,14 +185,14 @@ def test_a_new_file_is_named_in_one_step_and_never_over_another(
     system_call: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not system_call:
-        monkeypatch.setattr(_local, "_renameat2", lambda: None)
+        monkeypatch.setattr(_local, "_load_renameat2", lambda: None)
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_text("ours", "utf-8")
-    _local.rename_new(source, target)
+    _local.rename_without_replacing(source, target)
     assert {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()} == {"target": "ours"}
     source.write_text("ours again", "utf-8")
     with pytest.raises(FileExistsError):
-        _local.rename_new(source, target)
+        _local.rename_without_replacing(source, target)
     assert {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()} == {
         "target": "ours",
         "source": "ours again",

@@ -154,7 +154,7 @@ def test_a_commit_that_is_kept_from_being_written_ends_in_its_time(
     bare: Path, repository: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A busy machine may make a single push slower than a poll, which is another error.
-    monkeypatch.setattr(command, "POLL", 10)
+    monkeypatch.setattr(command, "POLL_INTERVAL", 10)
     (bare / "refs" / "heads" / "main.lock").touch()
     call = replace(repository.call, deadline=time.monotonic() + 1)
     with pytest.raises(
@@ -168,9 +168,9 @@ def test_a_commit_that_is_kept_from_being_written_ends_in_its_time(
 def test_what_can_never_be_written_is_not_tried_again(
     repository: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(GitRepository, "_pause", lambda *_: pytest.fail("it is tried again"))
+    monkeypatch.setattr(GitRepository, "_wait_before_retry", lambda *_: pytest.fail("it is tried again"))
     with pytest.raises(ProviderError, match=r"Unable to create .*: File name too long"):
-        repository.on("x" * 252).commit({"a": b"1"}, "first")
+        repository.with_branch("x" * 252).commit({"a": b"1"}, "first")
 
 
 def test_a_push_leaves_no_tidying_up_to_the_other_end(

@@ -22,10 +22,10 @@ from engine.errors import (
 )
 from engine.ports import Call
 from providers._git.local import LocalRepository
-from providers._git.objects import GitFile, TreeEntry, blob_id
+from providers._git.objects import GitFile, TreeEntry, hash_blob
 from providers._git.repository import GitRepository
-from providers._git.urls import canonical, without_credentials
-from providers.scaffolding.removal import remove
+from providers._git.urls import normalize_url, strip_credentials
+from providers.scaffolding.removal import remove_repository
 from tests.providers._git.git_http import GitServer, serve
 
 
@@ -85,9 +85,9 @@ def on_disk(repository: GitRepository) -> LocalRepository:
 
 
 def test_an_empty_repository_exists_and_has_no_branch(repository: GitRepository) -> None:
-    assert repository.heads() == {}
+    assert repository.list_branches() == {}
     assert repository.read() is None
-    assert repository.tip() is None
+    assert repository.read_tip() is None
 
 
 def test_what_was_committed_is_read_back(repository: GitRepository) -> None:
@@ -97,16 +97,16 @@ def test_what_was_committed_is_read_back(repository: GitRepository) -> None:
     )
     assert repository.read() == {"a.txt": b"one\n", "bin/run": b"#!/bin/sh\n", "ü x/b": b"\x00\xff"}
     assert repository.read(["a.txt", "none"]) == {"a.txt": b"one\n"}
-    tip = repository.tip()
+    tip = repository.read_tip()
     assert tip is not None
     assert tip.sha == sha
-    assert tip.entries["bin/run"] == TreeEntry("100755", blob_id(b"#!/bin/sh\n"))
+    assert tip.entries["bin/run"] == TreeEntry("100755", hash_blob(b"#!/bin/sh\n"))
 
 
 def test_a_commit_changes_only_what_it_names(repository: GitRepository) -> None:
     repository.commit({"a": b"1", "run": GitFile(b"1", "100755"), "old": b"1"}, "first")
     repository.commit({"run": b"2", "old": None, "gone already": None}, "second")
-    tip = repository.tip()
+    tip = repository.read_tip()
     assert tip is not None
     assert {path: entry.mode for path, entry in tip.entries.items()} == {
         "a": "100644",
@@ -145,9 +145,9 @@ def test_the_first_commit_tells_whose_it_is(repository: GitRepository, tmp_path:
     repository.commit({"a": b"1"}, "first")
     later = GitRepository(repository.url, call=replace(repository.call, token="t-2"))
     later.commit({"a": b"2"}, "second")
-    tip = later.tip(history=True)
+    tip = later.read_tip(history=True)
     assert tip is not None
-    assert tip.first == {"address": "repo/a", "lineage": "line-1", "token": "t-1"}
+    assert tip.root_marks == {"address": "repo/a", "lineage": "line-1", "token": "t-1"}
 
 
 def test_many_writers_lose_nothing(repository: GitRepository, tmp_path: Path) -> None:
@@ -174,16 +174,20 @@ def test_a_new_branch_may_begin_at_another_one(repository: GitRepository) -> Non
     side, same = (
         GitRepository(repository.url, name, call=repository.call) for name in ("side", "same")
     )
-    side.commit({"b": b"1"}, "on a branch", start="main")
+    side.commit({"b": b"1"}, "on a branch", start_branch="main")
     assert side.read() == {"a": b"1", "b": b"1"}
-    assert same.commit({"a": b"1"}, "nothing new", start="main") == sha
-    assert same.heads() == {"main": sha, "same": sha, "side": (side.heads() or {})["side"]}
+    assert same.commit({"a": b"1"}, "nothing new", start_branch="main") == sha
+    assert same.list_branches() == {
+        "main": sha,
+        "same": sha,
+        "side": (side.list_branches() or {})["side"],
+    }
 
 
 def test_a_first_commit_is_not_put_on_top_of_somebody_elses(repository: GitRepository) -> None:
-    repository.commit({"a": b"1"}, "first", first=True)
+    repository.commit({"a": b"1"}, "first", must_be_first=True)
     with pytest.raises(ProviderError, match="somebody else began the branch"):
-        repository.commit({"b": b"1"}, "first", first=True)
+        repository.commit({"b": b"1"}, "first", must_be_first=True)
     assert repository.read() == {"a": b"1"}
 
 
@@ -205,15 +209,15 @@ def test_a_file_never_replaces_a_directory_nor_hides_below_a_file(
 def test_an_absent_path_is_no_repository_and_can_become_one(tmp_path: Path, call: Call) -> None:
     repository = GitRepository("new/app.git", "trunk", call=call)
     assert repository.read() is None
-    assert repository.heads() is None
+    assert repository.list_branches() is None
     with pytest.raises(NotFoundError, match="there is no repository"):
         repository.commit({"a": b""}, "first")
     repository.init_bare({"lineage": "line-1"})
-    assert repository.heads() == {}
-    assert on_disk(repository).marks() == {"lineage": "line-1"}
+    assert repository.list_branches() == {}
+    assert on_disk(repository).read_marks() == {"lineage": "line-1"}
     repository.commit({"a": b"1"}, "first")
     repository.init_bare({"lineage": "other"})
-    assert on_disk(repository).marks() == {"lineage": "line-1"}
+    assert on_disk(repository).read_marks() == {"lineage": "line-1"}
     git("clone", tmp_path / "new" / "app.git", tmp_path / "clone")
     assert git("branch", "--show-current", cwd=tmp_path / "clone") == "trunk"
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["app.git"]
@@ -223,18 +227,18 @@ def test_delete_removes_the_repository_and_once_more_is_fine(tmp_path: Path, cal
     repository = GitRepository(f"file://{tmp_path}/x%20y.git", call=call)
     repository.init_bare()
     assert (tmp_path / "x y.git" / "HEAD").is_file()
-    remove(on_disk(repository), lambda _marks: True)
-    remove(on_disk(repository), lambda _marks: True)
+    remove_repository(on_disk(repository), lambda _marks: True)
+    remove_repository(on_disk(repository), lambda _marks: True)
     assert [p.name for p in tmp_path.iterdir()] == ["home"]
 
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path, call: Call) -> None:
     repository = GitRepository("new/app.git", call=call)
     local = on_disk(repository)
-    removal = partial(remove, local, lambda _marks: True)
+    removal = partial(remove_repository, local, lambda _marks: True)
     for step, left in (
-        (repository.init_bare, local.beside("new")),
-        (removal, local.beside("gone")),
+        (repository.init_bare, local.sibling_path("new")),
+        (removal, local.sibling_path("gone")),
     ):
         left.mkdir(parents=True)
         (left / "half").write_text("made")
@@ -266,7 +270,7 @@ def test_a_repository_around_an_absent_path_is_not_mistaken_for_it(
     tmp_path: Path, call: Call
 ) -> None:
     git("init", "-q", tmp_path)
-    assert GitRepository("inside", call=call).heads() is None
+    assert GitRepository("inside", call=call).list_branches() is None
 
 
 def test_a_checked_out_branch_is_not_pulled_from_under_its_owner(
@@ -315,7 +319,7 @@ def test_a_server_that_cannot_leave_out_contents_will_do(call: Call, server: Git
     repository.commit({"a": b"1", "b": b"1"}, "first")
     repository.commit({"b": b"2"}, "second")
     assert repository.read(["b"]) == {"b": b"2"}
-    assert repository.default_branch() == "main"
+    assert repository.read_default_branch() == "main"
 
 
 def test_instead_of_works(tmp_path: Path, call: Call, server: GitServer) -> None:
@@ -350,7 +354,7 @@ def test_denied_is_an_error_with_a_next_step(call: Call, server: GitServer) -> N
         GitRepository(url, call=call),
     ):
         with pytest.raises(AuthError) as caught:
-            attempt.heads()
+            attempt.list_branches()
         assert "credential helper" in caught.value.hint
         assert "hunter2" not in str(caught.value) + attempt.location
 
@@ -364,7 +368,7 @@ def test_unreachable_is_an_error_that_may_pass_never_absence(call: Call) -> None
 
 def test_a_host_that_answers_not_found_says_absent(call: Call, server: GitServer) -> None:
     repository = GitRepository(f"{server.url}/none.git", call=call)
-    assert repository.heads() is None
+    assert repository.list_branches() is None
     assert repository.read() is None
     with pytest.raises(NotFoundError, match="cannot make repositories"):
         repository.init_bare()
@@ -375,7 +379,7 @@ def test_a_lost_answer_to_a_push_is_looked_up(call: Call, server: GitServer) -> 
     repository = GitRepository(server.with_password("app.git"), call=call)
     server.cut_pushes = 1
     sha = repository.commit({"a": b"1"}, "first")
-    assert repository.heads() == {"main": sha}
+    assert repository.list_branches() == {"main": sha}
 
 
 def test_time_and_cancellation_end_git_and_its_children(tmp_path: Path, call: Call) -> None:
@@ -389,7 +393,7 @@ def test_time_and_cancellation_end_git_and_its_children(tmp_path: Path, call: Ca
     assert time.monotonic() - begin < 5
     stopped = replace(call, cancelled=lambda: True)
     # What ends by itself within the poll is let finish.
-    assert GitRepository("app.git", call=stopped).heads() == {}
+    assert GitRepository("app.git", call=stopped).list_branches() == {}
     with pytest.raises((OutcomeUnknownError, CancelledError)):
         GitRepository("app.git", call=stopped).commit({"a": b""}, "first")
 
@@ -408,7 +412,7 @@ def test_time_and_cancellation_end_git_and_its_children(tmp_path: Path, call: Ca
     ],
 )
 def test_one_identity_for_every_spelling(url: str, identity: str) -> None:
-    assert canonical(url) == identity
+    assert normalize_url(url) == identity
 
 
 @pytest.mark.parametrize(
@@ -421,11 +425,11 @@ def test_one_identity_for_every_spelling(url: str, identity: str) -> None:
     ],
 )
 def test_urls_are_shown_without_credentials(url: str, shown: str) -> None:
-    assert without_credentials(url) == shown
+    assert strip_credentials(url) == shown
 
 
 def test_blob_ids_are_those_of_git() -> None:
-    assert blob_id(b"test Content") == "d9c012c6ecfcc8ce04a6538cc43490b1d5401241"
+    assert hash_blob(b"test Content") == "d9c012c6ecfcc8ce04a6538cc43490b1d5401241"
 
 
 def test_a_malformed_author_is_refused(call: Call) -> None:
@@ -438,4 +442,4 @@ def test_a_malformed_author_is_refused(call: Call) -> None:
 def test_a_missing_git_is_named(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ProviderError, match="git program was not found"):
-        GitRepository("http://127.0.0.1:1/x", call=call).heads()
+        GitRepository("http://127.0.0.1:1/x", call=call).list_branches()

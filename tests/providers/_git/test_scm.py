@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from providers._git.scm import API_LATER, Repo, locate
+from providers._git.scm import NO_REPO_API, Repo, locate
 
 
 def place(**options: str) -> tuple[str, str, str, str, str, str]:
@@ -111,8 +111,8 @@ def test_the_rest_follows_from_what_is_given(
             "git org and owner can't be configured at the same time",
         ),
         ({"owner": "a", "scmType": "local"}, "git name field must be configured"),
-        ({"owner": "a", "name": "b", "scmType": "github"}, API_LATER),
-        ({"owner": "a", "name": "b", "scmType": "gitlab"}, API_LATER),
+        ({"owner": "a", "name": "b", "scmType": "github"}, NO_REPO_API),
+        ({"owner": "a", "name": "b", "scmType": "gitlab"}, NO_REPO_API),
         ({"owner": "a", "name": "b"}, "which repository is meant"),
         ({"url": "https://git.test/a/b", "scmType": "local"}, "wants a path"),
         ({"scmType": "svn", "name": "b"}, "Invalid enum value 'svn'"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from providers._process import guard
-from providers._process.guard import GATE, SHELL, Guard, Tether
+from providers._process.guard import GATE_SCRIPT, SHELL, Guard, GuardedProcess
 from providers._process.program import Program, run
 
 ROOT = Path(__file__).parents[3]
@@ -90,7 +90,7 @@ def test_the_guard_is_out_of_reach_of_what_is_sent_to_dtm_and_holds_nothing_open
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
     guard = Guard()
-    assert guard.pipe() is not None
+    assert guard.ensure_running() is not None
     os.close(writer)
     assert os.read(reader, 1) == b""
     os.close(reader)
@@ -105,27 +105,27 @@ def test_the_guard_is_out_of_reach_of_what_is_sent_to_dtm_and_holds_nothing_open
     )
     for number in ended:
         os.kill(shell.pid, number)
-    guard._close(os.getpid())
+    guard._stop_shell(os.getpid())
     assert shell.returncode == 0
 
 
 def test_a_guard_that_somebody_killed_is_replaced() -> None:
     guard = Guard()
-    assert guard.pipe() is not None
+    assert guard.ensure_running() is not None
     first = guard._shell
     assert first is not None
     first.kill()
     first.wait()
-    assert guard.pipe() is not None
+    assert guard.ensure_running() is not None
     assert guard._shell is not first
-    guard._close(os.getpid())
+    guard._stop_shell(os.getpid())
 
 
 def test_a_program_whose_dtm_is_gone_before_the_guard_knows_of_it_never_begins(
     tmp_path: Path,
 ) -> None:
     with subprocess.Popen(
-        [SHELL, "-c", GATE, SHELL, "touch", "made"],
+        [SHELL, "-c", GATE_SCRIPT, SHELL, "touch", "made"],
         cwd=tmp_path,
         stdin=subprocess.PIPE,
         start_new_session=True,
@@ -141,7 +141,7 @@ def test_where_no_shell_can_help_programs_run_untied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guard, "SHELL", str(tmp_path / "sh"))
-    monkeypatch.setattr(Tether, "_guard", Guard())
+    monkeypatch.setattr(GuardedProcess, "_guard", Guard())
     assert _run(tmp_path) == 0
     assert (tmp_path / "made").exists()
 

@@ -23,7 +23,7 @@ TALK = {"webhook": "https://oapi.dingtalk.com/robot/send?access_token=abcdef"}
 def files(provider: Any, given: Given) -> dict[str, str]:
     """Make the files that the plugin writes."""
     chosen: Any = options(provider, **given)
-    written = provider.source(chosen, provider.location(chosen).name).files(FILES)
+    written = provider.build_source(chosen, provider.locate(chosen).name).load_files(FILES)
     return {path: content.decode() for path, content in written.items()}
 
 

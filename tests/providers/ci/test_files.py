@@ -15,7 +15,7 @@ from engine.errors import AuthError, NotFoundError, ProviderError
 from engine.ports import AnyProvider
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError
-from providers._git.objects import blob_id
+from providers._git.objects import hash_blob
 from providers.ci.generic import CIGeneric
 from providers.ci.github import GitHubActions
 from providers.ci.gitlab import GitLabCI
@@ -156,7 +156,7 @@ def test_attributes_name_each_file_by_its_content(tmp_path: Path) -> None:
     made = CIGeneric().create(
         generic(configContents={"a.yml": YAML, "b.yml": YAML}), call(tmp_path)
     )
-    ids = {f".github/workflows/{name}.yml": blob_id(YAML.encode()) for name in "ab"}
+    ids = {f".github/workflows/{name}.yml": hash_blob(YAML.encode()) for name in "ab"}
     assert made.attributes == {"files": ids, "rendered": ids}
     assert made.outputs["files"] == sorted(ids)
 
@@ -266,7 +266,7 @@ def test_a_location_is_taken_from_the_configuration_a_file_url_or_home(
         "~/ci/main.yml",
     ):
         made = CIGeneric().create(generic(configLocation=location), call(tree))
-        assert made.attributes["files"] == {MAIN: blob_id(YAML.encode())}
+        assert made.attributes["files"] == {MAIN: hash_blob(YAML.encode())}
 
 
 def test_a_url_is_fetched(url: str, tmp_path: Path) -> None:

@@ -249,7 +249,7 @@ def test_scripts_never_hold_expressions_that_others_fill() -> None:
 def test_secrets_are_named_and_never_told() -> None:
     assert "hush" not in text(HUSH)
     provider = GitHubActions()
-    assert provider.secrets(options(provider, **HUSH)) == SECRETS
+    assert provider.list_secrets(options(provider, **HUSH)) == SECRETS
     assert all(f"secrets.{name} " in text(HUSH) for name in SECRETS)
 
 

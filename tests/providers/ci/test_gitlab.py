@@ -272,7 +272,7 @@ def test_every_job_runs_in_a_declared_stage_and_waits_for_none_that_is_absent() 
 def test_secrets_are_named_and_never_told() -> None:
     assert "hush" not in text(HUSH)
     provider = GitLabCI()
-    assert provider.secrets(options(provider, **HUSH)) == SECRETS
+    assert provider.list_secrets(options(provider, **HUSH)) == SECRETS
 
 
 REFUSED: dict[str, tuple[Given, str]] = {

@@ -43,7 +43,7 @@ OLDER = {
 def place(plugin: str, destination: Mapping[str, Any]) -> tuple[str, str, str]:
     """Find the URL, branch and token that git gets."""
     provider: Any = installed()[plugin]
-    found = provider.location(options(provider, **GIVEN[plugin], **destination))
+    found = provider.locate(options(provider, **GIVEN[plugin], **destination))
     return found.url, found.branch, found.token
 
 
@@ -107,7 +107,8 @@ def test_an_option_of_ci_generic_shows_in_the_files(
     provider: Any = installed()["ci-generic"]
     path, text = said
     held = [
-        provider.source(options(provider, **given), "app").files(FILES) for given in (before, after)
+        provider.build_source(options(provider, **given), "app").load_files(FILES)
+        for given in (before, after)
     ]
     assert text not in held[0].get(path, b"").decode()
     assert text in held[1][path].decode()

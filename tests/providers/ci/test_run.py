@@ -184,7 +184,7 @@ def test_coverage_is_shown_in_the_summary_and_its_failure_fails_the_job(tmp_path
         chosen: Any = options(
             provider, scm=SCM, pipeline={"language": {"name": "go"}, "test": tests}
         )
-        text = provider.source(chosen, "app").files(tmp_path).popitem()[1].decode()
+        text = provider.build_source(chosen, "app").load_files(tmp_path).popitem()[1].decode()
         script = load(text)["jobs"]["test"]["steps"][-1]["run"]
         env = {**os.environ, "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
         assert subprocess.run(["bash", "-e", "-c", script], env=env, check=False).returncode == code
@@ -228,9 +228,9 @@ def message(url: str, **talk: str) -> tuple[str, dict[str, str]]:
         "dingTalk": {"webhook": f"{url}?access_token=abc", **talk},
     }
     chosen: Any = options(provider, scm=SCM, pipeline=pipeline)
-    step = load(provider.source(chosen, "app").files(Path("/nowhere")).popitem()[1].decode())[
-        "jobs"
-    ]["notify"]["steps"][0]
+    step = load(
+        provider.build_source(chosen, "app").load_files(Path("/nowhere")).popitem()[1].decode()
+    )["jobs"]["notify"]["steps"][0]
     known = {
         "RESULT": "failed",
         "REVISION": "0123456789",

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.ci.yamltext import Note, dump
+from providers.ci.yamltext import Commented, dump
 from tests.providers.ci.schemas import load
 
 TEXT = st.text(
@@ -26,14 +26,14 @@ NODES: Any = st.recursive(
     ),
 )
 NOTED: Any = st.builds(
-    Note, st.sampled_from(["short", "a comment\nof two lines", "long " * 30]), NODES
+    Commented, st.sampled_from(["short", "a comment\nof two lines", "long " * 30]), NODES
 )
 
 
 def plain(value: Any) -> Any:
     """Without comments, tuples as lists."""
     match value:
-        case Note():
+        case Commented():
             return plain(value.value)
         case dict():
             return {key: plain(item) for key, item in value.items()}
@@ -54,9 +54,14 @@ def test_it_looks_as_a_person_would_write_it() -> None:
             "name": "CI",
             "on": {"push": {"branches": ("main",)}},
             "jobs": {
-                "a": Note(
+                "a": Commented(
                     "What this is for.",
-                    {"steps": [{"uses": Note("v1", "x@y")}, {"name": "b", "run": "one\n  two\n"}]},
+                    {
+                        "steps": [
+                            {"uses": Commented("v1", "x@y")},
+                            {"name": "b", "run": "one\n  two\n"},
+                        ]
+                    },
                 ),
                 "b": {"needs": ("a",), "env": {}, "version": "3.10"},
             },

@@ -13,8 +13,8 @@ from providers.scaffolding.options import (
     GithubOptions,
     GitlabOptions,
     ScaffoldOptions,
-    golang_order,
-    order,
+    build_golang_request,
+    build_request,
 )
 from providers.scaffolding.provider import github_golang, gitlab_golang, repo_scaffolding
 from tests.providers._git.repos import options
@@ -34,7 +34,9 @@ def test_the_general_options_mean_the_same_under_an_older_name(struct: type[Gith
     values, faults = decode(GENERAL, struct, env={})
     assert not faults
     assert values == decode(GENERAL, ScaffoldOptions, env={})[0]
-    assert golang_order(build(values, struct)) == order(build(values, ScaffoldOptions))
+    assert build_golang_request(build(values, struct)) == build_request(
+        build(values, ScaffoldOptions)
+    )
 
 
 @pytest.mark.parametrize("name", [github_golang, gitlab_golang])
@@ -64,7 +66,7 @@ def test_a_repository_is_named_in_one_place_only(beside: dict[str, str], named: 
 
 
 def test_the_flat_options_may_name_a_template_and_values_too() -> None:
-    found = golang_order(
+    found = build_golang_request(
         options(
             github_golang(),
             **PLACE,
@@ -79,4 +81,4 @@ def test_the_flat_options_may_name_a_template_and_values_too() -> None:
 
 def test_an_unknown_destination_is_said_to_be_unknown() -> None:
     with pytest.raises(UnknownValueError):
-        golang_order(build({"destinationRepo": UNKNOWN}, GithubOptions))
+        build_golang_request(build({"destinationRepo": UNKNOWN}, GithubOptions))

@@ -293,7 +293,7 @@ def test_a_commit_before_a_kill_in_the_middle_of_a_removal_is_kept(
         by_hand(bare, write("others.txt", "not ours"))
     local = GitRepository(str(bare), call=call).local
     assert local is not None
-    bare.rename(local.beside("old"))
+    bare.rename(local.sibling_path("old"))
     provider.delete(options(), made, call)
     left = [path.name for path in bare.parent.iterdir()]
     assert left == (["app.git.kept-1"] if pushed else [])

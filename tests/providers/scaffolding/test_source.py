@@ -21,9 +21,15 @@ from engine.errors import ProviderError
 from engine.ports import Call
 from providers._git.objects import GitFile
 from providers._git.repository import GitRepository
-from providers._git.scm import API_LATER
-from providers.scaffolding.options import ScaffoldOptions, order
-from providers.scaffolding.source import SHIPPED, TemplateRepo, load, names, reference
+from providers._git.scm import NO_REPO_API
+from providers.scaffolding.options import ScaffoldOptions, build_request
+from providers.scaffolding.source import (
+    TEMPLATES_DIR,
+    TemplateRepo,
+    list_templates,
+    load_template,
+    resolve_template,
+)
 from tests.providers._git.git_http import serve
 
 TINY = Path(__file__).parents[3] / "fixtures" / "repos" / "tiny"
@@ -66,7 +72,7 @@ def test_archives_with_and_without_a_directory_around_everything(
     kind: str, name: str, top: str, call: Call
 ) -> None:
     (call.base_dir / name).write_bytes(packed(kind, top))
-    files = load(f"./{name}", call)
+    files = load_template(f"./{name}", call)
     assert modes(files) == EXPECTED
     assert files["run.sh"].data == (TINY / "run.sh").read_bytes()
 
@@ -76,7 +82,7 @@ def test_a_directory_with_its_links(call: Call) -> None:
     (call.base_dir / "t" / "link").symlink_to("run.sh")
     (call.base_dir / "t" / ".git").mkdir()
     (call.base_dir / "t" / ".git" / "config").write_text("x")
-    files = load("./t", call)
+    files = load_template("./t", call)
     assert modes(files) == EXPECTED | {"link": "120000"}
     assert files["link"].data == b"run.sh"
 
@@ -84,24 +90,26 @@ def test_a_directory_with_its_links(call: Call) -> None:
 def test_git_repositories_on_disk_and_over_http(call: Call, tmp_path: Path) -> None:
     bare = GitRepository("served/me/t.git", "trunk", call=call)
     bare.init_bare()
-    bare.commit(load(str(TINY), call), "template", author="a <a@x>")
-    bare.on("side").commit({"only": b"side"}, "side", author="a <a@x>")
-    assert modes(load("./served/me/t.git", call)) == EXPECTED
+    bare.commit(load_template(str(TINY), call), "template", author="a <a@x>")
+    bare.with_branch("side").commit({"only": b"side"}, "side", author="a <a@x>")
+    assert modes(load_template("./served/me/t.git", call)) == EXPECTED
     subprocess.run(
         ["git", "clone", "-q", tmp_path / "served/me/t.git", tmp_path / "work"], check=True
     )
     with serve(tmp_path / "served") as server:
-        assert modes(load(f"{server.url}/me/t.git", call)) == EXPECTED
+        assert modes(load_template(f"{server.url}/me/t.git", call)) == EXPECTED
         template = TemplateRepo(owner="me", name="t", base_url=server.url)
-        assert modes(load(template, call)) == EXPECTED
+        assert modes(load_template(template, call)) == EXPECTED
         assert (
-            load(TemplateRepo(url=f"{server.url}/me/t.git", branch="side"), call)["only"].data
+            load_template(TemplateRepo(url=f"{server.url}/me/t.git", branch="side"), call)[
+                "only"
+            ].data
             == b"side"
         )
         with pytest.raises(ProviderError, match="with a branch nope"):
-            load(TemplateRepo(url=f"{server.url}/me/t.git", branch="nope"), call)
+            load_template(TemplateRepo(url=f"{server.url}/me/t.git", branch="nope"), call)
         with pytest.raises(ProviderError, match="there is no template repository"):
-            load(f"{server.url}/me/other.git", call)
+            load_template(f"{server.url}/me/other.git", call)
 
 
 def test_an_archive_is_downloaded(call: Call, tmp_path: Path) -> None:
@@ -110,9 +118,12 @@ def test_an_archive_is_downloaded(call: Call, tmp_path: Path) -> None:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
-            assert modes(load(f"http://127.0.0.1:{server.server_port}/t.zip", call)) == EXPECTED
+            assert (
+                modes(load_template(f"http://127.0.0.1:{server.server_port}/t.zip", call))
+                == EXPECTED
+            )
             with pytest.raises(ProviderError, match="cannot download"):
-                load(f"http://127.0.0.1:{server.server_port}/none.zip", call)
+                load_template(f"http://127.0.0.1:{server.server_port}/none.zip", call)
         finally:
             server.shutdown()
             thread.join()
@@ -144,7 +155,7 @@ class Quiet(SimpleHTTPRequestHandler):
 )
 def test_what_is_meant(given: Any, expected: str) -> None:
     template = given if isinstance(given, str) else msgspec.convert(given, TemplateRepo)
-    assert reference(template) == expected
+    assert resolve_template(template) == expected
 
 
 @pytest.mark.parametrize(
@@ -168,7 +179,7 @@ def test_what_cannot_be_meant_is_refused_when_the_configuration_is_read(
             {"destinationRepo": {"url": "./a.git"}, "sourceRepo": given}, ScaffoldOptions
         )
     assert message in str(caught.value)
-    assert API_LATER not in str(caught.value)
+    assert NO_REPO_API not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["./none", "./none.zip", "./broken.zip", "./broken.tar"])
@@ -176,17 +187,17 @@ def test_a_source_that_cannot_be_read_is_named(name: str, call: Call) -> None:
     for broken in ("broken.zip", "broken.tar"):
         (call.base_dir / broken).write_bytes(b"nonsense")
     with pytest.raises(ProviderError) as caught:
-        load(name, call)
+        load_template(name, call)
     assert name.removeprefix("./") in str(caught.value)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", list_templates())
 def test_every_shipped_template_fills_in_completely(name: str, call: Call) -> None:
     options = msgspec.convert(
         {"destinationRepo": {"url": "https://git.test/Me/my-app"}, "sourceRepo": name},
         ScaffoldOptions,
     )
-    files = order(options).files(call)
+    files = build_request(options).render_files(call)
     for wanted in (
         "README.md",
         "Dockerfile",
@@ -205,6 +216,6 @@ def test_every_shipped_template_fills_in_completely(name: str, call: Call) -> No
 
 
 def test_no_shipped_file_would_be_compiled_or_ignored_on_installing() -> None:
-    for path in SHIPPED.rglob("*"):
+    for path in TEMPLATES_DIR.rglob("*"):
         assert path.suffix != ".py"
         assert path.name != ".gitignore"

@@ -17,8 +17,8 @@ import yaml
 
 from engine.address import Address
 from engine.ports import Call
-from providers.scaffolding.options import ScaffoldOptions, order
-from providers.scaffolding.source import names
+from providers.scaffolding.options import ScaffoldOptions, build_request
+from providers.scaffolding.source import list_templates
 
 GOPATH = Path("/usr/share/gocode")
 """Where Debian puts the sources of Go libraries."""
@@ -32,7 +32,9 @@ def scaffold(template: str, directory: Path) -> Path:
         {"destinationRepo": destination, "sourceRepo": template}, ScaffoldOptions
     )
     for path, file in (
-        order(options).files(Call(Address("repo-scaffolding", "a"), base_dir=directory)).items()
+        build_request(options)
+        .render_files(Call(Address("repo-scaffolding", "a"), base_dir=directory))
+        .items()
     ):
         place = directory / "me" / "my-app" / path
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +114,7 @@ def test_the_javascript_service_is_sound(tmp_path: Path) -> None:
         run("node", "--check", str(source), cwd=app)
 
 
-@pytest.mark.parametrize("template", names())
+@pytest.mark.parametrize("template", list_templates())
 def test_the_chart_names_application_and_image(template: str, tmp_path: Path) -> None:
     chart = scaffold(template, tmp_path) / "helm" / "my-app"
     assert yaml.safe_load((chart / "Chart.yaml").read_text("utf-8"))["name"] == "my-app"
@@ -122,7 +124,7 @@ def test_the_chart_names_application_and_image(template: str, tmp_path: Path) ->
     )
 
 
-@pytest.mark.parametrize("template", names())
+@pytest.mark.parametrize("template", list_templates())
 def test_the_chart_is_sound(template: str, tmp_path: Path) -> None:
     chart = scaffold(template, tmp_path) / "helm" / "my-app"
     objects = list(yaml.safe_load_all(run("helm", "template", "live", str(chart), cwd=tmp_path)))
@@ -133,7 +135,7 @@ def test_the_chart_is_sound(template: str, tmp_path: Path) -> None:
     assert "me/my-app:0.1.0" in json.dumps(objects)
 
 
-@pytest.mark.parametrize("template", names())
+@pytest.mark.parametrize("template", list_templates())
 def test_the_makefile_is_sound(template: str, tmp_path: Path) -> None:
     app = scaffold(template, tmp_path)
     assert "docker build -t me/my-app:latest ." in run("make", "-n", "image", cwd=app)

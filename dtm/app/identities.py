@@ -11,7 +11,7 @@ from dtm.app.place import HOME_FILE, Place
 from engine.config import Config, ToolSpec
 from engine.errors import ConfigError, DtmError, Problem
 from engine.language.yaml import Text, locate
-from engine.planning.identities import Claims, known_identities, path_of
+from engine.planning.identities import IdentityIndex, identity_path, known_identities
 from engine.plugins.calls import Operations
 from engine.ports import AnyProvider
 from engine.values import is_plain
@@ -39,12 +39,12 @@ def check(config: Config, providers: Mapping[str, AnyProvider], place: Place | N
 def _clashes(
     named: _Named, base: Path, own: _OwnFiles | None, files: dict[str, Text]
 ) -> Iterator[Problem]:
-    claims = Claims(base)
+    index = IdentityIndex(base)
     tools = {tool.address: tool for tool, _ in named}
     for tool, identity in named:
         shown = f" ({identity})" if is_plain(tool.options) else ""  # else it may hold a secret
-        path = path_of(identity)
-        if first := claims.claim(identity, tool.address):
+        path = identity_path(identity)
+        if first := index.add(identity, tool.address):
             above = f"{first} at {locate(tools[first].where, files)}"
             yield Problem(
                 locate(tool.where, files),
@@ -64,7 +64,7 @@ def _named_by_secrets(
 ) -> Iterator[Problem]:
     for tool, _ in named:
         try:
-            operations.refuse_secret_name(tool.address, tool.options)
+            operations.refuse_secret_identity(tool.address, tool.options)
         except DtmError as error:
             message = f"{tool.address} {error.message}"
             yield Problem(locate(tool.where, files), message, error.hint)

@@ -35,7 +35,7 @@ class Recall(msgspec.Struct, frozen=True):
         if known is not None:
             value = reveal(known.value)
         else:
-            value = variable_sources.outside(
+            value = variable_sources.look_up(
                 name, request.env, request.var_files, request.variables, structured=bool(path)
             )
         for step in path:

@@ -25,11 +25,11 @@ from engine.execution.pace import Control, Pace
 from engine.language.yaml import Text, locate
 from engine.plan import Action, Change, Plan
 from engine.planning import planner, safety
-from engine.planning.decisions import Resolution, unfinished
-from engine.planning.drift import drift_of, unchanged
-from engine.planning.planner import Live, Selection
+from engine.planning.decisions import Resolution, describe_pending
+from engine.planning.drift import detect_drift, keep_change
+from engine.planning.planner import LiveResources, Selection
 from engine.plugins.calls import Operations
-from engine.plugins.recall import Recollection
+from engine.plugins.recall import SecretRecall
 from engine.session.reading import Reading
 from engine.state import State, StateEntry
 from engine.values import Value
@@ -97,7 +97,7 @@ class Run:
         }
         for address, entry in sorted(state.entries.items()):
             if entry.pending and not reading.busy(entry):
-                self.emit(Notice("warning", unfinished(entry.pending), where=str(address)))
+                self.emit(Notice("warning", describe_pending(entry.pending), where=str(address)))
         plan = planner.plan_drift(
             state,
             replace(live, failed=failed),
@@ -158,7 +158,7 @@ class Run:
 
     def _foreseen(self, operation: str, state: State, plan: Plan) -> Plan:
         """The plan as it is; everything for which it would be refused is told."""
-        if refused := safety.protected(plan):
+        if refused := safety.protection_error(plan):
             self.emit(WillRefuse(operation, refused.message, refused.hint))
         config = self._config(operation)
         for problem in Preparation(plan, config, state, self.operations).missing():
@@ -169,7 +169,11 @@ class Run:
         operations, resolutions = self.operations, self.resolutions
         config = self._config(operation)
         if operation == "apply":
-            live = self._read(config, state) if self.choices.refresh else planner.recorded(state)
+            live = (
+                self._read(config, state)
+                if self.choices.refresh
+                else planner.recorded_resources(state)
+            )
             with _placed(config):
                 return planner.make_plan(
                     config,
@@ -199,7 +203,7 @@ class Run:
             resolutions=resolutions,
         )
 
-    def _read(self, config: Config, state: State, *, new: bool = True) -> Live:
+    def _read(self, config: Config, state: State, *, new: bool = True) -> LiveResources:
         return refresh.read(
             config,
             state,
@@ -230,11 +234,11 @@ class Run:
             entry = reading.state.entries.get(change.address)
             if entry is not None and entry.pending is not None and reading.busy(entry):
                 self.emit(InProgress(change.address, entry.pending.action, reading.in_progress))
-                change = unchanged(entry)
+                change = keep_change(entry)
             changes.append(change)
         return replace(plan, changes=tuple(changes))
 
-    def _status(self, entry: StateEntry, reading: Reading, live: Live) -> dict[str, Value]:
+    def _status(self, entry: StateEntry, reading: Reading, live: LiveResources) -> dict[str, Value]:
         recorded: Value = None if entry.resource is None else dict(entry.resource.attributes)
         note: dict[str, Value]
         status: Value = recorded
@@ -243,10 +247,10 @@ class Run:
         elif failure := live.failed.get(entry.address):
             note = {"Error": failure.message}
         elif entry.pending:
-            note = {"Unfinished": unfinished(entry.pending)}
+            note = {"Unfinished": describe_pending(entry.pending)}
         else:
-            memory = Recollection.of(self.operations, reading.state)
-            change = drift_of(entry, live.of(entry), memory)
+            memory = SecretRecall.of(self.operations, reading.state)
+            change = detect_drift(entry, live.resource_of(entry), memory)
             note = {"Drifted": change.action is not Action.KEEP}
             if change.action is not Action.KEEP:
                 found: Value = None if change.live is None else dict(change.live.attributes)

@@ -274,7 +274,7 @@ def _renderer(given: dict[str, Any], redactor: Redactor) -> tuple[Renderer, bool
     screen = Screen(
         sys.stdout,
         sys.stderr,
-        redactor.clean,
+        redactor.redact,
         color=color and terminal,
         verbose=verbose,
         quiet=quiet,

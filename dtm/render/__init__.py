@@ -14,7 +14,7 @@ Invariants:
 - No method raises for what it is given, but for a stream that cannot be written.
 - Events come from several threads; a renderer has one lock.
 
-    renderer = make_renderer("plain", Screen(sys.stdout, sys.stderr, redactor.clean))
+    renderer = make_renderer("plain", Screen(sys.stdout, sys.stderr, redactor.redact))
     renderer.notice("info", "Apply started.")
     renderer.close()
 """

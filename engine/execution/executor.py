@@ -20,7 +20,7 @@ from engine.execution.window import Window
 from engine.execution.worker import Crew, Ending, Execution, Outcome, Started, broken_prediction
 from engine.lock import timestamp
 from engine.plan import Action, Change, Plan
-from engine.planning.planner import exists
+from engine.planning.planner import already_exists
 from engine.plugins.calls import Operations
 from engine.ports import Emit
 from engine.secrets.sealing import Sealer
@@ -277,7 +277,7 @@ class _Run:
             self._fail(job.step, outcome.error)
         elif outcome.resource is not None:
             # The plan would have refused this tool if its identity had been known then.
-            self._fail(job.step, exists(None))
+            self._fail(job.step, already_exists(None))
         # A halted run leaves the step waiting, and `run` counts it as skipped.
         elif not self._execution.halted:
             job.look = False

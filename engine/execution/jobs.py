@@ -18,9 +18,9 @@ from engine.errors import DtmError, PlanError, Problem
 from engine.execution.steps import ENDS, Phase, Step
 from engine.language.references import parse, resolve
 from engine.plan import Action, Change, Plan, Reason
-from engine.planning.decisions import Subject, decide, predicted, severity, value_of
+from engine.planning.decisions import RecordedTool, decide, known_outputs, predict_outputs, severity
 from engine.plugins.calls import Operations
-from engine.plugins.recall import Recollection
+from engine.plugins.recall import SecretRecall
 from engine.session.session import Session
 from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Attributes, Secret, Unknown, Value, holds_unknown
@@ -105,7 +105,7 @@ class Preparation:
         self._recorded, self._recall = recorded or state.entries.get, operations.recall
         # During an apply a secret may also come from an output of another tool that was just read.
         self._operations = replace(operations, recall=self._recalled)
-        self._memory = Recollection.of(self._operations, state)
+        self._memory = SecretRecall.of(self._operations, state)
 
     def lookup(self, address: Address) -> Attributes | Unknown | None:
         """Return a tool's real outputs: UNKNOWN while it is still to be done, None without any."""
@@ -116,7 +116,7 @@ class Preparation:
             # What no call changes has its outputs now; the executor enters all others as they are
             # done.
             untouched = change.action in (Action.KEEP, Action.MOVE, Action.RECOVER)
-            self.outputs[address] = predicted(change, self._memory) if untouched else UNKNOWN
+            self.outputs[address] = predict_outputs(change, self._memory) if untouched else UNKNOWN
         return self.outputs[address]
 
     def decided(self, change: Change) -> Change:
@@ -128,15 +128,15 @@ class Preparation:
         if change.after is None or not holds_unknown(change.after):
             return change
         spec = self.specs[change.address]
-        options = self._operations.resolved(spec, self.lookup)
+        options = self._operations.resolve_options(spec, self.lookup)
         if holds_unknown(options):
             return change
         # The plan could not check this name, because it was not known yet.
-        self._operations.refuse_secret_name(change.address, options)
+        self._operations.refuse_secret_identity(change.address, options)
         entry = self._recorded(change.address)
         if change.action is Action.CREATE or entry is None or entry.resource is None:
             return replace(change, after=options)
-        again = decide(spec, options, Subject(entry, change.live), self._memory)
+        again = decide(spec, options, RecordedTool(entry, change.live), self._memory)
         # The user approved the action that was shown; nothing worse may be done in its name.
         if severity(again.action) > severity(change.action):
             raise DtmError(
@@ -169,7 +169,7 @@ class Preparation:
         job = self._job(step, change, options)
         predicted = self._operations.predict(step.address, options, job.resource)
         # Predicted with real values: the plan's prediction may hold UNKNOWN, which proves nothing.
-        job.predicted, job.look = value_of(predicted), self._unseen(change)
+        job.predicted, job.look = known_outputs(predicted), self._unseen(change)
         return job
 
     def _job(self, step: Step, change: Change, options: Attributes) -> Job:
@@ -203,9 +203,9 @@ class Preparation:
         # The check before the claim runs while a renamed tool is still recorded under its old name.
         entry = self._recorded(change.previous or change.address) or self._recorded(change.address)
         if entry is not None:
-            return self._memory.recalled(entry, "delete", spec.options if spec else None)
+            return self._memory.recall_options(entry, "delete", spec.options if spec else None)
         assert spec is not None  # only a delete of config tools that are not recorded comes here
-        return self._operations.resolved(spec, self.lookup)
+        return self._operations.resolve_options(spec, self.lookup)
 
     def _recalled(self, source: str) -> Value | None:
         """Return a secret by its source; an output of another tool is the one that was read."""
@@ -251,12 +251,14 @@ class Preparation:
         try:
             texts, absent = list[str](), list[str]()
             if change.after is not None:
-                texts += self._operations.missing(change.address, change.after)
-                absent = self._operations.absent(change.address, change.after)
+                texts += self._operations.missing_requirements(change.address, change.after)
+                absent = self._operations.missing_inputs(change.address, change.after)
             if change.action in ENDS:
                 # Ending a tool uses its recorded options, which may need another program or
                 # credential.
-                texts += self._operations.missing(change.address, self.ending_options(change))
+                texts += self._operations.missing_requirements(
+                    change.address, self.ending_options(change)
+                )
         except DtmError as error:
             return [Problem(where, error.message, error.hint)]
         if absent and self._awaits_a_call(change):

@@ -17,12 +17,12 @@ from engine.config import Config, ToolSpec
 from engine.errors import DtmError, ProviderError
 from engine.execution.pace import GRACE, POLL, Pace
 from engine.language.references import resolve
-from engine.planning.decisions import Remedy, Resolutions
-from engine.planning.drift import alike, option_changes
-from engine.planning.identities import renamed
-from engine.planning.planner import Live
+from engine.planning.decisions import ResolutionKind, Resolutions
+from engine.planning.drift import equal_resources, option_changes
+from engine.planning.identities import find_moves
+from engine.planning.planner import LiveResources
 from engine.plugins.calls import Operations
-from engine.plugins.recall import Recollection
+from engine.plugins.recall import SecretRecall
 from engine.ports import Call
 from engine.state import Resource, State, StateEntry
 from engine.values import (
@@ -62,7 +62,7 @@ def read(
     resolutions: Resolutions | None = None,
     new: bool = True,
     pace: Pace | None = None,
-) -> Live:
+) -> LiveResources:
     """Read every recorded tool once, and (`new`) every new one whose identity is known already.
 
     A tool with changed options that looks different now is read a second time, by its recorded
@@ -74,7 +74,7 @@ def read(
     requests.collect(config, new=new)
     readers = _Readers(requests.found, _Reader(state, operations), pace.environment.clock)
     readers.run(min(pace.parallelism, len(requests.found)))
-    return Live(readers.found, requests.failed | readers.failed, readers.before)
+    return LiveResources(readers.found, requests.failed | readers.failed, readers.before)
 
 
 class _Requests:
@@ -84,7 +84,7 @@ class _Requests:
         self.found: list[ReadRequest] = []
         self.failed: dict[Address, DtmError] = {}
         self._state, self._operations, self._resolutions = state, operations, resolutions
-        self._memory = Recollection.of(operations, state)
+        self._memory = SecretRecall.of(operations, state)
 
     def collect(self, config: Config, *, new: bool) -> None:
         """Add a read for every recorded tool, and (`new`) for every new one that can be looked up.
@@ -92,7 +92,7 @@ class _Requests:
         Renamed tools are read under their old name. New ones show a taken name or a wrong
         credential before anything is made.
         """
-        moves = renamed(config, self._state, self._operations)
+        moves = find_moves(config, self._state, self._operations)
         wanted = {moves.get(spec.address, spec.address): spec for spec in config.tools}
         for address, entry in self._state.entries.items():
             self._add(address, partial(self._of_entry, entry, wanted.get(address)))
@@ -113,13 +113,13 @@ class _Requests:
         """Return how to read a recorded tool, None if nothing recorded could be looked up."""
         resource, resolution = entry.resource, self._resolutions.get(entry.address)
         if resource is None:
-            if entry.pending and resolution and resolution.remedy is Remedy.ADOPT:
+            if entry.pending and resolution and resolution.kind is ResolutionKind.ADOPT:
                 # The user named the id after a lost create: it is read as if it had been recorded.
                 resource = Resource(resolution.id)
             elif self._operations.identity(entry.address, entry.options) is None:
                 return None
         options, before = self._options(entry, self._wanted(spec) if spec else UNKNOWN)
-        known = self._operations.known(options)
+        known = self._operations.learn_secrets(options)
         return ReadRequest(entry.address, known, resource, _timeout(spec), before)
 
     def _of_new(self, spec: ToolSpec) -> ReadRequest | None:
@@ -129,7 +129,9 @@ class _Requests:
         # Nothing to look it up by. The executor looks again before the create (`Job.look`).
         if self._operations.identity(spec.address, options) in (None, UNKNOWN):
             return None
-        return ReadRequest(spec.address, self._operations.known(options), None, _timeout(spec))
+        return ReadRequest(
+            spec.address, self._operations.learn_secrets(options), None, _timeout(spec)
+        )
 
     def _options(
         self, entry: StateEntry, wanted: Attributes | Unknown
@@ -141,11 +143,11 @@ class _Requests:
         """
         memory = self._memory
         if isinstance(wanted, Unknown):
-            return memory.recalled_if_possible(entry), None
+            return memory.recall_available(entry), None
         # The usual case comes first: nothing is recalled or built for it.
         if wanted == entry.options:
             return wanted, None
-        recorded = memory.recalled_if_possible(entry, wanted)
+        recorded = memory.recall_available(entry, wanted)
         identity = partial(self._operations.identity, entry.address)
         # The new options name another resource. Read by them, the recorded one would seem to be
         # gone and would be left behind.
@@ -157,7 +159,7 @@ class _Requests:
     def _changed(self, entry: StateEntry, wanted: Attributes) -> bool:
         """Return whether the config's options differ from the recorded ones in meaning."""
         try:
-            decoded = self._operations.decoded(entry.address, wanted)
+            decoded = self._operations.decode_options(entry.address, wanted)
             return bool(option_changes(entry, decoded, self._memory))
         except DtmError:  # they do not fit: the planner reports it
             return False
@@ -196,7 +198,7 @@ class _Reader:
 
     def __init__(self, state: State, operations: Operations) -> None:
         self._operations = operations
-        self._sealer = Recollection.of(operations, state).sealer
+        self._sealer = SecretRecall.of(operations, state).sealer
         self._lineage = state.id.lineage
 
     def call(self, request: ReadRequest, deadline: float, cancelled: Callable[[], bool]) -> Call:
@@ -220,13 +222,13 @@ class _Reader:
             # Sealing a new secret takes long. The result is remembered, so that the planner need
             # not wait for it.
             sealed = self._sealer.seal_resource(found, request.address)
-        if request.recorded is None or alike(recorded, sealed):
+        if request.recorded is None or equal_resources(recorded, sealed):
             return _Result(found)
         return _Result(found, self._as_recorded(request.recorded, recorded, call))
 
     def _as_recorded(self, options: Attributes, resource: Resource, call: Call) -> Resource:
         """Return what the recorded options show; the recorded resource if they show nothing."""
-        known = self._operations.known(options)
+        known = self._operations.learn_secrets(options)
         try:
             return self._operations.read(call.address, known, resource, call) or resource
         except DtmError:

@@ -52,7 +52,7 @@ class Tally:
 
     def fail(self, change: Change, error: DtmError, outcome: Outcome | None = None) -> None:
         """Count a change as failed; without an outcome nothing was called."""
-        clean = self._redactor.clean
+        clean = self._redactor.redact
         elapsed, attempts = (outcome.elapsed, outcome.attempts) if outcome else (0.0, 0)
         self.failed[change.address] = None
         self._emit(

@@ -16,12 +16,12 @@ from engine.execution.jobs import Job
 from engine.execution.pace import POLL, Stop
 from engine.execution.refresh import READ_TIMEOUT
 from engine.plan import Action
-from engine.plugins.calls import Operations, guarded
-from engine.plugins.lost_secrets import refuse_lost
+from engine.plugins.calls import Operations, call_guarded
+from engine.plugins.lost_secrets import refuse_lost_secrets
 from engine.ports import Call
 from engine.runtime.environment import Environment
 from engine.runtime.retry import provider_retry
-from engine.secrets.marking import revealed
+from engine.secrets.marking import reveal_resource
 from engine.secrets.sealing import Sealer
 from engine.state import Resource
 from engine.values import (
@@ -93,7 +93,7 @@ class Execution(msgspec.Struct, frozen=True):
         except Exception as error:  # noqa: BLE001 - the run would wait for a dead thread for ever
             ending = Ending.LOOKED if job.look else Ending.UNKNOWN
             text = f"internal error at this step: {type(error).__name__}: {error}"
-            return Outcome(job, ending, error=DtmError(self.operations.redactor.clean(text)))
+            return Outcome(job, ending, error=DtmError(self.operations.redactor.redact(text)))
 
     def _performed(self, job: Job) -> Outcome:
         if job.look:
@@ -123,7 +123,7 @@ class Execution(msgspec.Struct, frozen=True):
         return Outcome(job, Ending.LOOKED, found)
 
     def _call(self, job: Job, timeout: float) -> Call:
-        clock, clean = self.environment.clock, self.operations.redactor.clean
+        clock, clean = self.environment.clock, self.operations.redactor.redact
         started = clock()
 
         def report(text: str, fraction: float | None = None) -> None:
@@ -172,7 +172,7 @@ class Execution(msgspec.Struct, frozen=True):
     def _missing(self, job: Job) -> DtmError:
         """Return why an option is not known: a recorded secret could not be evaluated again."""
         try:
-            refuse_lost(job.address, job.options, "delete")
+            refuse_lost_secrets(job.address, job.options, "delete")
         except DtmError as error:
             return error
         return PluginError(f'plugin "{job.address.name}" used an option that is not known')
@@ -186,16 +186,16 @@ class Execution(msgspec.Struct, frozen=True):
             else:
                 assert job.resource is not None  # only what is live is changed or deleted
                 if job.call is Action.DELETE:
-                    provider.delete(job.built, revealed(job.resource), call)
+                    provider.delete(job.built, reveal_resource(job.resource), call)
                     return None
-                made = provider.update(job.built, revealed(job.resource), call)
+                made = provider.update(job.built, reveal_resource(job.resource), call)
             found = self.operations.mark_secrets(job.address, job.options, made, job.resource)
             # Sealing a new secret takes long. The result is remembered, so that the one thread that
             # records need not wait for it.
             self.sealer.seal_resource(found, job.address)
             return found
 
-        return guarded(provider.plugin, job.call.value, operating)
+        return call_guarded(provider.plugin, job.call.value, operating)
 
     def _aftermath(self, job: Job, error: DtmError) -> Outcome:
         """Read once after a create that failed and after any call whose outcome is unknown."""
@@ -274,7 +274,7 @@ class Tries:
     def failed(self, tries: int, delay: float, error: BaseException) -> None:
         """Report a call that failed in a way that may pass."""
         self._last = error
-        text = self._execution.operations.redactor.clean(str(error))
+        text = self._execution.operations.redactor.redact(str(error))
         self._execution.post(Retrying(self._job.address, self._job.action, tries, delay, text))
 
     def sleep(self, seconds: float) -> None:

@@ -27,7 +27,7 @@ _UNSETTLED: Final = (Reference, Interpolation, Secret)
 _HOSTS: Final = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
 
 
-class Expanded(msgspec.Struct, frozen=True):
+class ExpandedTool(msgspec.Struct, frozen=True):
     """A tool that stems from an app: the entry of `tools:` that it equals, and the app's place."""
 
     value: Raw
@@ -46,7 +46,7 @@ class _Step(msgspec.Struct, frozen=True):
     options: dict[str, Value]
 
 
-def expand(files: Files, scope: Scope, tools: Sequence[str]) -> Iterator[Expanded]:
+def expand(files: Files, scope: Scope, tools: Sequence[str]) -> Iterator[ExpandedTool]:
     """Yield the tools of every app: each ci, each cd, then the repository.
 
     All of them wait for `tools`, which are given as name.instanceID.
@@ -55,7 +55,7 @@ def expand(files: Files, scope: Scope, tools: Sequence[str]) -> Iterator[Expande
     for section in files.items("apps"):
         app = _app(section, scope, templates)
         for tool in app.tools(tools) if app else ():
-            yield Expanded(tool, section.place)
+            yield ExpandedTool(tool, section.place)
 
 
 def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
@@ -179,7 +179,7 @@ class _StepResolver(msgspec.Struct, frozen=True):
         template = self.templates.get(name) if name else None
         if template:
             inside = self.scope.inside(before=_map(spelled(raw, "vars")), after=self.spec)
-            return _Step(template.type, merge(_map(inside.render(template.options)), own))
+            return _Step(template.type, merge_maps(_map(inside.render(template.options)), own))
         hint = nearest(name, list(self.templates))
         if name:
             missing = f'there is no pipeline template "{name}"'
@@ -189,13 +189,15 @@ class _StepResolver(msgspec.Struct, frozen=True):
         return None
 
 
-def merge(below: dict[str, Value], above: dict[str, Value]) -> dict[str, Value]:
+def merge_maps(below: dict[str, Value], above: dict[str, Value]) -> dict[str, Value]:
     """Merge two maps: `above` wins at every leaf, and lists are leaves."""
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
         merged[key] = (
-            merge(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+            merge_maps(under, value)
+            if isinstance(under, dict) and isinstance(value, dict)
+            else value
         )
     return merged
 
@@ -251,7 +253,7 @@ class _App(msgspec.Struct, frozen=True):
             for key, name in (("name", "language"), ("framework", "framework"))
             if name in self.spec
         }
-        pipeline = merge({"language": language}, rest) if language else rest
+        pipeline = merge_maps({"language": language}, rest) if language else rest
         return {"pipeline": pipeline, "scm": self.repository, **lifted}
 
     def _delivery(self, step: _Step) -> dict[str, Value]:
@@ -270,7 +272,7 @@ class _App(msgspec.Struct, frozen=True):
         images = [
             _public(build.options["imageRepo"]) for build in self.ci if "imageRepo" in build.options
         ]
-        return merge(defaults | {"imageRepo": images[0]} if images else defaults, step.options)
+        return merge_maps(defaults | {"imageRepo": images[0]} if images else defaults, step.options)
 
     def _clone_url(self) -> Value:
         if self.template is not None:

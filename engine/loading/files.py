@@ -83,11 +83,11 @@ class Files(msgspec.Struct):
             )
         return found[0] if found else None
 
-    def shown(self, path: Path) -> str:
+    def display_path(self, path: Path) -> str:
         """Spell a path for messages: relative to the current directory if it is inside."""
         return str(path.relative_to(self.cwd)) if path.is_relative_to(self.cwd) else str(path)
 
-    def absolute(self, text: str) -> Path:
+    def resolve_path(self, text: str) -> Path:
         """Resolve a path of the configuration, which is relative to its base."""
         return self.base / Path(text).expanduser()
 
@@ -103,7 +103,9 @@ def read(path: Path, cwd: Path, report: Report) -> Files:
         if variables:
             bare.add(found)
         # Each file is read once, so files that name each other end.
-        if found not in files.texts and (text := load_text(found, files.shown(found), report)):
+        if found not in files.texts and (
+            text := load_text(found, files.display_path(found), report)
+        ):
             files.texts[found] = text
             pending += _named(files, text)
     # After the reading: a file may be named as a file of variables by one that is read later.
@@ -161,13 +163,13 @@ def _file(
             "variables are not known yet where files are read",
         )
         return
-    path = files.absolute(value)
+    path = files.resolve_path(value)
     if path.is_file():
         yield path, variables
     else:
         files.report.add(
             place.at(),
-            f"there is no file {files.shown(path)}",
+            f"there is no file {files.display_path(path)}",
             f"{key} is relative to the directory of the config file",
         )
 

@@ -14,8 +14,8 @@ from engine.loading.apps import expand
 from engine.loading.files import Files, read
 from engine.loading.problems import Report
 from engine.loading.state_settings import plain_url, settings
-from engine.loading.tools import Checker, ToolEntry
-from engine.loading.variable_sources import bindings
+from engine.loading.tools import ToolChecker, ToolEntry
+from engine.loading.variable_sources import bind_variables
 from engine.loading.variables import Scope
 from engine.options.decode import convert
 from engine.schema import Catalog
@@ -67,7 +67,7 @@ def _load(
     report: Report,
 ) -> Config:
     files = read(source.path, source.cwd, report)
-    bound = bindings(files, source.env, source.var_files, source.variables)
+    bound = bind_variables(files, source.env, source.var_files, source.variables)
     scope = Scope(bound, source.env, report)
     variables = ((name, scope.value(name)) for name in bound)  # an unused one may be wrong, too
     sensitive = {name: value for name, value in variables if isinstance(value, Secret)}
@@ -77,7 +77,7 @@ def _load(
     # A file that could not be read may be the one with the tools: then this would be noise.
     if not report.problems and not {"tools", "apps"} & files.sections.keys():
         report.add(
-            files.shown(source.cwd / source.path),
+            files.display_path(source.cwd / source.path),
             "there are no tools and no apps",
             "start from a sample: dtm show config",
         )
@@ -86,9 +86,9 @@ def _load(
     return Config(found, tools, outputs, _digest(tools, outputs), tuple(report.warnings), sensitive)
 
 
-def _checked(files: Files, scope: Scope, catalog: Catalog) -> Checker:
+def _checked(files: Files, scope: Scope, catalog: Catalog) -> ToolChecker:
     """Render and check every tool: those under `tools:`, then those that apps become."""
-    checker = Checker(catalog, scope.env, scope.report)
+    checker = ToolChecker(catalog, scope.env, scope.report)
     for section in files.items("tools"):
         # Most files of many tools have no expressions: rendering would copy them for nothing.
         value = scope.render(section.value) if section.text.scanned.expressions else section.value
@@ -117,7 +117,7 @@ def _warn_of_near_references(files: Files, tools: Collection[str]) -> None:
                 )
 
 
-def _outputs(files: Files, scope: Scope, checker: Checker) -> Iterator[tuple[str, Value]]:
+def _outputs(files: Files, scope: Scope, checker: ToolChecker) -> Iterator[tuple[str, Value]]:
     for name, section in files.entries("outputs", "output").items():
         value, faults = convert(scope.render(section.value), shapes.AnyType(), (name,), "output")
         for fault in faults:

@@ -64,7 +64,7 @@ def _plugin_dir(files: Files, scope: Scope) -> Path | None:
         return None
     value = scope.render(section.value)
     if isinstance(value, str):
-        return files.absolute(value) if value else None
+        return files.resolve_path(value) if value else None
     if not isinstance(value, Unknown):
         files.report.add(section.place.at(), 'key "pluginDir" must be the path of a directory')
     return None

@@ -54,7 +54,7 @@ class _Tool(msgspec.Struct):
     timeouts: Timeouts
 
 
-class Checker(msgspec.Struct):
+class ToolChecker(msgspec.Struct):
     """Checks tools against a catalog, each by itself and then all together."""
 
     catalog: Catalog

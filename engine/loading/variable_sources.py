@@ -20,7 +20,7 @@ from engine.language.yaml import FilePlace, Text
 from engine.loading import file_schema
 from engine.loading.files import Files, Section, load_text
 from engine.loading.problems import Report
-from engine.loading.variables import Binding, Declared, Scope, given
+from engine.loading.variables import Binding, Declaration, Scope, bind_text
 from engine.options.decode import build, decode
 from engine.options.fields import folded
 from engine.suggestions import nearest
@@ -29,7 +29,7 @@ from engine.values import UNKNOWN, Attributes, Value, reveal
 _USED: Final = re.compile(rf"\[\[ *\.?({NAME})")
 
 
-def bindings(
+def bind_variables(
     files: Files,
     env: Mapping[str, str],
     var_files: Sequence[Path],
@@ -41,7 +41,7 @@ def bindings(
     _declare(found, files)
     written = files.entries("vars", "variable")
     paths = [files.cwd / path for path in var_files]
-    texts = _texts([(path, files.shown(path)) for path in paths], report)
+    texts = _texts([(path, files.display_path(path)) for path in paths], report)
     found.known = dict.fromkeys([*found.declared, *written, *sorted(_used(files, texts))])
     # Weakest source first: each later one binds over it.
     for name in found.known:
@@ -57,7 +57,7 @@ def bindings(
     return found.bound
 
 
-def outside(
+def look_up(
     name: str,
     env: Mapping[str, str],
     var_files: Sequence[Path],
@@ -78,7 +78,7 @@ def outside(
         return None
     last = found[-1]
     if structured and isinstance(last, str):
-        last = given(last, Declared("map"), name).value
+        last = bind_text(last, Declaration("map"), name).value
     return reveal(Scope({}, env, report).render(last))
 
 
@@ -90,12 +90,12 @@ class _Bindings(msgspec.Struct):
 
     report: Report
     known: Mapping[str, None] = {}
-    declared: dict[str, Declared] = {}
+    declared: dict[str, Declaration] = {}
     bound: dict[str, Binding] = {}
 
     def bind(self, name: str, value: Raw, place: FilePlace) -> None:
         """Bind a value from a file."""
-        self.bound[name] = Binding(value, place.at, self.declared.get(name, Declared()))
+        self.bound[name] = Binding(value, place.at, self.declared.get(name, Declaration()))
 
     def bind_if_known(self, name: str, value: Raw, place: FilePlace) -> None:
         """Bind a value from --var-file; warn if the configuration has no use for it."""
@@ -120,7 +120,7 @@ class _Bindings(msgspec.Struct):
         self.bound[name] = Binding(UNKNOWN)
         try:
             text.encode()
-            self.bound[name] = given(text, self.declared.get(name, Declared()), where)
+            self.bound[name] = bind_text(text, self.declared.get(name, Declaration()), where)
         except UnicodeEncodeError:
             self.report.add(where, "is not valid UTF-8")
         except ConfigError as error:
@@ -165,14 +165,14 @@ def _declare(found: _Bindings, files: Files) -> None:
     for name, section in files.entries("variables", "variable").items():
         attributes = _declaration(section, files.report)
         if attributes is None:  # reported already; to report its uses as well would be noise
-            found.declared[name] = Declared(where=section.place.at)
+            found.declared[name] = Declaration(where=section.place.at)
             found.bound[name] = Binding(UNKNOWN)
             continue
         settled = {key: item for key, item in attributes.items() if key != "default"}
         built = build(settled, file_schema.VariableSection)
         # VariableSection says that the rules, where given, are a map.
         rules = cast("Attributes", attributes.get("validation") or {})
-        found.declared[name] = Declared(
+        found.declared[name] = Declaration(
             built.type, built.sensitive, built.description, rules, section.place.at
         )
         for key, value in cast("dict[str, Raw]", section.value or {}).items():

@@ -52,7 +52,7 @@ def _nowhere() -> str:
     return ""
 
 
-class Declared(msgspec.Struct, frozen=True):
+class Declaration(msgspec.Struct, frozen=True):
     """One entry of `variables:`; `validation` is as written, canonical names."""
 
     type: str = "any"
@@ -67,10 +67,10 @@ class Binding(msgspec.Struct, frozen=True):
 
     value: Raw
     where: Callable[[], str] = _nowhere
-    declared: Declared = Declared()
+    declared: Declaration = Declaration()
 
 
-def given(text: str, declared: Declared, where: str) -> Binding:
+def bind_text(text: str, declared: Declaration, where: str) -> Binding:
     """Read a value from the command line or the environment; `where` names its source.
 
     A list or a map is read only where one is declared, all else is a scalar. Raises ConfigError.

@@ -12,11 +12,11 @@ only the first.
 Where is it decided ...
 
 - which action follows from config, entry and live resource? `decisions.decide`
-- which one for a tool that is not wanted any more? `decisions.removal`
+- which one for a tool that is not wanted any more? `decisions.decide_removal`
 - that a changed option replaces a tool? `decisions.update_or_replace`
-- which options and attributes differ from the record? `drift.option_changes`, `drift.drifted`
+- which options and attributes differ from the record? `drift.option_changes`, `drift.live_changes`
 - which fields of two values differ? `diff.diff`
-- which tools are one thing, or one that moved? `identities.Claims`, `identities.renamed`
+- which tools are one thing, or one that moved? `identities.IdentityIndex`, `identities.find_moves`
 - in which order, and with which outputs? `planner.make_plan`, `planner.plan_removal`
 - which plans are refused, or need more than a yes? `safety.check`
 

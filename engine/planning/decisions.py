@@ -1,7 +1,9 @@
 """The rows of the planner's table: what to do with one tool, and why.
 
-`decide` is for tools of the config that the state knows, `creation` for new ones, `removal` for
-those that are not wanted any more. `update_or_replace` says whether a difference costs the tool.
+`decide` decides about a tool that is in the config and in the state, `create_change` about a
+new one,
+`decide_removal` about one that left the config. `update_or_replace` chooses between the two
+actions for a tool with changed fields.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from engine.address import Address
 from engine.config import ToolSpec
 from engine.errors import UsageError
 from engine.plan import Action, Change, FieldChange, Reason, Source
-from engine.planning.drift import alike, drifted, option_changes
+from engine.planning.drift import equal_resources, live_changes, option_changes
 from engine.plugins.calls import Operations
-from engine.plugins.recall import Recollection
+from engine.plugins.recall import SecretRecall
 from engine.secrets.marking import inherit_sensitivity
 from engine.secrets.sealing import Sealer
 from engine.state import Pending, Resource, StateEntry
@@ -42,7 +44,7 @@ _NOUNS: Final = {
 }
 
 
-class Remedy(Enum):
+class ResolutionKind(Enum):
     """The user's choice for an operation whose outcome cannot be found out."""
 
     ADOPT = "adopt"
@@ -56,7 +58,7 @@ class Resolution(msgspec.Struct, frozen=True):
     The resource exists with that id; the operation is made again; the resource does not exist.
     """
 
-    remedy: Remedy
+    kind: ResolutionKind
     id: str = ""
 
     @classmethod
@@ -65,10 +67,10 @@ class Resolution(msgspec.Struct, frozen=True):
         address, _, given = text.partition("=")
         word, _, found = given.partition(":")
         try:
-            remedy = Remedy(word)
-            if bool(found) is not (remedy is Remedy.ADOPT):
+            kind = ResolutionKind(word)
+            if bool(found) is not (kind is ResolutionKind.ADOPT):
                 raise ValueError(given)
-            return Address.parse(address), cls(remedy, found)
+            return Address.parse(address), cls(kind, found)
         except ValueError:
             raise UsageError(
                 f'"{text}" resolves nothing',
@@ -79,7 +81,7 @@ class Resolution(msgspec.Struct, frozen=True):
 Resolutions: TypeAlias = Mapping[Address, Resolution]
 
 
-class Subject(msgspec.Struct, frozen=True):
+class RecordedTool(msgspec.Struct, frozen=True):
     """One recorded tool: its entry, and what is known of it besides.
 
     `findable`: its plugin has an identity for the recorded options. `before` is the live resource
@@ -106,7 +108,7 @@ class Subject(msgspec.Struct, frozen=True):
         return risky and not self.findable and self.resolution is None
 
 
-def creation(
+def create_change(
     spec: ToolSpec, options: Attributes, reason: Reason, entry: StateEntry | None = None
 ) -> Change:
     """Make the change that creates a tool, with the record of it if there is one."""
@@ -122,34 +124,34 @@ def creation(
     )
 
 
-def decide(spec: ToolSpec, options: Attributes, subject: Subject, memory: Recollection) -> Change:
+def decide(spec: ToolSpec, options: Attributes, tool: RecordedTool, memory: SecretRecall) -> Change:
     """Decide what to do with a wanted tool that the state knows.
 
     `options` are resolved; leaves may be Unknown or Secret. An Unknown leaf counts as the worst
     that it could be, so that the decision only gets milder when it is made again with real values.
     """
-    entry = subject.entry
-    if _settled(spec, options, entry, subject.live):
+    entry = tool.entry
+    if _settled(spec, options, entry, tool.live):
         return Change(
             spec.address,
             Action.KEEP,
             Reason.UNCHANGED,
             entry.resource,
-            subject.live,
+            tool.live,
             options,
             depends_on=spec.depends_on,
             protected=entry.protected,
         )
     reason = Reason.INTERRUPTED if entry.pending else Reason.VANISHED
-    change = creation(spec, options, reason, entry)
+    change = create_change(spec, options, reason, entry)
     # The order matters: a user's word counts before what was read, and without it a create that
     # cannot be looked up must not be made again, since the resource might exist twice then.
-    if subject.unclear:
-        change = replace(change, action=Action.RECOVER, note=unresolved(subject))
-    elif subject.resolution and subject.resolution.remedy is not Remedy.ADOPT:
-        change = _resolved(change, subject)
-    elif subject.live is not None:
-        change = _compared(change, spec, subject, memory)
+    if tool.unclear:
+        change = replace(change, action=Action.RECOVER, note=unresolved_note(tool))
+    elif tool.resolution and tool.resolution.kind is not ResolutionKind.ADOPT:
+        change = _resolved(change, tool)
+    elif tool.live is not None:
+        change = _compared(change, spec, tool, memory)
     return _truthful(change, entry)
 
 
@@ -158,13 +160,13 @@ def _truthful(change: Change, entry: StateEntry) -> Change:
     pending = entry.pending
     if change.reason is not Reason.INTERRUPTED or pending is None or pending.message is None:
         return change
-    told = unfinished(pending)
+    told = describe_pending(pending)
     return replace(
         change, reason=Reason.FAILED, note=f"{change.note}\n{told}" if change.note else told
     )
 
 
-def unfinished(pending: Pending) -> str:
+def describe_pending(pending: Pending) -> str:
     """Say in one sentence how an operation ended that did not succeed."""
     how = (
         "was begun, and how it ended is not known"
@@ -184,25 +186,25 @@ def _settled(spec: ToolSpec, options: Attributes, entry: StateEntry, live: Resou
         and entry.protected is spec.lifecycle.prevent_destroy
         and entry.depends_on == spec.depends_on
         and same_map(entry.options, options)
-        and (live is entry.resource or alike(entry.resource, live))
+        and (live is entry.resource or equal_resources(entry.resource, live))
     )
 
 
-def _resolved(change: Change, subject: Subject) -> Change:
+def _resolved(change: Change, tool: RecordedTool) -> Change:
     """Change the tool as the user's `--resolve` says."""
-    assert subject.resolution is not None
+    assert tool.resolution is not None
     # The user says that no resource exists, so nothing recorded may count as `before`.
-    if subject.resolution.remedy is Remedy.FORGET:
+    if tool.resolution.kind is ResolutionKind.FORGET:
         return replace(change, reason=Reason.NEW, before=None)
     # A create that is made again has nothing to delete first.
-    if subject.entry.resource is None:
+    if tool.entry.resource is None:
         return change
-    return replace(change, action=Action.REPLACE, live=subject.live)
+    return replace(change, action=Action.REPLACE, live=tool.live)
 
 
-def _compared(change: Change, spec: ToolSpec, subject: Subject, memory: Recollection) -> Change:
+def _compared(change: Change, spec: ToolSpec, tool: RecordedTool, memory: SecretRecall) -> Change:
     """Compare the options with the recorded ones, and the live resource with the recorded one."""
-    entry, live, options = subject.entry, subject.live, change.after
+    entry, live, options = tool.entry, tool.live, change.after
     assert live is not None and options is not None
     fields = option_changes(entry, options, memory)
     drift: tuple[FieldChange, ...] = ()
@@ -210,10 +212,10 @@ def _compared(change: Change, spec: ToolSpec, subject: Subject, memory: Recollec
         # What was secret when it was recorded is secret now, or the plan would print it.
         live = inherit_sensitivity(live, entry.resource)
         if entry.pending is None:
-            # What the changed options make of the resource is not drift: see `Subject.before`.
-            as_recorded = subject.before if fields else None
+            # What the changed options make of the resource is not drift: see `RecordedTool.before`.
+            as_recorded = tool.before if fields else None
             shown = inherit_sensitivity(as_recorded, entry.resource) if as_recorded else live
-            drift = drifted(entry, shown, memory, fields)
+            drift = live_changes(entry, shown, memory, fields)
     change = replace(change, before=entry.resource or live, live=live, fields=fields + drift)
     if change.fields:
         return update_or_replace(change, interrupted=entry.pending is not None)
@@ -253,7 +255,7 @@ def _completed(change: Change, pending: Pending, operations: Operations) -> Chan
     return replace(change, action=Action.RECOVER)
 
 
-def _unchanged(change: Change, spec: ToolSpec, entry: StateEntry, memory: Recollection) -> Change:
+def _unchanged(change: Change, spec: ToolSpec, entry: StateEntry, memory: SecretRecall) -> Change:
     """Call nothing, at most rewrite the entry: options and live resource agree."""
     if change.previous is not None:
         return replace(change, action=Action.MOVE, reason=Reason.RENAMED)
@@ -262,7 +264,7 @@ def _unchanged(change: Change, spec: ToolSpec, entry: StateEntry, memory: Recoll
     if (
         entry.resource
         # A secret may become known only after its tool was recorded, for example as a new variable.
-        and memory.operations.redactor.conceal_resource(entry.resource) != entry.resource
+        and memory.operations.redactor.mark_resource(entry.resource) != entry.resource
     ):
         notes.append("a secret stands in the state, and was not known as one")
     return replace(
@@ -278,7 +280,7 @@ def _undone(change: Change, operations: Operations) -> str:
     """Name the predicted output that an interrupted create did not get to, in one sentence."""
     assert change.live is not None and change.after is not None
     predicted = operations.predict(change.address, change.after, None)
-    for key, value in value_of(predicted).items():
+    for key, value in known_outputs(predicted).items():
         if not holds_unknown(value) and not same(
             reveal(value), reveal(change.live.outputs.get(key))
         ):
@@ -303,11 +305,11 @@ def _rewrites(spec: ToolSpec, options: Attributes, entry: StateEntry, sealer: Se
     return notes
 
 
-def unresolved(subject: Subject) -> str:
+def unresolved_note(tool: RecordedTool) -> str:
     """Write the note for a user who must say what became of an operation."""
-    pending = subject.entry.pending
+    pending = tool.entry.pending
     assert pending is not None
-    address = subject.entry.address.dotted
+    address = tool.entry.address.dotted
     return (
         f"nobody knows how its {_NOUNS.get(pending.action, pending.action)} ended, "
         "and it cannot be looked up: say so with "
@@ -315,16 +317,16 @@ def unresolved(subject: Subject) -> str:
     )
 
 
-def removal(subject: Subject, reason: Reason) -> Change:
+def decide_removal(tool: RecordedTool, reason: Reason) -> Change:
     """Decide what to do with a recorded tool that is not wanted any more.
 
     Raises UsageError if the user wants its create made again.
     """
-    return _truthful(_removal(subject, reason), subject.entry)
+    return _truthful(_removal(tool, reason), tool.entry)
 
 
-def _removal(subject: Subject, reason: Reason) -> Change:
-    entry, live, resolution = subject.entry, subject.live, subject.resolution
+def _removal(tool: RecordedTool, reason: Reason) -> Change:
+    entry, live, resolution = tool.entry, tool.live, tool.resolution
     change = Change(
         entry.address,
         Action.DELETE,
@@ -337,25 +339,25 @@ def _removal(subject: Subject, reason: Reason) -> Change:
     if entry.pending is None:
         return change
     change = replace(change, reason=Reason.INTERRUPTED)
-    if resolution and resolution.remedy is Remedy.FORGET:
+    if resolution and resolution.kind is ResolutionKind.FORGET:
         return replace(change, action=Action.FORGET)
-    if entry.resource is None and resolution and resolution.remedy is Remedy.RETRY:
+    if entry.resource is None and resolution and resolution.kind is ResolutionKind.RETRY:
         raise UsageError(
             f"{entry.address} is not wanted any more, so its create is not tried again",
             hint=f"--resolve {entry.address.dotted}=adopt:ID deletes it, "
             f"{entry.address.dotted}=forget leaves it alone",
         )
-    if subject.unclear and entry.resource is None:
-        return replace(change, action=Action.RECOVER, note=unresolved(subject))
+    if tool.unclear and entry.resource is None:
+        return replace(change, action=Action.RECOVER, note=unresolved_note(tool))
     # A recorded resource without an identity is not forgotten because nothing was read: it is
     # deleted by its id.
-    if live is None and (subject.findable or entry.resource is None):
-        left = "" if subject.findable else "what its creation left behind cannot be looked up"
+    if live is None and (tool.findable or entry.resource is None):
+        left = "" if tool.findable else "what its creation left behind cannot be looked up"
         return replace(change, action=Action.FORGET, note=left)
     return change
 
 
-def predicted(change: Change, memory: Recollection) -> Attributes | Unknown:
+def predict_outputs(change: Change, memory: SecretRecall) -> Attributes | Unknown:
     """Give the outputs as references see them while this change is still to come."""
     assert change.after is not None
     operations = memory.operations
@@ -375,6 +377,6 @@ def severity(action: Action) -> int:
     return {Action.REPLACE: 2, Action.CREATE: 2, Action.UPDATE: 1}.get(action, 0)
 
 
-def value_of(outputs: Attributes | Unknown) -> dict[str, Value]:
+def known_outputs(outputs: Attributes | Unknown) -> dict[str, Value]:
     """Give the outputs that a change shows."""
     return {} if isinstance(outputs, Unknown) else dict(outputs)

@@ -14,42 +14,42 @@ from engine.options.decode import canonical
 from engine.options.fields import replace_paths
 from engine.plan import Action, Change, FieldChange, Reason, Source
 from engine.planning.diff import diff
-from engine.plugins.recall import Recollection
-from engine.secrets.marking import sensitive
+from engine.plugins.recall import SecretRecall
+from engine.secrets.marking import mark_like
 from engine.state import Resource, StateEntry
 from engine.values import HIDDEN, Attributes, Digest, Value, leaves_of, same, same_map
 
 
-def drift_of(entry: StateEntry, live: Resource | None, memory: Recollection) -> Change:
+def detect_drift(entry: StateEntry, live: Resource | None, memory: SecretRecall) -> Change:
     """Compare a recorded tool with its live resource, whatever the config says.
 
     Only drift counts: not what follows from the tool's inputs, and not a secret that may have
     changed with its source. An unfinished tool has none: its record says nothing yet.
     """
     if entry.pending:
-        return unchanged(entry, live)
+        return keep_change(entry, live)
     if live is None:
         return Change(
             entry.address, Action.CREATE, Reason.VANISHED, entry.resource, after=entry.options
         )
     # A secret that was renewed at its source explains texts around it: these are not drift.
-    renewed = option_changes(entry, memory.recalled_if_possible(entry), memory)
+    renewed = option_changes(entry, memory.recall_available(entry), memory)
     fields = tuple(
-        field for field in drifted(entry, live, memory, renewed) if field.source is Source.LIVE
+        field for field in live_changes(entry, live, memory, renewed) if field.source is Source.LIVE
     )
-    change = unchanged(entry, live)
+    change = keep_change(entry, live)
     if not fields:
         return change
     return replace(change, action=Action.UPDATE, reason=Reason.DRIFTED, fields=fields)
 
 
-def unchanged(entry: StateEntry, live: Resource | None = None) -> Change:
+def keep_change(entry: StateEntry, live: Resource | None = None) -> Change:
     """Make the change that leaves a recorded tool alone."""
     return Change(entry.address, Action.KEEP, Reason.UNCHANGED, entry.resource, live, entry.options)
 
 
 def option_changes(
-    entry: StateEntry, options: Attributes, memory: Recollection
+    entry: StateEntry, options: Attributes, memory: SecretRecall
 ) -> tuple[FieldChange, ...]:
     """Compare options with the recorded ones; Unknown leaves differ from anything.
 
@@ -60,21 +60,21 @@ def option_changes(
         return ()
     # The record holds digests, so the config's secrets are compared as digests too.
     sealed = memory.sealer.seal_map(options, entry.address)
-    struct = memory.operations.struct(entry.address)
+    struct = memory.operations.options_struct(entry.address)
     marks = replace_paths(struct)
     found = diff(entry.options, sealed, replaces=marks)
     if not found:
         return found
     # Another version, or DevStream, may have recorded another spelling, or a secret in clear.
     spelled = canonical(entry.options, struct)
-    recorded = memory.sealer.seal_map(sensitive(spelled, options), entry.address)
+    recorded = memory.sealer.seal_map(mark_like(spelled, options), entry.address)
     return found if recorded == entry.options else diff(recorded, sealed, replaces=marks)
 
 
-def drifted(
+def live_changes(
     entry: StateEntry,
     live: Resource,
-    memory: Recollection,
+    memory: SecretRecall,
     changed: Sequence[FieldChange] = (),
 ) -> tuple[FieldChange, ...]:
     """Compare the live resource with the recorded one.
@@ -84,16 +84,16 @@ def drifted(
     one of the `changed` options: its old value is not known any more, so it cannot be judged.
     """
     recorded, operations = entry.resource, memory.operations
-    if recorded is None or live is recorded or alike(recorded, live):
+    if recorded is None or live is recorded or equal_resources(recorded, live):
         return ()
 
     def sealed(resource: Resource) -> Resource:
         # Which secrets were known when a side was read or recorded depends on chance.
-        concealed = operations.redactor.conceal_resource(resource)
+        concealed = operations.redactor.mark_resource(resource)
         return memory.sealer.seal_resource(concealed, entry.address)
 
     recorded, now = sealed(recorded), sealed(live)
-    attributes = list(_attributes(recorded, now, operations.derived(entry.address)))
+    attributes = list(_attributes(recorded, now, operations.derived_attributes(entry.address)))
     fields = [*attributes, *_outputs(recorded, now, attributes)]
     return tuple(field for field in fields if not _explained(field, changed))
 
@@ -146,7 +146,7 @@ def _came_from(value: Value) -> set[str]:
     }
 
 
-def alike(one: Resource, other: Resource) -> bool:
+def equal_resources(one: Resource, other: Resource) -> bool:
     """Check whether two resources are equal, secrets by their digests."""
     return (
         one.id == other.id

@@ -14,7 +14,7 @@ from engine.address import Address
 from engine.config import Config, ToolSpec
 from engine.errors import DtmError
 from engine.plugins.calls import Operations
-from engine.plugins.recall import Recollection
+from engine.plugins.recall import SecretRecall
 from engine.ports import BY_ADDRESS
 from engine.state import State, StateEntry
 from engine.values import UNKNOWN, Attributes, Unknown
@@ -23,33 +23,33 @@ _ON_DISK = ("file:", "directory:")
 """How identities begin that name a path: a file and a directory cannot both be there."""
 
 
-def comparable(identity: str | None | Unknown) -> TypeGuard[str]:
+def is_comparable(identity: str | None | Unknown) -> TypeGuard[str]:
     """Check whether an identity is known and names one thing outside the state."""
     return isinstance(identity, str) and identity != BY_ADDRESS
 
 
-def path_of(identity: str) -> str | None:
+def identity_path(identity: str) -> str | None:
     """Take the path out of an identity, as the provider spells it; None if it names none."""
     return identity.partition(":")[2] if identity.startswith(_ON_DISK) else None
 
 
-class Claims:
+class IdentityIndex:
     """The things that the tools of a config stand for; each belongs to the first tool.
 
     Paths are compared by where they lead from `base_dir`.
 
-        claims = Claims(Path("/work"))
-        claims.claim("file:out", a)             # None
-        claims.claim("directory:/work/out", b)  # a: both cannot be there
+        index = IdentityIndex(Path("/work"))
+        index.add("file:out", a)             # None
+        index.add("directory:/work/out", b)  # a: both cannot be there
     """
 
     def __init__(self, base_dir: Path) -> None:
         self._base = base_dir
         self._first: dict[str, Address] = {}
 
-    def claim(self, identity: str, address: Address) -> Address | None:
+    def add(self, identity: str, address: Address) -> Address | None:
         """Claim a thing; give the other tool that claimed it before, None if there is none."""
-        path = path_of(identity)
+        path = identity_path(identity)
         thing = identity if path is None else self._place(path)
         first = self._first.setdefault(thing, address)
         return None if first == address else first
@@ -71,15 +71,15 @@ def known_identities(config: Config, operations: Operations) -> Iterator[tuple[T
     """
     for tool in config.tools:
         try:
-            options = operations.resolved(tool, lambda _: UNKNOWN)
+            options = operations.resolve_options(tool, lambda _: UNKNOWN)
             identity = operations.identity(tool.address, options)
         except DtmError:
             continue
-        if comparable(identity):
+        if is_comparable(identity):
             yield tool, identity
 
 
-def renamed(config: Config, state: State, operations: Operations) -> dict[Address, Address]:
+def find_moves(config: Config, state: State, operations: Operations) -> dict[Address, Address]:
     """New address -> old one, where a tool that joined the config is one that left it.
 
     It is if both have the same instance of the same plugin, under two of its names, or one
@@ -92,7 +92,7 @@ def renamed(config: Config, state: State, operations: Operations) -> dict[Addres
     if not left or not joined:
         return {}
     known: dict[tuple[str, str], Address] = {}
-    memory = Recollection.of(operations, state)
+    memory = SecretRecall.of(operations, state)
     for entry in left:
         known.update(dict.fromkeys(_recorded_marks(entry, memory), entry.address))
     found: dict[Address, Address] = {}
@@ -105,9 +105,11 @@ def renamed(config: Config, state: State, operations: Operations) -> dict[Addres
     return found
 
 
-def owner(identity: str | None | Unknown, state: State, memory: Recollection) -> Address | None:
+def find_owner(
+    identity: str | None | Unknown, state: State, memory: SecretRecall
+) -> Address | None:
     """Find the recorded tool with this identity; None if there is none."""
-    if not comparable(identity):
+    if not is_comparable(identity):
         return None
     return next(
         (
@@ -119,10 +121,10 @@ def owner(identity: str | None | Unknown, state: State, memory: Recollection) ->
     )
 
 
-def _recorded_marks(entry: StateEntry, memory: Recollection) -> list[tuple[str, str]]:
+def _recorded_marks(entry: StateEntry, memory: SecretRecall) -> list[tuple[str, str]]:
     """List the `_marks` of a recorded tool; none if a secret in its name is gone."""
     try:
-        options = memory.recalled_if_possible(entry)
+        options = memory.recall_available(entry)
     except DtmError:
         return []
     return _marks(entry.address, options, memory.operations)
@@ -138,4 +140,4 @@ def _marks(address: Address, options: Attributes, operations: Operations) -> lis
         identity = operations.identity(address, options)
     except DtmError:
         return []
-    return [*marks, ("", identity)] if comparable(identity) else marks
+    return [*marks, ("", identity)] if is_comparable(identity) else marks

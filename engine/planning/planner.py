@@ -18,37 +18,37 @@ from engine.graph import order
 from engine.language.references import resolve
 from engine.plan import Action, Change, OutputChange, Plan, Reason
 from engine.planning.decisions import (
+    RecordedTool,
     Resolutions,
-    Subject,
-    creation,
+    create_change,
     decide,
-    predicted,
-    removal,
-    value_of,
+    decide_removal,
+    known_outputs,
+    predict_outputs,
 )
-from engine.planning.drift import drift_of
-from engine.planning.identities import Claims, comparable, owner, renamed
+from engine.planning.drift import detect_drift
+from engine.planning.identities import IdentityIndex, find_moves, find_owner, is_comparable
 from engine.plugins.calls import Operations
-from engine.plugins.recall import Recollection
-from engine.secrets.sealing import OUTPUTS, Sealer
+from engine.plugins.recall import SecretRecall
+from engine.secrets.sealing import OUTPUTS_ADDRESS, Sealer
 from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Attributes, Unknown, Value, same
 
 
-class Live(msgspec.Struct, frozen=True):
+class LiveResources(msgspec.Struct, frozen=True):
     """The resources that were read, by address; None for one that is gone.
 
     An address that is missing was not read. `failed` are the reads that failed. `before` is what
     the recorded options show, where the config has others by now.
     """
 
-    found: Mapping[Address, Resource | None]
+    resources: Mapping[Address, Resource | None]
     failed: Mapping[Address, DtmError] = {}
-    before: Mapping[Address, Resource] = {}
+    as_recorded: Mapping[Address, Resource] = {}
 
-    def of(self, entry: StateEntry) -> Resource | None:
+    def resource_of(self, entry: StateEntry) -> Resource | None:
         """Find the live resource of a recorded tool; the recorded one where nothing was read."""
-        return self.found.get(entry.address, entry.resource)
+        return self.resources.get(entry.address, entry.resource)
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -64,22 +64,22 @@ class Selection(msgspec.Struct, frozen=True):
     unrecorded: bool = False
 
 
-EVERYTHING: Final = Selection()
+ALL_RECORDED: Final = Selection()
 """All recorded tools: a destroy."""
 
 
-def recorded(state: State) -> Live:
+def recorded_resources(state: State) -> LiveResources:
     """Take the resources as recorded, for `--no-refresh`.
 
     A plan made from them is for looking at, not for applying: it knows of no drift.
     """
-    return Live({address: entry.resource for address, entry in state.entries.items()})
+    return LiveResources({address: entry.resource for address, entry in state.entries.items()})
 
 
 def make_plan(
     config: Config,
     state: State,
-    live: Live,
+    live: LiveResources,
     operations: Operations,
     *,
     resolutions: Resolutions | None = None,
@@ -109,9 +109,9 @@ def make_plan(
 def plan_removal(
     config: Config,
     state: State,
-    live: Live,
+    live: LiveResources,
     operations: Operations,
-    selection: Selection = EVERYTHING,
+    selection: Selection = ALL_RECORDED,
     *,
     resolutions: Resolutions | None = None,
 ) -> Plan:
@@ -126,21 +126,23 @@ def plan_removal(
         edges |= {
             address: spec.depends_on
             for address, spec in planning.specs.items()
-            if address not in state.entries and live.found.get(address)
+            if address not in state.entries and live.resources.get(address)
         }
     changes = planning.removals(edges, Reason.REQUESTED)
     planning.refuse()
     # The config may be empty, so which tools an output came from is not known here.
     left = dict(state.outputs) if any(address not in edges for address in state.entries) else {}
-    gone = output_changes(state, left, planning.memory.sealer)
+    gone = diff_outputs(state, left, planning.memory.sealer)
     return Plan(state.id, config.digest, changes, left, gone, destroy=True)
 
 
-def plan_drift(state: State, live: Live, operations: Operations, *, in_progress: str = "") -> Plan:
+def plan_drift(
+    state: State, live: LiveResources, operations: Operations, *, in_progress: str = ""
+) -> Plan:
     """Show the drift of every tool that could be read, as a plan that is never applied."""
-    memory = Recollection.of(operations, state)
+    memory = SecretRecall.of(operations, state)
     changes = tuple(
-        drift_of(entry, live.of(entry), memory)
+        detect_drift(entry, live.resource_of(entry), memory)
         for address, entry in sorted(state.entries.items())
         if address not in live.failed
     )
@@ -198,19 +200,19 @@ class _Planning:
         self,
         config: Config,
         state: State,
-        live: Live,
+        live: LiveResources,
         operations: Operations,
         resolutions: Resolutions,
     ) -> None:
         _refuse_idle(resolutions, state)
         self.config, self.state, self.live, self.operations = config, state, live, operations
         self.resolutions = resolutions
-        self.memory = Recollection.of(operations, state)
+        self.memory = SecretRecall.of(operations, state)
         self.specs = {spec.address: spec for spec in config.tools}
         self.outputs_of: dict[Address, Attributes | Unknown] = {}
-        self.moves = renamed(config, state, operations)
+        self.moves = find_moves(config, state, operations)
         self.moved = set(self.moves.values())
-        self.claims = Claims(operations.base_dir)
+        self.identities = IdentityIndex(operations.base_dir)
         self.problems = [
             Problem(str(a), error.message, error.hint) for a, error in live.failed.items()
         ]
@@ -235,7 +237,7 @@ class _Planning:
         # report their own problems instead of an output that does not exist.
         self.outputs_of[spec.address] = UNKNOWN
         try:
-            options = self.operations.resolved(spec, self.outputs_of.get)
+            options = self.operations.resolve_options(spec, self.outputs_of.get)
             self._check_identity(spec.address, options)
             known = self.moves.get(spec.address, spec.address)
             # The failed read is reported already; without its result the tool would seem to be
@@ -243,36 +245,38 @@ class _Planning:
             if known in self.live.failed or spec.address in self.live.failed:
                 return None
             change = self._decide(spec, options, self.state.entries.get(known))
-            outputs = predicted(change, self.memory)
+            outputs = predict_outputs(change, self.memory)
         except DtmError as error:
             self.problems.append(Problem(str(spec.address), error.message, error.hint))
             return None
         self.outputs_of[spec.address] = outputs
         return (
-            change if change.action is Action.KEEP else replace(change, outputs=value_of(outputs))
+            change
+            if change.action is Action.KEEP
+            else replace(change, outputs=known_outputs(outputs))
         )
 
     def _check_identity(self, address: Address, options: Attributes) -> None:
         identity = self.operations.identity(address, options)
-        other = self.claims.claim(identity, address) if comparable(identity) else None
+        other = self.identities.add(identity, address) if is_comparable(identity) else None
         if other is not None:
             raise DtmError(
                 f"is the same thing as {other}: both are {identity}", hint="keep one of the two"
             )
-        self.operations.refuse_secret_name(address, options)
+        self.operations.refuse_secret_identity(address, options)
 
     def _decide(self, spec: ToolSpec, options: Attributes, entry: StateEntry | None) -> Change:
         if entry is not None:
-            return decide(spec, options, self._subject(entry), self.memory)
-        if self.live.found.get(spec.address) is not None:
+            return decide(spec, options, self._recorded_tool(entry), self.memory)
+        if self.live.resources.get(spec.address) is not None:
             raise self._taken(self.operations.identity(spec.address, options))
-        return creation(spec, options, Reason.NEW)
+        return create_change(spec, options, Reason.NEW)
 
     def _taken(self, identity: str | None | Unknown) -> DtmError:
         """Make the error of a new tool whose resource exists, perhaps as that of another tool."""
-        other = owner(identity, self.state, self.memory)
+        other = find_owner(identity, self.state, self.memory)
         if other is None:
-            return exists(identity)
+            return already_exists(identity)
         return DtmError(
             f"is still {other}: both are {identity}",
             hint=f"apply the change of {other} first, alone",
@@ -296,21 +300,23 @@ class _Planning:
     def _removal(self, address: Address, reason: Reason) -> Change:
         entry = self.state.entries.get(address)
         if entry is None:
-            spec, live = self.specs[address], self.live.found.get(address)
+            spec, live = self.specs[address], self.live.resources.get(address)
             return Change(address, Action.DELETE, reason, live, live, depends_on=spec.depends_on)
         # Raises for an unknown plugin: the plan must not promise a delete that cannot be made.
         self.operations.provider(address)
-        return removal(self._subject(entry), reason)
+        return decide_removal(self._recorded_tool(entry), reason)
 
-    def _subject(self, entry: StateEntry) -> Subject:
+    def _recorded_tool(self, entry: StateEntry) -> RecordedTool:
         """Put together what is known of a recorded tool."""
         address, live = entry.address, self.live
         if entry.pending is None:  # only of an unfinished one the rest matters, and asking costs
-            return Subject(entry, live.found.get(address), before=live.before.get(address))
+            return RecordedTool(
+                entry, live.resources.get(address), before=live.as_recorded.get(address)
+            )
         findable = self.operations.identity(address, entry.options) is not None
         resolution = self.resolutions.get(address)
-        return Subject(
-            entry, live.found.get(address), findable, resolution, live.before.get(address)
+        return RecordedTool(
+            entry, live.resources.get(address), findable, resolution, live.as_recorded.get(address)
         )
 
     def outputs(self) -> tuple[dict[str, Value], tuple[OutputChange, ...]]:
@@ -321,10 +327,10 @@ class _Planning:
                 values[name] = resolve(value, self.outputs_of.get)
             except DtmError as error:
                 self.problems.append(Problem(f"outputs.{name}", error.message, error.hint))
-        return values, output_changes(self.state, values, self.memory.sealer)
+        return values, diff_outputs(self.state, values, self.memory.sealer)
 
 
-def output_changes(
+def diff_outputs(
     state: State, values: Mapping[str, Value], sealer: Sealer
 ) -> tuple[OutputChange, ...]:
     """List the root outputs that differ from the recorded ones; `new` None: it goes."""
@@ -332,7 +338,7 @@ def output_changes(
         OutputChange(name, state.outputs.get(name), value)
         for name, value in values.items()
         if name not in state.outputs
-        or not same(state.outputs[name], sealer.seal(value, OUTPUTS, (name,)))
+        or not same(state.outputs[name], sealer.seal(value, OUTPUTS_ADDRESS, (name,)))
     ]
     return (
         *changes,
@@ -344,9 +350,9 @@ def output_changes(
     )
 
 
-def exists(identity: str | None | Unknown) -> DtmError:
+def already_exists(identity: str | None | Unknown) -> DtmError:
     """Make the error of a new tool whose resource exists already."""
-    thing = f" ({identity})" if comparable(identity) else ""
+    thing = f" ({identity})" if is_comparable(identity) else ""
     return DtmError(
         f"exists{thing}, but was not made by this state",
         hint="remove it, or give this tool another name or place",

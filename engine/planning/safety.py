@@ -11,7 +11,7 @@ MIN_TOOLS_FOR_CHECK = 10
 _ENDING = (Action.DELETE, Action.REPLACE)
 
 
-def protected(plan: Plan) -> UnsafePlanError | None:
+def protection_error(plan: Plan) -> UnsafePlanError | None:
     """Give the error of a plan that would delete or replace a protected tool, forced or not.
 
     None if it would not.
@@ -34,7 +34,7 @@ def check(plan: Plan, *, force: bool = False) -> int:
     `force` is given. A destroy or delete does not: it says what it does. Raises the error of
     `protected`.
     """
-    if refused := protected(plan):
+    if refused := protection_error(plan):
         raise refused
     ending = [change for change in plan if change.action in _ENDING]
     # New tools do not count: they would make a large share of losses look small.

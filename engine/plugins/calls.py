@@ -22,9 +22,9 @@ from engine.errors import DtmError, PluginError
 from engine.language.references import Lookup, origins, resolve
 from engine.options.decode import build, decode
 from engine.options.fields import options_of, secret_paths
-from engine.plugins.lost_secrets import refuse_lost
+from engine.plugins.lost_secrets import refuse_lost_secrets
 from engine.ports import AnyProvider, Call, Consuming, Deriving, Requiring
-from engine.secrets.marking import concealed, inherit_sensitivity, mark_path
+from engine.secrets.marking import inherit_sensitivity, mark_matches, mark_path
 from engine.secrets.redaction import Redactor, contains_secret
 from engine.secrets.sealing import Sealer
 from engine.state import Resource
@@ -89,7 +89,7 @@ class Operations(msgspec.Struct, frozen=True):
                 where=str(address),
             ) from None
 
-    def struct(self, address: Address) -> type[msgspec.Struct]:
+    def options_struct(self, address: Address) -> type[msgspec.Struct]:
         """Find the Struct that describes a tool's options."""
         found: type[msgspec.Struct] = self.provider(address).options
         return found
@@ -99,14 +99,14 @@ class Operations(msgspec.Struct, frozen=True):
 
         Raises ConfigError.
         """
-        return build(options, self.struct(address))
+        return build(options, self.options_struct(address))
 
-    def decoded(self, address: Address, options: Attributes) -> Attributes:
+    def decode_options(self, address: Address, options: Attributes) -> Attributes:
         """Decode options to their declared types, once their references are resolved.
 
         Raises DtmError naming every fault.
         """
-        values, faults = decode(options, self.struct(address), env={})
+        values, faults = decode(options, self.options_struct(address), env={})
         if faults:
             raise DtmError(
                 "; ".join(fault.message for fault in faults),
@@ -115,21 +115,21 @@ class Operations(msgspec.Struct, frozen=True):
             )
         return values
 
-    def resolved(self, spec: ToolSpec, lookup: Lookup) -> Attributes:
+    def resolve_options(self, spec: ToolSpec, lookup: Lookup) -> Attributes:
         """Replace the references in a tool's options by outputs, UNKNOWN where those are.
 
         Raises DtmError.
         """
         # Options without references were decoded when the config was loaded.
         if not leaves_of(spec.options, Deferred):
-            return self.known(spec.options)
+            return self.learn_secrets(spec.options)
         options = {key: resolve(value, lookup) for key, value in spec.options.items()}
         if leaves_of(options, Digest):
             raise DtmError(
                 "needs a secret output that is known only by its digest",
                 hint="it is known again in a run that reads or makes the tool it comes from",
             )
-        return self.known(self.decoded(spec.address, options))
+        return self.learn_secrets(self.decode_options(spec.address, options))
 
     def identity(self, address: Address, options: Attributes) -> str | None | Unknown:
         """Give the natural key; None if there is none, UNKNOWN while an option it needs is."""
@@ -138,7 +138,7 @@ class Operations(msgspec.Struct, frozen=True):
         except UnknownValueError:
             return UNKNOWN
 
-    def refuse_secret_name(self, address: Address, options: Attributes) -> None:
+    def refuse_secret_identity(self, address: Address, options: Attributes) -> None:
         """Raise DtmError if a secret would name the resource: the state holds names in clear.
 
         A name that is not known yet is not checked.
@@ -178,7 +178,7 @@ class Operations(msgspec.Struct, frozen=True):
             found.update(provider.predict(built, resource))
         if not found:
             return UNKNOWN
-        return self.redactor.conceal_map(concealed(found, leaves_of(options, Secret)))
+        return self.redactor.mark_map(mark_matches(found, leaves_of(options, Secret)))
 
     def outputs(
         self, address: Address, options: Attributes, live: Resource, sealer: Sealer
@@ -220,15 +220,17 @@ class Operations(msgspec.Struct, frozen=True):
                 key: mark_path(value, path[1:], source) if key == path[0] else value
                 for key, value in outputs.items()
             }
-        self.known(outputs)  # learned first: an attribute may hold the same secret
+        self.learn_secrets(outputs)  # learned first: an attribute may hold the same secret
         secrets = leaves_of(options, Secret)
         if outputs is not resource.outputs or secrets:
-            attributes = concealed(resource.attributes, secrets)
-            resource = replace(resource, attributes=attributes, outputs=concealed(outputs, secrets))
-        resource = self.redactor.conceal_resource(resource)
+            attributes = mark_matches(resource.attributes, secrets)
+            resource = replace(
+                resource, attributes=attributes, outputs=mark_matches(outputs, secrets)
+            )
+        resource = self.redactor.mark_resource(resource)
         return inherit_sensitivity(resource, before) if before else resource
 
-    def known(self, options: Attributes) -> Attributes:
+    def learn_secrets(self, options: Attributes) -> Attributes:
         """Give the same options; their secrets are redacted in every text from now on."""
         for secret in leaves_of(options, Secret):
             self.redactor.add(secret)
@@ -250,9 +252,9 @@ class Operations(msgspec.Struct, frozen=True):
             return found and self.mark_secrets(address, options, found, resource)
 
         try:
-            return guarded(provider.plugin, "read", reading)
+            return call_guarded(provider.plugin, "read", reading)
         except UnknownValueError as error:
-            refuse_lost(address, options, "read")
+            refuse_lost_secrets(address, options, "read")
             raise DtmError(
                 "reading it needs an option that is only known after apply", where=str(address)
             ) from error
@@ -274,7 +276,7 @@ class Operations(msgspec.Struct, frozen=True):
             )
         return True
 
-    def derived(self, address: Address) -> Collection[str]:
+    def derived_attributes(self, address: Address) -> Collection[str]:
         """Name the attributes that follow from the tool's inputs alone."""
         provider = self.provider(address)
         if not _offers(type(provider), Deriving):
@@ -282,7 +284,7 @@ class Operations(msgspec.Struct, frozen=True):
         assert isinstance(provider, Deriving)
         return provider.derived()
 
-    def missing(self, address: Address, options: Attributes) -> list[str]:
+    def missing_requirements(self, address: Address, options: Attributes) -> list[str]:
         """Describe the binaries, variables and credentials that the provider lacks.
 
         Raises DtmError if it asks for an option whose secret is gone.
@@ -294,10 +296,10 @@ class Operations(msgspec.Struct, frozen=True):
         try:
             return list(provider.requires(self.build(address, options)))
         except UnknownValueError:
-            refuse_lost(address, options, "delete")
+            refuse_lost_secrets(address, options, "delete")
             return []
 
-    def absent(self, address: Address, options: Attributes) -> list[str]:
+    def missing_inputs(self, address: Address, options: Attributes) -> list[str]:
         """Describe the paths that the options name and that do not exist."""
         provider = self.provider(address)
         if not _offers(type(provider), Consuming):
@@ -324,7 +326,7 @@ def _offers(kind: type, more: type) -> bool:
     return issubclass(kind, more)
 
 
-def guarded(plugin: str, method: str, call: Callable[[], T]) -> T:
+def call_guarded(plugin: str, method: str, call: Callable[[], T]) -> T:
     """Call; any exception but DtmError and UnknownValueError becomes PluginError."""
     try:
         return call()

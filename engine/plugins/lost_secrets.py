@@ -10,7 +10,7 @@ from engine.language.references import TEXT, VARIABLE_PREFIX, origins
 from engine.values import Attributes, Digest, leaves_of, sources_of
 
 
-def refuse_lost(address: Address, options: Attributes, verb: str) -> None:
+def refuse_lost_secrets(address: Address, options: Attributes, verb: str) -> None:
     """Raise DtmError that names every lost secret in the options, if there is one.
 
     `verb` says what the secrets are needed for: `read`, `delete`.

@@ -16,33 +16,33 @@ from engine.language import scalars
 from engine.language.references import evaluate
 from engine.options.fields import options_of, secret_paths
 from engine.plugins.calls import Operations
-from engine.plugins.lost_secrets import refuse_lost
+from engine.plugins.lost_secrets import refuse_lost_secrets
 from engine.secrets.sealing import Sealer
 from engine.state import State, StateEntry
 from engine.values import Attributes, Digest, Secret, Steps, Unknown, Value, is_plain
 
 
-class Recollection(msgspec.Struct, frozen=True):
+class SecretRecall(msgspec.Struct, frozen=True):
     """One state as providers and digests make it readable: recorded options, secrets included.
 
     `sealer` has the state's salt: with another one, no secret equals its digest.
 
-        memory = Recollection.of(operations, state)
-        options = memory.recalled(entry, "delete")
+        memory = SecretRecall.of(operations, state)
+        options = memory.recall_options(entry, "delete")
     """
 
     operations: Operations
     sealer: Sealer
 
     @classmethod
-    def of(cls, operations: Operations, state: State) -> Recollection:
+    def of(cls, operations: Operations, state: State) -> SecretRecall:
         """Make the recollection of a state.
 
         A state without a salt (DevStream's, or a new one) holds no digest: any salt will do.
         """
         return cls(operations, Sealer(state.salt or "00" * 16))
 
-    def recalled(
+    def recall_options(
         self, entry: StateEntry, verb: str, current: Attributes | None = None
     ) -> Attributes:
         """Give the recorded options with every secret that a secret option needs.
@@ -51,16 +51,14 @@ class Recollection(msgspec.Struct, frozen=True):
         that is not declared secret may be gone: it is UNKNOWN in the built Struct. Raises DtmError
         naming the secrets that are gone and where they came from.
         """
-        options = self.recalled_if_possible(entry, current)
-        needed = {path[0] for path in secret_paths(self.operations.struct(entry.address))}
+        options = self.recall_available(entry, current)
+        needed = {path[0] for path in secret_paths(self.operations.options_struct(entry.address))}
         secret = {key: value for key, value in options.items() if key in needed}
-        refuse_lost(entry.address, secret, verb)
+        refuse_lost_secrets(entry.address, secret, verb)
         return options
 
-    def recalled_if_possible(
-        self, entry: StateEntry, current: Attributes | None = None
-    ) -> Attributes:
-        """Recall as `recalled`, but any secret may be gone: it stays a Digest.
+    def recall_available(self, entry: StateEntry, current: Attributes | None = None) -> Attributes:
+        """Recall as `recall_options`, but any secret may be gone: it stays a Digest.
 
         A secret with another value now (a token that was renewed) stands in for the recorded one,
         unless it names the resource. Then nothing says any more which one was made: DtmError.
@@ -71,7 +69,7 @@ class Recollection(msgspec.Struct, frozen=True):
         options = evaluation.options(current or {})
         if evaluation.changed:
             self._refuse_renamed(entry.address, options, evaluation.changed)
-        return self.operations.known(options)
+        return self.operations.learn_secrets(options)
 
     def _refuse_renamed(self, address: Address, options: Attributes, changed: Attributes) -> None:
         """Raise DtmError if the identity depends on an option whose secret has changed."""
@@ -80,7 +78,7 @@ class Recollection(msgspec.Struct, frozen=True):
         for key, value in changed.items():
             # A Digest is UNKNOWN in the built Struct: an identity that uses it gets UNKNOWN too.
             if isinstance(self.operations.identity(address, {**options, key: value}), Unknown):
-                refuse_lost(address, {key: value}, "find")
+                refuse_lost_secrets(address, {key: value}, "find")
 
 
 class _Evaluation:
@@ -133,7 +131,7 @@ class _Evaluation:
     def _candidates(self, recorded: Digest, now: Value, key: str) -> Iterator[Secret]:
         if isinstance(now, Secret):
             yield now
-        declared = options_of(self._operations.struct(self._entry.address))
+        declared = options_of(self._operations.options_struct(self._entry.address))
         fallback = [f"env {option.env}" for option in declared if option.key == key and option.env]
         for source in [*recorded.sources, *fallback]:
             found = evaluate(source, self._operations.recall)

@@ -10,5 +10,5 @@ redacted: its gaps in innocent texts would tell what it is.
 
     live = inherit_sensitivity(live, entry.resource)
     sealed = Sealer(state.salt).seal_map(options, address)
-    text = redactor.clean(text)
+    text = redactor.redact(text)
 """

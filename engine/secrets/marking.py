@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from engine.secrets.redaction import SHORTEST
+from engine.secrets.redaction import MIN_REDACTED_LENGTH
 from engine.state import Resource
 from engine.values import (
     Attributes,
@@ -81,22 +81,22 @@ def _as_secret(value: Value, sources: tuple[str, ...]) -> Value:
     return Secret(reveal(value), tuple(dict.fromkeys(sources)))
 
 
-def sensitive(values: Attributes, model: Attributes) -> Attributes:
+def mark_like(values: Attributes, model: Attributes) -> Attributes:
     """Mark a Secret wherever the model has one."""
-    return {key: _sensitive(value, model.get(key)) for key, value in values.items()}
+    return {key: _mark_like(value, model.get(key)) for key, value in values.items()}
 
 
-def _sensitive(value: Value, model: Value) -> Value:
+def _mark_like(value: Value, model: Value) -> Value:
     if isinstance(model, Secret):
         return _as_secret(value, model.sources)
     if isinstance(value, dict) and isinstance(model, dict):
-        return {key: _sensitive(item, model.get(key)) for key, item in value.items()}
+        return {key: _mark_like(item, model.get(key)) for key, item in value.items()}
     if isinstance(value, list) and isinstance(model, list) and len(value) == len(model):
-        return [_sensitive(item, one) for item, one in zip(value, model, strict=True)]
+        return [_mark_like(item, one) for item, one in zip(value, model, strict=True)]
     return value
 
 
-def revealed(resource: Resource) -> Resource:
+def reveal_resource(resource: Resource) -> Resource:
     """Give a resource as a provider gets it: known secrets in clear, the others as digests."""
     if is_plain(resource.attributes) and is_plain(resource.outputs):
         return resource
@@ -106,24 +106,26 @@ def revealed(resource: Resource) -> Resource:
     )
 
 
-def concealed(values: Attributes, secrets: list[Secret]) -> Attributes:
+def mark_matches(values: Attributes, secrets: list[Secret]) -> Attributes:
     """Mark everything that equals one of these secrets, or is a text around one."""
-    return {key: _concealed(value, secrets) for key, value in values.items()} if secrets else values
+    return (
+        {key: _mark_matches(value, secrets) for key, value in values.items()} if secrets else values
+    )
 
 
-def _concealed(value: Value, secrets: list[Secret]) -> Value:
+def _mark_matches(value: Value, secrets: list[Secret]) -> Value:
     held = [secret for secret in secrets if _holds(value, secret.value)]
     if held:
         return Secret(value, sources_of(held))
     if isinstance(value, dict):
-        return {key: _concealed(item, secrets) for key, item in value.items()}
+        return {key: _mark_matches(item, secrets) for key, item in value.items()}
     if isinstance(value, list):
-        return [_concealed(item, secrets) for item in value]
+        return [_mark_matches(item, secrets) for item in value]
     return value
 
 
 def _holds(value: Value, secret: Value) -> bool:
-    if isinstance(value, str) and isinstance(secret, str) and len(secret) >= SHORTEST:
+    if isinstance(value, str) and isinstance(secret, str) and len(secret) >= MIN_REDACTED_LENGTH:
         return secret in value
     # Equal to "", true or false proves nothing: such a value is everywhere.
     return type(value) is type(secret) and value not in (None, "", True, False) and value == secret

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from engine.state import Resource
 from engine.values import HIDDEN, Attributes, Secret, Value, leaves
 
-SHORTEST = 6
+MIN_REDACTED_LENGTH = 6
 """Characters a secret must have to be redacted.
 
 A shorter one occurs in innocent texts, and its gaps there would tell what it is.
@@ -25,7 +25,7 @@ class Redactor:
     It knows what was added, so add a secret before anything can print it.
 
         redactor.add(Secret("hunter22", ("env PASSWORD",)))
-        redactor.clean("login as me:hunter22")  # login as me:(sensitive)
+        redactor.redact("login as me:hunter22")  # login as me:(sensitive)
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Redactor:
         with self._lock:
             if found.keys() <= self._known.keys():
                 return
-            # A new dict before a new pattern: readers take no lock, and `conceal` looks up in
+            # A new dict before a new pattern: readers take no lock, and `mark` looks up in
             # `_known` what the pattern found.
             self._known = found | self._known
             # The first alternative that fits wins: a short secret must not split a longer one and
@@ -51,13 +51,13 @@ class Redactor:
             longest_first = sorted(self._known, key=lambda text: (-len(text), text))
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
-    def clean(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Replace every known secret in a text by `(sensitive)`."""
         # Read once, since another thread may replace it.
         pattern = self._pattern
         return pattern.sub(HIDDEN, text) if pattern else text
 
-    def conceal(self, value: Value) -> Value:
+    def mark(self, value: Value) -> Value:
         """Put a Secret around every text or number that holds a known secret.
 
         A key cannot be a Secret: it is cleaned.
@@ -65,9 +65,9 @@ class Redactor:
         if self._pattern is None:
             return value
         if isinstance(value, dict):
-            return {self.clean(key): self.conceal(item) for key, item in value.items()}
+            return {self.redact(key): self.mark(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [self.conceal(item) for item in value]
+            return [self.mark(item) for item in value]
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             return value
         held = dict.fromkeys(self._pattern.findall(str(value)))
@@ -78,18 +78,18 @@ class Redactor:
             value, tuple(dict.fromkeys(source for text in held for source in self._known[text]))
         )
 
-    def conceal_map(self, values: Attributes) -> Attributes:
+    def mark_map(self, values: Attributes) -> Attributes:
         """Conceal a whole map of attributes or outputs."""
         if self._pattern is None:
             return values
-        return {self.clean(key): self.conceal(value) for key, value in values.items()}
+        return {self.redact(key): self.mark(value) for key, value in values.items()}
 
-    def conceal_resource(self, resource: Resource) -> Resource:
+    def mark_resource(self, resource: Resource) -> Resource:
         """Conceal the attributes and outputs of a resource."""
         if self._pattern is None:
             return resource
         return Resource(
-            resource.id, self.conceal_map(resource.attributes), self.conceal_map(resource.outputs)
+            resource.id, self.mark_map(resource.attributes), self.mark_map(resource.outputs)
         )
 
 
@@ -99,7 +99,9 @@ def _texts(value: Value, sources: tuple[str, ...]) -> Iterator[tuple[str, tuple[
         if isinstance(leaf, Secret):
             for part in leaf.parts:
                 yield from _texts(part, ())
-            if not leaf.parts or any(len(str(part.value)) < SHORTEST for part in leaf.parts):
+            if not leaf.parts or any(
+                len(str(part.value)) < MIN_REDACTED_LENGTH for part in leaf.parts
+            ):
                 yield from _texts(leaf.value, leaf.sources)
         elif isinstance(leaf, str | int | float) and not isinstance(leaf, bool):
             yield str(leaf), sources
@@ -112,7 +114,11 @@ def _forms(text: str) -> Iterator[str]:
         form for part in parts for form in (part, json.dumps(part)[1:-1], quote(part, safe=""))
     ]
     spellings.append(base64.b64encode(text.encode()).decode())
-    yield from (form for form in spellings if len(form) >= SHORTEST and len(text) >= SHORTEST)
+    yield from (
+        form
+        for form in spellings
+        if len(form) >= MIN_REDACTED_LENGTH and len(text) >= MIN_REDACTED_LENGTH
+    )
 
 
 def redact(text: str, secrets: list[Secret]) -> str:
@@ -120,7 +126,7 @@ def redact(text: str, secrets: list[Secret]) -> str:
     redactor = Redactor()
     for secret in secrets:
         redactor.add(secret)
-    return redactor.clean(text)
+    return redactor.redact(text)
 
 
 def contains_secret(text: str, secrets: list[Secret]) -> bool:

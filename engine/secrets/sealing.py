@@ -16,7 +16,7 @@ from engine.state import Resource
 from engine.stored.forms import plain
 from engine.values import Attributes, Digest, Secret, Steps, Value, is_plain, reveal
 
-OUTPUTS = Address("", "outputs")
+OUTPUTS_ADDRESS = Address("", "outputs")
 """The place of root outputs in digests."""
 
 

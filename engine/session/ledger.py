@@ -14,7 +14,7 @@ from engine.log.records import Begin, Cancelled, Done, Failed, Moved, OutputsSet
 from engine.plan import Action
 from engine.runtime.environment import Environment
 from engine.secrets.redaction import Redactor, redact
-from engine.secrets.sealing import OUTPUTS, Sealer
+from engine.secrets.sealing import OUTPUTS_ADDRESS, Sealer
 from engine.state import Pending, Resource, State, StateEntry
 from engine.stored.forms import plain_map, resource_form, tool_form
 from engine.values import Attributes, Secret, Value, leaves_of
@@ -40,18 +40,18 @@ class Concealment(msgspec.Struct, frozen=True):
         resource = entry.resource
         if resource is not None:
             if self.redactor:
-                resource = self.redactor.conceal_resource(resource)
+                resource = self.redactor.mark_resource(resource)
             resource = replace(resource, id=_concealed_id(resource, entry))
             resource = self.sealer.seal_resource(resource, entry.address)
         return replace(entry, options=options, resource=resource)
 
     def outputs(self, outputs: Attributes) -> dict[str, Value]:
         """Conceal the root outputs."""
-        return self.sealer.seal_map(outputs, OUTPUTS)
+        return self.sealer.seal_map(outputs, OUTPUTS_ADDRESS)
 
     def text(self, text: str) -> str:
         """Conceal a message."""
-        return self.redactor.clean(text) if self.redactor else text
+        return self.redactor.redact(text) if self.redactor else text
 
 
 def _concealed_id(resource: Resource, entry: StateEntry) -> str:

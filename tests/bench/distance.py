@@ -19,7 +19,7 @@ from engine.config import Config, Settings, ToolSpec
 from engine.execution import executor
 from engine.execution.pace import Control
 from engine.log.state_store import StateStore
-from engine.planning.planner import make_plan, recorded
+from engine.planning.planner import make_plan, recorded_resources
 from engine.plugins.calls import Operations
 from engine.ports import Call, Snapshot, Version
 from engine.session.opening import open_session
@@ -109,7 +109,7 @@ def measure(shape: str, *, count: int = TOOLS, log: str = "auto", born: bool = T
         store.requests.clear()
     started = time.monotonic()
     with _session(store, log) as session:
-        plan = make_plan(config, session.state, recorded(session.state), operations)
+        plan = make_plan(config, session.state, recorded_resources(session.state), operations)
         began = time.monotonic()
         summary = executor.apply(
             plan,

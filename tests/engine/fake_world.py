@@ -21,12 +21,12 @@ from engine.language.references import parse
 from engine.log.state_store import StateStore
 from engine.plan import Plan
 from engine.planning.decisions import Resolution
-from engine.planning.planner import Live, make_plan
+from engine.planning.planner import LiveResources, make_plan
 from engine.plugins.calls import Operations
 from engine.ports import AnyProvider, Call, Store
 from engine.runtime.environment import Environment
 from engine.schema import Field, Options, Outputs
-from engine.secrets.marking import sensitive
+from engine.secrets.marking import mark_like
 from engine.secrets.sealing import Sealer
 from engine.session.locking import LockOptions
 from engine.session.opening import open_session
@@ -250,8 +250,8 @@ def entry(
     resource = thing(str(reveal(given["key"])), given.get("value"))
     resource = replace(
         resource,
-        attributes=sensitive(resource.attributes, given),
-        outputs=sensitive(resource.outputs, given),
+        attributes=mark_like(resource.attributes, given),
+        outputs=mark_like(resource.outputs, given),
     )
     resource = SEALER.seal_resource(resource, address)
     return StateEntry(
@@ -278,9 +278,9 @@ def state(*entries: StateEntry, **outputs: Value) -> State:
     )
 
 
-def found(*resources: tuple[str, Resource | None]) -> Live:
+def found(*resources: tuple[str, Resource | None]) -> LiveResources:
     """The world as it was read."""
-    return Live({at(name): resource for name, resource in resources})
+    return LiveResources({at(name): resource for name, resource in resources})
 
 
 @dataclass

@@ -11,9 +11,9 @@ from engine.events import ApplyErrored, ApplySummary
 from engine.execution import executor, refresh
 from engine.language.references import Interpolation, join
 from engine.plan import Action, Change, Reason
-from engine.planning.drift import drifted, option_changes
+from engine.planning.drift import live_changes, option_changes
 from engine.planning.planner import make_plan, plan_removal
-from engine.plugins.recall import Recollection
+from engine.plugins.recall import SecretRecall
 from engine.state import Resource
 from engine.values import Digest, Secret
 from tests.engine.fake_world import Bench, Blind, Thing, at, config, ref, tool
@@ -100,11 +100,11 @@ def test_an_output_that_is_secret_drifts_though_an_option_was_rotated() -> None:
     with bench.session() as session:
         used = replace(bench.operations, providers={"thing": Reset(bench.world)})
         wanted = config(tool("a", token=secret("token-2")))
-        found = refresh.read(wanted, session.state, used).found[at("a")]
-        entry, memory = session.state.entries[at("a")], Recollection.of(used, session.state)
+        found = refresh.read(wanted, session.state, used).resources[at("a")]
+        entry, memory = session.state.entries[at("a")], SecretRecall.of(used, session.state)
         assert found is not None
         renewed = option_changes(entry, wanted.tools[0].options, memory)
-        fields = drifted(entry, found, memory, renewed)
+        fields = live_changes(entry, found, memory, renewed)
     assert [field.path for field in fields] == [("outputs", "password")]
 
 
@@ -114,7 +114,7 @@ def test_a_secret_that_was_not_known_as_one_is_recorded_anew() -> None:
     assert "token-1" in stored(bench)
     wanted = config(tool("a", value="token-1"), tool("b", token=secret("token-1")))
     with bench.session() as session:
-        bench.operations.known(wanted.tools[1].options)
+        bench.operations.learn_secrets(wanted.tools[1].options)
         plan = bench.plan(wanted, session)
         executor.apply(plan, wanted, session, bench.operations, emit=bench.events.append)
     resource = bench.state().entries[at("a")].resource
@@ -246,7 +246,7 @@ def test_a_secret_comes_back_as_what_it_was_when_it_was_given_as_text(
     apply(bench, config(tool("a", value=Secret(recorded, ("var t",)))))
     with bench.session() as session:
         entry = session.state.entries[at("a")]
-        recalled = Recollection.of(bench.operations, session.state).recalled(entry, "delete")
+        recalled = SecretRecall.of(bench.operations, session.state).recall_options(entry, "delete")
     assert recalled["value"] == Secret(recorded, ("var t",))
 
 
@@ -256,6 +256,6 @@ def test_a_text_around_a_variable_is_put_together_again() -> None:
     apply(bench, config(tool("a", value=join(["x-", Secret("token-1", ("var t",))], ""))))
     with bench.session() as session:
         entry = session.state.entries[at("a")]
-        recalled = Recollection.of(bench.operations, session.state).recalled(entry, "delete")
+        recalled = SecretRecall.of(bench.operations, session.state).recall_options(entry, "delete")
         assert recalled["value"] == Secret("x-token-1", ("text x-[[ var t ]]",))
-        assert bench.operations.redactor.clean("token-1 it was") == "(sensitive) it was"
+        assert bench.operations.redactor.redact("token-1 it was") == "(sensitive) it was"

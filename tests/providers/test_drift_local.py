@@ -9,7 +9,7 @@ from dtm.plugins import installed
 from dtm.trials.local import LOCAL_TRIALS
 from engine.config import Config, Settings, ToolSpec
 from engine.plan import Action, Change, Reason, Source
-from engine.planning.planner import Live, make_plan
+from engine.planning.planner import LiveResources, make_plan
 from engine.plugins.calls import Operations
 from engine.state import State, StateEntry, StateId
 
@@ -33,7 +33,7 @@ def planned(plugin: str, world: Path, drift: str) -> Change:
     made = provider.create(trial.options, trial.call)
     if drift:
         trial.drifts[drift]()
-    live = Live({address: provider.read(trial.options, made, trial.call)})
+    live = LiveResources({address: provider.read(trial.options, made, trial.call)})
     state = State(
         StateId("lineage", 1), {address: StateEntry(address, (), options, made)}, salt="00"
     )

@@ -51,7 +51,7 @@ def redactor() -> Redactor:
 @pytest.mark.parametrize("kind", KINDS)
 @given(old=values, new=values)
 def test_no_secret_leaves_in_a_plan(kind: Kind, old: Value, new: Value) -> None:
-    shown = Shown(kind, clean=redactor().clean, width=40, verbose=True)
+    shown = Shown(kind, clean=redactor().redact, width=40, verbose=True)
     fields = (
         FieldChange(("a", SECRET, 0), old, new),
         FieldChange(("b",), None, new, old_absent=True),
@@ -79,7 +79,7 @@ def test_no_secret_leaves_in_a_plan(kind: Kind, old: Value, new: Value) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_secret_leaves_in_events_or_errors(kind: Kind) -> None:
-    shown = Shown(kind, clean=redactor().clean, verbose=True)
+    shown = Shown(kind, clean=redactor().redact, verbose=True)
     events: list[Event] = [
         ApplyStart(DATA, Action.CREATE, 1, 1),
         ApplyProgress(DATA, Action.CREATE, f"login with {SECRET}", None, 20.0),
@@ -106,7 +106,7 @@ def test_a_secret_that_is_a_word_of_the_format_does_not_break_it() -> None:
     found = Redactor()
     found.add(Secret("create"))
     found.add(Secret("message"))
-    shown = Shown("json", clean=found.clean)
+    shown = Shown("json", clean=found.redact)
     shown.renderer.event(ApplyStart(DATA, Action.CREATE, 1, 1))
     assert (
         '"type":"apply_start"' in shown.out

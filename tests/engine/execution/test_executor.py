@@ -37,7 +37,7 @@ from engine.execution.pace import PARALLELISM, Control, Stop
 from engine.language.references import Interpolation
 from engine.log.state_store import StateStore
 from engine.plan import Action
-from engine.planning.decisions import Remedy, Resolution
+from engine.planning.decisions import Resolution, ResolutionKind
 from engine.planning.planner import make_plan, plan_removal
 from engine.runtime.environment import Environment
 from engine.session.reading import read_state
@@ -540,16 +540,17 @@ def test_an_unclear_outcome_stops_everything_before_the_first_change_until_it_is
     with pytest.raises(PlanError, match=r"--resolve blind\.a=adopt:ID"):
         apply(bench, wanted)
     assert bench.world.effects == ["a"]
-    words = {at("blind.a"): Resolution(Remedy.ADOPT, "a")}
+    words = {at("blind.a"): Resolution(ResolutionKind.ADOPT, "a")}
     assert apply(bench, wanted, resolutions=words).done == {Action.RECOVER: 1, Action.CREATE: 1}
     assert is_empty(bench, wanted)
     assert bench.world.effects == ["a", "b"]
 
 
 @pytest.mark.parametrize(
-    ("verdict", "effects"), [(Remedy.RETRY, ["a", "a"]), (Remedy.FORGET, ["a", "a"])]
+    ("verdict", "effects"),
+    [(ResolutionKind.RETRY, ["a", "a"]), (ResolutionKind.FORGET, ["a", "a"])],
 )
-def test_retry_and_forget_make_it_again(verdict: Remedy, effects: list[str]) -> None:
+def test_retry_and_forget_make_it_again(verdict: ResolutionKind, effects: list[str]) -> None:
     bench, wanted = Bench(), config(tool("blind.a"))
     bench.world.faults = {"after create a": failing(UNKNOWN_OUTCOME)}
     apply(bench, wanted)

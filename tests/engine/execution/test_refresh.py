@@ -11,7 +11,7 @@ from engine.config import Timeouts
 from engine.errors import AuthError, ProviderError
 from engine.execution.pace import Pace
 from engine.execution.refresh import read
-from engine.planning.decisions import Remedy, Resolution
+from engine.planning.decisions import Resolution, ResolutionKind
 from engine.runtime.environment import Environment
 from engine.values import UNKNOWN, Secret
 from tests.engine.fake_world import (
@@ -51,21 +51,21 @@ def test_every_recorded_tool_is_read_exactly_once_and_new_ones_with_a_known_iden
         "read new",
         "read vanished",
     ]
-    assert {str(a): r and r.id for a, r in live.found.items()} == {
+    assert {str(a): r and r.id for a, r in live.resources.items()} == {
         "thing/a": "a",
         "thing/b": "b",
         "thing/gone-from-config": "gone-from-config",
         "thing/vanished": None,
         "thing/new": None,
     }
-    assert len(read(wanted, known, operations(world), new=False).found) == 4
+    assert len(read(wanted, known, operations(world), new=False).resources) == 4
 
 
 def test_a_moved_tool_is_read_once_under_its_old_name() -> None:
     world = there("a")
     live = read(config(tool("b", key="a")), state(entry("a")), operations(world))
     assert world.calls == ["read a"]
-    assert list(live.found) == [at("a")]
+    assert list(live.resources) == [at("a")]
 
 
 @pytest.mark.parametrize(
@@ -90,10 +90,10 @@ def test_what_a_person_adopts_is_read_by_the_id_given() -> None:
         config(tool("blind.a")),
         known,
         operations(world),
-        resolutions={at("blind.a"): Resolution(Remedy.ADOPT, "id-7")},
+        resolutions={at("blind.a"): Resolution(ResolutionKind.ADOPT, "id-7")},
     )
     assert world.calls == ["read id-7"]
-    assert live.found[at("blind.a")] is not None
+    assert live.resources[at("blind.a")] is not None
 
 
 class Seen(Thing):
@@ -195,7 +195,7 @@ def test_every_failure_is_collected_and_a_fault_of_the_plugin_is_called_one() ->
         "c": "plugin \"thing\" failed in read: KeyError: 'id'",
     }
     assert len(world.calls) == 4
-    assert list(live.found) == [at("ok")]
+    assert list(live.resources) == [at("ok")]
 
 
 def test_reads_run_in_parallel_and_no_more_than_asked() -> None:
@@ -214,7 +214,7 @@ def test_reads_run_in_parallel_and_no_more_than_asked() -> None:
     used = operations(world)
     used = type(used)({"thing": Slow(world)}, used.base_dir, used.recall)
     live = read(config(), state(*(entry(f"n{index}") for index in range(12))), used, pace=Pace(4))
-    assert len(live.found) == 12
+    assert len(live.resources) == 12
 
 
 def test_a_read_that_does_not_come_back_is_given_up_and_the_others_go_on() -> None:
@@ -232,7 +232,7 @@ def test_a_read_that_does_not_come_back_is_given_up_and_the_others_go_on() -> No
     )
     hold.set()
     assert "given up" in live.failed[at("a")].message
-    assert at("b") in live.found
+    assert at("b") in live.resources
 
 
 def test_reads_that_are_interrupted_are_told_to_stop_and_waited_for_and_no_more_begin() -> None:
@@ -262,10 +262,10 @@ def test_secrets_that_providers_report_are_known_as_such() -> None:
     world = there("a")
     used = operations(world)
     live = read(config(), state(entry("a")), used)
-    found = live.found[at("a")]
+    found = live.resources[at("a")]
     assert found is not None
     assert found.outputs["password"] == Secret("secret of a", ("output thing.a.outputs.password",))
-    assert used.redactor.clean("the secret of a is out") == "the (sensitive) is out"
+    assert used.redactor.redact("the secret of a is out") == "the (sensitive) is out"
 
 
 def test_ten_thousand_reads_take_little_time() -> None:
@@ -279,5 +279,5 @@ def test_ten_thousand_reads_take_little_time() -> None:
     first = entry("a")
     known = state(*(type(first)(at(name), (), {"key": name}, first.resource) for name in names))
     began = time.process_time()
-    assert read(config(*map(tool, names)), known, used).found.keys() == known.entries.keys()
+    assert read(config(*map(tool, names)), known, used).resources.keys() == known.entries.keys()
     assert time.process_time() - began < 3

@@ -7,7 +7,7 @@ import pytest
 from engine.address import Address
 from engine.config import Config
 from engine.language.references import Reference
-from engine.loading.apps import merge
+from engine.loading.apps import merge_maps
 from engine.loading.loader import ConfigSource, load
 from engine.values import Secret, Value
 from tests.engine.loading.catalog import FakeCatalog
@@ -162,7 +162,9 @@ def test_template_variables_reach_the_scaffolding(tmp_path: Path) -> None:
 
 
 def test_maps_merge_leaf_by_leaf_and_lists_do_not() -> None:
-    assert merge({"a": {"b": 1, "c": [1]}, "d": 1}, {"a": {"c": [2], "e": 3}, "d": {"x": 1}}) == {
+    assert merge_maps(
+        {"a": {"b": 1, "c": [1]}, "d": 1}, {"a": {"c": [2], "e": 3}, "d": {"x": 1}}
+    ) == {
         "a": {"b": 1, "c": [2], "e": 3},
         "d": {"x": 1},
     }

@@ -14,7 +14,7 @@ from engine.language.scalars import Literal
 from engine.language.yaml import parse
 from engine.loading.loader import ConfigSource, load
 from engine.loading.problems import Report
-from engine.loading.variables import Binding, Declared, Scope
+from engine.loading.variables import Binding, Declaration, Scope
 from engine.values import UNKNOWN, Secret, Value
 from tests.engine.loading.catalog import FakeCatalog
 
@@ -122,7 +122,7 @@ def test_a_map_with_a_secret_in_it_makes_a_text_around_it_one() -> None:
 def test_a_secret_stays_one_through_variables_and_paths() -> None:
     variables = {
         "creds": Binding(
-            document("{user: me, pass: '[[ env P ]]'}"), declared=Declared(sensitive=True)
+            document("{user: me, pass: '[[ env P ]]'}"), declared=Declaration(sensitive=True)
         )
     }
     report = Report()

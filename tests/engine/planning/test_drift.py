@@ -11,10 +11,10 @@ from engine.config import ToolSpec
 from engine.errors import ProviderError
 from engine.execution.refresh import read
 from engine.plan import Action, Change, Reason, Source
-from engine.planning.drift import drift_of, drifted
-from engine.planning.planner import Live, make_plan, plan_drift
+from engine.planning.drift import detect_drift, live_changes
+from engine.planning.planner import LiveResources, make_plan, plan_drift
 from engine.plugins.calls import Operations
-from engine.plugins.recall import Recollection
+from engine.plugins.recall import SecretRecall
 from engine.ports import Call
 from engine.state import Resource, StateEntry
 from engine.values import Secret, Value
@@ -63,7 +63,7 @@ def rendering(world: World, template: str = "t1") -> Operations:
 
 def planned(
     wanted: ToolSpec, *, color: str = "red", template: str = "t1", was: Any = "old"
-) -> tuple[Change, Live]:
+) -> tuple[Change, LiveResources]:
     """The tool was made with the value `was` and the template t1; then these things changed."""
     world = World({"a": {"value": None, "color": color, "serial": 1}})
     operations = rendering(world, template)
@@ -105,7 +105,7 @@ def test_each_change_is_told_of_whoever_made_it_and_no_other(
 ) -> None:
     change, live = planned(tool("a", value=value), template=template, color=color)
     assert told(change) == expected
-    assert 1 + len(live.before) == reads
+    assert 1 + len(live.as_recorded) == reads
 
 
 def test_what_cannot_be_read_as_it_was_recorded_is_nobodys_drift() -> None:
@@ -126,7 +126,7 @@ def test_a_tool_that_was_changed_but_looks_as_recorded_is_read_once() -> None:
         state(entry("a")),
         Operations(providers(world), Path("/base"), lambda _: None),
     )
-    assert (live.before, world.calls) == ({}, ["read a"])
+    assert (live.as_recorded, world.calls) == ({}, ["read a"])
 
 
 def test_inputs_are_no_drift() -> None:
@@ -135,7 +135,7 @@ def test_inputs_are_no_drift() -> None:
         thing("a", color="blue"),
         attributes={**thing("a", color="blue").attributes, "rendered": "x"},
     )
-    fields = drifted(known, now, Recollection(rendering(World()), SEALER))
+    fields = live_changes(known, now, SecretRecall(rendering(World()), SEALER))
     assert {field.path: field.source for field in fields} == {
         ("color",): Source.LIVE,
         ("rendered",): Source.INPUT,
@@ -153,7 +153,7 @@ def test_inputs_are_no_drift() -> None:
     ],
 )
 def test_drift_of_a_recorded_tool(known: StateEntry, live: Resource | None, expected: Any) -> None:
-    change = drift_of(known, live, Recollection(rendering(World()), SEALER))
+    change = detect_drift(known, live, SecretRecall(rendering(World()), SEALER))
     assert told(change) == expected
     assert (change.before, change.after) == (known.resource, known.options)
 
@@ -161,12 +161,12 @@ def test_drift_of_a_recorded_tool(known: StateEntry, live: Resource | None, expe
 def test_inputs_alone_are_not_drift_of_a_tool() -> None:
     known = entry("a")
     now = replace(thing("a"), attributes={**thing("a").attributes, "rendered": "x"})
-    assert drift_of(known, now, Recollection(rendering(World()), SEALER)).action is Action.KEEP
+    assert detect_drift(known, now, SecretRecall(rendering(World()), SEALER)).action is Action.KEEP
 
 
 def test_drift_leaves_out_what_could_not_be_read() -> None:
     known = state(entry("b"), entry("a"), entry("c"))
-    live = Live({at("b"): thing("b", color="blue")}, {at("c"): ProviderError("no")})
+    live = LiveResources({at("b"): thing("b", color="blue")}, {at("c"): ProviderError("no")})
     plan = plan_drift(known, live, rendering(World()), in_progress="ann")
     assert [(change.address, change.action) for change in plan.changes] == [
         (at("a"), Action.KEEP),
@@ -179,6 +179,6 @@ def test_drift_needs_no_salt_for_a_secret_that_is_known_by_now() -> None:
     known = replace(state(replace(entry("a"), resource=thing("a"))), salt="")
     operations = rendering(World())
     operations.redactor.add(Secret("hush-hush"))
-    live = Live({at("a"): replace(thing("a"), attributes={"color": "hush-hush"})})
+    live = LiveResources({at("a"): replace(thing("a"), attributes={"color": "hush-hush"})})
     (change,) = plan_drift(known, live, operations).changes
     assert change.reason is Reason.DRIFTED

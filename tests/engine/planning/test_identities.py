@@ -6,8 +6,8 @@ import pytest
 
 from engine.errors import PlanError
 from engine.plan import Reason
-from engine.planning.identities import Claims, known_identities
-from engine.planning.planner import Live, make_plan
+from engine.planning.identities import IdentityIndex, known_identities
+from engine.planning.planner import LiveResources, make_plan
 from engine.plugins.calls import Operations
 from tests.engine.fake_world import (
     Thing,
@@ -47,10 +47,10 @@ def test_a_thing_is_claimed_once(
     one: str, other: str, same: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    claims = Claims(Path("/base"))
-    assert claims.claim(one, at("a")) is None
-    assert claims.claim(one, at("a")) is None
-    assert claims.claim(other, at("b")) == (at("a") if same else None)
+    index = IdentityIndex(Path("/base"))
+    assert index.add(one, at("a")) is None
+    assert index.add(one, at("a")) is None
+    assert index.add(other, at("b")) == (at("a") if same else None)
 
 
 def test_identities_before_a_run_leave_out_what_is_not_known() -> None:
@@ -66,12 +66,12 @@ def test_planner_refuses_one_path_in_two_spellings() -> None:
     known = Operations({**providers(world), "thing": OnDisk(world)}, Path("/base"), lambda _: None)
     wanted = config(tool("a", key="out"), tool("b", key="/base/out"))
     with pytest.raises(PlanError, match="thing/b: is the same thing as thing/a"):
-        make_plan(wanted, state(), Live({}), known)
+        make_plan(wanted, state(), LiveResources({}), known)
 
 
 def test_each_recorded_tool_moves_once() -> None:
     wanted = config(tool("b", key="a"), tool("oldthing.a", key="other"))
-    live = Live({at("a"): None})
+    live = LiveResources({at("a"): None})
     changes = make_plan(wanted, state(entry("a")), live, operations(World())).changes
     assert [(change.previous, change.reason) for change in changes] == [
         (at("a"), Reason.VANISHED),

@@ -14,8 +14,14 @@ from engine.errors import DtmError, PlanError, ProviderError, UnsafePlanError, U
 from engine.execution.refresh import read
 from engine.language.references import Interpolation, Reference
 from engine.plan import Action, Change, Plan, Reason, Source
-from engine.planning.decisions import Remedy, Resolution
-from engine.planning.planner import Live, Selection, make_plan, plan_removal, recorded
+from engine.planning.decisions import Resolution, ResolutionKind
+from engine.planning.planner import (
+    LiveResources,
+    Selection,
+    make_plan,
+    plan_removal,
+    recorded_resources,
+)
 from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Digest, Secret, Value
 from tests.engine.fake_world import (
@@ -33,17 +39,17 @@ from tests.engine.fake_world import (
 )
 
 ADOPT, RETRY, FORGET = (
-    Resolution(Remedy.ADOPT, "a"),
-    Resolution(Remedy.RETRY),
-    Resolution(Remedy.FORGET),
+    Resolution(ResolutionKind.ADOPT, "a"),
+    Resolution(ResolutionKind.RETRY),
+    Resolution(ResolutionKind.FORGET),
 )
 
 
-def plan(wanted: Config, known: State, live: Live, **options: Any) -> Plan:
+def plan(wanted: Config, known: State, live: LiveResources, **options: Any) -> Plan:
     return make_plan(wanted, known, live, operations(World()), **options)
 
 
-def only(wanted: Config, known: State, live: Live, **options: Any) -> Change:
+def only(wanted: Config, known: State, live: LiveResources, **options: Any) -> Change:
     (change,) = plan(wanted, known, live, **options).changes
     return change
 
@@ -332,7 +338,7 @@ def test_a_recorded_plugin_that_is_gone_is_told_once_with_the_way_out() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("thing.a=adopt:x:1", (at("a"), Resolution(Remedy.ADOPT, "x:1"))),
+        ("thing.a=adopt:x:1", (at("a"), Resolution(ResolutionKind.ADOPT, "x:1"))),
         ("thing.a=retry", (at("a"), RETRY)),
         ("thing/a=forget", (at("a"), FORGET)),
         ("thing.a=adopt", None),
@@ -386,7 +392,7 @@ def test_every_problem_is_told_at_once() -> None:
         tool("e"),
         tool("f"),
     )
-    live = Live(
+    live = LiveResources(
         {at("a"): thing("a"), at("e"): thing("e")},
         {at("f"): ProviderError("no route", hint="check the network")},
     )
@@ -574,7 +580,7 @@ def test_dependencies_come_first_and_deletions_last_and_in_reverse() -> None:
 
 
 def moved(known: StateEntry, wanted: Any, live: Resource | None) -> Change:
-    return only(config(wanted), state(known), Live({known.address: live}))
+    return only(config(wanted), state(known), LiveResources({known.address: live}))
 
 
 def test_an_alias_with_the_same_instance_is_a_move() -> None:
@@ -666,7 +672,7 @@ def test_an_output_alone_makes_a_plan_that_is_not_empty() -> None:
 # Delete and destroy
 
 
-def removal(known: State, live: Live, **options: Any) -> Plan:
+def removal(known: State, live: LiveResources, **options: Any) -> Plan:
     wanted = options.pop("wanted", config())
     return plan_removal(wanted, known, live, operations(World()), Selection(**options))
 
@@ -716,7 +722,7 @@ def test_a_plugin_that_is_gone_is_a_problem_of_its_tools_alone() -> None:
 
 def test_without_refresh_the_state_is_taken_for_the_world() -> None:
     known = state(entry("a"), entry("b", value=1))
-    made = plan(config(tool("a"), tool("b", value=2)), known, recorded(known))
+    made = plan(config(tool("a"), tool("b", value=2)), known, recorded_resources(known))
     assert [told(change) for change in made.changes] == [
         ("keep", "unchanged"),
         ("update", "changed"),
@@ -726,7 +732,11 @@ def test_without_refresh_the_state_is_taken_for_the_world() -> None:
 def test_a_secret_output_that_only_the_state_knows_is_a_problem_where_it_is_needed() -> None:
     known = state(entry("a"))
     with pytest.raises(PlanError, match="known only by its digest"):
-        plan(config(tool("a"), tool("b", "a", value=ref("a.password"))), known, recorded(known))
+        plan(
+            config(tool("a"), tool("b", "a", value=ref("a.password"))),
+            known,
+            recorded_resources(known),
+        )
 
 
 # Properties
@@ -766,7 +776,7 @@ def test_ten_thousand_unchanged_tools_are_planned_in_linear_time() -> None:
             *(StateEntry(t.address, t.depends_on, t.options, resource) for t in wanted.tools)
         )
         began = time.process_time()
-        assert plan(wanted, known, recorded(known)).empty
+        assert plan(wanted, known, recorded_resources(known)).empty
         return time.process_time() - began
 
     seconds(100)
@@ -795,6 +805,6 @@ def test_the_reason_is_for_people_and_every_action_has_a_count() -> None:
 
 
 def test_a_failed_read_names_the_tool_even_if_it_left_the_config() -> None:
-    live = Live({}, {at("a"): DtmError("denied")})
+    live = LiveResources({}, {at("a"): DtmError("denied")})
     with pytest.raises(PlanError, match="thing/a: denied"):
         plan(config(), state(entry("a")), live)

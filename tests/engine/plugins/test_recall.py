@@ -3,16 +3,16 @@
 import pytest
 
 from engine.errors import DtmError
-from engine.plugins.lost_secrets import refuse_lost
-from engine.plugins.recall import Recollection
+from engine.plugins.lost_secrets import refuse_lost_secrets
+from engine.plugins.recall import SecretRecall
 from engine.values import Digest, Secret, Value
 from tests.engine.fake_world import SEALER, World, at, entry, operations
 
 
-def memory(**sources: str) -> Recollection:
+def memory(**sources: str) -> SecretRecall:
     """A memory with these environment variables."""
     known = {f"env {name}": value for name, value in sources.items()}
-    return Recollection(operations(World(), known), SEALER)
+    return SecretRecall(operations(World(), known), SEALER)
 
 
 def recorded(value: Value, source: str = "env T") -> Secret:
@@ -21,49 +21,49 @@ def recorded(value: Value, source: str = "env T") -> Secret:
 
 def test_plain_options_are_as_recorded() -> None:
     known = entry("a", value=[1, {"x": None}])
-    assert memory().recalled(known, "delete") is known.options
+    assert memory().recall_options(known, "delete") is known.options
 
 
 def test_a_secret_comes_from_the_config_or_from_its_source() -> None:
     known = entry("a", token=recorded("token-1"))
-    options = memory(T="token-1").recalled(known, "delete")
+    options = memory(T="token-1").recall_options(known, "delete")
     assert options["token"] == recorded("token-1")
     now = {"token": Secret("token-1", ("var other",))}
-    assert memory().recalled(known, "delete", now)["token"] == now["token"]
+    assert memory().recall_options(known, "delete", now)["token"] == now["token"]
 
 
 def test_a_secret_may_have_been_taken_for_a_number() -> None:
     known = entry("a", value={"pins": [recorded(1234)]})
-    assert memory(T="1234").recalled(known, "delete")["value"] == {"pins": [recorded(1234)]}
+    assert memory(T="1234").recall_options(known, "delete")["value"] == {"pins": [recorded(1234)]}
 
 
 def test_the_variable_of_an_option_is_asked_last() -> None:
     known = entry("a", token=recorded("token-1", "var gone"))
-    options = memory(THING_TOKEN="token-1").recalled(known, "delete")
+    options = memory(THING_TOKEN="token-1").recall_options(known, "delete")
     assert options["token"] == recorded("token-1", "var gone")
 
 
 def test_a_renewed_secret_stands_in_for_the_recorded_one() -> None:
     known = entry("a", token=recorded("token-1"))
     found = memory(T="token-2")
-    assert found.recalled(known, "delete")["token"] == recorded("token-2")
-    assert found.operations.redactor.clean("it is token-2") == "it is (sensitive)"
+    assert found.recall_options(known, "delete")["token"] == recorded("token-2")
+    assert found.operations.redactor.redact("it is token-2") == "it is (sensitive)"
 
 
 def test_a_renewed_secret_that_names_the_thing_is_refused() -> None:
     known = entry("a", key=recorded("name-1"))
     with pytest.raises(DtmError, match=r"to find thing\.a I need option key"):
-        memory(T="name-2").recalled_if_possible(known)
+        memory(T="name-2").recall_available(known)
 
 
 def test_a_lost_secret_is_named_where_its_option_needs_it() -> None:
     known = entry("a", token=recorded("token-1"), value=recorded("other", "env U"))
-    assert isinstance(memory().recalled_if_possible(known)["token"], Digest)
+    assert isinstance(memory().recall_available(known)["token"], Digest)
     with pytest.raises(DtmError) as caught:
-        memory().recalled(known, "delete")
+        memory().recall_options(known, "delete")
     assert caught.value.message == ("to delete thing.a I need option token, which came from env T")
     assert caught.value.hint == "export T=..., as it was when the tool was made"
-    assert isinstance(memory(T="token-1").recalled(known, "delete")["value"], Digest)
+    assert isinstance(memory(T="token-1").recall_options(known, "delete")["value"], Digest)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,6 @@ def test_a_lost_secret_is_named_where_its_option_needs_it() -> None:
 )
 def test_the_hint_says_how_to_give_it_again(source: str, hint: str) -> None:
     with pytest.raises(DtmError) as caught:
-        refuse_lost(at("a"), {"token": Digest("d", (source,))}, "read")
+        refuse_lost_secrets(at("a"), {"token": Digest("d", (source,))}, "read")
     assert caught.value.hint == f"{hint}, as it was when the tool was made"
     assert caught.value.message.endswith(source.removeprefix("text "))

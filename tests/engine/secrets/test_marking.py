@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from engine.secrets.marking import inherit_sensitivity, revealed, sensitive
+from engine.secrets.marking import inherit_sensitivity, mark_like, reveal_resource
 from engine.state import Resource
 from engine.values import Digest, Secret
 
@@ -59,7 +59,7 @@ def test_values_take_their_secrets_from_a_model() -> None:
         "d": [hidden("q"), 2],
         "e": hidden("q"),
     }
-    assert sensitive(values, model) == {
+    assert mark_like(values, model) == {
         "a": hidden("x"),
         "b": {"c": ["y", hidden("z")]},
         "d": ["one"],
@@ -69,7 +69,7 @@ def test_values_take_their_secrets_from_a_model() -> None:
 
 def test_a_provider_gets_what_is_known() -> None:
     plain = Resource("i", {"a": 1}, {})
-    assert revealed(plain) is plain
-    assert revealed(Resource("i", {"a": [hidden("x")]}, {"b": KNOWN})) == Resource(
+    assert reveal_resource(plain) is plain
+    assert reveal_resource(Resource("i", {"a": [hidden("x")]}, {"b": KNOWN})) == Resource(
         "i", {"a": ["x"]}, {"b": KNOWN}
     )

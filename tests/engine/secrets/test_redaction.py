@@ -28,26 +28,26 @@ from engine.values import Secret, Value
 def test_known_secrets_are_redacted_in_every_spelling(secret: Value, text: str, clean: str) -> None:
     redactor = Redactor()
     redactor.add(Secret(secret))
-    assert redactor.clean(text) == clean
+    assert redactor.redact(text) == clean
 
 
 def test_the_longest_of_two_secrets_wins() -> None:
     redactor = Redactor()
     redactor.add("secret")
     redactor.add("secret-and-more")
-    assert redactor.clean("secret-and-more secret") == "(sensitive) (sensitive)"
+    assert redactor.redact("secret-and-more secret") == "(sensitive) (sensitive)"
 
 
 def test_values_and_resources_with_a_known_secret_in_them_are_secrets_there() -> None:
     redactor = Redactor()
     value: Value = {"hunter22": ["x hunter22", 1, 123456, True, "fine", "one hunter22 and 123456"]}
-    assert redactor.conceal(value) is value
+    assert redactor.mark(value) is value
     redactor.add(Secret("hunter22", ("env A",)))
     redactor.add(Secret(123456, ("env B",)))
     text, number = Secret("x hunter22", ("env A",)), Secret(123456, ("env B",))
     both = Secret("one hunter22 and 123456", ("env A", "env B"))
-    assert redactor.conceal(value) == {"(sensitive)": [text, 1, number, True, "fine", both]}
-    concealed = redactor.conceal_resource(Resource("i", {"a": "hunter22"}, {"b": "x"}))
+    assert redactor.mark(value) == {"(sensitive)": [text, 1, number, True, "fine", both]}
+    concealed = redactor.mark_resource(Resource("i", {"a": "hunter22"}, {"b": "x"}))
     assert concealed == Resource("i", {"a": Secret("hunter22", ("env A",))}, {"b": "x"})
 
 
@@ -55,11 +55,11 @@ def test_of_a_text_around_secrets_these_are_known_alone() -> None:
     redactor = Redactor()
     redactor.add(join(["out/", Secret("token-1", ("env T",)), ".txt"], ""))
     assert (
-        redactor.clean("out/x.txt: no token-1 in out/token-1.txt")
+        redactor.redact("out/x.txt: no token-1 in out/token-1.txt")
         == "out/x.txt: no (sensitive) in out/(sensitive).txt"
     )
     redactor.add(join(["pin ", Secret("1234", ("env P",))], ""))
-    assert redactor.clean("pin 1234, 1234") == "(sensitive), 1234"
+    assert redactor.redact("pin 1234, 1234") == "(sensitive), 1234"
 
 
 @given(
@@ -70,11 +70,11 @@ def test_of_a_text_around_secrets_these_are_known_alone() -> None:
 def test_no_known_secret_survives_in_any_text(secret: str, before: str, after: str) -> None:
     redactor = Redactor()
     redactor.add(Secret(secret))
-    clean = redactor.clean(before + secret + after)
+    clean = redactor.redact(before + secret + after)
     assert secret not in clean.replace("(sensitive)", "\x00") or secret in "(sensitive)"
-    assert json.dumps(secret)[1:-1] not in redactor.clean(
+    assert json.dumps(secret)[1:-1] not in redactor.redact(
         json.dumps(secret)
-    ) or "(sensitive)" in redactor.clean(json.dumps(secret))
+    ) or "(sensitive)" in redactor.redact(json.dumps(secret))
 
 
 def test_a_text_is_rid_of_secrets_but_for_the_short_ones() -> None:

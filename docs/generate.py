@@ -19,10 +19,10 @@ import msgspec
 from plugin_pages import reference_pages
 
 from dtm.cli.main import root
-from dtm.describe import Item, items
+from dtm.describe import FieldDoc, field_docs
 from dtm.jsonschema import config_schema
 from dtm.plugins import BACKENDS, Plugins
-from dtm.render.jsontypes import schema as events_schema
+from dtm.render.json_types import schema as events_schema
 from engine.loading import file_schema
 
 DOCS = Path(__file__).parent
@@ -97,12 +97,12 @@ def configuration() -> str:
 def _keys(struct: type[msgspec.Struct]) -> str:
     return (
         "\n"
-        + "\n".join(["| key | value | meaning |", "|---|---|---|", *_key_rows(items(struct))])
+        + "\n".join(["| key | value | meaning |", "|---|---|---|", *_key_rows(field_docs(struct))])
         + "\n\n"
     )
 
 
-def _key_rows(found: Sequence[Item], path: str = "") -> Iterator[str]:
+def _key_rows(found: Sequence[FieldDoc], path: str = "") -> Iterator[str]:
     for item in found:
         meaning = "; ".join(
             [item.text.rstrip("."), *(["required"] if item.required else []), *item.notes]

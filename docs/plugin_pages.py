@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterator, Sequence
 from inspect import cleandoc
 
-from dtm.describe import Item, items, sample, summary
+from dtm.describe import FieldDoc, field_docs, plugin_sample, plugin_summary
 from dtm.plugins import Plugins
 
 
 def reference_pages(plugins: Plugins) -> dict[str, str]:
     """File name -> Markdown: a page for each plugin name, and an index."""
     pages = {f"{name}.md": _page(name, plugins) for name in plugins}
-    rows = [f"| [{name}]({name}.md) | {_cell(summary(name, plugins))} |" for name in plugins]
+    rows = [f"| [{name}]({name}.md) | {_cell(plugin_summary(name, plugins))} |" for name in plugins]
     index = [
         "# Plugins",
         "",
@@ -30,7 +30,7 @@ def _page(name: str, plugins: Plugins) -> str:
     lines = [f"# {name}", "", *_introduction(name, plugins), "", "## Options", ""]
     lines += [
         *_table("option", "type", "default", "what it is"),
-        *_rows(items(provider.options)),
+        *_rows(field_docs(provider.options)),
         "",
         "## Outputs",
         "",
@@ -40,12 +40,20 @@ def _page(name: str, plugins: Plugins) -> str:
     else:
         rows = [
             f"| `{item.key}` | {item.kind} | {_cell(item.text)} |"
-            for item in items(provider.outputs)
+            for item in field_docs(provider.outputs)
         ]
         lines += [*_table("output", "type", "what it is"), *rows]
     return (
         "\n".join(
-            [*lines, "", "## Example", "", "```yaml", sample(name, plugins).rstrip("\n"), "```"]
+            [
+                *lines,
+                "",
+                "## Example",
+                "",
+                "```yaml",
+                plugin_sample(name, plugins).rstrip("\n"),
+                "```",
+            ]
         )
         + "\n"
     )
@@ -71,7 +79,7 @@ def _table(*titles: str) -> list[str]:
     return [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
 
 
-def _rows(options: Sequence[Item], path: str = "") -> Iterator[str]:
+def _rows(options: Sequence[FieldDoc], path: str = "") -> Iterator[str]:
     for item in options:
         default = (
             "required"

@@ -24,7 +24,7 @@ from engine.suggestions import nearest
 
 SAMPLES: Final = Path(__file__).with_name("samples")
 TEMPLATES: Final = ("quickstart", "gitops", "apps")
-INSTANCE: Final = "sample"
+SAMPLE_INSTANCE: Final = "sample"
 """The instanceID of every tool in a sample.
 
 An example may refer to `${{ other-plugin.sample.outputs.key }}`.
@@ -32,7 +32,7 @@ An example may refer to `${{ other-plugin.sample.outputs.key }}`.
 WIDTH: Final = 110
 
 
-class Item(msgspec.Struct, frozen=True):
+class FieldDoc(msgspec.Struct, frozen=True):
     """One option or output, described.
 
     `default` and `example` are None where there is none. `inner` are the options of a map, or of
@@ -46,27 +46,27 @@ class Item(msgspec.Struct, frozen=True):
     default: Any
     example: Any
     notes: tuple[str, ...]
-    inner: tuple[Item, ...]
+    inner: tuple[FieldDoc, ...]
     within: str
 
 
-def items(struct: type[msgspec.Struct]) -> tuple[Item, ...]:
+def field_docs(struct: type[msgspec.Struct]) -> tuple[FieldDoc, ...]:
     """The fields of an options or outputs Struct, in order."""
     found = shapes.type_info(struct)
     assert isinstance(found, shapes.StructType)
-    return tuple(map(_item, found.fields))
+    return tuple(map(_field_doc, found.fields))
 
 
-def _item(entry: shapes.Field) -> Item:
+def _field_doc(entry: shapes.Field) -> FieldDoc:
     marks: dict[str, Any] = getattr(entry.type, "extra", None) or {}
     documented: dict[str, Any] = getattr(entry.type, "extra_json_schema", None) or {}
-    inner, within = _inside(entry.type)
+    inner, within = _inner_docs(entry.type)
     default = (
         None
         if entry.default is msgspec.NODEFAULT or isinstance(entry.default, msgspec.Struct)
         else entry.default
     )
-    return Item(
+    return FieldDoc(
         entry.encode_name,
         str(documented.get("description", "")),
         _kind(entry.type),
@@ -94,48 +94,48 @@ def _notes(marks: Mapping[str, Any]) -> Iterator[str]:
         yield f"also written {', '.join(marks['aliases'])}"
 
 
-def _inside(shape: shapes.Type) -> tuple[tuple[Item, ...], str]:
+def _inner_docs(shape: shapes.Type) -> tuple[tuple[FieldDoc, ...], str]:
     for member in declared.members(shape):
         match member:
             case shapes.StructType():
-                return items(member.cls), ""
-            case shapes.ListType() if inner := _inside(member.item_type)[0]:
+                return field_docs(member.cls), ""
+            case shapes.ListType() if inner := _inner_docs(member.item_type)[0]:
                 return inner, "list"
-            case shapes.DictType() if inner := _inside(member.value_type)[0]:
+            case shapes.DictType() if inner := _inner_docs(member.value_type)[0]:
                 return inner, "map"
             case _:
                 continue
     return (), ""
 
 
-def sample(name: str, plugins: Plugins) -> str:
+def plugin_sample(name: str, plugins: Plugins) -> str:
     """A config with one tool of that plugin, every option explained; it loads and applies as it is.
 
     Tools that it refers to come first. Raises UsageError for an unknown name.
     """
     if name not in plugins:
         raise UsageError(f"illegal plugin name : < {name} >", hint=plugins.hint(name))
-    options = option_lines(items(plugins[name].options), _examples().get(name))
+    options = option_lines(field_docs(plugins[name].options), _examples().get(name))
     tools = [_tool(name, options, plugins)]
-    needed = _referred(options)
+    needed = _referenced_plugins(options)
     while needed:
         other = needed.pop(0)
         example = _yaml(_example(other, plugins))
-        needed += _referred(example)
+        needed += _referenced_plugins(example)
         tools.append(_tool(other, example, plugins))
     return "\n".join(["tools:", *dict.fromkeys(reversed(tools))]) + "\n"
 
 
-def _referred(lines: Sequence[str]) -> list[str]:
-    return re.findall(rf"\$\{{\{{ ([a-z0-9-]+)\.{INSTANCE}\.", "\n".join(lines))
+def _referenced_plugins(lines: Sequence[str]) -> list[str]:
+    return re.findall(rf"\$\{{\{{ ([a-z0-9-]+)\.{SAMPLE_INSTANCE}\.", "\n".join(lines))
 
 
 def _tool(name: str, options: Sequence[str], plugins: Plugins) -> str:
-    empty = " {}" if all(map(_off, options)) else ""
+    empty = " {}" if all(map(_is_comment, options)) else ""
     head = [
-        *_comment(f"{name}: {summary(name, plugins)}", "  "),
+        *_comment(f"{name}: {plugin_summary(name, plugins)}", "  "),
         f"  - name: {name}",
-        f"    instanceID: {INSTANCE}",
+        f"    instanceID: {SAMPLE_INSTANCE}",
     ]
     return "\n".join([*head, f"    options:{empty}", *("      " + line for line in options)])
 
@@ -143,7 +143,9 @@ def _tool(name: str, options: Sequence[str], plugins: Plugins) -> str:
 def _example(name: str, plugins: Plugins) -> Mapping[str, Any]:
     """The options that a sample sets, without explanations."""
     shown = {
-        item.key: item.example for item in items(plugins[name].options) if item.example is not None
+        item.key: item.example
+        for item in field_docs(plugins[name].options)
+        if item.example is not None
     }
     return _examples().get(name, shown)
 
@@ -160,46 +162,48 @@ def _examples() -> Mapping[str, Mapping[str, Any]]:
     return found
 
 
-def _off(line: str) -> bool:
+def _is_comment(line: str) -> bool:
     return line.lstrip().startswith("#")
 
 
-def summary(name: str, plugins: Plugins) -> str:
+def plugin_summary(name: str, plugins: Plugins) -> str:
     """The first paragraph of the provider's docstring, on one line."""
     provider = plugins[name]
     alias = f" ({name} is another name of {provider.plugin}.)" if provider.plugin != name else ""
     return " ".join(cleandoc(provider.__doc__ or "").partition("\n\n")[0].split()) + alias
 
 
-def option_lines(options: Sequence[Item], given: Mapping[str, Any] | None = None) -> list[str]:
+def option_lines(options: Sequence[FieldDoc], given: Mapping[str, Any] | None = None) -> list[str]:
     """YAML of the options, each explained: those of `given` set, the others as comments.
 
     Without `given`, what is required or has an example is set.
     """
     lines: list[str] = []
     for item in options:
-        on = item.key in given if given is not None else item.required or item.example is not None
-        value = given[item.key] if given is not None and on else item.example
+        is_set = (
+            item.key in given if given is not None else item.required or item.example is not None
+        )
+        value = given[item.key] if given is not None and is_set else item.example
         lines += _comment(
             "; ".join([item.text, *(["required"] if item.required else []), *item.notes]), ""
         )
-        body = _setting(item, value, on)
-        lines += body if on else [f"# {line}" for line in body]
+        body = _setting(item, value, is_set)
+        lines += body if is_set else [f"# {line}" for line in body]
     return lines
 
 
-def _setting(item: Item, value: Any, on: bool) -> list[str]:
-    if not item.inner or not _open(value) or (item.within and on):
+def _setting(item: FieldDoc, value: Any, is_set: bool) -> list[str]:
+    if not item.inner or not _is_expandable(value) or (item.within and is_set):
         shown = item.default if value is None else value
         return [f"{item.key}: <{item.kind}>"] if shown is None else _yaml({item.key: shown})
     # Keys of options are text.
     inner = option_lines(item.inner, cast("dict[str, Any] | None", value))
     lead = {"": [], "list": ["  -"], "map": ["  <name>:"]}[item.within]
-    empty = " {}" if on and all(map(_off, inner)) else ""
+    empty = " {}" if is_set and all(map(_is_comment, inner)) else ""
     return [f"{item.key}:{empty}", *lead, *((" " * (4 if lead else 2)) + line for line in inner)]
 
 
-def _open(value: Any) -> bool:
+def _is_expandable(value: Any) -> bool:
     """Tell whether a setting can be shown option by option."""
     return value is None or isinstance(value, dict)
 

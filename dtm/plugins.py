@@ -16,7 +16,7 @@ from engine.errors import PluginError
 from engine.ports import AnyProvider, Backend
 from engine.schema import Catalog, PluginSchema
 
-GROUP: Final = "dtm.providers"
+PROVIDER_GROUP: Final = "dtm.providers"
 """Entry points of this group name a provider class: `my-plugin = "my_package:MyProvider"`."""
 
 BUILT_IN: Final[Mapping[str, str]] = {
@@ -53,7 +53,7 @@ BACKENDS: Final[Mapping[str, str]] = {
     "memory": "backends.memory",
 }
 
-DEVSTREAM: Final = frozenset(
+DEVSTREAM_PLUGINS: Final = frozenset(
     {
         "argocd",
         "argocdapp",
@@ -95,7 +95,7 @@ DEVSTREAM: Final = frozenset(
 )
 """Every name that some version of DevStream knew."""
 
-MEMBERS: Final = (
+PROVIDER_MEMBERS: Final = (
     "plugin",
     "options",
     "outputs",
@@ -111,7 +111,7 @@ Offer = tuple[str, str, str]
 """Plugin name, "module:Class", distribution."""
 
 
-class _Names:
+class _Registry:
     """Built-in names, and those of other packages; `offers` lists these, called at most once."""
 
     kind: str
@@ -125,10 +125,10 @@ class _Names:
 
     @cached_property
     def _third_party(self) -> Mapping[str, str]:
-        return _unique(self.kind, self._offers(), self.built_in)
+        return _refuse_clashes(self.kind, self._offers(), self.built_in)
 
 
-class Plugins(_Names, Mapping[str, AnyProvider]):
+class Plugins(_Registry, Mapping[str, AnyProvider]):
     """All plugins of an installation: the catalog of their schemas, and a mapping by name.
 
     Each is imported when it is first named, and may be named from several threads.
@@ -148,13 +148,13 @@ class Plugins(_Names, Mapping[str, AnyProvider]):
         if name in self._loaded:
             return self._loaded[name]
         spec = self._spec(name)
-        if spec is None and name in DEVSTREAM:
+        if spec is None and name in DEVSTREAM_PLUGINS:
             raise PluginError(
                 f"plugin {name} is known from DevStream, but not part of this version"
             )
         if spec is None:
             raise PluginError(f"there is no plugin {name}", hint=self.hint(name))
-        return self._loaded.setdefault(name, _load(name, spec))
+        return self._loaded.setdefault(name, _load_provider(name, spec))
 
     def __contains__(self, name: object) -> bool:
         return name in BUILT_IN or name in self._third_party
@@ -188,10 +188,10 @@ class Plugins(_Names, Mapping[str, AnyProvider]):
 
     def unshipped(self) -> Collection[str]:
         """DevStream's names that are not built in."""
-        return DEVSTREAM - BUILT_IN.keys()
+        return DEVSTREAM_PLUGINS - BUILT_IN.keys()
 
 
-class Backends(_Names):
+class Backends(_Registry):
     """The backends that can hold a state: the options of each, and the module behind a name.
 
     A module is imported when it is named.
@@ -206,8 +206,8 @@ class Backends(_Names):
         """
         spec = self._spec(name)
         if spec is None:
-            raise PluginError(_no_backend(name), hint=f"there are: {', '.join(self.names())}")
-        return _backend(name, spec)
+            raise PluginError(_missing_backend(name), hint=f"there are: {', '.join(self.names())}")
+        return _load_backend(name, spec)
 
     def find(self, name: str) -> PluginSchema | None:
         """Get the options behind a name, None if there is none.
@@ -227,7 +227,7 @@ class Backends(_Names):
         return LATER_BACKENDS - self._third_party.keys()
 
 
-def _no_backend(name: str) -> str:
+def _missing_backend(name: str) -> str:
     return (
         f"state backend {name} is not part of this version"
         if name in LATER_BACKENDS
@@ -235,7 +235,9 @@ def _no_backend(name: str) -> str:
     )
 
 
-def _unique(kind: str, offers: Sequence[Offer], built_in: Mapping[str, str]) -> Mapping[str, str]:
+def _refuse_clashes(
+    kind: str, offers: Sequence[Offer], built_in: Mapping[str, str]
+) -> Mapping[str, str]:
     """Name -> what it names. Raises PluginError naming every clash."""
     owners: dict[str, list[str]] = {}
     for name, _, distribution in offers:
@@ -253,7 +255,7 @@ def _unique(kind: str, offers: Sequence[Offer], built_in: Mapping[str, str]) -> 
 @cache
 def installed() -> Plugins:
     """The plugins of this very installation."""
-    return Plugins(lambda: _entry_points(GROUP))
+    return Plugins(lambda: _entry_points(PROVIDER_GROUP))
 
 
 @cache
@@ -271,25 +273,25 @@ def _entry_points(group: str) -> list[Offer]:
     ]
 
 
-def _load(name: str, spec: str) -> AnyProvider:
+def _load_provider(name: str, spec: str) -> AnyProvider:
     """Import and make a provider. Raises PluginError that names what is missing."""
     module, _, attribute = spec.partition(":")
-    with _loading(f"plugin {name}", spec):
+    with _translating_errors(f"plugin {name}", spec):
         provider: object = getattr(import_module(module), attribute)()
-    _require(provider, MEMBERS, f"plugin {name} ({spec}) is no provider")
+    _require(provider, PROVIDER_MEMBERS, f"plugin {name} ({spec}) is no provider")
     return cast("AnyProvider", provider)  # its members were just looked at
 
 
-def _backend(name: str, spec: str) -> Backend:
+def _load_backend(name: str, spec: str) -> Backend:
     """Import a backend's module. Raises PluginError that names what is missing."""
-    with _loading(f"state backend {name}", spec):
+    with _translating_errors(f"state backend {name}", spec):
         module: object = import_module(spec)
     _require(module, ("OPTIONS", "open_backend"), f"state backend {name} ({spec}) is no backend")
     return cast("Backend", module)  # its members were just looked at
 
 
 @contextmanager
-def _loading(what: str, spec: str) -> Generator[None]:
+def _translating_errors(what: str, spec: str) -> Generator[None]:
     try:
         yield
     except Exception as error:  # somebody else's module may raise anything while it is imported

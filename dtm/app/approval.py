@@ -12,42 +12,42 @@ import msgspec
 from engine.errors import UsageError
 
 
-class Question(msgspec.Struct, frozen=True):
+class ConfirmationPrompt(msgspec.Struct, frozen=True):
     """One question; `answer` is the exact text that alone means yes.
 
     It is "" where y or n is asked for.
     """
 
     text: str
-    answer: str = ""
+    exact_answer: str = ""
 
 
 class Approval(msgspec.Struct, frozen=True):
     """`yes` was given in advance (`-y`); `ask` asks a person, None where there is none to ask."""
 
     yes: bool
-    ask: Callable[[Question], bool] | None
+    ask: Callable[[ConfirmationPrompt], bool] | None
 
-    def require(self) -> None:
+    def require_answerable(self) -> None:
         """Refuse early what would only fail at the question. Raises UsageError naming the flag."""
         if not self.yes and self.ask is None:
-            raise _nobody()
+            raise _no_terminal()
 
-    def given(self, question: Question) -> bool:
+    def confirm(self, question: ConfirmationPrompt) -> bool:
         """Decide whether to go on; `-y` does not give an exact answer.
 
         Raises UsageError if there is nobody to ask.
         """
-        if self.yes and not question.answer:
+        if self.yes and not question.exact_answer:
             return True
         if self.ask is not None:
             return self.ask(question)
-        if question.answer:
+        if question.exact_answer:
             raise UsageError(question.text, hint="-y does not answer this; --force does")
-        raise _nobody()
+        raise _no_terminal()
 
 
-def _nobody() -> UsageError:
+def _no_terminal() -> UsageError:
     return UsageError(
         "there is nobody to ask", hint="answer in advance with -y (--yes, --auto-approve)"
     )

@@ -21,19 +21,19 @@ class Difference(msgspec.Struct, frozen=True):
     fields: tuple[FieldChange, ...] = ()
 
 
-def compare(old: State, new: State) -> list[Difference]:
+def compare_states(old: State, new: State) -> list[Difference]:
     """List how the tools of two states differ, by address."""
     found: list[Difference] = []
     for address in sorted({*old.entries, *new.entries}):
         before, after = old.entries.get(address), new.entries.get(address)
         if before is None or after is None:
             found.append(Difference(address, "added" if before is None else "removed"))
-        elif fields := diff(document(before), document(after)):
+        elif fields := diff(entry_as_map(before), entry_as_map(after)):
             found.append(Difference(address, "changed", fields))
     return found
 
 
-def document(entry: StateEntry) -> dict[str, Value]:
+def entry_as_map(entry: StateEntry) -> dict[str, Value]:
     """Lay out one entry as a nested value for people."""
     found: dict[str, Value] = {
         "name": entry.address.name,

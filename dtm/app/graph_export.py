@@ -10,11 +10,11 @@ from engine.address import Address
 Edges: TypeAlias = Mapping[Address, Sequence[Address]]
 """Each tool, and the tools it depends on."""
 
-Form: TypeAlias = Literal["dot", "mermaid"]
-FORMS: Final[tuple[Form, ...]] = ("dot", "mermaid")
+GraphFormat: TypeAlias = Literal["dot", "mermaid"]
+GRAPH_FORMATS: Final[tuple[GraphFormat, ...]] = ("dot", "mermaid")
 
 
-def export(edges: Edges, form: Form) -> str:
+def export_graph(edges: Edges, form: GraphFormat) -> str:
     """Write the graph as text; each tool has arrows to what it depends on."""
     return _dot(edges) if form == "dot" else _mermaid(edges)
 

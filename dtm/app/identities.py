@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from backends.local.store import SWAP_LOCK
-from dtm.app.place import HOME_FILE, Place
+from dtm.app.place import LAST_STATE_FILE, Place
 from engine.config import Config, ToolSpec
 from engine.errors import ConfigError, DtmError, Problem
 from engine.language.yaml import Text, locate
@@ -16,11 +16,13 @@ from engine.plugins.calls import Operations
 from engine.ports import AnyProvider
 from engine.values import is_plain
 
-_Named: TypeAlias = Sequence[tuple[ToolSpec, str]]
+_Identified: TypeAlias = Sequence[tuple[ToolSpec, str]]
 """Tools with their identities."""
 
 
-def check(config: Config, providers: Mapping[str, AnyProvider], place: Place | None = None) -> None:
+def check_identities(
+    config: Config, providers: Mapping[str, AnyProvider], place: Place | None = None
+) -> None:
     """Raise ConfigError with every tool whose identity cannot be accepted.
 
     It may be that of a tool above, or hold a secret: the state holds identities in clear. With
@@ -29,15 +31,15 @@ def check(config: Config, providers: Mapping[str, AnyProvider], place: Place | N
     base = config.settings.base_dir
     operations = Operations(providers, base, recall=lambda _: None)
     named = list(known_identities(config, operations))
-    own = _OwnFiles(base, place) if place else None
+    own = _DtmFiles(base, place) if place else None
     files: dict[str, Text] = {}
-    problems = [*_clashes(named, base, own, files), *_named_by_secrets(named, operations, files)]
+    problems = [*_conflicts(named, base, own, files), *_secret_identities(named, operations, files)]
     if problems:
         raise ConfigError(tuple(problems))
 
 
-def _clashes(
-    named: _Named, base: Path, own: _OwnFiles | None, files: dict[str, Text]
+def _conflicts(
+    named: _Identified, base: Path, own: _DtmFiles | None, files: dict[str, Text]
 ) -> Iterator[Problem]:
     index = IdentityIndex(base)
     tools = {tool.address: tool for tool, _ in named}
@@ -51,7 +53,7 @@ def _clashes(
                 f"{tool.address} is the same thing{shown} as {above}",
                 "keep one of the two, or give this one another name or place",
             )
-        elif own and path is not None and own.holds(path):
+        elif own and path is not None and own.contains(path):
             yield Problem(
                 locate(tool.where, files),
                 f"{tool.address} would be where dtm keeps its own files{shown}",
@@ -59,8 +61,8 @@ def _clashes(
             )
 
 
-def _named_by_secrets(
-    named: _Named, operations: Operations, files: dict[str, Text]
+def _secret_identities(
+    named: _Identified, operations: Operations, files: dict[str, Text]
 ) -> Iterator[Problem]:
     for tool, _ in named:
         try:
@@ -70,11 +72,11 @@ def _named_by_secrets(
             yield Problem(locate(tool.where, files), message, error.hint)
 
 
-class _OwnFiles:
+class _DtmFiles:
     """The paths that dtm itself writes: in a local state's directory, and beside the config."""
 
     def __init__(self, base: Path, place: Place) -> None:
-        self._base, notes, key = base, Path(HOME_FILE).parts[0], place.key
+        self._base, notes, key = base, Path(LAST_STATE_FILE).parts[0], place.key
         self._notes = base.resolve() / notes
         local = place.settings.backend == "local"
         self._directory = Path(place.location.removeprefix("file://")).parent if local else None
@@ -83,7 +85,7 @@ class _OwnFiles:
         # The lock, and files on their way to their final name.
         self._hidden = f".{key.removeprefix('.')}."
 
-    def holds(self, path: str) -> bool:
+    def contains(self, path: str) -> bool:
         """Check whether a path is one of them, or inside one."""
         steps = path.split("/")
         if not any(step in self._named or step.startswith(self._hidden) for step in steps):

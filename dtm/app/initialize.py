@@ -11,9 +11,9 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from dtm.app import locks
-from dtm.app.locks import Holding
-from dtm.app.place import creating
-from dtm.app.sessions import look
+from dtm.app.locks import LockChoice
+from dtm.app.place import resource_creator
+from dtm.app.sessions import read_and_warn
 from dtm.app.workspace import Workspace
 from engine.errors import StoreAccessError
 from engine.log.probe import Probe
@@ -27,7 +27,7 @@ class ConfigRead(msgspec.Struct, frozen=True):
     plugins: tuple[str, ...]
 
 
-class Making(msgspec.Struct, frozen=True):
+class CreationStep(msgspec.Struct, frozen=True):
     """One thing about what the state needs, as text.
 
     `nothing`: the location of a state for which dtm has nothing to make. `missing` and `made`: the
@@ -38,21 +38,25 @@ class Making(msgspec.Struct, frozen=True):
     text: str
 
 
-class Untested(msgspec.Struct, frozen=True):
+class ProbeSkipped(msgspec.Struct, frozen=True):
     """The store could not be tried, and why."""
 
     message: str
     hint: str
 
 
-class Finished(msgspec.Struct, frozen=True):
+class InitFinished(msgspec.Struct, frozen=True):
     """Everything was checked."""
 
 
-Step: TypeAlias = ConfigRead | Making | Reading | Holding | Untested | Probe | Finished
+Step: TypeAlias = (
+    ConfigRead | CreationStep | Reading | LockChoice | ProbeSkipped | Probe | InitFinished
+)
 
 
-def initialize(workspace: Workspace, *, make: Callable[[], bool] | None = None) -> Iterator[Step]:
+def initialize(
+    workspace: Workspace, *, confirm: Callable[[], bool] | None = None
+) -> Iterator[Step]:
     """Check one thing after the other and yield what was found.
 
     It ends with Finished, or with an error. With `make`, a bucket, table or namespace that the
@@ -63,43 +67,47 @@ def initialize(workspace: Workspace, *, make: Callable[[], bool] | None = None) 
         workspace.providers[name]  # raises PluginError
     # Each step is yielded before the next one starts: an error then stands below what was fine.
     yield ConfigRead(len(workspace.required_config.tools), names)
-    if make and not (yield from _made(workspace, make)):
+    if confirm and not (yield from _create_missing(workspace, confirm)):
         return
-    yield look(workspace)
-    lock = locks.chosen(workspace.place, probing=True)
+    yield read_and_warn(workspace)
+    lock = locks.choose_lock(workspace.place, probing=True)
     yield lock
     if lock.locker:
         # A table that is missing or closed is found here, not by the first apply.
         lock.locker.read(workspace.place.key)
-    yield from _tried(workspace, lock.probe)
-    yield Finished()
+    yield from _check_store(workspace, lock.probe)
+    yield InitFinished()
 
 
-def _made(workspace: Workspace, make: Callable[[], bool]) -> Generator[Step, None, bool]:
+def _create_missing(
+    workspace: Workspace, confirm: Callable[[], bool]
+) -> Generator[Step, None, bool]:
     """Make what is missing; False if the answer was no."""
-    found = creating(workspace.place, workspace.base_dir)
+    found = resource_creator(workspace.place, workspace.base_dir)
     if found is None:
-        yield Making("nothing", workspace.place.location)
+        yield CreationStep("nothing", workspace.place.location)
         return True
     missing = found.missing()
-    yield from (Making("missing", what) for what in missing)
+    yield from (CreationStep("missing", what) for what in missing)
     if missing:
-        if not make():
+        if not confirm():
             return False
-        yield from (Making("made", what) for what in found.create())
-    yield Making("permissions", found.policy())
+        yield from (CreationStep("made", what) for what in found.create())
+    yield CreationStep("permissions", found.policy())
     return True
 
 
-def _tried(workspace: Workspace, known: Probe | None) -> Iterator[Step]:
+def _check_store(workspace: Workspace, known: Probe | None) -> Iterator[Step]:
     """Report what the store guarantees: as recorded where everything was kept, else tried now.
 
     Raises StoreError where the store is unfit.
     """
     try:
-        verdict = known if known and known.native else locks.try_out(workspace.place, racing=False)
+        verdict = (
+            known if known and known.native else locks.probe_place(workspace.place, racing=False)
+        )
     except StoreAccessError as error:
-        yield Untested(error.message, error.hint)
+        yield ProbeSkipped(error.message, error.hint)
         return
     yield verdict
     if refusal := verdict.refusal(lock_native=False):

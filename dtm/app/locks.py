@@ -16,10 +16,10 @@ from engine.ports import Emit, Locker
 from engine.session.reading import Reading, read_state
 from engine.values import Value
 
-INLINE: Final = "state.log: inline leaves everything but the state itself alone"
+NO_LOCK_INLINE: Final = "state.log: inline leaves everything but the state itself alone"
 
 
-class Holding(msgspec.Struct, frozen=True):
+class LockChoice(msgspec.Struct, frozen=True):
     """The lock of a run: its kind, its locker and its lease in seconds.
 
     Without a locker, `why` and `hint` say why there is none. `probe` is what the session records of
@@ -34,22 +34,24 @@ class Holding(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
-def without(place: Place, why: str = "", hint: str = "", verdict: Probe | None = None) -> Holding:
+def no_lock(
+    place: Place, why: str = "", hint: str = "", verdict: Probe | None = None
+) -> LockChoice:
     """Run without a lock; no request is sent."""
-    found = verdict or (None if place.opened.certain else _untried(place))
-    return Holding("none", None, place.lease("none"), found, why, hint)
+    found = verdict or (None if place.opened.certain else _empty_probe(place))
+    return LockChoice("none", None, place.lease("none"), found, why, hint)
 
 
-def _untried(place: Place) -> Probe:
+def _empty_probe(place: Place) -> Probe:
     return Probe(place.location, place.state.environment.now())
 
 
-def to_hold(place: Place, emit: Emit) -> Holding:
+def choose_lock_or_warn(place: Place, emit: Emit) -> LockChoice:
     """Choose the lock for a run that works on the state; warn if there is none.
 
     Raises StoreError where the store is unfit.
     """
-    found = chosen(place, probing=True)
+    found = choose_lock(place, probing=True)
     if found.locker is None:
         emit(
             Notice(
@@ -62,7 +64,7 @@ def to_hold(place: Place, emit: Emit) -> Holding:
     return found
 
 
-def chosen(place: Place, *, probing: bool) -> Holding:
+def choose_lock(place: Place, *, probing: bool) -> LockChoice:
     """Choose the lock of this place; `probing` tries a store that is not known to hold one.
 
     `auto` takes what there is; a kind that was asked for and cannot be had is a StoreError.
@@ -75,16 +77,16 @@ def chosen(place: Place, *, probing: bool) -> Holding:
         and place.settings.backend != "local"
     ):
         hint = "give it a lock elsewhere: dynamodbTable, or state.lock.url; "
-        return without(place, INLINE, hint + "or state.lock.kind: native")
+        return no_lock(place, NO_LOCK_INLINE, hint + "or state.lock.kind: native")
     if kind == "none":
-        return without(place, f"{place.location} has none" if auto else "as the settings say")
+        return no_lock(place, f"{place.location} has none" if auto else "as the settings say")
     try:
-        verdict = verdict_of(place, native="native" in LOCKS[kind], probing=probing)
+        verdict = _probe_of(place, native="native" in LOCKS[kind], probing=probing)
         refusal = verdict.refusal(lock_native=True) if verdict and "native" in LOCKS[kind] else None
         if refusal and verdict and not (auto and verdict.protects):
             raise refusal
         if refusal:
-            return without(place, refusal.message, refusal.hint, verdict)
+            return no_lock(place, refusal.message, refusal.hint, verdict)
         locker = place.locker(kind)
         if auto and kind == "native" and locker:
             # Tried now: whether this user may touch the lock object is not known before.
@@ -93,25 +95,25 @@ def chosen(place: Place, *, probing: bool) -> Holding:
         place.store.read(place.key)  # raises where not only the lock is closed to us
         if not auto or kind != "native":
             raise
-        return without(place, error.message, error.hint)
-    return Holding(kind, locker, place.lease(kind), verdict)
+        return no_lock(place, error.message, error.hint)
+    return LockChoice(kind, locker, place.lease(kind), verdict)
 
 
-def verdict_of(place: Place, *, native: bool, probing: bool) -> Probe | None:
+def _probe_of(place: Place, *, native: bool, probing: bool) -> Probe | None:
     """Read what the state records of its store, None where there is nothing to find out.
 
     Where `native` needs more, `probing` tries it now. Raises store errors.
     """
     if place.opened.certain:
         return None
-    found = recorded(place)
+    found = recorded_probe(place)
     known = {trial.name for trial in found.trials} if found else set[str]()
     if native and probing and not PROMISES.keys() <= known:
         return probe(place.state, lock_native=True)
-    return found or _untried(place)
+    return found or _empty_probe(place)
 
 
-def recorded(place: Place) -> Probe | None:
+def recorded_probe(place: Place) -> Probe | None:
     """Read what the state says of its own store, None if nothing."""
     try:
         state = read_state(place.state).state
@@ -121,7 +123,7 @@ def recorded(place: Place) -> Probe | None:
     return found if found and found.location == place.location else None
 
 
-def try_out(place: Place, *, racing: bool = True) -> Probe:
+def probe_place(place: Place, *, racing: bool = True) -> Probe:
     """Try everything that this place has to guarantee.
 
     Where only the state's own key may be touched, it is left alone while a run is at work on it:
@@ -129,20 +131,20 @@ def try_out(place: Place, *, racing: bool = True) -> Probe:
     """
     kind = place.kind()
     only_key = place.settings.log == "inline" or kind == "dynamodb"
-    if only_key and _at_work(place):
-        return recorded(place) or _untried(place)
+    if only_key and _is_in_use(place):
+        return recorded_probe(place) or _empty_probe(place)
     native = racing and "native" in LOCKS[kind]
     return probe(place.state, lock_native=native, only_key=only_key)
 
 
-def _at_work(place: Place) -> bool:
+def _is_in_use(place: Place) -> bool:
     try:
-        return bool(read(place).at_work)
+        return bool(read_without_lock(place).at_work)
     except StateError:  # a damaged one
         return False
 
 
-def rows(verdict: Probe) -> list[dict[str, Value]]:
+def probe_rows(verdict: Probe) -> list[dict[str, Value]]:
     """Lay out a verdict for people."""
     return [
         {"result": "yes" if trial.kept else f"NO: {trial.found}", "what": PROMISES[trial.name]}
@@ -150,7 +152,7 @@ def rows(verdict: Probe) -> list[dict[str, Value]]:
     ]
 
 
-def read(place: Place) -> Reading:
+def read_without_lock(place: Place) -> Reading:
     """Read the state without holding a lock, and who is at work on it.
 
     Raises StateError, StoreError.
@@ -159,17 +161,17 @@ def read(place: Place) -> Reading:
     return read_state(place.state, place.locker(kind), place.lease(kind))
 
 
-def holder(workspace: Workspace) -> LockRecord | None:
+def read_lock(workspace: Workspace) -> LockRecord | None:
     """Read the record of the lock, None if it is free. Raises UsageError where locking is off."""
     return _locker(workspace).read(workspace.place.key)
 
 
-def held(workspace: Workspace, lock_id: str, *, corrupt: bool) -> LockRecord:
+def record_to_break(workspace: Workspace, lock_id: str, *, corrupt: bool) -> LockRecord:
     """Read the record to break.
 
     Raises LockError if it has another ID, UsageError if there is none or locking is off.
     """
-    record = holder(workspace)
+    record = read_lock(workspace)
     if record is None:
         raise UsageError(f"{workspace.place.location} is not locked")
     if record.info is None:
@@ -200,7 +202,7 @@ def break_lock(workspace: Workspace, record: LockRecord) -> None:
 
 
 def _locker(workspace: Workspace) -> Locker:
-    found = chosen(workspace.place, probing=False)
+    found = choose_lock(workspace.place, probing=False)
     if found.locker is None:
         raise UsageError(
             f"locking is off for {workspace.place.location}, {found.why}", hint=found.hint

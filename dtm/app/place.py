@@ -27,7 +27,7 @@ from engine.suggestions import near
 from engine.values import Value, reveal
 
 T = TypeVar("T")
-Use: TypeAlias = Callable[[Mapping[str, Value], Path, Mapping[str, str]], T]
+BackendFunction: TypeAlias = Callable[[Mapping[str, Value], Path, Mapping[str, str]], T]
 """A function of a backend's module.
 
 It takes the options under canonical names, the directory that paths are relative to, and the
@@ -35,7 +35,7 @@ environment.
 """
 
 DEFAULT_FILE = "devstream.state"
-HOME_FILE = ".devstream/home"
+LAST_STATE_FILE = ".devstream/home"
 """dtm's note, beside a config, of the state that the config used last."""
 DEFAULT_LEASE = 30.0
 LOCKS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -45,7 +45,7 @@ LOCKS: Final[Mapping[str, tuple[str, ...]]] = {
     "none": (),
 }
 """The lockers that make up each kind of lock."""
-_PLAIN: Final = re.compile(r"true|false|0|[1-9][0-9]*")
+_NUMBER_OR_BOOLEAN: Final = re.compile(r"true|false|0|[1-9][0-9]*")
 
 
 @dataclass(frozen=True)  # no Struct: it can leave the environment out of what it shows of itself
@@ -105,7 +105,7 @@ class Place:
         """The lockers that can be had here, each made once."""
         makers = dict(self.opened.lockers)
         if url := self.settings.lock.url:
-            makers["dynamodb"] = partial(_elsewhere, url, self.env)
+            makers["dynamodb"] = partial(_open_separate_locker, url, self.env)
         # One object per locker: a local one keeps the lock file that it holds open.
         return {part: cache(make) for part, make in makers.items()}
 
@@ -136,13 +136,13 @@ class Place:
             )
 
 
-def _elsewhere(url: str, env: Mapping[str, str]) -> Locker:
+def _open_separate_locker(url: str, env: Mapping[str, str]) -> Locker:
     from backends.aws.dynamodb import open_locker
 
     return open_locker(url, env)
 
 
-def choose(
+def choose_settings(
     flag: str, env: Mapping[str, str], config: Config | None, cwd: Path
 ) -> tuple[StateSettings, str]:
     """The settings that win, and one line about what was overridden ("" if nothing was).
@@ -152,37 +152,37 @@ def choose(
     configured = config.settings.state if config else None
     for source, url in (("--state", flag), ("DTM_STATE", env.get("DTM_STATE", ""))):
         if url:
-            chosen = replace(from_url(url, cwd), source=source)
+            chosen = replace(settings_from_url(url, cwd), source=source)
             return (
                 chosen,
                 f"{source} overrides the state that the config names." if configured else "",
             )
     if configured:
-        return _kept(configured), ""
+        return _refuse_memory(configured), ""
     # Read only now: a broken settings file must not stop a command that names its state.
-    found = settings_file(env)
+    found = read_settings_file(env)
     if found:
         path, url = found
         # Only absolute paths are allowed in this file, so the directory does not matter.
-        return replace(from_url(url, Path("/")), source=str(path)), ""
-    return default(config.settings.base_dir if config else cwd), ""
+        return replace(settings_from_url(url, Path("/")), source=str(path)), ""
+    return default_settings(config.settings.base_dir if config else cwd), ""
 
 
-def default(directory: Path) -> StateSettings:
+def default_settings(directory: Path) -> StateSettings:
     """The file beside the config."""
     return StateSettings("local", {"stateFile": str(directory / DEFAULT_FILE)})
 
 
-def from_url(url: str, cwd: Path) -> StateSettings:
+def settings_from_url(url: str, cwd: Path) -> StateSettings:
     """Settings from a URL; a path is relative to `cwd`. Raises UsageError."""
-    settings = _kept(parse(url), url)
+    settings = _refuse_memory(parse(url), url)
     if settings.backend != "local":
         return settings
     path = cwd / Path(str(settings.options["stateFile"])).expanduser()
     return replace(settings, options={**settings.options, "stateFile": str(path)})
 
 
-def _kept(settings: StateSettings, named: str = "state.backend") -> StateSettings:
+def _refuse_memory(settings: StateSettings, named: str = "state.backend") -> StateSettings:
     """The settings, if a state is kept there at all."""
     if settings.backend == "memory":
         raise UsageError(
@@ -192,7 +192,7 @@ def _kept(settings: StateSettings, named: str = "state.backend") -> StateSetting
     return settings
 
 
-def settings_file(env: Mapping[str, str]) -> tuple[Path, str] | None:
+def read_settings_file(env: Mapping[str, str]) -> tuple[Path, str] | None:
     """`~/.dtm.yaml`, else `~/.dtm/config`: the first that exists, never merged; its key `state`."""
     home = env.get("HOME")
     if not home:
@@ -248,25 +248,31 @@ def open_place(settings: StateSettings, base_dir: Path, env: Mapping[str, str]) 
     from dtm.plugins import backends
 
     place = Place(
-        settings, told(settings, base_dir, env, backends()[settings.backend].open_backend), env
+        settings,
+        call_backend(settings, base_dir, env, backends()[settings.backend].open_backend),
+        env,
     )
     # Before the first request: a setting without effect would be taken for protection.
     place.check()
     return place
 
 
-def creating(place: Place, base_dir: Path) -> Creating | None:
+def resource_creator(place: Place, base_dir: Path) -> Creating | None:
     """Make the object that makes the place of this state and says who needs what.
 
     None where nothing has to be made. Raises ConfigError.
     """
     from dtm.plugins import backends
 
-    make: Use[Creating] | None = getattr(backends()[place.settings.backend], "creating", None)
-    return told(place.settings, base_dir, place.env, make) if make else None
+    make: BackendFunction[Creating] | None = getattr(
+        backends()[place.settings.backend], "creating", None
+    )
+    return call_backend(place.settings, base_dir, place.env, make) if make else None
 
 
-def told(settings: StateSettings, base_dir: Path, env: Mapping[str, str], use: Use[T]) -> T:
+def call_backend(
+    settings: StateSettings, base_dir: Path, env: Mapping[str, str], use: BackendFunction[T]
+) -> T:
     """Call a backend's function with these settings.
 
     Raises ConfigError with every wrong option, and its place.
@@ -274,7 +280,7 @@ def told(settings: StateSettings, base_dir: Path, env: Mapping[str, str], use: U
     from dtm.plugins import backends
     from engine.options.decode import decode
 
-    written = {name: _read(value) for name, value in settings.options.items()}
+    written = {name: _parse_option(value) for name, value in settings.options.items()}
     options, faults = decode(written, backends()[settings.backend].OPTIONS, env=env)
     problems = [
         Problem(str(fault.path[0]) if fault.path else "", f"state: {fault.message}", fault.hint)
@@ -285,15 +291,21 @@ def told(settings: StateSettings, base_dir: Path, env: Mapping[str, str], use: U
             return use({name: reveal(value) for name, value in options.items()}, base_dir, env)
         except ConfigError as error:
             problems = list(error.problems)
-    raise ConfigError(tuple(replace(each, where=_where(settings, each.where)) for each in problems))
+    raise ConfigError(
+        tuple(replace(each, where=_locate_option(settings, each.where)) for each in problems)
+    )
 
 
-def _read(value: Value) -> Raw:
+def _parse_option(value: Value) -> Raw:
     """A value of a URL, which is always text, as a config would have it."""
-    return scalars.read(value) if isinstance(value, str) and _PLAIN.fullmatch(value) else value
+    return (
+        scalars.read(value)
+        if isinstance(value, str) and _NUMBER_OR_BOOLEAN.fullmatch(value)
+        else value
+    )
 
 
-def _where(settings: StateSettings, option: str) -> str:
+def _locate_option(settings: StateSettings, option: str) -> str:
     """Where an option stands; what named the state, if that was no config."""
     if not settings.where.file:
         return settings.source

@@ -9,11 +9,11 @@ from typing import TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from dtm.app import moved
-from dtm.app.choices import Choices
-from dtm.app.recall import Recall
-from dtm.app.sessions import look, opened
-from dtm.app.signals import stopping
+from dtm.app import empty_state
+from dtm.app.invocation import RunOptions
+from dtm.app.secret_lookup import SecretLookup
+from dtm.app.sessions import open_session_on, read_and_warn
+from dtm.app.signals import handling_stop_requests
 from dtm.app.workspace import Workspace
 from engine.address import Address
 from engine.config import Config, Settings
@@ -34,15 +34,15 @@ from engine.session.reading import Reading
 from engine.state import State, StateEntry
 from engine.values import Value
 
-Show: TypeAlias = Callable[[Plan], None]
-Agree: TypeAlias = Callable[[int], bool]
+ShowPlan: TypeAlias = Callable[[Plan], None]
+Confirm: TypeAlias = Callable[[int], bool]
 """Ask whether to go on.
 
 The number is how many tools will be lost and must be named in the answer, 0 for a plain yes.
 """
 
 
-class Drift(msgspec.Struct, frozen=True):
+class DriftReport(msgspec.Struct, frozen=True):
     """The differences, as a plan that is only shown; and the tools that could not be read."""
 
     plan: Plan
@@ -55,41 +55,43 @@ class Run:
     Raises DtmError of every kind; secrets become known to the workspace's redactor.
     """
 
-    def __init__(self, workspace: Workspace, choices: Choices) -> None:
-        self.workspace, self.choices, self.emit = workspace, choices, workspace.emit
-        recall = Recall(workspace.request, workspace.config)
+    def __init__(self, workspace: Workspace, options: RunOptions) -> None:
+        self.workspace, self.options, self.emit = workspace, options, workspace.emit
+        lookup = SecretLookup(workspace.request, workspace.config)
         self.operations = Operations(
-            workspace.providers, workspace.base_dir, recall, workspace.redactor
+            workspace.providers, workspace.base_dir, lookup, workspace.redactor
         )
-        self.resolutions = dict(map(Resolution.parse, choices.resolve))
+        self.resolutions = dict(map(Resolution.parse, options.resolve))
         self.approved = False
 
     def plan(self, *, destroy: bool = False) -> Plan:
         """Plan what apply, or destroy, would do; warn of what it would refuse."""
         operation = "destroy" if destroy else "apply"
-        if self.choices.lock:
-            with opened(self.workspace, self.choices, "plan") as session:
+        if self.options.lock:
+            with open_session_on(self.workspace, self.options, "plan") as session:
                 self._refuse_empty(operation, exists=_exists(session.state))
-                return self._foreseen(
-                    operation, session.state, self._planned(operation, session.state)
+                return self._warn_of_refusals(
+                    operation, session.state, self._make_plan(operation, session.state)
                 )
-        reading = look(self.workspace)
+        reading = read_and_warn(self.workspace)
         self._refuse_empty(operation, exists=reading.exists)
-        plan = self._planned(operation, reading.state, reading.in_progress)
-        return self._foreseen(operation, reading.state, self._left_alone(plan, reading))
+        plan = self._make_plan(operation, reading.state, reading.in_progress)
+        return self._warn_of_refusals(
+            operation, reading.state, self._keep_busy_tools(plan, reading)
+        )
 
-    def drift(self) -> Drift:
+    def drift(self) -> DriftReport:
         """Compare the state with live resources; warn of unfinished tools."""
-        if not self.choices.lock:
+        if not self.options.lock:
             return self._drift()
-        with opened(self.workspace, self.choices, "drift"):
+        with open_session_on(self.workspace, self.options, "drift"):
             return self._drift()
 
-    def _drift(self) -> Drift:
-        reading = look(self.workspace)
+    def _drift(self) -> DriftReport:
+        reading = read_and_warn(self.workspace)
         self._refuse_empty("drift", exists=reading.exists)
         state = reading.state
-        live = self._read(self._nothing(), state)
+        live = self._read(self._empty_config(), state)
         failed = {
             address: error
             for address, error in live.failed.items()
@@ -104,8 +106,8 @@ class Run:
             self.operations,
             in_progress=reading.in_progress,
         )
-        return Drift(
-            self._left_alone(plan, reading),
+        return DriftReport(
+            self._keep_busy_tools(plan, reading),
             tuple(
                 Problem(str(address), each.message, each.hint)
                 for address, each in sorted(failed.items())
@@ -114,32 +116,32 @@ class Run:
 
     def status(self) -> dict[Address, dict[str, Value]]:
         """Every recorded tool beside what was found; one that could not be read says why."""
-        reading = look(self.workspace)
-        live = self._read(self._nothing(), reading.state)
+        reading = read_and_warn(self.workspace)
+        live = self._read(self._empty_config(), reading.state)
         return {
             address: self._status(entry, reading, live)
             for address, entry in sorted(reading.state.entries.items())
         }
 
-    def execute(self, operation: str, *, show: Show, agree: Agree) -> ApplySummary | None:
+    def execute(self, operation: str, *, show: ShowPlan, confirm: Confirm) -> ApplySummary | None:
         """Plan, show, ask and do; None if there was nothing to do or the answer was no."""
         from engine.execution.executor import apply  # plans do without it
 
-        with opened(self.workspace, self.choices, operation) as session:
+        with open_session_on(self.workspace, self.options, operation) as session:
             # Before the reads: a copy is refused whatever the plan would be.
             session.refuse_copy()
             exists = _exists(session.state)
             # Before the plan: an empty state by mistake would plan to create everything again.
             self._refuse_empty(operation, exists=exists)
             if exists:
-                moved.remember(self.workspace)
-            plan = self._planned(operation, session.state)
+                empty_state.record_last_state(self.workspace)
+            plan = self._make_plan(operation, session.state)
             show(plan)
-            if plan.empty or not self._agreed(plan, agree):
+            if plan.empty or not self._approve(plan, confirm):
                 return None
-            control = Control(self.choices.parallelism, self.workspace.place.state.environment)
+            control = Control(self.options.parallelism, self.workspace.place.state.environment)
             # Only now: until here a Ctrl-C simply ends the command, because nothing was changed.
-            with stopping(control.stop.request):
+            with handling_stop_requests(control.stop.request):
                 summary = apply(
                     plan,
                     self._config(operation),
@@ -149,14 +151,14 @@ class Run:
                     control=control,
                 )
         if not exists:
-            moved.remember(self.workspace)
+            empty_state.record_last_state(self.workspace)
         return summary
 
-    def _agreed(self, plan: Plan, agree: Agree) -> bool:
-        self.approved = agree(safety.check(plan, force=self.choices.force))
+    def _approve(self, plan: Plan, confirm: Confirm) -> bool:
+        self.approved = confirm(safety.check(plan, force=self.options.force))
         return self.approved
 
-    def _foreseen(self, operation: str, state: State, plan: Plan) -> Plan:
+    def _warn_of_refusals(self, operation: str, state: State, plan: Plan) -> Plan:
         """The plan as it is; everything for which it would be refused is told."""
         if refused := safety.protection_error(plan):
             self.emit(WillRefuse(operation, refused.message, refused.hint))
@@ -165,16 +167,16 @@ class Run:
             self.emit(WillRefuse(operation, problem.message, problem.hint, problem.where))
         return plan
 
-    def _planned(self, operation: str, state: State, in_progress: str = "") -> Plan:
+    def _make_plan(self, operation: str, state: State, in_progress: str = "") -> Plan:
         operations, resolutions = self.operations, self.resolutions
         config = self._config(operation)
         if operation == "apply":
             live = (
                 self._read(config, state)
-                if self.choices.refresh
+                if self.options.refresh
                 else planner.recorded_resources(state)
             )
-            with _placed(config):
+            with _locating_problems(config):
                 return planner.make_plan(
                     config,
                     state,
@@ -184,7 +186,7 @@ class Run:
                     in_progress=in_progress,
                 )
         # Unrecorded tools are looked up only where --force may delete them.
-        live = self._read(config, state, new=self.choices.force)
+        live = self._read(config, state, new=self.options.force)
         targets = (
             None
             if operation == "destroy"
@@ -197,8 +199,8 @@ class Run:
             operations,
             Selection(
                 targets,
-                self.choices.with_dependents,
-                unrecorded=operation == "delete" and self.choices.force,
+                self.options.with_dependents,
+                unrecorded=operation == "delete" and self.options.force,
             ),
             resolutions=resolutions,
         )
@@ -210,24 +212,24 @@ class Run:
             self.operations,
             resolutions=self.resolutions,
             new=new,
-            pace=Pace(self.choices.parallelism),
+            pace=Pace(self.options.parallelism),
         )
 
-    def _nothing(self) -> Config:
+    def _empty_config(self) -> Config:
         return Config(Settings(self.workspace.base_dir), ())
 
     def _config(self, operation: str) -> Config:
-        return self._nothing() if operation == "destroy" else self.workspace.required_config
+        return self._empty_config() if operation == "destroy" else self.workspace.required_config
 
     def _refuse_empty(self, operation: str, *, exists: bool) -> None:
         if exists:
             return
-        if not self.choices.new_state:
-            moved.refuse_empty(self.workspace)
+        if not self.options.new_state:
+            empty_state.refuse_empty(self.workspace)
         if operation == "apply":
-            moved.tell_new(self.workspace)
+            empty_state.announce_new_state(self.workspace)
 
-    def _left_alone(self, plan: Plan, reading: Reading) -> Plan:
+    def _keep_busy_tools(self, plan: Plan, reading: Reading) -> Plan:
         """The plan without what another run is doing right now, of which people are told."""
         changes: list[Change] = []
         for change in plan.changes:
@@ -270,7 +272,7 @@ def _exists(state: State) -> bool:
 
 
 @contextmanager
-def _placed(config: Config) -> Generator[None]:
+def _locating_problems(config: Config) -> Generator[None]:
     """Add the places in the config to problems with its tools: the planner does not know them."""
     try:
         yield

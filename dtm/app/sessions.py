@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from dtm import __version__
 from dtm.app import locks
-from dtm.app.choices import Choices
+from dtm.app.invocation import RunOptions
 from dtm.app.workspace import Workspace
 from engine.events import Notice
 from engine.session.reading import Reading
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from engine.session.session import Session
 
 
-def look(workspace: Workspace) -> Reading:
+def read_and_warn(workspace: Workspace) -> Reading:
     """Read the state without a lock; emit what the user must know of it.
 
     Raises StateError, StoreError.
     """
-    found = locks.read(workspace.place)
+    found = locks.read_without_lock(workspace.place)
     if found.notice:
         workspace.emit(Notice("warning", found.notice))
     if refusal := found.refusal:
@@ -40,7 +40,7 @@ def look(workspace: Workspace) -> Reading:
     return found
 
 
-def who() -> str:
+def current_user() -> str:
     """Return `user@host`, as it stands in locks and in the history."""
     import getpass
     import os
@@ -54,12 +54,12 @@ def who() -> str:
 
 
 @contextmanager
-def opened(
+def open_session_on(
     workspace: Workspace,
-    choices: Choices,
+    options: RunOptions,
     operation: str,
     *,
-    over: Collection[str] = (),
+    ended: Collection[str] = (),
     log: str = "",
 ) -> Generator[Session]:
     """Open a session on the workspace's state, with the lock unless choices or settings say no.
@@ -72,19 +72,19 @@ def opened(
     from engine.session.session import SessionOptions
 
     place, emit = workspace.place, workspace.emit
-    locked = choices.lock and not choices.dry_run
-    lock = locks.to_hold(place, emit) if locked else locks.without(place)
-    lease = 0.0 if choices.dry_run else lock.lease  # what only looks waits for nothing
-    options = SessionOptions(
+    locked = options.lock and not options.dry_run
+    lock = locks.choose_lock_or_warn(place, emit) if locked else locks.no_lock(place)
+    lease = 0.0 if options.dry_run else lock.lease  # what only looks waits for nothing
+    session_options = SessionOptions(
         operation,
-        who(),
+        current_user(),
         __version__,
-        LockOptions(choices.lock_timeout, choices.takeover, lease),
+        LockOptions(options.lock_timeout, options.takeover, lease),
         place.settings.history,
         lock.probe,
         workspace.redactor,
-        over,
+        ended,
     )
     state = replace(place.state, log=log) if log else place.state
-    with open_session(state, lock.locker, options, emit) as session:
+    with open_session(state, lock.locker, session_options, emit) as session:
         yield session

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from dtm.app.choices import Choices
-from dtm.app.sessions import look, opened
+from dtm.app.invocation import RunOptions
+from dtm.app.sessions import open_session_on, read_and_warn
 from dtm.app.workspace import Workspace
 from engine.address import Address
 from engine.errors import StateError, UsageError
@@ -24,9 +24,9 @@ from engine.suggestions import nearest
 from engine.values import Value
 
 
-def present(workspace: Workspace) -> State:
+def current_state(workspace: Workspace) -> State:
     """The state. Raises StateError if there is none."""
-    found = look(workspace)
+    found = read_and_warn(workspace)
     if not found.exists:
         raise StateError(
             f"there is no state at {workspace.place.location}", hint="dtm apply makes one"
@@ -34,7 +34,7 @@ def present(workspace: Workspace) -> State:
     return found.state
 
 
-def pulled(state: State, form: str) -> str:
+def format_state(state: State, form: str) -> str:
     """The state as text: `json` (also valid YAML), `yaml`, or `devstream`."""
     if form == "devstream":
         return to_devstream(state).decode()
@@ -46,14 +46,14 @@ def pulled(state: State, form: str) -> str:
     return yaml.safe_dump(json.loads(text), sort_keys=True, allow_unicode=True)
 
 
-def past(workspace: Workspace, serial: int | None) -> State:
+def state_at(workspace: Workspace, serial: int | None) -> State:
     """Read the state, or the earlier one with that serial.
 
     Raises StateError naming the serials there are.
     """
     if serial is None:
-        return present(workspace)
-    now = _readable(replace(workspace, emit=_unheard))
+        return current_state(workspace)
+    now = _read_or_warn(replace(workspace, emit=_discard_event))
     if now and now.exists and now.state.id.serial == serial:
         return now.state
     place = workspace.place
@@ -68,23 +68,23 @@ def past(workspace: Workspace, serial: int | None) -> State:
     raise StateError(f"there is no serial {serial} in the history of {place.location}", hint=hint)
 
 
-def _unheard(_event: Event) -> None:
+def _discard_event(_event: Event) -> None:
     return None
 
 
-def _readable(workspace: Workspace) -> Reading | None:
+def _read_or_warn(workspace: Workspace) -> Reading | None:
     """Read the present state; warn of a damaged one and return None.
 
     Earlier states can be had all the same.
     """
     try:
-        return look(workspace)
+        return read_and_warn(workspace)
     except StateError as error:
         workspace.emit(Notice("warning", error.message, error.hint, error.where))
         return None
 
 
-class Serial(msgspec.Struct, frozen=True):
+class HistoryItem(msgspec.Struct, frozen=True):
     """One state of the history, or the present one (`now`); `state` None: it is damaged."""
 
     number: int
@@ -92,17 +92,17 @@ class Serial(msgspec.Struct, frozen=True):
     now: bool = False
 
 
-def serials(workspace: Workspace) -> list[Serial]:
+def list_history(workspace: Workspace) -> list[HistoryItem]:
     """Every state of the history and the present one, newest first; damaged ones are told."""
     place = workspace.place
-    found = [Serial(old.serial, _loaded(workspace, old)) for old in history(place.state)]
-    now = _readable(workspace)
+    found = [HistoryItem(old.serial, _load_or_warn(workspace, old)) for old in history(place.state)]
+    now = _read_or_warn(workspace)
     if now and now.exists:
-        found.append(Serial(now.state.id.serial, now.state, now=True))
+        found.append(HistoryItem(now.state.id.serial, now.state, now=True))
     return found[::-1]
 
 
-def _loaded(workspace: Workspace, old: Past) -> State | None:
+def _load_or_warn(workspace: Workspace, old: Past) -> State | None:
     try:
         return load(workspace.place.state, old)
     except StateError as error:
@@ -110,7 +110,7 @@ def _loaded(workspace: Workspace, old: Past) -> State | None:
         return None
 
 
-class Pushed(msgspec.Struct, frozen=True):
+class PushResult(msgspec.Struct, frozen=True):
     """The pushed state: its serial, how many tools it has, and where.
 
     `overridden` says what force overrode, "" if nothing.
@@ -122,7 +122,9 @@ class Pushed(msgspec.Struct, frozen=True):
     overridden: str = ""
 
 
-def push(workspace: Workspace, choices: Choices, data: bytes, *, adopt: bool) -> Pushed | None:
+def push(
+    workspace: Workspace, options: RunOptions, data: bytes, *, adopt: bool
+) -> PushResult | None:
     """Make a document the state; None if it is the state already.
 
     Raises StateError as `engine.session.replacing.push_problem`.
@@ -131,24 +133,24 @@ def push(workspace: Workspace, choices: Choices, data: bytes, *, adopt: bool) ->
 
     # Before the lock: a document that cannot be read needs none.
     candidate = decode(data, "the pushed document")
-    with opened(workspace, choices, "state push") as session:
-        if choices.dry_run:
-            overrode = replacing.push_problem(session, candidate, force=choices.force, adopt=adopt)
+    with open_session_on(workspace, options, "state push") as session:
+        if options.dry_run:
+            overrode = replacing.push_problem(session, candidate, force=options.force, adopt=adopt)
         else:
-            overrode = replacing.push(session, candidate, force=choices.force, adopt=adopt)
+            overrode = replacing.push(session, candidate, force=options.force, adopt=adopt)
             if not session.claimed:
                 return None
     location = workspace.place.location
-    return Pushed(candidate.id.serial, len(candidate.entries), location, overrode)
+    return PushResult(candidate.id.serial, len(candidate.entries), location, overrode)
 
 
-def move(workspace: Workspace, choices: Choices, old: Address, new: Address) -> None:
+def move_entry(workspace: Workspace, options: RunOptions, old: Address, new: Address) -> None:
     """Give an entry another address; edges of others follow.
 
     Raises StateError, also for an address of another plugin.
     """
     _refuse_other_plugin(workspace, old, new)
-    with opened(workspace, choices, "state mv") as session:
+    with open_session_on(workspace, options, "state mv") as session:
         state = session.state
         entry = entry_of(state, old)
         if new in state.entries:
@@ -158,7 +160,7 @@ def move(workspace: Workspace, choices: Choices, old: Address, new: Address) -> 
             if old in other.depends_on:
                 edges = tuple(new if edge == old else edge for edge in other.depends_on)
                 entries[address] = replace(other, depends_on=edges)
-        if not choices.dry_run:
+        if not options.dry_run:
             session.claim()
             session.replace(replace(state, entries=entries))
 
@@ -180,19 +182,19 @@ def _refuse_other_plugin(workspace: Workspace, old: Address, new: Address) -> No
         )
 
 
-def remove(workspace: Workspace, choices: Choices, addresses: Sequence[Address]) -> None:
+def remove_entries(workspace: Workspace, options: RunOptions, addresses: Sequence[Address]) -> None:
     """Forget entries without touching what they stand for.
 
     Raises StateError if others depend on them.
     """
-    with opened(workspace, choices, "state rm") as session:
+    with open_session_on(workspace, options, "state rm") as session:
         state = session.state
         gone = set(addresses)
         for address in addresses:
             entry_of(state, address)
         left = [entry for address, entry in state.entries.items() if address not in gone]
         holding = sorted({str(entry.address) for entry in left if gone & set(entry.depends_on)})
-        if holding and not choices.force:
+        if holding and not options.force:
             raise StateError(
                 f"{', '.join(map(str, addresses))}: still depended on by {', '.join(holding)}",
                 hint="remove those too, or --force, which cuts their edges",
@@ -203,21 +205,21 @@ def remove(workspace: Workspace, choices: Choices, addresses: Sequence[Address])
             )
             for entry in left
         }
-        if not choices.dry_run:
+        if not options.dry_run:
             session.claim()
             session.replace(replace(state, entries=kept))
 
 
-def rollback(workspace: Workspace, choices: Choices, serial: int) -> tuple[int, State]:
+def rollback(workspace: Workspace, options: RunOptions, serial: int) -> tuple[int, State]:
     """Write a new serial with an earlier one's tools and outputs; no provider is called.
 
     Returns the new serial, and the earlier state. Raises StateError.
     """
     from engine.session import replacing
 
-    with opened(workspace, choices, "state rollback") as session:
-        old = past(workspace, serial)
-        return replacing.rollback(session, old, dry_run=choices.dry_run), old
+    with open_session_on(workspace, options, "state rollback") as session:
+        old = state_at(workspace, serial)
+        return replacing.rollback(session, old, dry_run=options.dry_run), old
 
 
 def output(state: State, name: str) -> Value:
@@ -230,13 +232,13 @@ def output(state: State, name: str) -> Value:
     return state.outputs[name]
 
 
-def move_log(workspace: Workspace, choices: Choices, log: str) -> bool:
+def move_log(workspace: Workspace, options: RunOptions, log: str) -> bool:
     """Move the commit log into the state file (`inline`) or beside it; False if it is there.
 
     Raises StateError where the state is damaged, StoreError where the new place is denied.
     """
-    with opened(workspace, choices, "state move-log", log=AUTO) as session:
-        return session.move_log(log, dry_run=choices.dry_run)
+    with open_session_on(workspace, options, "state move-log", log=AUTO) as session:
+        return session.move_log(log, dry_run=options.dry_run)
 
 
 def entry_of(state: State, address: Address) -> StateEntry:
@@ -250,7 +252,7 @@ def entry_of(state: State, address: Address) -> StateEntry:
     return found
 
 
-def recover(workspace: Workspace, choices: Choices, file: Path) -> Sequence[Address]:
+def recover(workspace: Workspace, options: RunOptions, file: Path) -> Sequence[Address]:
     """Apply the results saved in a rescue file; warn of those that do not apply.
 
     Returns the tools that have a result now. The session that wrote the file did so at its end, so
@@ -262,10 +264,10 @@ def recover(workspace: Workspace, choices: Choices, file: Path) -> Sequence[Addr
     data = file.read_bytes()
     # Before the session: the file names the ended session that need not be waited for.
     saved = rescue_file.decode(data, str(file))
-    with opened(workspace, choices, "state recover", over=(saved.session,)) as session:
-        if not choices.dry_run:
+    with open_session_on(workspace, options, "state recover", ended=(saved.session,)) as session:
+        if not options.dry_run:
             session.claim()
-        found = use(session, data, str(file), dry_run=choices.dry_run)
+        found = use(session, data, str(file), dry_run=options.dry_run)
     for text in found.refused:
         workspace.emit(Notice("warning", f"not recovered: {text}"))
     if not found.refused and not found.applied:

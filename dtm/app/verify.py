@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from dtm.app.choices import Choices
+from dtm.app.invocation import RunOptions
 from dtm.app.run import Run
 from dtm.app.workspace import Workspace
 from engine.errors import DtmError, LockError, UsageError
@@ -20,15 +20,15 @@ class Verification(msgspec.Struct, frozen=True):
     error: DtmError | None = None
 
     @property
-    def agree(self) -> bool:
+    def in_sync(self) -> bool:
         """Tell whether nothing differs."""
         return self.plan is not None and self.plan.empty
 
 
-def verify(open_workspace: Callable[[], Workspace], choices: Choices) -> Verification:
+def verify(open_workspace: Callable[[], Workspace], options: RunOptions) -> Verification:
     """Compare everything. Raises LockError and UsageError alone; other errors are a result."""
     try:
-        return Verification(Run(open_workspace(), choices).plan())
+        return Verification(Run(open_workspace(), options).plan())
     except (LockError, UsageError):
         raise
     except DtmError as error:

@@ -10,7 +10,7 @@ import msgspec
 
 from backends.url import parse as parse_url
 from dtm.app import place as places
-from dtm.app.choices import Invocation
+from dtm.app.invocation import Invocation
 from dtm.app.place import Place
 from engine.config import Config
 from engine.errors import ConfigError, Problem
@@ -72,7 +72,7 @@ def load_config(request: Invocation) -> Config:
     return load(source, installed(), state_url=parse_url, backends=backends())
 
 
-def checked_config(request: Invocation) -> Config:
+def load_checked_config(request: Invocation) -> Config:
     """Load the config and check the identities of its tools.
 
     Raises ConfigError with every problem.
@@ -81,7 +81,7 @@ def checked_config(request: Invocation) -> Config:
     from dtm.plugins import installed
 
     config = load_config(request)
-    identities.check(config, installed())
+    identities.check_identities(config, installed())
     return config
 
 
@@ -97,7 +97,7 @@ def open_workspace(
     from dtm.plugins import installed
 
     config = None
-    if need_config or _wanted(request):
+    if need_config or _is_config_needed(request):
         config = load_config(request)
         for warning in config.warnings:
             emit(Notice("warning", warning))
@@ -109,18 +109,20 @@ def open_workspace(
     if config:
         # Before anything else can be printed: the redactor hides only what it knows.
         _hide_secrets(config, redactor)
-    _tell_of_plugins(config.settings.plugin_dir if config else None, emit)
-    settings, overridden = places.choose(request.state_url, request.env, config, request.cwd)
+    _warn_of_plugin_files(config.settings.plugin_dir if config else None, emit)
+    settings, overridden = places.choose_settings(
+        request.state_url, request.env, config, request.cwd
+    )
     if overridden:
         emit(Notice("warning", overridden))
     base = config.settings.base_dir if config and settings.source == "config" else request.cwd
     place = places.open_place(settings, base, request.env)
     if config and need_config:
-        identities.check(config, installed(), place)
+        identities.check_identities(config, installed(), place)
     return Workspace(request, config, installed(), place, emit, redactor)
 
 
-def _tell_of_plugins(directory: Path | None, emit: Emit) -> None:
+def _warn_of_plugin_files(directory: Path | None, emit: Emit) -> None:
     """Name the files in the config's plugin directory.
 
     They may come with a foreign repository and are never imported.
@@ -148,7 +150,7 @@ def _hide_secrets(config: Config, redactor: Redactor) -> None:
                     redactor.add(leaf)
 
 
-def _wanted(request: Invocation) -> bool:
+def _is_config_needed(request: Invocation) -> bool:
     """Tell whether a config decides where the state is.
 
     It does where it was named, or where it is the default one and nothing else was named.

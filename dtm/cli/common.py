@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 import msgspec
 
-from dtm.app.approval import Approval, Question
-from dtm.app.choices import Choices, Invocation
-from dtm.app.signals import leave_by_the_door, unheard
-from dtm.cli.hints import place_flags, pointing
-from dtm.cli.streams import unwritable
+from dtm.app.approval import Approval, ConfirmationPrompt
+from dtm.app.invocation import Invocation, RunOptions
+from dtm.app.signals import install_signal_handlers, on_reader_gone
+from dtm.cli.hints import location_flags, with_hint_flags
+from dtm.cli.streams import is_output_error
 from dtm.render.port import Renderer
 from dtm.render.renderers import Kind, make_renderer
 from dtm.render.screen import Screen
@@ -43,7 +43,7 @@ class Context(msgspec.Struct, frozen=True):
         try:
             self.renderer.event(event)
         except OSError:
-            if not unheard():
+            if not on_reader_gone():
                 raise
 
     def open(self, *, need_config: bool = True) -> Workspace:
@@ -71,22 +71,24 @@ class Context(msgspec.Struct, frozen=True):
         self.renderer.notice("success", text)
 
 
-def locking(function: Callable[..., Any]) -> Callable[..., Any]:
+def lock_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command that takes the lock its options."""
-    without = click.option(
+    no_lock = click.option(
         "--no-lock",
         is_flag=True,
         help="Work without the lock: the state stays safe, work may be wasted.",
     )
-    return without(_waiting(function))
+    return no_lock(_lock_wait_options(function))
 
 
-def lockable(function: Callable[..., Any]) -> Callable[..., Any]:
+def optional_lock_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command that takes the lock where asked its options."""
-    return click.option("--lock", is_flag=True, help="Hold the lock meanwhile.")(_waiting(function))
+    return click.option("--lock", is_flag=True, help="Hold the lock meanwhile.")(
+        _lock_wait_options(function)
+    )
 
 
-def _waiting(function: Callable[..., Any]) -> Callable[..., Any]:
+def _lock_wait_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option(
             "--no-takeover", is_flag=True, help="Never take over a lock whose holder looks dead."
@@ -107,7 +109,7 @@ new_state_option = click.option(
 )
 
 
-def parallelism(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def parallelism_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command `--parallelism`; `what` it does at once."""
     return click.option(
         "--parallelism",
@@ -130,12 +132,12 @@ def group(name: str, summary: str) -> click.Group:
     return show_help
 
 
-def choices(given: Mapping[str, Any]) -> Choices:
+def run_options(given: Mapping[str, Any]) -> RunOptions:
     """Turn the options of a command into choices."""
     same = ("parallelism", "force", "new_state", "dry_run", "with_dependents", "resolve")
-    return Choices(
+    return RunOptions(
         lock=given.get("lock", not given.get("no_lock")),
-        lock_timeout=duration(given["lock_timeout"]),
+        lock_timeout=parse_duration(given["lock_timeout"]),
         takeover=not given["no_takeover"],
         refresh=not given.get("no_refresh"),
         **{name: given[name] for name in same if name in given},
@@ -158,11 +160,11 @@ def yes_option(*more: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
 def approval(context: Context, yes: bool) -> Approval:
     """Answer with `-y`, else by the person at the terminal, who is told if nothing is done."""
 
-    def ask(question: Question) -> bool:
+    def ask(question: ConfirmationPrompt) -> bool:
         from dtm.render import sentences
         from dtm.render.prompt import confirm
 
-        answer = confirm(sys.stdin, sys.stderr, question.text, question.answer)
+        answer = confirm(sys.stdin, sys.stderr, question.text, question.exact_answer)
         if not answer:
             context.renderer.notice("info", sentences.CANCELLED)
         return answer
@@ -238,7 +240,7 @@ def command(*, config: bool = True) -> Callable[[Body], Callable[..., int]]:
 def _run(body: Body, given: dict[str, Any]) -> int:
     debug = given.pop("debug")
     # Before any work: from here on a signal releases the lock on its way out.
-    leave_by_the_door()
+    install_signal_handlers()
     redactor = Redactor()
     renderer, as_json, verbose = _renderer(given, redactor)
     try:
@@ -253,9 +255,9 @@ def _run(body: Body, given: dict[str, Any]) -> int:
         renderer.notice("warning", f"Interrupted{stop}.")
         return 130
     except Exception as error:  # the last resort: a person gets a sentence, not a traceback
-        if unwritable(error):
+        if is_output_error(error):
             raise
-        renderer.error(_bug(error), debug=debug)
+        renderer.error(_internal_error(error), debug=debug)
         return 1
     finally:
         renderer.close()
@@ -279,11 +281,11 @@ def _renderer(given: dict[str, Any], redactor: Redactor) -> tuple[Renderer, bool
         verbose=verbose,
         quiet=quiet,
     )
-    renderer = pointing(make_renderer(kind, screen), place_flags(given, os.environ))
+    renderer = with_hint_flags(make_renderer(kind, screen), location_flags(given, os.environ))
     return renderer, as_json, verbose
 
 
-def _bug(error: Exception) -> DtmError:
+def _internal_error(error: Exception) -> DtmError:
     told = DtmError(
         f"internal error: {type(error).__name__}: {error}",
         hint="this is a bug in dtm; run again with --debug and report what it prints",
@@ -303,21 +305,21 @@ def _invocation(given: dict[str, Any]) -> Invocation:
     return Invocation(
         config_file=cwd / Path(config_file).expanduser() if config_file else None,
         state_url=given.pop("state_url"),
-        variables=tuple(_pair(text) for text in given.pop("variables", ())),
+        variables=tuple(_parse_variable(text) for text in given.pop("variables", ())),
         var_files=tuple(cwd / Path(name).expanduser() for name in given.pop("var_files", ())),
         cwd=cwd,
         env=os.environ,
     )
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _parse_variable(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UsageError(f"--var {text}: expected NAME=VALUE")
     return name, value
 
 
-def duration(text: str) -> float:
+def parse_duration(text: str) -> float:
     """Seconds from `30`, `1.5s`, `5m`, `1h30m`. Raises UsageError."""
     from engine.language.duration import seconds
 

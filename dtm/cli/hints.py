@@ -25,7 +25,7 @@ COMMAND: Final = re.compile(
 """A command that works on a state and does not say yet on which."""
 
 
-def place_flags(given: Mapping[str, Any], env: Mapping[str, str]) -> str:
+def location_flags(given: Mapping[str, Any], env: Mapping[str, str]) -> str:
     """Repeat the flags that chose config and state, as they were given.
 
     DTM_STATE becomes a flag, since the next shell may not have it.
@@ -38,12 +38,12 @@ def place_flags(given: Mapping[str, Any], env: Mapping[str, str]) -> str:
     return shlex.join(word for flag, value in named.items() if value for word in (flag, str(value)))
 
 
-def complete(hint: str, flags: str) -> str:
+def add_flags(hint: str, flags: str) -> str:
     """The hint with the flags behind each of its commands."""
     return COMMAND.sub(lambda found: f"{found[0]} {flags}", hint) if flags else hint
 
 
-class PointingRenderer:
+class HintFlagsRenderer:
     """Another renderer, given hints that are complete."""
 
     def __init__(self, renderer: Renderer, flags: str) -> None:
@@ -55,25 +55,25 @@ class PointingRenderer:
     def event(self, event: Event) -> None:
         """As `Renderer.event`."""
         if isinstance(event, ApplyErrored | Notice | WillRefuse):
-            event = replace(event, hint=complete(event.hint, self._flags))
+            event = replace(event, hint=add_flags(event.hint, self._flags))
         self._renderer.event(event)
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:
         """As `Renderer.error`."""
         if isinstance(error, DtmError):
-            error.hint = complete(error.hint, self._flags)
+            error.hint = add_flags(error.hint, self._flags)
         if isinstance(error, ConfigError | PlanError):
             error.problems = tuple(
-                replace(each, hint=complete(each.hint, self._flags)) for each in error.problems
+                replace(each, hint=add_flags(each.hint, self._flags)) for each in error.problems
             )
         self._renderer.error(error, debug=debug)
 
     def notice(self, level: Level, message: str, *, hint: str = "") -> None:
         """As `Renderer.notice`."""
-        self._renderer.notice(level, message, hint=complete(hint, self._flags))
+        self._renderer.notice(level, message, hint=add_flags(hint, self._flags))
 
 
-def pointing(renderer: Renderer, flags: str) -> Renderer:
+def with_hint_flags(renderer: Renderer, flags: str) -> Renderer:
     """Make a renderer whose hints lead to the same place.
 
     It is the given one where a bare command leads there anyway.
@@ -81,4 +81,4 @@ def pointing(renderer: Renderer, flags: str) -> Renderer:
     if not flags:
         return renderer
     # What it does not define itself, __getattr__ finds.
-    return cast("Renderer", PointingRenderer(renderer, flags))
+    return cast("Renderer", HintFlagsRenderer(renderer, flags))

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dtm.app.approval import Question
-from dtm.app.graph_export import FORMS, Form
+from dtm.app.approval import ConfirmationPrompt
+from dtm.app.graph_export import GRAPH_FORMATS, GraphFormat
 from dtm.cli.common import (
     Context,
     approval,
-    choices,
     command,
-    lockable,
     new_state_option,
-    parallelism,
+    optional_lock_options,
+    parallelism_option,
+    run_options,
     yes_option,
 )
 from dtm.render.text import Level, count
@@ -29,7 +29,7 @@ from engine.errors import (
 )
 
 if TYPE_CHECKING:
-    from dtm.app.initialize import Making, Step, Untested
+    from dtm.app.initialize import CreationStep, ProbeSkipped, Step
     from engine.log.probe import Probe
     from engine.session.reading import Reading
 
@@ -46,16 +46,16 @@ def init(context: Context, create: bool, yes: bool) -> None:
     """Check config, plugins and state. Never required: apply does silently what this would."""
     from dtm.app.initialize import initialize
 
-    def make() -> bool:
-        return approval(context, yes).given(Question("Make it? [y/n]"))
+    def confirm() -> bool:
+        return approval(context, yes).confirm(ConfirmationPrompt("Make it? [y/n]"))
 
-    for step in initialize(context.open(), make=make if create else None):
+    for step in initialize(context.open(), confirm=confirm if create else None):
         _show_step(context, step)
 
 
 def _show_step(context: Context, step: Step) -> None:
     from dtm.app import initialize as steps
-    from dtm.app.locks import Holding
+    from dtm.app.locks import LockChoice
     from engine.session.reading import Reading
 
     notice = context.renderer.notice
@@ -63,20 +63,20 @@ def _show_step(context: Context, step: Step) -> None:
         case steps.ConfigRead():
             plugins = ", ".join(step.plugins) or "none"
             notice("info", f"Config: {count(step.tools, 'tool')}, plugins {plugins}.")
-        case steps.Making():
-            _show_making(context, step)
+        case steps.CreationStep():
+            _show_creation(context, step)
         case Reading():
-            notice("info", f"State: {step.location}, {_contents(step)}.")
-        case Holding():
+            notice("info", f"State: {step.location}, {_describe_state(step)}.")
+        case LockChoice():
             told = f"{step.kind}, lease {step.lease:g} s" if step.locker else f"none, {step.why}"
             notice("info" if step.locker else "warning", f"Lock: {told}.", hint=step.hint)
-        case steps.Finished():
+        case steps.InitFinished():
             context.say("Initialize finished.")
         case _:
             _show_store(context, step)
 
 
-def _show_making(context: Context, step: Making) -> None:
+def _show_creation(context: Context, step: CreationStep) -> None:
     match step.kind:
         case "nothing":
             text = f"Nothing has to be made for a state at {step.text}."
@@ -90,19 +90,19 @@ def _show_making(context: Context, step: Making) -> None:
             context.renderer.data(step.text)
 
 
-def _show_store(context: Context, step: Untested | Probe) -> None:
-    from dtm.app.initialize import Untested
-    from dtm.app.locks import rows
+def _show_store(context: Context, step: ProbeSkipped | Probe) -> None:
+    from dtm.app.initialize import ProbeSkipped
+    from dtm.app.locks import probe_rows
 
-    if isinstance(step, Untested):
+    if isinstance(step, ProbeSkipped):
         text = f"Store: it could not be tried: {step.message}"
         context.renderer.notice("warning", text, hint=step.hint)
         return
-    for row in rows(step):
+    for row in probe_rows(step):
         context.renderer.notice("info", f"Store: {row['what']}: {row['result']}")
 
 
-def _contents(found: Reading) -> str:
+def _describe_state(found: Reading) -> str:
     if not found.exists:
         return "empty"
     state = found.state
@@ -113,9 +113,9 @@ def _contents(found: Reading) -> str:
 @command()
 def validate(context: Context) -> None:
     """Check the config alone: every problem at once, no state, no provider asked."""
-    from dtm.app.workspace import checked_config
+    from dtm.app.workspace import load_checked_config
 
-    config = checked_config(context.request)
+    config = load_checked_config(context.request)
     for warning in config.warnings:
         context.renderer.notice("warning", warning)
     context.say(f"The config is valid: {count(len(config.tools), 'tool')}.")
@@ -124,8 +124,8 @@ def validate(context: Context) -> None:
 @click.command()
 @click.option("--strict", is_flag=True, help="Exit 1 if they do not agree.")
 @new_state_option
-@parallelism("Reads")
-@lockable
+@parallelism_option("Reads")
+@optional_lock_options
 @command()
 def verify(context: Context, strict: bool, **given: Any) -> int:
     """Say whether config, plugins, state and world agree.
@@ -136,20 +136,20 @@ def verify(context: Context, strict: bool, **given: Any) -> int:
     from dtm.render import sentences
 
     context.renderer.notice("info", sentences.started("verify"))
-    found = use(context.open, choices(given))
+    found = use(context.open, run_options(given))
     if found.error:
         context.renderer.error(found.error)
-        context.renderer.notice(*_failed(found.error))
-    elif found.plan and not found.agree:
+        context.renderer.notice(*_describe_failed_part(found.error))
+    elif found.plan and not found.in_sync:
         context.renderer.plan(found.plan, operation="verify")
-    if found.agree:
+    if found.in_sync:
         context.say(sentences.VERIFIED)
     else:
         context.renderer.notice("info", sentences.finished("verify"))
-    return 1 if strict and not found.agree else 0
+    return 1 if strict and not found.in_sync else 0
 
 
-def _failed(error: DtmError) -> tuple[Level, str]:
+def _describe_failed_part(error: DtmError) -> tuple[Level, str]:
     """Say which part the error of a verification is about."""
     match error:
         case ConfigError():
@@ -164,8 +164,8 @@ def _failed(error: DtmError) -> tuple[Level, str]:
 
 @click.command()
 @new_state_option
-@parallelism("Reads")
-@lockable
+@parallelism_option("Reads")
+@optional_lock_options
 @command()
 def drift(context: Context, **given: Any) -> int:
     """Show what changed outside dtm.
@@ -174,7 +174,7 @@ def drift(context: Context, **given: Any) -> int:
     """
     from dtm.app.run import Run
 
-    found = Run(context.open(need_config=False), choices(given)).drift()
+    found = Run(context.open(need_config=False), run_options(given)).drift()
     nothing = (
         "Of what could be read, nothing changed outside dtm."
         if found.unread
@@ -192,10 +192,10 @@ def drift(context: Context, **given: Any) -> int:
 @command()
 def output(context: Context, name: str | None) -> None:
     """Print the config's outputs as they were after the last apply; with NAME, that one alone."""
+    from dtm.app.states import current_state
     from dtm.app.states import output as use
-    from dtm.app.states import present
 
-    state = present(context.open(need_config=False))
+    state = current_state(context.open(need_config=False))
     if name is not None:
         context.renderer.value(use(state, name))
         return
@@ -208,15 +208,17 @@ def output(context: Context, name: str | None) -> None:
 @click.option(
     "-o",
     "form",
-    type=click.Choice(FORMS),
+    type=click.Choice(GRAPH_FORMATS),
     default="dot",
     help="Format.  [default: dot]",
 )
 @command()
-def graph(context: Context, form: Form) -> None:
+def graph(context: Context, form: GraphFormat) -> None:
     """Print the dependency graph of the config, written and implied edges alike."""
-    from dtm.app.graph_export import export
+    from dtm.app.graph_export import export_graph
     from dtm.app.workspace import load_config
 
     config = load_config(context.request)
-    context.renderer.data(export({tool.address: tool.depends_on for tool in config.tools}, form))
+    context.renderer.data(
+        export_graph({tool.address: tool.depends_on for tool in config.tools}, form)
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dtm.app.approval import Question
+from dtm.app.approval import ConfirmationPrompt
 from dtm.cli.common import Context, approval, command, yes_option
 from engine.lock import LockRecord
 
@@ -13,9 +13,9 @@ from engine.lock import LockRecord
 @command()
 def lock(context: Context) -> int:
     """Show who holds the lock: exit 0 if nobody does, 3 if somebody does."""
-    from dtm.app.locks import holder
+    from dtm.app.locks import read_lock
 
-    record = holder(context.open(need_config=False))
+    record = read_lock(context.open(need_config=False))
     context.renderer.lock(record)
     if record is None:
         return 0
@@ -38,13 +38,13 @@ def force_unlock(context: Context, lock_id: str, corrupt: bool, yes: bool) -> in
 
     Its holder is refused once somebody else has begun.
     """
-    from dtm.app.locks import break_lock, held
+    from dtm.app.locks import break_lock, record_to_break
 
     workspace = context.open(need_config=False)
-    record = held(workspace, lock_id, corrupt=corrupt)
+    record = record_to_break(workspace, lock_id, corrupt=corrupt)
     context.renderer.lock(record)
-    question = Question("Do you really want to break this lock? [y/n]")
-    if not approval(context, yes).given(question):
+    question = ConfirmationPrompt("Do you really want to break this lock? [y/n]")
+    if not approval(context, yes).confirm(question):
         return 0
     break_lock(workspace, record)
     context.say(f"The lock was broken. {_consequence(record)}")

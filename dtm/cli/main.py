@@ -128,8 +128,8 @@ def main() -> None:
 
     Usage errors are 1, as DevStream's were.
     """
-    from dtm.app.signals import deaf, mute
-    from dtm.cli.streams import open_streams, unwritable
+    from dtm.app.signals import ignore_signals, silence_output
+    from dtm.cli.streams import is_output_error, open_streams
 
     open_streams()
     # What a command makes it keeps: looking through it often costs a fifth of the time.
@@ -139,15 +139,15 @@ def main() -> None:
         # Here, so that a full disk is an error with our exit code; at exit Python has its own.
         sys.stdout.flush()
     except OSError as error:
-        if not unwritable(error):
+        if not is_output_error(error):
             raise
         code = 1
         if not isinstance(error, BrokenPipeError):
             with suppress(OSError):
                 os.write(2, f"dtm: {error.filename} cannot be written: {error.strerror}\n".encode())
         # Python flushes once more as it ends, and would print an error of its own.
-        mute()
-    deaf()
+        silence_output()
+    ignore_signals()
     sys.exit(code)
 
 
@@ -160,12 +160,12 @@ def _invoke() -> int:
     except click.Abort:
         code = 130
     except click.ClickException as error:
-        _refuse(error)
+        _show_usage_error(error)
         code = 1
     return code if isinstance(code, int) else 0
 
 
-def _refuse(error: click.ClickException) -> None:
+def _show_usage_error(error: click.ClickException) -> None:
     """Say what is wrong with the arguments.
 
     People read what click prints, programs a line like all others.

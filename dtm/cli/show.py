@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dtm.app.choices import Choices
+from dtm.app.invocation import RunOptions
 from dtm.cli.common import Context, command, group
 from engine.address import Address
 from engine.errors import UsageError
@@ -30,7 +30,7 @@ show = group("show", "Show sample configs, the schema, or the status of tools.")
 @command(config=False)
 def config(context: Context, plugin: str, template: str) -> None:
     """Print a commented config that loads and applies as it is."""
-    from dtm.describe import config_sample, sample
+    from dtm.describe import config_sample, plugin_sample
     from dtm.plugins import installed
 
     if plugin and template:
@@ -39,7 +39,7 @@ def config(context: Context, plugin: str, template: str) -> None:
         raise UsageError(
             f'plugin "{plugin}" is not part of this version', hint="dtm list plugins shows what is"
         )
-    context.renderer.data(sample(plugin, installed()) if plugin else config_sample(template))
+    context.renderer.data(plugin_sample(plugin, installed()) if plugin else config_sample(template))
 
 
 @show.command()
@@ -68,7 +68,7 @@ def status(context: Context, plugin: str, instance: str, everything: bool) -> No
 
     shown = {
         address: document
-        for address, document in Run(context.open(need_config=False), Choices()).status().items()
+        for address, document in Run(context.open(need_config=False), RunOptions()).status().items()
         if everything or _named(address, plugin, instance)
     }
     if not shown:

@@ -11,17 +11,17 @@ from typing import Any
 
 import click
 
-from dtm.app.choices import Choices
-from dtm.cli.common import Context, choices, command, group, locking
+from dtm.app.invocation import RunOptions
+from dtm.cli.common import Context, command, group, lock_options, run_options
 from dtm.render.text import count
 from engine.errors import UsageError
 
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
 
 
-def writing(function: Callable[..., Any]) -> Callable[..., Any]:
+def write_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command that writes the state its options."""
-    return locking(dry_run(function))
+    return lock_options(dry_run(function))
 
 
 state = group("state", "Inspect and mend the state.")
@@ -31,9 +31,9 @@ state = group("state", "Inspect and mend the state.")
 @command()
 def list_entries(context: Context) -> None:
     """List what the state remembers."""
-    from dtm.app.sessions import look
+    from dtm.app.sessions import read_and_warn
 
-    found = look(context.open(need_config=False))
+    found = read_and_warn(context.open(need_config=False))
     rows = [
         {
             "tool": str(address),
@@ -61,11 +61,13 @@ def _unfinished(entry: Any, found: Any) -> str | None:
 @command()
 def show(context: Context, address: str, serial: int | None) -> None:
     """Show one entry whole."""
-    from dtm.app.comparison import document
-    from dtm.app.states import entry_of, past
+    from dtm.app.comparison import entry_as_map
+    from dtm.app.states import entry_of, state_at
 
-    found = past(context.open(need_config=False), serial)
-    context.renderer.document(document(entry_of(found, context.address(address))), title=address)
+    found = state_at(context.open(need_config=False), serial)
+    context.renderer.document(
+        entry_as_map(entry_of(found, context.address(address))), title=address
+    )
 
 
 @state.command()
@@ -79,9 +81,9 @@ def show(context: Context, address: str, serial: int | None) -> None:
 @command()
 def pull(context: Context, form: str) -> None:
     """Print the state."""
-    from dtm.app.states import present, pulled
+    from dtm.app.states import current_state, format_state
 
-    text = pulled(present(context.open(need_config=False)), form)
+    text = format_state(current_state(context.open(need_config=False)), form)
     if context.json:
         context.renderer.data(text, json.loads(text) if form == "json" else None)
     else:
@@ -92,7 +94,7 @@ def pull(context: Context, form: str) -> None:
 @click.argument("file", metavar="FILE|-")
 @click.option("--force", is_flag=True, help="Push what is no successor of the present state.")
 @click.option("--adopt", is_flag=True, help="Make this place the home of a copy.")
-@writing
+@write_options
 @command()
 def push(context: Context, file: str, adopt: bool, **given: Any) -> None:
     """Make a document the state, if it succeeds the present one."""
@@ -103,7 +105,7 @@ def push(context: Context, file: str, adopt: bool, **given: Any) -> None:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
-    chosen = choices(given)
+    chosen = run_options(given)
     workspace = context.open(need_config=False)
     pushed = use(workspace, chosen, data, adopt=adopt)
     if pushed is None:
@@ -119,37 +121,37 @@ def push(context: Context, file: str, adopt: bool, **given: Any) -> None:
 @state.command()
 @click.argument("old")
 @click.argument("new")
-@writing
+@write_options
 @command()
 def mv(context: Context, old: str, new: str, **given: Any) -> None:
     """Give an entry another address."""
-    from dtm.app.states import move
+    from dtm.app.states import move_entry
 
-    before, after, chosen = context.address(old), context.address(new), choices(given)
+    before, after, chosen = context.address(old), context.address(new), run_options(given)
     workspace = context.open(need_config=False)
-    move(workspace, chosen, before, after)
+    move_entry(workspace, chosen, before, after)
     context.say(f"{'Would move' if chosen.dry_run else 'Moved'} {before} to {after}.")
 
 
 @state.command()
 @click.argument("addresses", nargs=-1, required=True)
 @click.option("--force", is_flag=True, help="Cut the edges of what depends on them.")
-@writing
+@write_options
 @command()
 def rm(context: Context, addresses: tuple[str, ...], **given: Any) -> None:
     """Forget entries; what they stand for is not touched."""
-    from dtm.app.states import remove
+    from dtm.app.states import remove_entries
 
     gone = [context.address(text) for text in addresses]
-    chosen = choices(given)
-    remove(context.open(need_config=False), chosen, gone)
+    chosen = run_options(given)
+    remove_entries(context.open(need_config=False), chosen, gone)
     context.say(
         f"{'Would forget' if chosen.dry_run else 'Forgot'} {', '.join(map(str, gone))}. "
         "What it stands for was not touched."
     )
 
 
-def _moment(at: str) -> str | None:
+def _without_fraction(at: str) -> str | None:
     """An RFC 3339 time to the second; None where DevStream wrote none."""
     return re.sub(r"\.\d+", "", at) or None
 
@@ -158,18 +160,18 @@ def _moment(at: str) -> str | None:
 @command()
 def history(context: Context) -> None:
     """List the states that were, newest first."""
-    from dtm.app.states import serials
+    from dtm.app.states import list_history
 
     rows = [
         {
             "serial": found.number,
-            "written": _moment(found.state.written.at) if found.state else None,
+            "written": _without_fraction(found.state.written.at) if found.state else None,
             "by": (found.state and found.state.written.who) or None,
             "command": (found.state and found.state.written.command) or None,
             "tools": len(found.state.entries) if found.state else None,
             "now": "now" if found.now else None if found.state else "damaged",
         }
-        for found in serials(context.open(need_config=False))
+        for found in list_history(context.open(need_config=False))
     ]
     context.renderer.table(rows)
 
@@ -180,23 +182,23 @@ def history(context: Context) -> None:
 @command()
 def diff(context: Context, old: int, new: int | None) -> None:
     """Show how two serials differ; without NEW, how the present one does."""
-    from dtm.app.comparison import compare
-    from dtm.app.states import past
+    from dtm.app.comparison import compare_states
+    from dtm.app.states import state_at
 
     workspace = context.open(need_config=False)
-    context.renderer.differences(compare(past(workspace, old), past(workspace, new)))
+    context.renderer.differences(compare_states(state_at(workspace, old), state_at(workspace, new)))
 
 
 @state.command(short_help="Write a new serial with an earlier one's tools.")
 @click.argument("serial", type=int)
-@writing
+@write_options
 @command()
 def rollback(context: Context, serial: int, **given: Any) -> None:
     """Write a new serial with an earlier one's tools, then show the plan that follows."""
     from dtm.app.run import Run
     from dtm.app.states import rollback as use
 
-    workspace, chosen = context.open(need_config=False), choices(given)
+    workspace, chosen = context.open(need_config=False), run_options(given)
     written, old = use(workspace, chosen, serial)
     context.say(
         f"{'Would write' if chosen.dry_run else 'Wrote'} serial {written} "
@@ -205,12 +207,12 @@ def rollback(context: Context, serial: int, **given: Any) -> None:
     )
     if workspace.config is not None and not chosen.dry_run:
         # Without the lock: the rollback is done, and the plan is only shown.
-        context.renderer.plan(Run(workspace, Choices(lock=False)).plan())
+        context.renderer.plan(Run(workspace, RunOptions(lock=False)).plan())
 
 
 @state.command(short_help="Enter the outcomes of a rescue file.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
-@writing
+@write_options
 @command()
 def recover(context: Context, file: str, **given: Any) -> None:
     """Enter the outcomes of a rescue file where the state still waits for them.
@@ -219,14 +221,14 @@ def recover(context: Context, file: str, **given: Any) -> None:
     """
     from dtm.app.states import recover as use
 
-    workspace, chosen = context.open(need_config=False), choices(given)
+    workspace, chosen = context.open(need_config=False), run_options(given)
     for address in use(workspace, chosen, Path(file)):
         context.say(f"{'Would recover' if chosen.dry_run else 'Recovered'} {address}")
 
 
 @state.command("move-log", short_help="Move the commit log into the state file or beside it.")
 @click.argument("place", type=click.Choice(["inline", "beside"]))
-@writing
+@write_options
 @command()
 def move_log(context: Context, place: str, **given: Any) -> None:
     """Move the commit log into the state file (inline) or beside it, once.
@@ -235,7 +237,7 @@ def move_log(context: Context, place: str, **given: Any) -> None:
     """
     from dtm.app.states import move_log as use
 
-    workspace, chosen = context.open(need_config=False), choices(given)
+    workspace, chosen = context.open(need_config=False), run_options(given)
     where = f"{place}, at {workspace.place.location}"
     if not use(workspace, chosen, place):
         context.say(f"Nothing to do: the commit log is {where}.")
@@ -251,14 +253,14 @@ def move_log(context: Context, place: str, **given: Any) -> None:
 @command()
 def probe(context: Context) -> None:
     """Try what the store guarantees."""
-    from dtm.app.locks import rows, try_out
+    from dtm.app.locks import probe_place, probe_rows
 
-    verdict = try_out(context.open(need_config=False).place)
+    verdict = probe_place(context.open(need_config=False).place)
     if not verdict.trials:
         context.renderer.notice(
             "info",
             f"Nothing was tried: no state is at {verdict.location} yet, or a run is at work on it.",
         )
-    context.renderer.table(rows(verdict))
+    context.renderer.table(probe_rows(verdict))
     if refusal := verdict.refusal(lock_native=False):
         raise refusal

@@ -41,17 +41,17 @@ def open_streams() -> None:
             # The lowest free number is given, which is the closed stream's own.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as we run
-    sys.stdout = _opened(1, sys.stdout, at_once=os.isatty(1))
+    sys.stdout = _wrap_output(1, sys.stdout, at_once=os.isatty(1))
     # Errors appear at once; results may wait for a full buffer unless a person reads them.
-    sys.stderr = _opened(2, sys.stderr, at_once=True)
+    sys.stderr = _wrap_output(2, sys.stderr, at_once=True)
 
 
-def _opened(number: int, found: TextIO | None, *, at_once: bool) -> io.TextIOWrapper:
+def _wrap_output(number: int, found: TextIO | None, *, at_once: bool) -> io.TextIOWrapper:
     encoding, errors = (found.encoding, found.errors) if found else ("utf-8", "backslashreplace")
     raw = io.BufferedWriter(_Output(number, "w", closefd=False))
     return io.TextIOWrapper(raw, encoding, errors, line_buffering=at_once)
 
 
-def unwritable(error: Exception) -> bool:
+def is_output_error(error: Exception) -> bool:
     """Tell whether an error is about the output, and not about the work."""
     return isinstance(error, OSError) and error.filename in (OUTPUT, ERROR)

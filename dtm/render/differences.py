@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Final
 
 from dtm.render.text import Line, Span, Style, cells, count, line
-from dtm.render.values import ValueText, more, path, printable
+from dtm.render.values import ValueText, field_path, hidden_lines, printable
 from engine.plan import FieldChange, Source
 from engine.values import Value
 
@@ -43,7 +43,7 @@ def field_lines(
 
 
 def _field(change: FieldChange, show: ValueText, indent: int, width: int) -> Iterator[Line]:
-    label = path(change.path, show.clean) or "(all)"
+    label = field_path(change.path, show.clean) or "(all)"
     tail = (Span(f"  {FORCES}", "replace"),) if change.replaces else ()
     if change.old_absent or change.new_absent:
         yield from _one_sided(change, label, show, indent, width, tail)
@@ -133,7 +133,7 @@ def _limited(rows: Iterable[str], show: ValueText, indent: int) -> Iterator[Line
         else:
             hidden += 1
     if hidden:
-        yield more(indent, hidden)
+        yield hidden_lines(indent, hidden)
 
 
 def _row(row: str, indent: int) -> Line:

@@ -39,7 +39,7 @@ If it did not fit, the table would move by a row.
 """
 
 
-class Running(msgspec.Struct):
+class RunningChange(msgspec.Struct):
     """One running change."""
 
     action: Action
@@ -48,25 +48,27 @@ class Running(msgspec.Struct):
     fraction: float | None = None
 
 
-class Board(msgspec.Struct):
+class RunProgress(msgspec.Struct):
     """Follows the events and draws itself as rich asks for it; empty while nothing runs."""
 
     clock: Clock
     clean: Clean
-    running: dict[Address, Running] = msgspec.field(default_factory=dict[Address, Running])
+    running: dict[Address, RunningChange] = msgspec.field(
+        default_factory=dict[Address, RunningChange]
+    )
     since: datetime | None = None
     ended: int = 0
     total: int = 0
     waiting: str = ""
     spinner: Spinner = msgspec.field(default_factory=lambda: Spinner("dots"))
 
-    def follow(self, event: Event, sentence: str = "") -> None:
+    def update(self, event: Event, sentence: str = "") -> None:
         """Take an event in; `sentence` says whom a LockWaiting waits for."""
         match event:
             case ApplyStart():
                 self.since = self.since or self.clock()
                 self.total = event.total
-                self.running[event.address] = Running(event.action, self.clock())
+                self.running[event.address] = RunningChange(event.action, self.clock())
             case ApplyProgress() if event.address in self.running:
                 operation = self.running[event.address]
                 operation.text, operation.fraction = event.text or operation.text, event.fraction
@@ -89,7 +91,7 @@ class Board(msgspec.Struct):
         if self.since:
             parts += [
                 self._table(frame, max(1, (options.height or options.size.height) - 6)),
-                self._whole(self.since),
+                self._total(self.since),
             ]
         yield from console.render(
             Group(*parts), options.update_width(max(1, options.max_width - ECHO))
@@ -109,7 +111,9 @@ class Board(msgspec.Struct):
             table.add_row(Text(f"  and {hidden:,} more", "dim"))
         return table
 
-    def _row(self, frame: str, address: Address, operation: Running) -> tuple[RenderableType, ...]:
+    def _row(
+        self, frame: str, address: Address, operation: RunningChange
+    ) -> tuple[RenderableType, ...]:
         bar: RenderableType = ""
         if operation.fraction is not None:
             bar = ProgressBar(total=1.0, completed=operation.fraction, width=BAR)
@@ -123,7 +127,7 @@ class Board(msgspec.Struct):
             Text(duration((self.clock() - operation.since).total_seconds()), "dim"),
         )
 
-    def _whole(self, since: datetime) -> Table:
+    def _total(self, since: datetime) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0), expand=True)
         table.add_column(ratio=1)
         table.add_column(no_wrap=True, justify="right")
@@ -145,10 +149,10 @@ class LiveTable(Live):
     """
 
     def __init__(
-        self, board: Board, console: Console, flush: Callable[[], bool], refresh: float
+        self, progress: RunProgress, console: Console, flush: Callable[[], bool], refresh: float
     ) -> None:
         super().__init__(
-            board,
+            progress,
             console=console,
             refresh_per_second=1 / refresh,
             # The table is only for the run: finished changes stay as lines above it.

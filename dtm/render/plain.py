@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from dtm.render.people import Message, PeopleRenderer
+from dtm.render.human import HumanRenderer, Message
 from dtm.render.text import Level, Line
 
 MARKS: Final[dict[Level, str]] = {
@@ -18,7 +18,7 @@ MARKS: Final[dict[Level, str]] = {
 }
 
 
-class PlainRenderer(PeopleRenderer):
+class PlainRenderer(HumanRenderer):
     """Lines are never wrapped, so that whole sentences can be searched for."""
 
     _second: tuple[datetime | None, str] = (None, "")

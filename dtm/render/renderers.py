@@ -23,6 +23,6 @@ def make_renderer(kind: Kind, screen: Screen) -> Renderer:
 
             return PlainRenderer(screen)
         case "json":
-            from dtm.render.jsonl import JsonRenderer
+            from dtm.render.json_renderer import JsonRenderer
 
             return JsonRenderer(screen)

@@ -39,7 +39,7 @@ class Screen(msgspec.Struct, frozen=True):
     verbose: bool = False
     quiet: bool = False
 
-    def says(self, level: Level) -> bool:
+    def shows(self, level: Level) -> bool:
         """Tell whether a line of this level is shown."""
         if level == "debug":
             return self.verbose and not self.quiet

@@ -14,8 +14,8 @@ from rich.segment import Segment, Segments
 from rich.theme import Theme
 
 from dtm.render.events import describe_event
-from dtm.render.live import Board, LiveTable
-from dtm.render.people import Message, PeopleRenderer
+from dtm.render.human import HumanRenderer, Message
+from dtm.render.live import LiveTable, RunProgress
 from dtm.render.screen import Screen
 from dtm.render.text import Level, Line, Span, cells, duration, line, wrap
 from dtm.render.values import printable
@@ -69,7 +69,7 @@ REFRESH: Final = 0.1
 """Seconds between two pictures of the live table."""
 
 
-class TerminalRenderer(PeopleRenderer):
+class TerminalRenderer(HumanRenderer):
     """Finished changes scroll by above a table of the running ones.
 
     Lines are written in batches, one per picture.
@@ -80,7 +80,7 @@ class TerminalRenderer(PeopleRenderer):
         self.out = _console(screen.out, screen)
         self.err = _console(screen.err, screen)
         self._refresh = refresh
-        self._board = Board(screen.clock, screen.clean)
+        self._progress = RunProgress(screen.clock, screen.clean)
         # One item a message. Filled under our lock, but emptied by rich's thread without it: that
         # thread holds rich's own lock, for which somebody who holds ours may be waiting.
         self._waiting: deque[list[Segment]] = deque()
@@ -89,12 +89,12 @@ class TerminalRenderer(PeopleRenderer):
     def event(self, event: Event) -> None:
         """Feed the live table, and let what has ended scroll by above it."""
         with self._lock:
-            self._board.follow(
+            self._progress.update(
                 event, describe_event(event).message if isinstance(event, LockWaiting) else ""
             )
             match event:
                 case ApplyStart() | ApplyProgress() | LockWaiting():
-                    self._go_live()
+                    self._start_live()
                 case ApplyComplete():
                     self._complete(event)
                 case ApplySummary():
@@ -102,21 +102,21 @@ class TerminalRenderer(PeopleRenderer):
                 case _:
                     super().event(event)
             if isinstance(event, ApplySummary | LockAcquired):
-                self._settle()
+                self._stop_live()
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:
         """Take the live table away first."""
-        self._settle()
+        self._stop_live()
         super().error(error, debug=debug)
 
     def close(self) -> None:
         """Take the live table away."""
-        self._settle()
+        self._stop_live()
         super().close()
 
     def _complete(self, event: ApplyComplete) -> None:
         *_, said = self.run_log.lines_for(event)
-        if self.screen.says(said.level):
+        if self.screen.shows(said.level):
             tail = f"  {duration(event.elapsed)}" + (f"  {event.id}" if event.id else "")
             end = Span(printable(self.screen.clean(tail)), "dim")
             self._log((said.level, [line(0, said.message, end)]))
@@ -149,9 +149,9 @@ class TerminalRenderer(PeopleRenderer):
                 )
                 yield Segment.line()
 
-    def _go_live(self) -> None:
+    def _start_live(self) -> None:
         if self._live is None and not self.screen.quiet:
-            self._live = LiveTable(self._board, self.err, self._flush, self._refresh)
+            self._live = LiveTable(self._progress, self.err, self._flush, self._refresh)
             self._live.start()
 
     def _flush(self) -> bool:
@@ -163,7 +163,7 @@ class TerminalRenderer(PeopleRenderer):
             self.err.print(Segments(batch), end="")
         return bool(batch)
 
-    def _settle(self) -> None:
+    def _stop_live(self) -> None:
         """Take the live table off the screen, everything said above it stays."""
         with self._lock:
             # Taken first, so that a second call finds no table to stop.
@@ -171,7 +171,7 @@ class TerminalRenderer(PeopleRenderer):
             if live is not None:
                 live.stop()
             self._flush()
-            self._board.waiting = ""
+            self._progress.waiting = ""
 
 
 def _console(stream: TextIO, screen: Screen) -> Console:

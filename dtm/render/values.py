@@ -52,7 +52,7 @@ def _escape(char: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
-def string(text: str) -> str:
+def bare_or_quoted(text: str) -> str:
     """The text bare if it cannot be taken for anything else, otherwise quoted."""
     if (
         text.lower() in _WORDS
@@ -68,7 +68,7 @@ def string(text: str) -> str:
     return text
 
 
-def path(parts: Sequence[str | int], clean: Clean = str) -> str:
+def field_path(parts: Sequence[str | int], clean: Clean = str) -> str:
     """`("a", "b", 0, "c d")` as `a.b[0]."c d"`."""
     text = ""
     for part in parts:
@@ -121,7 +121,7 @@ class ValueText(msgspec.Struct, frozen=True):
         """The value on one line."""
         match value:
             case str():
-                return string(self.clean(value))
+                return bare_or_quoted(self.clean(value))
             case dict():
                 return (
                     "{"
@@ -181,7 +181,7 @@ class ValueText(msgspec.Struct, frozen=True):
         for each in shown:
             yield line(indent, printable(each))
         if len(shown) < len(lines):
-            yield more(indent, len(lines) - len(shown))
+            yield hidden_lines(indent, len(lines) - len(shown))
 
     def _fits(self, value: list[Value], width: int) -> bool:
         if any(
@@ -203,7 +203,7 @@ class ValueText(msgspec.Struct, frozen=True):
             yield line(indent, "- ", self.span(item))
 
 
-def more(indent: int, number: int) -> Line:
+def hidden_lines(indent: int, number: int) -> Line:
     """Says how many lines are left out and how to see them."""
     return line(indent, Span(f"… {count(number, 'more line')}, -v shows all", "dim"))
 

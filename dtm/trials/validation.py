@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from dtm.describe import sample
+from dtm.describe import plugin_sample
 from dtm.plugins import Plugins
 from dtm.testing.conformance import CaseResult
 from dtm.testing.provider import MakeTrial, Trial, Trying, trial_call, verdicts
@@ -45,7 +45,7 @@ def _trial_of(name: str, provider: AnyProvider, plugins: Plugins) -> MakeTrial:
 def _sample_trial(name: str, plugins: Plugins, world: Path) -> Trial:
     """Load the plugin's sample config, and make what the plugin's own tool refers to."""
     path = world / "config.yaml"
-    path.write_text(sample(name, plugins), "utf-8")
+    path.write_text(plugin_sample(name, plugins), "utf-8")
     *before, tool = load(ConfigSource(path, cwd=world), plugins).tools
     outputs: dict[Address, Attributes] = {}
 

@@ -286,7 +286,7 @@ def test_a_missing_part_is_damage_and_never_an_empty_state(
         store.read(KEY)
 
 
-DEVSTREAM = "data_default:\n  name: data\n  instanceid: default\n"
+DEVSTREAM_PLUGINS = "data_default:\n  name: data\n  instanceid: default\n"
 
 
 def test_what_devstream_left_is_read_and_replaced_and_keeps_what_others_put_there(
@@ -298,11 +298,11 @@ def test_what_devstream_left_is_read_and_replaced_and_keeps_what_others_put_ther
             "labels": {"created_by": "DevStream", "app.kubernetes.io/managed-by": "DevStream"},
             "annotations": {"team": "blue"},
         },
-        "data": {"state": DEVSTREAM},
+        "data": {"state": DEVSTREAM_PLUGINS},
     }
     cluster.call("POST", f"/api/v1/namespaces/{namespace}/configmaps", body=body)
     found = store.read(KEY)
-    assert found is not None and found.data == DEVSTREAM.encode()
+    assert found is not None and found.data == DEVSTREAM_PLUGINS.encode()
     store.write(KEY, b"ours", expect=found.version)
     now = cluster.call("GET", f"/api/v1/namespaces/{namespace}/configmaps/{KEY}")
     assert (

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from docs.plugin_pages import reference_pages
-from dtm.describe import config_sample, items, option_lines, sample
+from dtm.describe import config_sample, field_docs, option_lines, plugin_sample
 from dtm.jsonschema import config_schema
 from dtm.plugins import BUILT_IN, Plugins
 from engine.errors import UsageError
@@ -76,18 +76,18 @@ script: |
 
 
 def test_options_are_explained_and_those_with_an_example_are_set() -> None:
-    assert "\n".join(option_lines(items(Everything))) + "\n" == SAMPLE
+    assert "\n".join(option_lines(field_docs(Everything))) + "\n" == SAMPLE
 
 
 def test_an_example_from_elsewhere_says_what_is_set() -> None:
     given = {"name": "x", "main": {"url": "u", "port": 1}, "more": [{"url": "m"}]}
-    assert yaml.safe_load("\n".join(option_lines(items(Everything), given))) == given
+    assert yaml.safe_load("\n".join(option_lines(field_docs(Everything), given))) == given
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sample_names_every_option_with_its_explanation(name: str) -> None:
-    text = sample(name, PLUGINS)
-    for item in items(PLUGINS[name].options):
+    text = plugin_sample(name, PLUGINS)
+    for item in field_docs(PLUGINS[name].options):
         assert f"{item.key}:" in text
         assert item.text.split(";")[0].split(" ")[0] in text
     tool = yaml.safe_load(text)["tools"][-1]
@@ -98,10 +98,10 @@ def test_a_sample_names_every_option_with_its_explanation(name: str) -> None:
 def test_a_page_names_every_option_and_output(name: str) -> None:
     page = PAGES[f"{name}.md"]
     assert page.startswith(f"# {name}\n")
-    for item in items(PLUGINS[name].options):
+    for item in field_docs(PLUGINS[name].options):
         assert f"| `{item.key}` |" in page
     outputs = PLUGINS[name].outputs
-    for item in items(outputs) if outputs else ():
+    for item in field_docs(outputs) if outputs else ():
         assert f"| `{item.key}` |" in page
     rows = [line for line in page.splitlines() if line.startswith("|")]
     assert all(line.replace("\\|", "").count("|") in (4, 5) for line in rows)
@@ -118,9 +118,9 @@ def test_every_plugin_says_in_one_sentence_what_it_is() -> None:
 
 def test_unknown_names_are_refused_in_devstreams_words() -> None:
     with pytest.raises(UsageError, match=r"^illegal plugin name : < nonsense >$"):
-        sample("nonsense", PLUGINS)
+        plugin_sample("nonsense", PLUGINS)
     with pytest.raises(UsageError) as near:
-        sample("direktory", PLUGINS)
+        plugin_sample("direktory", PLUGINS)
     assert near.value.hint == 'did you mean "directory"?'
     with pytest.raises(UsageError, match=r"^illegal template name : < nonsense >$") as error:
         config_sample("nonsense")
@@ -144,7 +144,7 @@ def test_the_schema_is_a_schema() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sample_fits_the_schema(name: str) -> None:
-    assert problems(yaml.safe_load(sample(name, PLUGINS))) == []
+    assert problems(yaml.safe_load(plugin_sample(name, PLUGINS))) == []
 
 
 @pytest.mark.parametrize(

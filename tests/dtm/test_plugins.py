@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backends.url import LATER_BACKENDS
-from dtm.plugins import BACKENDS, BUILT_IN, DEVSTREAM, Backends, Offer, Plugins
+from dtm.plugins import BACKENDS, BUILT_IN, DEVSTREAM_PLUGINS, Backends, Offer, Plugins
 from engine.errors import PluginError
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def test_an_unknown_name_has_no_schema_and_its_provider_is_an_error() -> None:
     assert error.value.hint == "dtm list plugins shows all there are"
 
 
-@pytest.mark.parametrize("name", sorted(DEVSTREAM - BUILT_IN.keys()))
+@pytest.mark.parametrize("name", sorted(DEVSTREAM_PLUGINS - BUILT_IN.keys()))
 def test_a_name_that_only_devstream_knows_is_an_error_of_its_own(name: str) -> None:
     found = plugins()
     assert name in found.unshipped()

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from dtm.cli.main import root
-from dtm.describe import TEMPLATES, config_sample, sample
+from dtm.describe import TEMPLATES, config_sample, plugin_sample
 from dtm.jsonschema import config_schema
 from dtm.plugins import BUILT_IN, Plugins
 from engine.loading.loader import ConfigSource, load
@@ -25,7 +25,7 @@ REPOSITORIES = {
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
 def test_a_plugins_sample_loads(name: str, tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(sample(name, PLUGINS), "utf-8")
+    (tmp_path / "config.yaml").write_text(plugin_sample(name, PLUGINS), "utf-8")
     config = load(ConfigSource(tmp_path / "config.yaml"), PLUGINS)
     assert config.tools[-1].address.dotted == f"{name}.sample"
     assert config.warnings == ()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dtm.describe import sample
-from dtm.plugins import GROUP, Plugins
+from dtm.describe import plugin_sample
+from dtm.plugins import PROVIDER_GROUP, Plugins
 from dtm.scaffold import create_plugin
 from dtm.trials.validation import validate_plugin
 from engine.errors import DtmError, PluginError, UsageError
@@ -49,7 +49,8 @@ def test_the_package_is_written_and_complete(tmp_path: Path) -> None:
     project = tomllib.loads(
         (tmp_path / "dtm-plugin-my-note" / "pyproject.toml").read_text("utf-8")
     )["project"]
-    assert project["entry-points"] == {GROUP: {"my-note": "dtm_plugin_my_note:PluginMyNote"}}
+    offered = project["entry-points"]
+    assert offered == {PROVIDER_GROUP: {"my-note": "dtm_plugin_my_note:PluginMyNote"}}
 
 
 @pytest.mark.parametrize("name", ["my-note", "3d", "class"])
@@ -87,7 +88,7 @@ def test_validating_it_tries_every_promise(note: Plugins, tmp_path: Path) -> Non
 
 
 def test_its_sample_config_comes_from_its_options(note: Plugins) -> None:
-    text = sample("my-note", note)
+    text = plugin_sample("my-note", note)
     assert "  - name: my-note\n" in text
     assert "      path: note.txt\n" in text
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import zygote as zygotes
+from tests.e2e import fork_server as server_module
 
 TWO = """
 tools:
@@ -36,8 +36,8 @@ def listen() -> None:
 
 
 class Runner:
-    def __init__(self, folder: Path, home: Path, zygote: subprocess.Popen[str]) -> None:
-        self._zygote = zygote
+    def __init__(self, folder: Path, home: Path, fork_server: subprocess.Popen[str]) -> None:
+        self._fork_server = fork_server
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -70,10 +70,10 @@ class Runner:
             "env": {**self.env, **(env or {})},
             **files,
         }
-        assert self._zygote.stdin and self._zygote.stdout
-        self._zygote.stdin.write(json.dumps(job) + "\n")
-        self._zygote.stdin.flush()
-        code = int(self._zygote.stdout.readline())
+        assert self._fork_server.stdin and self._fork_server.stdout
+        self._fork_server.stdin.write(json.dumps(job) + "\n")
+        self._fork_server.stdin.flush()
+        code = int(self._fork_server.stdout.readline())
         out, err = (Path(files[name]).read_text("utf-8") for name in ("stdout", "stderr"))
         return subprocess.CompletedProcess(list(words), code, out, err)
 
@@ -99,19 +99,19 @@ class Runner:
         self.started.append(process)
         return process
 
-    def told_in_background(self) -> str:
+    def background_output(self) -> str:
         """What the process that was started last has printed so far."""
         return (Path(self.env["HOME"]) / "background.txt").read_text("utf-8")
 
 
 @pytest.fixture(scope="session")
-def zygote() -> Iterator[subprocess.Popen[str]]:
+def fork_server() -> Iterator[subprocess.Popen[str]]:
     """Start the process that forks one for each command.
 
     Nearly all of a command's time is spent on imports.
     """
     with subprocess.Popen(
-        [sys.executable, "-m", zygotes.__name__],
+        [sys.executable, "-m", server_module.__name__],
         cwd=Path(__file__).parents[2],
         text=True,
         stdin=subprocess.PIPE,
@@ -122,11 +122,11 @@ def zygote() -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture
-def dtm(tmp_path: Path, zygote: subprocess.Popen[str]) -> Iterator[Runner]:
+def dtm(tmp_path: Path, fork_server: subprocess.Popen[str]) -> Iterator[Runner]:
     folder, home = tmp_path / "work", tmp_path / "home"
     folder.mkdir()
     home.mkdir()
-    runner = Runner(folder, home, zygote)
+    runner = Runner(folder, home, fork_server)
     yield runner
     runner.kill()
 

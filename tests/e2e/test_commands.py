@@ -280,7 +280,7 @@ def test_ctrl_c_once_finishes_what_runs(dtm: Runner, config: Write) -> None:
     wait_for(dtm.folder / "made.log")
     run.send_signal(signal.SIGINT)
     assert run.wait(30) == 130
-    told = dtm.told_in_background()
+    told = dtm.background_output()
     assert (
         "[WARN]  Stopping: waiting for 1 running operation (command/slow); Ctrl-C again cancels it."
         in told
@@ -307,7 +307,7 @@ def test_ctrl_c_twice_stops_now_and_the_next_run_knows(dtm: Runner, config: Writ
     run.send_signal(signal.SIGINT)
     assert run.wait(30) == 130
     assert time.monotonic() - started < 3
-    told = dtm.told_in_background()
+    told = dtm.background_output()
     assert "Stopping now: cancelling 1 running operation (command/slow)." in told
     assert "Apply interrupted => 1 cancelled, 1 skipped in" in told and "has ended" not in told
     assert "create" in dtm("state", "list")

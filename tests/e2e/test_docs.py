@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from backends.aws import s3
-from tests.e2e.walk import File, Step, run, steps
+from tests.e2e.doc_runner import File, Step, run, steps
 from tests.servers.aws import Cloud
 
 ROOT = Path(__file__).parents[2]

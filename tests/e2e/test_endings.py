@@ -111,7 +111,7 @@ def test_an_interruption_before_anything_was_done_says_so_and_ends_what_was_aske
     run.send_signal(signal.SIGINT)
     assert run.wait(10) == 130
     assert (
-        dtm.told_in_background()
+        dtm.background_output()
         .splitlines()[-1]
         .endswith("⚠ [WARN]  Interrupted, nothing was changed.")
     )
@@ -258,10 +258,10 @@ def test_a_copy_of_the_state_that_is_cut_off_is_an_error(
 
 
 @pytest.mark.parametrize(
-    "look", [["plan", "--lock"], ["drift", "--lock"], ["apply", "-y"]], ids=" ".join
+    "command", [["plan", "--lock"], ["drift", "--lock"], ["apply", "-y"]], ids=" ".join
 )
 def test_who_was_found_dead_is_waited_for_by_nobody_and_a_look_writes_nothing(
-    look: list[str], dtm: Runner, config: Write
+    command: list[str], dtm: Runner, config: Write
 ) -> None:
     """Let two want the lock of a killed run on one machine: one has it.
 
@@ -277,7 +277,7 @@ def test_who_was_found_dead_is_waited_for_by_nobody_and_a_look_writes_nothing(
         path: path.read_bytes() for path in dtm.folder.rglob("devstream.state*") if path.is_file()
     }
     for _ in range(2):
-        assert "sign of life" not in dtm(*look, code=1 if look[0] == "apply" else 0)
+        assert "sign of life" not in dtm(*command, code=1 if command[0] == "apply" else 0)
     assert before == {
         path: path.read_bytes() for path in dtm.folder.rglob("devstream.state*") if path.is_file()
     }

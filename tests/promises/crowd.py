@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from dtm.app.place import from_url, open_place
+from dtm.app.place import open_place, settings_from_url
 from dtm.testing.contenders import info_of
 from engine.session.locking import LockOptions, acquire
 
@@ -37,7 +37,7 @@ def crowd(url: str) -> float:
 
 def want(url: str, ready: Barrier, results: Connection) -> None:
     """Connect, wait for everybody, wait for the lock, hold it for 0.2 s, tell when."""
-    place = open_place(from_url(url, Path("/")), Path("/"), os.environ)
+    place = open_place(settings_from_url(url, Path("/")), Path("/"), os.environ)
     locker = place.locker(place.kind())
     assert locker is not None
     locker.read(place.key)

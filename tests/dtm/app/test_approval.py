@@ -1,36 +1,39 @@
 import pytest
 
-from dtm.app.approval import Approval, Question
+from dtm.app.approval import Approval, ConfirmationPrompt
 from engine.errors import UsageError
 
-PLAIN, EXACT = Question("Continue? [y/n]"), Question("9 tools will be lost", "yes, 9")
+PLAIN, EXACT = (
+    ConfirmationPrompt("Continue? [y/n]"),
+    ConfirmationPrompt("9 tools will be lost", "yes, 9"),
+)
 
 
 def test_yes_in_advance_answers_a_plain_question() -> None:
-    assert Approval(yes=True, ask=lambda _: False).given(PLAIN)
+    assert Approval(yes=True, ask=lambda _: False).confirm(PLAIN)
 
 
 def test_yes_in_advance_is_no_exact_answer() -> None:
-    assert Approval(yes=True, ask=EXACT.__eq__).given(EXACT)
-    assert not Approval(yes=True, ask=lambda _: False).given(EXACT)
+    assert Approval(yes=True, ask=EXACT.__eq__).confirm(EXACT)
+    assert not Approval(yes=True, ask=lambda _: False).confirm(EXACT)
 
 
 def test_a_person_decides() -> None:
-    assert Approval(yes=False, ask=lambda _: True).given(PLAIN)
-    assert not Approval(yes=False, ask=lambda _: False).given(PLAIN)
+    assert Approval(yes=False, ask=lambda _: True).confirm(PLAIN)
+    assert not Approval(yes=False, ask=lambda _: False).confirm(PLAIN)
 
 
 @pytest.mark.parametrize(
     ("yes", "question", "hint"), [(False, PLAIN, "-y (--yes"), (True, EXACT, "--force")]
 )
-def test_nobody_to_ask_is_an_error(yes: bool, question: Question, hint: str) -> None:
+def test_nobody_to_ask_is_an_error(yes: bool, question: ConfirmationPrompt, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        Approval(yes, ask=None).given(question)
+        Approval(yes, ask=None).confirm(question)
     assert hint in caught.value.hint
 
 
 def test_a_missing_answer_is_refused_early() -> None:
-    Approval(yes=True, ask=None).require()
-    Approval(yes=False, ask=lambda _: False).require()
+    Approval(yes=True, ask=None).require_answerable()
+    Approval(yes=False, ask=lambda _: False).require_answerable()
     with pytest.raises(UsageError):
-        Approval(yes=False, ask=None).require()
+        Approval(yes=False, ask=None).require_answerable()

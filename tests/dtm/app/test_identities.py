@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dtm.app import identities
-from dtm.app.place import Place, choose, open_place
+from dtm.app.place import Place, choose_settings, open_place
 from dtm.plugins import installed
 from engine.errors import ConfigError
 from engine.loading.loader import ConfigSource, load
@@ -18,7 +18,7 @@ def problems(
     path.write_text(text, "utf-8")
     config = load(ConfigSource(path, env=env or {}, cwd=folder), installed())
     try:
-        identities.check(config, installed(), place)
+        identities.check_identities(config, installed(), place)
     except ConfigError as error:
         return [f"{problem.where}: {problem.message}" for problem in error.problems]
     return []
@@ -107,7 +107,7 @@ OWN = [
 @pytest.mark.parametrize("path", OWN)
 def test_no_tool_is_made_where_dtm_keeps_its_own_files(folder: Path, path: str) -> None:
     (folder / "link").symlink_to(folder)
-    place = open_place(choose("", {}, None, folder)[0], folder, {})
+    place = open_place(choose_settings("", {}, None, folder)[0], folder, {})
     identity = f"file:{path.removeprefix('./')}"
     expected = f"config.yaml:3:3: file/i0 would be where dtm keeps its own files ({identity})"
     assert problems(folder, tools(f"file {path}"), place) == [expected]
@@ -122,7 +122,9 @@ def test_no_tool_is_made_where_dtm_keeps_its_own_files(folder: Path, path: str) 
 
 
 def test_the_state_that_is_used_is_the_one_that_is_kept_free(folder: Path) -> None:
-    place = open_place(choose(f"file://{folder}/sub/my.state", {}, None, folder)[0], folder, {})
+    place = open_place(
+        choose_settings(f"file://{folder}/sub/my.state", {}, None, folder)[0], folder, {}
+    )
     found = problems(
         folder,
         tools("directory sub", "directory sub/my.state.history", "file devstream.state"),

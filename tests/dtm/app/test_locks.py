@@ -86,7 +86,7 @@ WEAK = tuple(replace(trial, kept=trial.name == "swap", found="8 of 8 won") for t
 
 def test_a_store_that_keeps_its_promises_holds_the_lock_and_is_tried_once() -> None:
     store = MemoryStore("m")
-    found = locks.chosen(place(store), probing=True)
+    found = locks.choose_lock(place(store), probing=True)
     assert (found.kind, found.lease, found.probe is not None and found.probe.native) == (
         "native",
         120.0,
@@ -94,7 +94,7 @@ def test_a_store_that_keeps_its_promises_holds_the_lock_and_is_tried_once() -> N
     )
     assert list(store.list("")) == []
     recording(store, *GOOD)
-    again = locks.chosen(place(store), probing=True)
+    again = locks.choose_lock(place(store), probing=True)
     assert again.probe is not None
     assert again.probe.at == "2026-01-31T12:00:00Z"
 
@@ -104,14 +104,14 @@ def test_what_was_tried_elsewhere_or_only_in_part_is_tried_again() -> None:
         recording(MemoryStore("m"), *WEAK, location="s3://other/k"),
         recording(MemoryStore("m"), GOOD[1]),
     ):
-        found = locks.chosen(place(store), probing=True)
+        found = locks.choose_lock(place(store), probing=True)
         assert found.kind == "native"
         assert found.probe is not None and found.probe.at != "2026-01-31T12:00:00Z"
 
 
 def test_a_store_that_cannot_hold_a_lock_gets_none_and_the_person_a_word() -> None:
     told: list[Event] = []
-    found = locks.to_hold(place(Welcoming("m")), told.append)
+    found = locks.choose_lock_or_warn(place(Welcoming("m")), told.append)
     assert (found.kind, found.locker, found.lease) == ("none", None, 30.0)
     (notice,) = told
     assert isinstance(notice, Notice)
@@ -125,23 +125,23 @@ def test_a_store_that_cannot_hold_a_lock_gets_none_and_the_person_a_word() -> No
 @pytest.mark.parametrize("kind", ["native", "both"])
 def test_asked_for_by_name_it_is_refused_instead(kind: str) -> None:
     with pytest.raises(StoreError, match="cannot hold a lock"):
-        locks.chosen(place(Welcoming("m"), kind, table=True), probing=True)
+        locks.choose_lock(place(Welcoming("m"), kind, table=True), probing=True)
 
 
 def test_a_store_that_does_not_compare_is_refused_with_any_lock() -> None:
     with pytest.raises(StoreError, match="cannot protect a state"):
-        locks.chosen(place(Careless("m")), probing=True)
+        locks.choose_lock(place(Careless("m")), probing=True)
 
 
 def test_with_a_table_nothing_is_tried_on_other_keys() -> None:
-    found = locks.chosen(place(Closed("m"), table=True), probing=True)
+    found = locks.choose_lock(place(Closed("m"), table=True), probing=True)
     assert (found.kind, found.lease) == ("dynamodb", 30.0)
     assert found.probe is not None and found.probe.trials == ()
 
 
 @pytest.mark.parametrize("certain", [False, True])
 def test_where_a_lock_is_denied_there_is_none_and_the_permission_is_named(certain: bool) -> None:
-    found = locks.chosen(place(Closed("m"), certain=certain), probing=True)
+    found = locks.choose_lock(place(Closed("m"), certain=certain), probing=True)
     assert found.locker is None
     assert found.why.endswith("is denied") and found.hint.startswith("allow")
 
@@ -150,36 +150,42 @@ def test_where_everything_is_denied_that_is_the_error() -> None:
     store = Closed("m")
     store.missing = True
     with pytest.raises(StoreAccessError, match="is denied"):
-        locks.chosen(place(store), probing=True)
+        locks.choose_lock(place(store), probing=True)
     with pytest.raises(StoreAccessError, match="is denied"):
-        locks.chosen(place(Closed("m"), "native"), probing=True)
+        locks.choose_lock(place(Closed("m"), "native"), probing=True)
 
 
 def test_inline_takes_no_lock_beside_the_state_unless_that_is_meant() -> None:
-    assert locks.chosen(place(MemoryStore("m"), log="inline"), probing=True).why == locks.INLINE
     assert (
-        locks.chosen(place(MemoryStore("m"), "native", log="inline"), probing=True).kind == "native"
+        locks.choose_lock(place(MemoryStore("m"), log="inline"), probing=True).why
+        == locks.NO_LOCK_INLINE
     )
     assert (
-        locks.chosen(place(MemoryStore("m"), table=True, log="inline"), probing=True).kind
+        locks.choose_lock(place(MemoryStore("m"), "native", log="inline"), probing=True).kind
+        == "native"
+    )
+    assert (
+        locks.choose_lock(place(MemoryStore("m"), table=True, log="inline"), probing=True).kind
         == "dynamodb"
     )
 
 
 def test_looking_at_the_lock_tries_nothing() -> None:
     store = MemoryStore("m")
-    assert locks.chosen(place(store), probing=False).kind == "native"
-    assert locks.chosen(place(recording(MemoryStore("n"), *WEAK)), probing=False).kind == "none"
+    assert locks.choose_lock(place(store), probing=False).kind == "native"
+    assert (
+        locks.choose_lock(place(recording(MemoryStore("n"), *WEAK)), probing=False).kind == "none"
+    )
 
 
 def test_a_certain_store_is_not_probed() -> None:
     store = MemoryStore("m")
-    assert locks.chosen(place(store, certain=True), probing=True).probe is None
-    assert locks.without(place(MemoryStore("m"), certain=True)).probe is None
+    assert locks.choose_lock(place(store, certain=True), probing=True).probe is None
+    assert locks.no_lock(place(MemoryStore("m"), certain=True)).probe is None
 
 
 def test_a_damaged_state_says_nothing_about_its_store_and_can_still_be_locked() -> None:
     store = MemoryStore("m")
     store.write(KEY, b'{"format": ', expect=None)
-    assert locks.recorded(place(store)) is None
-    assert locks.chosen(place(store), probing=False).kind == "native"
+    assert locks.recorded_probe(place(store)) is None
+    assert locks.choose_lock(place(store), probing=False).kind == "native"

@@ -115,7 +115,7 @@ def test_the_flag_wins_then_the_environment_then_a_settings_file_then_the_defaul
     env = {"HOME": str(home), "DTM_STATE": "env.state"}
 
     def chosen(flag: str, env: dict[str, str]) -> str:
-        return str(place.choose(flag, env, None, tmp_path)[0].options["stateFile"])
+        return str(place.choose_settings(flag, env, None, tmp_path)[0].options["stateFile"])
 
     assert chosen("flag.state", env) == str(tmp_path / "flag.state")
     assert chosen("", env) == str(tmp_path / "env.state")
@@ -125,7 +125,7 @@ def test_the_flag_wins_then_the_environment_then_a_settings_file_then_the_defaul
 
 def test_memory_states_are_for_the_python_api(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="only for tests and the Python API"):
-        place.from_url("memfs://x", tmp_path)
+        place.settings_from_url("memfs://x", tmp_path)
 
 
 def test_a_url_s_texts_become_what_the_options_want(

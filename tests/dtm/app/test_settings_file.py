@@ -9,7 +9,7 @@ from engine.errors import UsageError
 
 
 def chosen(home: Path) -> str | None:
-    found = place.settings_file({"HOME": str(home)})
+    found = place.read_settings_file({"HOME": str(home)})
     return found[1] if found else None
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dtm.cli.hints import complete, place_flags, pointing
+from dtm.cli.hints import add_flags, location_flags, with_hint_flags
 from engine.address import Address
 from engine.errors import ConfigError, DtmError, LockHeldError, Problem, StateError
 from engine.events import ApplyErrored, ApplySummary, Notice
@@ -31,7 +31,7 @@ from tests.dtm.render.rendering import RECORD, Shown
 def test_the_flags_are_those_that_chose_config_and_state(
     given: dict[str, Any], env: dict[str, str], flags: str
 ) -> None:
-    assert place_flags(given, env) == flags
+    assert location_flags(given, env) == flags
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_the_flags_are_those_that_chose_config_and_state(
     ],
 )
 def test_every_command_in_a_hint_is_completed(hint: str, completed: str) -> None:
-    assert complete(hint, "-f c") == completed
-    assert complete(hint, "") == hint
+    assert add_flags(hint, "-f c") == completed
+    assert add_flags(hint, "") == hint
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_every_command_in_a_hint_is_completed(hint: str, completed: str) -> None
 @pytest.mark.parametrize("kind", ["plain", "rich", "json"])
 def test_errors_reach_the_screen_with_complete_hints(kind: Any, error: DtmError) -> None:
     shown = Shown(kind)
-    pointing(shown.renderer, "--state s").error(error)
+    with_hint_flags(shown.renderer, "--state s").error(error)
     assert "dtm state history --state s" in shown.out + shown.err
 
 
 def test_notices_and_events_too() -> None:
     shown = Shown("plain")
-    renderer = pointing(shown.renderer, "--state s")
+    renderer = with_hint_flags(shown.renderer, "--state s")
     renderer.notice("warning", "one", hint="dtm lock")
     renderer.event(Notice("warning", "two", "dtm plan"))
     renderer.event(ApplyErrored(Address("data", "a"), Action.CREATE, "three", "dtm apply", 1.0, 1))
@@ -94,11 +94,11 @@ def test_notices_and_events_too() -> None:
 
 def test_what_has_no_hint_is_passed_on() -> None:
     shown = Shown("plain")
-    renderer = pointing(shown.renderer, "--state s")
+    renderer = with_hint_flags(shown.renderer, "--state s")
     renderer.data("dtm plan")
     assert shown.out == "dtm plan\n"
 
 
 def test_a_bare_command_needs_nothing_in_between() -> None:
     shown = Shown("plain")
-    assert pointing(shown.renderer, "") is shown.renderer
+    assert with_hint_flags(shown.renderer, "") is shown.renderer

@@ -7,15 +7,15 @@ import sys
 
 import pytest
 
-from dtm.cli.streams import OUTPUT, open_streams, unwritable
+from dtm.cli.streams import OUTPUT, is_output_error, open_streams
 
 
 def test_a_full_disk_under_the_work_is_not_one_under_the_output() -> None:
-    assert unwritable(OSError(errno.ENOSPC, "No space left on device", OUTPUT))
-    assert unwritable(BrokenPipeError(errno.EPIPE, "Broken pipe", OUTPUT))
-    assert not unwritable(OSError(errno.ENOSPC, "No space left on device"))
-    assert not unwritable(OSError(errno.ENOSPC, "No space left on device", "/work/file"))
-    assert not unwritable(BrokenPipeError(errno.EPIPE, "Broken pipe"))
+    assert is_output_error(OSError(errno.ENOSPC, "No space left on device", OUTPUT))
+    assert is_output_error(BrokenPipeError(errno.EPIPE, "Broken pipe", OUTPUT))
+    assert not is_output_error(OSError(errno.ENOSPC, "No space left on device"))
+    assert not is_output_error(OSError(errno.ENOSPC, "No space left on device", "/work/file"))
+    assert not is_output_error(BrokenPipeError(errno.EPIPE, "Broken pipe"))
 
 
 def test_what_a_reader_that_left_leaves_behind_names_the_output(
@@ -33,7 +33,7 @@ def test_what_a_reader_that_left_leaves_behind_names_the_output(
         sys.stdout.write("told")
         with pytest.raises(BrokenPipeError) as caught:
             sys.stdout.flush()
-        assert unwritable(caught.value)
+        assert is_output_error(caught.value)
     finally:
         os.dup2(kept, 1)
         for descriptor in (kept, writing):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtm.render.text import Line, Span, age, cells, duration, grid, wrap
-from dtm.render.values import ValueText, path, printable
+from dtm.render.values import ValueText, field_path, printable
 from engine.values import UNKNOWN, Digest, Secret, Value
 
 SHOW = ValueText(str)
@@ -89,7 +89,7 @@ def test_two_strings_never_look_the_same(one: str, two: str) -> None:
     ],
 )
 def test_path(parts: tuple[str | int, ...], text: str) -> None:
-    assert path(parts) == text
+    assert field_path(parts) == text
 
 
 @pytest.mark.parametrize(

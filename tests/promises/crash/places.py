@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from backends.local.store import LocalLocker, LocalStore
-from dtm.app.place import from_url, open_place
+from dtm.app.place import open_place, settings_from_url
 from engine.ports import Locker, Store
 
 FIRST = "t000"
@@ -72,7 +72,9 @@ class Shared:
 
     def open(self, folder: Path) -> tuple[Store, Locker | None, str]:
         """See `Place.open`."""
-        place = open_place(from_url(self.url.format(name=folder.name), folder), folder, os.environ)
+        place = open_place(
+            settings_from_url(self.url.format(name=folder.name), folder), folder, os.environ
+        )
         return place.store, place.locker(place.kind()), place.key
 
     def copy(self, folder: Path) -> None:

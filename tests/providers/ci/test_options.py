@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dtm.describe import Item, items
+from dtm.describe import FieldDoc, field_docs
 from dtm.plugins import installed
 from tests.providers._git.repos import options
 from tests.providers.ci.pipelines import FILES, SCM
@@ -127,7 +127,7 @@ EXEMPT = {
 }
 
 
-def leaves(found: Sequence[Item], above: str = "") -> Iterator[str]:
+def leaves(found: Sequence[FieldDoc], above: str = "") -> Iterator[str]:
     """Yield the paths of options that hold no further options."""
     for item in found:
         yield from leaves(item.inner, f"{above}{item.key}.") if item.inner else [above + item.key]
@@ -160,6 +160,6 @@ def test_all_ci_plugins_are_looked_at() -> None:
 @pytest.mark.parametrize("name", CI_PLUGINS)
 def test_every_option_has_a_row_or_a_reason_to_have_none(name: str) -> None:
     provider = installed()[name]
-    every = set(leaves(items(provider.options)))
+    every = set(leaves(field_docs(provider.options)))
     exempt = EXEMPT.get(provider.plugin, {}).keys()
     assert every - covered(provider.plugin) == set(exempt)

@@ -11,14 +11,21 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from backends.url import spelled
-from dtm.app.place import DEFAULT_FILE, HOME_FILE, Place, default, from_url, open_place
+from dtm.app.place import (
+    DEFAULT_FILE,
+    LAST_STATE_FILE,
+    Place,
+    default_settings,
+    open_place,
+    settings_from_url,
+)
 from dtm.app.workspace import Workspace
 from engine.config import StateSettings
 from engine.errors import DtmError, StateError
 from engine.events import Notice
 from engine.session.reading import read_state
 
-NAMED = ("--state", "DTM_STATE")
+EXPLICIT_SOURCES = ("--state", "DTM_STATE")
 """The sources that name a state on purpose, see `dtm.app.place.choose`."""
 
 
@@ -31,10 +38,10 @@ def refuse_empty(workspace: Workspace) -> None:
     Raises StateError naming both. A state that cannot be read is only a warning.
     """
     place, base, cwd = workspace.place, workspace.base_dir, workspace.request.cwd
-    if workspace.config is None and place.settings.source in NAMED:
+    if workspace.config is None and place.settings.source in EXPLICIT_SOURCES:
         return
-    _refuse_vanished(place, base)
-    for settings in _others(base, cwd):
+    _refuse_missing(place, base)
+    for settings in _likely_settings(base, cwd):
         url = spelled(settings)
         try:
             other = open_place(settings, base, place.env)
@@ -53,8 +60,10 @@ def refuse_empty(workspace: Workspace) -> None:
                 )
             )
             continue
-        foreign = settings == default(cwd) != default(base) and bool(state.id.lineage)
-        if state.entries and not foreign:
+        is_other_project = settings == default_settings(cwd) != default_settings(base) and bool(
+            state.id.lineage
+        )
+        if state.entries and not is_other_project:
             held = len(state.entries)
             raise StateError(
                 f"the state at {place.location} is empty, "
@@ -65,8 +74,8 @@ def refuse_empty(workspace: Workspace) -> None:
             )
 
 
-def _refuse_vanished(place: Place, base: Path) -> None:
-    remembered = _remembered(base)
+def _refuse_missing(place: Place, base: Path) -> None:
+    remembered = _last_state(base)
     if remembered and open_place(remembered, base, place.env).location == place.location:
         raise StateError(
             f"the state at {place.location} is gone: "
@@ -77,8 +86,8 @@ def _refuse_vanished(place: Place, base: Path) -> None:
         )
 
 
-def _remembered(base: Path) -> StateSettings | None:
-    path = base / HOME_FILE
+def _last_state(base: Path) -> StateSettings | None:
+    path = base / LAST_STATE_FILE
     try:
         url = path.read_text("utf-8").strip()
     except (FileNotFoundError, NotADirectoryError):
@@ -88,10 +97,10 @@ def _remembered(base: Path) -> StateSettings | None:
             f"cannot read {path}, which says what state this config used last: {_reason(error)}",
             hint="make it readable, or remove it if this state is the right one",
         ) from error
-    return from_url(url, base)
+    return settings_from_url(url, base)
 
 
-def tell_new(workspace: Workspace) -> None:
+def announce_new_state(workspace: Workspace) -> None:
     """Say that there is no state yet: a name may be mistyped. The default one has none."""
     place = workspace.place
     if _is_default(place, workspace.base_dir):
@@ -104,7 +113,7 @@ def tell_new(workspace: Workspace) -> None:
     )
 
 
-def _others(base: Path, cwd: Path) -> Iterator[StateSettings]:
+def _likely_settings(base: Path, cwd: Path) -> Iterator[StateSettings]:
     """List the places where a state is likely, other than the named one.
 
     The default file beside the config, the default file in the current directory, and the state
@@ -114,12 +123,12 @@ def _others(base: Path, cwd: Path) -> Iterator[StateSettings]:
     """
     for directory in dict.fromkeys((base, cwd)):
         if (directory / DEFAULT_FILE).is_file():
-            yield default(directory)
-    if remembered := _remembered(base):
+            yield default_settings(directory)
+    if remembered := _last_state(base):
         yield remembered
 
 
-def remember(workspace: Workspace) -> None:
+def record_last_state(workspace: Workspace) -> None:
     """Note which state this config used, unless it is the default one, which is read anyway.
 
     Where that cannot be written, as in a read-only checkout, it is only a warning.
@@ -127,7 +136,7 @@ def remember(workspace: Workspace) -> None:
     place, base = workspace.place, workspace.base_dir
     if _is_default(place, base):
         return
-    path = base / HOME_FILE
+    path = base / LAST_STATE_FILE
     # A relative path is no URL.
     url = place.location if place.settings.backend == "local" else spelled(place.settings)
     if not url:

@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from dtm.app.comparison import Difference
-from dtm.render.jsontypes import schema
+from dtm.render.json_types import schema
 from engine.errors import ConfigError, LockHeldError, Problem
 from engine.events import (
     ApplyComplete,

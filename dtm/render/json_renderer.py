@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final, cast
 import msgspec
 
 from dtm import __version__
-from dtm.render import jsontypes as types
-from dtm.render.jsonlines import (
-    ChangeCount,
-    diagnostic,
+from dtm.render import json_types as types
+from dtm.render.json_lines import (
+    ChangeTally,
+    diagnostic_line,
     event_line,
     field_difference,
-    planned,
+    planned_change,
 )
 from dtm.render.plan import count_line, found_line
 from dtm.render.port import Operation
@@ -58,8 +58,8 @@ class JsonRenderer:
         self.screen = screen
         self.show = ValueText(screen.clean, everything=True)
         self._lock = RLock()  # events come from the threads of the executor and of the lease
-        self._fresh = True
-        self._tally = ChangeCount()
+        self._is_first = True
+        self._tally = ChangeTally()
 
     def plan(self, plan: Plan, *, operation: Operation = "plan", nothing: str = "") -> None:
         """A `planned_change` each, then a `change_summary`, then the outputs if they change."""
@@ -67,20 +67,20 @@ class JsonRenderer:
         if plan.in_progress:
             self.notice("warning", in_progress(plan))
         changes = [
-            planned(c, self.show, now, operation)
+            planned_change(c, self.show, now, operation)
             for c in plan.changes
             if c.action is not Action.KEEP or c.rewrite
         ]
         last = count_line(plan) if operation == "plan" else found_line(plan, operation)
         message = (nothing or nothing_to_do(plan)) if plan.empty else last.text
-        self._write(*changes, ChangeCount(done=plan.counts()).summary(now, message, operation))
+        self._write(*changes, ChangeTally(done=plan.counts()).summary(now, message, operation))
         if plan.output_changes:
             self.outputs(plan.outputs)
 
     def event(self, event: Event) -> None:
         """One line."""
         with self._lock:
-            self._tally.follow(event)
+            self._tally.count_event(event)
             self._write(event_line(event, self._now()))
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:
@@ -89,13 +89,13 @@ class JsonRenderer:
         match error:
             case ConfigError() | PlanError():
                 lines = [
-                    diagnostic("error", each.message, each.hint, each.where, now)
+                    diagnostic_line("error", each.message, each.hint, each.where, now)
                     for each in error.problems
                 ]
             case DtmError():
-                lines = [diagnostic("error", error.message, error.hint, error.where, now)]
+                lines = [diagnostic_line("error", error.message, error.hint, error.where, now)]
             case _:
-                lines = [diagnostic("error", f"{type(error).__name__}: {error}", "", "", now)]
+                lines = [diagnostic_line("error", f"{type(error).__name__}: {error}", "", "", now)]
         if isinstance(error, LockHeldError):
             lines = [msgspec.structs.replace(each, lock=error.record.info) for each in lines]
         if debug:
@@ -166,7 +166,7 @@ class JsonRenderer:
         with self._lock:
             if self._tally.running:
                 self._write(self._tally.summary(self._now(), "The run broke off.", "apply"))
-                self._tally = ChangeCount()
+                self._tally = ChangeTally()
         self.screen.out.flush()
 
     def _now(self) -> str:
@@ -177,8 +177,8 @@ class JsonRenderer:
 
     def _write(self, *lines: types.AnyLine) -> None:
         with self._lock:
-            if self._fresh:
-                self._fresh = False
+            if self._is_first:
+                self._is_first = False
                 now, message = self._now(), f"dtm {__version__}"
                 lines = (types.Version(timestamp=now, message=message, dtm=__version__), *lines)
             self.screen.out.write("".join([self._encode(each) for each in lines]))
@@ -187,12 +187,12 @@ class JsonRenderer:
 
     def _encode(self, each: types.AnyLine) -> str:
         return (
-            msgspec.json.encode(_cleaned(msgspec.to_builtins(each), self.screen.clean)).decode()
+            msgspec.json.encode(_clean_texts(msgspec.to_builtins(each), self.screen.clean)).decode()
             + "\n"
         )
 
 
-def _cleaned(value: object, clean: Clean) -> object:
+def _clean_texts(value: object, clean: Clean) -> object:
     """Clean every text but the words of the format.
 
     A secret that is such a word must not break the format.
@@ -205,11 +205,11 @@ def _cleaned(value: object, clean: Clean) -> object:
         case dict():
             items = cast("dict[str, object]", value).items()  # what msgspec makes of a Struct
             return {
-                name: item if name in WORDS and isinstance(item, str) else _cleaned(item, clean)
+                name: item if name in WORDS and isinstance(item, str) else _clean_texts(item, clean)
                 for name, item in items
             }
         case list():
-            return [_cleaned(item, clean) for item in cast("list[object]", value)]
+            return [_clean_texts(item, clean) for item in cast("list[object]", value)]
         case _:
             return value
 

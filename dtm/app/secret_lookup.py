@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from dtm.app.choices import Invocation
+from dtm.app.invocation import Invocation
 from engine.config import Config
 from engine.language import scalars
 from engine.loading import variable_sources
 from engine.values import Value, reveal
 
 
-class Recall(msgspec.Struct, frozen=True):
+class SecretLookup(msgspec.Struct, frozen=True):
     """The value of a secret by its source (`env NAME`, `var name`), None if it is gone.
 
     A variable has the value that the config gives it. Where the config has none, most often because

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from dtm.app.choices import Invocation
-from dtm.app.recall import Recall
+from dtm.app.invocation import Invocation
+from dtm.app.secret_lookup import SecretLookup
 from engine.config import Config, Settings
 from engine.values import Secret
 
@@ -52,4 +52,6 @@ def test_a_source_is_asked_again(source: str, value: Any, tmp_path: Path) -> Non
         "number": Secret(5),
         "map": Secret({"list": ["x", "y"]}),
     }
-    assert Recall(request, Config(Settings(tmp_path), (), sensitive=sensitive))(source) == value
+    assert (
+        SecretLookup(request, Config(Settings(tmp_path), (), sensitive=sensitive))(source) == value
+    )

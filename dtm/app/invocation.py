@@ -19,7 +19,7 @@ class Invocation(msgspec.Struct, frozen=True):
     var_files: tuple[Path, ...] = ()
 
 
-class Choices(msgspec.Struct, frozen=True):
+class RunOptions(msgspec.Struct, frozen=True):
     """The way a run goes about its work.
 
     `lock_timeout` in seconds; `resolve` as `engine.planning.decisions.Resolution` reads it.

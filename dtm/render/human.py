@@ -37,7 +37,7 @@ Message: TypeAlias = tuple[Level, Sequence[Line]]
 """Its first line, and what belongs below it."""
 
 
-class PeopleRenderer(ABC):
+class HumanRenderer(ABC):
     """Data as styled lines to `_print`, everything else as levelled messages to `_log`."""
 
     def __init__(self, screen: Screen) -> None:
@@ -134,7 +134,7 @@ class PeopleRenderer(ABC):
 
     def _say(self, *said: LogLine) -> None:
         messages: list[Message] = [
-            (each.level, self._lines(each)) for each in said if self.screen.says(each.level)
+            (each.level, self._lines(each)) for each in said if self.screen.shows(each.level)
         ]
         self._log(*messages)
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from dtm.render import jsontypes as types
+from dtm.render import json_types as types
 from dtm.render import sentences
 from dtm.render.events import describe_event
 from dtm.render.port import Operation
@@ -19,7 +19,7 @@ from engine.events import Event
 from engine.plan import Action, Change, FieldChange
 
 
-class ChangeCount(msgspec.Struct):
+class ChangeTally(msgspec.Struct):
     """Counts of planned or finished changes; `running` while an apply is not summed up."""
 
     running: bool = False
@@ -27,7 +27,7 @@ class ChangeCount(msgspec.Struct):
     failed: list[Address] = msgspec.field(default_factory=list[Address])
     skipped: list[Address] = msgspec.field(default_factory=list[Address])
 
-    def follow(self, event: Event) -> None:
+    def count_event(self, event: Event) -> None:
         """Count what happens."""
         match event:
             case events.ApplyStart():
@@ -67,7 +67,9 @@ def counts(done: Mapping[Action, int]) -> types.Counts:
     return types.Counts(**named, unchanged=done.get(Action.KEEP, 0))
 
 
-def planned(change: Change, show: ValueText, now: str, operation: Operation) -> types.PlannedChange:
+def planned_change(
+    change: Change, show: ValueText, now: str, operation: Operation
+) -> types.PlannedChange:
     """One planned change, secrets hidden."""
     sentence = sentences.about(change)[0] if operation == "plan" else sentences.found(change)
     return types.PlannedChange(
@@ -140,7 +142,9 @@ def _apply(
             head |= {"error": event.message, "hint": event.hint, "attempts": event.attempts}
             return types.ApplyFailed(**head, elapsed_seconds=event.elapsed)
         case events.ApplySkipped():
-            return types.ApplyLeft(**head, because=str(event.because) if event.because else None)
+            return types.ApplyNotStarted(
+                **head, because=str(event.because) if event.because else None
+            )
 
 
 def _lock(
@@ -175,14 +179,14 @@ def _diagnostic(
     where = line.where
     if isinstance(event, events.ApplyMilder | events.Retrying):
         where = str(event.address)
-    return diagnostic(_severity(line.level), line.message, line.hint, where, now)
+    return diagnostic_line(_severity(line.level), line.message, line.hint, where, now)
 
 
 def _severity(level: Level) -> types.Severity:
     return level if level in ("warning", "error") else "info"
 
 
-def diagnostic(
+def diagnostic_line(
     severity: types.Severity, text: str, hint: str, where: str, now: str
 ) -> types.Diagnostic:
     """Something people must see."""

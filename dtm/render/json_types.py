@@ -144,7 +144,7 @@ class ApplyFailed(JsonLine, frozen=True, tag="apply_errored"):
     attempts: int
 
 
-class ApplyLeft(JsonLine, frozen=True, tag="apply_skipped"):
+class ApplyNotStarted(JsonLine, frozen=True, tag="apply_skipped"):
     """A change was not tried.
 
     `because` names the failed tool it waits for, null if the run was stopped.
@@ -212,7 +212,7 @@ AnyLine: TypeAlias = (
     | ApplyRunning
     | ApplyCompleted
     | ApplyFailed
-    | ApplyLeft
+    | ApplyNotStarted
     | Diagnostic
     | LockAcquire
     | LockRelease

@@ -11,6 +11,23 @@ from engine.lock import LockInfo, LockRecord
 from engine.plan import Action
 
 
+class RunStarted(msgspec.Struct, frozen=True):
+    """A command that changes tools begins: `operation` is its name."""
+
+    operation: str
+
+
+class BackendUsed(msgspec.Struct, frozen=True):
+    """The state of this run, by the name of its backend and its URL without credentials.
+
+    `chosen_by` names the flag, variable or file that chose it, "" if that need not be shown.
+    """
+
+    backend: str
+    location: str
+    chosen_by: str = ""
+
+
 class LockWaiting(msgspec.Struct, frozen=True):
     """Another lock holder has the lock and this run waits.
 
@@ -164,7 +181,9 @@ class ApplySummary(msgspec.Struct, frozen=True):
 
 
 Event: TypeAlias = (
-    LockWaiting
+    RunStarted
+    | BackendUsed
+    | LockWaiting
     | LockAcquired
     | LockReleased
     | ApplyStart

@@ -22,7 +22,7 @@ from dtm.render.renderers import Kind, make_renderer
 from dtm.render.screen import Screen
 from engine.address import Address
 from engine.errors import DtmError, UsageError
-from engine.events import Event
+from engine.events import BackendUsed, Event
 from engine.secrets.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -46,17 +46,18 @@ class Context(msgspec.Struct, frozen=True):
             if not on_reader_gone():
                 raise
 
-    def open(self, *, need_config: bool = True) -> Workspace:
-        """Find config, plugins and state. Raises what `dtm.app.workspace.open_workspace` raises."""
+    def open(self, *, need_config: bool = True, announce: bool = False) -> Workspace:
+        """Find config, plugins and state; with `announce`, report which state is used.
+
+        Raises what `dtm.app.workspace.open_workspace` raises.
+        """
         from dtm.app.workspace import open_workspace
 
         workspace = open_workspace(self.request, self.emit, self.redactor, need_config=need_config)
-        if self.verbose:
-            self.renderer.notice(
-                "info",
-                f"The state is {workspace.place.location} "
-                f"(chosen by: {workspace.place.settings.source}).",
-            )
+        if announce or self.verbose:
+            settings = workspace.place.settings
+            chosen_by = settings.source if self.verbose else ""
+            self.emit(BackendUsed(settings.backend, workspace.place.location, chosen_by))
         return workspace
 
     def address(self, text: str) -> Address:

@@ -135,7 +135,6 @@ def verify(context: Context, strict: bool, **given: Any) -> int:
     from dtm.app.verify import verify as use
     from dtm.render import sentences
 
-    context.renderer.notice("info", sentences.started("verify"))
     found = use(context.open, run_options(given))
     if found.error:
         context.renderer.error(found.error)
@@ -144,8 +143,6 @@ def verify(context: Context, strict: bool, **given: Any) -> int:
         context.renderer.plan(found.plan, operation="verify")
     if found.in_sync:
         context.say(sentences.VERIFIED)
-    else:
-        context.renderer.notice("info", sentences.finished("verify"))
     return 1 if strict and not found.in_sync else 0
 
 

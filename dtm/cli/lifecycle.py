@@ -21,6 +21,7 @@ from dtm.cli.common import (
     yes_option,
 )
 from engine.errors import CancelledError
+from engine.events import RunStarted
 from engine.plan import Plan
 
 
@@ -118,18 +119,14 @@ def _execute(context: Context, operation: str, yes: bool, chosen: RunOptions) ->
     answer = approval(context, yes)
     # Before the state is opened: a run that nobody can approve should not take the lock.
     answer.require_answerable()
-    context.renderer.notice("info", sentences.started(operation))
-    run = Run(context.open(need_config=operation != "destroy"), chosen)
+    context.emit(RunStarted(operation))
+    run = Run(context.open(need_config=operation != "destroy", announce=True), chosen)
     try:
         summary = run.execute(operation, show=show, confirm=confirm)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             ", what was done is recorded" if run.approved else ", nothing was changed"
         ) from None
-    if summary is None:
-        return 0
-    if summary.complete:
-        context.say(sentences.ALL_DONE[operation])
-        context.say(sentences.finished(operation))
+    if summary is None or summary.complete:
         return 0
     return CancelledError.exit_code if summary.interrupted else 1

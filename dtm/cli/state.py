@@ -49,10 +49,10 @@ def list_entries(context: Context) -> None:
 
 
 def _unfinished(entry: Any, found: Any) -> str | None:
-    from dtm.render.sentences import under_way
+    from dtm.render.sentences import in_progress
 
     action = entry.pending and entry.pending.action
-    return under_way(action, found.in_progress) if found.busy(entry) else action
+    return in_progress(action, found.in_progress) if found.busy(entry) else action
 
 
 @state.command()

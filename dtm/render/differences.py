@@ -12,30 +12,27 @@ from engine.plan import FieldChange, Source
 from engine.values import Value
 
 ARROW: Final = " → "
-DRIFT: Final = "changed outside dtm (recorded → found):"
-INPUTS: Final = "from its inputs (recorded → now):"
-FORCES: Final = "# forces replacement"
+DRIFT: Final = "changed outside dtm (recorded → live):"
+LIVE: Final = "recorded → live:"
+INPUTS: Final = "changed inputs (recorded → now):"
 MAX_DIFF: Final = 60
-"""Lines of one diff that are shown unless everything was asked for."""
+"""Lines of one diff that are shown, unless the output is verbose."""
 SHORT: Final = 12
-"""Up to so many lines are shown whole, the unchanged ones too."""
+"""Texts of at most this many lines are shown whole, with their unchanged lines."""
 MAX_COMPARED: Final = 4_000_000
-"""Pairs of lines that a line by line comparison may look at: its cost is their number at worst."""
+"""Pairs of lines above which two texts are not compared: the worst case compares every pair."""
 
 
 def field_lines(
-    fields: Iterable[FieldChange], show: ValueText, indent: int, width: int
+    fields: Iterable[FieldChange], show: ValueText, indent: int, width: int, drift: str = DRIFT
 ) -> Iterator[Line]:
-    """Show what a person changed, then what follows from inputs, then drift.
-
-    The last two have headings of their own.
-    """
+    """Yield the changed options, then the changed inputs and the drift, each below a heading."""
     groups: dict[Source, list[FieldChange]] = {source: [] for source in Source}
     for each in fields:
         groups[each.source].append(each)
     for each in groups[Source.OPTION]:
         yield from _field(each, show, indent, width)
-    for source, heading in ((Source.INPUT, INPUTS), (Source.LIVE, DRIFT)):
+    for source, heading in ((Source.INPUT, INPUTS), (Source.LIVE, drift)):
         if groups[source]:
             yield line(indent, Span(heading, "warning" if source is Source.LIVE else ""))
         for each in groups[source]:
@@ -44,13 +41,12 @@ def field_lines(
 
 def _field(change: FieldChange, show: ValueText, indent: int, width: int) -> Iterator[Line]:
     label = field_path(change.path, show.clean) or "(all)"
-    tail = (Span(f"  {FORCES}", "replace"),) if change.replaces else ()
     if change.old_absent or change.new_absent:
-        yield from _one_sided(change, label, show, indent, width, tail)
+        yield from _one_sided(change, label, show, indent, width)
         return
     rows = _rows(change.old, change.new, show)
     if rows is not None:
-        yield line(indent, Span("~ ", "update"), Span(f"{label}:", "key"), *tail)
+        yield line(indent, Span("~ ", "update"), Span(f"{label}:", "key"))
         yield from _limited(rows, show, indent + 4)
         return
     styles: tuple[Style, Style] = (
@@ -60,21 +56,16 @@ def _field(change: FieldChange, show: ValueText, indent: int, width: int) -> Ite
         _styled(span, style)
         for span, style in zip(show.pair(change.old, change.new), styles, strict=True)
     )
-    yield from _arrow(label, before, after, indent, width, tail)
+    yield from _arrow(label, before, after, indent, width)
 
 
-def _arrow(
-    label: str, before: Span, after: Span, indent: int, width: int, tail: tuple[Span, ...]
-) -> Iterator[Line]:
+def _arrow(label: str, before: Span, after: Span, indent: int, width: int) -> Iterator[Line]:
     head = (Span("~ ", "update"), Span(f"{label}:", "key"), Span(" "))
-    if (
-        indent + sum(cells(span.text) for span in (*head, before, after, *tail)) + len(ARROW)
-        <= width
-    ):
-        yield line(indent, *head, before, Span(ARROW, "dim"), after, *tail)
+    if indent + sum(cells(span.text) for span in (*head, before, after)) + len(ARROW) <= width:
+        yield line(indent, *head, before, Span(ARROW, "dim"), after)
         return
     yield line(indent, *head, before, hang=4)
-    yield line(indent + 2, Span(ARROW.lstrip(), "dim"), after, *tail, hang=2)
+    yield line(indent + 2, Span(ARROW.lstrip(), "dim"), after, hang=2)
 
 
 def _styled(span: Span, style: Style) -> Span:
@@ -87,7 +78,6 @@ def _one_sided(
     show: ValueText,
     indent: int,
     width: int,
-    tail: tuple[Span, ...],
 ) -> Iterator[Line]:
     sign, value = (
         (Span("+ ", "added"), change.new)
@@ -95,12 +85,12 @@ def _one_sided(
         else (Span("- ", "removed"), change.old)
     )
     first, *rest = show.block(label, value, indent + 2, width)
-    yield line(indent, sign, *first.spans, *tail, hang=4)
+    yield line(indent, sign, *first.spans, hang=4)
     yield from rest
 
 
 def _rows(old: Value, new: Value, show: ValueText) -> Iterator[str] | None:
-    """A line by line comparison, or None where `old → new` says it better."""
+    """Return a line by line comparison, or None where `old → new` is easier to read."""
     if not (isinstance(old, str) and isinstance(new, str) and ("\n" in old or "\n" in new)):
         return None
     before, after = _text(old, show), _text(new, show)

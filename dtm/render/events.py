@@ -1,4 +1,4 @@
-"""Events as log sentences: one story for people, whether a terminal or a log file shows it."""
+"""Events as messages for people, in a terminal or in a log file."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from engine.events import (
     ApplySkipped,
     ApplyStart,
     ApplySummary,
+    BackendUsed,
     Event,
     InProgress,
     LockAcquired,
@@ -25,6 +26,7 @@ from engine.events import (
     LockWaiting,
     Notice,
     Retrying,
+    RunStarted,
     Stopping,
     WillRefuse,
 )
@@ -33,9 +35,9 @@ from engine.plan import Action
 
 
 class LogLine(NamedTuple):
-    """One message: level, sentence, next step, and the place that it is about.
+    """One message: its level, text, next step, and the place in a file that it is about.
 
-    Lines of the sentence after its first belong below it.
+    The first line of the text is the message, further lines are shown below it.
     """
 
     level: Level
@@ -45,23 +47,21 @@ class LogLine(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The sentence behind the place that it is about."""
+        """The message, after its place if it has one."""
         return f"{self.where}: {self.message}" if self.where else self.message
 
 
 PULSE: Final = 10.0
 """Seconds between two lines about the same long operation."""
 SLOW_LOCK: Final = 0.4
-"""Seconds after which waiting for a lock is worth a word."""
+"""Seconds of waiting for a lock from which on the wait is reported."""
 MAX_NAMED: Final = 20
-"""Failures and skips that the summary names one by one unless everything was asked for."""
-HEADLINE: Final = 200
-"""Characters of an error that the log shows when it happens; the summary has it whole."""
-GO_ON: Final = "run the command again to go on; what is done stays done"
+"""Failures and skipped tools that a summary lists, unless the output is verbose."""
+CONTINUE: Final = "run the same command again: it continues with what is left"
 
 
 def describe_event(event: Event) -> LogLine:
-    """Say what one event means, by itself."""
+    """Return the message of an event, regardless of the events before it."""
     match event:
         case LockWaiting() | LockAcquired() | LockReleased():
             return _lock(event)
@@ -71,8 +71,14 @@ def describe_event(event: Event) -> LogLine:
             return LogLine("warning", _stopping(event))
         case Retrying():
             return LogLine("warning", _retrying(event))
+        case RunStarted():
+            return LogLine("info", sentences.started(event.operation))
+        case BackendUsed():
+            text = sentences.using(event.backend, event.location)
+            chosen = f" (chosen by: {event.chosen_by})" if event.chosen_by else ""
+            return LogLine("info", text + chosen)
         case ApplySummary():
-            return LogLine(_verdict(event), _headline(event), "" if event.complete else GO_ON)
+            return LogLine(_verdict(event), _headline(event), "" if event.complete else CONTINUE)
         case _:
             return _change(event)
 
@@ -88,7 +94,7 @@ def _change(
         case ApplyComplete():
             return LogLine("success", sentences.done(event.address, event.action))
         case ApplyErrored():
-            text = sentences.change_failed(event.address, event.action, event.message)
+            text = f"{sentences.change_failed(event.address, event.action)}: {event.message}"
             return LogLine("error", text, event.hint)
         case ApplySkipped():
             return LogLine("warning", f"Skipped: {_skipped(event)}")
@@ -104,7 +110,7 @@ def _notice(event: Notice | WillRefuse | InProgress) -> LogLine:
             text = sentences.will_refuse(event.operation, event.message)
             return LogLine("warning", text, event.hint, event.where)
         case InProgress():
-            text = sentences.under_way(event.action, event.by)
+            text = sentences.in_progress(event.action, event.by)
             return LogLine("warning", text, where=str(event.address))
 
 
@@ -119,12 +125,15 @@ def _lock(event: LockWaiting | LockAcquired | LockReleased) -> LogLine:
 
 
 class RunLog(msgspec.Struct):
-    """A memory of what a run did.
+    """Chooses the messages of a run, which depend on the events before.
 
-    With it lines about long operations are rare, and the summary says why things failed.
+    Long operations are reported every ten seconds. A failure is reported when it happens, and the
+    summary explains it. `dated` selects DevStream's lines for log files, otherwise a terminal shows
+    running operations by itself.
     """
 
     everything: bool = False
+    dated: bool = False
     begun: bool = False
     cancelling: bool = False
     failures: list[ApplyErrored] = msgspec.field(default_factory=list[ApplyErrored])
@@ -133,14 +142,15 @@ class RunLog(msgspec.Struct):
     _waited: float = -PULSE
 
     def lines_for(self, event: Event) -> Iterator[LogLine]:
-        """The lines this event is worth, none for many."""
+        """Yield the messages of an event; many events have none."""
         match event:
             case ApplyStart():
                 yield from self._start(event)
             case ApplyProgress():
                 yield from self._progress(event)
             case ApplyComplete():
-                yield from self._complete(event)
+                self._last.pop(event.address, None)
+                yield describe_event(event)
             case ApplyErrored():
                 yield self._errored(event)
             case ApplySkipped():
@@ -150,10 +160,17 @@ class RunLog(msgspec.Struct):
             case ApplySummary():
                 yield from self._summary(event)
             case _:
-                self.cancelling = self.cancelling or (
-                    isinstance(event, Stopping) and event.cancelling
-                )
-                yield describe_event(event)
+                yield from self._other(event)
+
+    def _other(self, event: Event) -> Iterator[LogLine]:
+        if isinstance(event, Stopping) and event.cancelling:
+            self.cancelling = True
+        # In a terminal the user has just typed the command, and the summary names the state.
+        known = isinstance(event, RunStarted) or (
+            isinstance(event, BackendUsed) and not self.everything
+        )
+        if self.dated or not known:
+            yield describe_event(event)
 
     def _start(self, event: ApplyStart) -> Iterator[LogLine]:
         if not self.begun:
@@ -173,62 +190,48 @@ class RunLog(msgspec.Struct):
         self._last[event.address] = event.elapsed
         yield describe_event(event)
 
-    def _complete(self, event: ApplyComplete) -> Iterator[LogLine]:
-        self._last.pop(event.address, None)
-        if event.action is Action.DELETE:
-            yield LogLine("info", f"Prepare to delete '{event.address.key}' from States.")
-        yield describe_event(event)
-
     def _errored(self, event: ApplyErrored) -> LogLine:
-        """On one line: what belongs to it and what to do about it is said at the end, once."""
+        """Report that a change failed; the summary says why, where it is not scrolled away."""
         self._last.pop(event.address, None)
         self.failures.append(event)
-        text = " ".join(event.message.split())
-        text = text if len(text) <= HEADLINE else f"{text[: HEADLINE - 1]}…"
         if self.cancelling:
             return LogLine(
-                "warning", f"{event.address} {event.action.value.capitalize()} cancelled: {text}"
+                "warning", f"{event.address} {event.action.value.capitalize()} cancelled."
             )
-        tries = f" (after {event.attempts} tries)" if event.attempts > 1 else ""
-        return LogLine("error", sentences.change_failed(event.address, event.action, text) + tries)
+        tries = f" after {event.attempts} tries" if event.attempts > 1 else ""
+        return LogLine("error", sentences.change_failed(event.address, event.action) + f"{tries}.")
 
     def _waiting(self, event: LockWaiting) -> Iterator[LogLine]:
-        # A smaller number means that waiting began anew, behind another holder.
+        # The wait starts at 0 again when another session got the lock in between.
         if event.waited - self._waited >= PULSE or event.waited < self._waited:
             self._waited = event.waited
             yield describe_event(event)
 
     def _summary(self, event: ApplySummary) -> Iterator[LogLine]:
-        if self.begun:
-            yield LogLine(
-                "info",
-                sentences.separator(
-                    "Processing done." if event.complete else "Processing aborted."
-                ),
-            )
-        yield from self.summary(event)
+        """Yield what was done, what failed and why, what was skipped because of it, and the time.
 
-    def summary(self, event: ApplySummary) -> Iterator[LogLine]:
-        """Tell what was done, what failed and why, and what was skipped because of it.
-
-        Then where the state is, and how long it took.
+        A log file has named the state at the start of the run, a terminal names it here.
         """
         verdict, location = describe_event(event), f"State: {event.location}"
         if event.complete:
+            if self.dated:
+                yield LogLine("success", sentences.ALL_DONE[event.operation])
             yield verdict
-            yield LogLine("info", location)
+            if not self.dated:
+                yield LogLine("info", location)
             return
         cut = set(event.cancelled)
         sections = (
             ("Failed", [_failure(each) for each in self.failures if each.address not in cut]),
-            ("Cancelled, what became of it is not known yet", [f"{a}" for a in event.cancelled]),
+            ("Cancelled, outcome unknown", [f"{a}" for a in event.cancelled]),
             ("Skipped", [_skipped(each, cancelled=each.because in cut) for each in self.skips]),
         )
         lines = [row for title, texts in sections if texts for row in self._section(title, texts)]
-        yield LogLine(verdict.level, "\n".join([verdict.message, *lines, location]), verdict.hint)
+        rows = [verdict.message, *lines, *([] if self.dated else [location])]
+        yield LogLine(verdict.level, "\n".join(rows), verdict.hint)
 
     def _section(self, title: str, texts: Sequence[str]) -> list[str]:
-        # One more than the limit is shown: the line that counts it would be as long.
+        # One more than the limit is shown, since a line that counts it would not be shorter.
         shown = texts if self.everything or len(texts) <= MAX_NAMED + 1 else texts[:MAX_NAMED]
         hidden = (
             [f"… {len(texts) - len(shown):,} more, -v shows all"] if len(shown) < len(texts) else []
@@ -252,7 +255,7 @@ def _verdict(event: ApplySummary) -> Level:
 
 
 def _headline(event: ApplySummary) -> str:
-    """`Done: 3 created in 12s.`, `Apply failed => 1 created, 1 failed, 2 skipped in 12s.`."""
+    """Return a sentence such as `Apply finished. 3 created in 12s.`."""
     cancelled = len(event.cancelled)
     numbers = [(number, sentences.DONE[action]) for action, number in event.done.items()]
     numbers += [
@@ -262,11 +265,13 @@ def _headline(event: ApplySummary) -> str:
     ]
     counts = [f"{number:,} {word}" for number, word in numbers if number]
     if event.unresolved:
-        counts.append(f"{count(len(event.unresolved), 'output')} not worked out")
-    text = f"{', '.join(counts) or 'nothing'} in {duration(event.elapsed)}"
+        counts.append(f"{count(len(event.unresolved), 'output')} could not be evaluated")
+    text = f"{', '.join(counts) or '0 changes'} in {duration(event.elapsed)}"
     if event.interrupted:
         return sentences.interrupted(event.operation, text)
-    return f"Done: {text}." if event.complete else sentences.failed(event.operation, text)
+    if event.complete:
+        return f"{sentences.finished(event.operation)} {text}."
+    return sentences.failed(event.operation, text)
 
 
 def _failure(event: ApplyErrored) -> str:
@@ -276,26 +281,26 @@ def _failure(event: ApplyErrored) -> str:
 
 
 def _skipped(event: ApplySkipped, *, cancelled: bool = False) -> str:
-    """Name what was not tried, and why."""
+    """Return a skipped tool with the reason."""
     what = "was cancelled" if cancelled else "failed"
     why = f"because {event.because} {what}" if event.because else "because the run was stopped"
     return f"{event.address} {event.action.value}, {why}"
 
 
 def _progress(event: ApplyProgress) -> str:
-    """A sign of life: `Tool (n/i) still creating, 20s so far: text (40 %)`."""
+    """Return a line such as `file/hello still creating, 20s so far: text (40 %)`."""
     text = f": {event.text}" if event.text else ""
     share = f" ({event.fraction:.0%})" if event.fraction is not None else ""
     doing, so_far = sentences.DOING[event.action], duration(event.elapsed)
-    return f"Tool ({event.address}) still {doing}, {so_far} so far{text}{share}"
+    return f"{event.address} still {doing}, {so_far} so far{text}{share}"
 
 
 def _stopping(event: Stopping) -> str:
-    """Say what a request to stop sets going, and what another one would."""
+    """Describe the effect of a request to stop, and of a second one."""
     names = listed([str(each) for each in event.running])
     running = f"{count(len(event.running), 'running operation')} ({names})"
     if not event.running:
-        return "Stopping: nothing is running any more."
+        return "Stopping: no operation is running."
     if event.cancelling:
         return f"Stopping now: cancelling {running}."
     them = "it" if len(event.running) == 1 else "them"
@@ -303,21 +308,21 @@ def _stopping(event: Stopping) -> str:
 
 
 def _milder(event: ApplyMilder) -> str:
-    """Less had to be done than planned."""
+    """Explain why less is done than planned."""
     actual = (
-        "nothing has to be done"
+        "no change is needed"
         if event.actual is Action.KEEP
-        else f"it is {sentences.DONE[event.actual]}"
+        else f"it is only {sentences.DONE[event.actual]}"
     )
     planned = sentences.DONE[event.planned]
-    return f"Tool ({event.address}) was planned to be {planned}; with all values known {actual}."
+    return f"{event.address} was planned to be {planned}; with all values known, {actual}."
 
 
 def _retrying(event: Retrying) -> str:
-    """A try failed and why, and when the next comes."""
+    """Explain why a call failed, and when it is tried again."""
     text = event.message.rstrip(".")
     what = f"{event.address} {event.action.value.capitalize()} try {event.attempt}"
-    return f"{what} failed: {text}; next in {duration(event.delay)}"
+    return f"{what} failed: {text}; trying again in {duration(event.delay)}"
 
 
 def _holder(record: LockRecord) -> str:
@@ -326,9 +331,9 @@ def _holder(record: LockRecord) -> str:
 
 
 def _waiting(event: LockWaiting) -> str:
-    """Name the lock holder, the wait so far, and the time until a takeover."""
+    """Name the lock holder, the time waited, and the time until a takeover."""
     over = (
-        f", taken over in {duration(event.takeover_in)} if it stays silent"
+        f"; takeover in {duration(event.takeover_in)} unless its holder renews it"
         if event.takeover_in is not None
         else ""
     )
@@ -337,12 +342,10 @@ def _waiting(event: LockWaiting) -> str:
 
 
 def _acquired(event: LockAcquired) -> LogLine:
-    """A take-over is a warning, a long wait worth a word, the rest detail."""
+    """Report a takeover as a warning, a long wait as information, and anything else as debug."""
     if event.taken_from:
         why = (
-            "whose process ended without giving it back"
-            if event.ended
-            else "silent for a whole lease"
+            "whose process has ended" if event.ended else "which did not renew it for a whole lease"
         )
         return LogLine("warning", f"Took over the state lock of {event.taken_from.run}, {why}.")
     if event.waited >= SLOW_LOCK:
@@ -351,7 +354,7 @@ def _acquired(event: LockAcquired) -> LogLine:
 
 
 def _level(event: Notice) -> Level:
-    """Its level; what is not known is information."""
+    """Return the level of a notice; an unknown one counts as info."""
     match event.level:
         case "warning" | "error":
             return event.level

@@ -40,9 +40,9 @@ Message: TypeAlias = tuple[Level, Sequence[Line]]
 class HumanRenderer(ABC):
     """Data as styled lines to `_print`, everything else as levelled messages to `_log`."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, *, dated: bool = False) -> None:
         self.screen = screen
-        self.run_log = RunLog(everything=screen.verbose)
+        self.run_log = RunLog(everything=screen.verbose, dated=dated)
         self.show = ValueText(screen.clean, everything=screen.verbose)
         self._lock = RLock()  # events come from the threads of the executor and of the lease
 

@@ -71,10 +71,10 @@ def planned_change(
     change: Change, show: ValueText, now: str, operation: Operation
 ) -> types.PlannedChange:
     """One planned change, secrets hidden."""
-    sentence = sentences.about(change)[0] if operation == "plan" else sentences.found(change)
+    sentence = sentences.planned(change) if operation == "plan" else sentences.found(change)
     return types.PlannedChange(
         timestamp=now,
-        message=f"Tool ({change.address}) {sentence}",
+        message=f"{change.address} {sentence}",
         address=str(change.address),
         action=change.action.value,
         reason=change.reason.value,
@@ -104,7 +104,9 @@ def event_line(event: Event, now: str) -> types.AnyLine:
     """The line that an event is; its message is what people are told."""
     match event:
         case (
-            events.Notice()
+            events.RunStarted()
+            | events.BackendUsed()
+            | events.Notice()
             | events.WillRefuse()
             | events.InProgress()
             | events.ApplyMilder()
@@ -167,7 +169,9 @@ def _head(event: Event, now: str, **more: Any) -> dict[str, Any]:
 
 
 def _diagnostic(
-    event: events.Notice
+    event: events.RunStarted
+    | events.BackendUsed
+    | events.Notice
     | events.WillRefuse
     | events.InProgress
     | events.ApplyMilder

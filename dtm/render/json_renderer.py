@@ -21,7 +21,7 @@ from dtm.render.json_lines import (
 from dtm.render.plan import count_line, found_line
 from dtm.render.port import Operation
 from dtm.render.screen import Screen
-from dtm.render.sentences import in_progress, nothing_to_do
+from dtm.render.sentences import nothing_to_do, other_session
 from dtm.render.text import Clean, Level
 from dtm.render.values import ValueText
 from engine.errors import ConfigError, DtmError, LockHeldError, PlanError
@@ -65,7 +65,7 @@ class JsonRenderer:
         """A `planned_change` each, then a `change_summary`, then the outputs if they change."""
         now = self._now()
         if plan.in_progress:
-            self.notice("warning", in_progress(plan))
+            self.notice("warning", other_session(plan))
         changes = [
             planned_change(c, self.show, now, operation)
             for c in plan.changes

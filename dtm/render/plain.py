@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from dtm.render.human import HumanRenderer, Message
+from dtm.render.screen import Screen
 from dtm.render.text import Level, Line
 
 MARKS: Final[dict[Level, str]] = {
@@ -22,6 +23,9 @@ class PlainRenderer(HumanRenderer):
     """Lines are never wrapped, so that whole sentences can be searched for."""
 
     _second: tuple[datetime | None, str] = (None, "")
+
+    def __init__(self, screen: Screen) -> None:
+        super().__init__(screen, dated=True)
 
     def _print(self, lines: Iterable[Line]) -> None:
         self.screen.out.write(self.screen.clean("".join([f"{each.text}\n" for each in lines])))

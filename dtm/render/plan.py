@@ -1,7 +1,4 @@
-"""A plan as styled lines.
-
-A legend, one sentence per change with its fields, and the count that ends it.
-"""
+"""A plan as styled lines: a legend, each change with its fields, and the counts."""
 
 from __future__ import annotations
 
@@ -11,9 +8,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from dtm.render.differences import field_lines
+from dtm.render import sentences
+from dtm.render.differences import DRIFT, LIVE, field_lines
 from dtm.render.port import Operation
-from dtm.render.sentences import COUNTED, about, found, in_progress, nothing_to_do
 from dtm.render.text import BLANK, Line, Span, Style, grid, line
 from dtm.render.values import ValueText, key, printable
 from engine.plan import Action, Change, Plan, Reason
@@ -21,7 +18,7 @@ from engine.state import Resource
 
 
 class Look(NamedTuple):
-    """The way an action is shown: its symbol, its style, and its words in the legend."""
+    """How an action is shown: its symbol, its style, and its words in the legend."""
 
     symbol: str
     style: Style
@@ -33,10 +30,10 @@ LOOKS: Final = {
     Action.UPDATE: Look("~", "update", "update in place"),
     Action.REPLACE: Look("-/+", "replace", "replace (delete, then create)"),
     Action.DELETE: Look("-", "delete", "delete"),
-    Action.MOVE: Look(">", "move", "move"),
-    Action.RECOVER: Look("?", "recover", "recover"),
-    Action.FORGET: Look(".", "forget", "forget (state only)"),
-    Action.KEEP: Look("=", "keep", "keep, rewrite its entry"),
+    Action.MOVE: Look(">", "move", "rename (state only)"),
+    Action.RECOVER: Look("?", "recover", "recover (adopt and compare)"),
+    Action.FORGET: Look(".", "forget", "forget (remove from the state only)"),
+    Action.KEEP: Look("=", "keep", "rewrite the entry (state only)"),
 }
 ALWAYS_COUNTED: Final = (Action.CREATE, Action.UPDATE, Action.REPLACE, Action.DELETE)
 COUNTED_IF_ANY: Final = (Action.MOVE, Action.FORGET, Action.RECOVER)
@@ -47,24 +44,24 @@ BODY: Final = SYMBOL_WIDTH + 3
 
 
 class PlanView(msgspec.Struct, frozen=True):
-    """The way to show a plan; `width` in cells.
+    """Turns a plan into lines of at most `width` cells.
 
-    Drift and verify say what they found, not what would be done about it.
+    For the operations drift and verify it describes what was found, not what an apply would do.
     """
 
     show: ValueText
     width: int
     operation: Operation = "plan"
     nothing: str = ""
-    """The sentence of an empty plan, "" for the one that fits the plan."""
+    """The sentence of an empty plan; "" chooses the one that fits the plan."""
 
     def lines(self, plan: Plan) -> Iterator[Line]:
-        """The whole plan, in the order in which the changes stand in it."""
+        """Yield the whole plan, its changes in their order."""
         if plan.in_progress:
-            yield line(0, Span(self.show.clean(in_progress(plan)), "warning"))
+            yield line(0, Span(self.show.clean(sentences.other_session(plan)), "warning"))
             yield BLANK
         if plan.empty:
-            yield line(0, Span(self.nothing or nothing_to_do(plan), "success"))
+            yield line(0, Span(self.nothing or sentences.nothing_to_do(plan), "success"))
             return
         shown = [
             change for change in plan.changes if change.action is not Action.KEEP or change.rewrite
@@ -83,7 +80,7 @@ class PlanView(msgspec.Struct, frozen=True):
         return self.operation == "plan"
 
     def change(self, change: Change) -> Iterator[Line]:
-        """One change: its sentence, its note, what differs, and a blank line."""
+        """Yield one change: its sentence, its note, its fields, and a blank line."""
         yield _header(change) if self._plans else _found(change)
         for number, each in enumerate(self.show.clean(change.note).splitlines()):
             yield line(BODY + (2 if number else 0), Span(printable(each), "dim"))
@@ -94,7 +91,9 @@ class PlanView(msgspec.Struct, frozen=True):
 
     def _body(self, change: Change) -> Iterator[Line]:
         if change.fields:
-            yield from field_lines(change.fields, self.show, BODY, self.width)
+            # The sentence above has said that the change was made outside dtm.
+            drift = LIVE if change.reason is Reason.DRIFTED else DRIFT
+            yield from field_lines(change.fields, self.show, BODY, self.width, drift)
         elif (
             change.action is Action.CREATE
             and change.after
@@ -119,7 +118,7 @@ class PlanView(msgspec.Struct, frozen=True):
         yield BLANK
 
     def _names(self, plan: Plan) -> Iterator[Line]:
-        """List the tools that change, on one screen: their sentences have scrolled away."""
+        """List the names of a long plan again: its sentences have scrolled off the screen."""
         groups: dict[Action, list[str]] = {}
         for change in plan:
             groups.setdefault(change.action, []).append(str(change.address))
@@ -146,26 +145,21 @@ def _legend(changes: list[Change]) -> Line:
 
 
 def _header(change: Change) -> Line:
-    sentence, afterword = about(change)
-    style: Style = "replace" if change.action is Action.REPLACE else "dim"
-    more = [Span(f" {afterword}", style)] if afterword else []
-    return _named(change, change.action, sentence, *more)
+    return _named(change, change.action, sentences.planned(change))
 
 
 def _found(change: Change) -> Line:
     gone = change.reason is Reason.VANISHED
-    return _named(change, Action.DELETE if gone else change.action, found(change))
+    return _named(change, Action.DELETE if gone else change.action, sentences.found(change))
 
 
-def _named(change: Change, action: Action, sentence: str, *more: Span) -> Line:
+def _named(change: Change, action: Action, sentence: str) -> Line:
     look = LOOKS[action]
     return line(
         0,
         Span(f"{look.symbol.rjust(SYMBOL_WIDTH)} ", look.style),
-        "Tool (",
         Span(str(change.address), "name"),
-        f") {sentence}",
-        *more,
+        f"  {sentence}",
         hang=SYMBOL_WIDTH + 1,
     )
 
@@ -179,7 +173,7 @@ def found_line(plan: Plan, operation: str) -> Line:
     spans: list[Span | str] = [Span(f"{operation.capitalize()}: ", "strong")]
     for reason in Reason:
         if reason is not Reason.UNCHANGED and counts[reason]:
-            spans += [f"{counts[reason]:,} {COUNTED.get(reason, reason.value)}", ", "]
+            spans += [f"{counts[reason]:,} {sentences.COUNTED.get(reason, reason.value)}", ", "]
     return line(0, *spans, Span(f"{counts[Reason.UNCHANGED]:,} unchanged.", "dim"))
 
 

@@ -1,6 +1,6 @@
-"""The sentences that people search for.
+"""The sentences of plans and runs, in one place so that every output uses the same words.
 
-Where DevStream has one for a case, this is that sentence to the letter.
+Scripts search logs for DevStream's sentences. Those that are still used are the same to the letter.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from engine.address import Address
-from engine.plan import Action, Change, Plan, Reason
+from engine.plan import Action, Change, Plan, Reason, Source
 
 NOTHING_TO_APPLY: Final = "No changes done since last apply. There is nothing to do."
 NOTHING_TO_DELETE: Final = "Nothing needs to be deleted. There is nothing to do."
@@ -45,18 +45,25 @@ DOING: Final = {
 }
 
 _WHY: Final = {
-    Reason.NEW: "found in config but doesn't exist in the state",
-    Reason.CHANGED: "config drifted from the state",
-    Reason.DRIFTED: "drifted from the state",
-    Reason.VANISHED: "state found but it seems the tool isn't created",
-    Reason.INTERRUPTED: "was left unfinished by an earlier run",
+    Reason.VANISHED: "it is gone",
+    Reason.REMOVED: "no longer in the config",
+    Reason.INTERRUPTED: "an earlier run was interrupted",
+    Reason.FAILED: "the last attempt failed",
+    Reason.INPUT: "its inputs changed",
+    Reason.DEPENDENCY: "it depends on a tool that changes",
+}
+"""The causes that are worth naming: a new tool is created because it is new."""
+_FOUND: Final = {
+    Reason.NEW: "is in the config, but not in the state",
+    Reason.DRIFTED: "changed outside dtm",
+    Reason.VANISHED: "is gone, but still in the state",
+    Reason.REMOVED: "is in the state, but no longer in the config",
+    Reason.REQUESTED: "is in the state, but no longer in the config",
+    Reason.INTERRUPTED: "was interrupted in an earlier run",
     Reason.FAILED: "failed in an earlier run",
     Reason.INPUT: "its inputs changed since the last apply",
-    Reason.DEPENDENCY: "depends on a tool that changes",
-}
-_AFTERWORD: Final = {
-    Reason.REMOVED: "It is no longer in the config.",
-    Reason.REQUESTED: "It was asked for.",
+    Reason.DEPENDENCY: "depends on a tool that changed",
+    Reason.UNCHANGED: "is unchanged, only its entry in the state is outdated",
 }
 
 
@@ -68,17 +75,22 @@ COUNTED: Final = {
 
 
 def started(command: str) -> str:
-    """`Apply started.`."""
+    """Return `Apply started.`."""
     return f"{command.capitalize()} started."
 
 
 def finished(command: str) -> str:
-    """`Apply finished.`."""
+    """Return `Apply finished.`."""
     return f"{command.capitalize()} finished."
 
 
+def using(backend: str, location: str) -> str:
+    """Return `Using s3 backend. State: s3://bucket/devstream.state`."""
+    return f"Using {backend} backend. State: {location}"
+
+
 def failed(command: str, reason: str) -> str:
-    """`Apply failed => reason.`; delete has a sentence of its own."""
+    """Return `Apply failed => reason.`, or `Delete error: reason.` as DevStream says."""
     stop = "" if reason.endswith((".", "!", "?")) else "."
     return (
         f"{command.capitalize()} {'error:' if command == 'delete' else 'failed =>'} {reason}{stop}"
@@ -86,22 +98,22 @@ def failed(command: str, reason: str) -> str:
 
 
 def interrupted(command: str, reason: str) -> str:
-    """`Apply interrupted => reason.`."""
+    """Return `Apply interrupted => reason.`."""
     return f"{command.capitalize()} interrupted => {reason}."
 
 
 def nothing_to_do(plan: Plan) -> str:
-    """Say that an empty plan does nothing."""
+    """Return the sentence of an empty plan."""
     return NOTHING_TO_DESTROY if plan.destroy else NOTHING_TO_APPLY
 
 
-def in_progress(plan: Plan) -> str:
-    """Name the run that works on the state."""
-    return f"Another run is at work on this state: {_to_the_second(plan.in_progress)}"
+def other_session(plan: Plan) -> str:
+    """Name the other session that is changing this state."""
+    return f"Another session is running on this state: {_to_the_second(plan.in_progress)}"
 
 
-def under_way(action: str, who: str) -> str:
-    """Say what another run does to a tool right now; `who` says since when, too."""
+def in_progress(action: str, who: str) -> str:
+    """Describe what another session is doing with a tool; `who` includes the time it began."""
     return f"{action.capitalize()} in progress by {_to_the_second(who)}"
 
 
@@ -110,15 +122,12 @@ def _to_the_second(text: str) -> str:
 
 
 def will_refuse(command: str, reason: str) -> str:
-    """Announce a refusal in a plan."""
+    """Announce in a plan that a command would refuse it."""
     return f"{command.capitalize()} will refuse this plan: {reason}"
 
 
 def large_loss(tools: int) -> tuple[str, str]:
-    """Ask about a plan that loses many tools.
-
-    Returns the question, and the one answer that means yes.
-    """
+    """Return the question about a plan that deletes many tools, and the only answer that agrees."""
     answer = f"yes, {tools}"
     return (
         f"{tools} tools will be deleted or replaced, more than 30 %. To go on, answer: {answer}",
@@ -127,77 +136,65 @@ def large_loss(tools: int) -> tuple[str, str]:
 
 
 def separator(text: str) -> str:
-    """The line that sets one step of a log apart from the next."""
+    """Return the line that separates the steps of a log."""
     return f"-------------------- [  {text}  ] --------------------"
 
 
 def processing(address: Address, action: Action) -> str:
-    """`Processing: (n/i) -> Create ...`."""
+    """Return `Processing: (file/hello) -> Create ...`."""
     return f"Processing: ({address}) -> {action.value.capitalize()} ..."
 
 
 def done(address: Address, action: Action) -> str:
-    """`Tool (n/i) Create done.`; DevStream writes delete in lower case."""
+    """Return `Tool (file/hello) Create done.`; DevStream writes delete in lower case."""
     name = "delete" if action is Action.DELETE else action.value.capitalize()
     return f"Tool ({address}) {name} done."
 
 
-def change_failed(address: Address, action: Action, message: str) -> str:
-    """`n/i Create failed with error: ...`."""
-    return f"{address} {action.value.capitalize()} failed with error: {message}"
+def change_failed(address: Address, action: Action) -> str:
+    """Return `file/hello Create failed`."""
+    return f"{address} {action.value.capitalize()} failed"
 
 
-def about(change: Change) -> tuple[str, str]:
-    """A planned change in words: what comes after `Tool (n/i) `, and a second sentence or ""."""
-    will = _will(change)
-    if change.action is Action.KEEP:
-        return "stays as it is.", "Only its entry in the state is rewritten."
-    if change.action is Action.MOVE:
-        was = f"was ({change.previous}) before, " if change.previous else ""
-        return f"{was}{will}.", "Nothing is called."
-    why = _WHY.get(change.reason)
-    if change.action is Action.DELETE and change.reason not in (Reason.INTERRUPTED, Reason.FAILED):
-        why = None
-    return f"{why}, {will}." if why else f"{will}.", _afterword(change)
+def planned(change: Change) -> str:
+    """Describe what an apply will do with a tool and why. The text follows the tool's address."""
+    match change.action:
+        case Action.KEEP:
+            return "unchanged, only its entry in the state will be rewritten"
+        case Action.MOVE:
+            return f"renamed from {change.previous}, no resource will change"
+        case Action.FORGET:
+            return "will be removed from the state, no resource will be deleted"
+        case Action.UPDATE if change.reason is Reason.DRIFTED:
+            return "changed outside dtm, will be restored"
+        case Action.CREATE if change.reason is Reason.VANISHED:
+            return "will be created again: it is gone"
+        case _:
+            why = _forced(change) or _WHY.get(change.reason, "")
+            return f"will be {DONE[change.action]}" + (f": {why}" if why else "")
 
 
 def found(change: Change) -> str:
-    """Say what a look found of a tool; nothing is going to be done.
+    """Describe what `drift` or `verify` found of a tool, without what an apply would do.
 
-    It stands behind `Tool (n/i) `.
+    The text follows the tool's address.
     """
-    match change.reason:
-        case Reason.VANISHED:
-            return "is in the state, but it is gone."
-        case Reason.REMOVED | Reason.REQUESTED:
-            return "is in the state, but not in the config any more."
-        case Reason.RENAMED:
-            return f"is in the state as ({change.previous})."
-        case Reason.UNCHANGED:
-            return "is as it should be. Only its entry in the state is outdated."
-        case _:
-            return f"{_WHY[change.reason]}."
-
-
-def _will(change: Change) -> str:
-    return (
-        "will be adopted and compared"
-        if change.action is Action.RECOVER
-        else f"will be {DONE[change.action]}"
-    )
-
-
-def _afterword(change: Change) -> str:
-    if change.action is Action.REPLACE:
-        return _forced(change)
-    if change.action is Action.FORGET:
-        return "Nothing is called, only its entry leaves the state."
-    return _AFTERWORD.get(change.reason, "")
+    if change.reason is Reason.RENAMED:
+        return f"is in the state as {change.previous}"
+    if change.reason is Reason.CHANGED:
+        return f"{_changed(change)} since the last apply"
+    return _FOUND[change.reason]
 
 
 def _forced(change: Change) -> str:
-    fields = [".".join(map(str, field.path)) for field in change.fields if field.replaces]
-    if not fields:
-        return _AFTERWORD.get(change.reason, "")
-    names = fields[0] if len(fields) == 1 else f"{', '.join(fields[:-1])} and {fields[-1]}"
-    return f"{names} cannot be changed in place."
+    """Name the options that caused the change, "" if no option did."""
+    names = [".".join(map(str, field.path)) for field in change.fields if field.replaces]
+    if change.action is Action.REPLACE and names:
+        listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        return f"{listed} cannot be changed in place"
+    return _changed(change) if change.reason is Reason.CHANGED else ""
+
+
+def _changed(change: Change) -> str:
+    options = {field.path[0] for field in change.fields if field.source is Source.OPTION}
+    return "options changed" if len(options) > 1 else "option changed"

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.theme import Theme
 
+from dtm.render import sentences
 from dtm.render.events import describe_event
 from dtm.render.human import HumanRenderer, Message
 from dtm.render.live import LiveTable, RunProgress
@@ -115,16 +116,16 @@ class TerminalRenderer(HumanRenderer):
         super().close()
 
     def _complete(self, event: ApplyComplete) -> None:
-        *_, said = self.run_log.lines_for(event)
-        if self.screen.shows(said.level):
+        if self.screen.shows("success"):
             tail = f"  {duration(event.elapsed)}" + (f"  {event.id}" if event.id else "")
             end = Span(printable(self.screen.clean(tail)), "dim")
-            self._log((said.level, [line(0, said.message, end)]))
+            said = f"{event.address} {sentences.DONE[event.action]}"
+            self._log(("success", [line(0, said, end)]))
 
     def _summary(self, event: ApplySummary) -> None:
         if not self.screen.quiet:
             self._waiting.append([Segment.line()])
-        self._say(*self.run_log.summary(event))
+        self._say(*self.run_log.lines_for(event))
 
     def _print(self, lines: Iterable[Line]) -> None:
         self.out.print(Segments(list(self._segments(self.out, lines))), end="")

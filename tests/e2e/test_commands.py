@@ -117,7 +117,7 @@ def test_drift_is_2(dtm: Runner, config: Write) -> None:
     dtm("drift")
     (dtm.folder / "x.txt").write_text("two", "utf-8")
     assert "sha256" in dtm("drift", code=2)
-    assert "Tool (file/x) drifted from the state, will be updated." in dtm("plan")
+    assert "file/x  changed outside dtm, will be restored" in dtm("plan")
     dtm("apply", "-y")
     dtm("drift")
     (dtm.folder / "x.txt").unlink()

@@ -58,8 +58,7 @@ def test_a_failed_run_ends_with_what_was_done_what_failed_and_what_was_skipped(
         "      no such account",
         "  Skipped:",
         "    command/c create, because command/b failed",
-        f"  State: file://{dtm.folder}/devstream.state",
-        "  → run the command again to go on; what is done stays done",
+        "  → run the same command again: it continues with what is left",
     ]
     assert "SUCCESS" not in end and "SUCCESS]  Done" not in done.stderr
 
@@ -93,7 +92,7 @@ def test_an_output_that_cannot_be_worked_out_fails_the_run(dtm: Runner, config: 
     )
     told = dtm("apply", "-y", code=1)
     assert told.count("[ERROR]  output x: ") == 1
-    assert "Apply failed => 1 created, 1 output not worked out in" in told
+    assert "Apply failed => 1 created, 1 output could not be evaluated in" in told
     assert "successfully" not in told
 
 

@@ -31,16 +31,16 @@ def test_what_failed_or_took_too_long_is_not_called_interrupted(dtm: Runner, con
     config(FAILING)
     dtm("apply", "-y", code=1)
     told = dtm("plan")
-    assert "Tool (command/a) failed in an earlier run, will be created." in told
+    assert "command/a  will be created: the last attempt failed" in told
     assert "its creation failed: create ended with exit code 7:\n        no luck\n" in told
-    assert "Tool (command/b) failed in an earlier run, will be created." in told
+    assert "command/b  will be created: the last attempt failed" in told
     assert "its creation failed: create was stopped because its time was over" in told
     found = changes(dtm, "plan")
     assert {line["reason"] for line in found.values()} == {"failed"}
     assert (
         found["command/a"]["note"] == "its creation failed: create ended with exit code 7:\nno luck"
     )
-    assert "failed in an earlier run, will be forgotten" in dtm("plan", "--destroy")
+    assert "command/b  will be removed from the state" in dtm("plan", "--destroy")
 
 
 CHAIN = """
@@ -101,8 +101,8 @@ def test_what_follows_from_the_config_did_not_change_outside_dtm(
     assert found["file/copy"]["reason"] == "input"
     told = dtm("plan")
     assert "changed outside dtm" not in told
-    assert "Tool (file/copy) its inputs changed since the last apply, will be updated." in told
-    assert "from its inputs (recorded → now):\n        ~ source:" in told
+    assert "file/copy  will be updated: its inputs changed" in told
+    assert "changed inputs (recorded → now):\n        ~ source:" in told
     (dtm.folder / "out.txt").chmod(0o600)
     repository = dtm.folder / "repos" / "me" / "app.git"
     push(repository, {".github/workflows/main.yml": "on: push\n"})
@@ -197,7 +197,7 @@ def test_drift_tells_what_it_knows_of_the_others_where_one_cannot_be_read(
     assert "Of what could be read, nothing changed outside dtm." in told
     (dtm.folder / "a.txt").write_text("changed", "utf-8")
     told = dtm("drift", code=1)
-    assert "Tool (file/a) drifted from the state" in told
+    assert "file/a  changed outside dtm" in told
     assert "command/b: read ended with exit code 1" in told
 
 

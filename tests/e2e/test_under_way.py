@@ -41,6 +41,6 @@ def test_once_that_run_is_dead_it_is_interrupted(dtm: Runner, victim: int) -> No
     os.kill(victim, signal.SIGKILL)
     dtm.started[0].wait()
     told = dtm("plan")
-    assert "in progress" not in told and "left unfinished by an earlier run" in told
+    assert "in progress" not in told and "an earlier run was interrupted" in told
     assert "progress" not in dtm("state", "list")
     assert "how it ended is not known" in dtm("drift")

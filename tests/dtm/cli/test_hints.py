@@ -88,7 +88,7 @@ def test_notices_and_events_too() -> None:
         "→ dtm lock --state s",
         "→ dtm plan --state s",
         "→ dtm apply --state s",
-        "→ run the command again to go on; what is done stays done",
+        "→ run the same command again: it continues with what is left",
     ]
 
 

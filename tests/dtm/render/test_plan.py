@@ -18,61 +18,77 @@ PEOPLE: tuple[Kind, ...] = ("rich", "plain")
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", PLANS)
-def test_plan_reads_as_recorded(name: str, kind: Kind, width: int) -> None:
+def test_plan_matches_golden_file(name: str, kind: Kind, width: int) -> None:
     assert rendered(PLANS[name](), kind, width) == golden(name, kind, width).read_text("utf-8")
 
 
-def test_picture_shows_the_plan_as_it_is() -> None:
+def test_picture_matches_the_plan() -> None:
     assert recorded(picture()) == PICTURE.read_text("utf-8")
 
 
-def test_picture_asks_no_other_host_for_anything() -> None:
+def test_picture_loads_nothing_from_the_network() -> None:
     assert "url(http" not in PICTURE.read_text("utf-8")
 
 
 @pytest.mark.parametrize(
     ("action", "reason", "sentence"),
     [
+        (Action.CREATE, Reason.NEW, "will be created"),
+        (Action.CREATE, Reason.VANISHED, "will be created again: it is gone"),
+        (Action.CREATE, Reason.FAILED, "will be created: the last attempt failed"),
+        (Action.CREATE, Reason.INTERRUPTED, "will be created: an earlier run was interrupted"),
+        (Action.UPDATE, Reason.CHANGED, "will be updated: option changed"),
+        (Action.UPDATE, Reason.DRIFTED, "changed outside dtm, will be restored"),
+        (Action.UPDATE, Reason.INPUT, "will be updated: its inputs changed"),
+        (Action.UPDATE, Reason.DEPENDENCY, "will be updated: it depends on a tool that changes"),
+        (Action.REPLACE, Reason.CHANGED, "will be replaced: option changed"),
+        (Action.DELETE, Reason.REMOVED, "will be deleted: no longer in the config"),
+        (Action.DELETE, Reason.REQUESTED, "will be deleted"),
+        (Action.DELETE, Reason.INTERRUPTED, "will be deleted: an earlier run was interrupted"),
+        (Action.DELETE, Reason.FAILED, "will be deleted: the last attempt failed"),
+        (Action.RECOVER, Reason.INTERRUPTED, "will be recovered: an earlier run was interrupted"),
+        (Action.MOVE, Reason.RENAMED, "renamed from data/b, no resource will change"),
         (
-            Action.CREATE,
-            Reason.NEW,
-            "Tool (data/a) found in config but doesn't exist in the state, will be created.",
-        ),
-        (
-            Action.UPDATE,
-            Reason.CHANGED,
-            "Tool (data/a) config drifted from the state, will be updated.",
-        ),
-        (
-            Action.CREATE,
-            Reason.VANISHED,
-            "Tool (data/a) state found but it seems the tool isn't created, will be created.",
-        ),
-        (Action.UPDATE, Reason.DRIFTED, "Tool (data/a) drifted from the state, will be updated."),
-        (Action.DELETE, Reason.REMOVED, "Tool (data/a) will be deleted."),
-        (Action.DELETE, Reason.REQUESTED, "Tool (data/a) will be deleted."),
-        (
-            Action.DELETE,
+            Action.FORGET,
             Reason.INTERRUPTED,
-            "Tool (data/a) was left unfinished by an earlier run, will be deleted.",
+            "will be removed from the state, no resource will be deleted",
         ),
-        (Action.CREATE, Reason.FAILED, "Tool (data/a) failed in an earlier run, will be created."),
-        (Action.DELETE, Reason.FAILED, "Tool (data/a) failed in an earlier run, will be deleted."),
     ],
 )
 @pytest.mark.parametrize("kind", PEOPLE)
-def test_header_is_the_sentence_people_grep_for(
-    kind: Kind, action: Action, reason: Reason, sentence: str
-) -> None:
+def test_change_sentence(kind: Kind, action: Action, reason: Reason, sentence: str) -> None:
     shown = Shown(kind)
-    shown.renderer.plan(Plan(BASE, "", (Change(DATA, action, reason),)))
-    assert sentence in shown.out
+    change = Change(DATA, action, reason, previous=Address("data", "b"))
+    shown.renderer.plan(Plan(BASE, "", (change,)))
+    assert f" data/a  {sentence}\n" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("paths", "sentence"),
+    [
+        ([("a",), ("a", "b")], "option changed"),
+        ([("a",), ("b",)], "options changed"),
+    ],
+)
+def test_change_sentence_counts_options(paths: list[tuple[str, ...]], sentence: str) -> None:
+    shown = Shown("plain")
+    fields = tuple(FieldChange(path, 1, 2) for path in paths)
+    shown.renderer.plan(
+        Plan(BASE, "", (Change(DATA, Action.UPDATE, Reason.CHANGED, fields=fields),))
+    )
+    assert f"data/a  will be updated: {sentence}\n" in shown.out
+
+
+def test_drift_is_named_once() -> None:
+    shown = Shown("plain")
+    shown.renderer.plan(Plan(BASE, "", LOOKED[:1]))
+    assert shown.out.count("changed outside dtm") == 1
 
 
 @pytest.mark.parametrize("action", [each for each in Action if each is not Action.KEEP])
 @pytest.mark.parametrize("reason", Reason)
 @pytest.mark.parametrize("kind", ["plain", "json"])
-def test_every_action_and_reason_can_be_said(kind: Kind, action: Action, reason: Reason) -> None:
+def test_every_action_and_reason_has_a_sentence(kind: Kind, action: Action, reason: Reason) -> None:
     shown = Shown(kind)
     shown.renderer.plan(
         Plan(
@@ -84,7 +100,7 @@ def test_every_action_and_reason_can_be_said(kind: Kind, action: Action, reason:
 
 @pytest.mark.parametrize("name", [name for name in PLANS if name != "nothing"])
 @pytest.mark.parametrize("kind", PEOPLE)
-def test_last_line_counts(name: str, kind: Kind) -> None:
+def test_last_line_counts_changes(name: str, kind: Kind) -> None:
     plan = PLANS[name]()
     counts = plan.counts()
     last = rendered(plan, kind, 140).splitlines()[-1]
@@ -131,21 +147,21 @@ LOOKED = (
 
 
 @pytest.mark.parametrize("kind", PEOPLE)
-def test_drift_and_verify_say_what_they_found_and_nothing_of_what_would_be_done(kind: Kind) -> None:
+def test_drift_and_verify_describe_without_planning(kind: Kind) -> None:
     shown = Shown(kind)
     shown.renderer.plan(Plan(BASE, "", LOOKED), operation="verify")
     assert shown.out.splitlines() == [
-        "  ~ Tool (data/a) drifted from the state.",
-        "      changed outside dtm (recorded → found):",
+        "  ~ data/a  changed outside dtm",
+        "      recorded → live:",
         "        ~ size: 1 → 2",
         "",
-        "  - Tool (data/b) is in the state, but it is gone.",
+        "  - data/b  is gone, but still in the state",
         "      id: arn:b",
         "",
-        "  + Tool (data/c) found in config but doesn't exist in the state.",
+        "  + data/c  is in the config, but not in the state",
         "      input: 1",
         "",
-        "  - Tool (data/d) is in the state, but not in the config any more.",
+        "  - data/d  is in the state, but no longer in the config",
         "      id: arn:d",
         "",
         "Verify: 1 new, 1 drifted, 1 vanished, 1 removed, 1 unchanged.",
@@ -155,22 +171,24 @@ def test_drift_and_verify_say_what_they_found_and_nothing_of_what_would_be_done(
 @pytest.mark.parametrize("operation", ["drift", "verify"])
 @pytest.mark.parametrize("kind", ["plain", "json"])
 @pytest.mark.parametrize("reason", Reason)
-def test_every_reason_can_be_found(kind: Kind, reason: Reason, operation: Operation) -> None:
+def test_every_reason_can_be_shown_by_drift(
+    kind: Kind, reason: Reason, operation: Operation
+) -> None:
     shown = Shown(kind)
     change = Change(
         DATA, Action.UPDATE, reason, Resource("x"), previous=Address("data", "b"), rewrite=True
     )
     shown.renderer.plan(Plan(BASE, "", (change,)), operation=operation)
-    assert "Tool (data/a) " in shown.out and f"{operation.capitalize()}: " in shown.out
+    assert "data/a " in shown.out and f"{operation.capitalize()}: " in shown.out
     assert "will be" not in shown.out and " to update" not in shown.out
 
 
-def test_names_are_listed_only_where_the_plan_is_long() -> None:
+def test_long_plan_ends_with_a_list_of_names() -> None:
     assert "+ create (140)" in rendered(tools_200(), "plain", 80)
     assert "create (" not in rendered(unknown(), "plain", 80)
 
 
-def test_verbose_shows_long_texts_whole() -> None:
+def test_verbose_shows_long_texts_in_full() -> None:
     brief, whole = Shown("plain"), Shown("plain", verbose=True)
     for shown in (brief, whole):
         shown.renderer.plan(PLANS["long_text"]())
@@ -178,14 +196,14 @@ def test_verbose_shows_long_texts_whole() -> None:
     assert "line 40" in whole.out and "more lines" not in whole.out
 
 
-def test_no_row_is_wider_than_the_terminal_unless_one_word_is() -> None:
+def test_rows_fit_the_terminal() -> None:
     for name, build in PLANS.items():
         for row in rendered(build(), "rich", 60).splitlines():
             words = row.split()
             assert len(row) <= 60 or max(map(len, words)) > 40, (name, row)
 
 
-def test_what_a_delete_destroys_is_named_and_its_protection_told() -> None:
+def test_delete_shows_id_and_protection() -> None:
     shown = Shown("plain")
     change = Change(DATA, Action.DELETE, Reason.REMOVED, Resource("arn:thing"), protected=True)
     shown.renderer.plan(Plan(BASE, "", (change,)))

@@ -94,8 +94,8 @@ def test_what_has_ended_stays_and_the_table_goes() -> None:
         terminal.renderer.event(event)
         sleep(0.005)
     assert [row for row in terminal.left if row] == [
-        "✔ Tool (data/a) Create done.  1.5s  data.a",
-        "✖ repo-scaffolding/web Update failed with error: no",
+        "✔ data/a created  1.5s  data.a",
+        "✖ repo-scaffolding/web Update failed.",
         "✖ Apply failed => 1 created, 1 failed, 1 skipped in 2.0s.",
         "  Failed:",
         "    repo-scaffolding/web update: no",
@@ -103,7 +103,7 @@ def test_what_has_ended_stays_and_the_table_goes() -> None:
         "  Skipped:",
         "    data/b create, because repo-scaffolding/web failed",
         "  State: /w/s",
-        "  → run the command again to go on; what is done stays done",
+        "  → run the same command again: it continues with what is left",
     ]
 
 
@@ -200,6 +200,6 @@ def test_events_may_come_from_many_threads() -> None:
     for thread in threads:
         thread.join()
     terminal.renderer.event(ApplySummary({Action.CREATE: 200}, (), (), 1.0, "s"))
-    assert sorted(row for row in terminal.left if row.startswith("✔ Tool")) == sorted(
-        f"✔ Tool ({each}) Create done.  0.1s" for each in tools
+    assert sorted(row for row in terminal.left if row.endswith("created  0.1s")) == sorted(
+        f"✔ {each} created  0.1s" for each in tools
     )

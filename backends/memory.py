@@ -29,7 +29,7 @@ OPTIONS = MemoryOptions
 
 def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Opened:  # noqa: ARG001 - a Backend
     """See `engine.ports.Backend`: the one store of that name."""
-    store = named(str(options.get("name", "")))
+    store = shared_store(str(options.get("name", "")))
     return Opened(store, "devstream.state", {"native": lambda: ObjectLocker(store)}, certain=True)
 
 
@@ -93,6 +93,6 @@ class AppendingMemoryStore(MemoryStore):
 
 
 @cache
-def named(name: str) -> MemoryStore:
+def shared_store(name: str) -> MemoryStore:
     """Return the one store of that name in this process, as `memfs://name` names it."""
     return MemoryStore(name)

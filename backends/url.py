@@ -22,7 +22,7 @@ LATER_BACKENDS: Final = frozenset({"azure", "gcs", "oss", "swift"})
 """Backends that a URL can name, but that this version does not have."""
 
 
-class Form(msgspec.Struct, frozen=True):
+class UrlForm(msgspec.Struct, frozen=True):
     """The form of the URLs of one scheme.
 
     `parts` name the pieces between slashes, all needed; the last one takes the rest. `query` names
@@ -51,8 +51,8 @@ _S3 = (
 )
 
 
-def _flavour(scheme: str) -> Form:
-    return Form(
+def _flavour(scheme: str) -> UrlForm:
+    return UrlForm(
         "s3",
         ("bucket", "key"),
         ("region", "endpoint"),
@@ -61,23 +61,23 @@ def _flavour(scheme: str) -> Form:
     )
 
 
-FORMS: Mapping[str, Form] = {
-    "file": Form("local", ("stateFile",), (), "file:///path/to/devstream.state"),
-    "s3": Form("s3", ("bucket", "key"), _S3, "s3://bucket/key?region=eu-west-1"),
+FORMS: Mapping[str, UrlForm] = {
+    "file": UrlForm("local", ("stateFile",), (), "file:///path/to/devstream.state"),
+    "s3": UrlForm("s3", ("bucket", "key"), _S3, "s3://bucket/key?region=eu-west-1"),
     **{scheme: _flavour(scheme) for scheme in ("do", "scw", "hos", "linode")},
-    "k8s": Form(
+    "k8s": UrlForm(
         "kubernetes",
         ("namespace", "configmap"),
         ("context", "kubeconfig", "inCluster"),
         "k8s://namespace/configmap?context=name",
     ),
-    "gs": Form("gcs", ("bucket", "key"), (), "gs://bucket/key"),
-    "azureblob": Form(
+    "gs": UrlForm("gcs", ("bucket", "key"), (), "gs://bucket/key"),
+    "azureblob": UrlForm(
         "azure", ("account", "container", "key"), (), "azureblob://account/container/key"
     ),
-    "swift": Form("swift", ("container", "key"), (), "swift://container/key"),
-    "oss": Form("oss", ("bucket", "key"), ("region",), "oss://bucket/key"),
-    "memfs": Form("memory", ("name",), (), "memfs://name"),
+    "swift": UrlForm("swift", ("container", "key"), (), "swift://container/key"),
+    "oss": UrlForm("oss", ("bucket", "key"), ("region",), "oss://bucket/key"),
+    "memfs": UrlForm("memory", ("name",), (), "memfs://name"),
 }
 SETTINGS = ("lock", "lockUrl", "lease", "log", "history")
 """Query keys of every scheme: they stand for `state.lock.*`, `state.log`, `state.history`."""
@@ -110,7 +110,7 @@ def parse(url: str) -> StateSettings:
     return _settings(url, form, options, settings)
 
 
-def spelled(settings: StateSettings) -> str:
+def to_url(settings: StateSettings) -> str:
     """Return the URL that `parse` reads as this place, "" if no URL can name it.
 
     Options that are neither a text nor a number are left out, and so are the lock, the log and the
@@ -151,7 +151,7 @@ def _split(trimmed: str, url: str) -> tuple[str | None, str]:
     return name, rest[2:]
 
 
-def _parts(url: str, scheme: str, form: Form, path: str) -> dict[str, Value]:
+def _parts(url: str, scheme: str, form: UrlForm, path: str) -> dict[str, Value]:
     if form.backend == "local":
         # Other programs read a host in that place, not a folder.
         if path and not path.startswith("/"):
@@ -195,7 +195,7 @@ def _why(scheme: str) -> str:
             return ""
 
 
-def _query(url: str, scheme: str, form: Form, query: str) -> list[tuple[str, str]]:
+def _query(url: str, scheme: str, form: UrlForm, query: str) -> list[tuple[str, str]]:
     known = (*form.query, *SETTINGS)
     pairs: list[tuple[str, str]] = []
     for key, value in parse_qsl(query, keep_blank_values=True):
@@ -213,7 +213,7 @@ def _query(url: str, scheme: str, form: Form, query: str) -> list[tuple[str, str
 
 
 def _settings(
-    url: str, form: Form, options: dict[str, Value], given: Mapping[str, str]
+    url: str, form: UrlForm, options: dict[str, Value], given: Mapping[str, str]
 ) -> StateSettings:
     lock = LockSettings(
         _one_of(url, "lock", given.get("lock", "auto"), LOCKS),

@@ -1,18 +1,25 @@
 """State in S3 buckets, Amazon's and compatible ones, and locks in DynamoDB tables.
 
-Terms: a *flavour* is the scheme of a provider of S3 (`do`, `scw`, ...) that takes its endpoint and
-keys from `S3_*` variables. The *native* lock is an object beside the state (`KEY.tflock`), the
-*dynamodb* lock a row of a table; both have Terraform's form. An *account* (`session.Aws`) makes the
-clients, one for each service, region and endpoint.
+Terms:
+
+- An *account* (`session.AwsAccount`) holds the credentials and makes the botocore clients: one for
+  each service, region and endpoint.
+- A *flavour* is the URL scheme of another S3 provider (`do`, `scw`, `hos`, `linode`). It reads its
+  endpoint and its keys from `S3_*` variables.
+- The *native* lock is an object next to the state file (`KEY.tflock`). The *dynamodb* lock is a row
+  of a DynamoDB table. Both have Terraform's format, so that dtm and Terraform see each other's
+  locks.
 
 Invariants:
 
-- botocore tries each call once: the SDK's own retries are off.
-- The version of an object is its ETag, kept and sent without quotes.
-- `errors` maps every refusal of a server: denied, certainly without effect, or unknown.
+- botocore sends each request once: the SDK's own retries are off.
+- The version of an object is its ETag, stored and sent without quotes.
+- `errors` maps every refusal of a server to one of three kinds: access denied, certainly without
+  effect, or outcome unknown.
 - Opening a place sends no request and reads no credentials.
 
 An example:
 
     place = s3.open_backend({"bucket": "b", "key": "k"}, base_dir, os.environ)
+    place.store.read(place.key)  # the first request
 """

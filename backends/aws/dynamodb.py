@@ -11,9 +11,9 @@ from functools import cache
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl, urlsplit
 
-from backends.aws.errors import AwsRequest, answer_of, code_of
-from backends.aws.session import Aws, AwsAccess
-from backends.lockers.refusals import RefusedError, not_released, put
+from backends.aws.errors import AwsRequest, error_code, response_of
+from backends.aws.session import AwsAccount, AwsCredentials
+from backends.lockers.refusals import RecordMismatchError, put, release_error
 from engine.errors import StoreAccessError, UsageError
 from engine.lock import LockInfo, LockRecord
 from engine.ports import Locker
@@ -39,7 +39,7 @@ class DynamoLocker:
         *,
         prefix: str = "",
         lock_id: str = "",
-        aws: Aws,
+        aws: AwsAccount,
     ) -> None:
         self._client, self._table, self._aws = client, table, aws
         self._prefix, self._lock_id = prefix, lock_id
@@ -65,8 +65,8 @@ class DynamoLocker:
         """See `engine.ports.Locker.remove`."""
         try:
             self._call("DeleteItem", key, Key=self._id(key), **_condition(expect))
-        except RefusedError as refused:
-            raise not_released(self._lock_id or key, refused.holder) from refused
+        except RecordMismatchError as refused:
+            raise release_error(self._lock_id or key, refused.holder) from refused
 
     def _id(self, key: str) -> dict[str, dict[str, str]]:
         return {"LockID": {"S": self._lock_id or self._prefix + key}}
@@ -81,7 +81,7 @@ class DynamoLocker:
             writes=action != "GetItem",
             region=str(client.meta.region_name),
         )
-        with self._aws.asking(request):
+        with self._aws.mapped_errors(request):
             try:
                 call = getattr(client, ACTIONS[action])
                 return cast("dict[str, Any]", call(TableName=self._table, **given))
@@ -91,10 +91,10 @@ class DynamoLocker:
 
     def _explain(self, error: Exception, key: str) -> None:
         """Raise the errors that only a lock table has; return for any other."""
-        answer, code = answer_of(error), code_of(error)
+        answer, code = response_of(error), error_code(error)
         if code == "ConditionalCheckFailedException":
             # Not every server returns the row that is there.
-            raise RefusedError(_record(answer.get("Item")) or self.read(key)) from error
+            raise RecordMismatchError(_record(answer.get("Item")) or self.read(key)) from error
         if code == "ValidationException" and "key" in str(error).lower():
             raise StoreAccessError(
                 f"lock table {self._table}: its primary key is not LockID: "
@@ -119,7 +119,7 @@ def open_locker(url: str, env: Mapping[str, str]) -> Locker:
             f"state.lock.url {url}: there is no option {unknown[0]}",
             hint=f"known: {', '.join(QUERY)}",
         )
-    aws = Aws(AwsAccess(profile=query.get("profile", "")))
+    aws = AwsAccount(AwsCredentials(profile=query.get("profile", "")))
     endpoint = (
         query.get("endpoint")
         or env.get("AWS_ENDPOINT_URL_DYNAMODB")

@@ -81,27 +81,27 @@ class AwsRequest(msgspec.Struct, frozen=True):
     region: str = ""
 
 
-def answer_of(error: Exception) -> dict[str, Any]:
+def response_of(error: Exception) -> dict[str, Any]:
     """Return the answer that an error of botocore carries, {} if the server gave none."""
     return cast("dict[str, Any]", getattr(error, "response", None) or {})
 
 
-def code_of(error: Exception) -> str:
+def error_code(error: Exception) -> str:
     """Return the code of that answer, "" if there is none."""
-    return str(answer_of(error).get("Error", {}).get("Code", ""))
+    return str(response_of(error).get("Error", {}).get("Code", ""))
 
 
-def answer_unless(call: Callable[[], Any], absent: Sequence[str]) -> Any:
+def answer_or_none(call: Callable[[], Any], absent: Sequence[str]) -> Any:
     """Return what the call answers, None if it is refused with a code of `absent`."""
     try:
         return call()
     except Exception as error:
-        if code_of(error) in absent:
+        if error_code(error) in absent:
             return None
         raise
 
 
-def explained(
+def map_error(
     error: Exception, request: AwsRequest, identity: Callable[[], str]
 ) -> DtmError | None:
     """Map an error of botocore to one of `engine.errors`; None for any other error.
@@ -121,9 +121,9 @@ def explained(
 
 def _answered(error: Any, request: AwsRequest, identity: Callable[[], str]) -> DtmError:
     """Map a refusal that a server sent."""
-    answer = answer_of(error)
+    answer = response_of(error)
     details, metadata = answer.get("Error", {}), answer.get("ResponseMetadata", {})
-    code, status = code_of(error), int(metadata.get("HTTPStatusCode") or 0)
+    code, status = error_code(error), int(metadata.get("HTTPStatusCode") or 0)
     # Refused while credentials were obtained: the request itself was never sent.
     if error.operation_name.startswith("AssumeRole"):
         return _not_assumed(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from backends.aws.session import AwsAccess, Role
+from backends.aws.session import AwsCredentials, Role
 from backends.keys import is_path
 from engine.errors import ConfigError, Problem
 from engine.schema import Field, Options
@@ -146,7 +146,7 @@ class S3Settings(msgspec.Struct, frozen=True):
     bucket: str
     key: str
     location: str
-    access: AwsAccess
+    access: AwsCredentials
     region: str = ""
     endpoint: str = ""
     table: str = ""
@@ -162,7 +162,9 @@ class S3Settings(msgspec.Struct, frozen=True):
         return not self.endpoint
 
 
-def settings_of(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> S3Settings:
+def read_settings(
+    options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]
+) -> S3Settings:
     """Decode the options, and fill in what the variables named here say.
 
     Raises ConfigError with everything that is wrong.
@@ -306,9 +308,9 @@ def _is_key(text: str) -> bool:
         return False
 
 
-def _access(found: S3Options, base_dir: Path) -> AwsAccess:
+def _access(found: S3Options, base_dir: Path) -> AwsCredentials:
     role = found.assume_role
-    return AwsAccess(
+    return AwsCredentials(
         found.profile,
         _path(found.aws_creds_path, base_dir) if found.aws_creds_path else None,
         found.access_key,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from backends.aws.errors import AwsRequest, answer_unless
+from backends.aws.errors import AwsRequest, answer_or_none
 from backends.aws.options import S3Settings
-from backends.aws.session import Aws
+from backends.aws.session import AwsAccount
 from engine.errors import StoreError
 
 NOT_OFFERED: Final = (
@@ -31,7 +31,7 @@ class S3Creating:
 
     def __init__(
         self,
-        aws: Aws,
+        aws: AwsAccount,
         settings: S3Settings,
         region: Callable[[], str],
         *,
@@ -94,15 +94,15 @@ class S3Creating:
 
     def _bucket_exists(self) -> bool:
         request = AwsRequest("s3:ListBucket", self._settings.location, region=self._region())
-        with self._aws.asking(request):
+        with self._aws.mapped_errors(request):
             head = partial(self._s3().head_bucket, Bucket=self._settings.bucket)
-            return answer_unless(head, ("404", "NoSuchBucket")) is not None
+            return answer_or_none(head, ("404", "NoSuchBucket")) is not None
 
     def _table_status(self) -> str | None:
         table = self._settings.table
-        with self._aws.asking(AwsRequest("dynamodb:DescribeTable", f"lock table {table}")):
+        with self._aws.mapped_errors(AwsRequest("dynamodb:DescribeTable", f"lock table {table}")):
             describe = partial(self._dynamodb().describe_table, TableName=table)
-            found = answer_unless(describe, ("ResourceNotFoundException",))
+            found = answer_or_none(describe, ("ResourceNotFoundException",))
             return str(found["Table"]["TableStatus"]) if found else None
 
     def _make_bucket(self) -> str:
@@ -113,7 +113,7 @@ class S3Creating:
             if region == "us-east-1"
             else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         )
-        with self._aws.asking(
+        with self._aws.mapped_errors(
             AwsRequest("s3:CreateBucket", self._settings.location, writes=True, region=region)
         ):
             client.create_bucket(Bucket=bucket, **where)
@@ -153,13 +153,13 @@ class S3Creating:
     def _offered(self, setting: Callable[..., Any]) -> bool:
         """Make a setting; return False if a server that is not Amazon's does not know it."""
         settings = self._settings
-        with self._aws.asking(AwsRequest("s3:PutBucket...", settings.location, writes=True)):
+        with self._aws.mapped_errors(AwsRequest("s3:PutBucket...", settings.location, writes=True)):
             absent = () if settings.amazon else NOT_OFFERED
-            return answer_unless(partial(setting, Bucket=settings.bucket), absent) is not None
+            return answer_or_none(partial(setting, Bucket=settings.bucket), absent) is not None
 
     def _make_table(self) -> str:
         table, client = self._settings.table, self._dynamodb()
-        with self._aws.asking(
+        with self._aws.mapped_errors(
             AwsRequest("dynamodb:CreateTable", f"lock table {table}", writes=True)
         ):
             client.create_table(

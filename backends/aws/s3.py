@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from backends.aws.errors import AwsRequest, answer_of, answer_unless, code_of
-from backends.aws.options import S3Options, S3Settings, settings_of
-from backends.aws.session import Aws
+from backends.aws.errors import AwsRequest, answer_or_none, error_code, response_of
+from backends.aws.options import S3Options, S3Settings, read_settings
+from backends.aws.session import AwsAccount
 from backends.keys import is_path
 from backends.lockers.object import ObjectLocker
 from engine.errors import (
@@ -46,11 +46,11 @@ def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str,
 
     Raises ConfigError with everything that is wrong with the options.
     """
-    settings = settings_of(options, base_dir, env)
-    return opened(Aws(settings.access), settings)
+    settings = read_settings(options, base_dir, env)
+    return opened(AwsAccount(settings.access), settings)
 
 
-def opened(aws: Aws, settings: S3Settings) -> Opened:
+def opened(aws: AwsAccount, settings: S3Settings) -> Opened:
     """Open the place that the settings name; several places may share an account."""
     region = Region(aws, settings)
     store = S3Store(aws, settings, region)
@@ -73,8 +73,8 @@ def creating(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str
     """Return the creator of the bucket and the table of these options. Raises as `open_backend`."""
     from backends.aws.provision import S3Creating
 
-    settings = settings_of(options, base_dir, env)
-    aws = Aws(settings.access)
+    settings = read_settings(options, base_dir, env)
+    aws = AwsAccount(settings.access)
     return S3Creating(aws, settings, Region(aws, settings, exists=False))
 
 
@@ -84,7 +84,7 @@ class Region:
     It is looked for once. `exists` False: the bucket may be missing, so a region must be named.
     """
 
-    def __init__(self, aws: Aws, settings: S3Settings, *, exists: bool = True) -> None:
+    def __init__(self, aws: AwsAccount, settings: S3Settings, *, exists: bool = True) -> None:
         self._aws, self._settings, self._exists = aws, settings, exists
         self._mutex, self._found = threading.Lock(), settings.region
 
@@ -103,7 +103,7 @@ class Region:
         headers: Mapping[str, str] = {}
         if self._exists:
             client = self._aws.client("s3", "us-east-1")
-            with self._aws.asking(request):
+            with self._aws.mapped_errors(request):
                 headers = _headers_of(lambda: client.head_bucket(Bucket=self._settings.bucket))
         if not headers.get("x-amz-bucket-region"):
             raise StoreAccessError(
@@ -118,7 +118,7 @@ def _headers_of(call: Callable[[], Any]) -> Mapping[str, str]:
     try:
         answer = call()
     except Exception as error:
-        answer = answer_of(error)
+        answer = response_of(error)
         if not answer:
             raise
     headers: Mapping[str, str] = answer["ResponseMetadata"]["HTTPHeaders"]
@@ -133,7 +133,7 @@ class S3Store:
     change the object between the two requests.
     """
 
-    def __init__(self, aws: Aws, settings: S3Settings, region: Callable[[], str]) -> None:
+    def __init__(self, aws: AwsAccount, settings: S3Settings, region: Callable[[], str]) -> None:
         self._aws, self._settings, self._region = aws, settings, region
 
     @property
@@ -144,9 +144,9 @@ class S3Store:
     def read(self, key: str) -> Snapshot | None:
         """See `engine.ports.Store.read`. A missing bucket is an error."""
         client, request = self._client(), self._request("s3:GetObject", key)
-        with self._aws.asking(request):
+        with self._aws.mapped_errors(request):
             answer = self._answer(client.get_object, key)
-            # Within `asking`: the connection may break while the body is read.
+            # Within `mapped_errors`: the connection may break while the body is read.
             return answer and Snapshot(answer["Body"].read(), _version(answer, request))
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
@@ -157,7 +157,7 @@ class S3Store:
         client, request = self._client(), self._request("s3:PutObject", key, writes=True)
         condition = {"IfNoneMatch": "*"} if expect is None else {"IfMatch": expect}
         digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-        with self._aws.asking(request):
+        with self._aws.mapped_errors(request):
             try:
                 answer = client.put_object(
                     Bucket=self._settings.bucket,
@@ -170,11 +170,11 @@ class S3Store:
                 )
             except Exception as error:
                 # No look at the version there: clients that poll a lock would pay for it each time.
-                if expect is None and code_of(error) in REFUSED:
+                if expect is None and error_code(error) in REFUSED:
                     raise ConflictError(key, None, "another one") from error
                 # If-Match on an object that was deleted meanwhile is answered with 404.
                 gone = () if expect is None else ABSENT
-                if code_of(error) in (*REFUSED, *BUSY, *gone):
+                if error_code(error) in (*REFUSED, *BUSY, *gone):
                     raise self._conflict(key, expect) from error
                 raise
         return _version(answer, request)
@@ -189,15 +189,15 @@ class S3Store:
                 return
             if found != expect:
                 raise ConflictError(key, expect, found)
-        with self._aws.asking(request):
+        with self._aws.mapped_errors(request):
             try:
                 client.delete_object(Bucket=self._settings.bucket, Key=key, **condition)
             except Exception as error:
-                if code_of(error) in (*REFUSED, *BUSY):
+                if error_code(error) in (*REFUSED, *BUSY):
                     # Refused, and gone by now: another client deleted it, as this one wanted to.
                     if self._found(key) is not None:
                         raise self._conflict(key, expect) from error
-                elif code_of(error) not in ABSENT:
+                elif error_code(error) not in ABSENT:
                     raise
 
     def list(self, prefix: str) -> Iterator[str]:
@@ -205,7 +205,7 @@ class S3Store:
         client, request = self._client(), self._request("s3:ListBucket", prefix)
         keys: list[str] = []
         more: dict[str, str] = {}
-        with self._aws.asking(request):
+        with self._aws.mapped_errors(request):
             while True:
                 page = client.list_objects_v2(Bucket=self._settings.bucket, Prefix=prefix, **more)
                 keys += [
@@ -232,13 +232,13 @@ class S3Store:
     def _found(self, key: str) -> Version | None:
         """Return the version that is there now, None if there is no object."""
         request = self._request("s3:GetObject", key)
-        with self._aws.asking(request):
+        with self._aws.mapped_errors(request):
             answer = self._answer(self._client().head_object, key)
             return answer and _version(answer, request)
 
     def _answer(self, get: Callable[..., Any], key: str) -> Any:
         call = partial(get, Bucket=self._settings.bucket, Key=key, **self._settings.reading)
-        return answer_unless(call, ABSENT)
+        return answer_or_none(call, ABSENT)
 
     def _conflict(self, key: str, expect: Version | None) -> StoreError:
         """Map a refused condition to an error.

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from backends.aws.errors import AwsRequest, explained
+from backends.aws.errors import AwsRequest, map_error
 from engine.errors import DtmError, StoreAccessError
 
 CONNECTIONS = 64
@@ -50,7 +50,7 @@ class Role(msgspec.Struct, frozen=True):
 
 # A dataclass, since a Struct would show the secrets in its repr.
 @dataclass(frozen=True, slots=True)
-class AwsAccess:
+class AwsCredentials:
     """Credentials and connection settings of an account; boto3 looks for what is empty.
 
     `timeout` is in seconds, for connecting and for each answer.
@@ -66,10 +66,10 @@ class AwsAccess:
     timeout: float = 10.0
 
 
-class Aws:
+class AwsAccount:
     """The clients of one account; nothing is read before the first one is made. Thread-safe."""
 
-    def __init__(self, access: AwsAccess) -> None:
+    def __init__(self, access: AwsCredentials) -> None:
         self._access = access
         self._mutex = threading.Lock()
         self._made: Any = None
@@ -83,7 +83,7 @@ class Aws:
         """
         key = (service, region, endpoint, addressing)
         # A boto3 session is not thread-safe, its clients are: only their making is serialised.
-        with self.asking(AwsRequest(f"{service} client", endpoint or service)), self._mutex:
+        with self.mapped_errors(AwsRequest(f"{service} client", endpoint or service)), self._mutex:
             if key not in self._clients:
                 self._clients[key] = self._session().client(
                     service,
@@ -97,19 +97,19 @@ class Aws:
     def region(self) -> str:
         """Return the region that the profile names, "" if it names none."""
         profile = f"profile {self._access.profile or 'default'}"
-        with self.asking(AwsRequest("profile", profile)), self._mutex:
+        with self.mapped_errors(AwsRequest("profile", profile)), self._mutex:
             session = self._configured(_botocore_session())
             return str(session.get_scoped_config().get("region") or "")
 
     @contextmanager
-    def asking(self, request: AwsRequest) -> Generator[None]:
+    def mapped_errors(self, request: AwsRequest) -> Generator[None]:
         """Raise the errors of the calls inside as those of `engine.errors`."""
         try:
             yield
         except DtmError:
             raise
         except Exception as error:
-            found = explained(error, request, self._identity)
+            found = map_error(error, request, self._identity)
             if found is None:
                 raise
             raise found from error

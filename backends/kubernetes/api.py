@@ -23,7 +23,7 @@ Object = dict[str, Any]
 """A Kubernetes object as JSON."""
 
 
-class Absent(StoreError):  # noqa: N818 - an answer, which becomes None or a conflict above
+class KubernetesNotFoundError(StoreError):
     """404 of a Kubernetes object; `kind` is the plural name of its kind."""
 
     def __init__(self, message: str, kind: str) -> None:
@@ -31,7 +31,7 @@ class Absent(StoreError):  # noqa: N818 - an answer, which becomes None or a con
         self.kind = kind
 
 
-class Clash(StoreError):  # noqa: N818 - likewise
+class KubernetesConflictError(StoreError):
     """409: the object exists already, or its version is not the one that the request names."""
 
 
@@ -162,9 +162,9 @@ class Cluster:
         match code:
             # A 404 that names no kind comes from something else than an API server.
             case 404 if status.details and status.details.kind:
-                raise Absent(message, status.details.kind)
+                raise KubernetesNotFoundError(message, status.details.kind)
             case 409:
-                raise Clash(message)
+                raise KubernetesConflictError(message)
             case 401:
                 raise StoreAccessError(
                     f"{self._place}: {self._server} does not accept the credentials of "

@@ -7,7 +7,13 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from backends.kubernetes.api import JSON, Absent, Clash, Cluster, Object
+from backends.kubernetes.api import (
+    JSON,
+    Cluster,
+    KubernetesConflictError,
+    KubernetesNotFoundError,
+    Object,
+)
 from engine.errors import OutcomeUnknownError, StoreAccessError, StoreError, StoreUnavailableError
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -59,7 +65,7 @@ class ConfigMaps:
             found = self._cluster.call(
                 "GET", f"{self._path}/{name}", accept=JSON if content else METADATA
             )
-        except Absent:
+        except KubernetesNotFoundError:
             return None
         return self._as(ConfigMap, found)
 
@@ -67,7 +73,7 @@ class ConfigMaps:
         """Create it, and the namespace if the server says that there is none. Raises Clash."""
         try:
             return self._made(self._cluster.call("POST", self._path, body=_body(wanted)))
-        except Absent as error:
+        except KubernetesNotFoundError as error:
             # Only a missing namespace is made; any other 404 means another server or path.
             if error.kind != "namespaces":
                 raise
@@ -85,9 +91,9 @@ class ConfigMaps:
         try:
             body = {"kind": "DeleteOptions", "apiVersion": "v1", **conditions}
             self._cluster.call("DELETE", f"{self._path}/{name}", body=body)
-        except Absent:
+        except KubernetesNotFoundError:
             return True
-        except Clash:
+        except KubernetesConflictError:
             return False
         return True
 
@@ -114,7 +120,7 @@ class ConfigMaps:
         body = {"metadata": {"name": "dtm-is-the-namespace-there"}}
         try:
             self._cluster.call("POST", self._path, body=body, query={"dryRun": "All"})
-        except Absent as error:
+        except KubernetesNotFoundError as error:
             return error.kind != "namespaces"
         except OutcomeUnknownError as error:  # nothing can have happened
             raise StoreUnavailableError(error.message) from error
@@ -128,7 +134,7 @@ class ConfigMaps:
         try:
             body = {"metadata": {"name": self.namespace}}
             self._cluster.call("POST", "/api/v1/namespaces", body=body)
-        except Clash:
+        except KubernetesConflictError:
             return False
         except StoreAccessError as error:
             raise StoreAccessError(

@@ -20,7 +20,12 @@ from typing import Annotated, Final
 import msgspec
 from msgspec.structs import replace
 
-from backends.kubernetes.api import SECONDS, Absent, Clash, Cluster
+from backends.kubernetes.api import (
+    SECONDS,
+    Cluster,
+    KubernetesConflictError,
+    KubernetesNotFoundError,
+)
 from backends.kubernetes.configmaps import ConfigMap, ConfigMaps, Metadata
 from backends.kubernetes.kubeconfig import ClusterAccess, find_access
 from backends.lockers.object import ObjectLocker
@@ -77,7 +82,7 @@ class KubernetesOptions(Options, frozen=True, kw_only=True):
 OPTIONS = KubernetesOptions
 
 
-def name_of(key: str) -> str:
+def configmap_name(key: str) -> str:
     """Return the name of the ConfigMap of a key.
 
     `a.log` is itself, `a.log.d/x` is `a.log.x`, `a.history/x` is `a.history.x`. A key that makes
@@ -115,7 +120,7 @@ class KubernetesStore:
         """See `engine.ports.Store.read`. A missing namespace holds no keys."""
         version = None
         for _ in range(ATTEMPTS):
-            found = self._maps.read(name_of(key))
+            found = self._maps.read(configmap_name(key))
             if found is None:
                 return None
             self._seen[key] = found.metadata
@@ -157,7 +162,7 @@ class KubernetesStore:
         for found in self._maps.list(self._labels | {KIND: "value"}):
             key = found.annotations.get(KEY, "")
             # A copy under another name is not the key's ConfigMap.
-            if key.startswith(prefix) and name_of(key) == found.name:
+            if key.startswith(prefix) and configmap_name(key) == found.name:
                 keys.append(key)
                 self._seen[key] = found
         return iter(sorted(keys))
@@ -167,7 +172,7 @@ class KubernetesStore:
         self._maps.close()
 
     def _where(self, key: str) -> str:
-        return f"ConfigMap {name_of(key)} in namespace {self._maps.namespace}"
+        return f"ConfigMap {configmap_name(key)} in namespace {self._maps.namespace}"
 
     def _overtaken(self, key: str) -> StoreUnavailableError:
         return StoreUnavailableError(f"{self._where(key)} changes too fast")
@@ -177,7 +182,7 @@ class KubernetesStore:
         seen = self._seen.get(key)
         if seen is not None and version in (None, seen.resource_version):
             return seen
-        found = self._maps.read(name_of(key), content=False)
+        found = self._maps.read(configmap_name(key), content=False)
         if found is None:
             self._seen.pop(key, None)
             return None
@@ -222,12 +227,12 @@ class KubernetesStore:
         if expect is not None and (old is None or old.resource_version != expect):
             raise ConflictError(key, expect, old.resource_version if old else None)
         wanted = ConfigMap(
-            self._metadata(key, parts, old or Metadata(name_of(key))), binary_data=content
+            self._metadata(key, parts, old or Metadata(configmap_name(key))), binary_data=content
         )
         try:
             # The metadata names the version, so the server refuses a swap of any other one.
             made = self._maps.replace(wanted) if old else self._maps.create(wanted)
-        except (Absent, Clash) as error:
+        except (KubernetesNotFoundError, KubernetesConflictError) as error:
             raise self._conflict(key, expect) from error
         self._seen[key] = made.metadata
         self._remove_unused({*unused, *(_parts(old) if old else ())})
@@ -261,7 +266,10 @@ class KubernetesStore:
         pieces = [packed[start : start + PART] for start in range(0, len(packed), PART)]
         # A new generation for each write: parts of two writers never mix.
         parts = f"{token_hex(4)}/{len(pieces)}"
-        names, labels = _part_names(name_of(key), parts), {**self._labels, PART_OF: _digest(key)}
+        names, labels = (
+            _part_names(configmap_name(key), parts),
+            {**self._labels, PART_OF: _digest(key)},
+        )
         # Listed before the new parts are made, which must not be among them.
         unused = [found.name for found in self._maps.list(labels)]
         made = [

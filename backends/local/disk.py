@@ -182,7 +182,7 @@ class ShortLock:
             self._open()
             locked = lock_descriptor(self._descriptor, blocking=False)
             # A lock on a deleted lock file excludes nobody: the next process makes a new file.
-            if not is_at(self._descriptor, self._path):
+            if not is_file_at(self._descriptor, self._path):
                 self.close()
             elif locked:
                 return
@@ -208,7 +208,7 @@ class ShortLock:
     __del__ = close
 
 
-def is_at(descriptor: int, path: Path) -> bool:
+def is_file_at(descriptor: int, path: Path) -> bool:
     """Return whether the open file is the one at the path."""
     try:
         there = path.stat()

@@ -20,13 +20,13 @@ from backends.local.disk import (
     Disk,
     ShortLock,
     SyncError,
-    is_at,
+    is_file_at,
     make_directories,
     replace,
     sync_directory,
     write_all,
 )
-from backends.lockers.refusals import not_released
+from backends.lockers.refusals import release_error
 from engine.errors import (
     ConflictError,
     LockError,
@@ -203,7 +203,11 @@ class LocalStore:
         tail = self._tails.get(key)
         # As the last append left it: it need not be read again.
         # A write makes another file and an append another size, so this test is enough.
-        if tail and os.fstat(tail.descriptor).st_size == tail.size and is_at(tail.descriptor, path):
+        if (
+            tail
+            and os.fstat(tail.descriptor).st_size == tail.size
+            and is_file_at(tail.descriptor, path)
+        ):
             if tail.content.hexdigest() != expect:
                 raise ConflictError(key, expect, tail.content.hexdigest())
             return tail
@@ -283,7 +287,7 @@ class LocalLocker:
                     # Our record was deleted by hand: release the lock all the same, then say so.
                     self._clear(key)
                     holder = None
-        raise not_released(key, holder)
+        raise release_error(key, holder)
 
     def died(self, key: str) -> LockInfo | None:
         """See `engine.ports.ProcessLocker.died`."""
@@ -313,7 +317,7 @@ class LocalLocker:
         return LockRecord(LockInfo.from_json(data), _version(data))
 
     def _is_ours(self, key: str) -> bool:
-        return key in self._held and is_at(self._held[key], self._path(key))
+        return key in self._held and is_file_at(self._held[key], self._path(key))
 
     def _is_locked(self, key: str) -> bool:
         from filelock import lock_descriptor

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from backends.lockers.refusals import RefusedError, not_released, put
+from backends.lockers.refusals import RecordMismatchError, put, release_error
 from engine.errors import ConflictError, LockHeldError
 from engine.lock import LockInfo, LockRecord
 from engine.ports import Store
@@ -38,7 +38,7 @@ class ObjectLocker:
             try:
                 return LockRecord(info, self._store.write(key + self._suffix, data, expect=version))
             except ConflictError as error:
-                raise RefusedError(self.read(key)) from error
+                raise RecordMismatchError(self.read(key)) from error
 
         return put(key, expect, attempt)
 
@@ -49,7 +49,7 @@ class ObjectLocker:
             return
         holder = self.read(key)
         if holder is None or holder.version != expect.version:
-            raise not_released(key, holder)
+            raise release_error(key, holder)
         try:
             self._store.delete(key + self._suffix, expect=expect.version)
         except ConflictError:
@@ -61,6 +61,6 @@ class ObjectLocker:
         try:
             version = self._store.write(key + self._suffix, word, expect=expect.version)
         except ConflictError:
-            raise not_released(key, self.read(key)) from None
+            raise release_error(key, self.read(key)) from None
         with suppress(ConflictError):  # taken over since then: our record is released all the same
             self._store.delete(key + self._suffix, expect=version)

@@ -11,7 +11,7 @@ VANISHED_TRIES = 3
 """Attempts to take a lock that others release just when the attempt is refused."""
 
 
-class RefusedError(Exception):
+class RecordMismatchError(Exception):
     """The record was not the expected one; `holder` is the record there, None if there is none."""
 
     def __init__(self, holder: LockRecord | None) -> None:
@@ -25,7 +25,7 @@ def put(key: str, expect: LockRecord | None, attempt: Callable[[], LockRecord]) 
     for _ in range(VANISHED_TRIES):
         try:
             return attempt()
-        except RefusedError as refused:
+        except RecordMismatchError as refused:
             if refused.holder is not None:
                 raise LockHeldError(refused.holder) from refused
             if expect is not None:
@@ -33,6 +33,6 @@ def put(key: str, expect: LockRecord | None, attempt: Callable[[], LockRecord]) 
     raise StoreUnavailableError(f"the lock on {key} comes and goes too fast to be had")
 
 
-def not_released(key: str, holder: LockRecord | None) -> LockError:
+def release_error(key: str, holder: LockRecord | None) -> LockError:
     """Return the error of `engine.ports.Locker.remove` where `holder` is there instead."""
     return LockHeldError(holder) if holder else LockError(f"{key} is not locked")

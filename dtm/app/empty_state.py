@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from backends.url import spelled
+from backends.url import to_url
 from dtm.app.place import (
     DEFAULT_FILE,
     LAST_STATE_FILE,
@@ -42,7 +42,7 @@ def refuse_empty(workspace: Workspace) -> None:
         return
     _refuse_missing(place, base)
     for settings in _likely_settings(base, cwd):
-        url = spelled(settings)
+        url = to_url(settings)
         try:
             other = open_place(settings, base, place.env)
             if other.location == place.location:
@@ -138,7 +138,7 @@ def record_last_state(workspace: Workspace) -> None:
         return
     path = base / LAST_STATE_FILE
     # A relative path is no URL.
-    url = place.location if place.settings.backend == "local" else spelled(place.settings)
+    url = place.location if place.settings.backend == "local" else to_url(place.settings)
     if not url:
         return
     note = f"{url}\n".encode()

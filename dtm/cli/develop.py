@@ -14,7 +14,7 @@ from dtm.testing.conformance import CaseResult
 from engine.errors import UsageError
 from engine.values import Value
 
-MARKS: Final = {"kept": "✔", "broken": "✖", "untried": "-"}
+MARKS: Final = {"passed": "✔", "failed": "✖", "skipped": "-"}
 
 
 develop = group("develop", "Write and check plugins.")
@@ -50,8 +50,8 @@ def validate_plugin(context: Context, argument: str, name: str, everything: bool
     if not everything and not (argument or name):
         raise UsageError('the name must be not "", you can specify it by --name flag')
     names = installed().names() if everything else [argument or name]
-    broken = [plugin for plugin in names if not _validate(context, plugin)]
-    return 1 if broken else 0
+    failed = [plugin for plugin in names if not _validate(context, plugin)]
+    return 1 if failed else 0
 
 
 def _validate(context: Context, name: str) -> bool:
@@ -60,29 +60,29 @@ def _validate(context: Context, name: str) -> bool:
 
     results: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="dtm-validate-") as world:
-        for verdict in use(name, installed(), Path(world)):
-            results[_show(context, name, verdict)] += 1
-    if results["broken"]:
+        for result in use(name, installed(), Path(world)):
+            results[_show(context, name, result)] += 1
+    if results["failed"]:
         context.renderer.notice("error", f"Plugin <{name}> does NOT passed validation.")
     else:
         partly = (
-            f": {results['kept']} promises kept, {results['untried']} untried"
-            if results["untried"]
+            f": {results['passed']} checks passed, {results['skipped']} skipped"
+            if results["skipped"]
             else ""
         )
         context.say(f"Plugin <{name}> passed validation{partly}.")
-    return not results["broken"]
+    return not results["failed"]
 
 
-def _show(context: Context, name: str, verdict: CaseResult) -> str:
-    """Print one line; returns what became of the promise."""
-    result, reason = verdict.result, verdict.reason
+def _show(context: Context, name: str, result: CaseResult) -> str:
+    """Print one line and return the outcome."""
+    outcome, reason = result.outcome, result.reason
     row: dict[str, Value] = {
         "plugin": name,
-        "promise": verdict.name,
-        "result": result,
+        "check": result.name,
+        "result": outcome,
         "reason": reason,
     }
-    text = f"{MARKS[result]} {verdict.name}{': ' + reason if reason else ''}"
+    text = f"{MARKS[outcome]} {result.name}{': ' + reason if reason else ''}"
     context.renderer.data(text, row)
-    return result
+    return outcome

@@ -12,27 +12,27 @@ class FakeClock:
     """Monotonic seconds by calling it; `sleep` moves them and does on the way what is due."""
 
     def __init__(self) -> None:
-        self.at = 0.0
+        self.seconds = 0.0
         self._due: list[tuple[float, Callable[[], object]]] = []
 
     def __call__(self) -> float:
         """Seconds so far."""
-        return self.at
+        return self.seconds
 
     def now(self, skew: float = 0.0) -> datetime:
         """The wall clock of a machine that is `skew` seconds ahead."""
-        return START + timedelta(seconds=self.at + skew)
+        return START + timedelta(seconds=self.seconds + skew)
 
-    def later(self, seconds: float, action: Callable[[], object]) -> None:
+    def call_later(self, seconds: float, action: Callable[[], object]) -> None:
         """Do something once the clock has moved on by so many seconds."""
-        self._due.append((self.at + seconds, action))
+        self._due.append((self.seconds + seconds, action))
 
     def sleep(self, seconds: float) -> None:
         """Move on."""
-        end = self.at + seconds
+        end = self.seconds + seconds
         while self._due and min(self._due, key=lambda due: due[0])[0] <= end:
             due = min(self._due, key=lambda due: due[0])
             self._due.remove(due)
-            self.at = max(self.at, due[0])
+            self.seconds = max(self.seconds, due[0])
             due[1]()
-        self.at = end
+        self.seconds = end

@@ -5,7 +5,7 @@ No test runner is needed.
     for case in STORE_CASES:
         case.check(place)
 
-or `results(STORE_CASES, make_place)` for all of them with a verdict each.
+or `run_cases(STORE_CASES, make_place)` for all of them with a verdict each.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ P = TypeVar("P")
 E = TypeVar("E", bound=Exception)
 
 
-class Untried(Exception):  # noqa: N818 - no error: a case says that this place cannot show it
+class CaseSkipped(Exception):  # noqa: N818 - no error: a case says that this place cannot show it
     """The place offers no means to try the case; the text says which."""
 
 
-class BrokenError(AssertionError):
+class CaseFailedError(AssertionError):
     """A promise is broken; the text says how."""
 
 
-def require(kept: bool, problem: str) -> None:
+def require(condition: bool, problem: str) -> None:
     """Raises BrokenError unless the promise was kept."""
-    if not kept:
-        raise BrokenError(problem)
+    if not condition:
+        raise CaseFailedError(problem)
 
 
-def refused(call: Callable[[], object], kind: type[E], what: str = "the call") -> E:
+def expect_error(call: Callable[[], object], kind: type[E], what: str = "the call") -> E:
     """The error of a call that must fail in that very way. Raises BrokenError if it succeeds."""
     try:
         call()
     except kind as error:
         return error
-    raise BrokenError(f"{what} was not refused")
+    raise CaseFailedError(f"{what} was not refused")
 
 
 class Case(msgspec.Struct, Generic[P], frozen=True):
@@ -60,46 +60,48 @@ class Case(msgspec.Struct, Generic[P], frozen=True):
 class CaseResult(msgspec.Struct, frozen=True):
     """The result of one case, which took `elapsed` seconds.
 
-    `problem` says how it is broken, `untried` why it could not be tried.
+    `problem` says how it is broken, `skipped` why it could not be tried.
     """
 
     ids: tuple[str, ...]
     name: str
     problem: str = ""
-    untried: str = ""
+    skipped: str = ""
     elapsed: float = 0.0
 
     @property
-    def result(self) -> Literal["kept", "broken", "untried"]:
-        """Name what became of it."""
-        return "broken" if self.problem else "untried" if self.untried else "kept"
+    def outcome(self) -> Literal["passed", "failed", "skipped"]:
+        """The outcome in one word."""
+        return "failed" if self.problem else "skipped" if self.skipped else "passed"
 
     @property
     def reason(self) -> str:
         """Say why it is broken or untried, "" if it is kept."""
-        return self.problem or self.untried
+        return self.problem or self.skipped
 
     def __str__(self) -> str:
-        return f"{self.result:8}{self.name}{': ' if self.reason else ''}{self.reason}"
+        return f"{self.outcome:8}{self.name}{': ' if self.reason else ''}{self.reason}"
 
 
-def results(cases: Iterable[Case[P]], make_place: Callable[[], P]) -> Iterator[CaseResult]:
+def run_cases(cases: Iterable[Case[P]], make_place: Callable[[], P]) -> Iterator[CaseResult]:
     """Try one case after the other, each in a new, empty place."""
     for case in cases:
-        problem = untried = ""
+        problem = skipped = ""
         started = time.monotonic()
         try:
             case.check(make_place())
-        except Untried as reason:
-            untried = str(reason)
+        except CaseSkipped as reason:
+            skipped = str(reason)
         except Exception as error:  # noqa: BLE001 - a backend may raise anything, and every case gets its verdict
             problem = (
-                str(error) if isinstance(error, BrokenError) else f"{type(error).__name__}: {error}"
+                str(error)
+                if isinstance(error, CaseFailedError)
+                else f"{type(error).__name__}: {error}"
             )
-        yield CaseResult(case.ids, case.name, problem, untried, time.monotonic() - started)
+        yield CaseResult(case.ids, case.name, problem, skipped, time.monotonic() - started)
 
 
-def insist(found: list[CaseResult]) -> list[CaseResult]:
+def require_all_passed(found: list[CaseResult]) -> list[CaseResult]:
     """The results, if nothing is broken. Raises BrokenError that lists everything that is."""
     broken = [
         f"{'-'.join(result.ids)} {result.name}: {result.problem}"

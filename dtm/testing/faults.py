@@ -16,12 +16,12 @@ T = TypeVar("T")
 class CallFault(msgspec.Struct, frozen=True):
     """The fault of one call: `error` instead of an answer.
 
-    With `lost` only after the call had its effect; `first` runs before both.
+    With `after_effect` only after the call had its effect; `before_call` runs before both.
     """
 
     error: Exception | None = None
-    lost: bool = False
-    first: Callable[[], object] | None = None
+    after_effect: bool = False
+    before_call: Callable[[], object] | None = None
 
 
 class FaultyLocker:
@@ -61,9 +61,9 @@ class FaultyLocker:
     def _call(self, kind: str, call: Callable[[], T]) -> T:
         self.calls.append(kind)
         fault = next(self._faults[kind], CallFault())
-        if fault.first:
-            fault.first()
-        if fault.error and not fault.lost:
+        if fault.before_call:
+            fault.before_call()
+        if fault.error and not fault.after_effect:
             raise fault.error
         answer = call()
         if fault.error:

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 
-from dtm.testing.conformance import Case, refused, require
-from dtm.testing.contenders import KEY, LEASE, LockerPlace, info_of, pair, together
+from dtm.testing.conformance import Case, expect_error, require
 from dtm.testing.faults import CallFault, FaultyLocker
+from dtm.testing.lock_clients import KEY, LEASE, LockerPlace, lock_info, run_in_threads, two_clients
 from engine.errors import (
     DtmError,
     LockHeldError,
@@ -56,7 +56,7 @@ def _ten_through(place: LockerPlace) -> float:
             held = acquire(
                 place.connect(),
                 KEY,
-                info_of(str(number)),
+                lock_info(str(number)),
                 LockOptions(timeout=20, lease=LEASE),
                 lambda _event: None,
             )
@@ -67,7 +67,7 @@ def _ten_through(place: LockerPlace) -> float:
         except DtmError as error:
             problems.append(f"{type(error).__name__}: {error}")
 
-    together(work, 10)
+    run_in_threads(work, 10)
     require(not problems, "; ".join(problems[:3]))
     return max(end for _, end in had) - min(start for start, _ in had)
 
@@ -77,16 +77,16 @@ def timeout_is_kept(place: LockerPlace) -> None:
 
     A lock released after 1 s is had within 0.5 s.
     """
-    alice, bob, clock = pair(place)
+    alice, bob, clock = two_clients(place)
     held = alice.acquire()
-    error = refused(lambda: bob.acquire(3.0), LockHeldError, "a lock that stays held")
+    error = expect_error(lambda: bob.acquire(3.0), LockHeldError, "a lock that stays held")
     require(3.0 <= clock() <= 3.5, f"a timeout of 3 s took {clock():.2f} s")
     require(
         error.record.info == held.info,
         "the refusal does not show the holder",
     )
     started = clock()
-    clock.later(1.0, held.release)
+    clock.call_later(1.0, held.release)
     theirs = bob.acquire(10.0)
     require(
         clock() - started <= 1.5,
@@ -97,19 +97,19 @@ def timeout_is_kept(place: LockerPlace) -> None:
 
 def interrupted_waiting(place: LockerPlace) -> None:
     """Ctrl-C while waiting, or in the middle of a request, leaves no lock of ours behind."""
-    alice, bob, clock = pair(place)
+    alice, bob, clock = two_clients(place)
     held = alice.acquire()
 
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    clock.later(0.5, interrupt)
+    clock.call_later(0.5, interrupt)
     _interrupted(lambda: bob.acquire(10.0))
     require(
         bob.locker.read(KEY) == alice.locker.read(KEY), "an interrupted waiter changed the lock"
     )
     held.release()
-    bob.locker = FaultyLocker(bob.locker, put=[CallFault(_Stop(), lost=True)])
+    bob.locker = FaultyLocker(bob.locker, put=[CallFault(_Stop(), after_effect=True)])
     with suppress(_Stop):
         bob.acquire()
     require(alice.locker.read(KEY) is None, "an interrupted request left a lock behind")
@@ -129,8 +129,8 @@ def _interrupted(call: Callable[[], object]) -> None:
 
 def lost_answers(place: LockerPlace) -> None:
     """A lock whose answer was lost is ours, while acquiring, renewing and releasing."""
-    alice, bob, clock = pair(place)
-    lost = CallFault(OutcomeUnknownError("no answer"), lost=True)
+    alice, bob, clock = two_clients(place)
+    lost = CallFault(OutcomeUnknownError("no answer"), after_effect=True)
     never = CallFault(OutcomeUnknownError("no answer"))
     alice.locker = FaultyLocker(
         alice.locker, put=[never, lost, CallFault(), lost], remove=[never, lost]
@@ -138,7 +138,7 @@ def lost_answers(place: LockerPlace) -> None:
     held = alice.acquire()
     clock.sleep(1.0)
     require(held.renew() and not held.lost, "a renewal whose answer was lost counts as lost")
-    refused(bob.acquire, LockHeldError, "a lock whose answer was lost")
+    expect_error(bob.acquire, LockHeldError, "a lock whose answer was lost")
     held.release()
     require(bob.locker.read(KEY) is None, "a release whose answer was lost left the lock")
 
@@ -148,9 +148,9 @@ def vanished_holder(place: LockerPlace) -> None:
 
     Also while it is being taken over.
     """
-    alice, bob, clock = pair(place)
+    alice, bob, clock = two_clients(place)
     held = alice.acquire()
-    bob.locker = FaultyLocker(bob.locker, put=[CallFault(first=held.release)])
+    bob.locker = FaultyLocker(bob.locker, put=[CallFault(before_call=held.release)])
     bob.acquire().release()
     silent = alice.acquire()
     clock.sleep(10 * LEASE)
@@ -160,15 +160,15 @@ def vanished_holder(place: LockerPlace) -> None:
         if clock() >= overdue and alice.locker.read(KEY) is not None:
             silent.release()
 
-    bob.locker = FaultyLocker(bob.locker, put=(CallFault(first=vanish) for _ in count()))
+    bob.locker = FaultyLocker(bob.locker, put=(CallFault(before_call=vanish) for _ in count()))
     bob.acquire().release()
 
 
 def denied_is_not_locked(place: LockerPlace) -> None:
     """Denied is an error of its own, never "locked", and is not tried again."""
-    _, bob, clock = pair(place)
+    _, bob, clock = two_clients(place)
     bob.locker = faulty = FaultyLocker(bob.locker, put=[CallFault(StoreAccessError("denied"))])
-    refused(lambda: bob.acquire(10.0), StoreAccessError, "a lock that may not be written")
+    expect_error(lambda: bob.acquire(10.0), StoreAccessError, "a lock that may not be written")
     require(faulty.calls.count("put") == 1 and clock() == 0, "a denied request was tried again")
 
 
@@ -177,11 +177,11 @@ def unreachable_is_bounded(place: LockerPlace) -> None:
 
     Three failures are survived.
     """
-    alice, bob, clock = pair(place)
+    alice, bob, clock = two_clients(place)
     reachable = bob.locker
     down = CallFault(StoreUnavailableError("no connection"))
     bob.locker = FaultyLocker(reachable, put=[down] * 1000)
-    refused(lambda: bob.acquire(HOUR), StoreUnavailableError, "a lock in an unreachable store")
+    expect_error(lambda: bob.acquire(HOUR), StoreUnavailableError, "a lock in an unreachable store")
     require(clock() <= 30, f"an unreachable store was tried for {clock():.0f} s")
     require(alice.locker.read(KEY) is None, "an unreachable store was changed")
     bob.locker = FaultyLocker(reachable, put=[down] * 3)
@@ -193,7 +193,7 @@ def silent_holder_is_taken_over(place: LockerPlace) -> None:
 
     It notices, and a countdown announces it.
     """
-    alice, bob, clock = pair(place)
+    alice, bob, clock = two_clients(place)
     held = alice.acquire()
     clock.sleep(10 * LEASE)
     started = clock()
@@ -224,7 +224,7 @@ def silent_holder_is_taken_over(place: LockerPlace) -> None:
         "a holder that slept through its lease does not notice",
     )
     require("bob" in str(held.lost), "the holder is not told who took over")
-    refused(held.release, LockHeldError, "a release by a holder that was taken over from")
+    expect_error(held.release, LockHeldError, "a release by a holder that was taken over from")
     require(theirs.renew(), "the new holder cannot renew")
     theirs.release()
 
@@ -234,13 +234,13 @@ def living_holder_is_not_taken_over(place: LockerPlace) -> None:
 
     Without takeover a silent one keeps it, too.
     """
-    alice, bob, clock = pair(place)
+    alice, bob, clock = two_clients(place)
     held = alice.acquire()
     alice.renew_for(held, 20 * LEASE)
-    refused(lambda: bob.acquire(10 * LEASE), LockHeldError, "the lock of a living holder")
+    expect_error(lambda: bob.acquire(10 * LEASE), LockHeldError, "the lock of a living holder")
     clock.sleep(20 * LEASE - clock())
     require(not held.lost, "a living holder lost its lock")
-    refused(
+    expect_error(
         lambda: bob.acquire(10 * LEASE, takeover=False),
         LockHeldError,
         "a silent lock without takeover",
@@ -250,11 +250,11 @@ def living_holder_is_not_taken_over(place: LockerPlace) -> None:
 
 def fresh_lock_is_refused_at_once(place: LockerPlace) -> None:
     """Without a timeout a lock that looks fresh is refused at the first try."""
-    alice, bob, clock = pair(place)
+    alice, bob, clock = two_clients(place)
     held = alice.acquire()
     clock.sleep(LEASE / 2)
     started = clock()
-    refused(bob.acquire, LockHeldError, "a fresh lock")
+    expect_error(bob.acquire, LockHeldError, "a fresh lock")
     require(clock() == started, "a fresh lock was waited for without a timeout")
     held.release()
 
@@ -265,11 +265,11 @@ def clocks_differ(place: LockerPlace) -> None:
     A living holder is never taken over, a dead one always.
     """
     for skew in (-HOUR, HOUR):
-        alice, bob, clock = pair(place)
+        alice, bob, clock = two_clients(place)
         alice.skew = skew
         held = alice.acquire()
         alice.renew_for(held, 4 * LEASE)
-        refused(bob.acquire, LockHeldError, "the lock of a living holder whose clock differs")
+        expect_error(bob.acquire, LockHeldError, "the lock of a living holder whose clock differs")
         require(not held.lost and held.renew(), "a living holder whose clock differs lost its lock")
         clock.sleep(5 * LEASE)
         bob.acquire().release()
@@ -278,9 +278,9 @@ def clocks_differ(place: LockerPlace) -> None:
 
 def holder_without_lease(place: LockerPlace) -> None:
     """A record without a lease, as Terraform writes it, is never taken over; its ID breaks it."""
-    alice, bob, _ = pair(place)
-    alice.locker.put(KEY, info_of("terraform"), expect=None)
-    refused(
+    alice, bob, _ = two_clients(place)
+    alice.locker.put(KEY, lock_info("terraform"), expect=None)
+    expect_error(
         lambda: bob.acquire(10 * LEASE), LockHeldError, "the lock of a holder that never renews"
     )
     break_lock(bob.locker, KEY, "terraform")

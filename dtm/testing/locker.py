@@ -13,9 +13,25 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from dtm.testing.conformance import Case, CaseResult, Untried, insist, refused, require, results
-from dtm.testing.contenders import KEY, LEASE, Contender, LockerPlace, info_of, pair, together
+from dtm.testing.conformance import (
+    Case,
+    CaseResult,
+    CaseSkipped,
+    expect_error,
+    require,
+    require_all_passed,
+    run_cases,
+)
 from dtm.testing.leases import LEASE_CASES
+from dtm.testing.lock_clients import (
+    KEY,
+    LEASE,
+    LockClient,
+    LockerPlace,
+    lock_info,
+    run_in_threads,
+    two_clients,
+)
 from engine.errors import DtmError, LockError, LockHeldError, StoreUnavailableError
 from engine.events import LockWaiting
 from engine.lock import timestamp
@@ -33,10 +49,10 @@ Where threads take turns, short holds may never meet.
 
 def holder_is_shown(place: LockerPlace) -> None:
     """The second client is refused and told every field of the holder."""
-    alice, bob, clock = pair(place)
+    alice, bob, clock = two_clients(place)
     held = alice.acquire()
-    error = refused(bob.acquire, LockHeldError, "a lock that somebody holds")
-    expected = replace(info_of("alice"), lease=LEASE, renewed=timestamp(clock.now()))
+    error = expect_error(bob.acquire, LockHeldError, "a lock that somebody holds")
+    expected = replace(lock_info("alice"), lease=LEASE, renewed=timestamp(clock.now()))
     require(
         error.record.info == expected, f"the holder is shown as {error.record.info}, not {expected}"
     )
@@ -50,7 +66,7 @@ def holder_is_shown(place: LockerPlace) -> None:
 
 def released_is_free(place: LockerPlace) -> None:
     """After a release no record is left, and somebody else gets the lock."""
-    alice, bob, _ = pair(place)
+    alice, bob, _ = two_clients(place)
     alice.acquire().release()
     require(
         alice.locker.read(KEY) is None and bob.locker.read(KEY) is None,
@@ -66,9 +82,9 @@ def released_is_free(place: LockerPlace) -> None:
 
 def keys_are_independent(place: LockerPlace) -> None:
     """A lock on one key does not block another one."""
-    a, b = place.two()
-    one = a.put("k1", info_of("alice"), expect=None)
-    two = b.put("k2", info_of("bob"), expect=None)
+    a, b = place.connect_two()
+    one = a.put("k1", lock_info("alice"), expect=None)
+    two = b.put("k2", lock_info("bob"), expect=None)
     a.remove("k1", expect=one)
     require(a.read("k2") == two, "releasing one key touched another one")
     b.remove("k2", expect=two)
@@ -76,9 +92,9 @@ def keys_are_independent(place: LockerPlace) -> None:
 
 def wrong_id_is_refused(place: LockerPlace) -> None:
     """Breaking a lock under another ID is refused, shows the holder, and leaves the lock."""
-    alice, bob, _ = pair(place)
+    alice, bob, _ = two_clients(place)
     held = alice.acquire()
-    error = refused(
+    error = expect_error(
         lambda: break_lock(bob.locker, KEY, "carol"), LockHeldError, "breaking a lock of another ID"
     )
     require(
@@ -90,12 +106,12 @@ def wrong_id_is_refused(place: LockerPlace) -> None:
 
 def released_twice(place: LockerPlace) -> None:
     """The second release is an error and removes nobody else's lock."""
-    alice, bob, _ = pair(place)
+    alice, bob, _ = two_clients(place)
     held = alice.acquire()
     held.release()
-    refused(held.release, LockError, "a second release")
+    expect_error(held.release, LockError, "a second release")
     theirs = bob.acquire()
-    refused(held.release, LockHeldError, "a release of somebody else's lock")
+    expect_error(held.release, LockHeldError, "a release of somebody else's lock")
     theirs.release()
 
 
@@ -104,9 +120,9 @@ def broken_by_id(place: LockerPlace) -> None:
 
     Then it can be had.
     """
-    alice, bob, clock = pair(place)
+    alice, bob, clock = two_clients(place)
     held = alice.acquire()
-    error = refused(bob.acquire, LockHeldError, "a lock that somebody holds")
+    error = expect_error(bob.acquire, LockHeldError, "a lock that somebody holds")
     clock.sleep(LEASE / 3)
     held.renew()
     assert error.record.info
@@ -120,8 +136,8 @@ def broken_by_id(place: LockerPlace) -> None:
 
 def break_without_lock(place: LockerPlace) -> None:
     """Breaking a lock where none is says so."""
-    _, bob, _ = pair(place)
-    error = refused(
+    _, bob, _ = two_clients(place)
+    error = expect_error(
         lambda: break_lock(bob.locker, KEY, "alice"), LockError, "breaking a lock that is not there"
     )
     require("not locked" in str(error), f'the refusal does not say "not locked" but: {error}')
@@ -130,11 +146,11 @@ def break_without_lock(place: LockerPlace) -> None:
 def corrupt_record(place: LockerPlace) -> None:
     """An unreadable record is a lock that says so, is never taken over, and can be broken."""
     if place.corrupt is None:
-        raise Untried("no means to spoil the record is at hand")
-    alice, bob, _ = pair(place)
+        raise CaseSkipped("no means to spoil the record is at hand")
+    alice, bob, _ = two_clients(place)
     held = alice.acquire()
     place.corrupt(KEY)
-    error = refused(
+    error = expect_error(
         lambda: bob.acquire(10 * LEASE), LockHeldError, "a lock with an unreadable record"
     )
     require(
@@ -147,17 +163,17 @@ def corrupt_record(place: LockerPlace) -> None:
     )
     break_lock(bob.locker, KEY, "")
     theirs = bob.acquire()
-    refused(held.release, LockError, "a release of somebody else's lock")
+    expect_error(held.release, LockError, "a release of somebody else's lock")
     theirs.release()
 
 
 def late_release_is_refused(place: LockerPlace) -> None:
     """Refuse the release of a holder whose lock was broken and taken by another client."""
-    alice, bob, _ = pair(place)
+    alice, bob, _ = two_clients(place)
     held = alice.acquire()
     break_lock(bob.locker, KEY, "alice")
     theirs = bob.acquire()
-    refused(held.release, LockHeldError, "a release of somebody else's lock")
+    expect_error(held.release, LockHeldError, "a release of somebody else's lock")
     require(
         bob.locker.read(KEY) is not None and theirs.renew(), "a refused release removed the lock"
     )
@@ -166,14 +182,14 @@ def late_release_is_refused(place: LockerPlace) -> None:
 
 def removed_by_others(place: LockerPlace) -> None:
     """A holder whose lock was removed is told when it renews and when it releases."""
-    alice, bob, _ = pair(place)
+    alice, bob, _ = two_clients(place)
     held = alice.acquire()
     break_lock(bob.locker, KEY, "alice")
     require(
         not held.renew() and held.lost is not None,
         "a renewal does not notice that the lock is gone",
     )
-    refused(held.release, LockError, "a release of a lock that is gone")
+    expect_error(held.release, LockError, "a release of a lock that is gone")
     bob.acquire().release()
 
 
@@ -187,7 +203,7 @@ class _Room:
     def attempt(self, locker: Locker, lock_id: str, hold: float) -> None:
         """Try to lock, and hold for so many seconds."""
         try:
-            record = locker.put(KEY, info_of(lock_id), expect=None)
+            record = locker.put(KEY, lock_info(lock_id), expect=None)
         except (LockHeldError, StoreUnavailableError):
             return
         if not self.inside.acquire(blocking=False):
@@ -214,17 +230,17 @@ def one_holder_at_a_time(place: LockerPlace) -> None:
         except DtmError as error:
             room.problems.append(f"{type(error).__name__}: {error}")
 
-    together(work, place.clients)
+    run_in_threads(work, place.clients)
     require(not room.problems, "; ".join(room.problems[:3]))
     require(room.had.acquire(blocking=False), "nobody ever had the lock")
 
 
 def locked_twice(place: LockerPlace) -> None:
     """The same client cannot lock twice; its first lock stays."""
-    alice, _, _ = pair(place)
+    alice, _, _ = two_clients(place)
     held = alice.acquire()
-    twin = Contender(alice.locker, alice.clock, "alice-again")
-    refused(twin.acquire, LockHeldError, "a second lock of the same client")
+    twin = LockClient(alice.locker, alice.clock, "alice-again")
+    expect_error(twin.acquire, LockHeldError, "a second lock of the same client")
     require(held.renew() and not held.lost, "a refused second lock touched the first one")
     held.release()
 
@@ -234,25 +250,25 @@ def renewal_moves_the_version(place: LockerPlace) -> None:
 
     An old version cannot be used.
     """
-    a, b = place.two()
-    records = [a.put(KEY, replace(info_of("alice"), renewed="0"), expect=None)]
+    a, b = place.connect_two()
+    records = [a.put(KEY, replace(lock_info("alice"), renewed="0"), expect=None)]
     for number in range(1, 4):
         records.append(
-            a.put(KEY, replace(info_of("alice"), renewed=str(number)), expect=records[-1])
+            a.put(KEY, replace(lock_info("alice"), renewed=str(number)), expect=records[-1])
         )
     require(
         len({record.version for record in records}) == 4, "a renewal does not change the version"
     )
     require(b.read(KEY) == records[-1], "a renewal is not seen by others")
-    refused(
-        lambda: b.put(KEY, info_of("bob"), expect=records[0]),
+    expect_error(
+        lambda: b.put(KEY, lock_info("bob"), expect=records[0]),
         LockHeldError,
         "taking over an old version",
     )
-    refused(lambda: b.remove(KEY, expect=records[0]), LockHeldError, "removing an old version")
+    expect_error(lambda: b.remove(KEY, expect=records[0]), LockHeldError, "removing an old version")
     a.remove(KEY, expect=records[-1])
-    refused(
-        lambda: a.put(KEY, info_of("alice"), expect=records[-1]),
+    expect_error(
+        lambda: a.put(KEY, lock_info("alice"), expect=records[-1]),
         LockError,
         "renewing a lock that is gone",
     )
@@ -261,9 +277,9 @@ def renewal_moves_the_version(place: LockerPlace) -> None:
 
 def no_lock_no_request(place: LockerPlace) -> None:
     """Looking at a lock that is free changes nothing and needs no release."""
-    a, b = place.two()
+    a, b = place.connect_two()
     require(a.read(KEY) is None and b.read(KEY) is None, "a free lock is shown as held")
-    b.remove(KEY, expect=b.put(KEY, info_of("bob"), expect=None))
+    b.remove(KEY, expect=b.put(KEY, lock_info("bob"), expect=None))
 
 
 LOCKER_CASES: tuple[Case[LockerPlace], ...] = (
@@ -287,4 +303,4 @@ LOCKER_CASES: tuple[Case[LockerPlace], ...] = (
 
 def locker_contract(make_place: Callable[[], LockerPlace]) -> list[CaseResult]:
     """Try every case, each in a new place. Raises BrokenError that lists all that fail."""
-    return insist(list(results(LOCKER_CASES, make_place)))
+    return require_all_passed(list(run_cases(LOCKER_CASES, make_place)))

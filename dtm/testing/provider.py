@@ -13,18 +13,18 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from dtm.testing.conformance import BrokenError, CaseResult, results
-from dtm.testing.promises import PROMISES, Bench, Trial
+from dtm.testing.conformance import CaseFailedError, CaseResult, run_cases
+from dtm.testing.provider_cases import PROVIDER_CASES, Trial, TrialRun
 from engine.address import Address
 from engine.ports import AnyProvider, Call
 
 __all__ = [
+    "HasTrial",
     "MakeTrial",
     "Trial",
-    "Trying",
     "provider_contract",
+    "run_provider_cases",
     "trial_call",
-    "verdicts",
 ]
 
 MakeTrial: TypeAlias = Callable[[Path], Trial]
@@ -32,7 +32,7 @@ MakeTrial: TypeAlias = Callable[[Path], Trial]
 
 
 @runtime_checkable
-class Trying(Protocol):
+class HasTrial(Protocol):
     """The method by which a provider offers a trial of its own.
 
     With it `dtm develop validate-plugin` can try everything.
@@ -55,23 +55,25 @@ def provider_contract(
 
     Raises BrokenError that lists all broken ones; the verdicts tell which could not be tried.
     """
-    found = list(verdicts(provider, make_trial, directory))
-    broken = [f"{verdict.name}: {verdict.problem}" for verdict in found if verdict.problem]
+    found = list(run_provider_cases(provider, make_trial, directory))
+    broken = [f"{result.name}: {result.problem}" for result in found if result.problem]
     if broken:
-        raise BrokenError(
+        raise CaseFailedError(
             f"{provider.plugin} breaks {len(broken)} of {len(found)} promises:\n"
             + "\n".join(broken)
         )
     return found
 
 
-def verdicts(provider: AnyProvider, make_trial: MakeTrial, directory: Path) -> Iterator[CaseResult]:
+def run_provider_cases(
+    provider: AnyProvider, make_trial: MakeTrial, directory: Path
+) -> Iterator[CaseResult]:
     """Try one promise after the other, each in a new subdirectory, and say what became of it."""
     numbers = count()
 
-    def bench() -> Bench:
+    def run() -> TrialRun:
         world = directory / f"{next(numbers):02}"
         world.mkdir(parents=True)
-        return Bench(provider, make_trial(world))
+        return TrialRun(provider, make_trial(world))
 
-    return results(PROMISES, bench)
+    return run_cases(PROVIDER_CASES, run)

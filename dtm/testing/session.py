@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dtm.testing import session_crash, session_rules
-from dtm.testing.session_bench import SESSION_CASES, Case, Client, Connect
+from dtm.testing.session_support import SESSION_CASES, Case, Client, Connect
 
 __all__ = ["SESSION_CASES", "Case", "Client", "Connect", "session_contract"]
 

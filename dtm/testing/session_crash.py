@@ -8,22 +8,22 @@ from threading import Thread
 
 from msgspec.structs import replace
 
-from dtm.testing.conformance import refused
-from dtm.testing.session_bench import (
+from dtm.testing.conformance import expect_error
+from dtm.testing.session_support import (
     HEAD,
     KEY,
     Client,
     Connect,
-    Dead,
-    Mortal,
-    case,
-    current,
+    KillableClient,
+    ProcessKilled,
+    create_tool,
     entry,
-    make,
-    names,
-    opened,
-    put_by_hand,
-    state_of,
+    new_session,
+    read_current,
+    replace_snapshot,
+    session_case,
+    state_store,
+    tool_names,
 )
 from engine.address import Address
 from engine.errors import (
@@ -57,31 +57,31 @@ DEVSTREAM = b"""data_a:
 """
 
 
-@case(
+@session_case(
     "C24, C26 while one works another is refused the lock, "
     "and readers see who is at work and what is begun"
 )
 def _in_progress(connect: Connect) -> None:
     one, two = connect(), connect()
-    with opened(one.store, one.locker, who="one@here") as session:
-        make(session, "a")
+    with new_session(one.store, one.locker, who="one@here") as session:
+        create_tool(session, "a")
         session.begin(Address("data", "b"), Action.CREATE).wait()
-        reading = read_state(state_of(two.store), two.locker)
-        assert reading.in_progress.startswith("one@here since ") and names(reading.state) == {
+        reading = read_state(state_store(two.store), two.locker)
+        assert reading.in_progress.startswith("one@here since ") and tool_names(reading.state) == {
             "a",
             "b",
         }
         pending = reading.state.entries[Address("data", "b")].pending
         assert pending is not None and pending.action == "create" and pending.session == session.id
-        error = refused(
-            lambda: opened(two.store, two.locker, claim=False).__enter__(), LockHeldError
+        error = expect_error(
+            lambda: new_session(two.store, two.locker, claim=False).__enter__(), LockHeldError
         )
         assert error.record.info is not None and error.record.info.who == "one@here"
-    assert read_state(state_of(two.store), two.locker).in_progress == ""
+    assert read_state(state_store(two.store), two.locker).in_progress == ""
     assert two.locker.read(KEY) is None
 
 
-@case(
+@session_case(
     "C36, G54 a session that was force-unlocked or slept through its lease "
     "can begin and write nothing more"
 )
@@ -89,15 +89,15 @@ def _superseded(connect: Connect) -> None:
     one, two = connect(), connect()
     rescued: dict[str, bytes] = {}
     assert "recover" in _overtaken(one, two, rescued).hint
-    state = current(two)
-    assert names(state) == {"a", "b", "c"} and state.entries[Address("data", "b")].pending
+    state = read_current(two)
+    assert tool_names(state) == {"a", "b", "c"} and state.entries[Address("data", "b")].pending
     (data,) = rescued.values()
-    with opened(two.store, lease=0) as session:
+    with new_session(two.store, lease=0) as session:
         assert recover(session, data, "rescue").applied == (Address("data", "b"),)
-    with opened(two.store) as session:
+    with new_session(two.store) as session:
         again = recover(session, data, "rescue")
         assert not again.applied and "knows how it ended" in again.refused[0]
-    assert current(two).entries[Address("data", "b")] == entry("b")
+    assert read_current(two).entries[Address("data", "b")] == entry("b")
 
 
 def _overtaken(one: Client, two: Client, rescued: dict[str, bytes]) -> SupersededError:
@@ -110,29 +110,29 @@ def _overtaken(one: Client, two: Client, rescued: dict[str, bytes]) -> Supersede
     )
     begun = replace(entry("b"), resource=None)
     try:
-        with opened(one.store, who="slow@here", environment=environment) as slow:
-            make(slow, "a")
+        with new_session(one.store, who="slow@here", environment=environment) as slow:
+            create_tool(slow, "a")
             slow.begin(begun.address, Action.CREATE, entry=begun).wait()
-            with opened(two.store, who="quick@there", lease=0) as quick:
-                make(quick, "c")
+            with new_session(two.store, who="quick@there", lease=0) as quick:
+                create_tool(quick, "c")
             with suppress(SupersededError):
                 slow.done(begun.address, entry("b")).wait()
-            refused(lambda: slow.begin(Address("data", "d"), Action.CREATE), SupersededError)
+            expect_error(lambda: slow.begin(Address("data", "d"), Action.CREATE), SupersededError)
     except SupersededError as error:
         return error
     raise AssertionError("leaving the session must raise SupersededError")
 
 
-@case("C42 without a lock no lock request is made")
+@session_case("C42 without a lock no lock request is made")
 def _no_lock(connect: Connect) -> None:
-    mortal = Mortal(connect())
-    with opened(mortal.store) as session:
-        make(session, "a")
-    assert mortal.locker.requests == 0 and names(current(connect())) == {"a"}
+    killable = KillableClient(connect())
+    with new_session(killable.store) as session:
+        create_tool(session, "a")
+    assert killable.locker.requests == 0 and tool_names(read_current(connect())) == {"a"}
 
 
 def _fail(
-    mortal: Mortal, number: int, before: bool, error: Exception | None, times: int = 1
+    killable: KillableClient, number: int, before: bool, error: Exception | None, times: int = 1
 ) -> list[str]:
     """Let the `number`-th write raise, or kill the process, before or after its effect.
 
@@ -145,14 +145,14 @@ def _fail(
         if not number <= len(seen) < number + times:
             return
         if error is None:
-            mortal.kill()
+            killable.kill()
         else:
             raise error
 
     if before:
-        mortal.store.before = act
+        killable.store.before = act
     else:
-        mortal.store.after = act
+        killable.store.after = act
     return seen
 
 
@@ -160,16 +160,16 @@ def _quick(seconds: float) -> None:
     time.sleep(min(seconds, 0.02))
 
 
-def _run(mortal: Mortal, round_: int, done: set[str]) -> None:
-    with opened(
-        mortal.store,
-        mortal.locker,
+def _run(killable: KillableClient, round_: int, done: set[str]) -> None:
+    with new_session(
+        killable.store,
+        killable.locker,
         lease=0.2,
         timeout=5,
         environment=Environment(sleep=_quick, keep=lambda name, _: name, background=False),
     ) as session:
         for part in ("x", "y"):
-            make(session, f"{part}{round_}")
+            create_tool(session, f"{part}{round_}")
             done.add(f"{part}{round_}")
 
 
@@ -180,11 +180,11 @@ def _each_write(connect: Connect, before: bool, error: Exception | None) -> int:
     """
     done: set[str] = set()
     for number in range(1, 40):
-        mortal = Mortal(connect())
-        seen = _fail(mortal, number, before, error)
-        with suppress(Dead):
-            _run(mortal, number, done)
-        state = current(connect())
+        killable = KillableClient(connect())
+        seen = _fail(killable, number, before, error)
+        with suppress(ProcessKilled):
+            _run(killable, number, done)
+        state = read_current(connect())
         assert done <= {
             address.instance for address, found in state.entries.items() if not found.pending
         }
@@ -198,17 +198,17 @@ def _each_write(connect: Connect, before: bool, error: Exception | None) -> int:
     raise AssertionError("a run makes too many writes")
 
 
-@case("C43 an answer lost after its effect is recognised at every write")
+@session_case("C43 an answer lost after its effect is recognised at every write")
 def _lost_after(connect: Connect) -> None:
     assert _each_write(connect, False, OutcomeUnknownError("the answer was lost")) > 5
 
 
-@case("C43 an answer lost without any effect is made good at every write")
+@session_case("C43 an answer lost without any effect is made good at every write")
 def _lost_before(connect: Connect) -> None:
     assert _each_write(connect, True, OutcomeUnknownError("the answer was lost")) > 5
 
 
-@case(
+@session_case(
     "C47, G53, G57 killed before any write: the next run takes over, "
     "nothing done is forgotten, what was begun is known"
 )
@@ -216,7 +216,7 @@ def _killed_before(connect: Connect) -> None:
     assert _each_write(connect, True, None) > 5
 
 
-@case(
+@session_case(
     "C47, G53, G57 killed after any write: the next run takes over, "
     "nothing done is forgotten, what was begun is known"
 )
@@ -224,54 +224,56 @@ def _killed_after(connect: Connect) -> None:
     assert _each_write(connect, False, None) > 5
 
 
-@case("C46 an unreachable store is asked a few times, then the run ends and the old state stands")
+@session_case(
+    "C46 an unreachable store is asked a few times, then the run ends and the old state stands"
+)
 def _unreachable(connect: Connect) -> None:
-    with opened(connect().store) as session:
-        make(session, "a")
-    mortal = Mortal(connect())
-    seen = _fail(mortal, 1, True, StoreUnavailableError("the store is away"), times=1000)
+    with new_session(connect().store) as session:
+        create_tool(session, "a")
+    killable = KillableClient(connect())
+    seen = _fail(killable, 1, True, StoreUnavailableError("the store is away"), times=1000)
     environment = Environment(sleep=lambda _: None)
-    refused(
-        lambda: opened(mortal.store, mortal.locker, environment=environment).__enter__(),
+    expect_error(
+        lambda: new_session(killable.store, killable.locker, environment=environment).__enter__(),
         StoreUnavailableError,
     )
     assert (
         1 < len(seen) < 20
-        and names(current(connect())) == {"a"}
+        and tool_names(read_current(connect())) == {"a"}
         and connect().locker.read(KEY) is None
     )
 
 
-@case("G56 an interrupted run keeps what it did, compacts and gives the lock back")
+@session_case("G56 an interrupted run keeps what it did, compacts and gives the lock back")
 def _interrupted(connect: Connect) -> None:
     client = connect()
-    with suppress(KeyboardInterrupt), opened(client.store, client.locker) as session:
-        make(session, "a")
+    with suppress(KeyboardInterrupt), new_session(client.store, client.locker) as session:
+        create_tool(session, "a")
         session.begin(Address("data", "b"), Action.CREATE).wait()
         raise KeyboardInterrupt
-    state = current(client)
+    state = read_current(client)
     assert (
         state.id.serial == 1
-        and names(state) == {"a", "b"}
+        and tool_names(state) == {"a", "b"}
         and state.entries[Address("data", "b")].pending
     )
     assert client.locker.read(KEY) is None
 
 
-@case("G59, G60 outcomes that cannot be committed go to a rescue file that the error names")
+@session_case("G59, G60 outcomes that cannot be committed go to a rescue file that the error names")
 def _rescue(connect: Connect) -> None:
-    mortal, rescued = Mortal(connect()), dict[str, bytes]()
+    killable, rescued = KillableClient(connect()), dict[str, bytes]()
     environment = Environment(
         sleep=lambda _: None,
         keep=lambda name, data: f"/there/{name}" if rescued.setdefault(name, data) else "",
     )
     error = None
     try:
-        with opened(mortal.store, mortal.locker, environment=environment) as session:
+        with new_session(killable.store, killable.locker, environment=environment) as session:
             session.begin(
                 Address("data", "a"), Action.CREATE, entry=replace(entry("a"), resource=None)
             ).wait()
-            _fail(mortal, 1, True, StoreError("credentials expired"), times=1000)
+            _fail(killable, 1, True, StoreError("credentials expired"), times=1000)
             session.done(Address("data", "a"), entry("a"))
     except StoreError as found:
         error = found
@@ -281,142 +283,146 @@ def _rescue(connect: Connect) -> None:
         and f"dtm state recover /there/{name}" in error.hint
         and connect().locker.read(KEY) is None
     )
-    with opened(connect().store, lease=0) as session:
+    with new_session(connect().store, lease=0) as session:
         recover(session, data, name)
-    assert current(connect()).entries[Address("data", "a")] == entry("a")
+    assert read_current(connect()).entries[Address("data", "a")] == entry("a")
 
 
-@case("G61 a torn last line of the log was never acknowledged and hinders nobody")
+@session_case("G61 a torn last line of the log was never acknowledged and hinders nobody")
 def _torn(connect: Connect) -> None:
-    client, mortal = connect(), Mortal(connect())
-    with suppress(Dead), opened(mortal.store) as session:
-        make(session, "a")
-        mortal.kill()
+    client, killable = connect(), KillableClient(connect())
+    with suppress(ProcessKilled), new_session(killable.store) as session:
+        create_tool(session, "a")
+        killable.kill()
     if isinstance(client.store, AppendStore):
         head = client.store.read(HEAD)
         assert head is not None
         client.store.append(HEAD, b'{"session":"x","seq":9,"at":"","rec', expect=head.version)
-    assert names(current(client)) == {"a"}
-    with opened(client.store, lease=0) as session:
-        make(session, "b")
-    assert names(current(client)) == {"a", "b"}
+    assert tool_names(read_current(client)) == {"a"}
+    with new_session(client.store, lease=0) as session:
+        create_tool(session, "b")
+    assert tool_names(read_current(client)) == {"a", "b"}
 
 
-@case("a log that outgrows its head is read whole, by others and after a death")
+@session_case("a log that outgrows its head is read whole, by others and after a death")
 def _long(connect: Connect) -> None:
-    client, mortal = connect(), Mortal(connect())
-    with suppress(Dead), opened(mortal.store) as session:
+    client, killable = connect(), KillableClient(connect())
+    with suppress(ProcessKilled), new_session(killable.store) as session:
         for number in range(60):
-            make(session, f"n{number}", "x" * 5000)
-        assert len(current(client).entries) == 60
-        mortal.kill()
-    assert len(current(client).entries) == 60
-    with opened(client.store, lease=0) as session:
-        make(session, "last")
-    assert len(current(client).entries) == 61 and not list(client.store.list(f"{KEY}.log.d/"))
+            create_tool(session, f"n{number}", "x" * 5000)
+        assert len(read_current(client).entries) == 60
+        killable.kill()
+    assert len(read_current(client).entries) == 60
+    with new_session(client.store, lease=0) as session:
+        create_tool(session, "last")
+    assert len(read_current(client).entries) == 61 and not list(client.store.list(f"{KEY}.log.d/"))
 
 
-@case("many threads: each record is readable by others once its caller goes on")
+@session_case("many threads: each record is readable by others once its caller goes on")
 def _threads(connect: Connect) -> None:
     client, other, flaws = connect(), connect(), list[str]()
 
     def work(session: Session, thread: int) -> None:
         for number in range(5):
-            make(session, f"t{thread}-{number}")
-            if f"t{thread}-{number}" not in names(current(other)):
+            create_tool(session, f"t{thread}-{number}")
+            if f"t{thread}-{number}" not in tool_names(read_current(other)):
                 flaws.append(f"t{thread}-{number}")
 
-    with opened(client.store) as session:
+    with new_session(client.store) as session:
         threads = [Thread(target=work, args=(session, number)) for number in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert not flaws and len(current(other).entries) == 20
+    assert not flaws and len(read_current(other).entries) == 20
 
 
-@case("a DevStream file of either spelling is taken over, its bytes kept as history 0")
+@session_case("a DevStream file of either spelling is taken over, its bytes kept as history 0")
 def _devstream(connect: Connect) -> None:
     client = connect()
     client.store.write(KEY, DEVSTREAM, expect=None)
-    assert names(current(client)) == {"a"}
+    assert tool_names(read_current(client)) == {"a"}
     saved: dict[str, bytes] = {}
     environment = Environment(keep=lambda name, data: name if saved.setdefault(name, data) else "")
-    with opened(client.store, environment=environment) as session:
-        make(session, "b")
-    assert names(current(client)) == {"a", "b"} and current(client).id.serial == 1
-    if not client.beside:
+    with new_session(client.store, environment=environment) as session:
+        create_tool(session, "b")
+    assert tool_names(read_current(client)) == {"a", "b"} and read_current(client).id.serial == 1
+    if not client.separate_log:
         assert list(saved.values()) == [DEVSTREAM]
         return
-    (past,) = history(state_of(client.store))
-    kept = client.store.read(past.key)
-    assert past.serial == 0 and kept is not None and kept.data == DEVSTREAM
-    assert names(load(state_of(client.store), past)) == {"a"}
+    (past,) = history(state_store(client.store))
+    condition = client.store.read(past.key)
+    assert past.serial == 0 and condition is not None and condition.data == DEVSTREAM
+    assert tool_names(load(state_store(client.store), past)) == {"a"}
 
 
-@case("G73 the history keeps as many snapshots as it is told, the newest ones")
+@session_case("G73 the history keeps as many snapshots as it is told, the newest ones")
 def _history(connect: Connect) -> None:
     client = connect()
     for number in range(6):
-        with opened(client.store, history=3) as session:
-            make(session, f"n{number}")
-    assert [past.serial for past in history(state_of(client.store))] == (
-        [3, 4, 5] if client.beside else []
+        with new_session(client.store, history=3) as session:
+            create_tool(session, f"n{number}")
+    assert [past.serial for past in history(state_store(client.store))] == (
+        [3, 4, 5] if client.separate_log else []
     )
 
 
-@case("a snapshot put in place by hand is worked on, and the records it does not know are kept")
+@session_case(
+    "a snapshot put in place by hand is worked on, and the records it does not know are kept"
+)
 def _replaced(connect: Connect) -> None:
-    client, mortal = connect(), Mortal(connect())
-    with opened(client.store) as session:
-        make(session, "a")
-    with suppress(Dead), opened(mortal.store) as session:
-        make(session, "lost")
-        mortal.kill()
-    put_by_hand(client, DEVSTREAM)
-    reading = read_state(state_of(client.store))
+    client, killable = connect(), KillableClient(connect())
+    with new_session(client.store) as session:
+        create_tool(session, "a")
+    with suppress(ProcessKilled), new_session(killable.store) as session:
+        create_tool(session, "lost")
+        killable.kill()
+    replace_snapshot(client, DEVSTREAM)
+    reading = read_state(state_store(client.store))
     assert (
-        ("replaced by other means" in reading.notice) == client.beside
-        and names(reading.state) == {"a"}
+        ("replaced by other means" in reading.notice) == client.separate_log
+        and tool_names(reading.state) == {"a"}
         and not reading.state.id.lineage
     )
-    with opened(client.store) as session:
-        make(session, "b")
-    assert names(current(client)) == {"a", "b"}
-    if not client.beside:  # the log went with the document
+    with new_session(client.store) as session:
+        create_tool(session, "b")
+    assert tool_names(read_current(client)) == {"a", "b"}
+    if not client.separate_log:  # the log went with the document
         return
-    kept = [key for key in client.store.list(f"{KEY}.history/") if "log-" in key]
-    found = client.store.read(kept[0])
+    condition = [key for key in client.store.list(f"{KEY}.history/") if "log-" in key]
+    found = client.store.read(condition[0])
     assert found is not None and b"lost" in found.data
 
 
-@case("a copy is read with its home named, and never written until it is made home")
+@session_case("a copy is read with its home named, and never written until it is made home")
 def _copy(connect: Connect) -> None:
     client = connect()
-    with opened(client.store, claim=False) as session:
+    with new_session(client.store, claim=False) as session:
         push(session, State(StateId("l", 3)).put(entry("a")))
     found = client.store.read(KEY)
     assert found is not None
-    put_by_hand(client, found.data.replace(b'"home": "', b'"home": "elsewhere:'))
-    assert read_state(state_of(client.store)).copy_of.startswith("elsewhere:")
-    with opened(client.store, claim=False) as session:
-        assert "copy" in refused(session.claim, StateError).message
+    replace_snapshot(client, found.data.replace(b'"home": "', b'"home": "elsewhere:'))
+    assert read_state(state_store(client.store)).copy_of.startswith("elsewhere:")
+    with new_session(client.store, claim=False) as session:
+        assert "copy" in expect_error(session.claim, StateError).message
         push(session, session.state, adopt=True)
-    assert read_state(state_of(client.store)).copy_of == "" and names(current(client)) == {"a"}
+    assert read_state(state_store(client.store)).copy_of == "" and tool_names(
+        read_current(client)
+    ) == {"a"}
 
 
-@case("no secret is in anything that is written")
+@session_case("no secret is in anything that is written")
 def _secrets(connect: Connect) -> None:
     client, secret = connect(), Secret("correct horse battery", ("env TOKEN",))
     made = replace(entry("a"), options={"input": "x", "token": {"deep": [secret]}})
-    with opened(client.store) as session:
+    with new_session(client.store) as session:
         session.begin(made.address, Action.CREATE, entry=made)
         session.done(made.address, made)
         session.set_outputs({"token": secret})
     for key in client.store.list(""):
         found = client.store.read(key)
         assert found is not None and b"horse" not in found.data, key
-    state = current(client)
+    state = read_current(client)
     token = state.entries[made.address].options["token"]
     assert (
         isinstance(token, dict)

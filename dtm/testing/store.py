@@ -13,8 +13,16 @@ from contextlib import suppress
 
 import msgspec
 
-from dtm.testing.conformance import Case, CaseResult, Untried, insist, refused, require, results
-from dtm.testing.contenders import together
+from dtm.testing.conformance import (
+    Case,
+    CaseResult,
+    CaseSkipped,
+    expect_error,
+    require,
+    require_all_passed,
+    run_cases,
+)
+from dtm.testing.lock_clients import run_in_threads
 from engine.errors import ConflictError, OutcomeUnknownError, StoreAccessError, StoreError
 from engine.ports import AppendStore, Store, Version
 
@@ -34,7 +42,7 @@ class StorePlace(msgspec.Struct, frozen=True):
     denied: Callable[[], Store] | None = None
     many: int = 2500
 
-    def two(self) -> tuple[Store, Store]:
+    def connect_two(self) -> tuple[Store, Store]:
         """Two clients of the place."""
         return self.connect(), self.connect()
 
@@ -46,7 +54,7 @@ def _data(store: Store, key: str) -> bytes | None:
 
 def absent_is_none(place: StorePlace) -> None:
     """No state is None, not an error and not an empty value."""
-    a, b = place.two()
+    a, b = place.connect_two()
     require(
         a.read("k") is None and b.read("k") is None, "reading what is not there finds something"
     )
@@ -55,7 +63,7 @@ def absent_is_none(place: StorePlace) -> None:
 
 def read_what_was_written(place: StorePlace) -> None:
     """Bytes come back equal, in the other client too, with the version that the write answered."""
-    a, b = place.two()
+    a, b = place.connect_two()
     version = a.write("k", b"one", expect=None)
     for store in (a, b):
         found = store.read("k")
@@ -70,7 +78,7 @@ def read_what_was_written(place: StorePlace) -> None:
 
 def last_write_wins(place: StorePlace) -> None:
     """A fresh client reads the second value."""
-    a, b = place.two()
+    a, b = place.connect_two()
     first = a.write("k", b"one", expect=None)
     second = b.write("k", b"two", expect=first)
     require(first != second, "two values have one version")
@@ -79,7 +87,7 @@ def last_write_wins(place: StorePlace) -> None:
 
 def delete_twice(place: StorePlace) -> None:
     """Deleted is gone; deleting again is no error; the key can be created again."""
-    a, b = place.two()
+    a, b = place.connect_two()
     a.write("k", b"one", expect=None)
     b.delete("k")
     require(a.read("k") is None, "a deleted key is still read")
@@ -90,10 +98,12 @@ def delete_twice(place: StorePlace) -> None:
 
 def delete_of_another_version(place: StorePlace) -> None:
     """A conditional delete of a version that is no longer there removes nothing."""
-    a, b = place.two()
+    a, b = place.connect_two()
     old = a.write("k", b"one", expect=None)
     new = b.write("k", b"two", expect=old)
-    refused(lambda: a.delete("k", expect=old), ConflictError, "deleting an overwritten version")
+    expect_error(
+        lambda: a.delete("k", expect=old), ConflictError, "deleting an overwritten version"
+    )
     require(_data(b, "k") == b"two", "a refused delete removed the value")
     b.delete("k", expect=new)
     require(a.read("k") is None, "a conditional delete of the right version did not remove it")
@@ -101,7 +111,7 @@ def delete_of_another_version(place: StorePlace) -> None:
 
 def empty_value(place: StorePlace) -> None:
     """A value of no bytes is there, can be told from none, and can be replaced."""
-    a, b = place.two()
+    a, b = place.connect_two()
     version = a.write("k", b"", expect=None)
     require(_data(b, "k") == b"", "an empty value is not read as empty")
     b.write("k", b"one", expect=version)
@@ -110,7 +120,7 @@ def empty_value(place: StorePlace) -> None:
 
 def large_values(place: StorePlace) -> None:
     """6 and 20 MiB come back equal; after shrinking to 3 MiB nothing is left over."""
-    a, b = place.two()
+    a, b = place.connect_two()
     version = None
     for size in (6, 20, 3):
         data = bytes(range(256)) * (size * MIB // 256)
@@ -121,7 +131,7 @@ def large_values(place: StorePlace) -> None:
 
 def any_bytes(place: StorePlace) -> None:
     """Text in any script, line ends, big numbers and every byte there is."""
-    a, b = place.two()
+    a, b = place.connect_two()
     text = '{"a": "Grüße 你好 \U0001f600\\u2028", "n": 9223372036854775807, "f": 1e-7}\r\n'
     data = text.encode() + bytes(range(256))
     a.write("k", data, expect=None)
@@ -133,15 +143,17 @@ def stale_writer_is_refused(place: StorePlace) -> None:
 
     The error says which version is there.
     """
-    a, b = place.two()
+    a, b = place.connect_two()
     seen = a.write("k", b"one", expect=None)
     new = b.write("k", b"two", expect=seen)
-    error = refused(lambda: a.write("k", b"three", expect=seen), ConflictError, "a stale write")
+    error = expect_error(
+        lambda: a.write("k", b"three", expect=seen), ConflictError, "a stale write"
+    )
     require(
         error.found in (new, None),
         "the conflict names a version that is not there",
     )
-    refused(
+    expect_error(
         lambda: a.write("gone", b"x", expect=seen),
         ConflictError,
         "a write over a version of a key that is not there",
@@ -151,10 +163,12 @@ def stale_writer_is_refused(place: StorePlace) -> None:
 
 def create_once(place: StorePlace) -> None:
     """Creating what is there is refused, and the content stays."""
-    a, b = place.two()
+    a, b = place.connect_two()
     a.write("k", b"one", expect=None)
-    refused(lambda: b.write("k", b"two", expect=None), ConflictError, "creating an existing key")
-    refused(
+    expect_error(
+        lambda: b.write("k", b"two", expect=None), ConflictError, "creating an existing key"
+    )
+    expect_error(
         lambda: a.write("k", b"one", expect=None), ConflictError, "creating one's own key again"
     )
     require(_data(b, "k") == b"one", "a refused creation changed the content")
@@ -178,7 +192,7 @@ def one_creator_wins(place: StorePlace) -> None:
         except Exception as error:  # noqa: BLE001 - reported by the check below
             failed.append(error)
 
-    together(create, CREATORS)
+    run_in_threads(create, CREATORS)
     require(not failed, f"a racing creation fails otherwise than by a conflict: {failed[:1]}")
     require(len(won) == 1, f"{len(won)} of {CREATORS} creators won")
     require(
@@ -202,7 +216,7 @@ def no_update_is_lost(place: StorePlace) -> None:
         except Exception as error:  # noqa: BLE001 - reported by the check below
             failed.append(error)
 
-    together(counting, 8)
+    run_in_threads(counting, 8)
     require(not failed, f"a racing client fails otherwise than by a conflict: {failed[:1]}")
     total = int(_data(place.connect(), "k") or 0)
     require(total >= 80, "an acknowledged update is missing")
@@ -226,7 +240,7 @@ def _count_up(store: Store, version: Version, unknown: list[OutcomeUnknownError]
 
 def readers_see_whole_values(place: StorePlace) -> None:
     """Read while another client replaces a large value: the old or the new, never a mix."""
-    a, b = place.two()
+    a, b = place.connect_two()
     version = a.write("k", b"0" * MIB, expect=None)
     seen: list[bytes] = []
     done = threading.Event()
@@ -252,7 +266,7 @@ def listing(place: StorePlace) -> None:
 
     A folder's content and not its sibling's, files as well as folders.
     """
-    a, b = place.two()
+    a, b = place.connect_two()
     for key in ("a/b", "a/c/d", "ab/e", "top"):
         a.write(key, b"x", expect=None)
     require(
@@ -273,7 +287,7 @@ def listing(place: StorePlace) -> None:
 
 def many_keys(place: StorePlace) -> None:
     """A long listing is complete and sorted, and everything in it can be removed."""
-    a, b = place.two()
+    a, b = place.connect_two()
     keys = [f"many/{number:05}" for number in range(place.many)]
     for key in keys:
         a.write(key, b"x", expect=None)
@@ -286,7 +300,7 @@ def many_keys(place: StorePlace) -> None:
 
 def keys_stay_inside(place: StorePlace) -> None:
     """A key with `..` is refused, or is a key like any other; it never names something outside."""
-    a, b = place.two()
+    a, b = place.connect_two()
     for key in ("../escape", "a/../../escape", "/escape", "a//b", "."):
         with suppress(StoreError):
             a.write(key, b"x", expect=None)
@@ -297,11 +311,11 @@ def keys_stay_inside(place: StorePlace) -> None:
 def denied_is_an_error(place: StorePlace) -> None:
     """A place that may not be read, or a missing bucket, is an error and never an empty state."""
     if place.denied is None:
-        raise Untried("no place is at hand that may not be read")
+        raise CaseSkipped("no place is at hand that may not be read")
     store = place.denied()
-    refused(lambda: store.read("k"), StoreAccessError, "reading what may not be read")
-    refused(lambda: list(store.list("")), StoreAccessError, "listing what may not be read")
-    refused(
+    expect_error(lambda: store.read("k"), StoreAccessError, "reading what may not be read")
+    expect_error(lambda: list(store.list("")), StoreAccessError, "listing what may not be read")
+    expect_error(
         lambda: store.write("k", b"x", expect=None),
         StoreAccessError,
         "writing where nothing may be written",
@@ -330,40 +344,40 @@ def append_grows(place: StorePlace) -> None:
 def stale_append_is_refused(place: StorePlace) -> None:
     """Refuse the append of a client that a write or an append has overtaken."""
     a, b = _appending(place)
-    refused(
+    expect_error(
         lambda: a.append("k", b"x", expect="0"), ConflictError, "an append to what is not there"
     )
     mine = a.append("k", b"1", expect=a.write("k", b"0", expect=None))
     theirs = b.append("k", b"2", expect=mine)
-    refused(
+    expect_error(
         lambda: a.append("k", b"x", expect=mine),
         ConflictError,
         "an append after somebody else's append",
     )
     theirs = b.write("k", b"claim", expect=theirs)
-    refused(
+    expect_error(
         lambda: a.append("k", b"x", expect=mine),
         ConflictError,
         "an append after somebody else's write",
     )
     theirs = b.append("k", b"!", expect=theirs)
-    refused(
+    expect_error(
         lambda: a.write("k", b"x", expect=mine),
         ConflictError,
         "a write after somebody else's append",
     )
     b.delete("k")
-    refused(
+    expect_error(
         lambda: a.append("k", b"x", expect=theirs), ConflictError, "an append to what was deleted"
     )
     require(a.read("k") is None, "a refused append brought back a deleted value")
 
 
 def _appending(place: StorePlace) -> tuple[AppendStore, AppendStore]:
-    a, b = place.two()
+    a, b = place.connect_two()
     if isinstance(a, AppendStore) and isinstance(b, AppendStore):
         return a, b
-    raise Untried("this store does not append")
+    raise CaseSkipped("this store does not append")
 
 
 STORE_CASES: tuple[Case[StorePlace], ...] = (
@@ -391,4 +405,4 @@ STORE_CASES: tuple[Case[StorePlace], ...] = (
 
 def store_contract(make_place: Callable[[], StorePlace]) -> list[CaseResult]:
     """Try every case, each in a new, empty place. Raises BrokenError that lists all that fail."""
-    return insist(list(results(STORE_CASES, make_place)))
+    return require_all_passed(list(run_cases(STORE_CASES, make_place)))

@@ -63,8 +63,8 @@ def repo_scaffolding(directory: Path) -> Trial:
             "files": lambda: push(bare, {"README.md": "by hand\n"}),
             "visibility": lambda: bare.chmod(0o755),
         },
-        vanish=lambda: shutil.rmtree(bare),
-        foreign=lambda: make(directory, "repos/app.git"),
+        delete_outside=lambda: shutil.rmtree(bare),
+        create_outside=lambda: make(directory, "repos/app.git"),
     )
 
 
@@ -76,8 +76,8 @@ def _golang(plugin: str, options: type[GolangOptions]) -> MakeTrial:
             call=trial_call(plugin, directory),
             changes=[options(scm_type="local", owner="me", name="app", image_repo="you/app")],
             drifts={"files": lambda: push(bare, {"README.md": None})},
-            vanish=lambda: shutil.rmtree(bare),
-            foreign=lambda: make(directory),
+            delete_outside=lambda: shutil.rmtree(bare),
+            create_outside=lambda: make(directory),
         )
 
     return trial
@@ -93,9 +93,9 @@ def _built_in(plugin: str, path: str, options: type[Any], pipeline: type[Pipelin
             call=trial_call(plugin, directory),
             changes=[options(scm=SCM, pipeline=pipeline(test=TESTS, image_repo=image))],
             drifts={"files": lambda: push(bare, {path: "edited: by hand\n"})},
-            fixed=RENDERED,
-            vanish=lambda: push(bare, {path: None}),
-            foreign=lambda: push(bare, {path: "somebody: else's\n"}),
+            cannot_drift=RENDERED,
+            delete_outside=lambda: push(bare, {path: None}),
+            create_outside=lambda: push(bare, {path: "somebody: else's\n"}),
         )
 
     return trial
@@ -121,10 +121,10 @@ def ci_generic(directory: Path) -> Trial:
             "files": lambda: push(bare, {".github/workflows/b.yaml": None}),
             "rendered": lambda: (source / "a.yml").write_text("on: release\n", "utf-8"),
         },
-        vanish=lambda: push(
+        delete_outside=lambda: push(
             bare, {".github/workflows/a.yml": None, ".github/workflows/b.yaml": None}
         ),
-        foreign=lambda: push(bare, {".github/workflows/a.yml": "on: [issues]\n"}),
+        create_outside=lambda: push(bare, {".github/workflows/a.yml": "on: [issues]\n"}),
     )
 
 
@@ -184,8 +184,8 @@ def argocdapp(directory: Path) -> Trial:
             name: partial(edit_manifest, bare, place, value)
             for place, (name, value) in MANIFEST_DRIFTS.items()
         },
-        vanish=lambda: push(bare, {MANIFEST: None}),
-        foreign=lambda: push(bare, {MANIFEST: "kind: Application\n"}),
+        delete_outside=lambda: push(bare, {MANIFEST: None}),
+        create_outside=lambda: push(bare, {MANIFEST: "kind: Application\n"}),
     )
 
 

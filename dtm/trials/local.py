@@ -20,7 +20,7 @@ def data(directory: Path) -> Trial:
         options=DataOptions(input={"list": [1, None, "x"]}),
         call=trial_call("data", directory),
         changes=[DataOptions(input="text")],
-        unseen=True,
+        state_only=True,
     )
 
 
@@ -41,8 +41,8 @@ def file(directory: Path) -> Trial:
             "mode": lambda: path.chmod(0o640),
             "source": lambda: source.write_text("another source\n", "utf-8"),
         },
-        vanish=path.unlink,
-        foreign=lambda: _put(path, "somebody else's\n"),
+        delete_outside=path.unlink,
+        create_outside=lambda: _put(path, "somebody else's\n"),
     )
 
 
@@ -54,8 +54,8 @@ def directory(directory: Path) -> Trial:
         call=trial_call("directory", directory),
         changes=[DirectoryOptions(path="parent/out", mode="0700")],
         drifts={"mode": lambda: path.chmod(0o711)},
-        vanish=path.rmdir,
-        foreign=lambda: _put(path / "theirs.txt", "somebody else's\n"),
+        delete_outside=path.rmdir,
+        create_outside=lambda: _put(path / "theirs.txt", "somebody else's\n"),
     )
 
 
@@ -85,8 +85,8 @@ def command(directory: Path) -> Trial:
             "colour": lambda: path.write_text(json.dumps({**mine, "colour": "green"}), "utf-8"),
             "extra": lambda: path.write_text(json.dumps({**mine, "extra": [1]}), "utf-8"),
         },
-        fixed=frozenset({"made_by"}),
-        vanish=path.unlink,
+        cannot_drift=frozenset({"made_by"}),
+        delete_outside=path.unlink,
     )
 
 

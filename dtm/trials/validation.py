@@ -9,7 +9,7 @@ from typing import Any, Final
 from dtm.describe import plugin_sample
 from dtm.plugins import Plugins
 from dtm.testing.conformance import CaseResult
-from dtm.testing.provider import MakeTrial, Trial, Trying, trial_call, verdicts
+from dtm.testing.provider import HasTrial, MakeTrial, Trial, run_provider_cases, trial_call
 from dtm.trials.git import GIT_TRIALS
 from dtm.trials.local import LOCAL_TRIALS
 from engine.address import Address
@@ -33,11 +33,11 @@ def validate_plugin(name: str, plugins: Plugins, directory: Path) -> Iterator[Ca
     changed by other means, and the promises about that are untried.
     """
     provider = plugins[name]
-    yield from verdicts(provider, _trial_of(name, provider, plugins), directory)
+    yield from run_provider_cases(provider, _trial_of(name, provider, plugins), directory)
 
 
 def _trial_of(name: str, provider: AnyProvider, plugins: Plugins) -> MakeTrial:
-    if isinstance(provider, Trying):
+    if isinstance(provider, HasTrial):
         return provider.trial
     return TRIALS.get(name) or (lambda world: _sample_trial(name, plugins, world))
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.local.store import open_backend
-from backends.url import FORMS, parse, spelled
+from backends.url import FORMS, parse, to_url
 from engine.config import LockSettings, StateSettings
 from engine.errors import UsageError
 from engine.values import Secret, Value
@@ -163,7 +163,7 @@ def test_every_example_is_a_good_url(form: object) -> None:
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_what_was_parsed_is_spelled_as_it_was(form: object) -> None:
     example = form.example  # type: ignore[attr-defined]
-    assert spelled(parse(example)) == example
+    assert to_url(parse(example)) == example
 
 
 def test_a_secret_and_what_only_a_config_can_say_are_left_out_of_a_url() -> None:
@@ -174,10 +174,10 @@ def test_a_secret_and_what_only_a_config_can_say_are_left_out_of_a_url() -> None
         "other": "x",
         "endpoint": "http://e/?a&b",
     }
-    url = spelled(StateSettings("s3", options))
+    url = to_url(StateSettings("s3", options))
     assert url == "s3://b/k?endpoint=http%3A%2F%2Fe%2F%3Fa%26b"
     assert parse(url).options["endpoint"] == "http://e/?a&b"
-    assert spelled(StateSettings("somebodys", options)) == ""
+    assert to_url(StateSettings("somebodys", options)) == ""
 
 
 @given(

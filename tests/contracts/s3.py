@@ -11,8 +11,8 @@ from threading import Lock
 from typing import Any
 
 from backends.aws import s3
-from backends.aws.options import settings_of
-from backends.aws.session import Aws, AwsAccess
+from backends.aws.options import read_settings
+from backends.aws.session import AwsAccount, AwsCredentials
 from backends.lockers.pair import BothLockers
 from dtm.testing.locker import LockerPlace
 from dtm.testing.session import Client, Connect
@@ -28,13 +28,13 @@ CLIENTS = 3
 
 
 @cache
-def account(access: AwsAccess) -> Aws:
+def account(access: AwsCredentials) -> AwsAccount:
     """One per server: its first client takes longer than most cases, the next ones are cheap."""
-    return Aws(access)
+    return AwsAccount(access)
 
 
 def opened(options: Options) -> Opened:
-    settings = settings_of(options, Path("/"), {})
+    settings = read_settings(options, Path("/"), {})
     return s3.opened(account(settings.access), settings)
 
 

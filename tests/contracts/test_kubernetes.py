@@ -22,8 +22,8 @@ import backends.kubernetes.store as module
 from backends.kubernetes.api import Cluster, Object
 from backends.kubernetes.configmaps import ConfigMaps
 from backends.kubernetes.kubeconfig import find_access
-from backends.kubernetes.store import KubernetesStore, creating, name_of
-from dtm.testing.conformance import Case, Untried
+from backends.kubernetes.store import KubernetesStore, configmap_name, creating
+from dtm.testing.conformance import Case, CaseSkipped
 from dtm.testing.locker import LOCKER_CASES
 from dtm.testing.session import SESSION_CASES
 from dtm.testing.store import STORE_CASES
@@ -65,7 +65,7 @@ def other() -> Iterator[OtherProcess]:
 def check(case: Case[Any], place: Any) -> None:
     try:
         case.check(place)
-    except Untried as reason:
+    except CaseSkipped as reason:
         pytest.skip(str(reason))
 
 
@@ -462,7 +462,7 @@ def test_a_delete_without_a_condition_takes_the_parts_of_what_is_there_by_then(
     ],
 )
 def test_the_names_of_the_state_s_own_keys_can_be_read(key: str, name: str) -> None:
-    assert name_of(key) == name
+    assert configmap_name(key) == name
 
 
 def test_every_other_key_has_a_legal_name_of_its_own() -> None:
@@ -482,7 +482,7 @@ def test_every_other_key_has_a_legal_name_of_its_own() -> None:
         "a.",
         "a/.b",
     ]
-    names = [name_of(key) for key in keys]
+    names = [configmap_name(key) for key in keys]
     assert len(set(names)) == len(keys) and all(
         module.NAME.fullmatch(name) and len(name) <= 220 for name in names
     )

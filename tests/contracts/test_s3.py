@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dtm.testing.conformance import Case, Untried
+from dtm.testing.conformance import Case, CaseSkipped
 from dtm.testing.leases import LEASE_CASES
 from dtm.testing.locker import LOCKER_CASES
 from dtm.testing.session import SESSION_CASES
@@ -37,7 +37,7 @@ def clouds(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
 def check(case: Case[Any], place: Any) -> None:
     try:
         case.check(place)
-    except Untried as reason:
+    except CaseSkipped as reason:
         pytest.skip(str(reason))
 
 

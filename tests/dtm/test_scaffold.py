@@ -84,7 +84,7 @@ def test_its_own_test_passes_and_it_imports_only_dtm(name: str, tmp_path: Path) 
 def test_validating_it_tries_every_promise(note: Plugins, tmp_path: Path) -> None:
     found = list(validate_plugin("my-note", note, tmp_path / "world"))
     assert len(found) == 11
-    assert [str(verdict) for verdict in found if verdict.problem or verdict.untried] == []
+    assert [str(result) for result in found if result.problem or result.skipped] == []
 
 
 def test_its_sample_config_comes_from_its_options(note: Plugins) -> None:
@@ -98,19 +98,19 @@ def test_a_broken_plugin_is_told_line_by_line(
 ) -> None:
     provider = note["my-note"]
     monkeypatch.setattr(type(provider), "delete", lambda *_: None)
-    lines = [str(verdict) for verdict in validate_plugin("my-note", note, tmp_path / "world")]
-    assert [line for line in lines if not line.startswith("kept")] == [
-        "broken  deleting is final, deleting twice is harmless: read still finds it"
+    lines = [str(result) for result in validate_plugin("my-note", note, tmp_path / "world")]
+    assert [line for line in lines if not line.startswith("passed")] == [
+        "failed  deleting is final, deleting twice is harmless: read still finds it"
     ]
 
 
 def test_a_plugin_without_a_trial_is_tried_with_its_sample(tmp_path: Path) -> None:
     plugins = Plugins(lambda: [("mine", "providers.file:FileProvider", "dist")])
-    found = {verdict.name: verdict for verdict in validate_plugin("mine", plugins, tmp_path)}
-    assert not any(verdict.problem for verdict in found.values())
-    assert not found["what a crash left is found again"].untried
+    found = {result.name: result for result in validate_plugin("mine", plugins, tmp_path)}
+    assert not any(result.problem for result in found.values())
+    assert not found["what a crash left is found again"].skipped
     assert (
-        found["drift of each attribute is found and repaired"].untried == "its trial has no drifts"
+        found["drift of each attribute is found and repaired"].skipped == "its trial has no drifts"
     )
 
 
@@ -121,9 +121,7 @@ def test_a_shipped_plugin_breaks_no_promise_on_its_own_example(
 ) -> None:
     # With it the world would be the trial's.
     monkeypatch.setattr("dtm.trials.validation.TRIALS", {})
-    found = [
-        str(verdict) for verdict in validate_plugin(name, PLUGINS, tmp_path) if verdict.problem
-    ]
+    found = [str(result) for result in validate_plugin(name, PLUGINS, tmp_path) if result.problem]
     assert found == []
 
 

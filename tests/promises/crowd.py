@@ -11,7 +11,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from dtm.app.place import open_place, settings_from_url
-from dtm.testing.contenders import info_of
+from dtm.testing.lock_clients import lock_info
 from engine.session.locking import LockOptions, acquire
 
 HELD = 0.2
@@ -44,7 +44,7 @@ def want(url: str, ready: Barrier, results: Connection) -> None:
     ready.wait()
     name = f"worker-{os.getpid()}"
     held = acquire(
-        locker, place.key, info_of(name), LockOptions(timeout=60, lease=30), lambda _event: None
+        locker, place.key, lock_info(name), LockOptions(timeout=60, lease=30), lambda _event: None
     )
     start = time.monotonic()
     time.sleep(HELD)

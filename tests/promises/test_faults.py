@@ -19,8 +19,8 @@ import pytest
 from backends.lockers.object import ObjectLocker
 from backends.memory import AppendingMemoryStore, MemoryStore
 from dtm.testing.clock import FakeClock
-from dtm.testing.contenders import environment_of, info_of
-from dtm.testing.session_bench import KEY, make
+from dtm.testing.lock_clients import fake_environment, lock_info
+from dtm.testing.session_support import KEY, create_tool
 from engine.errors import ConflictError, DtmError, OutcomeUnknownError, StoreUnavailableError
 from engine.events import Event, Notice
 from engine.log.history import history
@@ -167,7 +167,7 @@ def runs(seed: int, log: str, appending: bool) -> Counter[str]:
         ) as session:
             session.claim()
             for name in ("a", "b", "c"):
-                make(session, f"{name}{number}", "x" * 100)
+                create_tool(session, f"{name}{number}", "x" * 100)
                 made.add(f"{name}{number}")
     told = [event.message for event in heard if isinstance(event, Notice)]
     assert not [text for text in told if "not dropped" not in text], told
@@ -206,16 +206,16 @@ def test_a_lock_is_had_given_back_and_broken_in_bad_weather() -> None:
             held = acquire(
                 locker,
                 KEY,
-                info_of(f"me{seed}{breaking}"),
+                lock_info(f"me{seed}{breaking}"),
                 LockOptions(timeout=0, lease=1000),
                 lambda _event: None,
-                environment_of(clock),
+                fake_environment(clock),
             )
             for _ in range(3):
                 held.renew()
             assert held.lost is None, f"seed {seed}: {held.lost}"
             if breaking:
-                broken = break_lock(locker, KEY, held.info.id, environment_of(clock))
+                broken = break_lock(locker, KEY, held.info.id, fake_environment(clock))
                 assert broken.info is not None and broken.info.id == held.info.id
             else:
                 held.release()

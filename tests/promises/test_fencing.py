@@ -17,7 +17,14 @@ from msgspec.structs import replace
 from backends.lockers.object import ObjectLocker
 from backends.memory import MemoryStore
 from dtm.testing.clock import FakeClock
-from dtm.testing.session_bench import KEY, Client, Mortal, entry, make, names
+from dtm.testing.session_support import (
+    KEY,
+    Client,
+    KillableClient,
+    create_tool,
+    entry,
+    tool_names,
+)
 from engine.address import Address
 from engine.errors import (
     ConflictError,
@@ -96,15 +103,15 @@ class Place:
     def run(self, who: str, *made: str, lock: bool = True) -> None:
         with self.session(who, lock=lock) as session:
             for name in made:
-                make(session, name)
+                create_tool(session, name)
 
     def force_unlock(self) -> None:
         holder = self.locker.read(KEY)
         assert holder is not None and holder.info is not None
         break_lock(self.locker, KEY, holder.info.id)
 
-    def names(self) -> set[str]:
-        return names(read_state(StateStore(self.store, KEY)).state)
+    def tool_names(self) -> set[str]:
+        return tool_names(read_state(StateStore(self.store, KEY)).state)
 
     def rescued(self) -> bytes:
         (data,) = self.saved.values()
@@ -151,7 +158,7 @@ def overtaken(place: Place, take_over: Callable[[Place], None]) -> SupersededErr
 
     def work() -> None:
         with place.session("a@here") as a:
-            make(a, "a")
+            create_tool(a, "a")
             a.begin(
                 Address("data", "x"), Action.CREATE, entry=replace(entry("x"), resource=None)
             ).wait()
@@ -178,7 +185,7 @@ def test_a_session_that_lost_its_state_is_refused_says_who_and_saves_its_running
     (saved,) = rescue_file.decode(place.rescued(), "x").records
     assert isinstance(saved, Done) and saved.key == "data_x"
     state = read_state(StateStore(place.store, KEY)).state
-    assert {"a", "b", "x"} <= names(state) and state.entries[Address("data", "x")].pending
+    assert {"a", "b", "x"} <= tool_names(state) and state.entries[Address("data", "x")].pending
     assert all(
         not found.pending for address, found in state.entries.items() if address.instance != "x"
     )
@@ -221,18 +228,18 @@ def test_what_was_saved_is_recovered_at_once_since_its_session_is_over(log: str)
 @LOGS
 def test_the_compaction_itself_is_refused_and_costs_nothing(log: str) -> None:
     place = Place(log)
-    mortal = Mortal(Client(place.store, place.locker))
+    killable = KillableClient(Client(place.store, place.locker))
 
     def get_ahead(key: str) -> None:
         if key == KEY:
-            mortal.store.before = lambda _: None
+            killable.store.before = lambda _: None
             place.force_unlock()
             place.run("b@there", "b")
 
-    with place.session("a@here", store=mortal.store) as a:
-        make(a, "a")
-        mortal.store.before = get_ahead
-    assert place.names() == {"a", "b"}
+    with place.session("a@here", store=killable.store) as a:
+        create_tool(a, "a")
+        killable.store.before = get_ahead
+    assert place.tool_names() == {"a", "b"}
     (told,) = [
         event for event in place.heard if isinstance(event, Notice) and event.level == "warning"
     ][:1]
@@ -262,7 +269,7 @@ def test_a_request_that_arrives_after_the_others_compaction_changes_nothing(log:
 
     def work() -> None:
         with place.session("a@here", store=late) as a:
-            make(a, "a")
+            create_tool(a, "a")
             late.lose = True
             a.begin(Address("data", "x"), Action.CREATE, entry=replace(entry("x"), resource=None))
             with pytest.raises(OutcomeUnknownError):
@@ -275,14 +282,14 @@ def test_a_request_that_arrives_after_the_others_compaction_changes_nothing(log:
 
     with pytest.raises(OutcomeUnknownError):
         work()
-    assert len(late.late) > 1 and place.names() == {"a", "b"}
+    assert len(late.late) > 1 and place.tool_names() == {"a", "b"}
 
 
 @LOGS
 def test_without_taking_over_a_held_lock_keeps_b_out_and_readers_see_who_works(log: str) -> None:
     place = Place(log)
     with place.session("a@here") as a:
-        make(a, "a")
+        create_tool(a, "a")
         with pytest.raises(LockHeldError, match="a@here"):
             place.run("b@there", "b")
         reading = place.look()

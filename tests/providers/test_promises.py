@@ -44,4 +44,4 @@ def test_every_plugin_that_ships_has_a_trial_with_its_own_options(tmp_path: Path
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_every_promise_is_kept(plugin: str, tmp_path: Path) -> None:
     found = provider_contract(installed()[plugin], TRIALS[plugin], tmp_path)
-    assert {verdict.name for verdict in found if verdict.untried} == UNTRIED.get(plugin, set())
+    assert {result.name for result in found if result.skipped} == UNTRIED.get(plugin, set())

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from dtm.testing.conformance import Case, Untried
+from dtm.testing.conformance import Case, CaseSkipped
 from dtm.testing.locker import LOCKER_CASES
 from dtm.testing.session import SESSION_CASES
 from dtm.testing.store import STORE_CASES
@@ -91,7 +91,7 @@ def opening(other: OtherProcess, record_property: Callable[[str, object], None])
 def check(case: Case[Any], place: Any) -> None:
     try:
         case.check(place)
-    except Untried as reason:
+    except CaseSkipped as reason:
         pytest.skip(str(reason))
 
 

@@ -17,7 +17,7 @@ from queue import SimpleQueue
 import pytest
 
 from tests.promises.crash.victim import Zygote
-from tests.real.feud import USERS, Feud, Network
+from tests.real.competing_users import USERS, Feud, Network
 from tests.servers.dynamodb import Dynamo
 from tests.servers.kube import Kube
 from tests.servers.proxy import Fault, FaultProxy, seeded

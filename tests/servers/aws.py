@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from backends.aws.session import Aws, AwsAccess
+from backends.aws.session import AwsAccount, AwsCredentials
 from engine.values import Value
 from tests.servers.dynamodb import make_table
 from tests.servers.processes import HOST, answers, free_ports, started
@@ -61,7 +61,7 @@ class Cloud:
 
 @cache
 def _client(service: str, endpoint: str, region: str, access_key: str, secret_key: str) -> Any:
-    return Aws(AwsAccess(access_key=access_key, secret_key=secret_key)).client(
+    return AwsAccount(AwsCredentials(access_key=access_key, secret_key=secret_key)).client(
         service, region, endpoint
     )
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from backends.aws.options import settings_of
+from backends.aws.options import read_settings
 from backends.aws.provision import S3Creating
 from backends.aws.s3 import Region, creating, open_backend
-from backends.aws.session import SERVICES, Aws, AwsAccess
+from backends.aws.session import SERVICES, AwsAccount, AwsCredentials
 from engine.errors import (
     ConfigError,
     ConflictError,
@@ -27,7 +27,7 @@ from engine.errors import (
 from engine.errors import StoreUnavailableError as Unavailable
 from engine.ports import Store
 from engine.values import Secret, Value
-from tests.backends.answering import Answer, Respond, answering, xml
+from tests.backends.canned_server import Answer, Respond, canned_server, xml
 from tests.contracts.s3 import opened
 from tests.servers.aws import Cloud
 from tests.servers.processes import free_ports
@@ -61,7 +61,7 @@ def store(endpoint: str, **more: Value) -> Store:
 @contextmanager
 def server(respond: Respond | Answer, **more: Value) -> Iterator[tuple[Store, list[str]]]:
     """A store whose every request is answered so."""
-    with answering(respond if callable(respond) else lambda _method, _target: respond) as (
+    with canned_server(respond if callable(respond) else lambda _method, _target: respond) as (
         url,
         seen,
     ):
@@ -130,7 +130,7 @@ def test_everything_wrong_with_the_options_is_said_at_once(
 
 
 def test_options_say_where_things_are() -> None:
-    found = settings_of(
+    found = read_settings(
         {
             **BASE,
             "dynamodbTable": "locks",
@@ -181,7 +181,7 @@ def test_options_say_where_things_are() -> None:
     ],
 )
 def test_what_goes_with_every_write(given: dict[str, Value], writing: Mapping[str, object]) -> None:
-    found = settings_of({**BASE, **given}, Path("/"), {})
+    found = read_settings({**BASE, **given}, Path("/"), {})
     assert dict(found.writing) == writing
     assert dict(found.reading) == (writing if "sseCustomerKey" in given else {})
 
@@ -215,9 +215,9 @@ def test_where_endpoint_and_region_come_from(
     given: dict[str, Value], env: dict[str, str], endpoint: str, region: str, style: str
 ) -> None:
     keys = {"S3_ACCESS_KEY_ID": "a", "S3_SECRET_ACCESS_KEY": "b"}
-    found = settings_of({**BASE, **given}, Path("/"), {**keys, **env})
+    found = read_settings({**BASE, **given}, Path("/"), {**keys, **env})
     assert (found.endpoint, found.addressing) == (endpoint, style)
-    assert Region(Aws(found.access), found)() == region
+    assert Region(AwsAccount(found.access), found)() == region
 
 
 def test_a_flavour_names_itself_in_the_home_of_the_state() -> None:
@@ -230,15 +230,15 @@ def test_a_flavour_names_itself_in_the_home_of_the_state() -> None:
 
 def test_the_profile_names_the_region(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("[profile team]\nregion = ap-south-1\n")
-    found = settings_of({**BASE, "region": "", "profile": "team"}, Path("/"), {})
-    assert Region(Aws(found.access), found)() == "ap-south-1"
+    found = read_settings({**BASE, "region": "", "profile": "team"}, Path("/"), {})
+    assert Region(AwsAccount(found.access), found)() == "ap-south-1"
 
 
-class Bucket(Aws):
+class Bucket(AwsAccount):
     """An account whose buckets are asked here."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(AwsAccess(access_key="a", secret_key="b"))
+        super().__init__(AwsCredentials(access_key="a", secret_key="b"))
         self._url = url
 
     def client(self, service: str, region: str, endpoint: str = "", addressing: str = "") -> Any:
@@ -247,17 +247,19 @@ class Bucket(Aws):
 
 @pytest.mark.parametrize("status", [200, 403])
 def test_the_bucket_itself_names_its_region_even_to_strangers(status: int) -> None:
-    with answering(lambda *_: Answer(status, headers={"x-amz-bucket-region": "eu-central-1"})) as (
+    with canned_server(
+        lambda *_: Answer(status, headers={"x-amz-bucket-region": "eu-central-1"})
+    ) as (
         url,
         seen,
     ):
-        found = Region(Bucket(url), settings_of({**BASE, "region": ""}, Path("/"), {}))
+        found = Region(Bucket(url), read_settings({**BASE, "region": ""}, Path("/"), {}))
         assert (found(), found(), seen) == ("eu-central-1", "eu-central-1", ["HEAD /team-state"])
 
 
 def test_without_any_region_the_ways_to_say_it_are_named() -> None:
-    with answering(lambda *_: Answer(403)) as (url, _):
-        found = Region(Bucket(url), settings_of({**BASE, "region": ""}, Path("/"), {}))
+    with canned_server(lambda *_: Answer(403)) as (url, _):
+        found = Region(Bucket(url), read_settings({**BASE, "region": ""}, Path("/"), {}))
         with pytest.raises(
             StoreAccessError,
             match=r"no region specified: use option region.*AWS_REGION.*AWS_DEFAULT_REGION",
@@ -457,7 +459,7 @@ def test_credentials_come_from_the_file_and_profile_named(tmp_path: Path) -> Non
     (tmp_path / "creds").write_text(
         "[team]\naws_access_key_id = AKIAFROMFILE1234\naws_secret_access_key = x\n"
     )
-    with answering(lambda *_: xml(403, "AccessDenied")) as (url, _):
+    with canned_server(lambda *_: xml(403, "AccessDenied")) as (url, _):
         options = {**BASE, "endpoint": url, "awsCredsPath": "creds", "profile": "team"}
         with pytest.raises(
             StoreAccessError,
@@ -467,7 +469,7 @@ def test_credentials_come_from_the_file_and_profile_named(tmp_path: Path) -> Non
 
 
 def test_every_service_that_credentials_may_come_from_is_known() -> None:
-    aws = Aws(AwsAccess(access_key="a", secret_key="b"))
+    aws = AwsAccount(AwsCredentials(access_key="a", secret_key="b"))
     assert [
         aws.client(name, "eu-west-1").meta.service_model.service_name for name in SERVICES
     ] == list(SERVICES)
@@ -482,8 +484,8 @@ def test_a_role_is_assumed_and_named() -> None:
         "</Credentials></AssumeRoleResult></AssumeRoleResponse>"
     )
     with (
-        answering(lambda *_: Answer(200, given.encode())) as (sts, asked),
-        answering(lambda *_: xml(403, "AccessDenied")) as (
+        canned_server(lambda *_: Answer(200, given.encode())) as (sts, asked),
+        canned_server(lambda *_: xml(403, "AccessDenied")) as (
             url,
             _,
         ),
@@ -500,7 +502,7 @@ def test_a_role_that_may_not_be_assumed_says_so() -> None:
         b"<ErrorResponse><Error><Code>AccessDenied</Code>"
         b"<Message>not you</Message></Error></ErrorResponse>"
     )
-    with answering(lambda *_: Answer(403, denied)) as (sts, _):
+    with canned_server(lambda *_: Answer(403, denied)) as (sts, _):
         found = store(
             "http://127.0.0.1:9",
             assumeRole={"roleArn": "arn:aws:iam::1:role/state"},
@@ -562,11 +564,11 @@ def test_what_is_missing_is_made_once_and_closed_to_the_public(cloud: Cloud) -> 
     assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
 
 
-class Amazon(Aws):
+class Amazon(AwsAccount):
     """An account whose Amazon is the emulator."""
 
     def __init__(self, cloud: Cloud) -> None:
-        super().__init__(AwsAccess(access_key=cloud.access_key, secret_key=cloud.secret_key))
+        super().__init__(AwsCredentials(access_key=cloud.access_key, secret_key=cloud.secret_key))
         self._cloud = cloud
 
     def client(self, service: str, region: str, endpoint: str = "", addressing: str = "") -> Any:
@@ -574,7 +576,7 @@ class Amazon(Aws):
 
 
 def test_at_amazon_the_bucket_is_versioned_too(cloud: Cloud) -> None:
-    settings = settings_of(
+    settings = read_settings(
         {"bucket": "at-amazon", "key": "k", "region": "eu-west-1"}, Path("/"), {}
     )
     made = S3Creating(Amazon(cloud), settings, lambda: "eu-west-1").create()

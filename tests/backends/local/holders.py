@@ -9,7 +9,7 @@ from pathlib import Path
 
 from backends.local.store import LocalLocker, LocalStore
 from backends.lockers.object import ObjectLocker
-from dtm.testing.contenders import info_of
+from dtm.testing.lock_clients import lock_info
 from engine.errors import ConflictError, DtmError
 from engine.ports import Locker
 from engine.session.locking import HeldLock, LockOptions, acquire
@@ -29,7 +29,7 @@ def locker_of(kind: str, directory: Path) -> Iterator[Locker]:
 
 def have(locker: Locker, name: str, timeout: float = 0.0, lease: float = LEASE) -> HeldLock:
     return acquire(
-        locker, KEY, info_of(name), LockOptions(timeout=timeout, lease=lease), lambda _event: None
+        locker, KEY, lock_info(name), LockOptions(timeout=timeout, lease=lease), lambda _event: None
     )
 
 

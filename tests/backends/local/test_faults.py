@@ -216,8 +216,8 @@ def test_a_directory_that_takes_no_new_file_is_named_with_the_way_out(tmp_path: 
 
 
 def test_every_error_of_a_locker_is_one_of_ours(tmp_path: Path) -> None:
-    from dtm.testing.contenders import info_of
+    from dtm.testing.lock_clients import lock_info
 
     with pytest.raises(DtmError, match="Permission denied, as user "):
-        LocalLocker(tmp_path, Forbidden(errno.EACCES)).put("state", info_of("me"), expect=None)
+        LocalLocker(tmp_path, Forbidden(errno.EACCES)).put("state", lock_info("me"), expect=None)
     assert LocalLocker(tmp_path).read("state") is None

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from backends.local.store import LocalLocker, LocalStore
-from dtm.testing.contenders import info_of
+from dtm.testing.lock_clients import lock_info
 from engine.errors import LockHeldError
 from engine.events import Event, LockAcquired
 from engine.session.locking import LockOptions, acquire
@@ -74,7 +74,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once_and_its_death_is_told(tmp_
         held = acquire(
             locker,
             KEY,
-            info_of("me"),
+            lock_info("me"),
             LockOptions(timeout=0, takeover=False, lease=30),
             told.append,
         )
@@ -90,7 +90,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once_and_its_death_is_told(tmp_
         held = acquire(
             locker,
             KEY,
-            info_of("me"),
+            lock_info("me"),
             LockOptions(timeout=0, takeover=False, lease=30),
             told.append,
         )
@@ -104,7 +104,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once_and_its_death_is_told(tmp_
         acquire(
             locker,
             KEY,
-            info_of("me"),
+            lock_info("me"),
             LockOptions(timeout=0, takeover=False, lease=30),
             told.append,
         ).release()

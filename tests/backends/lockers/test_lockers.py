@@ -14,8 +14,8 @@ from backends.aws.dynamodb import open_locker
 from backends.lockers.object import ObjectLocker
 from backends.lockers.pair import BothLockers
 from backends.memory import MemoryStore
-from dtm.testing.contenders import info_of
 from dtm.testing.faults import CallFault, FaultyLocker
+from dtm.testing.lock_clients import lock_info
 from engine.errors import (
     LockError,
     LockHeldError,
@@ -29,7 +29,7 @@ from engine.ports import Locker
 from engine.runtime.environment import Environment
 from engine.session.locking import LockOptions, acquire, break_lock
 from engine.values import Value
-from tests.backends.answering import Answer, answering
+from tests.backends.canned_server import Answer, canned_server
 from tests.contracts.s3 import opened
 from tests.servers.aws import Cloud
 
@@ -74,7 +74,7 @@ def test_a_row_is_what_terraform_reads_and_its_digest_row_is_left_alone(
     lock_id = f"{options['bucket']}/{KEY}"
     put_row(cloud, options, f"{lock_id}-md5", Digest={"S": "0" * 32})
     locker = table(options)
-    held = locker.put(KEY, info_of("me"), expect=None)
+    held = locker.put(KEY, lock_info("me"), expect=None)
     assert json.loads(rows(cloud, options)[lock_id]["Info"]["S"])["ID"] == "me"
     locker.remove(KEY, expect=held)
     assert list(rows(cloud, options)) == [f"{lock_id}-md5"]
@@ -86,7 +86,7 @@ def test_terraforms_record_is_shown_and_broken_by_its_id(
     put_row(cloud, options, f"{options['bucket']}/{KEY}", Info={"S": TERRAFORM}, Extra={"N": "1"})
     locker = table(options)
     with pytest.raises(LockHeldError) as caught:
-        locker.put(KEY, info_of("me"), expect=None)
+        locker.put(KEY, lock_info("me"), expect=None)
     found = caught.value.record.info
     assert found and (found.who, found.lease, found.created) == (
         "root@vm",
@@ -106,7 +106,7 @@ def test_a_row_without_a_readable_record_is_a_lock_that_can_be_broken(
     put_row(cloud, options, f"{options['bucket']}/{KEY}", **attributes)
     locker = table(options)
     with pytest.raises(LockHeldError) as caught:
-        locker.put(KEY, info_of("me"), expect=None)
+        locker.put(KEY, lock_info("me"), expect=None)
     assert caught.value.record.info is None
     break_lock(locker, KEY, "")
     assert locker.read(KEY) is None
@@ -126,7 +126,7 @@ def test_a_table_with_another_key_is_refused_with_the_key_it_needs(
     with pytest.raises(
         StoreAccessError, match=f"lock table {name}: its primary key is not LockID"
     ) as caught:
-        locker.put(KEY, info_of("me"), expect=None)
+        locker.put(KEY, lock_info("me"), expect=None)
     assert "LockID" in caught.value.hint
     with pytest.raises(StoreAccessError):
         locker.read(KEY)
@@ -138,7 +138,7 @@ def test_a_missing_table_is_named_and_is_no_free_lock(options: dict[str, Value])
     with pytest.raises(StoreAccessError, match=said):
         locker.read(KEY)
     with pytest.raises(StoreAccessError, match=said):
-        locker.put(KEY, info_of("me"), expect=None)
+        locker.put(KEY, lock_info("me"), expect=None)
 
 
 def refusal(code: str, status: int = 400) -> Answer:
@@ -169,10 +169,10 @@ def refusal(code: str, status: int = 400) -> Answer:
 def test_what_a_refusal_of_the_table_means(
     answer: Answer, kind: type[Exception], said: str
 ) -> None:
-    with answering(lambda *_: answer) as (url, seen):
+    with canned_server(lambda *_: answer) as (url, seen):
         locker = table(Cloud("none", url, url).options("b", table="locks"))
         with pytest.raises(kind, match=said):
-            locker.put(KEY, info_of("me"), expect=None)
+            locker.put(KEY, lock_info("me"), expect=None)
         assert len(seen) == 1
 
 
@@ -185,7 +185,7 @@ def test_a_lock_elsewhere_is_named_by_a_url(
     locker = open_locker(
         f"dynamodb://{name}/some/where?region=us-east-1&endpoint={cloud.dynamodb}", {}
     )
-    held = locker.put(KEY, info_of("me"), expect=None)
+    held = locker.put(KEY, lock_info("me"), expect=None)
     assert list(rows(cloud, options)) == ["some/where"]
     again = open_locker(
         f"dynamodb://{name}/some/where",
@@ -235,9 +235,9 @@ def test_whoever_has_one_of_two_locks_keeps_out_who_needs_both() -> None:
     for name in ("first", "second"):
         two = Two()
         single: ObjectLocker = getattr(two, name)
-        theirs = single.put(KEY, info_of("terraform"), expect=None)
+        theirs = single.put(KEY, lock_info("terraform"), expect=None)
         with pytest.raises(LockHeldError) as caught:
-            two.both.put(KEY, info_of("me"), expect=None)
+            two.both.put(KEY, lock_info("me"), expect=None)
         assert caught.value.record.info == theirs.info
         assert [locker.read(KEY) is None for locker in (two.first, two.second)].count(
             False
@@ -250,11 +250,11 @@ def test_a_take_over_of_the_first_lock_alone_is_given_back_where_somebody_else_h
     None
 ):
     two = Two()
-    dead = two.both.put(KEY, info_of("dead"), expect=None)
+    dead = two.both.put(KEY, lock_info("dead"), expect=None)
     break_lock(two.second, KEY, "dead")
-    theirs = two.second.put(KEY, info_of("terraform"), expect=None)
+    theirs = two.second.put(KEY, lock_info("terraform"), expect=None)
     with pytest.raises(LockHeldError) as caught:
-        two.both.put(KEY, info_of("me"), expect=dead)
+        two.both.put(KEY, lock_info("me"), expect=dead)
     assert caught.value.record.info == theirs.info
     assert two.first.read(KEY) is None and two.second.read(KEY) == theirs
 
@@ -262,17 +262,17 @@ def test_a_take_over_of_the_first_lock_alone_is_given_back_where_somebody_else_h
 @pytest.mark.parametrize("fault", [OutcomeUnknownError("lost"), StoreUnavailableError("away")])
 def test_a_take_over_goes_on_where_the_second_lock_gave_no_answer(fault: Exception) -> None:
     two = Two()
-    dead = two.both.put(KEY, info_of("dead"), expect=None)
-    two.both._second = FaultyLocker(two.second, put=[CallFault(fault, lost=False)])
+    dead = two.both.put(KEY, lock_info("dead"), expect=None)
+    two.both._second = FaultyLocker(two.second, put=[CallFault(fault, after_effect=False)])
     with pytest.raises(OutcomeUnknownError):
-        two.both.put(KEY, info_of("me"), expect=dead)
-    held = two.both.put(KEY, info_of("me"), expect=dead)
+        two.both.put(KEY, lock_info("me"), expect=dead)
+    held = two.both.put(KEY, lock_info("me"), expect=dead)
     assert two.both.read(KEY) == held
 
 
 def test_both_are_released_even_if_one_was_removed_by_hand() -> None:
     two = Two()
-    held = two.both.put(KEY, info_of("me"), expect=None)
+    held = two.both.put(KEY, lock_info("me"), expect=None)
     row = two.second.read(KEY)
     assert row
     two.second.remove(KEY, expect=row)
@@ -283,11 +283,11 @@ def test_both_are_released_even_if_one_was_removed_by_hand() -> None:
 
 def test_two_holders_of_one_lock_each_are_broken_one_by_one() -> None:
     two = Two()
-    two.first.put(KEY, info_of("alice"), expect=None)
-    two.second.put(KEY, info_of("bob"), expect=None)
+    two.first.put(KEY, lock_info("alice"), expect=None)
+    two.second.put(KEY, lock_info("bob"), expect=None)
     break_lock(two.both, KEY, "alice")
     found = two.both.read(KEY)
-    assert found and found.info == info_of("bob")
+    assert found and found.info == lock_info("bob")
 
 
 @pytest.mark.parametrize("fault", [OutcomeUnknownError("lost"), StoreUnavailableError("away")])
@@ -301,7 +301,9 @@ def test_a_holder_survives_any_failed_request_to_either_lock(fault: Exception, l
             setattr(
                 two.both,
                 name,
-                FaultyLocker(getattr(two.both, name), **{call: [CallFault(fault, lost=lost)]}),
+                FaultyLocker(
+                    getattr(two.both, name), **{call: [CallFault(fault, after_effect=lost)]}
+                ),
             )
             held = acquire(
                 two.both,
@@ -321,7 +323,7 @@ def test_a_renewal_that_reached_only_one_lock_is_made_good() -> None:
     held = acquire(
         two.both,
         KEY,
-        info_of("me"),
+        lock_info("me"),
         LockOptions(timeout=0, lease=30),
         lambda _: None,
         QUICK,
@@ -338,13 +340,13 @@ def test_a_holder_who_lost_the_second_lock_has_lost() -> None:
     held = acquire(
         two.both,
         KEY,
-        info_of("me"),
+        lock_info("me"),
         LockOptions(timeout=0, lease=30),
         lambda _: None,
         Environment(background=False),
     )
     break_lock(two.second, KEY, "me")
-    two.second.put(KEY, info_of("bob"), expect=None)
+    two.second.put(KEY, lock_info("bob"), expect=None)
     assert not held.renew() and held.lost and "bob" in str(held.lost)
 
 
@@ -365,11 +367,11 @@ class Deleting(MemoryStore):
 def test_nobody_can_have_the_lock_between_the_two_steps_of_a_release() -> None:
     store = Deleting()
     locker, refused = ObjectLocker(store, exact_delete=False), []
-    held = locker.put(KEY, info_of("me"), expect=None)
+    held = locker.put(KEY, lock_info("me"), expect=None)
 
     def another() -> None:
         with pytest.raises(LockHeldError) as caught:
-            locker.put(KEY, info_of("bob"), expect=None)
+            locker.put(KEY, lock_info("bob"), expect=None)
         refused.append(caught.value.record.info)
 
     store.meanwhile = another
@@ -380,7 +382,7 @@ def test_nobody_can_have_the_lock_between_the_two_steps_of_a_release() -> None:
 def test_a_release_that_died_in_between_is_ended_by_the_next_one() -> None:
     store = MemoryStore()
     locker = ObjectLocker(store, exact_delete=False)
-    held = locker.put(KEY, info_of("me"), expect=None)
+    held = locker.put(KEY, lock_info("me"), expect=None)
     store.write(f"{KEY}.lock", b'{"ID": "me", "Info": "released"}', expect=held.version)
     break_lock(locker, KEY, "me")
     assert locker.read(KEY) is None
@@ -389,8 +391,8 @@ def test_a_release_that_died_in_between_is_ended_by_the_next_one() -> None:
 def test_who_was_taken_over_removes_nothing() -> None:
     store = Deleting()
     locker = ObjectLocker(store, exact_delete=False)
-    held = locker.put(KEY, info_of("me"), expect=None)
-    theirs = locker.put(KEY, info_of("bob"), expect=held)
+    held = locker.put(KEY, lock_info("me"), expect=None)
+    theirs = locker.put(KEY, lock_info("bob"), expect=held)
     with pytest.raises(LockHeldError):
         locker.remove(KEY, expect=held)
     assert locker.read(KEY) == theirs

@@ -10,7 +10,7 @@ import pytest
 
 from backends.lockers.object import ObjectLocker
 from backends.memory import MemoryStore
-from backends.url import FORMS, Form
+from backends.url import FORMS, UrlForm
 from dtm import plugins
 from dtm.app import place
 from dtm.plugins import Backends
@@ -219,7 +219,7 @@ def test_the_locker_of_a_kind_is_made_once(elsewhere: dict[str, Value], tmp_path
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_whatever_a_url_can_say_is_an_option_of_its_backend(form: Form) -> None:
+def test_whatever_a_url_can_say_is_an_option_of_its_backend(form: UrlForm) -> None:
     schema = plugins.backends().find(form.backend)
     if schema is None:
         assert form.backend in plugins.backends().unshipped()

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from dtm.testing.conformance import BrokenError, CaseResult
-from dtm.testing.provider import Trial, provider_contract, verdicts
+from dtm.testing.conformance import CaseFailedError, CaseResult
+from dtm.testing.provider import Trial, provider_contract, run_provider_cases
 from dtm.trials.validation import TRIALS
 from engine.errors import ProviderError
 from engine.ports import Call
@@ -206,19 +206,20 @@ def test_a_broken_promise_is_caught(
     provider: type[FileProvider], promise: str, problem: str, tmp_path: Path
 ) -> None:
     found = {
-        verdict.name: verdict.problem for verdict in verdicts(provider(), file_trial, tmp_path)
+        result.name: result.problem
+        for result in run_provider_cases(provider(), file_trial, tmp_path)
     }
     assert found[promise].startswith(problem)
 
 
 def test_every_promise_can_be_broken(tmp_path: Path) -> None:
     assert {promise for _, promise, _ in BROKEN} == {
-        verdict.name for verdict in verdicts(FileProvider(), file_trial, tmp_path)
+        result.name for result in run_provider_cases(FileProvider(), file_trial, tmp_path)
     }
 
 
 def test_the_contract_lists_all_that_is_broken(tmp_path: Path) -> None:
-    with pytest.raises(BrokenError) as error:
+    with pytest.raises(CaseFailedError) as error:
         provider_contract(Touchy(), file_trial, tmp_path)
     assert str(error.value).splitlines() == [
         "file breaks 2 of 11 promises:",
@@ -232,20 +233,20 @@ def test_an_attribute_that_no_drift_changes_is_named(tmp_path: Path) -> None:
         whole = file_trial(world)
         return replace(whole, drifts={"mode": whole.drifts["mode"]})
 
-    with pytest.raises(BrokenError, match="no drift changes sha256, size, source"):
+    with pytest.raises(CaseFailedError, match="no drift changes sha256, size, source"):
         provider_contract(FileProvider(), trial, tmp_path)
 
 
 def lines(world: Path, **without: None) -> Iterator[str]:
-    found = verdicts(
+    found = run_provider_cases(
         FileProvider(), lambda directory: replace(file_trial(directory), **without), world
     )
     return map(str, found)
 
 
 def test_what_a_trial_lacks_is_said(tmp_path: Path) -> None:
-    assert list(lines(tmp_path, foreign=None))[-2:] == [
-        "kept    deleting is final, deleting twice is harmless",
-        "untried what others made is refused: its trial has no foreign",
+    assert list(lines(tmp_path, create_outside=None))[-2:] == [
+        "passed  deleting is final, deleting twice is harmless",
+        "skipped what others made is refused: its trial has no create_outside",
     ]
-    assert str(CaseResult((), "p", problem="why")) == "broken  p: why"
+    assert str(CaseResult((), "p", problem="why")) == "failed  p: why"

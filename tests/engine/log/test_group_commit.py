@@ -14,7 +14,7 @@ from threading import Lock, Thread
 import pytest
 
 from backends.local.store import LocalStore
-from dtm.testing.session_bench import KEY, opened
+from dtm.testing.session_support import KEY, new_session
 from engine.address import Address
 from engine.errors import StoreError, SupersededError
 from engine.log.group_commit import BATCH, GroupCommit
@@ -77,7 +77,7 @@ def test_a_hundred_callers_share_few_writes(tmp_path: Path) -> None:
         for _ in range(EACH):
             session.begin(Address("data", f"t{thread}"), Action.UPDATE).wait()
 
-    with opened(store) as session:
+    with new_session(store) as session:
         before = store.writes
         run_in_threads(THREADS, work)
         assert store.writes - before <= 1.2 * EACH
@@ -103,7 +103,7 @@ def test_each_caller_goes_on_only_when_another_process_can_read_its_record(tmp_p
                 if answered.readline() != "true\n":
                     unseen.append(address.instance)
 
-    with opened(store) as session:
+    with new_session(store) as session:
         run_in_threads(20, work)
     asked.close()
     answered.close()
@@ -187,7 +187,7 @@ def test_a_session_of_many_records_stays_linear(tmp_path: Path) -> None:
 
     for count in (1000, 4000):
         Counting.logged = Counting.folded = 0
-        with opened(
+        with new_session(
             Counting(tmp_path / str(count)), environment=Environment(limits=Limits(compact=20_000))
         ) as session:
             for number in range(count):

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 
 from backends.memory import MemoryStore
-from dtm.testing.session_bench import KEY, entry, make, names, opened
+from dtm.testing.session_support import KEY, create_tool, entry, new_session, tool_names
 from engine.errors import StateError
 from engine.log.history import history, load, prune
 from engine.log.state_store import StateStore
@@ -19,8 +19,8 @@ from engine.session.replacing import push
 def test_each_changing_run_leaves_one_snapshot_and_the_31st_drops_the_oldest() -> None:
     store = MemoryStore("m")
     for number in range(32):
-        with opened(store) as session:
-            make(session, f"n{number}")
+        with new_session(store) as session:
+            create_tool(session, f"n{number}")
     found = history(StateStore(store, KEY))
     assert [past.serial for past in found] == list(range(2, 32))
     assert (
@@ -32,25 +32,27 @@ def test_each_changing_run_leaves_one_snapshot_and_the_31st_drops_the_oldest() -
 def test_after_a_forced_push_of_a_lower_serial_age_decides() -> None:
     store = MemoryStore("m")
     for number in range(5):
-        with opened(store) as session:
-            make(session, f"n{number}")
+        with new_session(store) as session:
+            create_tool(session, f"n{number}")
     old = load(StateStore(store, KEY), history(StateStore(store, KEY))[0])
-    with opened(store, claim=False) as session:
+    with new_session(store, claim=False) as session:
         push(session, old, force=True)
     for number in range(3):
-        with opened(store, history=3) as session:
-            make(session, f"m{number}")
-    kept = [names(load(StateStore(store, KEY), past)) for past in history(StateStore(store, KEY))]
+        with new_session(store, history=3) as session:
+            create_tool(session, f"m{number}")
+    kept = [
+        tool_names(load(StateStore(store, KEY), past)) for past in history(StateStore(store, KEY))
+    ]
     assert {"n0", "m0", "m1"} in kept and {"n0", "m0"} in kept and len(kept) == 3
-    assert names(read_state(StateStore(store, KEY)).state) == {"n0", "m0", "m1", "m2"}
+    assert tool_names(read_state(StateStore(store, KEY)).state) == {"n0", "m0", "m1", "m2"}
 
 
 def test_foreign_keys_are_neither_listed_nor_dropped() -> None:
     store = MemoryStore("m")
     store.write(f"{KEY}.history/notes.txt", b"mine", expect=None)
     store.write(f"{KEY}2.history/1-aaaaaaaa", b"another state's", expect=None)
-    with opened(store) as session:
-        make(session, "a")
+    with new_session(store) as session:
+        create_tool(session, "a")
     prune(StateStore(store, KEY), 0, 1)
     assert history(StateStore(store, KEY)) == () and len(list(store.list(f"{KEY}"))) == 4
 
@@ -65,8 +67,8 @@ def test_dropping_reads_no_snapshot_as_long_as_serials_tell_the_age() -> None:
 
     store = Watched("m")
     for number in range(4):
-        with opened(store, history=1) as session:
-            make(session, f"n{number}")
+        with new_session(store, history=1) as session:
+            create_tool(session, f"n{number}")
     assert (
         not [key for key in Watched.reads if ".history/" in key]
         and len(history(StateStore(store, KEY))) == 1
@@ -76,8 +78,8 @@ def test_dropping_reads_no_snapshot_as_long_as_serials_tell_the_age() -> None:
 def test_what_is_gone_is_an_error() -> None:
     store = MemoryStore("m")
     for name in ("a", "b"):
-        with opened(store) as session:
-            make(session, name)
+        with new_session(store) as session:
+            create_tool(session, name)
     (past,) = history(StateStore(store, KEY))
     store.delete(past.key)
     with pytest.raises(StateError, match="not in the history"):
@@ -86,8 +88,8 @@ def test_what_is_gone_is_an_error() -> None:
 
 def test_an_entry_made_by_hand_is_equal_to_a_read_one() -> None:
     store = MemoryStore("m")
-    with opened(store) as session:
-        make(session, "a", {"x": [1, 2.5, None]})
+    with new_session(store) as session:
+        create_tool(session, "a", {"x": [1, 2.5, None]})
     assert read_state(StateStore(store, KEY)).state.entries[entry("a").address] == entry(
         "a", {"x": [1, 2.5, None]}
     )

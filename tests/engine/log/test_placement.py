@@ -11,8 +11,16 @@ from msgspec.structs import replace
 
 from backends.lockers.object import ObjectLocker
 from backends.memory import AppendingMemoryStore, MemoryStore
-from dtm.testing.session_bench import KEY, Client, Dead, Mortal, entry, make, names
 from dtm.testing.session_crash import DEVSTREAM
+from dtm.testing.session_support import (
+    KEY,
+    Client,
+    KillableClient,
+    ProcessKilled,
+    create_tool,
+    entry,
+    tool_names,
+)
 from engine.address import Address
 from engine.errors import StateError, StoreAccessError, SupersededError
 from engine.events import Event, Notice
@@ -33,7 +41,7 @@ from tests.engine.narrow import NarrowStore
 LOG = f"{KEY}.log"
 
 
-def opened(
+def new_session(
     store: Store,
     log: str,
     emit: Callable[[Event], None] = lambda _: None,
@@ -48,10 +56,10 @@ def opened(
 
 
 def run(store: Store, log: str, *made: str, emit: Callable[[Event], None] = lambda _: None) -> None:
-    with opened(store, log, emit) as session:
+    with new_session(store, log, emit) as session:
         session.claim()
         for name in made:
-            make(session, name)
+            create_tool(session, name)
 
 
 def inside(store: Store) -> bool:
@@ -64,9 +72,9 @@ def test_inline_makes_no_call_outside_the_key() -> None:
     store = NarrowStore(place, KEY)
     run(store, INSIDE, "a", "b")
     run(store, INSIDE, "c")
-    with opened(store, INSIDE) as session:
+    with new_session(store, INSIDE) as session:
         push(session, session.state.drop(Address("data", "c")), force=True)
-    assert names(read_state(StateStore(store, KEY, log=INSIDE)).state) == {"a", "b"}
+    assert tool_names(read_state(StateStore(store, KEY, log=INSIDE)).state) == {"a", "b"}
     assert store.denied == [] and list(place.list("")) == [KEY]
 
 
@@ -84,7 +92,7 @@ def test_a_denied_log_stays_inside_and_that_is_told_once() -> None:
     assert (
         len(heard) == 1
         and inside(place)
-        and names(read_state(StateStore(store, KEY)).state) == {"a", "b"}
+        and tool_names(read_state(StateStore(store, KEY)).state) == {"a", "b"}
     )
 
 
@@ -92,7 +100,9 @@ def test_who_may_more_leaves_the_log_where_those_who_may_less_need_it() -> None:
     place = MemoryStore("m")
     run(NarrowStore(place, KEY), AUTO, "a")
     run(place, AUTO, "b")
-    assert inside(place) and names(read_state(StateStore(NarrowStore(place, KEY), KEY)).state) == {
+    assert inside(place) and tool_names(
+        read_state(StateStore(NarrowStore(place, KEY), KEY)).state
+    ) == {
         "a",
         "b",
     }
@@ -105,7 +115,7 @@ def test_who_may_not_read_the_log_beside_is_told_what_to_do() -> None:
         with pytest.raises(StoreAccessError) as denied:
             run(NarrowStore(place, KEY), log, "b")
         assert "dtm state move-log inline" in denied.value.hint
-    assert names(read_state(StateStore(place, KEY)).state) == {"a"}
+    assert tool_names(read_state(StateStore(place, KEY)).state) == {"a"}
 
 
 def test_a_log_that_must_be_beside_is_never_inside_in_silence() -> None:
@@ -115,10 +125,10 @@ def test_a_log_that_must_be_beside_is_never_inside_in_silence() -> None:
 
 def move(store: Store, log: str, name: str = "") -> bool:
     """Move the log, and make a tool in the same session."""
-    with opened(store, AUTO) as session:
+    with new_session(store, AUTO) as session:
         moved = session.move_log(log)
         if moved and name:
-            make(session, name)
+            create_tool(session, name)
         return moved
 
 
@@ -134,9 +144,9 @@ def test_the_log_moves_when_it_is_told_to(store: Store) -> None:
         run(store, AUTO, f"n{number}")
         assert inside(store) is (log == INSIDE)
         for reader in (AUTO, BESIDE, INSIDE):
-            found = names(read_state(StateStore(store, KEY, log=reader)).state)
+            found = tool_names(read_state(StateStore(store, KEY, log=reader)).state)
             assert {f"n{earlier}" for earlier in range(number + 1)} <= found
-    assert {"m1", "m3", "m4", "m5"} <= names(read_state(StateStore(store, KEY)).state)
+    assert {"m1", "m3", "m4", "m5"} <= tool_names(read_state(StateStore(store, KEY)).state)
 
 
 def test_a_log_that_was_placed_stays_though_nothing_was_recorded() -> None:
@@ -148,9 +158,9 @@ def test_a_log_that_was_placed_stays_though_nothing_was_recorded() -> None:
 
 def test_the_first_session_that_died_does_not_decide_against_a_move() -> None:
     store = MemoryStore("m")
-    mortal = Mortal(Client(store, ObjectLocker(store)))
-    mortal.store.after = lambda key: mortal.kill() if key == KEY else None
-    with suppress(Dead), opened(mortal.store, AUTO) as session:
+    killable = KillableClient(Client(store, ObjectLocker(store)))
+    killable.store.after = lambda key: killable.kill() if key == KEY else None
+    with suppress(ProcessKilled), new_session(killable.store, AUTO) as session:
         session.claim()
     assert inside(store)
     assert move(store, INSIDE)
@@ -160,13 +170,19 @@ def test_the_first_session_that_died_does_not_decide_against_a_move() -> None:
 
 def test_there_must_be_a_sound_state_to_move_the_log_of() -> None:
     store = MemoryStore("m")
-    with opened(store, AUTO) as session, pytest.raises(StateError, match="there is no state at"):
+    with (
+        new_session(store, AUTO) as session,
+        pytest.raises(StateError, match="there is no state at"),
+    ):
         session.move_log(INSIDE)
     assert not list(store.list(""))
     store.write(KEY, b"junk", expect=None)
     for log in (INSIDE, BESIDE):
         for dry_run in (False, True):
-            with opened(store, AUTO) as session, pytest.raises(StateError, match="no valid"):
+            with (
+                new_session(store, AUTO) as session,
+                pytest.raises(StateError, match="no valid"),
+            ):
                 session.move_log(log, dry_run=dry_run)
 
 
@@ -192,7 +208,7 @@ def test_a_dry_run_of_a_move_writes_nothing() -> None:
     store = MemoryStore("m")
     run(store, AUTO, "a")
     before = [store.read(key) for key in store.list("")]
-    with opened(store, AUTO) as session:
+    with new_session(store, AUTO) as session:
         assert session.move_log(INSIDE, dry_run=True) and not session.move_log(BESIDE, dry_run=True)
     assert [store.read(key) for key in store.list("")] == before
 
@@ -204,7 +220,7 @@ def test_a_setting_that_contradicts_the_state_is_refused(there: str, asked: str)
     with pytest.raises(StateError, match=f"state.log is {asked}") as refused:
         run(store, asked, "b")
     assert f"dtm state move-log {asked}" in refused.value.hint
-    assert names(read_state(StateStore(store, KEY)).state) == {"a"} and inside(store) is (
+    assert tool_names(read_state(StateStore(store, KEY)).state) == {"a"} and inside(store) is (
         there == INSIDE
     )
 
@@ -212,16 +228,16 @@ def test_a_setting_that_contradicts_the_state_is_refused(there: str, asked: str)
 @pytest.mark.parametrize("log", [BESIDE, INSIDE])
 def test_what_a_killed_run_recorded_survives_a_move(log: str) -> None:
     store = MemoryStore("m")
-    mortal = Mortal(Client(store, ObjectLocker(store)))
+    killable = KillableClient(Client(store, ObjectLocker(store)))
     run(store, log, "a")
-    with suppress(Dead), opened(mortal.store, log) as session:
+    with suppress(ProcessKilled), new_session(killable.store, log) as session:
         session.claim()
-        make(session, "b")
+        create_tool(session, "b")
         session.begin(Address("data", "c"), Action.CREATE).wait()
-        mortal.kill()
+        killable.kill()
     assert move(store, INSIDE if log == BESIDE else BESIDE, "d")
     state = read_state(StateStore(store, KEY)).state
-    assert names(state) == {"a", "b", "c", "d"} and state.entries[Address("data", "c")].pending
+    assert tool_names(state) == {"a", "b", "c", "d"} and state.entries[Address("data", "c")].pending
 
 
 @pytest.mark.parametrize("call", range(1, 8))
@@ -229,25 +245,28 @@ def test_what_a_killed_run_recorded_survives_a_move(log: str) -> None:
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_death_while_the_log_moves_loses_nothing(log: str, call: int, after: bool) -> None:
     store, writes = MemoryStore("m"), 0
-    mortal = Mortal(Client(store, ObjectLocker(store)))
+    killable = KillableClient(Client(store, ObjectLocker(store)))
     run(store, INSIDE if log == BESIDE else BESIDE, "a", "b")
 
     def count(_key: str) -> None:
         nonlocal writes
         writes += 1
         if writes == call:
-            mortal.kill()
+            killable.kill()
 
     if after:
-        mortal.store.after = count
+        killable.store.after = count
     else:
-        mortal.store.before = count
+        killable.store.before = count
     alone = Environment(background=False)
-    with suppress(Dead), opened(mortal.store, AUTO, environment=alone) as session:
+    with (
+        suppress(ProcessKilled),
+        new_session(killable.store, AUTO, environment=alone) as session,
+    ):
         session.move_log(log)
-        make(session, "c")
+        create_tool(session, "c")
     run(store, AUTO, "d")
-    found = names(read_state(StateStore(store, KEY)).state)
+    found = tool_names(read_state(StateStore(store, KEY)).state)
     assert {"a", "b", "d"} <= found <= {"a", "b", "c", "d"}
 
 
@@ -258,9 +277,9 @@ def test_a_session_that_lost_its_state_is_refused(slow: str, moves: bool) -> Non
     run(store, slow, "a")
 
     def late() -> None:
-        with opened(store, slow) as session:
+        with new_session(store, slow) as session:
             session.claim()
-            make(session, "b")
+            create_tool(session, "b")
             if moves:
                 move(store, INSIDE if slow == BESIDE else BESIDE, "c")
             else:
@@ -269,7 +288,7 @@ def test_a_session_that_lost_its_state_is_refused(slow: str, moves: bool) -> Non
 
     with pytest.raises(SupersededError, match="me@here"):
         late()
-    assert names(read_state(StateStore(store, KEY)).state) == {"a", "b", "c"}
+    assert tool_names(read_state(StateStore(store, KEY)).state) == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize("log", [AUTO, INSIDE])
@@ -280,16 +299,16 @@ def test_records_of_another_snapshot_are_never_applied(log: str, call: int) -> N
     run(store, BESIDE, "a")
     kept = store.read(KEY)
     assert kept is not None
-    mortal = Mortal(Client(store, ObjectLocker(store)))
-    with suppress(Dead), opened(mortal.store, AUTO) as session:
+    killable = KillableClient(Client(store, ObjectLocker(store)))
+    with suppress(ProcessKilled), new_session(killable.store, AUTO) as session:
         session.claim()
-        make(session, "foreign")
-        mortal.kill()
+        create_tool(session, "foreign")
+        killable.kill()
     other = decode(kept.data, "").put(entry("mine"))
     data = encode(replace(other, document="f" * 32))
     found = store.read(KEY)
     store.write(KEY, data, expect=found.version if found else None)
-    claiming, writes = Mortal(Client(store, ObjectLocker(store))), 0
+    claiming, writes = KillableClient(Client(store, ObjectLocker(store))), 0
 
     def count(_key: str) -> None:
         nonlocal writes
@@ -298,18 +317,18 @@ def test_records_of_another_snapshot_are_never_applied(log: str, call: int) -> N
             claiming.kill()
 
     claiming.store.after = count
-    with suppress(Dead), opened(claiming.store, log) as session:
+    with suppress(ProcessKilled), new_session(claiming.store, log) as session:
         session.claim()
-    assert names(read_state(StateStore(store, KEY)).state) == {"a", "mine"}
+    assert tool_names(read_state(StateStore(store, KEY)).state) == {"a", "mine"}
     run(store, AUTO, "b")
-    assert names(read_state(StateStore(store, KEY)).state) == {"a", "mine", "b"}
+    assert tool_names(read_state(StateStore(store, KEY)).state) == {"a", "mine", "b"}
 
 
 def test_each_commit_is_one_write_and_records_travel_together() -> None:
     store, writes = MemoryStore("m"), list[str]()
-    mortal = Mortal(Client(store, ObjectLocker(store)))
-    mortal.store.before = writes.append
-    with opened(mortal.store, INSIDE, environment=Environment(background=False)) as session:
+    killable = KillableClient(Client(store, ObjectLocker(store)))
+    killable.store.before = writes.append
+    with new_session(killable.store, INSIDE, environment=Environment(background=False)) as session:
         session.claim()
         writes.clear()
         _many(session, 50)
@@ -327,14 +346,14 @@ def _many(session: Session, count: int) -> None:
 
 def test_a_long_log_inside_is_folded_in_mid_session() -> None:
     store = MemoryStore("m")
-    with opened(
+    with new_session(
         store,
         INSIDE,
         environment=Environment(limits=Limits(spill=100, compact=2000), background=False),
     ) as session:
         session.claim()
         for number in range(40):
-            make(session, f"n{number}")
+            create_tool(session, f"n{number}")
         found = store.read(KEY)
         assert found is not None and len(json.loads(found.data)["log"]["records"]) < 40
         assert read_state(StateStore(store, KEY)).in_progress.startswith("me@here")
@@ -343,9 +362,9 @@ def test_a_long_log_inside_is_folded_in_mid_session() -> None:
 
 def test_at_rest_the_document_is_complete_and_in_mid_run_it_is_not_taken_for_one() -> None:
     store = MemoryStore("m")
-    with opened(store, INSIDE) as session:
+    with new_session(store, INSIDE) as session:
         session.claim()
-        make(session, "a")
+        create_tool(session, "a")
         found = store.read(KEY)
         assert found is not None
         with pytest.raises(StateError, match="while a run was at work"):
@@ -359,16 +378,16 @@ def test_at_rest_the_document_is_complete_and_in_mid_run_it_is_not_taken_for_one
 
 def test_a_document_laid_out_anew_in_mid_run_is_read_all_the_same() -> None:
     store = MemoryStore("m")
-    mortal = Mortal(Client(store, ObjectLocker(store)))
-    with suppress(Dead), opened(mortal.store, INSIDE) as session:
+    killable = KillableClient(Client(store, ObjectLocker(store)))
+    with suppress(ProcessKilled), new_session(killable.store, INSIDE) as session:
         session.claim()
-        make(session, "a")
-        mortal.kill()
+        create_tool(session, "a")
+        killable.kill()
     found = store.read(KEY)
     assert found is not None
     store.write(KEY, json.dumps(json.loads(found.data), indent=4).encode(), expect=found.version)
     run(store, INSIDE, "b")
-    assert names(read_state(StateStore(store, KEY)).state) == {"a", "b"}
+    assert tool_names(read_state(StateStore(store, KEY)).state) == {"a", "b"}
 
 
 def test_what_another_program_wrote_is_saved_on_this_machine_where_there_is_no_history() -> None:
@@ -377,15 +396,15 @@ def test_what_another_program_wrote_is_saved_on_this_machine_where_there_is_no_h
     environment = Environment(
         keep=lambda name, data: f"/there/{name}" if saved.setdefault(name, data) else ""
     )
-    with opened(NarrowStore(store, KEY), INSIDE, heard.append, environment) as session:
+    with new_session(NarrowStore(store, KEY), INSIDE, heard.append, environment) as session:
         session.claim()
-        make(session, "b")
+        create_tool(session, "b")
     ((name, data),) = saved.items()
     assert data == DEVSTREAM and name.startswith("replaced-0-")
     assert [event.message for event in heard if isinstance(event, Notice)] == [
         f"what stood at memfs://m/{KEY} before was saved to /there/{name}"
     ]
-    assert names(read_state(StateStore(store, KEY)).state) == {"a", "b"} and not history(
+    assert tool_names(read_state(StateStore(store, KEY)).state) == {"a", "b"} and not history(
         StateStore(store, KEY)
     )
 
@@ -399,15 +418,18 @@ def test_a_damaged_document_is_only_replaced_whole(log: str) -> None:
     good = decode(found.data, "")
     store.write(KEY, b'{"format": 1, "tools": {', expect=found.version)
     environment = Environment(keep=lambda name, data: name if saved.setdefault(name, data) else "")
-    with suppress(ZeroDivisionError), opened(store, log, environment=environment) as session:
+    with (
+        suppress(ZeroDivisionError),
+        new_session(store, log, environment=environment) as session,
+    ):
         assert session.damage
         session.claim(mend=True)
         raise ZeroDivisionError
     now = store.read(KEY)
     assert now is not None and now.data == b'{"format": 1, "tools": {'
-    with opened(store, log, environment=environment) as session:
+    with new_session(store, log, environment=environment) as session:
         push(session, good, force=True)
-    assert names(read_state(StateStore(store, KEY)).state) == {"a"}
+    assert tool_names(read_state(StateStore(store, KEY)).state) == {"a"}
     kept = [
         *saved.values(),
         *(found.data for key in store.list(f"{KEY}.history/") if (found := store.read(key))),

@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from backends.memory import MemoryStore
-from dtm.testing.session_bench import KEY, make
+from dtm.testing.session_support import KEY, create_tool
 from engine.errors import ConflictError, OutcomeUnknownError, StoreError
 from engine.log.probe import CREATE, RACE, SWAP, Probe, another, probe
 from engine.log.state_store import AUTO, INSIDE, StateStore
@@ -156,7 +156,7 @@ def run(store: MemoryStore, verdict: Probe | None, log: str = AUTO) -> None:
         lambda _: None,
     ) as session:
         session.claim()
-        make(session, "a")
+        create_tool(session, "a")
 
 
 @pytest.mark.parametrize("log", [AUTO, INSIDE])

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from backends.lockers.object import ObjectLocker
 from backends.memory import MemoryStore
 from dtm.testing.clock import FakeClock
-from dtm.testing.contenders import KEY, environment_of, info_of
 from dtm.testing.faults import CallFault, FaultyLocker
+from dtm.testing.lock_clients import KEY, fake_environment, lock_info
 from engine.errors import LockHeldError, StoreAccessError, StoreUnavailableError
 from engine.events import Event, LockAcquired, LockReleased, LockWaiting, Notice
 from engine.lock import LockInfo, LockRecord, timestamp
@@ -31,7 +31,7 @@ def have(
     return acquire(
         locker,
         KEY,
-        info_of("me"),
+        lock_info("me"),
         LockOptions(timeout=0, lease=lease),
         events.append,
         Environment(background=background),
@@ -64,15 +64,15 @@ def test_a_lease_that_cannot_be_one_is_none(written: str, lease: float | None) -
 def test_a_holder_whose_lease_cannot_be_one_is_never_taken_over() -> None:
     store, clock = MemoryStore(), FakeClock()
     locker = ObjectLocker(store)
-    locker.put(KEY, replace(info_of("them"), lease=-1.0), expect=None)
+    locker.put(KEY, replace(lock_info("them"), lease=-1.0), expect=None)
     with pytest.raises(LockHeldError):
         acquire(
             locker,
             KEY,
-            info_of("me"),
+            lock_info("me"),
             LockOptions(timeout=100, lease=30),
             lambda _: None,
-            environment_of(clock),
+            fake_environment(clock),
         )
     assert clock() >= 100
 
@@ -146,7 +146,7 @@ def test_a_renewal_that_fails_is_told_once_and_is_no_loss(error: Exception, told
 def test_breaking_a_lock_that_is_renewed_meanwhile_breaks_it_still() -> None:
     plain = ObjectLocker(MemoryStore())
     held = have(plain, [])
-    broken = break_lock(FaultyLocker(plain, remove=[CallFault(first=held.renew)]), KEY, "me")
+    broken = break_lock(FaultyLocker(plain, remove=[CallFault(before_call=held.renew)]), KEY, "me")
     assert broken.info is not None
     assert plain.read(KEY) is None
 
@@ -154,16 +154,18 @@ def test_breaking_a_lock_that_is_renewed_meanwhile_breaks_it_still() -> None:
 @pytest.mark.parametrize("seed", range(40))
 def test_a_dead_holder_is_taken_over_without_a_timeout_however_slow_the_store(seed: int) -> None:
     locker, clock = ObjectLocker(MemoryStore()), FakeClock()
-    dead = replace(info_of("dead"), lease=1.0, renewed=timestamp(clock.now(-60)))
+    dead = replace(lock_info("dead"), lease=1.0, renewed=timestamp(clock.now(-60)))
     locker.put(KEY, dead, expect=None)
-    slow = FaultyLocker(locker, put=[CallFault(first=lambda: clock.sleep(0.7)) for _ in range(20)])
+    slow = FaultyLocker(
+        locker, put=[CallFault(before_call=lambda: clock.sleep(0.7)) for _ in range(20)]
+    )
     held = acquire(
         slow,
         KEY,
-        info_of("me"),
+        lock_info("me"),
         LockOptions(timeout=0, lease=1.0),
         lambda _event: None,
-        replace(environment_of(clock), rng=random.Random(seed)),
+        replace(fake_environment(clock), rng=random.Random(seed)),
     )
     assert clock() <= 4
     held.release()
@@ -174,21 +176,21 @@ def test_waiting_is_told_at_once_then_seldom_and_counts_down_only_for_the_dead()
     alive = acquire(
         locker,
         KEY,
-        info_of("other"),
+        lock_info("other"),
         LockOptions(timeout=0, lease=30),
         lambda _event: None,
-        environment_of(clock),
+        fake_environment(clock),
     )
     for turn in range(6):
-        clock.later(10.0 * turn, alive.renew)
-    clock.later(60.0, alive.release)
+        clock.call_later(10.0 * turn, alive.renew)
+    clock.call_later(60.0, alive.release)
     mine = acquire(
         locker,
         KEY,
-        info_of("me"),
+        lock_info("me"),
         LockOptions(timeout=100, lease=30),
         events.append,
-        environment_of(clock),
+        fake_environment(clock),
     )
     waits = [event for event in events if isinstance(event, LockWaiting)]
     assert waits[0].waited == 0
@@ -217,14 +219,14 @@ def test_who_looks_dead(lease: float | None, renewed: datetime, dead: bool) -> N
 
     from engine.lock import timestamp
 
-    info = replace(info_of("other"), lease=lease, renewed=timestamp(renewed))
+    info = replace(lock_info("other"), lease=lease, renewed=timestamp(renewed))
     assert info.looks_dead(NOON) is dead
 
 
 def test_a_record_without_a_readable_time_looks_dead_and_nanoseconds_are_readable() -> None:
     from msgspec.structs import replace
 
-    info = replace(info_of("other"), lease=30.0)
+    info = replace(lock_info("other"), lease=30.0)
     assert replace(info, renewed="soon").looks_dead(NOON)
     assert not replace(info, created="2026-01-01T11:59:50.151200792Z").looks_dead(NOON)
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from backends.memory import MemoryStore
 from dtm.testing.clock import FakeClock
-from dtm.testing.session_bench import KEY, entry, make, names, opened
+from dtm.testing.session_support import KEY, create_tool, entry, new_session, tool_names
 from engine.address import Address
 from engine.errors import (
     ConflictError,
@@ -51,14 +51,14 @@ def test_a_newer_rescue_file_is_refused() -> None:
 
 def _begun(store: MemoryStore) -> tuple[str, str]:
     """A state in which `a` was begun and never ended; its lineage and the session."""
-    with opened(store) as session:
+    with new_session(store) as session:
         session.begin(A, Action.CREATE, entry=replace(entry("a"), resource=None))
         return session.state.id.lineage, session.id
 
 
 def _recovered(store: MemoryStore, lineage: str, session: str, record: Record) -> Recovered:
     data = rescue_file.encode(rescue_file.Rescued(1, lineage, session, "where", "then", [record]))
-    with opened(store) as again:
+    with new_session(store) as again:
         return recover(again, data, "rescue")
 
 
@@ -92,7 +92,7 @@ def test_a_dry_run_says_what_would_be_brought_back_and_writes_nothing() -> None:
     before = {key: store.read(key) for key in store.list("")}
     records: list[Record] = [Done(2, A.key, 1, tool_form(entry("a"))), Done(3, "data_b", 1)]
     data = rescue_file.encode(rescue_file.Rescued(1, lineage, session, "where", "then", records))
-    with opened(store, claim=False) as again:
+    with new_session(store, claim=False) as again:
         found = recover(again, data, "rescue", dry_run=True)
     assert found.applied == (A,) and "data/b" in found.refused[0]
     assert {key: store.read(key) for key in store.list("")} == before
@@ -149,7 +149,7 @@ def test_an_outcome_that_the_state_knows_otherwise_may_be_a_second_thing(
 ) -> None:
     store = MemoryStore("m")
     lineage, session = _begun(store)
-    with opened(store, lease=0) as later:
+    with new_session(store, lease=0) as later:
         later.begin(A, Action.CREATE)
         later.done(A, known)
     (told,) = _recovered(store, lineage, session, Done(2, A.key, 1, None, FORM)).refused
@@ -165,9 +165,9 @@ def test_who_was_never_begun_is_no_outcome_to_save() -> None:
         return name
 
     def overtaken() -> None:
-        with opened(store, environment=Environment(keep=keep, background=False)) as session:
+        with new_session(store, environment=Environment(keep=keep, background=False)) as session:
             session.begin(A, Action.CREATE).wait()
-            with opened(store, lease=0):
+            with new_session(store, lease=0):
                 pass
             session.done(A, entry("a"))
             session.begin(Address("data", "b"), Action.CREATE)
@@ -220,7 +220,7 @@ def test_a_begin_that_arrives_when_its_run_has_given_up_is_taken_back(
         return name
 
     def unheard() -> None:
-        with opened(
+        with new_session(
             store,
             environment=Environment(keep=keep, background=False, clock=clock, sleep=clock.sleep),
         ) as session:
@@ -237,7 +237,7 @@ def test_a_begin_that_arrives_when_its_run_has_given_up_is_taken_back(
     assert caught.value.hint.startswith("1 outcome was saved to")
     store.up(arrives=arrives)
     assert (A in read_state(StateStore(store, KEY)).state.entries) == arrives
-    with opened(store, lease=0) as session:
+    with new_session(store, lease=0) as session:
         assert recover(session, next(iter(saved.values())), "rescue") == Recovered(
             (A,) * arrives, ()
         )
@@ -252,7 +252,7 @@ def test_a_begin_that_arrived_before_somebody_took_over_is_taken_back() -> None:
     def overtaken(key: str, data: bytes, *, expect: Version | None) -> Version:
         del store.write  # the method of the class is there again
         write(key, data, expect=expect)
-        with opened(store, lease=0):
+        with new_session(store, lease=0):
             pass
         raise OutcomeUnknownError("no answer")
 
@@ -261,7 +261,7 @@ def test_a_begin_that_arrived_before_somebody_took_over_is_taken_back() -> None:
         return name
 
     def unheard() -> None:
-        with opened(store, environment=Environment(keep=keep, background=False)) as session:
+        with new_session(store, environment=Environment(keep=keep, background=False)) as session:
             session.flush()
             store.write = overtaken  # type: ignore[method-assign]
             with suppress(SupersededError):
@@ -271,7 +271,7 @@ def test_a_begin_that_arrived_before_somebody_took_over_is_taken_back() -> None:
     with pytest.raises(SupersededError):
         unheard()
     assert A in read_state(StateStore(store, KEY)).state.entries
-    with opened(store, lease=0) as session:
+    with new_session(store, lease=0) as session:
         assert recover(session, next(iter(saved.values())), "rescue") == Recovered((A,), ())
     assert read_state(StateStore(store, KEY)).state.entries == {}
 
@@ -317,28 +317,28 @@ def test_a_forced_push_says_what_it_overrode() -> None:
     def pushed(session: Session) -> str:
         return push(session, replace(OTHER, id=StateId("other", 1)), force=True)
 
-    with opened(store) as session:
-        make(session, "a")
-    with opened(store, claim=False) as session:
+    with new_session(store) as session:
+        create_tool(session, "a")
+    with new_session(store, claim=False) as session:
         assert "another lineage" in pushed(session)
     state = read_state(StateStore(store, KEY)).state
-    assert state.id == StateId("other", 1) and names(state) == {"b"}
+    assert state.id == StateId("other", 1) and tool_names(state) == {"b"}
 
 
 def test_a_copy_adopted_with_its_own_content_is_at_home_and_only_once() -> None:
     here, there = MemoryStore("here"), MemoryStore("there")
-    with opened(here) as session:
-        make(session, "a")
+    with new_session(here) as session:
+        create_tool(session, "a")
     found = here.read(KEY) or pytest.fail("it was written")
     there.write(KEY, found.data, expect=None)
     state = read_state(StateStore(there, KEY)).state
-    with opened(there, claim=False) as session:
+    with new_session(there, claim=False) as session:
         with pytest.raises(StateError, match="is a copy"):
             session.refuse_copy()
         push(session, state, adopt=True)
         session.refuse_copy()
     home = read_state(StateStore(there, KEY))
     assert not home.copy_of and home.state.id == state.id
-    with opened(there, claim=False) as session:
+    with new_session(there, claim=False) as session:
         push(session, home.state, adopt=True)
         assert not session.claimed

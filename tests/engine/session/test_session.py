@@ -20,7 +20,16 @@ from backends.lockers.object import ObjectLocker
 from backends.memory import AppendingMemoryStore, MemoryStore
 from dtm.testing.clock import FakeClock
 from dtm.testing.session import SESSION_CASES, Client, Connect, session_contract
-from dtm.testing.session_bench import KEY, Dead, Mortal, current, entry, make, names, opened
+from dtm.testing.session_support import (
+    KEY,
+    KillableClient,
+    ProcessKilled,
+    create_tool,
+    entry,
+    new_session,
+    read_current,
+    tool_names,
+)
 from engine.address import Address
 from engine.errors import LockError, StateError, StoreError, SupersededError
 from engine.events import Event, Notice
@@ -49,7 +58,7 @@ def place(kind: str, directory: Path) -> Connect:
     store = MemoryStore("m") if kind != "appending" else AppendingMemoryStore("m")
     if kind == "inline":
         return lambda: Client(
-            NarrowStore(store, KEY, f"{KEY}.lock"), ObjectLocker(store), beside=False
+            NarrowStore(store, KEY, f"{KEY}.lock"), ObjectLocker(store), separate_log=False
         )
     return lambda: Client(store, ObjectLocker(store))
 
@@ -97,7 +106,7 @@ def test_what_a_session_says_is_what_a_reader_finds(
     store = AppendingMemoryStore("m") if appending else MemoryStore("m")
     environment = Environment(limits=Limits(spill=300, compact=900), background=background)
     fresh = itertools.count(100)
-    with opened(store, environment=environment) as session:
+    with new_session(store, environment=environment) as session:
         for kind, which, value in found:
             made = entry(f"n{which}", value)
             present = made.address in session.state.entries
@@ -130,16 +139,16 @@ def test_what_a_session_says_is_what_a_reader_finds(
 def test_the_wait_for_a_session_that_was_force_unlocked_ends_when_its_log_is_silent(
     tmp_path: Path,
 ) -> None:
-    client, mortal = place("memory", tmp_path)(), Mortal(place("memory", tmp_path)())
-    mortal.client = client
+    client, killable = place("memory", tmp_path)(), KillableClient(place("memory", tmp_path)())
+    killable.client = client
     clock = itertools.count()
     heard: list[Event] = []
-    mortal = Mortal(client)
-    with suppress(BaseException), opened(mortal.store) as session:
+    killable = KillableClient(client)
+    with suppress(BaseException), new_session(killable.store) as session:
         session.begin(Address("data", "a"), Action.CREATE).wait()
-        mortal.kill()
+        killable.kill()
     environment = Environment(clock=lambda: float(next(clock)), sleep=lambda _: None)
-    with opened(client.store, lease=30, environment=environment, emit=heard.append):
+    with new_session(client.store, lease=30, environment=environment, emit=heard.append):
         pass
     assert next(clock) > 30
     assert any(isinstance(event, Notice) and "sign of life" in event.message for event in heard)
@@ -156,17 +165,17 @@ def test_a_session_without_a_lock_is_waited_for_as_long_as_it_or_we_say(
     locker, clock, dead = (
         ObjectLocker(store),
         FakeClock(),
-        Mortal(Client(store, ObjectLocker(store))),
+        KillableClient(Client(store, ObjectLocker(store))),
     )
     with (
         suppress(BaseException),
-        opened(dead.store, locker if locked else None, lease=theirs) as session,
+        new_session(dead.store, locker if locked else None, lease=theirs) as session,
     ):
         session.begin(Address("data", "a"), Action.CREATE).wait()
         dead.kill()
     if locker.read(KEY):
         break_lock(locker, KEY, session.id)
-    with opened(
+    with new_session(
         store,
         locker if locked else None,
         lease=ours,
@@ -178,15 +187,15 @@ def test_a_session_without_a_lock_is_waited_for_as_long_as_it_or_we_say(
 def test_the_wait_ends_when_the_session_does() -> None:
     store, clock = MemoryStore("m"), FakeClock()
     with ExitStack() as work:
-        session = work.enter_context(opened(store, lease=30))
+        session = work.enter_context(new_session(store, lease=30))
         session.begin(Address("data", "a"), Action.CREATE).wait()
 
         def end() -> None:
             session.done(Address("data", "a"), entry("a"))
             work.close()
 
-        clock.later(4, end)
-        with opened(
+        clock.call_later(4, end)
+        with new_session(
             store, lease=1, environment=Environment(clock=clock, sleep=clock.sleep)
         ) as later:
             assert clock() < 10 and Address("data", "a") in later.state.entries
@@ -195,7 +204,7 @@ def test_the_wait_ends_when_the_session_does() -> None:
 def test_a_reader_believes_a_log_without_a_lock_for_the_lease_of_its_writer() -> None:
     store, clock = MemoryStore("m"), FakeClock()
     environment = Environment(clock=clock, sleep=clock.sleep, date=lambda: clock.now())
-    with opened(store, lease=60, environment=environment) as session:
+    with new_session(store, lease=60, environment=environment) as session:
         session.begin(Address("data", "a"), Action.CREATE).wait()
         clock.sleep(50)
         assert read_state(StateStore(store, KEY, environment), lease=1).at_work == session.id
@@ -205,7 +214,7 @@ def test_a_reader_believes_a_log_without_a_lock_for_the_lease_of_its_writer() ->
 
 def test_a_log_that_is_still_written_is_not_taken_over(tmp_path: Path) -> None:
     store = MemoryStore("m")
-    with opened(store, who="busy@there") as busy:
+    with new_session(store, who="busy@there") as busy:
         busy.begin(Address("data", "a"), Action.CREATE).wait()
         clock, numbers = itertools.count(), itertools.count()
 
@@ -215,29 +224,29 @@ def test_a_log_that_is_still_written_is_not_taken_over(tmp_path: Path) -> None:
         environment = Environment(clock=lambda: float(next(clock)), sleep=sleep)
         with (
             pytest.raises(LockError, match="busy@there is at work"),
-            opened(store, lease=10, environment=environment),
+            new_session(store, lease=10, environment=environment),
         ):
             pass
 
 
 def test_the_state_is_compacted_in_mid_session_and_others_read_on() -> None:
     store = MemoryStore("m")
-    with opened(
+    with new_session(
         store, environment=Environment(limits=Limits(spill=500, compact=1000), background=False)
     ) as session:
         for number in range(40):
-            make(session, f"n{number}")
+            create_tool(session, f"n{number}")
             reading = read_state(StateStore(store, KEY))
             assert len(reading.state.entries) == number + 1 and reading.in_progress.startswith(
                 "me@here"
             )
         assert read_state(StateStore(store, KEY)).state.id.serial > 1
         session.begin(Address("data", "n0"), Action.UPDATE).wait()
-    assert current(Client(store, ObjectLocker(store))).entries[Address("data", "n0")].pending
+    assert read_current(Client(store, ObjectLocker(store))).entries[Address("data", "n0")].pending
 
 
 def _lose_the_lock(store: Store, locker: ObjectLocker) -> None:
-    with opened(store, locker, lease=0.03) as session:
+    with new_session(store, locker, lease=0.03) as session:
         session.begin(
             Address("data", "a"), Action.CREATE, entry=replace(entry("a"), resource=None)
         ).wait()
@@ -259,9 +268,9 @@ def test_a_lost_lock_stops_new_work_but_keeps_the_outcomes() -> None:
 
 
 def _fail_while_superseded(store: Store, emit: Callable[[Event], None]) -> None:
-    with opened(store, emit=emit, environment=Environment(keep=lambda name, _: name)) as slow:
-        with opened(store) as quick:
-            make(quick, "b")
+    with new_session(store, emit=emit, environment=Environment(keep=lambda name, _: name)) as slow:
+        with new_session(store) as quick:
+            create_tool(quick, "b")
         slow.done(Address("data", "a"), entry("a"))
         raise ZeroDivisionError
 
@@ -280,7 +289,7 @@ def test_an_error_of_the_body_is_never_hidden_and_the_rescue_is_told() -> None:
 
 def test_nothing_is_recorded_before_the_claim() -> None:
     with (
-        opened(MemoryStore("m"), claim=False) as session,
+        new_session(MemoryStore("m"), claim=False) as session,
         pytest.raises(StateError, match="claimed"),
     ):
         session.begin(Address("data", "a"), Action.CREATE)
@@ -288,7 +297,7 @@ def test_nothing_is_recorded_before_the_claim() -> None:
 
 def test_outputs_that_stay_the_same_cost_nothing() -> None:
     store = MemoryStore("m")
-    with opened(store) as session:
+    with new_session(store) as session:
         session.set_outputs({"a": 1}).wait()
         before = store.read(f"{KEY}.log")
         session.set_outputs({"a": 1}).wait()
@@ -305,13 +314,13 @@ def test_an_operation_keeps_its_token_through_any_number_of_deaths() -> None:
         return pending.token
 
     for run in range(4):
-        with opened(store) as session:
+        with new_session(store) as session:
             session.begin(made.address, Action.CREATE, entry=made)
             tokens.append(begun(made.address))
             if run == 1:
                 session.failed(made.address, "no")
     assert len(set(tokens)) == 1
-    with opened(store) as session:
+    with new_session(store) as session:
         assert begun(made.address) == tokens[0]
         session.done(made.address, made)
         session.begin(made.address, Action.UPDATE)
@@ -343,16 +352,16 @@ def test_texts_from_providers_are_cleaned_of_known_secrets() -> None:
 
 def test_replacing_with_equal_content_writes_nothing_and_else_the_next_serial() -> None:
     store = MemoryStore("m")
-    with opened(store) as session:
-        make(session, "a")
-    with opened(store) as session:
+    with new_session(store) as session:
+        create_tool(session, "a")
+    with new_session(store) as session:
         before = store.read(KEY)
         session.replace(session.state)
         assert store.read(KEY) == before
         session.replace(session.state.drop(Address("data", "a")).put(entry("b")))
         assert session.state.id.serial == 2
     state = read_state(StateStore(store, KEY)).state
-    assert names(state) == {"b"} and state.id.serial == 2
+    assert tool_names(state) == {"b"} and state.id.serial == 2
 
 
 @pytest.mark.parametrize("name", ["devstream.state", "deep.json"])
@@ -369,91 +378,93 @@ def test_a_retry_policy_is_asked_for_every_call() -> None:
             asked.append(call)
             return call()
 
-    with opened(MemoryStore("m"), environment=Counting()) as session:
-        make(session, "a")
+    with new_session(MemoryStore("m"), environment=Counting()) as session:
+        create_tool(session, "a")
     assert len(asked) > 5
 
 
-def _between(mortal: Mortal, act: Callable[[], None]) -> None:
+def _between(killable: KillableClient, act: Callable[[], None]) -> None:
     """Let `act` happen right before the next write of the snapshot."""
 
     def before(key: str) -> None:
         if key == KEY:
-            mortal.store.before = lambda _: None
+            killable.store.before = lambda _: None
             act()
 
-    mortal.store.before = before
+    killable.store.before = before
 
 
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_replacement_that_somebody_got_ahead_of_changes_nothing(finished: bool) -> None:
     """The next session completes the sealed log with the old content; the slow one has lost."""
     store = MemoryStore("m")
-    with opened(store) as session:
-        make(session, "a")
+    with new_session(store) as session:
+        create_tool(session, "a")
     client = Client(store, ObjectLocker(store))
-    mortal, other = Mortal(client), Mortal(client)
+    killable, other = KillableClient(client), KillableClient(client)
 
     def get_ahead() -> None:
         if not finished:  # the other one dies between snapshot and head
             other.store.after = lambda key: other.kill() if key == KEY else None
-        with suppress(Dead), opened(other.store) as quick:
-            make(quick, "b")
+        with suppress(ProcessKilled), new_session(other.store) as quick:
+            create_tool(quick, "b")
 
     def replace_all() -> None:
-        with opened(mortal.store) as slow:
-            _between(mortal, get_ahead)
+        with new_session(killable.store) as slow:
+            _between(killable, get_ahead)
             slow.replace(slow.state.put(entry("c")).drop(Address("data", "a")))
 
     with pytest.raises(SupersededError):
         replace_all()
-    assert names(read_state(StateStore(store, KEY)).state) == ({"a", "b"} if finished else {"a"})
-    with opened(store) as session:
-        make(session, "d")
-    assert "d" in names(read_state(StateStore(store, KEY)).state)
+    assert tool_names(read_state(StateStore(store, KEY)).state) == (
+        {"a", "b"} if finished else {"a"}
+    )
+    with new_session(store) as session:
+        create_tool(session, "d")
+    assert "d" in tool_names(read_state(StateStore(store, KEY)).state)
 
 
 def test_a_snapshot_put_there_by_hand_in_mid_compaction_costs_no_record() -> None:
     store = MemoryStore("m")
-    mortal = Mortal(Client(store, ObjectLocker(store)))
-    with opened(store) as session:
-        make(session, "a")
+    killable = KillableClient(Client(store, ObjectLocker(store)))
+    with new_session(store) as session:
+        create_tool(session, "a")
 
-    with opened(mortal.store) as session:
-        make(session, "b")
-        _between(mortal, lambda: _by_hand(store))
+    with new_session(killable.store) as session:
+        create_tool(session, "b")
+        _between(killable, lambda: _by_hand(store))
     reading = read_state(StateStore(store, KEY))
-    assert "replaced by other means" in reading.notice and names(reading.state) == {"a"}
-    with opened(store) as session:
-        make(session, "c")
+    assert "replaced by other means" in reading.notice and tool_names(reading.state) == {"a"}
+    with new_session(store) as session:
+        create_tool(session, "c")
     assert b"data_b" in _kept(store)
 
 
 def _sealed(client: Client) -> None:
     """A run that dies after sealing the log and before writing the snapshot."""
-    mortal = Mortal(client)
+    killable = KillableClient(client)
 
-    def die(key: str) -> None:
+    def drop_lock(key: str) -> None:
         if key == KEY:
-            mortal.kill()
+            killable.kill()
 
-    with suppress(Dead), opened(mortal.store) as session:
-        make(session, "b")
-        mortal.store.before = die
+    with suppress(ProcessKilled), new_session(killable.store) as session:
+        create_tool(session, "b")
+        killable.store.before = drop_lock
 
 
 def test_snapshot_by_hand_over_a_sealed_log_keeps_the_records() -> None:
     store = MemoryStore("m")
     client = Client(store, ObjectLocker(store))
-    with opened(store) as session:
-        make(session, "a")
+    with new_session(store) as session:
+        create_tool(session, "a")
     _sealed(client)
     _by_hand(store)
     assert "replaced by other means" in read_state(StateStore(store, KEY)).notice
-    with opened(store, lease=0) as session:
-        make(session, "c")
+    with new_session(store, lease=0) as session:
+        create_tool(session, "c")
     assert (
-        names(read_state(StateStore(store, KEY)).state) == {"a", "c"}
+        tool_names(read_state(StateStore(store, KEY)).state) == {"a", "c"}
         and not read_state(StateStore(store, KEY)).notice
     )
     assert b"data_b" in _kept(store)
@@ -462,22 +473,22 @@ def test_snapshot_by_hand_over_a_sealed_log_keeps_the_records() -> None:
 def test_snapshot_by_hand_while_another_finishes_a_compaction() -> None:
     store = MemoryStore("m")
     client = Client(store, ObjectLocker(store))
-    with opened(store) as session:
-        make(session, "a")
+    with new_session(store) as session:
+        create_tool(session, "a")
     _sealed(client)
-    finisher = Mortal(client)
+    finisher = KillableClient(client)
 
     def finish() -> None:
-        with opened(finisher.store, claim=False, lease=0) as session:
-            assert names(session.state) == {"a", "b"}
+        with new_session(finisher.store, claim=False, lease=0) as session:
+            assert tool_names(session.state) == {"a", "b"}
             _between(finisher, lambda: _by_hand(store))
             session.claim()
 
     with pytest.raises(SupersededError):
         finish()
-    with opened(store, lease=0) as session:
-        make(session, "c")
-    assert names(read_state(StateStore(store, KEY)).state) == {"a", "c"}
+    with new_session(store, lease=0) as session:
+        create_tool(session, "c")
+    assert tool_names(read_state(StateStore(store, KEY)).state) == {"a", "c"}
     assert b"data_b" in _kept(store)
 
 
@@ -510,12 +521,12 @@ class SlowChunks(MemoryStore):
 
 def test_commits_go_on_while_a_full_log_moves_and_nobody_waits_for_it() -> None:
     store = SlowChunks()
-    with opened(store, environment=Environment(limits=Limits(spill=3000))) as session:
+    with new_session(store, environment=Environment(limits=Limits(spill=3000))) as session:
         number = 0
         while not store.asked.is_set():
-            make(session, f"n{number}")
+            create_tool(session, f"n{number}")
             number += 1
-        make(session, "meanwhile")
+        create_tool(session, "meanwhile")
         assert (
             not list(store.list(f"{KEY}.log.d/"))
             and len(read_state(StateStore(store, KEY)).state.entries) == number + 1
@@ -523,8 +534,8 @@ def test_commits_go_on_while_a_full_log_moves_and_nobody_waits_for_it() -> None:
         store.go.set()
         while not list(store.list(f"{KEY}.log.d/")):
             time.sleep(0.001)
-        make(session, "after")
-        make(session, "later")
+        create_tool(session, "after")
+        create_tool(session, "later")
         head = store.read(f"{KEY}.log")
         assert head is not None and b'"chunks":["' in head.data and b"data_n0" not in head.data
         assert len(read_state(StateStore(store, KEY)).state.entries) == number + 3
@@ -543,11 +554,11 @@ def test_a_log_that_cannot_move_stops_the_run_with_the_reason() -> None:
     store = Full("m")
 
     def work() -> None:
-        with opened(
+        with new_session(
             store, environment=Environment(limits=Limits(spill=1000), keep=lambda name, _: name)
         ) as session:
             for number in range(100):
-                make(session, f"n{number}")
+                create_tool(session, f"n{number}")
 
     with pytest.raises(StoreError, match="no space left"):
         work()

@@ -168,7 +168,9 @@ def test_a_commit_that_is_kept_from_being_written_ends_in_its_time(
 def test_what_can_never_be_written_is_not_tried_again(
     repository: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(GitRepository, "_wait_before_retry", lambda *_: pytest.fail("it is tried again"))
+    monkeypatch.setattr(
+        GitRepository, "_wait_before_retry", lambda *_: pytest.fail("it is tried again")
+    )
     with pytest.raises(ProviderError, match=r"Unable to create .*: File name too long"):
         repository.with_branch("x" * 252).commit({"a": b"1"}, "first")
 

@@ -14,8 +14,8 @@ import pytest
 from msgspec.structs import replace
 
 from dtm.plugins import installed
-from dtm.testing.promises import differences
 from dtm.testing.provider import Trial, provider_contract, trial_call
+from dtm.testing.provider_cases import differences
 from dtm.trials.validation import TRIALS
 from engine.address import Address
 from engine.errors import AuthError, NotFoundError, ProviderError
@@ -85,7 +85,7 @@ def shown(bare: Path, path: str, branch: str = "main") -> str:
 def test_every_promise_is_kept_under_an_old_name(tmp_path: Path) -> None:
     old = "github-repo-scaffolding-golang"
     found = provider_contract(github_golang(), TRIALS[old], tmp_path / "worlds")
-    assert [verdict.name for verdict in found if verdict.untried] == []
+    assert [result.name for result in found if result.skipped] == []
 
 
 @pytest.mark.long
@@ -97,7 +97,7 @@ def test_every_promise_is_kept_over_http(tmp_path: Path) -> None:
             bare = served / f"{directory.name}.git"
             empty(bare)
 
-            def vanish() -> None:
+            def delete_outside() -> None:
                 shutil.rmtree(bare)
                 empty(bare)
 
@@ -107,12 +107,12 @@ def test_every_promise_is_kept_over_http(tmp_path: Path) -> None:
                 call=trial_call("repo-scaffolding", directory),
                 changes=[options(destination={"url": url}, vars={"greeting": "Bye"})],
                 drifts={"files": lambda: by_hand(bare, 'D "run.sh"')},
-                vanish=vanish,
-                foreign=lambda: by_hand(bare, write("README.md", "mine"), orphan=True),
+                delete_outside=delete_outside,
+                create_outside=lambda: by_hand(bare, write("README.md", "mine"), orphan=True),
             )
 
         found = provider_contract(repo_scaffolding(), trial, tmp_path / "worlds")
-    assert [verdict.name for verdict in found if verdict.untried] == []
+    assert [result.name for result in found if result.skipped] == []
 
 
 def test_the_template_is_rendered_into_one_commit(tmp_path: Path, call: Call) -> None:

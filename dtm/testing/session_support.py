@@ -34,16 +34,16 @@ def _nothing(_locker: Locker) -> None:
 
 
 class Client(msgspec.Struct, frozen=True):
-    """One process's view of a place.
+    """The store and the locker of one process.
 
-    `die` releases the lock as the kernel does for a process that ends. `beside` is False where only
-    the document may be written: then the log stands inside it and there is no history.
+    `drop_lock` releases the lock as the kernel does for a process that ends. `separate_log` is
+    False if only the state file may be written: the log is then inline, and there is no history.
     """
 
     store: Store
     locker: Locker
-    die: Callable[[Locker], None] = _nothing
-    beside: bool = True
+    drop_lock: Callable[[Locker], None] = _nothing
+    separate_log: bool = True
 
 
 Connect: TypeAlias = Callable[[], Client]
@@ -51,7 +51,7 @@ Case: TypeAlias = Callable[[Connect], None]
 SESSION_CASES: dict[str, Case] = {}
 
 
-def case(name: str) -> Callable[[Case], Case]:
+def session_case(name: str) -> Callable[[Case], Case]:
     """Put a function among the cases under this name."""
 
     def register(found: Case) -> Case:
@@ -61,36 +61,36 @@ def case(name: str) -> Callable[[Case], Case]:
     return register
 
 
-class Dead(BaseException):
+class ProcessKilled(BaseException):
     """This process was killed: nothing of it runs any more."""
 
 
-class Mortal(msgspec.Struct, dict=True):
+class KillableClient(msgspec.Struct, dict=True):
     """A client's store and locker while its process lives."""
 
     client: Client
     alive: bool = True
 
     def __post_init__(self) -> None:
-        self.store, self.locker = _MortalStore(self), _MortalLocker(self)
+        self.store, self.locker = _KillableStore(self), _KillableLocker(self)
 
     def check(self) -> None:
         """Called before each call."""
         if not self.alive:
-            raise Dead
+            raise ProcessKilled
 
     def kill(self) -> None:
         """SIGKILL."""
         with self.locker.mutex:
             self.alive = False
-            self.client.die(self.client.locker)
-        raise Dead
+            self.client.drop_lock(self.client.locker)
+        raise ProcessKilled
 
 
-class _MortalStore:
+class _KillableStore:
     """Hands on to the client's store; `faults` may speak before and after each write."""
 
-    def __init__(self, owner: Mortal) -> None:
+    def __init__(self, owner: KillableClient) -> None:
         self._owner, self._store = owner, owner.client.store
         self.before: Callable[[str], None] = lambda _: None
         self.after: Callable[[str], None] = lambda _: None
@@ -119,15 +119,15 @@ class _MortalStore:
         return self._store.list(prefix)
 
 
-class _MortalLocker:
+class _KillableLocker:
     """Hands on to the client's locker; after death each call fails, in the renewing thread too."""
 
-    def __init__(self, owner: Mortal) -> None:
+    def __init__(self, owner: KillableClient) -> None:
         self._owner, self._locker, self.requests = owner, owner.client.locker, 0
         self.mutex = RLock()
 
     @contextmanager
-    def _living(self) -> Generator[Locker]:
+    def _while_alive(self) -> Generator[Locker]:
         with self.mutex:
             if not self._owner.alive:
                 raise LockError("this process is dead")
@@ -135,19 +135,19 @@ class _MortalLocker:
             yield self._locker
 
     def read(self, key: str) -> LockRecord | None:
-        with self._living() as locker:
+        with self._while_alive() as locker:
             return locker.read(key)
 
     def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
-        with self._living() as locker:
+        with self._while_alive() as locker:
             return locker.put(key, info, expect=expect)
 
     def remove(self, key: str, *, expect: LockRecord) -> None:
-        with self._living() as locker:
+        with self._while_alive() as locker:
             locker.remove(key, expect=expect)
 
 
-class Manner(TypedDict, total=False):
+class SessionSetup(TypedDict, total=False):
     """How a session of a case goes about it, where that matters; `lease`, `timeout` in seconds."""
 
     claim: bool
@@ -160,24 +160,26 @@ class Manner(TypedDict, total=False):
     emit: Callable[[Event], None]
 
 
-def state_of(store: Store, environment: Environment | None = None, log: str = AUTO) -> StateStore:
+def state_store(
+    store: Store, environment: Environment | None = None, log: str = AUTO
+) -> StateStore:
     """The state of all cases on this store."""
     return StateStore(store, KEY, environment or Environment(sleep=_short, keep=_name), log)
 
 
 @contextmanager
-def opened(
-    store: Store, locker: Locker | None = None, **manner: Unpack[Manner]
+def new_session(
+    store: Store, locker: Locker | None = None, **setup: Unpack[SessionSetup]
 ) -> Generator[Session]:
     """Open a session as the cases need it, and claim it unless told otherwise."""
-    lock = LockOptions(manner.get("timeout", 0.0), lease=manner.get("lease", 30.0))
+    lock = LockOptions(setup.get("timeout", 0.0), lease=setup.get("lease", 30.0))
     options = SessionOptions(
-        "apply", manner.get("who", "me@here"), "0", lock=lock, history=manner.get("history", 30)
+        "apply", setup.get("who", "me@here"), "0", lock=lock, history=setup.get("history", 30)
     )
-    state = state_of(store, manner.get("environment"), manner.get("log", AUTO))
-    emit = manner.get("emit", _silent)
+    state = state_store(store, setup.get("environment"), setup.get("log", AUTO))
+    emit = setup.get("emit", _silent)
     with open_session(state, locker, options, emit) as session:
-        if manner.get("claim", True):
+        if setup.get("claim", True):
             session.claim()
         yield session
 
@@ -201,24 +203,24 @@ def entry(name: str, value: Value = "x") -> StateEntry:
     )
 
 
-def make(session: Session, name: str, value: Value = "x") -> None:
+def create_tool(session: Session, name: str, value: Value = "x") -> None:
     """Begin and finish one operation."""
     made = entry(name, value)
     session.begin(made.address, Action.CREATE, entry=replace(made, resource=None)).wait()
     session.done(made.address, made).wait()
 
 
-def names(state: State) -> set[str]:
+def tool_names(state: State) -> set[str]:
     """The instances in a state."""
     return {address.instance for address in state.entries}
 
 
-def current(client: Client) -> State:
+def read_current(client: Client) -> State:
     """Return the state that a reader sees."""
-    return read_state(state_of(client.store)).state
+    return read_state(state_store(client.store)).state
 
 
-def put_by_hand(client: Client, data: bytes) -> None:
+def replace_snapshot(client: Client, data: bytes) -> None:
     """Replace the snapshot by hand."""
     found = client.store.read(KEY)
     client.store.write(KEY, data, expect=found.version if found else None)

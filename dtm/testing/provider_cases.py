@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from dtm.testing.conformance import BrokenError, Case, Untried, require
+from dtm.testing.conformance import Case, CaseFailedError, CaseSkipped, require
 from engine.errors import ProviderError
 from engine.ports import AnyProvider, Call
 from engine.state import Resource
@@ -17,26 +17,30 @@ Act: TypeAlias = Callable[[], object]
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that a provider can make, and other means to change it.
+    """One resource to test a provider with, and ways to change it without the provider.
 
-    `options`: of a thing that is not there yet. `changes`: options that it can be updated to in
-    place. `drifts`: attribute -> what changes it in the world without the provider. `fixed`:
-    attributes that cannot drift, since the thing would be another one. `vanish` removes the thing
-    without the provider, `foreign` makes somebody else's in its place. `unseen`: it lives only in
-    the state, so that nothing can be read of it.
+    - `options`: the options of a resource that does not exist yet.
+    - `changes`: options that the resource can be updated to in place, applied one after the other.
+    - `drifts`: for each attribute, a function that changes it without the provider.
+    - `cannot_drift`: attributes that cannot drift, because a resource with another value would be
+      another resource.
+    - `delete_outside`: a function that deletes the resource without the provider.
+    - `create_outside`: a function that creates, in its place, a resource that dtm did not create.
+    - `state_only`: True for a resource that exists only in the state, such as `data`. There is then
+      nothing to read.
     """
 
     options: Any
     call: Call
     changes: Sequence[Any] = ()
     drifts: Mapping[str, Act] = msgspec.field(default_factory=dict[str, Act])
-    fixed: frozenset[str] = frozenset()
-    vanish: Act | None = None
-    foreign: Act | None = None
-    unseen: bool = False
+    cannot_drift: frozenset[str] = frozenset()
+    delete_outside: Act | None = None
+    create_outside: Act | None = None
+    state_only: bool = False
 
 
-class Bench(msgspec.Struct, frozen=True):
+class TrialRun(msgspec.Struct, frozen=True):
     """A provider and the world it is tried in."""
 
     provider: AnyProvider
@@ -80,7 +84,7 @@ def _keys(one: Mapping[str, Value], other: Mapping[str, Value]) -> list[str]:
 
 def _require_same(expected: Resource, found: Resource | None, what: str) -> None:
     if found is None:
-        raise BrokenError(f"{what} finds nothing")
+        raise CaseFailedError(f"{what} finds nothing")
     differing = differences(expected, found)
     require(not differing, f"{what} differs in {', '.join(differing)}")
 
@@ -97,17 +101,17 @@ def _with_unknowns(options: Any) -> Iterator[Any]:
             continue  # a Struct that checks its fields together may refuse this, or need it
 
 
-def identity_is_pure(bench: Bench) -> None:
+def identity_is_pure(run: TrialRun) -> None:
     """Compare the identity before and after, whatever is live: it is the same.
 
     With an unknown option it is an identity or UnknownValueError.
     """
-    identity, options = bench.provider.identity, bench.trial.options
+    identity, options = run.provider.identity, run.trial.options
     before = identity(options)
     require(before is None or before != "", "the identity is empty")
-    resource = bench.create()
+    resource = run.create()
     require(identity(options) == before, "the identity changes when the thing is made")
-    bench.delete(resource)
+    run.delete(resource)
     require(identity(options) == before, "the identity changes when the thing is removed")
     for partly in _with_unknowns(options):
         try:
@@ -116,22 +120,22 @@ def identity_is_pure(bench: Bench) -> None:
             continue
 
 
-def absent_before_create(bench: Bench) -> None:
+def absent_before_create(run: TrialRun) -> None:
     """Reading finds nothing where nothing is."""
-    _need_identity(bench)
-    require(bench.read(None) is None, "read finds something before anything was made")
+    _need_identity(run)
+    require(run.read(None) is None, "read finds something before anything was made")
 
 
-def create_is_read_back(bench: Bench) -> None:
+def create_is_read_back(run: TrialRun) -> None:
     """A second plan is empty: `read` tells exactly what `create` told, each time."""
-    made = bench.create()
-    _require_same(made, bench.read(made), "read after create")
-    _require_same(made, bench.read(made), "a second read")
+    made = run.create()
+    _require_same(made, run.read(made), "read after create")
+    _require_same(made, run.read(made), "a second read")
 
 
-def resource_fits_the_state(bench: Bench) -> None:
+def resource_fits_the_state(run: TrialRun) -> None:
     """Plain JSON, an id, no reserved attribute, and outputs as declared."""
-    made = bench.create()
+    made = run.create()
     require(bool(made.id), "the id is empty")
     plain = {"attributes": dict(made.attributes), "outputs": dict(made.outputs)}
     require(
@@ -141,32 +145,32 @@ def resource_fits_the_state(bench: Bench) -> None:
     require(
         not made.attributes.keys() & {"id", "outputs"}, "id and outputs are no names for attributes"
     )
-    if bench.provider.outputs is None:
+    if run.provider.outputs is None:
         return
-    fields = msgspec.structs.fields(bench.provider.outputs)
+    fields = msgspec.structs.fields(run.provider.outputs)
     undeclared = made.outputs.keys() - {item.encode_name for item in fields}
     require(not undeclared, f"outputs {', '.join(sorted(undeclared))} are not declared")
     missing = {item.encode_name for item in fields if item.required} - made.outputs.keys()
     require(not missing, f"declared outputs {', '.join(sorted(missing))} are missing")
 
 
-def prediction_is_true(bench: Bench) -> None:
+def prediction_is_true(run: TrialRun) -> None:
     """Compare predicted outputs with real ones, of create and update.
 
     Unknown options never raise anything but UnknownValueError.
     """
-    predict, options = bench.provider.predict, bench.trial.options
+    predict, options = run.provider.predict, run.trial.options
     for partly in _with_unknowns(options):
         try:
             predict(partly, None)
         except UnknownValueError:
             continue
     predicted = predict(options, None)
-    made = bench.create()
+    made = run.create()
     _require_true(predicted, made, "create")
-    for change in bench.trial.changes:
+    for change in run.trial.changes:
         predicted = predict(change, made)
-        made = bench.update(made, change)
+        made = run.update(made, change)
         _require_true(predicted, made, "update")
 
 
@@ -180,108 +184,108 @@ def _require_true(predicted: Mapping[str, Value], made: Resource, verb: str) -> 
         )
 
 
-def drift_is_found_and_repaired(bench: Bench) -> None:
+def drift_is_found_and_repaired(run: TrialRun) -> None:
     """Each attribute, changed by other means, is seen to differ, and an update brings it back."""
-    _need(bench, "drifts")
-    made, seen = bench.create(), set[str]()
-    for name, drift in bench.trial.drifts.items():
+    _need(run, "drifts")
+    made, seen = run.create(), set[str]()
+    for name, drift in run.trial.drifts.items():
         drift()
-        live = bench.read(made)
+        live = run.read(made)
         if live is None:
-            raise BrokenError(f"after a drift of {name} read finds nothing")
+            raise CaseFailedError(f"after a drift of {name} read finds nothing")
         found = differences(made, live)
         require(
             name in found,
             f"a drift of {name} is not seen; what differs: {', '.join(found) or 'nothing'}",
         )
         seen |= set(found)
-        made = bench.update(live)
+        made = run.update(live)
         require(bool(differences(live, made)), f"a drift of {name} is not repaired")
-        _require_same(made, bench.read(made), f"after repairing {name}, read")
-    blind = made.attributes.keys() - seen - bench.trial.fixed
+        _require_same(made, run.read(made), f"after repairing {name}, read")
+    blind = made.attributes.keys() - seen - run.trial.cannot_drift
     require(not blind, f"no drift changes {', '.join(sorted(blind))}")
 
 
-def vanished_is_made_again(bench: Bench) -> None:
+def vanished_is_made_again(run: TrialRun) -> None:
     """Removed by other means is read as gone, never as an error; then it can be made anew."""
-    _need(bench, "vanish")
-    made = bench.create()
-    assert bench.trial.vanish is not None
-    bench.trial.vanish()
-    require(bench.read(made) is None, "read does not see that it is gone")
-    bench.delete(made)
-    again = bench.create()
-    _require_same(again, bench.read(again), "read after making it again")
+    _need(run, "delete_outside")
+    made = run.create()
+    assert run.trial.delete_outside is not None
+    run.trial.delete_outside()
+    require(run.read(made) is None, "read does not see that it is gone")
+    run.delete(made)
+    again = run.create()
+    _require_same(again, run.read(again), "read after making it again")
 
 
-def adopted_after_a_crash(bench: Bench) -> None:
+def adopted_after_a_crash(run: TrialRun) -> None:
     """Find by identity alone what was made but not recorded.
 
     The same operation makes it again without harm.
     """
-    _need_identity(bench)
-    made = bench.create()
-    _require_same(made, bench.read(None), "read without a record")
-    _require_same(made, bench.create(), "a repeated create")
-    _require_same(made, bench.read(made), "read after a repeated create")
+    _need_identity(run)
+    made = run.create()
+    _require_same(made, run.read(None), "read without a record")
+    _require_same(made, run.create(), "a repeated create")
+    _require_same(made, run.read(made), "read after a repeated create")
 
 
-def updated_in_place(bench: Bench) -> None:
+def updated_in_place(run: TrialRun) -> None:
     """Change options: the resource changes, keeps its id, and is read back.
 
     Repeating the update changes nothing.
     """
-    _need(bench, "changes")
-    made = bench.create()
-    for number, change in enumerate(bench.trial.changes, 1):
-        before, made = made, bench.update(made, change)
+    _need(run, "changes")
+    made = run.create()
+    for number, change in enumerate(run.trial.changes, 1):
+        before, made = made, run.update(made, change)
         require(made.id == before.id, f"change {number} gives it another id")
         require(bool(differences(before, made)), f"change {number} changes nothing")
-        _require_same(made, bench.read(made, change), f"read after change {number}")
-        _require_same(made, bench.update(made, change), f"a repeated change {number}")
+        _require_same(made, run.read(made, change), f"read after change {number}")
+        _require_same(made, run.update(made, change), f"a repeated change {number}")
 
 
-def deleted_twice(bench: Bench) -> None:
+def deleted_twice(run: TrialRun) -> None:
     """Deleted is gone, and deleting what is gone is success."""
-    made = bench.create()
-    bench.delete(made)
-    require(bench.trial.unseen or bench.read(made) is None, "read still finds it")
-    bench.delete(made)
+    made = run.create()
+    run.delete(made)
+    require(run.trial.state_only or run.read(made) is None, "read still finds it")
+    run.delete(made)
 
 
-def foreign_is_refused(bench: Bench) -> None:
+def foreign_is_refused(run: TrialRun) -> None:
     """See somebody else's resource before anything is made.
 
     Creating over it is refused, with a hint, and harms nothing.
     """
-    _need(bench, "foreign")
-    assert bench.trial.foreign is not None
-    bench.trial.foreign()
-    before = bench.read(None)
+    _need(run, "create_outside")
+    assert run.trial.create_outside is not None
+    run.trial.create_outside()
+    before = run.read(None)
     if before is None:
-        raise BrokenError("read without a record does not see it")
+        raise CaseFailedError("read without a record does not see it")
     try:
-        bench.create()
+        run.create()
     except ProviderError as refusal:
         require(bool(refusal.hint), "the refusal has no hint")
     else:
-        raise BrokenError("create takes it over")
-    _require_same(before, bench.read(None), "read after the refusal")
+        raise CaseFailedError("create takes it over")
+    _require_same(before, run.read(None), "read after the refusal")
 
 
-def _need(bench: Bench, name: str) -> None:
-    if not getattr(bench.trial, name):
-        raise Untried(f"its trial has no {name}")
+def _need(run: TrialRun, name: str) -> None:
+    if not getattr(run.trial, name):
+        raise CaseSkipped(f"its trial has no {name}")
 
 
-def _need_identity(bench: Bench) -> None:
-    if bench.trial.unseen:
-        raise Untried("it lives only in the state")
-    if bench.provider.identity(bench.trial.options) is None:
-        raise Untried("it has no identity")
+def _need_identity(run: TrialRun) -> None:
+    if run.trial.state_only:
+        raise CaseSkipped("it lives only in the state")
+    if run.provider.identity(run.trial.options) is None:
+        raise CaseSkipped("it has no identity")
 
 
-PROMISES: Final[tuple[Case[Bench], ...]] = (
+PROVIDER_CASES: Final[tuple[Case[TrialRun], ...]] = (
     Case((), "its identity is pure", identity_is_pure),
     Case((), "nothing is found before it is made", absent_before_create),
     Case((), "what create made is read back, so a second plan is empty", create_is_read_back),

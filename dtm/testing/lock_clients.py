@@ -32,12 +32,12 @@ class LockerPlace(msgspec.Struct, frozen=True):
     clients: int = 100
     attempts: int = 100
 
-    def two(self) -> tuple[Locker, Locker]:
+    def connect_two(self) -> tuple[Locker, Locker]:
         """Two clients of the place."""
         return self.connect(), self.connect()
 
 
-def info_of(lock_id: str) -> LockInfo:
+def lock_info(lock_id: str) -> LockInfo:
     """A holder with every field filled in."""
     return LockInfo(
         lock_id,
@@ -50,7 +50,7 @@ def info_of(lock_id: str) -> LockInfo:
     )
 
 
-def environment_of(clock: FakeClock, skew: float = 0.0) -> Environment:
+def fake_environment(clock: FakeClock, skew: float = 0.0) -> Environment:
     """An environment that lives by this clock; its wall clock is `skew` seconds ahead."""
     return Environment(
         clock=clock,
@@ -61,7 +61,7 @@ def environment_of(clock: FakeClock, skew: float = 0.0) -> Environment:
     )
 
 
-class Contender:
+class LockClient:
     """One of those who want the lock: a locker and the events it was told.
 
     All share a clock; the wall clock of this one is `skew` seconds ahead.
@@ -76,24 +76,24 @@ class Contender:
     def acquire(self, timeout: float = 0.0, *, takeover: bool = True) -> HeldLock:
         """Have the lock; nothing renews it but the test."""
         options = LockOptions(timeout, takeover, LEASE)
-        environment = environment_of(self.clock, self.skew)
+        environment = fake_environment(self.clock, self.skew)
         return acquire(
-            self.locker, KEY, info_of(self.name), options, self.events.append, environment
+            self.locker, KEY, lock_info(self.name), options, self.events.append, environment
         )
 
     def renew_for(self, held: HeldLock, seconds: float) -> None:
         """Renew as the background would, from now on for so long."""
         for number in range(1, int(seconds / (LEASE / 3)) + 1):
-            self.clock.later(number * LEASE / 3, held.renew)
+            self.clock.call_later(number * LEASE / 3, held.renew)
 
 
-def pair(place: LockerPlace) -> tuple[Contender, Contender, FakeClock]:
+def two_clients(place: LockerPlace) -> tuple[LockClient, LockClient, FakeClock]:
     """Alice and Bob, who share a clock."""
-    clock, (a, b) = FakeClock(), place.two()
-    return Contender(a, clock, "alice"), Contender(b, clock, "bob"), clock
+    clock, (a, b) = FakeClock(), place.connect_two()
+    return LockClient(a, clock, "alice"), LockClient(b, clock, "bob"), clock
 
 
-def together(work: Callable[[int], None], count: int) -> None:
+def run_in_threads(work: Callable[[int], None], count: int) -> None:
     """Do the numbered pieces of work in as many threads."""
     threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
     for thread in threads:

@@ -39,7 +39,7 @@ def xml(
 
 
 @contextlib.contextmanager
-def answering(respond: Respond) -> Iterator[tuple[str, list[str]]]:
+def canned_server(respond: Respond) -> Iterator[tuple[str, list[str]]]:
     """Its URL, and the requests so far (`PUT /bucket/key If-Match: ...`)."""
     seen: list[str] = []
 

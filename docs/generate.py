@@ -19,7 +19,7 @@ import msgspec
 from plugin_pages import reference_pages
 
 from dtm.cli.main import root
-from dtm.describe import FieldDoc, field_docs
+from dtm.describe import FieldDoc, explain, field_docs
 from dtm.jsonschema import config_schema
 from dtm.plugins import BACKENDS, Plugins
 from dtm.render.json_types import schema as events_schema
@@ -104,9 +104,7 @@ def _keys(struct: type[msgspec.Struct]) -> str:
 
 def _key_rows(found: Sequence[FieldDoc], path: str = "") -> Iterator[str]:
     for item in found:
-        meaning = "; ".join(
-            [item.text.rstrip("."), *(["required"] if item.required else []), *item.notes]
-        )
+        meaning = explain(item, "required") if item.required else explain(item)
         yield f"| `{path}{item.key}` | {item.kind} | {meaning} |"
         yield from _key_rows(
             item.inner, f"{path}{item.key}{'[]' if item.within == 'list' else ''}."

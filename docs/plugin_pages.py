@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from inspect import cleandoc
 
-from dtm.describe import FieldDoc, field_docs, plugin_sample, plugin_summary
+from dtm.describe import FieldDoc, explain, field_docs, plugin_sample, plugin_summary
 from dtm.plugins import Plugins
 
 
@@ -88,7 +88,7 @@ def _rows(options: Sequence[FieldDoc], path: str = "") -> Iterator[str]:
             if item.default is not None
             else ""
         )
-        text = _cell("; ".join([item.text, *item.notes]))
+        text = _cell(explain(item))
         yield f"| `{path}{item.key}` | {_cell(item.kind)} | {_cell(default)} | {text} |"
         yield from _rows(
             item.inner, f"{path}{item.key}{ {'': '', 'list': '[]', 'map': '.*'}[item.within] }."

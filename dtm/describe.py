@@ -79,6 +79,17 @@ def _field_doc(entry: shapes.Field) -> FieldDoc:
     )
 
 
+def explain(item: FieldDoc, *first: str) -> str:
+    """Return the text of a field with its notes, those in `first` before the others.
+
+    The notes are sentences if the text is one. Otherwise semicolons separate them.
+    """
+    notes = [*first, *item.notes]
+    if not item.text.endswith("."):
+        return "; ".join([item.text, *notes])
+    return " ".join([item.text, *(f"{note[0].upper()}{note[1:]}." for note in notes)])
+
+
 def _kind(shape: shapes.Type) -> str:
     return "any value" if declared.accepts(shape, shapes.AnyType) else declared.expected(shape)
 
@@ -184,9 +195,7 @@ def option_lines(options: Sequence[FieldDoc], given: Mapping[str, Any] | None = 
             item.key in given if given is not None else item.required or item.example is not None
         )
         value = given[item.key] if given is not None and is_set else item.example
-        lines += _comment(
-            "; ".join([item.text, *(["required"] if item.required else []), *item.notes]), ""
-        )
+        lines += _comment(explain(item, "required") if item.required else explain(item), "")
         body = _setting(item, value, is_set)
         lines += body if is_set else [f"# {line}" for line in body]
     return lines

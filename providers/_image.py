@@ -1,4 +1,4 @@
-"""Container images, shared by `argocdapp` and the CI plugins: registry and user give the name."""
+"""Names of container images, built from registry and account, for `argocdapp` and CI plugins."""
 
 from __future__ import annotations
 
@@ -14,35 +14,38 @@ DOCKER_HUB_HOSTS = frozenset(
 
 
 class ImageRepo(Options, frozen=True, kw_only=True):
-    """The registry that images are pushed to and pulled from, and the account there."""
+    """The registry to which an image is pushed, and the account there."""
 
     url: Annotated[
         str,
         Field(
-            "the registry; Docker Hub unless given", example="https://harbor.example.com/library"
+            "URL of the registry. The default is Docker Hub.",
+            example="https://harbor.example.com/library",
         ),
     ] = DOCKER_HUB
     user: Annotated[
-        str, Field("the account, which is the first part of the image's name", example="me")
+        str, Field("Account at the registry. The image name begins with it.", example="me")
     ] = ""
     password: Annotated[
         str,
         Field(
-            "its password or token: pipelines then log in with the CI secret IMAGE_REPO_SECRET",
+            "Password or token of the account. If set, the pipeline logs in with the CI secret "
+            "IMAGE_REPO_SECRET. Create that secret yourself.",
             secret=True,
         ),
     ] = ""
 
 
 def get_registry_host(url: str) -> str:
-    """Name the registry as `docker login` wants it, "" for Docker Hub."""
+    """Return the registry host that `docker login` expects, "" for Docker Hub."""
     host = urlsplit(url if "://" in url else f"https://{url}").netloc.rpartition("@")[2]
     return "" if host in DOCKER_HUB_HOSTS else host
 
 
 def build_image_name(url: str, user: str, app: str) -> str:
-    """Name an image: `me/app` on Docker Hub, `host[/path]/me/app` elsewhere; never a tag."""
+    """Return an image name without a tag: `me/app` on Docker Hub, else `host[/path]/me/app`."""
     host = get_registry_host(url)
     path = urlsplit(url if "://" in url else f"https://{url}").path.strip("/") if host else ""
-    kept = "" if path in ("v1", "v2") else path
-    return "/".join(part for part in (host, kept, user, app) if part).lower()
+    # `v1` and `v2` are versions of the registry API, not parts of an image name.
+    prefix = "" if path in ("v1", "v2") else path
+    return "/".join(part for part in (host, prefix, user, app) if part).lower()

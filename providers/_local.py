@@ -1,4 +1,4 @@
-"""Paths, modes and errors of this machine, shared by `file`, `directory` and `command`."""
+"""Paths, permissions and OS errors, shared by the `file`, `directory` and `command` providers."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ from engine.ports import Call
 
 PathText: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\x00]*$")]
 ModeText: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-7]{3,4}$")]
-PATH_TAKEN_HINT = "remove it, or choose another path"
+PATH_TAKEN_HINT = "move it away, or choose another path"
 AT_FDCWD: Final = -100
 RENAME_NOREPLACE: Final = 1
 
 
 def normalize_path(path: str) -> str:
-    """Spell a path as the user wrote it in one way: `./out//a` is `out/a`. Pure.
+    """Return one spelling for all spellings of a path: `./out//a` becomes `out/a`.
 
-    Neither the base directory nor a home is looked up.
+    The result is the identity of a tool, so it must not depend on the machine: a relative path
+    stays relative and `~` is not expanded.
     """
     return os.path.normpath(path)
 
 
 def resolve_path(path: str, call: Call) -> Path:
-    """Find the path on this machine: relative to the configuration, `~` expanded."""
+    """Return the absolute path: relative to the config file's directory, `~` expanded."""
     return call.base_dir / Path(normalize_path(path)).expanduser()
 
 
 def format_mode(status: os.stat_result) -> str:
-    """Spell the permissions as four octal digits."""
+    """Format the permissions as four octal digits."""
     return f"{stat.S_IMODE(status.st_mode):04o}"
 
 
 @contextmanager
 def map_os_errors(verb: str, path: Path) -> Generator[None, None, None]:
-    """Turn an OSError of the block into a ProviderError that names the path."""
+    """Raise an OSError of the block as a ProviderError: `cannot VERB PATH: reason`."""
     try:
         yield
     except OSError as error:
@@ -52,10 +53,10 @@ def map_os_errors(verb: str, path: Path) -> Generator[None, None, None]:
 
 
 def rename_without_replacing(source: Path, target: Path) -> None:
-    """Give a file its name in one step, never over one that is there.
+    """Rename a file, but never replace an existing target. Raises FileExistsError, OSError.
 
-    Where the system has no such call it takes two steps, and a process that dies between them
-    leaves both names. Raises FileExistsError, OSError.
+    The rename is atomic where the system offers `renameat2`. Elsewhere it is a hard link followed
+    by an unlink: a process that is killed between the two leaves the file under both names.
     """
     rename = _load_renameat2()
     if rename is not None:
@@ -63,16 +64,17 @@ def rename_without_replacing(source: Path, target: Path) -> None:
         number = rename(AT_FDCWD, old, AT_FDCWD, new, RENAME_NOREPLACE)
         if number == 0:
             return
-        # These two mean that this file system or kernel does not offer it.
+        # EINVAL: the file system does not support the flag. ENOSYS: the kernel has no such call.
         if number not in (errno.EINVAL, errno.ENOSYS):
             raise OSError(number, os.strerror(number), str(target))
+    # A plain rename would silently replace a file that another program created just now.
     target.hardlink_to(source)
     source.unlink()
 
 
 @cache
 def _load_renameat2() -> Callable[..., int] | None:
-    """Find the C function, made to return the error's number, 0 for success; None without it."""
+    """Return the C function as a callable that returns errno (0: success); None if absent."""
     if sys.platform != "linux":
         return None
     import ctypes

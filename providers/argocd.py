@@ -1,4 +1,4 @@
-"""The `argocdapp` provider: keeps the manifest of an Argo CD Application in its repository."""
+"""The `argocdapp` provider, which keeps the manifest of an Argo CD Application in a repository."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from providers._image import DOCKER_HUB, build_image_name
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 FINALIZER: Final = "resources-finalizer.argocd.argoproj.io"
 HEADER: Final = (
-    "# Written by dtm: change the tool's options instead, "
-    "what is edited here is undone by the next `dtm apply`.\n"
+    "# Written by dtm. Change the options of the tool instead of this file: "
+    "the next `dtm apply` undoes edits.\n"
 )
 
 ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -51,78 +51,98 @@ ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
     "apiVersion": ("apiVersion",),
     "kind": ("kind",),
 }
-"""Attribute -> its path in the manifest; the names of the first three groups are DevStream's."""
+"""Attribute -> its path in the manifest.
+
+The names in `app`, `src` and `dest` are those of DevStream, so that its states can be compared.
+"""
 
 
 class Application(Options, frozen=True, kw_only=True):
-    """The Application resource."""
+    """The Argo CD Application."""
 
     name: Annotated[
-        str, Field("its name", example="app", replace=True, pattern=DNS_LABEL, max_length=63)
+        str,
+        Field(
+            "Name of the Application.",
+            example="app",
+            replace=True,
+            pattern=DNS_LABEL,
+            max_length=63,
+        ),
     ]
     namespace: Annotated[
-        str, Field("the namespace that Argo CD runs in", replace=True, pattern=DNS_LABEL)
+        str, Field("Namespace in which Argo CD runs.", replace=True, pattern=DNS_LABEL)
     ] = "argocd"
 
 
 class Target(Options, frozen=True, kw_only=True):
-    """The cluster and namespace that it is deployed to."""
+    """The cluster and the namespace to which Argo CD deploys."""
 
-    server: Annotated[str, Field("the cluster's API server", min_length=1)] = (
+    server: Annotated[str, Field("URL of the cluster's API server.", min_length=1)] = (
         "https://kubernetes.default.svc"
     )
-    namespace: Annotated[str, Field("the namespace", pattern=DNS_LABEL)] = "default"
+    namespace: Annotated[str, Field("Namespace in that cluster.", pattern=DNS_LABEL)] = "default"
 
 
 class AppSource(Options, frozen=True, kw_only=True):
-    """The Helm chart to deploy, in a git repository."""
+    """The Helm chart to deploy, and the git repository that holds it."""
 
     valuefile: Annotated[
-        str, Field("the chart's values file, relative to the chart", min_length=1)
+        str, Field("Path of the values file, relative to the chart.", min_length=1)
     ] = "values.yaml"
     path: Annotated[
-        str, Field("the chart's directory; helm/<app.name> if not given", example="helm/app")
+        str,
+        Field(
+            "Directory of the chart in the repository. The default is helm/<app.name>.",
+            example="helm/app",
+        ),
     ] = ""
     repo_url: Annotated[
         str,
         Field(
-            "the repository: any URL that git can reach, or a path",
+            "URL or local path of the repository. The manifest is written to it too.",
             example="./repos/me/app.git",
             min_length=1,
         ),
     ] = msgspec.field(name="repoURL")
     repo_branch: Annotated[
-        str, Field("the branch; its HEAD, for the manifest main, if not given")
+        str,
+        Field(
+            "Branch of the chart and of the manifest. By default Argo CD follows HEAD, and the "
+            "manifest is written to main (master on GitLab)."
+        ),
     ] = ""
     token: Token = ""
 
 
 class ImageVersion(Options, frozen=True, kw_only=True):
-    """The image that is deployed: given to the chart as image.repository and image.tag."""
+    """The image to deploy. The chart gets it as `image.repository` and `image.tag`."""
 
-    url: Annotated[str, Field("the registry; Docker Hub unless given")] = DOCKER_HUB
+    url: Annotated[str, Field("URL of the registry. The default is Docker Hub.")] = DOCKER_HUB
     user: Annotated[
         str,
         Field(
-            "the account, which is the first part of the image's name", example="me", min_length=1
+            "Account at the registry. The image name begins with it.", example="me", min_length=1
         ),
     ]
     inital_tag: Annotated[
-        str, Field("the first version", aliases=("initialTag",), min_length=1)
+        str, Field("Tag of the first image to deploy.", aliases=("initialTag",), min_length=1)
     ] = "0.0.1"
 
 
 class ArgoCDAppOptions(Options, frozen=True, kw_only=True):
-    """The Application, its chart and the place to deploy it to."""
+    """The Application, its chart and its destination."""
 
-    app: Annotated[Application, Field("the Application resource")]
-    source: Annotated[AppSource, Field("what is deployed")]
-    destination: Annotated[Target, Field("where it is deployed to")] = Target()
+    app: Annotated[Application, Field("The Argo CD Application.")]
+    source: Annotated[AppSource, Field("The Helm chart to deploy.")]
+    destination: Annotated[
+        Target, Field("The cluster and the namespace to which Argo CD deploys.")
+    ] = Target()
     image_repo: Annotated[
-        ImageVersion | None, Field("the image to deploy, instead of the chart's own")
+        ImageVersion | None, Field("The image to deploy. The default is the one in the chart.")
     ] = None
     path: Annotated[
-        str, Field("where the manifest goes in the repository; argocd/<app.name>.yaml if not given")
+        str, Field("Path of the manifest in the repository. The default is argocd/<app.name>.yaml.")
     ] = ""
 
     def __post_init__(self) -> None:
@@ -131,32 +151,32 @@ class ArgoCDAppOptions(Options, frozen=True, kw_only=True):
 
 
 class ArgoCDAppOutputs(Outputs, frozen=True, kw_only=True):
-    """The outputs that references may name."""
+    """The outputs of `argocdapp`."""
 
-    repo_url: Annotated[str, Field("the repository, without credentials")] = msgspec.field(
-        name="repoURL"
+    repo_url: Annotated[str, Field("URL or path of the repository, without credentials.")] = (
+        msgspec.field(name="repoURL")
     )
-    branch: Annotated[str, Field("the branch that the manifest is in")]
-    path: Annotated[str, Field("the manifest's path in it")]
-    name: Annotated[str, Field("the Application's name")]
-    namespace: Annotated[str, Field("its namespace")]
+    branch: Annotated[str, Field("Branch that holds the manifest.")]
+    path: Annotated[str, Field("Path of the manifest in the repository.")]
+    name: Annotated[str, Field("Name of the Application.")]
+    namespace: Annotated[str, Field("Namespace of the Application.")]
 
 
 def locate_manifest(options: ArgoCDAppOptions) -> Location:
-    """Find the branch that the manifest goes into. Raises ValueError, UnknownValueError."""
+    """Return repository and branch of the manifest. Raises ValueError, UnknownValueError."""
     source = options.source
     if any(isinstance(value, Unknown) for value in (source.repo_url, source.repo_branch)):
-        raise UnknownValueError("the repository is only known after apply")
+        raise UnknownValueError("source.repoURL and source.repoBranch are only known after apply")
     return locate(Repo(url=source.repo_url, branch=source.repo_branch, token=source.token))
 
 
 def get_manifest_path(options: ArgoCDAppOptions) -> str:
-    """Name the manifest's path in the repository. Raises UnknownValueError."""
+    """Return the path of the manifest in the repository. Raises UnknownValueError."""
     return str(options.path) or f"argocd/{options.app.name}.yaml"
 
 
 def build_manifest(options: ArgoCDAppOptions) -> dict[str, Any]:
-    """Make the Application resource."""
+    """Build the manifest as a map."""
     source, image = options.source, options.image_repo
     helm: dict[str, Any] = {"valueFiles": [source.valuefile]}
     if image:
@@ -191,26 +211,27 @@ def build_manifest(options: ArgoCDAppOptions) -> dict[str, Any]:
 
 
 def get_chart_path(options: ArgoCDAppOptions) -> str:
-    """Name the chart's directory."""
+    """Return the directory of the chart in the repository."""
     return options.source.path or f"helm/{options.app.name}"
 
 
 def render_manifest(options: ArgoCDAppOptions) -> bytes:
-    """Write the manifest's file."""
+    """Return the content of the manifest file."""
     text = yaml.safe_dump(build_manifest(options), sort_keys=False, allow_unicode=True, width=10**6)
     return (HEADER + text).encode()
 
 
 def parse_manifest(data: bytes) -> dict[str, Value]:
-    """Read a manifest, by attribute; `other` holds all that dtm would not have written.
+    """Return the attributes of a manifest. Comments are ignored.
 
-    Comments do not count.
+    The attribute `other` holds everything that is not in ATTRIBUTES. dtm never writes such a key,
+    so one that was added is drift.
     """
     try:
         document = yaml.safe_load(data)
     except (yaml.YAMLError, UnicodeDecodeError):
-        return {"other": "no YAML"}
-    # Through JSON, so that dates and the like become text.
+        return {"other": "not valid YAML"}
+    # Attributes must be JSON values, and YAML has more types, such as dates. These become text.
     left = cast("Value", json.loads(json.dumps(document, default=str)))
     found: dict[str, Value] = {}
     for attribute, path in ATTRIBUTES.items():
@@ -218,15 +239,15 @@ def parse_manifest(data: bytes) -> dict[str, Value]:
         if value is not None:
             name, _, key = attribute.partition(".")
             within = found.setdefault(name, {}) if key else found
-            assert isinstance(within, dict)  # no name stands both alone and before a dot
+            assert isinstance(within, dict)  # no name in ATTRIBUTES is used with and without a dot
             within[key or name] = value
     return {**found, "other": left}
 
 
 def _split_off(value: Value, path: tuple[str, ...]) -> tuple[Value, Value]:
-    """Split a value: the part at a path (None: nothing), and the rest without it.
+    """Return the value at a path (None: absent), and the whole without it.
 
-    The rest loses the maps that this leaves empty.
+    A map that is empty after the removal is removed as well.
     """
     if not path:
         return value, None
@@ -240,10 +261,11 @@ def _split_off(value: Value, path: tuple[str, ...]) -> tuple[Value, Value]:
 
 
 class ArgoCDApp:
-    """The manifest of an Argo CD Application in its repository, one commit for each change.
+    """The manifest of an Argo CD Application, kept as a file in a git repository.
 
-    Argo CD deploys it where an app of apps, or `kubectl apply`, brings it in. Drift is found in
-    each thing that the manifest says. Deleting removes the file.
+    dtm writes the file only. Argo CD deploys the application after the manifest is applied to the
+    cluster: by an app of apps, or with `kubectl apply`. Each change is one commit. Any edit of the
+    manifest, except of its comments, is drift. Deleting removes the file with a commit.
     """
 
     plugin = "argocdapp"
@@ -251,7 +273,7 @@ class ArgoCDApp:
     outputs: type[msgspec.Struct] | None = ArgoCDAppOutputs
 
     def identity(self, options: ArgoCDAppOptions) -> str | None:
-        """Name the manifest by repository, branch and path."""
+        """Use repository, branch and path of the manifest."""
         location = locate_manifest(options)
         return f"{location.identity}@{location.branch}:{get_manifest_path(options)}"
 
@@ -260,17 +282,17 @@ class ArgoCDApp:
         return _build_outputs(options)
 
     def requires(self, options: ArgoCDAppOptions) -> Sequence[str]:
-        """Demand the git binary."""
+        """Report a missing git program."""
         return check_git_installed()
 
     def inputs(self, options: ArgoCDAppOptions) -> Mapping[str, str]:
-        """Name the repository, where it is on this machine."""
+        """Return the repository if it is a path: it must exist before the first change of a run."""
         return list_local_inputs("source.repoURL", locate_manifest(options))
 
     def read(
         self, options: ArgoCDAppOptions, resource: Resource | None, call: Call
     ) -> Resource | None:
-        """Report what the manifest says, at the recorded place."""
+        """Read the manifest at the recorded repository and path."""
         path = _recorded_path(options, resource)
         found = open_recorded_repository(locate_manifest(options), resource, call).read([path])
         if not found:
@@ -283,11 +305,11 @@ class ArgoCDApp:
         return Resource(_resource_id(options), parse_manifest(found[path]), outputs)
 
     def create(self, options: ArgoCDAppOptions, call: Call) -> Resource:
-        """Commit the manifest; refuse a file that dtm did not write."""
+        """Commit the manifest. Raises ProviderError if the file exists with other content."""
         return self._write_files(options, [], call)
 
     def update(self, options: ArgoCDAppOptions, resource: Resource, call: Call) -> Resource:
-        """Commit what differs; move a manifest that is to stand elsewhere."""
+        """Commit the changes. If repository or path changed, move the manifest."""
         path, old = (
             _recorded_path(options, resource),
             open_former_repository(locate_manifest(options), resource, call),
@@ -316,8 +338,8 @@ class ArgoCDApp:
         tip, chart = repository.read_tip(), f"{get_chart_path(options)}/Chart.yaml"
         if tip and chart not in tip.entries:
             call.report(
-                f"{repository.location} has no {chart} yet: "
-                f"Argo CD cannot deploy {options.app.name} before it has"
+                f"{repository.location} has no {chart} yet. "
+                f"Argo CD cannot deploy {options.app.name} until it exists."
             )
         return Resource(_resource_id(options), parse_manifest(data), _build_outputs(options))
 

@@ -1,4 +1,4 @@
-"""The `command` provider: anything that programs can create, read, update and delete."""
+"""The `command` provider, which manages a resource with programs that the user gives."""
 
 from __future__ import annotations
 
@@ -21,51 +21,58 @@ Command: TypeAlias = (
     Annotated[list[str], msgspec.Meta(min_length=1)] | Annotated[str, msgspec.Meta(min_length=1)]
 )
 
-OutputHandler: TypeAlias = Callable[[bytes], object]
-
 ERROR_LINES = 20
-"""Lines of output that an error quotes."""
+"""Number of output lines that an error message quotes."""
 RESERVED_KEYS = ("id", "outputs")
-"""Keys of a recorded resource that are not attributes."""
+"""Keys of the recorded resource in JSON that are not attributes."""
 
 
 class CommandOptions(Options, frozen=True, kw_only=True):
-    """The programs to run, and where."""
+    """The programs to run, their environment and their working directory."""
 
     create: Annotated[
         Command,
         Field(
-            "makes it; run again after a crash, it completes what is half made",
+            "Program that creates the resource. After a crash dtm runs it again, so it must "
+            "complete a resource that exists in part.",
             example="echo '{\"size\": 1}' > made.json",
         ),
     ]
     read: Annotated[
         Command | None,
         Field(
-            "prints it as a JSON object, nothing if it is gone",
+            "Program that prints the resource as a JSON object, or prints nothing and exits with "
+            "code 0 if the resource does not exist.",
             example="cat made.json 2> /dev/null || true",
         ),
     ] = None
     update: Annotated[
-        Command | None, Field("changes it in place; without this, `create` is run again")
+        Command | None,
+        Field("Program that changes the resource. Without it, dtm runs `create` again."),
     ] = None
     delete: Annotated[
-        Command | None, Field("removes it; without this, nothing is run", example="rm -f made.json")
+        Command | None,
+        Field(
+            "Program that removes the resource. Without it, dtm only forgets the resource.",
+            example="rm -f made.json",
+        ),
     ] = None
-    env: Annotated[dict[str, str], Field("environment variables, added to those dtm runs with")] = (
-        msgspec.field(default_factory=dict[str, str])
-    )
-    cwd: Annotated[PathText, Field("the directory to run in")] = "."
+    env: Annotated[
+        dict[str, str], Field("Environment variables, in addition to those of dtm itself.")
+    ] = msgspec.field(default_factory=dict[str, str])
+    cwd: Annotated[PathText, Field("Directory in which the programs run.")] = "."
 
 
 class CommandProvider:
-    """Whatever your own programs make.
+    """A resource that is managed by your own programs.
 
-    Each is a list of arguments, or a string for `/bin/sh`. Each gets `DTM_ADDRESS`
-    (`command.name`), `DTM_TOKEN` (the same for every try of one operation) and, as JSON on standard
-    input, the recorded resource or `null`. What `read` prints is compared with what it printed
-    before, and can be referenced as outputs; without `read` no drift is found. When the time is
-    over or the run is interrupted, the program and all that it started are ended.
+    A program is a list of arguments, or a string that `/bin/sh` runs. On standard input it gets the
+    recorded resource as JSON, or `null` if there is none. The environment variable `DTM_ADDRESS`
+    holds the address of the tool, such as `command.name`. `DTM_TOKEN` holds a text that is the same
+    for every attempt of one operation. The keys that `read` prints are the outputs of the tool. If
+    `read` prints something else than before, that is drift; without `read`, dtm finds no drift. If
+    the timeout expires or the run is interrupted, dtm ends the program and all processes that it
+    started.
     """
 
     plugin = "command"
@@ -73,17 +80,17 @@ class CommandProvider:
     outputs = None
 
     def identity(self, options: CommandOptions) -> str | None:
-        """Name it by its address, if `read` can tell what is there."""
+        """Use the address. None without `read`, since the resource cannot be found again then."""
         return None if options.read is None else BY_ADDRESS
 
     def predict(self, options: CommandOptions, resource: Resource | None) -> Mapping[str, Value]:
-        """Predict only the keys of the outputs: their values are known after `read` ran."""
+        """Predict the recorded keys as unknown: only `read` knows the values after the change."""
         return dict.fromkeys(resource.outputs if resource else (), UNKNOWN)
 
     def read(
         self, options: CommandOptions, resource: Resource | None, call: Call
     ) -> Resource | None:
-        """Report what `read` prints; without it, what was recorded."""
+        """Run `read` and parse its output. Without `read`, return the recorded resource."""
         if options.read is None:
             return resource
         printed = bytearray()
@@ -100,26 +107,27 @@ class CommandProvider:
         return self._read_back("create", options, Resource(call.address.dotted), call)
 
     def update(self, options: CommandOptions, resource: Resource, call: Call) -> Resource:
-        """Run `update`, or `create` again, then `read`."""
+        """Run `update`, or `create` if there is no `update`; then run `read`."""
         command = options.create if options.update is None else options.update
         _run_program("update", command, options, resource, call)
         return self._read_back("update", options, resource, call)
 
     def delete(self, options: CommandOptions, resource: Resource, call: Call) -> None:
-        """Run `delete`; a failure does not matter if `read` finds nothing any more."""
+        """Run `delete`. Its failure is ignored if `read` reports that the resource is gone."""
         if options.delete is None:
             return
         try:
             _run_program("delete", options.delete, options, resource, call)
         except ProviderError:
-            # OutcomeUnknownError passes: a delete that was cut off may still be at work.
+            # OutcomeUnknownError is not caught: a delete that was stopped may still change the
+            # resource, so a `read` now would prove nothing.
             if options.read is None or self.read(options, resource, call) is not None:
                 raise
 
     def requires(self, options: CommandOptions) -> Sequence[str]:
-        """Name the programs that are not installed.
+        """Report each program that is not installed.
 
-        One with a path is not looked for: another tool may make it.
+        A program that is given with a directory is not checked: another tool may create it.
         """
         import shutil
 
@@ -132,11 +140,13 @@ class CommandProvider:
         if not missing and options.delete is not None:
             needed = options.delete if isinstance(options.delete, list) else [options.delete]
             for text in (*needed, options.cwd, *options.env.values()):
-                str(text)  # raises UnknownValueError for a value that the delete would lack
+                # Raises UnknownValueError if `delete` needs a secret that is not set. dtm then
+                # reports it before the first change, not in the middle of a deletion.
+                str(text)
         return [f"{name} is not installed" for name in missing]
 
     def inputs(self, options: CommandOptions) -> Mapping[str, str]:
-        """Name the directory to run in."""
+        """Return the working directory, which must exist before the first change of a run."""
         return {"cwd": options.cwd}
 
     def _read_back(
@@ -145,7 +155,8 @@ class CommandProvider:
         made = self.read(options, resource, call)
         if made is None:
             raise ProviderError(
-                f"{name} succeeded, but read finds nothing", hint="read must print what create made"
+                f"{name} succeeded, but read printed nothing",
+                hint="change read: it must print the resource as a JSON object",
             )
         return made
 
@@ -156,11 +167,11 @@ def _run_program(
     options: CommandOptions,
     resource: Resource | None,
     call: Call,
-    out: OutputHandler | None = None,
+    out: Callable[[bytes], object] | None = None,
 ) -> None:
-    """Run one of the programs to its end and report its lines as they come.
+    """Run one of the programs; report each line of output at once. Raises DtmError on failure.
 
-    `out` takes the bytes of standard output instead.
+    If `out` is given, it receives the bytes of standard output, which are not reported then.
     """
     from providers._process import program
 
@@ -200,9 +211,9 @@ def _build_environment(options: CommandOptions, call: Call) -> dict[str, str]:
 
 
 def _encode_record(resource: Resource | None) -> bytes:
-    """Encode the resource in the flat form of the state file, null if there is none.
+    """Encode the resource as JSON: attributes, `id` and `outputs` in one map; null without one.
 
-    A secret of which only the digest is recorded is `(sensitive)`.
+    The state holds only digests of secrets. `(sensitive)` takes the place of each.
     """
     if resource is None:
         return b"null\n"
@@ -211,13 +222,18 @@ def _encode_record(resource: Resource | None) -> bytes:
     return msgspec.json.encode(known) + b"\n"
 
 
-def _build_error(name: str, code: int | None, said: str, call: Call) -> DtmError:
-    quoted = f":\n{said}" if said else ""
+def _build_error(name: str, code: int | None, output: str, call: Call) -> DtmError:
+    quoted = f":\n{output}" if output else ""
     if code is not None:
-        hint = "a thing that is gone is said by exit code 0 and no output" if name == "read" else ""
+        hint = (
+            "if the resource does not exist, read must print nothing and exit with code 0"
+            if name == "read"
+            else ""
+        )
         return ProviderError(f"{name} ended with {_format_exit(code)}{quoted}", hint=hint)
-    why = "the run was interrupted" if call.cancelled() else "its time was over"
+    why = "the run was interrupted" if call.cancelled() else "its timeout expired"
     message = f"{name} was stopped because {why}{quoted}"
+    # A stopped `read` changed nothing. Any other program may have done its work, or a part of it.
     return ProviderError(message) if name == "read" else OutcomeUnknownError(message)
 
 

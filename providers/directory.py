@@ -1,4 +1,4 @@
-"""The `directory` provider: keeps one directory on this machine, without what is in it."""
+"""The `directory` provider, which manages one directory on this machine but not its content."""
 
 from __future__ import annotations
 
@@ -24,26 +24,31 @@ from providers._local import (
 
 
 class DirectoryOptions(Options, frozen=True, kw_only=True):
-    """The place and the permissions of the directory."""
+    """The path and the permissions of the directory."""
 
     path: Annotated[
         PathText,
-        Field("where the directory is; missing parents are made", example="out", replace=True),
+        Field(
+            "Path of the directory. Missing parent directories are created.",
+            example="out",
+            replace=True,
+        ),
     ]
-    mode: Annotated[ModeText, Field("permissions in octal, quoted")] = "0755"
+    mode: Annotated[ModeText, Field("Permissions as a quoted octal number.")] = "0755"
 
 
 class DirectoryOutputs(Outputs, frozen=True, kw_only=True):
-    """The outputs that references may name."""
+    """The outputs of `directory`."""
 
-    path: Annotated[str, Field("where the directory is, as `path` says")]
+    path: Annotated[str, Field("Path of the directory, as written in the option `path`.")]
 
 
 class DirectoryProvider:
-    """A directory on this machine with the given mode.
+    """A directory on this machine with the given permissions.
 
-    What is inside belongs to others: a directory that holds something is never removed, and one
-    that was there before is refused.
+    dtm does not manage the content of the directory. It creates the directory only if the path is
+    free or holds an empty directory, and it deletes the directory only if it is empty. Other
+    permissions are drift.
     """
 
     plugin = "directory"
@@ -51,17 +56,17 @@ class DirectoryProvider:
     outputs = DirectoryOutputs
 
     def identity(self, options: DirectoryOptions) -> str | None:
-        """Name the directory by its path."""
+        """Use the normalized path."""
         return f"directory:{normalize_path(options.path)}"
 
     def predict(self, options: DirectoryOptions, resource: Resource | None) -> Mapping[str, Value]:
-        """Predict the path."""
+        """Predict the output `path`."""
         return {"path": normalize_path(options.path)}
 
     def read(
         self, options: DirectoryOptions, resource: Resource | None, call: Call
     ) -> Resource | None:
-        """Report the mode."""
+        """Read the permissions. Raises ProviderError if the path is not a directory."""
         path = resolve_path(options.path, call)
         with map_os_errors("read", path):
             try:
@@ -69,46 +74,46 @@ class DirectoryProvider:
             except (FileNotFoundError, NotADirectoryError):
                 return None
         if not stat.S_ISDIR(status.st_mode):
-            raise ProviderError(
-                f"{path} is not a directory", hint="move it away, or choose another path"
-            )
+            raise ProviderError(f"{path} is not a directory", hint=PATH_TAKEN_HINT)
         name = normalize_path(options.path)
         return Resource(name, {"mode": format_mode(status)}, {"path": name})
 
     def create(self, options: DirectoryOptions, call: Call) -> Resource:
-        """Make the directory; complete an empty one, refuse one that holds something."""
+        """Create the directory, or adopt an empty one. Raises ProviderError if it is not empty."""
         path = resolve_path(options.path, call)
-        with map_os_errors("make", path):
+        with map_os_errors("create", path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 path.mkdir()
             except FileExistsError:
-                # An empty one may be left by a create that was interrupted before its record.
+                # dtm may have been killed between an earlier mkdir and recording the result. The
+                # directory is empty in that case, so an empty one is accepted.
                 if path.is_symlink() or not path.is_dir() or any(path.iterdir()):
                     raise ProviderError(
-                        f"{path} exists and was not made by dtm", hint=PATH_TAKEN_HINT
+                        f"{path} exists and was not created by dtm", hint=PATH_TAKEN_HINT
                     ) from None
         return self.update(options, Resource(normalize_path(options.path)), call)
 
     def update(self, options: DirectoryOptions, resource: Resource, call: Call) -> Resource:
-        """Set the mode."""
+        """Set the permissions."""
         path = resolve_path(options.path, call)
         with map_os_errors("set the mode of", path):
             path.chmod(int(options.mode, 8))
         made = self.read(options, None, call)
         if made is None:
-            raise ProviderError(f"{path} was removed while it was being made")
+            raise ProviderError(f"{path} was removed while dtm created it")
         return made
 
     def delete(self, options: DirectoryOptions, resource: Resource, call: Call) -> None:
-        """Remove the directory, which only works while it is empty."""
+        """Remove the directory. Raises ProviderError if it is not empty."""
         path = resolve_path(options.path, call)
         with map_os_errors("remove", path), suppress(FileNotFoundError, NotADirectoryError):
             held = sorted(item.name for item in path.iterdir())
             if held:
                 raise ProviderError(
-                    f"{path} is not empty: it holds {_format_names(held)}",
-                    hint="only an empty directory is removed",
+                    f"cannot delete {path}: it is not empty (it contains {_format_names(held)})",
+                    hint="move the content away, or keep the directory and "
+                    f"run dtm state rm {call.address.dotted}",
                 )
             path.rmdir()
 

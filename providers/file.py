@@ -1,4 +1,8 @@
-"""The `file` provider: keeps one regular file on this machine, written whole or not at all."""
+"""The `file` provider, which manages one regular file on this machine.
+
+A file is first written completely to a *staging file*, `.NAME.dtm` in the same directory, and then
+renamed. So other programs see the old file or the new one, never a part of it.
+"""
 
 from __future__ import annotations
 
@@ -28,39 +32,50 @@ from providers._local import (
 )
 
 READ_SIZE = 1 << 20
+"""Bytes that are read at once."""
 
 
 class FileOptions(Options, frozen=True, kw_only=True):
-    """The place, the content and the permissions of the file."""
+    """The path, the content and the permissions of the file."""
 
     path: Annotated[
         PathText,
-        Field("where the file is; missing directories are made", example="hello.txt", replace=True),
+        Field(
+            "Path of the file. Missing parent directories are created.",
+            example="hello.txt",
+            replace=True,
+        ),
     ]
     content: Annotated[
-        str | None, Field("its text, written as UTF-8; either this or `source`", example="hello\n")
+        str | None,
+        Field(
+            "Text of the file, written as UTF-8. Set either this or `source`.", example="hello\n"
+        ),
     ] = None
-    source: Annotated[PathText | None, Field("a file to copy; either this or `content`")] = None
-    mode: Annotated[ModeText, Field("permissions in octal, quoted")] = "0644"
+    source: Annotated[
+        PathText | None, Field("Path of a file to copy. Set either this or `content`.")
+    ] = None
+    mode: Annotated[ModeText, Field("Permissions as a quoted octal number.")] = "0644"
 
     def __post_init__(self) -> None:
         if (self.content is None) == (self.source is None):
-            raise ValueError("exactly one of content and source is needed")
+            raise ValueError("set exactly one of content and source")
 
 
 class FileOutputs(Outputs, frozen=True, kw_only=True):
-    """The outputs that references may name."""
+    """The outputs of `file`."""
 
-    path: Annotated[str, Field("where the file is, as `path` says")]
-    sha256: Annotated[str, Field("hex digest of the content")]
+    path: Annotated[str, Field("Path of the file, as written in the option `path`.")]
+    sha256: Annotated[str, Field("SHA-256 digest of the content, in hex.")]
 
 
 class FileProvider:
-    """A file on this machine with the given content and mode.
+    """A file on this machine with the given content and permissions.
 
-    Readers see the old content or the new one, never a part. Drift is found in content and mode; a
-    change of the source is copied. A file that somebody else made is refused. Deleting leaves
-    directories alone.
+    The file is replaced in one step: other programs read the old content or the new one, never a
+    part of it. Other content and other permissions are drift. If the file at `source` changes, the
+    next apply copies it again. A file that exists already and has other content is not overwritten.
+    Deleting removes the file, but no directory.
     """
 
     plugin = "file"
@@ -68,11 +83,11 @@ class FileProvider:
     outputs = FileOutputs
 
     def identity(self, options: FileOptions) -> str | None:
-        """Name the file by its path."""
+        """Use the normalized path."""
         return f"file:{normalize_path(options.path)}"
 
     def predict(self, options: FileOptions, resource: Resource | None) -> Mapping[str, Value]:
-        """Predict all outputs, but not the digest of a source, which is known after apply."""
+        """Predict all outputs. The digest of a `source` is unknown until it is copied."""
         sha256 = (
             UNKNOWN
             if options.content is None
@@ -81,9 +96,10 @@ class FileProvider:
         return {"path": normalize_path(options.path), "sha256": sha256}
 
     def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
-        """Report mode, size and digest.
+        """Read permissions, size and digest of the file.
 
-        With `source` also the source's digest as it is now, null if the source is gone.
+        With the option `source`, the attribute `source` is the current digest of that file, None if
+        it does not exist.
         """
         path = resolve_path(options.path, call)
         with map_os_errors("read", path):
@@ -105,15 +121,15 @@ class FileProvider:
         return Resource(name, attributes, {"path": name, "sha256": sha256})
 
     def inputs(self, options: FileOptions) -> Mapping[str, str]:
-        """Name the source."""
+        """Return the path of the source, which must exist before the first change of a run."""
         return {} if options.source is None else {"source": options.source}
 
     def derived(self) -> Collection[str]:
-        """Name the source's digest: the source may change without the options."""
+        """Name the attribute that changes when the source changes, although no option does."""
         return ("source",)
 
     def create(self, options: FileOptions, call: Call) -> Resource:
-        """Make the file; refuse one that is there already unless its content is the wanted one."""
+        """Create the file. Raises ProviderError if it exists with other content."""
         path = resolve_path(options.path, call)
         with map_os_errors("write", path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,24 +137,25 @@ class FileProvider:
             try:
                 rename_without_replacing(staged, path)
             except FileExistsError:
-                # A create that was interrupted after the rename left just this content.
+                # dtm may have been killed between an earlier rename and recording the result. The
+                # file has the wanted content in that case, so it is accepted.
                 found = _read_digest_and_status(path)
                 if found is None or found[0] != sha256:
                     raise ProviderError(
-                        f"{path} exists and was not made by dtm", hint=PATH_TAKEN_HINT
+                        f"{path} exists and was not created by dtm", hint=PATH_TAKEN_HINT
                     ) from None
                 staged.replace(path)
         return self._read_back(options, call)
 
     def update(self, options: FileOptions, resource: Resource, call: Call) -> Resource:
-        """Replace content and mode in one step."""
+        """Replace content and permissions in one step."""
         path = resolve_path(options.path, call)
         with _write_staging_file(options, call) as (staged, _):
             staged.replace(path)
         return self._read_back(options, call)
 
     def delete(self, options: FileOptions, resource: Resource, call: Call) -> None:
-        """Remove the file."""
+        """Remove the file, and a staging file that a killed process left."""
         path = resolve_path(options.path, call)
         with map_os_errors("remove", path), suppress(FileNotFoundError, NotADirectoryError):
             _staging_path(options, call).unlink(missing_ok=True)
@@ -151,7 +168,7 @@ class FileProvider:
             _fsync_directory(path.parent)
         made = self.read(options, None, call)
         if made is None:
-            raise ProviderError(f"{path} was removed while it was being written")
+            raise ProviderError(f"{path} was removed while dtm wrote it")
         return made
 
 
@@ -159,21 +176,25 @@ class FileProvider:
 def _write_staging_file(
     options: FileOptions, call: Call
 ) -> Generator[tuple[Path, str], None, None]:
-    """Write the wanted file, whole and durable, beside its place; yield that and its digest.
+    """Write the complete staging file to disk; yield its path and digest.
 
-    It is removed at the end of the block, unless it was renamed.
+    The caller renames it. If it did not, the staging file is removed at the end of the block.
     """
     staged = _staging_path(options, call)
     with _open_content(options, call) as content, map_os_errors("write", staged):
-        # A process that was killed left it. It may be a second name of the real file, see
-        # `rename_new`: so it must not be overwritten in place.
+        # A killed process may have left a staging file. It may be a hard link to the real file (see
+        # `rename_without_replacing`), so it is unlinked: truncating it would destroy the real file.
         staged.unlink(missing_ok=True)
+        # O_EXCL refuses a symbolic link that another user may have put at this path. With mode 0600
+        # no other user can read a secret before the wanted permissions are set.
         descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as out:
                 sha256 = _hash_stream(content, out)
+                # fchmod, since the mode given to os.open is reduced by the umask.
                 os.fchmod(out.fileno(), int(options.mode, 8))
                 out.flush()
+                # Before the rename: after a power failure the new name must not show an empty file.
                 os.fsync(out.fileno())
             yield staged, sha256
         finally:
@@ -194,7 +215,7 @@ def _open_content(options: FileOptions, call: Call) -> BinaryIO:
 
 
 def _hash_stream(content: BinaryIO, copy: BinaryIO | None = None) -> str:
-    """Compute the SHA-256 in hex of the rest of a stream, which is copied on the way."""
+    """Return the SHA-256 in hex of the rest of a stream; write the bytes to `copy` as well."""
     digest = hashlib.sha256()
     while chunk := content.read(READ_SIZE):
         digest.update(chunk)
@@ -204,23 +225,24 @@ def _hash_stream(content: BinaryIO, copy: BinaryIO | None = None) -> str:
 
 
 def _read_digest_and_status(path: Path) -> tuple[str, os.stat_result] | None:
-    """Read digest and status of one and the same regular file; None if nothing is there.
+    """Return digest and status of a regular file, None if the path does not exist.
 
-    Raises OSError, ProviderError.
+    Raises ProviderError if the path is a directory, a link or a device; OSError.
     """
     try:
+        # lstat: a symbolic link is refused, since a rename would replace the link, not its target.
+        # Opening a FIFO would block until another program writes to it.
         if not stat.S_ISREG(path.lstat().st_mode):
-            raise ProviderError(
-                f"{path} is not a regular file", hint="move it away, or choose another path"
-            )
+            raise ProviderError(f"{path} is not a regular file", hint=PATH_TAKEN_HINT)
         with path.open("rb") as stream:
+            # fstat on the open file, so that digest and status belong to the same file.
             return _hash_stream(stream), os.fstat(stream.fileno())
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
 def _fsync_directory(directory: Path) -> None:
-    """Make a rename or removal inside durable."""
+    """Write the entries of the directory to disk: a rename or removal survives a power failure."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

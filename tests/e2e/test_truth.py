@@ -34,7 +34,7 @@ def test_what_failed_or_took_too_long_is_not_called_interrupted(dtm: Runner, con
     assert "command/a  will be created: the last attempt failed" in told
     assert "its creation failed: create ended with exit code 7:\n        no luck\n" in told
     assert "command/b  will be created: the last attempt failed" in told
-    assert "its creation failed: create was stopped because its time was over" in told
+    assert "its creation failed: create was stopped because its timeout expired" in told
     found = changes(dtm, "plan")
     assert {line["reason"] for line in found.values()} == {"failed"}
     assert (

@@ -89,7 +89,7 @@ def test_without_read_the_record_is_believed_and_there_is_no_identity(tmp_path: 
 
 
 def test_a_create_that_read_does_not_see_failed(tmp_path: Path) -> None:
-    with pytest.raises(ProviderError, match="create succeeded, but read finds nothing"):
+    with pytest.raises(ProviderError, match="create succeeded, but read printed nothing"):
         PROVIDER.create(CommandOptions(create="true", read="true"), Call(ADDRESS, tmp_path))
 
 
@@ -199,7 +199,7 @@ def gone(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("stubborn", ["", "trap '' TERM; "])
-@pytest.mark.parametrize("why", ["its time was over", "the run was interrupted"])
+@pytest.mark.parametrize("why", ["its timeout expired", "the run was interrupted"])
 def test_a_program_is_stopped_with_all_that_it_started(
     why: str, stubborn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,5 +225,5 @@ def test_a_program_is_stopped_with_all_that_it_started(
 
 def test_a_read_that_is_stopped_changed_nothing(tmp_path: Path) -> None:
     call = Call(ADDRESS, tmp_path, deadline=time.monotonic() + 0.1)
-    with pytest.raises(ProviderError, match="read was stopped because its time was over"):
+    with pytest.raises(ProviderError, match="read was stopped because its timeout expired"):
         PROVIDER.read(CommandOptions(create="true", read="sleep 60"), RECORDED, call)

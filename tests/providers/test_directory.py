@@ -39,7 +39,7 @@ def test_one_that_holds_something_is_not_removed(
     made = PROVIDER.create(options, call(tmp_path))
     for name in names:
         (tmp_path / "out" / name).touch()
-    with pytest.raises(ProviderError, match=f"is not empty: it holds {listed}$"):
+    with pytest.raises(ProviderError, match=rf"is not empty \(it contains {listed}\)$"):
         PROVIDER.delete(options, made, call(tmp_path))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
 
@@ -54,12 +54,12 @@ def test_what_is_no_directory_is_refused(kind: str, tmp_path: Path) -> None:
         path.symlink_to("real")
     with pytest.raises(ProviderError, match="is not a directory"):
         PROVIDER.read(DirectoryOptions(path="out"), None, call(tmp_path))
-    with pytest.raises(ProviderError, match="exists and was not made by dtm"):
+    with pytest.raises(ProviderError, match="exists and was not created by dtm"):
         PROVIDER.create(DirectoryOptions(path="out"), call(tmp_path))
     assert path.exists()
 
 
 def test_one_that_cannot_be_made_names_the_path(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    with pytest.raises(ProviderError, match=r"cannot make .*a/b: "):
+    with pytest.raises(ProviderError, match=r"cannot create .*a/b: "):
         PROVIDER.create(DirectoryOptions(path="a/b"), call(tmp_path))

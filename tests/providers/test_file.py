@@ -83,10 +83,10 @@ def test_home_is_expanded_when_the_file_is_made(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"path": "a"}, "exactly one of content and source is needed"),
+        ({"path": "a"}, "set exactly one of content and source"),
         (
             {"path": "a", "content": "x", "source": "y"},
-            "exactly one of content and source is needed",
+            "set exactly one of content and source",
         ),
         ({"path": "", "content": "x"}, 'option "path" must not be empty'),
         ({"path": "a", "content": "x", "mode": "0999"}, 'option "mode" must match ^[0-7]{3,4}$'),
@@ -127,7 +127,7 @@ def test_a_file_with_the_wanted_content_is_taken_over_with_its_mode(tmp_path: Pa
 
 def test_a_foreign_file_survives_a_create(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("theirs", "utf-8")
-    with pytest.raises(ProviderError, match="exists and was not made by dtm") as refusal:
+    with pytest.raises(ProviderError, match="exists and was not created by dtm") as refusal:
         make(tmp_path, path="out", content="ours")
     assert "choose another path" in refusal.value.hint
     assert {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()} == {"out": "theirs"}

@@ -104,7 +104,9 @@ def _check_store(workspace: Workspace, known: Probe | None) -> Iterator[Step]:
     """
     try:
         verdict = (
-            known if known and known.native else locks.probe_place(workspace.place, racing=False)
+            known
+            if known and known.supports_lock
+            else locks.probe_place(workspace.place, racing=False)
         )
     except StoreAccessError as error:
         yield ProbeSkipped(error.message, error.hint)

@@ -11,7 +11,7 @@ from dtm.app.workspace import Workspace
 from engine.errors import LockError, StateError, StoreAccessError, UsageError
 from engine.events import Notice
 from engine.lock import LockRecord
-from engine.log.probe import PROMISES, Probe, probe
+from engine.log.probe import GUARANTEES, Probe, probe
 from engine.ports import Emit, Locker
 from engine.session.reading import Reading, read_state
 from engine.values import Value
@@ -83,7 +83,7 @@ def choose_lock(place: Place, *, probing: bool) -> LockChoice:
     try:
         verdict = _probe_of(place, native="native" in LOCKS[kind], probing=probing)
         refusal = verdict.refusal(lock_native=True) if verdict and "native" in LOCKS[kind] else None
-        if refusal and verdict and not (auto and verdict.protects):
+        if refusal and verdict and not (auto and verdict.protects_state):
             raise refusal
         if refusal:
             return no_lock(place, refusal.message, refusal.hint, verdict)
@@ -108,7 +108,7 @@ def _probe_of(place: Place, *, native: bool, probing: bool) -> Probe | None:
         return None
     found = recorded_probe(place)
     known = {trial.name for trial in found.trials} if found else set[str]()
-    if native and probing and not PROMISES.keys() <= known:
+    if native and probing and not GUARANTEES.keys() <= known:
         return probe(place.state, lock_native=True)
     return found or _empty_probe(place)
 
@@ -139,7 +139,7 @@ def probe_place(place: Place, *, racing: bool = True) -> Probe:
 
 def _is_in_use(place: Place) -> bool:
     try:
-        return bool(read_without_lock(place).at_work)
+        return bool(read_without_lock(place).active_session)
     except StateError:  # a damaged one
         return False
 
@@ -147,7 +147,7 @@ def _is_in_use(place: Place) -> bool:
 def probe_rows(verdict: Probe) -> list[dict[str, Value]]:
     """Lay out a verdict for people."""
     return [
-        {"result": "yes" if trial.kept else f"NO: {trial.found}", "what": PROMISES[trial.name]}
+        {"result": "yes" if trial.kept else f"NO: {trial.found}", "what": GUARANTEES[trial.name]}
         for trial in verdict.trials
     ]
 

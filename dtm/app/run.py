@@ -20,8 +20,8 @@ from engine.config import Config, Settings
 from engine.errors import PlanError, Problem
 from engine.events import ApplySummary, InProgress, Notice, WillRefuse
 from engine.execution import refresh
-from engine.execution.jobs import Preparation
-from engine.execution.pace import Control, Pace
+from engine.execution.jobs import JobBuilder
+from engine.execution.run_settings import RunControl, RunSettings
 from engine.language.yaml import Text, locate
 from engine.plan import Action, Change, Plan
 from engine.planning import planner, safety
@@ -95,10 +95,10 @@ class Run:
         failed = {
             address: error
             for address, error in live.failed.items()
-            if not reading.busy(state.entries[address])
+            if not reading.is_busy(state.entries[address])
         }
         for address, entry in sorted(state.entries.items()):
-            if entry.pending and not reading.busy(entry):
+            if entry.pending and not reading.is_busy(entry):
                 self.emit(Notice("warning", describe_pending(entry.pending), where=str(address)))
         plan = planner.plan_drift(
             state,
@@ -129,7 +129,7 @@ class Run:
 
         with open_session_on(self.workspace, self.options, operation) as session:
             # Before the reads: a copy is refused whatever the plan would be.
-            session.refuse_copy()
+            session.check_not_copy()
             exists = _exists(session.state)
             # Before the plan: an empty state by mistake would plan to create everything again.
             self._refuse_empty(operation, exists=exists)
@@ -139,7 +139,7 @@ class Run:
             show(plan)
             if plan.empty or not self._approve(plan, confirm):
                 return None
-            control = Control(self.options.parallelism, self.workspace.place.state.environment)
+            control = RunControl(self.options.parallelism, self.workspace.place.state.environment)
             # Only now: until here a Ctrl-C simply ends the command, because nothing was changed.
             with handling_stop_requests(control.stop.request):
                 summary = apply(
@@ -163,7 +163,7 @@ class Run:
         if refused := safety.protection_error(plan):
             self.emit(WillRefuse(operation, refused.message, refused.hint))
         config = self._config(operation)
-        for problem in Preparation(plan, config, state, self.operations).missing():
+        for problem in JobBuilder(plan, config, state, self.operations).missing():
             self.emit(WillRefuse(operation, problem.message, problem.hint, problem.where))
         return plan
 
@@ -212,7 +212,7 @@ class Run:
             self.operations,
             resolutions=self.resolutions,
             new=new,
-            pace=Pace(self.options.parallelism),
+            settings=RunSettings(self.options.parallelism),
         )
 
     def _empty_config(self) -> Config:
@@ -234,7 +234,7 @@ class Run:
         changes: list[Change] = []
         for change in plan.changes:
             entry = reading.state.entries.get(change.address)
-            if entry is not None and entry.pending is not None and reading.busy(entry):
+            if entry is not None and entry.pending is not None and reading.is_busy(entry):
                 self.emit(InProgress(change.address, entry.pending.action, reading.in_progress))
                 change = keep_change(entry)
             changes.append(change)
@@ -244,7 +244,7 @@ class Run:
         recorded: Value = None if entry.resource is None else dict(entry.resource.attributes)
         note: dict[str, Value]
         status: Value = recorded
-        if entry.pending and reading.busy(entry):
+        if entry.pending and reading.is_busy(entry):
             note = {"InProgress": f"{entry.pending.action} by {reading.in_progress}"}
         elif failure := live.failed.get(entry.address):
             note = {"Error": failure.message}

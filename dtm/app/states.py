@@ -15,7 +15,7 @@ from dtm.app.workspace import Workspace
 from engine.address import Address
 from engine.errors import StateError, UsageError
 from engine.events import Event, Notice
-from engine.log.history import Past, history, load
+from engine.log.history import HistoryEntry, load_snapshot, read_history
 from engine.log.state_store import AUTO
 from engine.session.reading import Reading
 from engine.state import State, StateEntry
@@ -57,10 +57,10 @@ def state_at(workspace: Workspace, serial: int | None) -> State:
     if now and now.exists and now.state.id.serial == serial:
         return now.state
     place = workspace.place
-    known = history(place.state)
+    known = read_history(place.state)
     for old in reversed(known):
         if old.serial == serial:
-            return load(place.state, old)
+            return load_snapshot(place.state, old)
     numbers = [str(old.serial) for old in known] + (
         [f"{now.state.id.serial} (now)"] if now and now.exists else []
     )
@@ -95,16 +95,18 @@ class HistoryItem(msgspec.Struct, frozen=True):
 def list_history(workspace: Workspace) -> list[HistoryItem]:
     """Every state of the history and the present one, newest first; damaged ones are told."""
     place = workspace.place
-    found = [HistoryItem(old.serial, _load_or_warn(workspace, old)) for old in history(place.state)]
+    found = [
+        HistoryItem(old.serial, _load_or_warn(workspace, old)) for old in read_history(place.state)
+    ]
     now = _read_or_warn(workspace)
     if now and now.exists:
         found.append(HistoryItem(now.state.id.serial, now.state, now=True))
     return found[::-1]
 
 
-def _load_or_warn(workspace: Workspace, old: Past) -> State | None:
+def _load_or_warn(workspace: Workspace, old: HistoryEntry) -> State | None:
     try:
-        return load(workspace.place.state, old)
+        return load_snapshot(workspace.place.state, old)
     except StateError as error:
         workspace.emit(Notice("warning", error.message, where=error.where))
         return None

@@ -52,7 +52,7 @@ def _unfinished(entry: Any, found: Any) -> str | None:
     from dtm.render.sentences import in_progress
 
     action = entry.pending and entry.pending.action
-    return in_progress(action, found.in_progress) if found.busy(entry) else action
+    return in_progress(action, found.in_progress) if found.is_busy(entry) else action
 
 
 @state.command()

@@ -34,7 +34,7 @@ from engine.errors import (
     StoreUnavailableError,
     SupersededError,
 )
-from engine.log.history import history, load
+from engine.log.history import load_snapshot, read_history
 from engine.plan import Action
 from engine.ports import AppendStore
 from engine.runtime.environment import Environment
@@ -350,10 +350,10 @@ def _devstream(connect: Connect) -> None:
     if not client.separate_log:
         assert list(saved.values()) == [DEVSTREAM]
         return
-    (past,) = history(state_store(client.store))
+    (past,) = read_history(state_store(client.store))
     condition = client.store.read(past.key)
     assert past.serial == 0 and condition is not None and condition.data == DEVSTREAM
-    assert tool_names(load(state_store(client.store), past)) == {"a"}
+    assert tool_names(load_snapshot(state_store(client.store), past)) == {"a"}
 
 
 @session_case("G73 the history keeps as many snapshots as it is told, the newest ones")
@@ -362,7 +362,7 @@ def _history(connect: Connect) -> None:
     for number in range(6):
         with new_session(client.store, history=3) as session:
             create_tool(session, f"n{number}")
-    assert [past.serial for past in history(state_store(client.store))] == (
+    assert [past.serial for past in read_history(state_store(client.store))] == (
         [3, 4, 5] if client.separate_log else []
     )
 

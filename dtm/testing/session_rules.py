@@ -22,7 +22,7 @@ from dtm.testing.session_support import (
 )
 from engine.address import Address
 from engine.errors import StateError, SupersededError
-from engine.log.history import history, load
+from engine.log.history import load_snapshot, read_history
 from engine.plan import Action
 from engine.ports import Snapshot
 from engine.session.reading import read_state
@@ -138,10 +138,10 @@ def _next(connect: Connect) -> None:
     second = read_current(client)
     assert second.id == StateId(first.id.lineage, 2) and tool_names(second) == {"a", "b"}
     if not client.separate_log:
-        assert not history(state_store(client.store))
+        assert not read_history(state_store(client.store))
         return
-    (past,) = history(state_store(client.store))
-    assert past.serial == 1 and load(state_store(client.store), past).id == first.id
+    (past,) = read_history(state_store(client.store))
+    assert past.serial == 1 and load_snapshot(state_store(client.store), past).id == first.id
     condition = client.store.read(past.key)
     assert condition is not None and old is not None and condition.data == old.data
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from engine.address import Address
 from engine.config import Config
 from engine.errors import DtmError, PlanError, Problem
-from engine.execution.steps import ENDS, Phase, Step
+from engine.execution.steps import REMOVING, Phase, Step
 from engine.language.references import parse, resolve
 from engine.plan import Action, Change, Plan, Reason
 from engine.planning.decisions import RecordedTool, decide, known_outputs, predict_outputs, severity
@@ -31,13 +31,13 @@ TIMEOUT = 1800.0
 _CALLS = frozenset({Action.CREATE, Action.UPDATE, Action.REPLACE, Action.DELETE})
 
 
-class Commit(Protocol):
+class PendingCommit(Protocol):
     """A record on its way into the log."""
 
     def wait(self) -> None:
         """Block until it is durable. Raises the error that made that impossible.
 
-        A worker does so before it calls a provider: `job.begun.wait()`.
+        A worker does so before it calls a provider: `job.begin_ticket.wait()`.
         """
         ...
 
@@ -46,9 +46,9 @@ class Commit(Protocol):
 class Job(msgspec.Struct, eq=False):
     """One call to be made: `change` decided with real values, `built` the Struct of `options`.
 
-    `resource` is what there is to change or delete. `findable`: the resource can be found again
-    without its id. `look`: nothing is called but `read`, to see whether a new resource exists
-    already. Otherwise `begun` and `token` are set before a worker gets the job.
+    `resource` is what there is to change or delete. `has_identity`: the resource can be found again
+    without its id. `lookup_only`: the job only calls `read`, to see whether a new resource
+    exists already. Otherwise `begin_ticket` and `token` are set before a worker gets the job.
     """
 
     step: Step
@@ -58,9 +58,9 @@ class Job(msgspec.Struct, eq=False):
     timeout: float = TIMEOUT
     resource: Resource | None = None
     predicted: Attributes = {}
-    findable: bool = True
-    look: bool = False
-    begun: Commit | None = None
+    has_identity: bool = True
+    lookup_only: bool = False
+    begin_ticket: PendingCommit | None = None
     token: str = ""
 
     @property
@@ -76,12 +76,12 @@ class Job(msgspec.Struct, eq=False):
     @property
     def call(self) -> Action:
         """The provider's method: CREATE, UPDATE or DELETE."""
-        if self.step.phase is Phase.END:
+        if self.step.phase is Phase.REMOVE:
             return Action.DELETE
         return Action.UPDATE if self.action is Action.UPDATE else Action.CREATE
 
 
-class Preparation:
+class JobBuilder:
     """A plan on its way to jobs: it knows the real outputs of every tool that is done.
 
     `state` is the one that the plan was made for; `recorded` returns an entry as it is by now. For
@@ -98,13 +98,14 @@ class Preparation:
     ) -> None:
         self.plan, self.config = plan, config
         self._planned = {change.address: change for change in plan.changes}
-        # A copy: decided changes replace planned ones, and `_unseen` asks what the plan knew.
+        # A copy, since resolved changes replace planned ones in it and `_was_not_looked_up` needs
+        # the planned ones.
         self.changes = dict(self._planned)
         self.specs = {spec.address: spec for spec in config.tools}
         self.outputs: dict[Address, Attributes | Unknown] = {}
         self._recorded, self._recall = recorded or state.entries.get, operations.recall
         # During an apply a secret may also come from an output of another tool that was just read.
-        self._operations = replace(operations, recall=self._recalled)
+        self._operations = replace(operations, recall=self._recall_secret)
         self._memory = SecretRecall.of(self._operations, state)
 
     def lookup(self, address: Address) -> Attributes | Unknown | None:
@@ -119,7 +120,7 @@ class Preparation:
             self.outputs[address] = predict_outputs(change, self._memory) if untouched else UNKNOWN
         return self.outputs[address]
 
-    def decided(self, change: Change) -> Change:
+    def resolve_change(self, change: Change) -> Change:
         """Return the change with real values where the plan had to leave some open.
 
         Raises DtmError if it is worse than planned by now, or if its options do not fit.
@@ -155,7 +156,7 @@ class Preparation:
             rewrite=again.action is Action.KEEP,
         )
 
-    def make(self, step: Step, change: Change) -> Job:
+    def build_apply(self, step: Step, change: Change) -> Job:
         """Return the job that creates or updates.
 
         Raises DtmError if its options do not fit or are not known after all.
@@ -169,28 +170,28 @@ class Preparation:
         job = self._job(step, change, options)
         predicted = self._operations.predict(step.address, options, job.resource)
         # Predicted with real values: the plan's prediction may hold UNKNOWN, which proves nothing.
-        job.predicted, job.look = known_outputs(predicted), self._unseen(change)
+        job.predicted, job.lookup_only = known_outputs(predicted), self._was_not_looked_up(change)
         return job
 
     def _job(self, step: Step, change: Change, options: Attributes) -> Job:
         operations, spec = self._operations, self.specs.get(step.address)
         built = operations.build(step.address, options)
-        findable = operations.identity(step.address, options) is not None
-        job = Job(step, change, options, built, findable=findable)
+        has_identity = operations.identity(step.address, options) is not None
+        job = Job(step, change, options, built, has_identity=has_identity)
         # A create gets no resource: one that is there is completed by its identity.
         job.resource = None if job.call is Action.CREATE else change.live or change.before
         timeout: float | None = getattr(spec.timeouts, job.call.value) if spec else None
         job.timeout = TIMEOUT if timeout is None else timeout
         return job
 
-    def _unseen(self, change: Change) -> bool:
+    def _was_not_looked_up(self, change: Change) -> bool:
         """Return whether the plan could not look up a new tool, its identity being unknown."""
         planned = self._planned[change.address].after
         if change.reason is not Reason.NEW or planned is None or not holds_unknown(planned):
             return False
         return isinstance(self._operations.identity(change.address, planned), Unknown)
 
-    def end(self, step: Step, change: Change) -> Job:
+    def build_removal(self, step: Step, change: Change) -> Job:
         """Return the job that deletes. Raises DtmError if a secret that it needs is gone."""
         return self._job(step, change, self.ending_options(change))
 
@@ -207,7 +208,7 @@ class Preparation:
         assert spec is not None  # only a delete of config tools that are not recorded comes here
         return self._operations.resolve_options(spec, self.lookup)
 
-    def _recalled(self, source: str) -> Value | None:
+    def _recall_secret(self, source: str) -> Value | None:
         """Return a secret by its source; an output of another tool is the one that was read."""
         kind, _, text = source.partition(" ")
         reference = parse(text) if kind == "output" else None
@@ -253,7 +254,7 @@ class Preparation:
             if change.after is not None:
                 texts += self._operations.missing_requirements(change.address, change.after)
                 absent = self._operations.missing_inputs(change.address, change.after)
-            if change.action in ENDS:
+            if change.action in REMOVING:
                 # Ending a tool uses its recorded options, which may need another program or
                 # credential.
                 texts += self._operations.missing_requirements(
@@ -261,7 +262,7 @@ class Preparation:
                 )
         except DtmError as error:
             return [Problem(where, error.message, error.hint)]
-        if absent and self._awaits_a_call(change):
+        if absent and self._depends_on_call(change):
             absent = []  # a tool that it depends on may make these paths
         found = [Problem(where, text) for text in dict.fromkeys(texts)]
         return found + [
@@ -269,7 +270,7 @@ class Preparation:
             for text in absent
         ]
 
-    def _awaits_a_call(self, change: Change) -> bool:
+    def _depends_on_call(self, change: Change) -> bool:
         """Return whether anything that it directly or indirectly depends on is made or changed."""
         found, queue = {change.address}, [*change.depends_on]
         while queue:
@@ -307,18 +308,18 @@ def record_moves(plan: Plan, session: Session) -> None:
             )
 
 
-def record_outputs(preparation: Preparation, session: Session) -> dict[str, DtmError]:
+def record_outputs(jobs: JobBuilder, session: Session) -> dict[str, DtmError]:
     """Record the root outputs with real values; return the errors of those that have none.
 
     An output that waits for a tool that was not applied stays as it was.
     """
-    plan, config = preparation.plan, preparation.config
+    plan, config = jobs.plan, jobs.config
     recorded, problems = session.state.outputs, dict[str, DtmError]()
     # A delete or destroy resolves no outputs anew: its plan says which ones stay.
     values: dict[str, Value] = dict(plan.outputs) if plan.destroy else {}
     for name, value in () if plan.destroy else config.outputs.items():
         try:
-            found = resolve(value, preparation.lookup)
+            found = resolve(value, jobs.lookup)
         except DtmError as error:
             problems[name] = error
             continue

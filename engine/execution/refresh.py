@@ -15,7 +15,7 @@ import msgspec
 from engine.address import Address
 from engine.config import Config, ToolSpec
 from engine.errors import DtmError, ProviderError
-from engine.execution.pace import GRACE, POLL, Pace
+from engine.execution.run_settings import GRACE, POLL, RunSettings
 from engine.language.references import resolve
 from engine.planning.decisions import ResolutionKind, Resolutions
 from engine.planning.drift import equal_resources, option_changes
@@ -61,7 +61,7 @@ def read(
     *,
     resolutions: Resolutions | None = None,
     new: bool = True,
-    pace: Pace | None = None,
+    settings: RunSettings | None = None,
 ) -> LiveResources:
     """Read every recorded tool once, and (`new`) every new one whose identity is known already.
 
@@ -69,15 +69,17 @@ def read(
     options. Otherwise the effect of the new options would pass for a change made outside dtm.
     Raises nothing: all failures are in the result. Calls that overrun their deadline are given up.
     """
-    pace = pace or Pace()
-    requests = _Requests(state, operations, resolutions or {})
+    settings = settings or RunSettings()
+    requests = _RequestCollector(state, operations, resolutions or {})
     requests.collect(config, new=new)
-    readers = _Readers(requests.found, _Reader(state, operations), pace.environment.clock)
-    readers.run(min(pace.parallelism, len(requests.found)))
+    readers = _ReaderPool(
+        requests.found, _ResourceReader(state, operations), settings.environment.clock
+    )
+    readers.run(min(settings.parallelism, len(requests.found)))
     return LiveResources(readers.found, requests.failed | readers.failed, readers.before)
 
 
-class _Requests:
+class _RequestCollector:
     """The reads to make, in `found`; `failed` has the tools that cannot even be looked up."""
 
     def __init__(self, state: State, operations: Operations, resolutions: Resolutions) -> None:
@@ -95,10 +97,10 @@ class _Requests:
         moves = find_moves(config, self._state, self._operations)
         wanted = {moves.get(spec.address, spec.address): spec for spec in config.tools}
         for address, entry in self._state.entries.items():
-            self._add(address, partial(self._of_entry, entry, wanted.get(address)))
+            self._add(address, partial(self._entry_request, entry, wanted.get(address)))
         for spec in config.tools if new else ():
             if spec.address not in self._state.entries and spec.address not in moves:
-                self._add(spec.address, partial(self._of_new, spec))
+                self._add(spec.address, partial(self._new_request, spec))
 
     def _add(self, address: Address, make: Callable[[], ReadRequest | None]) -> None:
         try:
@@ -109,7 +111,7 @@ class _Requests:
         if request is not None:
             self.found.append(request)
 
-    def _of_entry(self, entry: StateEntry, spec: ToolSpec | None) -> ReadRequest | None:
+    def _entry_request(self, entry: StateEntry, spec: ToolSpec | None) -> ReadRequest | None:
         """Return how to read a recorded tool, None if nothing recorded could be looked up."""
         resource, resolution = entry.resource, self._resolutions.get(entry.address)
         if resource is None:
@@ -118,15 +120,15 @@ class _Requests:
                 resource = Resource(resolution.id)
             elif self._operations.identity(entry.address, entry.options) is None:
                 return None
-        options, before = self._options(entry, self._wanted(spec) if spec else UNKNOWN)
+        options, before = self._options(entry, self._resolved_options(spec) if spec else UNKNOWN)
         known = self._operations.learn_secrets(options)
         return ReadRequest(entry.address, known, resource, _timeout(spec), before)
 
-    def _of_new(self, spec: ToolSpec) -> ReadRequest | None:
-        options = self._wanted(spec)
+    def _new_request(self, spec: ToolSpec) -> ReadRequest | None:
+        options = self._resolved_options(spec)
         if isinstance(options, Unknown):
             return None
-        # Nothing to look it up by. The executor looks again before the create (`Job.look`).
+        # Nothing to look it up by. The executor looks again before the create (`Job.lookup_only`).
         if self._operations.identity(spec.address, options) in (None, UNKNOWN):
             return None
         return ReadRequest(
@@ -164,7 +166,7 @@ class _Requests:
         except DtmError:  # they do not fit: the planner reports it
             return False
 
-    def _wanted(self, spec: ToolSpec) -> Attributes | Unknown:
+    def _resolved_options(self, spec: ToolSpec) -> Attributes | Unknown:
         """Return the config's options with outputs as recorded, UNKNOWN if those do not suffice."""
         if not leaves_of(spec.options, Deferred):
             return spec.options
@@ -186,14 +188,14 @@ def _timeout(spec: ToolSpec | None) -> float:
     return READ_TIMEOUT if spec is None or spec.timeouts.read is None else spec.timeouts.read
 
 
-class _Result(msgspec.Struct, frozen=True):
+class _ReadResult(msgspec.Struct, frozen=True):
     """The live resource; `before` is the one that the recorded options show, if read, too."""
 
     found: Resource | None
     before: Resource | None = None
 
 
-class _Reader:
+class _ResourceReader:
     """The reading of one tool. Safe to use from several threads."""
 
     def __init__(self, state: State, operations: Operations) -> None:
@@ -211,22 +213,24 @@ class _Reader:
             cancelled=cancelled,
         )
 
-    def read(self, request: ReadRequest, call: Call) -> _Result:
+    def read(self, request: ReadRequest, call: Call) -> _ReadResult:
         """Read a tool, and once more by its recorded options if it differs. Raises DtmError."""
         recorded = request.resource
         found = self._operations.read(request.address, request.options, recorded, call)
         if found is None or recorded is None or found is recorded:
-            return _Result(found)
+            return _ReadResult(found)
         sealed = found
         if not is_plain(found.outputs):
             # Sealing a new secret takes long. The result is remembered, so that the planner need
             # not wait for it.
             sealed = self._sealer.seal_resource(found, request.address)
         if request.recorded is None or equal_resources(recorded, sealed):
-            return _Result(found)
-        return _Result(found, self._as_recorded(request.recorded, recorded, call))
+            return _ReadResult(found)
+        return _ReadResult(found, self._read_by_recorded_options(request.recorded, recorded, call))
 
-    def _as_recorded(self, options: Attributes, resource: Resource, call: Call) -> Resource:
+    def _read_by_recorded_options(
+        self, options: Attributes, resource: Resource, call: Call
+    ) -> Resource:
         """Return what the recorded options show; the recorded resource if they show nothing."""
         known = self._operations.learn_secrets(options)
         try:
@@ -235,14 +239,14 @@ class _Reader:
             return resource
 
 
-class _Readers:
+class _ReaderPool:
     """Threads that share a list of requests.
 
     A call that is given up loses its slot to a new thread, and its result is dropped.
     """
 
     def __init__(
-        self, requests: list[ReadRequest], reader: _Reader, clock: Callable[[], float]
+        self, requests: list[ReadRequest], reader: _ResourceReader, clock: Callable[[], float]
     ) -> None:
         self.found: dict[Address, Resource | None] = {}
         self.failed: dict[Address, DtmError] = {}
@@ -269,7 +273,7 @@ class _Readers:
                 while self._threads:
                     # With a timeout, since a call that hangs never notifies.
                     self._ended.wait(POLL)
-                    self._start(self._give_up())
+                    self._start(self._give_up_late())
             except KeyboardInterrupt:
                 self._interrupted = True
                 # Calls see `cancelled` and end the programs that they started; without this time
@@ -295,12 +299,12 @@ class _Readers:
             # Given up meanwhile: a new thread has taken this slot's place in `_threads`.
             if self._running.pop(slot, None) is None:
                 return
-            self._keep(request.address, result)
+            self._store_result(request.address, result)
         with self._ended:
             self._threads -= 1
             self._ended.notify()
 
-    def _read(self, request: ReadRequest, call: Call) -> _Result | DtmError:
+    def _read(self, request: ReadRequest, call: Call) -> _ReadResult | DtmError:
         try:
             return self._reader.read(request, call)
         except DtmError as error:
@@ -311,7 +315,7 @@ class _Readers:
                 where=str(request.address),
             )
 
-    def _keep(self, address: Address, result: _Result | DtmError) -> None:
+    def _store_result(self, address: Address, result: _ReadResult | DtmError) -> None:
         if isinstance(result, DtmError):
             self.failed[address] = result
             return
@@ -319,7 +323,7 @@ class _Readers:
         if result.before is not None:
             self.before[address] = result.before
 
-    def _give_up(self) -> int:
+    def _give_up_late(self) -> int:
         """Take the slots of calls that are long over their deadline; return how many."""
         late = [
             (slot, call)

@@ -23,8 +23,8 @@ Changes: TypeAlias = Mapping[Address, Change]
 class Phase(Enum):
     """The two things that a step can do to a tool."""
 
-    END = "end"
-    MAKE = "make"
+    REMOVE = "end"
+    APPLY = "make"
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -40,14 +40,14 @@ class Step(msgspec.Struct, frozen=True):
 Edges: TypeAlias = dict[Step, list[Step]]
 """Steps, each with the steps that it waits for."""
 
-ENDS = frozenset({Action.DELETE, Action.FORGET, Action.REPLACE})
-MAKES = frozenset(Action) - {Action.DELETE, Action.FORGET}
+REMOVING = frozenset({Action.DELETE, Action.FORGET, Action.REPLACE})
+APPLYING = frozenset(Action) - {Action.DELETE, Action.FORGET}
 
 
-def steps(plan: Plan, state: State) -> Edges:
+def plan_steps(plan: Plan, state: State) -> Edges:
     """Return the steps of a plan, each with the steps that it waits for.
 
-    Making a tool waits for its dependencies in the config. Ending it waits for the end of every
+    Making a tool waits for its dependencies in the config. Removing it waits for the end of every
     tool that depends on it according to the state. Two more edges are wishes, granted unless they
     close a circle: a deleted tool waits for the tools that are changed to do without it, and the
     end of a replaced tool for all that its new self needs. A kept tool that needs no rewriting has
@@ -60,78 +60,81 @@ def steps(plan: Plan, state: State) -> Edges:
     }
     edges: Edges = {}
     for change in changes.values():
-        if change.action in ENDS:
-            edges[Step(change.address, Phase.END)] = []
-        if change.action in MAKES:  # a replace is among both
-            edges[Step(change.address, Phase.MAKE)] = []
-    _wait_to_make(edges, changes)
-    _wait_to_end(edges, changes, state)
+        if change.action in REMOVING:
+            edges[Step(change.address, Phase.REMOVE)] = []
+        if change.action in APPLYING:  # a replace is among both
+            edges[Step(change.address, Phase.APPLY)] = []
+    _add_apply_edges(edges, changes)
+    _add_removal_edges(edges, changes, state)
     # One after the other: a wish of the second kind must not cost one of the first kind.
-    for wishes in (_without(edges, changes, state), _renewed(edges, changes)):
-        edges = _granted(edges, wishes)
+    for preferred in (
+        _dependents_first(edges, changes, state),
+        _dependencies_first(edges, changes),
+    ):
+        edges = _add_preferred(edges, preferred)
     return edges
 
 
-def _wait_to_make(edges: Edges, changes: Changes) -> None:
+def _add_apply_edges(edges: Edges, changes: Changes) -> None:
     for change in changes.values():
-        step = Step(change.address, Phase.MAKE)
+        step = Step(change.address, Phase.APPLY)
         if step in edges:
             # A replaced tool waits for its own end too: old and new resource have one identity.
-            waits = [Step(address, Phase.MAKE) for address in change.depends_on]
+            waits = [Step(address, Phase.APPLY) for address in change.depends_on]
             edges[step] = [
-                wait for wait in [*waits, Step(change.address, Phase.END)] if wait in edges
+                wait for wait in [*waits, Step(change.address, Phase.REMOVE)] if wait in edges
             ]
 
 
-def _wait_to_end(edges: Edges, changes: Changes, state: State) -> None:
+def _add_removal_edges(edges: Edges, changes: Changes, state: State) -> None:
     for address, change in changes.items():
-        ended = Step(address, Phase.END)
-        if ended in edges:
+        removed = Step(address, Phase.REMOVE)
+        if removed in edges:
             for other in recorded_edges(change, state):
-                if (before := Step(other, Phase.END)) in edges:
-                    edges[before].append(ended)
+                if (before := Step(other, Phase.REMOVE)) in edges:
+                    edges[before].append(removed)
 
 
-def _without(edges: Edges, changes: Changes, state: State) -> Edges:
+def _dependents_first(edges: Edges, changes: Changes, state: State) -> Edges:
     """Let a tool end after those that are changed to do without it: they may fail, and need it."""
-    wishes: Edges = {}
+    preferred: Edges = {}
     for address, change in changes.items():
-        made = Step(address, Phase.MAKE)
-        if made in edges and change.action is not Action.REPLACE:
+        applied = Step(address, Phase.APPLY)
+        if applied in edges and change.action is not Action.REPLACE:
             for other in recorded_edges(change, state):
                 leaving = changes.get(other)
                 if leaving is not None and leaving.action in (Action.DELETE, Action.FORGET):
-                    wishes.setdefault(Step(other, Phase.END), []).append(made)
-    return wishes
+                    preferred.setdefault(Step(other, Phase.REMOVE), []).append(applied)
+    return preferred
 
 
-def _renewed(edges: Edges, changes: Changes) -> Edges:
+def _dependencies_first(edges: Edges, changes: Changes) -> Edges:
     """Let a replaced tool end only when all that its new self needs is there."""
-    wishes: Edges = {}
+    preferred: Edges = {}
     for address, change in changes.items():
         if change.action is Action.REPLACE:
-            waits = (Step(other, Phase.MAKE) for other in change.depends_on)
-            wishes[Step(address, Phase.END)] = [wait for wait in waits if wait in edges]
-    return wishes
+            waits = (Step(other, Phase.APPLY) for other in change.depends_on)
+            preferred[Step(address, Phase.REMOVE)] = [wait for wait in waits if wait in edges]
+    return preferred
 
 
-def _granted(edges: Edges, wishes: Edges) -> Edges:
+def _add_preferred(edges: Edges, preferred: Edges) -> Edges:
     """Return the edges with all wishes but those that close a circle."""
-    if not any(wishes.values()):
+    if not any(preferred.values()):
         return edges
-    wished = {step: waits + wishes.get(step, []) for step, waits in edges.items()}
+    combined = {step: waits + preferred.get(step, []) for step, waits in edges.items()}
     try:
         # Usually there is no circle, and one plain sort shows it.
-        order(wished)
+        order(combined)
     except CycleError:
         # Only an edge whose ends lie in one circle can close it; all other wishes are granted.
-        circle = circles(wished)
+        circle = circles(combined)
         free = {
             step: [wait for wait in waits if circle[wait] != circle[step]]
-            for step, waits in wishes.items()
+            for step, waits in preferred.items()
         }
         return {step: waits + free.get(step, []) for step, waits in edges.items()}
-    return wished
+    return combined
 
 
 def recorded_edges(change: Change, state: State) -> tuple[Address, ...]:

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from engine.errors import DtmError, OutcomeUnknownError, PluginError
 from engine.events import ApplyProgress, Event, Notice, Retrying
 from engine.execution.jobs import Job
-from engine.execution.pace import POLL, Stop
 from engine.execution.refresh import READ_TIMEOUT
+from engine.execution.run_settings import POLL, StopRequest
 from engine.plan import Action
 from engine.plugins.calls import Operations, call_guarded
 from engine.plugins.lost_secrets import refuse_lost_secrets
@@ -35,16 +35,16 @@ from engine.values import (
 )
 
 
-class Ending(Enum):
+class JobStatus(Enum):
     """The end of a job."""
 
     DONE = "done"
     FAILED = "failed"
     UNKNOWN = "unknown"
     """It may or may not have changed something: the begin record stands."""
-    UNCALLED = "uncalled"
-    LOOKED = "looked"
-    """Only the look for an existing resource is over (`Job.look`)."""
+    NOT_CALLED = "uncalled"
+    LOOKED_UP = "looked"
+    """Only the look for an existing resource is over (`Job.lookup_only`)."""
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -59,14 +59,14 @@ class Outcome(msgspec.Struct, frozen=True):
     """A job's end. `resource` is what is live now as far as known."""
 
     job: Job
-    ending: Ending
+    status: JobStatus
     resource: Resource | None = None
     error: DtmError | None = None
     attempts: int = 0
     elapsed: float = 0.0
 
 
-class Execution(msgspec.Struct, frozen=True):
+class WorkerContext(msgspec.Struct, frozen=True):
     """The values that all workers share.
 
     `post` takes their messages to the one thread that records and emits; `lost` returns why nothing
@@ -75,52 +75,54 @@ class Execution(msgspec.Struct, frozen=True):
 
     operations: Operations
     post: Callable[[Started | Event], None]
-    stop: Stop
+    stop: StopRequest
     lost: Callable[[], object]
     lineage: str
     sealer: Sealer
     environment: Environment
 
     @property
-    def halted(self) -> bool:
+    def is_halted(self) -> bool:
         """True once no further call may start."""
         return bool(self.stop.level or self.lost())
 
     def perform(self, job: Job) -> Outcome:
         """Carry out a job; raises nothing."""
         try:
-            return self._performed(job)
+            return self._perform(job)
         except Exception as error:  # noqa: BLE001 - the run would wait for a dead thread for ever
-            ending = Ending.LOOKED if job.look else Ending.UNKNOWN
+            status = JobStatus.LOOKED_UP if job.lookup_only else JobStatus.UNKNOWN
             text = f"internal error at this step: {type(error).__name__}: {error}"
-            return Outcome(job, ending, error=DtmError(self.operations.redactor.redact(text)))
+            return Outcome(job, status, error=DtmError(self.operations.redactor.redact(text)))
 
-    def _performed(self, job: Job) -> Outcome:
-        if job.look:
-            return self._look(job)
-        assert job.begun is not None
+    def _perform(self, job: Job) -> Outcome:
+        if job.lookup_only:
+            return self._look_up(job)
+        assert job.begin_ticket is not None
         # Only a durable record may be followed by a call: after a crash the next run would not
         # know of the resource otherwise.
         try:
-            job.begun.wait()
+            job.begin_ticket.wait()
         except DtmError as error:
-            return Outcome(job, Ending.UNCALLED, error=error)
-        if self.halted:  # asked once more, since the wait may have been long
-            return Outcome(job, Ending.UNCALLED)
+            return Outcome(job, JobStatus.NOT_CALLED, error=error)
+        if self.is_halted:  # asked once more, since the wait may have been long
+            return Outcome(job, JobStatus.NOT_CALLED)
         call = self._call(job, job.timeout)
         started = self.environment.clock()
         self.post(Started(job, started, call.deadline))
         # Timed here, around all tries: the user waits for their pauses as well.
-        return replace(self._made(job, call), elapsed=self.environment.clock() - started)
+        return replace(
+            self._call_with_retries(job, call), elapsed=self.environment.clock() - started
+        )
 
-    def _look(self, job: Job) -> Outcome:
+    def _look_up(self, job: Job) -> Outcome:
         try:
             found = self.operations.read(
                 job.address, job.options, None, self._call(job, READ_TIMEOUT)
             )
         except DtmError as error:
-            return Outcome(job, Ending.LOOKED, error=error)
-        return Outcome(job, Ending.LOOKED, found)
+            return Outcome(job, JobStatus.LOOKED_UP, error=error)
+        return Outcome(job, JobStatus.LOOKED_UP, found)
 
     def _call(self, job: Job, timeout: float) -> Call:
         clock, clean = self.environment.clock, self.operations.redactor.redact
@@ -146,12 +148,12 @@ class Execution(msgspec.Struct, frozen=True):
             warn,
         )
 
-    def _made(self, job: Job, call: Call) -> Outcome:
-        tries = Tries(self, job)
+    def _call_with_retries(self, job: Job, call: Call) -> Outcome:
+        tries = RetryReporter(self, job)
 
         def attempt() -> Resource | None:
             tries.made += 1
-            return self._operate(job, call)
+            return self._call_provider(job, call)
 
         try:
             found = provider_retry(
@@ -164,12 +166,14 @@ class Execution(msgspec.Struct, frozen=True):
             )
         # Options were checked before: only a lost secret can be unknown by now.
         except UnknownValueError:
-            return Outcome(job, Ending.FAILED, error=self._missing(job), attempts=tries.made)
+            return Outcome(
+                job, JobStatus.FAILED, error=self._unknown_option(job), attempts=tries.made
+            )
         except DtmError as error:
-            return replace(self._aftermath(job, error), attempts=tries.made)
-        return Outcome(job, Ending.DONE, found, attempts=tries.made)
+            return replace(self._examine_failure(job, error), attempts=tries.made)
+        return Outcome(job, JobStatus.DONE, found, attempts=tries.made)
 
-    def _missing(self, job: Job) -> DtmError:
+    def _unknown_option(self, job: Job) -> DtmError:
         """Return why an option is not known: a recorded secret could not be evaluated again."""
         try:
             refuse_lost_secrets(job.address, job.options, "delete")
@@ -177,10 +181,10 @@ class Execution(msgspec.Struct, frozen=True):
             return error
         return PluginError(f'plugin "{job.address.name}" used an option that is not known')
 
-    def _operate(self, job: Job, call: Call) -> Resource | None:
+    def _call_provider(self, job: Job, call: Call) -> Resource | None:
         provider = self.operations.provider(job.address)
 
-        def operating() -> Resource | None:
+        def call_method() -> Resource | None:
             if job.call is Action.CREATE:
                 made = provider.create(job.built, call)
             else:
@@ -195,20 +199,20 @@ class Execution(msgspec.Struct, frozen=True):
             self.sealer.seal_resource(found, job.address)
             return found
 
-        return call_guarded(provider.plugin, job.call.value, operating)
+        return call_guarded(provider.plugin, job.call.value, call_method)
 
-    def _aftermath(self, job: Job, error: DtmError) -> Outcome:
+    def _examine_failure(self, job: Job, error: DtmError) -> Outcome:
         """Read once after a create that failed and after any call whose outcome is unknown."""
         unknown = isinstance(error, OutcomeUnknownError)
         # A `read` needs a resource or an identity.
-        unreadable = job.resource is None and not job.findable
+        unreadable = job.resource is None and not job.has_identity
         # After a second request the user wants out: even a clear failure is left to the next run.
         if self.stop.level > 1 or (unknown and unreadable):
-            return Outcome(job, Ending.UNKNOWN, error=error)
+            return Outcome(job, JobStatus.UNKNOWN, error=error)
         # A failed update or delete is not read: its resource is recorded, and the next run reads
         # it.
         if unreadable or (job.resource is not None and not unknown):
-            return Outcome(job, Ending.FAILED, error=error)
+            return Outcome(job, JobStatus.FAILED, error=error)
         try:
             # A deadline of its own: that of the failed call may be over.
             found = self.operations.read(
@@ -216,19 +220,23 @@ class Execution(msgspec.Struct, frozen=True):
             )
         except DtmError:
             # The user needs the first error, not that of the read.
-            return Outcome(job, Ending.FAILED, error=error)
-        if unknown and self._came_true(job, found):
-            return Outcome(job, Ending.DONE, found)
-        return Outcome(job, Ending.FAILED, found, error)
+            return Outcome(job, JobStatus.FAILED, error=error)
+        if unknown and self._has_taken_effect(job, found):
+            return Outcome(job, JobStatus.DONE, found)
+        return Outcome(job, JobStatus.FAILED, found, error)
 
-    def _came_true(self, job: Job, found: Resource | None) -> bool:
+    def _has_taken_effect(self, job: Job, found: Resource | None) -> bool:
         if job.call is Action.DELETE:
             return found is None
         # An update never counts: predicted outputs do not show that every option was applied.
-        return found is not None and job.call is Action.CREATE and not untrue(job.predicted, found)
+        return (
+            found is not None
+            and job.call is Action.CREATE
+            and not wrong_predictions(job.predicted, found)
+        )
 
 
-class Crew:
+class WorkerPool:
     """Worker threads that share a queue of jobs; started when there is something to do."""
 
     def __init__(
@@ -237,23 +245,23 @@ class Crew:
         self._size, self._perform, self._post = size, perform, post
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads = 0
-        self._given = 0
+        self._submitted = 0
 
-    def give(self, job: Job) -> None:
+    def submit(self, job: Job) -> None:
         """Queue a job for the next free thread."""
-        self._given += 1
+        self._submitted += 1
         # Threads start with the jobs: a plan with one change needs one thread.
-        if self._threads < min(self._size, self._given):
-            self.replace_one()
+        if self._threads < min(self._size, self._submitted):
+            self.add_worker()
         self._jobs.put(job)
 
-    def replace_one(self) -> None:
+    def add_worker(self) -> None:
         """Start one more thread, for one that hangs in a call."""
         self._threads += 1
         # A daemon, or a provider that never returns would keep the process from ending.
         Thread(target=self._work, name="dtm-apply", daemon=True).start()
 
-    def dismiss(self) -> None:
+    def shut_down(self) -> None:
         """Let every thread end once it is free."""
         for _ in range(self._threads):
             self._jobs.put(None)
@@ -263,10 +271,10 @@ class Crew:
             self._post(self._perform(job))
 
 
-class Tries:
+class RetryReporter:
     """Counter of the calls of one job; reports each call that is made again."""
 
-    def __init__(self, execution: Execution, job: Job) -> None:
+    def __init__(self, execution: WorkerContext, job: Job) -> None:
         self.made = 0
         self._execution, self._job = execution, job
         self._last: BaseException | None = None
@@ -280,16 +288,16 @@ class Tries:
     def sleep(self, seconds: float) -> None:
         """Pause before the next call. Raises the last error once the run is halted."""
         while seconds > 0:
-            if self._last and self._execution.halted:
+            if self._last and self._execution.is_halted:
                 raise self._last
             # In short pieces, so that a stop does not wait for a long pause between tries.
             self._execution.environment.sleep(min(seconds, POLL))
             seconds -= POLL
 
 
-def broken_prediction(job: Job, resource: Resource, plugin: str) -> PluginError | None:
+def prediction_error(job: Job, resource: Resource, plugin: str) -> PluginError | None:
     """Return an error that names the outputs which are not as the plugin predicted."""
-    wrong = untrue({**job.change.outputs, **job.predicted}, resource)
+    wrong = wrong_predictions({**job.change.outputs, **job.predicted}, resource)
     if not wrong:
         return None
     return PluginError(
@@ -298,12 +306,12 @@ def broken_prediction(job: Job, resource: Resource, plugin: str) -> PluginError 
     )
 
 
-def untrue(predicted: Attributes, found: Resource) -> list[str]:
+def wrong_predictions(predicted: Attributes, found: Resource) -> list[str]:
     """Return the keys of outputs that are not as predicted."""
-    return [key for key, value in predicted.items() if not _true(value, found.outputs.get(key))]
+    return [key for key, value in predicted.items() if not _matches(value, found.outputs.get(key))]
 
 
-def _true(predicted: Value, found: Value) -> bool:
+def _matches(predicted: Value, found: Value) -> bool:
     if is_plain(predicted) and same(predicted, found):
         return True
     # By content: a value may be marked as a secret on one side only.

@@ -61,46 +61,46 @@ class Ticket:
 class GroupCommit:
     """A queue in front of `commit(records, data)`, which is never called from two threads at once.
 
-    `settle()` is called between two commits, when nothing waits for it. With `background` a daemon
+    `between()` is called between two commits, when nothing waits for it. With `background` a daemon
     thread drains the queue; without, `Ticket.wait` and `flush` do. After the first error nothing
     more is committed: every later ticket carries that error, and `rejected` keeps the records.
     Those of the failed commit itself may yet turn up in the log, unless another session's swap
-    surely came first: they are in `unsettled`, too.
+    surely came first: they are in `maybe_committed`, too.
     """
 
     def __init__(
         self,
         commit: Callable[[Sequence[Record], bytes], None],
-        settle: Callable[[], None],
+        between: Callable[[], None],
         *,
         background: bool,
     ) -> None:
-        self._commit, self._settle = commit, settle
+        self._commit, self._between = commit, between
         self._queue: deque[Ticket] = deque()
-        self._filled = Condition()
+        self._changed = Condition()
         self._writing = Lock()
         self._closing = False
-        self._last, self._took = 1, 0.0
+        self._last_count, self._last_duration = 1, 0.0
         self._thread = (
             Thread(target=self._run, name="dtm-commit", daemon=True) if background else None
         )
         self.error: DtmError | None = None
         self.rejected: list[Record] = []
-        self.unsettled: list[Record] = []
+        self.maybe_committed: list[Record] = []
         if self._thread:
             self._thread.start()
 
     def add(self, *records: Record) -> Ticket:
         """Queue records behind all others; those of one call are committed together or not."""
-        with self._filled:
+        with self._changed:
             if not self._queue or self._queue[-1].size >= BATCH:
                 self._queue.append(Ticket(None if self._thread else self.flush))
             ticket = self._queue[-1]
             before = len(ticket.records)
             for record in records:
                 ticket.add(record)
-            if before == 0 or before < self._last <= len(ticket.records):
-                self._filled.notify()
+            if before == 0 or before < self._last_count <= len(ticket.records):
+                self._changed.notify()
             return ticket
 
     def flush(self) -> None:
@@ -111,7 +111,7 @@ class GroupCommit:
         if self._thread is None:
             self._drain()
         else:
-            with self._filled:
+            with self._changed:
                 ticket = self._queue[-1] if self._queue else None
             if ticket:
                 ticket.wait()
@@ -120,7 +120,7 @@ class GroupCommit:
         if self.error is not None:
             raise self.error
 
-    def exclusively(self, write: Callable[[], None]) -> None:
+    def run_exclusively(self, write: Callable[[], None]) -> None:
         """Call this between two commits; if it fails nothing more is committed.
 
         Raises what went wrong.
@@ -132,43 +132,43 @@ class GroupCommit:
 
     def close(self) -> None:
         """Drain the queue and stop the thread; errors are in `error`."""
-        with self._filled:
+        with self._changed:
             self._closing = True
-            self._filled.notify()
+            self._changed.notify()
         if self._thread:
             self._thread.join()
         self._drain()
 
     def _run(self) -> None:
         while True:
-            with self._filled:
+            with self._changed:
                 while not self._queue and not self._closing:
-                    self._filled.wait()
+                    self._changed.wait()
                 if not self._queue:
                     return
-            self._gather()
+            self._wait_for_more()
             self._write_next()
             with self._writing:
-                self._try(self._settle)
+                self._try(self._between)
 
-    def _gather(self) -> None:
+    def _wait_for_more(self) -> None:
         """Give the callers that the last write woke a moment to queue more.
 
         Without it the callers would split into two groups that wait for each other's writes.
 
         It lasts as long as they keep coming, and no longer than half of what a write takes.
         """
-        until, pause = time.monotonic() + self._took / 2, self._took / 10
-        with self._filled:
+        until, pause = time.monotonic() + self._last_duration / 2, self._last_duration / 10
+        with self._changed:
             while (
                 not self._closing
                 and len(self._queue) == 1
-                and (come := len(self._queue[0].records)) < self._last
+                and (count := len(self._queue[0].records)) < self._last_count
             ):
                 if time.monotonic() >= until:
                     return
-                self._filled.wait(pause)
-                if len(self._queue[0].records) == come:
+                self._changed.wait(pause)
+                if len(self._queue[0].records) == count:
                     return
 
     def _drain(self) -> None:
@@ -177,19 +177,19 @@ class GroupCommit:
 
     def _write_next(self) -> bool:
         with self._writing:
-            with self._filled:
+            with self._changed:
                 if not self._queue:
                     return False
-            self._try(self._settle)
-            with self._filled:
+            self._try(self._between)
+            with self._changed:
                 ticket = self._queue.popleft()
             started, sent = time.monotonic(), self.error is None
             self._try(lambda: self._commit(ticket.records, b",".join(ticket.data)))
             if self.error is not None:
                 self.rejected += ticket.records
                 certain = isinstance(self.error, SupersededError) and not self.error.doubtful
-                self.unsettled += ticket.records if sent and not certain else []
-            self._last, self._took = len(ticket.records), time.monotonic() - started
+                self.maybe_committed += ticket.records if sent and not certain else []
+            self._last_count, self._last_duration = len(ticket.records), time.monotonic() - started
             ticket.finish(self.error)
             return True
 

@@ -114,7 +114,7 @@ def decode_head(data: bytes, location: str) -> Head:
     return Head(form.base, form.session, last.seq, last.at, form.next, form.chunks, records)
 
 
-def encode_inside(document: bytes, head: Head) -> bytes:
+def encode_inline(document: bytes, head: Head) -> bytes:
     """Put a head into an encoded document, on a line of its own between the other keys."""
     form = LogForm(head.session, head.seq, head.at, _raw(head.records))
     # No text of a document holds a newline, so that only the key itself is found.
@@ -122,7 +122,7 @@ def encode_inside(document: bytes, head: Head) -> bytes:
     return b"".join((before, b'\n  "log": ', ENCODER.encode(form), b",", outputs, after))
 
 
-def split(document: Document) -> tuple[Document, Head | None]:
+def split_head(document: Document) -> tuple[Document, Head | None]:
     """Take the head out of a document; None where the log stands beside it."""
     form = document.log
     if form is None:

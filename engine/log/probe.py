@@ -26,7 +26,7 @@ RACERS, ROUNDS = 8, 5
 CREATE, SWAP, RACE = "create", "swap", "race"
 """The trials: create a key twice, replace a version that is gone, create a key all at once."""
 
-PROMISES: Mapping[str, str] = {
+GUARANTEES: Mapping[str, str] = {
     CREATE: "a second creation of the same key is refused",
     SWAP: "a replacement of the present version gets through, of any other one it is refused",
     RACE: f"of {RACERS} creators at the same time exactly one wins",
@@ -41,7 +41,7 @@ class StoreTrial(msgspec.Struct, frozen=True):
     found: str
 
 
-IMMOVABLE = StoreTrial(
+SWAP_REFUSED = StoreTrial(
     SWAP, False, "a key could not be replaced though its very version was expected"
 )
 
@@ -54,23 +54,23 @@ class Probe(msgspec.Struct, frozen=True):
     trials: tuple[StoreTrial, ...] = ()
 
     @property
-    def protects(self) -> bool:
+    def protects_state(self) -> bool:
         """Tell whether a state may be kept there: no trial let a stale replacement through."""
         return all(trial.kept for trial in self.trials if trial.name == SWAP)
 
     @property
-    def native(self) -> bool:
+    def supports_lock(self) -> bool:
         """Tell whether a lock may be an object there: everything was tried, every promise kept."""
-        return {trial.name for trial in self.trials if trial.kept} == set(PROMISES)
+        return {trial.name for trial in self.trials if trial.kept} == set(GUARANTEES)
 
     def refusal(self, *, lock_native: bool) -> StoreError | None:
         """Return why the store cannot be used, or cannot hold a lock; None if it can."""
-        needed = PROMISES.keys() if lock_native else {SWAP}
+        needed = GUARANTEES.keys() if lock_native else {SWAP}
         broken = [trial for trial in self.trials if not trial.kept and trial.name in needed]
         if not broken:
             return None
         did = "; ".join(trial.found for trial in broken)
-        if not self.protects:
+        if not self.protects_state:
             return StoreError(
                 f"{self.location} cannot protect a state: {did}",
                 hint="another store, or another server that honours conditional writes (If-Match), "
@@ -95,7 +95,7 @@ class Probe(msgspec.Struct, frozen=True):
         location, at, tried = record.get("location"), record.get("at"), record.get("tried")
         if not isinstance(location, str) or not isinstance(at, str) or not isinstance(tried, dict):
             return None
-        found = ((name, tried[name]) for name in PROMISES if name in tried)
+        found = ((name, tried[name]) for name in GUARANTEES if name in tried)
         trials = tuple(
             StoreTrial(name, bool(each.get("kept")), str(each.get("found", "")))
             for name, each in found
@@ -105,12 +105,12 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def judged(place: StateStore) -> Generator[None]:
+def explain_refused_swaps(place: StateStore) -> Generator[None]:
     """Refuse a store that refuses what it should accept, as its probe would. Raises StoreError."""
     try:
         yield
     except ConditionRefusedError as error:
-        verdict = Probe(place.location, place.environment.now(), (IMMOVABLE,))
+        verdict = Probe(place.location, place.environment.now(), (SWAP_REFUSED,))
         raise verdict.refusal(lock_native=False) or error from error
 
 
@@ -124,15 +124,15 @@ def probe(place: StateStore, *, lock_native: bool, only_key: bool = False) -> Pr
     environment = place.environment
     if only_key:
         found = place.read()
-        tried = (_both_halves(place, found),) if found else ()
+        tried = (_try_both_swaps(place, found),) if found else ()
         return Probe(place.location, environment.now(), tried)
     names = [
         f"{place.key}.probe-{environment.rng.getrandbits(64):016x}"
         for _ in range(1 + ROUNDS * lock_native)
     ]
     try:
-        raced = [_race(place, names[1:])] if lock_native else []
-        trials = (*_alone(place, names[0]), *raced)
+        raced = [_try_race(place, names[1:])] if lock_native else []
+        trials = (*_try_in_turn(place, names[0]), *raced)
         return Probe(place.location, environment.now(), trials)
     finally:
         for name in names:
@@ -140,12 +140,14 @@ def probe(place: StateStore, *, lock_native: bool, only_key: bool = False) -> Pr
                 place.delete(name)  # one that stays behind is rubbish, and its name says so
 
 
-def stale_swap(place: StateStore, there: Snapshot) -> StoreTrial:
+def try_stale_swap(place: StateStore, current: Snapshot) -> StoreTrial:
     """Replace the state file by its own bytes, expecting another version.
 
     This is harmless even where the store lets it through.
     """
-    return _hoped(SWAP, lambda: _write(place, place.key, there.data, another(there.version)))
+    return _expect_conflict(
+        SWAP, lambda: _write(place, place.key, current.data, other_version(current.version))
+    )
 
 
 def _write(place: StateStore, key: str, data: bytes, expect: Version | None) -> Version:
@@ -153,25 +155,25 @@ def _write(place: StateStore, key: str, data: bytes, expect: Version | None) -> 
     return place.environment.retry(lambda: place.store.write(key, data, expect=expect))
 
 
-def _both_halves(place: StateStore, there: Snapshot) -> StoreTrial:
+def _try_both_swaps(place: StateStore, current: Snapshot) -> StoreTrial:
     """Replace the state file by its own bytes: expecting its very version, then another one."""
     try:
-        version = _write(place, place.key, there.data, there.version)
+        version = _write(place, place.key, current.data, current.version)
     except (ConflictError, ConditionRefusedError):
         found = place.read()
-        if found is None or found.version != there.version:
+        if found is None or found.version != current.version:
             raise  # another session replaced it meanwhile
-        return IMMOVABLE
-    return stale_swap(place, Snapshot(there.data, version))
+        return SWAP_REFUSED
+    return try_stale_swap(place, Snapshot(current.data, version))
 
 
-def another(version: Version) -> Version:
+def other_version(version: Version) -> Version:
     """Return another version of the same form: some stores read versions as numbers."""
     moved = "".join(str((int(one) + 1) % 10) if one in "0123456789" else one for one in version)
     return moved if moved != version else f"{version}0"
 
 
-def _hoped(name: str, attempt: Callable[[], Version]) -> StoreTrial:
+def _expect_conflict(name: str, attempt: Callable[[], Version]) -> StoreTrial:
     """Make a trial that the store should answer with a conflict."""
     try:
         attempt()
@@ -181,22 +183,22 @@ def _hoped(name: str, attempt: Callable[[], Version]) -> StoreTrial:
     return StoreTrial(name, False, f"a key was {verb}")
 
 
-def _alone(place: StateStore, key: str) -> tuple[StoreTrial, StoreTrial]:
+def _try_in_turn(place: StateStore, key: str) -> tuple[StoreTrial, StoreTrial]:
     """Try what one client after the other may expect."""
     first = place.swap(key, b"1\n", expect=None)
-    created = _hoped(CREATE, lambda: _write(place, key, b"2\n", None))
-    there = place.read(key) or Snapshot(b"1\n", first)
+    created = _expect_conflict(CREATE, lambda: _write(place, key, b"2\n", None))
+    current = place.read(key) or Snapshot(b"1\n", first)
     try:
-        place.swap(key, b"3\n", expect=there.version)
+        place.swap(key, b"3\n", expect=current.version)
     except ConditionRefusedError:
-        return created, IMMOVABLE
-    return created, _hoped(SWAP, lambda: _write(place, key, b"4\n", there.version))
+        return created, SWAP_REFUSED
+    return created, _expect_conflict(SWAP, lambda: _write(place, key, b"4\n", current.version))
 
 
-def _race(place: StateStore, keys: Sequence[str]) -> StoreTrial:
+def _try_race(place: StateStore, keys: Sequence[str]) -> StoreTrial:
     """Have all racers create the same key at once, one key a round."""
     for number, key in enumerate(keys, 1):
-        winners = _winners(place, key)
+        winners = _count_winners(place, key)
         if winners != 1:
             return StoreTrial(
                 RACE,
@@ -207,7 +209,7 @@ def _race(place: StateStore, keys: Sequence[str]) -> StoreTrial:
     return StoreTrial(RACE, True, f"one of {RACERS} won in each of {ROUNDS} rounds")
 
 
-def _winners(place: StateStore, key: str) -> int:
+def _count_winners(place: StateStore, key: str) -> int:
     start, won, failed = Barrier(RACERS), list[int](), list[DtmError]()
 
     def create(racer: int) -> None:

@@ -104,7 +104,7 @@ class Replay:
         self.salt = self.salt or record.salt
         self.home = record.home
 
-    def unfinished(self, session: str) -> bool:
+    def has_unfinished(self, session: str) -> bool:
         """Tell whether that session left an operation begun."""
         return any(tool.pending and tool.pending.session == session for tool in self.tools.values())
 
@@ -125,7 +125,7 @@ class Replay:
             probe=self.probe,
         )
 
-    def next(self, document: str) -> Document:
+    def next_snapshot(self, document: str) -> Document:
         """Return the following snapshot, with the id `document`.
 
         It depends on the snapshot, the records and the id alone, so that every session that
@@ -141,8 +141,8 @@ class Replay:
             written=written,
         )
 
-    def renewed(self, document: str) -> Document:
+    def with_new_id(self, document: str) -> Document:
         """Return the document under a new id; where nothing was recorded the serial stays."""
         if self.changed:
-            return self.next(document)
+            return self.next_snapshot(document)
         return replace(self.snapshot, id=document, probe=self.probe)

@@ -10,7 +10,7 @@ from engine.log.records import Record
 FORMAT = 1
 
 
-class Rescued(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RescueFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Records that a session could not commit; `lineage` is that of its state."""
 
     format: int
@@ -21,15 +21,15 @@ class Rescued(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     records: list[Record]
 
 
-def encode(rescued: Rescued) -> bytes:
+def encode(rescued: RescueFile) -> bytes:
     """Encode a rescue file: one JSON object."""
     return msgspec.json.format(msgspec.json.encode(rescued), indent=2) + b"\n"
 
 
-def decode(data: bytes, location: str) -> Rescued:
+def decode(data: bytes, location: str) -> RescueFile:
     """Decode what `encode` made. Raises StateError."""
     try:
-        rescued = msgspec.json.decode(data, type=Rescued)
+        rescued = msgspec.json.decode(data, type=RescueFile)
     except msgspec.DecodeError as error:
         raise StateError(
             f"no rescue file, or not the whole of it: {error}",

@@ -19,7 +19,7 @@ TRIES = 5
 FIRST_PAUSE, LONGEST_PAUSE, PATIENCE = 0.2, 5.0, 30.0
 """Seconds between two tries to find out what became of a request without an answer, and in all."""
 
-INSIDE, BESIDE, AUTO = "inline", "beside", "auto"
+INLINE, SEPARATE, AUTO = "inline", "beside", "auto"
 """Where the log is to stand: inside the state file, beside it, or where the state file has it.
 
 AUTO puts the log of a new state beside it, and inside where that is denied.
@@ -27,7 +27,7 @@ AUTO puts the log of a new state beside it, and inside where that is denied.
 
 
 class StateStore(msgspec.Struct, frozen=True):
-    """The state at `key` of `store`; `log` is INSIDE, BESIDE or AUTO.
+    """The state at `key` of `store`; `log` is INLINE, SEPARATE or AUTO.
 
     Every call is repeated while the store is unavailable, as `environment.retry` says.
     """
@@ -91,7 +91,7 @@ class StateStore(msgspec.Struct, frozen=True):
         writes. Raises ConflictError if other bytes are there, ConditionRefusedError if the expected
         version is there and was yet refused, OutcomeUnknownError if no answer came in five tries.
         """
-        return self._sent(
+        return self._send(
             key,
             lambda: self.store.write(key, data, expect=expect),
             lambda there: there == data,
@@ -105,18 +105,18 @@ class StateStore(msgspec.Struct, frozen=True):
         is success.
         """
         store = cast("AppendStore", self.store)  # `appends` was asked once: asking is slow
-        return self._sent(
+        return self._send(
             key,
             lambda: store.append(key, line, expect=expect),
             lambda there: there.endswith(line),
             expect,
         )
 
-    def _sent(
+    def _send(
         self,
         key: str,
         send: Callable[[], Version],
-        ours: Callable[[bytes], bool],
+        is_written: Callable[[bytes], bool],
         expect: Version | None,
     ) -> Version:
         environment = self.environment
@@ -128,10 +128,10 @@ class StateStore(msgspec.Struct, frozen=True):
             except (ConflictError, OutcomeUnknownError) as error:
                 doubtful = doubtful or isinstance(error, OutcomeUnknownError)
                 found = self.read(key)
-                if found is not None and ours(found.data):
+                if found is not None and is_written(found.data):
                     return found.version
                 version = found.version if found else None
-                self._refuse(error, key, expect, version, doubtful=doubtful)
+                self._raise_if_lost(error, key, expect, version, doubtful=doubtful)
                 # nothing has changed yet, so the request may still be under way: send it again
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1))
                 pause *= environment.rng.uniform(0.5, 1.0)
@@ -142,7 +142,7 @@ class StateStore(msgspec.Struct, frozen=True):
             f"{self.store.location}: no answer to {tries} attempts to write {key}"
         )
 
-    def _refuse(
+    def _raise_if_lost(
         self,
         error: ConflictError | OutcomeUnknownError,
         key: str,

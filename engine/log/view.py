@@ -25,10 +25,10 @@ from engine.errors import (
     StoreUnavailableError,
     SupersededError,
 )
-from engine.log.head import Head, decode_chunk, decode_head, split
+from engine.log.head import Head, decode_chunk, decode_head, split_head
 from engine.log.records import decode_records
 from engine.log.replay import Replay
-from engine.log.state_store import INSIDE, StateStore
+from engine.log.state_store import INLINE, StateStore
 from engine.ports import Snapshot, Version
 from engine.stored.document import EMPTY, Document, decode_document, is_newer
 
@@ -39,11 +39,11 @@ READS = 200
 class View(msgspec.Struct, frozen=True):
     """A state at one moment: its snapshot, its head, and the records replayed.
 
-    `records` are those not yet in the snapshot. `inside`: the head stands in the state file, which
+    `records` are those not yet in the snapshot. `inline`: the head stands in the state file, which
     then is `snapshot` and has the head's version. `replaced`: the snapshot is neither the one that
     the head continues nor the next one, so other means put it there; the records belong to another
     snapshot and are not applied. `damage` is why the state cannot be read: then nothing is known
-    but `snapshot` and `unread`, the bytes of state file and head.
+    but `snapshot` and `raw_head`, the bytes of state file and head.
     """
 
     head: Head | None
@@ -53,9 +53,9 @@ class View(msgspec.Struct, frozen=True):
     replay: Replay
     records: bytes = b""
     replaced: bool = False
-    inside: bool = False
+    inline: bool = False
     damage: StateError | None = None
-    unread: bytes = b""
+    raw_head: bytes = b""
 
     @property
     def compacted(self) -> bool:
@@ -66,12 +66,12 @@ class View(msgspec.Struct, frozen=True):
 def read_view(place: StateStore) -> View:
     """Read a consistent view without a lock.
 
-    With INSIDE nothing but the state file is read, unless its log stands beside it. Raises
+    With INLINE nothing but the state file is read, unless its log stands beside it. Raises
     StateError if the content is damaged, and what `Store.read` raises.
     """
     for _ in range(READS):
-        with damage():
-            view = _view(place)
+        with explain_damage():
+            view = _read_once(place)
         if view is not None:
             return view
     raise StoreUnavailableError(
@@ -80,7 +80,7 @@ def read_view(place: StateStore) -> View:
 
 
 @contextmanager
-def damage() -> Generator[None]:
+def explain_damage() -> Generator[None]:
     """Give an error about the content of a state its next step."""
     try:
         yield
@@ -92,14 +92,14 @@ def damage() -> Generator[None]:
         raise
 
 
-def damaged_view(place: StateStore, error: StateError, serial: int) -> View:
+def read_damaged_view(place: StateStore, error: StateError, serial: int) -> View:
     """Read a state that cannot be understood, so that another can be put in its place.
 
     The view's document stands for the bytes: its id is their digest, its serial is `serial`. Raises
     `error` itself where a newer program wrote them.
     """
     snapshot = place.read()
-    head = None if place.log == INSIDE else _beside(place, needed=False)
+    head = None if place.log == INLINE else _read_separate_head(place, needed=False)
     if any(part is not None and is_newer(part.data) for part in (head, snapshot)):
         raise error
     name = sha256(snapshot.data if snapshot else b"").hexdigest()[:32]
@@ -112,11 +112,11 @@ def damaged_view(place: StateStore, error: StateError, serial: int) -> View:
         Replay(document),
         replaced=True,
         damage=error,
-        unread=head.data if head else b"",
+        raw_head=head.data if head else b"",
     )
 
 
-def superseded(place: StateStore, session: str, snapshot: str) -> SupersededError:
+def superseded_error(place: StateStore, session: str, snapshot: str) -> SupersededError:
     """Return the error of a session that lost its state, naming who took over where the log tells.
 
     `snapshot` is the id of the snapshot that the session worked on.
@@ -135,51 +135,53 @@ def superseded(place: StateStore, session: str, snapshot: str) -> SupersededErro
     )
 
 
-def _view(place: StateStore) -> View | None:
+def _read_once(place: StateStore) -> View | None:
     """Read once; None if the parts do not fit because another client committed meanwhile.
 
     A snapshot with a given id, and a chunk, never change: where the snapshot is the one that the
     head names, it does not matter when each part was read. Else neither may have moved meanwhile.
     """
     snapshot = place.read()
-    document, inside = split(decode_document(snapshot.data if snapshot else b"", place.location))
+    document, inline = split_head(
+        decode_document(snapshot.data if snapshot else b"", place.location)
+    )
     replay = Replay(document)
-    if inside is not None and snapshot is not None:
-        replay.apply(decode_records(inside.records, place.location))
+    if inline is not None and snapshot is not None:
+        replay.apply(decode_records(inline.records, place.location))
         return View(
-            inside, snapshot.version, snapshot, document, replay, inside.records, inside=True
+            inline, snapshot.version, snapshot, document, replay, inline.records, inline=True
         )
     ours = bool(document.dtm)  # only a state file of ours can have a log beside it
-    found = None if place.log == INSIDE and not ours else _beside(place, needed=ours)
+    found = None if place.log == INLINE and not ours else _read_separate_head(place, needed=ours)
     if found is None:
         return View(None, None, snapshot, document, replay)
     return _with_head(place, found, View(None, found.version, snapshot, document, replay))
 
 
 def _with_head(place: StateStore, found: Snapshot, view: View) -> View | None:
-    """Add the head that stands beside a state file to the view of it; None as `_view`."""
+    """Add the head that stands beside a state file to the view of it; None as `_read_once`."""
     where = f"{place.location}.log"
     head = decode_head(found.data, where)
     view = replace(view, head=head)
     if view.compacted:
         return view
-    records = _records(place, head)
+    records = _read_records(place, head)
     if head.base == view.document.id and records is not None:
         view.replay.apply(decode_records(records, where))
         return replace(view, records=records)
-    if _moved(place, place.key, view.snapshot) or _moved(place, place.head_key, found):
+    if _has_changed(place, place.key, view.snapshot) or _has_changed(place, place.head_key, found):
         return None
     if head.base == view.document.id:
         raise StateError("the commit log names a part that is missing", where=where)
     return replace(view, records=records or head.records, replaced=True)
 
 
-def _moved(place: StateStore, key: str, seen: Snapshot | None) -> bool:
+def _has_changed(place: StateStore, key: str, seen: Snapshot | None) -> bool:
     now = place.read(key)
     return (now.version if now else None) != (seen.version if seen else None)
 
 
-def _beside(place: StateStore, *, needed: bool) -> Snapshot | None:
+def _read_separate_head(place: StateStore, *, needed: bool) -> Snapshot | None:
     """Read the head beside a state file; ignore missing permission unless it is `needed`."""
     try:
         return place.read(place.head_key)
@@ -193,7 +195,7 @@ def _beside(place: StateStore, *, needed: bool) -> Snapshot | None:
         raise
 
 
-def _records(place: StateStore, head: Head) -> bytes | None:
+def _read_records(place: StateStore, head: Head) -> bytes | None:
     """Return all records of a head, those in chunks first; None if a chunk is gone."""
     parts: list[bytes] = []
     for name in head.chunks:

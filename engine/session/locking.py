@@ -27,10 +27,10 @@ from engine.lock import LockInfo, LockRecord
 from engine.ports import Emit, Locker, ProcessLocker
 from engine.runtime.environment import Environment
 
-ANSWERS = 5
-"""Tries to find out what became of a request without an answer."""
+MAX_ATTEMPTS = 5
+"""RetryReporter to find out what became of a request without an answer."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-TELL_EVERY, COUNT_EVERY = 10.0, 1.0
+WAITING_INTERVAL, COUNTDOWN_INTERVAL = 10.0, 1.0
 """Seconds between two events while waiting, and while counting down to a takeover."""
 
 
@@ -55,12 +55,12 @@ class LockClient(msgspec.Struct, frozen=True):
     def put(self, info: LockInfo, expect: LockRecord | None, *, once: bool = False) -> LockRecord:
         """Write a record; raises as `Locker.put`. With `once` an unavailable store is an error."""
         lost: OutcomeUnknownError | None = None
-        for _ in range(ANSWERS):
+        for _ in range(MAX_ATTEMPTS):
             try:
                 write = partial(self.locker.put, self.key, info, expect=expect)
                 return write() if once else self.environment.retry(write)
             except LockHeldError as error:
-                if _id(error.record) != info.id:
+                if _lock_id(error.record) != info.id:
                     raise
                 if error.record.info == info:
                     return error.record  # the answer was lost
@@ -79,7 +79,7 @@ class LockClient(msgspec.Struct, frozen=True):
             raise
         except BaseException:
             with suppress(DtmError):
-                if (there := self.locker.read(self.key)) and _id(there) == info.id:
+                if (there := self.locker.read(self.key)) and _lock_id(there) == info.id:
                     self.locker.remove(self.key, expect=there)
             raise
 
@@ -90,11 +90,11 @@ class LockClient(msgspec.Struct, frozen=True):
         holder's record that a ProcessLocker leaves behind.
         """
         unclear = False
-        for _ in range(ANSWERS):
+        for _ in range(MAX_ATTEMPTS):
             try:
                 return self.environment.retry(partial(self._remove, record, leaving))
             except LockHeldError as error:
-                if _id(error.record) != _id(record):
+                if _lock_id(error.record) != _lock_id(record):
                     raise
                 record, unclear = error.record, True
             except LockError:
@@ -104,7 +104,7 @@ class LockClient(msgspec.Struct, frozen=True):
             except OutcomeUnknownError:
                 unclear = True
         raise OutcomeUnknownError(
-            f"no answer to {ANSWERS} attempts to release the lock on {self.key}"
+            f"no answer to {MAX_ATTEMPTS} attempts to release the lock on {self.key}"
         )
 
     def _remove(self, record: LockRecord, leaving: LockInfo | None) -> None:
@@ -113,7 +113,7 @@ class LockClient(msgspec.Struct, frozen=True):
         else:
             self.locker.remove(self.key, expect=record)
 
-    def died(self) -> LockInfo | None:
+    def dead_holder(self) -> LockInfo | None:
         """Return the holder whose death left us the lock, as far as the locker can tell."""
         return self.locker.died(self.key) if isinstance(self.locker, ProcessLocker) else None
 
@@ -137,7 +137,7 @@ class HeldLock:
         self._lock, self._record, self._emit = lock, record, emit
         self._environment, self.info, self.taken_from = environment, record.info, taken_from
         self.lost: SupersededError | None = None
-        self._leaving: LockInfo | None = None
+        self._record_to_leave: LockInfo | None = None
         self._mutex, self._stop, self._warned = threading.Lock(), threading.Event(), False
         renewals = partial(self._renewals, record.info.lease)
         thread = threading.Thread(target=renewals, name="lock-renewal", daemon=True)
@@ -154,7 +154,7 @@ class HeldLock:
                 info = replace(self.info, renewed=self._environment.now())
                 self._record = self._lock.put(info, self._record, once=True)
             except LockError as error:
-                self.lost = _superseded(error)
+                self.lost = _lock_lost(error)
             except (StoreError, OutcomeUnknownError) as error:
                 self._warn(error)
                 return False
@@ -172,12 +172,12 @@ class HeldLock:
         self._stop.set()
         if self._thread:
             self._thread.join()
-        self._lock.remove(self._record, self._leaving)
+        self._lock.remove(self._record, self._record_to_leave)
         self._emit(LockReleased(self.info))
 
-    def keep_record_of_the_dead(self) -> None:
+    def keep_dead_holder_record(self) -> None:
         """Have `release` leave the dead holder's record, so that the next run learns of it too."""
-        self._leaving = self.taken_from
+        self._record_to_leave = self.taken_from
 
     def _renewals(self, lease: float) -> None:
         pause = lease / 3
@@ -207,27 +207,27 @@ def acquire(
     LockHeldError, store errors.
     """
     environment = environment or Environment()
-    lock, wait = LockClient(locker, key, environment), _Wait(options, emit, environment)
+    lock, wait = LockClient(locker, key, environment), _LockWait(options, emit, environment)
     while True:
-        mine = replace(info, lease=options.lease, renewed=environment.now())
-        silent = wait.silent()
+        own = replace(info, lease=options.lease, renewed=environment.now())
+        expired = wait.expired()
         try:
-            record = lock.put_or_abandon(mine, silent)
+            record = lock.put_or_abandon(own, expired)
         except LockHeldError as error:
-            environment.sleep(wait.pause(error.record, tried=silent is not None))
+            environment.sleep(wait.pause(error.record, tried=expired is not None))
         except LockError:
-            wait.forget()  # the silent holder is gone
+            wait.reset()  # the silent holder is gone
         else:
-            died = None if silent else lock.died()
-            taken_from = silent.info if silent else died
+            dead_holder = None if expired else lock.dead_holder()
+            taken_from = expired.info if expired else dead_holder
             held = HeldLock(lock, record, emit, environment, taken_from)
-            with _released_on_error(held):
-                emit(LockAcquired(mine, wait.waited(), taken_from, ended=died is not None))
+            with _release_on_error(held):
+                emit(LockAcquired(own, wait.waited(), taken_from, ended=dead_holder is not None))
             return held
 
 
 @contextmanager
-def _released_on_error(held: HeldLock) -> Generator[None]:
+def _release_on_error(held: HeldLock) -> Generator[None]:
     """Release a lock that no caller was given yet: nobody else can."""
     try:
         yield
@@ -246,14 +246,16 @@ def break_lock(
     """
     environment = environment or Environment()
     broken: LockRecord | None = None
-    for _ in range(ANSWERS):
+    for _ in range(MAX_ATTEMPTS):
         holder = environment.retry(lambda: locker.read(key))
         if holder is None and broken is not None:
             return broken  # by a request whose answer was lost
         if holder is None:
             raise LockError(f"{key} is not locked")
-        if _id(holder) != lock_id:
-            raise LockHeldError(holder, message="the lock has another ID", hint=_breaking(holder))
+        if _lock_id(holder) != lock_id:
+            raise LockHeldError(
+                holder, message="the lock has another ID", hint=_unlock_command(holder)
+            )
         try:
             environment.retry(partial(locker.remove, key, expect=holder))
         except LockHeldError:
@@ -262,10 +264,10 @@ def break_lock(
             broken = holder
         else:
             return holder
-    raise OutcomeUnknownError(f"no answer to {ANSWERS} attempts to break the lock on {key}")
+    raise OutcomeUnknownError(f"no answer to {MAX_ATTEMPTS} attempts to break the lock on {key}")
 
 
-class _Wait(msgspec.Struct):
+class _LockWait(msgspec.Struct):
     """The wait for one holder: its record as last seen, and since when it is unchanged.
 
     Times are of our own clock. `alive`: the record was renewed while we watched, which is proof
@@ -279,22 +281,22 @@ class _Wait(msgspec.Struct):
     seen: LockRecord | None = None
     since: float = 0.0
     alive: bool = False
-    told: tuple[str, float] = ("", 0.0)
+    last_event: tuple[str, float] = ("", 0.0)
 
     def __post_init__(self) -> None:
         self.started = self.environment.clock()
 
     def waited(self) -> float:
         """Return the seconds since the first try, 0 if no holder stood in the way."""
-        return self.environment.clock() - self.started if self.told[0] else 0.0
+        return self.environment.clock() - self.started if self.last_event[0] else 0.0
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Stop watching: that holder is gone."""
         self.seen = None
 
-    def silent(self) -> LockRecord | None:
+    def expired(self) -> LockRecord | None:
         """Return the holder's record, if it may be taken over now."""
-        return self.seen if self._overdue_in() == 0 else None
+        return self.seen if self._expires_in() == 0 else None
 
     def pause(self, holder: LockRecord, *, tried: bool) -> float:
         """Return the seconds until the next try; `tried`: the last one was a takeover.
@@ -302,10 +304,10 @@ class _Wait(msgspec.Struct):
         Raises LockHeldError when there is to be none.
         """
         if self.seen is None or self.seen.version != holder.version:
-            self.alive = _id(self.seen) == _id(holder) != ""
+            self.alive = _lock_id(self.seen) == _lock_id(holder) != ""
             self.seen, self.since = holder, self.environment.clock()
-        waited, overdue = self.environment.clock() - self.started, self._overdue_in()
-        if overdue == 0 and not tried:
+        waited, expires_in = self.environment.clock() - self.started, self._expires_in()
+        if expires_in == 0 and not tried:
             return 0.0  # the lease ran out between the last try, which only asked, and now
         rest = self.options.timeout - waited
         counting = (
@@ -313,29 +315,29 @@ class _Wait(msgspec.Struct):
             and not self.alive
             and holder.info.looks_dead(self.environment.date())
         )
-        if overdue is not None and counting:
-            rest = max(rest, overdue)
+        if expires_in is not None and counting:
+            rest = max(rest, expires_in)
         if rest <= 0:
             raise _refusal(holder, self.waited())  # a slow answer is no wait
-        self._tell(holder, overdue, COUNT_EVERY if counting else TELL_EVERY)
+        self._report(holder, expires_in, COUNTDOWN_INTERVAL if counting else WAITING_INTERVAL)
         # A fifth of the time waited so far: however long the holder needs, we lose at most that
         # share on top of it.
         step = min(max(waited / 5, FIRST_PAUSE), LONGEST_PAUSE)
         step *= self.environment.rng.uniform(0.5, 1.5)
-        return min(step, rest, overdue or step)
+        return min(step, rest, expires_in or step)
 
-    def _overdue_in(self) -> float | None:
+    def _expires_in(self) -> float | None:
         """Return the seconds until the watched record counts as dead; None if it never does."""
         info = self.seen.info if self.seen else None
         if not self.options.takeover or info is None or not info.lease:
             return None
         return max(0.0, self.since + info.lease - self.environment.clock())
 
-    def _tell(self, holder: LockRecord, overdue: float | None, every: float) -> None:
+    def _report(self, holder: LockRecord, expires_in: float | None, every: float) -> None:
         who, at = holder.info.id if holder.info else holder.version, self.environment.clock()
-        if who != self.told[0] or at - self.told[1] >= every:
-            self.told = (who, at)
-            self.emit(LockWaiting(holder, self.waited(), overdue))
+        if who != self.last_event[0] or at - self.last_event[1] >= every:
+            self.last_event = (who, at)
+            self.emit(LockWaiting(holder, self.waited(), expires_in))
 
 
 def _refusal(holder: LockRecord, waited: float) -> LockHeldError:
@@ -343,19 +345,20 @@ def _refusal(holder: LockRecord, waited: float) -> LockHeldError:
     return LockHeldError(
         holder,
         message=message,
-        hint=f"--lock-timeout 5m waits longer; if nobody works there any more: {_breaking(holder)}",
+        hint="wait for the lock with --lock-timeout 5m; "
+        f"if the holder is no longer running: {_unlock_command(holder)}",
     )
 
 
-def _breaking(record: LockRecord) -> str:
+def _unlock_command(record: LockRecord) -> str:
     return f"dtm force-unlock {record.info.id}" if record.info else "dtm force-unlock --corrupt"
 
 
-def _superseded(error: LockError) -> SupersededError:
+def _lock_lost(error: LockError) -> SupersededError:
     if isinstance(error, LockHeldError):
         return SupersededError(f"{error.record.holder} took over the lock on this state")
     return SupersededError("the lock on this state was removed")
 
 
-def _id(record: LockRecord | None) -> str:
+def _lock_id(record: LockRecord | None) -> str:
     return record.info.id if record and record.info else ""

@@ -22,14 +22,14 @@ from msgspec.structs import replace
 from engine.errors import LockError, OutcomeUnknownError, StateError, StoreError
 from engine.events import Notice
 from engine.lock import LockInfo
-from engine.log.history import history
-from engine.log.placement import misplaced
+from engine.log.history import read_history
+from engine.log.placement import placement_conflict
 from engine.log.records import Claim
-from engine.log.state_store import INSIDE, StateStore
-from engine.log.view import View, damage, damaged_view, read_view
+from engine.log.state_store import INLINE, StateStore
+from engine.log.view import View, explain_damage, read_damaged_view, read_view
 from engine.ports import Emit, Locker
 from engine.session.locking import HeldLock, acquire
-from engine.session.reading import silence
+from engine.session.reading import silence_limit
 from engine.session.session import Session, SessionOptions
 
 
@@ -55,21 +55,21 @@ def open_session(
         home=place.location,
         lease=options.lock.lease,
     )
-    with _locked(place, locker, claim, options, emit) as (claim, lock):
-        session, view = _opened(place, claim, lock, options, emit)
+    with _hold_lock(place, locker, claim, options, emit) as (claim, lock):
+        session, view = _create_session(place, claim, lock, options, emit)
         try:
-            with _leaving(session, emit):
+            with _leave_on_exit(session, emit):
                 yield session
         finally:
             dead = lock.taken_from if lock else None
-            if lock and dead and not session.claimed and view.replay.unfinished(dead.id):
+            if lock and dead and not session.claimed and view.replay.has_unfinished(dead.id):
                 # Nothing was written, so the log still waits for the dead holder, and with our
                 # record of the lock its own would go: the next run would wait for a whole lease.
-                lock.keep_record_of_the_dead()
+                lock.keep_dead_holder_record()
 
 
 @contextmanager
-def _locked(
+def _hold_lock(
     place: StateStore,
     locker: Locker | None,
     claim: Claim,
@@ -103,7 +103,7 @@ def _locked(
 
 
 @contextmanager
-def _leaving(session: Session, emit: Emit) -> Generator[None]:
+def _leave_on_exit(session: Session, emit: Emit) -> Generator[None]:
     """Close the session however it is left.
 
     What could not be committed is rescued, and that never hides the body's own error.
@@ -120,7 +120,7 @@ def _leaving(session: Session, emit: Emit) -> Generator[None]:
         raise error
 
 
-def _opened(
+def _create_session(
     place: StateStore,
     claim: Claim,
     lock: HeldLock | None,
@@ -141,20 +141,22 @@ def _opened(
     )
     dead = (lock.taken_from.id,) if lock and lock.taken_from else ()
     try:
-        with damage():
-            view = _settled(place, options, {*dead, *options.over}, emit)
+        with explain_damage():
+            view = _wait_for_last_session(place, options, {*dead, *options.over}, emit)
             session = make(view)
     except StateError as broken:
-        known = () if place.log == INSIDE else history(place)
+        known = () if place.log == INLINE else read_history(place)
         serial = max((past.serial for past in known), default=0) + 1
-        view = damaged_view(place, broken, serial)
+        view = read_damaged_view(place, broken, serial)
         return make(view), view
-    if refusal := misplaced(place, view):
+    if refusal := placement_conflict(place, view):
         raise refusal
     return session, view
 
 
-def _settled(place: StateStore, options: SessionOptions, over: Collection[str], emit: Emit) -> View:
+def _wait_for_last_session(
+    place: StateStore, options: SessionOptions, over: Collection[str], emit: Emit
+) -> View:
     """Return the view once the last session is surely over.
 
     It is over if it ended, or if the log did not change for a whole lease. `over` are ids of
@@ -164,9 +166,9 @@ def _settled(place: StateStore, options: SessionOptions, over: Collection[str], 
     """
     environment, view = place.environment, read_view(place)
     claim, lease = view.replay.claim, options.lock.lease
-    if claim is None or lease <= 0 or claim.session in over or not _unfinished(view, claim):
+    if claim is None or lease <= 0 or claim.session in over or not _left_unfinished(view, claim):
         return view
-    lease = silence(claim, lease)
+    lease = silence_limit(claim, lease)
     emit(
         Notice(
             "info",
@@ -175,7 +177,7 @@ def _settled(place: StateStore, options: SessionOptions, over: Collection[str], 
         )
     )
     started = silent_since = environment.clock()
-    while environment.clock() - silent_since < lease and _at_large(view):
+    while environment.clock() - silent_since < lease and _is_open(view):
         if environment.clock() - started > max(options.lock.timeout, 2 * lease):
             raise LockError(
                 f"{claim.who} is at work on {place.location} without a lock "
@@ -188,11 +190,11 @@ def _settled(place: StateStore, options: SessionOptions, over: Collection[str], 
     return view
 
 
-def _unfinished(view: View, claim: Claim) -> bool:
+def _left_unfinished(view: View, claim: Claim) -> bool:
     """Tell whether that session did not end, and left an operation begun."""
-    return not view.replay.ended and view.replay.unfinished(claim.session)
+    return not view.replay.ended and view.replay.has_unfinished(claim.session)
 
 
-def _at_large(view: View) -> bool:
+def _is_open(view: View) -> bool:
     """Tell whether a session is in the log that did not end; a compacted one ended, too."""
     return view.replay.claim is not None and not view.replay.ended

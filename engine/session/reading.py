@@ -8,10 +8,10 @@ import msgspec
 
 from engine.errors import StateError, StoreError
 from engine.lock import lease_of
-from engine.log.placement import misplaced
+from engine.log.placement import placement_conflict
 from engine.log.records import Claim
 from engine.log.state_store import StateStore
-from engine.log.view import View, damage, read_view
+from engine.log.view import View, explain_damage, read_view
 from engine.ports import Locker
 from engine.state import State, StateEntry
 from engine.stored.document import no_gc, state_of
@@ -21,8 +21,8 @@ class Reading(msgspec.Struct, frozen=True):
     """A state as it was at one moment.
 
     `exists`: anything was ever written here. `in_progress` says who works on it now and since when,
-    "" if no run does; `at_work` is the id of that run's session. `copy_of` is the home of which
-    this is a copy, "" if it is at home. `notice` is what the user must know, "" if nothing.
+    "" if no run does; `active_session` is the id of that run's session. `copy_of` is the home of
+    which this is a copy, "" if it is at home. `notice` is what the user must know, "" if nothing.
     `refusal` is why no run may write it with these settings, None if one may.
     """
 
@@ -32,12 +32,12 @@ class Reading(msgspec.Struct, frozen=True):
     in_progress: str = ""
     copy_of: str = ""
     notice: str = ""
-    at_work: str = ""
+    active_session: str = ""
     refusal: StateError | None = None
 
-    def busy(self, entry: StateEntry) -> bool:
+    def is_busy(self, entry: StateEntry) -> bool:
         """Tell whether the run at work is at this entry: unfinished, but not interrupted."""
-        return entry.pending is not None and self.at_work == entry.pending.session
+        return entry.pending is not None and self.active_session == entry.pending.session
 
 
 def read_state(place: StateStore, locker: Locker | None = None, lease: float = 30.0) -> Reading:
@@ -47,9 +47,9 @@ def read_state(place: StateStore, locker: Locker | None = None, lease: float = 3
     damaged or newer, StoreError if it cannot be read.
     """
     view, location = read_view(place), place.location
-    with no_gc(), damage():
+    with no_gc(), explain_damage():
         found = state_of(view.replay.document(), location)
-    at_work, in_progress = _at_work(place, view, locker, lease)
+    active_session, in_progress = _active_session(place, view, locker, lease)
     notice = ""
     if view.replaced and view.head is not None:
         notice = (
@@ -63,19 +63,21 @@ def read_state(place: StateStore, locker: Locker | None = None, lease: float = 3
         in_progress,
         "" if found.home in ("", location) else found.home,
         notice,
-        at_work,
-        misplaced(place, view),
+        active_session,
+        placement_conflict(place, view),
     )
 
 
-def _at_work(place: StateStore, view: View, locker: Locker | None, lease: float) -> tuple[str, str]:
+def _active_session(
+    place: StateStore, view: View, locker: Locker | None, lease: float
+) -> tuple[str, str]:
     """Return the session at work, and its user and start; wall clocks are only a hint here."""
     claim, environment = view.replay.claim, place.environment
     if claim is None or view.replay.ended or view.head is None:
         return "", ""
     logged = claim.session, f"{claim.who} since {claim.at}"
     if locker is None:
-        return logged if _fresh(place, view.head.at, silence(claim, lease)) else ("", "")
+        return logged if _is_fresh(place, view.head.at, silence_limit(claim, lease)) else ("", "")
     try:
         record = environment.retry(lambda: locker.read(place.key))
     except StoreError:
@@ -91,7 +93,7 @@ def _at_work(place: StateStore, view: View, locker: Locker | None, lease: float)
     return info.id, " since ".join(filter(None, (info.holder, info.created)))
 
 
-def silence(claim: Claim, lease: float) -> float:
+def silence_limit(claim: Claim, lease: float) -> float:
     """Return after how many seconds without a sign of life that session is over.
 
     It is the longer of its lease and ours: it may look at its lock only once in a while of its own
@@ -100,7 +102,7 @@ def silence(claim: Claim, lease: float) -> float:
     return max(lease, lease_of(claim.lease) or 0.0)
 
 
-def _fresh(place: StateStore, at: str, lease: float) -> bool:
+def _is_fresh(place: StateStore, at: str, lease: float) -> bool:
     try:
         age = place.environment.date() - datetime.fromisoformat(at)
     except (ValueError, TypeError):

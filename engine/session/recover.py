@@ -16,14 +16,16 @@ from engine.state import Resource, StateEntry
 from engine.stored.forms import entry_of, resource_of
 
 
-class Recovered(msgspec.Struct, frozen=True):
+class RecoveryResult(msgspec.Struct, frozen=True):
     """Addresses whose outcomes were brought back; for the others a sentence that says why not."""
 
     applied: tuple[Address, ...]
     refused: tuple[str, ...]
 
 
-def recover(session: Session, data: bytes, location: str, *, dry_run: bool = False) -> Recovered:
+def recover(
+    session: Session, data: bytes, location: str, *, dry_run: bool = False
+) -> RecoveryResult:
     """Apply the outcomes in a rescue file to a claimed session; only list them with `dry_run`.
 
     An outcome counts only where the state still holds the very begin record that it answers, so
@@ -43,7 +45,7 @@ def recover(session: Session, data: bytes, location: str, *, dry_run: bool = Fal
     # Operations that were never called come first: they must not hide what is known of others.
     for record in sorted(rescued.records, key=lambda each: not isinstance(each, Cancelled)):
         entry = _entry(session, addresses, record)
-        if entry is not None and _answers(record, rescued.session, entry):
+        if entry is not None and _is_awaited(record, rescued.session, entry):
             if not dry_run:
                 _apply(session, entry, record)
             applied.append(entry.address)
@@ -51,7 +53,7 @@ def recover(session: Session, data: bytes, location: str, *, dry_run: bool = Fal
             refused.append(_refusal(record, entry))
     if not dry_run:
         session.flush()
-    return Recovered(tuple(applied), tuple(refused))
+    return RecoveryResult(tuple(applied), tuple(refused))
 
 
 def _entry(session: Session, addresses: Mapping[str, Address], record: Record) -> StateEntry | None:
@@ -62,7 +64,7 @@ def _entry(session: Session, addresses: Mapping[str, Address], record: Record) -
     return session.entry(address) if address else None
 
 
-def _answers(record: Record, session: str, entry: StateEntry) -> bool:
+def _is_awaited(record: Record, session: str, entry: StateEntry) -> bool:
     """Tell whether the entry still waits for this outcome of that session."""
     pending = entry.pending
     if pending is None or not isinstance(record, Done | Failed | Cancelled):
@@ -82,7 +84,7 @@ def _apply(session: Session, begun: StateEntry, record: Record) -> None:
             entry = entry_of(record.tool, {}) if record.tool else None
             session.failed(begun.address, record.message, entry and replace(entry, pending=None))
         case Cancelled():
-            session.restored(begun.address, entry_of(record.tool, {}) if record.tool else None)
+            session.cancelled_to(begun.address, entry_of(record.tool, {}) if record.tool else None)
         case _:
             raise AssertionError(record)
 
@@ -103,7 +105,7 @@ def _refusal(record: Record, entry: StateEntry | None) -> str:
 
 def _difference(record: Done | Failed, known: Resource | None) -> str:
     """Say what may exist beside the recorded resource by an outcome that is not applied."""
-    made = _made(record)
+    made = _recorded_resource(record)
     if made is None or made == known:
         return ""
     if known is None:
@@ -118,7 +120,7 @@ def _difference(record: Done | Failed, known: Resource | None) -> str:
     )
 
 
-def _made(record: Done | Failed) -> Resource | None:
+def _recorded_resource(record: Done | Failed) -> Resource | None:
     if not isinstance(record, Done):
         return None
     if record.tool is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from engine.errors import StateError
-from engine.session.session import Session, copied
+from engine.session.session import Session, copy_error
 from engine.state import State, StateId, same_content
 
 
@@ -74,14 +74,16 @@ def push(session: Session, candidate: State, *, force: bool = False, adopt: bool
     StateError as `push_problem`.
     """
     problem = push_problem(session, candidate, force=force, adopt=adopt)
-    if not session.damage and _stands(session, candidate, adopt):
+    if not session.damage and _is_current(session, candidate, adopt):
         return ""
-    session.claim(adopt=adopt, mend=True)
-    _put(session, candidate, candidate.id.serial if candidate.id.lineage else session.serial + 1)
+    session.claim(adopt=adopt, repair=True)
+    _replace(
+        session, candidate, candidate.id.serial if candidate.id.lineage else session.serial + 1
+    )
     return problem
 
 
-def _stands(session: Session, candidate: State, adopt: bool) -> bool:
+def _is_current(session: Session, candidate: State, adopt: bool) -> bool:
     """Tell whether the candidate is the very state that stands there, with nothing to adopt."""
     existing = session.state
     copy = existing.home not in ("", session.location)
@@ -90,7 +92,7 @@ def _stands(session: Session, candidate: State, adopt: bool) -> bool:
     )
 
 
-def _put(session: Session, state: State, serial: int) -> None:
+def _replace(session: Session, state: State, serial: int) -> None:
     lineage = state.id.lineage or session.state.id.lineage
     session.replace(replace(state, id=StateId(lineage, serial)), exact=True)
 
@@ -104,7 +106,7 @@ def rollback(session: Session, old: State, *, dry_run: bool = False) -> int:
     serial = session.serial + 1
     if session.damage:
         if old.home not in ("", session.location):
-            raise copied(old, session.location)
+            raise copy_error(old, session.location)
     elif old.salt not in ("", session.state.salt):
         raise StateError(
             "that serial has another salt: its secrets could not be compared",
@@ -113,8 +115,8 @@ def rollback(session: Session, old: State, *, dry_run: bool = False) -> int:
     if dry_run:
         return serial
     if session.damage:
-        session.claim(mend=True)
-        _put(session, old, serial)
+        session.claim(repair=True)
+        _replace(session, old, serial)
     else:
         session.claim()
         session.replace(replace(session.state, entries=old.entries, outputs=old.outputs))

@@ -17,19 +17,19 @@ from engine.errors import DtmError, OutcomeUnknownError, StateError, StoreError,
 from engine.events import Notice
 from engine.log import rescue_file
 from engine.log.group_commit import GroupCommit, Ticket
-from engine.log.history import prune
+from engine.log.history import prune_history
 from engine.log.probe import Probe
 from engine.log.records import Begin, Cancelled, Claim, Done, Failed, Moved, OutputsSet, Record
-from engine.log.rescue_file import Rescued
-from engine.log.state_store import INSIDE, StateStore
+from engine.log.rescue_file import RescueFile
+from engine.log.state_store import INLINE, StateStore
 from engine.log.view import View
 from engine.log.writer import LogWriter
 from engine.plan import Action
 from engine.ports import Emit
 from engine.secrets.redaction import Redactor
 from engine.secrets.sealing import Sealer
-from engine.session.ledger import Concealment, Ledger
 from engine.session.locking import LockOptions
+from engine.session.working_state import SecretFilter, WorkingState
 from engine.state import State, StateEntry, Written, same_content
 from engine.stored.document import document_of, no_gc, state_of
 from engine.values import Attributes
@@ -56,11 +56,11 @@ class SessionOptions(msgspec.Struct, frozen=True):
     over: Collection[str] = ()
 
 
-class Recording(msgspec.Struct, frozen=True):
+class Recorder(msgspec.Struct, frozen=True):
     """The parts of a session that has claimed: the way into the log, and what conceals secrets."""
 
     queue: GroupCommit
-    concealment: Concealment
+    secrets: SecretFilter
 
 
 class Session:
@@ -87,16 +87,16 @@ class Session:
         self._emit, self._lock_lost = emit, lock_lost
         self._writer = LogWriter(place, view, self.id, probe=options.probe, emit=emit)
         base = state_of(view.replay.document(), self.location)
-        self._ledger = Ledger(base, self.id, place.environment)
-        self._recording: Recording | None = None
+        self._working = WorkingState(base, self.id, place.environment)
+        self._recording: Recorder | None = None
 
     @property
     def state(self) -> State:
         """The state after all queued records; raises StateError if a damaged one stands there."""
         if self.damage:
             raise self.damage
-        with self._ledger.lock:
-            return self._ledger.state
+        with self._working.lock:
+            return self._working.state
 
     @property
     def lost(self) -> DtmError | None:
@@ -115,24 +115,23 @@ class Session:
 
     def entry(self, address: Address) -> StateEntry | None:
         """Return the entry after all queued records."""
-        with self._ledger.lock:
-            return self._ledger.get(address)
+        with self._working.lock:
+            return self._working.get(address)
 
     def claim(
-        self, plan_digest: str = "", *, adopt: bool = False, mend: bool = False, move: str = ""
+        self, plan_digest: str = "", *, adopt: bool = False, repair: bool = False, move: str = ""
     ) -> None:
         """Become the session that may write: once a plan is approved, before the first record.
 
-        `adopt` makes this place the home of a copy. `mend` goes on where a damaged state stands, to
-        replace it. `move` is where the commit log stands from now on, see `LogWriter.claim`. Raises
-        StateError for a copy or a damaged state, SupersededError if the state was changed since it
-        was read.
+        `adopt` makes this location the home of a copy. `repair` accepts a damaged state, to replace
+        it. `move` moves the commit log, see `LogWriter.claim`. Raises StateError for a copy or a
+        damaged state, SupersededError if the state was changed since it was read.
         """
-        if self.damage and not mend:
+        if self.damage and not repair:
             raise self.damage
         if not adopt:
-            self.refuse_copy()
-        base = self._ledger.base
+            self.check_not_copy()
+        base = self._working.base
         lineage = base.id.lineage or _new_lineage()
         salt = base.salt or randomness.token_hex(16)
         environment = self._place.environment
@@ -145,19 +144,19 @@ class Session:
             plan=plan_digest,
         )
         self._writer.claim(self._claim, move)
-        self._ledger.identify(lineage, salt, self.location)
+        self._working.set_identity(lineage, salt, self.location)
         self.damage = None
         writer, background = self._writer, environment.background
-        self._recording = Recording(
-            GroupCommit(writer.append, writer.settle, background=background),
-            Concealment(Sealer(salt), self._options.redactor),
+        self._recording = Recorder(
+            GroupCommit(writer.append, writer.compact_if_long, background=background),
+            SecretFilter(Sealer(salt), self._options.redactor),
         )
 
-    def refuse_copy(self) -> None:
+    def check_not_copy(self) -> None:
         """Raise StateError if this is a copy: worth asking before the user is asked."""
-        base = self._ledger.base
+        base = self._working.base
         if base.home not in ("", self.location):
-            raise copied(base, self.location)
+            raise copy_error(base, self.location)
 
     def begin(
         self,
@@ -174,42 +173,42 @@ class Session:
         the present one. `deadline` is RFC 3339, `digest` that of the input. Raises what `lost`
         says.
         """
-        claimed = self._claimed()
-        entry = claimed.concealment.maybe(entry)
-        with self._ledger.lock:
+        recorder = self._recorder()
+        entry = recorder.secrets.filter_optional(entry)
+        with self._working.lock:
             if self.lost:
                 raise self.lost
-            return claimed.queue.add(self._ledger.begin(address, action, entry, deadline, digest))
+            return recorder.queue.add(self._working.begin(address, action, entry, deadline, digest))
 
     def done(self, address: Address, entry: StateEntry | None) -> Ticket:
         """Record that the operation ended well, with its new entry; None if the resource is gone.
 
         Never raises for a lost session: the outcome then goes to the rescue file.
         """
-        claimed = self._claimed()
-        entry = claimed.concealment.maybe(entry)
-        with self._ledger.lock:
-            return claimed.queue.add(self._ledger.done(address, entry))
+        recorder = self._recorder()
+        entry = recorder.secrets.filter_optional(entry)
+        with self._working.lock:
+            return recorder.queue.add(self._working.done(address, entry))
 
     def failed(self, address: Address, message: str, entry: StateEntry | None = None) -> Ticket:
         """Record that the operation failed and stays unfinished.
 
         `entry` is what is known of it now, None as it stands.
         """
-        claimed = self._claimed()
-        entry, text = claimed.concealment.maybe(entry), claimed.concealment.text(message)
-        with self._ledger.lock:
-            return claimed.queue.add(self._ledger.failed(address, text, entry))
+        recorder = self._recorder()
+        entry, text = recorder.secrets.filter_optional(entry), recorder.secrets.filter_text(message)
+        with self._working.lock:
+            return recorder.queue.add(self._working.failed(address, text, entry))
 
     def cancelled(self, address: Address) -> Ticket:
         """Record that a begun operation was never called: the entry is what it was before."""
-        return self.restored(address, self._ledger.before(address))
+        return self.cancelled_to(address, self._working.entry_before(address))
 
-    def restored(self, address: Address, before: StateEntry | None) -> Ticket:
+    def cancelled_to(self, address: Address, before: StateEntry | None) -> Ticket:
         """Record that an operation was never called, where the entry from before it is known."""
-        queue = self._claimed().queue
-        with self._ledger.lock:
-            return queue.add(self._ledger.cancelled(address, before))
+        queue = self._recorder().queue
+        with self._working.lock:
+            return queue.add(self._working.cancelled(address, before))
 
     def moved(self, old: Address, entry: StateEntry, dependents: Iterable[Address] = ()) -> Ticket:
         """Record that the resource known as `old` now goes by `entry.address`.
@@ -217,18 +216,18 @@ class Session:
         The edges of its `dependents` follow in the same commit: an edge that leads nowhere would be
         forgotten by a destroy.
         """
-        claimed = self._claimed()
-        entry = claimed.concealment.entry(entry)
-        with self._ledger.lock:
-            return claimed.queue.add(*self._ledger.moved(old, entry, dependents))
+        recorder = self._recorder()
+        entry = recorder.secrets.filter_entry(entry)
+        with self._working.lock:
+            return recorder.queue.add(*self._working.moved(old, entry, dependents))
 
     def set_outputs(self, outputs: Attributes) -> Ticket:
         """Record the root outputs, all of them; unchanged ones cost nothing."""
-        claimed = self._claimed()
-        concealed = claimed.concealment.outputs(outputs)
-        with self._ledger.lock:
-            record = self._ledger.set_outputs(concealed)
-            return claimed.queue.add(record) if record else Ticket.finished()
+        recorder = self._recorder()
+        concealed = recorder.secrets.filter_outputs(outputs)
+        with self._working.lock:
+            record = self._working.set_outputs(concealed)
+            return recorder.queue.add(record) if record else Ticket.finished()
 
     def flush(self) -> None:
         """Return once everything recorded so far is durable. Raises what `lost` says."""
@@ -239,14 +238,14 @@ class Session:
         """Make these tools and outputs the next snapshot, or change nothing (mv, rm, push...).
 
         `exact` takes serial and lineage as they are given; otherwise equal content costs nothing
-        and the serial is the next one. The session must have claimed.
+        and the serial is the next one. The session must have recorder.
         """
-        queue = self._claimed().queue
+        queue = self._recorder().queue
         queue.flush()
-        with self._ledger.lock:
+        with self._working.lock:
             if not exact and same_content(state, self.state):
                 return
-            claim, base, now = self._claim, self._ledger.base, self._place.environment.now()
+            claim, base, now = self._claim, self._working.base, self._place.environment.now()
             number = state.id if exact else replace(base.id, serial=base.id.serial + 1)
             whole = replace(
                 state,
@@ -256,26 +255,26 @@ class Session:
                 written=Written(claim.version, now, claim.who, claim.command),
             )
             with no_gc():
-                queue.exclusively(lambda: self._writer.replace(document_of(whole)))
-            self._ledger.rebase(whole)
+                queue.run_exclusively(lambda: self._writer.replace(document_of(whole)))
+            self._working.reset(whole)
 
     def move_log(self, log: str, *, dry_run: bool = False) -> bool:
-        """Claim, and move the commit log INSIDE the state file or BESIDE it.
+        """Claim, and move the commit log INLINE the state file or SEPARATE it.
 
-        Returns whether it stood elsewhere; where it did not, and in a dry run, nothing is claimed.
+        Returns whether it stood elsewhere; where it did not, and in a dry run, nothing is recorder.
         Raises StateError for a damaged state, a copy, and where there is no state.
         """
         state = self.state
-        self.refuse_copy()
+        self.check_not_copy()
         if not state.id.lineage and not state.entries:
             raise StateError(f"there is no state at {self.location}", hint="dtm apply makes one")
-        if self._writer.inside is (log == INSIDE) and not self._writer.unplaced:
+        if self._writer.inline is (log == INLINE) and not self._writer.is_placement_pending:
             return False
         if not dry_run:
             self.claim(move=log)
         return True
 
-    def _claimed(self) -> Recording:
+    def _recorder(self) -> Recorder:
         if self._recording is None:
             raise StateError("nothing can be recorded before the state is claimed")
         return self._recording
@@ -292,14 +291,14 @@ class Session:
         lost = self._lock_lost()
         if queue.error is None and lost is None:
             _compact(self._writer, self.location, self._emit)
-            if clean and not self._writer.inside:  # a log inside the state file has no history
-                _drop_history(self._place, self._options.history, self.serial, self._emit)
-        outcomes = _outcomes(queue.rejected, queue.unsettled)
+            if clean and not self._writer.inline:  # a log inside the state file has no history
+                _prune(self._place, self._options.history, self.serial, self._emit)
+        outcomes = _worth_saving(queue.rejected, queue.maybe_committed)
         if queue.error is not None and outcomes:
-            lineage = self._ledger.base.id.lineage
-            path = _rescue(
+            lineage = self._working.base.id.lineage
+            path = _write_rescue_file(
                 self._place,
-                Rescued(
+                RescueFile(
                     rescue_file.FORMAT,
                     lineage,
                     self.id,
@@ -328,29 +327,31 @@ def _compact(writer: LogWriter, location: str, emit: Emit) -> None:
         emit(Notice("warning", text, where=location))
 
 
-def _drop_history(place: StateStore, keep: int, serial: int, emit: Emit) -> None:
+def _prune(place: StateStore, keep: int, serial: int, emit: Emit) -> None:
     """Drop what is too old; the run is done, so a failure is only a warning."""
     try:
-        prune(place, keep, serial)
+        prune_history(place, keep, serial)
     except (StoreError, OutcomeUnknownError) as error:
         emit(Notice("warning", f"old snapshots were not dropped: {error.message}", error.hint))
 
 
-def _rescue(place: StateStore, rescued: Rescued) -> str:
+def _write_rescue_file(place: StateStore, rescued: RescueFile) -> str:
     """Save outcomes that could not be committed; return the path of the rescue file."""
     at = rescued.at[:19].replace(":", "")
     name = f"errored-{rescued.lineage[:8]}-{at}-{rescued.session[:4]}.dtm"
     return place.environment.keep(name, rescue_file.encode(rescued))
 
 
-def _outcomes(rejected: Sequence[Record], unsettled: Collection[Record]) -> list[Record]:
+def _worth_saving(rejected: Sequence[Record], maybe_committed: Collection[Record]) -> list[Record]:
     """Return what is worth saving of what was not committed.
 
     An operation whose begin record was refused too was never called: that is worth saving only
     where the begin record may yet arrive, and would be waited for.
     """
     uncalled = {
-        record.seq for record in rejected if isinstance(record, Begin) and record not in unsettled
+        record.seq
+        for record in rejected
+        if isinstance(record, Begin) and record not in maybe_committed
     }
     return [
         record
@@ -360,7 +361,7 @@ def _outcomes(rejected: Sequence[Record], unsettled: Collection[Record]) -> list
     ]
 
 
-def copied(state: State, location: str) -> StateError:
+def copy_error(state: State, location: str) -> StateError:
     """Return the error of a session that would change a copy."""
     return StateError(
         f"this state is a copy: it stands at {location} and belongs to {state.home}",

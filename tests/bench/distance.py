@@ -17,7 +17,7 @@ from backends.memory import MemoryStore
 from engine.address import Address
 from engine.config import Config, Settings, ToolSpec
 from engine.execution import executor
-from engine.execution.pace import Control
+from engine.execution.run_settings import RunControl
 from engine.log.state_store import StateStore
 from engine.planning.planner import make_plan, recorded_resources
 from engine.plugins.calls import Operations
@@ -117,7 +117,7 @@ def measure(shape: str, *, count: int = TOOLS, log: str = "auto", born: bool = T
             session,
             operations,
             emit=lambda _: None,
-            control=Control(PARALLELISM),
+            control=RunControl(PARALLELISM),
         )
         applying = time.monotonic() - began
     cost = Cost(time.monotonic() - started, applying, Counter(store.requests))

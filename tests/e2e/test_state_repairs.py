@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.log.records import Cancelled, Done
-from engine.log.rescue_file import Rescued, encode
+from engine.log.rescue_file import RescueFile, encode
 from tests.e2e.conftest import Runner, Write
 
 ONE = """
@@ -156,7 +156,7 @@ def test_what_is_not_recovered_is_a_warning(dtm: Runner, config: Write) -> None:
     config(ONE)
     dtm("apply", "-y")
     lineage = json.loads(dtm.run("state", "pull").stdout)["lineage"]
-    rescued = Rescued(1, lineage, "s", "where", "then", [Done(2, "data_a", 1)])
+    rescued = RescueFile(1, lineage, "s", "where", "then", [Done(2, "data_a", 1)])
     (dtm.folder / "errored.dtm").write_bytes(encode(rescued))
     for words in ((), ("--dry-run",)):
         told = dtm("state", "recover", "errored.dtm", *words)
@@ -172,7 +172,7 @@ def test_that_nothing_waits_for_an_outcome_is_said(dtm: Runner, config: Write) -
     dtm("apply", "-y")
     lineage = json.loads(dtm.run("state", "pull").stdout)["lineage"]
     (dtm.folder / "errored.dtm").write_bytes(
-        encode(Rescued(1, lineage, "s", "where", "then", [Cancelled(2, "data_a", 1)]))
+        encode(RescueFile(1, lineage, "s", "where", "then", [Cancelled(2, "data_a", 1)]))
     )
     told = dtm("state", "recover", "errored.dtm")
     assert (

@@ -38,7 +38,7 @@ from engine.errors import (
     SupersededError,
 )
 from engine.log.group_commit import Ticket
-from engine.log.state_store import AUTO, BESIDE, INSIDE, StateStore
+from engine.log.state_store import AUTO, INLINE, SEPARATE, StateStore
 from engine.plan import Action
 from engine.ports import Snapshot, Store, Version
 from engine.runtime.environment import Environment, Limits
@@ -265,7 +265,7 @@ class Story:
     seed: int
     appending: bool = False
     distort: Callable[[Store], Store] = lambda store: store
-    logs: Sequence[str] = (BESIDE,)
+    logs: Sequence[str] = (SEPARATE,)
     deaths: int = 0
 
     def __post_init__(self) -> None:
@@ -317,7 +317,7 @@ class Story:
             lambda _: None,
         ) as session:
             moves = len(self.logs) > 1 and session.state.id.lineage and self.rng.random() < 0.3
-            if not (moves and session.move_log(self.rng.choice([BESIDE, INSIDE]))):
+            if not (moves and session.move_log(self.rng.choice([SEPARATE, INLINE]))):
                 session.claim()
             self.book.claims.append(session.id)
             assert same_content(self.look(), session.state), (
@@ -385,7 +385,7 @@ class Story:
     def read(self, actor: Actor) -> None:
         """The life of one reader without a lock."""
         least = len(self.book.durable)
-        log = INSIDE if self.logs == (INSIDE,) else AUTO
+        log = INLINE if self.logs == (INLINE,) else AUTO
         reading = read_state(StateStore(self.wire(actor), KEY, self.environment(), log))
         assert not reading.notice, f"I5: {reading.notice}"
         self.book.check_prefix(reading.state, least)

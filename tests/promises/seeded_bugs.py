@@ -11,9 +11,9 @@ from typing import ClassVar
 from msgspec.structs import replace
 
 from engine.errors import StateError
-from engine.log.head import decode_head, encode_head, encode_inside, split
+from engine.log.head import decode_head, encode_head, encode_inline, split_head
 from engine.log.records import Done, decode_records, encode_records
-from engine.log.state_store import BESIDE, INSIDE
+from engine.log.state_store import INLINE, SEPARATE
 from engine.ports import Snapshot, Store, Version
 from engine.stored.document import decode_document, encode_document
 from tests.promises.schedules import Story, play
@@ -28,7 +28,7 @@ class Distorted:
     `logs` is where sessions keep their log while it is in use.
     """
 
-    logs: ClassVar[Sequence[str]] = (BESIDE,)
+    logs: ClassVar[Sequence[str]] = (SEPARATE,)
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -110,19 +110,19 @@ class StaleHead(Distorted):
 class IgnoreExpectInside(IgnoreExpect):
     """The same where the log stands inside the document."""
 
-    logs = (INSIDE,)
+    logs = (INLINE,)
 
 
 class DropADoneInside(Distorted):
     """A document whose log forgets the last `done` given to it."""
 
-    logs = (INSIDE,)
+    logs = (INLINE,)
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
-        document, head = split(decode_document(data, key))
+        document, head = split_head(decode_document(data, key))
         records = decode_records(head.records, key) if head else []
         if head and records and isinstance(records[-1], Done):
-            data = encode_inside(
+            data = encode_inline(
                 encode_document(document), replace(head, records=encode_records(records[:-1]))
             )
         return self.store.write(key, data, expect=expect)
@@ -131,7 +131,7 @@ class DropADoneInside(Distorted):
 class BlindToTheLogBeside(Distorted):
     """Sessions that want the log inside the document and overlook the one beside it."""
 
-    logs = (BESIDE, INSIDE)
+    logs = (SEPARATE, INLINE)
 
     def read(self, key: str) -> Snapshot | None:
         return None if key == "K.log" else self.store.read(key)

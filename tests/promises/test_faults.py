@@ -23,8 +23,8 @@ from dtm.testing.lock_clients import fake_environment, lock_info
 from dtm.testing.session_support import KEY, create_tool
 from engine.errors import ConflictError, DtmError, OutcomeUnknownError, StoreUnavailableError
 from engine.events import Event, Notice
-from engine.log.history import history
-from engine.log.state_store import AUTO, BESIDE, INSIDE, StateStore
+from engine.log.history import read_history
+from engine.log.state_store import AUTO, INLINE, SEPARATE, StateStore
 from engine.ports import Snapshot, Store, Version
 from engine.runtime.environment import Environment, Limits
 from engine.runtime.retry import STORE
@@ -178,7 +178,7 @@ def runs(seed: int, log: str, appending: bool) -> Counter[str]:
     return weathered.weather.seen
 
 
-@pytest.mark.parametrize("log", [AUTO, BESIDE, INSIDE])
+@pytest.mark.parametrize("log", [AUTO, SEPARATE, INLINE])
 @pytest.mark.parametrize("appending", [False, True], ids=["swapping", "appending"])
 def test_alone_in_bad_weather_every_run_ends_well(log: str, appending: bool) -> None:
     seen: Counter[str] = Counter()
@@ -231,7 +231,7 @@ def test_a_store_that_stays_away_is_given_up_within_half_a_minute() -> None:
     with pytest.raises(OutcomeUnknownError), open_away(store, clock) as session:
         session.claim()
     assert clock() <= STORE.total
-    assert not history(StateStore(store, KEY))
+    assert not read_history(StateStore(store, KEY))
 
 
 def open_away(store: Store, clock: FakeClock) -> AbstractContextManager[Session]:

@@ -35,10 +35,10 @@ from engine.errors import (
 )
 from engine.events import ApplySummary, Event, LockAcquired, Notice
 from engine.execution import executor
-from engine.execution.pace import Control
+from engine.execution.run_settings import RunControl
 from engine.log import rescue_file
 from engine.log.records import Done
-from engine.log.state_store import AUTO, INSIDE, StateStore
+from engine.log.state_store import AUTO, INLINE, StateStore
 from engine.plan import Action
 from engine.ports import Locker, Store, Version
 from engine.runtime.environment import Environment
@@ -53,7 +53,7 @@ from tests.engine.fake_world import Bench, at, config, tool
 LEASE = 300.0
 """So long that no renewal of real time ever comes: a process whose renewals stand still."""
 
-LOGS = pytest.mark.parametrize("log", [AUTO, INSIDE])
+LOGS = pytest.mark.parametrize("log", [AUTO, INLINE])
 
 
 @dataclass
@@ -293,7 +293,7 @@ def test_without_taking_over_a_held_lock_keeps_b_out_and_readers_see_who_works(l
         with pytest.raises(LockHeldError, match="a@here"):
             place.run("b@there", "b")
         reading = place.look()
-        assert reading.in_progress.startswith("a@here since ") and reading.at_work == a.id
+        assert reading.in_progress.startswith("a@here since ") and reading.active_session == a.id
         place.clock.sleep(2 * LEASE)
         assert not place.look().in_progress
 
@@ -326,7 +326,7 @@ def test_an_apply_that_is_overtaken_starts_nothing_more_and_its_running_call_is_
                 session,
                 bench.operations,
                 emit=bench.events.append,
-                control=Control(1),
+                control=RunControl(1),
             )
     except SupersededError as error:
         caught = error

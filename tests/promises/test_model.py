@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from engine.log.state_store import AUTO, BESIDE, INSIDE
+from engine.log.state_store import AUTO, INLINE, SEPARATE
 from tests.promises.schedules import Story, play
 from tests.promises.seeded_bugs import BUGS, Distorted, found_after
 
@@ -29,11 +29,11 @@ def one_processor() -> Iterator[None]:
 
 
 KINDS: dict[str, tuple[Sequence[str], bool]] = {
-    "swapping": ((BESIDE,), False),
-    "appending": ((BESIDE,), True),
-    "inside": ((INSIDE,), False),
-    "anywhere": ((BESIDE, INSIDE, AUTO), False),
-    "anywhere-appending": ((BESIDE, INSIDE, AUTO), True),
+    "swapping": ((SEPARATE,), False),
+    "appending": ((SEPARATE,), True),
+    "inside": ((INLINE,), False),
+    "anywhere": ((SEPARATE, INLINE, AUTO), False),
+    "anywhere-appending": ((SEPARATE, INLINE, AUTO), True),
 }
 
 

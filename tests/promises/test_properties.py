@@ -14,7 +14,7 @@ from engine.config import Config, ToolSpec
 from engine.errors import DtmError, OutcomeUnknownError, ProviderError, StoreAccessError
 from engine.events import ApplySummary
 from engine.execution import executor, refresh
-from engine.execution.pace import Control
+from engine.execution.run_settings import RunControl
 from engine.language.references import parse
 from engine.log.state_store import StateStore
 from engine.plan import Action
@@ -144,7 +144,7 @@ def run(bench: Bench, wanted: Config | None) -> ApplySummary | None:
             session,
             bench.operations,
             emit=bench.events.append,
-            control=Control(3, Environment(sleep=lambda _: None)),
+            control=RunControl(3, Environment(sleep=lambda _: None)),
         )
 
 

@@ -38,8 +38,8 @@ def store_in(rgw: Rgw, bucket: str) -> Store:
 def test_a_bucket_without_versions_on_ceph_keeps_every_promise(rgw: Rgw) -> None:
     found = probe(StateStore(store_in(rgw, rgw.plain), str(uuid.uuid4())), lock_native=True)
     assert (
-        found.native
-        and found.protects
+        found.supports_lock
+        and found.protects_state
         and {trial.name for trial in found.trials} == {CREATE, SWAP, RACE}
     )
 
@@ -60,7 +60,7 @@ def test_kubernetes_keeps_every_promise(kubernetes: Kube) -> None:
     kubernetes.grant(namespace, ROLE)
     options = {"kubeconfig": kubernetes.kubeconfig, "context": "team", "namespace": namespace}
     store = kubernetes_backend.open_backend(options, Path("/"), {}).store
-    assert probe(StateStore(store, "state"), lock_native=True).native
+    assert probe(StateStore(store, "state"), lock_native=True).supports_lock
 
 
 def test_dtm_keeps_no_state_in_a_bucket_with_versions_on_ceph(rgw: Rgw, tmp_path: Path) -> None:

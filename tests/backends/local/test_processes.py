@@ -84,7 +84,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once_and_its_death_is_told(tmp_
         assert told[-1].taken_from.id == "holder"
         assert told[-1].ended
         assert isinstance(locker, LocalLocker)
-        held.keep_record_of_the_dead()
+        held.keep_dead_holder_record()
         held.release()
         assert locker.read(KEY) is None
         held = acquire(

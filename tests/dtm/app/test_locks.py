@@ -12,7 +12,7 @@ from dtm.app.place import Place
 from engine.config import LockSettings, StateSettings
 from engine.errors import StoreAccessError, StoreError
 from engine.events import Event, Notice
-from engine.log.probe import PROMISES, Probe, StoreTrial
+from engine.log.probe import GUARANTEES, Probe, StoreTrial
 from engine.ports import Locker, Opened, Snapshot, Store
 from engine.state import State, StateId
 from engine.stored.document import encode
@@ -80,14 +80,14 @@ def recording(store: MemoryStore, *trials: StoreTrial, location: str = "") -> Me
     return store
 
 
-GOOD = tuple(StoreTrial(name, kept=True, found="refused") for name in PROMISES)
+GOOD = tuple(StoreTrial(name, kept=True, found="refused") for name in GUARANTEES)
 WEAK = tuple(replace(trial, kept=trial.name == "swap", found="8 of 8 won") for trial in GOOD)
 
 
 def test_a_store_that_keeps_its_promises_holds_the_lock_and_is_tried_once() -> None:
     store = MemoryStore("m")
     found = locks.choose_lock(place(store), probing=True)
-    assert (found.kind, found.lease, found.probe is not None and found.probe.native) == (
+    assert (found.kind, found.lease, found.probe is not None and found.probe.supports_lock) == (
         "native",
         120.0,
         True,

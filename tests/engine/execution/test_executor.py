@@ -32,8 +32,8 @@ from engine.events import (
     Stopping,
 )
 from engine.execution import executor, refresh, worker
-from engine.execution.jobs import Preparation
-from engine.execution.pace import PARALLELISM, Control, Stop
+from engine.execution.jobs import JobBuilder
+from engine.execution.run_settings import PARALLELISM, RunControl, StopRequest
 from engine.language.references import Interpolation
 from engine.log.state_store import StateStore
 from engine.plan import Action
@@ -58,11 +58,11 @@ def apply(bench: Bench, wanted: Config, **options: Any) -> ApplySummary:
 
 
 def controlled(
-    parallelism: int = PARALLELISM, stop: Stop | None = None, **environment: Any
-) -> Control:
+    parallelism: int = PARALLELISM, stop: StopRequest | None = None, **environment: Any
+) -> RunControl:
     """How a run goes that pauses for nothing, unless a `sleep` is given."""
     surroundings = Environment(**{"sleep": _no_sleep, **environment})
-    return Control(parallelism, surroundings, stop or Stop())
+    return RunControl(parallelism, surroundings, stop or StopRequest())
 
 
 def destroy(bench: Bench) -> ApplySummary:
@@ -635,7 +635,7 @@ def test_a_path_that_is_not_there_and_that_nothing_could_make_is_missed_before_a
         plan = make_plan(
             config(*wanted), session.state, refresh.read(config(*wanted), session.state, used), used
         )
-        problems = Preparation(plan, config(*wanted), session.state, used).missing()
+        problems = JobBuilder(plan, config(*wanted), session.state, used).missing()
     assert bool(problems) is refused
     assert all(
         "value: there is no " in problem.message and "depend on" in problem.hint
@@ -729,7 +729,7 @@ def test_providers_are_told_their_deadline_and_may_report() -> None:
     wanted = config(timed("a", 60.0), tool("b"))
     with bench.session() as session:
         plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
-        executor.apply(plan, wanted, session, used, emit=bench.events.append, control=Control(1))
+        executor.apply(plan, wanted, session, used, emit=bench.events.append, control=RunControl(1))
     assert [round(seconds) for seconds in deadlines] == [60, 1800]
     assert [(e.text, e.fraction) for e in events(bench, ApplyProgress)] == [("halfway", 0.5)] * 2
 
@@ -748,7 +748,7 @@ def test_a_long_operation_gives_signs_of_life() -> None:
 
 
 def test_asked_to_stop_once_nothing_new_starts_and_what_runs_ends() -> None:
-    bench, stop = Bench(), Stop()
+    bench, stop = Bench(), StopRequest()
     bench.world.faults = {"create a": [stop.request]}
     wanted = config(tool("a"), tool("b", "a"), tool("c"))
     summary = apply(bench, wanted, stop=stop, parallelism=1)
@@ -781,7 +781,7 @@ def test_a_fault_of_our_own_in_a_worker_ends_its_step_and_not_the_run(
 
 
 def test_asked_twice_calls_are_told_and_begins_stand() -> None:
-    bench, stop = Bench(), Stop()
+    bench, stop = Bench(), StopRequest()
 
     class Patient(Thing):
         def create(self, options: Any, call: Any) -> Any:
@@ -797,7 +797,7 @@ def test_asked_twice_calls_are_told_and_begins_stand() -> None:
         plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
         bench.world.calls.clear()
         summary = executor.apply(
-            plan, wanted, session, used, emit=bench.events.append, control=Control(1, stop=stop)
+            plan, wanted, session, used, emit=bench.events.append, control=RunControl(1, stop=stop)
         )
     assert summary.interrupted
     assert summary.failed == summary.cancelled == (at("a"),)
@@ -809,7 +809,7 @@ def test_asked_twice_calls_are_told_and_begins_stand() -> None:
 
 
 def test_asked_twice_a_call_that_does_not_listen_is_left_behind() -> None:
-    bench, stop, hold = Bench(), Stop(), threading.Event()
+    bench, stop, hold = Bench(), StopRequest(), threading.Event()
 
     def hang() -> None:
         stop.request()
@@ -830,7 +830,7 @@ def test_asked_twice_a_call_that_does_not_listen_is_left_behind() -> None:
 
 
 def test_a_pause_before_another_try_ends_when_asked_to_stop() -> None:
-    bench, stop = Bench(), Stop()
+    bench, stop = Bench(), StopRequest()
     bench.world.faults = {"create a": failing(PASSING, PASSING)}
     summary = apply(bench, config(tool("a")), stop=stop, sleep=lambda _seconds: stop.request())
     assert summary.failed == (at("a"),)
@@ -890,7 +890,7 @@ def test_begins_run_ahead_of_their_calls_but_for_what_cannot_be_found_again(
         plan = bench.plan(wanted, session)
         store.writes = 0
         summary = executor.apply(
-            plan, wanted, session, bench.operations, emit=bench.events.append, control=Control(2)
+            plan, wanted, session, bench.operations, emit=bench.events.append, control=RunControl(2)
         )
         writes = store.writes
     assert summary.done == {Action.CREATE: 100}
@@ -901,7 +901,7 @@ def test_begins_run_ahead_of_their_calls_but_for_what_cannot_be_found_again(
 
 
 def test_a_begin_that_is_never_called_is_taken_back() -> None:
-    bench, stop = Bench(), Stop()
+    bench, stop = Bench(), StopRequest()
     bench.world.faults = {"create *": [stop.request]}
     summary = apply(bench, config(*(tool(f"n{i}") for i in range(20))), stop=stop, parallelism=1)
     assert summary.done == {Action.CREATE: 1}

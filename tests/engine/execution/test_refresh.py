@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from engine.config import Timeouts
 from engine.errors import AuthError, ProviderError
-from engine.execution.pace import Pace
 from engine.execution.refresh import read
+from engine.execution.run_settings import RunSettings
 from engine.planning.decisions import Resolution, ResolutionKind
 from engine.runtime.environment import Environment
 from engine.values import UNKNOWN, Secret
@@ -213,7 +213,9 @@ def test_reads_run_in_parallel_and_no_more_than_asked() -> None:
     world = World()
     used = operations(world)
     used = type(used)({"thing": Slow(world)}, used.base_dir, used.recall)
-    live = read(config(), state(*(entry(f"n{index}") for index in range(12))), used, pace=Pace(4))
+    live = read(
+        config(), state(*(entry(f"n{index}") for index in range(12))), used, settings=RunSettings(4)
+    )
     assert len(live.resources) == 12
 
 
@@ -228,7 +230,7 @@ def test_a_read_that_does_not_come_back_is_given_up_and_the_others_go_on() -> No
         config(*tools),
         state(entry("a"), entry("b")),
         operations(world),
-        pace=Pace(1, Environment(clock=lambda: next(moments))),
+        settings=RunSettings(1, Environment(clock=lambda: next(moments))),
     )
     hold.set()
     assert "given up" in live.failed[at("a")].message
@@ -251,10 +253,10 @@ def test_reads_that_are_interrupted_are_told_to_stop_and_waited_for_and_no_more_
             raise KeyboardInterrupt
         return 0.0
 
-    names, used, pace = "abcdef", operations(World()), Pace(2, Environment(clock=clock))
+    names, used, pace = "abcdef", operations(World()), RunSettings(2, Environment(clock=clock))
     used = replace(used, providers={"thing": Slow(World())})
     with pytest.raises(KeyboardInterrupt):
-        read(config(*map(tool, names)), state(*map(entry, names)), used, pace=pace)
+        read(config(*map(tool, names)), state(*map(entry, names)), used, settings=pace)
     assert sorted(ended) == sorted(begun) and 1 <= len(begun) <= 2
 
 

@@ -9,7 +9,7 @@ import pytest
 from backends.memory import MemoryStore
 from dtm.testing.session_support import KEY, create_tool, entry, new_session, tool_names
 from engine.errors import StateError
-from engine.log.history import history, load, prune
+from engine.log.history import load_snapshot, prune_history, read_history
 from engine.log.state_store import StateStore
 from engine.ports import Snapshot
 from engine.session.reading import read_state
@@ -21,11 +21,11 @@ def test_each_changing_run_leaves_one_snapshot_and_the_31st_drops_the_oldest() -
     for number in range(32):
         with new_session(store) as session:
             create_tool(session, f"n{number}")
-    found = history(StateStore(store, KEY))
+    found = read_history(StateStore(store, KEY))
     assert [past.serial for past in found] == list(range(2, 32))
     assert (
-        len(load(StateStore(store, KEY), found[0]).entries) == 2
-        and load(StateStore(store, KEY), found[0]).written.who == "me@here"
+        len(load_snapshot(StateStore(store, KEY), found[0]).entries) == 2
+        and load_snapshot(StateStore(store, KEY), found[0]).written.who == "me@here"
     )
 
 
@@ -34,14 +34,15 @@ def test_after_a_forced_push_of_a_lower_serial_age_decides() -> None:
     for number in range(5):
         with new_session(store) as session:
             create_tool(session, f"n{number}")
-    old = load(StateStore(store, KEY), history(StateStore(store, KEY))[0])
+    old = load_snapshot(StateStore(store, KEY), read_history(StateStore(store, KEY))[0])
     with new_session(store, claim=False) as session:
         push(session, old, force=True)
     for number in range(3):
         with new_session(store, history=3) as session:
             create_tool(session, f"m{number}")
     kept = [
-        tool_names(load(StateStore(store, KEY), past)) for past in history(StateStore(store, KEY))
+        tool_names(load_snapshot(StateStore(store, KEY), past))
+        for past in read_history(StateStore(store, KEY))
     ]
     assert {"n0", "m0", "m1"} in kept and {"n0", "m0"} in kept and len(kept) == 3
     assert tool_names(read_state(StateStore(store, KEY)).state) == {"n0", "m0", "m1", "m2"}
@@ -53,8 +54,8 @@ def test_foreign_keys_are_neither_listed_nor_dropped() -> None:
     store.write(f"{KEY}2.history/1-aaaaaaaa", b"another state's", expect=None)
     with new_session(store) as session:
         create_tool(session, "a")
-    prune(StateStore(store, KEY), 0, 1)
-    assert history(StateStore(store, KEY)) == () and len(list(store.list(f"{KEY}"))) == 4
+    prune_history(StateStore(store, KEY), 0, 1)
+    assert read_history(StateStore(store, KEY)) == () and len(list(store.list(f"{KEY}"))) == 4
 
 
 def test_dropping_reads_no_snapshot_as_long_as_serials_tell_the_age() -> None:
@@ -71,7 +72,7 @@ def test_dropping_reads_no_snapshot_as_long_as_serials_tell_the_age() -> None:
             create_tool(session, f"n{number}")
     assert (
         not [key for key in Watched.reads if ".history/" in key]
-        and len(history(StateStore(store, KEY))) == 1
+        and len(read_history(StateStore(store, KEY))) == 1
     )
 
 
@@ -80,10 +81,10 @@ def test_what_is_gone_is_an_error() -> None:
     for name in ("a", "b"):
         with new_session(store) as session:
             create_tool(session, name)
-    (past,) = history(StateStore(store, KEY))
+    (past,) = read_history(StateStore(store, KEY))
     store.delete(past.key)
     with pytest.raises(StateError, match="not in the history"):
-        load(StateStore(store, KEY), past)
+        load_snapshot(StateStore(store, KEY), past)
 
 
 def test_an_entry_made_by_hand_is_equal_to_a_read_one() -> None:

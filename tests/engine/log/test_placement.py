@@ -24,8 +24,8 @@ from dtm.testing.session_support import (
 from engine.address import Address
 from engine.errors import StateError, StoreAccessError, SupersededError
 from engine.events import Event, Notice
-from engine.log.history import history
-from engine.log.state_store import AUTO, BESIDE, INSIDE, StateStore
+from engine.log.history import read_history
+from engine.log.state_store import AUTO, INLINE, SEPARATE, StateStore
 from engine.plan import Action
 from engine.ports import Store
 from engine.runtime.environment import Environment, Limits
@@ -70,11 +70,11 @@ def inside(store: Store) -> bool:
 def test_inline_makes_no_call_outside_the_key() -> None:
     place = MemoryStore("m")
     store = NarrowStore(place, KEY)
-    run(store, INSIDE, "a", "b")
-    run(store, INSIDE, "c")
-    with new_session(store, INSIDE) as session:
+    run(store, INLINE, "a", "b")
+    run(store, INLINE, "c")
+    with new_session(store, INLINE) as session:
         push(session, session.state.drop(Address("data", "c")), force=True)
-    assert tool_names(read_state(StateStore(store, KEY, log=INSIDE)).state) == {"a", "b"}
+    assert tool_names(read_state(StateStore(store, KEY, log=INLINE)).state) == {"a", "b"}
     assert store.denied == [] and list(place.list("")) == [KEY]
 
 
@@ -111,7 +111,7 @@ def test_who_may_more_leaves_the_log_where_those_who_may_less_need_it() -> None:
 def test_who_may_not_read_the_log_beside_is_told_what_to_do() -> None:
     place = MemoryStore("m")
     run(place, AUTO, "a")
-    for log in (AUTO, INSIDE):
+    for log in (AUTO, INLINE):
         with pytest.raises(StoreAccessError) as denied:
             run(NarrowStore(place, KEY), log, "b")
         assert "dtm state move-log inline" in denied.value.hint
@@ -120,7 +120,7 @@ def test_who_may_not_read_the_log_beside_is_told_what_to_do() -> None:
 
 def test_a_log_that_must_be_beside_is_never_inside_in_silence() -> None:
     with pytest.raises(StoreAccessError):
-        run(NarrowStore(MemoryStore("m"), KEY), BESIDE, "a")
+        run(NarrowStore(MemoryStore("m"), KEY), SEPARATE, "a")
 
 
 def move(store: Store, log: str, name: str = "") -> bool:
@@ -137,13 +137,13 @@ def move(store: Store, log: str, name: str = "") -> bool:
 )
 def test_the_log_moves_when_it_is_told_to(store: Store) -> None:
     run(store, AUTO, "n0")
-    for number, log in enumerate([INSIDE, INSIDE, BESIDE, INSIDE, BESIDE, BESIDE], 1):
+    for number, log in enumerate([INLINE, INLINE, SEPARATE, INLINE, SEPARATE, SEPARATE], 1):
         before = inside(store)
-        assert move(store, log, f"m{number}") is (before is not (log == INSIDE))
-        assert inside(store) is (log == INSIDE)
+        assert move(store, log, f"m{number}") is (before is not (log == INLINE))
+        assert inside(store) is (log == INLINE)
         run(store, AUTO, f"n{number}")
-        assert inside(store) is (log == INSIDE)
-        for reader in (AUTO, BESIDE, INSIDE):
+        assert inside(store) is (log == INLINE)
+        for reader in (AUTO, SEPARATE, INLINE):
             found = tool_names(read_state(StateStore(store, KEY, log=reader)).state)
             assert {f"n{earlier}" for earlier in range(number + 1)} <= found
     assert {"m1", "m3", "m4", "m5"} <= tool_names(read_state(StateStore(store, KEY)).state)
@@ -151,7 +151,7 @@ def test_the_log_moves_when_it_is_told_to(store: Store) -> None:
 
 def test_a_log_that_was_placed_stays_though_nothing_was_recorded() -> None:
     store = MemoryStore("m")
-    run(store, INSIDE)
+    run(store, INLINE)
     run(store, AUTO, "a")
     assert inside(store)
 
@@ -163,7 +163,7 @@ def test_the_first_session_that_died_does_not_decide_against_a_move() -> None:
     with suppress(ProcessKilled), new_session(killable.store, AUTO) as session:
         session.claim()
     assert inside(store)
-    assert move(store, INSIDE)
+    assert move(store, INLINE)
     run(store, AUTO, "a")
     assert inside(store)
 
@@ -174,10 +174,10 @@ def test_there_must_be_a_sound_state_to_move_the_log_of() -> None:
         new_session(store, AUTO) as session,
         pytest.raises(StateError, match="there is no state at"),
     ):
-        session.move_log(INSIDE)
+        session.move_log(INLINE)
     assert not list(store.list(""))
     store.write(KEY, b"junk", expect=None)
-    for log in (INSIDE, BESIDE):
+    for log in (INLINE, SEPARATE):
         for dry_run in (False, True):
             with (
                 new_session(store, AUTO) as session,
@@ -188,9 +188,9 @@ def test_there_must_be_a_sound_state_to_move_the_log_of() -> None:
 
 def test_a_reader_learns_that_its_settings_contradict_the_state() -> None:
     store = MemoryStore("m")
-    run(store, BESIDE, "a")
+    run(store, SEPARATE, "a")
     assert read_state(StateStore(store, KEY)).refusal is None
-    refusal = read_state(StateStore(store, KEY, log=INSIDE)).refusal
+    refusal = read_state(StateStore(store, KEY, log=INLINE)).refusal
     assert refusal is not None and "dtm state move-log inline" in refusal.hint
 
 
@@ -198,7 +198,7 @@ def test_moving_alone_changes_neither_tools_nor_serial() -> None:
     store = MemoryStore("m")
     run(store, AUTO, "a")
     before = read_state(StateStore(store, KEY)).state
-    for log in (INSIDE, BESIDE):
+    for log in (INLINE, SEPARATE):
         assert move(store, log)
         after = read_state(StateStore(store, KEY)).state
         assert same_content(after, before) and after.id == before.id
@@ -209,11 +209,13 @@ def test_a_dry_run_of_a_move_writes_nothing() -> None:
     run(store, AUTO, "a")
     before = [store.read(key) for key in store.list("")]
     with new_session(store, AUTO) as session:
-        assert session.move_log(INSIDE, dry_run=True) and not session.move_log(BESIDE, dry_run=True)
+        assert session.move_log(INLINE, dry_run=True) and not session.move_log(
+            SEPARATE, dry_run=True
+        )
     assert [store.read(key) for key in store.list("")] == before
 
 
-@pytest.mark.parametrize(("there", "asked"), [(INSIDE, BESIDE), (BESIDE, INSIDE)])
+@pytest.mark.parametrize(("there", "asked"), [(INLINE, SEPARATE), (SEPARATE, INLINE)])
 def test_a_setting_that_contradicts_the_state_is_refused(there: str, asked: str) -> None:
     store = MemoryStore("m")
     run(store, there, "a")
@@ -221,11 +223,11 @@ def test_a_setting_that_contradicts_the_state_is_refused(there: str, asked: str)
         run(store, asked, "b")
     assert f"dtm state move-log {asked}" in refused.value.hint
     assert tool_names(read_state(StateStore(store, KEY)).state) == {"a"} and inside(store) is (
-        there == INSIDE
+        there == INLINE
     )
 
 
-@pytest.mark.parametrize("log", [BESIDE, INSIDE])
+@pytest.mark.parametrize("log", [SEPARATE, INLINE])
 def test_what_a_killed_run_recorded_survives_a_move(log: str) -> None:
     store = MemoryStore("m")
     killable = KillableClient(Client(store, ObjectLocker(store)))
@@ -235,18 +237,18 @@ def test_what_a_killed_run_recorded_survives_a_move(log: str) -> None:
         create_tool(session, "b")
         session.begin(Address("data", "c"), Action.CREATE).wait()
         killable.kill()
-    assert move(store, INSIDE if log == BESIDE else BESIDE, "d")
+    assert move(store, INLINE if log == SEPARATE else SEPARATE, "d")
     state = read_state(StateStore(store, KEY)).state
     assert tool_names(state) == {"a", "b", "c", "d"} and state.entries[Address("data", "c")].pending
 
 
 @pytest.mark.parametrize("call", range(1, 8))
-@pytest.mark.parametrize("log", [BESIDE, INSIDE])
+@pytest.mark.parametrize("log", [SEPARATE, INLINE])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_death_while_the_log_moves_loses_nothing(log: str, call: int, after: bool) -> None:
     store, writes = MemoryStore("m"), 0
     killable = KillableClient(Client(store, ObjectLocker(store)))
-    run(store, INSIDE if log == BESIDE else BESIDE, "a", "b")
+    run(store, INLINE if log == SEPARATE else SEPARATE, "a", "b")
 
     def count(_key: str) -> None:
         nonlocal writes
@@ -270,7 +272,7 @@ def test_a_death_while_the_log_moves_loses_nothing(log: str, call: int, after: b
     assert {"a", "b", "d"} <= found <= {"a", "b", "c", "d"}
 
 
-@pytest.mark.parametrize("slow", [BESIDE, INSIDE])
+@pytest.mark.parametrize("slow", [SEPARATE, INLINE])
 @pytest.mark.parametrize("moves", [False, True], ids=["stays", "moves"])
 def test_a_session_that_lost_its_state_is_refused(slow: str, moves: bool) -> None:
     store = MemoryStore("m")
@@ -281,7 +283,7 @@ def test_a_session_that_lost_its_state_is_refused(slow: str, moves: bool) -> Non
             session.claim()
             create_tool(session, "b")
             if moves:
-                move(store, INSIDE if slow == BESIDE else BESIDE, "c")
+                move(store, INLINE if slow == SEPARATE else SEPARATE, "c")
             else:
                 run(store, AUTO, "c")
             session.begin(Address("data", "d"), Action.CREATE).wait()
@@ -291,12 +293,12 @@ def test_a_session_that_lost_its_state_is_refused(slow: str, moves: bool) -> Non
     assert tool_names(read_state(StateStore(store, KEY)).state) == {"a", "b", "c"}
 
 
-@pytest.mark.parametrize("log", [AUTO, INSIDE])
+@pytest.mark.parametrize("log", [AUTO, INLINE])
 @pytest.mark.parametrize("call", range(1, 6))
 def test_records_of_another_snapshot_are_never_applied(log: str, call: int) -> None:
     """A snapshot that was put there by hand, and a death in the middle of claiming it."""
     store = MemoryStore("m")
-    run(store, BESIDE, "a")
+    run(store, SEPARATE, "a")
     kept = store.read(KEY)
     assert kept is not None
     killable = KillableClient(Client(store, ObjectLocker(store)))
@@ -328,7 +330,7 @@ def test_each_commit_is_one_write_and_records_travel_together() -> None:
     store, writes = MemoryStore("m"), list[str]()
     killable = KillableClient(Client(store, ObjectLocker(store)))
     killable.store.before = writes.append
-    with new_session(killable.store, INSIDE, environment=Environment(background=False)) as session:
+    with new_session(killable.store, INLINE, environment=Environment(background=False)) as session:
         session.claim()
         writes.clear()
         _many(session, 50)
@@ -348,7 +350,7 @@ def test_a_long_log_inside_is_folded_in_mid_session() -> None:
     store = MemoryStore("m")
     with new_session(
         store,
-        INSIDE,
+        INLINE,
         environment=Environment(limits=Limits(spill=100, compact=2000), background=False),
     ) as session:
         session.claim()
@@ -362,7 +364,7 @@ def test_a_long_log_inside_is_folded_in_mid_session() -> None:
 
 def test_at_rest_the_document_is_complete_and_in_mid_run_it_is_not_taken_for_one() -> None:
     store = MemoryStore("m")
-    with new_session(store, INSIDE) as session:
+    with new_session(store, INLINE) as session:
         session.claim()
         create_tool(session, "a")
         found = store.read(KEY)
@@ -379,14 +381,14 @@ def test_at_rest_the_document_is_complete_and_in_mid_run_it_is_not_taken_for_one
 def test_a_document_laid_out_anew_in_mid_run_is_read_all_the_same() -> None:
     store = MemoryStore("m")
     killable = KillableClient(Client(store, ObjectLocker(store)))
-    with suppress(ProcessKilled), new_session(killable.store, INSIDE) as session:
+    with suppress(ProcessKilled), new_session(killable.store, INLINE) as session:
         session.claim()
         create_tool(session, "a")
         killable.kill()
     found = store.read(KEY)
     assert found is not None
     store.write(KEY, json.dumps(json.loads(found.data), indent=4).encode(), expect=found.version)
-    run(store, INSIDE, "b")
+    run(store, INLINE, "b")
     assert tool_names(read_state(StateStore(store, KEY)).state) == {"a", "b"}
 
 
@@ -396,7 +398,7 @@ def test_what_another_program_wrote_is_saved_on_this_machine_where_there_is_no_h
     environment = Environment(
         keep=lambda name, data: f"/there/{name}" if saved.setdefault(name, data) else ""
     )
-    with new_session(NarrowStore(store, KEY), INSIDE, heard.append, environment) as session:
+    with new_session(NarrowStore(store, KEY), INLINE, heard.append, environment) as session:
         session.claim()
         create_tool(session, "b")
     ((name, data),) = saved.items()
@@ -404,15 +406,15 @@ def test_what_another_program_wrote_is_saved_on_this_machine_where_there_is_no_h
     assert [event.message for event in heard if isinstance(event, Notice)] == [
         f"what stood at memfs://m/{KEY} before was saved to /there/{name}"
     ]
-    assert tool_names(read_state(StateStore(store, KEY)).state) == {"a", "b"} and not history(
+    assert tool_names(read_state(StateStore(store, KEY)).state) == {"a", "b"} and not read_history(
         StateStore(store, KEY)
     )
 
 
-@pytest.mark.parametrize("log", [INSIDE, AUTO])
+@pytest.mark.parametrize("log", [INLINE, AUTO])
 def test_a_damaged_document_is_only_replaced_whole(log: str) -> None:
     store, saved = MemoryStore("m"), dict[str, bytes]()
-    run(store, INSIDE, "a")
+    run(store, INLINE, "a")
     found = store.read(KEY)
     assert found is not None
     good = decode(found.data, "")
@@ -423,7 +425,7 @@ def test_a_damaged_document_is_only_replaced_whole(log: str) -> None:
         new_session(store, log, environment=environment) as session,
     ):
         assert session.damage
-        session.claim(mend=True)
+        session.claim(repair=True)
         raise ZeroDivisionError
     now = store.read(KEY)
     assert now is not None and now.data == b'{"format": 1, "tools": {'

@@ -11,8 +11,8 @@ import pytest
 from backends.memory import MemoryStore
 from dtm.testing.session_support import KEY, create_tool
 from engine.errors import ConflictError, OutcomeUnknownError, StoreError
-from engine.log.probe import CREATE, RACE, SWAP, Probe, another, probe
-from engine.log.state_store import AUTO, INSIDE, StateStore
+from engine.log.probe import CREATE, RACE, SWAP, Probe, other_version, probe
+from engine.log.state_store import AUTO, INLINE, StateStore
 from engine.ports import Version
 from engine.runtime.environment import Environment
 from engine.session.opening import open_session
@@ -71,9 +71,9 @@ class LetsRacersIn(MemoryStore):
         return super().write(key, data, expect=found.version if found else None)
 
 
-def tried(store: MemoryStore, *, native: bool = True) -> Probe:
+def tried(store: MemoryStore, *, supports_lock: bool = True) -> Probe:
     environment = Environment(date=lambda: datetime.fromisoformat(AT), rng=random.Random(1))
-    return probe(StateStore(store, KEY, environment), lock_native=native)
+    return probe(StateStore(store, KEY, environment), lock_native=supports_lock)
 
 
 def test_a_sound_store_keeps_every_promise_and_nothing_stays_behind() -> None:
@@ -84,7 +84,7 @@ def test_a_sound_store_keeps_every_promise_and_nothing_stays_behind() -> None:
         SWAP: True,
         RACE: True,
     }
-    assert found.native and found.protects and found.refusal(lock_native=True) is None
+    assert found.supports_lock and found.protects_state and found.refusal(lock_native=True) is None
     assert (found.location, found.at) == (f"memfs://m/{KEY}", AT)
     assert list(store.list("")) == []
 
@@ -109,9 +109,9 @@ def test_a_weakness_is_caught_and_told_with_the_alternatives(
     found = tried(store)
     assert {trial.name for trial in found.trials if not trial.kept} == broken
     refusal = found.refusal(lock_native=True)
-    assert refusal is not None and did in refusal.message and not found.native
+    assert refusal is not None and did in refusal.message and not found.supports_lock
     if SWAP in broken:
-        assert not found.protects and "If-Match" in refusal.hint
+        assert not found.protects_state and "If-Match" in refusal.hint
     else:
         assert found.refusal(lock_native=False) is None
         assert all(
@@ -120,7 +120,10 @@ def test_a_weakness_is_caught_and_told_with_the_alternatives(
 
 
 def test_racers_are_only_asked_where_a_lock_is_to_be_an_object() -> None:
-    assert {trial.name for trial in tried(MemoryStore("m"), native=False).trials} == {CREATE, SWAP}
+    assert {trial.name for trial in tried(MemoryStore("m"), supports_lock=False).trials} == {
+        CREATE,
+        SWAP,
+    }
 
 
 @pytest.mark.parametrize("store", [MemoryStore("m"), IgnoresVersions("m")], ids=["sound", "weak"])
@@ -145,7 +148,9 @@ def test_a_verdict_survives_being_recorded() -> None:
 
 @pytest.mark.parametrize("version", ["1", "9", "19", "d41d8cd98f00b204e9800998ecf8427e", "abc"])
 def test_another_version_is_another_of_the_same_form(version: str) -> None:
-    assert another(version) != version and another(version).isdigit() is version.isdigit()
+    assert (
+        other_version(version) != version and other_version(version).isdigit() is version.isdigit()
+    )
 
 
 def run(store: MemoryStore, verdict: Probe | None, log: str = AUTO) -> None:
@@ -159,7 +164,7 @@ def run(store: MemoryStore, verdict: Probe | None, log: str = AUTO) -> None:
         create_tool(session, "a")
 
 
-@pytest.mark.parametrize("log", [AUTO, INSIDE])
+@pytest.mark.parametrize("log", [AUTO, INLINE])
 def test_the_verdict_is_written_with_the_first_state(log: str) -> None:
     store = MemoryStore("m")
     verdict = tried(store)
@@ -169,7 +174,7 @@ def test_the_verdict_is_written_with_the_first_state(log: str) -> None:
     assert Probe.recorded(read_state(StateStore(store, KEY)).state.probe) == verdict
 
 
-@pytest.mark.parametrize("log", [AUTO, INSIDE])
+@pytest.mark.parametrize("log", [AUTO, INLINE])
 def test_where_nothing_was_there_to_try_the_first_session_does(log: str) -> None:
     store = MemoryStore("m")
     run(store, probe(StateStore(store, KEY), lock_native=False, only_key=True), log)
@@ -216,7 +221,7 @@ class RefusesReplacements(MemoryStore):
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["new", "existing"])
-@pytest.mark.parametrize("log", [AUTO, INSIDE])
+@pytest.mark.parametrize("log", [AUTO, INLINE])
 def test_a_run_where_the_present_version_is_refused_ends_in_the_probe_s_refusal(
     log: str, there: bool
 ) -> None:
@@ -239,6 +244,6 @@ def test_of_one_key_the_present_version_is_tried_first_and_keeps_its_bytes() -> 
     found = probe(StateStore(NarrowStore(store, KEY), KEY), lock_native=False, only_key=True)
     assert [(trial.name, trial.kept) for trial in found.trials] == [
         (SWAP, False)
-    ] and not found.protects
+    ] and not found.protects_state
     snapshot = store.read(KEY)
     assert snapshot is not None and snapshot.data == b"{}" and list(store.list("")) == [KEY]

@@ -179,7 +179,7 @@ def test_cancelled_moved_and_outputs() -> None:
 
 def test_the_next_snapshot_is_a_function_of_snapshot_records_and_id() -> None:
     after = replayed(OutputsSet(1, {"x": 1}), End("t1"))
-    document = after.next("new")
+    document = after.next_snapshot("new")
     assert (document.id, document.serial, document.lineage, document.salt, document.home) == (
         "new",
         1,
@@ -188,7 +188,7 @@ def test_the_next_snapshot_is_a_function_of_snapshot_records_and_id() -> None:
         "home",
     )
     assert document.dtm == "0.1" and document.written is not None and document.written.at == "t1"
-    again = replayed(OutputsSet(1, {"x": 1}), End("t1")).next("new")
+    again = replayed(OutputsSet(1, {"x": 1}), End("t1")).next_snapshot("new")
     assert again == document
     later = Replay(document)
     later.apply([Claim("s2", "t2", "me", "apply", "0.2", "other", "pepper", "home")])
@@ -202,4 +202,4 @@ def test_a_record_about_nothing_is_damage() -> None:
 
 def test_who_left_what_unfinished() -> None:
     replay = replayed(Begin(1, "a_i", "create", "then", tool=tool("a")))
-    assert replay.unfinished("s") and not replay.unfinished("other")
+    assert replay.has_unfinished("s") and not replay.has_unfinished("other")

@@ -27,7 +27,7 @@ from engine.plan import Action
 from engine.ports import Snapshot, Version
 from engine.runtime.environment import Environment
 from engine.session.reading import read_state
-from engine.session.recover import Recovered, recover
+from engine.session.recover import RecoveryResult, recover
 from engine.session.replacing import push, successor_problem
 from engine.session.session import Session
 from engine.state import Resource, State, StateEntry, StateId, Written
@@ -44,7 +44,7 @@ def test_what_is_no_rescue_file_is_refused(data: bytes) -> None:
 
 
 def test_a_newer_rescue_file_is_refused() -> None:
-    data = rescue_file.encode(rescue_file.Rescued(2, "l", "s", "where", "then", []))
+    data = rescue_file.encode(rescue_file.RescueFile(2, "l", "s", "where", "then", []))
     with pytest.raises(StateError, match="rescue format 2"):
         rescue_file.decode(data, "here")
 
@@ -56,8 +56,10 @@ def _begun(store: MemoryStore) -> tuple[str, str]:
         return session.state.id.lineage, session.id
 
 
-def _recovered(store: MemoryStore, lineage: str, session: str, record: Record) -> Recovered:
-    data = rescue_file.encode(rescue_file.Rescued(1, lineage, session, "where", "then", [record]))
+def _recovered(store: MemoryStore, lineage: str, session: str, record: Record) -> RecoveryResult:
+    data = rescue_file.encode(
+        rescue_file.RescueFile(1, lineage, session, "where", "then", [record])
+    )
     with new_session(store) as again:
         return recover(again, data, "rescue")
 
@@ -91,7 +93,7 @@ def test_a_dry_run_says_what_would_be_brought_back_and_writes_nothing() -> None:
     lineage, session = _begun(store)
     before = {key: store.read(key) for key in store.list("")}
     records: list[Record] = [Done(2, A.key, 1, tool_form(entry("a"))), Done(3, "data_b", 1)]
-    data = rescue_file.encode(rescue_file.Rescued(1, lineage, session, "where", "then", records))
+    data = rescue_file.encode(rescue_file.RescueFile(1, lineage, session, "where", "then", records))
     with new_session(store, claim=False) as again:
         found = recover(again, data, "rescue", dry_run=True)
     assert found.applied == (A,) and "data/b" in found.refused[0]
@@ -238,7 +240,7 @@ def test_a_begin_that_arrives_when_its_run_has_given_up_is_taken_back(
     store.up(arrives=arrives)
     assert (A in read_state(StateStore(store, KEY)).state.entries) == arrives
     with new_session(store, lease=0) as session:
-        assert recover(session, next(iter(saved.values())), "rescue") == Recovered(
+        assert recover(session, next(iter(saved.values())), "rescue") == RecoveryResult(
             (A,) * arrives, ()
         )
     assert read_state(StateStore(store, KEY)).state.entries == {}
@@ -272,7 +274,7 @@ def test_a_begin_that_arrived_before_somebody_took_over_is_taken_back() -> None:
         unheard()
     assert A in read_state(StateStore(store, KEY)).state.entries
     with new_session(store, lease=0) as session:
-        assert recover(session, next(iter(saved.values())), "rescue") == Recovered((A,), ())
+        assert recover(session, next(iter(saved.values())), "rescue") == RecoveryResult((A,), ())
     assert read_state(StateStore(store, KEY)).state.entries == {}
 
 
@@ -334,9 +336,9 @@ def test_a_copy_adopted_with_its_own_content_is_at_home_and_only_once() -> None:
     state = read_state(StateStore(there, KEY)).state
     with new_session(there, claim=False) as session:
         with pytest.raises(StateError, match="is a copy"):
-            session.refuse_copy()
+            session.check_not_copy()
         push(session, state, adopt=True)
-        session.refuse_copy()
+        session.check_not_copy()
     home = read_state(StateStore(there, KEY))
     assert not home.copy_of and home.state.id == state.id
     with new_session(there, claim=False) as session:

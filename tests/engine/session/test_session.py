@@ -207,9 +207,9 @@ def test_a_reader_believes_a_log_without_a_lock_for_the_lease_of_its_writer() ->
     with new_session(store, lease=60, environment=environment) as session:
         session.begin(Address("data", "a"), Action.CREATE).wait()
         clock.sleep(50)
-        assert read_state(StateStore(store, KEY, environment), lease=1).at_work == session.id
+        assert read_state(StateStore(store, KEY, environment), lease=1).active_session == session.id
         clock.sleep(20)
-        assert not read_state(StateStore(store, KEY, environment), lease=1).at_work
+        assert not read_state(StateStore(store, KEY, environment), lease=1).active_session
 
 
 def test_a_log_that_is_still_written_is_not_taken_over(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class Point:
     delay: float | None = None
 
 
-class Watch:
+class KillSwitch:
     """Counts the watched calls of one process and dies where it was told to."""
 
     def __init__(self, point: Point, report: int) -> None:
@@ -200,7 +200,7 @@ def _child(folder: Path, command: list[str], point: Point, report: int) -> None:
             os.dup2(source, target)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         os.environ["HOME"] = str(folder / "home")
-        Watch(point, report).install()
+        KillSwitch(point, report).install()
         code = dtm.cli.main.root.main(command, standalone_mode=False) or 0
         sys.stdout.flush()
     except BaseException:  # noqa: BLE001 - the child must never return into the test runner

@@ -15,4 +15,4 @@ def _nothing(
     return None
 
 
-engine.execution.steps._wait_to_end = _nothing
+engine.execution.steps._add_removal_edges = _nothing

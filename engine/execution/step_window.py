@@ -9,13 +9,13 @@ from engine.execution.jobs import Job
 from engine.execution.steps import Step
 from engine.graph import Readiness
 
-AHEAD = 8
+AHEAD_PER_WORKER = 8
 """Begin records that may run ahead of the calls, per worker."""
 
-WIDEST = 200
+MAX_AHEAD = 200
 
 
-class Window:
+class StepWindow:
     """Steps that are ready, and the room for more jobs. For one thread.
 
     Begin records run ahead of the calls, so that the round trips of the log are not waited for. A
@@ -31,12 +31,12 @@ class Window:
         self._outstanding = 0
 
     @property
-    def busy(self) -> bool:
+    def has_running_jobs(self) -> bool:
         """True while a job that was launched has not ended."""
         return self._outstanding > 0
 
     @property
-    def waiting(self) -> list[Step]:
+    def waiting_steps(self) -> list[Step]:
         """The steps that are neither finished nor abandoned."""
         return self._readiness.waiting
 
@@ -46,12 +46,12 @@ class Window:
         if self._held:
             return self._held.popleft() if self._has_free_worker() else None
         # Bounded, since after a crash the next run reads one resource per begin record.
-        most = min(WIDEST, AHEAD * self._parallelism)
+        most = min(MAX_AHEAD, AHEAD_PER_WORKER * self._parallelism)
         return self._ready.popleft() if self._ready and self._outstanding < most else None
 
-    def admits(self, job: Job) -> bool:
+    def admit(self, job: Job) -> bool:
         """Return whether a job may be launched now; if not, `next` returns it later."""
-        if job.findable or self._has_free_worker():
+        if job.has_identity or self._has_free_worker():
             return True
         self._held.append(job)
         return False

@@ -17,7 +17,7 @@ POLL = 0.2
 """Seconds between two checks for such calls."""
 
 
-class Stop:
+class StopRequest:
     """The user's wish to stop. Once: start nothing new. Twice: cancel what can be cancelled."""
 
     def __init__(self) -> None:
@@ -30,19 +30,19 @@ class Stop:
         self.level += 1
         self._wake()
 
-    def tell(self, wake: Callable[[], object]) -> None:
+    def on_request(self, wake: Callable[[], object]) -> None:
         """Call `wake` at each further request; it must be safe in a signal handler."""
         self._wake = wake
 
 
-class Pace(msgspec.Struct, frozen=True):
+class RunSettings(msgspec.Struct, frozen=True):
     """The number of calls that run at once, and the environment whose clock times them."""
 
     parallelism: int = PARALLELISM
     environment: Environment = msgspec.field(default_factory=Environment)
 
 
-class Control(Pace, frozen=True):
+class RunControl(RunSettings, frozen=True):
     """A pace that the user can stop."""
 
-    stop: Stop = msgspec.field(default_factory=Stop)
+    stop: StopRequest = msgspec.field(default_factory=StopRequest)

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from engine.errors import OutcomeUnknownError
 from engine.events import ApplyProgress, Stopping
 from engine.execution.jobs import Job
-from engine.execution.pace import GRACE, POLL
-from engine.execution.worker import Ending, Outcome, Started
+from engine.execution.run_settings import GRACE, POLL
+from engine.execution.worker import JobStatus, Outcome, Started
 from engine.ports import Emit
 
 HEARTBEAT = 10.0
 """Seconds between two signs of life of a running operation."""
 
 
-class Watch:
+class CallMonitor:
     """The calls that are running, and when each is given up. For one thread."""
 
     def __init__(self, clock: Callable[[], float], emit: Emit) -> None:
@@ -34,7 +34,7 @@ class Watch:
         """Note that a call has ended; return False if it was given up before."""
         return self._running.pop(job, None) is not None
 
-    def asked_to_stop(self, level: int) -> None:
+    def stop_requested(self, level: int) -> None:
         """Emit that the run stops; at the second request running calls have `GRACE` seconds."""
         level = min(level, 2)
         if level > self._stop_level:
@@ -45,7 +45,7 @@ class Watch:
         if level > 1 and self._give_up_at == float("inf"):
             self._give_up_at = self._clock() + GRACE
 
-    def patience(self) -> float:
+    def seconds_to_wait(self) -> float:
         """Return the seconds until something is to be done here, at most `POLL`."""
         ends = [started.deadline + GRACE for started in self._running.values()]
         # At least 10 ms: a time that has passed would make the loop spin.
@@ -64,7 +64,7 @@ class Watch:
             if now >= min(started.deadline + GRACE, self._give_up_at)
         ]
 
-    def beat(self) -> None:
+    def report_progress(self) -> None:
         """Emit a sign of life for each running call, every `HEARTBEAT` seconds."""
         now = self._clock()
         if now >= self._beat:
@@ -82,4 +82,4 @@ class Watch:
             error = OutcomeUnknownError(
                 "it did not stop when asked", hint="the next apply looks what became of it"
             )
-        return Outcome(job, Ending.UNKNOWN, error=error, attempts=1, elapsed=now - started.at)
+        return Outcome(job, JobStatus.UNKNOWN, error=error, attempts=1, elapsed=now - started.at)

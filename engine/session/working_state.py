@@ -20,7 +20,7 @@ from engine.stored.forms import plain_map, resource_form, tool_form
 from engine.values import Attributes, Secret, Value, leaves_of
 
 
-class Concealment(msgspec.Struct, frozen=True):
+class SecretFilter(msgspec.Struct, frozen=True):
     """Keeps secrets out of what a session records.
 
     Values that are known as secrets are sealed; secrets that turn up in facts and texts are
@@ -30,31 +30,31 @@ class Concealment(msgspec.Struct, frozen=True):
     sealer: Sealer
     redactor: Redactor | None = None
 
-    def maybe(self, entry: StateEntry | None) -> StateEntry | None:
+    def filter_optional(self, entry: StateEntry | None) -> StateEntry | None:
         """Conceal an entry, if there is one."""
-        return self.entry(entry) if entry else None
+        return self.filter_entry(entry) if entry else None
 
-    def entry(self, entry: StateEntry) -> StateEntry:
+    def filter_entry(self, entry: StateEntry) -> StateEntry:
         """Conceal an entry. Sealing a new secret takes long, so do it outside of any lock."""
         options = self.sealer.seal_map(entry.options, entry.address)
         resource = entry.resource
         if resource is not None:
             if self.redactor:
                 resource = self.redactor.mark_resource(resource)
-            resource = replace(resource, id=_concealed_id(resource, entry))
+            resource = replace(resource, id=_filtered_id(resource, entry))
             resource = self.sealer.seal_resource(resource, entry.address)
         return replace(entry, options=options, resource=resource)
 
-    def outputs(self, outputs: Attributes) -> dict[str, Value]:
+    def filter_outputs(self, outputs: Attributes) -> dict[str, Value]:
         """Conceal the root outputs."""
         return self.sealer.seal_map(outputs, OUTPUTS_ADDRESS)
 
-    def text(self, text: str) -> str:
+    def filter_text(self, text: str) -> str:
         """Conceal a message."""
         return self.redactor.redact(text) if self.redactor else text
 
 
-def _concealed_id(resource: Resource, entry: StateEntry) -> str:
+def _filtered_id(resource: Resource, entry: StateEntry) -> str:
     """Return the id without secrets; the resource is then found by its identity alone."""
     secrets = leaves_of(entry.options, Secret) + leaves_of(resource.outputs, Secret)
     if secrets and resource.id != entry.address.dotted:
@@ -62,7 +62,7 @@ def _concealed_id(resource: Resource, entry: StateEntry) -> str:
     return resource.id
 
 
-class Ledger:
+class WorkingState:
     """The entries after everything recorded so far, and the records that make them so.
 
     One dict that only this object changes, so that a change costs O(1). Entries given to it are
@@ -86,11 +86,11 @@ class Ledger:
         """Return the entry, None if there is none."""
         return self._entries.get(address)
 
-    def rebase(self, state: State) -> None:
+    def reset(self, state: State) -> None:
         """Continue from another state, whatever was recorded."""
         self.base, self._entries = state, dict(state.entries)
 
-    def identify(self, lineage: str, salt: str, home: str) -> None:
+    def set_identity(self, lineage: str, salt: str, home: str) -> None:
         """Say which state this is, once a session has claimed it."""
         identified = replace(self.base.id, lineage=lineage)
         self.base = replace(self.base, id=identified, salt=salt, home=home)
@@ -150,7 +150,7 @@ class Ledger:
     def done(self, address: Address, entry: StateEntry | None) -> Done:
         """Enter an operation that ended well; None where the resource is gone."""
         current = self._entries.get(address)
-        answers = self._answers(current)
+        answers = self._begin_seq(current)
         tool = resource = None
         if entry is not None:
             entry = replace(entry, pending=None)
@@ -169,15 +169,15 @@ class Ledger:
         unfinished = replace(base, pending=pending and replace(pending, message=message))
         self._put(address, unfinished)
         form = tool_form(unfinished) if entry else None
-        return Failed(self._next_seq(), address.key, self._answers(current), message, form)
+        return Failed(self._next_seq(), address.key, self._begin_seq(current), message, form)
 
-    def before(self, address: Address) -> StateEntry | None:
+    def entry_before(self, address: Address) -> StateEntry | None:
         """Return the entry from before the last operation begun there."""
         return self._before.get(address)
 
     def cancelled(self, address: Address, before: StateEntry | None) -> Cancelled:
         """Enter that a begun operation was never called: the entry is `before` again."""
-        answers = self._answers(self._entries.get(address))
+        answers = self._begin_seq(self._entries.get(address))
         self._put(address, before)
         form = tool_form(before) if before else None
         return Cancelled(self._next_seq(), address.key, answers, form)
@@ -202,7 +202,7 @@ class Ledger:
         else:
             self._entries[address] = entry
 
-    def _answers(self, current: StateEntry | None) -> int:
+    def _begin_seq(self, current: StateEntry | None) -> int:
         """Return the number of the begin record that an outcome answers, 0 for none of ours."""
         pending = current.pending if current else None
         return pending.seq if pending and pending.session == self._session else 0

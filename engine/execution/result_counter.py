@@ -12,7 +12,7 @@ from engine.secrets.redaction import Redactor
 from engine.state import Resource
 
 
-class Tally:
+class ResultCounter:
     """Counts changes, each at most once per kind, and emits their events. For one thread.
 
     The dicts are ordered sets of tools; `cancelled` are those of `failed` that were cut off.
@@ -33,7 +33,7 @@ class Tally:
         """The number of changes done, by kind; kinds without any are left out."""
         return {action: count for action, count in self._done.items() if count}
 
-    def dropped(self, address: Address) -> bool:
+    def has_failed_or_skipped(self, address: Address) -> bool:
         """Return whether a tool failed or was skipped, so that no further step of it may start."""
         return address in self.failed or address in self.skipped
 
@@ -68,7 +68,7 @@ class Tally:
 
     def skip(self, change: Change, because: Address | None) -> None:
         """Count a change as skipped, unless it failed or there was nothing to do."""
-        if not self.dropped(change.address) and change.action is not Action.KEEP:
+        if not self.has_failed_or_skipped(change.address) and change.action is not Action.KEEP:
             self.skipped[change.address] = None
             self._emit(ApplySkipped(change.address, change.action, because))
 

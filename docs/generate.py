@@ -1,7 +1,6 @@
-"""Write the pages that are made from the program: plugins, commands, schemas.
+"""Write the generated pages: plugins, commands, schemas, and the lists in `mkdocs.yml`.
 
-Without arguments they are written; with --check nothing is, stale ones are named and the exit code
-is 1.
+With --check nothing is written; stale files are listed, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -28,30 +27,42 @@ from engine.loading import file_schema
 DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"
 KEYS = re.compile(r"(<!-- keys of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+NAVIGATION = re.compile(r"(( *)# generated: (\w+)\n).*?( *# end\n)", re.DOTALL)
+DECISIONS = """\
+# Decisions
+
+Each page records one choice that a newcomer would question: the context, the choice and its
+consequence. A new decision is a new file in `docs/decisions/`; `make docs` adds it to this page.
+"""
 HEAD = """\
 # Commands
 
-`dtm COMMAND --help` says the same. An address is written `name.instanceID` or `name/instanceID`.
+`dtm COMMAND --help` prints the same texts. Write the address of a tool as `name.instanceID` or
+`name/instanceID`.
 
 | exit code | meaning |
 |---|---|
 | 0 | done, or nothing to do |
 | 1 | an error, or wrong arguments |
-| 2 | changes or drift, where a command says so |
-| 3 | the lock is held by somebody else |
+| 2 | changes or drift, for `plan --detailed-exitcode`, `drift` and other commands that say so |
+| 3 | another session holds the lock |
 | 130 | interrupted |
 
 ## Options of every command
 """
 TAIL = """
-`-f`, `--var` and `--var-file` belong to the commands that read a configuration.
-`dtm version` and `dtm completion` have only what stands at their heading."""
+Only commands that read a configuration have `-f`, `--var` and `--var-file`.
+`dtm version` and `dtm completion` have only the options in their own sections."""
 
 
 def pages() -> dict[str, str]:
-    """Path below `docs/` -> text. Only shipped plugins, whatever else is installed."""
+    """Return path relative to `docs/` -> text.
+
+    Only shipped plugins have pages, so that the result does not depend on other installed packages.
+    """
     shipped = Plugins(tuple)
     return {
+        "../mkdocs.yml": navigation(shipped),
         "decisions/index.md": decisions(),
         "reference/commands.md": commands(),
         "reference/configuration.md": configuration(),
@@ -62,27 +73,38 @@ def pages() -> dict[str, str]:
 
 
 def decisions() -> str:
-    """An index of the decisions by the titles that they have."""
-    found = sorted(DOCS.glob("decisions/[0-9]*.md"))
-    titles = [
-        (path.name, path.read_text("utf-8").partition("\n")[0].removeprefix("# ")) for path in found
-    ]
-    return (
-        "\n".join(
-            [
-                "# Decisions",
-                "",
-                *(f"- [{title.replace('. ', ': ', 1)}]({name})" for name, title in titles),
-            ]
-        )
-        + "\n"
+    """Return the index of the decisions: number and title of each."""
+    rows = [f"| {int(path.name[:4])} | [{_title(path)}]({path.name}) |" for path in _decisions()]
+    return "\n".join([DECISIONS, "| number | decision |", "|---|---|", *rows]) + "\n"
+
+
+def _decisions() -> list[Path]:
+    return sorted(DOCS.glob("decisions/[0-9]*.md"))
+
+
+def _title(path: Path) -> str:
+    return path.read_text("utf-8").partition("\n")[0].removeprefix("# ")
+
+
+def navigation(shipped: Plugins) -> str:
+    """Return `mkdocs.yml` with a line for each plugin page and each decision."""
+    lists = {
+        "plugins": [f"reference/plugins/{name}.md" for name in shipped],
+        "decisions": [f"decisions/{path.name}" for path in _decisions()],
+    }
+    written = (DOCS.parent / "mkdocs.yml").read_text("utf-8")
+    return NAVIGATION.sub(
+        lambda found: (
+            found[1] + "".join(f"{found[2]}- {page}\n" for page in lists[found[3]]) + found[4]
+        ),
+        written,
     )
 
 
 def configuration() -> str:
-    """Return the written page with its tables of keys as the program reads them.
+    """Return `configuration.md` with its tables of keys updated from the Structs.
 
-    A backend that has no table there is an error: its options would be nowhere in the reference.
+    Raises SystemExit if a backend has no table, because the reference would not list its options.
     """
     written = (REFERENCE / "configuration.md").read_text("utf-8")
     named = (name for backend, name in BACKENDS.items() if backend != "memory")
@@ -112,7 +134,7 @@ def _key_rows(found: Sequence[FieldDoc], path: str = "") -> Iterator[str]:
 
 
 def commands() -> str:
-    """List every command with every option; what all commands share comes once, at the top."""
+    """Return the page of all commands and their options, with shared options listed once."""
     found = list(_commands(root, click.Context(root, info_name="dtm")))
     shared = _rows(
         next(command for command, _ in found if "--var" in _options(command)), found, shared=True
@@ -151,7 +173,7 @@ def _options(command: click.Command) -> dict[str, click.Option]:
 def _rows(
     command: click.Command, found: list[tuple[click.Command, click.Context]], *, shared: bool
 ) -> list[tuple[str, str]]:
-    """Options as (spelling, explanation): those that `dtm state list` has too, or the others."""
+    """Return (spelling, explanation) of the options that `dtm state list` shares, or the others."""
     common = _options(
         next(each for each, context in found if context.command_path == "dtm state list")
     )
@@ -188,11 +210,11 @@ def _text(command: click.Command) -> list[str]:
 
 
 def stale() -> list[str]:
-    """Files below `docs/` that differ from what the program says now, or that it says no more."""
+    """Return the generated files that are outdated, missing or no longer needed."""
     wanted = pages()
-    there = {f"reference/plugins/{path.name}" for path in REFERENCE.glob("plugins/*.md")}
+    present = {f"reference/plugins/{path.name}" for path in REFERENCE.glob("plugins/*.md")}
     differing = [name for name, text in wanted.items() if not _same(DOCS / name, text)]
-    return sorted({*differing, *(there - wanted.keys())})
+    return sorted({*differing, *(present - wanted.keys())})
 
 
 def _same(path: Path, text: str) -> bool:
@@ -200,7 +222,7 @@ def _same(path: Path, text: str) -> bool:
 
 
 def write(names: list[str]) -> None:
-    """Bring the named files up to date."""
+    """Write the named files, and delete those that are no longer generated."""
     wanted = pages()
     for name in names:
         path = DOCS / name
@@ -212,11 +234,12 @@ def write(names: list[str]) -> None:
 
 
 def main() -> int:
-    """Write or check."""
+    """Write or check the generated files, and return the exit code."""
     names = stale()
     if sys.argv[1:] == ["--check"]:
         for name in names:
-            sys.stderr.write(f"docs/{name} is stale: run make docs\n")
+            path = f"docs/{name}".removeprefix("docs/../")
+            sys.stderr.write(f"{path} is stale: run make docs\n")
         return 1 if names else 0
     write(names)
     return 0

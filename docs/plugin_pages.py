@@ -1,4 +1,4 @@
-"""The reference pages of the plugins: options, outputs and a sample of each."""
+"""The reference pages of the plugins: options, outputs and an example of each."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from dtm.plugins import Plugins
 
 
 def reference_pages(plugins: Plugins) -> dict[str, str]:
-    """File name -> Markdown: a page for each plugin name, and an index."""
+    """Return file name -> Markdown: a page for each plugin name, and an index."""
     pages = {f"{name}.md": _page(name, plugins) for name in plugins}
     rows = [f"| [{name}]({name}.md) | {_cell(plugin_summary(name, plugins))} |" for name in plugins]
     index = [
         "# Plugins",
         "",
-        "Every name that a tool may have.",
+        "All plugins of this version. The `name` of a tool is one of these, or the name of a",
+        "plugin from another package ([Write a plugin](../../how-to/write-a-plugin.md)).",
         "",
-        *_table("name", "what it makes"),
+        *_table("name", "what it manages"),
         *rows,
     ]
     return {"index.md": "\n".join(index) + "\n", **pages}
@@ -29,20 +30,20 @@ def _page(name: str, plugins: Plugins) -> str:
     provider = plugins[name]
     lines = [f"# {name}", "", *_introduction(name, plugins), "", "## Options", ""]
     lines += [
-        *_table("option", "type", "default", "what it is"),
+        *_table("option", "type", "default", "meaning"),
         *_rows(field_docs(provider.options)),
         "",
         "## Outputs",
         "",
     ]
     if provider.outputs is None:
-        lines += ["Open: what there is to refer to is known after the first run."]
+        lines += ["The outputs depend on the options: they are known after the first apply."]
     else:
         rows = [
             f"| `{item.key}` | {item.kind} | {_cell(item.text)} |"
             for item in field_docs(provider.outputs)
         ]
-        lines += [*_table("output", "type", "what it is"), *rows]
+        lines += [*_table("output", "type", "meaning"), *rows]
     return (
         "\n".join(
             [
@@ -63,8 +64,8 @@ def _introduction(name: str, plugins: Plugins) -> list[str]:
     provider = plugins[name]
     if provider.plugin != name and provider.plugin in plugins:
         return [
-            f"Another name of [{provider.plugin}]({provider.plugin}.md): "
-            "tools may change from one to the other freely."
+            f"Another name of [{provider.plugin}]({provider.plugin}.md). "
+            "The name of an existing tool may change from one to the other."
         ]
     others = [other for other in plugins if other != name and plugins[other].plugin == name]
     also = (

@@ -1,7 +1,7 @@
 """The official Kubernetes client without its models and API classes.
 
 Loading all of the client doubles the time of a short command; dtm uses two classes and two modules
-of it. docs/decisions/0063-sdks-as-they-come.md has the figures.
+of it. docs/decisions/0063-sdk-loading.md has the figures.
 """
 
 from __future__ import annotations

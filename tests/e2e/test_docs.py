@@ -137,6 +137,10 @@ def generate(docs: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_generated_pages_are_checked_and_written(tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     shutil.copytree(ROOT / "docs", docs)
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8")
+    listed = "          - reference/plugins/file.md\n"
+    (tmp_path / "mkdocs.yml").write_text(navigation.replace(listed, ""), "utf-8")
+    assert generate(docs, "--check").stderr == "mkdocs.yml is stale: run make docs\n"
     assert generate(docs).returncode == 0
     (docs / "reference" / "commands.md").write_text("old", "utf-8")
     (docs / "reference" / "plugins" / "gone.md").write_text("of a plugin that is no more", "utf-8")
@@ -147,5 +151,6 @@ def test_generated_pages_are_checked_and_written(tmp_path: Path) -> None:
         "docs/reference/plugins/gone.md is stale: run make docs",
     ]
     assert generate(docs).returncode == 0
+    assert listed in (tmp_path / "mkdocs.yml").read_text("utf-8")
     assert not (docs / "reference" / "plugins" / "gone.md").exists()
     assert generate(docs, "--check").returncode == 0

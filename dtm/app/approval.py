@@ -1,6 +1,6 @@
-"""The yes that a run needs before it changes anything.
+"""The approval that a run needs before it changes anything.
 
-It is given in advance, or by the person at the terminal.
+It is given in advance by a flag, or by the user at the terminal.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from engine.errors import UsageError
 
 
 class ConfirmationPrompt(msgspec.Struct, frozen=True):
-    """One question; `answer` is the exact text that alone means yes.
+    """One question. `exact_answer` is the only text that counts as yes.
 
-    It is "" where y or n is asked for.
+    It is "" if the question is answered with y or n.
     """
 
     text: str
@@ -23,31 +23,41 @@ class ConfirmationPrompt(msgspec.Struct, frozen=True):
 
 
 class Approval(msgspec.Struct, frozen=True):
-    """`yes` was given in advance (`-y`); `ask` asks a person, None where there is none to ask."""
+    """The source of the approval.
+
+    `yes` is True if the user passed `-y`. `ask` puts a question to the user; it is None if there is
+    no terminal.
+    """
 
     yes: bool
     ask: Callable[[ConfirmationPrompt], bool] | None
 
     def require_answerable(self) -> None:
-        """Refuse early what would only fail at the question. Raises UsageError naming the flag."""
+        """Raise UsageError, naming the flag, if no question could be answered.
+
+        A run calls this before it does any work that would be wasted.
+        """
         if not self.yes and self.ask is None:
             raise _no_terminal()
 
     def confirm(self, question: ConfirmationPrompt) -> bool:
-        """Decide whether to go on; `-y` does not give an exact answer.
+        """Return whether the run may go on. `-y` does not replace an exact answer.
 
-        Raises UsageError if there is nobody to ask.
+        Raises UsageError if there is no terminal to ask at.
         """
         if self.yes and not question.exact_answer:
             return True
         if self.ask is not None:
             return self.ask(question)
         if question.exact_answer:
-            raise UsageError(question.text, hint="-y does not answer this; --force does")
+            raise UsageError(
+                question.text, hint="confirm it in advance with --force; -y is not enough"
+            )
         raise _no_terminal()
 
 
 def _no_terminal() -> UsageError:
     return UsageError(
-        "there is nobody to ask", hint="answer in advance with -y (--yes, --auto-approve)"
+        "approval is needed, but there is no terminal to ask at",
+        hint="approve in advance with -y (--yes, --auto-approve)",
     )

@@ -1,4 +1,4 @@
-"""Two states compared entry by entry."""
+"""A comparison of two states, entry by entry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from engine.values import Value
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """The difference of one tool between two states; `fields` where it is in both."""
+    """How one tool differs between two states.
+
+    `fields` is empty unless both states have the tool.
+    """
 
     address: Address
     kind: Literal["added", "removed", "changed"]
@@ -22,7 +25,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def compare_states(old: State, new: State) -> list[Difference]:
-    """List how the tools of two states differ, by address."""
+    """Return the differences between two states, sorted by address."""
     found: list[Difference] = []
     for address in sorted({*old.entries, *new.entries}):
         before, after = old.entries.get(address), new.entries.get(address)
@@ -34,7 +37,7 @@ def compare_states(old: State, new: State) -> list[Difference]:
 
 
 def entry_as_map(entry: StateEntry) -> dict[str, Value]:
-    """Lay out one entry as a nested value for people."""
+    """Return one entry as a nested map with the keys that users know."""
     found: dict[str, Value] = {
         "name": entry.address.name,
         "instanceID": entry.address.instance,

@@ -1,6 +1,7 @@
-"""The protection against an empty state where a full one was meant.
+"""The protection against using an empty state by mistake.
 
-It knows which state a config used last, and what else stands where a state is likely.
+A wrong state URL leads to an empty state, and a plan against it would create every tool a second
+time. This module knows which state a config used last and where else a state may be.
 """
 
 from __future__ import annotations
@@ -26,16 +27,15 @@ from engine.events import Notice
 from engine.session.reading import read_state
 
 EXPLICIT_SOURCES = ("--state", "DTM_STATE")
-"""The sources that name a state on purpose, see `dtm.app.place.choose`."""
+"""The sources by which a user names a state explicitly, see `dtm.app.place.choose_settings`."""
 
 
 def refuse_empty(workspace: Workspace) -> None:
-    """Refuse an empty state where a non-empty one is likelier to be meant.
+    """Raise StateError if the state is empty but another one is likely intended.
 
-    That is a state that was there once, or one that stands elsewhere. Without a config nothing is
-    likelier than the state that the user named.
-
-    Raises StateError naming both. A state that cannot be read is only a warning.
+    That is the case if the config used this state before, or if a likely location holds a state
+    with tools. The error names both states. If the other state cannot be read, only a warning is
+    emitted. Without a config, a state that the user named is always accepted.
     """
     place, base, cwd = workspace.place, workspace.base_dir, workspace.request.cwd
     if workspace.config is None and place.settings.source in EXPLICIT_SOURCES:
@@ -54,8 +54,7 @@ def refuse_empty(workspace: Workspace) -> None:
             workspace.emit(
                 Notice(
                     "warning",
-                    f"this config last used the state {url}, which cannot be looked at: "
-                    f"{error.message}",
+                    f"cannot read {url}, the state that this config used last: {error.message}",
                     error.hint,
                 )
             )
@@ -68,9 +67,9 @@ def refuse_empty(workspace: Workspace) -> None:
             raise StateError(
                 f"the state at {place.location} is empty, "
                 f"but {other.location} holds {held:,} tool{'' if held == 1 else 's'}",
-                hint=f"use it: --state {shlex.quote(url)}; "
-                f"copy it: dtm state pull --state {shlex.quote(url)} | "
-                "dtm state push - --adopt; or say that empty is meant with --new-state",
+                hint=f"use that state with --state {shlex.quote(url)}, "
+                f"copy it with dtm state pull --state {shlex.quote(url)} | "
+                "dtm state push - --adopt, or start with a new, empty state with --new-state",
             )
 
 
@@ -78,11 +77,10 @@ def _refuse_missing(place: Place, base: Path) -> None:
     remembered = _last_state(base)
     if remembered and open_place(remembered, base, place.env).location == place.location:
         raise StateError(
-            f"the state at {place.location} is gone: "
-            "this config used it last, and now nothing is there",
-            hint="put it back: an earlier version of the object, "
-            "or a backup with dtm state push FILE; "
-            "or say that a new one is meant with --new-state",
+            f"the state at {place.location} is gone: the last run of this config used it",
+            hint="restore an earlier version of the object, "
+            "restore a backup with dtm state push FILE, "
+            "or start with a new, empty state with --new-state",
         )
 
 
@@ -94,32 +92,34 @@ def _last_state(base: Path) -> StateSettings | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise StateError(
-            f"cannot read {path}, which says what state this config used last: {_reason(error)}",
-            hint="make it readable, or remove it if this state is the right one",
+            f"cannot read {path}, which records the state used last: {_reason(error)}",
+            hint="make the file readable, or remove it if the present state is the right one",
         ) from error
     return settings_from_url(url, base)
 
 
 def announce_new_state(workspace: Workspace) -> None:
-    """Say that there is no state yet: a name may be mistyped. The default one has none."""
+    """Tell the user that apply will create the state, in case its name has a typo.
+
+    The default state file has no name to get wrong, so it is not announced.
+    """
     place = workspace.place
     if _is_default(place, workspace.base_dir):
         return
-    made = ""
+    note = ""
     if place.settings.backend == "kubernetes":
-        made = f" (namespace {urlsplit(place.location).hostname} is made if it is missing)"
+        note = f" (and namespace {urlsplit(place.location).hostname} if it is missing)"
     workspace.emit(
-        Notice("info", f"the state {place.location} does not exist yet, apply creates it{made}")
+        Notice("info", f"the state {place.location} does not exist yet, apply creates it{note}")
     )
 
 
 def _likely_settings(base: Path, cwd: Path) -> Iterator[StateSettings]:
-    """List the places where a state is likely, other than the named one.
+    """Yield the settings of the likely locations of a state.
 
-    The default file beside the config, the default file in the current directory, and the state
-    that this config last used.
-
-    DevStream kept its state in the current directory; one of dtm's there is another project's.
+    They are the default file next to the config, the default file in the current directory, and the
+    state that this config used last. DevStream kept its state in the current directory. A state of
+    dtm there belongs to another project.
     """
     for directory in dict.fromkeys((base, cwd)):
         if (directory / DEFAULT_FILE).is_file():
@@ -129,15 +129,16 @@ def _likely_settings(base: Path, cwd: Path) -> Iterator[StateSettings]:
 
 
 def record_last_state(workspace: Workspace) -> None:
-    """Note which state this config used, unless it is the default one, which is read anyway.
+    """Record which state this config used, so that its disappearance is noticed.
 
-    Where that cannot be written, as in a read-only checkout, it is only a warning.
+    The default state is always looked at, so it is not recorded. If the record cannot be written,
+    as in a read-only checkout, a warning is emitted.
     """
     place, base = workspace.place, workspace.base_dir
     if _is_default(place, base):
         return
     path = base / LAST_STATE_FILE
-    # A relative path is no URL.
+    # The settings of a local state may hold a relative path, which a URL cannot express.
     url = place.location if place.settings.backend == "local" else to_url(place.settings)
     if not url:
         return
@@ -151,8 +152,8 @@ def record_last_state(workspace: Workspace) -> None:
         workspace.emit(
             Notice(
                 "warning",
-                f"cannot note in {path} what state this config used: {_reason(error)}",
-                "without the note, dtm does not notice if that state vanishes",
+                f"cannot record in {path} which state this config uses: {_reason(error)}",
+                "make it writable; without this record dtm cannot warn you if the state disappears",
             )
         )
 

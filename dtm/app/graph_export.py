@@ -1,4 +1,4 @@
-"""The dependency graph in the languages of Graphviz and Mermaid."""
+"""The dependency graph as text for Graphviz or Mermaid."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final, Literal, TypeAlias
 from engine.address import Address
 
 Edges: TypeAlias = Mapping[Address, Sequence[Address]]
-"""Each tool, and the tools it depends on."""
+"""Each tool, with the tools that it depends on."""
 
 GraphFormat: TypeAlias = Literal["dot", "mermaid"]
 GRAPH_FORMATS: Final[tuple[GraphFormat, ...]] = ("dot", "mermaid")
 
 
 def export_graph(edges: Edges, form: GraphFormat) -> str:
-    """Write the graph as text; each tool has arrows to what it depends on."""
+    """Return the graph as text. Arrows lead from a tool to the tools that it depends on."""
     return _dot(edges) if form == "dot" else _mermaid(edges)
 
 

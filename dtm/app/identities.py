@@ -1,4 +1,8 @@
-"""Identities of a config's tools before anything runs: no clash, no secret, no file of dtm."""
+"""The check of a config's identities before anything runs.
+
+Two tools may not have the same identity, an identity may not contain a secret, and no tool may
+write to a file that dtm itself uses.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +29,8 @@ def check_identities(
 ) -> None:
     """Raise ConfigError with every tool whose identity cannot be accepted.
 
-    It may be that of a tool above, or hold a secret: the state holds identities in clear. With
-    `place` it may also be where dtm keeps the state, its lock or its own notes.
+    The state stores identities in clear text, so they may not contain a secret. With `place`, the
+    files of the state, its lock and its records are protected too.
     """
     base = config.settings.base_dir
     operations = Operations(providers, base, recall=lambda _: None)
@@ -44,19 +48,19 @@ def _conflicts(
     index = IdentityIndex(base)
     tools = {tool.address: tool for tool, _ in named}
     for tool, identity in named:
-        shown = f" ({identity})" if is_plain(tool.options) else ""  # else it may hold a secret
+        shown = f" ({identity})" if is_plain(tool.options) else ""  # may contain a secret
         path = identity_path(identity)
         if first := index.add(identity, tool.address):
             above = f"{first} at {locate(tools[first].where, files)}"
             yield Problem(
                 locate(tool.where, files),
-                f"{tool.address} is the same thing{shown} as {above}",
-                "keep one of the two, or give this one another name or place",
+                f"{tool.address} manages the same resource{shown} as {above}",
+                "remove one of the two tools, or change the name or path of this one",
             )
         elif own and path is not None and own.contains(path):
             yield Problem(
                 locate(tool.where, files),
-                f"{tool.address} would be where dtm keeps its own files{shown}",
+                f"{tool.address} would use a path of dtm's own files{shown}",
                 "choose another path",
             )
 
@@ -73,7 +77,7 @@ def _secret_identities(
 
 
 class _DtmFiles:
-    """The paths that dtm itself writes: in a local state's directory, and beside the config."""
+    """The paths that dtm itself writes, next to a local state file and next to the config."""
 
     def __init__(self, base: Path, place: Place) -> None:
         self._base, notes, key = base, Path(LAST_STATE_FILE).parts[0], place.key
@@ -82,16 +86,17 @@ class _DtmFiles:
         self._directory = Path(place.location.removeprefix("file://")).parent if local else None
         self._names = {key, f"{key}.log", f"{key}.log.d", f"{key}.history", SWAP_LOCK}
         self._named = {*self._names, notes}
-        # The lock, and files on their way to their final name.
+        # The lock file, and temporary files that are renamed when they are complete.
         self._hidden = f".{key.removeprefix('.')}."
 
     def contains(self, path: str) -> bool:
-        """Check whether a path is one of them, or inside one."""
+        """Return whether a path is one of these files, or inside one of these directories."""
         steps = path.split("/")
         if not any(step in self._named or step.startswith(self._hidden) for step in steps):
-            return False  # nearly all, so that links are looked up only for few
+            # Nearly every path ends here, so links are resolved for a few paths only.
+            return False
         full = self._base / Path(path).expanduser()
-        # The parent only: the path itself is replaced, not followed, when a tool is written.
+        # Links are resolved in the parent only: writing a tool replaces a link at the path itself.
         real = full.parent.resolve() / full.name
         return real.is_relative_to(self._notes) or self._beside_state(real)
 

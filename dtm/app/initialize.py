@@ -1,6 +1,6 @@
-"""Everything that an apply would meet, checked beforehand.
+"""A check of everything that an apply needs.
 
-Config, plugins, state, lock and store, in this order.
+The order is config, plugins, state, lock, store.
 """
 
 from __future__ import annotations
@@ -28,25 +28,26 @@ class ConfigRead(msgspec.Struct, frozen=True):
 
 
 class CreationStep(msgspec.Struct, frozen=True):
-    """One thing about what the state needs, as text.
+    """A fact about what the state needs, such as a bucket or table.
 
-    `nothing`: the location of a state for which dtm has nothing to make. `missing` and `made`: the
-    thing. `permissions`: the least that this state needs, to paste.
+    The kinds: `nothing`, dtm has nothing to create for the state at the location `text`; `missing`
+    and `created`, `text` names the thing; `permissions`, `text` is the least policy that this state
+    needs.
     """
 
-    kind: Literal["nothing", "missing", "made", "permissions"]
+    kind: Literal["nothing", "missing", "created", "permissions"]
     text: str
 
 
 class ProbeSkipped(msgspec.Struct, frozen=True):
-    """The store could not be tried, and why."""
+    """The store could not be tested, and why."""
 
     message: str
     hint: str
 
 
 class InitFinished(msgspec.Struct, frozen=True):
-    """Everything was checked."""
+    """Every check passed."""
 
 
 Step: TypeAlias = (
@@ -57,15 +58,17 @@ Step: TypeAlias = (
 def initialize(
     workspace: Workspace, *, confirm: Callable[[], bool] | None = None
 ) -> Iterator[Step]:
-    """Check one thing after the other and yield what was found.
+    """Check one thing after the other and yield each result.
 
-    It ends with Finished, or with an error. With `make`, a bucket, table or namespace that the
-    state needs is made if `make()` says yes; a no ends the check without Finished.
+    The last result is InitFinished, unless an error is raised. With `confirm`, a bucket, table or
+    namespace that the state needs is created if `confirm()` returns True. If it returns False, the
+    check ends without InitFinished.
     """
     names = tuple(sorted({tool.address.name for tool in workspace.required_config.tools}))
     for name in names:
         workspace.providers[name]  # raises PluginError
-    # Each step is yielded before the next one starts: an error then stands below what was fine.
+    # Each result is yielded before the next check starts, so that an error is shown below the
+    # checks that passed.
     yield ConfigRead(len(workspace.required_config.tools), names)
     if confirm and not (yield from _create_missing(workspace, confirm)):
         return
@@ -73,7 +76,7 @@ def initialize(
     lock = locks.choose_lock(workspace.place, probing=True)
     yield lock
     if lock.locker:
-        # A table that is missing or closed is found here, not by the first apply.
+        # Report a missing or inaccessible table now, not at the first apply.
         lock.locker.read(workspace.place.key)
     yield from _check_store(workspace, lock.probe)
     yield InitFinished()
@@ -82,7 +85,7 @@ def initialize(
 def _create_missing(
     workspace: Workspace, confirm: Callable[[], bool]
 ) -> Generator[Step, None, bool]:
-    """Make what is missing; False if the answer was no."""
+    """Create what is missing. Return False if the user declined."""
     found = resource_creator(workspace.place, workspace.base_dir)
     if found is None:
         yield CreationStep("nothing", workspace.place.location)
@@ -92,15 +95,15 @@ def _create_missing(
     if missing:
         if not confirm():
             return False
-        yield from (CreationStep("made", what) for what in found.create())
+        yield from (CreationStep("created", what) for what in found.create())
     yield CreationStep("permissions", found.policy())
     return True
 
 
 def _check_store(workspace: Workspace, known: Probe | None) -> Iterator[Step]:
-    """Report what the store guarantees: as recorded where everything was kept, else tried now.
+    """Yield what the store guarantees, as recorded in the state or else tested now.
 
-    Raises StoreError where the store is unfit.
+    Raises StoreError if the store cannot protect a state.
     """
     try:
         verdict = (

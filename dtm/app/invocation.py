@@ -1,4 +1,4 @@
-"""The choices of the command line, as values."""
+"""The arguments of the command line, as values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import msgspec
 
 
 class Invocation(msgspec.Struct, frozen=True):
-    """The config and the state that the user named; every path is absolute."""
+    """The config, variables and state that the user named. Every path is absolute.
+
+    `env` holds the environment variables of the process.
+    """
 
     cwd: Path
     env: Mapping[str, str]
@@ -20,9 +23,10 @@ class Invocation(msgspec.Struct, frozen=True):
 
 
 class RunOptions(msgspec.Struct, frozen=True):
-    """The way a run goes about its work.
+    """The options of a run.
 
-    `lock_timeout` in seconds; `resolve` as `engine.planning.decisions.Resolution` reads it.
+    `lock_timeout` is in seconds. Each text in `resolve` is parsed by
+    `engine.planning.decisions.Resolution`.
     """
 
     parallelism: int = 10

@@ -1,4 +1,7 @@
-"""The lock of a run, the guarantees of its store, and the ways to look at a lock and break it."""
+"""The choice of a run's lock, the guarantees of its store, and reading and breaking a lock.
+
+The *probe* of a store is the recorded result of tests of what it guarantees.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,14 @@ from engine.ports import Emit, Locker
 from engine.session.reading import Reading, read_state
 from engine.values import Value
 
-NO_LOCK_INLINE: Final = "state.log: inline leaves everything but the state itself alone"
+NO_LOCK_INLINE: Final = "because state.log: inline may use no object but the state file"
 
 
 class LockChoice(msgspec.Struct, frozen=True):
-    """The lock of a run: its kind, its locker and its lease in seconds.
+    """The lock that a run uses: its kind, its locker and its lease in seconds.
 
-    Without a locker, `why` and `hint` say why there is none. `probe` is what the session records of
-    the store; None where there is nothing to find out.
+    If `locker` is None, `why` and `hint` say why there is no lock. `probe` is what the session
+    records about the store, None if nothing needs to be tested.
     """
 
     kind: str
@@ -37,7 +40,7 @@ class LockChoice(msgspec.Struct, frozen=True):
 def no_lock(
     place: Place, why: str = "", hint: str = "", verdict: Probe | None = None
 ) -> LockChoice:
-    """Run without a lock; no request is sent."""
+    """Return the choice of no lock. No request is sent."""
     found = verdict or (None if place.opened.certain else _empty_probe(place))
     return LockChoice("none", None, place.lease("none"), found, why, hint)
 
@@ -49,14 +52,14 @@ def _empty_probe(place: Place) -> Probe:
 def choose_lock_or_warn(place: Place, emit: Emit) -> LockChoice:
     """Choose the lock for a run that works on the state; warn if there is none.
 
-    Raises StoreError where the store is unfit.
+    Raises StoreError if the store cannot protect a state.
     """
     found = choose_lock(place, probing=True)
     if found.locker is None:
         emit(
             Notice(
                 "warning",
-                f"there is no lock, {found.why}: "
+                f"running without a lock {found.why}: "
                 "the state stays safe, but two runs may do the same work",
                 found.hint,
             )
@@ -65,9 +68,10 @@ def choose_lock_or_warn(place: Place, emit: Emit) -> LockChoice:
 
 
 def choose_lock(place: Place, *, probing: bool) -> LockChoice:
-    """Choose the lock of this place; `probing` tries a store that is not known to hold one.
+    """Choose the lock of this place. With `probing`, an untested store is tested first.
 
-    `auto` takes what there is; a kind that was asked for and cannot be had is a StoreError.
+    The kind `auto` uses the best lock that works here, or none. Raises StoreError if a kind that
+    the settings name does not work here.
     """
     auto, kind = place.settings.lock.kind == "auto", place.kind()
     if (
@@ -76,33 +80,37 @@ def choose_lock(place: Place, *, probing: bool) -> LockChoice:
         and place.settings.log == "inline"
         and place.settings.backend != "local"
     ):
-        hint = "give it a lock elsewhere: dynamodbTable, or state.lock.url; "
-        return no_lock(place, NO_LOCK_INLINE, hint + "or state.lock.kind: native")
+        hint = "set dynamodbTable, state.lock.url or state.lock.kind: native to have a lock"
+        return no_lock(place, NO_LOCK_INLINE, hint)
     if kind == "none":
-        return no_lock(place, f"{place.location} has none" if auto else "as the settings say")
+        return no_lock(
+            place,
+            f"because {place.location} offers none" if auto else "because the settings disable it",
+        )
     try:
         verdict = _probe_of(place, native="native" in LOCKS[kind], probing=probing)
         refusal = verdict.refusal(lock_native=True) if verdict and "native" in LOCKS[kind] else None
         if refusal and verdict and not (auto and verdict.protects_state):
             raise refusal
         if refusal:
-            return no_lock(place, refusal.message, refusal.hint, verdict)
+            return no_lock(place, f"because {refusal.message}", refusal.hint, verdict)
         locker = place.locker(kind)
         if auto and kind == "native" and locker:
-            # Tried now: whether this user may touch the lock object is not known before.
+            # Read it now: only a request shows whether this user may access the lock object.
             locker.read(place.key)
     except StoreAccessError as error:
-        place.store.read(place.key)  # raises where not only the lock is closed to us
+        # Raises if access to the state file is denied too: then the lock is not the problem.
+        place.store.read(place.key)
         if not auto or kind != "native":
             raise
-        return no_lock(place, error.message, error.hint)
+        return no_lock(place, f"because {error.message}", error.hint)
     return LockChoice(kind, locker, place.lease(kind), verdict)
 
 
 def _probe_of(place: Place, *, native: bool, probing: bool) -> Probe | None:
-    """Read what the state records of its store, None where there is nothing to find out.
+    """Return what the state records about its store, None if nothing needs to be tested.
 
-    Where `native` needs more, `probing` tries it now. Raises store errors.
+    If `native` needs more than that, `probing` tests the store now. Raises store errors.
     """
     if place.opened.certain:
         return None
@@ -114,20 +122,20 @@ def _probe_of(place: Place, *, native: bool, probing: bool) -> Probe | None:
 
 
 def recorded_probe(place: Place) -> Probe | None:
-    """Read what the state says of its own store, None if nothing."""
+    """Return what the state records about its own store, None if nothing."""
     try:
         state = read_state(place.state).state
-    except StateError:  # a damaged one says nothing, and can still be replaced
+    except StateError:  # a damaged state can still be replaced, so it may be locked
         return None
     found = Probe.recorded(state.probe)
     return found if found and found.location == place.location else None
 
 
 def probe_place(place: Place, *, racing: bool = True) -> Probe:
-    """Try everything that this place has to guarantee.
+    """Test everything that this place has to guarantee.
 
-    Where only the state's own key may be touched, it is left alone while a run is at work on it:
-    the first write of that run was a trial.
+    If only the state file's key may be used, it is not tested while a run is working: a test would
+    disturb that run, and its first write was a test already.
     """
     kind = place.kind()
     only_key = place.settings.log == "inline" or kind == "dynamodb"
@@ -140,12 +148,12 @@ def probe_place(place: Place, *, racing: bool = True) -> Probe:
 def _is_in_use(place: Place) -> bool:
     try:
         return bool(read_without_lock(place).active_session)
-    except StateError:  # a damaged one
+    except StateError:  # a damaged state names no run
         return False
 
 
 def probe_rows(verdict: Probe) -> list[dict[str, Value]]:
-    """Lay out a verdict for people."""
+    """Return the results of the tests as rows of a table."""
     return [
         {"result": "yes" if trial.kept else f"NO: {trial.found}", "what": GUARANTEES[trial.name]}
         for trial in verdict.trials
@@ -153,7 +161,7 @@ def probe_rows(verdict: Probe) -> list[dict[str, Value]]:
 
 
 def read_without_lock(place: Place) -> Reading:
-    """Read the state without holding a lock, and who is at work on it.
+    """Read the state without holding the lock, and which run is working on it.
 
     Raises StateError, StoreError.
     """
@@ -162,14 +170,14 @@ def read_without_lock(place: Place) -> Reading:
 
 
 def read_lock(workspace: Workspace) -> LockRecord | None:
-    """Read the record of the lock, None if it is free. Raises UsageError where locking is off."""
+    """Read the record of the lock, None if it is free. Raises UsageError if locking is off."""
     return _locker(workspace).read(workspace.place.key)
 
 
 def record_to_break(workspace: Workspace, lock_id: str, *, corrupt: bool) -> LockRecord:
-    """Read the record to break.
+    """Read the lock's record and check that the user named it.
 
-    Raises LockError if it has another ID, UsageError if there is none or locking is off.
+    Raises LockError if it has another ID, UsageError if there is no lock or locking is off.
     """
     record = read_lock(workspace)
     if record is None:
@@ -178,23 +186,23 @@ def record_to_break(workspace: Workspace, lock_id: str, *, corrupt: bool) -> Loc
         if corrupt:
             return record
         raise LockError(
-            "the lock's record cannot be read, so it has no ID",
-            hint="dtm force-unlock --corrupt breaks it",
+            "cannot read the lock's record, so its ID is unknown",
+            hint="break it with dtm force-unlock --corrupt",
         )
     if record.info.id != lock_id:
         raise LockError(
-            f"the lock has another ID: {record.info.id}, held by {record.info.holder}"
+            f"the lock has the ID {record.info.id}, not {lock_id}: {record.info.holder} holds it"
             if lock_id
-            else "which lock? Its ID is needed",
-            hint=f"dtm force-unlock {record.info.id}",
+            else "the ID of the lock is missing",
+            hint=f"break the lock with dtm force-unlock {record.info.id}",
         )
     return record
 
 
 def break_lock(workspace: Workspace, record: LockRecord) -> None:
-    """Remove the lock with that record's ID, renewed meanwhile or not.
+    """Remove the lock with that record's ID, even if it was renewed since.
 
-    Raises LockError if another client holds it by now.
+    Raises LockError if another client holds the lock now.
     """
     from engine.session.locking import break_lock as engine_break
 
@@ -205,6 +213,6 @@ def _locker(workspace: Workspace) -> Locker:
     found = choose_lock(workspace.place, probing=False)
     if found.locker is None:
         raise UsageError(
-            f"locking is off for {workspace.place.location}, {found.why}", hint=found.hint
+            f"locking is off for {workspace.place.location} {found.why}", hint=found.hint
         )
     return found.locker

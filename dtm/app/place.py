@@ -1,6 +1,7 @@
-"""The choice of the state, and opening what stands there.
+"""The choice of a state's location, and opening it.
 
-A flag wins over the environment, then config, settings file and the default beside the config.
+The flag `--state` wins over `DTM_STATE`, then come the config, the user's settings file, and the
+default file next to the config.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ T = TypeVar("T")
 BackendFunction: TypeAlias = Callable[[Mapping[str, Value], Path, Mapping[str, str]], T]
 """A function of a backend's module.
 
-It takes the options under canonical names, the directory that paths are relative to, and the
-environment.
+It takes the options under their canonical names, the directory that paths are relative to, and the
+environment variables.
 """
 
 DEFAULT_FILE = "devstream.state"
 LAST_STATE_FILE = ".devstream/home"
-"""dtm's note, beside a config, of the state that the config used last."""
+"""The file, relative to the config, in which dtm records the state that the config used last."""
 DEFAULT_LEASE = 30.0
 LOCKS: Final[Mapping[str, tuple[str, ...]]] = {
     "dynamodb": ("dynamodb",),
@@ -44,13 +45,16 @@ LOCKS: Final[Mapping[str, tuple[str, ...]]] = {
     "both": ("dynamodb", "native"),
     "none": (),
 }
-"""The lockers that make up each kind of lock."""
+"""The lockers that each kind of lock uses."""
 _NUMBER_OR_BOOLEAN: Final = re.compile(r"true|false|0|[1-9][0-9]*")
 
 
-@dataclass(frozen=True)  # no Struct: it can leave the environment out of what it shows of itself
+@dataclass(frozen=True)  # not a Struct: a field can be left out of the repr, here the environment
 class Place:
-    """An opened location: the state document is `key` in `store`. Nothing was asked yet."""
+    """An opened location: the state file is `key` in `store`.
+
+    Opening it sends no request.
+    """
 
     settings: StateSettings
     opened: Opened
@@ -58,12 +62,12 @@ class Place:
 
     @property
     def store(self) -> Store:
-        """Where the document is."""
+        """The store that holds the state file."""
         return self.opened.store
 
     @property
     def key(self) -> str:
-        """The document's name there."""
+        """The state file's key in the store."""
         return self.opened.key
 
     @cached_property
@@ -73,19 +77,19 @@ class Place:
 
     @property
     def location(self) -> str:
-        """The document's own URL, without credentials: its `home`."""
+        """The state file's URL without credentials: the home of its state."""
         return self.state.location
 
     def kind(self) -> str:
-        """Name the kind of lock: dynamodb, native, both or none."""
+        """Return the kind of lock: dynamodb, native, both or none."""
         if self.settings.lock.kind != "auto":
             return self.settings.lock.kind
         return next((kind for kind in ("dynamodb", "native") if kind in self._lockers), "none")
 
     def locker(self, kind: str) -> Locker | None:
-        """Make the locker of a kind, None for none.
+        """Return the locker of a kind, None for the kind "none".
 
-        Raises UsageError where the settings lack what it needs.
+        Raises UsageError if the settings lack what the locker needs.
         """
         made = [self._lockers[part]() for part in LOCKS[kind]]
         if len(made) < 2:
@@ -95,14 +99,14 @@ class Place:
         return BothLockers(*made)
 
     def lease(self, kind: str) -> float:
-        """Seconds that a lock of that kind outlives its holder's last sign of life."""
+        """Return for how many seconds a lock of that kind stays valid without a renewal."""
         if self.settings.lock.lease is not None:
             return self.settings.lock.lease
         return self.opened.lease if "native" in LOCKS[kind] else DEFAULT_LEASE
 
     @cached_property
     def _lockers(self) -> Mapping[str, Callable[[], Locker]]:
-        """The lockers that can be had here, each made once."""
+        """The lockers of this place by name, each created once."""
         makers = dict(self.opened.lockers)
         if url := self.settings.lock.url:
             makers["dynamodb"] = partial(_open_separate_locker, url, self.env)
@@ -110,29 +114,29 @@ class Place:
         return {part: cache(make) for part, make in makers.items()}
 
     def check(self) -> None:
-        """Refuse settings that mean nothing here: they would be taken for protection.
+        """Raise UsageError for lock settings that have no effect here.
 
-        Raises UsageError.
+        The user would rely on a protection that does not exist.
         """
         lock = self.settings.lock
         if self.settings.backend == "local" and (lock.url or lock.kind not in ("auto", "none")):
             raise UsageError(
                 f"state.lock.{'url' if lock.url else 'kind: ' + lock.kind} "
-                "means nothing for a local state",
-                hint="a local state is locked by the system; kind: none turns that off",
+                "has no effect on a local state",
+                hint="remove it; a local state is locked by default, kind: none disables that",
             )
         if lock.url and lock.kind in ("native", "none"):
             raise UsageError(
-                f"state.lock.url and state.lock.kind: {lock.kind} exclude each other",
-                hint="leave one of them out",
+                f"state.lock.url and state.lock.kind: {lock.kind} cannot be combined",
+                hint="remove one of them",
             )
         absent = [part for part in LOCKS.get(lock.kind, ()) if part not in self._lockers]
         if absent:
             raise UsageError(
-                f"state.lock.kind: {lock.kind} needs what {self.location} does not have: "
+                f"state.lock.kind: {lock.kind} needs a lock that {self.location} does not have: "
                 f"{' and '.join(absent)}",
-                hint="a table is named by state.options.dynamodbTable, "
-                "or by state.lock.url: dynamodb://table/LOCKID",
+                hint="name a table with state.options.dynamodbTable, "
+                "or with state.lock.url: dynamodb://table/LOCKID",
             )
 
 
@@ -145,9 +149,9 @@ def _open_separate_locker(url: str, env: Mapping[str, str]) -> Locker:
 def choose_settings(
     flag: str, env: Mapping[str, str], config: Config | None, cwd: Path
 ) -> tuple[StateSettings, str]:
-    """The settings that win, and one line about what was overridden ("" if nothing was).
+    """Return the settings that win, and a warning about what they override ("" for none).
 
-    Raises UsageError for a URL that cannot be read.
+    Raises UsageError for a URL that cannot be parsed.
     """
     configured = config.settings.state if config else None
     for source, url in (("--state", flag), ("DTM_STATE", env.get("DTM_STATE", ""))):
@@ -155,11 +159,11 @@ def choose_settings(
             chosen = replace(settings_from_url(url, cwd), source=source)
             return (
                 chosen,
-                f"{source} overrides the state that the config names." if configured else "",
+                f"{source} overrides the state that the config names" if configured else "",
             )
     if configured:
         return _refuse_memory(configured), ""
-    # Read only now: a broken settings file must not stop a command that names its state.
+    # Read as the last source: a broken settings file must not stop a command that names its state.
     found = read_settings_file(env)
     if found:
         path, url = found
@@ -169,12 +173,12 @@ def choose_settings(
 
 
 def default_settings(directory: Path) -> StateSettings:
-    """The file beside the config."""
+    """Return the settings of the default state file in a directory."""
     return StateSettings("local", {"stateFile": str(directory / DEFAULT_FILE)})
 
 
 def settings_from_url(url: str, cwd: Path) -> StateSettings:
-    """Settings from a URL; a path is relative to `cwd`. Raises UsageError."""
+    """Return the settings of a URL; a path is relative to `cwd`. Raises UsageError."""
     settings = _refuse_memory(parse(url), url)
     if settings.backend != "local":
         return settings
@@ -183,7 +187,7 @@ def settings_from_url(url: str, cwd: Path) -> StateSettings:
 
 
 def _refuse_memory(settings: StateSettings, named: str = "state.backend") -> StateSettings:
-    """The settings, if a state is kept there at all."""
+    """Return the settings. Raise UsageError for a memory state, which no later run could read."""
     if settings.backend == "memory":
         raise UsageError(
             f"{named}: a memory state ends with the process "
@@ -193,7 +197,13 @@ def _refuse_memory(settings: StateSettings, named: str = "state.backend") -> Sta
 
 
 def read_settings_file(env: Mapping[str, str]) -> tuple[Path, str] | None:
-    """`~/.dtm.yaml`, else `~/.dtm/config`: the first that exists, never merged; its key `state`."""
+    """Read the key `state` of the user's settings file.
+
+    Return the file and the URL, None if there is none.
+
+    The file is `~/.dtm.yaml`, or `~/.dtm/config` if the first does not exist. The two are never
+    merged.
+    """
     home = env.get("HOME")
     if not home:
         return None
@@ -210,10 +220,10 @@ def _state_key(path: Path) -> tuple[Path, str] | None:
         data: object = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise UsageError(
-            f"{path} cannot be read: {error}",
-            hint="mend or remove it, or name the state with --state",
+            f"cannot read {path}: {error}",
+            hint="repair or remove the file, or name the state with --state",
         ) from error
-    # An empty file names no state; that is no error.
+    # An empty file names no state, which is allowed.
     if data is None:
         return None
     if not isinstance(data, dict):
@@ -234,14 +244,17 @@ def _state_key(path: Path) -> tuple[Path, str] | None:
 
 
 def _refuse_unknown(path: Path, names: list[str]) -> None:
-    """A misspelt key would leave the state somewhere else, without a word."""
+    """Raise UsageError for keys other than `state`.
+
+    A key with a typo would otherwise be ignored, and the run would use another state.
+    """
     if names:
-        hint = 'did you mean "state"?' if near("state", names) else 'its only key is "state"'
+        hint = 'did you mean "state"?' if near("state", names) else 'use the only key, "state"'
         raise UsageError(f"{path}: unknown key: {', '.join(sorted(names))}", hint=hint)
 
 
 def open_place(settings: StateSettings, base_dir: Path, env: Mapping[str, str]) -> Place:
-    """Connect to a store without a request.
+    """Open a place without a request.
 
     Raises ConfigError with every wrong option, UsageError, PluginError.
     """
@@ -252,15 +265,15 @@ def open_place(settings: StateSettings, base_dir: Path, env: Mapping[str, str]) 
         call_backend(settings, base_dir, env, backends()[settings.backend].open_backend),
         env,
     )
-    # Before the first request: a setting without effect would be taken for protection.
+    # Before the first request, so that nothing is read or written with settings to be refused.
     place.check()
     return place
 
 
 def resource_creator(place: Place, base_dir: Path) -> Creating | None:
-    """Make the object that makes the place of this state and says who needs what.
+    """Return the object that creates what this state needs and lists the permissions.
 
-    None where nothing has to be made. Raises ConfigError.
+    Return None if nothing has to be created, as for a local state. Raises ConfigError.
     """
     from dtm.plugins import backends
 
@@ -273,9 +286,9 @@ def resource_creator(place: Place, base_dir: Path) -> Creating | None:
 def call_backend(
     settings: StateSettings, base_dir: Path, env: Mapping[str, str], use: BackendFunction[T]
 ) -> T:
-    """Call a backend's function with these settings.
+    """Call a function of the backend with its decoded options.
 
-    Raises ConfigError with every wrong option, and its place.
+    Raises ConfigError with every wrong option and its line.
     """
     from dtm.plugins import backends
     from engine.options.decode import decode
@@ -297,7 +310,7 @@ def call_backend(
 
 
 def _parse_option(value: Value) -> Raw:
-    """A value of a URL, which is always text, as a config would have it."""
+    """Parse an option as YAML would: a value from a URL is always text."""
     return (
         scalars.read(value)
         if isinstance(value, str) and _NUMBER_OR_BOOLEAN.fullmatch(value)
@@ -306,7 +319,7 @@ def _parse_option(value: Value) -> Raw:
 
 
 def _locate_option(settings: StateSettings, option: str) -> str:
-    """Where an option stands; what named the state, if that was no config."""
+    """Return the line of an option in the config, or the flag or variable that gave the URL."""
     if not settings.where.file:
         return settings.source
     return locate(

@@ -1,4 +1,4 @@
-"""One run over a state: plan, apply, delete, destroy, drift, status."""
+"""One run on a state: plan, apply, delete, destroy, drift, status."""
 
 from __future__ import annotations
 
@@ -36,14 +36,15 @@ from engine.values import Value
 
 ShowPlan: TypeAlias = Callable[[Plan], None]
 Confirm: TypeAlias = Callable[[int], bool]
-"""Ask whether to go on.
+"""A function that asks whether to go on.
 
-The number is how many tools will be lost and must be named in the answer, 0 for a plain yes.
+Its argument is 0 for a plain question. Otherwise it is the number of tools that will be deleted or
+replaced, and the user must repeat that number.
 """
 
 
 class DriftReport(msgspec.Struct, frozen=True):
-    """The differences, as a plan that is only shown; and the tools that could not be read."""
+    """The drift as a plan that is only shown, and the tools that could not be read."""
 
     plan: Plan
     unread: tuple[Problem, ...]
@@ -52,7 +53,7 @@ class DriftReport(msgspec.Struct, frozen=True):
 class Run:
     """The work of one command on a workspace.
 
-    Raises DtmError of every kind; secrets become known to the workspace's redactor.
+    Raises DtmError of every kind. Secrets that are read on the way are added to the redactor.
     """
 
     def __init__(self, workspace: Workspace, options: RunOptions) -> None:
@@ -65,7 +66,7 @@ class Run:
         self.approved = False
 
     def plan(self, *, destroy: bool = False) -> Plan:
-        """Plan what apply, or destroy, would do; warn of what it would refuse."""
+        """Plan an apply, or a destroy. Warn of every reason for which that command would refuse."""
         operation = "destroy" if destroy else "apply"
         if self.options.lock:
             with open_session_on(self.workspace, self.options, "plan") as session:
@@ -81,7 +82,10 @@ class Run:
         )
 
     def drift(self) -> DriftReport:
-        """Compare the state with live resources; warn of unfinished tools."""
+        """Compare the state with the live resources.
+
+        Warn of tools whose operation was interrupted.
+        """
         if not self.options.lock:
             return self._drift()
         with open_session_on(self.workspace, self.options, "drift"):
@@ -115,7 +119,7 @@ class Run:
         )
 
     def status(self) -> dict[Address, dict[str, Value]]:
-        """Every recorded tool beside what was found; one that could not be read says why."""
+        """Return every recorded tool with its live resource, or with the error of reading it."""
         reading = read_and_warn(self.workspace)
         live = self._read(self._empty_config(), reading.state)
         return {
@@ -124,14 +128,14 @@ class Run:
         }
 
     def execute(self, operation: str, *, show: ShowPlan, confirm: Confirm) -> ApplySummary | None:
-        """Plan, show, ask and do; None if there was nothing to do or the answer was no."""
+        """Plan, show, ask and apply. Return None if nothing was to do or the user declined."""
         from engine.execution.executor import apply  # plans do without it
 
         with open_session_on(self.workspace, self.options, operation) as session:
-            # Before the reads: a copy is refused whatever the plan would be.
+            # Before the providers are asked: a copy is refused whatever the plan is.
             session.check_not_copy()
             exists = _exists(session.state)
-            # Before the plan: an empty state by mistake would plan to create everything again.
+            # Before the plan: with a wrong, empty state the plan would create every tool again.
             self._refuse_empty(operation, exists=exists)
             if exists:
                 empty_state.record_last_state(self.workspace)
@@ -140,7 +144,7 @@ class Run:
             if plan.empty or not self._approve(plan, confirm):
                 return None
             control = RunControl(self.options.parallelism, self.workspace.place.state.environment)
-            # Only now: until here a Ctrl-C simply ends the command, because nothing was changed.
+            # Until here Ctrl-C ends the command at once, because nothing was changed yet.
             with handling_stop_requests(control.stop.request):
                 summary = apply(
                     plan,
@@ -159,7 +163,7 @@ class Run:
         return self.approved
 
     def _warn_of_refusals(self, operation: str, state: State, plan: Plan) -> Plan:
-        """The plan as it is; everything for which it would be refused is told."""
+        """Return the plan. Warn of every reason for which the command would refuse it."""
         if refused := safety.protection_error(plan):
             self.emit(WillRefuse(operation, refused.message, refused.hint))
         config = self._config(operation)
@@ -185,7 +189,7 @@ class Run:
                     resolutions=resolutions,
                     in_progress=in_progress,
                 )
-        # Unrecorded tools are looked up only where --force may delete them.
+        # Tools that are not in the state are looked up only if --force may delete them.
         live = self._read(config, state, new=self.options.force)
         targets = (
             None
@@ -230,7 +234,12 @@ class Run:
             empty_state.announce_new_state(self.workspace)
 
     def _keep_busy_tools(self, plan: Plan, reading: Reading) -> Plan:
-        """The plan without what another run is doing right now, of which people are told."""
+        """Return the plan without changes to tools that another run is working on.
+
+        Report those tools.
+
+        Their entries are about to change, so any difference would be misleading.
+        """
         changes: list[Change] = []
         for change in plan.changes:
             entry = reading.state.entries.get(change.address)
@@ -267,13 +276,13 @@ class Run:
 
 
 def _exists(state: State) -> bool:
-    """Tell whether anything was ever written there."""
+    """Return whether a state was ever written here."""
     return bool(state.id.lineage or state.entries)
 
 
 @contextmanager
 def _locating_problems(config: Config) -> Generator[None]:
-    """Add the places in the config to problems with its tools: the planner does not know them."""
+    """Add the line in the config to problems of tools, which the planner does not know."""
     try:
         yield
     except PlanError as error:

@@ -1,4 +1,4 @@
-"""Recorded secrets again, from where the state says that they came from."""
+"""The lookup of a secret by the source that the state recorded for it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from engine.values import Value, reveal
 
 
 class SecretLookup(msgspec.Struct, frozen=True):
-    """The value of a secret by its source (`env NAME`, `var name`), None if it is gone.
+    """A function from a recorded source (`env NAME`, `var name`) to the present value.
 
-    A variable has the value that the config gives it. Where the config has none, most often because
-    the tool has left it, the value comes from outside: flags, files, environment.
+    The value is None if the source no longer has one. A variable has the value that the config
+    gives it. If the config no longer declares it, often because its last tool was removed, the
+    value comes from flags, variable files or the environment.
     """
 
     request: Invocation
     config: Config | None
 
     def __call__(self, source: str) -> Value:
-        """The value: a list or map as such, everything else as text."""
+        """Return the present value: a list or map unchanged, everything else as text."""
         kind, _, name = source.partition(" ")
         if kind == "env":
-            # Empty counts as gone, as for `[[ env NAME ]]`.
+            # An empty variable counts as missing, as it does for `[[ env NAME ]]`.
             return self.request.env.get(name) or None
         return self._variable(*name.split(".")) if kind == "var" else None
 
@@ -48,7 +49,10 @@ class SecretLookup(msgspec.Struct, frozen=True):
 
 
 def _entry(value: Value, step: str) -> Value:
-    """Take one step of a dotted name: a key of a map, a number of a list; None if it is absent."""
+    """Follow one step of a dotted name: a key of a map or an index of a list.
+
+    Return None if the step does not exist.
+    """
     if isinstance(value, list):
         return value[int(step)] if step.isdecimal() and int(step) < len(value) else None
     return value.get(step) if isinstance(value, dict) else None

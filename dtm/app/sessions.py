@@ -1,6 +1,6 @@
-"""Read a workspace's state, or open a session on it.
+"""Reading a workspace's state, and opening a session on it.
 
-What only a session needs is imported when one is opened: most commands only read.
+Modules that only a session needs are imported when one is opened, because most commands only read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def read_and_warn(workspace: Workspace) -> Reading:
-    """Read the state without a lock; emit what the user must know of it.
+    """Read the state without a lock, and emit warnings about its condition.
 
     Raises StateError, StoreError.
     """
@@ -33,22 +33,21 @@ def read_and_warn(workspace: Workspace) -> Reading:
     if refusal := found.refusal:
         workspace.emit(Notice("warning", refusal.message, refusal.hint, refusal.where))
     if found.copy_of:
-        text = (
-            f"this state is a copy of {found.copy_of}: it can be planned against, but not applied"
-        )
+        text = f"this state is a copy of {found.copy_of}: dtm can plan with it, but not apply"
         workspace.emit(Notice("warning", text))
     return found
 
 
 def current_user() -> str:
-    """Return `user@host`, as it stands in locks and in the history."""
+    """Return `user@host`, the form in which locks and the history name a user."""
     import getpass
     import os
     import socket
 
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # no such user in the password file, as in some containers
+    except (KeyError, OSError):
+        # Some containers run with a user ID that is not in the password file.
         user = f"uid{os.getuid()}"
     return f"{user}@{socket.gethostname()}"
 
@@ -62,10 +61,12 @@ def open_session_on(
     ended: Collection[str] = (),
     log: str = "",
 ) -> Generator[Session]:
-    """Open a session on the workspace's state, with the lock unless choices or settings say no.
+    """Open a session on the workspace's state.
 
-    `over` are ids of sessions known to have ended, whose silence need not be waited for. `log` is
-    where the commit log is to stand, where that is not as the settings say.
+    It holds the lock unless options or settings disable it.
+
+    `ended` holds the IDs of sessions that are known to have ended, so that the new session need not
+    wait for their leases. `log` overrides the placement of the commit log in the settings.
     """
     from engine.session.locking import LockOptions
     from engine.session.opening import open_session
@@ -74,7 +75,8 @@ def open_session_on(
     place, emit = workspace.place, workspace.emit
     locked = options.lock and not options.dry_run
     lock = locks.choose_lock_or_warn(place, emit) if locked else locks.no_lock(place)
-    lease = 0.0 if options.dry_run else lock.lease  # what only looks waits for nothing
+    # A dry run writes nothing, so it need not wait until another session has surely ended.
+    lease = 0.0 if options.dry_run else lock.lease
     session_options = SessionOptions(
         operation,
         current_user(),

@@ -1,4 +1,7 @@
-"""Ctrl-C, SIGTERM, a terminal that goes away: once means finish what runs, twice means stop now."""
+"""Requests to stop: Ctrl-C, SIGTERM, and a terminal or reader that goes away.
+
+The first request lets running operations finish. The second one stops the run at once.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def _raise_interrupt() -> None:
 
 
 class _StopRequests:
-    """The function that a request to end calls, and a note that there was one."""
+    """The function that handles a request to stop, and whether there was a request."""
 
     def __init__(self) -> None:
         self.handler: Callable[[], object] = _raise_interrupt
@@ -33,20 +36,19 @@ _stop_requests = _StopRequests()
 
 
 def install_signal_handlers() -> None:
-    """Make every request to end a KeyboardInterrupt: a lock is released on the way out."""
+    """Turn each stop signal into a KeyboardInterrupt, so that a lock is released on the way out."""
     _stop_requests.received = False
     for number in END_SIGNALS:
-        if (
-            signal.getsignal(number) != signal.SIG_IGN
-        ):  # whoever started dtm may mean it to go on: nohup, a script's job
+        # An ignored signal was ignored on purpose, by nohup or by a shell for a background job.
+        if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _handle)
 
 
 @contextmanager
 def handling_stop_requests(request: Callable[[], object]) -> Generator[None]:
-    """Let each signal call `request` instead while the body runs.
+    """Call `request` for each stop signal while the body runs.
 
-    Outside the main thread no signal arrives.
+    Outside the main thread this does nothing, because no signal arrives there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -59,37 +61,39 @@ def handling_stop_requests(request: Callable[[], object]) -> Generator[None]:
 
 
 def on_reader_gone() -> bool:
-    """End a run, once, because the reader of its output has gone.
+    """Request a stop, once, because the reader of the output has gone.
 
-    Running operations are finished, and further output goes nowhere.
-
-    Returns whether that is so; elsewhere there is nothing to finish.
+    Running operations finish, and further output is discarded. Return False if no run handles
+    requests: then there is nothing to finish.
     """
     if _stop_requests.handler is _raise_interrupt:
         return False
-    # A regular file has no reader that can go away.
+    # A regular file has no reader, so it still takes the rest of the output.
     _redirect_outputs(lambda mode: not stat.S_ISREG(mode))
     _request_once()
     return True
 
 
 def silence_output() -> None:
-    """Send nowhere what is still in buffers, and all further output."""
+    """Discard what is still in the output buffers, and all further output."""
     _redirect_outputs(lambda _mode: True)
 
 
 def ignore_signals() -> None:
-    """The process is as good as gone: a request to end it now would only disturb its last steps."""
+    """Ignore further stop signals while the process exits.
+
+    A signal now would only interrupt the last steps and print a traceback.
+    """
     for number in END_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def _handle(number: int, _frame: FrameType | None) -> None:
-    if (
-        number == HANG_UP
-    ):  # it may come twice, from a shell and from the kernel, and behind a SIGTERM
-        # Only terminals are gone; a file or pipe still takes the rest of the output.
+    if number == HANG_UP:
+        # Only terminals are gone. A file or pipe still takes the rest of the output.
         _redirect_outputs(stat.S_ISCHR)
+        # A hang-up may come from the shell and again from the kernel, and may follow a SIGTERM.
+        # Counting each as a request would turn "finish what runs" into "stop at once".
         _request_once()
     else:
         _stop_requests.received = True
@@ -103,7 +107,10 @@ def _request_once() -> None:
 
 
 def _redirect_outputs(is_gone: Callable[[int], bool]) -> None:
-    """Send further output nowhere: it must not end the work with an error."""
+    """Discard further output to each descriptor whose mode satisfies `is_gone`.
+
+    A write to a closed pipe or terminal would otherwise end the run with an error.
+    """
     null = os.open(os.devnull, os.O_WRONLY)
     for output in OUTPUT_DESCRIPTORS:
         if is_gone(os.fstat(output).st_mode):

@@ -1,4 +1,7 @@
-"""Looking at the state and mending it: pull, push, mv, rm, history, diff, rollback, recover."""
+"""The commands that inspect and repair the state.
+
+They are pull, push, mv, rm, history, diff, rollback, recover and move-log.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +28,17 @@ from engine.values import Value
 
 
 def current_state(workspace: Workspace) -> State:
-    """The state. Raises StateError if there is none."""
+    """Read the state. Raises StateError if there is none."""
     found = read_and_warn(workspace)
     if not found.exists:
         raise StateError(
-            f"there is no state at {workspace.place.location}", hint="dtm apply makes one"
+            f"there is no state at {workspace.place.location}", hint="create it with dtm apply"
         )
     return found.state
 
 
 def format_state(state: State, form: str) -> str:
-    """The state as text: `json` (also valid YAML), `yaml`, or `devstream`."""
+    """Return the state as text: `json` (also valid YAML), `yaml`, or `devstream`."""
     if form == "devstream":
         return to_devstream(state).decode()
     text = encode(state).decode()
@@ -47,9 +50,9 @@ def format_state(state: State, form: str) -> str:
 
 
 def state_at(workspace: Workspace, serial: int | None) -> State:
-    """Read the state, or the earlier one with that serial.
+    """Read the state with that serial from the history, or the current state for None.
 
-    Raises StateError naming the serials there are.
+    Raises StateError naming the serials that exist.
     """
     if serial is None:
         return current_state(workspace)
@@ -64,7 +67,7 @@ def state_at(workspace: Workspace, serial: int | None) -> State:
     numbers = [str(old.serial) for old in known] + (
         [f"{now.state.id.serial} (now)"] if now and now.exists else []
     )
-    hint = f"there are: {', '.join(numbers) or 'none'}"
+    hint = f"use one of these serials: {', '.join(numbers)}" if numbers else "the history is empty"
     raise StateError(f"there is no serial {serial} in the history of {place.location}", hint=hint)
 
 
@@ -73,9 +76,9 @@ def _discard_event(_event: Event) -> None:
 
 
 def _read_or_warn(workspace: Workspace) -> Reading | None:
-    """Read the present state; warn of a damaged one and return None.
+    """Read the current state. If it is damaged, warn and return None.
 
-    Earlier states can be had all the same.
+    The history can still be read then.
     """
     try:
         return read_and_warn(workspace)
@@ -85,7 +88,7 @@ def _read_or_warn(workspace: Workspace) -> Reading | None:
 
 
 class HistoryItem(msgspec.Struct, frozen=True):
-    """One state of the history, or the present one (`now`); `state` None: it is damaged."""
+    """One state of the history. `now` marks the current one; `state` is None if it is damaged."""
 
     number: int
     state: State | None
@@ -93,7 +96,7 @@ class HistoryItem(msgspec.Struct, frozen=True):
 
 
 def list_history(workspace: Workspace) -> list[HistoryItem]:
-    """Every state of the history and the present one, newest first; damaged ones are told."""
+    """Return the history and the current state, newest first. Warn of damaged ones."""
     place = workspace.place
     found = [
         HistoryItem(old.serial, _load_or_warn(workspace, old)) for old in read_history(place.state)
@@ -113,9 +116,9 @@ def _load_or_warn(workspace: Workspace, old: HistoryEntry) -> State | None:
 
 
 class PushResult(msgspec.Struct, frozen=True):
-    """The pushed state: its serial, how many tools it has, and where.
+    """The pushed state: its serial, the number of its tools, and its location.
 
-    `overridden` says what force overrode, "" if nothing.
+    `overridden` describes what `--force` overrode, "" if nothing.
     """
 
     serial: int
@@ -127,14 +130,14 @@ class PushResult(msgspec.Struct, frozen=True):
 def push(
     workspace: Workspace, options: RunOptions, data: bytes, *, adopt: bool
 ) -> PushResult | None:
-    """Make a document the state; None if it is the state already.
+    """Replace the state with the given bytes. Return None if they are the state already.
 
-    Raises StateError as `engine.session.replacing.push_problem`.
+    Raises StateError as `engine.session.replacing.push_problem` describes.
     """
     from engine.session import replacing
 
-    # Before the lock: a document that cannot be read needs none.
-    candidate = decode(data, "the pushed document")
+    # Before the lock is taken: a file that cannot be parsed must not make other runs wait.
+    candidate = decode(data, "the pushed file")
     with open_session_on(workspace, options, "state push") as session:
         if options.dry_run:
             overrode = replacing.push_problem(session, candidate, force=options.force, adopt=adopt)
@@ -147,16 +150,19 @@ def push(
 
 
 def move_entry(workspace: Workspace, options: RunOptions, old: Address, new: Address) -> None:
-    """Give an entry another address; edges of others follow.
+    """Give an entry another address. The dependencies of other entries follow.
 
-    Raises StateError, also for an address of another plugin.
+    Raises StateError if the new address exists or belongs to another plugin.
     """
     _refuse_other_plugin(workspace, old, new)
     with open_session_on(workspace, options, "state mv") as session:
         state = session.state
         entry = entry_of(state, old)
         if new in state.entries:
-            raise StateError(f"{new} is in the state already")
+            raise StateError(
+                f"cannot move {old} to {new}: the state has a tool with that address",
+                hint=f"remove it first with dtm state rm {new.dotted}",
+            )
         entries = {**state.drop(old).entries, new: replace(entry, address=new)}
         for address, other in entries.items():
             if old in other.depends_on:
@@ -168,26 +174,26 @@ def move_entry(workspace: Workspace, options: RunOptions, old: Address, new: Add
 
 
 def _refuse_other_plugin(workspace: Workspace, old: Address, new: Address) -> None:
-    """Refuse to move an entry to another plugin.
+    """Raise StateError if the two addresses belong to different plugins.
 
-    That plugin would look for another resource and find nothing, and the old one would be
-    forgotten.
+    The new plugin would look for another resource and create a second one, and nothing would manage
+    the old one.
     """
     if old.name == new.name:
         return
-    ours, other = (workspace.providers[name].plugin for name in (old.name, new.name))
-    if ours != other:
+    current, other = (workspace.providers[name].plugin for name in (old.name, new.name))
+    if current != other:
         raise StateError(
-            f"{new} belongs to plugin {other}, {old} to plugin {ours}: "
-            "neither could read what the other made",
-            hint=f"keep the name: dtm state mv {old.dotted} {old.name}.{new.instance}",
+            f"cannot move {old} to {new}: "
+            f"plugin {other} cannot manage a resource of plugin {current}",
+            hint=f"keep the plugin name with dtm state mv {old.dotted} {old.name}.{new.instance}",
         )
 
 
 def remove_entries(workspace: Workspace, options: RunOptions, addresses: Sequence[Address]) -> None:
-    """Forget entries without touching what they stand for.
+    """Remove entries from the state. Their resources are not touched.
 
-    Raises StateError if others depend on them.
+    Raises StateError if other entries depend on them.
     """
     with open_session_on(workspace, options, "state rm") as session:
         state = session.state
@@ -198,8 +204,9 @@ def remove_entries(workspace: Workspace, options: RunOptions, addresses: Sequenc
         holding = sorted({str(entry.address) for entry in left if gone & set(entry.depends_on)})
         if holding and not options.force:
             raise StateError(
-                f"{', '.join(map(str, addresses))}: still depended on by {', '.join(holding)}",
-                hint="remove those too, or --force, which cuts their edges",
+                f"cannot remove {', '.join(map(str, addresses))}: "
+                f"still needed by {', '.join(holding)}",
+                hint="remove those too, or remove their dependency with --force",
             )
         kept = {
             entry.address: replace(
@@ -213,9 +220,9 @@ def remove_entries(workspace: Workspace, options: RunOptions, addresses: Sequenc
 
 
 def rollback(workspace: Workspace, options: RunOptions, serial: int) -> tuple[int, State]:
-    """Write a new serial with an earlier one's tools and outputs; no provider is called.
+    """Write the tools and outputs of an earlier serial as a new serial. No provider is called.
 
-    Returns the new serial, and the earlier state. Raises StateError.
+    Return the new serial and the earlier state. Raises StateError.
     """
     from engine.session import replacing
 
@@ -225,31 +232,32 @@ def rollback(workspace: Workspace, options: RunOptions, serial: int) -> tuple[in
 
 
 def output(state: State, name: str) -> Value:
-    """Get one output. Raises UsageError with the nearest name that there is."""
+    """Return one output. Raises UsageError with the most similar name."""
     if name not in state.outputs:
         raise UsageError(
             f'there is no output "{name}"',
-            hint=nearest(name, sorted(state.outputs)) or "dtm output shows all there are",
+            hint=nearest(name, sorted(state.outputs)) or "list the outputs with dtm output",
         )
     return state.outputs[name]
 
 
 def move_log(workspace: Workspace, options: RunOptions, log: str) -> bool:
-    """Move the commit log into the state file (`inline`) or beside it; False if it is there.
+    """Move the commit log: `inline` into the state file, `beside` into an object next to it.
 
-    Raises StateError where the state is damaged, StoreError where the new place is denied.
+    Return False if the log is there already. Raises StateError if the state is damaged, StoreError
+    if access to the new place is denied.
     """
     with open_session_on(workspace, options, "state move-log", log=AUTO) as session:
         return session.move_log(log, dry_run=options.dry_run)
 
 
 def entry_of(state: State, address: Address) -> StateEntry:
-    """The entry. Raises StateError with the nearest address that there is."""
+    """Return an entry. Raises StateError with the most similar address."""
     found = state.entries.get(address)
     if found is None:
         hint = nearest(str(address), list(map(str, state.entries)), few=0)
         raise StateError(
-            f"{address} is not in the state", hint=hint or "dtm state list shows what is"
+            f"{address} is not in the state", hint=hint or "list its tools with dtm state list"
         )
     return found
 
@@ -257,14 +265,14 @@ def entry_of(state: State, address: Address) -> StateEntry:
 def recover(workspace: Workspace, options: RunOptions, file: Path) -> Sequence[Address]:
     """Apply the results saved in a rescue file; warn of those that do not apply.
 
-    Returns the tools that have a result now. The session that wrote the file did so at its end, so
-    that nobody waits for it. Raises StateError.
+    Return the tools that have a result now. The session that wrote the file did so as its last act,
+    so the new session need not wait for its lease. Raises StateError.
     """
     from engine.log import rescue_file
     from engine.session.recover import recover as use
 
     data = file.read_bytes()
-    # Before the session: the file names the ended session that need not be waited for.
+    # Before the session is opened: the file names the ended session.
     saved = rescue_file.decode(data, str(file))
     with open_session_on(workspace, options, "state recover", ended=(saved.session,)) as session:
         if not options.dry_run:
@@ -274,6 +282,6 @@ def recover(workspace: Workspace, options: RunOptions, file: Path) -> Sequence[A
         workspace.emit(Notice("warning", f"not recovered: {text}"))
     if not found.refused and not found.applied:
         workspace.emit(
-            Notice("info", f"nothing to recover: the state waits for nothing that {file} knows")
+            Notice("info", f"nothing to recover: the state lacks no result that {file} holds")
         )
     return found.applied

@@ -14,19 +14,22 @@ from engine.plan import Plan
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """The plan that shows the differences, or the error that kept it from being made."""
+    """The plan that shows the differences, or the error that prevented the comparison."""
 
     plan: Plan | None = None
     error: DtmError | None = None
 
     @property
     def in_sync(self) -> bool:
-        """Tell whether nothing differs."""
+        """Whether nothing differs."""
         return self.plan is not None and self.plan.empty
 
 
 def verify(open_workspace: Callable[[], Workspace], options: RunOptions) -> Verification:
-    """Compare everything. Raises LockError and UsageError alone; other errors are a result."""
+    """Compare config, plugins, state and live resources.
+
+    Raises LockError and UsageError; every other error is part of the result.
+    """
     try:
         return Verification(Run(open_workspace(), options).plan())
     except (LockError, UsageError):

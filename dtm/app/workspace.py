@@ -24,10 +24,10 @@ DEFAULT_CONFIG = "config.yaml"
 
 
 class Workspace(msgspec.Struct, frozen=True):
-    """Config, plugins and state, found and opened, and the ways out of a use case.
+    """The opened config, plugins and place, and the outputs of a use case.
 
-    `config` is None where a command needs none and there is none. `emit` takes what happens, and
-    `redactor` the secrets that no text may show.
+    `config` is None if the command needs no config and there is none. `emit` receives events.
+    `redactor` knows the secrets that no text may show.
     """
 
     request: Invocation
@@ -44,16 +44,13 @@ class Workspace(msgspec.Struct, frozen=True):
 
     @property
     def required_config(self) -> Config:
-        """The config of a command that cannot do without."""
-        assert self.config is not None  # open_workspace saw to it
+        """The config, for a command that cannot work without one."""
+        assert self.config is not None  # open_workspace was called with need_config
         return self.config
 
 
 def load_config(request: Invocation) -> Config:
-    """Load the config.
-
-    Raises ConfigError with every problem, or with the one that there is no file.
-    """
+    """Load the config. Raises ConfigError with every problem, also if there is no config file."""
     from dtm.plugins import backends, installed
 
     path = request.config_file or request.cwd / DEFAULT_CONFIG
@@ -64,7 +61,7 @@ def load_config(request: Invocation) -> Config:
                 Problem(
                     "",
                     message,
-                    "name one with -f, or start from a sample: dtm show config > config.yaml",
+                    "name a config with -f, or start from a sample: dtm show config > config.yaml",
                 ),
             )
         )
@@ -88,10 +85,11 @@ def load_checked_config(request: Invocation) -> Config:
 def open_workspace(
     request: Invocation, emit: Emit, redactor: Redactor, *, need_config: bool = True
 ) -> Workspace:
-    """Find everything; `redactor` learns the config's secrets.
+    """Load the config, find the plugins and open the place of the state.
 
-    Without `need_config` a config is read only where it stands and decides about the state. Raises
-    ConfigError, UsageError, PluginError and store errors.
+    The secrets of the config are added to `redactor`. Without `need_config`, problems of the config
+    are ignored unless it decides where the state is. Raises ConfigError, UsageError, PluginError
+    and store errors.
     """
     from dtm.app import identities
     from dtm.plugins import installed
@@ -101,13 +99,12 @@ def open_workspace(
         config = load_config(request)
         for warning in config.warnings:
             emit(Notice("warning", warning))
-    elif (
-        request.cwd / DEFAULT_CONFIG
-    ).exists():  # it does not decide: a broken one must not stand in the way
+    elif (request.cwd / DEFAULT_CONFIG).exists():
+        # Its secrets and directory are useful, but a broken config must not prevent a repair.
         with suppress(ConfigError):
             config = load_config(request)
     if config:
-        # Before anything else can be printed: the redactor hides only what it knows.
+        # Before anything else can be printed: the redactor hides only secrets that it knows.
         _hide_secrets(config, redactor)
     _warn_of_plugin_files(config.settings.plugin_dir if config else None, emit)
     settings, overridden = places.choose_settings(
@@ -123,20 +120,20 @@ def open_workspace(
 
 
 def _warn_of_plugin_files(directory: Path | None, emit: Emit) -> None:
-    """Name the files in the config's plugin directory.
+    """Warn of the files in the config's plugin directory: dtm does not load them.
 
-    They may come with a foreign repository and are never imported.
+    They may come with a repository of another author, so importing them would run foreign code.
     """
     if (
         directory
         and directory.is_dir()
         and (names := sorted(path.name for path in directory.iterdir()))
     ):
-        hint = "plugins are Python packages: install them beside dtm with pip, pipx inject or uv"
+        hint = "install a plugin as a Python package next to dtm, with pip, pipx inject or uv"
         emit(
             Notice(
                 "warning",
-                f"nothing in the plugin directory {directory} is loaded: {', '.join(names[:5])}",
+                f"dtm loads no plugin from the directory {directory}: {', '.join(names[:5])}",
                 hint,
             )
         )
@@ -151,9 +148,10 @@ def _hide_secrets(config: Config, redactor: Redactor) -> None:
 
 
 def _is_config_needed(request: Invocation) -> bool:
-    """Tell whether a config decides where the state is.
+    """Return whether the config decides where the state is.
 
-    It does where it was named, or where it is the default one and nothing else was named.
+    It does if the user named the config, or if the default config exists and the user named no
+    state.
     """
     if request.config_file:
         return True

@@ -83,7 +83,7 @@ def _show_creation(context: Context, step: CreationStep) -> None:
             context.renderer.notice("info", text)
         case "missing":
             context.renderer.notice("info", f"Missing: {step.text}.")
-        case "made":
+        case "created":
             context.say(f"Made {step.text}.")
         case "permissions":
             context.renderer.notice("info", "Whoever applies needs these permissions:")

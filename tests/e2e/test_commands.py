@@ -169,7 +169,7 @@ def test_files_in_the_plugin_directory_are_not_loaded(dtm: Runner, config: Write
     (dtm.folder / "plugins").mkdir()
     (dtm.folder / "plugins" / "mine.so").touch()
     config(f"pluginDir: plugins\n{TWO}")
-    assert "nothing in the plugin directory" in dtm("plan")
+    assert "dtm loads no plugin from the directory" in dtm("plan")
     assert "mine.so" in dtm("plan")
     assert "No such option" in dtm("plan", "-d", "plugins", code=1)
 
@@ -232,7 +232,7 @@ def test_a_note_of_the_state_that_cannot_be_written_is_a_warning_said_once(
     (dtm.folder / ".devstream").write_text("in the way")
     for end in ("Apply finished", "There is nothing to do"):
         said = dtm("apply", "-y")
-        assert said.count("cannot note in") == 1 and end in said
+        assert said.count("cannot record in") == 1 and end in said
     assert "data/b" in dtm("state", "list")
 
 

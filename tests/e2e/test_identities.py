@@ -12,7 +12,8 @@ def test_two_tools_that_are_one_thing_are_refused(dtm: Runner, config: Write, co
     config("tools:\n" + TOOL % ("a", "out") + TOOL % ("b", "out"))
     told = dtm(*command.split(), code=1)
     assert (
-        "config.yaml:3:3: file/b is the same thing (file:out) as file/a at config.yaml:2:3" in told
+        "config.yaml:3:3: file/b manages the same resource (file:out) as file/a at config.yaml:2:3"
+        in told
     )
     assert not (dtm.folder / "out").exists()
 
@@ -21,8 +22,7 @@ def test_the_state_is_not_overwritten_by_a_tool(dtm: Runner, config: Write) -> N
     config("tools:\n" + TOOL % ("a", "devstream.state"))
     told = dtm("apply", "-y", code=1)
     assert (
-        "config.yaml:2:3: file/a would be where dtm keeps its own files (file:devstream.state)"
-        in told
+        "config.yaml:2:3: file/a would use a path of dtm's own files (file:devstream.state)" in told
     )
     assert [path.name for path in dtm.folder.iterdir()] == ["config.yaml"]
 

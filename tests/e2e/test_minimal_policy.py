@@ -91,7 +91,9 @@ def test_a_whole_life_needs_nothing_beyond_the_documented_permissions(
     dtm("init")
     dtm("plan", "--lock")
     told = dtm("apply", "-y")
-    unlocked = "there is no lock, state.log: inline leaves everything but the state itself alone"
+    unlocked = (
+        "running without a lock because state.log: inline may use no object but the state file"
+    )
     assert (unlocked in told) is not locking
     assert ("not locked" if locking else "locking is off") in dtm("lock", code=0 if locking else 1)
     dtm("state", "list")

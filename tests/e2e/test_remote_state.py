@@ -119,7 +119,9 @@ def test_the_native_lock_is_probed_once_and_the_verdict_stands_in_the_state(
 def test_a_kind_of_lock_can_be_chosen(dtm: Runner, state: State, lock: dict[str, str]) -> None:
     state("dynamodb", lock=lock)
     told = dtm("apply", "-y")
-    assert ("there is no lock, as the settings say" in told) is (lock["kind"] == "none")
+    assert ("running without a lock because the settings disable it" in told) is (
+        lock["kind"] == "none"
+    )
     assert ("locking is off" in dtm("lock", code=1 if lock["kind"] == "none" else 0)) is (
         lock["kind"] == "none"
     )
@@ -211,7 +213,7 @@ def test_a_new_place_on_a_cluster_is_named_before_it_is_made(dtm: Runner, state:
     namespace = state("kubernetes")
     told = dtm("plan")
     assert f"the state k8s://{namespace}/state does not exist yet, apply creates it" in told
-    assert f"(namespace {namespace} is made if it is missing)" in told
+    assert f"(and namespace {namespace} if it is missing)" in told
 
 
 def test_breaking_a_lock_of_terraform_stops_nobody(dtm: Runner, state: State) -> None:
@@ -302,7 +304,7 @@ def test_a_local_state_is_not_forgotten_when_the_config_names_a_bucket(
         "s3://b/k?region=eu-west-1&endpoint=http%3A%2F%2F127.0.0.1%3A1\n", "utf-8"
     )
     unreachable = dtm("plan", "--detailed-exitcode", code=2)
-    assert "cannot be looked at: s3://b/k" in unreachable
+    assert "the state that this config used last: s3://b/k" in unreachable
 
 
 def test_a_local_state_loads_no_sdk(dtm: Runner) -> None:

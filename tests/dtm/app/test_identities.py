@@ -45,15 +45,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_tool_that_is_the_same_as_one_above_is_named_with_both_places(folder: Path) -> None:
     assert problems(folder, tools("file a", "file b", "file ./a", "file a", "file sub/../b")) == [
-        "config.yaml:5:3: file/i2 is the same thing (file:a) as file/i0 at config.yaml:3:3",
-        "config.yaml:6:3: file/i3 is the same thing (file:a) as file/i0 at config.yaml:3:3",
-        "config.yaml:7:3: file/i4 is the same thing (file:b) as file/i1 at config.yaml:4:3",
+        "config.yaml:5:3: file/i2 manages the same resource (file:a) as file/i0 at config.yaml:3:3",
+        "config.yaml:6:3: file/i3 manages the same resource (file:a) as file/i0 at config.yaml:3:3",
+        "config.yaml:7:3: file/i4 manages the same resource (file:b) as file/i1 at config.yaml:4:3",
     ]
 
 
 def test_a_file_and_a_directory_at_one_path_clash(folder: Path) -> None:
     assert problems(folder, tools("file out", "directory out/")) == [
-        "config.yaml:4:3: directory/i1 is the same thing (directory:out) "
+        "config.yaml:4:3: directory/i1 manages the same resource (directory:out) "
         "as file/i0 at config.yaml:3:3"
     ]
 
@@ -86,7 +86,10 @@ def test_an_identity_that_holds_a_secret_is_not_shown(folder: Path) -> None:
     found = problems(
         folder, tools("file '[[ env T ]].txt'", "file '[[ env T ]].txt'"), env={"T": "s3cret-name"}
     )
-    assert found[0] == "config.yaml:4:3: file/i1 is the same thing as file/i0 at config.yaml:3:3"
+    assert (
+        found[0]
+        == "config.yaml:4:3: file/i1 manages the same resource as file/i0 at config.yaml:3:3"
+    )
     assert "s3cret-name" not in "".join(found)
 
 
@@ -109,7 +112,7 @@ def test_no_tool_is_made_where_dtm_keeps_its_own_files(folder: Path, path: str) 
     (folder / "link").symlink_to(folder)
     place = open_place(choose_settings("", {}, None, folder)[0], folder, {})
     identity = f"file:{path.removeprefix('./')}"
-    expected = f"config.yaml:3:3: file/i0 would be where dtm keeps its own files ({identity})"
+    expected = f"config.yaml:3:3: file/i0 would use a path of dtm's own files ({identity})"
     assert problems(folder, tools(f"file {path}"), place) == [expected]
     assert (
         problems(
@@ -131,7 +134,7 @@ def test_the_state_that_is_used_is_the_one_that_is_kept_free(folder: Path) -> No
         place,
     )
     assert found == [
-        "config.yaml:4:3: directory/i1 would be where dtm keeps its own files "
+        "config.yaml:4:3: directory/i1 would use a path of dtm's own files "
         "(directory:sub/my.state.history)"
     ]
 

@@ -116,7 +116,7 @@ def test_a_store_that_cannot_hold_a_lock_gets_none_and_the_person_a_word() -> No
     (notice,) = told
     assert isinstance(notice, Notice)
     assert (
-        notice.message.startswith("there is no lock, memfs:")
+        notice.message.startswith("running without a lock because memfs:")
         and "two runs may do the same work" in notice.message
     )
     assert "dynamodbTable" in notice.hint

@@ -82,20 +82,20 @@ def opened(
         (StateSettings("somewhere", {}), "there is no state backend somewhere"),
         (
             StateSettings("local", {}, LockSettings("dynamodb")),
-            "state.lock.kind: dynamodb means nothing for a local state",
+            "state.lock.kind: dynamodb has no effect on a local state",
         ),
         (
             StateSettings("local", {}, LockSettings(url="dynamodb://t/x")),
-            "state.lock.url means nothing for a local state",
+            "state.lock.url has no effect on a local state",
         ),
         (StateSettings("local", {"stateFle": "x"}), 'option "stateFle" is unknown'),
         (
             StateSettings("memory", {}, LockSettings("both")),
-            "state.lock.kind: both needs what memfs:.* not have: dynamodb",
+            "state.lock.kind: both needs a lock that memfs:.* not have: dynamodb",
         ),
         (
             StateSettings("memory", {}, LockSettings("none", "dynamodb://t/x")),
-            "state.lock.kind: none exclude each other",
+            "state.lock.kind: none cannot be combined",
         ),
     ],
 )

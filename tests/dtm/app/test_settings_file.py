@@ -21,13 +21,13 @@ def chosen(home: Path) -> str | None:
         (
             "state: file:///s\nregion: r\nbucket: b",
             "unknown key: bucket, region",
-            'its only key is "state"',
+            'use the only key, "state"',
         ),
-        ("1: 2", "unknown key: 1", 'its only key is "state"'),
+        ("1: 2", "unknown key: 1", 'use the only key, "state"'),
         ("[1]", "expected a map", ""),
         ("state: 1", "expected a map", ""),
         ("state: s.state", "must be absolute", "file:///srv"),
-        ("a: [", "cannot be read", "--state"),
+        ("a: [", "cannot read", "--state"),
     ],
 )
 def test_what_a_settings_file_may_not_say(

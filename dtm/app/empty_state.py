@@ -44,7 +44,7 @@ def refuse_empty(workspace: Workspace) -> None:
     for settings in _likely_settings(base, cwd):
         url = to_url(settings)
         try:
-            other = open_place(settings, base, place.env)
+            other = open_place(settings, base, place.env, place.debug_log)
             if other.location == place.location:
                 continue
             state = read_state(other.state).state

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
 
 from msgspec.structs import replace
 
@@ -25,7 +25,10 @@ from engine.log.state_store import StateStore
 from engine.ports import Creating, Locker, Opened, Store
 from engine.runtime.environment import Environment
 from engine.suggestions import near
-from engine.values import Value, reveal
+from engine.values import Secret, Value, leaves_of, reveal
+
+if TYPE_CHECKING:
+    from dtm.app.debug_log import DebugLog  # heavy
 
 T = TypeVar("T")
 BackendFunction: TypeAlias = Callable[[Mapping[str, Value], Path, Mapping[str, str]], T]
@@ -59,6 +62,7 @@ class Place:
     settings: StateSettings
     opened: Opened
     env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    debug_log: DebugLog | None = None
 
     @property
     def store(self) -> Store:
@@ -110,6 +114,10 @@ class Place:
         makers = dict(self.opened.lockers)
         if url := self.settings.lock.url:
             makers["dynamodb"] = partial(_open_separate_locker, url, self.env)
+        if self.debug_log:
+            from dtm.app.logged_ports import logged_locker
+
+            makers = {part: logged_locker(make, self.debug_log) for part, make in makers.items()}
         # One object per locker: a local one keeps the lock file that it holds open.
         return {part: cache(make) for part, make in makers.items()}
 
@@ -253,18 +261,26 @@ def _refuse_unknown(path: Path, names: list[str]) -> None:
         raise UsageError(f"{path}: unknown key: {', '.join(sorted(names))}", hint=hint)
 
 
-def open_place(settings: StateSettings, base_dir: Path, env: Mapping[str, str]) -> Place:
-    """Open a place without a request.
+def open_place(
+    settings: StateSettings,
+    base_dir: Path,
+    env: Mapping[str, str],
+    debug_log: DebugLog | None = None,
+) -> Place:
+    """Open a place without a request; `debug_log` gets every request that follows.
 
     Raises ConfigError with every wrong option, UsageError, PluginError.
     """
     from dtm.plugins import backends
 
-    place = Place(
-        settings,
-        call_backend(settings, base_dir, env, backends()[settings.backend].open_backend),
-        env,
-    )
+    learn = debug_log.learn if debug_log else None
+    open_backend = backends()[settings.backend].open_backend
+    opened = call_backend(settings, base_dir, env, open_backend, learn=learn)
+    if debug_log:
+        from dtm.app.logged_ports import logged_store
+
+        opened = replace(opened, store=logged_store(opened.store, debug_log))
+    place = Place(settings, opened, env, debug_log)
     # Before the first request, so that nothing is read or written with settings to be refused.
     place.check()
     return place
@@ -280,13 +296,25 @@ def resource_creator(place: Place, base_dir: Path) -> Creating | None:
     make: BackendFunction[Creating] | None = getattr(
         backends()[place.settings.backend], "creating", None
     )
-    return call_backend(place.settings, base_dir, place.env, make) if make else None
+    if make is None:
+        return None
+    found = call_backend(place.settings, base_dir, place.env, make)
+    if place.debug_log:
+        from dtm.app.logged_ports import LoggedCreating
+
+        return LoggedCreating(found, place.location, place.debug_log)
+    return found
 
 
 def call_backend(
-    settings: StateSettings, base_dir: Path, env: Mapping[str, str], use: BackendFunction[T]
+    settings: StateSettings,
+    base_dir: Path,
+    env: Mapping[str, str],
+    use: BackendFunction[T],
+    *,
+    learn: Callable[[Value], object] | None = None,
 ) -> T:
-    """Call a function of the backend with its decoded options.
+    """Call a function of the backend with its decoded options; `learn` gets their secrets.
 
     Raises ConfigError with every wrong option and its line.
     """
@@ -300,6 +328,9 @@ def call_backend(
         for fault in faults
     ]
     if not problems:
+        if learn:
+            for secret in leaves_of(options, Secret):
+                learn(secret)
         try:
             return use({name: reveal(value) for name, value in options.items()}, base_dir, env)
         except ConfigError as error:

@@ -28,7 +28,7 @@ from engine.planning import planner, safety
 from engine.planning.decisions import Resolution, describe_pending
 from engine.planning.drift import detect_drift, keep_change
 from engine.planning.planner import LiveResources, Selection
-from engine.plugins.calls import Operations
+from engine.plugins.calls import Operations, call_unobserved
 from engine.plugins.recall import SecretRecall
 from engine.session.reading import Reading
 from engine.state import State, StateEntry
@@ -60,7 +60,11 @@ class Run:
         self.workspace, self.options, self.emit = workspace, options, workspace.emit
         lookup = SecretLookup(workspace.request, workspace.config)
         self.operations = Operations(
-            workspace.providers, workspace.base_dir, lookup, workspace.redactor
+            workspace.providers,
+            workspace.base_dir,
+            lookup,
+            workspace.redactor,
+            workspace.debug_log.observe if workspace.debug_log else call_unobserved,
         )
         self.resolutions = dict(map(Resolution.parse, options.resolve))
         self.approved = False
@@ -110,6 +114,7 @@ class Run:
             self.operations,
             in_progress=reading.in_progress,
         )
+        self._log_decisions(plan)
         return DriftReport(
             self._keep_busy_tools(plan, reading),
             tuple(
@@ -140,6 +145,7 @@ class Run:
             if exists:
                 empty_state.record_last_state(self.workspace)
             plan = self._make_plan(operation, session.state)
+            self._log_decisions(plan)
             show(plan)
             if plan.empty or not self._approve(plan, confirm):
                 return None
@@ -158,12 +164,18 @@ class Run:
             empty_state.record_last_state(self.workspace)
         return summary
 
+    def _log_decisions(self, plan: Plan) -> None:
+        # Logged here, because the planner is pure.
+        if self.workspace.debug_log:
+            self.workspace.debug_log.plan(plan)
+
     def _approve(self, plan: Plan, confirm: Confirm) -> bool:
         self.approved = confirm(safety.check(plan, force=self.options.force))
         return self.approved
 
     def _warn_of_refusals(self, operation: str, state: State, plan: Plan) -> Plan:
         """Return the plan. Warn of every reason for which the command would refuse it."""
+        self._log_decisions(plan)
         if refused := safety.protection_error(plan):
             self.emit(WillRefuse(operation, refused.message, refused.hint))
         config = self._config(operation)

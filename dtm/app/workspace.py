@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,6 +20,9 @@ from engine.loading.loader import ConfigSource, load
 from engine.ports import AnyProvider, Emit
 from engine.secrets.redaction import Redactor
 from engine.values import Secret, leaves
+
+if TYPE_CHECKING:
+    from dtm.app.debug_log import DebugLog  # heavy
 
 DEFAULT_CONFIG = "config.yaml"
 
@@ -36,6 +40,7 @@ class Workspace(msgspec.Struct, frozen=True):
     place: Place
     emit: Emit
     redactor: Redactor
+    debug_log: DebugLog | None = None
 
     @property
     def base_dir(self) -> Path:
@@ -94,15 +99,10 @@ def open_workspace(
     from dtm.app import identities
     from dtm.plugins import installed
 
-    config = None
-    if need_config or _is_config_needed(request):
-        config = load_config(request)
-        for warning in config.warnings:
-            emit(Notice("warning", warning))
-    elif (request.cwd / DEFAULT_CONFIG).exists():
-        # Its secrets and directory are useful, but a broken config must not prevent a repair.
-        with suppress(ConfigError):
-            config = load_config(request)
+    debug_log = _open_debug_log(request, redactor)
+    if debug_log:
+        emit = debug_log.listen(emit)
+    config = _find_config(request, emit, need_config=need_config)
     if config:
         # Before anything else can be printed: the redactor hides only secrets that it knows.
         _hide_secrets(config, redactor)
@@ -113,10 +113,35 @@ def open_workspace(
     if overridden:
         emit(Notice("warning", overridden))
     base = config.settings.base_dir if config and settings.source == "config" else request.cwd
-    place = places.open_place(settings, base, request.env)
+    place = places.open_place(settings, base, request.env, debug_log)
+    if debug_log:
+        debug_log.start(place.location, settings.source)
     if config and need_config:
         identities.check_identities(config, installed(), place)
-    return Workspace(request, config, installed(), place, emit, redactor)
+    return Workspace(request, config, installed(), place, emit, redactor, debug_log)
+
+
+def _find_config(request: Invocation, emit: Emit, *, need_config: bool) -> Config | None:
+    if need_config or _is_config_needed(request):
+        config = load_config(request)
+        for warning in config.warnings:
+            emit(Notice("warning", warning))
+        return config
+    # Its secrets and directory are useful, but a broken config must not prevent a repair.
+    if (request.cwd / DEFAULT_CONFIG).exists():
+        with suppress(ConfigError):
+            return load_config(request)
+    return None
+
+
+def _open_debug_log(request: Invocation, redactor: Redactor) -> DebugLog | None:
+    """Open the debug log, None unless `DTM_LOG` is set. Raises UsageError."""
+    if not request.env.get("DTM_LOG"):
+        return None
+    # Imported only here: a run without the log must not pay 15 ms for `logging`.
+    from dtm.app.debug_log import open_log
+
+    return open_log(request.env, request.cwd, redactor)
 
 
 def _warn_of_plugin_files(directory: Path | None, emit: Emit) -> None:

@@ -186,20 +186,24 @@ class WorkerContext(msgspec.Struct, frozen=True):
 
         def call_method() -> Resource | None:
             if job.call is Action.CREATE:
-                made = provider.create(job.built, call)
-            else:
-                assert job.resource is not None  # only what is live is changed or deleted
-                if job.call is Action.DELETE:
-                    provider.delete(job.built, reveal_resource(job.resource), call)
-                    return None
-                made = provider.update(job.built, reveal_resource(job.resource), call)
+                return provider.create(job.built, call)
+            assert job.resource is not None  # only what is live is changed or deleted
+            if job.call is Action.UPDATE:
+                return provider.update(job.built, reveal_resource(job.resource), call)
+            provider.delete(job.built, reveal_resource(job.resource), call)
+            return None
+
+        def call_and_mark() -> Resource | None:
+            made = self.operations.observe(job.address, job.call.value, call_method)
+            if made is None:
+                return None
             found = self.operations.mark_secrets(job.address, job.options, made, job.resource)
             # Sealing a new secret takes long. The result is remembered, so that the one thread that
             # records need not wait for it.
             self.sealer.seal_resource(found, job.address)
             return found
 
-        return call_guarded(provider.plugin, job.call.value, call_method)
+        return call_guarded(provider.plugin, job.call.value, call_and_mark)
 
     def _examine_failure(self, job: Job, error: DtmError) -> Outcome:
         """Read once after a create that failed and after any call whose outcome is unknown."""

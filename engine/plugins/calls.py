@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -51,11 +51,30 @@ SecretLookup: TypeAlias = Callable[[str], "Value | None"]
 T = TypeVar("T")
 
 
+class Observer(Protocol):
+    """A function around each call that may send a request: it makes the call, and may time it."""
+
+    def __call__(self, address: Address, method: str, call: Callable[[], T], /) -> T:
+        """Return what the call returns; raise what it raises.
+
+        def observe(address, method, call):
+            print(method, address)
+            return call()
+        """
+        ...
+
+
+def call_unobserved(_address: Address, _method: str, call: Callable[[], T], /) -> T:
+    """Make the call and nothing else."""
+    return call()
+
+
 class Operations(msgspec.Struct, frozen=True):
     """Providers by plugin name, and what every call of them needs.
 
     `base_dir`: relative paths in options start there. `recall` gives recorded secrets again.
-    `redactor` learns every secret that is handed out. Safe to use from several threads.
+    `redactor` learns every secret that is handed out. `observe` makes each call that may send a
+    request. Safe to use from several threads.
 
         operations = Operations(providers, base_dir, recall)
         live = operations.read(address, options, entry.resource, call)
@@ -65,6 +84,7 @@ class Operations(msgspec.Struct, frozen=True):
     base_dir: Path
     recall: SecretLookup
     redactor: Redactor = msgspec.field(default_factory=Redactor)
+    observe: Observer = call_unobserved
 
     def provider(self, address: Address) -> AnyProvider:
         """Find the provider of a tool.
@@ -248,7 +268,7 @@ class Operations(msgspec.Struct, frozen=True):
         known = None if resource and self._nameless(address, options, resource) else resource
 
         def reading() -> Resource | None:
-            found = provider.read(built, known, call)
+            found = self.observe(address, "read", lambda: provider.read(built, known, call))
             return found and self.mark_secrets(address, options, found, resource)
 
         try:

@@ -1,15 +1,32 @@
-"""From configuration files to a `Config`, or to every problem that they have.
+"""Loading: read configuration files and return a `Config`, or report every problem in them.
 
-Terms: a *section* is a value of the configuration with its place. A *binding* is the value of a
-variable as given, and where; *rendering* puts variables into values. The *catalog* gives the
-options Struct of a plugin name. A *tool entry* is a tool as written, an *app* becomes several.
+Terms:
 
-    files --> variable_sources --> variables --> state_settings, apps, tools --> loader: Config
-              (which value wins)   (rendering)   (checks by file_schema and the catalog)
+- *Section*: the value of a top-level key, with its place in a file.
+- *Binding*: the value of a variable before rendering, with its place.
+- *Rendering*: replacing `[[ name ]]` and `[[ env NAME ]]` by values.
+- *Catalog*: the options Struct of each plugin, found by the plugin's name.
+- *Tool entry*: a tool as the user wrote it. An *app* expands to several tool entries.
 
-Invariants: one run reports every problem, with file, line and column where the cause stands in a
-file; only a file that is not YAML reports its first error alone. An unknown key is an error.
-References to other tools stay symbolic. No method of a provider and no store is called.
+The steps, each in a module of its own:
+
+    files             read the files and split them into sections
+    variable_sources  choose the value of each variable: default < env < vars < file < flag
+    variables         render values
+    state_settings    check `state` and `pluginDir`
+    apps              expand each app to tool entries
+    tools             check each tool against the catalog, then the dependencies of all
+    loader            run these steps and return the Config
+
+`file_schema` describes the file format; `problems` collects the problems.
+
+Invariants:
+
+- One run reports every problem, with file, line and column. A file that is not valid YAML reports
+  its first error only.
+- An unknown key is an error.
+- References to other tools stay symbolic: their values are known only during an apply.
+- Loading calls no provider and opens no state.
 
     config = load(ConfigSource(Path("config.yaml")), catalog, state_url=parse, backends=backends)
 """

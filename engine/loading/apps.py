@@ -1,4 +1,4 @@
-"""The expansion of `apps:`: each becomes tools, a repository with its builds and deliveries."""
+"""The expansion of `apps:`: each app becomes tools for its repository, builds and deliveries."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import msgspec
 
 from engine.address import Address
 from engine.language.expressions import Raw
-from engine.language.references import Interpolation, Reference
+from engine.language.references import Reference
 from engine.language.yaml import FilePlace
 from engine.loading import file_schema
 from engine.loading.files import Files, Section
-from engine.loading.problems import Report
+from engine.loading.problems import Report, describe_kind
+from engine.loading.tools import UNSETTLED, refuse_unsettled
 from engine.loading.variables import Scope
-from engine.options.decode import decode
+from engine.options.decode import decode, dotted
 from engine.options.fields import folded, spelled
 from engine.suggestions import nearest
-from engine.values import Attributes, Secret, Steps, Unknown, Value, leaves_of
+from engine.values import Attributes, Steps, Unknown, Value, leaves_of
 
 SCAFFOLDING: Final = "repo-scaffolding"
 _LIFTED: Final = ("jenkins", "runner")
-"""Pipeline options that are options of the tool itself."""
-_UNSETTLED: Final = (Reference, Interpolation, Secret)
+"""Pipeline options that become options of the tool itself."""
 _HOSTS: Final = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
 
 
 class ExpandedTool(msgspec.Struct, frozen=True):
-    """A tool that stems from an app: the entry of `tools:` that it equals, and the app's place."""
+    """A tool that an app expands to, in the form of an entry of `tools:`, and the app's place."""
 
     value: Raw
     place: FilePlace
@@ -40,16 +40,16 @@ class _Template(msgspec.Struct, frozen=True):
 
 
 class _Step(msgspec.Struct, frozen=True):
-    """One entry of ci or cd, its template applied."""
+    """One entry of `ci` or `cd`, with its template applied."""
 
     type: str
     options: dict[str, Value]
 
 
-def expand(files: Files, scope: Scope, tools: Sequence[str]) -> Iterator[ExpandedTool]:
-    """Yield the tools of every app: each ci, each cd, then the repository.
+def expand_apps(files: Files, scope: Scope, tools: Sequence[str]) -> Iterator[ExpandedTool]:
+    """Yield the tools of every app: each build, each delivery, then the repository.
 
-    All of them wait for `tools`, which are given as name.instanceID.
+    All of them depend on `tools`, a list of name.instanceID.
     """
     templates = dict(_templates(files, scope))
     for section in files.items("apps"):
@@ -59,14 +59,15 @@ def expand(files: Files, scope: Scope, tools: Sequence[str]) -> Iterator[Expande
 
 
 def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
+    """Yield the pipeline templates by name; report invalid and repeated ones."""
     first: dict[str, FilePlace] = {}
     for section in files.items("pipelineTemplates"):
         if not isinstance(section.value, dict):
-            files.report.add(
-                section.place.at(), "a pipeline template is a map with name, type and options"
-            )
+            kind = describe_kind(section.value)
+            message = f"a pipeline template must be a map with name, type and options, not {kind}"
+            files.report.add(section.place.at(), message)
             continue
-        # Options are rendered for each step, which has variables of its own.
+        # Options are rendered later, once for each step: a step has its own variables.
         rest = {key: item for key, item in section.value.items() if folded(key) != "options"}
         found, sound = _decoded(
             scope.render(rest), file_schema.PipelineTemplateSection, section.place, files.report
@@ -78,6 +79,7 @@ def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
             files.report.add(
                 section.place.at(),
                 f'pipeline template "{name}" is given twice, first at {first[name].at()}',
+                "give one of the two another name",
             )
         else:
             first[name] = section.place
@@ -90,18 +92,17 @@ def _decoded(
     place: FilePlace,
     report: Report,
 ) -> tuple[Attributes, bool]:
-    """Decode a map by its Struct; the flag is True if nothing is wrong with it."""
+    """Decode a map by its Struct. The second result is False if it has a problem."""
     if not isinstance(value, dict):
-        report.add(place.at(), "an app is a map with name and repo")
+        report.add(
+            place.at(), f"an app must be a map with name and repo, not {describe_kind(value)}"
+        )
         return {}, False
     before = len(report.problems)
     found, faults = decode(value, struct, env={}, noun="key")
     report.add_faults(place.at, faults)
-    for path in _unsettled(found):
-        report.add(
-            place.at(*path),
-            "this must be known from the start: no ${{ }} and nothing sensitive here",
-        )
+    for path, kind in _unsettled(found):
+        report.add(place.at(*path), *refuse_unsettled(dotted(path), {kind}))
     return found, len(report.problems) == before and not leaves_of(value, Unknown)
 
 
@@ -133,32 +134,34 @@ def _app(section: Section, scope: Scope, templates: Mapping[str, _Template]) -> 
     )
 
 
-def _unsettled(app: Attributes) -> Iterator[Steps]:
-    """Yield where the structure of an app holds a value that is sensitive or not known yet.
+def _unsettled(app: Attributes) -> Iterator[tuple[Steps, type]]:
+    """Yield the paths in the structure of an app whose value is secret or not known yet.
 
-    The structure decides which tools there are, so it must be known before any tool is.
+    The structure decides which tools exist, so it must be known before any output is.
     """
     for key in ("name", "type", "spec", "repo", "repoTemplate", "ci", "cd"):
-        if isinstance(app.get(key), _UNSETTLED):
-            yield (key,)
+        yield from _if_unsettled((key,), app.get(key))
     for kind in ("ci", "cd"):
         for index, step in enumerate(_list(app.get(kind))):
-            if isinstance(step, _UNSETTLED):
-                yield kind, index
+            yield from _if_unsettled((kind, index), step)
             for key, value in _map(step).items():
-                if isinstance(value, _UNSETTLED):
-                    yield kind, index, key
+                yield from _if_unsettled((kind, index, key), value)
+
+
+def _if_unsettled(path: Steps, value: Value) -> Iterator[tuple[Steps, type]]:
+    if type(value) in UNSETTLED:
+        yield path, type(value)
 
 
 class _StepResolver(msgspec.Struct, frozen=True):
-    """Turns the ci and cd entries of one app into steps."""
+    """A resolver that turns the `ci` and `cd` entries of one app into steps."""
 
     scope: Scope
     templates: Mapping[str, _Template]
     spec: Mapping[str, Value]
 
     def steps(self, decoded: Value, written: Raw, place: FilePlace) -> list[_Step]:
-        """Resolve a list of entries. What is wrong with one is reported, and the entry left out."""
+        """Resolve a list of entries. An invalid entry is reported and left out."""
         pairs = zip(_list(decoded), _list(written), strict=True)
         found = [
             self._step(_map(step), _map(raw), place.step(index))
@@ -173,24 +176,25 @@ class _StepResolver(msgspec.Struct, frozen=True):
             if name:
                 report.add(
                     place.at("templateName"),
-                    f'key "templateName" goes with type template, not with {kind}',
+                    f'key "templateName" requires type "template", but the type is "{kind}"',
+                    "write type: template, or remove templateName",
                 )
             return _Step(kind, own)
         template = self.templates.get(name) if name else None
         if template:
-            inside = self.scope.inside(before=_map(spelled(raw, "vars")), after=self.spec)
+            inside = self.scope.nested(before=_map(spelled(raw, "vars")), after=self.spec)
             return _Step(template.type, merge_maps(_map(inside.render(template.options)), own))
         hint = nearest(name, list(self.templates))
         if name:
-            missing = f'there is no pipeline template "{name}"'
+            missing = f'unknown pipeline template "{name}"'
             report.add(place.at("templateName"), missing, hint)
         else:
-            report.add(place.at(), "type template needs a templateName", hint)
+            report.add(place.at(), 'key "templateName" is required for type "template"', hint)
         return None
 
 
 def merge_maps(below: dict[str, Value], above: dict[str, Value]) -> dict[str, Value]:
-    """Merge two maps: `above` wins at every leaf, and lists are leaves."""
+    """Merge two maps key by key, at all depths. `above` wins; lists are replaced, not merged."""
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
@@ -203,6 +207,8 @@ def merge_maps(below: dict[str, Value], above: dict[str, Value]) -> dict[str, Va
 
 
 class _App(msgspec.Struct, frozen=True):
+    """An app whose sections are checked and whose steps are resolved."""
+
     name: str
     spec: dict[str, Value]
     repository: dict[str, Value]
@@ -212,11 +218,11 @@ class _App(msgspec.Struct, frozen=True):
     cd: list[_Step]
 
     def tools(self, others: Sequence[str]) -> Iterator[Raw]:
-        """Yield entries of `tools:`. Deliveries wait for builds, and all for the repository."""
+        """Yield entries of `tools:`. Deliveries depend on builds, and both on the repository."""
         first = (
             [f"{SCAFFOLDING}.{self.name}", *others] if self.template is not None else list(others)
         )
-        # One count for ci and cd: the same plugin may stand in both.
+        # One count for ci and cd: both may use the same plugin, and addresses must differ.
         used: dict[str, int] = {}
         builds: list[str] = []
         for step in self.ci:
@@ -232,18 +238,19 @@ class _App(msgspec.Struct, frozen=True):
                 "sourceRepo": source,
                 "vars": self.variables,
             }
-            yield _written(SCAFFOLDING, self.name, others, options)
+            yield _tool_entry(SCAFFOLDING, self.name, others, options)
 
     def _instance(self, step: _Step, used: dict[str, int]) -> str:
-        """Give the app's name, with a number for each further tool of the same plugin."""
+        """Return the instance ID of a step: the app's name, numbered from the second use on."""
         used[step.type] = used.get(step.type, 0) + 1
         return self.name if used[step.type] == 1 else f"{self.name}-{used[step.type]}"
 
     def _tool(self, step: _Step, instance: str, depends_on: Iterable[str]) -> dict[str, Value]:
         options = self._delivery(step) if step.type == "argocdapp" else self._pipeline(step)
-        return _written(step.type, instance, depends_on, options)
+        return _tool_entry(step.type, instance, depends_on, options)
 
     def _pipeline(self, step: _Step) -> dict[str, Value]:
+        """Build the options of a build: the pipeline, the repository and the lifted options."""
         lifted: dict[str, Value] = {
             key: step.options[key] for key in _LIFTED if key in step.options
         }
@@ -257,6 +264,7 @@ class _App(msgspec.Struct, frozen=True):
         return {"pipeline": pipeline, "scm": self.repository, **lifted}
 
     def _delivery(self, step: _Step) -> dict[str, Value]:
+        """Build the options of a delivery: defaults from the app, overridden by the step."""
         source: dict[str, Value] = {
             "valuefile": "values.yaml",
             "path": f"helm/{self.name}",
@@ -270,13 +278,16 @@ class _App(msgspec.Struct, frozen=True):
             "source": {key: value for key, value in source.items() if value not in (None, "")},
         }
         images = [
-            _public(build.options["imageRepo"]) for build in self.ci if "imageRepo" in build.options
+            _without_password(build.options["imageRepo"])
+            for build in self.ci
+            if "imageRepo" in build.options
         ]
         return merge_maps(defaults | {"imageRepo": images[0]} if images else defaults, step.options)
 
     def _clone_url(self) -> Value:
+        """Return the URL of the repository, or a reference to it; "" if it is not known."""
         if self.template is not None:
-            # A reference, so that the delivery waits for the repository and follows its real URL.
+            # A reference makes the delivery depend on the repository and use its real URL.
             text = f"${{{{ {SCAFFOLDING}.{self.name}.outputs.repoURL }}}}"
             return Reference(Address(SCAFFOLDING, self.name), ("repoURL",), text)
         url, host, owner, org, kind = (
@@ -295,8 +306,8 @@ class _App(msgspec.Struct, frozen=True):
         return f"{server}/{account}/{self.repository['name']}.git" if known else ""
 
 
-def _public(image: Value) -> Value:
-    """Drop the password of an image: pushing needs it, deploying does not."""
+def _without_password(image: Value) -> Value:
+    """Remove the password of an image: pushing needs it, deploying does not."""
     return (
         {key: value for key, value in image.items() if key != "password"}
         if isinstance(image, dict)
@@ -304,7 +315,7 @@ def _public(image: Value) -> Value:
     )
 
 
-def _written(
+def _tool_entry(
     name: str, instance: str, depends_on: Iterable[str], options: dict[str, Value]
 ) -> dict[str, Value]:
     return {"name": name, "instanceID": instance, "dependsOn": list(depends_on), "options": options}

@@ -1,4 +1,4 @@
-"""The settings of a configuration: where the state and the plugins are."""
+"""The settings of a configuration: the place of the state and the directory of the plugins."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.language.references import addresses
 from engine.language.yaml import FilePlace
 from engine.loading import file_schema
 from engine.loading.files import Files
-from engine.loading.problems import Report
+from engine.loading.problems import Report, describe_kind
 from engine.loading.variables import Scope
 from engine.lock import lease_of
 from engine.options.decode import build, decode
@@ -29,22 +29,22 @@ from engine.values import Attributes, Secret, Unknown, Value, leaves_of
 
 
 def plain_url(url: str) -> StateSettings:
-    """Keep the URL as it was written, for a caller that reads URLs itself."""
+    """Return the URL unparsed, as the option `url`, for callers that parse URLs themselves."""
     return StateSettings("url", {"url": url}, source="config")
 
 
-def settings(
+def read_settings(
     files: Files,
     scope: Scope,
     state_url: Callable[[str], StateSettings],
     backends: Catalog | None = None,
 ) -> Settings:
-    """Read everything that is not a tool. Problems go to the report.
+    """Read `state` and `pluginDir`, and return all settings. Problems go to `files.report`.
 
-    A backend's options are checked where `backends` are given.
+    The options of the state backend are checked only if `backends` is given.
     """
     for key in ("varFile", "toolFile"):
-        files.single(key)  # read already; here only to find it given twice
+        files.single(key)  # These files are read already: this reports a key that is given twice.
     section = files.single("state")
     state = None
     if section is not None:
@@ -66,12 +66,13 @@ def _plugin_dir(files: Files, scope: Scope) -> Path | None:
     if isinstance(value, str):
         return files.resolve_path(value) if value else None
     if not isinstance(value, Unknown):
-        files.report.add(section.place.at(), 'key "pluginDir" must be the path of a directory')
+        message = f'key "pluginDir" must be the path of a directory, not {describe_kind(value)}'
+        files.report.add(section.place.at(), message)
     return None
 
 
 class _StateReader(msgspec.Struct, frozen=True):
-    """Reads what stands under `state:`; every method gives None after reporting why."""
+    """A reader of the value of `state:`. Its methods return None after reporting a problem."""
 
     place: FilePlace
     report: Report
@@ -79,22 +80,27 @@ class _StateReader(msgspec.Struct, frozen=True):
     backends: Catalog | None
 
     def read(self, value: Value) -> StateSettings | None:
-        """Read the rendered value: a map, or a URL."""
-        # The state is opened before any output is known.
+        """Read the rendered value, which is a map or a URL."""
         if addresses(value):
-            message = "the state must be known before any tool is: no ${{ }} here"
-            self.report.add(self.place.at(), message)
+            self.report.add(
+                self.place.at(),
+                'key "state" cannot use ${{ }}: dtm opens the state before it reads any output',
+                "write the value itself, or use a variable: [[ name ]] or [[ env NAME ]]",
+            )
             return None
         if leaves_of(value, Unknown):
             return None
-        # A URL that holds a password is still a URL.
+        # A URL with a password from the environment is a Secret.
         if isinstance(value, Secret):
             value = value.value
         if isinstance(value, str):
             return self._from_url(value)
         if not isinstance(value, dict):
-            message = 'key "state" must be a map, or the URL of the state'
-            self.report.add(self.place.at(), message)
+            self.report.add(
+                self.place.at(),
+                f'key "state" must be a map or a URL, not {describe_kind(value)}',
+                "write for example state: {backend: local} or state: s3://BUCKET/KEY",
+            )
             return None
         found, faults = decode(value, file_schema.StateSection, env={}, noun="key")
         self.report.add_faults(self.place.at, faults, "state: ")
@@ -110,13 +116,14 @@ class _StateReader(msgspec.Struct, frozen=True):
             return None
 
     def _from_map(self, state: Attributes, raw: dict[str, Raw]) -> StateSettings | None:
-        # StateSection says that lock and options, where given, are maps.
+        # StateSection has checked that lock and options are maps.
         lock = self._lock(cast("Attributes", state.get("lock") or {}))
         built = build({**state, "lock": None, "options": {}}, file_schema.StateSection)
         if self.backends is None:
             given = cast("Attributes", state.get("options") or {})
             backend = built.backend.lower()
-            # There is no Struct to give canonical names: only snake_case is known to be an alias.
+            # Without the backend's Struct the canonical names are not known, but snake_case is
+            # always an alias of camelCase.
             options: Attributes = {_camel(key): value for key, value in given.items()}
         else:
             schema = self._schema(built.backend, self.backends)
@@ -133,24 +140,25 @@ class _StateReader(msgspec.Struct, frozen=True):
     def _schema(self, name: str, backends: Catalog) -> PluginSchema | None:
         schema = backends.find(name.lower())
         if schema is None:
-            message = f'there is no state backend "{name}"'
+            message = f'unknown state backend "{name}"'
             hint = nearest(name, backends.names())
             if name.lower() in backends.unshipped():
-                message = f"state backend {name} is not part of this version"
-                hint = f"there are: {', '.join(backends.names())}"
+                message = f'state backend "{name}" is not part of this version'
+                hint = f"use one of: {', '.join(backends.names())}"
             self.report.add(self.place.at("backend"), message, hint)
         return schema
 
     def _lock(self, lock: Attributes) -> LockSettings:
         built, lease = build(lock, file_schema.LockSection), None
         if built.lease is not None:
-            problem = f'"{built.lease}" is no lease: more than 0s, at most 24h'
+            problem = f'must be more than 0s and at most 24h, not "{built.lease}"'
             try:
                 lease = lease_of(seconds(built.lease))
             except ValueError as error:
                 problem = str(error)
             if lease is None:
-                self.report.add(self.place.at("lock", "lease"), problem)
+                message = f'state: key "lock.lease": {problem}'
+                self.report.add(self.place.at("lock", "lease"), message)
         return LockSettings(built.kind, built.url, lease)
 
 

@@ -1,8 +1,8 @@
-"""Checks of the tools: their names, their options against the plugin, their edges."""
+"""Checks of the tools: their names, their options against the plugin, and their dependencies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -16,7 +16,7 @@ from engine.language.expressions import Raw
 from engine.language.references import Interpolation, Reference, references
 from engine.language.yaml import FilePlace
 from engine.loading import file_schema
-from engine.loading.problems import Report
+from engine.loading.problems import Report, describe_kind
 from engine.options.decode import build, decode, dotted
 from engine.options.fields import agree, expected, options_of, shape_at, spelled
 from engine.schema import Catalog, PluginSchema
@@ -25,13 +25,28 @@ from engine.values import Attributes, Secret, Steps, Unknown, UnknownValueError,
 
 _FREE: Final = Lifecycle()
 _UNTIMED: Final = Timeouts()
+UNSETTLED: Final[frozenset[type]] = frozenset({Reference, Interpolation, Secret})
+"""The types of values that may be used in options only, not in a name for example."""
+
+
+def refuse_unsettled(key: str, kinds: Collection[type]) -> tuple[str, str]:
+    """Return the message and hint for a key whose value has one of the `UNSETTLED` types."""
+    if Secret in kinds:
+        return (
+            f'key "{key}" cannot use a secret: its value is stored and shown in plain text',
+            "use a variable that is neither sensitive nor from the environment",
+        )
+    return (
+        f'key "{key}" cannot use ${{{{ }}}}: dtm needs its value before it reads any output',
+        "write the value itself, or use a variable: [[ name ]]",
+    )
 
 
 class ToolEntry(msgspec.Struct):
-    """One tool as written and rendered.
+    """One tool as the user wrote it, with its variables replaced.
 
-    `simple`: no Literal is inside. `expanded`: it stems from an app, whose place stands for those
-    of its options.
+    `simple`: it contains no Literal. `expanded`: it comes from an app. Problems with any of its
+    options are then reported at the place of the app.
     """
 
     value: Raw
@@ -40,12 +55,12 @@ class ToolEntry(msgspec.Struct):
     expanded: bool = False
 
     def at(self, *path: str | int, key: bool = False) -> str:
-        """Give `file:line:column` of an entry of the tool, or of its key."""
+        """Return `file:line:column` of a value inside the tool, or of its key."""
         return self.place.at() if self.expanded else self.place.at(*path, key=key)
 
 
 class _Tool(msgspec.Struct):
-    """A tool whose own entry was checked, its edges not yet."""
+    """A tool whose own entry is checked. Its dependencies are not resolved yet."""
 
     entry: ToolEntry
     options: Attributes
@@ -55,7 +70,12 @@ class _Tool(msgspec.Struct):
 
 
 class ToolChecker(msgspec.Struct):
-    """Checks tools against a catalog, each by itself and then all together."""
+    """A check of tools against the catalog: first each tool alone, then all of them together.
+
+    checker = ToolChecker(catalog, env, report)
+    checker.add(entry)  # for each tool
+    tools = checker.finish()
+    """
 
     catalog: Catalog
     env: Mapping[str, str]
@@ -65,21 +85,22 @@ class ToolChecker(msgspec.Struct):
 
     @property
     def names(self) -> list[str]:
-        """List every tool so far as `dependsOn` writes it."""
+        """List the tools added so far in the spelling of `dependsOn`, name.instanceID."""
         return [address.dotted for address in self._tools]
 
     def add(self, entry: ToolEntry) -> None:
-        """Check one entry by itself. Edges come later, when every tool is known."""
+        """Check one tool alone. Its dependencies are checked by `finish`, when all are known."""
         try:
             tool: file_schema.ToolSection | None = msgspec.convert(
                 entry.value, file_schema.ToolSection
             )
         except (msgspec.ValidationError, UnknownValueError):
-            tool = None  # the slower way says what is wrong, or finds another spelling
+            # `_shape` is slower, but accepts other spellings of keys and reports each problem.
+            tool = None
         if tool is None and (tool := self._shape(entry)) is None:
             return
         address = Address(tool.name, tool.instance_id)
-        named = self._named(entry, address)
+        named = self._check_name(entry, address)
         options = self._options(entry, address, tool.options)
         lifecycle = Lifecycle(tool.lifecycle.prevent_destroy) if tool.lifecycle else _FREE
         timeouts = self._timeouts(entry, tool.timeouts) if tool.timeouts else _UNTIMED
@@ -87,9 +108,11 @@ class ToolChecker(msgspec.Struct):
             self._tools[address] = _Tool(entry, options, tool.depends_on, lifecycle, timeouts)
 
     def _shape(self, entry: ToolEntry) -> file_schema.ToolSection | None:
-        """Read the entry by its keys as far as possible; None if it cannot even be named."""
+        """Decode the entry key by key and report problems. None without name and instanceID."""
         if not isinstance(entry.value, dict):
-            self.report.add(entry.at(), "a tool is a map with name, instanceID and options")
+            kind = describe_kind(entry.value)
+            message = f"a tool must be a map with name, instanceID and options, not {kind}"
+            self.report.add(entry.at(), message)
             return None
         known, faults = decode(entry.value, file_schema.ToolSection, env={}, noun="key")
         self.report.add_faults(entry.at, faults)
@@ -97,44 +120,52 @@ class ToolChecker(msgspec.Struct):
         sound = {key: item for key, item in known.items() if key not in wrong}
         if not all(isinstance(sound.get(key), str) for key in ("name", "instanceID")):
             return None
-        options = spelled(entry.value, "options")  # not decoded yet: that is the plugin's part
+        options = spelled(entry.value, "options")  # decoded later, by the Struct of the plugin
         return msgspec.structs.replace(
             build({**sound, "options": {}}, file_schema.ToolSection),
             options=options if isinstance(options, dict) else {},
         )
 
     def _unsettled(self, entry: ToolEntry, known: Attributes) -> set[str]:
-        """Find the keys beside `options` whose value is not known now or is sensitive."""
+        """Find the keys other than `options` with a value that is unknown or secret; report it."""
         found: set[str] = set()
         for key, item in known.items():
             kinds = {type(leaf) for leaf in leaves(item)} if key != "options" else set[type]()
-            if kinds & {Secret, Reference, Interpolation}:
-                message = f'key "{key}" must be known from the start, and not be sensitive'
-                self.report.add(entry.at(key), message)
-            if kinds & {Secret, Reference, Interpolation, Unknown}:
+            if kinds & UNSETTLED:
+                self.report.add(entry.at(key), *refuse_unsettled(key, kinds))
+            if kinds & {*UNSETTLED, Unknown}:
                 found.add(key)
         return found
 
-    def _named(self, entry: ToolEntry, address: Address) -> bool:
-        """Check the tool's name; True if it is sound and new."""
+    def _check_name(self, entry: ToolEntry, address: Address) -> bool:
+        """Return whether the address of the tool is valid and not taken; report problems."""
         before = len(self.report.problems)
         if problem := name_problem(address.name):
             self.report.add(entry.at("name"), problem)
         if problem := instance_problem(address.instance):
+            # The user of an app wrote no instanceID: it is the name of the app.
+            if entry.expanded:
+                problem = problem.replace("instanceID", "app name", 1)
             self.report.add(entry.at("instanceID"), problem)
         if address in self._tools:
             first = self._tools[address].entry.place.at()
-            self.report.add(entry.at(), f"tool {address} is given twice, first at {first}")
+            message = f"tool {address} is given twice, first at {first}"
+            hint = "give one of the two another instanceID"
+            if entry.expanded:
+                message = f"this app expands to tool {address}, which is already given at {first}"
+                hint = "give the app another name"
+            self.report.add(entry.at(), message, hint)
         return len(self.report.problems) == before
 
     def _timeouts(self, entry: ToolEntry, timeouts: file_schema.TimeoutsSection) -> Timeouts:
+        """Convert the timeouts to seconds; report one that is not a duration."""
         found: dict[str, float] = {}
         for key, text in msgspec.structs.asdict(timeouts).items():
             if text is not None:
                 try:
                     found[key] = seconds(text)
                 except ValueError as error:
-                    self.report.add(entry.at("timeouts", key), str(error))
+                    self.report.add(entry.at("timeouts", key), f'key "timeouts.{key}": {error}')
         return Timeouts(**found)
 
     def _options(self, entry: ToolEntry, address: Address, raw: dict[str, Raw]) -> Attributes:
@@ -142,19 +173,20 @@ class ToolChecker(msgspec.Struct):
         if schema is None:
             return {}
         options, faults = decode(raw, schema.options, env=self.env, simple=entry.simple)
-        if faults:  # once for every tool: nothing is prepared for the usual case
+        # This runs once for every tool: the arguments are made only if there are faults.
+        if faults:
             about = f"{address}: " if entry.expanded else ""
             self.report.add_faults(partial(entry.at, "options"), faults, about)
         return options
 
     def _schema(self, entry: ToolEntry, name: str) -> PluginSchema | None:
-        # Asked once per plugin: a config may have thousands of tools of one.
+        # Cached by plugin: a configuration may have thousands of tools of one plugin.
         if name not in self._schemas:
             self._schemas[name] = self.catalog.find(name)
-        # A wrong name is reported elsewhere; it cannot be a plugin's.
+        # `_check_name` reports an invalid name. No plugin can have it.
         if self._schemas[name] is None and not name_problem(name):
             message = f'plugin "{name}" is not part of this version'
-            hint = "its options were not checked"
+            hint = "remove this tool (its options were not checked)"
             if name not in self.catalog.unshipped():
                 message = f'unknown plugin "{name}"'
                 hint = nearest(name, self.catalog.names())
@@ -162,11 +194,11 @@ class ToolChecker(msgspec.Struct):
         return self._schemas[name]
 
     def finish(self) -> tuple[ToolSpec, ...]:
-        """Give every tool with its edges, in the order given."""
+        """Resolve the dependencies and return every tool, in the order of `add`."""
         addresses = list(self._tools)
-        # Numbers instead of addresses: hashing an Address for each edge takes longer.
+        # Edges are numbers, not addresses: hashing an Address for each edge takes longer.
         edges = self._edges(addresses)
-        self._cycle(edges, addresses)
+        self._check_cycles(edges, addresses)
         return tuple(
             ToolSpec(
                 address,
@@ -180,9 +212,9 @@ class ToolChecker(msgspec.Struct):
         )
 
     def _edges(self, addresses: Sequence[Address]) -> dict[int, list[int]]:
-        """List for each tool, by number, the numbers of those that it waits for."""
+        """Return for each tool, by number, the numbers of the tools that it depends on."""
         numbers = {address: number for number, address in enumerate(addresses)}
-        # Messages write `a/b`, so users paste that spelling too.
+        # Users may paste `a/b` from messages, so `dependsOn` accepts both spellings.
         texts = {
             spelling: number
             for address, number in numbers.items()
@@ -191,7 +223,7 @@ class ToolChecker(msgspec.Struct):
         edges: dict[int, list[int]] = {}
         for number, tool in enumerate(self._tools.values()):
             found = dict.fromkeys(self._written(tool, texts))
-            # Only expressions make references: most large files have none, and are not walked.
+            # Only expressions make references. Most large files have none and need no walk.
             if tool.entry.expanded or tool.entry.place.text.scanned.expressions:
                 targets = self.targets(dict(tool.options), tool.entry.value, tool.entry)
                 found |= dict.fromkeys(numbers[address] for address in targets)
@@ -200,6 +232,7 @@ class ToolChecker(msgspec.Struct):
         return edges
 
     def _written(self, tool: _Tool, texts: Mapping[str, int]) -> Iterator[int]:
+        """Yield the tools under `dependsOn`, by number; report unknown ones."""
         for index, text in enumerate(tool.depends_on):
             if text in texts:
                 yield texts[text]
@@ -211,7 +244,7 @@ class ToolChecker(msgspec.Struct):
     def targets(self, value: Value, written: Raw, entry: ToolEntry) -> Iterator[Address]:
         """Yield the tools that a value refers to; report a missing tool or output.
 
-        `written` is the value before it was decoded: places are those of what the user wrote.
+        `written` is the value before it was decoded. Problems are reported at its places.
         """
         for reference in references(value):
             if reference.address in self._tools:
@@ -224,7 +257,7 @@ class ToolChecker(msgspec.Struct):
                 self.report.add(entry.at(*_path(written, reference)), message, hint)
 
     def _outputs(self, reference: Reference) -> type[msgspec.Struct] | None:
-        """Find the Struct of the outputs that a reference names one of; None if they are open."""
+        """Return the outputs Struct of the plugin that a reference names; None if it has none."""
         schema = self._schemas.get(reference.address.name)
         return schema.outputs if schema else None
 
@@ -237,7 +270,7 @@ class ToolChecker(msgspec.Struct):
         return message, nearest(str(reference.path[0]), known)
 
     def _check_types(self, tool: _Tool, schema: PluginSchema | None) -> None:
-        """Check that an option which is one reference gets an output of the type that it wants."""
+        """Report each option that is one reference to an output of the wrong type."""
         for path, leaf in _leaves(dict(tool.options)):
             outputs = self._outputs(leaf) if isinstance(leaf, Reference) else None
             if not isinstance(leaf, Reference) or schema is None or outputs is None:
@@ -245,23 +278,26 @@ class ToolChecker(msgspec.Struct):
             wanted, given = shape_at(schema.options, path), shape_at(outputs, leaf.path)
             if wanted and given and not agree(wanted, given):
                 option = f'option "{dotted(path)}" must be {expected(wanted)}'
-                message = f"{option}, and {leaf} is {expected(given)}"
+                message = f"{option}, but {leaf} is {expected(given)}"
                 self.report.add(tool.entry.at(*_path(tool.entry.value, leaf)), message)
 
-    def _cycle(self, edges: Mapping[int, Sequence[int]], addresses: Sequence[Address]) -> None:
+    def _check_cycles(
+        self, edges: Mapping[int, Sequence[int]], addresses: Sequence[Address]
+    ) -> None:
         if all(other < number for number, others in edges.items() for other in others):
-            return  # everything waits for what stands above it: the usual case, and no cycle
+            return  # The usual case: every tool depends only on earlier ones, so there is no cycle.
         try:
             order(edges)
         except CycleError as error:
             circle: list[Address] = [addresses[number] for number in [*error.nodes, error.nodes[0]]]
             message = f"dependency cycle: {' → '.join(map(str, circle))}"
             where = self._tools[circle[0]].entry.at()
-            self.report.add(where, message, "a tool cannot wait for itself")
+            hint = "remove one of these dependencies (dependsOn or ${{ }})"
+            self.report.add(where, message, hint)
 
 
 def _leaves(value: Value, path: Steps = ()) -> Iterator[tuple[Steps, Value]]:
-    """Yield every value that is neither a list nor a map, and where it stands."""
+    """Yield every value that is neither a list nor a map, with its path."""
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _leaves(item, (*path, key))
@@ -270,8 +306,8 @@ def _leaves(value: Value, path: Steps = ()) -> Iterator[tuple[Steps, Value]]:
 
 
 def _path(value: Raw, wanted: Reference) -> Steps:
-    """Find where a reference stands inside a value as written; () if it is not there."""
-    # By identity: equal references may stand in several places.
+    """Return the path of a reference inside a value; () if it is not in the value."""
+    # Compared by identity: a value may contain several equal references.
     found = (
         path for path, leaf in _leaves(value) if any(wanted is each for each in references(leaf))
     )

@@ -1,4 +1,4 @@
-"""The sources of a variable's value, and which of them wins.
+"""The sources of a variable's value, and their precedence.
 
 From the weakest to the strongest: the default under `variables:`, DTM_VAR_<name>, `vars:` and
 the files named by varFile, --var-file, --var.
@@ -19,7 +19,7 @@ from engine.language.references import VARIABLE_PREFIX
 from engine.language.yaml import FilePlace, Text
 from engine.loading import file_schema
 from engine.loading.files import Files, Section, load_text
-from engine.loading.problems import Report
+from engine.loading.problems import Report, describe_kind
 from engine.loading.variables import Binding, Declaration, Scope, bind_text
 from engine.options.decode import build, decode
 from engine.options.fields import folded
@@ -35,7 +35,10 @@ def bind_variables(
     var_files: Sequence[Path],
     variables: Sequence[tuple[str, str]],
 ) -> dict[str, Binding]:
-    """Give every variable the value that wins. Problems and warnings go to `files.report`."""
+    """Return every variable with its value from the strongest source.
+
+    Problems and warnings go to `files.report`.
+    """
     report = files.report
     found = _Bindings(report)
     _declare(found, files)
@@ -43,7 +46,7 @@ def bind_variables(
     paths = [files.cwd / path for path in var_files]
     texts = _texts([(path, files.display_path(path)) for path in paths], report)
     found.known = dict.fromkeys([*found.declared, *written, *sorted(_used(files, texts))])
-    # Weakest source first: each later one binds over it.
+    # From the weakest source to the strongest: each one overwrites the bindings before it.
     for name in found.known:
         if VARIABLE_PREFIX + name in env:
             found.bind_text(name, env[VARIABLE_PREFIX + name], VARIABLE_PREFIX + name)
@@ -65,9 +68,10 @@ def look_up(
     *,
     structured: bool,
 ) -> Value:
-    """Look up a variable that is given beside a configuration; None if it is not given.
+    """Look up a variable in flags, files of variables and the environment; None if it is absent.
 
-    A value from a flag or the environment stays text unless it is to be `structured`.
+    Used for a secret whose variable is no longer in the configuration. A value from a flag or the
+    environment is text, or is parsed as a map if `structured`.
     """
     report = Report()
     texts = _texts([(path, str(path)) for path in var_files], report)
@@ -83,9 +87,9 @@ def look_up(
 
 
 class _Bindings(msgspec.Struct):
-    """The variables that are known, what is declared of them, and the value bound last to each.
+    """The known variables, their declarations and their current values.
 
-    Known is what is declared, has a value under `vars:`, or is used in an expression.
+    A variable is known if it is declared, has a value under `vars:`, or is used in an expression.
     """
 
     report: Report
@@ -98,11 +102,11 @@ class _Bindings(msgspec.Struct):
         self.bound[name] = Binding(value, place.at, self.declared.get(name, Declaration()))
 
     def bind_if_known(self, name: str, value: Raw, place: FilePlace) -> None:
-        """Bind a value from --var-file; warn if the configuration has no use for it."""
+        """Bind a value from --var-file; warn if the configuration does not use the variable."""
         if name in self.known:
             self.bind(name, value, place)
         else:
-            # A warning only: one file of variables may serve several configurations.
+            # Not an error: several configurations may share one file of variables.
             self.report.warn(f'{place.at(key=True)}: variable "{name}" is not used anywhere')
 
     def bind_flag(self, name: str, text: str) -> None:
@@ -110,10 +114,10 @@ class _Bindings(msgspec.Struct):
         if name in self.known:
             self.bind_text(name, text, f"--var {name}")
         else:
-            # An error, unlike in a file: a flag is typed for this run, and a slip would go
-            # unnoticed.
+            # An error, unlike in a file: a flag is typed for this run, and a typo would silently
+            # leave the intended variable at its old value.
             hint = nearest(name, list(self.known))
-            self.report.add(f"--var {name}", f'there is no variable "{name}"', hint)
+            self.report.add(f"--var {name}", f'the configuration has no variable "{name}"', hint)
 
     def bind_text(self, name: str, text: str, where: str) -> None:
         """Bind a value from the command line or the environment."""
@@ -122,22 +126,23 @@ class _Bindings(msgspec.Struct):
             text.encode()
             self.bound[name] = bind_text(text, self.declared.get(name, Declaration()), where)
         except UnicodeEncodeError:
-            self.report.add(where, "is not valid UTF-8")
+            self.report.add(where, "the value is not valid UTF-8")
         except ConfigError as error:
             self.report.extend(error)
 
     def report_missing(self) -> None:
-        """Report every variable that is declared and has no value."""
+        """Report every declared variable without a value."""
         for name in self.declared.keys() - self.bound.keys():
             declared = self.declared[name]
-            purpose = f": {declared.description}" if declared.description else ""
-            hint = "give it a default, a value under vars:, "
-            hint += f"--var {name}=... or {VARIABLE_PREFIX}{name}"
+            purpose = f" ({declared.description})" if declared.description else ""
+            hint = (
+                f"set it under vars:, with --var {name}=... or export {VARIABLE_PREFIX}{name}=..."
+            )
             self.report.add(declared.where(), f'variable "{name}" has no value{purpose}', hint)
 
 
 def _texts(files: Iterable[tuple[Path, str]], report: Report) -> list[Text]:
-    """Parse the files that can be read, given by path and name."""
+    """Parse the files that can be read. Each is given by its path and its name in messages."""
     loaded = [load_text(path, name, report) for path, name in files]
     return [text for text in loaded if text]
 
@@ -157,20 +162,23 @@ def _entries(texts: Sequence[Text], report: Report) -> Iterator[tuple[str, FileP
             if isinstance(document, dict):
                 yield from ((name, place.step(name), value) for name, value in document.items())
             elif document is not None:
-                report.add(place.at(), "a file of variables is a map of names and values")
+                kind = describe_kind(document)
+                message = f"a file of variables must be a map of names and values, not {kind}"
+                report.add(place.at(), message)
 
 
 def _declare(found: _Bindings, files: Files) -> None:
-    """Note what `variables:` declares, and bind the defaults that it gives."""
+    """Add the declarations under `variables:`, and bind their defaults."""
     for name, section in files.entries("variables", "variable").items():
-        attributes = _declaration(section, files.report)
-        if attributes is None:  # reported already; to report its uses as well would be noise
+        attributes = _declaration(name, section, files.report)
+        if attributes is None:
+            # Bound to UNKNOWN: the declaration is reported, its uses must not be reported as well.
             found.declared[name] = Declaration(where=section.place.at)
             found.bound[name] = Binding(UNKNOWN)
             continue
         settled = {key: item for key, item in attributes.items() if key != "default"}
         built = build(settled, file_schema.VariableSection)
-        # VariableSection says that the rules, where given, are a map.
+        # VariableSection has checked that the rules are a map.
         rules = cast("Attributes", attributes.get("validation") or {})
         found.declared[name] = Declaration(
             built.type, built.sensitive, built.description, rules, section.place.at
@@ -180,12 +188,14 @@ def _declare(found: _Bindings, files: Files) -> None:
                 found.bind(name, value, section.place.step(key))
 
 
-def _declaration(section: Section, report: Report) -> Attributes | None:
+def _declaration(name: str, section: Section, report: Report) -> Attributes | None:
+    """Decode the declaration of a variable. Returns None after reporting a problem."""
     if not isinstance(section.value, dict | None):
         report.add(
             section.place.at(),
-            "a declaration is a map: type, default, sensitive, validation",
-            "values stand under vars:",
+            f'the declaration of variable "{name}" must be a map such as {{type: string}}, '
+            f"not {describe_kind(section.value)}",
+            "to set the value of a variable, write it under vars:",
         )
         return None
     attributes, faults = decode(
@@ -198,7 +208,8 @@ def _declaration(section: Section, report: Report) -> Attributes | None:
             re.compile(str(rules["pattern"]))
         except re.error as error:
             report.add(
-                section.place.at("validation", "pattern"), f"not a regular expression: {error}"
+                section.place.at("validation", "pattern"),
+                f'key "validation.pattern" is not a regular expression: {error}',
             )
             return None
     return None if faults else attributes

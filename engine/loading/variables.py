@@ -1,7 +1,7 @@
-"""The variables, and the rendering of `[[ name ]]` and `[[ env NAME ]]` in values.
+"""The rendering of values: `[[ name ]]` and `[[ env NAME ]]` are replaced by their values.
 
-A value from the environment, and a variable declared sensitive, is a Secret from here on. A text
-around a Secret is a Secret, too.
+A value from the environment, and a variable declared sensitive, becomes a Secret here. A text that
+contains a Secret becomes a Secret, too.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _nowhere() -> str:
 
 
 class Declaration(msgspec.Struct, frozen=True):
-    """One entry of `variables:`; `validation` is as written, canonical names."""
+    """One entry of `variables:`. `validation` holds its rules under their canonical names."""
 
     type: str = "any"
     sensitive: bool = False
@@ -63,7 +63,7 @@ class Declaration(msgspec.Struct, frozen=True):
 
 
 class Binding(msgspec.Struct, frozen=True):
-    """A variable's value as given, unrendered, and where it was given."""
+    """A variable's value before rendering, and its place."""
 
     value: Raw
     where: Callable[[], str] = _nowhere
@@ -71,9 +71,10 @@ class Binding(msgspec.Struct, frozen=True):
 
 
 def bind_text(text: str, declared: Declaration, where: str) -> Binding:
-    """Read a value from the command line or the environment; `where` names its source.
+    """Parse a value from the command line or the environment; `where` names its source.
 
-    A list or a map is read only where one is declared, all else is a scalar. Raises ConfigError.
+    The text is parsed as a list or map only if the variable is declared as one, and as a scalar
+    otherwise. Raises ConfigError.
     """
     if declared.type == "string":
         value: Raw = text
@@ -84,8 +85,8 @@ def bind_text(text: str, declared: Declaration, where: str) -> Binding:
     return Binding(value, lambda: where, declared)
 
 
-class _Use(msgspec.Struct, frozen=True):
-    """One expression that uses a variable; with `optional` it gives `default` for an absent one."""
+class _VariableUse(msgspec.Struct, frozen=True):
+    """One expression that uses a variable. `optional`: it has a `default` for an absent one."""
 
     expression: Expression
     optional: bool
@@ -93,10 +94,13 @@ class _Use(msgspec.Struct, frozen=True):
 
 
 class Scope(msgspec.Struct):
-    """The variables that expressions see; each is rendered when it is first used.
+    """The variables that expressions can use. Each is rendered at its first use.
 
-    `before` (values of a pipeline step) wins over all bindings; bindings win over `after` (the
-    `spec` of an app).
+    A name is looked up in `before` (variables of a pipeline step), then in `bindings`, then in
+    `after` (the `spec` of an app).
+
+        scope = Scope({"name": Binding("web")}, os.environ, report)
+        scope.render(value)  # "[[ name ]]/x" becomes "web/x"
     """
 
     bindings: Mapping[str, Binding]
@@ -107,13 +111,13 @@ class Scope(msgspec.Struct):
     _known: dict[str, Value] = {}
     _open: list[str] = []
 
-    def inside(self, before: Mapping[str, Value], after: Mapping[str, Value]) -> Scope:
-        """Give the same variables with others around them."""
-        # `_known` is shared: a variable that many apps use is rendered and reported once.
+    def nested(self, before: Mapping[str, Value], after: Mapping[str, Value]) -> Scope:
+        """Return a scope with the same bindings and other `before` and `after` variables."""
+        # `_known` is shared, so that a variable that many apps use is rendered and reported once.
         return Scope(self.bindings, self.env, self.report, before, after, self._known)
 
     def render(self, value: Raw) -> Value:
-        """Replace every expression in a value; report a wrong one and put UNKNOWN in its place."""
+        """Replace every expression in a value. An invalid one is reported and becomes UNKNOWN."""
         match value:
             case str() | None:
                 return value
@@ -140,14 +144,14 @@ class Scope(msgspec.Struct):
         if isinstance(value, str | bool | int | float | Literal):
             return scalars.written(value)
         if not isinstance(value, Unknown):
-            kind = (
-                "a sensitive value"
+            problem = (
+                "is a secret"
                 if isinstance(value, Secret)
-                else "a reference"
+                else "is known only after apply"
                 if isinstance(value, Deferred)
-                else "no text"
+                else "is not text"
             )
-            self._fail(key.template, f"{key} is {kind} and cannot be a key")
+            self._fail(key.template, f"{key} cannot be used as a key: its value {problem}")
         return str(key)
 
     def _fail(self, template: TextTemplate, message: str, hint: str = "") -> None:
@@ -158,7 +162,7 @@ class Scope(msgspec.Struct):
         values = [part if isinstance(part, str) else self.evaluate(part) for part in template.parts]
         if len(values) == 1:
             return values[0]
-        # Reported already: a text around it would only lead to a second message.
+        # The invalid expression is reported already. One message is enough.
         if leaves_of(reveal(values), Unknown):
             return UNKNOWN
         pieces = [
@@ -178,7 +182,7 @@ class Scope(msgspec.Struct):
     def _pieces(
         self, part: str | Expression, value: Value
     ) -> Sequence[str | Secret | Reference | Unknown]:
-        """Give the pieces that a value adds to a longer text."""
+        """Return the pieces that a value contributes to a longer text."""
         match value:
             case Interpolation():
                 return value.parts
@@ -200,17 +204,22 @@ class Scope(msgspec.Struct):
                     )
                 ]
             case _:
-                assert isinstance(part, Expression)  # plain parts are text
-                problem = "is null" if value is None else "holds references"
-                self.report.add(
-                    part.where,
-                    f"{part.text} {problem} and stands inside a text",
-                    "" if value else "give it a value",
+                assert isinstance(part, Expression)  # a part that is not an expression is text
+                problem, hint = (
+                    ("is null", "set it to a text or a number")
+                    if value is None
+                    else ("contains ${{ }}", f"use {part.text} alone as the value")
                 )
+                message = f"{part.text} cannot be part of a text: its value {problem}"
+                self.report.add(part.where, message, hint)
                 return [UNKNOWN]
 
     def evaluate(self, expression: Expression) -> Value:
-        """Evaluate one expression; that of another program, GitHub Actions say, stays as text."""
+        """Evaluate one expression.
+
+        `${{ }}` that is not a reference belongs to another program, such as GitHub Actions: it is
+        kept as text.
+        """
         if expression.text.startswith("$"):
             reference = references.parse(expression.text[3:-2])
             return expression.text if reference is None else reference
@@ -219,21 +228,21 @@ class Scope(msgspec.Struct):
         if bar and not default:
             return self._wrong(
                 expression,
-                f"cannot read {expression.text}",
-                'after | only "default: value" is known',
+                f'unknown filter "{tail.strip()}" in {expression.text}',
+                "the only filter is default, as in [[ name | default: value ]]",
             )
-        use = _Use(expression, bool(default), _default(default[1].strip()) if default else None)
+        use = _VariableUse(
+            expression, bool(default), _default(default[1].strip()) if default else None
+        )
         if name := _NAME.fullmatch(head.strip()):
             return self._variable(name[1], use)
         call = _CALL.fullmatch(head.strip())
         if not call or call[1] != "env":
-            message = (
-                f'there is no function "{call[1]}"' if call else f"cannot read {expression.text}"
-            )
+            problem = f'unknown function "{call[1]}" in' if call else "invalid expression"
             return self._wrong(
                 expression,
-                message,
-                "known: [[ name ]], [[ env NAME ]], [[ name | default: value ]]",
+                f"{problem} {expression.text}",
+                "write [[ name ]], [[ env NAME ]] or [[ name | default: value ]]",
             )
         return self._environment(call[2].strip(), use)
 
@@ -241,22 +250,23 @@ class Scope(msgspec.Struct):
         self.report.add(expression.where, message, hint)
         return UNKNOWN
 
-    def _environment(self, argument: str, use: _Use) -> Value:
+    def _environment(self, argument: str, use: _VariableUse) -> Value:
         name = _ENV_NAME.fullmatch(argument)
         if not name:
-            message = f"{argument} is no name of an environment variable"
+            message = f'"{argument}" is not a valid name of an environment variable'
             return self._wrong(use.expression, message)
         variable = f"environment variable {name[2]}"
-        # Empty counts as not set: a CI system passes a secret that does not exist as an empty text.
+        # Empty counts as not set: CI systems pass a secret that does not exist as an empty text.
         if text := self.env.get(name[2]):
             if not _encodable(text):
                 return self._wrong(use.expression, f"{variable} is not valid UTF-8")
             return Secret(text, (f"env {name[2]}",))
         if use.optional:
             return use.default
-        return self._wrong(use.expression, f"{variable} is not set", f"export {name[2]}=...")
+        problem = "is empty" if name[2] in self.env else "is not set"
+        return self._wrong(use.expression, f"{variable} {problem}", f"export {name[2]}=...")
 
-    def _variable(self, dotted: str, use: _Use) -> Value:
+    def _variable(self, dotted: str, use: _VariableUse) -> Value:
         name, *path = dotted.split(".")
         if name in self.before:
             value = self.before[name]
@@ -271,11 +281,12 @@ class Scope(msgspec.Struct):
             return self._wrong(
                 use.expression,
                 f'variable "{name}" is not defined',
-                hint or f"define it under vars:, or with --var {name}=...",
+                hint or f"define it under vars: or with --var {name}=...",
             )
         return self._inside(value, path, dotted, use)
 
-    def _inside(self, value: Value, path: list[str], name: str, use: _Use) -> Value:
+    def _inside(self, value: Value, path: list[str], name: str, use: _VariableUse) -> Value:
+        """Return the value at a path inside a variable; it inherits the secrets around it."""
         secrets: list[Secret] = []
         for index, step in enumerate(path):
             if isinstance(value, Secret):
@@ -289,11 +300,12 @@ class Scope(msgspec.Struct):
             elif use.optional:
                 return use.default
             else:
-                message = f'variable "{name}": there is no "{step}"'
+                parent = ".".join(name.split(".")[: index + 1])
+                message = f'variable "{parent}" has no entry "{step}"'
                 return self._wrong(use.expression, message, nearest(step, list(entries)))
         if isinstance(value, Secret):
             if not secrets and is_plain(value.value):
-                return value  # as it is: its own parts and sources stay
+                return value  # returned unchanged, to keep its parts and sources
             secrets.append(value)
             value = value.value
         return _secret(value, reversed(secrets)) if secrets else value
@@ -302,25 +314,27 @@ class Scope(msgspec.Struct):
         """Render a variable's own value and check it against its declaration."""
         if name in self._known:
             return self._known[name]
-        # Recursion would end in a RecursionError that names no variable.
+        # Without this check, a cycle would end in a RecursionError that names no variable.
         if name in self._open:
-            cycle = " -> ".join([*self._open[self._open.index(name) :], name])
-            assert expression is not None  # only another variable's expression leads back here
-            return self._wrong(expression, f'variable "{name}" uses itself: {cycle}')
+            cycle = " → ".join([*self._open[self._open.index(name) :], name])
+            assert expression is not None  # only an expression of another variable leads back here
+            message = f'variable "{name}" uses itself: {cycle}'
+            return self._wrong(expression, message, "remove one of these uses")
         binding = self.bindings[name]
         self._open.append(name)
-        value = self._checked(name, Scope.render(self.outside, binding.value), binding)
+        value = self._checked(name, Scope.render(self.global_scope, binding.value), binding)
         self._open.pop()
         self._known[name] = value
         return value
 
     @property
-    def outside(self) -> Scope:
-        """The scope of a variable's own value: without the variables of steps and apps."""
-        # `_known` and `_open` are shared: each variable is rendered once, and circles are found.
+    def global_scope(self) -> Scope:
+        """The scope for the values of variables: without the variables of steps and apps."""
+        # `_known` and `_open` are shared: each variable is rendered once, and cycles are found.
         return Scope(self.bindings, self.env, self.report, _known=self._known, _open=self._open)
 
     def _checked(self, name: str, value: Value, binding: Binding) -> Value:
+        """Convert a value to its declared type, check its rules and mark it if it is sensitive."""
         declared = binding.declared
         if declared.type != "any":
             value, faults = convert(value, _TYPES[declared.type], (name,), "variable")
@@ -336,13 +350,15 @@ class Scope(msgspec.Struct):
             self.report.add(binding.where(), f'variable "{name}"{shown} {problem}')
         if declared.sensitive and references.addresses(value):
             self.report.add(
-                binding.where(), f'variable "{name}" is sensitive and cannot hold references'
+                binding.where(),
+                f'variable "{name}" is sensitive and cannot use ${{{{ }}}}',
+                "use the reference in the options of the tool instead of the variable",
             )
         return Secret(value, (f"var {name}",)) if declared.sensitive else value
 
 
 def _inner(outer: Secret, path: Sequence[str]) -> Secret:
-    """Make the sources of a sensitive variable point to a path inside it."""
+    """Extend the sources of a sensitive variable by a path inside it."""
     deeper = (
         ".".join([source, *path]) if source.startswith("var ") else source
         for source in outer.sources
@@ -351,12 +367,12 @@ def _inner(outer: Secret, path: Sequence[str]) -> Secret:
 
 
 def _secret(value: Value, around: Iterable[Secret]) -> Secret:
-    """Make one Secret of a value, with the sources of all secrets inside and around it."""
+    """Return the value as one Secret, with the sources of all secrets inside and around it."""
     return Secret(reveal(value), sources_of([*leaves_of(value, Secret), *around]))
 
 
 def _entries(value: Value) -> Mapping[str, Value]:
-    """List the steps that may follow in a dotted name: keys of a map, numbers of a list."""
+    """Return what a dotted name may continue with: keys of a map, positions of a list."""
     match value:
         case dict():
             return value
@@ -376,7 +392,7 @@ def _default(text: str) -> Value:
 
 
 def _invalid(value: Value, rules: Mapping[str, Value]) -> str:
-    """Say which rule a value breaks; "" if none, or if the value is not known yet."""
+    """Describe the rule that a value breaks; "" if none, or if the value is not known yet."""
     plain = scalars.value_of(value)
     broken = "" if not rules or isinstance(plain, Unknown | Deferred) else _broken(plain, rules)
     return str(rules["message"]) if broken and "message" in rules else broken

@@ -137,7 +137,7 @@ _KNOWN: dict[str, tuple[type[Options], type[Outputs] | None]] = {
 
 
 class FakeCatalog:
-    """Knows the plugins above, and that zentao is not shipped."""
+    """A catalog of the plugins above. It lists zentao as a plugin that is not shipped."""
 
     def find(self, name: str) -> PluginSchema | None:
         if name not in _KNOWN:
@@ -172,7 +172,7 @@ class ConfigMap(Options, frozen=True, kw_only=True):
 
 
 class FakeBackends:
-    """Knows where states can be, and that gcs is not shipped."""
+    """A catalog of state backends. It lists gcs as a backend that is not shipped."""
 
     def find(self, name: str) -> PluginSchema | None:
         known: dict[str, type[Options]] = {

@@ -1,4 +1,4 @@
-"""Applications become tools."""
+"""The expansion of apps to tools."""
 
 from pathlib import Path
 
@@ -30,11 +30,11 @@ def options(config: Config, name: str) -> Value:
     return dict(next(tool.options for tool in config.tools if str(tool.address) == name))
 
 
-def test_an_app_without_anything_to_do_becomes_nothing(tmp_path: Path) -> None:
+def test_app_without_steps_and_template_has_no_tools(tmp_path: Path) -> None:
     assert loaded(tmp_path, APP).tools == ()
 
 
-def test_delivery_waits_for_every_build_and_all_wait_for_the_repository_and_the_tools(
+def test_delivery_depends_on_builds_and_all_on_repository(
     tmp_path: Path,
 ) -> None:
     text = (
@@ -51,7 +51,7 @@ def test_delivery_waits_for_every_build_and_all_wait_for_the_repository_and_the_
     }
 
 
-def test_two_builds_of_one_kind_get_names_of_their_own(tmp_path: Path) -> None:
+def test_builds_of_one_plugin_get_numbered_instances(tmp_path: Path) -> None:
     text = APP + "  ci: [{type: gitlab-ci}, {type: gitlab-ci}, {type: gitlab-ci}]\n"
     assert list(edges(loaded(tmp_path, text))) == [
         "gitlab-ci/web",
@@ -60,7 +60,7 @@ def test_two_builds_of_one_kind_get_names_of_their_own(tmp_path: Path) -> None:
     ]
 
 
-def test_pipeline_options_get_language_and_repository_and_give_up_what_belongs_to_the_tool(
+def test_pipeline_gets_language_and_repository(
     tmp_path: Path,
 ) -> None:
     text = (
@@ -85,7 +85,7 @@ TEMPLATE = (
 )
 
 
-def test_a_template_takes_variables_from_the_step_then_globally_then_from_the_app(
+def test_template_variables_step_then_global_then_app(
     tmp_path: Path,
 ) -> None:
     text = TEMPLATE + (
@@ -103,7 +103,7 @@ def test_a_template_takes_variables_from_the_step_then_globally_then_from_the_ap
     }
 
 
-def test_references_inside_templates_survive(tmp_path: Path) -> None:
+def test_references_in_templates_are_kept(tmp_path: Path) -> None:
     text = (
         "tools: [{name: data, instanceID: a}]\n"
         "pipelineTemplates:\n"
@@ -129,9 +129,7 @@ def test_references_inside_templates_survive(tmp_path: Path) -> None:
         ("{name: web}", None),
     ],
 )
-def test_where_delivery_looks_for_the_repository(
-    tmp_path: Path, repo: str, url: str | None
-) -> None:
+def test_repository_url_of_a_delivery(tmp_path: Path, repo: str, url: str | None) -> None:
     cd = "[{type: argocdapp, options: {app: {namespace: ns}}}]"
     text = f"apps: [{{name: web, repo: {repo}, cd: {cd}}}]\n"
     source = {"valuefile": "values.yaml", "path": "helm/web", **({"repoURL": url} if url else {})}
@@ -142,7 +140,7 @@ def test_where_delivery_looks_for_the_repository(
     }
 
 
-def test_delivery_takes_the_image_of_the_build(tmp_path: Path) -> None:
+def test_delivery_uses_the_image_of_the_build(tmp_path: Path) -> None:
     text = (
         APP
         + "  ci: [{type: gitlab-ci, options: {imageRepo: {user: me}}}]\n  cd: [{type: argocdapp}]\n"
@@ -161,7 +159,7 @@ def test_template_variables_reach_the_scaffolding(tmp_path: Path) -> None:
     }
 
 
-def test_maps_merge_leaf_by_leaf_and_lists_do_not() -> None:
+def test_maps_are_merged_by_key_and_lists_are_replaced() -> None:
     assert merge_maps(
         {"a": {"b": 1, "c": [1]}, "d": 1}, {"a": {"c": [2], "e": 3}, "d": {"x": 1}}
     ) == {

@@ -1,4 +1,4 @@
-"""Whole configurations: every mistake with its exact message, and every form that must load."""
+"""Whole configurations: the exact message for each mistake, and the formats that must load."""
 
 import json
 import shlex
@@ -21,7 +21,7 @@ MISTAKES = sorted(path for path in (CONFIGS / "mistakes").iterdir() if path.suff
 def load_fixture(path: Path) -> Config:
     """Load a file, or a folder: its config.yaml if it has one.
 
-    `# args:` and `# env:` at the top are the arguments and the environment.
+    A first line `# args:` or `# env:` sets the arguments or the environment.
     """
     main = path / "config.yaml" if (path / "config.yaml").exists() else path
     first = main.read_bytes().split(b"\n")[0].decode() if main.is_file() else ""
@@ -46,11 +46,11 @@ def problems(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", MISTAKES, ids=lambda path: path.stem)
-def test_each_mistake_has_its_message(path: Path) -> None:
+def test_message_for_each_mistake(path: Path) -> None:
     assert problems(path) == path.with_suffix(".txt").read_text("utf-8")
 
 
-def test_there_are_enough_mistakes_and_no_message_without_one() -> None:
+def test_each_message_file_belongs_to_a_mistake() -> None:
     assert len(MISTAKES) >= 60
     assert {path.stem for path in MISTAKES} == {
         path.stem for path in (CONFIGS / "mistakes").glob("*.txt")
@@ -77,7 +77,7 @@ def shown(value: Value) -> Json:
 
 
 def summary(config: Config, base: Path) -> dict[str, Json]:
-    """All of a config that a person would check."""
+    """Return the parts of a config that are compared with the expected JSON file."""
     state = config.settings.state
     where = (
         {
@@ -112,7 +112,7 @@ def summary(config: Config, base: Path) -> dict[str, Json]:
 
 
 @pytest.mark.parametrize("path", VALID, ids=lambda path: path.stem)
-def test_each_form_loads(path: Path) -> None:
+def test_each_file_format_loads(path: Path) -> None:
     config = load_fixture(path)
     assert config.settings.base_dir == (path if path.is_dir() else path.parent)
     assert summary(config, config.settings.base_dir) == json.loads(

@@ -1,4 +1,4 @@
-"""`[[ name ]]` and `[[ env NAME ]]`: sources, order, types, and what a value with them becomes."""
+"""Variables: their sources and precedence, their types, and the rendering of `[[ ]]`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,7 +80,7 @@ REFERENCE = Reference(Address("a", "b"), ("c",), "${{ a.b.outputs.c }}")
         ("a-[[ x | default: b c ]]", "{}", "a-b c"),
     ],
 )
-def test_values(text: str, variables: str, value: Value) -> None:
+def test_rendered_values(text: str, variables: str, value: Value) -> None:
     assert render(text, variables) == value
 
 
@@ -105,11 +105,11 @@ def test_values(text: str, variables: str, value: Value) -> None:
         ("[[ env EMPTY | default: 7 ]]", 7),
     ],
 )
-def test_what_comes_from_the_environment_is_secret(text: str, value: Value) -> None:
+def test_values_from_the_environment_are_secrets(text: str, value: Value) -> None:
     assert render(text, env={"TOKEN": "s3cret", "X": "x", "EMPTY": ""}) == value
 
 
-def test_a_map_with_a_secret_in_it_makes_a_text_around_it_one() -> None:
+def test_text_around_a_map_with_a_secret_is_a_secret() -> None:
     variables = {"creds": Binding(document("{user: me, pass: '[[ env P ]]'}"))}
     report = Report()
     found = Scope(variables, {"P": "pw"}, report).render(document("[x-[[ creds ]]]\n"))
@@ -119,7 +119,7 @@ def test_a_map_with_a_secret_in_it_makes_a_text_around_it_one() -> None:
     assert not report.problems
 
 
-def test_a_secret_stays_one_through_variables_and_paths() -> None:
+def test_secrets_stay_secret_through_variables_and_paths() -> None:
     variables = {
         "creds": Binding(
             document("{user: me, pass: '[[ env P ]]'}"), declared=Declaration(sensitive=True)
@@ -136,7 +136,7 @@ def test_a_secret_stays_one_through_variables_and_paths() -> None:
     assert report.problems == []
 
 
-def test_what_is_wrong_is_reported_once_and_poisons_only_its_value() -> None:
+def test_invalid_expression_makes_only_its_value_unknown() -> None:
     report = Report()
     text = "{a: '[[ no ]]', b: ['x[[ no ]]', 1], c: '[[ x ]]'}\n"
     assert scope(report, "x: 1").render(document(text)) == {"a": UNKNOWN, "b": [UNKNOWN, 1], "c": 1}
@@ -165,7 +165,7 @@ def loaded(
 TOOL = "tools: [{name: data, instanceID: a, options: {input: [[ x ]]}}]\n"
 
 
-def test_the_last_source_wins(tmp_path: Path) -> None:
+def test_strongest_source_wins(tmp_path: Path) -> None:
     config = f"variables: {{x: {{default: default}}}}\n{TOOL}"
     given: dict[str, Value] = {}
     files = {
@@ -214,7 +214,7 @@ def test_the_last_source_wins(tmp_path: Path) -> None:
         ("{type: string}", "", ""),
     ],
 )
-def test_texts_from_outside_are_scalars_unless_declared_otherwise(
+def test_flags_and_environment_are_scalars_unless_declared(
     tmp_path: Path, declaration: str, text: str, value: Value
 ) -> None:
     files = {"config.yaml": f"variables: {{x: {declaration}}}\n{TOOL}"}
@@ -240,7 +240,9 @@ def test_texts_from_outside_are_scalars_unless_declared_otherwise(
         ("", "5", 5),
     ],
 )
-def test_declared_variables(tmp_path: Path, declaration: str, value: str, found: Value) -> None:
+def test_values_are_converted_to_their_declared_type(
+    tmp_path: Path, declaration: str, value: str, found: Value
+) -> None:
     config = loaded(
         tmp_path,
         {"config.yaml": f"variables: {{x: {declaration}}}\nvars: {{x: {value}, y: z}}\n{TOOL}"},
@@ -249,21 +251,21 @@ def test_declared_variables(tmp_path: Path, declaration: str, value: str, found:
     assert config.tools[0].options["input"] == found
 
 
-def test_a_variable_of_a_file_that_nobody_uses_is_a_warning(tmp_path: Path) -> None:
+def test_unused_variable_in_a_file_is_a_warning(tmp_path: Path) -> None:
     files = {"config.yaml": f"vars: {{x: 1}}\n{TOOL}", "more.yaml": "x: 2\nunused: 3\n"}
     assert loaded(tmp_path, files, var_files=(Path("more.yaml"),)).warnings == (
         'more.yaml:2:1: variable "unused" is not used anywhere',
     )
 
 
-def test_a_variable_used_only_in_an_expression_counts_as_declared(tmp_path: Path) -> None:
+def test_variable_used_in_an_expression_is_known_to_var(tmp_path: Path) -> None:
     files = {"config.yaml": TOOL, "more.yaml": "x: '[[ y ]]'\n"}
     config = loaded(tmp_path, files, var_files=(Path("more.yaml"),), variables=(("y", "deep"),))
     assert config.tools[0].options["input"] == "deep"
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", "list.yaml"])
-def test_a_file_of_variables_that_is_none_is_a_problem(tmp_path: Path, name: str) -> None:
+def test_unreadable_file_of_variables_is_a_problem(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         loaded(
             tmp_path,
@@ -273,7 +275,7 @@ def test_a_file_of_variables_that_is_none_is_a_problem(tmp_path: Path, name: str
         )
 
 
-def test_text_that_no_state_could_hold_is_a_problem(tmp_path: Path) -> None:
+def test_text_that_is_not_utf8_is_a_problem(tmp_path: Path) -> None:
     broken = "caf\udce9"
     for arguments in ({"variables": (("x", broken),)}, {"env": {"DTM_VAR_x": broken}}):
         with pytest.raises(ConfigError, match="is not valid UTF-8"):

@@ -2,8 +2,8 @@
 
 Terms:
 
-- A *backend* turns the options of `state:` into a place: `open_backend` returns `Opened`, which is
-  a store, the key of the state in it, and the lockers that can guard it.
+- A *backend* turns the options of `state:` into a place: `open_backend` returns
+  `OpenedBackend`, which is a store, the key of the state in it, and the lockers that can guard it.
 - A *store* keeps bytes under keys, and replaces them only at the expected version.
 - A *locker* keeps one lock record per key. It never waits, and never judges a lease.
 - A *state URL* (`s3://bucket/key`) is another spelling of a backend and its options: `url`.

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from backends.lockers.object import ObjectLocker
 from engine.errors import ConflictError
-from engine.ports import Opened, Snapshot, Version
+from engine.ports import OpenedBackend, Snapshot, Version
 from engine.schema import Field, Options
 from engine.values import Value
 
@@ -27,10 +27,16 @@ class MemoryOptions(Options, frozen=True, kw_only=True):
 OPTIONS = MemoryOptions
 
 
-def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Opened:  # noqa: ARG001 - a Backend
+def open_backend(
+    options: Mapping[str, Value],
+    base_dir: Path,  # noqa: ARG001 - a Backend
+    env: Mapping[str, str],  # noqa: ARG001 - a Backend
+) -> OpenedBackend:
     """See `engine.ports.Backend`: the one store of that name."""
     store = shared_store(str(options.get("name", "")))
-    return Opened(store, "devstream.state", {"native": lambda: ObjectLocker(store)}, certain=True)
+    return OpenedBackend(
+        store, "devstream.state", {"native": lambda: ObjectLocker(store)}, trusted=True
+    )
 
 
 class MemoryStore:

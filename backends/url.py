@@ -14,8 +14,8 @@ import msgspec
 
 from engine.config import LockSettings, StateSettings
 from engine.errors import UsageError
-from engine.lock import lease_of
-from engine.suggestions import near
+from engine.lock import parse_lease
+from engine.suggestions import find_similar
 from engine.values import Value
 
 LATER_BACKENDS: Final = frozenset({"azure", "gcs", "oss", "swift"})
@@ -201,7 +201,7 @@ def _query(url: str, scheme: str, form: UrlForm, query: str) -> list[tuple[str, 
     for key, value in parse_qsl(query, keep_blank_values=True):
         name = re.sub(r"_([a-z])", lambda found: found[1].upper(), key)
         if name not in known:
-            meant = near(name, known)
+            meant = find_similar(name, known)
             raise UsageError(
                 f"{url}: {scheme}:// has no option {key}",
                 hint=f"did you mean {meant}?" if meant else f"known: {', '.join(known)}",
@@ -242,7 +242,7 @@ def _seconds(url: str, text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
     if not found or not float(found[1]):
         raise UsageError(f'{url}: lease "{text}" is no duration, expected such as 30s or 2m')
-    lease = lease_of(float(found[1]) * UNITS[found[2]])
+    lease = parse_lease(float(found[1]) * UNITS[found[2]])
     if lease is None:
         raise UsageError(f'{url}: lease "{text}" is longer than 24h')
     return lease
@@ -259,6 +259,6 @@ def _known(scheme: str = "") -> str:
         for name, form in FORMS.items()
         if form.backend not in ("memory", *LATER_BACKENDS)
     }
-    if meant := near(scheme, there):
+    if meant := find_similar(scheme, there):
         return f"did you mean {there[meant].example}?"
     return "expected a path or one of " + ", ".join(form.example for form in there.values())

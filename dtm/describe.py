@@ -20,7 +20,7 @@ import yaml
 from dtm.plugins import Plugins
 from engine.errors import UsageError
 from engine.options import fields as declared
-from engine.suggestions import nearest
+from engine.suggestions import suggest
 
 SAMPLES: Final = Path(__file__).with_name("samples")
 TEMPLATES: Final = ("quickstart", "gitops", "apps")
@@ -91,7 +91,11 @@ def explain(item: FieldDoc, *first: str) -> str:
 
 
 def _kind(shape: shapes.Type) -> str:
-    return "any value" if declared.accepts(shape, shapes.AnyType) else declared.expected(shape)
+    return (
+        "any value"
+        if declared.accepts_type(shape, shapes.AnyType)
+        else declared.describe_type(shape)
+    )
 
 
 def _notes(marks: Mapping[str, Any]) -> Iterator[str]:
@@ -106,7 +110,7 @@ def _notes(marks: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _inner_docs(shape: shapes.Type) -> tuple[tuple[FieldDoc, ...], str]:
-    for member in declared.members(shape):
+    for member in declared.union_members(shape):
         match member:
             case shapes.StructType():
                 return field_docs(member.cls), ""
@@ -252,6 +256,6 @@ def config_sample(template: str = "") -> str:
     """
     if template and template not in TEMPLATES:
         raise UsageError(
-            f"illegal template name : < {template} >", hint=nearest(template, TEMPLATES)
+            f"illegal template name : < {template} >", hint=suggest(template, TEMPLATES)
         )
     return SAMPLES.joinpath(f"{template or 'config'}.yaml").read_text("utf-8")

@@ -181,9 +181,9 @@ class Plugins(_Registry, Mapping[str, AnyProvider]):
 
     def hint(self, name: str) -> str:
         """Say what to do about an unknown name."""
-        from engine.suggestions import near
+        from engine.suggestions import find_similar
 
-        meant = near(name, self.names())
+        meant = find_similar(name, self.names())
         return f'did you mean "{meant}"?' if meant else "dtm list plugins shows all there are"
 
     def unshipped(self) -> Collection[str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 
 from engine.address import Address
-from engine.values import Attributes, Secret, Steps, Value
+from engine.values import Attributes, Secret, Value, ValuePath
 
 
-class Where(msgspec.Struct, frozen=True):
+class SourceLocation(msgspec.Struct, frozen=True):
     """A place in a source file: `path` goes from the document's root to the value.
 
     Line and column are looked up when a message needs them.
@@ -19,7 +19,7 @@ class Where(msgspec.Struct, frozen=True):
 
     file: str
     document: int = 0
-    path: Steps = ()
+    path: ValuePath = ()
 
 
 class Lifecycle(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ class ToolSpec(msgspec.Struct, frozen=True):
     depends_on: tuple[Address, ...] = ()
     lifecycle: Lifecycle = Lifecycle()
     timeouts: Timeouts = Timeouts()
-    where: Where = Where("")
+    where: SourceLocation = SourceLocation("")
 
 
 class LockSettings(msgspec.Struct, frozen=True):
@@ -83,7 +83,7 @@ class StateSettings(msgspec.Struct, frozen=True):
 
     `--state`, `DTM_STATE`, `config`, the name of a settings file, or `default`.
     """
-    where: Where = Where("")
+    where: SourceLocation = SourceLocation("")
     """The map in a config, if it is one."""
 
 

@@ -92,17 +92,23 @@ class StoreError(DtmError):
 class ConflictError(StoreError):
     """The stored version is not the expected one; nothing was written. None means "absent".
 
-    `doubtful`: an earlier try got no answer, so its write may have come first and been replaced.
+    `outcome_unknown`: an earlier try got no answer, so its write may have been stored and then
+    replaced by another client.
     """
 
     def __init__(
-        self, key: str, expected: str | None, found: str | None, *, doubtful: bool = False
+        self, key: str, expected: str | None, actual: str | None, *, outcome_unknown: bool = False
     ) -> None:
         super().__init__(
             f"{key} was changed by somebody else "
-            f"(expected version {expected or 'none'}, found {found or 'none'})"
+            f"(expected version {expected or 'none'}, found {actual or 'none'})"
         )
-        self.key, self.expected, self.found, self.doubtful = key, expected, found, doubtful
+        self.key, self.expected, self.actual, self.outcome_unknown = (
+            key,
+            expected,
+            actual,
+            outcome_unknown,
+        )
 
 
 class StoreAccessError(StoreError):
@@ -144,10 +150,10 @@ class LockHeldError(LockError):
 class SupersededError(DtmError):
     """Another session took over this state; nothing more may be started.
 
-    `doubtful` is that of the ConflictError behind it.
+    `outcome_unknown` is that of the ConflictError behind it.
     """
 
-    doubtful = False
+    outcome_unknown = False
 
 
 class UnsafePlanError(DtmError):
@@ -164,10 +170,10 @@ class ProviderError(DtmError):
         hint: str = "",
         where: str = "",
         retryable: bool = False,
-        after: float | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message, hint=hint, where=where)
-        self.retryable, self.after = retryable, after
+        self.retryable, self.retry_after = retryable, retry_after
 
 
 class AuthError(ProviderError):

@@ -104,7 +104,7 @@ class ApplySkipped(ChangeEvent, frozen=True):
     because: Address | None
 
 
-class ApplyMilder(msgspec.Struct, frozen=True):
+class ActionDowngraded(msgspec.Struct, frozen=True):
     """With real values a change turned out milder (a replace an update, an update nothing)."""
 
     address: Address
@@ -139,7 +139,7 @@ class Notice(msgspec.Struct, frozen=True):
     where: str = ""
 
 
-class WillRefuse(msgspec.Struct, frozen=True):
+class RefusalWarning(msgspec.Struct, frozen=True):
     """A plan shows changes that `operation` would refuse to make; the reason is as of an error."""
 
     operation: str
@@ -175,7 +175,7 @@ class ApplySummary(msgspec.Struct, frozen=True):
     unresolved: tuple[str, ...] = ()
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """True if everything was done that there was to do."""
         return not (self.failed or self.skipped or self.interrupted or self.unresolved)
 
@@ -191,11 +191,11 @@ Event: TypeAlias = (
     | ApplyComplete
     | ApplyErrored
     | ApplySkipped
-    | ApplyMilder
+    | ActionDowngraded
     | Stopping
     | Retrying
     | Notice
-    | WillRefuse
+    | RefusalWarning
     | InProgress
     | ApplySummary
 )

@@ -80,7 +80,7 @@ class Readiness(Generic[N]):
         return list(self._missing)
 
 
-def order(edges: Mapping[N, Iterable[N]]) -> list[N]:
+def topological_order(edges: Mapping[N, Iterable[N]]) -> list[N]:
     """Sort all nodes behind what they wait for, else in the order given. Raises CycleError."""
     readiness = Readiness(edges)
     queue = deque(readiness.start())
@@ -94,7 +94,7 @@ def order(edges: Mapping[N, Iterable[N]]) -> list[N]:
     return found
 
 
-def circles(edges: Mapping[N, Iterable[N]]) -> dict[N, int]:
+def component_numbers(edges: Mapping[N, Iterable[N]]) -> dict[N, int]:
     """Number the nodes so that two share a number if each waits, directly or not, for the other.
 
     Kosaraju's algorithm: taken from the last to the first that a depth-first search finishes, each

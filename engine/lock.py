@@ -10,22 +10,18 @@ import msgspec
 
 # Names of LockInfo's fields, in lower case; the order is Terraform's.
 TERRAFORM_FIELDS = ("ID", "Operation", "Info", "Who", "Version", "Created", "Path")
-LONGEST_LEASE = 86400.0
+MAX_LEASE = 86400.0
 """Seconds: a holder that stopped renewing is believed for a day at most."""
 
 
-def timestamp(at: datetime) -> str:
+def format_timestamp(at: datetime) -> str:
     """Write RFC 3339 in UTC, microseconds, trailing Z: the only form Terraform can read back."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def lease_of(value: object) -> float | None:
+def parse_lease(value: object) -> float | None:
     """Read the seconds of a lease from a record; None where they cannot be one."""
-    if (
-        not isinstance(value, int | float)
-        or isinstance(value, bool)
-        or not 0 < value <= LONGEST_LEASE
-    ):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= MAX_LEASE:
         return None  # NaN, too: no comparison holds for it
     return float(value)
 
@@ -49,12 +45,12 @@ class LockInfo(msgspec.Struct, frozen=True):
         return self.who or f"somebody unnamed ({self.id})"
 
     @property
-    def run(self) -> str:
+    def description(self) -> str:
         """`who (operation, id)`, without what is empty."""
         details = ", ".join(part for part in (self.operation, self.id) if part)
         return f"{self.who or 'somebody unnamed'} ({details})"
 
-    def looks_dead(self, now: datetime) -> bool:
+    def has_expired_lease(self, now: datetime) -> bool:
         """Tell whether this holder seems to have stopped renewing.
 
         This is a hint, since it compares the clocks of two machines.
@@ -94,7 +90,7 @@ class LockInfo(msgspec.Struct, frozen=True):
         renewed = found.get("renewed")
         return cls(
             **{name: str(found.get(name) or "") for name in map(str.lower, TERRAFORM_FIELDS)},
-            lease=lease_of(found.get("lease")),
+            lease=parse_lease(found.get("lease")),
             renewed=renewed if isinstance(renewed, str) else None,
         )
 

@@ -9,7 +9,7 @@ import msgspec
 
 from engine.address import Address
 from engine.state import Resource, StateId
-from engine.values import Attributes, Steps, Value
+from engine.values import Attributes, Value, ValuePath
 
 
 class Action(Enum):
@@ -42,7 +42,7 @@ class Reason(Enum):
     RENAMED = "renamed"
 
 
-class Source(Enum):
+class ChangeSource(Enum):
     """The origin of a field's difference.
 
     OPTION: the user changed an option. LIVE: the resource was changed outside dtm. INPUT: a file or
@@ -62,10 +62,10 @@ class FieldChange(msgspec.Struct, frozen=True):
     the live one. `replaces`: the option forces replacement.
     """
 
-    path: Steps
+    path: ValuePath
     old: Value
     new: Value
-    source: Source = Source.OPTION
+    source: ChangeSource = ChangeSource.OPTION
     replaces: bool = False
     old_absent: bool = False
     new_absent: bool = False
@@ -130,7 +130,7 @@ class Plan(msgspec.Struct, frozen=True):
         return (c for c in self.changes if c.action is not Action.KEEP)
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """True if there is nothing to call and nothing to rewrite, and no output differs."""
         return not self.output_changes and not any(
             c.action is not Action.KEEP or c.rewrite for c in self.changes

@@ -149,11 +149,11 @@ class Locker(Protocol):
 class ProcessLocker(Locker, Protocol):
     """A locker whose lock ends with the holder's process: a record without lock proves a death."""
 
-    def died(self, key: str) -> LockInfo | None:
+    def dead_holder(self, key: str) -> LockInfo | None:
         """Give the dead holder whose lock we acquired last; None if the lock was free."""
         ...
 
-    def remove(self, key: str, *, expect: LockRecord, leaving: LockInfo | None = None) -> None:
+    def remove(self, key: str, *, expect: LockRecord, dead_holder: LockInfo | None = None) -> None:
         """Release as `Locker.remove`.
 
         `leaving` is the record of a dead holder that stays behind without a lock, so that the next
@@ -162,7 +162,7 @@ class ProcessLocker(Locker, Protocol):
         ...
 
 
-class Opened(msgspec.Struct, frozen=True):
+class OpenedBackend(msgspec.Struct, frozen=True):
     """A place for a state, not asked yet: the state file is `key` in `store`.
 
     `lockers` makes a locker per kind that this place has: `native` (the store itself), `dynamodb`.
@@ -174,7 +174,7 @@ class Opened(msgspec.Struct, frozen=True):
     store: Store
     key: str
     lockers: Mapping[str, Callable[[], Locker]]
-    certain: bool = False
+    trusted: bool = False
     lease: float = 30.0
 
 
@@ -193,7 +193,7 @@ class Backend(Protocol):
 
     def open_backend(
         self, options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]
-    ) -> Opened:
+    ) -> OpenedBackend:
         """Find the place that options lead to; no server is asked.
 
         The options fit `OPTIONS`, have canonical names, and their secrets are revealed; paths among
@@ -203,7 +203,7 @@ class Backend(Protocol):
         ...
 
 
-class Creating(Protocol):
+class Provisioner(Protocol):
     """An addition to a backend: it makes the place that a state needs and names its permissions."""
 
     def missing(self) -> Sequence[str]:
@@ -335,10 +335,10 @@ AnyProvider: TypeAlias = Provider[Any]
 
 
 @runtime_checkable
-class Deriving(Protocol):
+class HasDerivedAttributes(Protocol):
     """An addition to a provider: it tells attributes that follow from inputs from observed ones."""
 
-    def derived(self) -> Collection[str]:
+    def derived_attributes(self) -> Collection[str]:
         """Name the attributes that follow from the inputs alone. Raises nothing.
 
         Inputs are the options and the files or templates that they name. A difference in such an
@@ -348,10 +348,10 @@ class Deriving(Protocol):
 
 
 @runtime_checkable
-class Requiring(Protocol):
+class HasRequirements(Protocol):
     """An addition to a provider: it says before the first change of a run what is missing."""
 
-    def requires(self, options: Any) -> Sequence[str]:
+    def missing_requirements(self, options: Any) -> Sequence[str]:
         """Describe each absent binary, variable or credential in one sentence; none if all exist.
 
         Asks nothing over the network. Options may hold `UNKNOWN`; to use one raises
@@ -362,10 +362,10 @@ class Requiring(Protocol):
 
 
 @runtime_checkable
-class Consuming(Protocol):
+class HasInputFiles(Protocol):
     """An addition to a provider: it names the paths that must exist before it makes or updates."""
 
-    def inputs(self, options: Any) -> Mapping[str, str]:
+    def input_paths(self, options: Any) -> Mapping[str, str]:
         """Map options to the paths as written there: relative to the configuration, `~` expanded.
 
         The paths are looked at before the first change of a run, unless a tool that this one

@@ -59,7 +59,7 @@ class StateId(msgspec.Struct, frozen=True):
     serial: int
 
 
-class Written(msgspec.Struct, frozen=True):
+class WriterInfo(msgspec.Struct, frozen=True):
     """The writer of a snapshot: dtm's version, RFC 3339 time, `user@host`, command.
 
     All are "" in DevStream's files.
@@ -82,22 +82,22 @@ class State(msgspec.Struct, frozen=True):
     id: StateId
     entries: Mapping[Address, StateEntry] = {}
     outputs: Attributes = {}
-    document: str = ""
+    snapshot_id: str = ""
     home: str = ""
     salt: str = ""
     probe: Mapping[str, Value] = {}
-    written: Written = Written()
+    writer: WriterInfo = WriterInfo()
 
-    def put(self, entry: StateEntry) -> State:
+    def with_entry(self, entry: StateEntry) -> State:
         """Copy the state, with this entry at its address."""
         return replace(self, entries={**self.entries, entry.address: entry})
 
-    def drop(self, address: Address) -> State:
+    def without_entry(self, address: Address) -> State:
         """Copy the state, without that address."""
         left = {known: entry for known, entry in self.entries.items() if known != address}
         return replace(self, entries=left)
 
 
-def same_content(one: State, other: State) -> bool:
+def has_same_content(one: State, other: State) -> bool:
     """Tell whether tools and outputs are equal."""
     return one.entries == other.entries and one.outputs == other.outputs

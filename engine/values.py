@@ -16,7 +16,7 @@ Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json
 Special: TypeAlias = "Unknown | Secret | Digest | Deferred"
 Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value] | Special"
 Attributes: TypeAlias = Mapping[str, Value]
-Steps: TypeAlias = tuple[str | int, ...]
+ValuePath: TypeAlias = tuple[str | int, ...]
 """The way to a part of a value: keys of maps and numbers of list items."""
 L = TypeVar("L")
 
@@ -107,14 +107,14 @@ class Deferred(msgspec.Struct, frozen=True):
     """Base of expressions that wait for other tools (`engine.language.references`)."""
 
 
-def leaves(value: Value | Attributes) -> Iterator[Value]:
+def iter_leaves(value: Value | Attributes) -> Iterator[Value]:
     """Yield every value inside that is neither a list nor a map; a Secret is one leaf."""
     if isinstance(value, Mapping):
         for item in value.values():
-            yield from leaves(item)
+            yield from iter_leaves(item)
     elif isinstance(value, list):
         for item in value:
-            yield from leaves(item)
+            yield from iter_leaves(item)
     else:
         yield value
 
@@ -137,17 +137,17 @@ def is_plain(value: Value | Attributes) -> bool:
     return True
 
 
-def leaves_of(value: Value | Attributes, *kinds: type[L]) -> list[L]:
+def find_leaves(value: Value | Attributes, *kinds: type[L]) -> list[L]:
     """List the leaves of some kinds, in order.
 
     leaves_of({"a": Secret("x"), "b": [1, 2]}, Secret)  # [Secret("x")]
     """
     if is_plain(value):  # most values are, and nothing special is in them
         return []
-    return [leaf for leaf in leaves(value) if isinstance(leaf, kinds)]
+    return [leaf for leaf in iter_leaves(value) if isinstance(leaf, kinds)]
 
 
-def sources_of(secrets: Iterable[Secret | Digest]) -> tuple[str, ...]:
+def collect_sources(secrets: Iterable[Secret | Digest]) -> tuple[str, ...]:
     """List where secrets came from, in order and without repeats."""
     return tuple(dict.fromkeys(source for secret in secrets for source in secret.sources))
 
@@ -155,7 +155,7 @@ def sources_of(secrets: Iterable[Secret | Digest]) -> tuple[str, ...]:
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
-def same(old: Value, new: Value) -> bool:
+def is_equal(old: Value, new: Value) -> bool:
     """Compare as JSON: 1, 1.0, true and "1" are four values, and a secret is its digest.
 
     An Unknown equals nothing, not even another one: it may turn out as anything.
@@ -167,13 +167,13 @@ def same(old: Value, new: Value) -> bool:
         return _same_items(cast("dict[str, Value]", old), cast("dict[str, Value]", new))
     if kind is list:
         left, right = cast("list[Value]", old), cast("list[Value]", new)
-        return len(left) == len(right) and all(map(same, left, right))
+        return len(left) == len(right) and all(map(is_equal, left, right))
     if isinstance(old, Digest):
         return old.digest == cast("Digest", new).digest
     return not isinstance(old, Unknown) and old == new
 
 
-def same_map(old: Attributes, new: Attributes) -> bool:
+def is_equal_map(old: Attributes, new: Attributes) -> bool:
     """Compare two whole maps by `same`."""
     try:
         # Unequal bytes prove nothing: order of keys and sources of digests do not count.
@@ -186,13 +186,13 @@ def same_map(old: Attributes, new: Attributes) -> bool:
 
 def _same_items(old: Attributes, new: Attributes) -> bool:
     return len(old) == len(new) and all(
-        key in new and same(value, new[key]) for key, value in old.items()
+        key in new and is_equal(value, new[key]) for key, value in old.items()
     )
 
 
-def holds_unknown(value: Value | Attributes) -> bool:
+def has_unknown(value: Value | Attributes) -> bool:
     """Tell if any part is only known after apply."""
-    return bool(leaves_of(value, Unknown, Deferred))
+    return bool(find_leaves(value, Unknown, Deferred))
 
 
 def map_leaves(value: Value, change: Callable[[Value], Value]) -> Value:

@@ -19,9 +19,9 @@ Invariants:
 To add an option: a field with a default in the options Struct (for `file`: `FileOptions` in
 `file.py`), with `Field(replace=True)` if a change of it must replace the resource, and its use in
 the class below. What must be there before anything is changed is the business of the optional
-protocols of `engine.ports`: `Requiring` (programs, variables), `Consuming` (paths). Then a test
-beside the others (`tests/providers/test_file.py` there); if `read` reports it as an attribute, its
-drift in the plugin's trial in `dtm/trials/` and, on this machine, in the table of
+protocols of `engine.ports`: `HasRequirements` (programs, variables), `HasInputFiles` (paths).
+Then a test beside the others (`tests/providers/test_file.py` there); if `read` reports it as an
+attribute, its drift in the plugin's trial in `dtm/trials/` and, on this machine, in the table of
 `tests/providers/test_drift_local.py`; `python docs/generate.py`, which writes the reference pages;
 and a line in `CHANGELOG.md`.
 

@@ -281,11 +281,11 @@ class ArgoCDApp:
         """Predict all outputs."""
         return _build_outputs(options)
 
-    def requires(self, options: ArgoCDAppOptions) -> Sequence[str]:
+    def missing_requirements(self, options: ArgoCDAppOptions) -> Sequence[str]:
         """Report a missing git program."""
         return check_git_installed()
 
-    def inputs(self, options: ArgoCDAppOptions) -> Mapping[str, str]:
+    def input_paths(self, options: ArgoCDAppOptions) -> Mapping[str, str]:
         """Return the repository if it is a path: it must exist before the first change of a run."""
         return list_local_inputs("source.repoURL", locate_manifest(options))
 

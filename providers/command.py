@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias, cast
 import msgspec
 
 from engine.errors import DtmError, OutcomeUnknownError, ProviderError
-from engine.ports import BY_ADDRESS, Call, Consuming, Provider, Requiring
+from engine.ports import BY_ADDRESS, Call, HasInputFiles, HasRequirements, Provider
 from engine.schema import Field, Options
 from engine.state import Resource
 from engine.values import HIDDEN, UNKNOWN, Digest, Value, map_leaves, reveal
@@ -124,7 +124,7 @@ class CommandProvider:
             if options.read is None or self.read(options, resource, call) is not None:
                 raise
 
-    def requires(self, options: CommandOptions) -> Sequence[str]:
+    def missing_requirements(self, options: CommandOptions) -> Sequence[str]:
         """Report each program that is not installed.
 
         A program that is given with a directory is not checked: another tool may create it.
@@ -145,7 +145,7 @@ class CommandProvider:
                 str(text)
         return [f"{name} is not installed" for name in missing]
 
-    def inputs(self, options: CommandOptions) -> Mapping[str, str]:
+    def input_paths(self, options: CommandOptions) -> Mapping[str, str]:
         """Return the working directory, which must exist before the first change of a run."""
         return {"cwd": options.cwd}
 
@@ -253,5 +253,5 @@ def _parse_output(printed: bytes) -> dict[str, Value]:
 
 
 _conforms: type[Provider[CommandOptions]] = CommandProvider
-_requires: type[Requiring] = CommandProvider
-_consumes: type[Consuming] = CommandProvider
+_requires: type[HasRequirements] = CommandProvider
+_consumes: type[HasInputFiles] = CommandProvider

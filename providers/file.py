@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, BinaryIO
 
 from engine.errors import ProviderError
-from engine.ports import Call, Consuming, Deriving, Provider
+from engine.ports import Call, HasDerivedAttributes, HasInputFiles, Provider
 from engine.schema import Field, Options, Outputs
 from engine.state import Resource
 from engine.values import UNKNOWN, Value
@@ -120,11 +120,11 @@ class FileProvider:
         name = normalize_path(options.path)
         return Resource(name, attributes, {"path": name, "sha256": sha256})
 
-    def inputs(self, options: FileOptions) -> Mapping[str, str]:
+    def input_paths(self, options: FileOptions) -> Mapping[str, str]:
         """Return the path of the source, which must exist before the first change of a run."""
         return {} if options.source is None else {"source": options.source}
 
-    def derived(self) -> Collection[str]:
+    def derived_attributes(self) -> Collection[str]:
         """Name the attribute that changes when the source changes, although no option does."""
         return ("source",)
 
@@ -251,5 +251,5 @@ def _fsync_directory(directory: Path) -> None:
 
 
 _conforms: type[Provider[FileOptions]] = FileProvider
-_derives: type[Deriving] = FileProvider
-_consumes: type[Consuming] = FileProvider
+_derives: type[HasDerivedAttributes] = FileProvider
+_consumes: type[HasInputFiles] = FileProvider

@@ -26,8 +26,8 @@ PAUSE, PATIENCE = 0.5, 60.0
 """Seconds between two looks at a table that is being created, and in all."""
 
 
-class S3Creating:
-    """`engine.ports.Creating` for a bucket and, where one is named, a table."""
+class S3Provisioner:
+    """`engine.ports.Provisioner` for a bucket and, where one is named, a table."""
 
     def __init__(
         self,
@@ -40,21 +40,21 @@ class S3Creating:
         self._aws, self._settings, self._region, self._sleep = aws, settings, region, sleep
 
     def missing(self) -> Sequence[str]:
-        """See `engine.ports.Creating.missing`."""
+        """See `engine.ports.Provisioner.missing`."""
         found = [] if self._bucket_exists() else [f"bucket {self._settings.bucket} does not exist"]
         if self._settings.table and self._table_status() is None:
             found.append(f"table {self._settings.table} does not exist")
         return found
 
     def create(self) -> Sequence[str]:
-        """See `engine.ports.Creating.create`."""
+        """See `engine.ports.Provisioner.create`."""
         made = [] if self._bucket_exists() else [self._make_bucket()]
         if self._settings.table and self._table_status() is None:
             made.append(self._make_table())
         return made
 
     def policy(self) -> str:
-        """See `engine.ports.Creating.policy`: the smallest IAM policy with which dtm works.
+        """See `engine.ports.Provisioner.policy`: the smallest IAM policy with which dtm works.
 
         It covers the state file K, the objects beside it (`K.*`), and the rows of the table.
         """

@@ -27,7 +27,7 @@ from engine.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from engine.ports import Creating, Locker, Opened, Snapshot, Version
+from engine.ports import Locker, OpenedBackend, Provisioner, Snapshot, Version
 from engine.values import Value
 
 OPTIONS = S3Options
@@ -41,7 +41,9 @@ REFUSED: Final = ("PreconditionFailed", "412")
 BUSY: Final = ("ConditionalRequestConflict", "OperationAborted")
 
 
-def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Opened:
+def open_backend(
+    options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]
+) -> OpenedBackend:
     """See `engine.ports.Backend`. Sends no request.
 
     Raises ConfigError with everything that is wrong with the options.
@@ -50,7 +52,7 @@ def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str,
     return opened(AwsAccount(settings.access), settings)
 
 
-def opened(aws: AwsAccount, settings: S3Settings) -> Opened:
+def opened(aws: AwsAccount, settings: S3Settings) -> OpenedBackend:
     """Open the place that the settings name; several places may share an account."""
     region = Region(aws, settings)
     store = S3Store(aws, settings, region)
@@ -66,16 +68,18 @@ def opened(aws: AwsAccount, settings: S3Settings) -> Opened:
             prefix=f"{settings.bucket}/",
             aws=aws,
         )
-    return Opened(store, settings.key, lockers, certain=settings.amazon, lease=NATIVE_LEASE)
+    return OpenedBackend(store, settings.key, lockers, trusted=settings.amazon, lease=NATIVE_LEASE)
 
 
-def creating(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Creating:
+def open_provisioner(
+    options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]
+) -> Provisioner:
     """Return the creator of the bucket and the table of these options. Raises as `open_backend`."""
-    from backends.aws.provision import S3Creating
+    from backends.aws.provision import S3Provisioner
 
     settings = read_settings(options, base_dir, env)
     aws = AwsAccount(settings.access)
-    return S3Creating(aws, settings, Region(aws, settings, exists=False))
+    return S3Provisioner(aws, settings, Region(aws, settings, exists=False))
 
 
 class Region:

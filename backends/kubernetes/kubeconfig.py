@@ -13,7 +13,7 @@ import msgspec
 
 from backends.kubernetes.client import sdk
 from engine.errors import StoreAccessError
-from engine.suggestions import near
+from engine.suggestions import find_similar
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """The folder where a pod finds its token and the cluster's certificate."""
@@ -164,7 +164,7 @@ def _check(wanted: str, names: Iterable[str]) -> None:
     if not wanted:
         raise ValueError(f"no current-context; name one of {known} as option context")
     if wanted not in names:
-        meant = near(wanted, names)
+        meant = find_similar(wanted, names)
         raise ValueError(
             f'no context "{wanted}"'
             + (f", did you mean {meant}?" if meant else f"; there are: {known}")

@@ -38,7 +38,7 @@ from engine.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from engine.ports import Opened, Snapshot, Version
+from engine.ports import OpenedBackend, Snapshot, Version
 from engine.schema import Field, Options
 from engine.values import Value
 
@@ -353,20 +353,20 @@ subjects:  # put your people and jobs here
 """
 
 
-class KubernetesPlace:
-    """`engine.ports.Creating` for the namespace."""
+class KubernetesProvisioner:
+    """`engine.ports.Provisioner` for the namespace."""
 
     def __init__(self, maps: ConfigMaps, configmap: str) -> None:
         self._maps, self._configmap = maps, configmap
 
     def missing(self) -> list[str]:
-        """See `engine.ports.Creating.missing`."""
+        """See `engine.ports.Provisioner.missing`."""
         if self._maps.has_namespace():
             return []
         return [f"namespace {self._maps.namespace} does not exist"]
 
     def create(self) -> list[str]:
-        """See `engine.ports.Creating.create`."""
+        """See `engine.ports.Provisioner.create`."""
         made = not self._maps.has_namespace() and self._maps.make_namespace()
         return [f"namespace {self._maps.namespace}"] if made else []
 
@@ -375,22 +375,24 @@ class KubernetesPlace:
         self._maps.close()
 
     def policy(self) -> str:
-        """See `engine.ports.Creating.policy`: a Role and its RoleBinding."""
+        """See `engine.ports.Provisioner.policy`: a Role and its RoleBinding."""
         return POLICY.format(namespace=self._maps.namespace, configmap=self._configmap)
 
 
-def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Opened:
+def open_backend(
+    options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]
+) -> OpenedBackend:
     """See `engine.ports.Backend`. The first request reads the kubeconfig."""
     maps, configmap = _maps(options, base_dir, env)
     store = KubernetesStore(maps, configmap)
-    return Opened(store, configmap, {"native": lambda: ObjectLocker(store)}, certain=True)
+    return OpenedBackend(store, configmap, {"native": lambda: ObjectLocker(store)}, trusted=True)
 
 
-def creating(
+def open_provisioner(
     options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]
-) -> KubernetesPlace:
+) -> KubernetesProvisioner:
     """See `engine.ports.Backend`."""
-    return KubernetesPlace(*_maps(options, base_dir, env))
+    return KubernetesProvisioner(*_maps(options, base_dir, env))
 
 
 def _maps(

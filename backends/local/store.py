@@ -38,7 +38,7 @@ from engine.errors import (
     UsageError,
 )
 from engine.lock import LockInfo, LockRecord
-from engine.ports import Opened, Snapshot, Version
+from engine.ports import OpenedBackend, Snapshot, Version
 from engine.schema import Field, Options
 from engine.values import Value
 
@@ -63,7 +63,11 @@ class LocalOptions(Options, frozen=True, kw_only=True):
 OPTIONS = LocalOptions
 
 
-def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]) -> Opened:  # noqa: ARG001 - a Backend
+def open_backend(
+    options: Mapping[str, Value],
+    base_dir: Path,
+    env: Mapping[str, str],  # noqa: ARG001 - a Backend
+) -> OpenedBackend:
     """See `engine.ports.Backend`. Makes nothing before the first write.
 
     Links are followed, so that a linked state file is replaced at its real place. Raises
@@ -77,11 +81,11 @@ def open_backend(options: Mapping[str, Value], base_dir: Path, env: Mapping[str,
             f"the state file {path} is a directory",
             hint=f"name a file in it: {path / 'devstream.state'}",
         )
-    return Opened(
+    return OpenedBackend(
         LocalStore(path.parent),
         path.name,
         {"native": lambda: LocalLocker(path.parent)},
-        certain=True,
+        trusted=True,
     )
 
 
@@ -269,7 +273,7 @@ class LocalLocker:
                 replace(self._disk, self._record(key), data, durable=False)
         return LockRecord(info, _version(data))
 
-    def remove(self, key: str, *, expect: LockRecord, leaving: LockInfo | None = None) -> None:
+    def remove(self, key: str, *, expect: LockRecord, dead_holder: LockInfo | None = None) -> None:
         """See `engine.ports.ProcessLocker.remove`."""
         path = self._path(key)
         with _errors(path):
@@ -279,7 +283,7 @@ class LocalLocker:
             with self._lock.held():
                 holder = self._holder(key)
                 if holder and holder.version == expect.version:
-                    self._clear(key, leaving)
+                    self._clear(key, dead_holder)
                     return
                 if not self._is_ours(key):
                     self._let_go(key)
@@ -289,8 +293,8 @@ class LocalLocker:
                     holder = None
         raise release_error(key, holder)
 
-    def died(self, key: str) -> LockInfo | None:
-        """See `engine.ports.ProcessLocker.died`."""
+    def dead_holder(self, key: str) -> LockInfo | None:
+        """See `engine.ports.ProcessLocker.dead_holder`."""
         return self._dead.get(key)
 
     def close(self) -> None:
@@ -344,13 +348,13 @@ class LocalLocker:
         # Cannot fail: the file is new, and the short lock is held.
         lock_descriptor(self._held[key], blocking=False)
 
-    def _clear(self, key: str, leaving: LockInfo | None = None) -> None:
+    def _clear(self, key: str, dead_holder: LockInfo | None = None) -> None:
         record, lock = self._record(key), self._path(key)
-        if leaving:
-            replace(self._disk, record, leaving.to_json(), durable=False)
+        if dead_holder:
+            replace(self._disk, record, dead_holder.to_json(), durable=False)
         # The record first: a crash in between must not leave the record of a holder that released
         # its lock, since the next one would report it as dead.
-        for path in (lock,) if leaving else (record, lock):
+        for path in (lock,) if dead_holder else (record, lock):
             with suppress(FileNotFoundError):
                 self._disk.unlink(path)
         self._let_go(key)

@@ -235,7 +235,7 @@ def _level_of(error: BaseException) -> int:
 
 def _failure(error: BaseException) -> str:
     if isinstance(error, ConflictError):
-        return f"conflict expected={error.expected} found={error.found}"
+        return f"conflict expected={error.expected} found={error.actual}"
     if isinstance(error, LockHeldError):
         return f"held by={error.record.holder} version={error.record.version}"
     return f"{type(error).__name__}: {error}"

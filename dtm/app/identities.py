@@ -14,7 +14,7 @@ from backends.local.store import SWAP_LOCK
 from dtm.app.place import LAST_STATE_FILE, Place
 from engine.config import Config, ToolSpec
 from engine.errors import ConfigError, DtmError, Problem
-from engine.language.yaml import Text, locate
+from engine.language.yaml import ParsedFile, locate
 from engine.planning.identities import IdentityIndex, identity_path, known_identities
 from engine.plugins.calls import Operations
 from engine.ports import AnyProvider
@@ -36,14 +36,14 @@ def check_identities(
     operations = Operations(providers, base, recall=lambda _: None)
     named = list(known_identities(config, operations))
     own = _DtmFiles(base, place) if place else None
-    files: dict[str, Text] = {}
+    files: dict[str, ParsedFile] = {}
     problems = [*_conflicts(named, base, own, files), *_secret_identities(named, operations, files)]
     if problems:
         raise ConfigError(tuple(problems))
 
 
 def _conflicts(
-    named: _Identified, base: Path, own: _DtmFiles | None, files: dict[str, Text]
+    named: _Identified, base: Path, own: _DtmFiles | None, files: dict[str, ParsedFile]
 ) -> Iterator[Problem]:
     index = IdentityIndex(base)
     tools = {tool.address: tool for tool, _ in named}
@@ -66,7 +66,7 @@ def _conflicts(
 
 
 def _secret_identities(
-    named: _Identified, operations: Operations, files: dict[str, Text]
+    named: _Identified, operations: Operations, files: dict[str, ParsedFile]
 ) -> Iterator[Problem]:
     for tool, _ in named:
         try:

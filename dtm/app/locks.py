@@ -41,7 +41,7 @@ def no_lock(
     place: Place, why: str = "", hint: str = "", verdict: Probe | None = None
 ) -> LockChoice:
     """Return the choice of no lock. No request is sent."""
-    found = verdict or (None if place.opened.certain else _empty_probe(place))
+    found = verdict or (None if place.opened.trusted else _empty_probe(place))
     return LockChoice("none", None, place.lease("none"), found, why, hint)
 
 
@@ -112,7 +112,7 @@ def _probe_of(place: Place, *, native: bool, probing: bool) -> Probe | None:
 
     If `native` needs more than that, `probing` tests the store now. Raises store errors.
     """
-    if place.opened.certain:
+    if place.opened.trusted:
         return None
     found = recorded_probe(place)
     known = {trial.name for trial in found.trials} if found else set[str]()

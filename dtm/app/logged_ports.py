@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dtm.app.debug_log import DebugLog
 from engine.lock import LockInfo, LockRecord
-from engine.ports import AppendStore, Creating, Locker, ProcessLocker, Snapshot, Store, Version
+from engine.ports import AppendStore, Locker, ProcessLocker, Provisioner, Snapshot, Store, Version
 
 
 def logged_store(store: Store, log: DebugLog) -> Store:
@@ -121,36 +121,40 @@ class LoggedProcessLocker(LoggedLocker):
         super().__init__(locker, log)
         self._process_locker = locker
 
-    def died(self, key: str) -> LockInfo | None:
-        """See `engine.ports.ProcessLocker.died`; it asks nothing, so nothing is logged."""
-        return self._process_locker.died(key)
+    def dead_holder(self, key: str) -> LockInfo | None:
+        """See `engine.ports.ProcessLocker.dead_holder`; it asks nothing, so nothing is logged."""
+        return self._process_locker.dead_holder(key)
 
-    def remove(self, key: str, *, expect: LockRecord, leaving: LockInfo | None = None) -> None:
+    def remove(self, key: str, *, expect: LockRecord, dead_holder: LockInfo | None = None) -> None:
         """See `engine.ports.ProcessLocker.remove`."""
         self._log.timed(
             ("lock", "remove", key),
-            lambda: self._process_locker.remove(key, expect=expect, leaving=leaving),
+            lambda: self._process_locker.remove(key, expect=expect, dead_holder=dead_holder),
             _done,
         )
 
 
-class LoggedCreating:
-    """`engine.ports.Creating` that logs each request to the one inside it."""
+class LoggedProvisioner:
+    """`engine.ports.Provisioner` that logs each request to the one inside it."""
 
-    def __init__(self, creating: Creating, location: str, log: DebugLog) -> None:
-        self._creating, self._location, self._log = creating, location, log
+    def __init__(self, provisioner: Provisioner, location: str, log: DebugLog) -> None:
+        self._provisioner, self._location, self._log = provisioner, location, log
 
     def missing(self) -> Sequence[str]:
-        """See `engine.ports.Creating.missing`."""
-        return self._log.timed(("place", "missing", self._location), self._creating.missing, _count)
+        """See `engine.ports.Provisioner.missing`."""
+        return self._log.timed(
+            ("place", "missing", self._location), self._provisioner.missing, _count
+        )
 
     def create(self) -> Sequence[str]:
-        """See `engine.ports.Creating.create`."""
-        return self._log.timed(("place", "create", self._location), self._creating.create, _count)
+        """See `engine.ports.Provisioner.create`."""
+        return self._log.timed(
+            ("place", "create", self._location), self._provisioner.create, _count
+        )
 
     def policy(self) -> str:
-        """See `engine.ports.Creating.policy`; it asks no server, so nothing is logged."""
-        return self._creating.policy()
+        """See `engine.ports.Provisioner.policy`; it asks no server, so nothing is logged."""
+        return self._provisioner.policy()
 
 
 def _done(_result: None) -> str:

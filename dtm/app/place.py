@@ -19,13 +19,13 @@ from backends.url import parse
 from engine.config import Config, StateSettings
 from engine.errors import ConfigError, Problem, UsageError
 from engine.language import scalars
-from engine.language.expressions import Raw
+from engine.language.expressions import RawValue
 from engine.language.yaml import locate
 from engine.log.state_store import StateStore
-from engine.ports import Creating, Locker, Opened, Store
+from engine.ports import Locker, OpenedBackend, Provisioner, Store
 from engine.runtime.environment import Environment
-from engine.suggestions import near
-from engine.values import Secret, Value, leaves_of, reveal
+from engine.suggestions import find_similar
+from engine.values import Secret, Value, find_leaves, reveal
 
 if TYPE_CHECKING:
     from dtm.app.debug_log import DebugLog  # heavy
@@ -60,7 +60,7 @@ class Place:
     """
 
     settings: StateSettings
-    opened: Opened
+    opened: OpenedBackend
     env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     debug_log: DebugLog | None = None
 
@@ -257,7 +257,9 @@ def _refuse_unknown(path: Path, names: list[str]) -> None:
     A key with a typo would otherwise be ignored, and the run would use another state.
     """
     if names:
-        hint = 'did you mean "state"?' if near("state", names) else 'use the only key, "state"'
+        hint = (
+            'did you mean "state"?' if find_similar("state", names) else 'use the only key, "state"'
+        )
         raise UsageError(f"{path}: unknown key: {', '.join(sorted(names))}", hint=hint)
 
 
@@ -286,23 +288,23 @@ def open_place(
     return place
 
 
-def resource_creator(place: Place, base_dir: Path) -> Creating | None:
+def resource_creator(place: Place, base_dir: Path) -> Provisioner | None:
     """Return the object that creates what this state needs and lists the permissions.
 
     Return None if nothing has to be created, as for a local state. Raises ConfigError.
     """
     from dtm.plugins import backends
 
-    make: BackendFunction[Creating] | None = getattr(
-        backends()[place.settings.backend], "creating", None
+    make: BackendFunction[Provisioner] | None = getattr(
+        backends()[place.settings.backend], "open_provisioner", None
     )
     if make is None:
         return None
     found = call_backend(place.settings, base_dir, place.env, make)
     if place.debug_log:
-        from dtm.app.logged_ports import LoggedCreating
+        from dtm.app.logged_ports import LoggedProvisioner
 
-        return LoggedCreating(found, place.location, place.debug_log)
+        return LoggedProvisioner(found, place.location, place.debug_log)
     return found
 
 
@@ -329,7 +331,7 @@ def call_backend(
     ]
     if not problems:
         if learn:
-            for secret in leaves_of(options, Secret):
+            for secret in find_leaves(options, Secret):
                 learn(secret)
         try:
             return use({name: reveal(value) for name, value in options.items()}, base_dir, env)
@@ -340,7 +342,7 @@ def call_backend(
     )
 
 
-def _parse_option(value: Value) -> Raw:
+def _parse_option(value: Value) -> RawValue:
     """Parse an option as YAML would: a value from a URL is always text."""
     return (
         scalars.read(value)

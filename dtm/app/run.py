@@ -18,11 +18,11 @@ from dtm.app.workspace import Workspace
 from engine.address import Address
 from engine.config import Config, Settings
 from engine.errors import PlanError, Problem
-from engine.events import ApplySummary, InProgress, Notice, WillRefuse
+from engine.events import ApplySummary, InProgress, Notice, RefusalWarning
 from engine.execution import refresh
 from engine.execution.jobs import JobBuilder
 from engine.execution.run_settings import RunControl, RunSettings
-from engine.language.yaml import Text, locate
+from engine.language.yaml import ParsedFile, locate
 from engine.plan import Action, Change, Plan
 from engine.planning import planner, safety
 from engine.planning.decisions import Resolution, describe_pending
@@ -147,7 +147,7 @@ class Run:
             plan = self._make_plan(operation, session.state)
             self._log_decisions(plan)
             show(plan)
-            if plan.empty or not self._approve(plan, confirm):
+            if plan.is_empty or not self._approve(plan, confirm):
                 return None
             control = RunControl(self.options.parallelism, self.workspace.place.state.environment)
             # Until here Ctrl-C ends the command at once, because nothing was changed yet.
@@ -177,10 +177,10 @@ class Run:
         """Return the plan. Warn of every reason for which the command would refuse it."""
         self._log_decisions(plan)
         if refused := safety.protection_error(plan):
-            self.emit(WillRefuse(operation, refused.message, refused.hint))
+            self.emit(RefusalWarning(operation, refused.message, refused.hint))
         config = self._config(operation)
         for problem in JobBuilder(plan, config, state, self.operations).missing():
-            self.emit(WillRefuse(operation, problem.message, problem.hint, problem.where))
+            self.emit(RefusalWarning(operation, problem.message, problem.hint, problem.where))
         return plan
 
     def _make_plan(self, operation: str, state: State, in_progress: str = "") -> Plan:
@@ -298,7 +298,10 @@ def _locating_problems(config: Config) -> Generator[None]:
     try:
         yield
     except PlanError as error:
-        wheres, files = {str(tool.address): tool.where for tool in config.tools}, dict[str, Text]()
+        wheres, files = (
+            {str(tool.address): tool.where for tool in config.tools},
+            dict[str, ParsedFile](),
+        )
         placed = [
             Problem(locate(wheres[each.where], files), f"{each.where}: {each.message}", each.hint)
             if each.where in wheres

@@ -42,7 +42,7 @@ class SecretLookup(msgspec.Struct, frozen=True):
         for step in path:
             value = _entry(value, step)
         return (
-            scalars.written(value)
+            scalars.to_text(value)
             if isinstance(value, bool | int | float | scalars.Literal)
             else value
         )

@@ -22,8 +22,8 @@ from engine.log.history import HistoryEntry, load_snapshot, read_history
 from engine.log.state_store import AUTO
 from engine.session.reading import Reading
 from engine.state import State, StateEntry
-from engine.stored.document import decode, encode, to_devstream
-from engine.suggestions import nearest
+from engine.stored.state_file import decode, encode, to_devstream
+from engine.suggestions import suggest
 from engine.values import Value
 
 
@@ -163,7 +163,7 @@ def move_entry(workspace: Workspace, options: RunOptions, old: Address, new: Add
                 f"cannot move {old} to {new}: the state has a tool with that address",
                 hint=f"remove it first with dtm state rm {new.dotted}",
             )
-        entries = {**state.drop(old).entries, new: replace(entry, address=new)}
+        entries = {**state.without_entry(old).entries, new: replace(entry, address=new)}
         for address, other in entries.items():
             if old in other.depends_on:
                 edges = tuple(new if edge == old else edge for edge in other.depends_on)
@@ -236,7 +236,7 @@ def output(state: State, name: str) -> Value:
     if name not in state.outputs:
         raise UsageError(
             f'there is no output "{name}"',
-            hint=nearest(name, sorted(state.outputs)) or "list the outputs with dtm output",
+            hint=suggest(name, sorted(state.outputs)) or "list the outputs with dtm output",
         )
     return state.outputs[name]
 
@@ -255,7 +255,7 @@ def entry_of(state: State, address: Address) -> StateEntry:
     """Return an entry. Raises StateError with the most similar address."""
     found = state.entries.get(address)
     if found is None:
-        hint = nearest(str(address), list(map(str, state.entries)), few=0)
+        hint = suggest(str(address), list(map(str, state.entries)), few=0)
         raise StateError(
             f"{address} is not in the state", hint=hint or "list its tools with dtm state list"
         )

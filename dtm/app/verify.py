@@ -22,7 +22,7 @@ class Verification(msgspec.Struct, frozen=True):
     @property
     def in_sync(self) -> bool:
         """Whether nothing differs."""
-        return self.plan is not None and self.plan.empty
+        return self.plan is not None and self.plan.is_empty
 
 
 def verify(open_workspace: Callable[[], Workspace], options: RunOptions) -> Verification:

@@ -19,7 +19,7 @@ from engine.events import Notice
 from engine.loading.loader import ConfigSource, load
 from engine.ports import AnyProvider, Emit
 from engine.secrets.redaction import Redactor
-from engine.values import Secret, leaves
+from engine.values import Secret, iter_leaves
 
 if TYPE_CHECKING:
     from dtm.app.debug_log import DebugLog  # heavy
@@ -167,7 +167,7 @@ def _warn_of_plugin_files(directory: Path | None, emit: Emit) -> None:
 def _hide_secrets(config: Config, redactor: Redactor) -> None:
     for tool in config.tools:
         for option in tool.options.values():
-            for leaf in leaves(option):
+            for leaf in iter_leaves(option):
                 if isinstance(leaf, Secret):
                     redactor.add(leaf)
 

@@ -19,5 +19,5 @@ Invariants:
 
         found = Run(context.open(), choices(given)).drift()
         context.renderer.plan(found.plan, operation="drift")
-        return 0 if found.plan.empty else 2
+        return 0 if found.plan.is_empty else 2
 """

@@ -322,9 +322,9 @@ def _parse_variable(text: str) -> tuple[str, str]:
 
 def parse_duration(text: str) -> float:
     """Seconds from `30`, `1.5s`, `5m`, `1h30m`. Raises UsageError."""
-    from engine.language.duration import seconds
+    from engine.language.duration import parse_duration
 
     try:
-        return seconds(text)
+        return parse_duration(text)
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from dtm.render.port import Renderer
 from dtm.render.text import Level
 from engine.errors import ConfigError, DtmError, PlanError
-from engine.events import ApplyErrored, Event, Notice, WillRefuse
+from engine.events import ApplyErrored, Event, Notice, RefusalWarning
 
 COMMAND: Final = re.compile(
     r"\bdtm (apply|delete|destroy|drift|force-unlock|init|lock|output|plan"
@@ -54,7 +54,7 @@ class HintFlagsRenderer:
 
     def event(self, event: Event) -> None:
         """As `Renderer.event`."""
-        if isinstance(event, ApplyErrored | Notice | WillRefuse):
+        if isinstance(event, ApplyErrored | Notice | RefusalWarning):
             event = replace(event, hint=add_flags(event.hint, self._flags))
         self._renderer.event(event)
 

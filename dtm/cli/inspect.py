@@ -181,7 +181,7 @@ def drift(context: Context, **given: Any) -> int:
     # Exit 1 comes before 2: what could not be read may have changed too.
     if found.unread:
         raise PlanError(found.unread)
-    return 0 if found.plan.empty else 2
+    return 0 if found.plan.is_empty else 2
 
 
 @click.command()

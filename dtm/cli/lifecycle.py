@@ -55,7 +55,7 @@ def plan(context: Context, detailed_exitcode: bool, removal: bool, **given: Any)
 
     found = Run(context.open(need_config=not removal), run_options(given)).plan(destroy=removal)
     context.renderer.plan(found)
-    return 2 if detailed_exitcode and not found.empty else 0
+    return 2 if detailed_exitcode and not found.is_empty else 0
 
 
 @click.command()
@@ -127,6 +127,6 @@ def _execute(context: Context, operation: str, yes: bool, chosen: RunOptions) ->
         raise KeyboardInterrupt(
             ", what was done is recorded" if run.approved else ", nothing was changed"
         ) from None
-    if summary is None or summary.complete:
+    if summary is None or summary.is_complete:
         return 0
     return CancelledError.exit_code if summary.interrupted else 1

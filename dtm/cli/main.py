@@ -88,9 +88,9 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from engine.suggestions import near
+            from engine.suggestions import find_similar
 
-            if meant := near(args[0], COMMANDS):
+            if meant := find_similar(args[0], COMMANDS):
                 raise click.UsageError(f'{error.message} Did you mean "{meant}"?', ctx) from error
             raise
 

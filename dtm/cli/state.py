@@ -165,9 +165,9 @@ def history(context: Context) -> None:
     rows = [
         {
             "serial": found.number,
-            "written": _without_fraction(found.state.written.at) if found.state else None,
-            "by": (found.state and found.state.written.who) or None,
-            "command": (found.state and found.state.written.command) or None,
+            "written": _without_fraction(found.state.writer.at) if found.state else None,
+            "by": (found.state and found.state.writer.who) or None,
+            "command": (found.state and found.state.writer.command) or None,
             "tools": len(found.state.entries) if found.state else None,
             "now": "now" if found.now else None if found.state else "damaged",
         }

@@ -8,7 +8,7 @@ from typing import Final
 
 from dtm.render.text import Line, Span, Style, cells, count, line
 from dtm.render.values import ValueText, field_path, hidden_lines, printable
-from engine.plan import FieldChange, Source
+from engine.plan import ChangeSource, FieldChange
 from engine.values import Value
 
 ARROW: Final = " → "
@@ -27,14 +27,14 @@ def field_lines(
     fields: Iterable[FieldChange], show: ValueText, indent: int, width: int, drift: str = DRIFT
 ) -> Iterator[Line]:
     """Yield the changed options, then the changed inputs and the drift, each below a heading."""
-    groups: dict[Source, list[FieldChange]] = {source: [] for source in Source}
+    groups: dict[ChangeSource, list[FieldChange]] = {source: [] for source in ChangeSource}
     for each in fields:
         groups[each.source].append(each)
-    for each in groups[Source.OPTION]:
+    for each in groups[ChangeSource.OPTION]:
         yield from _field(each, show, indent, width)
-    for source, heading in ((Source.INPUT, INPUTS), (Source.LIVE, drift)):
+    for source, heading in ((ChangeSource.INPUT, INPUTS), (ChangeSource.LIVE, drift)):
         if groups[source]:
-            yield line(indent, Span(heading, "warning" if source is Source.LIVE else ""))
+            yield line(indent, Span(heading, "warning" if source is ChangeSource.LIVE else ""))
         for each in groups[source]:
             yield from _field(each, show, indent + 2, width)
 
@@ -50,7 +50,7 @@ def _field(change: FieldChange, show: ValueText, indent: int, width: int) -> Ite
         yield from _limited(rows, show, indent + 4)
         return
     styles: tuple[Style, Style] = (
-        ("", "warning") if change.source is Source.LIVE else ("removed", "added")
+        ("", "warning") if change.source is ChangeSource.LIVE else ("removed", "added")
     )
     before, after = (
         _styled(span, style)

@@ -11,9 +11,9 @@ from dtm.render import sentences
 from dtm.render.text import Level, count, duration, listed
 from engine.address import Address
 from engine.events import (
+    ActionDowngraded,
     ApplyComplete,
     ApplyErrored,
-    ApplyMilder,
     ApplyProgress,
     ApplySkipped,
     ApplyStart,
@@ -25,10 +25,10 @@ from engine.events import (
     LockReleased,
     LockWaiting,
     Notice,
+    RefusalWarning,
     Retrying,
     RunStarted,
     Stopping,
-    WillRefuse,
 )
 from engine.lock import LockRecord
 from engine.plan import Action
@@ -65,7 +65,7 @@ def describe_event(event: Event) -> LogLine:
     match event:
         case LockWaiting() | LockAcquired() | LockReleased():
             return _lock(event)
-        case Notice() | WillRefuse() | InProgress():
+        case Notice() | RefusalWarning() | InProgress():
             return _notice(event)
         case Stopping():
             return LogLine("warning", _stopping(event))
@@ -78,13 +78,18 @@ def describe_event(event: Event) -> LogLine:
             chosen = f" (chosen by: {event.chosen_by})" if event.chosen_by else ""
             return LogLine("info", text + chosen)
         case ApplySummary():
-            return LogLine(_verdict(event), _headline(event), "" if event.complete else CONTINUE)
+            return LogLine(_verdict(event), _headline(event), "" if event.is_complete else CONTINUE)
         case _:
             return _change(event)
 
 
 def _change(
-    event: ApplyStart | ApplyProgress | ApplyComplete | ApplyErrored | ApplySkipped | ApplyMilder,
+    event: ApplyStart
+    | ApplyProgress
+    | ApplyComplete
+    | ApplyErrored
+    | ApplySkipped
+    | ActionDowngraded,
 ) -> LogLine:
     match event:
         case ApplyStart():
@@ -98,15 +103,15 @@ def _change(
             return LogLine("error", text, event.hint)
         case ApplySkipped():
             return LogLine("warning", f"Skipped: {_skipped(event)}")
-        case ApplyMilder():
+        case ActionDowngraded():
             return LogLine("info", _milder(event))
 
 
-def _notice(event: Notice | WillRefuse | InProgress) -> LogLine:
+def _notice(event: Notice | RefusalWarning | InProgress) -> LogLine:
     match event:
         case Notice():
             return LogLine(_level(event), event.message, event.hint, event.where)
-        case WillRefuse():
+        case RefusalWarning():
             text = sentences.will_refuse(event.operation, event.message)
             return LogLine("warning", text, event.hint, event.where)
         case InProgress():
@@ -213,7 +218,7 @@ class RunLog(msgspec.Struct):
         A log file has named the state at the start of the run, a terminal names it here.
         """
         verdict, location = describe_event(event), f"State: {event.location}"
-        if event.complete:
+        if event.is_complete:
             if self.dated:
                 yield LogLine("success", sentences.ALL_DONE[event.operation])
             yield verdict
@@ -247,9 +252,9 @@ def _verdict(event: ApplySummary) -> Level:
         return "error"
     return (
         "success"
-        if event.complete and any(event.done.values())
+        if event.is_complete and any(event.done.values())
         else "info"
-        if event.complete
+        if event.is_complete
         else "warning"
     )
 
@@ -269,7 +274,7 @@ def _headline(event: ApplySummary) -> str:
     text = f"{', '.join(counts) or '0 changes'} in {duration(event.elapsed)}"
     if event.interrupted:
         return sentences.interrupted(event.operation, text)
-    if event.complete:
+    if event.is_complete:
         return f"{sentences.finished(event.operation)} {text}."
     return sentences.failed(event.operation, text)
 
@@ -307,7 +312,7 @@ def _stopping(event: Stopping) -> str:
     return f"Stopping: waiting for {running}; Ctrl-C again cancels {them}."
 
 
-def _milder(event: ApplyMilder) -> str:
+def _milder(event: ActionDowngraded) -> str:
     """Explain why less is done than planned."""
     actual = (
         "no change is needed"
@@ -327,7 +332,7 @@ def _retrying(event: Retrying) -> str:
 
 def _holder(record: LockRecord) -> str:
     """Name the lock holder."""
-    return record.info.run if record.info else record.holder
+    return record.info.description if record.info else record.holder
 
 
 def _waiting(event: LockWaiting) -> str:
@@ -347,7 +352,9 @@ def _acquired(event: LockAcquired) -> LogLine:
         why = (
             "whose process has ended" if event.ended else "which did not renew it for a whole lease"
         )
-        return LogLine("warning", f"Took over the state lock of {event.taken_from.run}, {why}.")
+        return LogLine(
+            "warning", f"Took over the state lock of {event.taken_from.description}, {why}."
+        )
     if event.waited >= SLOW_LOCK:
         return LogLine("info", f"Got the state lock after {duration(event.waited)}.")
     return LogLine("debug", "Got the state lock.")

@@ -107,9 +107,9 @@ def event_line(event: Event, now: str) -> types.AnyLine:
             events.RunStarted()
             | events.BackendUsed()
             | events.Notice()
-            | events.WillRefuse()
+            | events.RefusalWarning()
             | events.InProgress()
-            | events.ApplyMilder()
+            | events.ActionDowngraded()
             | events.Retrying()
             | events.Stopping()
         ):
@@ -172,16 +172,16 @@ def _diagnostic(
     event: events.RunStarted
     | events.BackendUsed
     | events.Notice
-    | events.WillRefuse
+    | events.RefusalWarning
     | events.InProgress
-    | events.ApplyMilder
+    | events.ActionDowngraded
     | events.Retrying
     | events.Stopping,
     now: str,
 ) -> types.Diagnostic:
     line = describe_event(event)
     where = line.where
-    if isinstance(event, events.ApplyMilder | events.Retrying):
+    if isinstance(event, events.ActionDowngraded | events.Retrying):
         where = str(event.address)
     return diagnostic_line(_severity(line.level), line.message, line.hint, where, now)
 

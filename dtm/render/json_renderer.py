@@ -26,9 +26,9 @@ from dtm.render.text import Clean, Level
 from dtm.render.values import ValueText
 from engine.errors import ConfigError, DtmError, LockHeldError, PlanError
 from engine.events import Event, Notice
-from engine.lock import LockRecord, timestamp
+from engine.lock import LockRecord, format_timestamp
 from engine.plan import Action, Plan
-from engine.values import Attributes, Digest, Secret, Value, leaves
+from engine.values import Attributes, Digest, Secret, Value, iter_leaves
 
 if TYPE_CHECKING:
     from dtm.app.comparison import Difference
@@ -72,7 +72,7 @@ class JsonRenderer:
             if c.action is not Action.KEEP or c.rewrite
         ]
         last = count_line(plan) if operation == "plan" else found_line(plan, operation)
-        message = (nothing or nothing_to_do(plan)) if plan.empty else last.text
+        message = (nothing or nothing_to_do(plan)) if plan.is_empty else last.text
         self._write(*changes, ChangeTally(done=plan.counts()).summary(now, message, operation))
         if plan.output_changes:
             self.outputs(plan.outputs)
@@ -170,7 +170,7 @@ class JsonRenderer:
         self.screen.out.flush()
 
     def _now(self) -> str:
-        return timestamp(self.screen.clock())
+        return format_timestamp(self.screen.clock())
 
     def _data(self, title: str, value: Value) -> types.Data:
         return types.Data(timestamp=self._now(), message=title, data=self.show.json(value))
@@ -215,4 +215,4 @@ def _clean_texts(value: object, clean: Clean) -> object:
 
 
 def _sensitive(value: Value) -> bool:
-    return any(isinstance(leaf, Secret | Digest) for leaf in leaves(value))
+    return any(isinstance(leaf, Secret | Digest) for leaf in iter_leaves(value))

@@ -60,7 +60,7 @@ class PlanView(msgspec.Struct, frozen=True):
         if plan.in_progress:
             yield line(0, Span(self.show.clean(sentences.other_session(plan)), "warning"))
             yield BLANK
-        if plan.empty:
+        if plan.is_empty:
             yield line(0, Span(self.nothing or sentences.nothing_to_do(plan), "success"))
             return
         shown = [

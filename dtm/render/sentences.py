@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from engine.address import Address
-from engine.plan import Action, Change, Plan, Reason, Source
+from engine.plan import Action, Change, ChangeSource, Plan, Reason
 
 NOTHING_TO_APPLY: Final = "No changes done since last apply. There is nothing to do."
 NOTHING_TO_DELETE: Final = "Nothing needs to be deleted. There is nothing to do."
@@ -196,5 +196,5 @@ def _forced(change: Change) -> str:
 
 
 def _changed(change: Change) -> str:
-    options = {field.path[0] for field in change.fields if field.source is Source.OPTION}
+    options = {field.path[0] for field in change.fields if field.source is ChangeSource.OPTION}
     return "options changed" if len(options) > 1 else "option changed"

@@ -34,7 +34,7 @@ from dtm.testing.lock_clients import (
 )
 from engine.errors import DtmError, LockError, LockHeldError, StoreUnavailableError
 from engine.events import LockWaiting
-from engine.lock import timestamp
+from engine.lock import format_timestamp
 from engine.ports import Locker
 from engine.session.locking import break_lock
 
@@ -52,7 +52,7 @@ def holder_is_shown(place: LockerPlace) -> None:
     alice, bob, clock = two_clients(place)
     held = alice.acquire()
     error = expect_error(bob.acquire, LockHeldError, "a lock that somebody holds")
-    expected = replace(lock_info("alice"), lease=LEASE, renewed=timestamp(clock.now()))
+    expected = replace(lock_info("alice"), lease=LEASE, renewed=format_timestamp(clock.now()))
     require(
         error.record.info == expected, f"the holder is shown as {error.record.info}, not {expected}"
     )

@@ -11,7 +11,7 @@ from dtm.testing.conformance import Case, CaseFailedError, CaseSkipped, require
 from engine.errors import ProviderError
 from engine.ports import AnyProvider, Call
 from engine.state import Resource
-from engine.values import UNKNOWN, UnknownValueError, Value, holds_unknown
+from engine.values import UNKNOWN, UnknownValueError, Value, has_unknown
 
 Act: TypeAlias = Callable[[], object]
 
@@ -177,7 +177,7 @@ def prediction_is_true(run: TrialRun) -> None:
 def _require_true(predicted: Mapping[str, Value], made: Resource, verb: str) -> None:
     for key, value in predicted.items():
         require(key in made.outputs, f"{verb} was predicted to give output {key}, and did not")
-        untrue = not holds_unknown(value) and made.outputs[key] != value
+        untrue = not has_unknown(value) and made.outputs[key] != value
         require(
             not untrue,
             f"{verb} was predicted to give {key} = {value!r}, and gave {made.outputs[key]!r}",

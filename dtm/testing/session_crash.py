@@ -106,7 +106,7 @@ def _overtaken(one: Client, two: Client, rescued: dict[str, bytes]) -> Supersede
     `data.b` is begun before the takeover and done after it, so only `rescued` holds its outcome.
     """
     environment = Environment(
-        keep=lambda name, data: name if rescued.setdefault(name, data) else ""
+        save_fallback=lambda name, data: name if rescued.setdefault(name, data) else ""
     )
     begun = replace(entry("b"), resource=None)
     try:
@@ -166,7 +166,7 @@ def _run(killable: KillableClient, round_: int, done: set[str]) -> None:
         killable.locker,
         lease=0.2,
         timeout=5,
-        environment=Environment(sleep=_quick, keep=lambda name, _: name, background=False),
+        environment=Environment(sleep=_quick, save_fallback=lambda name, _: name, background=False),
     ) as session:
         for part in ("x", "y"):
             create_tool(session, f"{part}{round_}")
@@ -265,7 +265,7 @@ def _rescue(connect: Connect) -> None:
     killable, rescued = KillableClient(connect()), dict[str, bytes]()
     environment = Environment(
         sleep=lambda _: None,
-        keep=lambda name, data: f"/there/{name}" if rescued.setdefault(name, data) else "",
+        save_fallback=lambda name, data: f"/there/{name}" if rescued.setdefault(name, data) else "",
     )
     error = None
     try:
@@ -343,7 +343,9 @@ def _devstream(connect: Connect) -> None:
     client.store.write(KEY, DEVSTREAM, expect=None)
     assert tool_names(read_current(client)) == {"a"}
     saved: dict[str, bytes] = {}
-    environment = Environment(keep=lambda name, data: name if saved.setdefault(name, data) else "")
+    environment = Environment(
+        save_fallback=lambda name, data: name if saved.setdefault(name, data) else ""
+    )
     with new_session(client.store, environment=environment) as session:
         create_tool(session, "b")
     assert tool_names(read_current(client)) == {"a", "b"} and read_current(client).id.serial == 1
@@ -398,7 +400,7 @@ def _replaced(connect: Connect) -> None:
 def _copy(connect: Connect) -> None:
     client = connect()
     with new_session(client.store, claim=False) as session:
-        push(session, State(StateId("l", 3)).put(entry("a")))
+        push(session, State(StateId("l", 3)).with_entry(entry("a")))
     found = client.store.read(KEY)
     assert found is not None
     replace_snapshot(client, found.data.replace(b'"home": "', b'"home": "elsewhere:'))

@@ -28,7 +28,7 @@ from engine.ports import Snapshot
 from engine.session.reading import read_state
 from engine.session.replacing import push
 from engine.state import State, StateId
-from engine.stored.document import decode, encode
+from engine.stored.state_file import decode, encode
 from engine.values import Value
 
 
@@ -115,7 +115,10 @@ def _unchanged(connect: Connect) -> None:
         address = Address("data", "b")
         session.begin(address, Action.CREATE)
         session.cancelled(address)
-    assert (read_current(client).id, read_current(client).document) == (before.id, before.document)
+    assert (read_current(client).id, read_current(client).snapshot_id) == (
+        before.id,
+        before.snapshot_id,
+    )
     assert list(client.store.list("")) == keys
 
 
@@ -175,8 +178,8 @@ def _push(connect: Connect) -> None:
 def _push_refused(client: Client, first: State, second: State) -> None:
     """Push states that must not replace `second`, which follows `first`, and `second` itself."""
     assert "newer" in expect_error(lambda: _pushed(client, first), StateError).message
-    assert _pushed(client, second) == "" and read_current(client).document == second.document
-    other = second.put(entry("c"))
+    assert _pushed(client, second) == "" and read_current(client).snapshot_id == second.snapshot_id
+    other = second.with_entry(entry("c"))
     assert "same serial" in expect_error(lambda: _pushed(client, other), StateError).message
     foreign = replace(second, id=StateId("other", 9))
     assert "lineage" in expect_error(lambda: _pushed(client, foreign), StateError).message
@@ -202,10 +205,10 @@ def _pushed(client: Client, state: State, force: bool = False) -> str:
 def _push_first(connect: Connect) -> None:
     client = connect()
     with new_session(client.store, claim=False) as session:
-        push(session, State(StateId("mine", 7)).put(entry("a")))
+        push(session, State(StateId("mine", 7)).with_entry(entry("a")))
     assert read_current(client).id == StateId("mine", 7)
     with new_session(client.store, claim=False) as session:
-        push(session, State(StateId("", 0)).put(entry("b")))
+        push(session, State(StateId("", 0)).with_entry(entry("b")))
     assert read_current(client).id == StateId("mine", 8) and tool_names(read_current(client)) == {
         "b"
     }
@@ -227,8 +230,8 @@ def _copies(connect: Connect) -> None:
 @session_case("C23 states that differ only in the order of maps are equal byte for byte")
 def _order(connect: Connect) -> None:
     del connect
-    one = State(StateId("l", 1)).put(entry("a", {"x": 1, "y": 2})).put(entry("b"))
-    other = State(StateId("l", 1)).put(entry("b")).put(entry("a", {"y": 2, "x": 1}))
+    one = State(StateId("l", 1)).with_entry(entry("a", {"x": 1, "y": 2})).with_entry(entry("b"))
+    other = State(StateId("l", 1)).with_entry(entry("b")).with_entry(entry("a", {"y": 2, "x": 1}))
     assert encode(one) == encode(other) and decode(encode(one), "here").entries == dict(
         other.entries
     )

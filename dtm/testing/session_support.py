@@ -164,7 +164,9 @@ def state_store(
     store: Store, environment: Environment | None = None, log: str = AUTO
 ) -> StateStore:
     """The state of all cases on this store."""
-    return StateStore(store, KEY, environment or Environment(sleep=_short, keep=_name), log)
+    return StateStore(
+        store, KEY, environment or Environment(sleep=_short, save_fallback=_name), log
+    )
 
 
 @contextmanager

@@ -150,7 +150,7 @@ def stale_writer_is_refused(place: StorePlace) -> None:
         lambda: a.write("k", b"three", expect=seen), ConflictError, "a stale write"
     )
     require(
-        error.found in (new, None),
+        error.actual in (new, None),
         "the conflict names a version that is not there",
     )
     expect_error(

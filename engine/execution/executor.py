@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 
 from engine.config import Config
 from engine.errors import DtmError, StalePlanError
-from engine.events import ApplyMilder, ApplySummary, Event, Notice
+from engine.events import ActionDowngraded, ApplySummary, Event, Notice
 from engine.execution.call_monitor import CallMonitor
 from engine.execution.jobs import Job, JobBuilder, record_moves, record_outputs
 from engine.execution.result_counter import ResultCounter
@@ -25,7 +25,7 @@ from engine.execution.worker import (
     WorkerPool,
     prediction_error,
 )
-from engine.lock import timestamp
+from engine.lock import format_timestamp
 from engine.plan import Action, Change, Plan
 from engine.planning.planner import already_exists
 from engine.plugins.calls import Operations
@@ -169,7 +169,7 @@ class _Run:
         planned = self._jobs.changes[step.address]
         change = self._jobs.resolve_change(planned)
         if change.action is not planned.action:
-            self._emit(ApplyMilder(change.address, planned.action, change.action))
+            self._emit(ActionDowngraded(change.address, planned.action, change.action))
         # Stored before the call: dependents look up outputs by the action that stands here.
         self._jobs.changes[step.address] = change
         match change.action, step.phase:
@@ -216,7 +216,7 @@ class _Run:
             job.address,
             Action.CREATE if creating else job.action,
             entry=entry,
-            deadline=timestamp(self._environment.date() + timedelta(seconds=job.timeout)),
+            deadline=format_timestamp(self._environment.date() + timedelta(seconds=job.timeout)),
         )
         begin_ticket = self._session.entry(job.address)
         assert begin_ticket is not None and begin_ticket.pending is not None

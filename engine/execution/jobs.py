@@ -23,7 +23,7 @@ from engine.plugins.calls import Operations
 from engine.plugins.recall import SecretRecall
 from engine.session.session import Session
 from engine.state import Resource, State, StateEntry
-from engine.values import UNKNOWN, Attributes, Secret, Unknown, Value, holds_unknown
+from engine.values import UNKNOWN, Attributes, Secret, Unknown, Value, has_unknown
 
 TIMEOUT = 1800.0
 """Seconds that a create, update or delete may take where the config says nothing."""
@@ -126,11 +126,11 @@ class JobBuilder:
         Raises DtmError if it is worse than planned by now, or if its options do not fit.
         """
         # Planned with real values: the decision cannot come out differently.
-        if change.after is None or not holds_unknown(change.after):
+        if change.after is None or not has_unknown(change.after):
             return change
         spec = self.specs[change.address]
         options = self._operations.resolve_options(spec, self.lookup)
-        if holds_unknown(options):
+        if has_unknown(options):
             return change
         # The plan could not check this name, because it was not known yet.
         self._operations.refuse_secret_identity(change.address, options)
@@ -163,7 +163,7 @@ class JobBuilder:
         """
         options = change.after
         assert options is not None
-        if holds_unknown(options):
+        if has_unknown(options):
             raise DtmError(
                 "an option waits for a tool that was not applied", where=str(step.address)
             )
@@ -187,7 +187,7 @@ class JobBuilder:
     def _was_not_looked_up(self, change: Change) -> bool:
         """Return whether the plan could not look up a new tool, its identity being unknown."""
         planned = self._planned[change.address].after
-        if change.reason is not Reason.NEW or planned is None or not holds_unknown(planned):
+        if change.reason is not Reason.NEW or planned is None or not has_unknown(planned):
             return False
         return isinstance(self._operations.identity(change.address, planned), Unknown)
 
@@ -323,7 +323,7 @@ def record_outputs(jobs: JobBuilder, session: Session) -> dict[str, DtmError]:
         except DtmError as error:
             problems[name] = error
             continue
-        if not holds_unknown(found):
+        if not has_unknown(found):
             values[name] = found
         elif name in recorded:
             values[name] = recorded[name]

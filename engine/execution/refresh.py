@@ -32,8 +32,8 @@ from engine.values import (
     Digest,
     Unknown,
     Value,
+    find_leaves,
     is_plain,
-    leaves_of,
 )
 
 READ_TIMEOUT = 300.0
@@ -168,7 +168,7 @@ class _RequestCollector:
 
     def _resolved_options(self, spec: ToolSpec) -> Attributes | Unknown:
         """Return the config's options with outputs as recorded, UNKNOWN if those do not suffice."""
-        if not leaves_of(spec.options, Deferred):
+        if not find_leaves(spec.options, Deferred):
             return spec.options
         try:
             options: dict[str, Value] = {
@@ -177,7 +177,7 @@ class _RequestCollector:
         except DtmError:
             return UNKNOWN
         # A provider cannot read with the digest of a secret either.
-        return UNKNOWN if leaves_of(options, Unknown, Digest, Deferred) else options
+        return UNKNOWN if find_leaves(options, Unknown, Digest, Deferred) else options
 
     def _outputs(self, address: Address) -> Attributes | Unknown:
         entry = self._state.entries.get(address)

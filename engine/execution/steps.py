@@ -13,7 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from engine.address import Address
-from engine.graph import CycleError, circles, order
+from engine.graph import CycleError, component_numbers, topological_order
 from engine.plan import Action, Change, Plan
 from engine.state import State
 
@@ -125,10 +125,10 @@ def _add_preferred(edges: Edges, preferred: Edges) -> Edges:
     combined = {step: waits + preferred.get(step, []) for step, waits in edges.items()}
     try:
         # Usually there is no circle, and one plain sort shows it.
-        order(combined)
+        topological_order(combined)
     except CycleError:
         # Only an edge whose ends lie in one circle can close it; all other wishes are granted.
-        circle = circles(combined)
+        circle = component_numbers(combined)
         free = {
             step: [wait for wait in waits if circle[wait] != circle[step]]
             for step, waits in preferred.items()

@@ -20,7 +20,7 @@ from engine.plugins.calls import Operations, call_guarded
 from engine.plugins.lost_secrets import refuse_lost_secrets
 from engine.ports import Call
 from engine.runtime.environment import Environment
-from engine.runtime.retry import provider_retry
+from engine.runtime.retry import retry_provider_call
 from engine.secrets.marking import reveal_resource
 from engine.secrets.sealing import Sealer
 from engine.state import Resource
@@ -28,10 +28,10 @@ from engine.values import (
     Attributes,
     UnknownValueError,
     Value,
-    holds_unknown,
+    has_unknown,
+    is_equal,
     is_plain,
     reveal,
-    same,
 )
 
 
@@ -156,7 +156,7 @@ class WorkerContext(msgspec.Struct, frozen=True):
             return self._call_provider(job, call)
 
         try:
-            found = provider_retry(
+            found = retry_provider_call(
                 attempt,
                 deadline=call.deadline,
                 failed=tries.failed,
@@ -316,7 +316,7 @@ def wrong_predictions(predicted: Attributes, found: Resource) -> list[str]:
 
 
 def _matches(predicted: Value, found: Value) -> bool:
-    if is_plain(predicted) and same(predicted, found):
+    if is_plain(predicted) and is_equal(predicted, found):
         return True
     # By content: a value may be marked as a secret on one side only.
-    return holds_unknown(predicted) or same(reveal(predicted), reveal(found))
+    return has_unknown(predicted) or is_equal(reveal(predicted), reveal(found))

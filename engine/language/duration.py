@@ -9,7 +9,7 @@ _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART: Final = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)"
 
 
-def seconds(text: str) -> float:
+def parse_duration(text: str) -> float:
     """Read `30`, `1.5s`, `5m0s`, `1h30m` or `500ms` as seconds.
 
     Raises ValueError with a sentence for the user.

@@ -62,7 +62,7 @@ class Expression(msgspec.Struct, frozen=True):
         return self.source.at(self.offset)
 
     @property
-    def commented(self) -> bool:
+    def is_in_comment(self) -> bool:
         """True if it stands on a line that is a comment."""
         text = self.source.text
         return text[text.rfind("\n", 0, self.offset) + 1 : self.offset].lstrip().startswith("#")
@@ -77,28 +77,28 @@ class TextTemplate(Deferred, frozen=True):
         return "".join(part if isinstance(part, str) else part.text for part in self.parts)
 
 
-class Key(str):
+class TemplateKey(str):
     """A map key with expressions inside; as text it is what the source says."""
 
     __slots__ = ("template",)
     template: TextTemplate
 
     @classmethod
-    def of(cls, template: TextTemplate) -> Key:
+    def of(cls, template: TextTemplate) -> TemplateKey:
         """Make the key that a template will become."""
         key = cls(template)
         key.template = template
         return key
 
 
-Raw: TypeAlias = Value
+RawValue: TypeAlias = Value
 """A value as parsed.
 
 Its leaves may also be Literals (of undecided type) and TextTemplates (not yet rendered).
 """
 
 
-class Scanned(msgspec.Struct, frozen=True):
+class ScannedText(msgspec.Struct, frozen=True):
     """A text that YAML can read, and the expressions behind its placeholders in order."""
 
     text: str
@@ -106,11 +106,11 @@ class Scanned(msgspec.Struct, frozen=True):
     alphabet: int = 0
 
     @property
-    def variables(self) -> bool:
+    def has_variables(self) -> bool:
         """True if rendering may bring in values that the text itself does not hold."""
         return any(not expression.text.startswith("$") for expression in self.expressions)
 
-    def restore(self, value: Raw) -> Raw:
+    def restore(self, value: RawValue) -> RawValue:
         """Turn placeholders back: strings with some become TextTemplates, map keys Keys."""
         match value:
             case str():
@@ -128,7 +128,7 @@ class Scanned(msgspec.Struct, frozen=True):
 
     def _key(self, text: str) -> str:
         found = self._string(text)
-        return found if isinstance(found, str) else Key.of(found)
+        return found if isinstance(found, str) else TemplateKey.of(found)
 
     def _string(self, text: str) -> str | TextTemplate:
         first, second, last = (chr(self.alphabet + digit) for digit in (0, 1, 63))
@@ -145,21 +145,21 @@ class Scanned(msgspec.Struct, frozen=True):
         return self.expressions[number]
 
 
-def scan(source: SourceText) -> Scanned:
+def replace_expressions(source: SourceText) -> ScannedText:
     """Replace every expression by its placeholder, unless the text uses all private alphabets."""
     text = source.text
     if "[[" not in text and "${{" not in text:
-        return Scanned(text)
+        return ScannedText(text)
     alphabet = next((start for start in _ALPHABETS if not _uses(text, start)), None)
     if alphabet is None:
-        return Scanned(text)
+        return ScannedText(text)
     expressions: list[Expression] = []
 
     def replace(found: re.Match[str]) -> str:
         expressions.append(Expression(found[0], source, found.start()))
         return _placeholder(alphabet, len(expressions) - 1, len(found[0]))
 
-    return Scanned(_EXPRESSION.sub(replace, text), tuple(expressions), alphabet)
+    return ScannedText(_EXPRESSION.sub(replace, text), tuple(expressions), alphabet)
 
 
 def _uses(text: str, alphabet: int) -> bool:

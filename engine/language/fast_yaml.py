@@ -16,14 +16,14 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
-from engine.language.expressions import Raw
+from engine.language.expressions import RawValue
 from engine.language.nesting import is_flat
 
 _BLANK: Final = re.compile(r"(?:[ \n]|#[^\n]*)*")
 _SEPARATOR: Final = re.compile(r"^---(?: +(?:#.*)?)?$", re.MULTILINE)
 
 
-def read(text: str) -> list[Raw] | None:
+def read(text: str) -> list[RawValue] | None:
     """Read every document of a text, or return None where the reference has to decide."""
     loads = _loads()
     if (
@@ -45,7 +45,7 @@ def read(text: str) -> list[Raw] | None:
     return documents if _has_text_keys(documents) else None
 
 
-def _loads() -> Callable[[str], Raw] | None:
+def _loads() -> Callable[[str], RawValue] | None:
     try:
         import yaml_rs
     except ImportError:

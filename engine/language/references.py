@@ -21,14 +21,14 @@ from engine.values import (
     Deferred,
     Digest,
     Secret,
-    Steps,
     Unknown,
     Value,
-    leaves,
-    leaves_of,
+    ValuePath,
+    collect_sources,
+    find_leaves,
+    iter_leaves,
     map_leaves,
     reveal,
-    sources_of,
 )
 
 _REFERENCE = re.compile(
@@ -39,7 +39,7 @@ _REFERENCE = re.compile(
 _WORKFLOW_CONTEXTS = frozenset({"steps", "needs", "jobs"})
 """Names that GitHub Actions uses the same way (`steps.build.outputs.tag`): they stay as text."""
 
-TEXT = "text "
+TEXT_SOURCE = "text "
 """Start of the source of a text around secrets."""
 
 _EVALUATED = ("env ", "var ", "output ")
@@ -60,7 +60,7 @@ class Reference(Deferred, frozen=True):
     """
 
     address: Address
-    path: Steps
+    path: ValuePath
     text: str
 
     def __str__(self) -> str:
@@ -94,18 +94,18 @@ def parse(text: str) -> Reference | None:
     return Reference(Address(name, instance), steps, "${{ " + text.strip() + " }}")
 
 
-def references(value: Value) -> Iterator[Reference]:
+def iter_references(value: Value) -> Iterator[Reference]:
     """Yield every reference inside a value, in order."""
-    for leaf in leaves(value):
+    for leaf in iter_leaves(value):
         if isinstance(leaf, Reference):
             yield leaf
         elif isinstance(leaf, Interpolation):
             yield from (part for part in leaf.parts if isinstance(part, Reference))
 
 
-def addresses(value: Value) -> list[Address]:
+def referenced_addresses(value: Value) -> list[Address]:
     """List the tools that a value refers to, in order and without repeats."""
-    return list(dict.fromkeys(reference.address for reference in references(value)))
+    return list(dict.fromkeys(reference.address for reference in iter_references(value)))
 
 
 def resolve(value: Value, lookup: Lookup) -> Value:
@@ -145,7 +145,7 @@ def _look(reference: Reference, lookup: Lookup) -> Value:
         if isinstance(value, Unknown | Digest | Deferred):
             return UNKNOWN
         value = _step(reference, value, step)
-    return Secret(value, sources_of(secrets)) if secrets else value
+    return Secret(value, collect_sources(secrets)) if secrets else value
 
 
 def _step(reference: Reference, value: Value, step: str | int) -> Value:
@@ -171,12 +171,12 @@ def _join(interpolation: Interpolation, lookup: Lookup) -> Value:
     parts = [
         _look(part, lookup) if isinstance(part, Reference) else part for part in interpolation.parts
     ]
-    if leaves_of(parts, Unknown, Digest):
+    if find_leaves(parts, Unknown, Digest):
         return UNKNOWN
-    return join(parts, str(interpolation))
+    return join_parts(parts, str(interpolation))
 
 
-def join(parts: Sequence[Value], shown: str) -> str | Secret:
+def join_parts(parts: Sequence[Value], shown: str) -> str | Secret:
     """Join known values to one string; a Secret among them makes the whole a Secret.
 
     Strings stay as they are, everything else becomes compact JSON with sorted keys. The sources of
@@ -191,7 +191,7 @@ def join(parts: Sequence[Value], shown: str) -> str | Secret:
             )
         texts.append(plain if isinstance(plain, str) else to_json(plain))
     text = "".join(texts)
-    secrets = leaves_of(list(parts), Secret)
+    secrets = find_leaves(list(parts), Secret)
     inner = tuple(found for secret in secrets for found in secret.parts or (secret,))
     return Secret(text, _sources(parts, texts), inner) if secrets else text
 
@@ -205,21 +205,21 @@ def _sources(parts: Sequence[Value], texts: Sequence[str]) -> tuple[str, ...]:
     written = [_written(part, text) for part, text in zip(parts, texts, strict=True)]
     # One secret alone keeps its own source: wrapped in a text, it would look like a new one.
     if None not in written and not (len(parts) == 1 and isinstance(parts[0], Secret)):
-        return (TEXT + "".join(filter(None, written)),)
-    return sources_of(leaves_of(list(parts), Secret))
+        return (TEXT_SOURCE + "".join(filter(None, written)),)
+    return collect_sources(find_leaves(list(parts), Secret))
 
 
 def _written(part: Value, text: str) -> str | None:
     """Write one part of the source of a text; None if it cannot stand there."""
     if isinstance(part, Secret):
         source = part.sources[0] if len(part.sources) == 1 else ""
-        if source.startswith(TEXT):
-            return source.removeprefix(TEXT)
+        if source.startswith(TEXT_SOURCE):
+            return source.removeprefix(TEXT_SOURCE)
         return f"[[ {source} ]]" if source.startswith(_EVALUATED) else None
     # Its own brackets could not be told from those of a secret's source.
     if "[[" in text:
         return None
-    secrets = leaves_of(part, Secret)
+    secrets = find_leaves(part, Secret)
     # Inside JSON a secret with quotes or escapes is spelled differently from itself.
     if any(
         _written(leaf, "") is None or to_json(leaf.value) != f'"{leaf.value}"' for leaf in secrets
@@ -234,28 +234,28 @@ def _written(part: Value, text: str) -> str | None:
     )
 
 
-def evaluate(source: str, recall: Callable[[str], Value]) -> Secret | None:
+def rebuild_secret(source: str, recall: Callable[[str], Value]) -> Secret | None:
     """Recall the secret behind a source, or put a text together from its secrets.
 
     None if `recall` does not know one of them any more.
     """
-    found = {name: recall(name) for name in origins(source)}
+    found = {name: recall(name) for name in secret_sources(source)}
     if any(value is None for value in found.values()):
         return None
     parts = tuple(Secret(value, (name,)) for name, value in found.items())
-    if not source.startswith(TEXT):
+    if not source.startswith(TEXT_SOURCE):
         return parts[0]
     texts = {
         name: value if isinstance(value, str) else to_json(value) for name, value in found.items()
     }
     return Secret(
-        _PART.sub(lambda match: texts[match[1]], source.removeprefix(TEXT)), (source,), parts
+        _PART.sub(lambda match: texts[match[1]], source.removeprefix(TEXT_SOURCE)), (source,), parts
     )
 
 
-def origins(source: str) -> list[str]:
+def secret_sources(source: str) -> list[str]:
     """List the sources of the secrets in a text's source; any other source is its own."""
-    return _PART.findall(source) if source.startswith(TEXT) else [source]
+    return _PART.findall(source) if source.startswith(TEXT_SOURCE) else [source]
 
 
 def to_json(value: Value) -> str:

@@ -28,7 +28,7 @@ class Literal(Deferred, frozen=True):
     text: str
 
     @property
-    def storable(self) -> bool:
+    def is_storable(self) -> bool:
         """True if JSON can hold the value: it is finite and fits 64 bits."""
         return -(2**63) <= self.value < 2**64 and math.isfinite(self.value)
 
@@ -44,10 +44,10 @@ def read(text: str) -> Scalar:
     if value is None:
         return text
     literal = Literal(value, text)
-    return value if written(value) == text and literal.storable else literal
+    return value if to_text(value) == text and literal.is_storable else literal
 
 
-def value_of(leaf: Value) -> Value:
+def unwrap_literal(leaf: Value) -> Value:
     """Give the value of a Literal; every other value as it is."""
     return leaf.value if isinstance(leaf, Literal) else leaf
 
@@ -66,7 +66,7 @@ def _number(text: str) -> int | float | None:
     return None
 
 
-def written(value: bool | float | str | Literal) -> str:
+def to_text(value: bool | float | str | Literal) -> str:
     """Write a scalar as text: as in the source where that is known, else as dtm writes it."""
     match value:
         case Literal():

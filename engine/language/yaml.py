@@ -18,12 +18,12 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.config import Where
+from engine.config import SourceLocation
 from engine.errors import ConfigError, Problem
 from engine.language import fast_yaml, scalars
-from engine.language.expressions import Raw, Scanned, SourceText, scan
+from engine.language.expressions import RawValue, ScannedText, SourceText, replace_expressions
 from engine.language.nesting import is_deep
-from engine.values import Steps
+from engine.values import ValuePath
 
 _MAX_ALIASED: Final = 100_000
 """Nodes that aliases may add to a file: a "billion laughs" stops here."""
@@ -34,29 +34,29 @@ _RESOLVED: Final = frozenset(
 )
 
 
-class Text(msgspec.Struct, eq=False, dict=True):
+class ParsedFile(msgspec.Struct, eq=False, dict=True):
     """One parsed file.
 
     `documents` hold their values, None where one is empty; `literals`: some values are Literals.
     """
 
     source: SourceText
-    scanned: Scanned
-    documents: list[Raw]
+    scanned: ScannedText
+    documents: list[RawValue]
     literals: bool
     _roots: list[Any] = []
 
     @cached_property
-    def simple(self) -> bool:
+    def has_no_literals(self) -> bool:
         """True if no value of this file is a Literal, or can become one by rendering."""
-        return not self.literals and not self.scanned.variables
+        return not self.literals and not self.scanned.has_variables
 
-    def places(self) -> Iterator[tuple[FilePlace, Raw]]:
+    def places(self) -> Iterator[tuple[FilePlace, RawValue]]:
         """Yield every document with its place."""
         for index, document in enumerate(self.documents):
             yield FilePlace(self, index), document
 
-    def at(self, document: int, path: Steps, *, key: bool = False) -> str:
+    def at(self, document: int, path: ValuePath, *, key: bool = False) -> str:
         """Give `file:line:column` of a value, or of its key.
 
         What has no place of its own, a merged value for example, has that of the value around it.
@@ -72,9 +72,9 @@ class FilePlace(msgspec.Struct):
     Not frozen: one is made per tool, and a frozen Struct takes longer to make.
     """
 
-    text: Text
+    text: ParsedFile
     document: int = 0
-    path: Steps = ()
+    path: ValuePath = ()
 
     def step(self, *steps: str | int) -> FilePlace:
         """Give the place of a value inside."""
@@ -85,28 +85,28 @@ class FilePlace(msgspec.Struct):
         return self.text.at(self.document, (*self.path, *steps), key=key)
 
     @property
-    def where(self) -> Where:
+    def where(self) -> SourceLocation:
         """The place as the config keeps it."""
-        return Where(self.text.source.name, self.document, self.path)
+        return SourceLocation(self.text.source.name, self.document, self.path)
 
 
-def parse(name: str, text: str) -> Text:
+def parse(name: str, text: str) -> ParsedFile:
     """Parse a file's text; `name` is how messages call it.
 
     Raises ConfigError with the first syntax error, or with everything else that is wrong.
     """
     source = SourceText(name, text.removeprefix("\ufeff"))
-    scanned = scan(source)
+    scanned = replace_expressions(source)
     documents, literals = fast_yaml.read(scanned.text), False
     if documents is None:
         reader = _Reader(name)
         documents, literals = reader.documents(scanned.text), reader.literals
     if scanned.expressions:
         documents = [scanned.restore(document) for document in documents]
-    return Text(source, scanned, documents, literals)
+    return ParsedFile(source, scanned, documents, literals)
 
 
-def locate(where: Where, parsed: dict[str, Text] | None = None) -> str:
+def locate(where: SourceLocation, parsed: dict[str, ParsedFile] | None = None) -> str:
     """Read a file again and give `file:line:column` of a place in it.
 
     Gives only the file's name if it cannot be read any more. `parsed` keeps files between calls.
@@ -147,7 +147,7 @@ def _compose(text: str) -> Iterator[Any]:
         loader.dispose()
 
 
-def _find(node: Any, path: Steps, *, key: bool) -> Any:
+def _find(node: Any, path: ValuePath, *, key: bool) -> Any:
     """Find the mark of the value at `path`, or of its key."""
     mark = node.start_mark
     for step in path:
@@ -189,7 +189,7 @@ class _Reader(msgspec.Struct):
     _seen: set[int] = msgspec.field(default_factory=set[int])
     _aliased: int = 0
 
-    def documents(self, text: str) -> list[Raw]:
+    def documents(self, text: str) -> list[RawValue]:
         """Read every document. Raises ConfigError."""
         import yaml
 
@@ -227,7 +227,7 @@ class _Reader(msgspec.Struct):
         message = f"not valid YAML: {error.problem}{context if error.context else ''}"
         self.problems.append(Problem(_spell(self.name, mark), message, hint))
 
-    def value(self, node: Any) -> Raw:
+    def value(self, node: Any) -> RawValue:
         """Read the value of a node; None in place of what is wrong."""
         # Aliases make the nodes a graph: a node may stand in several places, or inside itself.
         if id(node) in self._open:
@@ -245,7 +245,7 @@ class _Reader(msgspec.Struct):
         self._open.discard(id(node))
         return value
 
-    def _scalar(self, node: Any) -> Raw:
+    def _scalar(self, node: Any) -> RawValue:
         if node.tag in _RESOLVED:
             value = scalars.read(node.value)
             self.literals = self.literals or isinstance(value, scalars.Literal)
@@ -260,16 +260,16 @@ class _Reader(msgspec.Struct):
             node, f"the tag {tag} has no meaning here", "write the value without it, or in quotes"
         )
 
-    def _list(self, node: Any) -> Raw:
+    def _list(self, node: Any) -> RawValue:
         if node.tag != f"{_TAG}seq":
             self._tag(node)
         return [self.value(item) for item in node.value]
 
-    def _map(self, node: Any) -> Raw:
+    def _map(self, node: Any) -> RawValue:
         if node.tag != f"{_TAG}map":
             self._tag(node)
-        values: dict[str, Raw] = {}
-        merged: dict[str, Raw] = {}
+        values: dict[str, RawValue] = {}
+        merged: dict[str, RawValue] = {}
         first: dict[str, Any] = {}
         for key, item in node.value:
             if key.id != "scalar":
@@ -295,7 +295,7 @@ class _Reader(msgspec.Struct):
             else values
         )
 
-    def _merge(self, node: Any, merged: dict[str, Raw]) -> None:
+    def _merge(self, node: Any, merged: dict[str, RawValue]) -> None:
         for source in node.value if node.id == "sequence" else [node]:
             if source.id != "mapping":
                 self._fail(source, "<< merges a map or a list of maps")

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from engine.address import Address
-from engine.language.expressions import Raw
+from engine.language.expressions import RawValue
 from engine.language.references import Reference
 from engine.language.yaml import FilePlace
 from engine.loading import file_schema
@@ -16,10 +16,10 @@ from engine.loading.files import Files, Section
 from engine.loading.problems import Report, describe_kind
 from engine.loading.tools import UNSETTLED, refuse_unsettled
 from engine.loading.variables import Scope
-from engine.options.decode import decode, dotted
-from engine.options.fields import folded, spelled
-from engine.suggestions import nearest
-from engine.values import Attributes, Steps, Unknown, Value, leaves_of
+from engine.options.decode import decode, format_path
+from engine.options.fields import fold_name, get_by_spelling
+from engine.suggestions import suggest
+from engine.values import Attributes, Unknown, Value, ValuePath, find_leaves
 
 SCAFFOLDING: Final = "repo-scaffolding"
 _LIFTED: Final = ("jenkins", "runner")
@@ -30,13 +30,13 @@ _HOSTS: Final = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
 class ExpandedTool(msgspec.Struct, frozen=True):
     """A tool that an app expands to, in the form of an entry of `tools:`, and the app's place."""
 
-    value: Raw
+    value: RawValue
     place: FilePlace
 
 
 class _Template(msgspec.Struct, frozen=True):
     type: str
-    options: Raw
+    options: RawValue
 
 
 class _Step(msgspec.Struct, frozen=True):
@@ -68,7 +68,7 @@ def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
             files.report.add(section.place.at(), message)
             continue
         # Options are rendered later, once for each step: a step has its own variables.
-        rest = {key: item for key, item in section.value.items() if folded(key) != "options"}
+        rest = {key: item for key, item in section.value.items() if fold_name(key) != "options"}
         found, sound = _decoded(
             scope.render(rest), file_schema.PipelineTemplateSection, section.place, files.report
         )
@@ -83,11 +83,11 @@ def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
             )
         else:
             first[name] = section.place
-            yield name, _Template(str(found["type"]), spelled(section.value, "options"))
+            yield name, _Template(str(found["type"]), get_by_spelling(section.value, "options"))
 
 
 def _decoded(
-    value: Raw,
+    value: RawValue,
     struct: type[file_schema.AppSection | file_schema.PipelineTemplateSection],
     place: FilePlace,
     report: Report,
@@ -102,8 +102,8 @@ def _decoded(
     found, faults = decode(value, struct, env={}, noun="key")
     report.add_faults(place.at, faults)
     for path, kind in _unsettled(found):
-        report.add(place.at(*path), *refuse_unsettled(dotted(path), {kind}))
-    return found, len(report.problems) == before and not leaves_of(value, Unknown)
+        report.add(place.at(*path), *refuse_unsettled(format_path(path), {kind}))
+    return found, len(report.problems) == before and not find_leaves(value, Unknown)
 
 
 def _map(value: Value) -> dict[str, Value]:
@@ -128,13 +128,13 @@ def _app(section: Section, scope: Scope, templates: Mapping[str, _Template]) -> 
         spec,
         {"name": str(found["name"]), **_map(found["repo"])},
         template if isinstance(template, dict) else None,
-        _map(spelled(_map(spelled(written, "repoTemplate")), "vars")),
-        resolver.steps(found.get("ci"), spelled(written, "ci"), section.place.step("ci")),
-        resolver.steps(found.get("cd"), spelled(written, "cd"), section.place.step("cd")),
+        _map(get_by_spelling(_map(get_by_spelling(written, "repoTemplate")), "vars")),
+        resolver.steps(found.get("ci"), get_by_spelling(written, "ci"), section.place.step("ci")),
+        resolver.steps(found.get("cd"), get_by_spelling(written, "cd"), section.place.step("cd")),
     )
 
 
-def _unsettled(app: Attributes) -> Iterator[tuple[Steps, type]]:
+def _unsettled(app: Attributes) -> Iterator[tuple[ValuePath, type]]:
     """Yield the paths in the structure of an app whose value is secret or not known yet.
 
     The structure decides which tools exist, so it must be known before any output is.
@@ -148,7 +148,7 @@ def _unsettled(app: Attributes) -> Iterator[tuple[Steps, type]]:
                 yield from _if_unsettled((kind, index, key), value)
 
 
-def _if_unsettled(path: Steps, value: Value) -> Iterator[tuple[Steps, type]]:
+def _if_unsettled(path: ValuePath, value: Value) -> Iterator[tuple[ValuePath, type]]:
     if type(value) in UNSETTLED:
         yield path, type(value)
 
@@ -160,7 +160,7 @@ class _StepResolver(msgspec.Struct, frozen=True):
     templates: Mapping[str, _Template]
     spec: Mapping[str, Value]
 
-    def steps(self, decoded: Value, written: Raw, place: FilePlace) -> list[_Step]:
+    def steps(self, decoded: Value, written: RawValue, place: FilePlace) -> list[_Step]:
         """Resolve a list of entries. An invalid entry is reported and left out."""
         pairs = zip(_list(decoded), _list(written), strict=True)
         found = [
@@ -169,9 +169,11 @@ class _StepResolver(msgspec.Struct, frozen=True):
         ]
         return [step for step in found if step]
 
-    def _step(self, step: dict[str, Value], raw: dict[str, Raw], place: FilePlace) -> _Step | None:
+    def _step(
+        self, step: dict[str, Value], raw: dict[str, RawValue], place: FilePlace
+    ) -> _Step | None:
         kind, name = str(step["type"]), str(step.get("templateName", ""))
-        own, report = _map(spelled(raw, "options")), self.scope.report
+        own, report = _map(get_by_spelling(raw, "options")), self.scope.report
         if kind != "template":
             if name:
                 report.add(
@@ -182,9 +184,9 @@ class _StepResolver(msgspec.Struct, frozen=True):
             return _Step(kind, own)
         template = self.templates.get(name) if name else None
         if template:
-            inside = self.scope.nested(before=_map(spelled(raw, "vars")), after=self.spec)
+            inside = self.scope.nested(before=_map(get_by_spelling(raw, "vars")), after=self.spec)
             return _Step(template.type, merge_maps(_map(inside.render(template.options)), own))
-        hint = nearest(name, list(self.templates))
+        hint = suggest(name, list(self.templates))
         if name:
             missing = f'unknown pipeline template "{name}"'
             report.add(place.at("templateName"), missing, hint)
@@ -217,7 +219,7 @@ class _App(msgspec.Struct, frozen=True):
     ci: list[_Step]
     cd: list[_Step]
 
-    def tools(self, others: Sequence[str]) -> Iterator[Raw]:
+    def tools(self, others: Sequence[str]) -> Iterator[RawValue]:
         """Yield entries of `tools:`. Deliveries depend on builds, and both on the repository."""
         first = (
             [f"{SCAFFOLDING}.{self.name}", *others] if self.template is not None else list(others)

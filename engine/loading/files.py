@@ -10,12 +10,12 @@ import msgspec
 
 from engine.errors import ConfigError
 from engine.language import yaml
-from engine.language.expressions import Expression, Raw, TextTemplate
-from engine.language.yaml import FilePlace, Text
+from engine.language.expressions import Expression, RawValue, TextTemplate
+from engine.language.yaml import FilePlace, ParsedFile
 from engine.loading import file_schema
 from engine.loading.file_schema import LATER
 from engine.loading.problems import Report, describe_kind
-from engine.suggestions import nearest
+from engine.suggestions import suggest
 
 _SETTINGS: Final = file_schema.SettingsSection.__struct_encode_fields__
 KEYS: Final = file_schema.ConfigFile.__struct_encode_fields__
@@ -28,11 +28,11 @@ _FILES: Final = {"varFile": True, "toolFile": False}
 class Section(msgspec.Struct):
     """The value of a top-level key, or one entry of it, and its place in a file."""
 
-    value: Raw
+    value: RawValue
     place: FilePlace
 
     @property
-    def text(self) -> Text:
+    def text(self) -> ParsedFile:
         """The file that holds the section."""
         return self.place.text
 
@@ -47,7 +47,7 @@ class Files(msgspec.Struct):
     base: Path
     cwd: Path
     report: Report
-    texts: dict[Path, Text] = {}
+    texts: dict[Path, ParsedFile] = {}
     sections: dict[str, list[Section]] = {}
 
     def expressions(self) -> Iterator[Expression]:
@@ -124,7 +124,7 @@ def read_files(path: Path, cwd: Path, report: Report) -> Files:
     return files
 
 
-def load_text(path: Path, name: str, report: Report) -> Text | None:
+def load_text(path: Path, name: str, report: Report) -> ParsedFile | None:
     """Parse one file. Returns None, and reports the problem, if it cannot be read."""
     report.files.append(name)
     try:
@@ -153,7 +153,7 @@ def _main_files(path: Path) -> list[Path]:
     ]
 
 
-def _named(files: Files, text: Text) -> Iterator[tuple[Path, bool]]:
+def _named(files: Files, text: ParsedFile) -> Iterator[tuple[Path, bool]]:
     """Yield the files that a text names under `varFile` (True) and `toolFile` (False)."""
     for place, document in text.places():
         config = document.get("config") if isinstance(document, dict) else None
@@ -164,7 +164,7 @@ def _named(files: Files, text: Text) -> Iterator[tuple[Path, bool]]:
 
 
 def _named_file(
-    files: Files, value: Raw, place: FilePlace, *, variables: bool
+    files: Files, value: RawValue, place: FilePlace, *, variables: bool
 ) -> Iterator[tuple[Path, bool]]:
     key = place.path[-1]
     if isinstance(value, TextTemplate):
@@ -190,7 +190,7 @@ def _named_file(
         )
 
 
-def _classify(files: Files, text: Text, *, bare: bool) -> None:
+def _classify(files: Files, text: ParsedFile, *, bare: bool) -> None:
     """Add the sections of a file. `bare`: its documents may hold variables without `vars:`."""
     several = sum(document is not None for document in text.documents) > 1
     for place, document in text.places():
@@ -209,7 +209,7 @@ def _classify(files: Files, text: Text, *, bare: bool) -> None:
             files.report.add(place.at(), f"{message}, not {describe_kind(document)}")
 
 
-def _add_keys(files: Files, document: dict[str, Raw], place: FilePlace) -> None:
+def _add_keys(files: Files, document: dict[str, RawValue], place: FilePlace) -> None:
     """Add a section for each key of a document; the keys of `config:` count as top-level keys."""
     for key, value in document.items():
         here = place.step(key)
@@ -231,11 +231,11 @@ def _report_unknown(files: Files, place: FilePlace, known: tuple[str, ...]) -> N
         message = f'key "{key}" is not supported by this version'
         files.report.add(place.at(key=True), message, "remove it")
     else:
-        hint = nearest(key, known, few=0) or f'if "{key}" is a variable, write it under vars:'
+        hint = suggest(key, known, few=0) or f'if "{key}" is a variable, write it under vars:'
         files.report.add(place.at(key=True), f'unknown key "{key}"', hint)
 
 
-def _add(files: Files, key: str, value: Raw, place: FilePlace) -> None:
+def _add(files: Files, key: str, value: RawValue, place: FilePlace) -> None:
     """Add a section. A list or map without a value counts as given, and holds nothing."""
     wanted = list if key in _LISTS else dict if key in _MAPS else None
     if wanted and value is not None and not isinstance(value, wanted):

@@ -17,7 +17,7 @@ from engine.loading.state_settings import plain_url, read_settings
 from engine.loading.tools import ToolChecker, ToolEntry
 from engine.loading.variable_sources import bind_variables
 from engine.loading.variables import Scope
-from engine.options.decode import convert
+from engine.options.decode import decode_option
 from engine.schema import Catalog
 from engine.values import Secret, Value
 
@@ -97,7 +97,7 @@ def _check_tools(files: Files, scope: Scope, catalog: Catalog) -> ToolChecker:
     for section in files.items("tools"):
         # Without expressions, rendering would only copy the value. Large files rarely have any.
         value = scope.render(section.value) if section.text.scanned.expressions else section.value
-        checker.add(ToolEntry(value, section.place, simple=section.text.simple))
+        checker.add(ToolEntry(value, section.place, has_no_literals=section.text.has_no_literals))
     for tool in expand_apps(files, scope, checker.names):
         checker.add(ToolEntry(tool.value, tool.place, expanded=True))
     return checker
@@ -109,7 +109,7 @@ def _warn_of_incomplete_references(files: Files, tools: Collection[str]) -> None
         if (
             not expression.text.startswith("${{")
             or ".outputs." in expression.text
-            or expression.commented
+            or expression.is_in_comment
         ):
             continue
         steps = expression.text[3:-2].strip().split(".")
@@ -124,7 +124,9 @@ def _warn_of_incomplete_references(files: Files, tools: Collection[str]) -> None
 def _outputs(files: Files, scope: Scope, checker: ToolChecker) -> Iterator[tuple[str, Value]]:
     """Yield the root outputs, rendered; report references that lead nowhere."""
     for name, section in files.entries("outputs", "output").items():
-        value, faults = convert(scope.render(section.value), shapes.AnyType(), (name,), "output")
+        value, faults = decode_option(
+            scope.render(section.value), shapes.AnyType(), (name,), "output"
+        )
         for fault in faults:
             scope.report.add(section.place.at(), fault.message, fault.hint)
         for _ in checker.targets(value, value, ToolEntry(value, section.place)):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from engine.errors import ConfigError, Problem
-from engine.language.expressions import Raw, TextTemplate
+from engine.language.expressions import RawValue, TextTemplate
 from engine.options.decode import OptionFault
 
 _PLACE = re.compile(r"(.*):(\d+):(\d+)", re.DOTALL)
@@ -68,7 +68,7 @@ class Report(msgspec.Struct):
         return known, int(line), int(column), problem
 
 
-def describe_kind(value: Raw) -> str:
+def describe_kind(value: RawValue) -> str:
     """Name the kind of a value for a message, "a list" for example. The value is not shown."""
     match value:
         case list():

@@ -12,20 +12,20 @@ from msgspec.structs import replace
 
 from engine.config import LockSettings, Settings, StateSettings
 from engine.errors import DtmError
-from engine.language.duration import seconds
-from engine.language.expressions import Raw
-from engine.language.references import addresses
+from engine.language.duration import parse_duration
+from engine.language.expressions import RawValue
+from engine.language.references import referenced_addresses
 from engine.language.yaml import FilePlace
 from engine.loading import file_schema
 from engine.loading.files import Files
 from engine.loading.problems import Report, describe_kind
 from engine.loading.variables import Scope
-from engine.lock import lease_of
+from engine.lock import parse_lease
 from engine.options.decode import build, decode
-from engine.options.fields import spelled
+from engine.options.fields import get_by_spelling
 from engine.schema import Catalog, PluginSchema
-from engine.suggestions import nearest
-from engine.values import Attributes, Secret, Unknown, Value, leaves_of
+from engine.suggestions import suggest
+from engine.values import Attributes, Secret, Unknown, Value, find_leaves
 
 
 def plain_url(url: str) -> StateSettings:
@@ -81,14 +81,14 @@ class _StateReader(msgspec.Struct, frozen=True):
 
     def read(self, value: Value) -> StateSettings | None:
         """Read the rendered value, which is a map or a URL."""
-        if addresses(value):
+        if referenced_addresses(value):
             self.report.add(
                 self.place.at(),
                 'key "state" cannot use ${{ }}: dtm opens the state before it reads any output',
                 "write the value itself, or use a variable: [[ name ]] or [[ env NAME ]]",
             )
             return None
-        if leaves_of(value, Unknown):
+        if find_leaves(value, Unknown):
             return None
         # A URL with a password from the environment is a Secret.
         if isinstance(value, Secret):
@@ -115,7 +115,7 @@ class _StateReader(msgspec.Struct, frozen=True):
             self.report.add(self.place.at(), error.message, error.hint)
             return None
 
-    def _from_map(self, state: Attributes, raw: dict[str, Raw]) -> StateSettings | None:
+    def _from_map(self, state: Attributes, raw: dict[str, RawValue]) -> StateSettings | None:
         # StateSection has checked that lock and options are maps.
         lock = self._lock(cast("Attributes", state.get("lock") or {}))
         built = build({**state, "lock": None, "options": {}}, file_schema.StateSection)
@@ -129,7 +129,7 @@ class _StateReader(msgspec.Struct, frozen=True):
             schema = self._schema(built.backend, self.backends)
             if schema is None:
                 return None
-            written = cast("dict[str, Raw]", spelled(raw, "options") or {})
+            written = cast("dict[str, RawValue]", get_by_spelling(raw, "options") or {})
             backend = schema.plugin
             options, faults = decode(written, schema.options, env={})
             self.report.add_faults(self.place.step("options").at, faults, "state: ")
@@ -141,7 +141,7 @@ class _StateReader(msgspec.Struct, frozen=True):
         schema = backends.find(name.lower())
         if schema is None:
             message = f'unknown state backend "{name}"'
-            hint = nearest(name, backends.names())
+            hint = suggest(name, backends.names())
             if name.lower() in backends.unshipped():
                 message = f'state backend "{name}" is not part of this version'
                 hint = f"use one of: {', '.join(backends.names())}"
@@ -153,7 +153,7 @@ class _StateReader(msgspec.Struct, frozen=True):
         if built.lease is not None:
             problem = f'must be more than 0s and at most 24h, not "{built.lease}"'
             try:
-                lease = lease_of(seconds(built.lease))
+                lease = parse_lease(parse_duration(built.lease))
             except ValueError as error:
                 problem = str(error)
             if lease is None:

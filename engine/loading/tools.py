@@ -10,18 +10,32 @@ import msgspec
 
 from engine.address import Address, instance_problem, name_problem
 from engine.config import Lifecycle, Timeouts, ToolSpec
-from engine.graph import CycleError, order
-from engine.language.duration import seconds
-from engine.language.expressions import Raw
-from engine.language.references import Interpolation, Reference, references
+from engine.graph import CycleError, topological_order
+from engine.language.duration import parse_duration
+from engine.language.expressions import RawValue
+from engine.language.references import Interpolation, Reference, iter_references
 from engine.language.yaml import FilePlace
 from engine.loading import file_schema
 from engine.loading.problems import Report, describe_kind
-from engine.options.decode import build, decode, dotted
-from engine.options.fields import agree, expected, options_of, shape_at, spelled
+from engine.options.decode import build, decode, format_path
+from engine.options.fields import (
+    describe_options,
+    describe_type,
+    get_by_spelling,
+    is_assignable,
+    type_at_path,
+)
 from engine.schema import Catalog, PluginSchema
-from engine.suggestions import nearest
-from engine.values import Attributes, Secret, Steps, Unknown, UnknownValueError, Value, leaves
+from engine.suggestions import suggest
+from engine.values import (
+    Attributes,
+    Secret,
+    Unknown,
+    UnknownValueError,
+    Value,
+    ValuePath,
+    iter_leaves,
+)
 
 _FREE: Final = Lifecycle()
 _UNTIMED: Final = Timeouts()
@@ -45,13 +59,13 @@ def refuse_unsettled(key: str, kinds: Collection[type]) -> tuple[str, str]:
 class ToolEntry(msgspec.Struct):
     """One tool as the user wrote it, with its variables replaced.
 
-    `simple`: it contains no Literal. `expanded`: it comes from an app. Problems with any of its
-    options are then reported at the place of the app.
+    `has_no_literals`: it contains no Literal. `expanded`: it comes from an app. Problems with any
+    of its options are then reported at the place of the app.
     """
 
-    value: Raw
+    value: RawValue
     place: FilePlace
-    simple: bool = False
+    has_no_literals: bool = False
     expanded: bool = False
 
     def at(self, *path: str | int, key: bool = False) -> str:
@@ -120,7 +134,9 @@ class ToolChecker(msgspec.Struct):
         sound = {key: item for key, item in known.items() if key not in wrong}
         if not all(isinstance(sound.get(key), str) for key in ("name", "instanceID")):
             return None
-        options = spelled(entry.value, "options")  # decoded later, by the Struct of the plugin
+        options = get_by_spelling(
+            entry.value, "options"
+        )  # decoded later, by the Struct of the plugin
         return msgspec.structs.replace(
             build({**sound, "options": {}}, file_schema.ToolSection),
             options=options if isinstance(options, dict) else {},
@@ -130,7 +146,7 @@ class ToolChecker(msgspec.Struct):
         """Find the keys other than `options` with a value that is unknown or secret; report it."""
         found: set[str] = set()
         for key, item in known.items():
-            kinds = {type(leaf) for leaf in leaves(item)} if key != "options" else set[type]()
+            kinds = {type(leaf) for leaf in iter_leaves(item)} if key != "options" else set[type]()
             if kinds & UNSETTLED:
                 self.report.add(entry.at(key), *refuse_unsettled(key, kinds))
             if kinds & {*UNSETTLED, Unknown}:
@@ -163,16 +179,18 @@ class ToolChecker(msgspec.Struct):
         for key, text in msgspec.structs.asdict(timeouts).items():
             if text is not None:
                 try:
-                    found[key] = seconds(text)
+                    found[key] = parse_duration(text)
                 except ValueError as error:
                     self.report.add(entry.at("timeouts", key), f'key "timeouts.{key}": {error}')
         return Timeouts(**found)
 
-    def _options(self, entry: ToolEntry, address: Address, raw: dict[str, Raw]) -> Attributes:
+    def _options(self, entry: ToolEntry, address: Address, raw: dict[str, RawValue]) -> Attributes:
         schema = self._schema(entry, address.name)
         if schema is None:
             return {}
-        options, faults = decode(raw, schema.options, env=self.env, simple=entry.simple)
+        options, faults = decode(
+            raw, schema.options, env=self.env, has_no_literals=entry.has_no_literals
+        )
         # This runs once for every tool: the arguments are made only if there are faults.
         if faults:
             about = f"{address}: " if entry.expanded else ""
@@ -189,7 +207,7 @@ class ToolChecker(msgspec.Struct):
             hint = "remove this tool (its options were not checked)"
             if name not in self.catalog.unshipped():
                 message = f'unknown plugin "{name}"'
-                hint = nearest(name, self.catalog.names())
+                hint = suggest(name, self.catalog.names())
             self.report.add(entry.at("name"), message, hint)
         return self._schemas[name]
 
@@ -237,22 +255,22 @@ class ToolChecker(msgspec.Struct):
             if text in texts:
                 yield texts[text]
             else:
-                hint = nearest(text, self.names) if "." in text else "write it as name.instanceID"
+                hint = suggest(text, self.names) if "." in text else "write it as name.instanceID"
                 where = tool.entry.at("dependsOn", index)
                 self.report.add(where, f'dependsOn: there is no tool "{text}"', hint)
 
-    def targets(self, value: Value, written: Raw, entry: ToolEntry) -> Iterator[Address]:
+    def targets(self, value: Value, written: RawValue, entry: ToolEntry) -> Iterator[Address]:
         """Yield the tools that a value refers to; report a missing tool or output.
 
         `written` is the value before it was decoded. Problems are reported at its places.
         """
-        for reference in references(value):
+        for reference in iter_references(value):
             if reference.address in self._tools:
                 yield reference.address
                 message, hint = self._missing_output(reference)
             else:
                 message = f"{reference}: there is no tool {reference.address}"
-                hint = nearest(reference.address.dotted, self.names)
+                hint = suggest(reference.address.dotted, self.names)
             if message:
                 self.report.add(entry.at(*_path(written, reference)), message, hint)
 
@@ -263,11 +281,11 @@ class ToolChecker(msgspec.Struct):
 
     def _missing_output(self, reference: Reference) -> tuple[str, str]:
         outputs = self._outputs(reference)
-        known = [option.key for option in options_of(outputs)] if outputs else []
+        known = [option.key for option in describe_options(outputs)] if outputs else []
         if outputs is None or reference.path[0] in known:
             return "", ""
         message = f'{reference}: {reference.address} has no output "{reference.path[0]}"'
-        return message, nearest(str(reference.path[0]), known)
+        return message, suggest(str(reference.path[0]), known)
 
     def _check_types(self, tool: _Tool, schema: PluginSchema | None) -> None:
         """Report each option that is one reference to an output of the wrong type."""
@@ -275,10 +293,10 @@ class ToolChecker(msgspec.Struct):
             outputs = self._outputs(leaf) if isinstance(leaf, Reference) else None
             if not isinstance(leaf, Reference) or schema is None or outputs is None:
                 continue
-            wanted, given = shape_at(schema.options, path), shape_at(outputs, leaf.path)
-            if wanted and given and not agree(wanted, given):
-                option = f'option "{dotted(path)}" must be {expected(wanted)}'
-                message = f"{option}, but {leaf} is {expected(given)}"
+            wanted, given = type_at_path(schema.options, path), type_at_path(outputs, leaf.path)
+            if wanted and given and not is_assignable(wanted, given):
+                option = f'option "{format_path(path)}" must be {describe_type(wanted)}'
+                message = f"{option}, but {leaf} is {describe_type(given)}"
                 self.report.add(tool.entry.at(*_path(tool.entry.value, leaf)), message)
 
     def _check_cycles(
@@ -287,7 +305,7 @@ class ToolChecker(msgspec.Struct):
         if all(other < number for number, others in edges.items() for other in others):
             return  # The usual case: every tool depends only on earlier ones, so there is no cycle.
         try:
-            order(edges)
+            topological_order(edges)
         except CycleError as error:
             circle: list[Address] = [addresses[number] for number in [*error.nodes, error.nodes[0]]]
             message = f"dependency cycle: {' → '.join(map(str, circle))}"
@@ -296,7 +314,7 @@ class ToolChecker(msgspec.Struct):
             self.report.add(where, message, hint)
 
 
-def _leaves(value: Value, path: Steps = ()) -> Iterator[tuple[Steps, Value]]:
+def _leaves(value: Value, path: ValuePath = ()) -> Iterator[tuple[ValuePath, Value]]:
     """Yield every value that is neither a list nor a map, with its path."""
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
@@ -305,10 +323,12 @@ def _leaves(value: Value, path: Steps = ()) -> Iterator[tuple[Steps, Value]]:
         yield path, value
 
 
-def _path(value: Raw, wanted: Reference) -> Steps:
+def _path(value: RawValue, wanted: Reference) -> ValuePath:
     """Return the path of a reference inside a value; () if it is not in the value."""
     # Compared by identity: a value may contain several equal references.
     found = (
-        path for path, leaf in _leaves(value) if any(wanted is each for each in references(leaf))
+        path
+        for path, leaf in _leaves(value)
+        if any(wanted is each for each in iter_references(leaf))
     )
     return next(found, ())

@@ -14,16 +14,16 @@ from typing import Final, cast
 import msgspec
 
 from engine.errors import ConfigError
-from engine.language.expressions import NAME, Raw
+from engine.language.expressions import NAME, RawValue
 from engine.language.references import VARIABLE_PREFIX
-from engine.language.yaml import FilePlace, Text
+from engine.language.yaml import FilePlace, ParsedFile
 from engine.loading import file_schema
 from engine.loading.files import Files, Section, load_text
 from engine.loading.problems import Report, describe_kind
 from engine.loading.variables import Binding, Declaration, Scope, bind_text
 from engine.options.decode import build, decode
-from engine.options.fields import folded
-from engine.suggestions import nearest
+from engine.options.fields import fold_name
+from engine.suggestions import suggest
 from engine.values import UNKNOWN, Attributes, Value, reveal
 
 _USED: Final = re.compile(rf"\[\[ *\.?({NAME})")
@@ -75,7 +75,7 @@ def look_up(
     """
     report = Report()
     texts = _texts([(path, str(path)) for path in var_files], report)
-    found: list[Raw] = [text] if (text := env.get(VARIABLE_PREFIX + name)) else []
+    found: list[RawValue] = [text] if (text := env.get(VARIABLE_PREFIX + name)) else []
     found += [value for key, _, value in _entries(texts, report) if key == name]
     found += [value for key, value in variables if key == name]
     if not found:
@@ -97,11 +97,11 @@ class _Bindings(msgspec.Struct):
     declared: dict[str, Declaration] = {}
     bound: dict[str, Binding] = {}
 
-    def bind(self, name: str, value: Raw, place: FilePlace) -> None:
+    def bind(self, name: str, value: RawValue, place: FilePlace) -> None:
         """Bind a value from a file."""
         self.bound[name] = Binding(value, place.at, self.declared.get(name, Declaration()))
 
-    def bind_if_known(self, name: str, value: Raw, place: FilePlace) -> None:
+    def bind_if_known(self, name: str, value: RawValue, place: FilePlace) -> None:
         """Bind a value from --var-file; warn if the configuration does not use the variable."""
         if name in self.known:
             self.bind(name, value, place)
@@ -116,7 +116,7 @@ class _Bindings(msgspec.Struct):
         else:
             # An error, unlike in a file: a flag is typed for this run, and a typo would silently
             # leave the intended variable at its old value.
-            hint = nearest(name, list(self.known))
+            hint = suggest(name, list(self.known))
             self.report.add(f"--var {name}", f'the configuration has no variable "{name}"', hint)
 
     def bind_text(self, name: str, text: str, where: str) -> None:
@@ -141,19 +141,21 @@ class _Bindings(msgspec.Struct):
             self.report.add(declared.where(), f'variable "{name}" has no value{purpose}', hint)
 
 
-def _texts(files: Iterable[tuple[Path, str]], report: Report) -> list[Text]:
+def _texts(files: Iterable[tuple[Path, str]], report: Report) -> list[ParsedFile]:
     """Parse the files that can be read. Each is given by its path and its name in messages."""
     loaded = [load_text(path, name, report) for path, name in files]
     return [text for text in loaded if text]
 
 
-def _used(files: Files, texts: Sequence[Text]) -> set[str]:
+def _used(files: Files, texts: Sequence[ParsedFile]) -> set[str]:
     """Collect the names that expressions use, in the configuration and in files of variables."""
     scanned = [*files.expressions(), *(each for text in texts for each in text.scanned.expressions)]
     return {name for expression in scanned for name in _USED.findall(expression.text)}
 
 
-def _entries(texts: Sequence[Text], report: Report) -> Iterator[tuple[str, FilePlace, Raw]]:
+def _entries(
+    texts: Sequence[ParsedFile], report: Report
+) -> Iterator[tuple[str, FilePlace, RawValue]]:
     """Yield the variables of files named by --var-file: bare, or under `vars:`."""
     for text in texts:
         for place, document in text.places():
@@ -183,8 +185,8 @@ def _declare(found: _Bindings, files: Files) -> None:
         found.declared[name] = Declaration(
             built.type, built.sensitive, built.description, rules, section.place.at
         )
-        for key, value in cast("dict[str, Raw]", section.value or {}).items():
-            if folded(key) == "default":
+        for key, value in cast("dict[str, RawValue]", section.value or {}).items():
+            if fold_name(key) == "default":
                 found.bind(name, value, section.place.step(key))
 
 

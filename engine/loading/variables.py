@@ -15,23 +15,30 @@ import msgspec.inspect as shapes
 from msgspec.structs import replace
 
 from engine.language import references, scalars, yaml
-from engine.language.expressions import DOTTED, NAME, Expression, Key, Raw, TextTemplate
+from engine.language.expressions import (
+    DOTTED,
+    NAME,
+    Expression,
+    RawValue,
+    TemplateKey,
+    TextTemplate,
+)
 from engine.language.references import Interpolation, Reference
 from engine.language.scalars import Literal
 from engine.loading.problems import Report
-from engine.options.decode import convert
-from engine.suggestions import nearest
+from engine.options.decode import decode_option
+from engine.suggestions import suggest
 from engine.values import (
     UNKNOWN,
     Deferred,
     Secret,
     Unknown,
     Value,
+    collect_sources,
+    find_leaves,
     is_plain,
-    leaves_of,
     map_leaves,
     reveal,
-    sources_of,
 )
 
 _NAME: Final = re.compile(rf"\.?({DOTTED})")
@@ -65,7 +72,7 @@ class Declaration(msgspec.Struct, frozen=True):
 class Binding(msgspec.Struct, frozen=True):
     """A variable's value before rendering, and its place."""
 
-    value: Raw
+    value: RawValue
     where: Callable[[], str] = _nowhere
     declared: Declaration = Declaration()
 
@@ -77,7 +84,7 @@ def bind_text(text: str, declared: Declaration, where: str) -> Binding:
     otherwise. Raises ConfigError.
     """
     if declared.type == "string":
-        value: Raw = text
+        value: RawValue = text
     elif declared.type in ("list", "map"):
         value = next(iter(yaml.parse(where, text).documents), None)
     else:
@@ -116,7 +123,7 @@ class Scope(msgspec.Struct):
         # `_known` is shared, so that a variable that many apps use is rendered and reported once.
         return Scope(self.bindings, self.env, self.report, before, after, self._known)
 
-    def render(self, value: Raw) -> Value:
+    def render(self, value: RawValue) -> Value:
         """Replace every expression in a value. An invalid one is reported and becomes UNKNOWN."""
         match value:
             case str() | None:
@@ -130,19 +137,19 @@ class Scope(msgspec.Struct):
             case _:
                 return value
 
-    def _map(self, value: dict[str, Raw]) -> Value:
+    def _map(self, value: dict[str, RawValue]) -> Value:
         rendered: dict[str, Value] = {}
         for key, item in value.items():
-            name = self._key(key) if isinstance(key, Key) else key
-            if name in rendered and isinstance(key, Key):
+            name = self._key(key) if isinstance(key, TemplateKey) else key
+            if name in rendered and isinstance(key, TemplateKey):
                 self._fail(key.template, f'key "{name}" is given twice')
             rendered[name] = self.render(item)
         return rendered
 
-    def _key(self, key: Key) -> str:
+    def _key(self, key: TemplateKey) -> str:
         value = self._template(key.template)
         if isinstance(value, str | bool | int | float | Literal):
-            return scalars.written(value)
+            return scalars.to_text(value)
         if not isinstance(value, Unknown):
             problem = (
                 "is a secret"
@@ -163,7 +170,7 @@ class Scope(msgspec.Struct):
         if len(values) == 1:
             return values[0]
         # The invalid expression is reported already. One message is enough.
-        if leaves_of(reveal(values), Unknown):
+        if find_leaves(reveal(values), Unknown):
             return UNKNOWN
         pieces = [
             piece
@@ -175,7 +182,7 @@ class Scope(msgspec.Struct):
         known = [piece for piece in pieces if isinstance(piece, str | Secret | Reference)]
         if any(isinstance(piece, Reference) for piece in known):
             return Interpolation(tuple(known))
-        return references.join(
+        return references.join_parts(
             [piece for piece in known if not isinstance(piece, Reference)], str(template)
         )
 
@@ -195,11 +202,11 @@ class Scope(msgspec.Struct):
             case Reference() | Unknown():
                 return [value]
             case str() | bool() | int() | float() | Literal():
-                return [scalars.written(value)]
-            case dict() | list() if not references.addresses(value):
+                return [scalars.to_text(value)]
+            case dict() | list() if not references.referenced_addresses(value):
                 return [
-                    references.join(
-                        [map_leaves(value, scalars.value_of)],
+                    references.join_parts(
+                        [map_leaves(value, scalars.unwrap_literal)],
                         part if isinstance(part, str) else part.text,
                     )
                 ]
@@ -277,7 +284,7 @@ class Scope(msgspec.Struct):
         elif use.optional:
             return use.default
         else:
-            hint = nearest(name, [*self.before, *self.bindings, *self.after], few=0)
+            hint = suggest(name, [*self.before, *self.bindings, *self.after], few=0)
             return self._wrong(
                 use.expression,
                 f'variable "{name}" is not defined',
@@ -302,7 +309,7 @@ class Scope(msgspec.Struct):
             else:
                 parent = ".".join(name.split(".")[: index + 1])
                 message = f'variable "{parent}" has no entry "{step}"'
-                return self._wrong(use.expression, message, nearest(step, list(entries)))
+                return self._wrong(use.expression, message, suggest(step, list(entries)))
         if isinstance(value, Secret):
             if not secrets and is_plain(value.value):
                 return value  # returned unchanged, to keep its parts and sources
@@ -337,7 +344,7 @@ class Scope(msgspec.Struct):
         """Convert a value to its declared type, check its rules and mark it if it is sensitive."""
         declared = binding.declared
         if declared.type != "any":
-            value, faults = convert(value, _TYPES[declared.type], (name,), "variable")
+            value, faults = decode_option(value, _TYPES[declared.type], (name,), "variable")
             for fault in faults:
                 self.report.add(binding.where(), fault.message, fault.hint)
         problem = _invalid(reveal(value), declared.validation)
@@ -348,7 +355,7 @@ class Scope(msgspec.Struct):
                 else f" ({references.to_json(value)})"
             )
             self.report.add(binding.where(), f'variable "{name}"{shown} {problem}')
-        if declared.sensitive and references.addresses(value):
+        if declared.sensitive and references.referenced_addresses(value):
             self.report.add(
                 binding.where(),
                 f'variable "{name}" is sensitive and cannot use ${{{{ }}}}',
@@ -368,7 +375,7 @@ def _inner(outer: Secret, path: Sequence[str]) -> Secret:
 
 def _secret(value: Value, around: Iterable[Secret]) -> Secret:
     """Return the value as one Secret, with the sources of all secrets inside and around it."""
-    return Secret(reveal(value), sources_of([*leaves_of(value, Secret), *around]))
+    return Secret(reveal(value), collect_sources([*find_leaves(value, Secret), *around]))
 
 
 def _entries(value: Value) -> Mapping[str, Value]:
@@ -393,7 +400,7 @@ def _default(text: str) -> Value:
 
 def _invalid(value: Value, rules: Mapping[str, Value]) -> str:
     """Describe the rule that a value breaks; "" if none, or if the value is not known yet."""
-    plain = scalars.value_of(value)
+    plain = scalars.unwrap_literal(value)
     broken = "" if not rules or isinstance(plain, Unknown | Deferred) else _broken(plain, rules)
     return str(rules["message"]) if broken and "message" in rules else broken
 

@@ -187,7 +187,7 @@ class GroupCommit:
             self._try(lambda: self._commit(ticket.records, b",".join(ticket.data)))
             if self.error is not None:
                 self.rejected += ticket.records
-                certain = isinstance(self.error, SupersededError) and not self.error.doubtful
+                certain = isinstance(self.error, SupersededError) and not self.error.outcome_unknown
                 self.maybe_committed += ticket.records if sent and not certain else []
             self._last_count, self._last_duration = len(ticket.records), time.monotonic() - started
             ticket.finish(self.error)

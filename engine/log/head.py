@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from engine.errors import StateError
 from engine.log.records import ENCODER
-from engine.stored.document import Document, LogForm
+from engine.stored.state_file import LogForm, StateFile
 
 FORMAT = 1
 
@@ -122,12 +122,12 @@ def encode_inline(document: bytes, head: Head) -> bytes:
     return b"".join((before, b'\n  "log": ', ENCODER.encode(form), b",", outputs, after))
 
 
-def split_head(document: Document) -> tuple[Document, Head | None]:
+def split_head(document: StateFile) -> tuple[StateFile, Head | None]:
     """Take the head out of a document; None where the log stands beside it."""
     form = document.log
     if form is None:
         return document, None
-    head = Head(document.id, form.session, form.seq, form.at, records=form.inner())
+    head = Head(document.id, form.session, form.seq, form.at, records=form.record_bytes())
     return replace(document, log=None), head
 
 

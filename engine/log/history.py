@@ -15,7 +15,7 @@ from engine.log.state_store import INLINE, SEPARATE, StateStore, short
 from engine.log.view import View
 from engine.ports import Emit
 from engine.state import State
-from engine.stored.document import Document, decode
+from engine.stored.state_file import StateFile, decode
 
 NAME = re.compile(r"(\d+)-([0-9a-zA-Z]{1,8})")
 
@@ -64,7 +64,7 @@ def prune_history(place: StateStore, keep: int, serial: int) -> None:
 def _written_at(place: StateStore, entry: HistoryEntry) -> str:
     """Return when a snapshot was written; one that cannot be read counts as the oldest."""
     try:
-        return load_snapshot(place, entry).written.at
+        return load_snapshot(place, entry).writer.at
     except StateError:
         return ""
 
@@ -76,7 +76,7 @@ class Archive(msgspec.Struct, frozen=True):
     session: str
     emit: Emit
 
-    def keep_snapshot(self, document: Document, data: bytes) -> None:
+    def keep_snapshot(self, document: StateFile, data: bytes) -> None:
         """Copy a snapshot to the history, unless nothing was ever written there."""
         if document.serial or document.lineage:
             self._create(f"{document.serial}-{short(document.id)}", data)
@@ -103,7 +103,7 @@ class Archive(msgspec.Struct, frozen=True):
                     raise
             else:
                 return
-        path = place.environment.keep(f"replaced-{name}-{self.session[:4]}.state", data)
+        path = place.environment.save_fallback(f"replaced-{name}-{self.session[:4]}.state", data)
         self.emit(Notice("warning", f"what stood at {place.location} before was saved to {path}"))
 
     def _create(self, name: str, data: bytes) -> None:

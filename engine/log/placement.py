@@ -21,7 +21,7 @@ from engine.log.records import Record, encode_records
 from engine.log.state_store import AUTO, INLINE, SEPARATE, StateStore
 from engine.log.view import View, read_view
 from engine.ports import Snapshot, Version
-from engine.stored.document import Document, decode_document, encode_document
+from engine.stored.state_file import StateFile, decode_state_file, encode_state_file
 
 
 class ChunkWriter:
@@ -96,7 +96,7 @@ class CommitLog(ABC):
         """Commit the last records before a compaction and return the id of the next snapshot."""
 
     @abstractmethod
-    def replace_snapshot(self, document: Document, records: bytes) -> None:
+    def replace_snapshot(self, document: StateFile, records: bytes) -> None:
         """Make the document the snapshot, and these records the first that continue it."""
 
     @abstractmethod
@@ -125,7 +125,7 @@ class InlineLog(CommitLog):
         session: str,
         head: Head,
         snapshot: Snapshot | None,
-        document: Document,
+        document: StateFile,
     ) -> None:
         super().__init__(place, session, head, snapshot)
         self.version = snapshot.version if snapshot else None
@@ -134,7 +134,7 @@ class InlineLog(CommitLog):
     @cached_property
     def body(self) -> bytes:
         """The document's bytes without the head in it."""
-        return encode_document(self._document)
+        return encode_state_file(self._document)
 
     @property
     def size(self) -> int:
@@ -156,9 +156,9 @@ class InlineLog(CommitLog):
         """See `CommitLog.seal`; head and snapshot are replaced together, so nothing is written."""
         return self._place.environment.token()
 
-    def replace_snapshot(self, document: Document, records: bytes) -> None:
+    def replace_snapshot(self, document: StateFile, records: bytes) -> None:
         """See `CommitLog.replace_snapshot`."""
-        self.body = encode_document(document)
+        self.body = encode_state_file(document)
         self.swap(Head(document.id, self._session, 0, records=records))
 
     def reset(self, records: bytes) -> None:
@@ -229,7 +229,7 @@ class SeparateLog(CommitLog):
 
         The chunk is written while commits go on, unless the head grows to twice its size meanwhile.
         """
-        limit = self._place.environment.limits.spill
+        limit = self._place.environment.limits.chunk_after
         head, most = self._full_head(), max(limit, min(16 * coming, 8 * limit))
         if self._chunk is None and len(head.records) > most:
             prefix = self._place.chunk_prefix(head.base)
@@ -253,7 +253,7 @@ class SeparateLog(CommitLog):
         self.swap(replace(sealed, next=token))
         return token
 
-    def replace_snapshot(self, document: Document, records: bytes) -> None:
+    def replace_snapshot(self, document: StateFile, records: bytes) -> None:
         """See `CommitLog.replace_snapshot`."""
         old = self.head
         self.write_state_file(document)
@@ -266,9 +266,9 @@ class SeparateLog(CommitLog):
         self.swap(replace(self.head, chunks=(), records=records))
         self._delete(stale)
 
-    def write_state_file(self, document: Document) -> None:
+    def write_state_file(self, document: StateFile) -> None:
         """Replace the state file."""
-        data = encode_document(document)
+        data = encode_state_file(document)
         expect = self.snapshot.version if self.snapshot else None
         self.snapshot = Snapshot(data, self._place.swap(self._place.key, data, expect=expect))
 
@@ -311,7 +311,7 @@ class SeparateLog(CommitLog):
 
 def _current_id(place: StateStore) -> str:
     found = place.read()
-    return decode_document(found.data if found else b"", place.location).id
+    return decode_state_file(found.data if found else b"", place.location).id
 
 
 def open_log(place: StateStore, view: View, session: str) -> CommitLog:

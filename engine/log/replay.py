@@ -19,8 +19,8 @@ from engine.log.records import (
     Record,
 )
 from engine.state import Pending
-from engine.stored.document import Document, WrittenForm
 from engine.stored.forms import ToolForm
+from engine.stored.state_file import StateFile, WriterForm
 
 
 class Replay:
@@ -30,7 +30,7 @@ class Replay:
     `count` how many records were applied.
     """
 
-    def __init__(self, snapshot: Document) -> None:
+    def __init__(self, snapshot: StateFile) -> None:
         self.snapshot = snapshot
         self.tools = dict(snapshot.tools)
         self.outputs = snapshot.outputs
@@ -113,7 +113,7 @@ class Replay:
         """Tell whether tools or outputs differ from the snapshot's."""
         return self.tools != self.snapshot.tools or self.outputs != self.snapshot.outputs
 
-    def document(self) -> Document:
+    def document(self) -> StateFile:
         """Return the snapshot with the records applied; id and serial are still the snapshot's."""
         return replace(
             self.snapshot,
@@ -125,14 +125,14 @@ class Replay:
             probe=self.probe,
         )
 
-    def next_snapshot(self, document: str) -> Document:
+    def next_snapshot(self, document: str) -> StateFile:
         """Return the following snapshot, with the id `document`.
 
         It depends on the snapshot, the records and the id alone, so that every session that
         completes the same compaction writes the same bytes.
         """
         claim = self.claim
-        written = WrittenForm(self.ended or claim.at, claim.who, claim.command) if claim else None
+        written = WriterForm(self.ended or claim.at, claim.who, claim.command) if claim else None
         return replace(
             self.document(),
             id=document,
@@ -141,7 +141,7 @@ class Replay:
             written=written,
         )
 
-    def with_new_id(self, document: str) -> Document:
+    def with_new_id(self, document: str) -> StateFile:
         """Return the document under a new id; where nothing was recorded the serial stays."""
         if self.changed:
             return self.next_snapshot(document)

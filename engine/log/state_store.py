@@ -120,18 +120,18 @@ class StateStore(msgspec.Struct, frozen=True):
         expect: Version | None,
     ) -> Version:
         environment = self.environment
-        started, tries, doubtful = environment.clock(), 0, False
+        started, tries, outcome_unknown = environment.clock(), 0, False
         while tries < TRIES:
             tries += 1
             try:
                 return environment.retry(send)
             except (ConflictError, OutcomeUnknownError) as error:
-                doubtful = doubtful or isinstance(error, OutcomeUnknownError)
+                outcome_unknown = outcome_unknown or isinstance(error, OutcomeUnknownError)
                 found = self.read(key)
                 if found is not None and is_written(found.data):
                     return found.version
                 version = found.version if found else None
-                self._raise_if_lost(error, key, expect, version, doubtful=doubtful)
+                self._raise_if_lost(error, key, expect, version, outcome_unknown=outcome_unknown)
                 # nothing has changed yet, so the request may still be under way: send it again
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1))
                 pause *= environment.rng.uniform(0.5, 1.0)
@@ -149,7 +149,7 @@ class StateStore(msgspec.Struct, frozen=True):
         expect: Version | None,
         version: Version | None,
         *,
-        doubtful: bool,
+        outcome_unknown: bool,
     ) -> None:
         """Raise the error of a swap that surely failed; return where another try may help."""
         refused = isinstance(error, ConflictError)
@@ -158,7 +158,7 @@ class StateStore(msgspec.Struct, frozen=True):
                 f"{self.url(key)}: the very version that is there was refused"
             ) from error
         if refused or version != expect:
-            raise ConflictError(key, expect, version, doubtful=doubtful) from error
+            raise ConflictError(key, expect, version, outcome_unknown=outcome_unknown) from error
 
 
 def short(document: str) -> str:

@@ -30,7 +30,12 @@ from engine.log.records import decode_records
 from engine.log.replay import Replay
 from engine.log.state_store import INLINE, StateStore
 from engine.ports import Snapshot, Version
-from engine.stored.document import EMPTY, Document, decode_document, is_newer
+from engine.stored.state_file import (
+    EMPTY_STATE_FILE,
+    StateFile,
+    decode_state_file,
+    has_newer_format,
+)
 
 READS = 200
 """How often a reader starts over; each time another client got a commit done."""
@@ -49,7 +54,7 @@ class View(msgspec.Struct, frozen=True):
     head: Head | None
     head_version: Version | None
     snapshot: Snapshot | None
-    document: Document
+    document: StateFile
     replay: Replay
     records: bytes = b""
     replaced: bool = False
@@ -100,10 +105,10 @@ def read_damaged_view(place: StateStore, error: StateError, serial: int) -> View
     """
     snapshot = place.read()
     head = None if place.log == INLINE else _read_separate_head(place, needed=False)
-    if any(part is not None and is_newer(part.data) for part in (head, snapshot)):
+    if any(part is not None and has_newer_format(part.data) for part in (head, snapshot)):
         raise error
     name = sha256(snapshot.data if snapshot else b"").hexdigest()[:32]
-    document = replace(EMPTY, id=name, serial=serial)
+    document = replace(EMPTY_STATE_FILE, id=name, serial=serial)
     return View(
         None,
         head.version if head else None,
@@ -143,7 +148,7 @@ def _read_once(place: StateStore) -> View | None:
     """
     snapshot = place.read()
     document, inline = split_head(
-        decode_document(snapshot.data if snapshot else b"", place.location)
+        decode_state_file(snapshot.data if snapshot else b"", place.location)
     )
     replay = Replay(document)
     if inline is not None and snapshot is not None:

@@ -22,7 +22,7 @@ from engine.log.replay import Replay
 from engine.log.state_store import INLINE, SEPARATE, StateStore
 from engine.log.view import View, superseded_error
 from engine.ports import Emit
-from engine.stored.document import Document, no_gc
+from engine.stored.state_file import StateFile, paused_gc
 
 
 class LogWriter:
@@ -121,7 +121,7 @@ class LogWriter:
 
     def compact_if_long(self) -> None:
         """Compact in mid-session if the log has grown too long; nothing waits for it."""
-        if self._logged > max(self._place.environment.limits.compact, self._log.size):
+        if self._logged > max(self._place.environment.limits.compact_after, self._log.size):
             with self._fence():
                 self._compact(ended=False)
 
@@ -131,7 +131,7 @@ class LogWriter:
             self._replay.apply([End(self._place.environment.now())])
             self._compact(ended=True)
 
-    def replace(self, document: Document) -> None:
+    def replace(self, document: StateFile) -> None:
         """Make this document the next snapshot, whatever was recorded.
 
         Its id is set here, its serial is not. A session that dies in between leaves the old state,
@@ -150,7 +150,7 @@ class LogWriter:
 
     # Where the log stands
 
-    def _start_inline(self, document: Document) -> None:
+    def _start_inline(self, document: StateFile) -> None:
         """Have the next swap write this document with the head inside it.
 
         The records of a head that belongs to another snapshot are not taken along.
@@ -213,7 +213,7 @@ class LogWriter:
         inline.commit(_encode_claim(self._claim))
         self._restart(document)
 
-    def _restart(self, document: Document, *, ended: bool = False) -> None:
+    def _restart(self, document: StateFile, *, ended: bool = False) -> None:
         """Begin again with an empty log, or with the claim of the session that is still at work."""
         self._replay, self._logged = Replay(document), 0
         if not ended and self._claim:
@@ -241,13 +241,13 @@ class LogWriter:
     def _compact(self, *, ended: bool) -> None:
         if self._replay.changed:
             token = self._log.seal([End(self._replay.ended)] if ended else [])
-            with no_gc():
+            with paused_gc():
                 self._write_snapshot(self._replay.next_snapshot(token), ended=ended)
         else:
             self._log.reset(b"" if ended else _encode_claim(self._claim))
             self._logged = 0
 
-    def _write_snapshot(self, document: Document, *, ended: bool) -> None:
+    def _write_snapshot(self, document: StateFile, *, ended: bool) -> None:
         """Keep the snapshot in the history, then put this one in its place."""
         if not self._log.inline and self._log.snapshot:
             self._archive.keep_snapshot(self._replay.snapshot, self._log.snapshot.data)
@@ -261,7 +261,7 @@ class LogWriter:
             yield
         except ConflictError as error:
             lost = superseded_error(self._place, self.session, self._replay.snapshot.id)
-            lost.doubtful = error.doubtful
+            lost.outcome_unknown = error.outcome_unknown
             raise lost from error
 
 

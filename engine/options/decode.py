@@ -16,12 +16,12 @@ import msgspec.inspect as shapes
 from msgspec.structs import replace
 
 from engine.errors import ConfigError, Problem
-from engine.language.expressions import Raw
+from engine.language.expressions import RawValue
 from engine.language.references import Interpolation
-from engine.language.scalars import Literal, read, value_of, written
+from engine.language.scalars import Literal, read, to_text, unwrap_literal
 from engine.options import fields as declared
 from engine.options.fields import Option
-from engine.suggestions import near, nearest
+from engine.suggestions import find_similar, suggest
 from engine.values import (
     HIDDEN,
     UNKNOWN,
@@ -29,10 +29,10 @@ from engine.values import (
     Deferred,
     Digest,
     Secret,
-    Steps,
     Unknown,
     UnknownValueError,
     Value,
+    ValuePath,
     is_plain,
     map_leaves,
 )
@@ -48,18 +48,18 @@ class OptionFault(msgspec.Struct, frozen=True):
     `path` leads from the options to it, in the user's spelling. `key`: the key itself is wrong.
     """
 
-    path: Steps
+    path: ValuePath
     message: str
     hint: str = ""
     key: bool = False
 
 
 def decode(
-    raw: Mapping[str, Raw],
+    raw: Mapping[str, RawValue],
     struct: type[msgspec.Struct],
     *,
     env: Mapping[str, str],
-    simple: bool = False,
+    has_no_literals: bool = False,
     noun: str = "option",
 ) -> tuple[Attributes, list[OptionFault]]:
     """Decode options by a Struct; give the values and every fault.
@@ -69,7 +69,7 @@ def decode(
     walk. `noun` is what messages call an entry.
     """
     # msgspec alone is many times faster. It cannot mark secrets or fill in variables.
-    if simple and not declared.special(struct) and _converts(raw, struct):
+    if has_no_literals and not declared.has_secret_or_env(struct) and _converts(raw, struct):
         return raw, []
     decoder = _Decoder(env, noun=noun)
     values = decoder.struct(raw, struct, ())
@@ -77,7 +77,7 @@ def decode(
     return values, decoder.faults or _own_rules(values, struct)
 
 
-def canonical(options: Attributes, struct: type[msgspec.Struct]) -> Attributes:
+def canonicalize(options: Attributes, struct: type[msgspec.Struct]) -> Attributes:
     """Decode by the same rules, but ignore faults and keep unknown keys.
 
     For options that another version or DevStream recorded.
@@ -108,21 +108,21 @@ def build(options: Attributes, struct: type[O]) -> O:
     raise ConfigError(tuple(Problem("", fault.message, fault.hint) for fault in decoder.faults))
 
 
-def convert(
-    raw: Raw, shape: shapes.Type, path: Steps, noun: str
+def decode_option(
+    raw: RawValue, shape: shapes.Type, path: ValuePath, noun: str
 ) -> tuple[Value, list[OptionFault]]:
     """Decode one value by a declared type; `noun` and `path` are how faults call it."""
     decoder = _Decoder({}, noun=noun)
     return decoder.value(raw, shape, path), decoder.faults
 
 
-def dotted(path: Steps) -> str:
+def format_path(path: ValuePath) -> str:
     """Spell a path for messages: `repos[0].url`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
 
 
-def _converts(raw: Mapping[str, Raw], struct: type[msgspec.Struct]) -> bool:
+def _converts(raw: Mapping[str, RawValue], struct: type[msgspec.Struct]) -> bool:
     try:
         msgspec.convert(raw, struct)
     except (msgspec.ValidationError, UnknownValueError):
@@ -132,7 +132,7 @@ def _converts(raw: Mapping[str, Raw], struct: type[msgspec.Struct]) -> bool:
 
 def _own_rules(values: Attributes, struct: type[msgspec.Struct]) -> list[OptionFault]:
     """Run the Structs' own `__post_init__`, as far as the values are known."""
-    if declared.checks_itself(struct):
+    if declared.has_own_rules(struct):
         try:
             _construct(_usable_map(values), struct)
         except UnknownValueError:
@@ -159,14 +159,14 @@ def _usable(leaf: Value) -> Value:
 def _construct(values: Mapping[str, Value], struct: type[O]) -> O:
     fields = {
         option.field: _field(values[option.key], option.shape)
-        for option in declared.options_of(struct)
+        for option in declared.describe_options(struct)
         if option.key in values
     }
     return struct(**fields)
 
 
 def _field(value: Value, shape: shapes.Type) -> Any:
-    for member in declared.members(shape):
+    for member in declared.union_members(shape):
         match member, value:
             case shapes.StructType(), dict():
                 return _construct(value, member.cls)
@@ -183,7 +183,7 @@ def _field(value: Value, shape: shapes.Type) -> Any:
     return value
 
 
-def _described(raw: Raw) -> str:
+def _described(raw: RawValue) -> str:
     match raw:
         case dict():
             return "a map"
@@ -195,12 +195,12 @@ def _described(raw: Raw) -> str:
         case None:
             return "empty"
         case bool() | int() | float() | Literal():
-            return written(raw)
+            return to_text(raw)
         case _:
             return HIDDEN
 
 
-def _hint(raw: Raw) -> str:
+def _hint(raw: RawValue) -> str:
     match raw:
         case [[str() as name]] if re.fullmatch(r"[\w.-]+", name):
             return f"for the variable write [[ {name} ]], with no space between the brackets"
@@ -222,14 +222,14 @@ class _Decoder(msgspec.Struct):
     faults: list[OptionFault] = []
 
     def struct(
-        self, raw: Mapping[str, Raw], struct: type[msgspec.Struct], path: Steps
+        self, raw: Mapping[str, RawValue], struct: type[msgspec.Struct], path: ValuePath
     ) -> dict[str, Value]:
-        spellings = declared.spellings_of(struct)
+        spellings = declared.options_by_spelling(struct)
         values: dict[str, Value] = {}
         seen: dict[str, str] = {}
         meant: set[str] = set()
         for key, item in raw.items():
-            option = spellings.get(declared.folded(key))
+            option = spellings.get(declared.fold_name(key))
             if option is None:
                 meant.add(self._unknown(key, item, struct, path, values))
             elif option.key in seen:
@@ -237,34 +237,38 @@ class _Decoder(msgspec.Struct):
             else:
                 seen[option.key] = key
                 self._option(option, item, (*path, key), values)
-        for option in declared.options_of(struct):
+        for option in declared.describe_options(struct):
             # One misspelt key is one problem: the option that it likely meant is not missing, too.
             if option.key not in values and option.key not in meant:
                 self._missing(option, path, values, given=option.key in seen)
         return values
 
-    def _fail(self, path: Steps, message: str, hint: str = "", *, key: bool = False) -> None:
-        self.faults.append(OptionFault(path, f'{self.noun} "{dotted(path)}" {message}', hint, key))
+    def _fail(self, path: ValuePath, message: str, hint: str = "", *, key: bool = False) -> None:
+        self.faults.append(
+            OptionFault(path, f'{self.noun} "{format_path(path)}" {message}', hint, key)
+        )
 
     def _unknown(
         self,
         key: str,
-        raw: Raw,
+        raw: RawValue,
         struct: type[msgspec.Struct],
-        path: Steps,
+        path: ValuePath,
         values: dict[str, Value],
     ) -> str:
         """Refuse or keep an unknown key; give the option that was likely meant, or ""."""
         if self.tolerant:
             # Kept as recorded: another version of the plugin may know this key.
-            values[key] = map_leaves(raw, value_of)
+            values[key] = map_leaves(raw, unwrap_literal)
             return ""
-        known = [option.key for option in declared.options_of(struct)]
-        self._fail((*path, key), "is unknown", nearest(key, known), key=True)
-        return near(key, known)
+        known = [option.key for option in declared.describe_options(struct)]
+        self._fail((*path, key), "is unknown", suggest(key, known), key=True)
+        return find_similar(key, known)
 
-    def _option(self, option: Option, raw: Raw, path: Steps, values: dict[str, Value]) -> None:
-        if raw is None and not declared.accepts(option.shape, shapes.NoneType):
+    def _option(
+        self, option: Option, raw: RawValue, path: ValuePath, values: dict[str, Value]
+    ) -> None:
+        if raw is None and not declared.accepts_type(option.shape, shapes.NoneType):
             return  # an empty value is the same as none
         # Until the option is left again, a value of the wrong type is shown as (sensitive).
         outside, self.hidden = self.hidden, self.hidden or option.secret
@@ -279,14 +283,14 @@ class _Decoder(msgspec.Struct):
         values[option.key] = value
 
     def _missing(
-        self, option: Option, path: Steps, values: dict[str, Value], *, given: bool
+        self, option: Option, path: ValuePath, values: dict[str, Value], *, given: bool
     ) -> None:
         here = (*path, option.key)
         if option.env and (text := self.env.get(option.env)):
-            value = text if declared.accepts(option.shape, shapes.StrType) else read(text)
+            value = text if declared.accepts_type(option.shape, shapes.StrType) else read(text)
             self._option(
                 option,
-                Secret(value_of(value), (f"env {option.env}",)) if option.secret else value,
+                Secret(unwrap_literal(value), (f"env {option.env}",)) if option.secret else value,
                 here,
                 values,
             )
@@ -294,7 +298,7 @@ class _Decoder(msgspec.Struct):
             hint = f"or set the environment variable {option.env}" if option.env else ""
             self._fail(here, "must not be empty" if given else "is required", hint)
 
-    def value(self, raw: Raw, shape: shapes.Type, path: Steps) -> Value:
+    def value(self, raw: RawValue, shape: shapes.Type, path: ValuePath) -> Value:
         """Decode a value by its declared type; note a fault and keep it where it does not fit."""
         match raw:
             case Secret():
@@ -303,7 +307,7 @@ class _Decoder(msgspec.Struct):
                 inside = self.value(raw.value, shape, path)
                 self.hidden = outside
                 return replace(raw, value=inside)
-            case Interpolation() if not declared.accepts(shape, shapes.StrType):
+            case Interpolation() if not declared.accepts_type(shape, shapes.StrType):
                 return self._misfit(raw, shape, path)
             case dict() | list():
                 return self._container(raw, shape, path)
@@ -312,8 +316,10 @@ class _Decoder(msgspec.Struct):
             case _:
                 return raw
 
-    def _container(self, raw: dict[str, Raw] | list[Raw], shape: shapes.Type, path: Steps) -> Value:
-        for member in declared.members(shape):
+    def _container(
+        self, raw: dict[str, RawValue] | list[RawValue], shape: shapes.Type, path: ValuePath
+    ) -> Value:
+        for member in declared.union_members(shape):
             match member, raw:
                 case shapes.AnyType(), _:
                     return self._any(raw, path)
@@ -335,14 +341,14 @@ class _Decoder(msgspec.Struct):
                     continue
         return self._misfit(raw, shape, path)
 
-    def _any(self, raw: Raw, path: Steps) -> Value:
+    def _any(self, raw: RawValue, path: ValuePath) -> Value:
         """Take any value that JSON can hold."""
         match raw:
             case dict():
                 return {key: self._any(item, (*path, key)) for key, item in raw.items()}
             case list():
                 return [self._any(item, (*path, index)) for index, item in enumerate(raw)]
-            case Literal() if not raw.storable:
+            case Literal() if not raw.is_storable:
                 self._fail(
                     path,
                     f"holds a number that cannot be stored: {self._shown(raw.text)}",
@@ -350,26 +356,26 @@ class _Decoder(msgspec.Struct):
                 )
                 return raw.text
             case _:
-                return value_of(raw)
+                return unwrap_literal(raw)
 
     def _scalar(
-        self, raw: None | bool | float | str | Literal, shape: shapes.Type, path: Steps
+        self, raw: None | bool | float | str | Literal, shape: shapes.Type, path: ValuePath
     ) -> Value:
-        value = value_of(raw)
-        for member in declared.members(shape):
+        value = unwrap_literal(raw)
+        for member in declared.union_members(shape):
             if isinstance(member, shapes.AnyType):
                 return self._any(raw, path)
-            if declared.fits(member, value):
+            if declared.is_of_type(member, value):
                 self._limit(member, value, path)
                 return value
         # Only when no alternative takes the value itself: `int | str` keeps a number a number.
-        text = "" if raw is None else written(raw)
-        for member in declared.members(shape):
-            if raw is not None and declared.fits(member, text):
+        text = "" if raw is None else to_text(raw)
+        for member in declared.union_members(shape):
+            if raw is not None and declared.is_of_type(member, text):
                 return self._text(member, text, path)
         return self._misfit(raw, shape, path)
 
-    def _text(self, member: shapes.Type, text: str, path: Steps) -> Value:
+    def _text(self, member: shapes.Type, text: str, path: ValuePath) -> Value:
         """Take a number or boolean, as it was written, where text is wanted."""
         # `0644` may mean a text or an octal number: the user has to decide.
         if _LEADING_ZERO.fullmatch(text):
@@ -382,23 +388,25 @@ class _Decoder(msgspec.Struct):
             self._limit(member, text, path)
         return text
 
-    def _limit(self, member: shapes.Type, value: Raw, path: Steps) -> None:
-        if broken := declared.excess(member, value):
+    def _limit(self, member: shapes.Type, value: RawValue, path: ValuePath) -> None:
+        if broken := declared.find_broken_limit(member, value):
             self._fail(path, broken)
 
-    def _misfit(self, raw: Raw, shape: shapes.Type, path: Steps) -> Value:
+    def _misfit(self, raw: RawValue, shape: shapes.Type, path: ValuePath) -> Value:
         found = self._shown(_described(raw))
         choices = [
-            str(choice) for member in declared.members(shape) for choice in declared.choices(member)
+            str(choice)
+            for member in declared.union_members(shape)
+            for choice in declared.allowed_values(member)
         ]
-        hint = nearest(raw, choices) if isinstance(raw, str) and choices else _hint(raw)
+        hint = suggest(raw, choices) if isinstance(raw, str) and choices else _hint(raw)
         self._fail(
             path,
-            f"must be {declared.expected(shape)}, not {found}",
+            f"must be {declared.describe_type(shape)}, not {found}",
             hint if hint.startswith(("did", "for")) else "",
         )
         # The wrong value is kept, so that later checks do not report the option as missing too.
-        return map_leaves(raw, value_of)
+        return map_leaves(raw, unwrap_literal)
 
     def _shown(self, value: str) -> str:
         return HIDDEN if self.hidden else value

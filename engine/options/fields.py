@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import msgspec.inspect as shapes
 
-from engine.values import Steps, Value
+from engine.values import Value, ValuePath
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -27,7 +27,7 @@ class Option(msgspec.Struct, frozen=True):
 
 
 @cache
-def options_of(struct: type[msgspec.Struct]) -> tuple[Option, ...]:
+def describe_options(struct: type[msgspec.Struct]) -> tuple[Option, ...]:
     """Describe the fields of a Struct, with the marks that `schema.Field` gave them."""
     found = shapes.type_info(struct)
     assert isinstance(found, shapes.StructType)
@@ -35,9 +35,11 @@ def options_of(struct: type[msgspec.Struct]) -> tuple[Option, ...]:
 
 
 @cache
-def spellings_of(struct: type[msgspec.Struct]) -> dict[str, Option]:
+def options_by_spelling(struct: type[msgspec.Struct]) -> dict[str, Option]:
     """Map every folded spelling of every field to it."""
-    return {spelling: option for option in options_of(struct) for spelling in option.spellings}
+    return {
+        spelling: option for option in describe_options(struct) for spelling in option.spellings
+    }
 
 
 def _option(entry: shapes.Field) -> Option:
@@ -52,18 +54,18 @@ def _option(entry: shapes.Field) -> Option:
         bool(extra.get("replace")),
         str(extra.get("env", "")),
         # DevStream wrote its options in several spellings; all of them are accepted.
-        frozenset(map(folded, (entry.name, entry.encode_name, *extra.get("aliases", ())))),
+        frozenset(map(fold_name, (entry.name, entry.encode_name, *extra.get("aliases", ())))),
     )
 
 
-def folded(name: str) -> str:
+def fold_name(name: str) -> str:
     """Drop case and underscores: `image_repo` and `imageRepo`, `baseUrl` and `baseURL` are one."""
     return name.replace("_", "").lower()
 
 
-def spelled(written: Mapping[str, Value], key: str) -> Value:
+def get_by_spelling(written: Mapping[str, Value], key: str) -> Value:
     """Look a key up under any of its spellings; None if it is absent."""
-    return next((item for name, item in written.items() if folded(name) == folded(key)), None)
+    return next((item for name, item in written.items() if fold_name(name) == fold_name(key)), None)
 
 
 @cache
@@ -82,22 +84,22 @@ def secret_paths(struct: type[msgspec.Struct]) -> frozenset[tuple[str, ...]]:
 
 
 @cache
-def special(struct: type[msgspec.Struct]) -> bool:
+def has_secret_or_env(struct: type[msgspec.Struct]) -> bool:
     """Tell if some field is secret or has an environment variable to fall back on."""
     return bool(secret_paths(struct)) or any(_marked(struct, "env"))
 
 
 @cache
-def checks_itself(struct: type[msgspec.Struct]) -> bool:
+def has_own_rules(struct: type[msgspec.Struct]) -> bool:
     """Tell if the Struct, or one inside it, has rules of its own (`__post_init__`)."""
-    inner = [cls for option in options_of(struct) for cls, _ in _structs(option.shape, ())]
-    return hasattr(struct, "__post_init__") or any(map(checks_itself, inner))
+    inner = [cls for option in describe_options(struct) for cls, _ in _structs(option.shape, ())]
+    return hasattr(struct, "__post_init__") or any(map(has_own_rules, inner))
 
 
 def _marked(
     struct: type[msgspec.Struct], mark: str, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, ...]]:
-    for option in options_of(struct):
+    for option in describe_options(struct):
         here = (*path, option.key)
         if getattr(option, mark):
             yield here
@@ -108,7 +110,7 @@ def _marked(
 def _structs(
     shape: shapes.Type, path: tuple[str, ...]
 ) -> Iterator[tuple[type[msgspec.Struct], tuple[str, ...]]]:
-    for member in members(shape):
+    for member in union_members(shape):
         if isinstance(member, shapes.StructType):
             yield member.cls, path
         elif isinstance(member, shapes.ListType):
@@ -117,23 +119,23 @@ def _structs(
             yield from _structs(member.value_type, (*path, "*"))
 
 
-def members(shape: shapes.Type) -> Sequence[shapes.Type]:
+def union_members(shape: shapes.Type) -> Sequence[shapes.Type]:
     """List the alternatives of a declared type, without their annotations."""
     while isinstance(shape, shapes.Metadata):
         shape = shape.type
     return (
-        [inner for member in shape.types for inner in members(member)]
+        [inner for member in shape.types for inner in union_members(member)]
         if isinstance(shape, shapes.UnionType)
         else [shape]
     )
 
 
-def accepts(shape: shapes.Type, kind: type[shapes.Type]) -> bool:
+def accepts_type(shape: shapes.Type, kind: type[shapes.Type]) -> bool:
     """Tell if a declared type takes values of a kind (`shapes.StrType`, `shapes.NoneType`)."""
-    return any(isinstance(member, kind | shapes.AnyType) for member in members(shape))
+    return any(isinstance(member, kind | shapes.AnyType) for member in union_members(shape))
 
 
-def fits(member: shapes.Type, value: Value) -> bool:
+def is_of_type(member: shapes.Type, value: Value) -> bool:
     """Tell if a scalar is of a type, its limits aside."""
     match member:
         case shapes.StrType():
@@ -149,13 +151,13 @@ def fits(member: shapes.Type, value: Value) -> bool:
             return value is None
         case shapes.LiteralType() | shapes.EnumType():
             return any(
-                value == choice and type(value) is type(choice) for choice in choices(member)
+                value == choice and type(value) is type(choice) for choice in allowed_values(member)
             )
         case _:
             return False
 
 
-def choices(member: shapes.Type) -> Sequence[Value]:
+def allowed_values(member: shapes.Type) -> Sequence[Value]:
     """List the values that a closed type allows."""
     match member:
         case shapes.LiteralType():
@@ -166,16 +168,18 @@ def choices(member: shapes.Type) -> Sequence[Value]:
             return ()
 
 
-def expected(shape: shapes.Type) -> str:
+def describe_type(shape: shapes.Type) -> str:
     """Put a declared type into words: "text or a list"."""
     words = [
-        _expected(member) for member in members(shape) if not isinstance(member, shapes.NoneType)
+        _expected(member)
+        for member in union_members(shape)
+        if not isinstance(member, shapes.NoneType)
     ]
     return " or ".join(dict.fromkeys(words))
 
 
 def _expected(member: shapes.Type) -> str:
-    if allowed := choices(member):
+    if allowed := allowed_values(member):
         return ("one of " if len(allowed) > 1 else "") + ", ".join(
             f'"{choice}"' for choice in allowed
         )
@@ -191,7 +195,7 @@ def _expected(member: shapes.Type) -> str:
     return names.get(type(member), "something else")
 
 
-def excess(member: shapes.Type, value: Value) -> str:
+def find_broken_limit(member: shapes.Type, value: Value) -> str:
     """Say which limit of its type a value breaks; "" if none."""
     match member:
         case shapes.StrType() if isinstance(value, str):
@@ -227,11 +231,11 @@ def _bounds(member: shapes.IntType | shapes.FloatType, value: float) -> str:
 
 
 @cache
-def shape_at(struct: type[msgspec.Struct], path: Steps) -> shapes.Type | None:
+def type_at_path(struct: type[msgspec.Struct], path: ValuePath) -> shapes.Type | None:
     """Find the declared type at a canonical path; None where none is declared."""
     shape: shapes.Type = shapes.type_info(struct)
     for step in path:
-        below = [found for member in members(shape) if (found := _below(member, step))]
+        below = [found for member in union_members(shape) if (found := _below(member, step))]
         if not below:
             return None
         shape = below[0]
@@ -242,7 +246,8 @@ def _below(member: shapes.Type, step: str | int) -> shapes.Type | None:
     match member:
         case shapes.StructType():
             return next(
-                (option.shape for option in options_of(member.cls) if option.key == step), None
+                (option.shape for option in describe_options(member.cls) if option.key == step),
+                None,
             )
         case shapes.DictType():
             return member.value_type
@@ -252,9 +257,11 @@ def _below(member: shapes.Type, step: str | int) -> shapes.Type | None:
             return None
 
 
-def agree(wanted: shapes.Type, given: shapes.Type) -> bool:
+def is_assignable(wanted: shapes.Type, given: shapes.Type) -> bool:
     """Tell if a value of type `given` may become one of `wanted`: text takes every scalar."""
-    return any(_takes(member, other) for member in members(wanted) for other in members(given))
+    return any(
+        _takes(member, other) for member in union_members(wanted) for other in union_members(given)
+    )
 
 
 def _takes(wanted: shapes.Type, given: shapes.Type) -> bool:

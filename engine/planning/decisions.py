@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from engine.address import Address
 from engine.config import ToolSpec
 from engine.errors import UsageError
-from engine.plan import Action, Change, FieldChange, Reason, Source
+from engine.plan import Action, Change, ChangeSource, FieldChange, Reason
 from engine.planning.drift import equal_resources, live_changes, option_changes
 from engine.plugins.calls import Operations
 from engine.plugins.recall import SecretRecall
@@ -30,10 +30,10 @@ from engine.values import (
     Attributes,
     Unknown,
     Value,
-    holds_unknown,
+    has_unknown,
+    is_equal,
+    is_equal_map,
     reveal,
-    same,
-    same_map,
 )
 
 _NOUNS: Final = {
@@ -185,7 +185,7 @@ def _settled(spec: ToolSpec, options: Attributes, entry: StateEntry, live: Resou
         and entry.address == spec.address
         and entry.protected is spec.lifecycle.prevent_destroy
         and entry.depends_on == spec.depends_on
-        and same_map(entry.options, options)
+        and is_equal_map(entry.options, options)
         and (live is entry.resource or equal_resources(entry.resource, live))
     )
 
@@ -236,9 +236,9 @@ def update_or_replace(change: Change, *, interrupted: bool) -> Change:
 
 def _reason(fields: Sequence[FieldChange]) -> Reason:
     sources = {field.source for field in fields}
-    if Source.OPTION not in sources:
-        return Reason.DRIFTED if Source.LIVE in sources else Reason.INPUT
-    waiting = sources == {Source.OPTION} and all(holds_unknown(field.new) for field in fields)
+    if ChangeSource.OPTION not in sources:
+        return Reason.DRIFTED if ChangeSource.LIVE in sources else Reason.INPUT
+    waiting = sources == {ChangeSource.OPTION} and all(has_unknown(field.new) for field in fields)
     return Reason.DEPENDENCY if waiting else Reason.CHANGED
 
 
@@ -281,7 +281,7 @@ def _undone(change: Change, operations: Operations) -> str:
     assert change.live is not None and change.after is not None
     predicted = operations.predict(change.address, change.after, None)
     for key, value in known_outputs(predicted).items():
-        if not holds_unknown(value) and not same(
+        if not has_unknown(value) and not is_equal(
             reveal(value), reveal(change.live.outputs.get(key))
         ):
             return f"it is not finished: {key} is not yet as it will be"

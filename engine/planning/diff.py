@@ -13,8 +13,8 @@ from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
-from engine.plan import FieldChange, Source
-from engine.values import Attributes, Steps, Unknown, Value, same
+from engine.plan import ChangeSource, FieldChange
+from engine.values import Attributes, Unknown, Value, ValuePath, is_equal
 
 Pattern: TypeAlias = "tuple[str, ...]"
 
@@ -34,7 +34,7 @@ def diff(
     old: Attributes,
     new: Attributes,
     *,
-    source: Source = Source.OPTION,
+    source: ChangeSource = ChangeSource.OPTION,
     replaces: Iterable[Pattern] = (),
 ) -> tuple[FieldChange, ...]:
     """List the fields that differ, in the order of their paths' first appearance.
@@ -62,11 +62,11 @@ def diff(
     )
 
 
-Difference: TypeAlias = "tuple[Steps, Value, Value]"
+Difference: TypeAlias = "tuple[ValuePath, Value, Value]"
 
 
-def _walk(old: Value, new: Value, path: Steps) -> Iterator[Difference]:
-    if same(old, new):
+def _walk(old: Value, new: Value, path: ValuePath) -> Iterator[Difference]:
+    if is_equal(old, new):
         return
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(key for key in new if key not in old)]:
@@ -77,7 +77,7 @@ def _walk(old: Value, new: Value, path: Steps) -> Iterator[Difference]:
         yield path, old, new
 
 
-def _walk_lists(old: list[Value], new: list[Value], path: Steps) -> Iterator[Difference]:
+def _walk_lists(old: list[Value], new: list[Value], path: ValuePath) -> Iterator[Difference]:
     """Strip what is equal at both ends, pair the rest."""
     # Usually one item of a list changed: what is left is short, and often needs no alignment.
     start = _common(old, new)
@@ -94,7 +94,7 @@ def _walk_lists(old: list[Value], new: list[Value], path: Steps) -> Iterator[Dif
 def _common(old: list[Value], new: list[Value]) -> int:
     count = 0
     for one, two in zip(old, new, strict=False):
-        if not same(one, two):
+        if not is_equal(one, two):
             break
         count += 1
     return count
@@ -148,7 +148,7 @@ def _fingerprints(items: list[Value], name: str) -> list[str]:
     return [msgspec.json.encode(item, enc_hook=repr, order="sorted").decode() for item in items]
 
 
-def _forces(path: Steps, old: Value, new: Value, mark: Pattern) -> bool:
+def _forces(path: ValuePath, old: Value, new: Value, mark: Pattern) -> bool:
     """Check whether this change touches an option at `mark`.
 
     Where a whole map was added or removed, check whether the option's value in it differs.
@@ -160,7 +160,7 @@ def _forces(path: Steps, old: Value, new: Value, mark: Pattern) -> bool:
     if not rest or isinstance(new, Unknown):
         return True
     before, after = _at(old, rest), _at(new, rest)
-    return not same(before, after)
+    return not is_equal(before, after)
 
 
 def _at(value: Value, mark: Pattern) -> list[Value]:

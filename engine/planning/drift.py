@@ -9,15 +9,15 @@ from collections.abc import Collection, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from engine.language.references import origins
-from engine.options.decode import canonical
+from engine.language.references import secret_sources
+from engine.options.decode import canonicalize
 from engine.options.fields import replace_paths
-from engine.plan import Action, Change, FieldChange, Reason, Source
+from engine.plan import Action, Change, ChangeSource, FieldChange, Reason
 from engine.planning.diff import diff
 from engine.plugins.recall import SecretRecall
 from engine.secrets.marking import mark_like
 from engine.state import Resource, StateEntry
-from engine.values import HIDDEN, Attributes, Digest, Value, leaves_of, same, same_map
+from engine.values import HIDDEN, Attributes, Digest, Value, find_leaves, is_equal, is_equal_map
 
 
 def detect_drift(entry: StateEntry, live: Resource | None, memory: SecretRecall) -> Change:
@@ -35,7 +35,9 @@ def detect_drift(entry: StateEntry, live: Resource | None, memory: SecretRecall)
     # A secret that was renewed at its source explains texts around it: these are not drift.
     renewed = option_changes(entry, memory.recall_available(entry), memory)
     fields = tuple(
-        field for field in live_changes(entry, live, memory, renewed) if field.source is Source.LIVE
+        field
+        for field in live_changes(entry, live, memory, renewed)
+        if field.source is ChangeSource.LIVE
     )
     change = keep_change(entry, live)
     if not fields:
@@ -56,7 +58,7 @@ def option_changes(
     A field `replaces` where its option was declared with `Field(replace=True)`.
     """
     # Most options are equal: this spares them the sealing, which is slow for secrets.
-    if same_map(entry.options, options):
+    if is_equal_map(entry.options, options):
         return ()
     # The record holds digests, so the config's secrets are compared as digests too.
     sealed = memory.sealer.seal_map(options, entry.address)
@@ -66,7 +68,7 @@ def option_changes(
     if not found:
         return found
     # Another version, or DevStream, may have recorded another spelling, or a secret in clear.
-    spelled = canonical(entry.options, struct)
+    spelled = canonicalize(entry.options, struct)
     recorded = memory.sealer.seal_map(mark_like(spelled, options), entry.address)
     return found if recorded == entry.options else diff(recorded, sealed, replaces=marks)
 
@@ -106,9 +108,9 @@ def _attributes(
     for field in diff(
         {"id": recorded.id, **recorded.attributes},
         {"id": found, **now.attributes},
-        source=Source.LIVE,
+        source=ChangeSource.LIVE,
     ):
-        yield replace(field, source=Source.INPUT) if field.path[0] in derived else field
+        yield replace(field, source=ChangeSource.INPUT) if field.path[0] in derived else field
 
 
 def _outputs(
@@ -116,14 +118,14 @@ def _outputs(
 ) -> Iterator[FieldChange]:
     # Outputs often repeat attributes; shown twice, one change would look like two.
     shown = {field.path: field for field in attributes}
-    for field in diff(recorded.outputs, now.outputs, source=Source.LIVE):
+    for field in diff(recorded.outputs, now.outputs, source=ChangeSource.LIVE):
         if not (field.path in shown and _repeats(shown[field.path], field)):
             yield replace(field, path=("outputs", *field.path))
 
 
 def _repeats(attribute: FieldChange, output: FieldChange) -> bool:
     """Check whether an output only repeats its attribute; digests differ by their place."""
-    return type(attribute.new) is type(output.new) is Digest or same(attribute.new, output.new)
+    return type(attribute.new) is type(output.new) is Digest or is_equal(attribute.new, output.new)
 
 
 def _explained(field: FieldChange, changed: Sequence[FieldChange]) -> bool:
@@ -140,9 +142,9 @@ def _came_from(value: Value) -> set[str]:
     """Collect the origins of the secrets in a value; "" for a secret without any."""
     return {
         origin
-        for digest in leaves_of(value, Digest)
+        for digest in find_leaves(value, Digest)
         for source in digest.sources or ("",)
-        for origin in origins(source)
+        for origin in secret_sources(source)
     }
 
 
@@ -150,6 +152,6 @@ def equal_resources(one: Resource, other: Resource) -> bool:
     """Check whether two resources are equal, secrets by their digests."""
     return (
         one.id == other.id
-        and same_map(one.attributes, other.attributes)
-        and same_map(one.outputs, other.outputs)
+        and is_equal_map(one.attributes, other.attributes)
+        and is_equal_map(one.outputs, other.outputs)
     )

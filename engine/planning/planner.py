@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from engine.address import Address
 from engine.config import Config, ToolSpec
 from engine.errors import DtmError, PlanError, Problem, UnsafePlanError, UsageError
-from engine.graph import order
+from engine.graph import topological_order
 from engine.language.references import resolve
 from engine.plan import Action, Change, OutputChange, Plan, Reason
 from engine.planning.decisions import (
@@ -32,7 +32,7 @@ from engine.plugins.calls import Operations
 from engine.plugins.recall import SecretRecall
 from engine.secrets.sealing import OUTPUTS_ADDRESS, Sealer
 from engine.state import Resource, State, StateEntry
-from engine.values import UNKNOWN, Attributes, Unknown, Value, same
+from engine.values import UNKNOWN, Attributes, Unknown, Value, is_equal
 
 
 class LiveResources(msgspec.Struct, frozen=True):
@@ -225,7 +225,9 @@ class _Planning:
     def wanted(self) -> tuple[Change, ...]:
         """Plan a change for every tool of the config, dependencies first."""
         # Dependencies first: a reference needs the outputs of the tool that it names.
-        ordered = order({address: spec.depends_on for address, spec in self.specs.items()})
+        ordered = topological_order(
+            {address: spec.depends_on for address, spec in self.specs.items()}
+        )
         return tuple(
             change
             for address in ordered
@@ -287,7 +289,7 @@ class _Planning:
     ) -> tuple[Change, ...]:
         """Plan deletions, each before what it depended on."""
         changes: list[Change] = []
-        for address in reversed(order(edges)):
+        for address in reversed(topological_order(edges)):
             # Reported with the failed reads: without a live resource it could only be guessed at.
             if address in self.live.failed:
                 continue
@@ -338,7 +340,7 @@ def diff_outputs(
         OutputChange(name, state.outputs.get(name), value)
         for name, value in values.items()
         if name not in state.outputs
-        or not same(state.outputs[name], sealer.seal(value, OUTPUTS_ADDRESS, (name,)))
+        or not is_equal(state.outputs[name], sealer.seal(value, OUTPUTS_ADDRESS, (name,)))
     ]
     return (
         *changes,

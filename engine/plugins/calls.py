@@ -19,11 +19,11 @@ from msgspec.structs import replace
 from engine.address import Address
 from engine.config import ToolSpec
 from engine.errors import DtmError, PluginError
-from engine.language.references import Lookup, origins, resolve
+from engine.language.references import Lookup, resolve, secret_sources
 from engine.options.decode import build, decode
-from engine.options.fields import options_of, secret_paths
+from engine.options.fields import describe_options, secret_paths
 from engine.plugins.lost_secrets import refuse_lost_secrets
-from engine.ports import AnyProvider, Call, Consuming, Deriving, Requiring
+from engine.ports import AnyProvider, Call, HasDerivedAttributes, HasInputFiles, HasRequirements
 from engine.secrets.marking import inherit_sensitivity, mark_matches, mark_path
 from engine.secrets.redaction import Redactor, contains_secret
 from engine.secrets.sealing import Sealer
@@ -38,11 +38,11 @@ from engine.values import (
     Unknown,
     UnknownValueError,
     Value,
-    holds_unknown,
+    collect_sources,
+    find_leaves,
+    has_unknown,
     is_plain,
-    leaves_of,
     map_leaves,
-    sources_of,
 )
 
 SecretLookup: TypeAlias = Callable[[str], "Value | None"]
@@ -141,10 +141,10 @@ class Operations(msgspec.Struct, frozen=True):
         Raises DtmError.
         """
         # Options without references were decoded when the config was loaded.
-        if not leaves_of(spec.options, Deferred):
+        if not find_leaves(spec.options, Deferred):
             return self.learn_secrets(spec.options)
         options = {key: resolve(value, lookup) for key, value in spec.options.items()}
-        if leaves_of(options, Digest):
+        if find_leaves(options, Digest):
             raise DtmError(
                 "needs a secret output that is known only by its digest",
                 hint="it is known again in a run that reads or makes the tool it comes from",
@@ -163,7 +163,7 @@ class Operations(msgspec.Struct, frozen=True):
 
         A name that is not known yet is not checked.
         """
-        secrets = leaves_of(options, Secret)
+        secrets = find_leaves(options, Secret)
         identity = self.identity(address, options) if secrets else None
         if (
             identity is None
@@ -175,7 +175,7 @@ class Operations(msgspec.Struct, frozen=True):
         # fails only if it uses one for the name.
         without = {key: map_leaves(value, _forget) for key, value in options.items()}
         if isinstance(self.identity(address, without), Unknown):
-            names = (name for source in sources_of(secrets) for name in origins(source))
+            names = (name for source in collect_sources(secrets) for name in secret_sources(source))
             came = " and ".join(dict.fromkeys(names))
             raise DtmError(
                 "would be named by a secret, and its name stands in the state",
@@ -190,7 +190,7 @@ class Operations(msgspec.Struct, frozen=True):
         provider = self.provider(address)
         declared: type[msgspec.Struct] | None = provider.outputs
         found: dict[str, Value] = (
-            {option.key: UNKNOWN for option in options_of(declared)} if declared else {}
+            {option.key: UNKNOWN for option in describe_options(declared)} if declared else {}
         )
         built = self.build(address, options)
         # A prediction that needs an unknown option says nothing: declared keys stay UNKNOWN.
@@ -198,7 +198,7 @@ class Operations(msgspec.Struct, frozen=True):
             found.update(provider.predict(built, resource))
         if not found:
             return UNKNOWN
-        return self.redactor.mark_map(mark_matches(found, leaves_of(options, Secret)))
+        return self.redactor.mark_map(mark_matches(found, find_leaves(options, Secret)))
 
     def outputs(
         self, address: Address, options: Attributes, live: Resource, sealer: Sealer
@@ -212,7 +212,7 @@ class Operations(msgspec.Struct, frozen=True):
         if is_plain(live.outputs):
             return live.outputs
         predicted = self.predict(address, options, live)
-        if isinstance(predicted, Unknown) or holds_unknown(predicted):
+        if isinstance(predicted, Unknown) or has_unknown(predicted):
             return live.outputs
         sealed = sealer.seal_resource(replace(live, outputs=predicted), address)
         return {
@@ -241,7 +241,7 @@ class Operations(msgspec.Struct, frozen=True):
                 for key, value in outputs.items()
             }
         self.learn_secrets(outputs)  # learned first: an attribute may hold the same secret
-        secrets = leaves_of(options, Secret)
+        secrets = find_leaves(options, Secret)
         if outputs is not resource.outputs or secrets:
             attributes = mark_matches(resource.attributes, secrets)
             resource = replace(
@@ -252,7 +252,7 @@ class Operations(msgspec.Struct, frozen=True):
 
     def learn_secrets(self, options: Attributes) -> Attributes:
         """Give the same options; their secrets are redacted in every text from now on."""
-        for secret in leaves_of(options, Secret):
+        for secret in find_leaves(options, Secret):
             self.redactor.add(secret)
         return options
 
@@ -299,10 +299,10 @@ class Operations(msgspec.Struct, frozen=True):
     def derived_attributes(self, address: Address) -> Collection[str]:
         """Name the attributes that follow from the tool's inputs alone."""
         provider = self.provider(address)
-        if not _offers(type(provider), Deriving):
+        if not _offers(type(provider), HasDerivedAttributes):
             return ()
-        assert isinstance(provider, Deriving)
-        return provider.derived()
+        assert isinstance(provider, HasDerivedAttributes)
+        return provider.derived_attributes()
 
     def missing_requirements(self, address: Address, options: Attributes) -> list[str]:
         """Describe the binaries, variables and credentials that the provider lacks.
@@ -310,11 +310,11 @@ class Operations(msgspec.Struct, frozen=True):
         Raises DtmError if it asks for an option whose secret is gone.
         """
         provider = self.provider(address)
-        if not _offers(type(provider), Requiring):
+        if not _offers(type(provider), HasRequirements):
             return []
-        assert isinstance(provider, Requiring)
+        assert isinstance(provider, HasRequirements)
         try:
-            return list(provider.requires(self.build(address, options)))
+            return list(provider.missing_requirements(self.build(address, options)))
         except UnknownValueError:
             refuse_lost_secrets(address, options, "delete")
             return []
@@ -322,11 +322,11 @@ class Operations(msgspec.Struct, frozen=True):
     def missing_inputs(self, address: Address, options: Attributes) -> list[str]:
         """Describe the paths that the options name and that do not exist."""
         provider = self.provider(address)
-        if not _offers(type(provider), Consuming):
+        if not _offers(type(provider), HasInputFiles):
             return []
-        assert isinstance(provider, Consuming)
+        assert isinstance(provider, HasInputFiles)
         try:
-            named = provider.inputs(self.build(address, options))
+            named = provider.input_paths(self.build(address, options))
             places = {
                 option: self.base_dir / os.path.expanduser(path)  # noqa: PTH111 - raises nothing
                 for option, path in named.items()

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from engine.address import Address
 from engine.errors import DtmError
-from engine.language.references import TEXT, VARIABLE_PREFIX, origins
-from engine.values import Attributes, Digest, leaves_of, sources_of
+from engine.language.references import TEXT_SOURCE, VARIABLE_PREFIX, secret_sources
+from engine.values import Attributes, Digest, collect_sources, find_leaves
 
 
 def refuse_lost_secrets(address: Address, options: Attributes, verb: str) -> None:
@@ -15,12 +15,12 @@ def refuse_lost_secrets(address: Address, options: Attributes, verb: str) -> Non
 
     `verb` says what the secrets are needed for: `read`, `delete`.
     """
-    lost = [key for key, value in options.items() if leaves_of(value, Digest)]
+    lost = [key for key, value in options.items() if find_leaves(value, Digest)]
     if not lost:
         return
-    sources = sources_of(leaves_of(options, Digest))
+    sources = collect_sources(find_leaves(options, Digest))
     needed = f"to {verb} {address.dotted} I need option {' and '.join(lost)}"
-    came = " and ".join(source.removeprefix(TEXT) for source in sources)
+    came = " and ".join(source.removeprefix(TEXT_SOURCE) for source in sources)
     raise DtmError(
         f"{needed}, which came from {came}" if came else needed,
         hint=f"{_again(sources)}, as it was when the tool was made",
@@ -30,7 +30,7 @@ def refuse_lost_secrets(address: Address, options: Attributes, verb: str) -> Non
 
 def _again(sources: Iterable[str]) -> str:
     """Say how to give the secrets once more."""
-    names = [origin.partition(" ") for source in sources for origin in origins(source)]
+    names = [origin.partition(" ") for source in sources for origin in secret_sources(source)]
     given = [
         VARIABLE_PREFIX + name.partition(".")[0] if kind == "var" else name
         for kind, _, name in names

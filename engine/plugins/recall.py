@@ -13,13 +13,13 @@ from msgspec.structs import replace
 
 from engine.address import Address
 from engine.language import scalars
-from engine.language.references import evaluate
-from engine.options.fields import options_of, secret_paths
+from engine.language.references import rebuild_secret
+from engine.options.fields import describe_options, secret_paths
 from engine.plugins.calls import Operations
 from engine.plugins.lost_secrets import refuse_lost_secrets
 from engine.secrets.sealing import Sealer
 from engine.state import State, StateEntry
-from engine.values import Attributes, Digest, Secret, Steps, Unknown, Value, is_plain
+from engine.values import Attributes, Digest, Secret, Unknown, Value, ValuePath, is_plain
 
 
 class SecretRecall(msgspec.Struct, frozen=True):
@@ -98,7 +98,7 @@ class _Evaluation:
             key: self._value(value, current.get(key), (key,)) for key, value in recorded.items()
         }
 
-    def _value(self, value: Value, now: Value, path: Steps) -> Value:
+    def _value(self, value: Value, now: Value, path: ValuePath) -> Value:
         if isinstance(value, dict):
             inner = now if isinstance(now, dict) else {}
             return {
@@ -114,7 +114,7 @@ class _Evaluation:
             ]
         return self._secret(value, now, path) if isinstance(value, Digest) else value
 
-    def _secret(self, recorded: Digest, now: Value, path: Steps) -> Value:
+    def _secret(self, recorded: Digest, now: Value, path: ValuePath) -> Value:
         other: Secret | None = None
         key = str(path[0])
         for candidate in self._candidates(recorded, now, key):
@@ -131,10 +131,10 @@ class _Evaluation:
     def _candidates(self, recorded: Digest, now: Value, key: str) -> Iterator[Secret]:
         if isinstance(now, Secret):
             yield now
-        declared = options_of(self._operations.options_struct(self._entry.address))
+        declared = describe_options(self._operations.options_struct(self._entry.address))
         fallback = [f"env {option.env}" for option in declared if option.key == key and option.env]
         for source in [*recorded.sources, *fallback]:
-            found = evaluate(source, self._operations.recall)
+            found = rebuild_secret(source, self._operations.recall)
             if found is not None:
                 yield from _spellings(replace(found, sources=recorded.sources))
 

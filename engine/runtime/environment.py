@@ -11,14 +11,14 @@ from typing import TypeVar
 
 import msgspec
 
-from engine.lock import timestamp
-from engine.runtime.fallback_file import keep
-from engine.runtime.retry import STORE, Policy, store_retry
+from engine.lock import format_timestamp
+from engine.runtime.fallback_file import save_fallback_file
+from engine.runtime.retry import STORE_POLICY, RetryPolicy, retry_store_call
 
 T = TypeVar("T")
 
 
-def utc() -> datetime:
+def utc_now() -> datetime:
     """Return the present time, which knows its zone."""
     return datetime.now(UTC)
 
@@ -28,7 +28,7 @@ def new_id() -> str:
     return os.urandom(16).hex()
 
 
-class Limits(msgspec.Struct, frozen=True):
+class LogLimits(msgspec.Struct, frozen=True):
     """Sizes of a log in bytes.
 
     `spill`: records that a log head carries before they move to a chunk. `compact`: log that brings
@@ -36,8 +36,8 @@ class Limits(msgspec.Struct, frozen=True):
     per record however large the state.
     """
 
-    spill: int = 64 * 1024
-    compact: int = 1024 * 1024
+    chunk_after: int = 64 * 1024
+    compact_after: int = 1024 * 1024
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -51,19 +51,19 @@ class Environment(msgspec.Struct, frozen=True):
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     rng: random.Random = msgspec.field(default_factory=random.Random)
-    date: Callable[[], datetime] = utc
+    date: Callable[[], datetime] = utc_now
     token: Callable[[], str] = new_id
-    patience: Policy = STORE
-    keep: Callable[[str, bytes], str] = keep
-    limits: Limits = Limits()
+    store_policy: RetryPolicy = STORE_POLICY
+    save_fallback: Callable[[str, bytes], str] = save_fallback_file
+    limits: LogLimits = LogLimits()
     background: bool = True
 
     def now(self) -> str:
         """Return the time of day as RFC 3339."""
-        return timestamp(self.date())
+        return format_timestamp(self.date())
 
     def retry(self, call: Callable[[], T]) -> T:
         """Return the result of a store's call, made again as `engine.runtime.retry` says."""
-        return store_retry(
-            call, sleep=self.sleep, clock=self.clock, rng=self.rng, policy=self.patience
+        return retry_store_call(
+            call, sleep=self.sleep, clock=self.clock, rng=self.rng, policy=self.store_policy
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 STDOUT = "standard output"
 
 
-def directories() -> list[Path]:
+def fallback_directories() -> list[Path]:
     """Return where to try, in this order: the current directory, the user's state directory."""
     places: list[Path] = []
     for find in (
@@ -24,7 +24,9 @@ def directories() -> list[Path]:
     return places
 
 
-def keep(name: str, data: bytes, places: Callable[[], Sequence[Path]] = directories) -> str:
+def save_fallback_file(
+    name: str, data: bytes, places: Callable[[], Sequence[Path]] = fallback_directories
+) -> str:
     """Write the file where it can be written, readable by its owner only; return its path.
 
     If no directory takes it, it goes to standard output: the last place that is left.

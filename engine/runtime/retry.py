@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 T = TypeVar("T")
-Failed: TypeAlias = Callable[[int, float, BaseException], None]
+OnRetry: TypeAlias = Callable[[int, float, BaseException], None]
 """Called before each pause: tries made so far, seconds until the next one, the error."""
 
 
-class Policy(msgspec.Struct, frozen=True):
+class RetryPolicy(msgspec.Struct, frozen=True):
     """The number of tries, and the pauses between them.
 
     `tries` counts the first call. Pauses double from `first` to at most `longest` seconds, each
@@ -35,38 +35,40 @@ class Policy(msgspec.Struct, frozen=True):
     total: float
 
 
-STORE = Policy(tries=5, first=0.2, longest=5.0, total=30.0)
-PROVIDER = Policy(tries=4, first=1.0, longest=30.0, total=float("inf"))
+STORE_POLICY = RetryPolicy(tries=5, first=0.2, longest=5.0, total=30.0)
+PROVIDER_POLICY = RetryPolicy(tries=4, first=1.0, longest=30.0, total=float("inf"))
 
 
-def store_retry(
+def retry_store_call(
     call: Callable[[], T],
     *,
     sleep: Callable[[float], None],
     clock: Callable[[], float],
     rng: random.Random,
-    policy: Policy,
+    policy: RetryPolicy,
 ) -> T:
     """Return the call's result; retry only StoreUnavailableError, which surely had no effect."""
     schedule = _Schedule(policy, clock() + policy.total, clock, rng)
     return _retry(call, lambda error: isinstance(error, StoreUnavailableError), schedule, sleep)
 
 
-def provider_retry(
+def retry_provider_call(
     call: Callable[[], T],
     *,
     sleep: Callable[[float], None],
     clock: Callable[[], float],
     rng: random.Random,
     deadline: float = float("inf"),
-    failed: Failed | None = None,
+    failed: OnRetry | None = None,
 ) -> T:
     """Return the call's result; retry only a ProviderError that says `retryable`.
 
     No call starts after `deadline` (of `clock`). A pause lasts at least the `after` seconds that
     the error asks for.
     """
-    return _retry(call, _is_retryable, _Schedule(PROVIDER, deadline, clock, rng, failed), sleep)
+    return _retry(
+        call, _is_retryable, _Schedule(PROVIDER_POLICY, deadline, clock, rng, failed), sleep
+    )
 
 
 def _is_retryable(error: BaseException) -> bool:
@@ -79,17 +81,17 @@ class _Schedule(msgspec.Struct, frozen=True):
     tenacity's own waits and stops read the real clock and the global random generator.
     """
 
-    policy: Policy
+    policy: RetryPolicy
     until: float
     clock: Callable[[], float]
     rng: random.Random
-    failed: Failed | None = None
+    failed: OnRetry | None = None
 
     def pause(self, tried: RetryCallState) -> float:
         """Return the seconds to wait before the next call."""
         step = min(self.policy.longest, self.policy.first * 2.0 ** (tried.attempt_number - 1))
         error = _error(tried)
-        asked = (error.after or 0.0) if isinstance(error, ProviderError) else 0.0
+        asked = (error.retry_after or 0.0) if isinstance(error, ProviderError) else 0.0
         return max(step * self.rng.uniform(0.5, 1.0), asked)
 
     def is_over(self, tried: RetryCallState) -> bool:

@@ -15,11 +15,11 @@ from engine.values import (
     Secret,
     Unknown,
     Value,
+    collect_sources,
     is_plain,
-    leaves,
+    iter_leaves,
     map_leaves,
     reveal,
-    sources_of,
 )
 
 
@@ -66,11 +66,11 @@ def _inherit(value: Value, before: Value) -> Value:
 
 def _unpaired(value: Value, before: Value) -> Value:
     """Mark every leaf that was not there in clear: where places are lost, it may be a secret."""
-    there = list(leaves(before))
+    there = list(iter_leaves(before))
     hidden = [leaf for leaf in there if isinstance(leaf, Digest | Secret)]
     if not hidden:
         return value
-    sources = sources_of(hidden)
+    sources = collect_sources(hidden)
     return map_leaves(value, lambda leaf: leaf if leaf in there else _as_secret(leaf, sources))
 
 
@@ -116,7 +116,7 @@ def mark_matches(values: Attributes, secrets: list[Secret]) -> Attributes:
 def _mark_matches(value: Value, secrets: list[Secret]) -> Value:
     held = [secret for secret in secrets if _holds(value, secret.value)]
     if held:
-        return Secret(value, sources_of(held))
+        return Secret(value, collect_sources(held))
     if isinstance(value, dict):
         return {key: _mark_matches(item, secrets) for key, item in value.items()}
     if isinstance(value, list):

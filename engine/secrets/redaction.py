@@ -10,7 +10,7 @@ from threading import Lock
 from urllib.parse import quote
 
 from engine.state import Resource
-from engine.values import HIDDEN, Attributes, Secret, Value, leaves
+from engine.values import HIDDEN, Attributes, Secret, Value, iter_leaves
 
 MIN_REDACTED_LENGTH = 6
 """Characters a secret must have to be redacted.
@@ -95,7 +95,7 @@ class Redactor:
 
 def _texts(value: Value, sources: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the texts to learn of a secret, each with where it came from."""
-    for leaf in leaves(value):
+    for leaf in iter_leaves(value):
         if isinstance(leaf, Secret):
             for part in leaf.parts:
                 yield from _texts(part, ())

@@ -13,8 +13,8 @@ import msgspec
 from engine.address import Address
 from engine.errors import StateError
 from engine.state import Resource
-from engine.stored.forms import plain
-from engine.values import Attributes, Digest, Secret, Steps, Value, is_plain, reveal
+from engine.stored.forms import encode_value
+from engine.values import Attributes, Digest, Secret, Value, ValuePath, is_plain, reveal
 
 OUTPUTS_ADDRESS = Address("", "outputs")
 """The place of root outputs in digests."""
@@ -39,7 +39,7 @@ class Sealer:
         self._keys = _keys_of(self._salt)
         self._lock = Lock()
 
-    def seal(self, value: Value, address: Address, path: Steps = ()) -> Value:
+    def seal(self, value: Value, address: Address, path: ValuePath = ()) -> Value:
         """Copy a value with every Secret as its Digest.
 
         `path` is where the value stands below the address.
@@ -56,7 +56,9 @@ class Sealer:
             case _:
                 return value
 
-    def seal_map(self, values: Attributes, address: Address, path: Steps = ()) -> dict[str, Value]:
+    def seal_map(
+        self, values: Attributes, address: Address, path: ValuePath = ()
+    ) -> dict[str, Value]:
         """Seal a map of options, attributes or outputs; one of plain values is copied flat."""
         if is_plain(values):
             return dict(values)
@@ -69,14 +71,14 @@ class Sealer:
             resource.id, attributes, self.seal_map(resource.outputs, address, ("outputs",))
         )
 
-    def _digest(self, secret: Secret, address: Address, path: Steps) -> Digest:
+    def _digest(self, secret: Secret, address: Address, path: ValuePath) -> Digest:
         # The place is hashed too, or equal digests would show which tools share a secret.
         place = json.dumps([address.key, *path]).encode()
         return Digest(hmac.new(self._key(secret), place, sha256).hexdigest(), secret.sources)
 
     def _key(self, secret: Secret) -> bytes:
         # As JSON with sorted keys: 1 and "1" differ, the order of keys does not.
-        text = msgspec.json.encode(plain(reveal(secret.value)), order="sorted")
+        text = msgspec.json.encode(encode_value(reveal(secret.value)), order="sorted")
         # Held during scrypt: two threads that meet a new secret together pay for it once.
         with self._lock:
             if text not in self._keys:

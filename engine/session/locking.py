@@ -109,13 +109,13 @@ class LockClient(msgspec.Struct, frozen=True):
 
     def _remove(self, record: LockRecord, leaving: LockInfo | None) -> None:
         if leaving and isinstance(self.locker, ProcessLocker):
-            self.locker.remove(self.key, expect=record, leaving=leaving)
+            self.locker.remove(self.key, expect=record, dead_holder=leaving)
         else:
             self.locker.remove(self.key, expect=record)
 
     def dead_holder(self) -> LockInfo | None:
         """Return the holder whose death left us the lock, as far as the locker can tell."""
-        return self.locker.died(self.key) if isinstance(self.locker, ProcessLocker) else None
+        return self.locker.dead_holder(self.key) if isinstance(self.locker, ProcessLocker) else None
 
 
 class HeldLock:
@@ -313,7 +313,7 @@ class _LockWait(msgspec.Struct):
         counting = (
             holder.info is not None
             and not self.alive
-            and holder.info.looks_dead(self.environment.date())
+            and holder.info.has_expired_lease(self.environment.date())
         )
         if expires_in is not None and counting:
             rest = max(rest, expires_in)

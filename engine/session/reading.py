@@ -7,14 +7,14 @@ from datetime import datetime
 import msgspec
 
 from engine.errors import StateError, StoreError
-from engine.lock import lease_of
+from engine.lock import parse_lease
 from engine.log.placement import placement_conflict
 from engine.log.records import Claim
 from engine.log.state_store import StateStore
 from engine.log.view import View, explain_damage, read_view
 from engine.ports import Locker
 from engine.state import State, StateEntry
-from engine.stored.document import no_gc, state_of
+from engine.stored.state_file import build_state, paused_gc
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -47,8 +47,8 @@ def read_state(place: StateStore, locker: Locker | None = None, lease: float = 3
     damaged or newer, StoreError if it cannot be read.
     """
     view, location = read_view(place), place.location
-    with no_gc(), explain_damage():
-        found = state_of(view.replay.document(), location)
+    with paused_gc(), explain_damage():
+        found = build_state(view.replay.document(), location)
     active_session, in_progress = _active_session(place, view, locker, lease)
     notice = ""
     if view.replaced and view.head is not None:
@@ -88,7 +88,7 @@ def _active_session(
     info = record.info
     if info is None:
         return logged
-    if info.looks_dead(environment.date()):
+    if info.has_expired_lease(environment.date()):
         return "", ""
     return info.id, " since ".join(filter(None, (info.holder, info.created)))
 
@@ -99,7 +99,7 @@ def silence_limit(claim: Claim, lease: float) -> float:
     It is the longer of its lease and ours: it may look at its lock only once in a while of its own
     lease, to find that it lost it.
     """
-    return max(lease, lease_of(claim.lease) or 0.0)
+    return max(lease, parse_lease(claim.lease) or 0.0)
 
 
 def _is_fresh(place: StateStore, at: str, lease: float) -> bool:

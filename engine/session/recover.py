@@ -13,7 +13,7 @@ from engine.log import rescue_file
 from engine.log.records import Cancelled, Done, Failed, Record
 from engine.session.session import Session
 from engine.state import Resource, StateEntry
-from engine.stored.forms import entry_of, resource_of
+from engine.stored.forms import entry_from_form, resource_from_form
 
 
 class RecoveryResult(msgspec.Struct, frozen=True):
@@ -77,14 +77,16 @@ def _apply(session: Session, begun: StateEntry, record: Record) -> None:
         case Done(tool=None, resource=None):
             session.done(begun.address, None)
         case Done(tool=None, resource=dict() as resource):
-            session.done(begun.address, replace(begun, resource=resource_of(resource)))
+            session.done(begun.address, replace(begun, resource=resource_from_form(resource)))
         case Done(tool=tool) if tool is not None:
-            session.done(begun.address, entry_of(tool, {}))
+            session.done(begun.address, entry_from_form(tool, {}))
         case Failed():
-            entry = entry_of(record.tool, {}) if record.tool else None
+            entry = entry_from_form(record.tool, {}) if record.tool else None
             session.failed(begun.address, record.message, entry and replace(entry, pending=None))
         case Cancelled():
-            session.cancelled_to(begun.address, entry_of(record.tool, {}) if record.tool else None)
+            session.cancelled_to(
+                begun.address, entry_from_form(record.tool, {}) if record.tool else None
+            )
         case _:
             raise AssertionError(record)
 
@@ -124,5 +126,5 @@ def _recorded_resource(record: Done | Failed) -> Resource | None:
     if not isinstance(record, Done):
         return None
     if record.tool is not None:
-        return entry_of(record.tool, {}).resource
-    return None if record.resource is None else resource_of(record.resource)
+        return entry_from_form(record.tool, {}).resource
+    return None if record.resource is None else resource_from_form(record.resource)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from engine.errors import StateError
 from engine.session.session import Session, copy_error
-from engine.state import State, StateId, same_content
+from engine.state import State, StateId, has_same_content
 
 
 def successor_problem(existing: State, candidate: State) -> str:
@@ -29,14 +29,14 @@ def successor_problem(existing: State, candidate: State) -> str:
             f"the state there is newer (serial {existing.id.serial}) "
             f"than the one pushed (serial {candidate.id.serial})"
         )
-    if candidate.id.serial == existing.id.serial and not same_content(existing, candidate):
+    if candidate.id.serial == existing.id.serial and not has_same_content(existing, candidate):
         return f"the state there has the same serial ({existing.id.serial}) and other content"
     return ""
 
 
 def _is_devstream(state: State) -> bool:
     """Tell whether DevStream wrote it: its states have neither lineage nor a version of dtm."""
-    return not state.id.lineage and not state.written.version
+    return not state.id.lineage and not state.writer.version
 
 
 def push_problem(
@@ -88,7 +88,9 @@ def _is_current(session: Session, candidate: State, adopt: bool) -> bool:
     existing = session.state
     copy = existing.home not in ("", session.location)
     return (
-        candidate.id == existing.id and same_content(existing, candidate) and not (copy and adopt)
+        candidate.id == existing.id
+        and has_same_content(existing, candidate)
+        and not (copy and adopt)
     )
 
 

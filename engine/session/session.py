@@ -30,8 +30,8 @@ from engine.secrets.redaction import Redactor
 from engine.secrets.sealing import Sealer
 from engine.session.locking import LockOptions
 from engine.session.working_state import SecretFilter, WorkingState
-from engine.state import State, StateEntry, Written, same_content
-from engine.stored.document import document_of, no_gc, state_of
+from engine.state import State, StateEntry, WriterInfo, has_same_content
+from engine.stored.state_file import build_state, build_state_file, paused_gc
 from engine.values import Attributes
 
 OUTCOMES = (Done, Failed, Cancelled, Moved, OutputsSet)
@@ -86,7 +86,7 @@ class Session:
         self._place, self._claim, self._options = place, claim, options
         self._emit, self._lock_lost = emit, lock_lost
         self._writer = LogWriter(place, view, self.id, probe=options.probe, emit=emit)
-        base = state_of(view.replay.document(), self.location)
+        base = build_state(view.replay.document(), self.location)
         self._working = WorkingState(base, self.id, place.environment)
         self._recording: Recorder | None = None
 
@@ -243,7 +243,7 @@ class Session:
         queue = self._recorder().queue
         queue.flush()
         with self._working.lock:
-            if not exact and same_content(state, self.state):
+            if not exact and has_same_content(state, self.state):
                 return
             claim, base, now = self._claim, self._working.base, self._place.environment.now()
             number = state.id if exact else replace(base.id, serial=base.id.serial + 1)
@@ -252,10 +252,10 @@ class Session:
                 id=number,
                 home=self.location,
                 salt=state.salt or base.salt,
-                written=Written(claim.version, now, claim.who, claim.command),
+                writer=WriterInfo(claim.version, now, claim.who, claim.command),
             )
-            with no_gc():
-                queue.run_exclusively(lambda: self._writer.replace(document_of(whole)))
+            with paused_gc():
+                queue.run_exclusively(lambda: self._writer.replace(build_state_file(whole)))
             self._working.reset(whole)
 
     def move_log(self, log: str, *, dry_run: bool = False) -> bool:
@@ -339,7 +339,7 @@ def _write_rescue_file(place: StateStore, rescued: RescueFile) -> str:
     """Save outcomes that could not be committed; return the path of the rescue file."""
     at = rescued.at[:19].replace(":", "")
     name = f"errored-{rescued.lineage[:8]}-{at}-{rescued.session[:4]}.dtm"
-    return place.environment.keep(name, rescue_file.encode(rescued))
+    return place.environment.save_fallback(name, rescue_file.encode(rescued))
 
 
 def _worth_saving(rejected: Sequence[Record], maybe_committed: Collection[Record]) -> list[Record]:

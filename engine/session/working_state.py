@@ -16,8 +16,8 @@ from engine.runtime.environment import Environment
 from engine.secrets.redaction import Redactor, redact
 from engine.secrets.sealing import OUTPUTS_ADDRESS, Sealer
 from engine.state import Pending, Resource, State, StateEntry
-from engine.stored.forms import plain_map, resource_form, tool_form
-from engine.values import Attributes, Secret, Value, leaves_of
+from engine.stored.forms import encode_map, resource_form, tool_form
+from engine.values import Attributes, Secret, Value, find_leaves
 
 
 class SecretFilter(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class SecretFilter(msgspec.Struct, frozen=True):
 
 def _filtered_id(resource: Resource, entry: StateEntry) -> str:
     """Return the id without secrets; the resource is then found by its identity alone."""
-    secrets = leaves_of(entry.options, Secret) + leaves_of(resource.outputs, Secret)
+    secrets = find_leaves(entry.options, Secret) + find_leaves(resource.outputs, Secret)
     if secrets and resource.id != entry.address.dotted:
         return redact(resource.id, secrets)
     return resource.id
@@ -100,7 +100,7 @@ class WorkingState:
         if outputs == self.base.outputs:
             return None
         self.base = replace(self.base, outputs=outputs)
-        return OutputsSet(self._next_seq(), plain_map(outputs))
+        return OutputsSet(self._next_seq(), encode_map(outputs))
 
     def _next_seq(self) -> int:
         self._seq += 1

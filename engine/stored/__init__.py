@@ -9,6 +9,6 @@ gets into a form. A newer format is refused by its number.
 
 `document` writes and reads dtm's own format, `forms` its parts, `devstream` the files of DevStream.
 
-    state = document.decode(data, "s3://bucket/devstream.state")
-    data = document.encode(state)
+    state = state_file.decode(data, "s3://bucket/devstream.state")
+    data = state_file.encode(state)
 """

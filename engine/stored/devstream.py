@@ -14,7 +14,7 @@ import yaml
 
 from engine.errors import StateError
 from engine.state import State
-from engine.stored.forms import ToolForm, plain, tool_form
+from engine.stored.forms import ToolForm, encode_value, tool_form
 from engine.values import HIDDEN, SECRET_KEY
 
 SPELLINGS = {"instanceid": "instanceID", "dependson": "dependsOn", "resourceStatus": "resource"}
@@ -31,7 +31,7 @@ class _Loader(yaml.CSafeLoader):
     }
 
 
-def tools(data: bytes, location: str) -> dict[str, ToolForm]:
+def read_tools(data: bytes, location: str) -> dict[str, ToolForm]:
     """Read the tools of a DevStream state file. Raises StateError with the wrong place."""
     found: dict[str, ToolForm] = {}
     try:
@@ -92,7 +92,7 @@ def _tool(key: str, raw: object, where: str) -> ToolForm:
 def _literal(value: Any) -> Any:
     """DevStream knows no secrets: a key that looks like ours is text."""
     return (
-        {k: plain(v) for k, v in cast("dict[str, Any]", value).items()}
+        {k: encode_value(v) for k, v in cast("dict[str, Any]", value).items()}
         if isinstance(value, dict)
         else value
     )
@@ -147,7 +147,7 @@ def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def natural(text: str) -> list[tuple[int, int, str]]:
+def natural_sort_key(text: str) -> list[tuple[int, int, str]]:
     """Sort key of yaml.v3's map keys: runs of digits by number, so `b_9` stands before `b_10`."""
     return [
         (0, int(part), "") if part.isdigit() else (1, 0, part)
@@ -161,7 +161,7 @@ def _ordered(value: object) -> Any:
         return (
             HIDDEN
             if SECRET_KEY in found
-            else {key: _ordered(found[key]) for key in sorted(found, key=natural)}
+            else {key: _ordered(found[key]) for key in sorted(found, key=natural_sort_key)}
         )
     if isinstance(value, list):
         return [_ordered(item) for item in cast("list[object]", value)]
@@ -176,7 +176,7 @@ def to_devstream(state: State) -> bytes:
     """
     layout: dict[str, Any] = {}
     forms = {entry.address.key: tool_form(entry) for entry in state.entries.values()}
-    for key in sorted(forms, key=natural):
+    for key in sorted(forms, key=natural_sort_key):
         form = forms[key]
         resource = {
             name: value

@@ -39,7 +39,7 @@ class ToolForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         return f"{self.name}_{self.instance}"
 
 
-def plain(value: object) -> Json:
+def encode_value(value: object) -> Json:
     """Write a value as JSON.
 
     Digests become `{"$secret": ...}`; a user's own key of that name is escaped with one more `$`.
@@ -50,9 +50,12 @@ def plain(value: object) -> Json:
     if kind in ATOMS:
         return cast("Json", value)
     if kind is dict:
-        return plain_map(cast("dict[str, Value]", value))
+        return encode_map(cast("dict[str, Value]", value))
     if kind is list:
-        return [item if type(item) in ATOMS else plain(item) for item in cast("list[Json]", value)]
+        return [
+            item if type(item) in ATOMS else encode_value(item)
+            for item in cast("list[Json]", value)
+        ]
     return _unusual(value)
 
 
@@ -66,9 +69,9 @@ def _unusual(value: object) -> Json:
         case str() | int():
             return value
         case Mapping():
-            return plain_map(cast("Attributes", value))
+            return encode_map(cast("Attributes", value))
         case list() | tuple():
-            return [plain(item) for item in cast("list[object]", value)]
+            return [encode_value(item) for item in cast("list[object]", value)]
         case float():
             raise StateError(f"the number {value} cannot be stored in a state")
         case _:
@@ -82,7 +85,7 @@ def _key(key: object) -> str:
     return f"${key}" if key.startswith("$") and SECRET.fullmatch(key) else key
 
 
-def rich(value: object) -> Value:
+def decode_value(value: object) -> Value:
     """Read a value from its stored form, the inverse of `plain`.
 
     Raises StateError on a malformed secret.
@@ -91,9 +94,9 @@ def rich(value: object) -> Value:
         found = cast("dict[str, Any]", value)
         if SECRET_KEY in found:
             return _digest(found)
-        return rich_map(found)
+        return decode_map(found)
     if isinstance(value, list):
-        return [rich(item) for item in cast("list[object]", value)]
+        return [decode_value(item) for item in cast("list[object]", value)]
     return cast("Value", value)
 
 
@@ -112,18 +115,20 @@ def _digest(found: dict[str, Any]) -> Digest:
     return Digest(form.digest, form.sources)
 
 
-def plain_map(values: Attributes) -> dict[str, Any]:
+def encode_map(values: Attributes) -> dict[str, Any]:
     """Write a whole map of options, attributes or outputs, as `plain` does."""
     return {
-        (k if type(k) is str and k[:1] != "$" else _key(k)): (v if type(v) in ATOMS else plain(v))
+        (k if type(k) is str and k[:1] != "$" else _key(k)): (
+            v if type(v) in ATOMS else encode_value(v)
+        )
         for k, v in values.items()
     }
 
 
-def rich_map(values: dict[str, Any]) -> dict[str, Value]:
+def decode_map(values: dict[str, Any]) -> dict[str, Value]:
     """Read a whole map that is not a secret itself, as `rich` does."""
     return {
-        (k[1:] if k.startswith("$$") and SECRET.fullmatch(k) else k): rich(v)
+        (k[1:] if k.startswith("$$") and SECRET.fullmatch(k) else k): decode_value(v)
         for k, v in values.items()
     }
 
@@ -134,27 +139,28 @@ def resource_form(resource: Resource) -> dict[str, Any]:
     An attribute that is itself called `id` or `outputs` gets a `$` before its name.
     """
     form: dict[str, Any] = {
-        (f"${k}" if RESERVED.fullmatch(k) else k): plain(v) for k, v in resource.attributes.items()
+        (f"${k}" if RESERVED.fullmatch(k) else k): encode_value(v)
+        for k, v in resource.attributes.items()
     }
     form["id"] = resource.id
-    form["outputs"] = plain_map(resource.outputs)
+    form["outputs"] = encode_map(resource.outputs)
     return form
 
 
-def resource_of(form: Mapping[str, Any], *, literal: bool = False) -> Resource:
+def resource_from_form(form: Mapping[str, Any], *, unescaped: bool = False) -> Resource:
     """Read a `resource_form`; a DevStream resource has no `id` and may lack `outputs`."""
     attributes = dict(form)
     identity, outputs = attributes.pop("id", ""), attributes.pop("outputs", {})
     if not isinstance(identity, str) or not isinstance(outputs, dict):
         raise StateError('a resource\'s "id" must be text and its "outputs" a map')
     found = cast("dict[str, Any]", outputs)
-    if literal:
+    if unescaped:
         return Resource(identity, attributes, found)
-    unescaped = {
-        (k[1:] if k.startswith("$") and RESERVED.fullmatch(k) else k): rich(v)
+    decoded = {
+        (k[1:] if k.startswith("$") and RESERVED.fullmatch(k) else k): decode_value(v)
         for k, v in attributes.items()
     }
-    return Resource(identity, unescaped, rich_map(found))
+    return Resource(identity, decoded, decode_map(found))
 
 
 def tool_form(entry: StateEntry) -> ToolForm:
@@ -164,7 +170,7 @@ def tool_form(entry: StateEntry) -> ToolForm:
             entry.address.name,
             entry.address.instance,
             [edge.dotted for edge in entry.depends_on],
-            plain_map(entry.options),
+            encode_map(entry.options),
             entry.protected,
             resource_form(entry.resource) if entry.resource else None,
             entry.pending,
@@ -173,7 +179,9 @@ def tool_form(entry: StateEntry) -> ToolForm:
         raise StateError(error.message, hint=error.hint, where=str(entry.address)) from error
 
 
-def entry_of(form: ToolForm, known: Mapping[str, Address], *, literal: bool = False) -> StateEntry:
+def entry_from_form(
+    form: ToolForm, known: Mapping[str, Address], *, unescaped: bool = False
+) -> StateEntry:
     """Read an entry from its stored form; `known` maps dotted addresses met before.
 
     `literal`: no key in it starts with `$`, so values are what they look like. Raises StateError
@@ -187,8 +195,10 @@ def entry_of(form: ToolForm, known: Mapping[str, Address], *, literal: bool = Fa
             # Shared with the edges that name it: parsing each edge again would cost more.
             known.get(f"{form.name}.{form.instance}") or Address(form.name, form.instance),
             tuple([known.get(text) or Address.parse(text) for text in form.depends_on]),
-            form.options if literal else rich_map(form.options),
-            None if form.resource is None else resource_of(form.resource, literal=literal),
+            form.options if unescaped else decode_map(form.options),
+            None
+            if form.resource is None
+            else resource_from_form(form.resource, unescaped=unescaped),
             form.protected,
             form.pending,
         )

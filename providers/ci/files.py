@@ -129,11 +129,11 @@ class CIFiles(ABC, Generic[O]):
         }
         return cast("dict[str, Value]", found)  # text and lists of text
 
-    def requires(self, options: O) -> Sequence[str]:
+    def missing_requirements(self, options: O) -> Sequence[str]:
         """Demand the git binary."""
         return check_git_installed()
 
-    def inputs(self, options: O) -> Mapping[str, str]:
+    def input_paths(self, options: O) -> Mapping[str, str]:
         """Name the repository, where it is on this machine."""
         return list_local_inputs("scm", self.locate(options))
 
@@ -147,7 +147,7 @@ class CIFiles(ABC, Generic[O]):
         live = read_blob_ids(open_recorded_repository(location, resource, call), paths)
         return self._build_resource(options, location, wanted, live, resource) if live else None
 
-    def derived(self) -> Collection[str]:
+    def derived_attributes(self) -> Collection[str]:
         """Name the wanted contents: a template may change without the options."""
         return ("rendered",)
 

@@ -53,11 +53,11 @@ class Scaffolding(Generic[O]):
     def __init__(self, options: type[O], build_request: Callable[[O], ScaffoldRequest]) -> None:
         self.options, self._build_request = options, build_request
 
-    def requires(self, options: O) -> Sequence[str]:
+    def missing_requirements(self, options: O) -> Sequence[str]:
         """Demand the git program."""
         return () if shutil.which("git") else ("the git program is not on the PATH: install git",)
 
-    def inputs(self, options: O) -> Mapping[str, str]:
+    def input_paths(self, options: O) -> Mapping[str, str]:
         """Name the template, where it is on this machine."""
         path = find_local_template(self._build_request(options).template)
         return {} if path is None else {"sourceRepo": path}

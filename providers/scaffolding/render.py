@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from msgspec.structs import replace
 
 from engine.errors import ProviderError
-from engine.suggestions import near
+from engine.suggestions import find_similar
 from providers._git.objects import GitFile
 
 NAME_PLACEHOLDER: Final = "_app_name_"
@@ -112,7 +112,7 @@ def _lookup(known: Mapping[str, Any], keys: list[str]) -> str | None:
 
 
 def _suggest(name: str, known: Mapping[str, Any]) -> str:
-    meant = near(_fold_key(name), known)
+    meant = find_similar(_fold_key(name), known)
     return f", did you mean {meant}?" if meant else ""
 
 

@@ -14,7 +14,7 @@ import msgspec
 from engine.errors import ProviderError
 from engine.ports import Call
 from engine.schema import Field, Options
-from engine.suggestions import near
+from engine.suggestions import find_similar
 from providers._git.objects import GitFile
 from providers._git.repository import GitRepository
 from providers._git.scm import PATH_STARTS, PUBLIC_HOSTS, ScmType, complete_url, is_all_known
@@ -106,7 +106,7 @@ def _resolve_text(text: str) -> str:
 
 
 def _describe_unknown(name: str) -> str:
-    meant = near(name, list_templates())
+    meant = find_similar(name, list_templates())
     return f'there is no template "{name}"' + (
         f", did you mean {meant}?" if meant else f"; there are {', '.join(list_templates())}"
     )

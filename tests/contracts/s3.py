@@ -17,7 +17,7 @@ from backends.lockers.pair import BothLockers
 from dtm.testing.locker import LockerPlace
 from dtm.testing.session import Client, Connect
 from dtm.testing.store import StorePlace
-from engine.ports import Locker, Opened, Store
+from engine.ports import Locker, OpenedBackend, Store
 from engine.values import Value
 from tests.contracts.remote import OtherProcess, Remote, RemoteLocker, RemoteStore
 from tests.servers.aws import Cloud
@@ -33,7 +33,7 @@ def account(access: AwsCredentials) -> AwsAccount:
     return AwsAccount(access)
 
 
-def opened(options: Options) -> Opened:
+def opened(options: Options) -> OpenedBackend:
     settings = read_settings(options, Path("/"), {})
     return s3.opened(account(settings.access), settings)
 

@@ -22,7 +22,7 @@ import backends.kubernetes.store as module
 from backends.kubernetes.api import Cluster, Object
 from backends.kubernetes.configmaps import ConfigMaps
 from backends.kubernetes.kubeconfig import find_access
-from backends.kubernetes.store import KubernetesStore, configmap_name, creating
+from backends.kubernetes.store import KubernetesStore, configmap_name, open_provisioner
 from dtm.testing.conformance import Case, CaseSkipped
 from dtm.testing.locker import LOCKER_CASES
 from dtm.testing.session import SESSION_CASES
@@ -30,7 +30,7 @@ from dtm.testing.store import STORE_CASES
 from engine.address import Address
 from engine.errors import ConflictError, StoreAccessError, StoreError, StoreUnavailableError
 from engine.state import Resource, State, StateEntry, StateId
-from engine.stored.document import encode
+from engine.stored.state_file import encode
 from tests.contracts.kube import ROLE, locker_place, session_place, store_in, store_place
 from tests.contracts.remote import OtherProcess
 from tests.servers.fake_kube import FakeKube, fake_kube
@@ -363,7 +363,7 @@ def test_a_missing_namespace_holds_nothing_and_is_made_by_the_first_write(
 ) -> None:
     namespace = kube.namespace("made") + "-later"
     options = {"kubeconfig": kube.kubeconfig, "namespace": namespace}
-    place = creating(options, Path("/"), {})
+    place = open_provisioner(options, Path("/"), {})
     store = watched(cluster, namespace)
     assert store.read(KEY) is None and list(store.list("")) == []
     assert place.missing() == [f"namespace {namespace} does not exist"]
@@ -376,7 +376,7 @@ def test_a_missing_namespace_holds_nothing_and_is_made_by_the_first_write(
 def test_a_namespace_can_be_made_beforehand(kube: AnyKube) -> None:
     namespace = kube.namespace("made") + "-before"
     with closing(
-        creating({"kubeconfig": kube.kubeconfig, "namespace": namespace}, Path("/"), {})
+        open_provisioner({"kubeconfig": kube.kubeconfig, "namespace": namespace}, Path("/"), {})
     ) as place:
         assert (
             place.create() == [f"namespace {namespace}"]
@@ -389,7 +389,7 @@ def test_the_policy_grants_what_the_contracts_are_run_with_and_can_be_applied(
     kube: AnyKube, namespace: str
 ) -> None:
     with closing(
-        creating({"kubeconfig": kube.kubeconfig, "namespace": namespace}, Path("/"), {})
+        open_provisioner({"kubeconfig": kube.kubeconfig, "namespace": namespace}, Path("/"), {})
     ) as place:
         role, binding = yaml.safe_load_all(place.policy())
     assert role["rules"] == [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ROLE}]

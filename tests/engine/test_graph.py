@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.graph import CycleError, Readiness, circles, order
+from engine.graph import CycleError, Readiness, component_numbers, topological_order
 
 DEVSTREAM = {"a": (), "d": ("b",), "b": (), "c": ("a", "b"), "e": ("c",)}
 
 
 def test_dependencies_come_first_and_otherwise_the_given_order_stays() -> None:
-    assert order(DEVSTREAM) == ["a", "b", "d", "c", "e"]
+    assert topological_order(DEVSTREAM) == ["a", "b", "d", "c", "e"]
 
 
 def test_nodes_outside_the_graph_count_as_done_and_repeated_edges_as_one() -> None:
-    assert order({"a": ("elsewhere",), "b": ("a", "a")}) == ["a", "b"]
+    assert topological_order({"a": ("elsewhere",), "b": ("a", "a")}) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_cycle_is_reported_by_its_members_alone(
     edges: dict[str, tuple[str, ...]], cycle: list[str]
 ) -> None:
     with pytest.raises(CycleError, match=" → ".join([*cycle, cycle[0]])) as caught:
-        order(edges)
+        topological_order(edges)
     assert caught.value.nodes == cycle
 
 
@@ -51,7 +51,7 @@ def test_ten_thousand_nodes_take_no_recursion_and_little_time(shape: str) -> Non
     step = {"chain": 1, "flat": 0, "backwards": -1}[shape]
     edges: dict[int, tuple[int, ...]] = {i: (i - step,) if step else () for i in range(count)}
     begun = time.process_time()
-    found = order(edges)
+    found = topological_order(edges)
     assert len(found) == count
     assert time.process_time() - begun < 1
     if step:
@@ -63,7 +63,7 @@ def test_every_graph_is_either_ordered_or_has_the_reported_cycle(
     edges: dict[int, list[int]],
 ) -> None:
     try:
-        found = order(edges)
+        found = topological_order(edges)
     except CycleError as error:
         for node, following in pairwise([*error.nodes, error.nodes[0]]):
             assert following in edges[node]
@@ -88,7 +88,7 @@ def test_nodes_are_in_one_circle_if_each_waits_for_the_other(edges: dict[int, li
             queue.extend(fresh)
         return found
 
-    far, number = {node: reached(node) for node in edges}, circles(edges)
+    far, number = {node: reached(node) for node in edges}, component_numbers(edges)
     assert set(number) == set(edges)
     assert all(
         (number[a] == number[b]) == (a in far[b] and b in far[a]) for a in edges for b in edges
@@ -98,5 +98,5 @@ def test_nodes_are_in_one_circle_if_each_waits_for_the_other(edges: dict[int, li
 def test_ten_thousand_nodes_without_a_circle_are_as_many_circles_soon() -> None:
     edges = {i: (i + 1,) for i in range(10_000)}
     begun = time.process_time()
-    assert len(set(circles(edges).values())) == 10_000
+    assert len(set(component_numbers(edges).values())) == 10_000
     assert time.process_time() - begun < 1

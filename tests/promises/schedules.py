@@ -41,14 +41,14 @@ from engine.log.group_commit import Ticket
 from engine.log.state_store import AUTO, INLINE, SEPARATE, StateStore
 from engine.plan import Action
 from engine.ports import Snapshot, Store, Version
-from engine.runtime.environment import Environment, Limits
-from engine.runtime.retry import STORE
+from engine.runtime.environment import Environment, LogLimits
+from engine.runtime.retry import STORE_POLICY
 from engine.session.locking import LockOptions
 from engine.session.opening import open_session
 from engine.session.reading import read_state
 from engine.session.recover import recover
 from engine.session.session import Session, SessionOptions
-from engine.state import Resource, State, StateEntry, same_content
+from engine.state import Resource, State, StateEntry, has_same_content
 
 KEY = "K"
 
@@ -278,13 +278,13 @@ class Story:
 
     def environment(self) -> Environment:
         return Environment(
-            patience=replace(STORE, tries=1),
+            store_policy=replace(STORE_POLICY, tries=1),
             clock=lambda: 0.0,
             sleep=lambda _: None,
             date=lambda: datetime(2026, 1, 1, tzinfo=UTC),
             token=lambda: f"{next(self.ids):08x}" + "0" * 24,
-            keep=self._keep,
-            limits=Limits(spill=200, compact=600),
+            save_fallback=self._keep,
+            limits=LogLimits(chunk_after=200, compact_after=600),
             background=False,
         )
 
@@ -320,7 +320,7 @@ class Story:
             if not (moves and session.move_log(self.rng.choice([SEPARATE, INLINE]))):
                 session.claim()
             self.book.claims.append(session.id)
-            assert same_content(self.look(), session.state), (
+            assert has_same_content(self.look(), session.state), (
                 "I5: a session claimed another state than the one it had read"
             )
             waiting: list[Item] = []
@@ -378,7 +378,7 @@ class Story:
     def _replace(self, session: Session) -> None:
         item = self.book.item("replace")
         entry = StateEntry(item.address, (), {"n": item.number}, Resource(str(item.number)))
-        state = session.state.put(entry)
+        state = session.state.with_entry(entry)
         session.replace(replace(state, id=replace(state.id, serial=state.id.serial + 1)))
         self.book.durable[item] = None
 

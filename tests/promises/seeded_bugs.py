@@ -15,7 +15,7 @@ from engine.log.head import decode_head, encode_head, encode_inline, split_head
 from engine.log.records import Done, decode_records, encode_records
 from engine.log.state_store import INLINE, SEPARATE
 from engine.ports import Snapshot, Store, Version
-from engine.stored.document import decode_document, encode_document
+from engine.stored.state_file import decode_state_file, encode_state_file
 from tests.promises.schedules import Story, play
 
 ENOUGH = 300
@@ -119,11 +119,11 @@ class DropADoneInside(Distorted):
     logs = (INLINE,)
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
-        document, head = split_head(decode_document(data, key))
+        document, head = split_head(decode_state_file(data, key))
         records = decode_records(head.records, key) if head else []
         if head and records and isinstance(records[-1], Done):
             data = encode_inline(
-                encode_document(document), replace(head, records=encode_records(records[:-1]))
+                encode_state_file(document), replace(head, records=encode_records(records[:-1]))
             )
         return self.store.write(key, data, expect=expect)
 

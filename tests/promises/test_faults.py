@@ -26,8 +26,8 @@ from engine.events import Event, Notice
 from engine.log.history import read_history
 from engine.log.state_store import AUTO, INLINE, SEPARATE, StateStore
 from engine.ports import Snapshot, Store, Version
-from engine.runtime.environment import Environment, Limits
-from engine.runtime.retry import STORE
+from engine.runtime.environment import Environment, LogLimits
+from engine.runtime.retry import STORE_POLICY
 from engine.session.locking import LockOptions, acquire, break_lock
 from engine.session.opening import open_session
 from engine.session.reading import read_state
@@ -149,7 +149,7 @@ def environment(seed: int, clock: FakeClock) -> Environment:
         sleep=clock.sleep,
         rng=random.Random(seed),
         date=lambda: clock.now(),
-        limits=Limits(spill=300, compact=900),
+        limits=LogLimits(chunk_after=300, compact_after=900),
         background=False,
     )
 
@@ -230,7 +230,7 @@ def test_a_store_that_stays_away_is_given_up_within_half_a_minute() -> None:
     clock, store = FakeClock(), Away("m")
     with pytest.raises(OutcomeUnknownError), open_away(store, clock) as session:
         session.claim()
-    assert clock() <= STORE.total
+    assert clock() <= STORE_POLICY.total
     assert not read_history(StateStore(store, KEY))
 
 

@@ -42,13 +42,13 @@ from engine.log.state_store import AUTO, INLINE, StateStore
 from engine.plan import Action
 from engine.ports import Locker, Store, Version
 from engine.runtime.environment import Environment
-from engine.runtime.retry import STORE
+from engine.runtime.retry import STORE_POLICY
 from engine.session.locking import LockOptions, break_lock
 from engine.session.opening import open_session
 from engine.session.reading import Reading, read_state
 from engine.session.recover import recover
 from engine.session.session import Session, SessionOptions
-from tests.engine.fake_world import Bench, at, config, tool
+from tests.engine.fake_system import Bench, at, config, tool
 
 LEASE = 300.0
 """So long that no renewal of real time ever comes: a process whose renewals stand still."""
@@ -78,8 +78,8 @@ class Place:
             clock=self.clock,
             sleep=self.clock.sleep,
             date=lambda: self.clock.now(),
-            keep=self._keep,
-            patience=replace(STORE, tries=1),
+            save_fallback=self._keep,
+            store_policy=replace(STORE_POLICY, tries=1),
             background=False,
         )
 
@@ -306,10 +306,12 @@ def test_an_apply_that_is_overtaken_starts_nothing_more_and_its_running_call_is_
         with bench.session() as other:
             other.claim()
 
-    bench.world.faults = {"create a": [take_over]}
+    bench.system.faults = {"create a": [take_over]}
     wanted = config(tool("a"), tool("b", "a"), tool("c", "b"))
     caught: DtmError | None = None
-    environment = Environment(keep=lambda name, data: name if saved.setdefault(name, data) else "")
+    environment = Environment(
+        save_fallback=lambda name, data: name if saved.setdefault(name, data) else ""
+    )
     try:
         with open_session(
             StateStore(bench.store, "k", environment),
@@ -331,7 +333,7 @@ def test_an_apply_that_is_overtaken_starts_nothing_more_and_its_running_call_is_
     except SupersededError as error:
         caught = error
     assert caught is not None and "taken over by test" in caught.message and caught.exit_code == 1
-    assert bench.world.effects == ["a"]
+    assert bench.system.effects == ["a"]
     (summary,) = [event for event in bench.events if isinstance(event, ApplySummary)]
     assert at("c") in summary.skipped
     (data,) = saved.values()

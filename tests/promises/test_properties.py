@@ -23,7 +23,7 @@ from engine.ports import Snapshot, Store, Version
 from engine.runtime.environment import Environment
 from engine.session.reading import read_state
 from engine.state import State
-from tests.engine.fake_world import Bench, config, tool
+from tests.engine.fake_system import Bench, config, tool
 
 EXAMPLES = int(os.environ.get("DTM_EXAMPLES", "50"))
 """Histories to try; CI sets 500."""
@@ -136,7 +136,7 @@ def run(bench: Bench, wanted: Config | None) -> ApplySummary | None:
             plan = plan_removal(config(), session.state, live, bench.operations)
         else:
             plan = bench.plan(wanted, session)
-        if plan.empty:
+        if plan.is_empty:
             return None
         return executor.apply(
             plan,
@@ -157,7 +157,7 @@ def fault(error: Exception) -> Any:
 
 def disturbed(bench: Bench, operation: Operation, store: Store) -> None:
     """One run in which things go wrong."""
-    bench.world.faults = {call: [fault(error)] for call, error in operation.faults.items()}
+    bench.system.faults = {call: [fault(error)] for call, error in operation.faults.items()}
     if operation.writes is not None:
         bench.store = Dying(store, operation.writes, arrives=operation.arrives)
     try:
@@ -165,7 +165,7 @@ def disturbed(bench: Bench, operation: Operation, store: Store) -> None:
     except DtmError:
         assert operation.writes is not None, "only a death may end a run with an error"
     finally:
-        bench.store, bench.world.faults = store, {}
+        bench.store, bench.system.faults = store, {}
 
 
 def check_valid(state: State, bench: Bench, wanted: Config | None = None) -> None:
@@ -184,7 +184,7 @@ def check_valid(state: State, bench: Bench, wanted: Config | None = None) -> Non
         assert entry.resource is not None or entry.pending is not None
     recorded = {str(entry.resource.id) for entry in state.entries.values() if entry.resource}
     begun = {str(entry.options["key"]) for entry in state.entries.values() if entry.pending}
-    assert set(bench.world.things) <= recorded | begun
+    assert set(bench.system.things) <= recorded | begun
 
 
 def check_complete(bench: Bench, wanted: Config | None) -> None:
@@ -195,7 +195,7 @@ def check_complete(bench: Bench, wanted: Config | None) -> None:
     state = read_state(StateStore(bench.store, "k")).state
     tools = wanted.tools if wanted else ()
     assert set(state.entries) == {spec.address for spec in tools}
-    assert sorted(bench.world.things) == sorted(str(spec.options["key"]) for spec in tools)
+    assert sorted(bench.system.things) == sorted(str(spec.options["key"]) for spec in tools)
     assert all(entry.pending is None for entry in state.entries.values())
     check_valid(state, bench)
 
@@ -277,8 +277,8 @@ def test_a_death_between_two_new_names_leaves_no_edge_into_nowhere(
     check_valid(read_state(StateStore(store, "k")).state, bench)
     if finish:
         check_complete(bench, chain("2"))
-        assert bench.world.effects == ["key0", "key1", "key2", "top"]
+        assert bench.system.effects == ["key0", "key1", "key2", "top"]
     check_complete(bench, None)
-    assert [call for call in bench.world.calls if call.startswith("delete")] == [
+    assert [call for call in bench.system.calls if call.startswith("delete")] == [
         f"delete {key}" for key in ("top", "key2", "key1", "key0")
     ]

@@ -9,14 +9,14 @@ from engine.config import Config
 from engine.errors import PlanError
 from engine.events import ApplyErrored, ApplySummary
 from engine.execution import executor, refresh
-from engine.language.references import Interpolation, join
+from engine.language.references import Interpolation, join_parts
 from engine.plan import Action, Change, Reason
 from engine.planning.drift import live_changes, option_changes
 from engine.planning.planner import make_plan, plan_removal
 from engine.plugins.recall import SecretRecall
 from engine.state import Resource
 from engine.values import Digest, Secret
-from tests.engine.fake_world import Bench, Blind, Thing, at, config, ref, tool
+from tests.engine.fake_system import Bench, Blind, Thing, at, config, ref, tool
 
 
 def secret(value: str) -> Secret:
@@ -24,7 +24,7 @@ def secret(value: str) -> Secret:
 
 
 def around(value: str, before: str = "out/", after: str = ".txt") -> Any:
-    return join([before, secret(value), after], "")
+    return join_parts([before, secret(value), after], "")
 
 
 def apply(bench: Bench, wanted: Config) -> ApplySummary:
@@ -65,9 +65,9 @@ def test_a_rotated_secret_is_a_change_of_its_option_and_no_drift(options: Any, l
     change = changes(bench, config(tool("a", value=options("token-2"))))["a"]
     assert (change.action, change.reason) == (Action.UPDATE, Reason.CHANGED)
     assert [field.path for field in change.fields] == [("value",)]
-    assert bench.world.things["a"]["value"] == live
+    assert bench.system.things["a"]["value"] == live
     # It reads its secret where we do.
-    bench.world.things["a"]["value"] = live.replace("token-1", "token-2")
+    bench.system.things["a"]["value"] = live.replace("token-1", "token-2")
     change = changes(bench, config(tool("a", value=options("token-2"))))["a"]
     assert [field.path for field in change.fields] == [("value",)]
     apply(bench, config(tool("a", value=options("token-2"))))
@@ -79,7 +79,7 @@ def test_a_rotated_secret_is_a_change_of_its_option_and_no_drift(options: Any, l
 def test_another_value_in_the_place_of_a_secret_is_drift_and_is_not_shown(now: Any) -> None:
     bench, wanted = Bench(), config(tool("a", value=around("token-1")))
     apply(bench, wanted)
-    bench.world.things["a"]["value"] = now
+    bench.system.things["a"]["value"] = now
     change = changes(bench, wanted)["a"]
     assert (change.action, change.reason) == (Action.UPDATE, Reason.DRIFTED)
     assert [(field.path, type(field.old), type(field.new)) for field in change.fields] == [
@@ -98,7 +98,7 @@ def test_an_output_that_is_secret_drifts_though_an_option_was_rotated() -> None:
 
     apply(bench, config(tool("a", token=secret("token-1"))))
     with bench.session() as session:
-        used = replace(bench.operations, providers={"thing": Reset(bench.world)})
+        used = replace(bench.operations, providers={"thing": Reset(bench.system)})
         wanted = config(tool("a", token=secret("token-2")))
         found = refresh.read(wanted, session.state, used).resources[at("a")]
         entry, memory = session.state.entries[at("a")], SecretRecall.of(used, session.state)
@@ -144,7 +144,7 @@ def test_a_thing_that_a_secret_output_would_name_is_refused_in_the_plan_or_befor
     assert (
         errored.hint == "keep secrets out of paths, URLs and names: output thing.a.outputs.password"
     )
-    assert bench.world.effects == ["a"]
+    assert bench.system.effects == ["a"]
     with pytest.raises(PlanError, match="thing/b: would be named by a secret"):
         changes(bench, wanted)
     assert "secret of" not in stored(bench)
@@ -175,7 +175,7 @@ def test_an_id_that_holds_a_secret_is_not_recorded_and_identity_finds_the_thing(
         with bench.session() as session:
             used = replace(
                 bench.operations,
-                providers={"thing": Telling(bench.world), "blind": TellingBlind(bench.world)},
+                providers={"thing": Telling(bench.system), "blind": TellingBlind(bench.system)},
             )
             plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
             return executor.apply(plan, wanted, session, used, emit=bench.events.append)
@@ -196,7 +196,7 @@ def test_an_id_that_holds_a_secret_is_not_recorded_and_identity_finds_the_thing(
 class Using(Blind):
     """Needs its value for a delete, and says so."""
 
-    def requires(self, options: Any) -> list[str]:
+    def missing_requirements(self, options: Any) -> list[str]:
         return [
             f"the program {word} is not installed"
             for word in [str(options.value)]
@@ -223,7 +223,7 @@ def test_a_secret_inside_another_option_that_a_delete_needs_is_missed_before_any
     apply(bench, config(tool("blind.a", value=Secret("token-1", (source,)))))
     with bench.session() as session:
         used = replace(
-            bench.operations, providers={**bench.operations.providers, "blind": Using(bench.world)}
+            bench.operations, providers={**bench.operations.providers, "blind": Using(bench.system)}
         )
         live = refresh.read(config(), session.state, used)
         plan = plan_removal(config(), session.state, live, used)
@@ -232,7 +232,7 @@ def test_a_secret_inside_another_option_that_a_delete_needs_is_missed_before_any
         ) as refused:
             executor.apply(plan, config(), session, used, emit=bench.events.append)
     assert refused.value.problems[0].hint == hint
-    assert bench.world.count("delete") == 0
+    assert bench.system.count("delete") == 0
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_a_secret_comes_back_as_what_it_was_when_it_was_given_as_text(
 def test_a_text_around_a_variable_is_put_together_again() -> None:
     bench = Bench()
     bench.secrets["var t"] = "token-1"
-    apply(bench, config(tool("a", value=join(["x-", Secret("token-1", ("var t",))], ""))))
+    apply(bench, config(tool("a", value=join_parts(["x-", Secret("token-1", ("var t",))], ""))))
     with bench.session() as session:
         entry = session.state.entries[at("a")]
         recalled = SecretRecall.of(bench.operations, session.state).recall_options(entry, "delete")

@@ -149,8 +149,14 @@ def test_programs_that_are_not_installed_are_told_beforehand(tmp_path: Path) -> 
     tools = CommandOptions(
         create=["mine"], read=["no-such"], update=["no-such", "x"], delete=["./made-later"]
     )
-    assert PROVIDER.requires(tools) == ["mine is not installed", "no-such is not installed"]
-    assert PROVIDER.requires(CommandOptions(create=["mine"], env={"PATH": str(tmp_path)})) == []
+    assert PROVIDER.missing_requirements(tools) == [
+        "mine is not installed",
+        "no-such is not installed",
+    ]
+    assert (
+        PROVIDER.missing_requirements(CommandOptions(create=["mine"], env={"PATH": str(tmp_path)}))
+        == []
+    )
 
 
 @pytest.mark.parametrize("unknown", ["env", "PATH", "create"])
@@ -165,7 +171,7 @@ def test_what_waits_for_another_tool_is_not_missing(unknown: str) -> None:
         else {"create": [later]}
     )
     with pytest.raises(UnknownValueError):
-        PROVIDER.requires(msgspec.structs.replace(tools, **changed))
+        PROVIDER.missing_requirements(msgspec.structs.replace(tools, **changed))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from dtm.plugins import installed
 from dtm.trials.local import LOCAL_TRIALS
 from engine.config import Config, Settings, ToolSpec
-from engine.plan import Action, Change, Reason, Source
+from engine.plan import Action, Change, ChangeSource, Reason
 from engine.planning.planner import LiveResources, make_plan
 from engine.plugins.calls import Operations
 from engine.state import State, StateEntry, StateId
@@ -54,9 +54,9 @@ def test_the_table_of_drifts_is_complete(tmp_path: Path) -> None:
 def test_a_plan_names_what_drifted(plugin: str, attribute: str, tmp_path: Path) -> None:
     change = planned(plugin, tmp_path, attribute)
     by, reason = (
-        (Source.INPUT, Reason.INPUT)
+        (ChangeSource.INPUT, Reason.INPUT)
         if (plugin, attribute) in INPUTS
-        else (Source.LIVE, Reason.DRIFTED)
+        else (ChangeSource.LIVE, Reason.DRIFTED)
     )
     assert (change.action, change.reason) == (Action.UPDATE, reason)
     assert (attribute,) in [field.path for field in change.fields if field.source is by]

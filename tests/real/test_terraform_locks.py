@@ -17,8 +17,8 @@ import pytest
 
 from backends.aws import s3
 from engine.errors import LockHeldError
-from engine.lock import LockInfo, timestamp
-from engine.ports import Locker, Opened
+from engine.lock import LockInfo, format_timestamp
+from engine.ports import Locker, OpenedBackend
 from engine.session.locking import break_lock
 from tests.servers.dynamodb import Dynamo
 from tests.servers.real import Terraform
@@ -95,7 +95,7 @@ class Project:
         state = {"backend": "s3", "options": self.options, "lock": {"kind": kind}}
         (folder / "config.yaml").write_text(f"state: {json.dumps(state)}\n{TOOLS}")
 
-    def opened(self) -> Opened:
+    def opened(self) -> OpenedBackend:
         return s3.open_backend(self.options, self.folder, {})
 
     def locker(self) -> Locker:
@@ -175,7 +175,7 @@ def project(
 
 def ours() -> LockInfo:
     """A lock as dtm takes it, with the two fields that terraform does not know."""
-    now = timestamp(datetime.now(UTC))
+    now = format_timestamp(datetime.now(UTC))
     return LockInfo(
         str(uuid.uuid4()),
         "apply",

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from backends.aws.options import read_settings
-from backends.aws.provision import S3Creating
-from backends.aws.s3 import Region, creating, open_backend
+from backends.aws.provision import S3Provisioner
+from backends.aws.s3 import Region, open_backend, open_provisioner
 from backends.aws.session import SERVICES, AwsAccount, AwsCredentials
 from engine.errors import (
     ConfigError,
@@ -386,7 +386,7 @@ def test_the_version_is_sent_without_quotes_and_a_condition_on_a_missing_key_is_
     ):
         with pytest.raises(ConflictError) as caught:
             replacing(found)
-        assert caught.value.found is None
+        assert caught.value.actual is None
         assert seen == [
             f"PUT /team-state/prod/state If-Match: {'0' * 32}",
             "HEAD /team-state/prod/state",
@@ -541,7 +541,7 @@ def test_a_listing_of_many_pages_is_one_and_folder_markers_are_no_keys() -> None
 
 def test_what_is_missing_is_made_once_and_closed_to_the_public(cloud: Cloud) -> None:
     options = cloud.options("made-by-dtm", "k", "made-by-dtm")
-    plan = creating(options, Path("/"), {})
+    plan = open_provisioner(options, Path("/"), {})
     assert plan.missing() == [
         "bucket made-by-dtm does not exist",
         "table made-by-dtm does not exist",
@@ -579,7 +579,7 @@ def test_at_amazon_the_bucket_is_versioned_too(cloud: Cloud) -> None:
     settings = read_settings(
         {"bucket": "at-amazon", "key": "k", "region": "eu-west-1"}, Path("/"), {}
     )
-    made = S3Creating(Amazon(cloud), settings, lambda: "eu-west-1").create()
+    made = S3Provisioner(Amazon(cloud), settings, lambda: "eu-west-1").create()
     assert made == ["bucket at-amazon in eu-west-1: public access blocked, encrypted, versioned"]
     assert (
         cloud.client("s3", cloud.endpoint).get_bucket_versioning(Bucket="at-amazon")["Status"]
@@ -589,7 +589,7 @@ def test_at_amazon_the_bucket_is_versioned_too(cloud: Cloud) -> None:
 
 def test_the_policy_names_this_state_and_nothing_else() -> None:
     options = {**BASE, "dynamodbTable": "locks", "kmsKeyId": "arn:aws:kms:eu-west-1:1:key/k"}
-    policy = json.loads(creating(options, Path("/"), {}).policy())
+    policy = json.loads(open_provisioner(options, Path("/"), {}).policy())
     assert [statement["Resource"] for statement in policy["Statement"]] == [
         "arn:aws:s3:::team-state",
         "arn:aws:s3:::team-state/prod/state",
@@ -610,5 +610,5 @@ def test_what_a_key_of_ones_own_encrypts_is_not_read_without_it(cloud: Cloud) ->
 
 
 def test_what_amazon_guarantees_is_not_probed() -> None:
-    assert open_backend(BASE, Path("/"), {}).certain
-    assert not open_backend({**BASE, "endpoint": "http://h"}, Path("/"), {}).certain
+    assert open_backend(BASE, Path("/"), {}).trusted
+    assert not open_backend({**BASE, "endpoint": "http://h"}, Path("/"), {}).trusted

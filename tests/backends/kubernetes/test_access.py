@@ -19,7 +19,7 @@ import backends.kubernetes.kubeconfig as module
 from backends.kubernetes.api import Cluster
 from backends.kubernetes.configmaps import ConfigMaps
 from backends.kubernetes.kubeconfig import ClusterAccess, find_access
-from backends.kubernetes.store import KubernetesStore, creating, open_backend
+from backends.kubernetes.store import KubernetesStore, open_backend, open_provisioner
 from engine.errors import (
     ConfigError,
     DtmError,
@@ -250,7 +250,7 @@ def test_options_are_checked_all_at_once() -> None:
         "context": "x",
         "kubeconfig": "y",
     }
-    for opens in (open_backend, creating):
+    for opens in (open_backend, open_provisioner):
         with pytest.raises(ConfigError) as refused:
             opens(options, Path("/"), {})
         assert [problem.where for problem in refused.value.problems] == [
@@ -263,7 +263,7 @@ def test_options_are_checked_all_at_once() -> None:
 
 def test_opening_asks_nobody(tmp_path: Path) -> None:
     opened = open_backend({}, tmp_path, {"HOME": "/nowhere"})
-    assert opened.key == "state" and opened.store.location == "k8s://devstream" and opened.certain
+    assert opened.key == "state" and opened.store.location == "k8s://devstream" and opened.trusted
     assert list(opened.lockers) == ["native"]
 
 
@@ -347,7 +347,7 @@ def test_no_other_verb_is_ever_used(kube: FakeKube) -> None:
         store.read(KEY)
         list(store.list(""))
     with closing(
-        creating(
+        open_provisioner(
             {"kubeconfig": kube.kubeconfig, "namespace": "default", "context": "team"},
             Path("/"),
             {},

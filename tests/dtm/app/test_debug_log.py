@@ -16,7 +16,7 @@ from backends.local import store as local
 from backends.lockers.object import ObjectLocker
 from backends.memory import AppendingMemoryStore, MemoryStore
 from dtm.app.debug_log import DebugLog, open_log
-from dtm.app.logged_ports import LoggedCreating, logged_locker, logged_store
+from dtm.app.logged_ports import LoggedProvisioner, logged_locker, logged_store
 from engine.address import Address
 from engine.errors import (
     ConflictError,
@@ -29,7 +29,7 @@ from engine.errors import (
 from engine.events import Event, Notice, Retrying
 from engine.lock import LockInfo
 from engine.plan import Action, Change, FieldChange, Plan, Reason
-from engine.ports import AppendStore, Opened, ProcessLocker, Snapshot
+from engine.ports import AppendStore, OpenedBackend, ProcessLocker, Snapshot
 from engine.secrets.redaction import Redactor
 from engine.state import StateId
 from engine.values import Secret
@@ -70,10 +70,10 @@ def log(tmp_path: Path) -> Log:
 
 
 @pytest.fixture(params=["memory", "local", "s3"])
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenedBackend]:
     if request.param == "memory":
         store = AppendingMemoryStore()
-        yield Opened(store, "state", {"native": lambda: ObjectLocker(store)})
+        yield OpenedBackend(store, "state", {"native": lambda: ObjectLocker(store)})
     elif request.param == "local":
         yield local.open_backend({"stateFile": "state"}, tmp_path, {})
     else:
@@ -81,7 +81,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
         yield s3.open_backend(cloud.fresh("state"), tmp_path, {})
 
 
-def test_each_store_logs_every_request(opened: Opened, log: Log) -> None:
+def test_each_store_logs_every_request(opened: OpenedBackend, log: Log) -> None:
     store = logged_store(opened.store, log.log)
     key = opened.key
     assert store.location == opened.store.location
@@ -95,14 +95,14 @@ def test_each_store_logs_every_request(opened: Opened, log: Log) -> None:
     assert log.lines == [
         f"store read {key} N ms absent",
         f"store write {key} N ms version={first} bytes=3 expected=None",
-        f"store write {key} N ms conflict expected=None found={refused.value.found}",
+        f"store write {key} N ms conflict expected=None found={refused.value.actual}",
         f"store read {key} N ms version={first} bytes=3",
         f"store list {key} N ms ok keys=1",
         f"store delete {key} N ms ok",
     ]
 
 
-def test_each_locker_logs_every_request(opened: Opened, log: Log) -> None:
+def test_each_locker_logs_every_request(opened: OpenedBackend, log: Log) -> None:
     for make in opened.lockers.values():
         locker = logged_locker(make, log.log)()
         assert locker.read(opened.key) is None
@@ -133,8 +133,8 @@ def test_wrappers_keep_optional_methods(tmp_path: Path, log: Log) -> None:
     locker = logged_locker(make, log.log)()
     assert isinstance(locker, ProcessLocker)
     mine = locker.put("state", INFO, expect=None)
-    assert locker.died("state") is None
-    locker.remove("state", expect=mine, leaving=None)
+    assert locker.dead_holder("state") is None
+    locker.remove("state", expect=mine, dead_holder=None)
     assert log.lines[-1] == "lock remove state N ms ok"
 
 
@@ -187,10 +187,10 @@ def test_creation_of_a_place_is_logged(log: Log) -> None:
         def policy(self) -> str:
             return "{}"
 
-    creating = LoggedCreating(Bucket(), "s3://b/k", log.log)
-    assert (creating.missing(), creating.policy()) == (["bucket b"], "{}")
+    provisioner = LoggedProvisioner(Bucket(), "s3://b/k", log.log)
+    assert (provisioner.missing(), provisioner.policy()) == (["bucket b"], "{}")
     with pytest.raises(OutcomeUnknownError):
-        creating.create()
+        provisioner.create()
     assert log.lines == [
         "place missing s3://b/k N ms ok things=1",
         "place create s3://b/k N ms OutcomeUnknownError: no answer",

@@ -13,9 +13,9 @@ from engine.config import LockSettings, StateSettings
 from engine.errors import StoreAccessError, StoreError
 from engine.events import Event, Notice
 from engine.log.probe import GUARANTEES, Probe, StoreTrial
-from engine.ports import Locker, Opened, Snapshot, Store
+from engine.ports import Locker, OpenedBackend, Snapshot, Store
 from engine.state import State, StateId
-from engine.stored.document import encode
+from engine.stored.state_file import encode
 
 KEY = "devstream.state"
 
@@ -59,14 +59,14 @@ def place(
     kind: str = "auto",
     *,
     table: bool = False,
-    certain: bool = False,
+    trusted: bool = False,
     log: str = "auto",
 ) -> Place:
     lockers: dict[str, Callable[[], Locker]] = {"native": lambda: ObjectLocker(store)}
     if table:
         lockers["dynamodb"] = lambda: ObjectLocker(MemoryStore("table"))
     settings = StateSettings("s3", {}, LockSettings(kind), log)
-    return Place(settings, Opened(store, KEY, lockers, certain=certain, lease=120.0))
+    return Place(settings, OpenedBackend(store, KEY, lockers, trusted=trusted, lease=120.0))
 
 
 def recording(store: MemoryStore, *trials: StoreTrial, location: str = "") -> MemoryStore:
@@ -75,7 +75,9 @@ def recording(store: MemoryStore, *trials: StoreTrial, location: str = "") -> Me
         location or f"{store.location.rstrip('/')}/{KEY}", "2026-01-31T12:00:00Z", trials
     )
     store.write(
-        KEY, encode(State(StateId("lineage", 1), document="d", probe=verdict.record())), expect=None
+        KEY,
+        encode(State(StateId("lineage", 1), snapshot_id="d", probe=verdict.record())),
+        expect=None,
     )
     return store
 
@@ -139,9 +141,9 @@ def test_with_a_table_nothing_is_tried_on_other_keys() -> None:
     assert found.probe is not None and found.probe.trials == ()
 
 
-@pytest.mark.parametrize("certain", [False, True])
-def test_where_a_lock_is_denied_there_is_none_and_the_permission_is_named(certain: bool) -> None:
-    found = locks.choose_lock(place(Closed("m"), certain=certain), probing=True)
+@pytest.mark.parametrize("trusted", [False, True])
+def test_where_a_lock_is_denied_there_is_none_and_the_permission_is_named(trusted: bool) -> None:
+    found = locks.choose_lock(place(Closed("m"), trusted=trusted), probing=True)
     assert found.locker is None
     assert found.why.endswith("is denied") and found.hint.startswith("allow")
 
@@ -180,8 +182,8 @@ def test_looking_at_the_lock_tries_nothing() -> None:
 
 def test_a_certain_store_is_not_probed() -> None:
     store = MemoryStore("m")
-    assert locks.choose_lock(place(store, certain=True), probing=True).probe is None
-    assert locks.no_lock(place(MemoryStore("m"), certain=True)).probe is None
+    assert locks.choose_lock(place(store, trusted=True), probing=True).probe is None
+    assert locks.no_lock(place(MemoryStore("m"), trusted=True)).probe is None
 
 
 def test_a_damaged_state_says_nothing_about_its_store_and_can_still_be_locked() -> None:

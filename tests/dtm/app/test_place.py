@@ -14,10 +14,10 @@ from backends.url import FORMS, UrlForm
 from dtm import plugins
 from dtm.app import place
 from dtm.plugins import Backends
-from engine.config import LockSettings, StateSettings, Where
+from engine.config import LockSettings, SourceLocation, StateSettings
 from engine.errors import ConfigError, PluginError, Problem, UsageError
-from engine.options.fields import options_of
-from engine.ports import Opened
+from engine.options.fields import describe_options
+from engine.ports import OpenedBackend
 from engine.schema import Field, Options
 from engine.values import Secret, Value
 
@@ -41,7 +41,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> dict[str, Value]:
 
     def open_backend(
         options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]
-    ) -> Opened:
+    ) -> OpenedBackend:
         seen.update(options)
         if options["bucket"] == "nowhere":
             raise ConfigError(
@@ -57,7 +57,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> dict[str, Value]:
             if options.get("dynamodbTable")
             else {}
         )
-        return Opened(store, str(options.get("key", "k")), {**lockers, **table}, lease=120.0)
+        return OpenedBackend(store, str(options.get("key", "k")), {**lockers, **table}, lease=120.0)
 
     module = ModuleType("elsewhere_backend")
     module.__dict__.update(OPTIONS=Elsewhere, open_backend=open_backend)
@@ -162,7 +162,10 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_place(
         "state:\n  backend: elsewhere\n  options:\n    bucket: nowhere\ntools: []\n", "utf-8"
     )
     settings = StateSettings(
-        "elsewhere", {"bucket": "nowhere"}, where=Where(str(config), 0, ("state",)), source="config"
+        "elsewhere",
+        {"bucket": "nowhere"},
+        where=SourceLocation(str(config), 0, ("state",)),
+        source="config",
     )
     with pytest.raises(ConfigError) as caught:
         place.open_place(settings, tmp_path, {})
@@ -225,7 +228,7 @@ def test_whatever_a_url_can_say_is_an_option_of_its_backend(form: UrlForm) -> No
         assert form.backend in plugins.backends().unshipped()
     else:
         assert {*form.parts, *form.query, *(form.fixed or {})} <= {
-            option.key for option in options_of(schema.options)
+            option.key for option in describe_options(schema.options)
         }
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from engine.address import Address
 from engine.events import (
+    ActionDowngraded,
     ApplyComplete,
     ApplyErrored,
-    ApplyMilder,
     ApplyProgress,
     ApplySkipped,
     ApplyStart,
@@ -18,10 +18,10 @@ from engine.events import (
     LockReleased,
     LockWaiting,
     Notice,
+    RefusalWarning,
     Retrying,
     RunStarted,
     Stopping,
-    WillRefuse,
 )
 from engine.lock import LockRecord
 from engine.plan import Action
@@ -144,7 +144,7 @@ def test_summary_lists_cancelled_tools_separately() -> None:
 def test_success_means_that_everything_is_done(event: ApplySummary, line: str) -> None:
     lines = log(event)
     assert lines[0] == line
-    assert any("SUCCESS" in each for each in lines) is event.complete
+    assert any("SUCCESS" in each for each in lines) is event.is_complete
 
 
 def test_summary_without_changes() -> None:
@@ -183,12 +183,12 @@ def test_verbose_shows_progress_texts() -> None:
     ("event", "line"),
     [
         (
-            ApplyMilder(DATA, Action.REPLACE, Action.UPDATE),
+            ActionDowngraded(DATA, Action.REPLACE, Action.UPDATE),
             "ℹ [INFO]  data/a was planned to be replaced; "
             "with all values known, it is only updated.",
         ),
         (
-            ApplyMilder(DATA, Action.UPDATE, Action.KEEP),
+            ActionDowngraded(DATA, Action.UPDATE, Action.KEEP),
             "ℹ [INFO]  data/a was planned to be updated; "
             "with all values known, no change is needed.",
         ),
@@ -211,7 +211,7 @@ def test_verbose_shows_progress_texts() -> None:
         (Notice("warning", "no lock", "set one", "c.yaml:3:1"), "⚠ [WARN]  c.yaml:3:1: no lock"),
         (Notice("error", "gone"), "!! [ERROR]  gone"),
         (
-            WillRefuse("destroy", "data/a is protected", where="c.yaml:3:1"),
+            RefusalWarning("destroy", "data/a is protected", where="c.yaml:3:1"),
             "⚠ [WARN]  c.yaml:3:1: Destroy will refuse this plan: data/a is protected",
         ),
         (

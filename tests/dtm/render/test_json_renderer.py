@@ -11,9 +11,9 @@ from dtm.app.comparison import Difference
 from dtm.render.json_types import schema
 from engine.errors import ConfigError, LockHeldError, Problem
 from engine.events import (
+    ActionDowngraded,
     ApplyComplete,
     ApplyErrored,
-    ApplyMilder,
     ApplyProgress,
     ApplySkipped,
     ApplyStart,
@@ -24,9 +24,9 @@ from engine.events import (
     LockReleased,
     LockWaiting,
     Notice,
+    RefusalWarning,
     Retrying,
     Stopping,
-    WillRefuse,
 )
 from engine.lock import LockRecord
 from engine.plan import Action, FieldChange
@@ -42,11 +42,11 @@ EVENTS: list[tuple[Event, str]] = [
     (ApplyErrored(DATA, Action.CREATE, "no", "try", 2.0, 3), "apply_errored"),
     (ApplySkipped(DATA, Action.CREATE, WEB), "apply_skipped"),
     (ApplySkipped(DATA, Action.CREATE, None), "apply_skipped"),
-    (ApplyMilder(DATA, Action.REPLACE, Action.KEEP), "diagnostic"),
+    (ActionDowngraded(DATA, Action.REPLACE, Action.KEEP), "diagnostic"),
     (Retrying(DATA, Action.CREATE, 1, 1.0, "503"), "diagnostic"),
     (Stopping((DATA,), cancelling=True), "diagnostic"),
     (Notice("warning", "hm", "hint", "c.yaml:1:1"), "diagnostic"),
-    (WillRefuse("apply", "protected", "hint", "c.yaml:1:1"), "diagnostic"),
+    (RefusalWarning("apply", "protected", "hint", "c.yaml:1:1"), "diagnostic"),
     (InProgress(DATA, "create", "anna@host"), "diagnostic"),
     (LockWaiting(RECORD, 1.0, None), "lock_acquire"),
     (LockAcquired(HOLDER, 1.0, HOLDER), "lock_acquire"),

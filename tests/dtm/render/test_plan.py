@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from dtm.render.port import Operation
 from dtm.render.renderers import Kind
 from engine.address import Address
-from engine.plan import Action, Change, FieldChange, Plan, Reason, Source
+from engine.plan import Action, Change, ChangeSource, FieldChange, Plan, Reason
 from engine.state import Resource
 from fixtures.plans.examples import BASE, PLANS, WIDTHS, nothing, picture, tools_200, unknown
 from fixtures.plans.regenerate import KINDS, PICTURE, golden, recorded, rendered
@@ -135,7 +135,7 @@ LOOKED = (
         Action.UPDATE,
         Reason.DRIFTED,
         Resource("x"),
-        fields=(FieldChange(("size",), 1, 2, Source.LIVE),),
+        fields=(FieldChange(("size",), 1, 2, ChangeSource.LIVE),),
     ),
     Change(
         Address("data", "b"), Action.CREATE, Reason.VANISHED, Resource("arn:b"), after={"input": 1}

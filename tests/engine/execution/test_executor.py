@@ -19,9 +19,9 @@ from engine.errors import (
     SupersededError,
 )
 from engine.events import (
+    ActionDowngraded,
     ApplyComplete,
     ApplyErrored,
-    ApplyMilder,
     ApplyProgress,
     ApplySkipped,
     ApplyStart,
@@ -43,7 +43,7 @@ from engine.runtime.environment import Environment
 from engine.session.reading import read_state
 from engine.state import Pending
 from engine.values import Digest, Secret
-from tests.engine.fake_world import Bench, Thing, at, config, ref, tool
+from tests.engine.fake_system import Bench, Thing, at, config, ref, tool
 
 
 def apply(bench: Bench, wanted: Config, **options: Any) -> ApplySummary:
@@ -78,7 +78,7 @@ def _no_sleep(_seconds: float) -> None:
 
 def is_empty(bench: Bench, wanted: Config) -> bool:
     with bench.session() as session:
-        return bench.plan(wanted, session).empty
+        return bench.plan(wanted, session).is_empty
 
 
 def failing(*errors: Exception) -> list[Callable[[], object]]:
@@ -148,7 +148,7 @@ def test_every_begin_is_durable_before_its_call_and_every_done_before_a_dependen
 
         return fault
 
-    bench.world.faults = {
+    bench.system.faults = {
         f"{method} {key}": [look(f"{method} {key}")]
         for method in ("create", "update", "delete")
         for key in "abx"
@@ -172,7 +172,7 @@ def test_independent_changes_run_in_parallel_and_no_more_than_asked() -> None:
         together.wait()
         busy.pop()
 
-    bench.world.faults = {"create *": [meet] * 9}
+    bench.system.faults = {"create *": [meet] * 9}
     assert apply(bench, config(*(tool(f"n{i}") for i in range(9))), parallelism=3).done == {
         Action.CREATE: 9
     }
@@ -180,7 +180,7 @@ def test_independent_changes_run_in_parallel_and_no_more_than_asked() -> None:
 
 def test_a_failure_skips_its_dependents_and_nobody_else() -> None:
     bench = Bench()
-    bench.world.faults = {
+    bench.system.faults = {
         "create a": failing(ProviderError("quota of ann@example used up", hint="ask for more"))
     }
     wanted = config(tool("a"), tool("b", "a"), tool("c", "b"), tool("x"), tool("y", "x"))
@@ -201,7 +201,7 @@ def test_a_failure_skips_its_dependents_and_nobody_else() -> None:
     ]
     assert apply(bench, wanted).done == {Action.CREATE: 3}
     assert is_empty(bench, wanted)
-    assert sorted(bench.world.effects) == ["a", "b", "c", "x", "y"]
+    assert sorted(bench.system.effects) == ["a", "b", "c", "x", "y"]
 
 
 def test_what_a_failed_update_was_to_do_without_is_still_there_beside_replaced_tools() -> None:
@@ -212,14 +212,14 @@ def test_what_a_failed_update_was_to_do_without_is_still_there_beside_replaced_t
             tool("c", key="c1"), tool("b", "c", key="b1"), tool("d"), tool("a", "c", "d", value=1)
         ),
     )
-    bench.world.faults = {"update a": failing(ProviderError("no"))}
+    bench.system.faults = {"update a": failing(ProviderError("no"))}
     wanted = config(tool("c", key="c2"), tool("b", "c", key="b2"), tool("a", value=2))
     summary = apply(bench, wanted)
     assert summary.failed == (at("a"),)
     assert summary.skipped == (at("d"),)
-    assert "d" in bench.world.things
+    assert "d" in bench.system.things
     apply(bench, wanted)
-    assert sorted(bench.world.things) == ["a", "b2", "c2"]
+    assert sorted(bench.system.things) == ["a", "b2", "c2"]
     assert is_empty(bench, wanted)
 
 
@@ -278,10 +278,10 @@ def test_each_kind_of_error_costs_a_known_number_of_calls(
     action = what.removeprefix("after ")
     if action != "create":
         apply(bench, config(tool(name, value=1)))
-        bench.world.calls.clear()
-    bench.world.faults = {f"{what} {address.instance}": failing(*errors)}
+        bench.system.calls.clear()
+    bench.system.faults = {f"{what} {address.instance}": failing(*errors)}
     summary = apply(bench, config(*([] if action == "delete" else [tool(name, value=2)])))
-    assert {method: bench.world.count(method) for method in calls} == calls
+    assert {method: bench.system.count(method) for method in calls} == calls
     entry = bench.state().entries.get(address)
     if state == "gone":
         assert entry is None
@@ -311,14 +311,14 @@ def test_the_next_run_completes_what_failed_and_makes_nothing_twice(
 ) -> None:
     bench = Bench()
     apply(bench, config(tool("u", value=1), tool("d")))
-    bench.world.faults = {fault: failing(error)}
+    bench.system.faults = {fault: failing(error)}
     wanted = config(tool("a"), tool("u", value=2))
     apply(bench, wanted)
     assert not apply(bench, wanted).failed
     assert is_empty(bench, wanted)
-    assert sorted(bench.world.effects) == ["a", "d", "u"]
-    assert sorted(bench.world.things) == ["a", "u"]
-    assert bench.world.things["u"]["value"] == 2
+    assert sorted(bench.system.effects) == ["a", "d", "u"]
+    assert sorted(bench.system.things) == ["a", "u"]
+    assert bench.system.things["u"]["value"] == 2
 
 
 def test_a_plugin_that_predicts_wrongly_is_named_and_its_thing_recorded() -> None:
@@ -329,7 +329,7 @@ def test_a_plugin_that_predicts_wrongly_is_named_and_its_thing_recorded() -> Non
             return {"value": "something else"}
 
     used = bench.operations
-    used = replace(used, providers={"thing": Liar(bench.world)})
+    used = replace(used, providers={"thing": Liar(bench.system)})
     wanted = config(tool("a"), tool("b", "a"))
     with bench.session() as session:
         plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
@@ -353,19 +353,19 @@ def test_with_real_values_a_change_is_decided_again_and_only_gets_milder() -> No
         tool("c", "a", value=ref("a.key")),
     )
     apply(bench, first)
-    bench.world.things.pop("a")
-    bench.world.calls.clear()
+    bench.system.things.pop("a")
+    bench.system.calls.clear()
     with bench.session() as session:
         plan = bench.plan(first, session)
         planned = {change.address.instance: change.action for change in plan}
-        bench.world.effects.clear()
+        bench.system.effects.clear()
         summary = executor.apply(plan, first, session, bench.operations, emit=bench.events.append)
     assert planned == {"a": Action.CREATE, "b": Action.UPDATE}
-    assert [(e.address.instance, e.planned, e.actual) for e in events(bench, ApplyMilder)] == [
+    assert [(e.address.instance, e.planned, e.actual) for e in events(bench, ActionDowngraded)] == [
         ("b", Action.UPDATE, Action.KEEP)
     ]
     assert summary.done == {Action.CREATE: 1}
-    assert bench.world.count("update") == 0
+    assert bench.system.count("update") == 0
     assert is_empty(bench, first)
 
 
@@ -373,26 +373,26 @@ def test_a_replace_that_turns_out_needless_deletes_nothing() -> None:
     bench = Bench()
     wanted = config(tool("a"), tool("b", "a", key=numbered("b", ref("a.serial")), value=1))
     apply(bench, wanted)
-    bench.world.things.pop("a")
+    bench.system.things.pop("a")
     with bench.session() as session:
         plan = bench.plan(wanted, session)
         assert [change.action for change in plan.changes] == [Action.CREATE, Action.REPLACE]
-        bench.world.calls.clear()
-        bench.world.effects.clear()
+        bench.system.calls.clear()
+        bench.system.effects.clear()
         summary = executor.apply(plan, wanted, session, bench.operations, emit=bench.events.append)
     assert summary.done == {Action.CREATE: 1}
-    assert bench.world.count("delete") == 0
+    assert bench.system.count("delete") == 0
     assert is_empty(bench, wanted)
 
 
 def test_a_new_tool_whose_name_was_unknown_is_looked_up_right_before_it_is_begun() -> None:
     bench = Bench()
-    bench.world.things["1"] = {"value": None, "color": "red", "serial": 0}
+    bench.system.things["1"] = {"value": None, "color": "red", "serial": 0}
     summary = apply(bench, config(tool("a"), tool("b", "a", key=numbered("", ref("a.serial")))))
     assert summary.failed == (at("b"),)
     assert "was not made by this state" in events(bench, ApplyErrored)[0].message
     assert set(pendings(bench)) == {"a"}
-    assert bench.world.count("create") == 1
+    assert bench.system.count("create") == 1
 
 
 # Order
@@ -401,9 +401,9 @@ def test_a_new_tool_whose_name_was_unknown_is_looked_up_right_before_it_is_begun
 def test_a_replaced_tool_ends_after_its_dependents_and_comes_back_before_them() -> None:
     bench = Bench()
     apply(bench, config(tool("d", key="d1"), tool("f", "d", key="f1"), tool("g", "f")))
-    bench.world.calls.clear()
+    bench.system.calls.clear()
     apply(bench, config(tool("d", key="d2"), tool("f", "d", key="f2"), tool("g", "f", value=2)))
-    changes = [call for call in bench.world.calls if not call.startswith(("read", "after"))]
+    changes = [call for call in bench.system.calls if not call.startswith(("read", "after"))]
     assert changes == ["delete f1", "delete d1", "create d2", "create f2", "update g"]
     assert summary_of(bench).done == {Action.REPLACE: 2, Action.UPDATE: 1}
 
@@ -416,10 +416,10 @@ def summary_of(bench: Bench) -> ApplySummary:
 def test_a_removed_tool_goes_only_when_those_that_used_it_do_without() -> None:
     bench = Bench()
     apply(bench, config(tool("old"), tool("user", "old"), tool("kept", "old")))
-    bench.world.calls.clear()
-    bench.world.faults = {"update user": [lambda: time.sleep(0.05)]}
+    bench.system.calls.clear()
+    bench.system.faults = {"update user": [lambda: time.sleep(0.05)]}
     apply(bench, config(tool("user", value=1), tool("kept")))
-    assert [call for call in bench.world.calls if call in ("after update user", "delete old")] == [
+    assert [call for call in bench.system.calls if call in ("after update user", "delete old")] == [
         "after update user",
         "delete old",
     ]
@@ -429,27 +429,27 @@ def test_a_removed_tool_goes_only_when_those_that_used_it_do_without() -> None:
 def test_a_tool_stays_while_the_change_that_would_do_without_it_failed() -> None:
     bench = Bench()
     apply(bench, config(tool("old"), tool("user", "old")))
-    bench.world.faults = {"update user": failing(ProviderError("no"))}
+    bench.system.faults = {"update user": failing(ProviderError("no"))}
     summary = apply(bench, config(tool("user", value=1)))
     assert (summary.failed, summary.skipped) == ((at("user"),), (at("old"),))
-    assert "old" in bench.world.things
+    assert "old" in bench.system.things
 
 
 def test_a_replace_whose_dependency_fails_is_not_even_ended() -> None:
     bench = Bench()
     apply(bench, config(tool("a"), tool("b", "a", key="b1")))
-    bench.world.faults = {"update a": failing(ProviderError("no"))}
+    bench.system.faults = {"update a": failing(ProviderError("no"))}
     summary = apply(bench, config(tool("a", value=1), tool("b", "a", key="b2")))
     assert (summary.failed, summary.skipped) == ((at("a"),), (at("b"),))
-    assert bench.world.count("delete") == 0
+    assert bench.system.count("delete") == 0
 
 
 def test_destroy_goes_in_true_reverse_order_by_recorded_edges() -> None:
     bench = Bench()
     apply(bench, config(tool("z"), tool("m", "z"), tool("a", "m"), x=1))
-    bench.world.calls.clear()
+    bench.system.calls.clear()
     summary = destroy(bench)
-    assert [call for call in bench.world.calls if call.startswith("delete")] == [
+    assert [call for call in bench.system.calls if call.startswith("delete")] == [
         "delete a",
         "delete m",
         "delete z",
@@ -465,10 +465,10 @@ def test_a_move_is_recorded_with_everything_that_points_to_it_and_calls_nothing(
     bench = Bench()
     secret = Secret("hush hush", ("env A",))
     apply(bench, config(tool("oldthing.a", token=secret), tool("b", "oldthing.a")))
-    bench.world.calls.clear()
+    bench.system.calls.clear()
     wanted = config(tool("a", token=secret), tool("b", "a"))
     assert apply(bench, wanted).done == {Action.MOVE: 1}
-    assert bench.world.calls == ["read a", "read b"]
+    assert bench.system.calls == ["read a", "read b"]
     assert {str(a): [str(n) for n in e.depends_on] for a, e in bench.state().entries.items()} == {
         "thing/a": [],
         "thing/b": ["thing/a"],
@@ -479,10 +479,10 @@ def test_a_move_is_recorded_with_everything_that_points_to_it_and_calls_nothing(
 def test_edges_and_protection_alone_are_rewritten_without_a_call_and_not_counted() -> None:
     bench = Bench()
     apply(bench, config(tool("a"), tool("b")))
-    bench.world.calls.clear()
+    bench.system.calls.clear()
     wanted = config(tool("a", protect=True), tool("b", "a"))
     assert apply(bench, wanted).done == {}
-    assert bench.world.calls == ["read a", "read b"]
+    assert bench.system.calls == ["read a", "read b"]
     made = bench.state().entries
     assert made[at("a")].protected
     assert made[at("b")].depends_on == (at("a"),)
@@ -500,7 +500,7 @@ def crashed(bench: Bench, fault: str, wanted: Config) -> None:
         if isinstance(event, ApplyStart):
             raise DiedError
 
-    bench.world.faults = {fault: [lambda: threading.Event().wait(20)]}
+    bench.system.faults = {fault: [lambda: threading.Event().wait(20)]}
     with bench.session() as session:
         plan = bench.plan(wanted, session)
         with pytest.raises(DiedError):
@@ -510,20 +510,20 @@ def crashed(bench: Bench, fault: str, wanted: Config) -> None:
 def test_what_a_dead_run_began_is_found_adopted_and_not_made_again() -> None:
     bench, wanted = Bench(), config(tool("a", value=1))
     crashed(bench, "after create a", wanted)
-    while "a" not in bench.world.things:
+    while "a" not in bench.system.things:
         time.sleep(0.001)
     assert apply(bench, wanted).done == {Action.RECOVER: 1}
-    assert bench.world.effects == ["a"]
+    assert bench.system.effects == ["a"]
     assert is_empty(bench, wanted)
 
 
 def test_the_token_is_the_same_in_every_try_and_in_the_run_that_recovers() -> None:
     bench, wanted = Bench(), config(tool("a"))
-    bench.world.faults = {"create a": failing(PASSING, PASSING, ProviderError("no"))}
+    bench.system.faults = {"create a": failing(PASSING, PASSING, ProviderError("no"))}
     apply(bench, wanted)
-    bench.world.faults = {"create b": []}
+    bench.system.faults = {"create b": []}
     apply(bench, config(tool("a"), tool("b")))
-    tokens = bench.world.tokens
+    tokens = bench.system.tokens
     assert len(tokens) == 5
     assert len(set(tokens[:3])) == 1
     assert tokens[0] in tokens[3:]
@@ -535,15 +535,15 @@ def test_the_token_is_the_same_in_every_try_and_in_the_run_that_recovers() -> No
 
 def test_an_unclear_outcome_stops_everything_before_the_first_change_until_it_is_resolved() -> None:
     bench, wanted = Bench(), config(tool("blind.a"), tool("b"))
-    bench.world.faults = {"after create a": failing(UNKNOWN_OUTCOME)}
+    bench.system.faults = {"after create a": failing(UNKNOWN_OUTCOME)}
     assert apply(bench, config(tool("blind.a"))).failed == (at("blind.a"),)
     with pytest.raises(PlanError, match=r"--resolve blind\.a=adopt:ID"):
         apply(bench, wanted)
-    assert bench.world.effects == ["a"]
+    assert bench.system.effects == ["a"]
     words = {at("blind.a"): Resolution(ResolutionKind.ADOPT, "a")}
     assert apply(bench, wanted, resolutions=words).done == {Action.RECOVER: 1, Action.CREATE: 1}
     assert is_empty(bench, wanted)
-    assert bench.world.effects == ["a", "b"]
+    assert bench.system.effects == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -552,20 +552,20 @@ def test_an_unclear_outcome_stops_everything_before_the_first_change_until_it_is
 )
 def test_retry_and_forget_make_it_again(verdict: ResolutionKind, effects: list[str]) -> None:
     bench, wanted = Bench(), config(tool("blind.a"))
-    bench.world.faults = {"after create a": failing(UNKNOWN_OUTCOME)}
+    bench.system.faults = {"after create a": failing(UNKNOWN_OUTCOME)}
     apply(bench, wanted)
-    bench.world.things.clear()
+    bench.system.things.clear()
     assert apply(bench, wanted, resolutions={at("blind.a"): Resolution(verdict)}).done == {
         Action.CREATE: 1
     }
-    assert bench.world.effects == effects
+    assert bench.system.effects == effects
 
 
 def test_a_secret_that_a_delete_needs_is_missed_before_anything_runs() -> None:
     bench = Bench()
     bench.secrets["env T"] = "the token"
     apply(bench, config(tool("a", token=Secret("the token", ("env T",)))))
-    bench.world.calls.clear()
+    bench.system.calls.clear()
     with bench.session() as session:
         plan = bench.plan(config(tool("b")), session)
         bench.secrets.clear()
@@ -575,29 +575,29 @@ def test_a_secret_that_a_delete_needs_is_missed_before_anything_runs() -> None:
             executor.apply(
                 plan, config(tool("b")), session, bench.operations, emit=bench.events.append
             )
-    assert bench.world.count("create") == 0
+    assert bench.system.count("create") == 0
 
 
 class Needy(Thing):
-    def requires(self, options: Any) -> list[str]:
+    def missing_requirements(self, options: Any) -> list[str]:
         return ["the program frobnicate is not installed"] if options.key else []
 
 
 def test_what_providers_require_is_missed_before_anything_runs() -> None:
     bench, wanted = Bench(), config(tool("a"), tool("open.b"))
     used = replace(
-        bench.operations, providers={**bench.operations.providers, "thing": Needy(bench.world)}
+        bench.operations, providers={**bench.operations.providers, "thing": Needy(bench.system)}
     )
     with bench.session() as session:
         plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
         with pytest.raises(PlanError, match="thing/a: the program frobnicate is not installed"):
             executor.apply(plan, wanted, session, used, emit=bench.events.append)
-    assert bench.world.count("create") == 0
+    assert bench.system.count("create") == 0
     assert list(bench.store.list("")) == []  # a refused run leaves nothing behind
 
 
 class Copying(Thing):
-    def inputs(self, options: Any) -> dict[str, str]:
+    def input_paths(self, options: Any) -> dict[str, str]:
         return {} if options.value is None else {"value": options.value}
 
 
@@ -625,11 +625,11 @@ def test_a_path_that_is_not_there_and_that_nothing_could_make_is_missed_before_a
     (tmp_path / "there").touch()
     bench = Bench()
     apply(bench, config(tool("open.made")))
-    bench.world.calls.clear()
+    bench.system.calls.clear()
     used = replace(
         bench.operations,
         base_dir=tmp_path,
-        providers={**bench.operations.providers, "thing": Copying(bench.world)},
+        providers={**bench.operations.providers, "thing": Copying(bench.system)},
     )
     with bench.session() as session:
         plan = make_plan(
@@ -658,7 +658,7 @@ def test_a_plan_of_an_older_state_is_refused() -> None:
 def test_no_secret_reaches_the_store_or_an_event() -> None:
     bench = Bench()
     secret = Secret("correct horse", ("env T",))
-    bench.world.faults = {
+    bench.system.faults = {
         "create bad": failing(
             ProviderError("cannot log in with correct horse", hint="not correct horse")
         )
@@ -677,7 +677,7 @@ def test_no_secret_reaches_the_store_or_an_event() -> None:
     assert b"secret of" not in written
     assert "correct horse" not in repr(bench.events)
     assert isinstance(bench.state().entries[at("a")].options["token"], Digest)
-    assert bench.world.things["c"]["value"] == "correct horse"
+    assert bench.system.things["c"]["value"] == "correct horse"
     assert is_empty(bench, config(*wanted.tools[:3])) is False
     assert apply(bench, wanted).done == {Action.CREATE: 1}
     assert is_empty(bench, wanted)
@@ -694,7 +694,7 @@ def timed(name: str, seconds: float, **options: Any) -> Any:
 
 def test_a_call_that_overruns_its_deadline_is_given_up_and_its_begin_stands() -> None:
     bench, hold = Bench(), threading.Event()
-    bench.world.faults = {"create slow": [lambda: hold.wait(20)]}
+    bench.system.faults = {"create slow": [lambda: hold.wait(20)]}
     start = time.monotonic()
 
     def clock() -> float:
@@ -725,7 +725,7 @@ def test_providers_are_told_their_deadline_and_may_report() -> None:
             call.report("halfway", 0.5)
             return super().create(options, call)
 
-    used = replace(bench.operations, providers={"thing": Talking(bench.world)})
+    used = replace(bench.operations, providers={"thing": Talking(bench.system)})
     wanted = config(timed("a", 60.0), tool("b"))
     with bench.session() as session:
         plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
@@ -737,7 +737,7 @@ def test_providers_are_told_their_deadline_and_may_report() -> None:
 def test_a_long_operation_gives_signs_of_life() -> None:
     bench = Bench()
     start = time.monotonic()
-    bench.world.faults = {"create a": [lambda: time.sleep(0.5)]}
+    bench.system.faults = {"create a": [lambda: time.sleep(0.5)]}
     apply(bench, config(tool("a")), clock=lambda: start + (time.monotonic() - start) * 300)
     beats = [e for e in events(bench, ApplyProgress) if not e.text]
     assert 1 <= len(beats) <= 3
@@ -749,7 +749,7 @@ def test_a_long_operation_gives_signs_of_life() -> None:
 
 def test_asked_to_stop_once_nothing_new_starts_and_what_runs_ends() -> None:
     bench, stop = Bench(), StopRequest()
-    bench.world.faults = {"create a": [stop.request]}
+    bench.system.faults = {"create a": [stop.request]}
     wanted = config(tool("a"), tool("b", "a"), tool("c"))
     summary = apply(bench, wanted, stop=stop, parallelism=1)
     assert summary.interrupted
@@ -770,7 +770,7 @@ def test_a_fault_of_our_own_in_a_worker_ends_its_step_and_not_the_run(
     def broken(*_arguments: Any, **_options: Any) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(worker, "provider_retry", broken)
+    monkeypatch.setattr(worker, "retry_provider_call", broken)
     summary = apply(bench, config(tool("a"), tool("b")))
     assert set(summary.failed) == {at("a"), at("b")}
     assert {error.message for error in events(bench, ApplyErrored)} == {
@@ -791,17 +791,17 @@ def test_asked_twice_calls_are_told_and_begins_stand() -> None:
             assert call.cancelled()
             raise OutcomeUnknownError("cancelled")
 
-    used = replace(bench.operations, providers={"thing": Patient(bench.world)})
+    used = replace(bench.operations, providers={"thing": Patient(bench.system)})
     wanted = config(tool("a"), tool("b"))
     with bench.session() as session:
         plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
-        bench.world.calls.clear()
+        bench.system.calls.clear()
         summary = executor.apply(
             plan, wanted, session, used, emit=bench.events.append, control=RunControl(1, stop=stop)
         )
     assert summary.interrupted
     assert summary.failed == summary.cancelled == (at("a"),)
-    assert bench.world.calls == []
+    assert bench.system.calls == []
     found = pendings(bench)
     assert set(found) == {"a"}
     assert found["a"] is not None
@@ -816,7 +816,7 @@ def test_asked_twice_a_call_that_does_not_listen_is_left_behind() -> None:
         stop.request()
         hold.wait(20)
 
-    bench.world.faults = {"create a": [hang]}
+    bench.system.faults = {"create a": [hang]}
     start = time.monotonic()
     summary = apply(
         bench, config(tool("a")), stop=stop, clock=lambda: start + (time.monotonic() - start) * 50
@@ -831,10 +831,10 @@ def test_asked_twice_a_call_that_does_not_listen_is_left_behind() -> None:
 
 def test_a_pause_before_another_try_ends_when_asked_to_stop() -> None:
     bench, stop = Bench(), StopRequest()
-    bench.world.faults = {"create a": failing(PASSING, PASSING)}
+    bench.system.faults = {"create a": failing(PASSING, PASSING)}
     summary = apply(bench, config(tool("a")), stop=stop, sleep=lambda _seconds: stop.request())
     assert summary.failed == (at("a"),)
-    assert bench.world.count("create") == 1
+    assert bench.system.count("create") == 1
 
 
 def test_whoever_lost_the_state_starts_nothing_more_and_says_so() -> None:
@@ -844,11 +844,11 @@ def test_whoever_lost_the_state_starts_nothing_more_and_says_so() -> None:
         with bench.session() as other:
             other.claim()
 
-    bench.world.faults = {"create a": [take_over]}
+    bench.system.faults = {"create a": [take_over]}
     wanted = config(tool("a"), tool("b", "a"), tool("c", "b"))
     with pytest.raises(SupersededError):
         apply(bench, wanted)
-    assert bench.world.effects == ["a"]
+    assert bench.system.effects == ["a"]
     assert isinstance(bench.events[-1], Notice | ApplySummary)
     assert at("c") in summary_of(bench).skipped
 
@@ -886,7 +886,7 @@ def test_begins_run_ahead_of_their_calls_but_for_what_cannot_be_found_again(
             begun = sum(entry.pending is not None for entry in list(session.state.entries.values()))
             ahead.append(begun)
 
-        bench.world.faults = {"create *": [look] * 100}
+        bench.system.faults = {"create *": [look] * 100}
         plan = bench.plan(wanted, session)
         store.writes = 0
         summary = executor.apply(
@@ -902,7 +902,7 @@ def test_begins_run_ahead_of_their_calls_but_for_what_cannot_be_found_again(
 
 def test_a_begin_that_is_never_called_is_taken_back() -> None:
     bench, stop = Bench(), StopRequest()
-    bench.world.faults = {"create *": [stop.request]}
+    bench.system.faults = {"create *": [stop.request]}
     summary = apply(bench, config(*(tool(f"n{i}") for i in range(20))), stop=stop, parallelism=1)
     assert summary.done == {Action.CREATE: 1}
     assert list(pendings(bench).values()) == [None]
@@ -913,7 +913,7 @@ def test_an_output_that_cannot_be_worked_out_is_an_error_and_the_others_are_reco
     bench = Bench()
     reference: Any = replace(ref("a.value"), address=at("open.a"), path=("nothing",))  # type: ignore[type-var] # a Reference
     summary = apply(bench, config(tool("open.a"), good=1, bad=reference))
-    assert summary.unresolved == ("bad",) and not summary.complete
+    assert summary.unresolved == ("bad",) and not summary.is_complete
     assert [(e.level, e.message.partition(":")[0]) for e in events(bench, Notice)] == [
         ("error", "output bad")
     ]
@@ -923,6 +923,6 @@ def test_an_output_that_cannot_be_worked_out_is_an_error_and_the_others_are_reco
 def test_outputs_of_what_failed_stay_as_they_were() -> None:
     bench = Bench()
     apply(bench, config(tool("a", value=1), x=ref("a.value")))
-    bench.world.faults = {"update a": failing(ProviderError("no"))}
+    bench.system.faults = {"update a": failing(ProviderError("no"))}
     apply(bench, config(tool("a", value=2), x=ref("a.serial")))
     assert bench.state().outputs == {"x": 1}

@@ -14,9 +14,9 @@ from engine.execution.run_settings import RunSettings
 from engine.planning.decisions import Resolution, ResolutionKind
 from engine.runtime.environment import Environment
 from engine.values import UNKNOWN, Secret
-from tests.engine.fake_world import (
+from tests.engine.fake_system import (
+    FakeSystem,
     Thing,
-    World,
     at,
     config,
     entry,
@@ -29,12 +29,12 @@ from tests.engine.fake_world import (
 )
 
 
-def there(*keys: str) -> World:
-    return World({key: {"value": None, "color": "red", "serial": 1} for key in keys})
+def there(*keys: str) -> FakeSystem:
+    return FakeSystem({key: {"value": None, "color": "red", "serial": 1} for key in keys})
 
 
 def test_every_recorded_tool_is_read_exactly_once_and_new_ones_with_a_known_identity_too() -> None:
-    world = there("a", "b", "gone-from-config")
+    system = there("a", "b", "gone-from-config")
     wanted = config(
         tool("a"),
         tool("b", "a", value=ref("a.value")),
@@ -43,8 +43,8 @@ def test_every_recorded_tool_is_read_exactly_once_and_new_ones_with_a_known_iden
         tool("later", key=ref("new.key")),
     )
     known = state(entry("a"), entry("b", "a"), entry("gone-from-config"), entry("vanished"))
-    live = read(wanted, known, operations(world))
-    assert sorted(world.calls) == [
+    live = read(wanted, known, operations(system))
+    assert sorted(system.calls) == [
         "read a",
         "read b",
         "read gone-from-config",
@@ -58,13 +58,13 @@ def test_every_recorded_tool_is_read_exactly_once_and_new_ones_with_a_known_iden
         "thing/vanished": None,
         "thing/new": None,
     }
-    assert len(read(wanted, known, operations(world), new=False).resources) == 4
+    assert len(read(wanted, known, operations(system), new=False).resources) == 4
 
 
 def test_a_moved_tool_is_read_once_under_its_old_name() -> None:
-    world = there("a")
-    live = read(config(tool("b", key="a")), state(entry("a")), operations(world))
-    assert world.calls == ["read a"]
+    system = there("a")
+    live = read(config(tool("b", key="a")), state(entry("a")), operations(system))
+    assert system.calls == ["read a"]
     assert list(live.resources) == [at("a")]
 
 
@@ -78,21 +78,21 @@ def test_a_moved_tool_is_read_once_under_its_old_name() -> None:
     ],
 )
 def test_an_unfinished_tool_is_looked_up_where_it_was_begun(known: Any, calls: list[str]) -> None:
-    world = World()
-    read(config(tool(known.address.dotted)), state(known), operations(world))
-    assert world.calls == calls
+    system = FakeSystem()
+    read(config(tool(known.address.dotted)), state(known), operations(system))
+    assert system.calls == calls
 
 
 def test_what_a_person_adopts_is_read_by_the_id_given() -> None:
-    world = there("id-7")
+    system = there("id-7")
     known = state(entry("blind.a", made=False, pending=pending("create")))
     live = read(
         config(tool("blind.a")),
         known,
-        operations(world),
+        operations(system),
         resolutions={at("blind.a"): Resolution(ResolutionKind.ADOPT, "id-7")},
     )
-    assert world.calls == ["read id-7"]
+    assert system.calls == ["read id-7"]
     assert live.resources[at("blind.a")] is not None
 
 
@@ -100,7 +100,7 @@ class Seen(Thing):
     """Remembers the options it was given."""
 
     def read(self, options: Any, resource: Any, call: Any) -> Any:
-        self.world.tokens.append(str(options.token))
+        self.system.tokens.append(str(options.token))
         assert options.value is not UNKNOWN
         return super().read(options, resource, call)
 
@@ -122,19 +122,19 @@ class Seen(Thing):
 def test_options_are_the_configs_or_else_the_recorded_ones_with_secrets_evaluated_again(
     wanted: Any, secrets: dict[str, str], token: str | None
 ) -> None:
-    world = there("a")
+    system = there("a")
     known = state(entry("a", token=Secret("at first", ("env T",))))
-    used = operations(world, secrets)
-    used = type(used)({**providers(world), "thing": Seen(world)}, used.base_dir, used.recall)
+    used = operations(system, secrets)
+    used = type(used)({**providers(system), "thing": Seen(system)}, used.base_dir, used.recall)
     live = read(config(*([wanted] if wanted else []), tool("b")), known, used)
     if token is None:
-        assert world.tokens == [""]
+        assert system.tokens == [""]
         assert (
             live.failed[at("a")].message
             == "to read thing.a I need option token, which came from env T"
         )
     else:
-        assert token in world.tokens
+        assert token in system.tokens
 
 
 class Placed(Thing):
@@ -164,15 +164,15 @@ NAMED = Secret("x-old.txt", ("text x-[[ env T ]].txt",))
 def test_a_thing_that_a_secret_names_is_the_recorded_one_or_an_error(
     wanted: Any, env: dict[str, str], outcome: str
 ) -> None:
-    world = there("x-old.txt", "x-new.txt", "y.txt")
-    used = operations(world, env)
-    used = type(used)({**providers(world), "thing": Placed(world)}, used.base_dir, used.recall)
+    system = there("x-old.txt", "x-new.txt", "y.txt")
+    used = operations(system, env)
+    used = type(used)({**providers(system), "thing": Placed(system)}, used.base_dir, used.recall)
     live = read(config(*([wanted] if wanted else [])), state(entry("a", key=NAMED)), used)
     if live.failed:
         message = f"to {outcome} thing.a I need option key, which came from x-[[ env T ]].txt"
         assert live.failed[at("a")].message == message
     else:
-        assert world.calls == [outcome]
+        assert system.calls == [outcome]
 
 
 def test_every_failure_is_collected_and_a_fault_of_the_plugin_is_called_one() -> None:
@@ -182,19 +182,19 @@ def test_every_failure_is_collected_and_a_fault_of_the_plugin_is_called_one() ->
 
         return [fault]
 
-    world = there("ok")
-    world.faults = {
+    system = there("ok")
+    system.faults = {
         "read a": fail(AuthError("token lacks scope repo")),
         "read b": fail(ProviderError("no route to host")),
         "read c": fail(KeyError("id")),
     }
-    live = read(config(), state(*map(entry, ["a", "b", "c", "ok"])), operations(world))
+    live = read(config(), state(*map(entry, ["a", "b", "c", "ok"])), operations(system))
     assert {a.instance: error.message for a, error in live.failed.items()} == {
         "a": "token lacks scope repo",
         "b": "no route to host",
         "c": "plugin \"thing\" failed in read: KeyError: 'id'",
     }
-    assert len(world.calls) == 4
+    assert len(system.calls) == 4
     assert list(live.resources) == [at("ok")]
 
 
@@ -210,9 +210,9 @@ def test_reads_run_in_parallel_and_no_more_than_asked() -> None:
             busy.pop()
             return None
 
-    world = World()
-    used = operations(world)
-    used = type(used)({"thing": Slow(world)}, used.base_dir, used.recall)
+    system = FakeSystem()
+    used = operations(system)
+    used = type(used)({"thing": Slow(system)}, used.base_dir, used.recall)
     live = read(
         config(), state(*(entry(f"n{index}") for index in range(12))), used, settings=RunSettings(4)
     )
@@ -221,15 +221,15 @@ def test_reads_run_in_parallel_and_no_more_than_asked() -> None:
 
 def test_a_read_that_does_not_come_back_is_given_up_and_the_others_go_on() -> None:
     hold = threading.Event()
-    world = there("a", "b")
-    world.faults = {"read a": [hold.wait]}
+    system = there("a", "b")
+    system.faults = {"read a": [hold.wait]}
     tools = [tool("a"), tool("b")]
     tools[0] = type(tools[0])(tools[0].address, tools[0].options, timeouts=Timeouts(read=0.0))
     moments = iter(range(0, 10_000, 3))
     live = read(
         config(*tools),
         state(entry("a"), entry("b")),
-        operations(world),
+        operations(system),
         settings=RunSettings(1, Environment(clock=lambda: next(moments))),
     )
     hold.set()
@@ -253,16 +253,16 @@ def test_reads_that_are_interrupted_are_told_to_stop_and_waited_for_and_no_more_
             raise KeyboardInterrupt
         return 0.0
 
-    names, used, pace = "abcdef", operations(World()), RunSettings(2, Environment(clock=clock))
-    used = replace(used, providers={"thing": Slow(World())})
+    names, used, pace = "abcdef", operations(FakeSystem()), RunSettings(2, Environment(clock=clock))
+    used = replace(used, providers={"thing": Slow(FakeSystem())})
     with pytest.raises(KeyboardInterrupt):
         read(config(*map(tool, names)), state(*map(entry, names)), used, settings=pace)
     assert sorted(ended) == sorted(begun) and 1 <= len(begun) <= 2
 
 
 def test_secrets_that_providers_report_are_known_as_such() -> None:
-    world = there("a")
-    used = operations(world)
+    system = there("a")
+    used = operations(system)
     live = read(config(), state(entry("a")), used)
     found = live.resources[at("a")]
     assert found is not None
@@ -275,8 +275,8 @@ def test_ten_thousand_reads_take_little_time() -> None:
         def read(self, options: Any, resource: Any, call: Any) -> Any:
             return resource
 
-    used = operations(World())
-    used = type(used)({"thing": Quick(World())}, used.base_dir, used.recall)
+    used = operations(FakeSystem())
+    used = type(used)({"thing": Quick(FakeSystem())}, used.base_dir, used.recall)
     names = [f"n{index}" for index in range(10_000)]
     first = entry("a")
     known = state(*(type(first)(at(name), (), {"key": name}, first.resource) for name in names))

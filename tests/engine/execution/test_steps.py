@@ -3,10 +3,10 @@
 import pytest
 
 from engine.execution.steps import Phase, Step, plan_steps
-from engine.graph import order
+from engine.graph import topological_order
 from engine.plan import Action, Change, Plan, Reason
 from engine.state import StateEntry, StateId
-from tests.engine.fake_world import at, entry, state
+from tests.engine.fake_system import at, entry, state
 
 
 def change(name: str, action: Action, *needs: str, rewrite: bool = False) -> Change:
@@ -24,7 +24,7 @@ def change(name: str, action: Action, *needs: str, rewrite: bool = False) -> Cha
 def scheduled(changes: list[Change], known: dict[str, str]) -> list[str]:
     """Steps in order: `+a` makes, `-a` ends."""
     recorded = state(*(entry(name, *needs.split()) for name, needs in known.items()))
-    found = order(plan_steps(Plan(StateId("lineage", 3), "", tuple(changes)), recorded))
+    found = topological_order(plan_steps(Plan(StateId("lineage", 3), "", tuple(changes)), recorded))
     return [("-" if step.phase is Phase.REMOVE else "+") + step.address.instance for step in found]
 
 
@@ -99,7 +99,7 @@ def test_ten_thousand_steps_are_scheduled_in_linear_time() -> None:
         change(name, Action.REPLACE, *names[max(0, i - 1) : i]) for i, name in enumerate(names)
     ]
     recorded = state(*(StateEntry(item.address, item.depends_on) for item in changes))
-    found = order(plan_steps(Plan(StateId("lineage", 3), "", tuple(changes)), recorded))
+    found = topological_order(plan_steps(Plan(StateId("lineage", 3), "", tuple(changes)), recorded))
     assert found[0] == Step(at("n9999"), Phase.REMOVE)
     assert found[-1] == Step(at("n9999"), Phase.APPLY)
 
@@ -115,5 +115,5 @@ def test_ten_thousand_wishes_that_close_circles_are_given_up_in_linear_time() ->
         entry("user", "left"),
     )
     changes += [change("left", Action.DELETE), change("user", Action.UPDATE)]
-    found = order(plan_steps(Plan(StateId("lineage", 3), "", tuple(changes)), recorded))
+    found = topological_order(plan_steps(Plan(StateId("lineage", 3), "", tuple(changes)), recorded))
     assert found.index(Step(at("user"), Phase.APPLY)) < found.index(Step(at("left"), Phase.REMOVE))

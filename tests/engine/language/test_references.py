@@ -4,7 +4,13 @@ import pytest
 
 from engine.address import Address
 from engine.errors import DtmError
-from engine.language.references import Interpolation, Reference, addresses, parse, resolve
+from engine.language.references import (
+    Interpolation,
+    Reference,
+    parse,
+    referenced_addresses,
+    resolve,
+)
 from engine.values import UNKNOWN, Attributes, Digest, Secret, Unknown, Value
 
 A, B = Address("a", "b"), Address("b", "x.y")
@@ -182,4 +188,4 @@ def test_a_dollar_in_a_value_means_nothing() -> None:
 
 def test_addresses_come_in_order_without_repeats() -> None:
     one, two = reference("b.x.y.outputs.c"), reference("a.b.outputs.c")
-    assert addresses({"x": [one, Interpolation(("a", two, one))], "y": one}) == [B, A]
+    assert referenced_addresses({"x": [one, Interpolation(("a", two, one))], "y": one}) == [B, A]

@@ -9,10 +9,16 @@ import yaml as pyyaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import Where
+from engine.config import SourceLocation
 from engine.errors import ConfigError
 from engine.language import fast_yaml, yaml
-from engine.language.expressions import Expression, Key, SourceText, TextTemplate, scan
+from engine.language.expressions import (
+    Expression,
+    SourceText,
+    TemplateKey,
+    TextTemplate,
+    replace_expressions,
+)
 from engine.language.scalars import Literal, read
 from engine.values import Json, Value
 
@@ -103,7 +109,7 @@ def reference(text: str) -> tuple[list[Value], bool] | str:
 
 
 def check_agreement(text: str) -> None:
-    text = scan(SourceText("x", text)).text
+    text = replace_expressions(SourceText("x", text)).text
     quick = fast_yaml.read(text)
     if quick is not None:
         assert reference(text) == (quick, False)
@@ -347,7 +353,7 @@ def test_expressions_in_keys_stay_text_until_rendered() -> None:
     assert isinstance(document, dict)
     (key,) = document
     assert key == "[[ k ]]"
-    assert isinstance(key, Key)
+    assert isinstance(key, TemplateKey)
 
 
 def test_each_of_many_expressions_is_told_apart() -> None:
@@ -377,9 +383,9 @@ def test_places(path: tuple[str | int, ...], key: bool, at: str) -> None:
 def test_a_place_is_found_again_in_its_file(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("tools:\n- name: data\n  options: {a: [[ x ]]}\n")
-    assert yaml.locate(Where(str(path), 0, ("tools", 0, "options"))) == f"{path}:3:12"
-    assert yaml.locate(Where(str(path), 3)) == str(path)
-    assert yaml.locate(Where(str(tmp_path / "gone.yaml"))) == str(tmp_path / "gone.yaml")
+    assert yaml.locate(SourceLocation(str(path), 0, ("tools", 0, "options"))) == f"{path}:3:12"
+    assert yaml.locate(SourceLocation(str(path), 3)) == str(path)
+    assert yaml.locate(SourceLocation(str(tmp_path / "gone.yaml"))) == str(tmp_path / "gone.yaml")
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.address import Address
-from engine.config import StateSettings, Where
+from engine.config import SourceLocation, StateSettings
 from engine.errors import ConfigError, UsageError
 from engine.language import fast_yaml, yaml
 from engine.loading import file_schema
 from engine.loading.loader import ConfigSource, load
-from engine.options.fields import options_of
+from engine.options.fields import describe_options
 from engine.values import Json, Secret
 from tests.engine.language.test_yaml import FRAGMENTS, SOURCES
 from tests.engine.loading.catalog import FakeCatalog
@@ -47,7 +47,7 @@ def keys() -> list[str]:
         file_schema.AppSection,
         file_schema.StepSection,
     ]
-    return [option.key for struct in structs for option in options_of(struct)] + [
+    return [option.key for struct in structs for option in describe_options(struct)] + [
         "x",
         "input",
         "path",
@@ -140,7 +140,7 @@ def configurations() -> st.SearchStrategy[Json]:
         "pipelineTemplates": st.lists(entry("name", "type", options=inner), max_size=2),
         "vars": st.fixed_dictionaries({"x": inner}),
     }
-    top = {option.key: inner for option in options_of(file_schema.ConfigFile)}
+    top = {option.key: inner for option in describe_options(file_schema.ConfigFile)}
     return st.fixed_dictionaries({}, optional={**top, **several})
 
 
@@ -221,7 +221,7 @@ def test_state_url_is_parsed_by_the_given_function(tmp_path: Path) -> None:
             raise UsageError(f"{url} is not a state", hint="write s3://bucket/key")
         return StateSettings("s3", {"bucket": "b"})
 
-    where = Where("config.yaml", 0, ("state",))
+    where = SourceLocation("config.yaml", 0, ("state",))
     assert load(ConfigSource(path, cwd=tmp_path), FakeCatalog()).settings.state == StateSettings(
         "url", {"url": "s3://b/k"}, source="config", where=where
     )

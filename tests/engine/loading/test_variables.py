@@ -8,7 +8,7 @@ import pytest
 from engine.address import Address
 from engine.config import Config
 from engine.errors import ConfigError
-from engine.language.expressions import Raw
+from engine.language.expressions import RawValue
 from engine.language.references import Interpolation, Reference
 from engine.language.scalars import Literal
 from engine.language.yaml import parse
@@ -19,7 +19,7 @@ from engine.values import UNKNOWN, Secret, Value
 from tests.engine.loading.catalog import FakeCatalog
 
 
-def document(text: str) -> Raw:
+def document(text: str) -> RawValue:
     return parse("x", text).documents[0]
 
 

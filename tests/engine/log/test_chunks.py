@@ -10,7 +10,7 @@ from engine.errors import DtmError
 from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.ports import Version
-from engine.runtime.environment import Environment, Limits
+from engine.runtime.environment import Environment, LogLimits
 from engine.session.opening import open_session
 from engine.session.reading import read_state
 from engine.session.session import SessionOptions
@@ -33,9 +33,9 @@ def test_whatever_keeps_a_chunk_from_being_written_no_acknowledged_record_is_los
 ) -> None:
     store, acknowledged = ChunklessStore("chunkless"), 0
     environment = Environment(
-        limits=Limits(spill=2000, compact=10**9),
+        limits=LogLimits(chunk_after=2000, compact_after=10**9),
         background=background,
-        keep=lambda name, _data: name,
+        save_fallback=lambda name, _data: name,
     )
     with (  # noqa: PT012 - where it ends is not said
         pytest.raises((DtmError, MemoryError)),

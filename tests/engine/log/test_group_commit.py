@@ -22,7 +22,7 @@ from engine.log.records import OutputsSet, Record
 from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.ports import Version
-from engine.runtime.environment import Environment, Limits
+from engine.runtime.environment import Environment, LogLimits
 from engine.session.reading import read_state
 
 THREADS, PAUSE = 100, 0.02
@@ -188,7 +188,8 @@ def test_a_session_of_many_records_stays_linear(tmp_path: Path) -> None:
     for count in (1000, 4000):
         Counting.logged = Counting.folded = 0
         with new_session(
-            Counting(tmp_path / str(count)), environment=Environment(limits=Limits(compact=20_000))
+            Counting(tmp_path / str(count)),
+            environment=Environment(limits=LogLimits(compact_after=20_000)),
         ) as session:
             for number in range(count):
                 session.begin(Address("data", f"n{number}"), Action.CREATE)

@@ -25,7 +25,7 @@ def test_each_changing_run_leaves_one_snapshot_and_the_31st_drops_the_oldest() -
     assert [past.serial for past in found] == list(range(2, 32))
     assert (
         len(load_snapshot(StateStore(store, KEY), found[0]).entries) == 2
-        and load_snapshot(StateStore(store, KEY), found[0]).written.who == "me@here"
+        and load_snapshot(StateStore(store, KEY), found[0]).writer.who == "me@here"
     )
 
 

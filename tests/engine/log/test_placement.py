@@ -28,15 +28,15 @@ from engine.log.history import read_history
 from engine.log.state_store import AUTO, INLINE, SEPARATE, StateStore
 from engine.plan import Action
 from engine.ports import Store
-from engine.runtime.environment import Environment, Limits
+from engine.runtime.environment import Environment, LogLimits
 from engine.session.locking import LockOptions
 from engine.session.opening import open_session
 from engine.session.reading import read_state
 from engine.session.replacing import push
 from engine.session.session import Session, SessionOptions
-from engine.state import same_content
-from engine.stored.document import decode, encode
-from tests.engine.narrow import NarrowStore
+from engine.state import has_same_content
+from engine.stored.state_file import decode, encode
+from tests.engine.restricted_store import RestrictedStore
 
 LOG = f"{KEY}.log"
 
@@ -48,7 +48,9 @@ def new_session(
     environment: Environment | None = None,
 ) -> AbstractContextManager[Session]:
     return open_session(
-        StateStore(store, KEY, environment or Environment(keep=lambda name, _: name), log=log),
+        StateStore(
+            store, KEY, environment or Environment(save_fallback=lambda name, _: name), log=log
+        ),
         None,
         SessionOptions("apply", "me@here", "0", lock=LockOptions(lease=0)),
         emit,
@@ -69,18 +71,18 @@ def inside(store: Store) -> bool:
 
 def test_inline_makes_no_call_outside_the_key() -> None:
     place = MemoryStore("m")
-    store = NarrowStore(place, KEY)
+    store = RestrictedStore(place, KEY)
     run(store, INLINE, "a", "b")
     run(store, INLINE, "c")
     with new_session(store, INLINE) as session:
-        push(session, session.state.drop(Address("data", "c")), force=True)
+        push(session, session.state.without_entry(Address("data", "c")), force=True)
     assert tool_names(read_state(StateStore(store, KEY, log=INLINE)).state) == {"a", "b"}
     assert store.denied == [] and list(place.list("")) == [KEY]
 
 
 def test_a_denied_log_stays_inside_and_that_is_told_once() -> None:
     place, heard = MemoryStore("m"), list[Event]()
-    store = NarrowStore(place, KEY)
+    store = RestrictedStore(place, KEY)
     run(store, AUTO, "a", emit=heard.append)
     (notice,) = [event for event in heard if isinstance(event, Notice)]
     assert (
@@ -98,10 +100,10 @@ def test_a_denied_log_stays_inside_and_that_is_told_once() -> None:
 
 def test_who_may_more_leaves_the_log_where_those_who_may_less_need_it() -> None:
     place = MemoryStore("m")
-    run(NarrowStore(place, KEY), AUTO, "a")
+    run(RestrictedStore(place, KEY), AUTO, "a")
     run(place, AUTO, "b")
     assert inside(place) and tool_names(
-        read_state(StateStore(NarrowStore(place, KEY), KEY)).state
+        read_state(StateStore(RestrictedStore(place, KEY), KEY)).state
     ) == {
         "a",
         "b",
@@ -113,14 +115,14 @@ def test_who_may_not_read_the_log_beside_is_told_what_to_do() -> None:
     run(place, AUTO, "a")
     for log in (AUTO, INLINE):
         with pytest.raises(StoreAccessError) as denied:
-            run(NarrowStore(place, KEY), log, "b")
+            run(RestrictedStore(place, KEY), log, "b")
         assert "dtm state move-log inline" in denied.value.hint
     assert tool_names(read_state(StateStore(place, KEY)).state) == {"a"}
 
 
 def test_a_log_that_must_be_beside_is_never_inside_in_silence() -> None:
     with pytest.raises(StoreAccessError):
-        run(NarrowStore(MemoryStore("m"), KEY), SEPARATE, "a")
+        run(RestrictedStore(MemoryStore("m"), KEY), SEPARATE, "a")
 
 
 def move(store: Store, log: str, name: str = "") -> bool:
@@ -201,7 +203,7 @@ def test_moving_alone_changes_neither_tools_nor_serial() -> None:
     for log in (INLINE, SEPARATE):
         assert move(store, log)
         after = read_state(StateStore(store, KEY)).state
-        assert same_content(after, before) and after.id == before.id
+        assert has_same_content(after, before) and after.id == before.id
 
 
 def test_a_dry_run_of_a_move_writes_nothing() -> None:
@@ -306,8 +308,8 @@ def test_records_of_another_snapshot_are_never_applied(log: str, call: int) -> N
         session.claim()
         create_tool(session, "foreign")
         killable.kill()
-    other = decode(kept.data, "").put(entry("mine"))
-    data = encode(replace(other, document="f" * 32))
+    other = decode(kept.data, "").with_entry(entry("mine"))
+    data = encode(replace(other, snapshot_id="f" * 32))
     found = store.read(KEY)
     store.write(KEY, data, expect=found.version if found else None)
     claiming, writes = KillableClient(Client(store, ObjectLocker(store))), 0
@@ -351,7 +353,9 @@ def test_a_long_log_inside_is_folded_in_mid_session() -> None:
     with new_session(
         store,
         INLINE,
-        environment=Environment(limits=Limits(spill=100, compact=2000), background=False),
+        environment=Environment(
+            limits=LogLimits(chunk_after=100, compact_after=2000), background=False
+        ),
     ) as session:
         session.claim()
         for number in range(40):
@@ -374,7 +378,7 @@ def test_at_rest_the_document_is_complete_and_in_mid_run_it_is_not_taken_for_one
         assert list(json.loads(found.data)) == sorted(json.loads(found.data))
     found = store.read(KEY)
     assert found is not None
-    assert same_content(decode(found.data, "a copy"), read_state(StateStore(store, KEY)).state)
+    assert has_same_content(decode(found.data, "a copy"), read_state(StateStore(store, KEY)).state)
     assert b'"log"' not in encode(read_state(StateStore(store, KEY)).state)
 
 
@@ -396,9 +400,9 @@ def test_what_another_program_wrote_is_saved_on_this_machine_where_there_is_no_h
     store, saved, heard = MemoryStore("m"), dict[str, bytes](), list[Event]()
     store.write(KEY, DEVSTREAM, expect=None)
     environment = Environment(
-        keep=lambda name, data: f"/there/{name}" if saved.setdefault(name, data) else ""
+        save_fallback=lambda name, data: f"/there/{name}" if saved.setdefault(name, data) else ""
     )
-    with new_session(NarrowStore(store, KEY), INLINE, heard.append, environment) as session:
+    with new_session(RestrictedStore(store, KEY), INLINE, heard.append, environment) as session:
         session.claim()
         create_tool(session, "b")
     ((name, data),) = saved.items()
@@ -419,7 +423,9 @@ def test_a_damaged_document_is_only_replaced_whole(log: str) -> None:
     assert found is not None
     good = decode(found.data, "")
     store.write(KEY, b'{"format": 1, "tools": {', expect=found.version)
-    environment = Environment(keep=lambda name, data: name if saved.setdefault(name, data) else "")
+    environment = Environment(
+        save_fallback=lambda name, data: name if saved.setdefault(name, data) else ""
+    )
     with (
         suppress(ZeroDivisionError),
         new_session(store, log, environment=environment) as session,

@@ -18,7 +18,7 @@ from engine.runtime.environment import Environment
 from engine.session.opening import open_session
 from engine.session.reading import read_state
 from engine.session.session import SessionOptions
-from tests.engine.narrow import NarrowStore
+from tests.engine.restricted_store import RestrictedStore
 
 AT = "2026-01-01T00:00:00.000000Z"
 
@@ -128,7 +128,7 @@ def test_racers_are_only_asked_where_a_lock_is_to_be_an_object() -> None:
 
 @pytest.mark.parametrize("store", [MemoryStore("m"), IgnoresVersions("m")], ids=["sound", "weak"])
 def test_who_may_use_one_key_only_tries_that_one_and_changes_nothing(store: MemoryStore) -> None:
-    narrow = NarrowStore(store, KEY)
+    narrow = RestrictedStore(store, KEY)
     assert probe(StateStore(narrow, KEY), lock_native=False, only_key=True).trials == ()
     store.write(KEY, b"{}", expect=None)
     (trial,) = probe(StateStore(narrow, KEY), lock_native=False, only_key=True).trials
@@ -241,7 +241,7 @@ def test_a_run_where_the_present_version_is_refused_ends_in_the_probe_s_refusal(
 def test_of_one_key_the_present_version_is_tried_first_and_keeps_its_bytes() -> None:
     store = RefusesReplacements("m")
     store.write(KEY, b"{}", expect=None)
-    found = probe(StateStore(NarrowStore(store, KEY), KEY), lock_native=False, only_key=True)
+    found = probe(StateStore(RestrictedStore(store, KEY), KEY), lock_native=False, only_key=True)
     assert [(trial.name, trial.kept) for trial in found.trials] == [
         (SWAP, False)
     ] and not found.protects_state

@@ -30,8 +30,8 @@ from engine.log.records import (
 )
 from engine.log.replay import Replay
 from engine.state import Pending
-from engine.stored.document import EMPTY
 from engine.stored.forms import ToolForm
+from engine.stored.state_file import EMPTY_STATE_FILE
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 numbers = st.integers(0, 2**40)
@@ -83,7 +83,7 @@ def tool(name: str, pending: Pending | None = None) -> ToolForm:
 
 
 def replayed(*applied: Record) -> Replay:
-    replay = Replay(EMPTY)
+    replay = Replay(EMPTY_STATE_FILE)
     replay.apply([CLAIM, *applied])
     return replay
 

@@ -11,8 +11,14 @@ from engine.address import Address
 from engine.errors import ConfigError
 from engine.language import scalars
 from engine.language.references import Interpolation, Reference
-from engine.options.decode import build, canonical, decode
-from engine.options.fields import agree, members, replace_paths, secret_paths, shape_at
+from engine.options.decode import build, canonicalize, decode
+from engine.options.fields import (
+    is_assignable,
+    replace_paths,
+    secret_paths,
+    type_at_path,
+    union_members,
+)
 from engine.schema import Field, Options
 from engine.values import UNKNOWN, Digest, Secret, UnknownValueError, Value
 
@@ -260,8 +266,8 @@ def test_a_struct_may_have_rules_of_its_own() -> None:
 
 def test_plain_options_that_fit_are_taken_as_they_are() -> None:
     raw: Raw = {"owner": "me"}
-    assert decode(raw, Either, env={}, simple=True)[0] is raw
-    assert decode({"Owner": "me"}, Either, env={}, simple=True) == ({"owner": "me"}, [])
+    assert decode(raw, Either, env={}, has_no_literals=True)[0] is raw
+    assert decode({"Owner": "me"}, Either, env={}, has_no_literals=True) == ({"owner": "me"}, [])
 
 
 def test_build_gives_the_struct_with_secrets_revealed() -> None:
@@ -332,7 +338,11 @@ def test_build_refuses_what_does_not_fit_naming_all_of_it() -> None:
 
 def test_canonical_forgives_what_other_versions_recorded() -> None:
     recorded: dict[str, Value] = {"image_repo": "i", "port": "x", "instanceID": "default"}
-    assert canonical(recorded, Sample) == {"imageRepo": "i", "port": "x", "instanceID": "default"}
+    assert canonicalize(recorded, Sample) == {
+        "imageRepo": "i",
+        "port": "x",
+        "instanceID": "default",
+    }
 
 
 def test_marked_paths() -> None:
@@ -364,7 +374,7 @@ def test_marked_paths() -> None:
     ],
 )
 def test_which_declared_types_agree(wanted: Any, given: Any, fits: bool) -> None:
-    assert agree(shapes.type_info(wanted), shapes.type_info(given)) is fits
+    assert is_assignable(shapes.type_info(wanted), shapes.type_info(given)) is fits
 
 
 @pytest.mark.parametrize(
@@ -382,5 +392,5 @@ def test_which_declared_types_agree(wanted: Any, given: Any, fits: bool) -> None
 def test_the_declared_type_at_a_path(
     path: tuple[str | int, ...], kind: type[shapes.Type] | None
 ) -> None:
-    shape = shape_at(Sample, path)
-    assert (shape and type(members(shape)[0])) is kind
+    shape = type_at_path(Sample, path)
+    assert (shape and type(union_members(shape)[0])) is kind

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.plan import Source
+from engine.plan import ChangeSource
 from engine.planning.diff import diff
-from engine.values import UNKNOWN, Digest, same
+from engine.values import UNKNOWN, Digest, is_equal
 
 JSON = st.recursive(
     st.none()
@@ -40,23 +40,23 @@ def shown(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]
     [(1, True), (0, False), (1, 1.0), (1, "1"), (None, ""), ({}, None), ([], {}), ([1], [True])],
 )
 def test_values_that_python_or_people_confuse_are_different(one: Any, two: Any) -> None:
-    assert same(one, one)
-    assert not same(one, two)
+    assert is_equal(one, one)
+    assert not is_equal(one, two)
 
 
 def test_order_of_keys_is_no_difference_and_order_of_items_is() -> None:
-    assert same({"a": 1, "b": [1, 2]}, {"b": [1, 2], "a": 1})
-    assert not same([1, 2], [2, 1])
+    assert is_equal({"a": 1, "b": [1, 2]}, {"b": [1, 2], "a": 1})
+    assert not is_equal([1, 2], [2, 1])
 
 
 def test_a_secret_is_its_digest_wherever_it_came_from() -> None:
-    assert same(Digest("aa", ("env A",)), Digest("aa", ("var b",)))
-    assert not same(Digest("aa"), Digest("bb"))
-    assert not same(Digest("aa"), "aa")
+    assert is_equal(Digest("aa", ("env A",)), Digest("aa", ("var b",)))
+    assert not is_equal(Digest("aa"), Digest("bb"))
+    assert not is_equal(Digest("aa"), "aa")
 
 
 def test_the_unknown_equals_nothing_so_that_the_worst_is_shown() -> None:
-    assert not same(UNKNOWN, UNKNOWN)
+    assert not is_equal(UNKNOWN, UNKNOWN)
     assert shown({"a": {"b": 1}}, {"a": {"b": UNKNOWN}}) == [("a.b", 1, UNKNOWN)]
 
 
@@ -120,9 +120,11 @@ def test_only_what_differs_is_named(
 def test_a_change_forces_replacement_where_a_marked_option_differs(
     old: Any, new: Any, forced: bool
 ) -> None:
-    found = diff(old, new, source=Source.LIVE, replaces=[("a",), ("m", "path"), ("l", "*", "key")])
+    found = diff(
+        old, new, source=ChangeSource.LIVE, replaces=[("a",), ("m", "path"), ("l", "*", "key")]
+    )
     assert [change.replaces for change in found] == [forced]
-    assert found[0].source is Source.LIVE
+    assert found[0].source is ChangeSource.LIVE
 
 
 def test_secrets_in_lists_are_aligned_by_digest() -> None:
@@ -163,9 +165,9 @@ def test_deepdiff_is_loaded_only_when_lists_need_aligning() -> None:
     st.dictionaries(st.sampled_from(["a", "b"]), JSON),
 )
 def test_a_diff_is_empty_exactly_where_values_are_the_same(old: Any, new: Any) -> None:
-    assert (not diff(old, new)) == same(old, new)
+    assert (not diff(old, new)) == is_equal(old, new)
     assert diff(old, old) == ()
     assert all(
-        change.old_absent or change.new_absent or not same(change.old, change.new)
+        change.old_absent or change.new_absent or not is_equal(change.old, change.new)
         for change in diff(old, new)
     )

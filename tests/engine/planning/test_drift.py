@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from engine.config import ToolSpec
 from engine.errors import ProviderError
 from engine.execution.refresh import read
-from engine.plan import Action, Change, Reason, Source
+from engine.plan import Action, Change, ChangeSource, Reason
 from engine.planning.drift import detect_drift, live_changes
 from engine.planning.planner import LiveResources, make_plan, plan_drift
 from engine.plugins.calls import Operations
@@ -18,11 +18,11 @@ from engine.plugins.recall import SecretRecall
 from engine.ports import Call
 from engine.state import Resource, StateEntry
 from engine.values import Secret, Value
-from tests.engine.fake_world import (
+from tests.engine.fake_system import (
     SEALER,
+    FakeSystem,
     Thing,
     ThingOptions,
-    World,
     at,
     config,
     entry,
@@ -39,7 +39,7 @@ class Rendering(Thing):
 
     template = "t1"
 
-    def derived(self) -> Collection[str]:
+    def derived_attributes(self) -> Collection[str]:
         return ("rendered",)
 
     def read(self, options: ThingOptions, resource: Resource | None, call: Call) -> Resource | None:
@@ -55,18 +55,18 @@ class Rendering(Thing):
         return replace(found, attributes={**found.attributes, **more})
 
 
-def rendering(world: World, template: str = "t1") -> Operations:
-    provider = Rendering(world)
+def rendering(system: FakeSystem, template: str = "t1") -> Operations:
+    provider = Rendering(system)
     provider.template = template
-    return Operations({**providers(world), "thing": provider}, Path("/base"), lambda _: None)
+    return Operations({**providers(system), "thing": provider}, Path("/base"), lambda _: None)
 
 
 def planned(
     wanted: ToolSpec, *, color: str = "red", template: str = "t1", was: Any = "old"
 ) -> tuple[Change, LiveResources]:
     """The tool was made with the value `was` and the template t1; then these things changed."""
-    world = World({"a": {"value": None, "color": color, "serial": 1}})
-    operations = rendering(world, template)
+    system = FakeSystem({"a": {"value": None, "color": color, "serial": 1}})
+    operations = rendering(system, template)
     known = entry("a", value=was)
     made = SEALER.seal_resource(thing("a"), at("a"))
     made = replace(made, attributes={**made.attributes, "seen with": was, "rendered": f"t1 {was}"})
@@ -120,13 +120,13 @@ def test_options_that_only_gained_a_secret_are_no_reason_to_call_its_traces_drif
 
 
 def test_a_tool_that_was_changed_but_looks_as_recorded_is_read_once() -> None:
-    world = World({"a": {"value": None, "color": "red", "serial": 1}})
+    system = FakeSystem({"a": {"value": None, "color": "red", "serial": 1}})
     live = read(
         config(tool("a", value="new")),
         state(entry("a")),
-        Operations(providers(world), Path("/base"), lambda _: None),
+        Operations(providers(system), Path("/base"), lambda _: None),
     )
-    assert (live.as_recorded, world.calls) == ({}, ["read a"])
+    assert (live.as_recorded, system.calls) == ({}, ["read a"])
 
 
 def test_inputs_are_no_drift() -> None:
@@ -135,10 +135,10 @@ def test_inputs_are_no_drift() -> None:
         thing("a", color="blue"),
         attributes={**thing("a", color="blue").attributes, "rendered": "x"},
     )
-    fields = live_changes(known, now, SecretRecall(rendering(World()), SEALER))
+    fields = live_changes(known, now, SecretRecall(rendering(FakeSystem()), SEALER))
     assert {field.path: field.source for field in fields} == {
-        ("color",): Source.LIVE,
-        ("rendered",): Source.INPUT,
+        ("color",): ChangeSource.LIVE,
+        ("rendered",): ChangeSource.INPUT,
     }
     assert Action.UPDATE is planned(tool("a", value="old"), template="t2")[0].action
 
@@ -153,7 +153,7 @@ def test_inputs_are_no_drift() -> None:
     ],
 )
 def test_drift_of_a_recorded_tool(known: StateEntry, live: Resource | None, expected: Any) -> None:
-    change = detect_drift(known, live, SecretRecall(rendering(World()), SEALER))
+    change = detect_drift(known, live, SecretRecall(rendering(FakeSystem()), SEALER))
     assert told(change) == expected
     assert (change.before, change.after) == (known.resource, known.options)
 
@@ -161,13 +161,16 @@ def test_drift_of_a_recorded_tool(known: StateEntry, live: Resource | None, expe
 def test_inputs_alone_are_not_drift_of_a_tool() -> None:
     known = entry("a")
     now = replace(thing("a"), attributes={**thing("a").attributes, "rendered": "x"})
-    assert detect_drift(known, now, SecretRecall(rendering(World()), SEALER)).action is Action.KEEP
+    assert (
+        detect_drift(known, now, SecretRecall(rendering(FakeSystem()), SEALER)).action
+        is Action.KEEP
+    )
 
 
 def test_drift_leaves_out_what_could_not_be_read() -> None:
     known = state(entry("b"), entry("a"), entry("c"))
     live = LiveResources({at("b"): thing("b", color="blue")}, {at("c"): ProviderError("no")})
-    plan = plan_drift(known, live, rendering(World()), in_progress="ann")
+    plan = plan_drift(known, live, rendering(FakeSystem()), in_progress="ann")
     assert [(change.address, change.action) for change in plan.changes] == [
         (at("a"), Action.KEEP),
         (at("b"), Action.UPDATE),
@@ -177,7 +180,7 @@ def test_drift_leaves_out_what_could_not_be_read() -> None:
 
 def test_drift_needs_no_salt_for_a_secret_that_is_known_by_now() -> None:
     known = replace(state(replace(entry("a"), resource=thing("a"))), salt="")
-    operations = rendering(World())
+    operations = rendering(FakeSystem())
     operations.redactor.add(Secret("hush-hush"))
     live = LiveResources({at("a"): replace(thing("a"), attributes={"color": "hush-hush"})})
     (change,) = plan_drift(known, live, operations).changes

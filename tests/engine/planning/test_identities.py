@@ -9,10 +9,10 @@ from engine.plan import Reason
 from engine.planning.identities import IdentityIndex, known_identities
 from engine.planning.planner import LiveResources, make_plan
 from engine.plugins.calls import Operations
-from tests.engine.fake_world import (
+from tests.engine.fake_system import (
+    FakeSystem,
     Thing,
     ThingOptions,
-    World,
     at,
     config,
     entry,
@@ -57,13 +57,15 @@ def test_identities_before_a_run_leave_out_what_is_not_known() -> None:
     unknown = tool("b", "a", key=ref("a.value"))
     misfit = tool("c", key=[7])
     wanted = config(tool("a"), unknown, misfit, tool("blind.d"))
-    named = known_identities(wanted, operations(World()))
+    named = known_identities(wanted, operations(FakeSystem()))
     assert [(spec.address, identity) for spec, identity in named] == [(at("a"), "thing:a")]
 
 
 def test_planner_refuses_one_path_in_two_spellings() -> None:
-    world = World()
-    known = Operations({**providers(world), "thing": OnDisk(world)}, Path("/base"), lambda _: None)
+    system = FakeSystem()
+    known = Operations(
+        {**providers(system), "thing": OnDisk(system)}, Path("/base"), lambda _: None
+    )
     wanted = config(tool("a", key="out"), tool("b", key="/base/out"))
     with pytest.raises(PlanError, match="thing/b: is the same thing as thing/a"):
         make_plan(wanted, state(), LiveResources({}), known)
@@ -72,7 +74,7 @@ def test_planner_refuses_one_path_in_two_spellings() -> None:
 def test_each_recorded_tool_moves_once() -> None:
     wanted = config(tool("b", key="a"), tool("oldthing.a", key="other"))
     live = LiveResources({at("a"): None})
-    changes = make_plan(wanted, state(entry("a")), live, operations(World())).changes
+    changes = make_plan(wanted, state(entry("a")), live, operations(FakeSystem())).changes
     assert [(change.previous, change.reason) for change in changes] == [
         (at("a"), Reason.VANISHED),
         (None, Reason.NEW),

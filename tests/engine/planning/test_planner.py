@@ -13,7 +13,7 @@ from engine.config import Config
 from engine.errors import DtmError, PlanError, ProviderError, UnsafePlanError, UsageError
 from engine.execution.refresh import read
 from engine.language.references import Interpolation, Reference
-from engine.plan import Action, Change, Plan, Reason, Source
+from engine.plan import Action, Change, ChangeSource, Plan, Reason
 from engine.planning.decisions import Resolution, ResolutionKind
 from engine.planning.planner import (
     LiveResources,
@@ -24,12 +24,12 @@ from engine.planning.planner import (
 )
 from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Digest, Secret, Value
-from tests.engine.fake_world import (
-    World,
+from tests.engine.fake_system import (
+    FakeSystem,
     at,
     config,
     entry,
-    found,
+    live_resources,
     operations,
     pending,
     ref,
@@ -46,7 +46,7 @@ ADOPT, RETRY, FORGET = (
 
 
 def plan(wanted: Config, known: State, live: LiveResources, **options: Any) -> Plan:
-    return make_plan(wanted, known, live, operations(World()), **options)
+    return make_plan(wanted, known, live, operations(FakeSystem()), **options)
 
 
 def only(wanted: Config, known: State, live: LiveResources, **options: Any) -> Change:
@@ -163,7 +163,9 @@ def begun(action: str, message: str | None = None, **options: Any) -> StateEntry
 def test_what_happens_to_a_wanted_tool(
     row: str, known: StateEntry | None, live: Resource | None, expected: Any
 ) -> None:
-    change = only(config(tool("a")), state(*([known] if known else [])), found(("a", live)))
+    change = only(
+        config(tool("a")), state(*([known] if known else [])), live_resources(("a", live))
+    )
     assert told(change) == expected
     assert change.after == {"key": "a"}
     assert change.live == live
@@ -227,7 +229,7 @@ def test_what_happens_to_a_wanted_tool(
 def test_what_happens_to_a_tool_that_left_the_config(
     row: str, known: StateEntry, live: Resource | None, expected: tuple[str, str]
 ) -> None:
-    assert told(only(config(), state(known), found(("a", live)))) == expected
+    assert told(only(config(), state(known), live_resources(("a", live)))) == expected
 
 
 @pytest.mark.parametrize(
@@ -258,7 +260,7 @@ def test_what_cannot_be_found_again_waits_for_a_persons_word(
     change = only(
         config(*([tool("blind.a")] if wanted else [])),
         state(known),
-        found(("blind.a", live)),
+        live_resources(("blind.a", live)),
         resolutions=word,
     )
     assert told(change) == expected
@@ -269,8 +271,8 @@ def test_what_cannot_be_found_again_waits_for_a_persons_word(
 
 def test_a_create_that_surely_failed_is_repeated_even_where_nothing_can_be_found_again() -> None:
     known = state(entry("blind.a", made=False, pending=pending("create", "oops")))
-    assert told(only(config(tool("blind.a")), known, found())) == ("create", "failed")
-    change = only(config(), known, found())
+    assert told(only(config(tool("blind.a")), known, live_resources())) == ("create", "failed")
+    change = only(config(), known, live_resources())
     assert told(change) == ("forget", "failed")
     assert (
         change.note
@@ -295,21 +297,21 @@ def test_a_create_that_surely_failed_is_repeated_even_where_nothing_can_be_found
 def test_what_failed_is_said_to_have_failed_with_the_words_of_that_time(
     action: str, live: Resource | None, note: str
 ) -> None:
-    change = only(config(tool("a")), state(begun(action, "oops")), found(("a", live)))
+    change = only(config(tool("a")), state(begun(action, "oops")), live_resources(("a", live)))
     assert (change.reason, change.note) == (Reason.FAILED, note)
 
 
 def test_a_retry_of_what_nobody_wants_is_refused() -> None:
     known = state(entry("blind.a", made=False, pending=pending("create")))
     with pytest.raises(PlanError, match="not wanted any more"):
-        plan(config(), known, found(), resolutions={at("blind.a"): RETRY})
+        plan(config(), known, live_resources(), resolutions={at("blind.a"): RETRY})
 
 
 @pytest.mark.parametrize(
     ("name", "why"), [("a", "thing/a has nothing unfinished"), ("x", "thing/x is not in the state")]
 )
 def test_a_word_on_what_waits_for_none_is_refused(name: str, why: str) -> None:
-    known, live = state(entry("a"), begun("create")), found(("a", thing("a")))
+    known, live = state(entry("a"), begun("create")), live_resources(("a", thing("a")))
     with pytest.raises(UsageError, match=f"--resolve thing.{name}: {why}") as caught:
         plan(
             config(tool("a")),
@@ -319,17 +321,19 @@ def test_a_word_on_what_waits_for_none_is_refused(name: str, why: str) -> None:
         )
     assert caught.value.hint == "unfinished: thing/b"
     with pytest.raises(UsageError, match="is not in the state") as caught:
-        plan_removal(config(), state(), live, operations(World()), resolutions={at(name): RETRY})
+        plan_removal(
+            config(), state(), live, operations(FakeSystem()), resolutions={at(name): RETRY}
+        )
     assert caught.value.hint == "nothing in this state is unfinished"
     assert plan(config(tool("a")), known, live, resolutions={at("a"): RETRY}).changes
 
 
 def test_a_recorded_plugin_that_is_gone_is_told_once_with_the_way_out() -> None:
     known = state(replace(entry("a"), address=Address("gone", "a")))
-    live = read(config(), known, operations(World()))
+    live = read(config(), known, operations(FakeSystem()))
     for make in (make_plan, plan_removal):
         with pytest.raises(PlanError) as caught:
-            make(config(), known, live, operations(World()))
+            make(config(), known, live, operations(FakeSystem()))
         (problem,) = caught.value.problems
         assert (problem.where, problem.message) == ("gone/a", 'plugin "gone" is unknown')
         assert problem.hint.startswith("dtm state rm gone.a makes dtm forget it")
@@ -362,7 +366,7 @@ def test_an_existing_thing_is_not_ours() -> None:
     with pytest.raises(
         PlanError, match=r"thing/a: exists \(thing:a\), but was not made by this state"
     ) as caught:
-        plan(config(tool("a")), state(), found(("a", thing("a"))))
+        plan(config(tool("a")), state(), live_resources(("a", thing("a"))))
     assert "another name" in caught.value.hint
 
 
@@ -371,7 +375,7 @@ def test_a_thing_that_another_tool_is_about_to_leave_is_not_free_yet() -> None:
         plan(
             config(tool("a", key="x"), tool("b", key="a")),
             state(entry("a")),
-            found(("a", thing("a")), ("b", thing("a"))),
+            live_resources(("a", thing("a")), ("b", thing("a"))),
         )
     assert caught.value.hint == "apply the change of thing/a first, alone"
 
@@ -380,7 +384,7 @@ def test_two_tools_that_are_one_thing_are_refused() -> None:
     with pytest.raises(
         PlanError, match="thing/b: is the same thing as thing/a: both are thing:same"
     ):
-        plan(config(tool("a", key="same"), tool("b", key="same")), state(), found())
+        plan(config(tool("a", key="same"), tool("b", key="same")), state(), live_resources())
 
 
 def test_every_problem_is_told_at_once() -> None:
@@ -425,30 +429,30 @@ def test_what_changes_nothing_in_the_world_only_rewrites_the_entry(
     found_plan = plan(
         config(wanted, tool("b")),
         state(known, entry("b")),
-        found(("a", thing("a")), ("b", thing("b"))),
+        live_resources(("a", thing("a")), ("b", thing("b"))),
     )
     change = next(change for change in found_plan.changes if change.address == at("a"))
     if note:
         assert (told(change), change.rewrite, change.note) == (("keep", "unchanged"), True, note)
-        assert not found_plan.empty
+        assert not found_plan.is_empty
     assert list(found_plan) == ([change] if change.action is not Action.KEEP else [])
 
 
 def test_edges_in_another_order_are_no_difference() -> None:
     known = state(entry("a", "b", "c"), entry("b"), entry("c"))
-    live = found(*((name, thing(name)) for name in "abc"))
-    assert plan(config(tool("a", "c", "b"), tool("b"), tool("c")), known, live).empty
+    live = live_resources(*((name, thing(name)) for name in "abc"))
+    assert plan(config(tool("a", "c", "b"), tool("b"), tool("c")), known, live).is_empty
 
 
 def test_the_changed_fields_are_named_with_their_source() -> None:
     change = only(
         config(tool("a", value={"x": 2})),
         state(entry("a", value={"x": 1})),
-        found(("a", thing("a", {"x": 1}, "blue"))),
+        live_resources(("a", thing("a", {"x": 1}, "blue"))),
     )
     assert [(f.path, f.old, f.new, f.source) for f in change.fields] == [
-        (("value", "x"), 1, 2, Source.OPTION),
-        (("color",), "red", "blue", Source.LIVE),
+        (("value", "x"), 1, 2, ChangeSource.OPTION),
+        (("color",), "red", "blue", ChangeSource.LIVE),
     ]
 
 
@@ -456,10 +460,10 @@ def test_a_drifted_output_that_repeats_an_attribute_is_told_once() -> None:
     change = only(
         config(tool("a")),
         state(entry("a")),
-        found(("a", replace(thing("a", 5), attributes={"value": 5, "color": "red"}))),
+        live_resources(("a", replace(thing("a", 5), attributes={"value": 5, "color": "red"}))),
     )
     assert [f.path for f in change.fields] == [("value",)]
-    change = only(config(tool("a")), state(entry("a")), found(("a", thing("a", serial=9))))
+    change = only(config(tool("a")), state(entry("a")), live_resources(("a", thing("a", serial=9))))
     assert [f.path for f in change.fields] == [("outputs", "serial")]
 
 
@@ -469,10 +473,14 @@ def test_a_drifted_output_that_repeats_an_attribute_is_told_once() -> None:
 def test_a_secret_is_compared_by_digest_and_never_shown() -> None:
     old, new = Secret("first one", ("env A",)), Secret("second one", ("env A",))
     assert plan(
-        config(tool("a", token=old)), state(entry("a", token=old)), found(("a", thing("a")))
-    ).empty
+        config(tool("a", token=old)),
+        state(entry("a", token=old)),
+        live_resources(("a", thing("a"))),
+    ).is_empty
     change = only(
-        config(tool("a", token=new)), state(entry("a", token=old)), found(("a", thing("a")))
+        config(tool("a", token=new)),
+        state(entry("a", token=old)),
+        live_resources(("a", thing("a"))),
     )
     assert told(change) == ("update", "changed")
     assert [f.path for f in change.fields] == [("token",)]
@@ -484,7 +492,7 @@ def test_a_secret_from_elsewhere_with_the_same_value_only_rewrites_the_entry() -
     change = only(
         config(tool("a", token=Secret("the same", ("env B",)))),
         state(known),
-        found(("a", thing("a"))),
+        live_resources(("a", thing("a"))),
     )
     assert (change.action, change.rewrite) == (Action.KEEP, True)
 
@@ -494,17 +502,19 @@ def test_a_secret_from_elsewhere_with_the_same_value_only_rewrites_the_entry() -
 
 def test_outputs_of_a_kept_tool_are_known_and_those_of_a_new_one_only_where_predicted() -> None:
     wanted = config(tool("a", value=1), tool("b", "a", value=[ref("a.value"), ref("a.serial")]))
-    kept, new = plan(wanted, state(entry("a", value=1)), found(("a", thing("a", 1)))).changes
+    kept, new = plan(
+        wanted, state(entry("a", value=1)), live_resources(("a", thing("a", 1)))
+    ).changes
     assert kept.action is Action.KEEP
     assert new.after == {"key": "b", "value": [1, 1]}
-    first, second = plan(wanted, state(), found()).changes
+    first, second = plan(wanted, state(), live_resources()).changes
     assert first.outputs == {"key": "a", "value": 1, "serial": UNKNOWN, "password": UNKNOWN}
     assert second.after == {"key": "b", "value": [1, UNKNOWN]}
 
 
 def test_an_unknown_option_is_the_worst_it_could_be() -> None:
     known = state(entry("b", "a", value=1), entry("c", "a", key="1"))
-    live = found(("b", thing("b", 1)), ("c", thing("1")))
+    live = live_resources(("b", thing("b", 1)), ("c", thing("1")))
     wanted = config(
         tool("a"), tool("b", "a", value=ref("a.serial")), tool("c", "a", key=ref("a.password"))
     )
@@ -521,7 +531,7 @@ def test_an_unknown_option_is_the_worst_it_could_be() -> None:
 def test_an_unknown_beside_a_known_change_is_a_change() -> None:
     wanted = config(tool("a"), tool("b", "a", value=[2, ref("a.serial")]))
     _, change = plan(
-        wanted, state(entry("b", "a", value=[1, 1])), found(("b", thing("b", [1, 1])))
+        wanted, state(entry("b", "a", value=[1, 1])), live_resources(("b", thing("b", [1, 1])))
     ).changes
     assert told(change) == ("update", "changed")
 
@@ -529,8 +539,11 @@ def test_an_unknown_beside_a_known_change_is_a_change() -> None:
 def test_open_outputs_are_unknown_until_they_are_there_and_then_must_have_the_key() -> None:
     reference = Reference(at("open.a"), ("value",), "${{ open.a.outputs.value }}")
     wanted = config(tool("open.a", value=1), tool("b", "open.a", value=reference))
-    assert plan(wanted, state(), found()).changes[1].after == {"key": "b", "value": UNKNOWN}
-    known, live = state(entry("open.a", value=1)), found(("open.a", thing("a", 1)))
+    assert plan(wanted, state(), live_resources()).changes[1].after == {
+        "key": "b",
+        "value": UNKNOWN,
+    }
+    known, live = state(entry("open.a", value=1)), live_resources(("open.a", thing("a", 1)))
     assert plan(wanted, known, live).changes[1].after == {"key": "b", "value": 1}
     absent = replace(reference, path=("nothing",))
     with pytest.raises(PlanError, match='has no output "nothing"'):
@@ -545,7 +558,7 @@ def test_a_reference_inside_text_and_to_a_secret_output() -> None:
         tool("b", "a", value=Interpolation(("pw=", password))),
         tool("c", "a", token=password),
     )
-    _, b, c = plan(wanted, state(entry("a")), found(("a", thing("a")))).changes
+    _, b, c = plan(wanted, state(entry("a")), live_resources(("a", thing("a")))).changes
     assert b.after == {"key": "b", "value": Secret("pw=secret of a")}
     assert c.after == {"key": "c", "token": Secret("secret of a")}
 
@@ -555,7 +568,7 @@ def test_an_option_that_turns_out_not_to_fit_is_a_problem() -> None:
         plan(
             config(tool("a", value=[1]), tool("b", "a", key=ref("a.value"))),
             state(entry("a", value=[1])),
-            found(("a", thing("a", [1]))),
+            live_resources(("a", thing("a", [1]))),
         )
 
 
@@ -564,7 +577,7 @@ def test_an_option_that_turns_out_not_to_fit_is_a_problem() -> None:
 
 def test_dependencies_come_first_and_deletions_last_and_in_reverse() -> None:
     known = state(entry("x"), entry("y", "x"), entry("z", "y"))
-    live = found(*((name, thing(name)) for name in "xyz"))
+    live = live_resources(*((name, thing(name)) for name in "xyz"))
     changes = plan(config(tool("b", "a"), tool("a")), known, live).changes
     assert [(c.address.instance, c.action.value) for c in changes] == [
         ("a", "create"),
@@ -610,19 +623,21 @@ def test_a_moved_secret_is_no_change() -> None:
 def test_secrets_in_clear_in_a_devstream_state_are_recognised_and_rewritten() -> None:
     old = StateEntry(at("a"), (), {"key": "a", "token": "in clear"}, thing("a"))
     known = replace(state(old), salt="")
-    change = only(config(tool("a", token=Secret("in clear"))), known, found(("a", thing("a"))))
+    change = only(
+        config(tool("a", token=Secret("in clear"))), known, live_resources(("a", thing("a")))
+    )
     assert (change.action, change.rewrite, change.note) == (
         Action.KEEP,
         True,
         "options: recorded in another spelling",
     )
     assert told(
-        only(config(tool("a", token=Secret("another"))), known, found(("a", thing("a"))))
+        only(config(tool("a", token=Secret("another"))), known, live_resources(("a", thing("a"))))
     ) == ("update", "changed")
 
 
 def test_another_identity_is_no_move() -> None:
-    changes = plan(config(tool("b")), state(entry("a")), found(("a", thing("a")))).changes
+    changes = plan(config(tool("b")), state(entry("a")), live_resources(("a", thing("a")))).changes
     assert [told(change) for change in changes] == [("create", "new"), ("delete", "removed")]
 
 
@@ -631,7 +646,7 @@ def test_a_thing_moves_to_one_place_only() -> None:
         plan(
             config(tool("b", key="a"), tool("c", key="a")),
             state(entry("a")),
-            found(("a", thing("a"))),
+            live_resources(("a", thing("a"))),
         )
 
 
@@ -648,7 +663,7 @@ def test_root_outputs_are_worked_out_and_compared() -> None:
         later=ref("b.serial"),
         hidden=Secret("hush hush"),
     )
-    made = plan(wanted, known, found(("a", thing("a", 1))))
+    made = plan(wanted, known, live_resources(("a", thing("a", 1))))
     assert made.outputs == {"same": 1, "other": 1, "later": UNKNOWN, "hidden": Secret("hush hush")}
     assert [(c.name, c.old, c.new) for c in made.output_changes] == [
         ("other", 2, 1),
@@ -660,13 +675,17 @@ def test_root_outputs_are_worked_out_and_compared() -> None:
 
 def test_an_output_that_does_not_exist_is_a_problem() -> None:
     with pytest.raises(PlanError, match=r"outputs.x: .*no output"):
-        plan(config(tool("a"), x=ref("a.nothing")), state(entry("a")), found(("a", thing("a"))))
+        plan(
+            config(tool("a"), x=ref("a.nothing")),
+            state(entry("a")),
+            live_resources(("a", thing("a"))),
+        )
 
 
 def test_an_output_alone_makes_a_plan_that_is_not_empty() -> None:
-    made = plan(config(x=1), state(), found())
+    made = plan(config(x=1), state(), live_resources())
     assert list(made) == []
-    assert not made.empty
+    assert not made.is_empty
 
 
 # Delete and destroy
@@ -674,11 +693,11 @@ def test_an_output_alone_makes_a_plan_that_is_not_empty() -> None:
 
 def removal(known: State, live: LiveResources, **options: Any) -> Plan:
     wanted = options.pop("wanted", config())
-    return plan_removal(wanted, known, live, operations(World()), Selection(**options))
+    return plan_removal(wanted, known, live, operations(FakeSystem()), Selection(**options))
 
 
 CHAIN = state(entry("x"), entry("y", "x"), entry("z", "y"), url="http://x")
-CHAIN_LIVE = found(*((name, thing(name)) for name in "xyz"))
+CHAIN_LIVE = live_resources(*((name, thing(name)) for name in "xyz"))
 
 
 def test_destroy_takes_everything_in_reverse_and_the_outputs_with_it() -> None:
@@ -705,7 +724,7 @@ def test_deleting_what_others_depend_on_is_refused_or_takes_them_too() -> None:
 
 def test_tools_that_are_not_recorded_are_deleted_only_when_asked_and_found() -> None:
     wanted = config(tool("a"), tool("b", "a"), tool("c"))
-    live = found(("a", thing("a")), ("b", thing("b")), ("c", None))
+    live = live_resources(("a", thing("a")), ("b", thing("b")), ("c", None))
     assert removal(state(), live, wanted=wanted).changes == ()
     made = removal(state(), live, wanted=wanted, unrecorded=True)
     assert [(c.address.instance, told(c)) for c in made.changes] == [
@@ -717,7 +736,7 @@ def test_tools_that_are_not_recorded_are_deleted_only_when_asked_and_found() -> 
 def test_a_plugin_that_is_gone_is_a_problem_of_its_tools_alone() -> None:
     lost = StateEntry(Address("lost", "a"), (), {}, Resource("a"))
     with pytest.raises(PlanError, match='lost/a: plugin "lost" is unknown'):
-        plan(config(tool("b")), state(lost), found())
+        plan(config(tool("b")), state(lost), live_resources())
 
 
 def test_without_refresh_the_state_is_taken_for_the_world() -> None:
@@ -757,10 +776,12 @@ def test_a_plan_has_one_change_per_tool_and_is_empty_exactly_when_all_agree(
 ) -> None:
     tools = [tool(name, value=value) for name, value in wanted.items()]
     entries = [entry(name, value=value) for name, value in known.items()]
-    there = found(*((name, thing(name, live[name]) if name in live else None) for name in known))
+    there = live_resources(
+        *((name, thing(name, live[name]) if name in live else None) for name in known)
+    )
     made = plan(config(*tools), state(*entries), there)
     assert sorted(change.address.instance for change in made.changes) == sorted({*wanted, *known})
-    assert made.empty == (
+    assert made.is_empty == (
         wanted == known == {name: value for name, value in live.items() if name in known}
     )
 
@@ -776,7 +797,7 @@ def test_ten_thousand_unchanged_tools_are_planned_in_linear_time() -> None:
             *(StateEntry(t.address, t.depends_on, t.options, resource) for t in wanted.tools)
         )
         began = time.process_time()
-        assert plan(wanted, known, recorded_resources(known)).empty
+        assert plan(wanted, known, recorded_resources(known)).is_empty
         return time.process_time() - began
 
     seconds(100)
@@ -785,7 +806,7 @@ def test_ten_thousand_unchanged_tools_are_planned_in_linear_time() -> None:
 
 def test_a_plan_says_who_else_is_at_work() -> None:
     assert (
-        plan(config(), state(), found(), in_progress="ann since 12:00").in_progress
+        plan(config(), state(), live_resources(), in_progress="ann since 12:00").in_progress
         == "ann since 12:00"
     )
 
@@ -794,7 +815,7 @@ def test_the_reason_is_for_people_and_every_action_has_a_count() -> None:
     made = plan(
         config(tool("a"), tool("b")),
         state(entry("b"), entry("c")),
-        found(("b", thing("b")), ("c", thing("c"))),
+        live_resources(("b", thing("b")), ("c", thing("c"))),
     )
     assert {a: n for a, n in made.counts().items() if n} == {
         Action.CREATE: 1,

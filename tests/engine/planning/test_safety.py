@@ -7,7 +7,17 @@ from engine.plan import Action, Change, Plan, Reason
 from engine.planning.planner import make_plan, plan_removal
 from engine.planning.safety import check
 from engine.state import StateId
-from tests.engine.fake_world import World, at, config, entry, found, operations, state, thing, tool
+from tests.engine.fake_system import (
+    FakeSystem,
+    at,
+    config,
+    entry,
+    live_resources,
+    operations,
+    state,
+    thing,
+    tool,
+)
 
 
 def plan(*counts: tuple[Action, int], destroy: bool = False) -> Plan:
@@ -47,19 +57,19 @@ def test_losing_more_than_three_tenths_of_at_least_ten_recorded_tools_is_asked_a
 
 
 KEPT = state(entry("a", protected=True), entry("b", key="x", protected=True))
-LIVE = found(("a", thing("a")), ("b", thing("x")))
+LIVE = live_resources(("a", thing("a")), ("b", thing("x")))
 
 
 @pytest.mark.parametrize("force", [False, True])
 def test_a_protected_tool_is_neither_deleted_nor_replaced_whatever_is_forced(force: bool) -> None:
-    gone = make_plan(config(tool("b", key="x", protect=True)), KEPT, LIVE, operations(World()))
+    gone = make_plan(config(tool("b", key="x", protect=True)), KEPT, LIVE, operations(FakeSystem()))
     replaced = make_plan(
         config(tool("a", protect=True), tool("b", key="y", protect=True)),
         KEPT,
         LIVE,
-        operations(World()),
+        operations(FakeSystem()),
     )
-    destroyed = plan_removal(config(), KEPT, LIVE, operations(World()))
+    destroyed = plan_removal(config(), KEPT, LIVE, operations(FakeSystem()))
     for refused, names in [
         (gone, "thing/a"),
         (replaced, "thing/b"),
@@ -70,6 +80,6 @@ def test_a_protected_tool_is_neither_deleted_nor_replaced_whatever_is_forced(for
 
 
 def test_a_protection_taken_back_in_the_config_does_not_hold_any_more() -> None:
-    made = make_plan(config(tool("a"), tool("b", key="y")), KEPT, LIVE, operations(World()))
+    made = make_plan(config(tool("a"), tool("b", key="y")), KEPT, LIVE, operations(FakeSystem()))
     assert [change.action for change in made.changes] == [Action.KEEP, Action.REPLACE]
     assert check(made) == 0

@@ -6,13 +6,13 @@ from engine.errors import DtmError
 from engine.plugins.lost_secrets import refuse_lost_secrets
 from engine.plugins.recall import SecretRecall
 from engine.values import Digest, Secret, Value
-from tests.engine.fake_world import SEALER, World, at, entry, operations
+from tests.engine.fake_system import SEALER, FakeSystem, at, entry, operations
 
 
 def memory(**sources: str) -> SecretRecall:
     """A memory with these environment variables."""
     known = {f"env {name}": value for name, value in sources.items()}
-    return SecretRecall(operations(World(), known), SEALER)
+    return SecretRecall(operations(FakeSystem(), known), SEALER)
 
 
 def recorded(value: Value, source: str = "env T") -> Secret:

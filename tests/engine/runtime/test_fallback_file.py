@@ -15,10 +15,10 @@ def test_the_file_is_readable_by_its_owner_only_and_never_overwrites(tmp_path: P
     def places() -> list[Path]:
         return [tmp_path / "one", tmp_path / "two"]
 
-    first = Path(fallback_file.keep("x.dtm", b"1", places))
+    first = Path(fallback_file.save_fallback_file("x.dtm", b"1", places))
     assert first == tmp_path / "one" / "x.dtm" and first.read_bytes() == b"1"
     assert first.stat().st_mode & 0o777 == 0o600 and first.parent.stat().st_mode & 0o777 == 0o700
-    second = Path(fallback_file.keep("x.dtm", b"2", places))
+    second = Path(fallback_file.save_fallback_file("x.dtm", b"2", places))
     assert second == tmp_path / "two" / "x.dtm" and first.read_bytes() == b"1"
 
 
@@ -34,7 +34,9 @@ def test_a_full_disk_leaves_no_part_of_a_file_behind(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    assert fallback_file.keep("x.dtm", b"the records", lambda: [full, good]) == str(good / "x.dtm")
+    assert fallback_file.save_fallback_file("x.dtm", b"the records", lambda: [full, good]) == str(
+        good / "x.dtm"
+    )
     assert not list(full.iterdir()) and (good / "x.dtm").read_bytes() == b"the records"
 
 
@@ -44,7 +46,7 @@ def test_without_any_place_it_goes_to_standard_output(
     blocked = tmp_path / "file"
     blocked.write_text("")
     assert (
-        fallback_file.keep("x.dtm", b"the records", lambda: [blocked / "sub"])
+        fallback_file.save_fallback_file("x.dtm", b"the records", lambda: [blocked / "sub"])
         == fallback_file.STDOUT
     )
     assert capsys.readouterr().out == "the records"
@@ -55,4 +57,4 @@ def test_the_current_directory_comes_first_then_the_users_own(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
-    assert fallback_file.directories() == [tmp_path, Path("/somewhere/dtm")]
+    assert fallback_file.fallback_directories() == [tmp_path, Path("/somewhere/dtm")]

@@ -17,7 +17,7 @@ from engine.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from engine.runtime.retry import STORE, provider_retry, store_retry
+from engine.runtime.retry import STORE_POLICY, retry_provider_call, retry_store_call
 
 
 class Flaky:
@@ -42,7 +42,9 @@ class Flaky:
 
 
 def store(call: Callable[[], str], clock: FakeClock) -> str:
-    return store_retry(call, sleep=clock.sleep, clock=clock, rng=random.Random(1), policy=STORE)
+    return retry_store_call(
+        call, sleep=clock.sleep, clock=clock, rng=random.Random(1), policy=STORE_POLICY
+    )
 
 
 DOWN = StoreUnavailableError("down")
@@ -120,14 +122,14 @@ def test_a_provider_is_called_again_only_if_it_says_so(error: Exception, calls: 
     clock = FakeClock()
     flaky = Flaky([error] * 9, clock)
     with pytest.raises(type(error)):
-        provider_retry(flaky, sleep=clock.sleep, clock=clock, rng=random.Random(1))
+        retry_provider_call(flaky, sleep=clock.sleep, clock=clock, rng=random.Random(1))
     assert len(flaky.at) == calls
 
 
 def test_a_provider_may_ask_for_a_longer_pause_and_every_pause_is_told() -> None:
     clock, told = FakeClock(), list[tuple[int, float, str]]()
-    flaky = Flaky([BUSY, ProviderError("slow down", retryable=True, after=45.0)], clock)
-    answer = provider_retry(
+    flaky = Flaky([BUSY, ProviderError("slow down", retryable=True, retry_after=45.0)], clock)
+    answer = retry_provider_call(
         flaky,
         sleep=clock.sleep,
         clock=clock,
@@ -142,7 +144,9 @@ def test_a_provider_may_ask_for_a_longer_pause_and_every_pause_is_told() -> None
 
 def test_no_pause_goes_beyond_the_deadline() -> None:
     clock = FakeClock()
-    flaky = Flaky([ProviderError("slow down", retryable=True, after=45.0)] * 2, clock)
+    flaky = Flaky([ProviderError("slow down", retryable=True, retry_after=45.0)] * 2, clock)
     with pytest.raises(ProviderError, match="slow down"):
-        provider_retry(flaky, sleep=clock.sleep, clock=clock, rng=random.Random(1), deadline=40.0)
+        retry_provider_call(
+            flaky, sleep=clock.sleep, clock=clock, rng=random.Random(1), deadline=40.0
+        )
     assert clock() == 0

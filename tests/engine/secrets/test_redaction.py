@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.language.references import join
+from engine.language.references import join_parts
 from engine.secrets.redaction import Redactor, contains_secret, redact
 from engine.state import Resource
 from engine.values import Secret, Value
@@ -53,12 +53,12 @@ def test_values_and_resources_with_a_known_secret_in_them_are_secrets_there() ->
 
 def test_of_a_text_around_secrets_these_are_known_alone() -> None:
     redactor = Redactor()
-    redactor.add(join(["out/", Secret("token-1", ("env T",)), ".txt"], ""))
+    redactor.add(join_parts(["out/", Secret("token-1", ("env T",)), ".txt"], ""))
     assert (
         redactor.redact("out/x.txt: no token-1 in out/token-1.txt")
         == "out/x.txt: no (sensitive) in out/(sensitive).txt"
     )
-    redactor.add(join(["pin ", Secret("1234", ("env P",))], ""))
+    redactor.add(join_parts(["pin ", Secret("1234", ("env P",))], ""))
     assert redactor.redact("pin 1234, 1234") == "(sensitive), 1234"
 
 

@@ -17,7 +17,7 @@ from dtm.testing.faults import CallFault, FaultyLocker
 from dtm.testing.lock_clients import KEY, fake_environment, lock_info
 from engine.errors import LockHeldError, StoreAccessError, StoreUnavailableError
 from engine.events import Event, LockAcquired, LockReleased, LockWaiting, Notice
-from engine.lock import LockInfo, LockRecord, timestamp
+from engine.lock import LockInfo, LockRecord, format_timestamp
 from engine.ports import Locker
 from engine.runtime.environment import Environment, new_id
 from engine.session.locking import HeldLock, LockOptions, acquire, break_lock
@@ -87,7 +87,7 @@ def test_a_holder_whose_lease_cannot_be_one_is_never_taken_over() -> None:
 )
 def test_a_holder_is_named_without_what_it_did_not_say(record: bytes, name: str, run: str) -> None:
     info = LockInfo.from_json(record)
-    assert info is not None and (info.holder, info.run) == (name, run)
+    assert info is not None and (info.holder, info.description) == (name, run)
     assert LockHeldError(LockRecord(info, "1")).message == f"the state is locked by {name}"
 
 
@@ -154,7 +154,7 @@ def test_breaking_a_lock_that_is_renewed_meanwhile_breaks_it_still() -> None:
 @pytest.mark.parametrize("seed", range(40))
 def test_a_dead_holder_is_taken_over_without_a_timeout_however_slow_the_store(seed: int) -> None:
     locker, clock = ObjectLocker(MemoryStore()), FakeClock()
-    dead = replace(lock_info("dead"), lease=1.0, renewed=timestamp(clock.now(-60)))
+    dead = replace(lock_info("dead"), lease=1.0, renewed=format_timestamp(clock.now(-60)))
     locker.put(KEY, dead, expect=None)
     slow = FaultyLocker(
         locker, put=[CallFault(before_call=lambda: clock.sleep(0.7)) for _ in range(20)]
@@ -217,18 +217,18 @@ def test_waiting_is_told_at_once_then_seldom_and_counts_down_only_for_the_dead()
 def test_who_looks_dead(lease: float | None, renewed: datetime, dead: bool) -> None:
     from msgspec.structs import replace
 
-    from engine.lock import timestamp
+    from engine.lock import format_timestamp
 
-    info = replace(lock_info("other"), lease=lease, renewed=timestamp(renewed))
-    assert info.looks_dead(NOON) is dead
+    info = replace(lock_info("other"), lease=lease, renewed=format_timestamp(renewed))
+    assert info.has_expired_lease(NOON) is dead
 
 
 def test_a_record_without_a_readable_time_looks_dead_and_nanoseconds_are_readable() -> None:
     from msgspec.structs import replace
 
     info = replace(lock_info("other"), lease=30.0)
-    assert replace(info, renewed="soon").looks_dead(NOON)
-    assert not replace(info, created="2026-01-01T11:59:50.151200792Z").looks_dead(NOON)
+    assert replace(info, renewed="soon").has_expired_lease(NOON)
+    assert not replace(info, created="2026-01-01T11:59:50.151200792Z").has_expired_lease(NOON)
 
 
 @pytest.mark.parametrize("background", [True, False])

@@ -30,7 +30,7 @@ from engine.session.reading import read_state
 from engine.session.recover import RecoveryResult, recover
 from engine.session.replacing import push, successor_problem
 from engine.session.session import Session
-from engine.state import Resource, State, StateEntry, StateId, Written
+from engine.state import Resource, State, StateEntry, StateId, WriterInfo
 from engine.stored.forms import resource_form, tool_form
 
 A = Address("data", "a")
@@ -167,7 +167,9 @@ def test_who_was_never_begun_is_no_outcome_to_save() -> None:
         return name
 
     def overtaken() -> None:
-        with new_session(store, environment=Environment(keep=keep, background=False)) as session:
+        with new_session(
+            store, environment=Environment(save_fallback=keep, background=False)
+        ) as session:
             session.begin(A, Action.CREATE).wait()
             with new_session(store, lease=0):
                 pass
@@ -224,7 +226,9 @@ def test_a_begin_that_arrives_when_its_run_has_given_up_is_taken_back(
     def unheard() -> None:
         with new_session(
             store,
-            environment=Environment(keep=keep, background=False, clock=clock, sleep=clock.sleep),
+            environment=Environment(
+                save_fallback=keep, background=False, clock=clock, sleep=clock.sleep
+            ),
         ) as session:
             session.flush()
             store.down = True
@@ -263,7 +267,9 @@ def test_a_begin_that_arrived_before_somebody_took_over_is_taken_back() -> None:
         return name
 
     def unheard() -> None:
-        with new_session(store, environment=Environment(keep=keep, background=False)) as session:
+        with new_session(
+            store, environment=Environment(save_fallback=keep, background=False)
+        ) as session:
             session.flush()
             store.write = overtaken  # type: ignore[method-assign]
             with suppress(SupersededError):
@@ -286,7 +292,7 @@ def test_another_states_rescue_file_is_refused() -> None:
 
 
 L, M = StateId("l", 5), StateId("m", 9)
-SOME, OTHER = State(L).put(entry("a")), State(L).put(entry("b"))
+SOME, OTHER = State(L).with_entry(entry("a")), State(L).with_entry(entry("b"))
 
 
 @pytest.mark.parametrize(
@@ -299,10 +305,10 @@ SOME, OTHER = State(L).put(entry("a")), State(L).put(entry("b"))
         (SOME, replace(OTHER, id=StateId("l", 4)), "newer (serial 5)"),
         (SOME, replace(OTHER, id=M), "another lineage (l)"),
         (SOME, replace(OTHER, id=StateId("", 0)), ""),
-        (SOME, replace(OTHER, id=StateId("", 0), written=Written("0.1.0")), "no lineage"),
+        (SOME, replace(OTHER, id=StateId("", 0), writer=WriterInfo("0.1.0")), "no lineage"),
         (
             replace(SOME, id=StateId("", 0)),
-            replace(OTHER, id=StateId("", 0), written=Written("0.1.0")),
+            replace(OTHER, id=StateId("", 0), writer=WriterInfo("0.1.0")),
             "",
         ),
         (replace(SOME, id=StateId("", 0)), OTHER, ""),

@@ -36,16 +36,16 @@ from engine.events import Event, Notice
 from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.ports import Store
-from engine.runtime.environment import Environment, Limits
+from engine.runtime.environment import Environment, LogLimits
 from engine.secrets.redaction import Redactor
 from engine.secrets.sealing import Sealer
 from engine.session.locking import break_lock
 from engine.session.opening import open_session
 from engine.session.reading import read_state
 from engine.session.session import SessionOptions
-from engine.state import Resource, StateEntry, same_content
+from engine.state import Resource, StateEntry, has_same_content
 from engine.values import Secret
-from tests.engine.narrow import NarrowStore
+from tests.engine.restricted_store import RestrictedStore
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ def place(kind: str, directory: Path) -> Connect:
     store = MemoryStore("m") if kind != "appending" else AppendingMemoryStore("m")
     if kind == "inline":
         return lambda: Client(
-            NarrowStore(store, KEY, f"{KEY}.lock"), ObjectLocker(store), separate_log=False
+            RestrictedStore(store, KEY, f"{KEY}.lock"), ObjectLocker(store), separate_log=False
         )
     return lambda: Client(store, ObjectLocker(store))
 
@@ -104,7 +104,9 @@ def test_what_a_session_says_is_what_a_reader_finds(
     found: list[tuple[str, int, int]], appending: bool, background: bool
 ) -> None:
     store = AppendingMemoryStore("m") if appending else MemoryStore("m")
-    environment = Environment(limits=Limits(spill=300, compact=900), background=background)
+    environment = Environment(
+        limits=LogLimits(chunk_after=300, compact_after=900), background=background
+    )
     fresh = itertools.count(100)
     with new_session(store, environment=environment) as session:
         for kind, which, value in found:
@@ -112,7 +114,7 @@ def test_what_a_session_says_is_what_a_reader_finds(
             present = made.address in session.state.entries
             if kind == "flush":
                 session.flush()
-                assert same_content(read_state(StateStore(store, KEY)).state, session.state)
+                assert has_same_content(read_state(StateStore(store, KEY)).state, session.state)
             elif kind == "outputs":
                 session.set_outputs({"n": value})
             elif kind == "moved":
@@ -131,9 +133,9 @@ def test_what_a_session_says_is_what_a_reader_finds(
                 elif value < 8:
                     session.done(made.address, None if kind == "delete" else made)
         session.flush()
-        assert same_content(read_state(StateStore(store, KEY)).state, session.state)
+        assert has_same_content(read_state(StateStore(store, KEY)).state, session.state)
         last = session.state
-    assert same_content(read_state(StateStore(store, KEY)).state, last)
+    assert has_same_content(read_state(StateStore(store, KEY)).state, last)
 
 
 def test_the_wait_for_a_session_that_was_force_unlocked_ends_when_its_log_is_silent(
@@ -232,7 +234,10 @@ def test_a_log_that_is_still_written_is_not_taken_over(tmp_path: Path) -> None:
 def test_the_state_is_compacted_in_mid_session_and_others_read_on() -> None:
     store = MemoryStore("m")
     with new_session(
-        store, environment=Environment(limits=Limits(spill=500, compact=1000), background=False)
+        store,
+        environment=Environment(
+            limits=LogLimits(chunk_after=500, compact_after=1000), background=False
+        ),
     ) as session:
         for number in range(40):
             create_tool(session, f"n{number}")
@@ -268,7 +273,9 @@ def test_a_lost_lock_stops_new_work_but_keeps_the_outcomes() -> None:
 
 
 def _fail_while_superseded(store: Store, emit: Callable[[Event], None]) -> None:
-    with new_session(store, emit=emit, environment=Environment(keep=lambda name, _: name)) as slow:
+    with new_session(
+        store, emit=emit, environment=Environment(save_fallback=lambda name, _: name)
+    ) as slow:
         with new_session(store) as quick:
             create_tool(quick, "b")
         slow.done(Address("data", "a"), entry("a"))
@@ -358,7 +365,7 @@ def test_replacing_with_equal_content_writes_nothing_and_else_the_next_serial() 
         before = store.read(KEY)
         session.replace(session.state)
         assert store.read(KEY) == before
-        session.replace(session.state.drop(Address("data", "a")).put(entry("b")))
+        session.replace(session.state.without_entry(Address("data", "a")).with_entry(entry("b")))
         assert session.state.id.serial == 2
     state = read_state(StateStore(store, KEY)).state
     assert tool_names(state) == {"b"} and state.id.serial == 2
@@ -412,7 +419,7 @@ def test_a_replacement_that_somebody_got_ahead_of_changes_nothing(finished: bool
     def replace_all() -> None:
         with new_session(killable.store) as slow:
             _between(killable, get_ahead)
-            slow.replace(slow.state.put(entry("c")).drop(Address("data", "a")))
+            slow.replace(slow.state.with_entry(entry("c")).without_entry(Address("data", "a")))
 
     with pytest.raises(SupersededError):
         replace_all()
@@ -521,7 +528,7 @@ class SlowChunks(MemoryStore):
 
 def test_commits_go_on_while_a_full_log_moves_and_nobody_waits_for_it() -> None:
     store = SlowChunks()
-    with new_session(store, environment=Environment(limits=Limits(spill=3000))) as session:
+    with new_session(store, environment=Environment(limits=LogLimits(chunk_after=3000))) as session:
         number = 0
         while not store.asked.is_set():
             create_tool(session, f"n{number}")
@@ -555,7 +562,10 @@ def test_a_log_that_cannot_move_stops_the_run_with_the_reason() -> None:
 
     def work() -> None:
         with new_session(
-            store, environment=Environment(limits=Limits(spill=1000), keep=lambda name, _: name)
+            store,
+            environment=Environment(
+                limits=LogLimits(chunk_after=1000), save_fallback=lambda name, _: name
+            ),
         ) as session:
             for number in range(100):
                 create_tool(session, f"n{number}")

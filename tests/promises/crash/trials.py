@@ -14,7 +14,7 @@ from queue import SimpleQueue
 
 from engine.log.state_store import StateStore
 from engine.session.reading import read_state
-from engine.stored.document import encode
+from engine.stored.state_file import encode
 from tests.promises.crash.places import FIRST, Place
 from tests.promises.crash.victim import Point, Zygote
 from tests.promises.crash.world import AFTER, BEFORE, effects, world, write

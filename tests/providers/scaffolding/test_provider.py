@@ -495,6 +495,6 @@ def test_a_token_is_used_and_stays_out_of_what_is_recorded(tmp_path: Path, call:
 
 
 def test_a_missing_git_is_said_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert repo_scaffolding().requires(options()) == ()
+    assert repo_scaffolding().missing_requirements(options()) == ()
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert "install git" in repo_scaffolding().requires(options())[0]
+    assert "install git" in repo_scaffolding().missing_requirements(options())[0]

@@ -15,13 +15,13 @@ import msgspec
 
 from engine.address import Address
 from engine.errors import StateError
-from engine.state import State, StateId, Written
-from engine.stored.forms import ToolForm, entry_of, plain_map, rich_map, tool_form
+from engine.state import State, StateId, WriterInfo
+from engine.stored.forms import ToolForm, decode_map, encode_map, entry_from_form, tool_form
 
 FORMAT = 1
 
 
-class WrittenForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WriterForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The writer of a snapshot."""
 
     at: str
@@ -37,12 +37,12 @@ class LogForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: str
     records: msgspec.Raw
 
-    def inner(self) -> bytes:
+    def record_bytes(self) -> bytes:
         """Give the records, comma separated: the same bytes however the document is laid out."""
         return bytes(self.records).strip()[1:-1].strip()
 
 
-class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class StateFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The document as stored; `tools` keys are `name_instanceID`.
 
     `dtm` is the version that wrote it, "" in DevStream's files. `log` is only there while the
@@ -59,11 +59,11 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     tools: dict[str, ToolForm]
     outputs: dict[str, Any]
     probe: dict[str, Any] = {}
-    written: WrittenForm | None = None
+    written: WriterForm | None = None
     log: LogForm | None = None
 
 
-EMPTY = Document("", FORMAT, "", 0, "", "", "", {}, {})
+EMPTY_STATE_FILE = StateFile("", FORMAT, "", 0, "", "", "", {}, {})
 """The document of a state that was never written."""
 
 
@@ -75,10 +75,10 @@ class _Format(msgspec.Struct):
 def encode(state: State) -> bytes:
     """Write the state's document: UTF-8 JSON with sorted keys, 2 spaces, a final newline.
 
-    Raises StateError for what cannot be stored, see `forms.plain`.
+    Raises StateError for what cannot be stored, see `forms.encode_value`.
     """
-    with no_gc():
-        return encode_document(document_of(state))
+    with paused_gc():
+        return encode_state_file(build_state_file(state))
 
 
 def decode(data: bytes, location: str) -> State:
@@ -89,16 +89,16 @@ def decode(data: bytes, location: str) -> State:
     not part of the snapshot yet.
     """
     try:
-        with no_gc():
-            document = decode_document(data, location)
-            if document.log is not None and document.log.inner():
+        with paused_gc():
+            document = decode_state_file(data, location)
+            if document.log is not None and document.log.record_bytes():
                 raise StateError(
                     "this document was taken while a run was at work: it holds a commit log",
                     hint="dtm state pull gives the whole state at any time",
                     where=location,
                 )
             # If no key begins with $, nothing was escaped: values are taken without a walk.
-            return state_of(document, location, literal=b'"$' not in data)
+            return build_state(document, location, unescaped=b'"$' not in data)
     except RecursionError as error:
         raise StateError("no valid state: it is nested too deep", where=location) from error
 
@@ -110,7 +110,7 @@ def to_devstream(state: State) -> bytes:
     return devstream.to_devstream(state)
 
 
-def encode_document(document: Document) -> bytes:
+def encode_state_file(document: StateFile) -> bytes:
     """Write the stored form, as `encode` does."""
     try:
         data = msgspec.json.encode(document, order="sorted")
@@ -121,20 +121,22 @@ def encode_document(document: Document) -> bytes:
     return msgspec.json.format(data, indent=2) + b"\n"
 
 
-def decode_document(data: bytes, location: str) -> Document:
+def decode_state_file(data: bytes, location: str) -> StateFile:
     """Read the stored form. A DevStream document is identified by its content."""
     if not data.strip():
-        return EMPTY
+        return EMPTY_STATE_FILE
     if not data.lstrip().startswith(b"{") or _is_devstream(data, location):
         # YAML is only needed for files that another program wrote.
         from engine.stored import devstream
 
         # DevStream's files have no id; that of the content changes when DevStream writes.
         return msgspec.structs.replace(
-            EMPTY, id=sha256(data).hexdigest()[:32], tools=devstream.tools(data, location)
+            EMPTY_STATE_FILE,
+            id=sha256(data).hexdigest()[:32],
+            tools=devstream.read_tools(data, location),
         )
     try:
-        document = msgspec.json.decode(data, type=Document)
+        document = msgspec.json.decode(data, type=StateFile)
     except msgspec.DecodeError as error:
         raise _invalid(data, location, error) from error
     for key, tool in document.tools.items():
@@ -165,7 +167,7 @@ def _is_devstream(data: bytes, location: str) -> bool:
     return found.format is msgspec.UNSET
 
 
-def is_newer(data: bytes) -> bool:
+def has_newer_format(data: bytes) -> bool:
     """Check whether a document or log head has a format newer than this program knows."""
     try:
         # A log head is its first line; a document is indented over many lines.
@@ -210,26 +212,26 @@ def _wrong_value(data: bytes, text: str) -> str:
     return text
 
 
-def document_of(state: State) -> Document:
+def build_state_file(state: State) -> StateFile:
     """Put a state into its stored form."""
-    written = state.written
-    return Document(
+    written = state.writer
+    return StateFile(
         written.version,
         FORMAT,
         state.id.lineage,
         state.id.serial,
-        state.document,
+        state.snapshot_id,
         state.home,
         state.salt,
         {entry.address.key: tool_form(entry) for entry in state.entries.values()},
-        plain_map(state.outputs),
-        plain_map(state.probe),
-        WrittenForm(written.at, written.who, written.command) if written.at else None,
+        encode_map(state.outputs),
+        encode_map(state.probe),
+        WriterForm(written.at, written.who, written.command) if written.at else None,
     )
 
 
-def state_of(document: Document, location: str, *, literal: bool = False) -> State:
-    """Take a state out of its stored form; `literal` as in `forms.entry_of`.
+def build_state(document: StateFile, location: str, *, unescaped: bool = False) -> State:
+    """Take a state out of its stored form; `literal` as in `forms.entry_from_form`.
 
     Raises StateError naming the location.
     """
@@ -239,25 +241,27 @@ def state_of(document: Document, location: str, *, literal: bool = False) -> Sta
     }
     written = document.written
     try:
-        entries = [entry_of(tool, known, literal=literal) for tool in document.tools.values()]
+        entries = [
+            entry_from_form(tool, known, unescaped=unescaped) for tool in document.tools.values()
+        ]
         return State(
             StateId(document.lineage, document.serial),
             {entry.address: entry for entry in entries},
-            rich_map(document.outputs),
+            decode_map(document.outputs),
             document.id,
             document.home,
             document.salt,
-            rich_map(document.probe),
-            Written(document.dtm, written.at, written.who, written.command)
+            decode_map(document.probe),
+            WriterInfo(document.dtm, written.at, written.who, written.command)
             if written
-            else Written(document.dtm),
+            else WriterInfo(document.dtm),
         )
     except StateError as error:
         raise StateError(f"no valid state: {error.message}", where=location) from error
 
 
 @contextmanager
-def no_gc() -> Generator[None]:
+def paused_gc() -> Generator[None]:
     """Switch the garbage collector off while a state is built.
 
     It would walk over the growing number of objects again and again.

@@ -8,7 +8,7 @@ from engine.errors import StoreAccessError
 from engine.ports import Snapshot, Store, Version
 
 
-class NarrowStore:
+class RestrictedStore:
     """A store over another one that allows the `granted` keys, and lists the `denied` calls."""
 
     def __init__(self, store: Store, *granted: str) -> None:

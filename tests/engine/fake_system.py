@@ -56,7 +56,7 @@ class ThingOutputs(Outputs, frozen=True, kw_only=True):
 
 
 @dataclass
-class World:
+class FakeSystem:
     """Fake systems: `things` by key, `effects` the creates that took place, `calls` every call."""
 
     things: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
@@ -89,8 +89,8 @@ class Thing:
     options = ThingOptions
     outputs: type[msgspec.Struct] | None = ThingOutputs
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, system: FakeSystem) -> None:
+        self.system = system
 
     def identity(self, options: ThingOptions) -> str | None:
         return f"thing:{options.key}"
@@ -102,12 +102,12 @@ class Thing:
 
     def read(self, options: ThingOptions, resource: Resource | None, call: Call) -> Resource | None:
         key = resource.id if resource else options.key
-        self.world.called("read", key)
+        self.system.called("read", key)
         return self._found(key)
 
     def _found(self, key: str) -> Resource | None:
-        with self.world.lock:
-            thing = self.world.things.get(key)
+        with self.system.lock:
+            thing = self.system.things.get(key)
             if thing is None:
                 return None
             outputs = {
@@ -119,38 +119,38 @@ class Thing:
             return Resource(key, {"value": thing["value"], "color": thing["color"]}, outputs)
 
     def create(self, options: ThingOptions, call: Call) -> Resource:
-        self.world.tokens.append(call.token)
-        self.world.called("create", options.key)
+        self.system.tokens.append(call.token)
+        self.system.called("create", options.key)
         self._effect(options)
-        self.world.called("after create", options.key)
+        self.system.called("after create", options.key)
         found = self._found(options.key)
         assert found is not None
         return found
 
     def _effect(self, options: ThingOptions) -> None:
-        with self.world.lock:
-            assert options.key not in self.world.things, f"{options.key} is made twice"
-            self.world.effects.append(options.key)
-            self.world.things[options.key] = {
+        with self.system.lock:
+            assert options.key not in self.system.things, f"{options.key} is made twice"
+            self.system.effects.append(options.key)
+            self.system.things[options.key] = {
                 "value": options.value,
                 "color": "red",
-                "serial": len(self.world.effects),
+                "serial": len(self.system.effects),
             }
 
     def update(self, options: ThingOptions, resource: Resource, call: Call) -> Resource:
-        self.world.called("update", resource.id)
-        with self.world.lock:
-            self.world.things[resource.id] |= {"value": options.value, "color": "red"}
-        self.world.called("after update", resource.id)
+        self.system.called("update", resource.id)
+        with self.system.lock:
+            self.system.things[resource.id] |= {"value": options.value, "color": "red"}
+        self.system.called("after update", resource.id)
         found = self._found(resource.id)
         assert found is not None
         return found
 
     def delete(self, options: ThingOptions, resource: Resource, call: Call) -> None:
-        self.world.called("delete", resource.id)
-        with self.world.lock:
-            self.world.things.pop(resource.id, None)
-        self.world.called("after delete", resource.id)
+        self.system.called("delete", resource.id)
+        with self.system.lock:
+            self.system.things.pop(resource.id, None)
+        self.system.called("after delete", resource.id)
 
 
 class Alias(Thing):
@@ -198,20 +198,20 @@ class Plain(Thing):
         return f"plain:{options.key}"
 
 
-def providers(world: World) -> dict[str, AnyProvider]:
+def providers(system: FakeSystem) -> dict[str, AnyProvider]:
     """Every fake by its names."""
     return {
-        "thing": Thing(world),
-        "oldthing": Alias(world),
-        "blind": Blind(world),
-        "open": Open(world),
-        "plain": Plain(world),
+        "thing": Thing(system),
+        "oldthing": Alias(system),
+        "blind": Blind(system),
+        "open": Open(system),
+        "plain": Plain(system),
     }
 
 
-def operations(world: World, secrets: Mapping[str, str] | None = None) -> Operations:
+def operations(system: FakeSystem, secrets: Mapping[str, str] | None = None) -> Operations:
     """Providers as the engine calls them; `secrets` is what sources still give."""
-    return Operations(providers(world), Path("/base"), (secrets or {}).get)
+    return Operations(providers(system), Path("/base"), (secrets or {}).get)
 
 
 def at(text: str) -> Address:
@@ -278,7 +278,7 @@ def state(*entries: StateEntry, **outputs: Value) -> State:
     )
 
 
-def found(*resources: tuple[str, Resource | None]) -> LiveResources:
+def live_resources(*resources: tuple[str, Resource | None]) -> LiveResources:
     """The world as it was read."""
     return LiveResources({at(name): resource for name, resource in resources})
 
@@ -287,7 +287,7 @@ def found(*resources: tuple[str, Resource | None]) -> LiveResources:
 class Bench:
     """A state in memory and a world; `run` plans and applies as the command line does."""
 
-    world: World = field(default_factory=World)
+    system: FakeSystem = field(default_factory=FakeSystem)
     store: Store = field(default_factory=lambda: MemoryStore("test"))
     events: list[Event] = field(default_factory=list[Event])
     secrets: dict[str, str] = field(default_factory=dict[str, str])
@@ -295,17 +295,17 @@ class Bench:
     operations: Operations = field(init=False)
 
     def __post_init__(self) -> None:
-        self.operations = operations(self.world, self.secrets)
+        self.operations = operations(self.system, self.secrets)
 
     @contextmanager
     def session(self) -> Generator[Session]:
         """A session without a lock, with fresh operations, as in a new process."""
-        self.operations = operations(self.world, self.secrets)
+        self.operations = operations(self.system, self.secrets)
         with open_session(
             StateStore(
                 self.store,
                 "k",
-                Environment(background=self.background, keep=lambda name, _data: name),
+                Environment(background=self.background, save_fallback=lambda name, _data: name),
             ),
             None,
             SessionOptions(

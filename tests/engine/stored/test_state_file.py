@@ -17,10 +17,10 @@ from engine.state import (
     State,
     StateEntry,
     StateId,
-    Written,
-    same_content,
+    WriterInfo,
+    has_same_content,
 )
-from engine.stored.document import decode, encode, line_column, to_devstream
+from engine.stored.state_file import decode, encode, line_column, to_devstream
 from engine.values import UNKNOWN, Digest, Secret, Unknown, Value
 
 STATES = Path(__file__).parents[3] / "fixtures" / "states"
@@ -69,7 +69,7 @@ states = made(
     texts,
     texts,
     maps,
-    st.just(Written()) | made(Written, texts, times, texts, texts),
+    st.just(WriterInfo()) | made(WriterInfo, texts, times, texts, texts),
 )
 
 
@@ -77,14 +77,14 @@ states = made(
 def test_a_state_comes_back_as_it_was(state: State) -> None:
     data = encode(state)
     back = decode(data, "here")
-    assert same_content(back, state)
-    assert (back.id, back.document, back.home, back.salt, back.probe, back.written) == (
+    assert has_same_content(back, state)
+    assert (back.id, back.snapshot_id, back.home, back.salt, back.probe, back.writer) == (
         state.id,
-        state.document,
+        state.snapshot_id,
         state.home,
         state.salt,
         state.probe,
-        state.written,
+        state.writer,
     )
     assert encode(back) == data
 
@@ -155,7 +155,9 @@ def test_devstream_text_in_our_words_stays_text() -> None:
 
 
 def test_printing_for_devstream_shows_no_secret_and_nothing_for_nothing() -> None:
-    state = State(StateId("l", 1)).put(StateEntry(Address("a", "b"), (), {"token": Digest("d")}))
+    state = State(StateId("l", 1)).with_entry(
+        StateEntry(Address("a", "b"), (), {"token": Digest("d")})
+    )
     assert b"token: (sensitive)\n" in to_devstream(state)
     assert to_devstream(State(StateId("", 0))) == b""
 
@@ -224,7 +226,7 @@ def test_a_damaged_document_names_the_tool(old: bytes, new: bytes, says: str) ->
     ],
 )
 def test_what_must_not_or_cannot_be_stored_is_refused(value: Value) -> None:
-    state = State(StateId("l", 1)).put(StateEntry(Address("a", "b"), (), {"x": value}))
+    state = State(StateId("l", 1)).with_entry(StateEntry(Address("a", "b"), (), {"x": value}))
     with pytest.raises(StateError):
         encode(state)
 

@@ -27,6 +27,8 @@ VARYING = [
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?Z?"), "2026-01-31 12:00:00"),
     (re.compile(r"\b\d+(\.\d+)?s\b"), "1s"),
     (re.compile(r"\b\d+ s ago"), "1 s ago"),
+    (re.compile(r"\b\d+\.\d ms\b"), "1.0 ms"),
+    (re.compile(r"\bpid=\d+"), "pid=1"),
     (re.compile(r"\b[0-9a-f]{32}\b|(?<=\"digest\": \")[0-9a-f]{64}"), "id"),
     (re.compile(r"(?<=\S) {2,}"), "  "),
 ]

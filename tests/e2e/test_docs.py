@@ -1,6 +1,7 @@
 """The README's tutorial, the tutorial and every how-to work as printed."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -125,6 +126,27 @@ def test_what_a_team_s_workflow_runs_works_and_its_plan_writes_nothing(
             subprocess.run(["bash", "-e", "-c", command], cwd=work, env=env, check=True, timeout=60)
         assert (list(store.list("")) != before) is written
     assert (tmp_path / "installed" / "dtm" / "cli").is_dir()
+
+
+ENVIRONMENT = re.compile(
+    r"""["'](_?DTM_[A-Z_]+|[A-Z]+_PROXY)["']|env(?:iron)?(?:\.get\(|\[|=)"([A-Z0-9_]+)\""""
+)
+"""A name in the code that can be an environment variable that dtm reads or sets."""
+INTERNAL = {"DTM_GATE", "GIT_CONFIG_COUNT", "PATH"}
+"""Variables of programs that dtm starts, which a user neither sets nor reads."""
+
+
+def test_reference_lists_every_environment_variable() -> None:
+    code = "".join(
+        path.read_text("utf-8")
+        for package in ("dtm", "engine", "backends", "providers")
+        for path in (ROOT / package).rglob("*.py")
+        if not {"templates", "testing", "trials"} & set(path.parts)
+    )
+    read = {first or second for first, second in ENVIRONMENT.findall(code)} - INTERNAL
+    page = (ROOT / "docs" / "reference" / "environment-variables.md").read_text("utf-8")
+    assert read >= {"DTM_STATE", "DTM_LOG", "NO_COLOR", "KUBECONFIG", "S3_REGION"}
+    assert read - set(re.findall(r"`(\w+)`", page)) - {"DTM_VAR_"} == set()
 
 
 def generate(docs: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -1,8 +1,12 @@
-"""The seams: protocols for stores, lockers, backends and providers, and the values they exchange.
+"""The protocols of stores, lockers, backends and providers, and the values that they exchange.
 
-Every call of a Store or Locker is *one try*. Retries, waiting, polling, leases and the question
-what became of a request without an answer are handled above, in `engine.session.opening` and
-`engine.session.locking`. No SDK exception may cross these protocols.
+Authors of plugins implement `Provider`, authors of backends implement `Backend`, `Store` and
+`Locker`. The engine calls these protocols and nothing else of an adapter.
+
+Each call of a Store or a Locker is *one try*: the implementation sends a request once and reports
+what came of it. Retries, pauses, polling and leases, and the check whether a request without an
+answer had its effect, are the work of `engine.log.state_store` and `engine.session.locking`. No
+exception of an SDK may leave an implementation, only the errors of `engine.errors`.
 """
 
 from __future__ import annotations
@@ -24,10 +28,10 @@ Emit: TypeAlias = Callable[[Event], None]
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a provider
 
 BY_ADDRESS: Final = "address"
-"""The identity of a resource that is found by its tool's address (`data`, a `command` with `read`).
+"""The identity of a resource that is found by the address of its tool, such as a `data` tool.
 
-It counts as known, so that nothing needs `--resolve`. It is never compared: two tools with it are
-neither a clash nor a move.
+The planner treats it as a known identity, so that no such tool needs `--resolve`. It compares it
+with nothing: two tools with this identity neither clash nor count as one renamed tool.
 """
 
 
@@ -42,133 +46,172 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """Bytes under keys with compare-and-swap; keys are relative to `location` and use "/".
+    """Bytes under keys, each replaced only on condition that its version is the expected one.
 
-        version = store.write("devstream.state", b"one", expect=None)  # must not exist yet
-        version = store.write("devstream.state", b"two", expect=version)
-        store.read("devstream.state")  # Snapshot(b"two", version)
-        store.write("devstream.state", b"three", expect="old")  # raises ConflictError
+    Keys are relative to `location` and use "/" as separator. Two threads may call at the same time:
+    the lock is renewed while the commit log is written.
 
-    Calls may come from two threads at once: the lock is renewed while the log is written.
+        version = store.write("devstream.state", b"one", expect=None)
+        store.write("devstream.state", b"two", expect=version)
+        store.read("devstream.state").data  # b"two"
     """
 
     @property
     def location(self) -> str:
-        """The place of the keys, for messages and as a state's `home`: a URL without credentials.
+        """The place of the keys as a URL without credentials, for messages and the state's `home`.
 
-        Never changes and asks no server. Raises nothing.
+        It never changes. Reading it sends no request and raises nothing.
+
+            store.location  # "s3://bucket/team"
         """
         ...
 
     def read(self, key: str) -> Snapshot | None:
-        """Read the newest version; None if there is none.
+        """Return the newest version of a key, None if there is none.
 
-        It shows every write that has returned, also another client's, and never part of one.
-        Raises StoreAccessError, StoreUnavailableError, StoreError for any other failure.
+        A read shows each write that has returned, also that of another client, and never a part of
+        a write. Raises StoreAccessError, StoreUnavailableError, and StoreError for any other
+        failure.
+
+            found = store.read("devstream.state")
+            version = found.version if found else None
         """
         ...
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
-        """Replace exactly the version `expect`, None = must not exist; give the new version.
+        """Replace exactly the version `expect` and return the new version; None means absent.
 
-        Readers see the old bytes or the new ones; on return the new ones are durable. Different
-        bytes never have the same version. Raises ConflictError (nothing was written),
-        StoreAccessError, StoreUnavailableError (surely no effect), OutcomeUnknownError (maybe
-        written), StoreError for any other refusal.
+        Readers see either the old or the new bytes. When the call returns, the new bytes are
+        durable. Different bytes never have the same version.
+
+        Raises ConflictError (another version is stored; nothing was written), StoreAccessError,
+        StoreUnavailableError (certainly nothing was written), OutcomeUnknownError (the data may
+        have been written), and StoreError for any other refusal.
+
+            version = store.write("a", b"one", expect=None)  # the key must not exist
+            store.write("a", b"two", expect=version)
+            store.write("a", b"three", expect=version)  # raises ConflictError
         """
         ...
 
     def delete(self, key: str, *, expect: Version | None = None) -> None:
-        """Remove the key, with `expect` only that version; already gone is success.
+        """Remove a key, or only that version of it. A key that is already gone is a success.
 
-        Raises as `write`.
+        Raises the same errors as `write`.
+
+            store.delete("devstream.state.log", expect=version)
         """
         ...
 
     def list(self, prefix: str) -> Iterator[str]:
-        """List the keys that start with `prefix`, sorted, however many there are.
+        """Yield all keys that start with `prefix`, sorted, however many they are.
 
-        Raises as `read`, also in the midst of the iteration.
+        Raises the same errors as `read`, also in the middle of the iteration.
+
+            list(store.list("devstream.state.history/"))
         """
         ...
 
 
 @runtime_checkable
 class AppendStore(Store, Protocol):
-    """A store that can also grow a value in place, at a cost that does not depend on its size.
-
-    version = store.append("devstream.state.log", b"record", expect=version)
-    """
+    """A store that can also extend a value in place, at a cost that does not depend on its size."""
 
     def append(self, key: str, data: bytes, *, expect: Version) -> Version:
-        """Add `data` behind exactly the version `expect`; give the version of the whole.
+        """Add `data` after exactly the version `expect` and return the version of the whole value.
 
-        It is durable on return, and the fence is that of `write`: another client's write or append
-        has moved the version, and then nothing is added. A writer that dies in mid-append may leave
-        the first part of `data` behind, which readers see as part of the value: frame the records
-        and ignore a torn last one. Raises as `write`.
+        When the call returns, the data is durable. The condition is that of `write`: if another
+        client has written or appended since, nothing is added. If the process ends during an
+        append, readers may see the first part of `data`. The caller therefore frames its records
+        and ignores an incomplete last one. Raises the same errors as `write`.
+
+            version = store.append("devstream.state.log", b"record", expect=version)
         """
         ...
 
 
 class Locker(Protocol):
-    """One lock per key. A locker never waits and never judges leases.
+    """One lock record per key. A locker never waits and never judges whether a lease has expired.
 
-    mine = locker.put("devstream.state", info, expect=None)     # acquire
-    mine = locker.put("devstream.state", renewed, expect=mine)  # renew
-    locker.remove("devstream.state", expect=mine)               # release
+    mine = locker.put("devstream.state", info, expect=None)
+    mine = locker.put("devstream.state", renewed, expect=mine)
+    locker.remove("devstream.state", expect=mine)
     """
 
     def read(self, key: str) -> LockRecord | None:
-        """Read the record that holds the lock; None if the lock is free.
+        """Return the record that holds the lock, None if the lock is free.
 
-        An unreadable record is a LockRecord with `info` None. Raises as `Store.read`.
+        A record that cannot be parsed is a LockRecord with `info` None; it holds the lock, too.
+        Raises the same errors as `Store.read`.
+
+            held = locker.read("devstream.state")
+            who = held.holder if held else "free"
         """
         ...
 
     def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
-        """Write a record; give it with its new version.
+        """Write a lock record and return it with its new version.
 
-        `expect` None acquires, the caller's own record renews, a record seen by `read` takes over.
-        Of several clients that expect the same, one succeeds. Raises LockHeldError with the record
-        that holds the lock instead, LockError if `expect` is gone and none holds it; store errors
-        as `Store.write`.
+        With `expect` None the caller acquires the lock, with its own record it renews the lock,
+        with the record of another holder, as `read` returned it, it takes the lock over. If several
+        clients expect the same record, exactly one of them succeeds.
+
+        Raises LockHeldError with the record that holds the lock instead, LockError if `expect` is
+        gone and the lock is free, and the errors of `Store.write`.
+
+            mine = locker.put("devstream.state", info, expect=None)        # acquire
+            mine = locker.put("devstream.state", renewed, expect=mine)     # renew
+            mine = locker.put("devstream.state", info, expect=expired)     # take over
         """
         ...
 
     def remove(self, key: str, *, expect: LockRecord) -> None:
-        """Release exactly that record, never another holder's.
+        """Release the lock if exactly this record holds it, never the lock of another holder.
 
-        Raises LockHeldError with the record that holds the lock instead, LockError if none does;
-        store errors as `Store.write`.
+        Raises LockHeldError with the record that holds the lock instead, LockError if the lock is
+        free, and the errors of `Store.write`.
+
+            locker.remove("devstream.state", expect=mine)
         """
         ...
 
 
 @runtime_checkable
 class ProcessLocker(Locker, Protocol):
-    """A locker whose lock ends with the holder's process: a record without lock proves a death."""
+    """A locker whose lock ends with the process of its holder.
+
+    A record that is left without a lock therefore proves that its holder's process has ended.
+    """
 
     def dead_holder(self, key: str) -> LockInfo | None:
-        """Give the dead holder whose lock we acquired last; None if the lock was free."""
+        """Return the ended holder whose record the last acquisition replaced, None if none.
+
+        Sends no request and raises nothing.
+
+            mine = locker.put("devstream.state", info, expect=None)
+            ended = locker.dead_holder("devstream.state")
+        """
         ...
 
     def remove(self, key: str, *, expect: LockRecord, dead_holder: LockInfo | None = None) -> None:
-        """Release as `Locker.remove`.
+        """Release the lock as `Locker.remove` does.
 
-        `leaving` is the record of a dead holder that stays behind without a lock, so that the next
-        client to acquire it learns of that death, too.
+        If `dead_holder` is given, its record is left behind without a lock. The next client that
+        acquires the lock then learns, too, that this holder's process has ended.
+
+            locker.remove("devstream.state", expect=mine, dead_holder=ended)
         """
         ...
 
 
 class OpenedBackend(msgspec.Struct, frozen=True):
-    """A place for a state, not asked yet: the state file is `key` in `store`.
+    """The place of one state: the state file is `key` in `store`. No server was asked yet.
 
-    `lockers` makes a locker per kind that this place has: `native` (the store itself), `dynamodb`.
-    `certain`: every server of this kind compares and swaps, so that nothing has to be probed.
-    `lease`: seconds that the native lock outlives its holder's last sign of life, unless the
-    settings say otherwise.
+    `lockers` makes a locker for each kind that this place supports: `native` (kept in the store
+    itself) or `dynamodb`.
+    `trusted`: every server of this kind honors conditional writes, so that no probe is needed.
+    `lease`: seconds for which the native lock stays valid without a renewal, unless the settings
+    give another lease.
     """
 
     store: Store
@@ -179,51 +222,67 @@ class OpenedBackend(msgspec.Struct, frozen=True):
 
 
 class Backend(Protocol):
-    """A module with these names, imported once a state is to be opened.
+    """A module with these names. dtm imports it when it opens a state of this kind.
 
-    The entry points "dtm.backends" name the modules of other packages. `OPTIONS` is the options
-    Struct. A module that can make the place of a state has `creating` too, with the parameters of
-    `open_backend`, which gives a `Creating`.
+    Another package names its module in the entry point group "dtm.backends". A module that can
+    also create the place of a state has a function `open_provisioner` with the parameters of
+    `open_backend`; it returns a `Provisioner`.
 
         opened = backend.open_backend({"stateFile": "devstream.state"}, base_dir, os.environ)
         opened.store.read(opened.key)
     """
 
     OPTIONS: type[msgspec.Struct]
+    """The Struct of the backend's options, which the section `state:` is checked against."""
 
     def open_backend(
         self, options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]
     ) -> OpenedBackend:
-        """Find the place that options lead to; no server is asked.
+        """Return the place that the options describe. Sends no request.
 
-        The options fit `OPTIONS`, have canonical names, and their secrets are revealed; paths among
-        them are relative to `base_dir`. Raises ConfigError with everything that is wrong with them
-        nevertheless, each `Problem.where` naming the option, and UsageError.
+        The options already match `OPTIONS`: their names are canonical and their secrets revealed.
+        Relative paths start at `base_dir`. Raises ConfigError with all remaining problems, each
+        with the option's name in `Problem.where`, and UsageError.
+
+            def open_backend(options, base_dir, env):
+                store = DirectoryStore(base_dir / str(options["path"]))
+                return OpenedBackend(store, "state", {"native": lambda: ObjectLocker(store)})
         """
         ...
 
 
 class Provisioner(Protocol):
-    """An addition to a backend: it makes the place that a state needs and names its permissions."""
+    """An addition to a backend: creates the place of a state and describes its permissions.
+
+    provisioner = backend.open_provisioner(options, base_dir, os.environ)
+    provisioner.create()
+    """
 
     def missing(self) -> Sequence[str]:
-        """Describe each thing that does not exist yet in one sentence; none if all is there.
+        """Return one sentence for each thing that does not exist yet, such as the bucket.
 
-        Changes nothing. Raises as `Store.read`.
+        Changes nothing. Raises the same errors as `Store.read`.
+
+            provisioner.missing()  # ["bucket team-state does not exist"]
         """
         ...
 
     def create(self) -> Sequence[str]:
-        """Make what is missing; describe each thing made in one sentence.
+        """Create what is missing and return one sentence for each created thing.
 
-        Safe to repeat. Raises as `Store.write`.
+        Safe to repeat: what exists already is left alone. Raises the same errors as `Store.write`.
+
+            provisioner.create()  # ["created bucket team-state"]
+            provisioner.create()  # []
         """
         ...
 
     def policy(self) -> str:
-        """Write the least permissions that this state needs, as text to paste.
+        """Return the smallest set of permissions that this state needs, as text to paste.
 
-        No server is asked. Raises nothing.
+        Sends no request and raises nothing.
+
+            print(provisioner.policy())
         """
         ...
 
@@ -237,15 +296,16 @@ def _silent(_text: str, _fraction: float | None = None) -> None:
 
 
 class Call(msgspec.Struct, frozen=True):
-    """The operation that a provider serves, and its way to report.
+    """The operation that a provider carries out, and the ways to report from it.
 
-    `base_dir`: relative paths in options start here.
-    `deadline`: `time.monotonic()` seconds.
-    `token`: stable for this operation across retries and recovery; put it where the target can
-    keep it.
-    `lineage`: of the state that owns the resource.
-    `cancelled()`: True once the operation should stop at the next convenient point.
-    `report(text, fraction)` shows progress; `warn(text)` is for the user to know afterwards.
+    `base_dir`: the directory at which relative paths in options start.
+    `deadline`: the end of the operation, in seconds of `time.monotonic()`.
+    `token`: an ID of this operation that stays the same across retries and recovery. A provider
+    stores it with the resource where the system allows it.
+    `lineage`: the lineage of the state that owns the resource.
+    `cancelled()`: returns True once the provider should stop at the next safe point.
+    `report(text, fraction)`: shows progress; `fraction` is in 0..1 or None.
+    `warn(text)`: records a warning that is shown at the end of the run.
     """
 
     address: Address
@@ -261,20 +321,23 @@ class Call(msgspec.Struct, frozen=True):
 class Provider(Protocol[O]):
     """The object behind one plugin name. `plugin` is the canonical name that its aliases share.
 
-        provider.identity(options)                         # "file:out/a.txt"
-        provider.read(options, None, call)                 # None: absent
+        provider.identity(options)  # "file:out/a.txt"
+        provider.read(options, None, call)  # None: the resource does not exist
         resource = provider.create(options, call)
         provider.read(options, resource, call) == resource
         resource = provider.update(changed, resource, call)
         provider.delete(changed, resource, call)
 
-    Options arrive decoded, secrets revealed. So do resources in `update` and `delete`, while the
-    recorded resource that `read` gets has a Digest for each secret. A field that is not known yet
-    is `UNKNOWN`; to use one raises UnknownValueError, which `identity` and `predict` let pass: the
-    caller takes it for "not known yet". All methods may be called from several threads.
+    Options are decoded into the Struct and their secrets are revealed. The same holds for the
+    resources that `update` and `delete` get. The recorded resource that `read` gets is different:
+    it holds a Digest in place of each secret.
 
-    A failure that the provider can name is a ProviderError, `retryable` where another try may
-    succeed; any other exception is reported as a fault of the plugin.
+    A field whose value is not known yet is `UNKNOWN`. Using it raises UnknownValueError, which
+    `identity` and `predict` do not catch: the caller then treats the result as not known yet.
+
+    All methods may be called from several threads. A failure that the provider can explain is a
+    ProviderError, with `retryable=True` if another try may succeed. Any other exception is reported
+    as a bug of the plugin.
     """
 
     plugin: str
@@ -282,93 +345,143 @@ class Provider(Protocol[O]):
 
     @property
     def outputs(self) -> type[msgspec.Struct] | None:
-        """The Struct of the outputs; a plain attribute will do. Raises nothing.
+        """The Struct of the outputs, or None if their keys are not known before the first run.
 
-        None: open outputs, whose keys are unknown before the first run.
+        A class attribute is enough. Reading it raises nothing.
+
+            class FileProvider:
+                outputs = FileOutputs
         """
         ...
 
     def identity(self, options: O) -> str | None:
-        """Give the natural key as text (`file:out/a.txt`), or BY_ADDRESS.
+        """Return the natural key of the resource as text, or BY_ADDRESS.
 
-        None if the resource cannot be found again. Pure: the same options give the same key, and
-        nothing is asked. Raises UnknownValueError.
+        Return None if a resource cannot be found again without its ID. Pure: the same options give
+        the same key, and no system is asked. Raises UnknownValueError.
+
+            def identity(self, options):
+                return f"file:{options.path}"
         """
         ...
 
     def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:
-        """Give the outputs after a create (resource None) or an update, UNKNOWN for the rest.
+        """Return the outputs after a create (`resource` is None) or an update.
 
-        Pure, as `identity`. What it gives must come true. Raises UnknownValueError.
+        An output that cannot be known before is UNKNOWN. All other outputs must come true. Pure, as
+        `identity`. Raises UnknownValueError.
+
+            def predict(self, options, resource):
+                return {"path": options.path, "size": UNKNOWN}
         """
         ...
 
     def read(self, options: O, resource: Resource | None, call: Call) -> Resource | None:
-        """Read the live resource, by identity if `resource` is None; None if it is gone.
+        """Return the live resource, None if it does not exist.
 
-        Changes nothing. Where options were changed it may be called with the recorded ones, too:
-        only these show what was changed outside dtm. Raises ProviderError if it cannot tell.
+        If `resource` is None, find it by its identity. Changes nothing. If options were changed,
+        dtm may read a second time with the recorded options, since only those show drift. Raises
+        ProviderError if the provider cannot find out whether the resource exists.
+
+            def read(self, options, resource, call):
+                path = call.base_dir / options.path
+                return describe(path) if path.exists() else None
         """
         ...
 
     def create(self, options: O, call: Call) -> Resource:
-        """Make the resource; complete one that an earlier try of this provider left half made.
+        """Create the resource and return it.
 
-        Idempotent by identity. A resource that was not made by dtm is refused. Raises
-        ProviderError, OutcomeUnknownError (maybe made), CancelledError.
+        Complete a resource that an earlier try of this provider left incomplete, so that a repeated
+        call creates nothing twice. Refuse a resource that dtm did not create. Raises ProviderError,
+        OutcomeUnknownError (the resource may have been created), CancelledError.
+
+            def create(self, options, call):
+                path = call.base_dir / options.path
+                if path.exists():
+                    raise ProviderError(f"{path} exists already")
+                path.write_text(options.content)
+                return describe(path)
         """
         ...
 
     def update(self, options: O, resource: Resource, call: Call) -> Resource:
-        """Change the resource in place; never destroy data to apply a change.
+        """Change the resource in place and return it. Never destroy data to apply a change.
 
-        Safe to repeat. Raises as `create`.
+        Safe to repeat. Raises the same errors as `create`.
+
+            def update(self, options, resource, call):
+                path = call.base_dir / options.path
+                path.write_text(options.content)
+                return describe(path)
         """
         ...
 
     def delete(self, options: O, resource: Resource, call: Call) -> None:
-        """Remove the resource; already gone is success. Raises as `create`."""
+        """Delete the resource. A resource that is already gone is a success.
+
+        Raises the same errors as `create`.
+
+            def delete(self, options, resource, call):
+                (call.base_dir / options.path).unlink(missing_ok=True)
+        """
         ...
 
 
 AnyProvider: TypeAlias = Provider[Any]
+"""A provider with any options Struct, for code that handles all providers alike."""
+
+
+# The following protocols are optional. The engine looks for their method on the provider's class,
+# so that a provider needs to inherit from none of them.
 
 
 @runtime_checkable
 class HasDerivedAttributes(Protocol):
-    """An addition to a provider: it tells attributes that follow from inputs from observed ones."""
+    """An addition to a provider: names the attributes that are computed from its inputs."""
 
     def derived_attributes(self) -> Collection[str]:
-        """Name the attributes that follow from the inputs alone. Raises nothing.
+        """Return the names of the attributes that follow from the inputs alone. Raises nothing.
 
-        Inputs are the options and the files or templates that they name. A difference in such an
-        attribute is a changed input; in any other one it is drift.
+        Inputs are the options and the files or templates that they name. If such an attribute
+        differs, the plan reports a changed input. If any other attribute differs, the plan reports
+        drift.
+
+            def derived_attributes(self):
+                return ["sourceDigest"]
         """
         ...
 
 
 @runtime_checkable
 class HasRequirements(Protocol):
-    """An addition to a provider: it says before the first change of a run what is missing."""
+    """An addition to a provider: reports before the first change of a run what is not there."""
 
     def missing_requirements(self, options: Any) -> Sequence[str]:
-        """Describe each absent binary, variable or credential in one sentence; none if all exist.
+        """Return one sentence for each missing program, variable or credential.
 
-        Asks nothing over the network. Options may hold `UNKNOWN`; to use one raises
-        UnknownValueError. Before a delete that means a secret that is gone, which is reported; else
-        the caller takes it for "nothing missing".
+        Sends no request. An option may be UNKNOWN; using it raises UnknownValueError. Before a
+        delete the caller then reports a secret that is no longer set. Otherwise it takes the error
+        for "nothing is missing".
+
+            def missing_requirements(self, options):
+                return [] if shutil.which("git") else ["git is not installed"]
         """
         ...
 
 
 @runtime_checkable
 class HasInputFiles(Protocol):
-    """An addition to a provider: it names the paths that must exist before it makes or updates."""
+    """An addition to a provider: names the paths that must exist before a create or an update."""
 
     def input_paths(self, options: Any) -> Mapping[str, str]:
-        """Map options to the paths as written there: relative to the configuration, `~` expanded.
+        """Return the paths by option name, as the user wrote them.
 
-        The paths are looked at before the first change of a run, unless a tool that this one
-        depends on is changed, too, and may make them. Raises UnknownValueError, as in `Requiring`.
+        They may start with `~`; relative ones start at the folder of the configuration. dtm checks
+        them before the first change of a run. It skips the check if a tool that this one depends on
+        is changed as well, since that change may create the paths. Raises UnknownValueError.
+
+            def input_paths(self, options):
+                return {"source": options.source}
         """
         ...

@@ -1,16 +1,29 @@
-"""How the engine calls a provider: options built, secrets marked, exceptions mapped.
+r"""Plugins: how the engine calls a provider, and how it recalls recorded secrets.
 
-Terms: *built* options are an instance of the plugin's own Struct. To *recall* a recorded option is
-to evaluate its secrets again, from the config or from their source. A secret is *lost* if neither
-gives it: only its digest is left.
+Terms:
 
-Invariants: secrets are revealed for a provider alone. What a provider reports has its secrets
-marked before anything else sees it. A `read` that fails raises `DtmError`, whatever the provider
-raised; create, update and delete are called in `engine.execution.worker`, through `call_guarded`.
+- *Built options*: an instance of the plugin's own options Struct.
+- *Observer*: a function around each call that may send a request. It writes the debug log.
+- *To recall* a recorded option: to evaluate its secrets again, from the configuration or from their
+  sources.
+- *Lost secret*: a secret that neither gives. Only its digest is left.
 
-`calls` holds the calls, `recall` the recorded options, `lost_secrets` the error of a lost one.
+One call, from left to right:
+
+    options -> resolve references -> build, reveal secrets -> provider -> mark secrets -> Resource
+                                                                  \-> exception -> DtmError
+
+Modules: `calls` makes the calls, `recall` evaluates recorded options, and `lost_secrets` has the
+error for a lost secret.
+
+Invariants:
+
+- Secrets are revealed to a provider only.
+- Secrets in a provider's result are marked before any other code sees the result.
+- A failed `read` raises `DtmError`, whatever the provider raised. Create, update and delete are
+  called in `engine.execution.worker`, through `call_guarded`.
 
     operations = Operations(providers, base_dir, recall)
     live = operations.read(address, options, entry.resource, call)
-    options = SecretRecall(operations, sealer).recall_options(entry, "delete")
+    options = SecretRecall.of(operations, state).recall_options(entry, "delete")
 """

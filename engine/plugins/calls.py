@@ -1,7 +1,7 @@
 """Calls of providers by the engine.
 
-On the way in options are built and secrets revealed; on the way out secrets are marked and
-exceptions become errors of dtm.
+Before a call, options are built and secrets are revealed. After a call, secrets in the result are
+marked, and exceptions become errors of dtm.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from engine.values import (
 )
 
 SecretLookup: TypeAlias = Callable[[str], "Value | None"]
-"""The value at a secret's source (`env TOKEN`, `var token`), None if it is not there any more."""
+"""A function that returns the value at a secret's source (`env TOKEN`, `var token`), or None."""
 
 T = TypeVar("T")
 
@@ -70,10 +70,10 @@ def call_unobserved(_address: Address, _method: str, call: Callable[[], T], /) -
 
 
 class Operations(msgspec.Struct, frozen=True):
-    """Providers by plugin name, and what every call of them needs.
+    """The providers by plugin name, and the operations that the engine needs of them.
 
-    `base_dir`: relative paths in options start there. `recall` gives recorded secrets again.
-    `redactor` learns every secret that is handed out. `observe` makes each call that may send a
+    Relative paths in options start at `base_dir`. `recall` looks up the value of a recorded secret.
+    `redactor` learns every secret before it is passed on. `observe` makes each call that may send a
     request. Safe to use from several threads.
 
         operations = Operations(providers, base_dir, recall)
@@ -87,44 +87,45 @@ class Operations(msgspec.Struct, frozen=True):
     observe: Observer = call_unobserved
 
     def provider(self, address: Address) -> AnyProvider:
-        """Find the provider of a tool.
+        """Return the provider of a tool.
 
-        Raises PluginError if its plugin is unknown: only that of a recorded tool can be.
+        Raises PluginError if its plugin is unknown, which is possible only for a recorded tool: the
+        loader refuses unknown plugins in the configuration.
         """
         try:
             return self.providers[address.name]
         except (KeyError, PluginError) as error:
-            # The plugin exists but could not be loaded: its own error says why.
+            # The plugin exists but cannot be loaded. Its own error has the cause.
             if address.name in self.providers:
                 raise
             message = (
                 error.message
                 if isinstance(error, PluginError)
-                else f'plugin "{address.name}" is unknown'
+                else f'unknown plugin "{address.name}"'
             )
             forget = f"dtm state rm {address.dotted}"
             raise PluginError(
                 message,
-                hint=f"{forget} makes dtm forget it; what it stands for is not touched",
+                hint=f"run {forget} to make dtm forget the tool; its resource is not deleted",
                 where=str(address),
             ) from None
 
     def options_struct(self, address: Address) -> type[msgspec.Struct]:
-        """Find the Struct that describes a tool's options."""
+        """Return the Struct that describes a tool's options."""
         found: type[msgspec.Struct] = self.provider(address).options
         return found
 
     def build(self, address: Address, options: Attributes) -> Any:
-        """Build the Struct that a provider gets, UNKNOWN where a value is not known yet.
+        """Build the options Struct for a provider. Values that are not known yet are UNKNOWN.
 
-        Raises ConfigError.
+        Raises ConfigError if the options break a rule of the Struct.
         """
         return build(options, self.options_struct(address))
 
     def decode_options(self, address: Address, options: Attributes) -> Attributes:
-        """Decode options to their declared types, once their references are resolved.
+        """Convert options to their declared types, after their references were resolved.
 
-        Raises DtmError naming every fault.
+        Raises DtmError that names every fault.
         """
         values, faults = decode(options, self.options_struct(address), env={})
         if faults:
@@ -136,32 +137,32 @@ class Operations(msgspec.Struct, frozen=True):
         return values
 
     def resolve_options(self, spec: ToolSpec, lookup: Lookup) -> Attributes:
-        """Replace the references in a tool's options by outputs, UNKNOWN where those are.
+        """Replace the references in a tool's options by outputs, or by UNKNOWN.
 
-        Raises DtmError.
+        Raises DtmError if an output does not exist or an option has the wrong type.
         """
-        # Options without references were decoded when the config was loaded.
+        # Options without references were converted by the loader.
         if not find_leaves(spec.options, Deferred):
             return self.learn_secrets(spec.options)
         options = {key: resolve(value, lookup) for key, value in spec.options.items()}
         if find_leaves(options, Digest):
             raise DtmError(
-                "needs a secret output that is known only by its digest",
-                hint="it is known again in a run that reads or makes the tool it comes from",
+                "needs a secret output of another tool, but the state stores only its digest",
+                hint="run again without --no-refresh, so that dtm reads the other tool",
             )
         return self.learn_secrets(self.decode_options(spec.address, options))
 
     def identity(self, address: Address, options: Attributes) -> str | None | Unknown:
-        """Give the natural key; None if there is none, UNKNOWN while an option it needs is."""
+        """Return the identity; None if there is none, UNKNOWN if it needs an unknown option."""
         try:
             return self.provider(address).identity(self.build(address, options))
         except UnknownValueError:
             return UNKNOWN
 
     def refuse_secret_identity(self, address: Address, options: Attributes) -> None:
-        """Raise DtmError if a secret would name the resource: the state holds names in clear.
+        """Raise DtmError if the identity contains a secret: the state stores it in plain text.
 
-        A name that is not known yet is not checked.
+        An identity that is not known yet is not checked.
         """
         secrets = find_leaves(options, Secret)
         identity = self.identity(address, options) if secrets else None
@@ -171,29 +172,32 @@ class Operations(msgspec.Struct, frozen=True):
             or not contains_secret(identity, secrets)
         ):
             return
-        # That the text stands in the name may be chance. Asked without its secrets, the plugin
-        # fails only if it uses one for the name.
-        without = {key: map_leaves(value, _forget) for key, value in options.items()}
+        # A short secret may occur in the identity by chance. The plugin is asked again without the
+        # secrets: only if it uses one for the identity, the answer is UNKNOWN.
+        without = {key: map_leaves(value, _hide_secret) for key, value in options.items()}
         if isinstance(self.identity(address, without), Unknown):
             names = (name for source in collect_sources(secrets) for name in secret_sources(source))
             came = " and ".join(dict.fromkeys(names))
             raise DtmError(
-                "would be named by a secret, and its name stands in the state",
-                hint=f"keep secrets out of paths, URLs and names{came and f': {came}'}",
+                "has a secret in its name, and the state stores names in plain text",
+                hint=f"do not use {came or 'secrets'} in paths, URLs and names",
                 where=str(address),
             )
 
     def predict(
         self, address: Address, options: Attributes, resource: Resource | None
     ) -> Attributes | Unknown:
-        """Predict the outputs, with every declared key; UNKNOWN if not even keys are known."""
+        """Predict the outputs; UNKNOWN if the plugin declares and predicts none.
+
+        A declared output that the plugin does not predict is UNKNOWN.
+        """
         provider = self.provider(address)
         declared: type[msgspec.Struct] | None = provider.outputs
         found: dict[str, Value] = (
             {option.key: UNKNOWN for option in describe_options(declared)} if declared else {}
         )
         built = self.build(address, options)
-        # A prediction that needs an unknown option says nothing: declared keys stay UNKNOWN.
+        # A prediction that needs an unknown option fails: the declared outputs stay UNKNOWN.
         with suppress(UnknownValueError):
             found.update(provider.predict(built, resource))
         if not found:
@@ -203,12 +207,12 @@ class Operations(msgspec.Struct, frozen=True):
     def outputs(
         self, address: Address, options: Attributes, live: Resource, sealer: Sealer
     ) -> Attributes:
-        """Give the outputs of an unchanged tool, for references.
+        """Return the outputs of an unchanged tool, for references.
 
-        A secret output of which the state knows only the digest is taken from a prediction, if its
-        digest is the same.
+        If only the digest of a secret output is known, its value is taken from a prediction with
+        the same digest.
         """
-        # The usual case: without a secret there is nothing to find again.
+        # The usual case: no output is secret.
         if is_plain(live.outputs):
             return live.outputs
         predicted = self.predict(address, options, live)
@@ -227,10 +231,10 @@ class Operations(msgspec.Struct, frozen=True):
         resource: Resource,
         before: Resource | None,
     ) -> Resource:
-        """Put a Secret around each secret in a resource that a provider reported.
+        """Wrap each secret in a resource that a provider reported into a Secret.
 
-        Secret are the outputs declared so, whatever holds a secret of an option or another known
-        one, and values in places where `before` has a secret.
+        These are secrets: outputs that the plugin declares secret, values that contain a secret
+        option or another known secret, and values at paths where `before` has a secret.
         """
         declared: type[msgspec.Struct] | None = self.provider(address).outputs
         outputs: Attributes = resource.outputs
@@ -240,7 +244,8 @@ class Operations(msgspec.Struct, frozen=True):
                 key: mark_path(value, path[1:], source) if key == path[0] else value
                 for key, value in outputs.items()
             }
-        self.learn_secrets(outputs)  # learned first: an attribute may hold the same secret
+        # Learned before the attributes are marked: one of them may contain the same secret.
+        self.learn_secrets(outputs)
         secrets = find_leaves(options, Secret)
         if outputs is not resource.outputs or secrets:
             attributes = mark_matches(resource.attributes, secrets)
@@ -251,7 +256,7 @@ class Operations(msgspec.Struct, frozen=True):
         return inherit_sensitivity(resource, before) if before else resource
 
     def learn_secrets(self, options: Attributes) -> Attributes:
-        """Give the same options; their secrets are redacted in every text from now on."""
+        """Return the same options. From now on, their secrets are redacted in all texts."""
         for secret in find_leaves(options, Secret):
             self.redactor.add(secret)
         return options
@@ -261,11 +266,11 @@ class Operations(msgspec.Struct, frozen=True):
     ) -> Resource | None:
         """Read the live resource; None if it is gone.
 
-        Raises DtmError, whatever the provider raised.
+        Every exception of the provider becomes a DtmError.
         """
         provider = self.provider(address)
         built = self.build(address, options)
-        known = None if resource and self._nameless(address, options, resource) else resource
+        known = None if resource and self._has_hidden_id(address, options, resource) else resource
 
         def reading() -> Resource | None:
             found = self.observe(address, "read", lambda: provider.read(built, known, call))
@@ -276,11 +281,11 @@ class Operations(msgspec.Struct, frozen=True):
         except UnknownValueError as error:
             refuse_lost_secrets(address, options, "read")
             raise DtmError(
-                "reading it needs an option that is only known after apply", where=str(address)
+                "cannot be read: one of its options is known only after apply", where=str(address)
             ) from error
 
-    def _nameless(self, address: Address, options: Attributes, resource: Resource) -> bool:
-        """Check whether the id was recorded without a secret: only the identity finds it then.
+    def _has_hidden_id(self, address: Address, options: Attributes, resource: Resource) -> bool:
+        """Check whether the recorded ID has a redacted secret, so that only the identity is usable.
 
         Raises DtmError if there is no identity either.
         """
@@ -288,16 +293,15 @@ class Operations(msgspec.Struct, frozen=True):
             return False
         if self.identity(address, options) is None:
             raise DtmError(
-                f"{address} cannot be looked up: its id holds a secret, "
-                "and secrets are not recorded",
-                hint="remove the thing by hand, and then its record: "
-                f"dtm state rm {address.dotted}",
+                f"{address} cannot be looked up: its ID contains a secret, "
+                "and the state does not store secrets",
+                hint=f"delete the resource yourself, then run dtm state rm {address.dotted}",
                 where=str(address),
             )
         return True
 
     def derived_attributes(self, address: Address) -> Collection[str]:
-        """Name the attributes that follow from the tool's inputs alone."""
+        """Name the attributes that depend only on the tool's inputs."""
         provider = self.provider(address)
         if not _offers(type(provider), HasDerivedAttributes):
             return ()
@@ -305,9 +309,9 @@ class Operations(msgspec.Struct, frozen=True):
         return provider.derived_attributes()
 
     def missing_requirements(self, address: Address, options: Attributes) -> list[str]:
-        """Describe the binaries, variables and credentials that the provider lacks.
+        """Describe the programs, variables and credentials that the provider needs and misses.
 
-        Raises DtmError if it asks for an option whose secret is gone.
+        Raises DtmError if a needed option contains a lost secret.
         """
         provider = self.provider(address)
         if not _offers(type(provider), HasRequirements):
@@ -320,7 +324,7 @@ class Operations(msgspec.Struct, frozen=True):
             return []
 
     def missing_inputs(self, address: Address, options: Attributes) -> list[str]:
-        """Describe the paths that the options name and that do not exist."""
+        """Describe each path in the options that does not exist."""
         provider = self.provider(address)
         if not _offers(type(provider), HasInputFiles):
             return []
@@ -334,7 +338,7 @@ class Operations(msgspec.Struct, frozen=True):
         except UnknownValueError:
             return []
         return [
-            f"{option}: there is no {place}"
+            f"{option}: {place} does not exist"
             for option, place in places.items()
             if not os.path.exists(place)  # noqa: PTH110 - raises nothing
         ]
@@ -342,22 +346,22 @@ class Operations(msgspec.Struct, frozen=True):
 
 @cache
 def _offers(kind: type, more: type) -> bool:
-    """Check whether a provider's class has an optional protocol; cached, since it is slow."""
+    """Check whether a class implements an optional protocol. Cached: `issubclass` is slow here."""
     return issubclass(kind, more)
 
 
 def call_guarded(plugin: str, method: str, call: Callable[[], T]) -> T:
-    """Call; any exception but DtmError and UnknownValueError becomes PluginError."""
+    """Call a plugin; any exception but DtmError and UnknownValueError becomes PluginError."""
     try:
         return call()
-    # An unknown value is not a fault of the plugin: each caller decides what it means.
+    # An unknown value is not a fault of the plugin. Each caller handles it.
     except (DtmError, UnknownValueError):
         raise
-    except Exception as error:  # plugins may raise anything
+    except Exception as error:  # A plugin may raise any exception; it must not end the run.
         raise PluginError(
             f'plugin "{plugin}" failed in {method}: {type(error).__name__}: {error}'
         ) from error
 
 
-def _forget(leaf: Value) -> Value:
+def _hide_secret(leaf: Value) -> Value:
     return UNKNOWN if isinstance(leaf, Secret) else leaf

@@ -1,7 +1,7 @@
-"""Recall: recorded options with their secrets evaluated again.
+"""Recall: the recorded options of a tool, with the values of their secrets.
 
-The state remembers of a secret its digest and where it came from (`env TOKEN`, `var token`). The
-digest tells whether the source still gives the same value.
+The state stores a secret as its digest and its sources (`env TOKEN`, `var token`). To recall a
+secret is to evaluate its sources again. The digest shows whether they still give the same value.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from engine.values import Attributes, Digest, Secret, Unknown, Value, ValuePath,
 
 
 class SecretRecall(msgspec.Struct, frozen=True):
-    """One state as providers and digests make it readable: recorded options, secrets included.
+    """A reader of recorded options that evaluates their secrets again.
 
-    `sealer` has the state's salt: with another one, no secret equals its digest.
+    `sealer` must have the salt of the state: with another salt, no secret matches its digest.
 
         memory = SecretRecall.of(operations, state)
         options = memory.recall_options(entry, "delete")
@@ -36,20 +36,20 @@ class SecretRecall(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, operations: Operations, state: State) -> SecretRecall:
-        """Make the recollection of a state.
+        """Return the recall for a state.
 
-        A state without a salt (DevStream's, or a new one) holds no digest: any salt will do.
+        A state without a salt (a new one, or one of DevStream) contains no digest. Any salt works.
         """
         return cls(operations, Sealer(state.salt or "00" * 16))
 
     def recall_options(
         self, entry: StateEntry, verb: str, current: Attributes | None = None
     ) -> Attributes:
-        """Give the recorded options with every secret that a secret option needs.
+        """Return the recorded options with the values of all options that are declared secret.
 
-        A secret is taken from the `current` options, else from its source. One inside an option
-        that is not declared secret may be gone: it is UNKNOWN in the built Struct. Raises DtmError
-        naming the secrets that are gone and where they came from.
+        A secret is taken from the `current` options of the tool, or else from its sources. A secret
+        inside another option may be lost: it is UNKNOWN in the built Struct. Raises DtmError, for
+        the call `verb`, if a declared secret is lost; the error names its sources.
         """
         options = self.recall_available(entry, current)
         needed = {path[0] for path in secret_paths(self.operations.options_struct(entry.address))}
@@ -58,33 +58,35 @@ class SecretRecall(msgspec.Struct, frozen=True):
         return options
 
     def recall_available(self, entry: StateEntry, current: Attributes | None = None) -> Attributes:
-        """Recall as `recall_options`, but any secret may be gone: it stays a Digest.
+        """Return the recorded options; a lost secret stays a Digest.
 
-        A secret with another value now (a token that was renewed) stands in for the recorded one,
-        unless it names the resource. Then nothing says any more which one was made: DtmError.
+        If a secret has another value now, such as a renewed token, the new value is used. Raises
+        DtmError if that secret is part of the identity: the new value would name another resource.
         """
         if is_plain(entry.options):
             return entry.options
         evaluation = _Evaluation(self.operations, entry, self.sealer)
         options = evaluation.options(current or {})
         if evaluation.changed:
-            self._refuse_renamed(entry.address, options, evaluation.changed)
+            self._refuse_changed_identity(entry.address, options, evaluation.changed)
         return self.operations.learn_secrets(options)
 
-    def _refuse_renamed(self, address: Address, options: Attributes, changed: Attributes) -> None:
+    def _refuse_changed_identity(
+        self, address: Address, options: Attributes, changed: Attributes
+    ) -> None:
         """Raise DtmError if the identity depends on an option whose secret has changed."""
         if isinstance(self.operations.identity(address, options), Unknown):
             return
         for key, value in changed.items():
-            # A Digest is UNKNOWN in the built Struct: an identity that uses it gets UNKNOWN too.
+            # A Digest is UNKNOWN in the built Struct, which makes an identity that uses it UNKNOWN.
             if isinstance(self.operations.identity(address, {**options, key: value}), Unknown):
-                refuse_lost_secrets(address, {key: value}, "find")
+                refuse_lost_secrets(address, {key: value}, "find", changed=True)
 
 
 class _Evaluation:
-    """One tool's recorded options with their secrets evaluated again.
+    """One evaluation of the secrets in a tool's recorded options.
 
-    `changed` are the options, as recorded, in which a secret has another value now.
+    `changed` holds the recorded values of the options in which a secret has another value now.
     """
 
     def __init__(self, operations: Operations, entry: StateEntry, sealer: Sealer) -> None:
@@ -92,7 +94,7 @@ class _Evaluation:
         self._operations, self._entry, self._sealer = operations, entry, sealer
 
     def options(self, current: Attributes) -> Attributes:
-        """Take secrets from `current`, else from their sources; else they stay digests."""
+        """Return the options; secrets come from `current` or their sources, or stay digests."""
         recorded = self._entry.options
         return {
             key: self._value(value, current.get(key), (key,)) for key, value in recorded.items()
@@ -106,7 +108,8 @@ class _Evaluation:
                 for name, item in value.items()
             }
         if isinstance(value, list):
-            # Lists of different lengths do not pair by position: a wrong secret would stand in.
+            # Lists of different lengths are not paired by position: a tool would get the secret of
+            # another item.
             items = now if isinstance(now, list) and len(now) == len(value) else [None] * len(value)
             both = zip(value, items, strict=True)
             return [
@@ -121,7 +124,7 @@ class _Evaluation:
             sealed = self._sealer.seal(candidate, self._entry.address, path)
             if isinstance(sealed, Digest) and sealed.digest == recorded.digest:
                 return candidate
-            # No digest fits if the secret was renewed: then the first value given now is taken.
+            # No candidate matches the digest of a renewed secret. Then the first one is used.
             other = other or candidate
         if other is None:
             return recorded
@@ -129,6 +132,7 @@ class _Evaluation:
         return other
 
     def _candidates(self, recorded: Digest, now: Value, key: str) -> Iterator[Secret]:
+        """Yield the values that the secret may have: from the config, then from its sources."""
         if isinstance(now, Secret):
             yield now
         declared = describe_options(self._operations.options_struct(self._entry.address))
@@ -140,7 +144,7 @@ class _Evaluation:
 
 
 def _spellings(secret: Secret) -> Iterator[Secret]:
-    """Yield a secret as text, then as the number or truth that it may have been taken for."""
+    """Yield a secret as text, then as the number or boolean that the text may stand for."""
     yield secret
     value = scalars.read(secret.value) if isinstance(secret.value, str) else None
     if value is not None and not isinstance(value, str):

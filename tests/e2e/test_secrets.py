@@ -77,9 +77,9 @@ def test_a_variable_that_a_delete_needs_is_missed_before_anything_runs(
     config("tools: []\n")
     told = clean(dtm("destroy", "-y", code=1, env={"T": "token-111"}))
     assert (
-        "to delete command.blind I need option env, which came from my-[[ var password ]]" in told
+        "Cannot delete command.blind: variable password has no value (option env needs it)." in told
     )
-    assert "export DTM_VAR_password=..., as it was when the tool was made" in told
+    assert "set the value that the tool was created with: export DTM_VAR_password=..." in told
     assert (dtm.folder / "made.json").exists()
     (dtm.folder / "more.yaml").write_text("vars: {password: swordfish}\n", "utf-8")
     dtm("destroy", "-y", "--var-file", "more.yaml", env={"T": "token-111"})
@@ -95,9 +95,9 @@ def test_a_secret_that_comes_by_a_reference_names_nothing(dtm: Runner, config: W
     )
     config(TOOLS + named)
     told = clean(dtm("apply", "-y", code=1, env=FIRST))
-    assert "would be named by a secret, and its name stands in the state" in told
+    assert "has a secret in its name, and the state stores names in plain text" in told
     assert not (dtm.folder / "out").exists()
-    assert "config.yaml:20:3: file/f: would be named by a secret" in clean(
+    assert "config.yaml:20:3: file/f: has a secret in its name" in clean(
         dtm("plan", code=1, env=FIRST)
     )
     clean(written(dtm))

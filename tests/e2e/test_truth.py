@@ -179,7 +179,7 @@ def test_a_recorded_plugin_that_is_not_shipped_is_told_once_with_the_way_out(
     (dtm.folder / "devstream.state").write_text(OTHERS, "utf-8")
     config("tools:\n- {name: data, instanceID: d, options: {input: 1}}\n")
     message = "argocd/default: plugin argocd is known from DevStream, but not part of this version"
-    hint = "dtm state rm argocd.default makes dtm forget it"
+    hint = "run dtm state rm argocd.default to make dtm forget the tool"
     for words in (["plan"], ["apply", "-y"], ["drift"], ["destroy", "-y"], ["verify", "--strict"]):
         told = dtm(*words, code=1)
         assert (told.count(message), told.count(hint)) == (1, 1)

@@ -140,12 +140,10 @@ def test_a_thing_that_a_secret_output_would_name_is_refused_in_the_plan_or_befor
     wanted = config(tool("a"), tool("b", "a", key=Interpolation(("out/", ref("a.password")))))  # type: ignore[arg-type] # a Reference
     assert apply(bench, wanted).failed == (at("b"),)
     errored = next(event for event in bench.events if isinstance(event, ApplyErrored))
-    assert errored.message == "would be named by a secret, and its name stands in the state"
-    assert (
-        errored.hint == "keep secrets out of paths, URLs and names: output thing.a.outputs.password"
-    )
+    assert errored.message == "has a secret in its name, and the state stores names in plain text"
+    assert errored.hint == "do not use output thing.a.outputs.password in paths, URLs and names"
     assert bench.system.effects == ["a"]
-    with pytest.raises(PlanError, match="thing/b: would be named by a secret"):
+    with pytest.raises(PlanError, match="thing/b: has a secret in its name"):
         changes(bench, wanted)
     assert "secret of" not in stored(bench)
 
@@ -186,7 +184,7 @@ def test_an_id_that_holds_a_secret_is_not_recorded_and_identity_finds_the_thing(
     assert run(wanted).done == {}
     both = config(*wanted.tools, tool("blind.b", token=secret("token-1")))
     assert run(both).done == {Action.CREATE: 1}
-    with pytest.raises(PlanError, match="blind/b cannot be looked up: its id holds a secret"):
+    with pytest.raises(PlanError, match="blind/b cannot be looked up: its ID contains a secret"):
         run(both)
 
 
@@ -204,16 +202,19 @@ class Using(Blind):
         ]
 
 
+AGAIN = "set the value that the tool was created with"
+
+
 @pytest.mark.parametrize(
     ("source", "hint"),
     [
-        ("env T", "export T=..., as it was when the tool was made"),
-        ("var t.deep", "export DTM_VAR_t=..., as it was when the tool was made"),
+        ("env T", f"{AGAIN}: export T=..."),
+        ("var t.deep", f"{AGAIN}: export DTM_VAR_t=..."),
+        ("text x-[[ env T ]]-[[ var u ]]-[[ env T ]]", f"{AGAIN}: export T=... DTM_VAR_u=..."),
         (
-            "text x-[[ env T ]]-[[ var u ]]-[[ env T ]]",
-            "export T=... DTM_VAR_u=..., as it was when the tool was made",
+            "output thing.a.outputs.b",
+            "delete the resource yourself, then run dtm state rm blind.a",
         ),
-        ("output thing.a.outputs.b", "set it again, as it was when the tool was made"),
     ],
 )
 def test_a_secret_inside_another_option_that_a_delete_needs_is_missed_before_anything_runs(
@@ -228,7 +229,7 @@ def test_a_secret_inside_another_option_that_a_delete_needs_is_missed_before_any
         live = refresh.read(config(), session.state, used)
         plan = plan_removal(config(), session.state, live, used)
         with pytest.raises(
-            PlanError, match=r"to delete blind\.a I need option value, which came from"
+            PlanError, match=r"Cannot delete blind\.a: .* \(option value needs it\)"
         ) as refused:
             executor.apply(plan, config(), session, used, emit=bench.events.append)
     assert refused.value.problems[0].hint == hint

@@ -142,5 +142,6 @@ def test_the_state_that_is_used_is_the_one_that_is_kept_free(folder: Path) -> No
 def test_a_thing_that_a_secret_would_name_is_refused(folder: Path) -> None:
     found = problems(folder, tools("file 'out/[[ env T ]].txt'"), env={"T": "SECRETtok123"})
     assert found == [
-        "config.yaml:3:3: file/i0 would be named by a secret, and its name stands in the state"
+        "config.yaml:3:3: file/i0 has a secret in its name, "
+        "and the state stores names in plain text"
     ]

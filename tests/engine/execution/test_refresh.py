@@ -131,7 +131,7 @@ def test_options_are_the_configs_or_else_the_recorded_ones_with_secrets_evaluate
         assert system.tokens == [""]
         assert (
             live.failed[at("a")].message
-            == "to read thing.a I need option token, which came from env T"
+            == "Cannot read thing.a: T is not set (option token needs it)."
         )
     else:
         assert token in system.tokens
@@ -169,7 +169,10 @@ def test_a_thing_that_a_secret_names_is_the_recorded_one_or_an_error(
     used = type(used)({**providers(system), "thing": Placed(system)}, used.base_dir, used.recall)
     live = read(config(*([wanted] if wanted else [])), state(entry("a", key=NAMED)), used)
     if live.failed:
-        message = f"to {outcome} thing.a I need option key, which came from x-[[ env T ]].txt"
+        problem = "T is not set (option key needs it)."
+        if outcome == "find":
+            problem = "T has changed (option key needs the old value)."
+        message = f"Cannot {outcome} thing.a: {problem}"
         assert live.failed[at("a")].message == message
     else:
         assert system.calls == [outcome]

@@ -1,6 +1,7 @@
-"""The git binary, run for a provider call.
+"""The git program, run for a provider call, and the mapping of its messages to errors.
 
-The user's ssh, agent, credential helpers and insteadOf work, nothing ever prompts, deadlines hold.
+git uses the ssh configuration, agent, credential helpers and `insteadOf` of the user. It never
+prompts, and it is ended at the deadline of the call.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from engine.errors import (
     ProviderError,
 )
 from engine.ports import Call
+from providers._git.urls import is_path
 from providers._process.guard import GuardedProcess, end_process_group
 
 POLL_INTERVAL = 0.2
-"""Seconds between looks at deadline and cancellation while git runs."""
+"""Seconds between two checks of deadline and cancellation while git runs."""
 LOCATION_VARIABLES = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -38,8 +40,12 @@ LOCATION_VARIABLES = (
     "GIT_PREFIX",
     "GIT_SHALLOW_FILE",
 )
-"""Set where dtm runs inside a hook; they would send git to the wrong repository."""
-# Background work of git would go on after the command and may leave locks behind.
+"""Variables that git sets for a hook.
+
+If dtm runs inside a hook, they would make git work on the wrong repository.
+"""
+# git would start this work in the background. It would continue after the command has ended, and
+# leave lock files behind if dtm is killed.
 NO_BACKGROUND_WORK = (
     "-c",
     "gc.auto=0",
@@ -55,7 +61,11 @@ NOT_A_REPOSITORY = re.compile(
 HOST_ANSWERED = re.compile(
     r"^remote: |^ERROR: |access denied or repository not exported", re.MULTILINE
 )
-"""The host itself answers: hosts say "not found" for what they hide, so that proves nothing."""
+"""Messages of the host itself.
+
+Hosts report a private repository as not found to users without access. So such a message does not
+prove that the repository is absent.
+"""
 ACCESS_DENIED = re.compile(
     r"Authentication failed|could not read (Username|Password)|Permission denied|"
     r"returned error: 40[13]|Host key verification failed|access denied|"
@@ -67,14 +77,10 @@ TRANSIENT = re.compile(
     r"[Cc]onnection (refused|reset|timed out|closed)|timed out|returned error: (429|5\d\d)|"
     r"[Nn]etwork is unreachable|Empty reply|hung up unexpectedly|early EOF|RPC failed"
 )
-ACCESS_HINT = (
-    "git itself must have access: check your ssh agent or credential helper, "
-    "or set the option token for https"
-)
 
 
 class GitResult(msgspec.Struct, frozen=True):
-    """The output of a git that has ended; `err` is English whatever the locale."""
+    """The result of a git command. `err` is in English, whatever the locale."""
 
     code: int
     out: bytes
@@ -82,36 +88,42 @@ class GitResult(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """Decode standard output, without the last newline."""
+        """Standard output as text, without the last newline."""
         return self.out.decode(errors="surrogateescape").rstrip("\n")
 
 
 class Git(msgspec.Struct, frozen=True):
-    """git, bound to a git directory (None: no repository) and to the call it works for.
+    """The git program for one provider call.
 
-    `env` is added to the user's environment; `secrets` are cut out of every message.
+    `directory` is the git directory to work on, None for commands that need none. `env` is added to
+    the environment of the user. `secrets` are pairs of a secret and its replacement in messages.
+    `location` is the repository as errors name it.
+
+        Git(call, Path("app.git"))("rev-parse", "main").text  # "90a1d60a..."
     """
 
     call: Call
     directory: Path | None = None
     env: Mapping[str, str] | None = None
     secrets: tuple[tuple[str, str], ...] = ()
+    location: str = ""
 
     def __call__(self, *args: str, stdin: bytes = b"") -> GitResult:
-        """Run and demand success. Raises as `failure` says."""
+        """Run a command. Raises as `run`, and the error of `build_error` for another exit code."""
         result = self.run(*args, stdin=stdin)
         if result.code:
             raise self.build_error(result)
         return result
 
     def run(self, *args: str, stdin: bytes = b"", pushes: bool = False) -> GitResult:
-        """Run to the end, the deadline or a cancellation.
+        """Run a command until it ends, the deadline passes or the call is cancelled.
 
-        Raises ProviderError (no git, no time) or CancelledError; where `sends` and git was cut off,
-        OutcomeUnknownError instead.
+        Raises ProviderError if git is not installed or the deadline passed, CancelledError. With
+        `pushes`, a command that was stopped raises OutcomeUnknownError instead.
         """
-        # A git that is killed leaves its locks behind, so it is asked to end. The delay does no
-        # harm: git moves a branch only from where it saw it, whoever else is at work there.
+        # SIGTERM first: a git that is killed leaves its lock files behind, and every later push
+        # fails until they are removed. Waiting for git does no harm to another run: git moves a
+        # branch only if it still points to the commit that git saw.
         with GuardedProcess(terminate_first=True) as guarded, self._start(args, guarded) as process:
             out, err = self._wait(process, stdin, args[0], pushes)
         return GitResult(process.returncode, out, self.redact(err.decode(errors="replace").strip()))
@@ -124,7 +136,7 @@ class Git(msgspec.Struct, frozen=True):
             )
         except FileNotFoundError as error:
             raise ProviderError(
-                "the git program was not found", hint="install git and put it on the PATH"
+                "git is not installed, or not on the PATH", hint="install git"
             ) from error
 
     def _wait(
@@ -135,7 +147,7 @@ class Git(msgspec.Struct, frozen=True):
             try:
                 return process.communicate(data, timeout=POLL_INTERVAL)
             except subprocess.TimeoutExpired:
-                data = None  # communicate keeps what is left to send
+                data = None  # communicate has kept the rest of the input
                 late, stopped = time.monotonic() > self.call.deadline, self.call.cancelled()
             except BaseException:
                 end_process_group(process)
@@ -146,19 +158,21 @@ class Git(msgspec.Struct, frozen=True):
 
     def _environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if key not in LOCATION_VARIABLES}
-        # English whatever the user's locale: the patterns above read git's words.
+        # LC_ALL=C: the patterns above match the English messages of git.
         return kept | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"} | dict(self.env or {})
 
     def redact(self, text: str) -> str:
-        """Cut credentials out of a text."""
+        """Replace the secrets in a text."""
         for secret, shown in self.secrets:
             text = text.replace(secret, shown)
         return text
 
-    def build_error(self, result: GitResult) -> ProviderError:
-        """Make the error that git's words stand for.
+    def build_error(self, result: GitResult, *, hint: str = "") -> ProviderError:
+        """Return the error for a failed command, by the messages of git.
 
-        NotFoundError only where the other side surely has no such repository.
+        It is a NotFoundError only if the repository certainly does not exist. It is an AuthError
+        for missing access, else a ProviderError with `hint`, which is retryable for network
+        problems.
         """
         words = result.err
         lines = [
@@ -166,16 +180,25 @@ class Git(msgspec.Struct, frozen=True):
             for line in words.splitlines()
             if line.startswith(("fatal:", "error:", "remote:", "ERROR:", "ssh:"))
         ]
-        said = "git: " + "; ".join(lines or words.splitlines()[-1:] or [f"exit code {result.code}"])
+        said = "; ".join(lines or words.splitlines()[-1:] or [f"exit code {result.code}"])
+        message = f"{self.location}: git: {said}" if self.location else f"git: {said}"
         if NOT_A_REPOSITORY.search(words) and not HOST_ANSWERED.search(words):
-            return NotFoundError(said)
+            return NotFoundError(message)
         if ACCESS_DENIED.search(words):
-            return AuthError(said, hint=ACCESS_HINT)
-        return ProviderError(said, retryable=bool(TRANSIENT.search(words)))
+            return AuthError(message, hint=self._access_hint())
+        return ProviderError(message, hint=hint, retryable=bool(TRANSIENT.search(words)))
+
+    def _access_hint(self) -> str:
+        if self.location and is_path(self.location):
+            return f"make sure that your user may read and write {self.location}"
+        return (
+            f"run git ls-remote {self.location or 'URL'} to check the access: git needs an ssh key "
+            "or a credential helper, or set the option token for an https URL"
+        )
 
 
 def _build_stopped_error(verb: str, *, late: bool, pushes: bool) -> DtmError:
-    why = "took longer than allowed and was stopped" if late else "was cancelled"
+    why = "exceeded its timeout and was stopped" if late else "was cancelled"
     if pushes:
-        return OutcomeUnknownError(f"git {verb} {why}: it may or may not have arrived")
+        return OutcomeUnknownError(f"git {verb} {why}: the commit may or may not have arrived")
     return ProviderError(f"git {verb} {why}") if late else CancelledError(f"git {verb} {why}")

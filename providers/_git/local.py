@@ -1,4 +1,4 @@
-"""A repository at a path on this machine: found, made, and marked as dtm's."""
+"""Repositories at a path on this machine: finding, creating and marking them."""
 
 from __future__ import annotations
 
@@ -14,34 +14,38 @@ from providers._git.objects import hash_blob
 
 
 class LocalRepository(msgspec.Struct, frozen=True):
-    """A place on this machine where a repository is or may be; `git` works for the present call."""
+    """A path on this machine at which a repository is or may be created.
+
+    `git` belongs to the current provider call.
+    """
 
     path: Path
     git: Git
 
     def find_git_directory(self) -> Path | None:
-        """Find the git directory, bare or in a work tree; None if there is nothing.
+        """Return the git directory, bare or `.git`; None if the path is free.
 
-        Raises ProviderError for a file, or a directory that holds anything else.
+        Raises ProviderError if the path is a file or a directory with other content.
         """
         for place in (self.path, self.path / ".git"):
             if (place / "HEAD").is_file() and (place / "objects").is_dir():
                 return place
         if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
             raise ProviderError(
-                f"{self.path} is there, but is no git repository",
-                hint="choose another path or move it away",
+                f"{self.path} exists, but is not a git repository",
+                hint="move it away, or choose another path",
             )
         return None
 
     def create(self, branch: str, marks: Mapping[str, str]) -> None:
-        """Make a bare repository, all or nothing; leave one that is there as it is.
+        """Create a bare repository with `marks` in its config, or keep an existing one unchanged.
 
-        `marks` go to its config as `dtm.*`. Raises ProviderError.
+        Raises ProviderError if the path cannot be written.
         """
-        # Made beside and renamed: a kill never leaves half a repository at the path.
+        # Created at a hidden path and then renamed: if dtm is killed, the path never holds an
+        # incomplete repository.
         fresh = self.sibling_path("new")
-        shutil.rmtree(fresh, ignore_errors=True)  # left by a process that was killed
+        shutil.rmtree(fresh, ignore_errors=True)  # a killed process may have left it
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             branch_option = f"--initial-branch={branch}"
@@ -51,14 +55,14 @@ class LocalRepository(msgspec.Struct, frozen=True):
                 config.writelines(f'\t{key} = "{value}"\n' for key, value in marks.items())
             fresh.rename(self.path)
         except OSError as error:
-            # The rename fails where another process was faster: then all is as it should be.
+            # The rename fails if another process created the repository at the same time.
             if self.find_git_directory() is None:
-                raise ProviderError(f"cannot make {self.path}: {error.strerror}") from error
+                raise ProviderError(f"cannot create {self.path}: {error.strerror}") from error
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
 
     def read_marks(self) -> dict[str, str]:
-        """Read the marks that `make` wrote; empty if there is no repository."""
+        """Return the marks that `create` wrote, empty if there is no repository."""
         directory = self.find_git_directory()
         if directory is None:
             return {}
@@ -67,8 +71,12 @@ class LocalRepository(msgspec.Struct, frozen=True):
         pairs = (item.split("\n", 1) for item in listed.split("\0") if "\n" in item)
         return {key.removeprefix("dtm."): value for key, value in pairs}
 
-    def sibling_path(self, what: str) -> Path:
-        """Name a hidden path next to the repository, the same when the operation is repeated."""
+    def sibling_path(self, suffix: str) -> Path:
+        """Return a hidden path next to the repository.
+
+        It is the same in each attempt of an operation, so that a new attempt finds what a killed
+        one left. Other tools and operations get another path.
+        """
         call = self.git.call
         mark = hash_blob(f"{call.lineage}\n{call.address}\n{call.token}".encode())[:8]
-        return self.path.with_name(f".{self.path.name}.{mark}.{what}")
+        return self.path.with_name(f".{self.path.name}.{mark}.{suffix}")

@@ -1,4 +1,4 @@
-"""Whole files that one tool keeps in a git repository, written or removed in one commit."""
+"""Complete files that one tool keeps in a git repository, written or removed in one commit."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FILE_TAKEN_HINT = "remove it from the repository, or choose another path"
 
 
 def open_repository(location: Location, call: Call) -> GitRepository:
-    """Take the branch, for one call."""
+    """Return the repository and branch that the options name."""
     return GitRepository(location.url, location.branch, call=call, token=location.token)
 
 
 def open_recorded_repository(
     location: Location, resource: Resource | None, call: Call
 ) -> GitRepository:
-    """Take the branch that the record names: that of the options, unless they have changed."""
+    """Return the repository and branch that are recorded, those of the options without a record."""
     repository = open_repository(location, call)
     if resource is None or "repoURL" not in resource.outputs:
         return repository
@@ -36,7 +36,7 @@ def open_recorded_repository(
 def open_former_repository(
     location: Location, resource: Resource, call: Call
 ) -> GitRepository | None:
-    """Take the recorded branch if the options now name another; None if the files stay there."""
+    """Return the recorded repository and branch if the options now name another one, else None."""
     before, now = (
         open_recorded_repository(location, resource, call),
         open_repository(location, call),
@@ -46,59 +46,62 @@ def open_former_repository(
 
 
 def check_git_installed() -> Sequence[str]:
-    """Answer `requires`: the git binary."""
+    """Return a problem for `requires` if git is not installed."""
     return [] if shutil.which("git") else ["git is not installed, or not on the PATH"]
 
 
 def list_local_inputs(option: str, location: Location) -> dict[str, str]:
-    """Answer `inputs`: the repository, where it is on this machine."""
+    """Return the repository for `inputs` if it is a path on this machine."""
     return {option: str(local_path(location.url))} if is_path(location.url) else {}
 
 
 def build_repo_outputs(location: Location) -> dict[str, str]:
-    """Make the outputs that say where the files are."""
+    """Build the outputs that name repository and branch."""
     return {"repoURL": strip_credentials(location.url), "branch": location.branch}
 
 
 def read_blob_ids(repository: GitRepository, paths: Collection[str]) -> dict[str, str]:
-    """Map each of these paths that is there to git's id of its content."""
+    """Return the blob ID of each of these files that exists in the branch."""
     tip = repository.read_tip()
     found: Mapping[str, TreeEntry] = tip.entries if tip else {}
     return {path: found[path].blob for path in sorted(paths) if path in found}
 
 
 def hash_files(files: Mapping[str, bytes]) -> dict[str, str]:
-    """Make the same map of files that are not written yet."""
+    """Return the blob IDs that these files will have."""
     return {path: hash_blob(files[path]) for path in sorted(files)}
 
 
 def write_files(
     repository: GitRepository, wanted: Mapping[str, bytes], owned: Collection[str], subject: str
 ) -> None:
-    """Bring the files to these contents and remove other owned ones.
+    """Commit the wanted files, and remove the owned files that are not wanted any more.
 
-    Files of others are refused unless equal. An empty repository gets its branch; a branch that is
-    missing beside others is an error, since it would start without the code.
+    `owned` are the paths that this tool wrote before. Raises NotFoundError if the repository does
+    not exist. Raises ProviderError if it lacks the branch, or if a file that is not owned exists
+    with other content. In an empty repository the branch is created.
     """
     heads = repository.list_branches()
     if heads is None:
         raise NotFoundError(
             f"there is no repository {repository.location}",
-            hint="make it first, for example with repo-scaffolding, "
-            "and let this tool depend on that one",
+            hint="create it, for example with a repo-scaffolding tool: refer to its output with "
+            "url: ${{ repo-scaffolding.NAME.outputs.repoURL }}",
         )
+    # Creating the branch would publish the files without the code of the other branches.
     if heads and repository.branch not in heads:
         raise ProviderError(
             f"{repository.location} has no branch {repository.branch}",
-            hint=f"it has {', '.join(sorted(heads))}",
+            hint=f"set branch to {' or '.join(sorted(heads))}, or push {repository.branch} first",
         )
     others = wanted.keys() - set(owned)
     found = read_blob_ids(repository, others) if others else {}
-    # Equal content may be dtm's own, of a create that was interrupted before its record.
+    # A file with the wanted content is accepted: dtm may have been killed after an earlier push and
+    # before it recorded the result.
     foreign = [path for path, blob in found.items() if blob != hash_blob(wanted[path])]
     if foreign:
         raise ProviderError(
-            f"{repository.location} already has {', '.join(foreign)}, not made by dtm",
+            f"{repository.location} already has {', '.join(foreign)}, not created by dtm",
             hint=FILE_TAKEN_HINT,
         )
     gone: dict[str, bytes | None] = dict.fromkeys(set(owned) - wanted.keys())
@@ -106,8 +109,8 @@ def write_files(
 
 
 def remove_files(repository: GitRepository, owned: Collection[str], subject: str) -> None:
-    """Remove these files; one that is gone already is fine."""
+    """Commit the removal of these files. Files that are already gone are ignored."""
     left = read_blob_ids(repository, owned)
-    # No commit if all of them are gone: an interrupted delete may be made again.
+    # No commit if all files are gone, so that an interrupted delete can be repeated.
     if left:
         repository.commit(dict.fromkeys(left), subject)

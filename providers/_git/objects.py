@@ -1,4 +1,4 @@
-"""Files, trees and commits as git stores them: listed, read, and built without a working tree."""
+"""Files, trees and commits as git stores them, read and built without a working tree."""
 
 from __future__ import annotations
 
@@ -13,57 +13,54 @@ from engine.ports import Call
 from providers._git.command import Git
 
 MARK_TRAILER = re.compile(r"^Dtm-(\w+): (.+)$", re.MULTILINE)
-"""A trailer of a commit message that dtm wrote."""
+"""Pattern of a mark in a commit message."""
 
 
 class GitFile(msgspec.Struct, frozen=True):
-    """Content and git mode: 100644, 100755 (executable) or 120000 (link: `data` is its target)."""
+    """Content and git mode: 100644, 100755 (executable) or 120000 (link, `data` is its target)."""
 
     data: bytes
     mode: str = "100644"
 
 
 class TreeEntry(msgspec.Struct, frozen=True):
-    """A file as git lists it: its mode and its blob id (hex SHA-1 of header and content)."""
+    """The mode and the blob ID of a file. The ID is the hex SHA-1 of a header and the content."""
 
     mode: str
     blob: str
 
 
 def hash_blob(data: bytes) -> str:
-    """Compute the id that git gives to this content."""
+    """Return the blob ID that git computes for this content."""
     import hashlib
 
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def build_marks(call: Call) -> dict[str, str]:
-    """Name the tool (`address`), the state (`lineage`) and the operation (`token`) of a call.
-
-    They stand as `Dtm-*` trailers in each commit, and in the config of a repository that dtm made.
-    """
+    """Return the marks of a call: tool (`address`), state (`lineage`) and operation (`token`)."""
     marks = {"address": str(call.address), "lineage": call.lineage, "token": call.token}
     return {key: value for key, value in marks.items() if value}
 
 
 def append_marks(subject: str, call: Call) -> str:
-    """Write a commit message that ends with the marks of the call."""
+    """Return a commit message that ends with the marks of the call as trailers."""
     trailers = (f"Dtm-{key.title()}: {value}\n" for key, value in build_marks(call).items())
     return subject.rstrip("\n") + "\n\n" + "".join(trailers)
 
 
 def read_root_marks(git: Git, sha: str) -> dict[str, str]:
-    """Read the marks of the first commit before `sha`.
+    """Return the marks of the root commit, which is the oldest ancestor of `sha`.
 
-    Only first parents count: to merge a foreign history in, or ours into a foreign one, changes
-    nothing.
+    Only first parents are followed. So a merge does not change the result, even if the merged
+    branch has another root commit.
     """
     root = git("rev-list", "--first-parent", "--max-parents=0", sha).text
     return _parse_marks(git("cat-file", "commit", root).text)
 
 
 def read_all_marks(git: Git) -> list[dict[str, str]]:
-    """Read the marks of every commit that any reference leads to: branches, tags, notes."""
+    """Return the marks of every commit that is reachable from a branch, a tag or a note."""
     _, *messages = git("log", "--all", "--format=%x00%B").text.split("\0")
     return [_parse_marks(message) for message in messages]
 
@@ -73,7 +70,7 @@ def _parse_marks(message: str) -> dict[str, str]:
 
 
 def list_entries(git: Git, sha: str) -> dict[str, TreeEntry]:
-    """List the files of a commit, by path."""
+    """Return the files of a commit by path."""
     found: dict[str, TreeEntry] = {}
     for item in git("ls-tree", "-r", "-z", "--full-tree", sha).text.split("\0"):
         if item:
@@ -84,7 +81,7 @@ def list_entries(git: Git, sha: str) -> dict[str, TreeEntry]:
 
 
 def read_contents(git: Git, blobs: list[str]) -> Iterator[bytes]:
-    """Read the contents with these ids, in this order."""
+    """Yield the contents of these blobs in the same order."""
     if not blobs:
         return
     out, at = git("cat-file", "--batch", stdin="\n".join([*blobs, ""]).encode()).out, 0
@@ -92,7 +89,7 @@ def read_contents(git: Git, blobs: list[str]) -> Iterator[bytes]:
         end = out.index(b"\n", at)
         size = int(out[at:end].split()[2])
         yield out[end + 1 : end + 1 + size]
-        # One newline ends the header, another one the content.
+        # One newline ends the header, another one ends the content.
         at = end + size + 2
 
 
@@ -103,9 +100,10 @@ def build_commit(
     message: str,
     author: str,
 ) -> str:
-    """Build a commit with these changes on `parent`; return its id, `parent` if nothing differs.
+    """Build a commit with these changes on top of `parent` and return its ID.
 
-    Raises ProviderError for a path that the tree cannot have.
+    Returns `parent` if the changes change nothing. Raises ProviderError for a path that is not
+    valid in a repository, or that conflicts with a file or directory in it.
     """
     present = list_entries(git, parent) if parent else {}
     for path in changes:
@@ -117,20 +115,21 @@ def build_commit(
     parts += [
         _format_file_change(path, change, present.get(path)) for path, change in changes.items()
     ]
-    # --done: a stream that breaks off makes no commit.
+    # --done: git creates no commit if the input ends too early.
     git("fast-import", "--quiet", "--done", stdin=b"".join([*parts, b"done\n"]))
     trees = [f"{parent}^{{tree}}"] if parent else []
     ids = git("rev-parse", "refs/heads/dtm", "refs/heads/dtm^{tree}", *trees).text
     sha, tree, *old = ids.splitlines()
-    # An equal tree means that nothing differs: no empty commit is made.
+    # The trees are equal if nothing has changed. Then no empty commit is added.
     return parent if parent and old == [tree] else sha
 
 
 def _check_path(path: str, present: Mapping[str, TreeEntry]) -> None:
     parts = path.split("/")
-    # Any case: a file system that ignores case takes .GIT for the repository's own directory.
+    # Compared in lower case: on a file system that ignores case, a checkout of .GIT would
+    # overwrite the repository itself, including its hooks.
     if any(part in ("", ".", "..") or part.lower() == ".git" for part in parts):
-        raise ProviderError(f'"{path}" cannot be a file in a repository')
+        raise ProviderError(f'"{path}" is not a valid path for a file in a repository')
     above = ["/".join(parts[:n]) for n in range(1, len(parts))]
     if blocker := next((p for p in above if p in present), ""):
         raise ProviderError(f'cannot write "{path}": the repository has a file "{blocker}" there')

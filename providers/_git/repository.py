@@ -1,8 +1,9 @@
-"""One branch of a git repository, read and changed through the git binary.
+"""One branch of a git repository, read and changed with the git program.
 
-The repository is anything that git can reach by a URL, or a path on this machine. Nothing is ever
-checked out and nothing is ever forced: a commit is built on the tip in a scratch repository and
-pushed; a refused push is built again on the new tip. Paths use "/", contents are bytes.
+The repository is at any URL that git can reach, or at a path on this machine. dtm checks out no
+files and forces no push. It builds a commit on top of the tip in a scratch repository and pushes
+it. If the branch has moved meanwhile, dtm builds the commit again on the new tip. Paths use "/",
+the contents of files are bytes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import copy
 import os
 import random
 import re
+import shlex
 import tempfile
 import time
 from collections.abc import Collection, Generator, Mapping
@@ -43,10 +45,18 @@ BRANCH_MOVED = re.compile(
     r"fetch first|non-fast-forward|stale info|"
     r"cannot lock ref|failed to update ref|incorrect old value"
 )
+"""Refusals of a push because another client has moved the branch, or is moving it."""
 LOCK_FAILURE = re.compile(r"(cannot lock ref .*?)\s*$", re.MULTILINE)
+LOCK_FILE = re.compile(r"Unable to create '(.*)': File exists")
 CANNOT_CREATE_FILE = re.compile(r"Unable to create '.*': (?!File exists)")
+"""A lock file that can never be created, for example because its name is too long."""
+CANNOT_WRITE = re.compile(r"insufficient permission|unable to create temporary|unpacker error")
 NO_REMOTE_GC = "--receive-pack=git -c receive.autogc=false receive-pack"
-"""On this machine dtm ends the receiving git too, which must not be in the middle of a gc then."""
+"""Keeps the receiving git from a garbage collection.
+
+For a repository on this machine, dtm also ends the receiving git at the deadline. A garbage
+collection that is ended leaves lock files and temporary files behind.
+"""
 CONNECTION_LOST = re.compile(
     r"hung up unexpectedly|unexpected disconnect|RPC failed|early EOF|"
     r"[Bb]roken pipe|Connection reset"
@@ -55,12 +65,13 @@ HEAD_REF = re.compile(r"^ref: refs/heads/(.+)\tHEAD$", re.MULTILINE)
 SUBMODULE = "160000"
 MAX_TRIES = 30
 MIN_SECRET_LENGTH = 6
+BRANCH_BUSY = "other clients keep pushing to this branch"
 
 
 class BranchTip(msgspec.Struct, frozen=True):
-    """A branch at one moment.
+    """The newest commit of a branch at the time of the read.
 
-    `first` holds the marks of its first commit (`call_marks`), empty unless history was asked for.
+    `root_marks` holds the marks of the root commit. It is empty if no history was requested.
     """
 
     sha: str
@@ -71,11 +82,14 @@ class BranchTip(msgspec.Struct, frozen=True):
 class GitRepository:
     """One branch of one repository, for one provider call.
 
-    `url` is anything git understands; a relative path is taken from the call's base directory.
-    `token` is the password of http URLs and never stands on a command line. `local` is the
-    repository on this machine, None for one elsewhere. Every method may raise AuthError (denied),
-    ProviderError (unreachable, out of time), CancelledError. A repository counts as absent only
-    where the other side says so.
+    `url` is any URL or path that git accepts. A relative path is relative to the base directory of
+    the call. `token` is the password for an http URL. `local` is the repository if it is on this
+    machine, else None. Every method may raise AuthError (no access), ProviderError (unreachable,
+    timeout) and CancelledError. A repository is absent only if its host says so.
+
+        repository = GitRepository("./repos/app.git", call=call)
+        repository.commit({"a.txt": b"new", "old.txt": None}, "Replace a file")
+        repository.read(["a.txt"])  # {"a.txt": b"new"}
     """
 
     def __init__(self, url: str, branch: str = "main", *, call: Call, token: str = "") -> None:
@@ -85,19 +99,21 @@ class GitRepository:
         self.location = strip_credentials(self.url)
         self.identity = normalize_url(self.url)
         secrets = _list_secrets(url, self.location, token)
-        self._git = Git(call, env=_build_token_config(url, token), secrets=secrets)
+        self._git = Git(
+            call, env=_build_token_config(url, token), secrets=secrets, location=self.location
+        )
         self.local = LocalRepository(path, self._git) if path else None
 
     def with_branch(self, branch: str) -> GitRepository:
-        """Take another branch of the same repository."""
+        """Return another branch of the same repository."""
         other = copy.copy(self)
         other.branch = branch
         return other
 
     def list_branches(self) -> dict[str, str] | None:
-        """Map each branch to its commit id; None if there is no such repository.
+        """Return the branches and their commit IDs, None if the repository does not exist.
 
-        Raises ProviderError for a directory that holds anything else.
+        Raises ProviderError if the path is a directory with other content.
         """
         if self.local and self.local.find_git_directory() is None:
             return None
@@ -109,7 +125,7 @@ class GitRepository:
         return {name: sha for sha, name in pairs}
 
     def read_tip(self, *, history: bool = False) -> BranchTip | None:
-        """Look at the branch now; None if repository or branch are absent."""
+        """Return the tip of the branch, None if the repository or the branch does not exist."""
         with self._open_tip(history=history) as (git, sha):
             if sha is None:
                 return None
@@ -118,12 +134,12 @@ class GitRepository:
             )
 
     def read(self, paths: Collection[str] | None = None) -> dict[str, bytes] | None:
-        """Read these files, or all, by path; None if repository or branch are absent."""
+        """Return these files (default: all) by path; None without repository or branch."""
         found = self.read_files(paths)
         return None if found is None else {path: file.data for path, file in found.items()}
 
     def read_files(self, paths: Collection[str] | None = None) -> dict[str, GitFile] | None:
-        """Read as `read` does, with modes; submodules are left out."""
+        """Return these files as `read` does, with their modes. Submodules are left out."""
         with self._open_tip(blobs=paths is None) as (git, sha):
             if sha is None:
                 return None
@@ -139,7 +155,7 @@ class GitRepository:
             }
 
     def read_default_branch(self) -> str | None:
-        """Name the branch that a clone checks out; None if repository or branch are absent."""
+        """Return the branch that a clone checks out; None without repository or branch."""
         if self.list_branches() is None:
             return None
         said = self._git("ls-remote", "--symref", "--", self._git_address(), "HEAD").text
@@ -155,13 +171,15 @@ class GitRepository:
         start_branch: str = "",
         must_be_first: bool = False,
     ) -> str:
-        """Write (bytes, GitFile) and remove (None) these files in one commit; return its id.
+        """Commit changes and push the commit; return its ID, or the tip's if nothing changed.
 
-        The tip's id if nothing differs. Bytes keep a file's mode. `author` is `Name <mail>`, "" for
-        git's own identity. An absent branch begins at the tip of the branch `start`, or anew. With
-        `first` only the very first commit of the branch is made: ProviderError if there is one.
-        Raises NotFoundError if the repository is absent, OutcomeUnknownError if the push was cut
-        off.
+        `changes` maps a path to the new content, or to None to remove the file. Bytes keep the mode
+        of an existing file. `author` is `Name <mail>`; the default is the identity of git. If the
+        branch does not exist, it is created from the tip of the branch `start_branch`, or without a
+        parent. With `must_be_first`, ProviderError is raised if the branch exists.
+
+        Raises NotFoundError if the repository does not exist. Raises OutcomeUnknownError if the
+        connection was lost during the push.
         """
         text = append_marks(message, self.call)
         refused = ""
@@ -169,7 +187,8 @@ class GitRepository:
             heads = self.list_branches()
             if heads is None:
                 raise NotFoundError(
-                    f"there is no repository {self.location}", hint="make an empty one there first"
+                    f"there is no repository {self.location}",
+                    hint="create an empty repository there first",
                 )
             there, parent = (
                 heads.get(self.branch),
@@ -177,24 +196,27 @@ class GitRepository:
             )
             if there and must_be_first:
                 raise ProviderError(
-                    f"{self.location}: somebody else began the branch {self.branch} just now"
+                    f"{self.location}: another client has just created the branch {self.branch}",
+                    hint="run dtm plan again",
                 )
             with self._open_scratch(parent) as git:
-                # Built anew each time: on a new tip, so that the push adds to it.
+                # Built again in each attempt, since the push is only accepted on top of the tip.
                 sha = build_commit(git, parent, changes, text, self._resolve_author(author))
                 refused = "" if sha == there else self._push(git, sha, there)
                 if not refused:
                     return sha
             self._wait_before_retry(attempt, refused)
-        raise self._build_refusal(refused, f"in {MAX_TRIES} tries")
+        raise self._build_refusal(refused, f"in {MAX_TRIES} attempts")
 
     def init_bare(self, marks: Mapping[str, str] | None = None) -> None:
-        """Make the repository where that is on this machine, as `LocalRepository.make` does."""
+        """Create the repository as `LocalRepository.create` does.
+
+        Raises NotFoundError if it is not on this machine.
+        """
         if self.local is None:
             raise NotFoundError(
-                f"{self.location} does not exist, "
-                "and git cannot make repositories on other machines",
-                hint="make an empty repository there first, or use scmType: local",
+                f"{self.location} does not exist, and git cannot create repositories on a host",
+                hint="create an empty repository there first, or set scmType: local",
             )
         self.local.create(self.branch, marks or {})
 
@@ -205,14 +227,14 @@ class GitRepository:
     def _open_tip(
         self, *, history: bool = False, blobs: bool = False
     ) -> Generator[tuple[Git, str | None]]:
-        """Yield a git that sees the branch's tip, and the tip's id (None: absent)."""
+        """Yield a git that can read the tip, and the commit ID of the tip (None: absent)."""
         sha = (self.list_branches() or {}).get(self.branch)
         if sha is None:
             yield self._git, None
             return
         if self.local:
-            # Read in place: nothing needs to be fetched.
-            yield Git(self.call, self.local.find_git_directory()), sha
+            # On this machine the objects are read where they are, without a fetch.
+            yield Git(self.call, self.local.find_git_directory(), location=self.location), sha
             return
         with self._open_scratch(sha, history=history, blobs=blobs) as git:
             yield git, sha
@@ -221,20 +243,21 @@ class GitRepository:
     def _open_scratch(
         self, sha: str | None, *, history: bool = False, blobs: bool = False
     ) -> Generator[Git]:
-        """Yield a git in a temporary repository that sees `sha` and, with `history`, all before it.
+        """Yield a git in a scratch repository that can read the commit `sha`.
 
-        Without `blobs` contents may stay away: git fetches those that are read one by one, and a
-        commit needs none.
+        With `history` it can read the ancestors of `sha` too. Without `blobs` the contents of files
+        are not fetched, if the host supports it: a new commit does not need them, and git fetches
+        one that is read later.
         """
         with tempfile.TemporaryDirectory(prefix="dtm-git-", ignore_cleanup_errors=True) as place:
-            git = Git(self.call, Path(place), self._git.env, self._git.secrets)
-            # No template: it could bring the user's hooks into the scratch repository.
+            git = Git(self.call, Path(place), self._git.env, self._git.secrets, self.location)
+            # Without --template= the template of the user could install hooks, which would run.
             self._git("init", "-q", "--bare", "--template=", place)
             git("config", "remote.origin.url", self._git_address())
             if self.local:
                 info = Path(place, "objects", "info")
                 info.mkdir(exist_ok=True)
-                # Objects on this machine are borrowed instead of copied.
+                # With `alternates` git reads the objects of the other repository without a copy.
                 (info / "alternates").write_text(
                     f"{self._git_address()}/objects\n", encoding="utf-8"
                 )
@@ -244,80 +267,103 @@ class GitRepository:
                 git("fetch", "-q", "--no-tags", *depth, *less, "origin", sha)
             yield git
 
-    def _resolve_author(self, asked: str) -> str:
+    def _resolve_author(self, wanted: str) -> str:
         found = (
-            asked
-            # Without useConfigOnly git would make an address up from user and host name.
+            wanted
+            # Without useConfigOnly git would build an email address from user and host name.
             or self._git.run("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT").text
             or FALLBACK_AUTHOR
         )
         match = AUTHOR.match(found)
         if not match:
-            raise ProviderError(f'author "{asked}" must look like: Name <mail@example.com>')
+            raise ProviderError(
+                f'invalid author "{wanted}"', hint="set author to: Name <mail@example.com>"
+            )
         return match[0]
 
     def _push(self, git: Git, sha: str, there: str | None) -> str:
-        """Move the branch to `sha`; return "", or why it stays, if others moved or hold it."""
-        # --no-verify: a global core.hooksPath would run the user's pre-push hook.
+        """Push `sha`; return "", or the reason if another client moved or locked the branch."""
+        # Without --no-verify a global core.hooksPath would run the pre-push hook of the user.
         options = ("--porcelain", "--no-verify", *((NO_REMOTE_GC,) if self.local else ()))
         refspec = f"{sha}:refs/heads/{self.branch}"
         done = git.run("push", *options, "origin", refspec, pushes=True)
         if done.code == 0:
             return ""
         refusal = "\n".join(line for line in done.text.splitlines() if line.startswith("!"))
-        # Git says "cannot lock ref" both while others write and where nothing ever can be written.
+        # git reports "cannot lock ref" both if another client is writing, which passes, and if the
+        # lock file can never be created. Only the first is worth another attempt.
         if BRANCH_MOVED.search(refusal) and not CANNOT_CREATE_FILE.search(done.err):
             why = LOCK_FAILURE.search(done.err)
-            return why[1] if why else "others moved it each time"
+            return why[1] if why else BRANCH_BUSY
         if not refusal and CONNECTION_LOST.search(done.err):
             return self._check_cut_off_push(sha, there)
+        # The reason is on standard output (--porcelain), where build_error does not look.
         words = "\n".join(f"error: {line[1:].strip()}" for line in refusal.splitlines())
+        message = git.redact("\n".join((done.err, words)).strip())
         raise git.build_error(
-            GitResult(done.code, b"", git.redact("\n".join((done.err, words)).strip()))
+            GitResult(done.code, b"", message), hint=self._refusal_hint(message) if refusal else ""
+        )
+
+    def _refusal_hint(self, message: str) -> str:
+        """Return the next step after a push that the repository refused."""
+        if "checked out" in message:
+            return f"check out another branch in {self.location}, or use a bare repository"
+        if CANNOT_WRITE.search(message):
+            return f"make sure that {self.location} is writable and that its disk is not full"
+        return (
+            f"check the branch rules and the hooks of {self.location}: "
+            f"they must accept a push to {self.branch}"
         )
 
     def _check_cut_off_push(self, sha: str, there: str | None) -> str:
+        """Find out whether a push without an answer took effect; return as `_push` does."""
         now = (self.list_branches() or {}).get(self.branch)
-        # An unmoved branch proves nothing: the other end may still be at work on the push.
+        # If the branch has not moved, the host may still be processing the push.
         if now == there:
             raise OutcomeUnknownError(
-                f"{self.location}: the push was cut off, it may or may not have arrived"
+                f"the connection was lost during the push to {self.location}: "
+                "the commit may or may not have arrived"
             )
-        return "" if now == sha else "others moved it each time"
+        return "" if now == sha else BRANCH_BUSY
 
     def _build_refusal(self, why: str, when: str) -> ProviderError:
-        """Make the error of a branch that others kept from being written."""
-        held = "File exists" in why
-        hint = "if no git is at work there, one that was killed has left that file: remove it"
+        """Return the error for a branch that could not be written because of other clients."""
+        message = f"cannot push to branch {self.branch} of {self.location} {when}: {why}"
+        lock = LOCK_FILE.search(why)
+        if lock is None:
+            return ProviderError(message, retryable=True)
+        # git never removes the lock file of a process that was killed, so a retry cannot succeed.
+        path = shlex.quote(os.path.normpath(lock[1]))
         return ProviderError(
-            f"{self.location}: {self.branch} could not be written {when}: {why}",
-            retryable=not held,
-            hint=hint if held else "",
+            message,
+            hint="if no git process uses the repository, a killed one has left this lock file: "
+            f"run rm {path}{'' if self.local else ' on the host'}",
         )
 
     def _wait_before_retry(self, attempt: int, refused: str) -> None:
         if time.monotonic() > self.call.deadline:
-            raise self._build_refusal(refused, "within its time")
+            raise self._build_refusal(refused, "before the timeout")
         longest = min(1.0, 0.05 * 2**attempt)
-        # Random, so that two clients that collided do not collide again.
+        # A random time, so that two clients that collided do not collide again.
         until = time.monotonic() + random.uniform(0.01, longest)  # noqa: S311 - no secret
         while (now := time.monotonic()) < until:
             if self.call.cancelled():
-                raise CancelledError("git commit was cancelled")
+                raise CancelledError(f"the commit to {self.location} was cancelled")
             time.sleep(min(0.1, until - now))
 
 
 def _build_token_config(url: str, token: str) -> dict[str, str]:
-    """Make git settings that send the token to this URL's host only.
+    """Return git settings, as environment variables, that send the token to the host of the URL.
 
-    They go by the environment, which, unlike arguments, other users do not see in a process list.
+    The setting is bound to the host, so that a redirect does not send the token to another one.
+    Arguments would be visible to other users of the machine in the process list.
     """
     parts = urlsplit(url)
     if not token or not parts.scheme.startswith("http"):
         return {}
-    # GitLab wants this user name beside an OAuth token; GitHub takes any.
+    # GitLab expects the user name `oauth2` with an OAuth token. GitHub accepts any user name.
     basic = base64.b64encode(f"oauth2:{token}".encode()).decode()
-    # Behind the settings that the user passes the same way.
+    # Appended to the settings that the user passes in the same way.
     n = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
     host = parts.netloc.rpartition("@")[2]
     return {
@@ -328,9 +374,10 @@ def _build_token_config(url: str, token: str) -> dict[str, str]:
 
 
 def _list_secrets(url: str, shown: str, token: str) -> tuple[tuple[str, str], ...]:
-    """List what git may repeat, each with what is shown instead.
+    """Return the secrets that messages of git may contain, each with its replacement.
 
-    A short password alone is left out: it would hide parts of ordinary words.
+    A short password is not replaced by itself, since it could be a part of ordinary words. It is
+    still replaced where it is part of the URL.
     """
     parts = urlsplit(url) if "://" in url else None
     if parts is None or "@" not in parts.netloc:

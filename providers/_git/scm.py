@@ -1,4 +1,4 @@
-"""The options that say which repository is meant: by URL, or by owner and name at some place."""
+"""Options that name a git repository: by URL, or by owner, name and host."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from providers._git.urls import SCP_LIKE, is_path, local_path, normalize_url
 ScmType = Literal["local", "github", "gitlab", "git"]
 LOCAL_ROOT: Final = "./repos"
 NO_REPO_API: Final = (
-    "making repositories through the API of GitHub or GitLab comes with a later version: "
-    "make an empty repository there and give its url (git itself must have access), "
-    "or use scmType: local"
+    "this version cannot create repositories on GitHub or GitLab: create an empty repository "
+    "there and set its url (git must have access to it), or set scmType: local"
 )
 HOSTS: Final[Mapping[str, ScmType]] = {"github.com": "github", "gitlab.com": "gitlab"}
 PUBLIC_HOSTS: Final = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
@@ -29,42 +28,47 @@ LOOKS_LIKE_HOST = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?(/.*)?")
 
 Token: TypeAlias = Annotated[
     str,
-    Field("the password for http URLs; without it git asks its credential helpers", secret=True),
+    Field(
+        "Password or token for an http URL. Without it, git asks its credential helpers.",
+        secret=True,
+    ),
 ]
 T = TypeVar("T")
 
 
 def is_all_known(options: Options) -> bool:
-    """Tell if no option of this block is known only after apply: then it can be checked as a whole.
+    """Return whether no option of this block is UNKNOWN, so that the block can be checked.
 
-    Structs check themselves when they are built, and a plan builds them before all is known.
+    A plan builds options before the outputs of other tools are known.
     """
     return not any(isinstance(getattr(options, n), Unknown) for n in options.__struct_fields__)
 
 
 class Repo(Options, frozen=True, kw_only=True):
-    """The repository that is meant: at `url`, else `name` of `owner` or `org` below `baseURL`."""
+    """The repository: `url`, or `name` and `owner` (or `org`) below `baseURL`."""
 
     url: Annotated[
         str,
         Field(
-            "any URL that git can reach, or the path of a repository on this machine "
-            "beginning with ./, ../, ~ or /",
+            "URL of the repository, or a path on this machine that begins with ./, ../, ~ or /. "
+            "Set either this, or name and owner.",
             example="./repos/me/app.git",
         ),
     ] = ""
-    owner: Annotated[str, Field("the user who owns it", example="me", replace=True)] = ""
+    owner: Annotated[str, Field("User who owns the repository.", example="me", replace=True)] = ""
     org: Annotated[
-        str, Field("the organisation or group that owns it, instead of owner", replace=True)
+        str,
+        Field("Organization or group that owns the repository, instead of owner.", replace=True),
     ] = ""
     name: Annotated[
-        str, Field("the repository's name", example="app", replace=True, aliases=("repo",))
+        str, Field("Name of the repository.", example="app", replace=True, aliases=("repo",))
     ] = ""
-    branch: Annotated[str, Field("the branch; main if not given, master on GitLab")] = ""
+    branch: Annotated[str, Field("Branch. The default is main, on GitLab master.")] = ""
     scm_type: Annotated[
         ScmType | None,
         Field(
-            "local: a bare repository on this machine; github, gitlab, or git: any other host",
+            "Kind of host: local (a bare repository on this machine), github, gitlab, or git (any "
+            "other host). The default follows from the URL.",
             example="local",
             aliases=("repoType",),
         ),
@@ -72,8 +76,8 @@ class Repo(Options, frozen=True, kw_only=True):
     base_url: Annotated[
         str,
         Field(
-            "what owner/name.git is appended to where there is no url; "
-            "for scmType local a directory, ./repos if not given"
+            "URL or directory to which owner/name.git is appended if url is not set. With scmType "
+            "local the default is ./repos."
         ),
     ] = msgspec.field(default="", name="baseURL")
     token: Token = ""
@@ -84,9 +88,10 @@ class Repo(Options, frozen=True, kw_only=True):
 
 
 class Location(msgspec.Struct, frozen=True):
-    """A repository, found.
+    """A repository and branch, as the options name them.
 
-    `url` is for git, a relative path still relative; `owner` and `org` are never both set.
+    `url` is what git gets. A relative path stays relative to the config file. `owner` and `org` are
+    never both set.
     """
 
     url: str
@@ -99,16 +104,17 @@ class Location(msgspec.Struct, frozen=True):
 
     @property
     def identity(self) -> str:
-        """Name the repository by one text, whatever the spelling of its URL."""
+        """The normalized URL: the same text for every spelling."""
         return normalize_url(self.url)
 
 
 def locate(repo: Repo) -> Location:
-    """Find out where that is. Pure.
+    """Return URL, owner, name and branch that these options name. Pure.
 
-    Raises ValueError with a sentence for people, UnknownValueError where a needed field is unknown.
+    Raises ValueError with a message for the user, UnknownValueError if a needed option is unknown.
     """
-    # Any other field raises by itself when it is used before it is known.
+    # `scm_type` is only compared below, which an unknown value does not refuse. Every other unknown
+    # option raises as soon as it is used.
     if isinstance(repo.scm_type, Unknown):
         raise UnknownValueError("scmType is only known after apply")
     if repo.owner and repo.org:
@@ -116,7 +122,7 @@ def locate(repo: Repo) -> Location:
     url = complete_url(repo.url) if repo.url else _compose_url(repo)
     kind = repo.scm_type or _guess_scm_type(url)
     if kind == "local" and not is_path(url):
-        raise ValueError(f"scmType local wants a path, not {url}")
+        raise ValueError(f"scmType local needs a path, but url is {url}")
     owner, name = (
         (repo.owner, repo.name or _name_of_path(url))
         if is_path(url)
@@ -125,15 +131,16 @@ def locate(repo: Repo) -> Location:
     if not name:
         raise ValueError("git name field must be configured")
     usual = "master" if kind == "gitlab" else "main"
-    # An unknown branch does not keep the rest from being known.
+    # An unknown branch must not make the URL unknown: a plan shows as much as it can.
     branch = repo.branch if isinstance(repo.branch, Unknown) else repo.branch or usual
     return Location(url, "" if repo.org else owner, repo.org, name, branch, kind, repo.token)
 
 
 def complete_url(text: str) -> str:
-    """Complete a URL as git understands it: `github.com/me/app` becomes https.
+    """Return a URL or path that git accepts: `github.com/me/app` gets `https://`.
 
-    Paths are relative only behind `./` or `../`. Raises ValueError.
+    A relative path must begin with `./` or `../`, because `me/app` could also be a host and a path.
+    Raises ValueError.
     """
     if text.startswith(PATH_STARTS):
         return text
@@ -158,7 +165,7 @@ def _compose_url(repo: Repo) -> str:
     if not repo.base_url and repo.scm_type in ("github", "gitlab"):
         raise ValueError(NO_REPO_API)
     if not repo.base_url and repo.scm_type != "local":
-        raise ValueError("which repository is meant: give url, or baseURL, or scmType: local")
+        raise ValueError("the repository has no location: set url, or baseURL, or scmType: local")
     base = (repo.base_url or LOCAL_ROOT).rstrip("/") or "/."
     if repo.scm_type == "local" and not base.startswith(PATH_STARTS):
         base = f"./{base}"
@@ -176,9 +183,9 @@ def _name_of_path(url: str) -> str:
 
 
 def _parse_owner_and_name(url: str, repo: Repo) -> tuple[str, str]:
-    """Take them from the path of a URL, where groups may be nested.
+    """Return owner and name from the path of a URL. The owner may be nested groups: `a/b`.
 
-    A lone name must end in .git, else it looks like a user's page.
+    A path of one part must end in `.git`. Without it, it is probably the page of a user.
     """
     scp = SCP_LIKE.fullmatch(url)
     path: str = scp["path"] if scp else unquote(urlsplit(url).path)
@@ -189,14 +196,15 @@ def _parse_owner_and_name(url: str, repo: Repo) -> tuple[str, str]:
 
 
 def locate_in_call(repo: Repo) -> Location:
-    """Find out where that is, in a provider call: errors as of `in_call`."""
+    """Return the location as `locate` does, but raise errors as `map_option_errors` does."""
     return map_option_errors(lambda: locate(repo))
 
 
 def map_option_errors(compute: Callable[[], T]) -> T:
-    """Turn the ValueError of a check of options into a ProviderError; UnknownValueError stays.
+    """Raise the ValueError of an option check as a ProviderError; let UnknownValueError pass.
 
-    Options are checked when the configuration is read, but recorded ones may be older than a check.
+    The options of a config file are checked when it is loaded. But recorded options may come from
+    an older version without the check, so a provider call can find the problem first.
     """
     try:
         return compute()

@@ -1,4 +1,4 @@
-"""Names of git repositories: paths and URLs, shown without credentials, and made comparable."""
+"""Paths and URLs of git repositories: normalized for comparison, and shown without credentials."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ CASELESS_HOSTS = frozenset(
 
 
 def is_path(url: str) -> bool:
-    """Tell if git takes this for a path on this machine."""
+    """Return whether git treats this as a path on this machine."""
     return url.startswith("file://") or not ("://" in url or SCP_LIKE.fullmatch(url))
 
 
 def local_path(url: str) -> Path:
-    """Take the path of a local URL, `~` expanded; may be relative."""
+    """Return the path of a `file://` URL or path, with `~` expanded. It may be relative."""
     path = unquote(urlsplit(url).path) if url.startswith("file://") else url
-    # Path.expanduser raises for a user that this machine does not have.
+    # Path.expanduser would raise if `~name` names an unknown user.
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def normalize_url(url: str) -> str:
-    """Spell every URL of one repository the same: `github.com/me/app`, or the path. Pure.
+    """Return the same text for all URLs of one repository: `github.com/me/app`, or the path. Pure.
 
-    User names, transports and a final `.git` do not count; hosts, and names on hosts known to
-    ignore case, are lower case.
+    User name, transport and a final `.git` are removed. The host is written in lower case, and so
+    is the path if the host is known to ignore case.
     """
     if is_path(url):
         return os.path.normpath(local_path(url))
@@ -48,7 +48,7 @@ def normalize_url(url: str) -> str:
 
 
 def strip_credentials(url: str) -> str:
-    """Cut a password, and over http the user name too, out of a URL that is to be shown."""
+    """Return a URL without its password, and without the user name if it is an http URL."""
     parts = urlsplit(url) if "://" in url else None
     if parts is None or "@" not in parts.netloc:
         return url

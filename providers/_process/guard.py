@@ -1,4 +1,8 @@
-"""Ties between dtm and its programs: no program goes on working when dtm itself is killed."""
+"""The guard, which ends the programs that dtm started if dtm itself is killed.
+
+Without it, a program would continue after a `kill -9` of dtm, and the next run would start a second
+one that works on the same resource.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +23,12 @@ from typing import Final, Self
 
 SHELL: Final = "/bin/sh"
 TERMINATE_GRACE: Final = 2.0
-"""Seconds between asking a process group to end and killing it."""
+"""Seconds between SIGTERM and SIGKILL for a process group."""
 CHILD_GRACE: Final = 0.5
-"""Seconds that the children of a program may take longer than the program itself.
+"""Seconds that the children of a program may run after the program itself has ended.
 
-Not more: where the first process of a container reaps late, even an empty group looks alive.
+The time is short, because in a container whose init process reaps zombies late, an empty group
+looks as if it were still running.
 """
 GUARD_SCRIPT: Final = """
 trap '' HUP INT QUIT TERM
@@ -53,20 +58,21 @@ for turn in 1 2 3 4 5 6 7 8 9 10; do
 done
 for group in $asked; do kill -9 "-$group"; done
 """
-"""Keeps a list of the process groups at work, and ends them when its input ends.
+"""A shell script that keeps a list of running process groups and ends them at the end of its input.
 
-Lines are `+ NUMBER GROUP`, `- NUMBER`, and a dot for a dtm that ended well. The input ends when no
-process can write to it any more. `ask-GROUP` is asked to end before it is killed; all groups of
-this kind have one second together.
+The input ends when dtm is gone, since no other process can write to the pipe. It consists of lines:
+`+ NUMBER GROUP` adds a group, `- NUMBER` removes it, `.` says that dtm ended normally. A group is
+killed with SIGKILL. A group that is written as `ask-GROUP` gets SIGTERM first, and SIGKILL after at
+most one second. The groups wait for this second together, not one after the other.
 """
 
 
 class Guard:
-    """A shell that outlives dtm, however it died, and kills the process groups still at work.
+    """A shell that survives dtm and then ends the process groups that still run.
 
-    It starts with the first program and belongs to one process: a fork of that process gets a guard
-    of its own. It has a session of its own, so a signal to dtm's process group does not reach it,
-    and it holds no file of dtm's open.
+    It is started together with the first program. It belongs to one process: a fork of dtm starts
+    its own guard. It runs in its own session, so a signal to the process group of dtm does not
+    reach it. It keeps no file of dtm open.
     """
 
     def __init__(self) -> None:
@@ -75,25 +81,29 @@ class Guard:
         self._shell: subprocess.Popen[bytes] | None = None
 
     def ensure_running(self) -> int | None:
-        """Return the descriptor to write to a guard at work; None on a machine without a shell."""
+        """Start the guard if needed; return the descriptor to write to, None without a shell."""
         with self._lock:
+            # In a forked child, the pipe and the shell are those of the parent.
             if self._owner_pid != os.getpid():
                 self._open_pipe()
-            # A guard that was killed is replaced; the groups that it knew are lost.
+            # A killed guard is replaced. The new one does not know the groups of the old one.
             if self._shell is None or self._shell.poll() is not None:
                 self._start_shell()
             return self._pipe[1] if self._shell else None
 
     def _open_pipe(self) -> None:
-        if self._owner_pid:  # forked: the pipe must end with the process that made it
+        # If a forked child kept the pipe open, the guard of the parent would never see its end.
+        if self._owner_pid:
             for end in self._pipe:
                 os.close(end)
         if self._shell:
-            self._shell.returncode = 0  # not a child of this process
+            # The shell is a child of the parent process: waiting for it here would fail.
+            self._shell.returncode = 0
         self._owner_pid, self._shell = os.getpid(), None
-        # Not inheritable. The reading end stays open here too, so that no write ever fails.
+        # os.pipe makes both ends close-on-exec, so no program inherits them. The reading end stays
+        # open in dtm, so that a write does not fail after the guard was killed.
         self._pipe = os.pipe()
-        # Checked against the owner at exit: a fork inherits the registration, but not the guard.
+        # A forked child inherits this registration, but not the guard. _stop_shell checks the pid.
         atexit.register(self._stop_shell, self._owner_pid)
 
     def _start_shell(self) -> None:
@@ -104,7 +114,8 @@ class Guard:
                 stdin=self._pipe[0],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                # Nothing of dtm's: no secret in the environment, no directory kept busy.
+                # The guard outlives dtm: it must not hold a secret in its environment, nor keep a
+                # directory from being unmounted.
                 cwd="/",
                 env={},
                 start_new_session=True,
@@ -113,30 +124,38 @@ class Guard:
     def _stop_shell(self, owner: int) -> None:
         if owner == os.getpid() and self._shell:
             os.write(self._pipe[1], b".\n")
-            self._shell.wait()  # or it would stay for ever where the first process reaps nothing
+            # Without the wait a zombie would remain in a container whose init process reaps none.
+            self._shell.wait()
 
 
 GATE_SCRIPT: Final = 'IFS= read -r DTM_GATE && exec "$@"'
-"""Becomes the program once it reads a line; where dtm is gone before that, nothing ever begins."""
+"""A shell script that reads one line and then becomes the program.
+
+If dtm is killed before it writes the line, the program never starts.
+"""
 SHELL_SAFE_NAME: Final = "[A-Za-z_][A-Za-z0-9_]*"
-"""Names of environment variables that a shell hands on."""
+"""Pattern of environment variables that a shell passes on unchanged."""
 SHELL_OWN_NAMES: Final = frozenset(
     ("BASHOPTS", "EUID", "IFS", "OPTIND", "PPID", "SHELLOPTS", "UID")
 )
-"""Environment variables that a shell sets itself instead of handing them on."""
+"""Environment variables that a shell sets itself instead of passing them on."""
 
 
 class GuardedProcess:
-    """A tie of one program, and all that it starts, to dtm until `release` or the end of `with`.
+    """A program that the guard ends if dtm is killed, until `release` or the end of `with`.
 
-    The guard reaches the program's process group: not a child that made a session or a process
-    group of its own, or runs as another user. It kills the group at once, since another run may
-    soon look at the resources. `asked`: it asks the group to end first, for a program that leaves
-    locks behind if killed, and that does no harm while another run is at work.
+    The guard ends the process group of the program. It does not reach a child that created its own
+    session or process group, or that runs as another user. By default it sends SIGKILL at once,
+    because the next run of dtm may soon read the resources. With `terminate_first` it sends SIGTERM
+    first. Use that for a program that leaves lock files behind when killed and that does no harm
+    while another run works.
+
+        with GuardedProcess() as guarded, guarded.start(["ls"], env=os.environ) as process:
+            process.wait()
     """
 
     _guard: Final = Guard()
-    # A number of our own: the system may give a process group's number away again.
+    # Lines to the guard use this counter, because the system may reuse the number of a group.
     _numbers: Final = itertools.count()
 
     def __init__(self, *, terminate_first: bool = False) -> None:
@@ -152,14 +171,15 @@ class GuardedProcess:
     def start(
         self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start the program in a session of its own, with a pipe to each of its streams.
+        """Start a program in a new session, with pipes as its standard streams.
 
-        It waits behind the gate until the guard knows of it. An environment that a shell would
-        change does not pass the gate: then the guard learns of the program a moment after its
-        start. Raises OSError if it is not a program.
+        The gate holds the program back until the guard knows it. Raises OSError if the file does
+        not exist or is not executable.
         """
-        # `preexec_fn` would do without a shell, but it copies the whole process for each program,
-        # and may stop for ever where other threads run.
+        # The gate is skipped if a shell would change the environment: a program that gets wrong
+        # variables is worse than one that the guard learns of a moment late.
+        # `preexec_fn` could hold the program back without a shell. But it needs a fork of the whole
+        # process for each program, and it can deadlock if other threads run.
         is_gated = self._pipe is not None and all(
             re.fullmatch(SHELL_SAFE_NAME, name) and name not in SHELL_OWN_NAMES for name in env
         )
@@ -170,25 +190,26 @@ class GuardedProcess:
             argv,
             cwd=cwd,
             env=env,
-            # A group of its own: it can be ended as a whole, and a Ctrl-C at the terminal reaches
-            # dtm only.
+            # Its own process group can be ended as a whole. And Ctrl-C at the terminal reaches only
+            # dtm, which decides what happens to the program.
             start_new_session=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
         if self._pipe is not None:
-            # Before the gate opens: whenever dtm is killed, the guard knows of a program that runs.
+            # Before the gate opens, so that the guard knows the program whenever dtm is killed.
             os.write(self._pipe, f"+ {self._number} {self._prefix}{process.pid}\n".encode())
         if is_gated:
-            with suppress(BrokenPipeError):  # it was killed already
+            with suppress(BrokenPipeError):  # the program was killed already
                 os.write(_stdin_descriptor(process), b"\n")
         return process
 
     def release(self) -> None:
-        """Tell the guard that the program has ended. Safe to repeat.
+        """Remove the program from the guard's list, because it has ended. Safe to repeat.
 
-        A daemon that it left behind may stay; its process group's number may soon be reused.
+        A daemon that the program started may continue. The entry must go, because the system may
+        soon give the number of the process group to another program.
         """
         if self._pipe is not None:
             os.write(self._pipe, f"- {self._number}\n".encode())
@@ -196,10 +217,10 @@ class GuardedProcess:
 
 
 def end_process_group(process: subprocess.Popen[bytes]) -> None:
-    """Ask the group of a program that `Tether` started to end, then kill the rest of it.
+    """Send SIGTERM to the group of a guarded process, wait, then send SIGKILL to the rest.
 
-    A git that is asked removes its locks. The program's children get a moment more than the
-    program itself.
+    A git that gets SIGTERM removes its lock files. The children of the program may run for up to
+    CHILD_GRACE seconds after the program itself.
     """
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
@@ -207,7 +228,7 @@ def end_process_group(process: subprocess.Popen[bytes]) -> None:
             process.wait(TERMINATE_GRACE)
             until = time.monotonic() + CHILD_GRACE
             while time.monotonic() < until:
-                # Raises once the group is empty, which ends the wait.
+                # Raises ProcessLookupError as soon as the group is empty, which ends the function.
                 os.killpg(process.pid, 0)
                 time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
@@ -215,18 +236,19 @@ def end_process_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _find_program(program: str, env: Mapping[str, str], cwd: Path) -> str:
-    """Find the file that exec would start there.
+    """Return the file that exec would start. Raises OSError as exec would.
 
-    Raises OSError as exec would: behind the gate, the shell would fail instead and hide it.
+    The gate would report a missing program only as exit code 127 of a shell.
     """
     if not cwd.is_dir():
-        return program  # starting it in that directory will fail, and says why
+        return program  # Popen will fail and name the missing directory
     here = cwd.absolute()
     search = os.pathsep.join(
         str(here / part) for part in env.get("PATH", os.defpath).split(os.pathsep)
     )
     found = shutil.which(here / program if os.sep in program else program, path=search)
     if found is None:
+        # shutil.which also skips a file that is not executable.
         number = errno.EACCES if os.sep in program and (here / program).exists() else errno.ENOENT
         raise OSError(number, os.strerror(number), program)
     if _is_plain_text(Path(found)):
@@ -235,12 +257,12 @@ def _find_program(program: str, env: Mapping[str, str], cwd: Path) -> str:
 
 
 def _is_plain_text(file: Path) -> bool:
-    """Tell if this is a text or an empty file, which a shell would run as lines of its own."""
+    """Return whether a file is empty or text without `#!`: a shell would run it as a script."""
     try:
         with file.open("rb") as opened:
             start = opened.read(256)
     except OSError:
-        return False  # a program may be executable without being readable
+        return False  # a file may be executable without being readable
     return not start.startswith(b"#!") and b"\0" not in start
 
 

@@ -1,4 +1,4 @@
-"""One program run to its end: output passed on as it comes, its process group ended in time."""
+"""Running of one program: its output is passed on at once, its process group ends in time."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ import msgspec
 from providers._process.guard import GuardedProcess, end_process_group
 
 POLL_INTERVAL = 0.1
-"""Seconds between two looks at `stop`."""
+"""Seconds between two calls of `stop`."""
 DRAIN_TIME = 0.5
-"""Seconds for output still on its way when the program has ended.
+"""Seconds to read the remaining output after the program has ended.
 
-Not until the pipe ends: a daemon that the program started may hold it for ever.
+Reading until the end of the pipe could block forever: a daemon that the program started may keep
+the pipe open.
 """
 
 OutputHandler: TypeAlias = Callable[[bytes], object]
+"""Receives output in pieces, as the program writes it."""
 PipeHandler: TypeAlias = Callable[[int], bool]
-"""Moves bytes through the pipe of that descriptor; True if there may be more."""
+"""Reads from or writes to the pipe with this descriptor; returns False at its end."""
 
 
 class Program(msgspec.Struct, frozen=True):
-    """A program to run: its arguments, directory, whole environment and standard input."""
+    """A program to run: arguments, working directory, complete environment, standard input."""
 
     argv: Sequence[str]
     cwd: Path
@@ -39,19 +41,19 @@ class Program(msgspec.Struct, frozen=True):
 
 
 class LineSplitter(msgspec.Struct):
-    """Cuts a stream of bytes into lines of text."""
+    """A splitter of a byte stream into lines of text."""
 
     emit: Callable[[str], object]
     rest: bytes = b""
 
     def feed(self, data: bytes) -> None:
-        """Emit each line that is complete now."""
+        """Add bytes; emit each line that is complete."""
         *whole, self.rest = (self.rest + data).split(b"\n")
         for line in whole:
             self.emit(line.decode(errors="replace").rstrip("\r"))
 
     def close(self) -> None:
-        """Emit the unfinished last line."""
+        """Emit the last line, which has no line break."""
         if self.rest:
             self.feed(b"\n")
 
@@ -59,11 +61,11 @@ class LineSplitter(msgspec.Struct):
 def run(
     program: Program, *, out: OutputHandler, err: OutputHandler, stop: Callable[[], bool]
 ) -> int | None:
-    """Run a program to its end; its output goes to `out` and `err` in pieces.
+    """Run a program until it ends or `stop` returns True; pass its output to `out` and `err`.
 
-    Returns the exit code, negative for a signal; None if `stop` said so first, and the process
-    group was ended. The program dies with dtm, as `Tether` says. Raises OSError if the program
-    cannot be started.
+    Returns the exit code, negative for a signal. Returns None if the program was stopped: then its
+    whole process group has ended. If dtm is killed, the guard ends the program. Raises OSError if
+    the program cannot be started.
 
         run(Program(["ls"], Path(), os.environ), out=print, err=print, stop=call.cancelled)
     """
@@ -73,14 +75,14 @@ def run(
     ):
         assert process.stdin and process.stdout and process.stderr
         with selectors.DefaultSelector() as pipes:
-            # A program that never reads must not block dtm.
+            # Otherwise a program that never reads its input would block dtm in a write.
             os.set_blocking(process.stdin.fileno(), False)
             pipes.register(process.stdin, selectors.EVENT_WRITE, _make_writer(program.stdin))
             pipes.register(process.stdout, selectors.EVENT_READ, _make_reader(out))
             pipes.register(process.stderr, selectors.EVENT_READ, _make_reader(err))
             try:
                 return _wait_for_exit(process, pipes, stop, guarded)
-            # At a Ctrl-C too: no program may outlive its call.
+            # BaseException, since Ctrl-C must end the program too: no program outlives its call.
             except BaseException:
                 end_process_group(process)
                 raise
@@ -96,13 +98,15 @@ def _wait_for_exit(
         if stop():
             end_process_group(process)
             return None
-        # A program may close its streams and go on: then only its end is waited for.
+        # A program may close all its streams and continue. select would return at once then, so
+        # the loop would use a whole CPU.
         if pipes.get_map():
             _transfer(pipes, POLL_INTERVAL)
         else:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(POLL_INTERVAL)
-    guarded.release()  # a daemon that it left behind is there on purpose
+    # From here on the guard must not kill the group: a daemon in it was started on purpose.
+    guarded.release()
     until = time.monotonic() + DRAIN_TIME
     while pipes.get_map() and (left := until - time.monotonic()) > 0:
         _transfer(pipes, left)
@@ -110,7 +114,7 @@ def _wait_for_exit(
 
 
 def _transfer(pipes: selectors.BaseSelector, timeout: float) -> None:
-    """Pass on the bytes that come, or are taken, within that time; close a pipe at its end."""
+    """Move the bytes that are ready within `timeout` seconds; close each pipe at its end."""
     for key, _ in pipes.select(timeout):
         if not key.data(key.fd):
             stream = pipes.unregister(key.fileobj).fileobj
@@ -135,7 +139,7 @@ def _make_writer(data: bytes) -> PipeHandler:
         nonlocal left
         try:
             left = left[os.write(pipe, left) :]
-        except BrokenPipeError:  # a program need not read its input
+        except BrokenPipeError:  # a program may end without reading its input
             return False
         return bool(left)
 

@@ -1,4 +1,4 @@
-"""The `ci-generic` provider: keeps the user's own CI files, for any of three systems."""
+"""The `ci-generic` provider, which keeps the user's own CI files in a repository."""
 
 from __future__ import annotations
 
@@ -17,55 +17,68 @@ from providers.ci.user_files import SYSTEMS
 
 
 class CI(Options, frozen=True, kw_only=True):
-    """The files."""
+    """The CI files."""
 
-    type: Annotated[Literal["github", "gitlab", "jenkins"], Field("whose files these are")]
+    type: Annotated[
+        Literal["github", "gitlab", "jenkins"], Field("CI system that reads the files.")
+    ]
     config_location: Annotated[
         str,
         Field(
-            "a path (relative to the configuration), a directory or a URL; "
-            "either this or configContents",
+            "Path relative to the config file, directory or URL of the files. Set either this or "
+            "configContents.",
             example="ci/",
         ),
     ] = ""
     config_contents: Annotated[
-        dict[str, str], Field("the files themselves, name to text; wins over configLocation")
+        dict[str, str],
+        Field("The files as a map of name to text. It takes precedence over configLocation."),
     ] = msgspec.field(default_factory=dict[str, str])
     vars: Annotated[
         dict[str, Any],
-        Field("values for [[ name ]] in the files; without any they stay as they are"),
+        Field(
+            "Values for [[ name ]] in the files. If no values are set, the files are written "
+            "without replacement."
+        ),
     ] = msgspec.field(default_factory=dict[str, Any])
 
 
 class GenericOptions(Options, frozen=True, kw_only=True):
-    """The repository and the files that go into it."""
+    """The repository and the CI files that it gets."""
 
-    scm: Annotated[Scm, Field("the repository that the files go into", aliases=("projectRepo",))]
-    ci: Annotated[CI, Field("the files")]
+    scm: Annotated[
+        Scm,
+        Field("The repository that gets the files. It must exist.", aliases=("projectRepo",)),
+    ]
+    ci: Annotated[CI, Field("The CI files.")]
 
     def __post_init__(self) -> None:
         with suppress(UnknownValueError):
             if not (self.ci.config_location or self.ci.config_contents):
-                raise ValueError("ci.configLocation or ci.configContents is needed")
+                raise ValueError("set ci.configLocation or ci.configContents")
             _build_source(self).list_paths()
 
 
 class CIGeneric(CIFiles[GenericOptions]):
-    """The user's own CI files, kept in a repository."""
+    """Your own CI files for GitHub Actions, GitLab CI or Jenkins, kept in a git repository.
+
+    Each change is one commit. Other content of a file is drift. A file that exists already and has
+    other content is not overwritten. Deleting removes the files with a commit.
+    """
 
     plugin = "ci-generic"
     options = GenericOptions
 
     def locate(self, options: GenericOptions) -> Location:
-        """Find the repository."""
+        """Return the location of the repository."""
         return locate_scm(options.scm)
 
     def build_source(self, options: GenericOptions, name: str) -> FileSource:
-        """Take the user's files."""
+        """Return the user's files."""
         return _build_source(options)
 
     def list_secrets(self, options: GenericOptions) -> list[str]:
-        """Name none: only the user knows the secrets that these files need."""
+        """Return none: dtm cannot know which secrets the user's files need."""
         return []
 
 

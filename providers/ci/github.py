@@ -1,4 +1,4 @@
-"""The `github-actions` provider and DevStream's `githubactions-*`: keep a workflow."""
+"""The `github-actions` provider and its older names `githubactions-*`, which keep a workflow."""
 
 from __future__ import annotations
 
@@ -35,52 +35,63 @@ DOCKER_SECRETS = {"dockerhub": "DOCKERHUB_TOKEN", "harbor": "HARBOR_TOKEN"}
 class Build(Options, frozen=True, kw_only=True):
     """The build job."""
 
-    enable: Annotated[bool, Field("whether there is one")] = True
+    enable: Annotated[bool, Field("Add a build job.")] = True
     command: Annotated[
-        Commands, Field("what it runs; the default is the language's", example="go build ./...")
+        Commands,
+        Field(
+            "One command or a list of commands. The default depends on the language.",
+            example="go build ./...",
+        ),
     ] = msgspec.field(default_factory=list[str])
 
 
 class DockerRegistry(Options, frozen=True, kw_only=True):
-    """The registry that the image goes to."""
+    """The registry that gets the image."""
 
     type: Annotated[
-        Literal["dockerhub", "harbor"], Field("Docker Hub, or a Harbor of one's own")
+        Literal["dockerhub", "harbor"],
+        Field("Registry: Docker Hub, or a Harbor server of your own."),
     ] = "dockerhub"
-    username: Annotated[str, Field("the account", example="me", min_length=1)]
+    username: Annotated[str, Field("Account at the registry.", example="me", min_length=1)]
     repository: Annotated[
         str,
-        Field("the image's name; the repository's if not given, with host and project for harbor"),
+        Field(
+            "Name of the image. The default is the name of the repository. For harbor include host "
+            "and project: harbor.example.com/project/app."
+        ),
     ] = ""
 
 
 class Docker(Options, frozen=True, kw_only=True):
-    """An image built from the Dockerfile; imageRepo says the same for any registry."""
+    """The image job in DevStream's older form. `imageRepo` does the same for any registry."""
 
-    enable: Annotated[bool, Field("whether there is one")] = True
-    registry: Annotated[DockerRegistry | None, Field("where the image goes")] = None
+    enable: Annotated[bool, Field("Add a job that builds and pushes an image.")] = True
+    registry: Annotated[DockerRegistry | None, Field("The registry that gets the image.")] = None
 
 
 class GitHubPipeline(Pipeline, frozen=True, kw_only=True):
-    """A pipeline with a build job and DevStream's older way to describe the image."""
+    """A pipeline with a build job and DevStream's older form of the image job."""
 
-    build: Annotated[Build | None, Field("the build job")] = None
+    build: Annotated[Build | None, Field("The build job.")] = None
     docker: Annotated[
-        Docker | None, Field("build an image and push it; either this or imageRepo")
+        Docker | None,
+        Field("The image job in DevStream's older form. Set either this or imageRepo."),
     ] = None
 
 
 class GitHubOptions(CIOptions, frozen=True, kw_only=True):
     """The repository and its workflow.
 
-    `language`, `build`, `test` and `docker` may stand under `pipeline` or beside it.
+    `language`, `build`, `test` and `docker` are accepted inside `pipeline` and next to it.
     """
 
-    pipeline: Annotated[GitHubPipeline | None, Field("what runs on every push")] = None
-    language: Annotated[LanguageOptions | None, Field("as pipeline.language")] = None
-    build: Annotated[Build | None, Field("as pipeline.build")] = None
-    test: Annotated[UnitTests | None, Field("as pipeline.test")] = None
-    docker: Annotated[Docker | None, Field("as pipeline.docker")] = None
+    pipeline: Annotated[GitHubPipeline | None, Field("The pipeline that runs on every push.")] = (
+        None
+    )
+    language: Annotated[LanguageOptions | None, Field("Older form of pipeline.language.")] = None
+    build: Annotated[Build | None, Field("Older form of pipeline.build.")] = None
+    test: Annotated[UnitTests | None, Field("Older form of pipeline.test.")] = None
+    docker: Annotated[Docker | None, Field("Older form of pipeline.docker.")] = None
 
     def __post_init__(self) -> None:
         with suppress(UnknownValueError):
@@ -89,22 +100,22 @@ class GitHubOptions(CIOptions, frozen=True, kw_only=True):
 
 
 def locate(options: GitHubOptions) -> Location:
-    """Find the repository, which may not be GitLab's."""
+    """Return the location of the repository. Raises ValueError for one on GitLab."""
     found = locate_destination(options, "github")
     if found.scm_type == "gitlab":
-        raise ValueError("github action only support github repo: use gitlab-ci")
+        raise ValueError("github action only support github repo: use the plugin gitlab-ci")
     return found
 
 
 def merge_pipeline(options: GitHubOptions) -> GitHubPipeline:
-    """Join the options under `pipeline` and beside it."""
+    """Return `pipeline` with the older options that are set next to it."""
     return merge_older_options(
         options.pipeline or GitHubPipeline(), options, ("language", "build", "test", "docker")
     )
 
 
 def check_options(options: GitHubOptions) -> None:
-    """Raise ValueError for options that contradict each other under every name of the plugin."""
+    """Raise ValueError for options that are wrong whatever the default language is."""
     given = merge_pipeline(options)
     if has_own_files(given):
         _build_source(options, "app", "").list_paths()
@@ -113,23 +124,29 @@ def check_options(options: GitHubOptions) -> None:
 
 
 class GitHubActions(CIFiles[GitHubOptions]):
-    """A GitHub Actions workflow: build, test, analysis, image, message; or the user's own files."""
+    """A GitHub Actions workflow in a git repository: generated from options, or your own files.
+
+    The generated workflow tests every push and pull request. Further options add jobs that build
+    the code, analyze it, build and push an image, and send a message. Each change is one commit.
+    Other content of a file is drift. Deleting removes the files with a commit. dtm does not create
+    the CI secrets that the workflow needs: the output `secrets` lists them.
+    """
 
     plugin = "github-actions"
     options = GitHubOptions
     language = ""
-    """The language of the code where the options do not say."""
+    """The language of the code if the options name none."""
 
     def locate(self, options: GitHubOptions) -> Location:
-        """Find the repository, which may not be GitLab's."""
+        """Return the location of the repository. Raises ValueError for one on GitLab."""
         return locate(options)
 
     def build_source(self, options: GitHubOptions, name: str) -> FileSource:
-        """Take the user's files, or the built-in workflow."""
+        """Return the user's files or the generated workflow."""
         return _build_source(options, name, self.language)
 
     def list_secrets(self, options: GitHubOptions) -> list[str]:
-        """Name those that the options call for."""
+        """Return the names of the CI secrets that the options need."""
         given = merge_pipeline(options)
         docker = given.docker.registry if given.docker and given.docker.enable else None
         return sorted([*list_secrets(given), *([DOCKER_SECRETS[docker.type]] if docker else [])])
@@ -160,9 +177,9 @@ def _build_image(given: GitHubPipeline, name: str) -> Image | None:
         return None
     registry = given.docker.registry
     if given.image_repo:
-        raise ValueError("docker and imageRepo say the same: give one of them")
+        raise ValueError("docker and imageRepo cannot be set together: remove docker")
     if registry is None:
-        raise ValueError("docker.registry is needed: where the image goes")
+        raise ValueError("docker.registry is required: set it to the registry that gets the image")
     if registry.type == "dockerhub":
         return Image(
             f"{registry.username}/{str(registry.repository) or name}".lower(),
@@ -174,25 +191,26 @@ def _build_image(given: GitHubPipeline, name: str) -> Image | None:
     host, _, rest = image.partition("/")
     if not rest or not set(".:") & set(host):
         raise ValueError(
-            "docker.registry.repository needs the host for harbor: harbor.example.com/project/app"
+            "docker.registry.repository must include the host for harbor, for example "
+            "harbor.example.com/project/app"
         )
     return Image(image.lower().rstrip("/"), host, registry.username, DOCKER_SECRETS["harbor"])
 
 
 class GitHubActionsGolang(GitHubActions):
-    """A GitHub Actions workflow, for Go where the options name no language."""
+    """A GitHub Actions workflow. The default language is Go."""
 
     language = "go"
 
 
 class GitHubActionsNodejs(GitHubActions):
-    """A GitHub Actions workflow, for Node.js where the options name no language."""
+    """A GitHub Actions workflow. The default language is Node.js."""
 
     language = "nodejs"
 
 
 class GitHubActionsPython(GitHubActions):
-    """A GitHub Actions workflow, for Python where the options name no language."""
+    """A GitHub Actions workflow. The default language is Python."""
 
     language = "python"
 

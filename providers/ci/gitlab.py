@@ -1,4 +1,4 @@
-"""The `gitlab-ci` provider and DevStream's `gitlabci-*`: keep a pipeline."""
+"""The `gitlab-ci` provider and its older names `gitlabci-*`, which keep a pipeline."""
 
 from __future__ import annotations
 
@@ -31,26 +31,36 @@ REGISTRY_SECRET = "DOCKERHUB_TOKEN"
 
 
 class BaseOption(Options, frozen=True, kw_only=True):
-    """The options that the three stages of the Java pipeline have in common."""
+    """The options that the stages package, build and deploy share."""
 
-    enable: Annotated[bool, Field("whether there is this stage")] = True
-    image: Annotated[str, Field("the image that it runs in")] = ""
+    enable: Annotated[bool, Field("Add this stage.")] = True
+    image: Annotated[str, Field("Image in which the stage runs.")] = ""
     tags: Annotated[
         Commands,
-        Field("tags of the runners that may run it, a list or with commas", example="gitlab-java"),
+        Field(
+            "Tags of the runners that may run the stage: a list, or a text with commas.",
+            example="gitlab-java",
+        ),
     ] = msgspec.field(default_factory=list[str])
     allowed_branch: Annotated[
-        list[str], Field("branches that it runs for; default: the repository's", example=["main"])
+        list[str],
+        Field(
+            "Branches for which the stage runs. The default is the branch of the repository.",
+            example=["main"],
+        ),
     ] = msgspec.field(default_factory=list[str])
 
 
 class Package(Options, frozen=True, kw_only=True):
-    """Compile and pack."""
+    """The stage that compiles the code and builds a package."""
 
-    base_option: Annotated[BaseOption | None, Field("where and when it runs")] = None
-    script_command: Annotated[Commands, Field("what it runs", example=["mvn clean package"])] = (
-        "mvn -B clean package"
-    )
+    base_option: Annotated[
+        BaseOption | None, Field("Image, runners and branches of the stage.")
+    ] = None
+    script_command: Annotated[
+        Commands,
+        Field("One command or a list of commands.", example=["mvn clean package"]),
+    ] = "mvn -B clean package"
 
 
 class Registry(Options, frozen=True, kw_only=True):
@@ -59,7 +69,8 @@ class Registry(Options, frozen=True, kw_only=True):
     username: Annotated[
         str,
         Field(
-            "the account; the CI variable DOCKERHUB_TOKEN holds its token",
+            "Account at Docker Hub. The pipeline reads its token from the CI/CD variable "
+            "DOCKERHUB_TOKEN. Create that variable yourself.",
             example="me",
             min_length=1,
         ),
@@ -67,57 +78,68 @@ class Registry(Options, frozen=True, kw_only=True):
 
 
 class ImageBuild(Options, frozen=True, kw_only=True):
-    """Build the image from the Dockerfile and push it to Docker Hub."""
+    """The stage that builds an image from the Dockerfile and pushes it to Docker Hub."""
 
-    base_option: Annotated[BaseOption | None, Field("where and when it runs")] = None
-    registry: Annotated[Registry, Field("where the image goes")]
-    image_name: Annotated[str, Field("the image's name; the repository's if not given")] = ""
+    base_option: Annotated[
+        BaseOption | None, Field("Image, runners and branches of the stage.")
+    ] = None
+    registry: Annotated[Registry, Field("The account at Docker Hub.")]
+    image_name: Annotated[
+        str, Field("Name of the image. The default is the name of the repository.")
+    ] = ""
 
 
 class Deploy(Options, frozen=True, kw_only=True):
-    """Install the chart in helm/<repository>."""
+    """The stage that installs the Helm chart helm/<repository> in a cluster."""
 
-    base_option: Annotated[BaseOption | None, Field("where and when it runs")] = None
+    base_option: Annotated[
+        BaseOption | None, Field("Image, runners and branches of the stage.")
+    ] = None
     k8s_agent_name: Annotated[
-        str, Field("the GitLab agent whose cluster it goes to, path/to/project:agent")
+        str, Field("GitLab agent of the cluster, in the form path/to/project:agent.")
     ] = ""
 
 
 class Runner(Options, frozen=True, kw_only=True):
     """A runner for the project."""
 
-    enable: Annotated[bool, Field("install one; not in this version")] = False
+    enable: Annotated[bool, Field("Install a runner. This version only accepts false.")] = False
 
     def __post_init__(self) -> None:
         if self.enable is True:
             raise ValueError(
-                "runner.enable: installing a GitLab runner comes with a later version; "
-                "register one and leave it out"
+                "runner.enable: this version cannot install a GitLab runner. "
+                "Register one yourself and remove runner"
             )
 
 
 class GitLabOptions(CIOptions, frozen=True, kw_only=True):
     """The repository and its pipeline.
 
-    All but scm, pipeline and runner are the options of DevStream's older plugins.
+    All options except scm, pipeline and runner are those of DevStream's older plugins.
     """
 
-    pipeline: Annotated[Pipeline | None, Field("what runs on every push")] = None
-    runner: Annotated[Runner | None, Field("a runner for the project")] = None
+    pipeline: Annotated[Pipeline | None, Field("The pipeline that runs on every push.")] = None
+    runner: Annotated[Runner | None, Field("A runner for the project.")] = None
     path_with_namespace: Annotated[
-        str, Field("instead of scm: group/project", example="me/app")
+        str, Field("Older form of scm: group/project.", example="me/app")
     ] = ""
-    template_url: Annotated[str, Field("as pipeline.configLocation")] = msgspec.field(
+    template_url: Annotated[str, Field("Older form of pipeline.configLocation.")] = msgspec.field(
         default="", name="templateURL"
     )
     template_variables: Annotated[
-        dict[str, Any], Field("values for {{ .name }} in the file at templateURL")
+        dict[str, Any], Field("Values for {{ .name }} in the file at templateURL.")
     ] = msgspec.field(default_factory=dict[str, Any])
-    package: Annotated[Package | None, Field("a stage that compiles and packs")] = None
-    build: Annotated[
-        ImageBuild | None, Field("a stage that builds the image; either this or pipeline.imageRepo")
+    package: Annotated[
+        Package | None, Field("The stage that compiles the code and builds a package.")
     ] = None
-    deploy: Annotated[Deploy | None, Field("a stage that installs the chart")] = None
+    build: Annotated[
+        ImageBuild | None,
+        Field("The stage that builds an image. Set either this or pipeline.imageRepo."),
+    ] = None
+    deploy: Annotated[
+        Deploy | None, Field("The stage that installs the Helm chart in a cluster.")
+    ] = None
 
     def __post_init__(self) -> None:
         with suppress(UnknownValueError):
@@ -126,12 +148,15 @@ class GitLabOptions(CIOptions, frozen=True, kw_only=True):
 
 
 def locate(options: GitLabOptions) -> Location:
-    """Find the repository, which may not be GitHub's."""
+    """Return the location of the repository. Raises ValueError for one on GitHub."""
     flat: CIOptions = options
     if options.path_with_namespace:
         owner, _, name = str(options.path_with_namespace).strip("/").rpartition("/")
         if options.owner or options.org or options.repo:
-            raise ValueError("pathWithNamespace says owner and repo already: give one of them")
+            raise ValueError(
+                "pathWithNamespace cannot be set together with owner, org or repo: "
+                "remove pathWithNamespace"
+            )
         flat = CIOptions(
             scm=options.scm,
             url=options.url,
@@ -143,35 +168,35 @@ def locate(options: GitLabOptions) -> Location:
         )
     found = locate_destination(flat, "gitlab")
     if found.scm_type == "github":
-        raise ValueError("gitlab ci only support gitlab repo: use github-actions")
+        raise ValueError("gitlab ci only support gitlab repo: use the plugin github-actions")
     return found
 
 
 def merge_pipeline(options: GitLabOptions) -> Pipeline:
-    """Join the options under `pipeline` and beside it."""
+    """Return `pipeline` with the older options that are set next to it."""
     given = options.pipeline or Pipeline()
     if options.template_url:
         if has_own_files(given):
             raise ValueError(
-                "templateURL and pipeline.configLocation or configContents say the same: "
-                "give one of them"
+                "templateURL cannot be set together with pipeline.configLocation or "
+                "pipeline.configContents: remove templateURL"
             )
         given = msgspec.structs.replace(given, config_location=options.template_url)
     stages = options.package is not None or options.build is not None or options.deploy is not None
     if has_own_files(given) and stages:
         raise ValueError(
-            "package, build and deploy belong to the built-in pipeline: "
-            "leave them out, or the files"
+            "package, build and deploy configure the generated pipeline: "
+            "remove them, or remove your own files"
         )
     if options.template_variables and not has_own_files(given):
-        raise ValueError("templateVariables need templateURL")
-    # DevStream's pipeline of three stages had no test of its own: packaging runs the tests.
+        raise ValueError("templateVariables needs templateURL: set both")
+    # DevStream's pipeline of three stages has no test stage: `mvn package` runs the tests.
     quiet = stages and given.language is None and given.test is None
     return msgspec.structs.replace(given, test=UnitTests(enable=False)) if quiet else given
 
 
 def check_options(options: GitLabOptions) -> None:
-    """Raise ValueError for options that contradict each other under every name of the plugin."""
+    """Raise ValueError for options that are wrong whatever the default language is."""
     given = merge_pipeline(options)
     if has_own_files(given):
         _build_source(options, "app", "").list_paths()
@@ -180,23 +205,29 @@ def check_options(options: GitLabOptions) -> None:
 
 
 class GitLabCI(CIFiles[GitLabOptions]):
-    """A GitLab CI pipeline: test, analysis, package, image, deployment, message; or your file."""
+    """A GitLab CI pipeline in a git repository: generated from options, or your own file.
+
+    The generated pipeline tests every push. Further options add jobs that analyze the code, build a
+    package, build and push an image, deploy a Helm chart and send a message. Each change is one
+    commit. Other content of the file is drift. Deleting removes the file with a commit. dtm does
+    not create the CI/CD variables that the pipeline needs: the output `secrets` lists them.
+    """
 
     plugin = "gitlab-ci"
     options = GitLabOptions
     language = ""
-    """The language of the code where the options do not say."""
+    """The language of the code if the options name none."""
 
     def locate(self, options: GitLabOptions) -> Location:
-        """Find the repository, which may not be GitHub's."""
+        """Return the location of the repository. Raises ValueError for one on GitHub."""
         return locate(options)
 
     def build_source(self, options: GitLabOptions, name: str) -> FileSource:
-        """Take the user's file, or the built-in pipeline."""
+        """Return the user's file or the generated pipeline."""
         return _build_source(options, name, self.language)
 
     def list_secrets(self, options: GitLabOptions) -> list[str]:
-        """Name those that the options call for; GitLab calls them variables."""
+        """Return the names of the CI/CD variables that the options need."""
         build = [REGISTRY_SECRET] if _is_enabled(options.build) else []
         return sorted([*list_secrets(merge_pipeline(options)), *build])
 
@@ -218,7 +249,7 @@ def _build_source(options: GitLabOptions, name: str, language: str) -> FileSourc
 def _build_recipe(options: GitLabOptions, name: str, language: str) -> Recipe:
     given = merge_pipeline(options)
     if _is_enabled(options.build) and given.image_repo:
-        raise ValueError("build and pipeline.imageRepo say the same: give one of them")
+        raise ValueError("build and pipeline.imageRepo cannot be set together: remove build")
     stages, image = _build_stages(options), _build_image(options, name)
     language = "java" if options.package else language
     found = build_recipe(given, name, locate(options).branch, image=image, language=language)
@@ -226,7 +257,7 @@ def _build_recipe(options: GitLabOptions, name: str, language: str) -> Recipe:
         require_job(found)
     if found.test and not (found.container or found.language):
         raise ValueError(
-            "test.containerName is needed: there is no default image without a known language"
+            "test.containerName is required, because the language has no default image"
         )
     return found
 
@@ -264,13 +295,13 @@ def _build_stage(stage: Package | ImageBuild | Deploy | None, script: list[str])
 
 
 class GitLabCIGolang(GitLabCI):
-    """A GitLab CI pipeline, for Go where the options name no language."""
+    """A GitLab CI pipeline. The default language is Go."""
 
     language = "go"
 
 
 class GitLabCIJava(GitLabCI):
-    """A GitLab CI pipeline, for Java where the options name no language."""
+    """A GitLab CI pipeline. The default language is Java."""
 
     language = "java"
 

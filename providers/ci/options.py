@@ -1,4 +1,4 @@
-"""Options that the CI plugins share: today's under `pipeline`, DevStream's older ones beside it."""
+"""Options of all CI plugins: the current ones in `pipeline`, DevStream's older ones next to it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ DINGTALK_TOKEN = "DINGTALK_SECURITY_TOKEN"
 DINGTALK_VALUE = "DINGTALK_SECURITY_VALUE"
 
 SECRET_KEYS = frozenset({"password", "token", "webhook", "securityValue"})
-"""Keys of the options below that hold secrets."""
+"""Keys of options in `pipeline` that hold secrets, which the user's files must not contain."""
 
 
 class Scm(Repo, frozen=True, kw_only=True):
-    """The repository that the files go into; it must exist.
+    """The repository that gets the files. It must exist.
 
-    Without `url` and `baseURL`, scmType says which host is meant.
+    Without `url` and `baseURL`, scmType `github` or `gitlab` selects the public host.
     """
 
     def __post_init__(self) -> None:
@@ -38,32 +38,33 @@ class Scm(Repo, frozen=True, kw_only=True):
 
 
 def locate_scm(scm: Scm) -> Location:
-    """Find out where that is. Raises ValueError, UnknownValueError."""
+    """Return the location of the repository. Raises ValueError, UnknownValueError."""
     host = "" if scm.base_url or scm.url else PUBLIC_HOSTS.get(scm.scm_type or "", "")
     return locate(msgspec.structs.replace(scm, base_url=host) if host else scm)
 
 
 class CIOptions(Options, frozen=True, kw_only=True):
-    """The repository of the files: `scm`, or DevStream's older options beside it."""
+    """The repository that gets the files: `scm`, or DevStream's older options next to it."""
 
     scm: Annotated[
-        Scm | None, Field("the repository that the files go into", aliases=("projectRepo",))
+        Scm | None,
+        Field("The repository that gets the files. It must exist.", aliases=("projectRepo",)),
     ] = None
-    url: Annotated[str, Field("instead of scm: its URL or path", aliases=("repoURL",))] = ""
-    owner: Annotated[str, Field("instead of scm: the user who owns it")] = ""
-    org: Annotated[str, Field("instead of scm: the organisation that owns it")] = ""
-    repo: Annotated[str, Field("instead of scm: its name")] = ""
-    branch: Annotated[str, Field("instead of scm: its branch")] = ""
-    base_url: Annotated[str, Field("instead of scm: what owner/repo.git is appended to")] = (
-        msgspec.field(default="", name="baseURL")
+    url: Annotated[str, Field("Older form of scm.url.", aliases=("repoURL",))] = ""
+    owner: Annotated[str, Field("Older form of scm.owner.")] = ""
+    org: Annotated[str, Field("Older form of scm.org.")] = ""
+    repo: Annotated[str, Field("Older form of scm.name.")] = ""
+    branch: Annotated[str, Field("Older form of scm.branch.")] = ""
+    base_url: Annotated[str, Field("Older form of scm.baseURL.")] = msgspec.field(
+        default="", name="baseURL"
     )
-    scm_type: Annotated[ScmType | None, Field("instead of scm: the kind of host")] = None
+    scm_type: Annotated[ScmType | None, Field("Older form of scm.scmType.")] = None
 
 
 def locate_destination(options: CIOptions, scm_type: ScmType) -> Location:
-    """Find the one repository that is meant.
+    """Return the location of the repository, from `scm` or from the older options.
 
-    `scm_type` is that of the older options unless they say another. Raises as `at`.
+    `scm_type` is the default host of the older options. Raises as `locate_scm`.
     """
     beside = [
         key
@@ -72,11 +73,13 @@ def locate_destination(options: CIOptions, scm_type: ScmType) -> Location:
     ]
     if options.scm:
         if beside:
-            raise ValueError(f"{', '.join(beside)}: given beside scm, which says it all")
+            raise ValueError(
+                f"{', '.join(beside)} cannot be set together with scm: set them inside scm"
+            )
         return locate_scm(options.scm)
     if not (options.url or options.repo):
         raise ValueError(
-            "which repository? scm is required (or DevStream's older repo with owner or org)"
+            "scm is required: set the repository, for example scm: {url: ./repos/me/app.git}"
         )
     kind = options.scm_type or (None if options.url or options.base_url else scm_type)
     return locate_scm(
@@ -93,63 +96,95 @@ def locate_destination(options: CIOptions, scm_type: ScmType) -> Location:
 
 
 class LanguageOptions(Options, frozen=True, kw_only=True):
-    """The language of the code, which decides tools, cache and the default commands."""
+    """The language of the code. It selects tools, cache and default commands."""
 
     name: Annotated[
-        str, Field("go, java, nodejs or python; any other needs `test.command`", example="go")
+        str,
+        Field(
+            "Language: go, java, nodejs or python. Any other language needs `test.command`.",
+            example="go",
+        ),
     ] = ""
     version: Annotated[
-        str, Field("its version, quoted; the default is the language's", example="1.22")
+        str,
+        Field(
+            "Version of the language, quoted. The default depends on framework and language.",
+            example="1.22",
+        ),
     ] = ""
     framework: Annotated[
-        str, Field("gin, springboot, django, flask or express: implies the language", example="gin")
+        str,
+        Field(
+            "Framework: gin, springboot, django, flask or express. It implies the language.",
+            example="gin",
+        ),
     ] = ""
 
 
 class Coverage(Options, frozen=True, kw_only=True):
-    """Coverage of Go tests."""
+    """The coverage of Go tests."""
 
-    enable: Annotated[bool, Field("measure it")] = True
-    profile: Annotated[str, Field("flags for `go test`")] = "-race -covermode=atomic"
-    output: Annotated[str, Field("the profile's file", min_length=1)] = "coverage.out"
+    enable: Annotated[bool, Field("Measure the coverage.")] = True
+    profile: Annotated[str, Field("Flags for `go test`.")] = "-race -covermode=atomic"
+    output: Annotated[str, Field("File for the coverage profile.", min_length=1)] = "coverage.out"
 
 
 class UnitTests(Options, frozen=True, kw_only=True):
     """The test job."""
 
-    enable: Annotated[bool, Field("whether there is one")] = True
+    enable: Annotated[bool, Field("Add a test job.")] = True
     command: Annotated[
-        Commands, Field("what it runs, one command or several; the default is the language's")
+        Commands, Field("One command or a list of commands. The default depends on the language.")
     ] = msgspec.field(default_factory=list[str])
     container_name: Annotated[
-        str, Field("the image it runs in; the default fits the language", example="golang:1.22")
+        str,
+        Field(
+            "Image in which the job runs. The default depends on the language.",
+            example="golang:1.22",
+        ),
     ] = ""
-    coverage_command: Annotated[str, Field("run after the tests to measure coverage")] = ""
+    coverage_command: Annotated[
+        str, Field("Command that measures the coverage, run after the tests.")
+    ] = ""
     coverage_status_command: Annotated[
-        str, Field("prints the coverage, which the job then shows")
+        str, Field("Command that prints the coverage. The job shows its output.")
     ] = ""
     coverage: Annotated[
-        Coverage | None, Field("coverage of Go tests; either this or coverageCommand")
+        Coverage | None, Field("The coverage of Go tests. Set either this or coverageCommand.")
     ] = None
 
 
 class DingTalk(Options, frozen=True, kw_only=True):
-    """A robot that tells a DingTalk group how the pipeline ended."""
+    """A message to a DingTalk group about the result of each pipeline."""
 
-    name: Annotated[str, Field("title of the message")] = "CI"
+    name: Annotated[str, Field("Title of the message.")] = "CI"
     webhook: Annotated[
         str,
-        Field("the robot's URL; its access_token goes into a CI secret", secret=True, min_length=1),
+        Field(
+            "URL of the DingTalk robot. The pipeline reads its access_token from the CI secret "
+            "DINGTALK_SECURITY_TOKEN. Create that secret yourself.",
+            secret=True,
+            min_length=1,
+        ),
     ]
     security_type: Annotated[
-        Literal["KEY", "SECRET"] | None, Field("what the robot wants: a keyword or a signature")
+        Literal["KEY", "SECRET"] | None,
+        Field("How the robot checks messages: by a keyword (KEY) or a signature (SECRET)."),
     ] = None
     security_value: Annotated[
-        str, Field("that keyword or signing key; goes into a CI secret", secret=True)
+        str,
+        Field(
+            "Keyword or signing key. The pipeline reads it from the CI secret "
+            "DINGTALK_SECURITY_VALUE. Create that secret yourself.",
+            secret=True,
+        ),
     ] = ""
     at_users: Annotated[
         Commands,
-        Field("phone numbers of people to mention, a list or with commas", example="13800000000"),
+        Field(
+            "Phone numbers of the users to mention: a list, or a text with commas.",
+            example="13800000000",
+        ),
     ] = msgspec.field(default_factory=list[str])
 
     def __post_init__(self) -> None:
@@ -157,94 +192,105 @@ class DingTalk(Options, frozen=True, kw_only=True):
             paired = bool(self.security_type) == bool(self.security_value)
             if not paired:
                 raise ValueError(
-                    "dingTalk.securityType and dingTalk.securityValue are needed together"
+                    "set both dingTalk.securityType and dingTalk.securityValue, or neither"
                 )
 
 
 class SonarQube(Options, frozen=True, kw_only=True):
-    """Code analysis by a SonarQube server."""
+    """The code analysis on a SonarQube server."""
 
-    name: Annotated[str, Field("the project's key on the server", min_length=1)]
-    url: Annotated[str, Field("the server", example="https://sonar.example.com")] = (
+    name: Annotated[str, Field("Key of the project on the server.", min_length=1)]
+    url: Annotated[str, Field("URL of the server.", example="https://sonar.example.com")] = (
         "https://sonarcloud.io"
     )
     token: Annotated[
         str,
         Field(
-            "goes into the CI secret SONAR_SECRET_TOKEN; without it the analysis is anonymous",
+            "Token of the project. If set, the pipeline reads it from the CI secret "
+            "SONAR_SECRET_TOKEN. Create that secret yourself. Without it the analysis is "
+            "anonymous.",
             secret=True,
         ),
     ] = ""
 
 
 class Pipeline(Options, frozen=True, kw_only=True):
-    """The pipeline that runs on every push, either described by options or given as files."""
+    """The pipeline that runs on every push: generated from options, or your own CI files."""
 
     config_location: Annotated[
         str,
         Field(
-            "the CI files: a path (relative to the configuration), a directory or a URL; "
-            "default: built in"
+            "Your own CI files: a path relative to the config file, a directory or a URL. By "
+            "default dtm generates the pipeline."
         ),
     ] = ""
     config_contents: Annotated[
-        dict[str, str], Field("the CI files themselves, name to text; wins over configLocation")
+        dict[str, str],
+        Field("Your own CI files: a map of name to text. It takes precedence over configLocation."),
     ] = msgspec.field(default_factory=dict[str, str])
     vars: Annotated[
         dict[str, Any],
-        Field("values for [[ name ]] in given CI files; without any they stay as they are"),
+        Field(
+            "Values for [[ name ]] in your own CI files. If no values are set, the files are "
+            "written without replacement."
+        ),
     ] = msgspec.field(default_factory=dict[str, Any])
-    branch: Annotated[str, Field("the branch whose pushes run it; default: the repository's")] = ""
-    language: Annotated[LanguageOptions | None, Field("what the code is written in")] = None
-    test: Annotated[UnitTests | None, Field("the test job")] = None
+    branch: Annotated[
+        str, Field("Branch whose pushes run the pipeline. The default is the one of scm.")
+    ] = ""
+    language: Annotated[LanguageOptions | None, Field("The language of the code.")] = None
+    test: Annotated[UnitTests | None, Field("The test job.")] = None
     image_repo: Annotated[
-        ImageRepo | None, Field("build an image from the Dockerfile and push it there")
+        ImageRepo | None,
+        Field("The registry. If set, an image is built from the Dockerfile and pushed to it."),
     ] = None
-    sonarqube: Annotated[SonarQube | None, Field("analyse the code")] = None
-    ding_talk: Annotated[DingTalk | None, Field("tell a DingTalk group")] = None
+    sonarqube: Annotated[SonarQube | None, Field("The code analysis on a SonarQube server.")] = None
+    ding_talk: Annotated[
+        DingTalk | None, Field("A message to a DingTalk group about the result of each pipeline.")
+    ] = None
 
 
 class CIOutputs(Outputs, frozen=True, kw_only=True):
-    """The outputs that references may name."""
+    """The outputs of the CI plugins."""
 
     repo_url: Annotated[
-        str, Field("the repository, as the options name it, without credentials")
+        str, Field("URL or path of the repository as in the options, without credentials.")
     ] = msgspec.field(name="repoURL")
-    branch: Annotated[str, Field("the branch that was written")]
-    files: Annotated[list[str], Field("paths of the files in the repository, sorted")]
+    branch: Annotated[str, Field("Branch that holds the files.")]
+    files: Annotated[list[str], Field("Paths of the files in the repository, sorted.")]
     secrets: Annotated[
         list[str],
-        Field("CI secrets (variables, in GitLab) that must exist in the repository, sorted"),
+        Field("Names of the CI secrets (GitLab: CI/CD variables) that you must create, sorted."),
     ]
 
 
 def list_commands(commands: Commands) -> list[str]:
-    """List one command or several, without empty ones. Raises UnknownValueError."""
+    """Return the commands as a list without empty ones. Raises UnknownValueError."""
     given = [commands] if isinstance(commands, str) else [str(line) for line in commands]
     return [line for line in given if line.strip()]
 
 
 def merge_older_options(pipeline: PipelineT, beside: Options, names: tuple[str, ...]) -> PipelineT:
-    """Put the older options that stand beside the pipeline into it.
+    """Return the pipeline with the older options that were set next to it.
 
-    Raises ValueError if one is given in both places.
+    Raises ValueError if an option is set in both places.
     """
     given = {name: value for name in names if (value := getattr(beside, name)) is not None}
     twice = [name for name in given if getattr(pipeline, name) is not None]
     if twice:
-        raise ValueError(f"{', '.join(twice)}: given twice, under pipeline and beside it")
+        raise ValueError(f"{', '.join(twice)} is set twice: keep the one inside pipeline")
     return msgspec.structs.replace(pipeline, **given)
 
 
 def has_own_files(pipeline: Pipeline) -> bool:
-    """Tell if the user brings the files. Raises UnknownValueError."""
+    """Return whether the user gives CI files of their own. Raises UnknownValueError."""
     return bool(pipeline.config_contents) or bool(pipeline.config_location)
 
 
 def collect_variables(pipeline: Pipeline, app: str) -> dict[str, Any]:
-    """Collect the names that `[[ ]]` in the user's files may use; empty if no option gives any.
+    """Return the values for `[[ name ]]` in the user's files, empty if no option is set.
 
-    They are `vars` and the other options, but no secrets.
+    These are `vars` and the other options of the pipeline, except secrets.
     """
     blocks = {
         "language": pipeline.language,
@@ -262,8 +308,8 @@ def collect_variables(pipeline: Pipeline, app: str) -> dict[str, Any]:
 
 
 def _without_secrets(block: Options) -> dict[str, Any]:
-    """Make a map of an options block, without its secrets. Raises UnknownValueError."""
-    # A whole block may be a reference to an output that is not there yet.
+    """Return a block of options as a map without secrets. Raises UnknownValueError."""
+    # A whole block may be a reference to an output that is not known yet.
     if isinstance(block, Unknown):
         _refuse_unknown(block)
     values = {
@@ -277,12 +323,12 @@ def _without_secrets(block: Options) -> dict[str, Any]:
 
 
 def _refuse_unknown(_value: object) -> NoReturn:
-    """Refuse UNKNOWN, the only value here that is not plain data."""
+    """Raise UnknownValueError. Only UNKNOWN gets here, all other values are plain data."""
     raise UnknownValueError("a pipeline option is only known after apply")
 
 
 def list_secrets(pipeline: Pipeline) -> list[str]:
-    """Name the CI secrets that these options call for. Raises UnknownValueError."""
+    """Return the names of the CI secrets that these options need. Raises UnknownValueError."""
     image, sonar, talk = pipeline.image_repo, pipeline.sonarqube, pipeline.ding_talk
     needed = {
         IMAGE_SECRET: image is not None and bool(image.password),

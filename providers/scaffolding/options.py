@@ -1,4 +1,4 @@
-"""The options of `repo-scaffolding` in all their spellings, and the order that they come to."""
+"""The options of `repo-scaffolding` and of its older names, reduced to a scaffold request."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Visibility = Literal["public", "internal", "private"]
 
 
 class DestinationRepo(Repo, frozen=True, kw_only=True):
-    """The repository to make."""
+    """The repository to create."""
 
     visibility: Annotated[
         Visibility | None,
         Field(
-            "who on this machine may read a local repository: "
-            "public everybody, internal the group, private only you"
+            "Who may read a local repository: all users of this machine (public), your group "
+            "(internal) or only you (private)."
         ),
     ] = None
 
@@ -39,13 +39,13 @@ class DestinationRepo(Repo, frozen=True, kw_only=True):
             return
         if not is_path(locate(self).url) and self.visibility is not None:
             raise ValueError(
-                "visibility can only be set for a repository on this machine: "
-                "git cannot set it elsewhere"
+                "visibility can only be set for a repository on this machine: remove visibility, "
+                "and set it on the web page of the host"
             )
 
 
 AUTHOR_FIELD: Final = Field(
-    "author of the commits; git's own user.name and user.email if not given",
+    "Author of the commits. The default is user.name and user.email of git.",
     example="Ann <ann@example.com>",
     pattern=f"^({AUTHOR.pattern})?$",
 )
@@ -54,21 +54,24 @@ AUTHOR_FIELD: Final = Field(
 SourceRepo: TypeAlias = Annotated[
     str | TemplateRepo,
     Field(
-        "the template: golang-gin, golang-cli, python-flask, java-springboot or nodejs-express, "
-        "which ship inside; a directory; a zip or tar archive; or any git repository",
+        "Template: golang-gin, golang-cli, python-flask, java-springboot or nodejs-express (these "
+        "ship with dtm), a directory, a zip or tar archive, or a git repository.",
         example="golang-gin",
     ),
 ]
 Vars: TypeAlias = Annotated[
     dict[str, Any],
-    Field("values for [[ key ]] in the template's .tpl files", example={"imageRepo": "me/app"}),
+    Field(
+        "Values for [[ key ]] in files of the template whose name ends in .tpl.",
+        example={"imageRepo": "me/app"},
+    ),
 ]
 
 
 class ScaffoldOptions(Options, frozen=True, kw_only=True):
-    """The repository to make, and the template to make it from."""
+    """The repository to create and the template for its files."""
 
-    destination_repo: Annotated[DestinationRepo, Field("the repository to make")]
+    destination_repo: Annotated[DestinationRepo, Field("The repository to create.")]
     source_repo: SourceRepo = source.DEFAULT_TEMPLATE
     vars: Vars = msgspec.field(default_factory=dict[str, Any])
     author: Annotated[str, AUTHOR_FIELD] = ""
@@ -78,19 +81,26 @@ class ScaffoldOptions(Options, frozen=True, kw_only=True):
 
 
 class GolangOptions(DestinationRepo, frozen=True, kw_only=True):
-    """DevStream's flat spelling, or the options of repo-scaffolding.
+    """The options of the older names: DevStream's flat ones, or those of repo-scaffolding.
 
-    The template is golang-gin unless one is named.
+    The default template is golang-gin.
     """
 
     destination_repo: Annotated[
         DestinationRepo | None,
-        Field("the repository to make, as in repo-scaffolding; instead of its options beside this"),
+        Field(
+            "The repository to create, as in repo-scaffolding. Set it instead of url, owner, org, "
+            "name, branch, token and visibility."
+        ),
     ] = None
     source_repo: SourceRepo = source.DEFAULT_TEMPLATE
     vars: Vars = msgspec.field(default_factory=dict[str, Any])
     image_repo: Annotated[
-        str, Field("the image that the Helm chart runs; owner/name if not given", example="me/app")
+        str,
+        Field(
+            "Image that the Helm chart runs. The default is owner/name.",
+            example="me/app",
+        ),
     ] = ""
     author: Annotated[str, AUTHOR_FIELD] = ""
 
@@ -100,7 +110,7 @@ class GolangOptions(DestinationRepo, frozen=True, kw_only=True):
             DestinationRepo.__post_init__(self)
         elif beside := [name for name in _REPO_FIELDS if _is_given(getattr(self, name))]:
             raise ValueError(
-                f"{', '.join(beside)}: given beside destinationRepo, but must stand inside it"
+                f"{', '.join(beside)} must be set inside destinationRepo, not next to it"
             )
 
 
@@ -112,43 +122,47 @@ def _is_given(value: Value | Unknown) -> bool:
 
 
 def _check_source(given: str | TemplateRepo) -> None:
-    if isinstance(given, str):  # a Template checks itself; it may also be unknown
+    if isinstance(given, str):  # a TemplateRepo checks itself; the option may also be UNKNOWN
         source.resolve_template(given)
 
 
 class GithubOptions(GolangOptions, frozen=True, kw_only=True):
-    """GolangOptions, for GitHub unless another host is given."""
+    """GolangOptions with GitHub as the default host."""
 
-    scm_type: Annotated[ScmType | None, Field("local, github, gitlab or git", example="local")] = (
-        "github"
-    )
+    scm_type: Annotated[
+        ScmType | None, Field("Kind of host: local, github, gitlab or git.", example="local")
+    ] = "github"
 
 
 class GitlabOptions(GolangOptions, frozen=True, kw_only=True):
-    """GolangOptions, for GitLab unless another host is given."""
+    """GolangOptions with GitLab as the default host."""
 
-    scm_type: Annotated[ScmType | None, Field("local, github, gitlab or git", example="local")] = (
-        "gitlab"
-    )
+    scm_type: Annotated[
+        ScmType | None, Field("Kind of host: local, github, gitlab or git.", example="local")
+    ] = "gitlab"
 
 
 class ScaffoldOutputs(Outputs, frozen=True, kw_only=True):
-    """The outputs that references may name."""
+    """The outputs of `repo-scaffolding`."""
 
-    owner: Annotated[str, Field("the user who owns it, empty if an organisation does")]
-    org: Annotated[str, Field("the organisation that owns it, empty if a user does")]
-    repo: Annotated[str, Field("its name")]
+    owner: Annotated[str, Field("User who owns the repository. Empty if an organization owns it.")]
+    org: Annotated[str, Field("Organization that owns the repository. Empty if a user owns it.")]
+    repo: Annotated[str, Field("Name of the repository.")]
     repo_url: Annotated[
         str,
-        Field("its URL for git, without credentials; a relative path is relative to the config"),
+        Field(
+            "URL or path of the repository, without credentials. A relative path is relative to "
+            "the config file."
+        ),
     ] = msgspec.field(name="repoURL")
-    branch: Annotated[str, Field("the branch that was written")]
+    branch: Annotated[str, Field("Branch that holds the files.")]
 
 
 class ScaffoldRequest(msgspec.Struct, frozen=True):
-    """One spelling for all options: the repository to make, from which template, with which values.
+    """The repository to create, its template and the values, whatever the spelling of the options.
 
-    `by_url`: the repository is named by its URL, so that another one does not replace it.
+    `is_named_by_url` is True if the option `url` is set. A change of `url` does not replace the
+    tool, whereas a change of owner, org or name does.
     """
 
     location: Location
@@ -159,7 +173,7 @@ class ScaffoldRequest(msgspec.Struct, frozen=True):
     is_named_by_url: bool
 
     def build_outputs(self) -> dict[str, Value]:
-        """Make the outputs, which are all known beforehand."""
+        """Build the outputs, which all follow from the options."""
         location, url = self.location, strip_credentials(self.location.url)
         if location.url.startswith("./"):
             url = f"./{os.path.normpath(location.url)}"
@@ -172,7 +186,7 @@ class ScaffoldRequest(msgspec.Struct, frozen=True):
         }
 
     def render_files(self, call: Call) -> dict[str, GitFile]:
-        """Render the template."""
+        """Load the template and return the rendered files by path. Raises ProviderError."""
         location, owner = self.location, self.location.org or self.location.owner
         path = "/".join(part for part in (owner, location.name) if part)
         module = path if is_path(location.url) else location.identity
@@ -192,21 +206,21 @@ class ScaffoldRequest(msgspec.Struct, frozen=True):
 
 
 def _match_known_names(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Spell given names as known ones: `image_repo` and `imageRepo` mean `ImageRepo`."""
+    """Rename given keys to the known ones: `image_repo` and `imageRepo` become `ImageRepo`."""
     spelled = {name.lower(): name for name in known}
     return {spelled.get(key.replace("_", "").lower(), key): value for key, value in given.items()}
 
 
 def build_request(options: ScaffoldOptions) -> ScaffoldRequest:
-    """Read the nested spelling.
+    """Return the request that these options describe.
 
-    Raises ProviderError for options that validation would refuse, UnknownValueError.
+    Raises ProviderError for recorded options that are not valid any more, UnknownValueError.
     """
     return _build_request(options, options.destination_repo, options.vars)
 
 
 def build_golang_request(options: GolangOptions) -> ScaffoldRequest:
-    """Read either spelling. Raises as `order`."""
+    """Return the request of the flat or the nested options. Raises as `build_request`."""
     values = {"ImageRepo": options.image_repo} if options.image_repo else {}
     target = options if options.destination_repo is None else options.destination_repo
     return _build_request(options, target, {**values, **options.vars})

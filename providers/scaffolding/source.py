@@ -1,4 +1,4 @@
-"""Sources of template files: shipped inside, a directory, an archive, or any git repository."""
+"""Loading of templates: from dtm itself, a directory, an archive or a git repository."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.suggestions import find_similar
 from providers._git.objects import GitFile
 from providers._git.repository import GitRepository
 from providers._git.scm import PATH_STARTS, PUBLIC_HOSTS, ScmType, complete_url, is_all_known
-from providers._git.urls import is_path, local_path
+from providers._git.urls import is_path, local_path, strip_credentials
 
 TEMPLATES_DIR: Final = Path(__file__).parent / "templates"
 DEFAULT_TEMPLATE: Final = "golang-gin"
@@ -27,25 +27,31 @@ DEVSTREAM_PREFIXES: Final = ("dtm-repo-scaffolding-", "dtm-scaffolding-")
 
 
 class TemplateRepo(Options, frozen=True, kw_only=True):
-    """The template, by url, or by name as for a repository."""
+    """The template: `url`, or `name` and `owner` (or `org`) at a host."""
 
     url: Annotated[
         str,
         Field(
-            "a URL that git can reach, a path, an archive, "
-            "or the name of a template that ships inside"
+            "Git URL, path or archive of the template, or the name of a template that ships with "
+            "dtm."
         ),
     ] = ""
-    owner: Annotated[str, Field("the user who owns the template's repository")] = ""
-    org: Annotated[str, Field("the organisation that owns it, instead of owner")] = ""
+    owner: Annotated[str, Field("User who owns the repository of the template.")] = ""
+    org: Annotated[str, Field("Organization that owns the repository, instead of owner.")] = ""
     name: Annotated[
-        str, Field("its name; those of DevStream's templates ship inside", aliases=("repo",))
+        str,
+        Field(
+            "Name of the repository. The templates of DevStream ship with dtm.",
+            aliases=("repo",),
+        ),
     ] = ""
-    branch: Annotated[str, Field("the branch; the repository's own default if not given")] = ""
+    branch: Annotated[
+        str, Field("Branch. The default is the default branch of the repository.")
+    ] = ""
     scm_type: Annotated[
-        ScmType, Field("github or gitlab, where there is no url", aliases=("repoType",))
+        ScmType, Field("Host if url is not set: github or gitlab.", aliases=("repoType",))
     ] = "github"
-    base_url: Annotated[str, Field("what owner/name.git is appended to, for other hosts")] = (
+    base_url: Annotated[str, Field("URL of another host, to which owner/name.git is appended.")] = (
         msgspec.field(default="", name="baseURL")
     )
 
@@ -55,21 +61,21 @@ class TemplateRepo(Options, frozen=True, kw_only=True):
 
 
 def list_templates() -> list[str]:
-    """Name the templates that ship inside."""
+    """List the names of the templates that ship with dtm."""
     return sorted(place.name for place in TEMPLATES_DIR.iterdir() if place.is_dir())
 
 
 def resolve_template(template: TemplateRepo | str) -> str:
-    """Find a shipped template's name, a path or a URL.
+    """Return the name of a shipped template, a path or a URL.
 
-    Raises ValueError with a sentence for people.
+    Raises ValueError with a message for the user.
     """
     if isinstance(template, str):
         return _resolve_text(template)
     if template.url:
         return _resolve_text(template.url)
     if not template.name:
-        raise ValueError("which template is meant: give url or name")
+        raise ValueError("sourceRepo names no template: set url or name")
     owner = template.org or template.owner
     if owner in ("", "devstream-io") and (shipped := _find_shipped(template.name)):
         return shipped
@@ -80,7 +86,7 @@ def resolve_template(template: TemplateRepo | str) -> str:
 
 
 def find_local_template(template: TemplateRepo | str) -> str | None:
-    """Find the path of a template on this machine; None for a shipped or a remote one.
+    """Return the path of a template on this machine, None for a shipped or a remote one.
 
     Raises ValueError.
     """
@@ -106,16 +112,15 @@ def _resolve_text(text: str) -> str:
 
 
 def _describe_unknown(name: str) -> str:
-    meant = find_similar(name, list_templates())
-    return f'there is no template "{name}"' + (
-        f", did you mean {meant}?" if meant else f"; there are {', '.join(list_templates())}"
-    )
+    similar = find_similar(name, list_templates())
+    known = f"use {similar}" if similar else f"use one of {', '.join(list_templates())}"
+    return f'there is no template "{name}": {known}, or set a URL or a path that begins with ./'
 
 
 def load_template(template: TemplateRepo | str, call: Call) -> dict[str, GitFile]:
-    """Load the template's files by path.
+    """Return the files of a template by path.
 
-    Raises ProviderError if it is not there or cannot be read.
+    Raises ProviderError if the template does not exist or cannot be read.
     """
     try:
         where = resolve_template(template)
@@ -136,19 +141,23 @@ def _read_repository(repository: GitRepository, where: str) -> dict[str, GitFile
     named = repository.branch or repository.read_default_branch() or ""
     files = repository.with_branch(named).read_files()
     if files is None:
-        branch = f" with a branch {named}" if named else ""
-        raise ProviderError(f"there is no template repository {where}{branch}")
+        branch = f" with the branch {named}" if named else ""
+        raise ProviderError(
+            f"there is no template repository {where}{branch}",
+            hint=f"check sourceRepo with git ls-remote --heads {strip_credentials(repository.url)}",
+        )
     return files
 
 
 def _read_directory(root: Path) -> dict[str, GitFile]:
-    """Read all files below, symbolic links as links, without those that git and Python add."""
+    """Return all files of a directory tree, except those that git and Python add."""
     found: dict[str, GitFile] = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root)
         if {".git", "__pycache__"} & set(name.parts):
             continue
-        # Before is_file, which follows the link: its target may lie outside the template.
+        # Before is_file, which follows the link: the file may be outside the template, and copying
+        # it would put a file of the user into the new repository.
         if path.is_symlink():
             found[name.as_posix()] = GitFile(str(path.readlink()).encode(), "120000")
         elif path.is_file():
@@ -168,13 +177,15 @@ def _git_mode(mode: int) -> str:
 
 
 def _download(url: str, call: Call) -> bytes:
-    from urllib.error import URLError  # heavy, and rarely needed
+    from urllib.error import URLError  # slow to import and rarely needed
     from urllib.request import Request, urlopen
 
-    # At least a second: urlopen takes 0 for "do not wait" and fails at once.
+    # At least one second: a timeout of 0 makes the socket non-blocking, and urlopen fails at once.
     patience = max(1.0, min(60.0, call.deadline - time.monotonic()))
     if not url.startswith(("http://", "https://")):
-        raise ProviderError(f"cannot download the template {url}: only http and https can")
+        raise ProviderError(
+            f"cannot download the template {url}: only http and https URLs are supported"
+        )
     try:
         with urlopen(Request(url), timeout=patience) as answer:  # noqa: S310 - checked above
             data: bytes = answer.read()
@@ -186,14 +197,17 @@ def _download(url: str, call: Call) -> bytes:
 
 
 def _unpack(where: str, data: bytes) -> dict[str, GitFile]:
-    """Read the files of a zip or tar, without the one directory that hosts put around them."""
-    import tarfile  # both heavy, and rarely needed
+    """Return the files of a zip or tar archive.
+
+    GitHub and GitLab put all files of an archive into one top directory, which is removed.
+    """
+    import tarfile  # both are slow to import and rarely needed
     import zipfile
 
     try:
         files = dict(_read_zip(data) if where.lower().endswith(".zip") else _read_tar(data))
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise ProviderError(f"the template {where} is no readable archive: {error}") from error
+        raise ProviderError(f"the template {where} is not a readable archive: {error}") from error
     tops = {path.split("/", 1)[0] for path in files}
     if len(tops) == 1 and all("/" in path for path in files):
         return {path.split("/", 1)[1]: file for path, file in files.items()}
@@ -219,6 +233,6 @@ def _read_tar(data: bytes) -> Iterator[tuple[str, GitFile]]:
         for item in archive:
             if item.issym():
                 yield item.name.removeprefix("./"), GitFile(item.linkname.encode(), "120000")
-            # Returns None for directories and devices, which git cannot hold.
+            # extractfile returns None for directories and devices, which git cannot store.
             elif content := archive.extractfile(item):
                 yield item.name.removeprefix("./"), GitFile(content.read(), _git_mode(item.mode))

@@ -251,7 +251,7 @@ def test_a_record_by_devstream_is_compared_where_the_options_say(tmp_path: Path)
 def test_somebody_else_s_manifest_is_refused(tmp_path: Path) -> None:
     bare = make(tmp_path)
     push(bare, {PATH: "kind: Application\n"})
-    with pytest.raises(ProviderError, match="not made by dtm"):
+    with pytest.raises(ProviderError, match="not created by dtm"):
         ArgoCDApp().create(chosen(), call(tmp_path))
 
 

@@ -139,13 +139,13 @@ def test_a_lock_that_stays_is_named_with_what_to_do(
     (bare / "refs" / "heads" / "main.lock").touch()
     with pytest.raises(
         ProviderError,
-        match=r"main could not be written in 3 tries: .*refs/heads/main\.lock': File exists",
+        match=r"cannot push to branch main of .* in 3 attempts: .*/main\.lock': File exists",
     ) as found:
         repository.commit({"a": b"1"}, "first")
     assert not found.value.retryable
-    assert (
-        found.value.hint
-        == "if no git is at work there, one that was killed has left that file: remove it"
+    assert found.value.hint == (
+        "if no git process uses the repository, a killed one has left this lock file: "
+        f"run rm {bare}/refs/heads/main.lock"
     )
     assert locks(bare) == {"refs/heads/main.lock"}
 
@@ -159,7 +159,7 @@ def test_a_commit_that_is_kept_from_being_written_ends_in_its_time(
     call = replace(repository.call, deadline=time.monotonic() + 1)
     with pytest.raises(
         ProviderError,
-        match=r"main could not be written within its time: .*main\.lock': File exists",
+        match=r"cannot push to branch main of .* before the timeout: .*main\.lock': File exists",
     ):
         GitRepository("app.git", call=call).commit({"a": b"1"}, "first")
     assert time.monotonic() < call.deadline + 5

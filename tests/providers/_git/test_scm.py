@@ -113,8 +113,8 @@ def test_the_rest_follows_from_what_is_given(
         ({"owner": "a", "scmType": "local"}, "git name field must be configured"),
         ({"owner": "a", "name": "b", "scmType": "github"}, NO_REPO_API),
         ({"owner": "a", "name": "b", "scmType": "gitlab"}, NO_REPO_API),
-        ({"owner": "a", "name": "b"}, "which repository is meant"),
-        ({"url": "https://git.test/a/b", "scmType": "local"}, "wants a path"),
+        ({"owner": "a", "name": "b"}, "the repository has no location"),
+        ({"url": "https://git.test/a/b", "scmType": "local"}, "needs a path"),
         ({"scmType": "svn", "name": "b"}, "Invalid enum value 'svn'"),
     ],
 )

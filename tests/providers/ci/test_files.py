@@ -137,7 +137,7 @@ def test_an_empty_repository_gets_its_branch_and_a_mistyped_branch_is_refused(
     )
     with pytest.raises(ProviderError, match="has no branch mian") as refused:
         GitHubActions().create(wrong, call(tmp_path))
-    assert refused.value.hint == "it has main"
+    assert refused.value.hint == "set branch to main, or push mian first"
     assert listed(bare) == {"README.md"}
 
 
@@ -413,7 +413,7 @@ def test_the_pipeline_s_options_are_variables_of_its_own_files_but_for_secrets(
 @pytest.mark.parametrize(
     ("ci", "said"),
     [
-        ({"type": "github"}, "configLocation or ci.configContents is needed"),
+        ({"type": "github"}, "set ci.configLocation or ci.configContents"),
         ({"type": "circle", "configLocation": "x"}, 'must be one of "github", "gitlab", "jenkins"'),
         ({"type": "jenkins", "configContents": {"x": "y"}}, "looks only at Jenkinsfile"),
     ],

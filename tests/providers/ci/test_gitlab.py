@@ -281,24 +281,30 @@ REFUSED: dict[str, tuple[Given, str]] = {
         {"scm": {"url": "https://github.com/me/app"}, "pipeline": GO},
         "gitlab ci only support gitlab repo",
     ),
-    "runner": (new() | {"runner": {"enable": True}}, "comes with a later version"),
-    "owner twice": (java() | {"owner": "me"}, "pathWithNamespace says owner and repo already"),
+    "runner": (new() | {"runner": {"enable": True}}, "this version cannot install a GitLab runner"),
+    "owner twice": (
+        java() | {"owner": "me"},
+        "pathWithNamespace cannot be set together with owner",
+    ),
     "unknown language": (
         new(language={"name": "cobol"}, test={"command": "x"}),
-        "test.containerName is needed",
+        "test.containerName is required",
     ),
-    "two locations": (new(configLocation="x.yml") | {"templateURL": "y.yml"}, "say the same"),
+    "two locations": (
+        new(configLocation="x.yml") | {"templateURL": "y.yml"},
+        "cannot be set together",
+    ),
     "stages of own file": (
         java(package={}) | {"templateURL": "y.yml"},
-        "belong to the built-in pipeline",
+        "configure the generated pipeline",
     ),
     "variables of none": (
         java() | {"templateVariables": {"a": 1}},
-        "templateVariables need templateURL",
+        "templateVariables needs templateURL",
     ),
     "two images": (
         new(imageRepo=IMAGE) | {"build": BUILD},
-        "build and pipeline.imageRepo say the same",
+        "build and pipeline.imageRepo cannot be set together",
     ),
     "wrong name": (new(configContents={"ci.yml": ""}), "looks only at .gitlab-ci.yml"),
 }

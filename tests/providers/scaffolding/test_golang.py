@@ -61,7 +61,7 @@ def test_a_repository_made_under_the_general_name_is_the_same_under_an_older_one
 def test_a_repository_is_named_in_one_place_only(beside: dict[str, str], named: str) -> None:
     _, faults = decode({**GENERAL, **beside}, GithubOptions, env={})
     assert [fault.message for fault in faults] == [
-        f"{named}: given beside destinationRepo, but must stand inside it"
+        f"{named} must be set inside destinationRepo, not next to it"
     ]
 
 

@@ -457,7 +457,9 @@ def test_every_spelling_of_the_options_makes_the_same(
 
 def test_old_names_without_a_place_say_what_is_missing() -> None:
     for struct in (GithubOptions, GitlabOptions):
-        with pytest.raises(msgspec.ValidationError, match="comes with a later version"):
+        with pytest.raises(
+            msgspec.ValidationError, match="this version cannot create repositories"
+        ):
             msgspec.convert({"owner": "me", "name": "app", "branch": "main"}, struct)
 
 
@@ -468,7 +470,7 @@ def test_a_remote_that_is_not_there_names_the_next_step(tmp_path: Path, call: Ca
         assert repo_scaffolding().read(asked, None, call) is None
         with pytest.raises(NotFoundError) as caught:
             repo_scaffolding().create(asked, call)
-    assert "make an empty repository there first" in caught.value.hint
+    assert "create an empty repository there first" in caught.value.hint
     assert "u:p" not in str(caught.value)
 
 

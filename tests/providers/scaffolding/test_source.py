@@ -106,7 +106,7 @@ def test_git_repositories_on_disk_and_over_http(call: Call, tmp_path: Path) -> N
             ].data
             == b"side"
         )
-        with pytest.raises(ProviderError, match="with a branch nope"):
+        with pytest.raises(ProviderError, match="with the branch nope"):
             load_template(TemplateRepo(url=f"{server.url}/me/t.git", branch="nope"), call)
         with pytest.raises(ProviderError, match="there is no template repository"):
             load_template(f"{server.url}/me/other.git", call)
@@ -161,12 +161,12 @@ def test_what_is_meant(given: Any, expected: str) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("golang-gim", 'no template "golang-gim", did you mean golang-gin'),
+        ("golang-gim", 'no template "golang-gim": use golang-gin,'),
         (
             "cobol",
-            "there are golang-cli, golang-gin, java-springboot, nodejs-express, python-flask",
+            "use one of golang-cli, golang-gin, java-springboot, nodejs-express, python-flask",
         ),
-        ({"owner": "me"}, "which template is meant"),
+        ({"owner": "me"}, "sourceRepo names no template"),
         ({"name": "t"}, 'no template "t"'),
         ({"name": "t", "owner": "me", "scmType": "local"}, 'no template "t"'),
     ],

@@ -161,7 +161,7 @@ def _stale(connect: Connect) -> None:
         with new_session(two.store, who="early@here") as early:
             create_tool(early, "a")
         error = expect_error(late.claim, SupersededError)
-        assert "nothing more is written" in error.message
+        assert "writes nothing more" in error.message
     assert tool_names(read_current(one)) == {"a"}
 
 

@@ -1,4 +1,4 @@
-"""Group commit: one writer flushes all that was queued during its last write."""
+"""Group commit: one writer commits all records that were queued during its last write."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from threading import Condition, Event, Lock, Thread
 from engine.errors import DtmError, StoreError, SupersededError
 from engine.log.records import ENCODER, Record
 
-BATCH = 64 * 1024
-"""Bytes after which a batch is full: an object that holds the log must not outgrow any store."""
+MAX_BATCH = 64 * 1024
+"""Bytes after which a batch is full. An unlimited batch could exceed a store's object size."""
 
 
 class Ticket:
-    """Stands for records that are queued together; `wait` returns once they are durable."""
+    """A batch of records that are committed together.
+
+    session.begin(address, Action.CREATE, entry=entry).wait()
+    """
 
     __slots__ = ("_done", "_drain", "data", "error", "records", "size")
 
@@ -29,27 +32,27 @@ class Ticket:
 
     @classmethod
     def finished(cls) -> Ticket:
-        """A ticket for nothing."""
+        """Return a ticket without records, which is durable already."""
         ticket = cls()
         ticket.finish(None)
         return ticket
 
     def add(self, record: Record) -> None:
-        """Put one more record into this batch."""
+        """Add a record to this batch."""
         data = ENCODER.encode(record)
         self.records.append(record)
         self.data.append(data)
         self.size += len(data) + 1
 
     def finish(self, error: DtmError | None) -> None:
-        """Wake the callers that wait."""
+        """Set the result, None for success, and wake all callers of `wait`."""
         self.error = error
         self._done.set()
 
     def wait(self) -> None:
-        """Block until the records are durable.
+        """Block until the records are durable. Raises the error that prevented it.
 
-        Raises what made that impossible: SupersededError, StoreError.
+        That is a SupersededError, a StoreError or an OutcomeUnknownError.
         """
         if self._drain is not None and not self._done.is_set():
             self._drain()
@@ -59,13 +62,13 @@ class Ticket:
 
 
 class GroupCommit:
-    """A queue in front of `commit(records, data)`, which is never called from two threads at once.
+    """A queue in front of `commit(records, data)`, which runs in one thread at a time.
 
-    `between()` is called between two commits, when nothing waits for it. With `background` a daemon
-    thread drains the queue; without, `Ticket.wait` and `flush` do. After the first error nothing
-    more is committed: every later ticket carries that error, and `rejected` keeps the records.
-    Those of the failed commit itself may yet turn up in the log, unless another session's swap
-    surely came first: they are in `maybe_committed`, too.
+    `between()` is called between two commits. With `background` a daemon thread empties the queue;
+    without it `Ticket.wait` and `flush` do. After the first error nothing more is committed: every
+    later ticket gets that error, and `rejected` collects the records. The records of the failed
+    commit itself may have reached the log, unless another session is known to have written first;
+    then they are in `maybe_committed`, too.
     """
 
     def __init__(
@@ -91,23 +94,22 @@ class GroupCommit:
             self._thread.start()
 
     def add(self, *records: Record) -> Ticket:
-        """Queue records behind all others; those of one call are committed together or not."""
+        """Queue records behind all others; those of one call are committed together."""
         with self._changed:
-            if not self._queue or self._queue[-1].size >= BATCH:
+            if not self._queue or self._queue[-1].size >= MAX_BATCH:
                 self._queue.append(Ticket(None if self._thread else self.flush))
             ticket = self._queue[-1]
             before = len(ticket.records)
             for record in records:
                 ticket.add(record)
+            # Wake the writer for the first record, and when as many have come as last time. Waking
+            # it for each record would cost more than the record itself.
             if before == 0 or before < self._last_count <= len(ticket.records):
                 self._changed.notify()
             return ticket
 
     def flush(self) -> None:
-        """Return once everything queued so far is durable.
-
-        Raises the error that stopped the writer.
-        """
+        """Return once all records queued so far are durable. Raises the error of the writer."""
         if self._thread is None:
             self._drain()
         else:
@@ -116,22 +118,19 @@ class GroupCommit:
             if ticket:
                 ticket.wait()
             with self._writing:
-                pass  # a batch already taken from the queue is being written
+                pass  # wait for a batch that the writer has taken from the queue already
         if self.error is not None:
             raise self.error
 
     def run_exclusively(self, write: Callable[[], None]) -> None:
-        """Call this between two commits; if it fails nothing more is committed.
-
-        Raises what went wrong.
-        """
+        """Call `write` between two commits, and raise its error; then nothing more is committed."""
         with self._writing:
             self._try(write)
         if self.error is not None:
             raise self.error
 
     def close(self) -> None:
-        """Drain the queue and stop the thread; errors are in `error`."""
+        """Empty the queue and stop the thread. Raises nothing: the error is in `error`."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -152,12 +151,10 @@ class GroupCommit:
                 self._try(self._between)
 
     def _wait_for_more(self) -> None:
-        """Give the callers that the last write woke a moment to queue more.
-
-        Without it the callers would split into two groups that wait for each other's writes.
-
-        It lasts as long as they keep coming, and no longer than half of what a write takes.
-        """
+        """Wait for more records as long as they keep coming, at most half the time of a write."""
+        # The last write has just woken the callers whose records it had. Without this pause the
+        # first of them would be committed alone, and the callers would split into two groups that
+        # wait for each other's writes.
         until, pause = time.monotonic() + self._last_duration / 2, self._last_duration / 10
         with self._changed:
             while (
@@ -187,8 +184,10 @@ class GroupCommit:
             self._try(lambda: self._commit(ticket.records, b",".join(ticket.data)))
             if self.error is not None:
                 self.rejected += ticket.records
-                certain = isinstance(self.error, SupersededError) and not self.error.outcome_unknown
-                self.maybe_committed += ticket.records if sent and not certain else []
+                refused = isinstance(self.error, SupersededError) and not self.error.outcome_unknown
+                # The records of a commit without a clear answer may be in the log. Their operations
+                # must be rescued, even those that were never called.
+                self.maybe_committed += ticket.records if sent and not refused else []
             self._last_count, self._last_duration = len(ticket.records), time.monotonic() - started
             ticket.finish(self.error)
             return True
@@ -200,5 +199,5 @@ class GroupCommit:
             write()
         except DtmError as error:
             self.error = error
-        except Exception as error:  # noqa: BLE001 - a writer that dies silently would leave its callers waiting for ever
+        except Exception as error:  # noqa: BLE001 - callers would wait forever for a thread that died
             self.error = StoreError(f"the commit log could not be written: {error!r}")

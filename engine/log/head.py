@@ -1,7 +1,6 @@
 """The head of the commit log and its chunks, as values and as bytes.
 
-The head stands beside the state file or inside it. Every commit is one compare-and-swap of the
-object that holds it.
+The head is an object of its own (separate log) or a part of the state file (inline log).
 """
 
 from __future__ import annotations
@@ -19,9 +18,10 @@ FORMAT = 1
 class Head(msgspec.Struct, frozen=True):
     """The mutable part of the log.
 
-    `base` is the id of the snapshot that the records continue; `next`, once the head is sealed, the
-    id of the coming one. `seq` counts commits and never repeats for a session, so that no two heads
-    are equal. `records` is JSON, separated by commas.
+    `base` is the ID of the snapshot that the records continue. `next` is the ID of the next
+    snapshot once the head is sealed, "" before. `session`, `seq` and `at` name the last commit; a
+    session never repeats a `seq`, so that no two heads are equal. `chunks` are the keys of the
+    chunks in their order. `records` is JSON, separated by commas.
     """
 
     base: str
@@ -33,7 +33,7 @@ class Head(msgspec.Struct, frozen=True):
     records: bytes = b""
 
     def append(self, records: bytes) -> Head:
-        """Put these records behind those that are there."""
+        """Return the head with these records after its own."""
         return replace(self, records=b",".join(part for part in (self.records, records) if part))
 
 
@@ -74,7 +74,7 @@ def _inner(raw: msgspec.Raw) -> bytes:
 
 
 def encode_head(head: Head) -> bytes:
-    """Encode a head that stands beside the state file: one line."""
+    """Encode the head of a separate log as one line."""
     form = _HeadForm(
         FORMAT,
         head.base,
@@ -89,24 +89,25 @@ def encode_head(head: Head) -> bytes:
 
 
 def encode_line(session: str, seq: int, at: str, records: bytes) -> bytes:
-    """Encode more records for a head on a store that can append: one more line."""
+    """Encode further records as one more line, for a store that can append."""
     return ENCODER.encode(_LineForm(session, seq, at, _raw(records))) + b"\n"
 
 
 def decode_head(data: bytes, location: str) -> Head:
-    """Decode a head and the lines appended to it. Raises StateError.
-
-    A torn last line was never acknowledged and is left out.
-    """
+    """Decode a separate head and the lines appended to it. Raises StateError."""
     first, _, rest = data.partition(b"\n")
     try:
         form = msgspec.json.decode(first, type=_HeadForm)
+        # The last part is empty, or a line that was cut off by a crash. Such a line was never
+        # acknowledged, so leaving it out loses nothing.
         lines = [_LINES.decode(line) for line in rest.split(b"\n")[:-1]]
     except msgspec.DecodeError as error:
-        raise StateError(f"no valid commit log: {error}", where=location) from error
+        raise StateError(f"the commit log is damaged: {error}", where=location) from error
     if form.format > FORMAT:
         raise StateError(
-            f"log format {form.format}; this dtm knows formats up to {FORMAT}", where=location
+            f"the commit log has format {form.format}, this dtm reads formats up to {FORMAT}",
+            hint="use the dtm version that wrote it, or a later one",
+            where=location,
         )
     last = lines[-1] if lines else form
     parts = [_inner(form.records), *(_inner(line.records) for line in lines)]
@@ -114,32 +115,33 @@ def decode_head(data: bytes, location: str) -> Head:
     return Head(form.base, form.session, last.seq, last.at, form.next, form.chunks, records)
 
 
-def encode_inline(document: bytes, head: Head) -> bytes:
-    """Put a head into an encoded document, on a line of its own between the other keys."""
+def encode_inline(state_file: bytes, head: Head) -> bytes:
+    """Insert a head into an encoded state file, on a line of its own between the other keys."""
     form = LogForm(head.session, head.seq, head.at, _raw(head.records))
-    # No text of a document holds a newline, so that only the key itself is found.
-    before, outputs, after = document.partition(b'\n  "outputs": ')
+    # By bytes, since encoding the whole state for every commit would be slow. JSON strings hold no
+    # raw newline, so this can only match the key itself.
+    before, outputs, after = state_file.partition(b'\n  "outputs": ')
     return b"".join((before, b'\n  "log": ', ENCODER.encode(form), b",", outputs, after))
 
 
-def split_head(document: StateFile) -> tuple[StateFile, Head | None]:
-    """Take the head out of a document; None where the log stands beside it."""
-    form = document.log
+def split_head(state_file: StateFile) -> tuple[StateFile, Head | None]:
+    """Return a state file without its head, and the head; None if the log is separate."""
+    form = state_file.log
     if form is None:
-        return document, None
-    head = Head(document.id, form.session, form.seq, form.at, records=form.record_bytes())
-    return replace(document, log=None), head
+        return state_file, None
+    head = Head(state_file.id, form.session, form.seq, form.at, records=form.record_bytes())
+    return replace(state_file, log=None), head
 
 
 def encode_chunk(head: Head) -> bytes:
-    """Encode the records of a head as the immutable object that they move to."""
+    """Encode the records of a head as a chunk."""
     form = _ChunkForm(head.base, head.session, head.seq, _raw(head.records))
     return ENCODER.encode(form) + b"\n"
 
 
 def decode_chunk(data: bytes, location: str) -> bytes:
-    """Return the records of a chunk as they stand in `Head.records`. Raises StateError."""
+    """Return the records of a chunk in the form of `Head.records`. Raises StateError."""
     try:
         return _inner(msgspec.json.decode(data, type=_ChunkForm).records)
     except msgspec.DecodeError as error:
-        raise StateError(f"no valid part of a commit log: {error}", where=location) from error
+        raise StateError(f"a part of the commit log is damaged: {error}", where=location) from error

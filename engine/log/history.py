@@ -1,4 +1,4 @@
-"""Earlier snapshots of a state: kept when they are replaced, listed, loaded, dropped with age."""
+"""The history of a state: write, list, load and prune earlier snapshots."""
 
 from __future__ import annotations
 
@@ -21,90 +21,100 @@ NAME = re.compile(r"(\d+)-([0-9a-zA-Z]{1,8})")
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, order=True):
-    """An earlier snapshot: its serial, the first characters of its id, and its key in the store."""
+    """An earlier snapshot: its serial, the start of its ID, and its key in the store."""
 
     serial: int
     snapshot_id: str
     key: str
 
 
-def read_history(place: StateStore) -> tuple[HistoryEntry, ...]:
+def read_history(state_store: StateStore) -> tuple[HistoryEntry, ...]:
     """List earlier snapshots by serial. Raises as `Store.list`."""
-    prefix = place.history_prefix
-    names = [key.removeprefix(prefix) for key in place.list(prefix)]
+    prefix = state_store.history_prefix
+    names = [key.removeprefix(prefix) for key in state_store.list(prefix)]
+    # Users may keep files of their own under the prefix; they are neither listed nor pruned.
     matches = [found for name in names if (found := NAME.fullmatch(name))]
     return tuple(
         sorted(HistoryEntry(int(found[1]), found[2], prefix + found[0]) for found in matches)
     )
 
 
-def load_snapshot(place: StateStore, entry: HistoryEntry) -> State:
-    """Load an earlier snapshot; DevStream's have serial 0. Raises StateError if it is damaged."""
-    found = place.read(entry.key)
-    if found is None:
-        raise StateError(f"{place.url(entry.key)} is not in the history any more")
-    return decode(found.data, place.url(entry.key))
+def load_snapshot(state_store: StateStore, entry: HistoryEntry) -> State:
+    """Load an earlier snapshot. Raises StateError if it is damaged or gone.
 
-
-def prune_history(place: StateStore, keep: int, serial: int) -> None:
-    """Drop the oldest snapshots beyond `keep`; `serial` is that of the present one.
-
-    Serials tell the age, except after a forced push of a lower one: then the snapshots themselves
-    are read.
+    A state file of DevStream is kept with serial 0.
     """
-    found = list(read_history(place))
+    found = state_store.read(entry.key)
+    if found is None:
+        raise StateError(f"{state_store.url(entry.key)} is no longer in the history")
+    return decode(found.data, state_store.url(entry.key))
+
+
+def prune_history(state_store: StateStore, keep: int, serial: int) -> None:
+    """Delete the oldest snapshots, so that `keep` remain; `serial` is that of the current one."""
+    found = list(read_history(state_store))
     if len(found) <= keep:
         return
+    # Serials follow the age, unless a forced push has set a lower one. Then only the snapshots
+    # themselves show which are the oldest.
     if found[-1].serial >= serial:
-        found.sort(key=lambda entry: _written_at(place, entry))
+        found.sort(key=lambda entry: _written_at(state_store, entry))
     for entry in found[: len(found) - keep]:
-        place.delete(entry.key)
+        state_store.delete(entry.key)
 
 
-def _written_at(place: StateStore, entry: HistoryEntry) -> str:
-    """Return when a snapshot was written; one that cannot be read counts as the oldest."""
+def _written_at(state_store: StateStore, entry: HistoryEntry) -> str:
+    """Return when a snapshot was written; "" if it is damaged, which counts as the oldest."""
     try:
-        return load_snapshot(place, entry).writer.at
+        return load_snapshot(state_store, entry).writer.at
     except StateError:
         return ""
 
 
 class Archive(msgspec.Struct, frozen=True):
-    """Keeps what one session replaces. With a log INLINE the state file there is no history."""
+    """The writer of the history for one session.
 
-    place: StateStore
+    With the setting INLINE there is no history: no object but the state file is written.
+    """
+
+    state_store: StateStore
     session: str
     emit: Emit
 
-    def keep_snapshot(self, document: StateFile, data: bytes) -> None:
-        """Copy a snapshot to the history, unless nothing was ever written there."""
-        if document.serial or document.lineage:
-            self._create(f"{document.serial}-{short(document.id)}", data)
+    def keep_snapshot(self, state_file: StateFile, data: bytes) -> None:
+        """Copy a snapshot to the history; do nothing for a state that was never written."""
+        if state_file.serial or state_file.lineage:
+            self._create(f"{state_file.serial}-{short(state_file.id)}", data)
 
     def keep_replaced(self, view: View) -> None:
-        """Keep what dtm did not write: DevStream's state, damage, a log of another snapshot."""
+        """Save a state file that dtm did not write or cannot read, and a stray log head."""
         found = view.snapshot.data if view.snapshot else b""
-        if found.strip() and (view.damage or not view.document.dtm):
-            self._save(f"{view.document.serial}-{short(view.document.id)}", found)
+        if found.strip() and (view.damage or not view.state_file.dtm):
+            self._save(f"{view.state_file.serial}-{short(view.state_file.id)}", found)
         if view.head is not None and view.replaced:
+            # Its chunks are deleted later, so their records go into the copy.
             head = replace(view.head, chunks=(), records=view.records)
             self._save(f"log-{short(head.base)}-{head.seq}", encode_head(head))
         elif view.raw_head:
             self._save(f"log-{sha256(view.raw_head).hexdigest()[:8]}", view.raw_head)
 
     def _save(self, name: str, data: bytes) -> None:
-        """Keep bytes in the history, or in a local file where there is none or it is denied."""
-        place = self.place
-        if place.log != INLINE:
+        """Save bytes in the history; in a local file if there is no history or access is denied."""
+        state_store = self.state_store
+        if state_store.log != INLINE:
             try:
                 self._create(name, data)
             except StoreAccessError:
-                if place.log == SEPARATE:
+                if state_store.log == SEPARATE:
                     raise
             else:
                 return
-        path = place.environment.save_fallback(f"replaced-{name}-{self.session[:4]}.state", data)
-        self.emit(Notice("warning", f"what stood at {place.location} before was saved to {path}"))
+        path = state_store.environment.save_fallback(
+            f"replaced-{name}-{self.session[:4]}.state", data
+        )
+        self.emit(
+            Notice("warning", f"the previous content of {state_store.location} was saved to {path}")
+        )
 
     def _create(self, name: str, data: bytes) -> None:
-        self.place.create(self.place.history_prefix + name, data)
+        self.state_store.create(self.state_store.history_prefix + name, data)

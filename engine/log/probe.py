@@ -1,6 +1,6 @@
-"""Trials of a store's conditional writes.
+"""Tests of what a store guarantees: a probe makes trials of its conditional writes.
 
-The verdict is kept in the state, so that every machine knows it.
+The verdict is recorded in the state, so that other machines need not probe again.
 """
 
 from __future__ import annotations
@@ -24,30 +24,33 @@ from engine.values import Value
 
 RACERS, ROUNDS = 8, 5
 CREATE, SWAP, RACE = "create", "swap", "race"
-"""The trials: create a key twice, replace a version that is gone, create a key all at once."""
+"""The trials: create a key twice, replace the current and a stale version, create a key at once."""
 
 GUARANTEES: Mapping[str, str] = {
     CREATE: "a second creation of the same key is refused",
-    SWAP: "a replacement of the present version gets through, of any other one it is refused",
-    RACE: f"of {RACERS} creators at the same time exactly one wins",
+    SWAP: "the current version can be replaced, any other version is refused",
+    RACE: f"exactly one of {RACERS} simultaneous creators succeeds",
 }
 
 
 class StoreTrial(msgspec.Struct, frozen=True):
-    """One of CREATE, SWAP and RACE: whether the store kept its promise, and what it did."""
+    """The result of a trial, CREATE, SWAP or RACE.
+
+    `kept` is true if the store kept the guarantee; `found` describes what it did.
+    """
 
     name: str
     kept: bool
     found: str
 
 
-SWAP_REFUSED = StoreTrial(
-    SWAP, False, "a key could not be replaced though its very version was expected"
+CURRENT_REFUSED = StoreTrial(
+    SWAP, False, "a key could not be replaced although its current version was expected"
 )
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """The verdict on a store: where, when (RFC 3339), and what was tried, if anything was."""
+    """The verdict on a store: its location, the time (RFC 3339), and the trials, if any."""
 
     location: str
     at: str
@@ -55,16 +58,16 @@ class Probe(msgspec.Struct, frozen=True):
 
     @property
     def protects_state(self) -> bool:
-        """Tell whether a state may be kept there: no trial let a stale replacement through."""
+        """True unless a trial showed that the store accepts stale writes."""
         return all(trial.kept for trial in self.trials if trial.name == SWAP)
 
     @property
     def supports_lock(self) -> bool:
-        """Tell whether a lock may be an object there: everything was tried, every promise kept."""
+        """True if all trials were made and all guarantees kept, as a lock in the store needs."""
         return {trial.name for trial in self.trials if trial.kept} == set(GUARANTEES)
 
     def refusal(self, *, lock_native: bool) -> StoreError | None:
-        """Return why the store cannot be used, or cannot hold a lock; None if it can."""
+        """Return why the store cannot hold a state (`lock_native`: or a lock); None if it can."""
         needed = GUARANTEES.keys() if lock_native else {SWAP}
         broken = [trial for trial in self.trials if not trial.kept and trial.name in needed]
         if not broken:
@@ -73,17 +76,17 @@ class Probe(msgspec.Struct, frozen=True):
         if not self.protects_state:
             return StoreError(
                 f"{self.location} cannot protect a state: {did}",
-                hint="another store, or another server that honours conditional writes (If-Match), "
-                "is needed; some do so only in buckets without versions",
+                hint="use another store, or a server that honors conditional writes (If-Match); "
+                "some servers honor them only in buckets without versioning",
             )
         return StoreError(
             f"{self.location} cannot hold a lock: {did}",
-            hint="give it a lock elsewhere: dynamodbTable, or state.lock.url; or use a bucket "
-            "without versions, where some servers do better",
+            hint="put the lock elsewhere with dynamodbTable or state.lock.url, or use a bucket "
+            "without versioning",
         )
 
     def record(self) -> dict[str, Value]:
-        """Return the form in which a state records it."""
+        """Return the form in which the state records this probe."""
         tried: dict[str, Value] = {
             trial.name: {"kept": trial.kept, "found": trial.found} for trial in self.trials
         }
@@ -91,7 +94,7 @@ class Probe(msgspec.Struct, frozen=True):
 
     @classmethod
     def recorded(cls, record: Mapping[str, Value]) -> Probe | None:
-        """Read what `record` made; None if there is nothing that can be understood."""
+        """Decode a recorded probe; return None if there is none, or if it is in an unknown form."""
         location, at, tried = record.get("location"), record.get("at"), record.get("tried")
         if not isinstance(location, str) or not isinstance(at, str) or not isinstance(tried, dict):
             return None
@@ -105,76 +108,83 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def explain_refused_swaps(place: StateStore) -> Generator[None]:
-    """Refuse a store that refuses what it should accept, as its probe would. Raises StoreError."""
+def explain_refused_swaps(state_store: StateStore) -> Generator[None]:
+    """Turn the refusal of a current version into the error of a failed probe, a StoreError."""
     try:
         yield
     except ConditionRefusedError as error:
-        verdict = Probe(place.location, place.environment.now(), (SWAP_REFUSED,))
+        verdict = Probe(state_store.location, state_store.environment.now(), (CURRENT_REFUSED,))
         raise verdict.refusal(lock_native=False) or error from error
 
 
-def probe(place: StateStore, *, lock_native: bool, only_key: bool = False) -> Probe:
-    """Try what a state needs, on throwaway keys beside it; with `lock_native` a lock, too.
+def probe(state_store: StateStore, *, lock_native: bool, only_key: bool = False) -> Probe:
+    """Make the trials that a state needs, on temporary keys; with `lock_native` those for a lock.
 
-    `only_key` touches nothing but the state file, which is replaced by the very bytes that are
-    there; where there is none nothing is tried. Another session at work on it may be refused after
-    that. Raises what the store raises, except for the refusals that were hoped for.
+    `only_key` writes only the state file, which is replaced by its own bytes; without a state file
+    nothing is tried. A session that is running is then superseded. Raises the errors of the store,
+    except for the conflicts that the trials expect.
+
+        refusal = probe(state_store, lock_native=True).refusal(lock_native=True)
     """
-    environment = place.environment
+    environment = state_store.environment
     if only_key:
-        found = place.read()
-        tried = (_try_both_swaps(place, found),) if found else ()
-        return Probe(place.location, environment.now(), tried)
+        found = state_store.read()
+        tried = (_try_both_swaps(state_store, found),) if found else ()
+        return Probe(state_store.location, environment.now(), tried)
     names = [
-        f"{place.key}.probe-{environment.rng.getrandbits(64):016x}"
+        f"{state_store.key}.probe-{environment.rng.getrandbits(64):016x}"
         for _ in range(1 + ROUNDS * lock_native)
     ]
     try:
-        raced = [_try_race(place, names[1:])] if lock_native else []
-        trials = (*_try_in_turn(place, names[0]), *raced)
-        return Probe(place.location, environment.now(), trials)
+        raced = [_try_race(state_store, names[1:])] if lock_native else []
+        trials = (*_try_in_turn(state_store, names[0]), *raced)
+        return Probe(state_store.location, environment.now(), trials)
     finally:
         for name in names:
             with suppress(StoreError, OutcomeUnknownError):
-                place.delete(name)  # one that stays behind is rubbish, and its name says so
+                # A key that stays is harmless: no reader looks at it, and its name explains it.
+                state_store.delete(name)
 
 
-def try_stale_swap(place: StateStore, current: Snapshot) -> StoreTrial:
-    """Replace the state file by its own bytes, expecting another version.
+def try_stale_swap(state_store: StateStore, current: Snapshot) -> StoreTrial:
+    """Try to replace the state file by its own bytes, with a stale version.
 
-    This is harmless even where the store lets it through.
+    This is harmless even if the store accepts it.
     """
     return _expect_conflict(
-        SWAP, lambda: _write(place, place.key, current.data, other_version(current.version))
+        SWAP,
+        lambda: _write(state_store, state_store.key, current.data, other_version(current.version)),
     )
 
 
-def _write(place: StateStore, key: str, data: bytes, expect: Version | None) -> Version:
-    """Write without resolving a lost answer: what a trial asks is the answer itself."""
-    return place.environment.retry(lambda: place.store.write(key, data, expect=expect))
+def _write(state_store: StateStore, key: str, data: bytes, expect: Version | None) -> Version:
+    """Write without resolving a lost answer."""
+    # `StateStore.swap` would take a refused write for a successful one if the bytes are equal, but
+    # a trial has to know what the store answered.
+    return state_store.environment.retry(lambda: state_store.store.write(key, data, expect=expect))
 
 
-def _try_both_swaps(place: StateStore, current: Snapshot) -> StoreTrial:
-    """Replace the state file by its own bytes: expecting its very version, then another one."""
+def _try_both_swaps(state_store: StateStore, current: Snapshot) -> StoreTrial:
+    """Replace the state file by its own bytes, with its current version, then with a stale one."""
     try:
-        version = _write(place, place.key, current.data, current.version)
+        version = _write(state_store, state_store.key, current.data, current.version)
     except (ConflictError, ConditionRefusedError):
-        found = place.read()
+        found = state_store.read()
         if found is None or found.version != current.version:
-            raise  # another session replaced it meanwhile
-        return SWAP_REFUSED
-    return try_stale_swap(place, Snapshot(current.data, version))
+            raise  # another session has replaced it, so the version was no longer current
+        return CURRENT_REFUSED
+    return try_stale_swap(state_store, Snapshot(current.data, version))
 
 
 def other_version(version: Version) -> Version:
-    """Return another version of the same form: some stores read versions as numbers."""
+    """Return another version of the same form."""
+    # Some stores read versions as numbers and would answer a malformed one with another error.
     moved = "".join(str((int(one) + 1) % 10) if one in "0123456789" else one for one in version)
     return moved if moved != version else f"{version}0"
 
 
 def _expect_conflict(name: str, attempt: Callable[[], Version]) -> StoreTrial:
-    """Make a trial that the store should answer with a conflict."""
+    """Make a trial that the store has to answer with a conflict."""
     try:
         attempt()
     except ConflictError:
@@ -183,39 +193,41 @@ def _expect_conflict(name: str, attempt: Callable[[], Version]) -> StoreTrial:
     return StoreTrial(name, False, f"a key was {verb}")
 
 
-def _try_in_turn(place: StateStore, key: str) -> tuple[StoreTrial, StoreTrial]:
-    """Try what one client after the other may expect."""
-    first = place.swap(key, b"1\n", expect=None)
-    created = _expect_conflict(CREATE, lambda: _write(place, key, b"2\n", None))
-    current = place.read(key) or Snapshot(b"1\n", first)
+def _try_in_turn(state_store: StateStore, key: str) -> tuple[StoreTrial, StoreTrial]:
+    """Make the trials that need only one client."""
+    first = state_store.swap(key, b"1\n", expect=None)
+    created = _expect_conflict(CREATE, lambda: _write(state_store, key, b"2\n", None))
+    current = state_store.read(key) or Snapshot(b"1\n", first)
     try:
-        place.swap(key, b"3\n", expect=current.version)
+        state_store.swap(key, b"3\n", expect=current.version)
     except ConditionRefusedError:
-        return created, SWAP_REFUSED
-    return created, _expect_conflict(SWAP, lambda: _write(place, key, b"4\n", current.version))
+        return created, CURRENT_REFUSED
+    return created, _expect_conflict(
+        SWAP, lambda: _write(state_store, key, b"4\n", current.version)
+    )
 
 
-def _try_race(place: StateStore, keys: Sequence[str]) -> StoreTrial:
-    """Have all racers create the same key at once, one key a round."""
+def _try_race(state_store: StateStore, keys: Sequence[str]) -> StoreTrial:
+    """Let all racers create the same key at the same time, one key for each round."""
     for number, key in enumerate(keys, 1):
-        winners = _count_winners(place, key)
+        winners = _count_winners(state_store, key)
         if winners != 1:
             return StoreTrial(
                 RACE,
                 False,
-                f"{winners} of {RACERS} creators at the same time won "
+                f"{winners} of {RACERS} simultaneous creators succeeded "
                 f"in round {number} of {ROUNDS}",
             )
-    return StoreTrial(RACE, True, f"one of {RACERS} won in each of {ROUNDS} rounds")
+    return StoreTrial(RACE, True, f"one of {RACERS} succeeded in each of {ROUNDS} rounds")
 
 
-def _count_winners(place: StateStore, key: str) -> int:
+def _count_winners(state_store: StateStore, key: str) -> int:
     start, won, failed = Barrier(RACERS), list[int](), list[DtmError]()
 
     def create(racer: int) -> None:
         start.wait()
         try:
-            place.swap(key, b"%d\n" % racer, expect=None)
+            state_store.swap(key, b"%d\n" % racer, expect=None)
         except ConflictError:
             return
         except DtmError as error:
@@ -228,6 +240,7 @@ def _count_winners(place: StateStore, key: str) -> int:
         thread.start()
     for thread in racers:
         thread.join()
+    # Without a winner an error proves nothing: the store may only have been unavailable.
     if failed and not won:
         raise failed[0]
     return len(won)

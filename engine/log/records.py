@@ -1,6 +1,6 @@
-"""The records that a session writes into the commit log: one Struct for each kind.
+"""The records of the commit log: one Struct for each kind.
 
-`key` is a tool's key in the state file (`name_instanceID`), `seq` counts the records of a session,
+`key` is a tool's key in the state file (`name_instanceID`). `seq` numbers the records of a session.
 `answers` is the `seq` of the begin record that an outcome belongs to.
 """
 
@@ -18,9 +18,9 @@ from engine.stored.forms import ToolForm
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True, tag="session"):
     """The first record of a session.
 
-    A snapshot without `lineage`, `salt` and `home` gets these. `lock` is the id of the session's
-    lock, "" without one. `lease` is after how many seconds of silence others may take the session
-    for dead, 0 where it did not say.
+    `lineage` and `salt` become those of a state that has none yet; `home` becomes that of every
+    state. `lock` is the ID of the session's lock, "" if it has none. `lease` is the number of
+    seconds without a commit after which others may take the session for dead, 0 if unknown.
     """
 
     session: str
@@ -39,7 +39,7 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True, tag="session"):
 class Begin(msgspec.Struct, frozen=True, omit_defaults=True, tag="begin"):
     """An operation is about to be called.
 
-    `tool` is its entry meanwhile, None for the one that is recorded already.
+    `tool` is the entry during the operation, None if the recorded entry stays.
     """
 
     seq: int
@@ -53,9 +53,9 @@ class Begin(msgspec.Struct, frozen=True, omit_defaults=True, tag="begin"):
 
 
 class Done(msgspec.Struct, frozen=True, omit_defaults=True, tag="done"):
-    """An operation ended well.
+    """An operation succeeded.
 
-    It holds the new entry, or the new resource alone, or neither where the resource is gone.
+    It has the new entry (`tool`), or only the new resource, or neither if the resource is gone.
     """
 
     seq: int
@@ -66,7 +66,10 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True, tag="done"):
 
 
 class Failed(msgspec.Struct, frozen=True, omit_defaults=True, tag="failed"):
-    """An operation failed and stays unfinished; `tool` is its entry, None for the recorded one."""
+    """An operation failed and stays unfinished.
+
+    `tool` is the new entry, None if the recorded entry stays.
+    """
 
     seq: int
     key: str
@@ -76,7 +79,10 @@ class Failed(msgspec.Struct, frozen=True, omit_defaults=True, tag="failed"):
 
 
 class Cancelled(msgspec.Struct, frozen=True, omit_defaults=True, tag="cancelled"):
-    """A begun operation was never called; `tool` is the entry from before it, None for none."""
+    """An operation was recorded as begun, but never called.
+
+    `tool` is the entry from before the operation, None if there was none.
+    """
 
     seq: int
     key: str
@@ -85,9 +91,9 @@ class Cancelled(msgspec.Struct, frozen=True, omit_defaults=True, tag="cancelled"
 
 
 class Moved(msgspec.Struct, frozen=True, tag="moved"):
-    """The entry under `old` now is `tool`.
+    """The entry with the key `old` is replaced by `tool`, which may have another key.
 
-    Where `old` is the key of `tool` itself, only its edges changed.
+    If both keys are equal, only the dependencies of the entry changed.
     """
 
     seq: int
@@ -96,14 +102,14 @@ class Moved(msgspec.Struct, frozen=True, tag="moved"):
 
 
 class OutputsSet(msgspec.Struct, frozen=True, tag="outputs"):
-    """The root outputs, all of them."""
+    """All root outputs, after a change of at least one."""
 
     seq: int
     outputs: dict[str, Any]
 
 
 class End(msgspec.Struct, frozen=True, tag="end"):
-    """The session ended in good order; an operation that is pending then stays pending."""
+    """The session ended normally; operations that are still pending stay pending."""
 
     at: str
 
@@ -116,12 +122,14 @@ _DECODER = msgspec.json.Decoder(list[Record])
 
 def encode_records(records: Iterable[Record]) -> bytes:
     """Encode records as JSON, separated by commas, without brackets around them."""
+    # Without brackets the encoded records of several commits are joined, never decoded and encoded
+    # again: a commit then costs the same however many records there are.
     return b",".join(map(ENCODER.encode, records))
 
 
 def decode_records(records: bytes, location: str) -> list[Record]:
-    """Decode what `encode_records` made. Raises StateError."""
+    """Decode the result of `encode_records`. Raises StateError."""
     try:
         return _DECODER.decode(b"[" + records + b"]")
     except msgspec.DecodeError as error:
-        raise StateError(f"no valid commit log: {error}", where=location) from error
+        raise StateError(f"the commit log is damaged: {error}", where=location) from error

@@ -1,4 +1,4 @@
-"""A snapshot with the records of the log applied to it, in stored form."""
+"""Replaying the log: a snapshot with the records applied to it, in stored form."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from engine.stored.state_file import StateFile, WriterForm
 
 
 class Replay:
-    """The parts that the next snapshot is made of.
+    """The content of the next snapshot.
 
-    `claim` is that of the last session, `ended` when it ended in good order ("" if it did not),
-    `count` how many records were applied.
+    `claim` is that of the last session. `ended` is when that session ended normally, "" if it did
+    not. `count` is the number of records applied.
     """
 
     def __init__(self, snapshot: StateFile) -> None:
@@ -41,7 +41,7 @@ class Replay:
         self.count = 0
 
     def apply(self, records: Iterable[Record]) -> None:
-        """Apply records in their order. Raises StateError for an operation of an unknown tool."""
+        """Apply records in their order. Raises StateError if one refers to an unknown tool."""
         for record in records:
             self.count += 1
             match record:
@@ -78,10 +78,11 @@ class Replay:
     def _tool(self, record: Begin | Done | Failed) -> ToolForm:
         tool = record.tool or self.tools.get(record.key)
         if tool is None:
-            raise StateError(f"the commit log speaks of {record.key}, which is not in the state")
+            raise StateError(f"the commit log refers to {record.key}, which is not in the state")
         return tool
 
     def _pending(self, record: Begin) -> Pending:
+        # A begin record does not repeat its session: it is that of the last claim.
         session = self.claim.session if self.claim else ""
         return Pending(
             record.action, record.since, session, record.seq, None, record.deadline, record.token
@@ -95,26 +96,29 @@ class Replay:
 
     def _failed(self, record: Failed) -> ToolForm:
         tool = self._tool(record)
+        # The entry of a failed create comes without the operation; it must stay recorded as begun,
+        # or the next run would take a partly created resource for a finished one.
         pending = tool.pending or getattr(self.tools.get(record.key), "pending", None)
         return replace(tool, pending=pending and replace(pending, message=record.message))
 
     def _claim(self, record: Claim) -> None:
         self.claim, self.ended = record, ""
+        # Lineage and salt never change once they are set: recorded digests depend on the salt.
         self.lineage = self.lineage or record.lineage
         self.salt = self.salt or record.salt
         self.home = record.home
 
     def has_unfinished(self, session: str) -> bool:
-        """Tell whether that session left an operation begun."""
+        """Return whether that session left an operation unfinished."""
         return any(tool.pending and tool.pending.session == session for tool in self.tools.values())
 
     @property
     def changed(self) -> bool:
-        """Tell whether tools or outputs differ from the snapshot's."""
+        """True if tools or outputs differ from those of the snapshot."""
         return self.tools != self.snapshot.tools or self.outputs != self.snapshot.outputs
 
-    def document(self) -> StateFile:
-        """Return the snapshot with the records applied; id and serial are still the snapshot's."""
+    def state_file(self) -> StateFile:
+        """Return the snapshot with the records applied; it keeps its ID and serial."""
         return replace(
             self.snapshot,
             tools=self.tools,
@@ -125,24 +129,22 @@ class Replay:
             probe=self.probe,
         )
 
-    def next_snapshot(self, document: str) -> StateFile:
-        """Return the following snapshot, with the id `document`.
-
-        It depends on the snapshot, the records and the id alone, so that every session that
-        completes the same compaction writes the same bytes.
-        """
+    def next_snapshot(self, snapshot_id: str) -> StateFile:
+        """Return the following snapshot, with the next serial and this ID."""
         claim = self.claim
+        # No clock and no version of the running program: every session that finishes the same
+        # compaction must write the same bytes, or the second one would meet a conflict.
         written = WriterForm(self.ended or claim.at, claim.who, claim.command) if claim else None
         return replace(
-            self.document(),
-            id=document,
+            self.state_file(),
+            id=snapshot_id,
             serial=self.snapshot.serial + 1,
             dtm=claim.version if claim else self.snapshot.dtm,
             written=written,
         )
 
-    def with_new_id(self, document: str) -> StateFile:
-        """Return the document under a new id; where nothing was recorded the serial stays."""
+    def with_new_id(self, snapshot_id: str) -> StateFile:
+        """Return the content under a new ID; without a recorded change the serial stays."""
         if self.changed:
-            return self.next_snapshot(document)
-        return replace(self.snapshot, id=document, probe=self.probe)
+            return self.next_snapshot(snapshot_id)
+        return replace(self.snapshot, id=snapshot_id, probe=self.probe)

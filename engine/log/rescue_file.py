@@ -11,7 +11,10 @@ FORMAT = 1
 
 
 class RescueFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Records that a session could not commit; `lineage` is that of its state."""
+    """Records that a session could not commit.
+
+    `lineage` and `location` are those of its state; `at` is RFC 3339.
+    """
 
     format: int
     lineage: str
@@ -22,24 +25,25 @@ class RescueFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def encode(rescued: RescueFile) -> bytes:
-    """Encode a rescue file: one JSON object."""
+    """Encode a rescue file as one indented JSON object, so that people can read it too."""
     return msgspec.json.format(msgspec.json.encode(rescued), indent=2) + b"\n"
 
 
 def decode(data: bytes, location: str) -> RescueFile:
-    """Decode what `encode` made. Raises StateError."""
+    """Decode a rescue file. Raises StateError."""
     try:
         rescued = msgspec.json.decode(data, type=RescueFile)
     except msgspec.DecodeError as error:
         raise StateError(
-            f"no rescue file, or not the whole of it: {error}",
-            hint="if it was printed too, or another errored-*.dtm of that time lies elsewhere, "
-            "use that; else dtm plan reads what became of the unfinished tools",
+            f"this is not a complete rescue file: {error}",
+            hint="use another copy if there is one: the output of that run, or another "
+            "errored-*.dtm file of that time; otherwise run dtm plan, which examines the "
+            "unfinished tools",
             where=location,
         ) from error
     if rescued.format > FORMAT:
         raise StateError(
-            f"{location} has rescue format {rescued.format}; this dtm knows formats up to {FORMAT}",
+            f"the file has rescue format {rescued.format}, this dtm reads formats up to {FORMAT}",
             where=location,
         )
     return rescued

@@ -1,7 +1,7 @@
-"""One state on one store: the objects that it consists of, and how each is read and replaced.
+"""The objects of one state on one store: their keys, and how each is read and replaced.
 
-A state file at key K has its log head at `K.log`, its chunks under `K.log.d/` and its earlier
-snapshots under `K.history/`.
+The state file at key K has a separate log head at `K.log`, its chunks under `K.log.d/` and its
+earlier snapshots under `K.history/`.
 """
 
 from __future__ import annotations
@@ -15,21 +15,23 @@ from engine.errors import ConditionRefusedError, ConflictError, OutcomeUnknownEr
 from engine.ports import AppendStore, Snapshot, Store, Version
 from engine.runtime.environment import Environment
 
-TRIES = 5
-FIRST_PAUSE, LONGEST_PAUSE, PATIENCE = 0.2, 5.0, 30.0
-"""Seconds between two tries to find out what became of a request without an answer, and in all."""
+MAX_ATTEMPTS = 5
+"""Attempts to find out whether a write without an answer took effect."""
+FIRST_PAUSE, LONGEST_PAUSE, MAX_DURATION = 0.2, 5.0, 30.0
+"""Seconds between two such attempts, and for all of them together."""
 
+# The values are those of the setting `state.log`, so they must not change with the names.
 INLINE, SEPARATE, AUTO = "inline", "beside", "auto"
-"""Where the log is to stand: inside the state file, beside it, or where the state file has it.
+"""Placements of the log: in the state file, in an object of its own, or as the state has it.
 
-AUTO puts the log of a new state beside it, and inside where that is denied.
+AUTO gives a new state a separate log, and an inline one if access to a separate log is denied.
 """
 
 
 class StateStore(msgspec.Struct, frozen=True):
     """The state at `key` of `store`; `log` is INLINE, SEPARATE or AUTO.
 
-    Every call is repeated while the store is unavailable, as `environment.retry` says.
+    Every call is retried while the store is unavailable, see `Environment.retry`.
     """
 
     store: Store
@@ -44,25 +46,25 @@ class StateStore(msgspec.Struct, frozen=True):
 
     @property
     def head_key(self) -> str:
-        """The key of the log head where it stands beside the state file."""
+        """The key of a separate log head."""
         return f"{self.key}.log"
 
     @property
     def history_prefix(self) -> str:
-        """The beginning of the keys of all earlier snapshots."""
+        """The prefix of the keys of all earlier snapshots."""
         return f"{self.key}.history/"
 
     @property
     def appends(self) -> bool:
-        """Tell whether the store can add to an object at a cost independent of its size."""
+        """True if the store can append to an object at a cost independent of its size."""
         return isinstance(self.store, AppendStore)
 
     def url(self, key: str) -> str:
-        """Name an object of this store in a message."""
+        """Return the URL of an object for a message; it holds no credentials."""
         return f"{self.store.location.rstrip('/')}/{key}"
 
     def chunk_prefix(self, base: str) -> str:
-        """The beginning of the keys of all chunks that continue the snapshot with the id `base`."""
+        """Return the prefix of the keys of all chunks that continue the snapshot with ID `base`."""
         return f"{self.key}.log.d/{short(base)}-"
 
     def read(self, key: str = "") -> Snapshot | None:
@@ -70,26 +72,29 @@ class StateStore(msgspec.Struct, frozen=True):
         return self.environment.retry(lambda: self.store.read(key or self.key))
 
     def list(self, prefix: str) -> list[str]:
-        """List the keys that begin so. Raises as `Store.list`."""
+        """List the keys with this prefix. Raises as `Store.list`."""
         return self.environment.retry(lambda: list(self.store.list(prefix)))
 
     def delete(self, key: str) -> None:
-        """Remove an object; one that is gone already is no error. Raises as `Store.delete`."""
+        """Delete an object; an absent one is not an error. Raises as `Store.delete`."""
         self.environment.retry(lambda: self.store.delete(key))
 
     def create(self, key: str, data: bytes) -> None:
-        """Create an immutable object; finding these very bytes there is success.
+        """Create an immutable object; succeed also if it exists with the same bytes.
 
-        Raises ConflictError if other bytes are there.
+        Raises ConflictError if it exists with other bytes.
         """
         self.swap(key, data, expect=None)
 
     def swap(self, key: str, data: bytes, *, expect: Version | None) -> Version:
-        """Replace the version `expect` by these bytes, also where an answer is lost on the way.
+        """Replace the version `expect` by these bytes, and return the new version.
 
-        After a lost answer the bytes that are there are compared with ours, which no other client
-        writes. Raises ConflictError if other bytes are there, ConditionRefusedError if the expected
-        version is there and was yet refused, OutcomeUnknownError if no answer came in five tries.
+        `expect` None creates the object. A lost answer is resolved by reading the object and
+        comparing: no other client writes these bytes. Raises ConflictError if the object has
+        another version, ConditionRefusedError if the store refused although the object has the
+        expected version, OutcomeUnknownError if no answer came in `MAX_ATTEMPTS` attempts.
+
+            version = state_store.swap(key, data, expect=snapshot.version)
         """
         return self._send(
             key,
@@ -99,12 +104,13 @@ class StateStore(msgspec.Struct, frozen=True):
         )
 
     def append(self, key: str, line: bytes, *, expect: Version) -> Version:
-        """Add a line to the version `expect`; raises as `swap`. The store must be able to append.
+        """Append a line to the version `expect`; raises as `swap`. Requires `appends`.
 
-        The line must be one that no other client writes: after a lost answer, finding it at the end
-        is success.
+        No other client may write the same line: after a lost answer, an object that ends with the
+        line counts as success.
         """
-        store = cast("AppendStore", self.store)  # `appends` was asked once: asking is slow
+        # A cast, since an isinstance check of a protocol takes longer than the append itself.
+        store = cast("AppendStore", self.store)
         return self._send(
             key,
             lambda: store.append(key, line, expect=expect),
@@ -120,26 +126,29 @@ class StateStore(msgspec.Struct, frozen=True):
         expect: Version | None,
     ) -> Version:
         environment = self.environment
-        started, tries, outcome_unknown = environment.clock(), 0, False
-        while tries < TRIES:
-            tries += 1
+        started, attempts, unclear = environment.clock(), 0, False
+        while attempts < MAX_ATTEMPTS:
+            attempts += 1
             try:
                 return environment.retry(send)
             except (ConflictError, OutcomeUnknownError) as error:
-                outcome_unknown = outcome_unknown or isinstance(error, OutcomeUnknownError)
+                unclear = unclear or isinstance(error, OutcomeUnknownError)
+                # Also after a conflict: an SDK that retried on its own reports its first write,
+                # which succeeded, as the conflict of the second.
                 found = self.read(key)
                 if found is not None and is_written(found.data):
                     return found.version
                 version = found.version if found else None
-                self._raise_if_lost(error, key, expect, version, outcome_unknown=outcome_unknown)
-                # nothing has changed yet, so the request may still be under way: send it again
-                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1))
+                self._raise_if_lost(error, key, expect, version, unclear=unclear)
+                # Nothing has changed, so the request may still be on its way. Sending it again is
+                # safe: only one of the two can find the expected version.
+                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempts - 1))
                 pause *= environment.rng.uniform(0.5, 1.0)
-                if environment.clock() - started + pause > PATIENCE:
+                if environment.clock() - started + pause > MAX_DURATION:
                     break
                 environment.sleep(pause)
         raise OutcomeUnknownError(
-            f"{self.store.location}: no answer to {tries} attempts to write {key}"
+            f"{self.store.location}: no answer to {attempts} attempts to write {key}"
         )
 
     def _raise_if_lost(
@@ -149,18 +158,20 @@ class StateStore(msgspec.Struct, frozen=True):
         expect: Version | None,
         version: Version | None,
         *,
-        outcome_unknown: bool,
+        unclear: bool,
     ) -> None:
-        """Raise the error of a swap that surely failed; return where another try may help."""
+        """Raise the error of a swap that failed for certain; return if another attempt may help."""
         refused = isinstance(error, ConflictError)
         if refused and version == expect is not None:
+            # A server that compares versions wrongly refuses every write. As a conflict this would
+            # be reported as another session that took over.
             raise ConditionRefusedError(
-                f"{self.url(key)}: the very version that is there was refused"
+                f"{self.url(key)}: the store refused to replace the version that it holds"
             ) from error
         if refused or version != expect:
-            raise ConflictError(key, expect, version, outcome_unknown=outcome_unknown) from error
+            raise ConflictError(key, expect, version, outcome_unknown=unclear) from error
 
 
-def short(document: str) -> str:
-    """Shorten a snapshot's id for use in keys; zeros where there is no snapshot."""
-    return document[:8] or "0" * 8
+def short(snapshot_id: str) -> str:
+    """Shorten a snapshot's ID for use in keys; return zeros if there is no snapshot."""
+    return snapshot_id[:8] or "0" * 8

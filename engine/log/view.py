@@ -1,11 +1,12 @@
-"""Consistent views of a state without a lock.
+"""Consistent reads of a state, without a lock.
 
-This is safe because the head is never deleted and no two heads are equal: a version of it that was
-seen once never comes back. A snapshot is bound to its head by its random id, never by its serial.
+They are safe because a separate head is never deleted and no two heads are equal: a version seen
+once never comes back. Snapshot and head are tied by the random ID of the snapshot, not by its
+serial.
 
-The state file says where its head is: inside it, if there is a log in it, else beside it. A log
-comes to stand beside a state file only after a swap of the file itself, so that two sessions which
-want it in different places meet at the same object.
+A state file that contains a log has an inline log; every other one has a separate log or none. A
+log becomes separate only after a swap of the state file. So two sessions that want different
+placements meet at the same object, and one of them is refused.
 """
 
 from __future__ import annotations
@@ -37,24 +38,24 @@ from engine.stored.state_file import (
     has_newer_format,
 )
 
-READS = 200
-"""How often a reader starts over; each time another client got a commit done."""
+MAX_READS = 200
+"""Reads before a reader gives up. It starts over only if another client has just committed."""
 
 
 class View(msgspec.Struct, frozen=True):
-    """A state at one moment: its snapshot, its head, and the records replayed.
+    """A state at one moment: snapshot, head, and the snapshot with the records applied.
 
-    `records` are those not yet in the snapshot. `inline`: the head stands in the state file, which
-    then is `snapshot` and has the head's version. `replaced`: the snapshot is neither the one that
-    the head continues nor the next one, so other means put it there; the records belong to another
-    snapshot and are not applied. `damage` is why the state cannot be read: then nothing is known
-    but `snapshot` and `raw_head`, the bytes of state file and head.
+    `records` are those that are not in the snapshot yet. `inline` is true if the head is in the
+    state file; `head_version` is then the version of the state file. `replaced` is true if the
+    snapshot is neither the one that the head continues nor the next one: something other than dtm
+    wrote it, and the records, which belong to another snapshot, are not applied. `damage` is why
+    the state cannot be read; then only `snapshot` and `raw_head` (the bytes of the head) are known.
     """
 
     head: Head | None
     head_version: Version | None
     snapshot: Snapshot | None
-    document: StateFile
+    state_file: StateFile
     replay: Replay
     records: bytes = b""
     replaced: bool = False
@@ -64,148 +65,159 @@ class View(msgspec.Struct, frozen=True):
 
     @property
     def compacted(self) -> bool:
-        """Tell whether the records of a sealed head are already in the snapshot."""
-        return self.head is not None and bool(self.head.next) and self.head.next == self.document.id
+        """True if the head is sealed and its records are already in the snapshot."""
+        return (
+            self.head is not None and bool(self.head.next) and self.head.next == self.state_file.id
+        )
 
 
-def read_view(place: StateStore) -> View:
+def read_view(state_store: StateStore) -> View:
     """Read a consistent view without a lock.
 
-    With INLINE nothing but the state file is read, unless its log stands beside it. Raises
-    StateError if the content is damaged, and what `Store.read` raises.
+    With INLINE only the state file is read, unless dtm wrote it without a log in it. Raises
+    StateError if the content is damaged, and as `Store.read`.
     """
-    for _ in range(READS):
+    for _ in range(MAX_READS):
         with explain_damage():
-            view = _read_once(place)
+            view = _read_once(state_store)
         if view is not None:
             return view
     raise StoreUnavailableError(
-        f"{place.store.location}: {place.key} kept changing while it was read"
+        f"{state_store.store.location}: {state_store.key} kept changing while it was read"
     )
 
 
 @contextmanager
 def explain_damage() -> Generator[None]:
-    """Give an error about the content of a state its next step."""
+    """Add a hint to a StateError about the content of a state: how to repair it."""
     try:
         yield
     except StateError as error:
         error.hint = error.hint or (
-            "nothing was overwritten; dtm state history lists earlier states, "
-            "dtm state rollback SERIAL puts one back, dtm state push --force FILE another document"
+            "nothing was overwritten; list the earlier states with dtm state history, restore one "
+            "with dtm state rollback SERIAL, or replace the state with dtm state push --force FILE"
         )
         raise
 
 
-def read_damaged_view(place: StateStore, error: StateError, serial: int) -> View:
-    """Read a state that cannot be understood, so that another can be put in its place.
+def read_damaged_view(state_store: StateStore, error: StateError, serial: int) -> View:
+    """Read the bytes of a damaged state, so that a session can replace it.
 
-    The view's document stands for the bytes: its id is their digest, its serial is `serial`. Raises
-    `error` itself where a newer program wrote them.
+    The view has an empty state file with a digest of the bytes as its ID, and with this `serial`.
+    Raises `error` itself if a newer version of dtm wrote the state: it is not damaged.
     """
-    snapshot = place.read()
-    head = None if place.log == INLINE else _read_separate_head(place, needed=False)
+    snapshot = state_store.read()
+    head = None if state_store.log == INLINE else _read_separate_head(state_store, needed=False)
     if any(part is not None and has_newer_format(part.data) for part in (head, snapshot)):
         raise error
+    # A digest, so that replacing the same bytes twice keeps one copy of them in the history.
     name = sha256(snapshot.data if snapshot else b"").hexdigest()[:32]
-    document = replace(EMPTY_STATE_FILE, id=name, serial=serial)
+    state_file = replace(EMPTY_STATE_FILE, id=name, serial=serial)
     return View(
         None,
         head.version if head else None,
         snapshot,
-        document,
-        Replay(document),
+        state_file,
+        Replay(state_file),
         replaced=True,
         damage=error,
         raw_head=head.data if head else b"",
     )
 
 
-def superseded_error(place: StateStore, session: str, snapshot: str) -> SupersededError:
-    """Return the error of a session that lost its state, naming who took over where the log tells.
+def superseded_error(state_store: StateStore, session: str, snapshot: str) -> SupersededError:
+    """Return the error of a session that another one superseded; name that one if it is known.
 
-    `snapshot` is the id of the snapshot that the session worked on.
+    `snapshot` is the ID of the snapshot that the session continued.
     """
-    by = "somebody else"
+    by = "another session"
     with suppress(StoreError, StateError, OutcomeUnknownError):
-        view = read_view(place)
-        claim, written = view.replay.claim, view.document.written
+        view = read_view(state_store)
+        claim, written = view.replay.claim, view.state_file.written
         if claim and claim.session != session:
             by = f"{claim.who} (dtm {claim.command}, since {claim.at})"
-        elif written and view.document.id != snapshot:
+        elif written and view.state_file.id != snapshot:
             by = f"{written.who} (dtm {written.command}, at {written.at})"
-    location = place.location
+    location = state_store.location
     return SupersededError(
-        f"{location} was taken over by {by}: nothing more is written by this run", where=location
+        f"{location} was taken over by {by}, so this run writes nothing more", where=location
     )
 
 
-def _read_once(place: StateStore) -> View | None:
-    """Read once; None if the parts do not fit because another client committed meanwhile.
+def _read_once(state_store: StateStore) -> View | None:
+    """Read once; return None if the parts do not fit because another client has just committed.
 
-    A snapshot with a given id, and a chunk, never change: where the snapshot is the one that the
-    head names, it does not matter when each part was read. Else neither may have moved meanwhile.
+    A chunk never changes, nor does the snapshot with a given ID. So if the snapshot is the one
+    that the head names, it does not matter when each part was read.
     """
-    snapshot = place.read()
-    document, inline = split_head(
-        decode_state_file(snapshot.data if snapshot else b"", place.location)
+    snapshot = state_store.read()
+    state_file, inline = split_head(
+        decode_state_file(snapshot.data if snapshot else b"", state_store.location)
     )
-    replay = Replay(document)
+    replay = Replay(state_file)
     if inline is not None and snapshot is not None:
-        replay.apply(decode_records(inline.records, place.location))
+        replay.apply(decode_records(inline.records, state_store.location))
         return View(
-            inline, snapshot.version, snapshot, document, replay, inline.records, inline=True
+            inline, snapshot.version, snapshot, state_file, replay, inline.records, inline=True
         )
-    ours = bool(document.dtm)  # only a state file of ours can have a log beside it
-    found = None if place.log == INLINE and not ours else _read_separate_head(place, needed=ours)
+    # Only a state file that dtm wrote can have a separate log. Another one must not fail because
+    # this user may not read `K.log`: nothing is in there.
+    written_by_dtm = bool(state_file.dtm)
+    if state_store.log == INLINE and not written_by_dtm:
+        return View(None, None, snapshot, state_file, replay)
+    found = _read_separate_head(state_store, needed=written_by_dtm)
     if found is None:
-        return View(None, None, snapshot, document, replay)
-    return _with_head(place, found, View(None, found.version, snapshot, document, replay))
+        return View(None, None, snapshot, state_file, replay)
+    return _with_head(state_store, found, View(None, found.version, snapshot, state_file, replay))
 
 
-def _with_head(place: StateStore, found: Snapshot, view: View) -> View | None:
-    """Add the head that stands beside a state file to the view of it; None as `_read_once`."""
-    where = f"{place.location}.log"
+def _with_head(state_store: StateStore, found: Snapshot, view: View) -> View | None:
+    """Add a separate head to the view of a state file; return None as `_read_once`."""
+    where = f"{state_store.location}.log"
     head = decode_head(found.data, where)
     view = replace(view, head=head)
     if view.compacted:
         return view
-    records = _read_records(place, head)
-    if head.base == view.document.id and records is not None:
+    records = _read_records(state_store, head)
+    if head.base == view.state_file.id and records is not None:
         view.replay.apply(decode_records(records, where))
         return replace(view, records=records)
-    if _has_changed(place, place.key, view.snapshot) or _has_changed(place, place.head_key, found):
+    # The parts do not fit. If one of them has changed meanwhile, a session is at work and the next
+    # read will fit. Otherwise this is how the state is: damaged, or replaced by something else.
+    if _has_changed(state_store, state_store.key, view.snapshot) or _has_changed(
+        state_store, state_store.head_key, found
+    ):
         return None
-    if head.base == view.document.id:
-        raise StateError("the commit log names a part that is missing", where=where)
+    if head.base == view.state_file.id:
+        raise StateError("a part of the commit log is missing", where=where)
     return replace(view, records=records or head.records, replaced=True)
 
 
-def _has_changed(place: StateStore, key: str, seen: Snapshot | None) -> bool:
-    now = place.read(key)
+def _has_changed(state_store: StateStore, key: str, seen: Snapshot | None) -> bool:
+    now = state_store.read(key)
     return (now.version if now else None) != (seen.version if seen else None)
 
 
-def _read_separate_head(place: StateStore, *, needed: bool) -> Snapshot | None:
-    """Read the head beside a state file; ignore missing permission unless it is `needed`."""
+def _read_separate_head(state_store: StateStore, *, needed: bool) -> Snapshot | None:
+    """Read a separate head; return None if access is denied, unless it is `needed`."""
     try:
-        return place.read(place.head_key)
+        return state_store.read(state_store.head_key)
     except StoreAccessError as error:
         if not needed:
             return None
         error.hint = (
-            f"the commit log of this state is {place.head_key}, which must be read too; "
-            "dtm state move-log inline, run by somebody who may, moves it into the state file"
+            f"allow reading {state_store.head_key}, the commit log of this state; or have a user "
+            "with access run dtm state move-log inline, which moves the log into the state file"
         )
         raise
 
 
-def _read_records(place: StateStore, head: Head) -> bytes | None:
-    """Return all records of a head, those in chunks first; None if a chunk is gone."""
+def _read_records(state_store: StateStore, head: Head) -> bytes | None:
+    """Return all records of a head, those in chunks first; None if a chunk is missing."""
     parts: list[bytes] = []
     for name in head.chunks:
-        chunk = place.read(name)
+        chunk = state_store.read(name)
         if chunk is None:
             return None
-        parts.append(decode_chunk(chunk.data, f"{place.store.location}/{name}"))
+        parts.append(decode_chunk(chunk.data, f"{state_store.store.location}/{name}"))
     return b",".join(part for part in (*parts, head.records) if part)

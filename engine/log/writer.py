@@ -1,7 +1,7 @@
-"""One session's hold on the commit log: claim it, append to it, compact it into the next snapshot.
+"""The writes of one session to the commit log: claim, append, compact, move the log.
 
-Every method may raise SupersededError: another session's swap came first, and nothing more may be
-written.
+Every method may raise SupersededError: another session wrote first, and this one may write nothing
+more.
 """
 
 from __future__ import annotations
@@ -26,53 +26,53 @@ from engine.stored.state_file import StateFile, paused_gc
 
 
 class LogWriter:
-    """The commit path of one session; not safe for concurrent use.
+    """The writer of one session. Not safe for concurrent use.
 
-    `probe` is what was tried on this store, to be recorded; one without trials is completed on the
-    state file itself.
+    `probe` is the verdict on the store, which is recorded in the state. If it has no trials,
+    `claim` makes one with the state file itself. None leaves the recorded verdict.
     """
 
     def __init__(
         self,
-        place: StateStore,
+        state_store: StateStore,
         view: View,
         session: str,
         *,
         probe: Probe | None = None,
         emit: Emit = lambda _: None,
     ) -> None:
-        self._place, self._view, self.session = place, view, session
+        self._state_store, self._view, self.session = state_store, view, session
         self._probe, self._emit = probe, emit
-        self._archive = Archive(place, session, emit)
-        self._log = open_log(place, view, session)
+        self._archive = Archive(state_store, session, emit)
+        self._log = open_log(state_store, view, session)
         self._replay = view.replay
         self._claim: Claim | None = None
         self._logged = 0
         self._old_head_version = None if view.inline else view.head_version
-        # Damaged bytes stay untouched until there is another state to put in their place.
+        # Damaged bytes stay untouched until `replace` has another state to write in their place.
         self._replaces_damage = view.damage is not None
 
     @property
     def serial(self) -> int:
-        """The serial of the snapshot which the log continues."""
+        """The serial of the snapshot that the log continues."""
         return self._replay.snapshot.serial
 
     @property
     def inline(self) -> bool:
-        """Tell whether the log stands inside the state file."""
+        """True if the log is inside the state file."""
         return self._log.inline
 
     @property
     def is_placement_pending(self) -> bool:
-        """See `placement.is_placement_pending`."""
+        """True if the log is not placed yet, see `placement.is_placement_pending`."""
         return is_placement_pending(self._view)
 
     def claim(self, claim: Claim, move: str = "") -> None:
-        """Make the first swap: from here on every earlier session is refused.
+        """Commit the claim: from now on the writes of every earlier session are refused.
 
-        `move` is where the log stands from now on, INLINE or SEPARATE, "" for where
-        it is already. Raises also StoreError, see `engine.log.probe`. Where a damaged state
-        file stands nothing is swapped before `replace`.
+        `move` is the placement that the log moves to, INLINE or SEPARATE, "" to leave it. Raises
+        also StoreError, see `engine.log.probe`. For a damaged state nothing is written before
+        `replace`.
         """
         self._claim = claim
         if refusal := self._probe and self._probe.refusal(lock_native=False):
@@ -82,8 +82,10 @@ class LogWriter:
         if self._replaces_damage:
             self._replay.apply([claim])
             return
-        with self._fence(), explain_refused_swaps(self._place):
+        with self._fence(), explain_refused_swaps(self._state_store):
             if self._view.inline and (self.is_placement_pending or move == SEPARATE):
+                # Before the claim: a session that is superseded right after its claim, and does not
+                # know it, must not learn the version of its successor's head and replace it.
                 self._find_old_head()
             new = self._prepare_head(claim)
             self._log.commit(encode_records([claim]), first=True)
@@ -97,141 +99,154 @@ class LogWriter:
             self._test_stale_swap()
 
     def _prepare_head(self, claim: Claim) -> bool:
-        """Find the head where it can be swapped; return whether its place is still to choose."""
+        """Make the head ready for the claim; return whether its placement is still to be chosen."""
         view = self._view
         if view.inline:
             return self.is_placement_pending
         if view.head is None or view.replaced:
+            # A new log starts inside the state file, whatever the settings say. Two first sessions
+            # with different settings then swap the same object, and one of them is refused.
             self._archive.keep_replaced(view)
-            self._start_inline(replace(view.document, dtm=claim.version, probe=self._replay.probe))
+            self._start_inline(
+                replace(view.state_file, dtm=claim.version, probe=self._replay.probe)
+            )
             return True
         if view.head.next:
-            assert isinstance(self._log, SeparateLog)  # only a head beside is ever sealed
+            assert isinstance(self._log, SeparateLog)  # an inline head is never sealed
+            # The session that sealed it died. Its snapshot must be written before anything else,
+            # since commits to a sealed head could be lost.
             if not view.compacted and view.snapshot:
                 self._archive.keep_snapshot(self._replay.snapshot, view.snapshot.data)
             self._replay = self._log.finish_compaction(view).replay
         return False
 
     def append(self, records: Sequence[Record], data: bytes) -> None:
-        """Make records durable; `data` is their encoding."""
+        """Commit records; they are durable on return. `data` is their encoding."""
         with self._fence():
             self._log.commit(data)
             self._logged += len(data)
             self._replay.apply(records)
 
     def compact_if_long(self) -> None:
-        """Compact in mid-session if the log has grown too long; nothing waits for it."""
-        if self._logged > max(self._place.environment.limits.compact_after, self._log.size):
+        """Compact during the session if the log has grown too long."""
+        # At least as much as the snapshot: compactions then cost no more than the commits did.
+        if self._logged > max(self._state_store.environment.limits.compact_after, self._log.size):
             with self._fence():
                 self._compact(ended=False)
 
     def compact(self) -> None:
-        """End the session: what was recorded becomes the next snapshot, if that differs."""
+        """End the session; write the next snapshot if the records changed anything."""
         with self._fence():
-            self._replay.apply([End(self._place.environment.now())])
+            self._replay.apply([End(self._state_store.environment.now())])
             self._compact(ended=True)
 
-    def replace(self, document: StateFile) -> None:
-        """Make this document the next snapshot, whatever was recorded.
+    def replace(self, state_file: StateFile) -> None:
+        """Write this state file as the next snapshot, whatever was recorded.
 
-        Its id is set here, its serial is not. A session that dies in between leaves the old state,
-        never a mixture.
+        Its ID is set here, its serial is kept. A session that dies on the way leaves the old state
+        or the new one, never a mixture.
         """
         with self._fence():
-            document = replace(document, probe=self._replay.probe)
-            deferred, self._replaces_damage = self._replaces_damage, False
-            if deferred:
+            state_file = replace(state_file, probe=self._replay.probe)
+            damaged, self._replaces_damage = self._replaces_damage, False
+            if damaged:
                 self._archive.keep_replaced(self._view)
-                self._start_inline(document)
+                self._start_inline(state_file)
             token = self._log.seal([])
-            self._write_snapshot(replace(document, id=token), ended=False)
-            if deferred:
+            self._write_snapshot(replace(state_file, id=token), ended=False)
+            if damaged:
                 self._place_new_log()
 
-    # Where the log stands
+    # Placement
 
-    def _start_inline(self, document: StateFile) -> None:
-        """Have the next swap write this document with the head inside it.
-
-        The records of a head that belongs to another snapshot are not taken along.
-        """
-        head = Head(document.id, self.session, self._log.head.seq)
-        self._log = InlineLog(self._place, self.session, head, self._view.snapshot, document)
-        self._replay = Replay(document)
+    def _start_inline(self, state_file: StateFile) -> None:
+        """Continue with an inline log in this state file; the next swap writes both."""
+        # `seq` goes on from the old head, whose records are left behind: they belong to another
+        # snapshot, and `Archive.keep_replaced` has saved them.
+        head = Head(state_file.id, self.session, self._log.head.seq)
+        self._log = InlineLog(
+            self._state_store, self.session, head, self._view.snapshot, state_file
+        )
+        self._replay = Replay(state_file)
 
     def _place_new_log(self) -> None:
-        """Bring a new log to where it is to stand; it stays inside where beside is denied."""
-        place = self._place
-        if place.log == INLINE:
+        """Move a new log to the placement in the settings.
+
+        With AUTO it stays inline if access to a separate log is denied. Any other error is raised.
+        """
+        state_store = self._state_store
+        if state_store.log == INLINE:
             return
         try:
             self._move_to_separate()
         except StoreAccessError as error:
-            if place.log == SEPARATE:
+            if state_store.log == SEPARATE:
                 raise
-            self._emit(_inline_notice(place, error))
+            self._emit(_inline_notice(state_store, error))
 
     def _find_old_head(self) -> None:
-        """Note the head that was left beside a state file when its log moved inside.
-
-        A head is replaced, never deleted. Its version must be from before the claim: a session that
-        has lost the state since, and does not know it, would else replace the head of its
-        successor.
-        """
-        with suppress(StoreAccessError):  # a client that must not read it cannot write it either
-            old = self._place.read(self._place.head_key)
+        """Read the version of the separate head that an earlier move inline left behind."""
+        # A separate head is never deleted, so a move back has to replace it. Denied access is
+        # ignored here: the write will be denied too, and is handled there.
+        with suppress(StoreAccessError):
+            old = self._state_store.read(self._state_store.head_key)
             self._old_head_version = old.version if old else None
 
     def _move_to_separate(self) -> None:
-        """Write an empty head, then the state file that refers to it, then the claim."""
+        """Write an empty separate head, then the state file without a log, then the claim."""
         inline = self._log
         assert isinstance(inline, InlineLog)
-        document = self._replay.with_new_id(self._place.environment.token())
+        state_file = self._replay.with_new_id(self._state_store.environment.token())
         if self._replay.changed:
             self._archive.keep_snapshot(self._replay.snapshot, inline.body)
         separate = SeparateLog(
-            self._place, self.session, inline.head, inline.snapshot, self._old_head_version
+            self._state_store, self.session, inline.head, inline.snapshot, self._old_head_version
         )
-        separate.swap(Head(document.id, self.session, 0))
-        separate.write_state_file(document)
+        # The head comes first. A crash before the second write leaves the inline log in charge; in
+        # the other order it would leave a state file whose log is missing.
+        separate.swap(Head(state_file.id, self.session, 0))
+        separate.write_state_file(state_file)
         self._log = separate
         separate.swap(separate.head.append(_encode_claim(self._claim)))
-        self._restart(document)
+        self._restart(state_file)
 
     def _move_to_inline(self) -> None:
-        """Seal the head beside, which ends it for every session, then write it inside.
+        """Seal the separate head, then write the state file with an inline log.
 
         A session that dies in between leaves an unfinished compaction.
         """
         separate = self._log
         assert isinstance(separate, SeparateLog)
-        document = self._replay.with_new_id(separate.seal([]))
-        inline = InlineLog(self._place, self.session, separate.head, separate.snapshot, document)
-        inline.swap(Head(document.id, self.session, 0))
+        state_file = self._replay.with_new_id(separate.seal([]))
+        inline = InlineLog(
+            self._state_store, self.session, separate.head, separate.snapshot, state_file
+        )
+        inline.swap(Head(state_file.id, self.session, 0))
         separate.delete_chunks(separate.head)
         self._log = inline
         inline.commit(_encode_claim(self._claim))
-        self._restart(document)
+        self._restart(state_file)
 
-    def _restart(self, document: StateFile, *, ended: bool = False) -> None:
-        """Begin again with an empty log, or with the claim of the session that is still at work."""
-        self._replay, self._logged = Replay(document), 0
+    def _restart(self, state_file: StateFile, *, ended: bool = False) -> None:
+        """Continue from a new snapshot; the log holds only the claim of a running session."""
+        self._replay, self._logged = Replay(state_file), 0
         if not ended and self._claim:
             self._replay.apply([self._claim])
 
     def _test_stale_swap(self) -> None:
-        """See that a stale swap is refused, if nothing else was tried here. Raises StoreError.
+        """Check that the store refuses a stale swap, if it was not probed. Raises StoreError.
 
-        That the right one gets through the claim has shown, unless the claim made the state file.
+        The claim has shown that the store accepts a current version.
         """
         snapshot = self._log.snapshot
         if self._probe is None or self._probe.trials or snapshot is None:
             return
         if isinstance(self._log, InlineLog):
+            # The claim may have created the state file, which shows nothing about replacing it.
             self._log.swap(self._log.head)
             snapshot = self._log.snapshot or snapshot
-        trial = try_stale_swap(self._place, snapshot)
-        verdict = replace(self._probe, at=self._place.environment.now(), trials=(trial,))
+        trial = try_stale_swap(self._state_store, snapshot)
+        verdict = replace(self._probe, at=self._state_store.environment.now(), trials=(trial,))
         if refusal := verdict.refusal(lock_native=False):
             raise refusal
         self._replay.probe = verdict.record()
@@ -244,39 +259,41 @@ class LogWriter:
             with paused_gc():
                 self._write_snapshot(self._replay.next_snapshot(token), ended=ended)
         else:
+            # Only claims, or operations that were all cancelled: a snapshot would be the same.
             self._log.reset(b"" if ended else _encode_claim(self._claim))
             self._logged = 0
 
-    def _write_snapshot(self, document: StateFile, *, ended: bool) -> None:
-        """Keep the snapshot in the history, then put this one in its place."""
+    def _write_snapshot(self, state_file: StateFile, *, ended: bool) -> None:
+        """Copy the old snapshot to the history, then write this one."""
+        # In this order: in the other one a crash would lose the old snapshot.
         if not self._log.inline and self._log.snapshot:
             self._archive.keep_snapshot(self._replay.snapshot, self._log.snapshot.data)
-        self._log.replace_snapshot(document, b"" if ended else _encode_claim(self._claim))
-        self._restart(document, ended=ended)
+        self._log.replace_snapshot(state_file, b"" if ended else _encode_claim(self._claim))
+        self._restart(state_file, ended=ended)
 
     @contextmanager
     def _fence(self) -> Generator[None]:
-        """Turn a refused swap into the error of a session that lost its state."""
+        """Turn a refused swap into SupersededError."""
         try:
             yield
         except ConflictError as error:
-            lost = superseded_error(self._place, self.session, self._replay.snapshot.id)
+            lost = superseded_error(self._state_store, self.session, self._replay.snapshot.id)
             lost.outcome_unknown = error.outcome_unknown
             raise lost from error
 
 
 def _encode_claim(claim: Claim | None) -> bytes:
-    """Return the first records of a head while a session is at work: its claim."""
+    """Return the first record of a head during a session: its claim; nothing without one."""
     return encode_records([claim]) if claim else b""
 
 
-def _inline_notice(place: StateStore, error: StoreAccessError) -> Notice:
-    separate = f"{place.head_key}* and {place.history_prefix}*"
+def _inline_notice(state_store: StateStore, error: StoreAccessError) -> Notice:
+    separate = f"{state_store.head_key}* and {state_store.history_prefix}*"
     return Notice(
         "warning",
-        "the commit log is kept inside the state, since one beside it is denied: each commit "
-        f"writes the whole state, and there is no history ({error.message})",
-        f"to change that, allow {separate} to be read, written and deleted, and run "
-        "dtm state move-log beside; `state.log: inline` says that this is meant",
-        place.location,
+        "the commit log is kept inside the state file, because access to a separate log is denied: "
+        f"each commit writes the whole state file, and there is no history ({error.message})",
+        f"allow reading, writing and deleting {separate}, then run dtm state move-log beside; "
+        "or set state.log: inline to keep it so without this warning",
+        state_store.location,
     )

@@ -42,7 +42,7 @@ class LockOptions(msgspec.Struct, frozen=True):
     lease: float = 30.0
 
 
-class LockClient(msgspec.Struct, frozen=True):
+class RetryingLocker(msgspec.Struct, frozen=True):
     """The lock on one key, with lost and late answers recognised by the ID of our record.
 
     No other client writes a record with our ID.
@@ -127,7 +127,7 @@ class HeldLock:
 
     def __init__(
         self,
-        lock: LockClient,
+        lock: RetryingLocker,
         record: LockRecord,
         emit: Emit,
         environment: Environment,
@@ -207,7 +207,7 @@ def acquire(
     LockHeldError, store errors.
     """
     environment = environment or Environment()
-    lock, wait = LockClient(locker, key, environment), _LockWait(options, emit, environment)
+    lock, wait = RetryingLocker(locker, key, environment), _LockWait(options, emit, environment)
     while True:
         own = replace(info, lease=options.lease, renewed=environment.now())
         expired = wait.expired()

@@ -35,7 +35,7 @@ from engine.session.session import Session, SessionOptions
 
 @contextmanager
 def open_session(
-    place: StateStore, locker: Locker | None, options: SessionOptions, emit: Emit
+    state_store: StateStore, locker: Locker | None, options: SessionOptions, emit: Emit
 ) -> Generator[Session]:
     """Lock, read, and hand out a session; on leaving flush, compact, release.
 
@@ -43,7 +43,7 @@ def open_session(
     StateError, StoreError; outcomes that could not be recorded go to a rescue file, which the error
     names.
     """
-    environment = place.environment
+    environment = state_store.environment
     claim = Claim(
         environment.token(),
         environment.now(),
@@ -52,11 +52,11 @@ def open_session(
         options.version,
         lineage="",
         salt="",
-        home=place.location,
+        home=state_store.location,
         lease=options.lock.lease,
     )
-    with _hold_lock(place, locker, claim, options, emit) as (claim, lock):
-        session, view = _create_session(place, claim, lock, options, emit)
+    with _hold_lock(state_store, locker, claim, options, emit) as (claim, lock):
+        session, view = _create_session(state_store, claim, lock, options, emit)
         try:
             with _leave_on_exit(session, emit):
                 yield session
@@ -70,7 +70,7 @@ def open_session(
 
 @contextmanager
 def _hold_lock(
-    place: StateStore,
+    state_store: StateStore,
     locker: Locker | None,
     claim: Claim,
     options: SessionOptions,
@@ -92,7 +92,7 @@ def _hold_lock(
         claim.home,
         claim.command,
     )
-    lock = acquire(locker, place.key, info, options.lock, emit, place.environment)
+    lock = acquire(locker, state_store.key, info, options.lock, emit, state_store.environment)
     try:
         yield replace(claim, lock=claim.session), lock
     finally:
@@ -121,7 +121,7 @@ def _leave_on_exit(session: Session, emit: Emit) -> Generator[None]:
 
 
 def _create_session(
-    place: StateStore,
+    state_store: StateStore,
     claim: Claim,
     lock: HeldLock | None,
     options: SessionOptions,
@@ -133,7 +133,7 @@ def _create_session(
     """
     make = partial(
         Session,
-        place,
+        state_store,
         claim=claim,
         options=options,
         emit=emit,
@@ -142,20 +142,20 @@ def _create_session(
     dead = (lock.taken_from.id,) if lock and lock.taken_from else ()
     try:
         with explain_damage():
-            view = _wait_for_last_session(place, options, {*dead, *options.over}, emit)
+            view = _wait_for_last_session(state_store, options, {*dead, *options.over}, emit)
             session = make(view)
     except StateError as broken:
-        known = () if place.log == INLINE else read_history(place)
+        known = () if state_store.log == INLINE else read_history(state_store)
         serial = max((past.serial for past in known), default=0) + 1
-        view = read_damaged_view(place, broken, serial)
+        view = read_damaged_view(state_store, broken, serial)
         return make(view), view
-    if refusal := placement_conflict(place, view):
+    if refusal := placement_conflict(state_store, view):
         raise refusal
     return session, view
 
 
 def _wait_for_last_session(
-    place: StateStore, options: SessionOptions, over: Collection[str], emit: Emit
+    state_store: StateStore, options: SessionOptions, over: Collection[str], emit: Emit
 ) -> View:
     """Return the view once the last session is surely over.
 
@@ -164,7 +164,7 @@ def _wait_for_last_session(
     lease of 0 waits for nothing. Raises LockError if the log is still being written after the lock
     timeout, or two leases.
     """
-    environment, view = place.environment, read_view(place)
+    environment, view = state_store.environment, read_view(state_store)
     claim, lease = view.replay.claim, options.lock.lease
     if claim is None or lease <= 0 or claim.session in over or not _left_unfinished(view, claim):
         return view
@@ -180,11 +180,11 @@ def _wait_for_last_session(
     while environment.clock() - silent_since < lease and _is_open(view):
         if environment.clock() - started > max(options.lock.timeout, 2 * lease):
             raise LockError(
-                f"{claim.who} is at work on {place.location} without a lock "
+                f"{claim.who} is at work on {state_store.location} without a lock "
                 f"(dtm {claim.command}, since {claim.at})"
             )
         environment.sleep(min(1.0, lease / 10))
-        now = read_view(place)
+        now = read_view(state_store)
         if now.head_version != view.head_version:
             view, silent_since = now, environment.clock()
     return view

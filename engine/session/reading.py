@@ -40,16 +40,18 @@ class Reading(msgspec.Struct, frozen=True):
         return entry.pending is not None and self.active_session == entry.pending.session
 
 
-def read_state(place: StateStore, locker: Locker | None = None, lease: float = 30.0) -> Reading:
+def read_state(
+    state_store: StateStore, locker: Locker | None = None, lease: float = 30.0
+) -> Reading:
     """Read a consistent state without a lock; an absent one is empty.
 
     `lease` in seconds judges how fresh a log without a lock is. Raises StateError if the content is
     damaged or newer, StoreError if it cannot be read.
     """
-    view, location = read_view(place), place.location
+    view, location = read_view(state_store), state_store.location
     with paused_gc(), explain_damage():
-        found = build_state(view.replay.document(), location)
-    active_session, in_progress = _active_session(place, view, locker, lease)
+        found = build_state(view.replay.state_file(), location)
+    active_session, in_progress = _active_session(state_store, view, locker, lease)
     notice = ""
     if view.replaced and view.head is not None:
         notice = (
@@ -64,22 +66,26 @@ def read_state(place: StateStore, locker: Locker | None = None, lease: float = 3
         "" if found.home in ("", location) else found.home,
         notice,
         active_session,
-        placement_conflict(place, view),
+        placement_conflict(state_store, view),
     )
 
 
 def _active_session(
-    place: StateStore, view: View, locker: Locker | None, lease: float
+    state_store: StateStore, view: View, locker: Locker | None, lease: float
 ) -> tuple[str, str]:
     """Return the session at work, and its user and start; wall clocks are only a hint here."""
-    claim, environment = view.replay.claim, place.environment
+    claim, environment = view.replay.claim, state_store.environment
     if claim is None or view.replay.ended or view.head is None:
         return "", ""
     logged = claim.session, f"{claim.who} since {claim.at}"
     if locker is None:
-        return logged if _is_fresh(place, view.head.at, silence_limit(claim, lease)) else ("", "")
+        return (
+            logged
+            if _is_fresh(state_store, view.head.at, silence_limit(claim, lease))
+            else ("", "")
+        )
     try:
-        record = environment.retry(lambda: locker.read(place.key))
+        record = environment.retry(lambda: locker.read(state_store.key))
     except StoreError:
         # A reader of the state need not be allowed to read its lock: the log must do then.
         return logged
@@ -102,9 +108,9 @@ def silence_limit(claim: Claim, lease: float) -> float:
     return max(lease, parse_lease(claim.lease) or 0.0)
 
 
-def _is_fresh(place: StateStore, at: str, lease: float) -> bool:
+def _is_fresh(state_store: StateStore, at: str, lease: float) -> bool:
     try:
-        age = place.environment.date() - datetime.fromisoformat(at)
+        age = state_store.environment.date() - datetime.fromisoformat(at)
     except (ValueError, TypeError):
         return False
     return age.total_seconds() <= lease

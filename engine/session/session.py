@@ -74,20 +74,20 @@ class Session:
 
     def __init__(
         self,
-        place: StateStore,
+        state_store: StateStore,
         view: View,
         claim: Claim,
         options: SessionOptions,
         emit: Emit,
         lock_lost: Callable[[], DtmError | None] = lambda: None,
     ) -> None:
-        self.location, self.id, self.command = place.location, claim.session, claim.command
+        self.location, self.id, self.command = state_store.location, claim.session, claim.command
         self.damage = view.damage
-        self._place, self._claim, self._options = place, claim, options
+        self._state_store, self._claim, self._options = state_store, claim, options
         self._emit, self._lock_lost = emit, lock_lost
-        self._writer = LogWriter(place, view, self.id, probe=options.probe, emit=emit)
-        base = build_state(view.replay.document(), self.location)
-        self._working = WorkingState(base, self.id, place.environment)
+        self._writer = LogWriter(state_store, view, self.id, probe=options.probe, emit=emit)
+        base = build_state(view.replay.state_file(), self.location)
+        self._working = WorkingState(base, self.id, state_store.environment)
         self._recording: Recorder | None = None
 
     @property
@@ -134,7 +134,7 @@ class Session:
         base = self._working.base
         lineage = base.id.lineage or _new_lineage()
         salt = base.salt or randomness.token_hex(16)
-        environment = self._place.environment
+        environment = self._state_store.environment
         self._claim = replace(
             self._claim,
             at=environment.now(),
@@ -245,7 +245,7 @@ class Session:
         with self._working.lock:
             if not exact and has_same_content(state, self.state):
                 return
-            claim, base, now = self._claim, self._working.base, self._place.environment.now()
+            claim, base, now = self._claim, self._working.base, self._state_store.environment.now()
             number = state.id if exact else replace(base.id, serial=base.id.serial + 1)
             whole = replace(
                 state,
@@ -292,18 +292,18 @@ class Session:
         if queue.error is None and lost is None:
             _compact(self._writer, self.location, self._emit)
             if clean and not self._writer.inline:  # a log inside the state file has no history
-                _prune(self._place, self._options.history, self.serial, self._emit)
+                _prune(self._state_store, self._options.history, self.serial, self._emit)
         outcomes = _worth_saving(queue.rejected, queue.maybe_committed)
         if queue.error is not None and outcomes:
             lineage = self._working.base.id.lineage
             path = _write_rescue_file(
-                self._place,
+                self._state_store,
                 RescueFile(
                     rescue_file.FORMAT,
                     lineage,
                     self.id,
                     self.location,
-                    self._place.environment.now(),
+                    self._state_store.environment.now(),
                     outcomes,
                 ),
             )
@@ -327,19 +327,19 @@ def _compact(writer: LogWriter, location: str, emit: Emit) -> None:
         emit(Notice("warning", text, where=location))
 
 
-def _prune(place: StateStore, keep: int, serial: int, emit: Emit) -> None:
+def _prune(state_store: StateStore, keep: int, serial: int, emit: Emit) -> None:
     """Drop what is too old; the run is done, so a failure is only a warning."""
     try:
-        prune_history(place, keep, serial)
+        prune_history(state_store, keep, serial)
     except (StoreError, OutcomeUnknownError) as error:
         emit(Notice("warning", f"old snapshots were not dropped: {error.message}", error.hint))
 
 
-def _write_rescue_file(place: StateStore, rescued: RescueFile) -> str:
+def _write_rescue_file(state_store: StateStore, rescued: RescueFile) -> str:
     """Save outcomes that could not be committed; return the path of the rescue file."""
     at = rescued.at[:19].replace(":", "")
     name = f"errored-{rescued.lineage[:8]}-{at}-{rescued.session[:4]}.dtm"
-    return place.environment.save_fallback(name, rescue_file.encode(rescued))
+    return state_store.environment.save_fallback(name, rescue_file.encode(rescued))
 
 
 def _worth_saving(rejected: Sequence[Record], maybe_committed: Collection[Record]) -> list[Record]:

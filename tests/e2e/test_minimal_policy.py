@@ -122,7 +122,7 @@ def test_a_log_that_may_not_be_written_goes_into_the_document(
     assert f"{KEY}.log: s3:PutObject is denied to access key ...WNER" in told
     denied = {refusal.resource.rpartition(KEY)[2].partition("-")[0] for refusal in life.denied}
     assert denied == ({".log"} if locking else {".log", ".probe"})
-    assert "kept inside the state" in told
+    assert "kept inside the state file" in told
     assert "kept inside" not in dtm("apply", "-y")
     dtm("destroy", "-y")
     assert "data/" not in dtm("state", "list")

@@ -35,7 +35,9 @@ def test_a_setting_that_contradicts_the_state_names_the_command(dtm: Runner, con
     config("state: {backend: local, log: inline}\n" + TOOLS % "two")
     assert "dtm state move-log inline" in dtm("plan")
     told = dtm("apply", "-y", code=1)
-    assert "state.log is inline, but the commit log of this state stands beside" in told
+    assert (
+        "state.log is inline, but the commit log of this state is in an object of its own" in told
+    )
     assert "dtm state move-log inline" in told
     assert "Moved" in dtm("state", "move-log", "inline")
     dtm("apply", "-y")

@@ -77,8 +77,8 @@ def empty(path: Path) -> None:
     [
         ("devstream.state", cut, "devstream.state:"),
         ("devstream.state", garble, "no valid state"),
-        ("devstream.state.log", garble, "no valid commit log"),
-        ("devstream.state.log", empty, "no valid commit log"),
+        ("devstream.state.log", garble, "the commit log is damaged"),
+        ("devstream.state.log", empty, "the commit log is damaged"),
     ],
 )
 def test_a_damaged_state_is_replaced_from_the_history_and_kept_there(

@@ -51,7 +51,7 @@ def test_a_bucket_with_versions_on_ceph_keeps_none_and_is_refused(rgw: Rgw) -> N
     assert (
         refusal is not None
         and "cannot protect a state" in refusal.message
-        and "without versions" in refusal.hint
+        and "without versioning" in refusal.hint
     )
 
 

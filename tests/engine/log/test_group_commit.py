@@ -17,7 +17,7 @@ from backends.local.store import LocalStore
 from dtm.testing.session_support import KEY, new_session
 from engine.address import Address
 from engine.errors import StoreError, SupersededError
-from engine.log.group_commit import BATCH, GroupCommit
+from engine.log.group_commit import MAX_BATCH, GroupCommit
 from engine.log.records import OutputsSet, Record
 from engine.log.state_store import StateStore
 from engine.plan import Action
@@ -130,7 +130,7 @@ def test_a_batch_does_not_outgrow_its_limit() -> None:
     for number in range(40):
         queue.add(OutputsSet(number, {"x": "y" * 10_000}))
     queue.flush()
-    assert max(sizes) < BATCH + 11_000 and sum(sizes) > 400_000
+    assert max(sizes) < MAX_BATCH + 11_000 and sum(sizes) > 400_000
 
 
 @pytest.mark.parametrize("background", [True, False])

@@ -83,7 +83,7 @@ def test_what_is_gone_is_an_error() -> None:
             create_tool(session, name)
     (past,) = read_history(StateStore(store, KEY))
     store.delete(past.key)
-    with pytest.raises(StateError, match="not in the history"):
+    with pytest.raises(StateError, match="no longer in the history"):
         load_snapshot(StateStore(store, KEY), past)
 
 

@@ -408,7 +408,7 @@ def test_what_another_program_wrote_is_saved_on_this_machine_where_there_is_no_h
     ((name, data),) = saved.items()
     assert data == DEVSTREAM and name.startswith("replaced-0-")
     assert [event.message for event in heard if isinstance(event, Notice)] == [
-        f"what stood at memfs://m/{KEY} before was saved to /there/{name}"
+        f"the previous content of memfs://m/{KEY} was saved to /there/{name}"
     ]
     assert tool_names(read_state(StateStore(store, KEY)).state) == {"a", "b"} and not read_history(
         StateStore(store, KEY)

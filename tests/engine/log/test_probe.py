@@ -92,14 +92,18 @@ def test_a_sound_store_keeps_every_promise_and_nothing_stays_behind() -> None:
 @pytest.mark.parametrize(
     ("store", "broken", "did"),
     [
-        (IgnoresAbsence("m"), {CREATE, RACE}, "a key was created twice; 8 of 8 creators"),
+        (
+            IgnoresAbsence("m"),
+            {CREATE, RACE},
+            "a key was created twice; 8 of 8 simultaneous creators",
+        ),
         (IgnoresVersions("m"), {SWAP}, "replaced though another version was expected"),
         (
             RefusesVersions("m"),
             {CREATE, SWAP, RACE},
-            "could not be replaced though its very version was expected",
+            "could not be replaced although its current version was expected",
         ),
-        (LetsRacersIn("m"), {RACE}, "creators at the same time won"),
+        (LetsRacersIn("m"), {RACE}, "simultaneous creators succeeded"),
     ],
     ids=["absence", "versions", "refusal", "race"],
 )
@@ -115,7 +119,8 @@ def test_a_weakness_is_caught_and_told_with_the_alternatives(
     else:
         assert found.refusal(lock_native=False) is None
         assert all(
-            word in refusal.hint for word in ("dynamodbTable", "state.lock.url", "without versions")
+            word in refusal.hint
+            for word in ("dynamodbTable", "state.lock.url", "without versioning")
         )
 
 

@@ -38,7 +38,7 @@ A = Address("data", "a")
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"text", b'{"format": 1}'])
 def test_what_is_no_rescue_file_is_refused(data: bytes) -> None:
-    with pytest.raises(StateError, match="no rescue file") as caught:
+    with pytest.raises(StateError, match="not a complete rescue file") as caught:
         rescue_file.decode(data, "here")
     assert caught.value.where == "here" and "dtm plan" in caught.value.hint
 

@@ -186,7 +186,12 @@ def _rows(
 
 def _row(option: click.Option) -> tuple[str, str]:
     value = "" if option.is_flag else f" {option.metavar or _value(option)}"
-    return f"`{', '.join(option.opts)}{value}`", (option.help or "").replace("|", "\\|")
+    text = (option.help or "").replace("|", "\\|")
+    if option.show_default:
+        # As in click, a text replaces the default that is shown.
+        default = option.show_default if isinstance(option.show_default, str) else option.default
+        text += f" Default: `{default}`."
+    return f"`{', '.join(option.opts)}{value}`", text
 
 
 def _value(option: click.Option) -> str:

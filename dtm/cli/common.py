@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 
 class Context(msgspec.Struct, frozen=True):
-    """One invocation: what was asked for and how to speak."""
+    """One invocation of a command: what the user named, and how to show results.
+
+    `redactor` knows the secrets that no text may show.
+    """
 
     request: Invocation
     renderer: Renderer
@@ -39,7 +42,7 @@ class Context(msgspec.Struct, frozen=True):
     verbose: bool
 
     def emit(self, event: Event) -> None:
-        """Show an event; that nobody reads it ends a run as Ctrl-C does."""
+        """Show an event. If the reader of the output has gone, request the stop of the run."""
         try:
             self.renderer.event(event)
         except OSError:
@@ -47,7 +50,7 @@ class Context(msgspec.Struct, frozen=True):
                 raise
 
     def open(self, *, need_config: bool = True, announce: bool = False) -> Workspace:
-        """Find config, plugins and state; with `announce`, report which state is used.
+        """Open the workspace: config, plugins and state.
 
         Raises what `dtm.app.workspace.open_workspace` raises.
         """
@@ -61,30 +64,30 @@ class Context(msgspec.Struct, frozen=True):
         return workspace
 
     def address(self, text: str) -> Address:
-        """`a.b` or `a/b`. Raises UsageError."""
+        """Parse an address, `a.b` or `a/b`. Raises UsageError."""
         try:
             return Address.parse(text)
         except ValueError as error:
             raise UsageError(str(error)) from error
 
     def say(self, text: str) -> None:
-        """One line about what was done."""
+        """Show one line about a success."""
         self.renderer.notice("success", text)
 
 
 def lock_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command that takes the lock its options."""
+    """Add the lock options to a command that takes the lock."""
     no_lock = click.option(
         "--no-lock",
         is_flag=True,
-        help="Work without the lock: the state stays safe, work may be wasted.",
+        help="Run without the lock. The state stays safe, but work may be wasted.",
     )
     return no_lock(_lock_wait_options(function))
 
 
 def optional_lock_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command that takes the lock where asked its options."""
-    return click.option("--lock", is_flag=True, help="Hold the lock meanwhile.")(
+    """Add the lock options to a command that takes the lock only with `--lock`."""
+    return click.option("--lock", is_flag=True, help="Hold the lock during the command.")(
         _lock_wait_options(function)
     )
 
@@ -92,37 +95,37 @@ def optional_lock_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def _lock_wait_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option(
-            "--no-takeover", is_flag=True, help="Never take over a lock whose holder looks dead."
+            "--no-takeover", is_flag=True, help="Never take over a lock whose lease has expired."
         ),
         click.option(
             "--lock-timeout",
             default="0",
-            metavar="DUR",
-            help="How long to wait for the lock.  [default: 0]",
+            show_default=True,
+            metavar="DURATION",
+            help="Wait this long for the lock, for example 30s or 5m.",
         ),
     ):
         function = option(function)
     return function
 
 
-new_state_option = click.option(
-    "--new-state", is_flag=True, help="Say that an empty state is meant."
-)
+new_state_option = click.option("--new-state", is_flag=True, help="Start with a new, empty state.")
 
 
 def parallelism_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command `--parallelism`; `what` it does at once."""
+    """Return a decorator that adds `--parallelism`; `what` is done in parallel."""
     return click.option(
         "--parallelism",
         default=10,
+        show_default=True,
         metavar="N",
         type=click.IntRange(1, 256),
-        help=f"{what} at once.  [default: 10]",
+        help=f"Run at most N {what} at once.",
     )
 
 
 def group(name: str, summary: str) -> click.Group:
-    """Make a group that prints its help when it is called without a command."""
+    """Return a group that prints its help if it is called without a command."""
 
     @click.group(name, help=summary, invoke_without_command=True)
     @click.pass_context
@@ -134,11 +137,11 @@ def group(name: str, summary: str) -> click.Group:
 
 
 def run_options(given: Mapping[str, Any]) -> RunOptions:
-    """Turn the options of a command into choices."""
+    """Convert the options of a command to RunOptions."""
     same = ("parallelism", "force", "new_state", "dry_run", "with_dependents", "resolve")
     return RunOptions(
         lock=given.get("lock", not given.get("no_lock")),
-        lock_timeout=parse_duration(given["lock_timeout"]),
+        lock_timeout=_seconds(given["lock_timeout"]),
         takeover=not given["no_takeover"],
         refresh=not given.get("no_refresh"),
         **{name: given[name] for name in same if name in given},
@@ -146,7 +149,7 @@ def run_options(given: Mapping[str, Any]) -> RunOptions:
 
 
 def yes_option(*more: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command `-y`."""
+    """Return a decorator that adds `-y`, also under the names in `more`."""
     return click.option(
         "-y",
         "--yes",
@@ -154,12 +157,15 @@ def yes_option(*more: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
         *more,
         "yes",
         is_flag=True,
-        help="Answer the question with yes.",
+        help="Approve in advance, without a question.",
     )
 
 
 def approval(context: Context, yes: bool) -> Approval:
-    """Answer with `-y`, else by the person at the terminal, who is told if nothing is done."""
+    """Return the source of the approval: `-y`, or the user at the terminal.
+
+    If the user declines, a notice says that nothing was changed.
+    """
 
     def ask(question: ConfirmationPrompt) -> bool:
         from dtm.render import sentences
@@ -182,21 +188,22 @@ CONFIG_OPTIONS: list[Decorator] = [
         "-f",
         "--config-file",
         metavar="PATH",
-        help="A config file or a directory of them.  [default: config.yaml]",
+        show_default="config.yaml",
+        help="Read the config from this file or directory.",
     ),
     click.option(
         "--var",
         "variables",
         multiple=True,
         metavar="NAME=VALUE",
-        help="Set a variable; wins over all files.",
+        help="Set a variable. Overrides every file.",
     ),
     click.option(
         "--var-file",
         "var_files",
         multiple=True,
         metavar="FILE",
-        help="A file of variables; wins over vars.",
+        help="Read variables from a file. Overrides vars in the config.",
     ),
 ]
 COMMON_OPTIONS: list[Decorator] = [
@@ -205,23 +212,25 @@ COMMON_OPTIONS: list[Decorator] = [
         "state_url",
         default="",
         metavar="URL",
-        help="Where the state is; wins over DTM_STATE and config.",
+        help="Use the state at this URL. Overrides DTM_STATE and the config.",
     ),
     click.option("--chdir", metavar="DIR", help="Change to this directory first."),
-    click.option("--json", "as_json", is_flag=True, help="One JSON object a line."),
-    click.option("--no-color", is_flag=True, help="No colours; NO_COLOR does the same."),
-    click.option("--debug", is_flag=True, help="Show tracebacks."),
-    click.option("-v", "--verbose", is_flag=True, help="Say more."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line."),
     click.option(
-        "-q", "--quiet", is_flag=True, help="Say only what was asked for and what went wrong."
+        "--no-color", is_flag=True, help="Print without colors, like the variable NO_COLOR."
     ),
+    click.option("--debug", is_flag=True, help="Show the tracebacks of errors."),
+    click.option(
+        "-v", "--verbose", is_flag=True, help="Show long values whole, and debug messages."
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="Show only results, warnings and errors."),
 ]
 
 
 def command(*, config: bool = True) -> Callable[[Body], Callable[..., int]]:
-    """Give a function the common options.
+    """Return a decorator that adds the common options to a function.
 
-    It receives a Context first and returns its exit code (None is 0).
+    The function receives a Context first and returns its exit code (None is 0).
     """
 
     def wrap(body: Body) -> Callable[..., int]:
@@ -230,7 +239,7 @@ def command(*, config: bool = True) -> Callable[[Body], Callable[..., int]]:
             return _run(body, given)
 
         options: list[Decorator] = [*(CONFIG_OPTIONS if config else []), *COMMON_OPTIONS]
-        # click shows the option first that was applied last.
+        # click lists the option first that was applied last.
         for option in reversed(options):
             option(run)
         return run
@@ -240,7 +249,7 @@ def command(*, config: bool = True) -> Callable[[Body], Callable[..., int]]:
 
 def _run(body: Body, given: dict[str, Any]) -> int:
     debug = given.pop("debug")
-    # Before any work: from here on a signal releases the lock on its way out.
+    # Before any work: from here on a signal raises, so that a held lock is released.
     install_signal_handlers()
     redactor = Redactor()
     renderer, as_json, verbose = _renderer(given, redactor)
@@ -252,10 +261,10 @@ def _run(body: Body, given: dict[str, Any]) -> int:
         return error.exit_code
     except KeyboardInterrupt as stop:
         if _on_terminal():
-            sys.stderr.write("\n")  # the terminal wrote ^C on this line
+            sys.stderr.write("\n")  # the terminal wrote ^C on the current line
         renderer.notice("warning", f"Interrupted{stop}.")
         return 130
-    except Exception as error:  # the last resort: a person gets a sentence, not a traceback
+    except Exception as error:  # an internal error: show a message instead of a traceback
         if is_output_error(error):
             raise
         renderer.error(_internal_error(error), debug=debug)
@@ -269,7 +278,7 @@ def _on_terminal() -> bool:
 
 
 def _renderer(given: dict[str, Any], redactor: Redactor) -> tuple[Renderer, bool, bool]:
-    """Make the renderer that the options ask for; tells whether it writes JSON, and is verbose."""
+    """Make the renderer that the options ask for. Return also whether JSON and verbose are on."""
     as_json, verbose, quiet = given.pop("as_json"), given.pop("verbose"), given.pop("quiet")
     color = not (given.pop("no_color") or os.environ.get("NO_COLOR"))
     terminal = _on_terminal()
@@ -287,12 +296,12 @@ def _renderer(given: dict[str, Any], redactor: Redactor) -> tuple[Renderer, bool
 
 
 def _internal_error(error: Exception) -> DtmError:
-    told = DtmError(
+    internal = DtmError(
         f"internal error: {type(error).__name__}: {error}",
-        hint="this is a bug in dtm; run again with --debug and report what it prints",
+        hint="report this bug of dtm with the output of the same command with --debug",
     )
-    told.__cause__ = error
-    return told
+    internal.__cause__ = error
+    return internal
 
 
 def _invocation(given: dict[str, Any]) -> Invocation:
@@ -320,11 +329,11 @@ def _parse_variable(text: str) -> tuple[str, str]:
     return name, value
 
 
-def parse_duration(text: str) -> float:
-    """Seconds from `30`, `1.5s`, `5m`, `1h30m`. Raises UsageError."""
+def _seconds(duration: str) -> float:
+    """Return the seconds of `30`, `1.5s`, `5m` or `1h30m`. Raises UsageError."""
     from engine.language.duration import parse_duration
 
     try:
-        return parse_duration(text)
+        return parse_duration(duration)
     except ValueError as error:
         raise UsageError(str(error)) from error

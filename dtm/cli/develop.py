@@ -1,4 +1,4 @@
-"""`dtm develop create-plugin, validate-plugin`."""
+"""The commands `dtm develop create-plugin` and `validate-plugin`."""
 
 from __future__ import annotations
 
@@ -17,33 +17,51 @@ from engine.values import Value
 MARKS: Final = {"passed": "✔", "failed": "✖", "skipped": "-"}
 
 
-develop = group("develop", "Write and check plugins.")
+develop = group("develop", "Create and check plugins.")
 
 
-@develop.command("create-plugin", short_help="Write a package to start a plugin from.")
+@develop.command("create-plugin")
 @click.argument("argument", metavar="[NAME]", default="")
-@click.option("-n", "--name", default="", metavar="NAME", help="The same as NAME.")
+@click.option(
+    "-n",
+    "--name",
+    default="",
+    metavar="NAME",
+    help="Name the plugin, instead of the argument NAME.",
+)
 @command(config=False)
 def create_plugin(context: Context, argument: str, name: str) -> None:
-    """Write a package with a plugin, its sample and a passing test, ready to be changed."""
+    """Create a package for a new plugin.
+
+    It holds a working plugin, its sample and a passing test, ready to be changed.
+    """
     from dtm.scaffold import create_plugin as use
 
     if argument and name and argument != name:
-        raise UsageError(f"which name, {argument} or {name}?")
+        raise UsageError(
+            f"two different names are given: {argument} and {name}", hint="leave one of them out"
+        )
     for path in use(argument or name, context.request.cwd):
         context.renderer.notice("info", f"Wrote {path.relative_to(context.request.cwd)}")
-    context.say(f"Plugin {argument or name} created; its README.md says what to do next.")
+    context.say(f"Plugin {argument or name} created. Its README.md lists the next steps.")
 
 
-@develop.command("validate-plugin", short_help="Try every promise of a plugin.")
+@develop.command("validate-plugin")
 @click.argument("argument", metavar="[NAME]", default="")
-@click.option("-n", "--name", default="", metavar="NAME", help="The same as NAME.")
-@click.option("-a", "--all", "everything", is_flag=True, help="Every plugin there is.")
+@click.option(
+    "-n",
+    "--name",
+    default="",
+    metavar="NAME",
+    help="Name the plugin, instead of the argument NAME.",
+)
+@click.option("-a", "--all", "everything", is_flag=True, help="Check every installed plugin.")
 @command(config=False)
 def validate_plugin(context: Context, argument: str, name: str, everything: bool) -> int:
-    """Try every promise of a plugin in a temporary world, one line each.
+    """Run every provider check against a plugin.
 
-    Exit 1 if one is broken.
+    The checks run in a temporary directory, and each result is printed on one line. Exits with 1 if
+    a check fails.
     """
     from dtm.plugins import installed
 
@@ -59,8 +77,8 @@ def _validate(context: Context, name: str) -> bool:
     from dtm.trials.validation import validate_plugin as use
 
     results: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory(prefix="dtm-validate-") as world:
-        for result in use(name, installed(), Path(world)):
+    with tempfile.TemporaryDirectory(prefix="dtm-validate-") as folder:
+        for result in use(name, installed(), Path(folder)):
             results[_show(context, name, result)] += 1
     if results["failed"]:
         context.renderer.notice("error", f"Plugin <{name}> does NOT passed validation.")
@@ -75,7 +93,7 @@ def _validate(context: Context, name: str) -> bool:
 
 
 def _show(context: Context, name: str, result: CaseResult) -> str:
-    """Print one line and return the outcome."""
+    """Print the result of one check and return its outcome."""
     outcome, reason = result.outcome, result.reason
     row: dict[str, Value] = {
         "plugin": name,

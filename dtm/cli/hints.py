@@ -1,6 +1,6 @@
-"""Next steps that can be pasted.
+"""Commands in hints that can be pasted.
 
-The commands in a hint get the flags that lead to the state that this command worked on.
+They get the flags that lead to the state that the current command works on.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ COMMAND: Final = re.compile(
     r"|show status|state [a-z-]+|validate|verify)\b"
     r"(?! --(?:state|chdir)\b)"
 )
-"""A command that works on a state and does not say yet on which."""
+"""A command that works on a state, without a flag that says on which."""
 
 
 def location_flags(given: Mapping[str, Any], env: Mapping[str, str]) -> str:
-    """Repeat the flags that chose config and state, as they were given.
+    """Return the flags that chose config and state, as the user gave them.
 
-    DTM_STATE becomes a flag, since the next shell may not have it.
+    DTM_STATE becomes the flag `--state`, because another shell may not have the variable.
     """
     named = {
         "--chdir": given.get("chdir"),
@@ -39,12 +39,12 @@ def location_flags(given: Mapping[str, Any], env: Mapping[str, str]) -> str:
 
 
 def add_flags(hint: str, flags: str) -> str:
-    """The hint with the flags behind each of its commands."""
+    """Return the hint with the flags added to each of its commands."""
     return COMMAND.sub(lambda found: f"{found[0]} {flags}", hint) if flags else hint
 
 
 class HintFlagsRenderer:
-    """Another renderer, given hints that are complete."""
+    """A renderer that adds the flags to every hint and passes everything to another renderer."""
 
     def __init__(self, renderer: Renderer, flags: str) -> None:
         self._renderer, self._flags = renderer, flags
@@ -53,13 +53,13 @@ class HintFlagsRenderer:
         return getattr(self._renderer, name)
 
     def event(self, event: Event) -> None:
-        """As `Renderer.event`."""
+        """See `Renderer.event`."""
         if isinstance(event, ApplyErrored | Notice | RefusalWarning):
             event = replace(event, hint=add_flags(event.hint, self._flags))
         self._renderer.event(event)
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:
-        """As `Renderer.error`."""
+        """See `Renderer.error`."""
         if isinstance(error, DtmError):
             error.hint = add_flags(error.hint, self._flags)
         if isinstance(error, ConfigError | PlanError):
@@ -69,16 +69,13 @@ class HintFlagsRenderer:
         self._renderer.error(error, debug=debug)
 
     def notice(self, level: Level, message: str, *, hint: str = "") -> None:
-        """As `Renderer.notice`."""
+        """See `Renderer.notice`."""
         self._renderer.notice(level, message, hint=add_flags(hint, self._flags))
 
 
 def with_hint_flags(renderer: Renderer, flags: str) -> Renderer:
-    """Make a renderer whose hints lead to the same place.
-
-    It is the given one where a bare command leads there anyway.
-    """
+    """Return a renderer whose hints have the flags, or the given one if there are no flags."""
     if not flags:
         return renderer
-    # What it does not define itself, __getattr__ finds.
+    # __getattr__ provides the methods that the class does not define.
     return cast("Renderer", HintFlagsRenderer(renderer, flags))

@@ -1,4 +1,4 @@
-"""`dtm init`, `validate`, `verify`, `drift`, `output`, `graph`."""
+"""The commands `dtm init`, `validate`, `verify`, `drift`, `output`, `graph`."""
 
 from __future__ import annotations
 
@@ -38,16 +38,19 @@ if TYPE_CHECKING:
 @click.option(
     "--create",
     is_flag=True,
-    help="Make what the state needs (bucket, table, namespace) after asking, print who needs what.",
+    help="Create what the state needs after asking, and print the permissions.",
 )
 @yes_option()
 @command()
 def init(context: Context, create: bool, yes: bool) -> None:
-    """Check config, plugins and state. Never required: apply does silently what this would."""
+    """Check config, plugins, state, lock and store.
+
+    Running it is optional: apply makes the same checks.
+    """
     from dtm.app.initialize import initialize
 
     def confirm() -> bool:
-        return approval(context, yes).confirm(ConfirmationPrompt("Make it? [y/n]"))
+        return approval(context, yes).confirm(ConfirmationPrompt("Create it? [y/n]"))
 
     for step in initialize(context.open(), confirm=confirm if create else None):
         _show_step(context, step)
@@ -68,8 +71,8 @@ def _show_step(context: Context, step: Step) -> None:
         case Reading():
             notice("info", f"State: {step.location}, {_describe_state(step)}.")
         case LockChoice():
-            told = f"{step.kind}, lease {step.lease:g} s" if step.locker else f"none, {step.why}"
-            notice("info" if step.locker else "warning", f"Lock: {told}.", hint=step.hint)
+            text = f"{step.kind}, lease {step.lease:g} s" if step.locker else f"none, {step.why}"
+            notice("info" if step.locker else "warning", f"Lock: {text}.", hint=step.hint)
         case steps.InitFinished():
             context.say("Initialize finished.")
         case _:
@@ -79,14 +82,14 @@ def _show_step(context: Context, step: Step) -> None:
 def _show_creation(context: Context, step: CreationStep) -> None:
     match step.kind:
         case "nothing":
-            text = f"Nothing has to be made for a state at {step.text}."
+            text = f"Nothing has to be created for a state at {step.text}."
             context.renderer.notice("info", text)
         case "missing":
             context.renderer.notice("info", f"Missing: {step.text}.")
         case "created":
-            context.say(f"Made {step.text}.")
+            context.say(f"Created {step.text}.")
         case "permissions":
-            context.renderer.notice("info", "Whoever applies needs these permissions:")
+            context.renderer.notice("info", "A user who runs apply needs these permissions:")
             context.renderer.data(step.text)
 
 
@@ -95,7 +98,7 @@ def _show_store(context: Context, step: ProbeSkipped | Probe) -> None:
     from dtm.app.locks import probe_rows
 
     if isinstance(step, ProbeSkipped):
-        text = f"Store: it could not be tried: {step.message}"
+        text = f"Store: could not be tested: {step.message}"
         context.renderer.notice("warning", text, hint=step.hint)
         return
     for row in probe_rows(step):
@@ -104,7 +107,7 @@ def _show_store(context: Context, step: ProbeSkipped | Probe) -> None:
 
 def _describe_state(found: Reading) -> str:
     if not found.exists:
-        return "empty"
+        return "does not exist yet"
     state = found.state
     return f"serial {state.id.serial}, {count(len(state.entries), 'tool')}"
 
@@ -112,7 +115,10 @@ def _describe_state(found: Reading) -> str:
 @click.command()
 @command()
 def validate(context: Context) -> None:
-    """Check the config alone: every problem at once, no state, no provider asked."""
+    """Check the config and list every problem.
+
+    It reads no state and asks no provider.
+    """
     from dtm.app.workspace import load_checked_config
 
     config = load_checked_config(context.request)
@@ -122,15 +128,15 @@ def validate(context: Context) -> None:
 
 
 @click.command()
-@click.option("--strict", is_flag=True, help="Exit 1 if they do not agree.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if they do not agree.")
 @new_state_option
-@parallelism_option("Reads")
+@parallelism_option("reads")
 @optional_lock_options
 @command()
 def verify(context: Context, strict: bool, **given: Any) -> int:
-    """Say whether config, plugins, state and world agree.
+    """Check whether config, plugins, state and live resources agree.
 
-    Exits 0 whatever it finds, unless --strict.
+    Exits with 0 whatever it finds, unless --strict is given.
     """
     from dtm.app.verify import verify as use
     from dtm.render import sentences
@@ -147,7 +153,7 @@ def verify(context: Context, strict: bool, **given: Any) -> int:
 
 
 def _describe_failed_part(error: DtmError) -> tuple[Level, str]:
-    """Say which part the error of a verification is about."""
+    """Return the level and the message about the part that could not be verified."""
     match error:
         case ConfigError():
             return "error", "verify failed, error: there is no valid config."
@@ -161,24 +167,24 @@ def _describe_failed_part(error: DtmError) -> tuple[Level, str]:
 
 @click.command()
 @new_state_option
-@parallelism_option("Reads")
+@parallelism_option("reads")
 @optional_lock_options
 @command()
 def drift(context: Context, **given: Any) -> int:
     """Show what changed outside dtm.
 
-    Exit 0 if nothing did, 2 if something did, 1 if that cannot be told.
+    Exits with 0 if nothing changed, 2 if something did, 1 if a tool could not be read.
     """
     from dtm.app.run import Run
 
     found = Run(context.open(need_config=False), run_options(given)).drift()
     nothing = (
-        "Of what could be read, nothing changed outside dtm."
+        "Nothing changed outside dtm among the tools that could be read."
         if found.unread
         else "Nothing changed outside dtm."
     )
     context.renderer.plan(found.plan, operation="drift", nothing=nothing)
-    # Exit 1 comes before 2: what could not be read may have changed too.
+    # Exit code 1 wins over 2: a tool that could not be read may have changed too.
     if found.unread:
         raise PlanError(found.unread)
     return 0 if found.plan.is_empty else 2
@@ -188,7 +194,10 @@ def drift(context: Context, **given: Any) -> int:
 @click.argument("name", required=False)
 @command()
 def output(context: Context, name: str | None) -> None:
-    """Print the config's outputs as they were after the last apply; with NAME, that one alone."""
+    """Print the outputs of the last apply.
+
+    With NAME, print only that output.
+    """
     from dtm.app.states import current_state
     from dtm.app.states import output as use
 
@@ -207,11 +216,15 @@ def output(context: Context, name: str | None) -> None:
     "form",
     type=click.Choice(GRAPH_FORMATS),
     default="dot",
-    help="Format.  [default: dot]",
+    show_default=True,
+    help="Print the graph in this format.",
 )
 @command()
 def graph(context: Context, form: GraphFormat) -> None:
-    """Print the dependency graph of the config, written and implied edges alike."""
+    """Print the dependency graph of the config.
+
+    It contains the dependencies in dependsOn and those that follow from references.
+    """
     from dtm.app.graph_export import export_graph
     from dtm.app.workspace import load_config
 

@@ -1,4 +1,4 @@
-"""`dtm plan`, `apply`, `delete`, `destroy`."""
+"""The commands `dtm plan`, `apply`, `delete`, `destroy`."""
 
 from __future__ import annotations
 
@@ -26,31 +26,37 @@ from engine.plan import Plan
 
 
 def execution_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the executor's options."""
+    """Add the options of a command that changes live resources."""
     for option in (
         click.option(
             "--resolve",
             multiple=True,
-            metavar="ADDR=WHAT",
-            help="What became of an interrupted tool that cannot be found again: "
-            "adopt:ID, retry or forget.",
+            metavar="ADDR=HOW",
+            help="Resolve an interrupted tool: adopt:ID, retry or forget.",
         ),
-        parallelism_option("Operations"),
+        parallelism_option("operations"),
     ):
         function = option(function)
     return lock_options(yes_option()(function))
 
 
 @click.command()
-@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 if there are changes.")
-@click.option("--no-refresh", is_flag=True, help="Compare with the state alone, ask no provider.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there are changes.")
+@click.option(
+    "--no-refresh",
+    is_flag=True,
+    help="Compare with the state only, without reading live resources.",
+)
 @click.option("--destroy", "removal", is_flag=True, help="Show what destroy would do.")
 @new_state_option
-@parallelism_option("Reads")
+@parallelism_option("reads")
 @optional_lock_options
 @command()
 def plan(context: Context, detailed_exitcode: bool, removal: bool, **given: Any) -> int:
-    """Show what apply would do. Nothing is changed and, without --lock, nothing is locked."""
+    """Show what apply would do, and change nothing.
+
+    Without --lock, the state is read without taking the lock.
+    """
     from dtm.app.run import Run
 
     found = Run(context.open(need_config=not removal), run_options(given)).plan(destroy=removal)
@@ -59,12 +65,12 @@ def plan(context: Context, detailed_exitcode: bool, removal: bool, **given: Any)
 
 
 @click.command()
-@click.option("--force", is_flag=True, help="Answer the question about large deletions too.")
+@click.option("--force", is_flag=True, help="Confirm the loss of many tools in advance.")
 @new_state_option
 @execution_options
 @command()
 def apply(context: Context, yes: bool, **given: Any) -> int:
-    """Plan, ask, and make the world what the config says."""
+    """Plan, ask for approval, and apply the changes."""
     return _execute(context, "apply", yes, run_options(given))
 
 
@@ -72,12 +78,12 @@ def apply(context: Context, yes: bool, **given: Any) -> int:
 @click.option(
     "--force",
     is_flag=True,
-    help="Look tools that are not in the state up by identity, and delete what is found.",
+    help="Also find tools that are not in the state by identity, and delete them.",
 )
 @click.option(
     "--with-dependents",
     is_flag=True,
-    help="Also delete tools outside the config that depend on them.",
+    help="Also delete tools outside the config that depend on deleted ones.",
 )
 @new_state_option
 @execution_options
@@ -92,15 +98,15 @@ def delete(context: Context, yes: bool, **given: Any) -> int:
 @execution_options
 @command()
 def destroy(context: Context, yes: bool, **given: Any) -> int:
-    """Delete everything that the state remembers, dependents first.
+    """Delete every tool in the state, dependents first.
 
-    A state alone suffices: --state URL.
+    It needs no config: name the state with --state URL.
     """
     return _execute(context, "destroy", yes, run_options(given))
 
 
 def _execute(context: Context, operation: str, yes: bool, chosen: RunOptions) -> int:
-    """Plan, ask, do; the summary of what was done is an event."""
+    """Plan, ask and apply. The summary of the changes is an event, so it is not returned."""
     from dtm.app.run import Run
     from dtm.render import sentences
     from dtm.render.prompt import CONTINUE
@@ -117,7 +123,7 @@ def _execute(context: Context, operation: str, yes: bool, chosen: RunOptions) ->
         )
 
     answer = approval(context, yes)
-    # Before the state is opened: a run that nobody can approve should not take the lock.
+    # Before the state is opened: a run that cannot be approved must not take the lock.
     answer.require_answerable()
     context.emit(RunStarted(operation))
     run = Run(context.open(need_config=operation != "destroy", announce=True), chosen)
@@ -125,7 +131,7 @@ def _execute(context: Context, operation: str, yes: bool, chosen: RunOptions) ->
         summary = run.execute(operation, show=show, confirm=confirm)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            ", what was done is recorded" if run.approved else ", nothing was changed"
+            ", finished changes are recorded" if run.approved else ", nothing was changed"
         ) from None
     if summary is None or summary.is_complete:
         return 0

@@ -1,4 +1,4 @@
-"""`dtm lock`, `dtm force-unlock`."""
+"""The commands `dtm lock` and `dtm force-unlock`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from engine.lock import LockRecord
 @click.command()
 @command()
 def lock(context: Context) -> int:
-    """Show who holds the lock: exit 0 if nobody does, 3 if somebody does."""
+    """Show who holds the lock.
+
+    Exits with 0 if the lock is free, 3 if it is held.
+    """
     from dtm.app.locks import read_lock
 
     record = read_lock(context.open(need_config=False))
@@ -21,7 +24,9 @@ def lock(context: Context) -> int:
         return 0
     which = record.info.id if record.info else "--corrupt"
     context.renderer.notice(
-        "info", "If nobody works there any more:", hint=f"dtm force-unlock {which}"
+        "info",
+        "If no run is working on this state any more, break the lock:",
+        hint=f"dtm force-unlock {which}",
     )
     return 3
 
@@ -29,14 +34,14 @@ def lock(context: Context) -> int:
 @click.command("force-unlock")
 @click.argument("lock_id", required=False, default="")
 @click.option(
-    "--corrupt", is_flag=True, help="Break a lock whose record cannot be read and so has no ID."
+    "--corrupt", is_flag=True, help="Break a lock whose record is damaged and so has no ID."
 )
 @yes_option("--force")
 @command()
 def force_unlock(context: Context, lock_id: str, corrupt: bool, yes: bool) -> int:
-    """Break a lock by its exact ID, as `dtm lock` shows it.
+    """Break the lock with the ID that dtm lock shows.
 
-    Its holder is refused once somebody else has begun.
+    As soon as another run starts, the writes of the previous holder are refused.
     """
     from dtm.app.locks import break_lock, record_to_break
 
@@ -52,6 +57,7 @@ def force_unlock(context: Context, lock_id: str, corrupt: bool, yes: bool) -> in
 
 
 def _consequence(record: LockRecord) -> str:
-    if record.info and record.info.lease is None:  # only dtm promises to be alive
-        return "It was Terraform's or another program's: that is not stopped by this."
-    return "Whoever held it is refused at its next write once somebody else has begun."
+    """Return what the break means for the previous holder."""
+    if record.info and record.info.lease is None:  # only dtm writes a lease
+        return "Its holder is Terraform or another program, which dtm cannot stop."
+    return "As soon as another run starts, the writes of its previous holder are refused."

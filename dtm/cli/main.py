@@ -31,36 +31,36 @@ COMMANDS = {
     "version": "dtm.cli.meta:version",
 }
 SUMMARIES = {
-    "apply": "Make the world what the config says.",
+    "apply": "Plan, ask for approval, and apply the changes.",
     "completion": "Print the completion script for a shell.",
     "delete": "Delete the config's tools, dependents first.",
-    "destroy": "Delete everything that the state remembers.",
-    "develop": "Write and check plugins.",
+    "destroy": "Delete every tool in the state.",
+    "develop": "Create and check plugins.",
     "drift": "Show what changed outside dtm.",
-    "force-unlock": "Break a lock by its exact ID.",
+    "force-unlock": "Break the lock with the given ID.",
     "graph": "Print the dependency graph.",
-    "init": "Check config, plugins and state.",
-    "list": "List what there is.",
+    "init": "Check config, plugins, state, lock and store.",
+    "list": "List the plugins.",
     "lock": "Show who holds the lock.",
-    "output": "Print the outputs.",
+    "output": "Print the outputs of the last apply.",
     "plan": "Show what apply would do.",
-    "show": "Show sample configs, the schema, or the status of tools.",
-    "state": "Inspect and mend the state.",
-    "validate": "Check the config alone.",
-    "verify": "Say whether config, state and world agree.",
+    "show": "Show a sample config, the schema, or the status of tools.",
+    "state": "Inspect and repair the state.",
+    "validate": "Check the config only.",
+    "verify": "Check whether config, state and live resources agree.",
     "version": "Print the version.",
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose listing needs no command module."""
+    """A group that imports a command's module only when that command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Names in alphabetical order."""
+        """Return the names in alphabetical order."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        """Import the command's module; shells show the summary as they complete."""
+        """Import the command's module. Shells show the summary when they complete a command."""
         target = COMMANDS.get(cmd_name)
         if target is None:
             return None
@@ -70,21 +70,21 @@ class LazyGroup(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does; most options belong to a command, which people may not know yet."""
+        """Parse as click does. Explain that an option of a command follows the command."""
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             name = error.option_name
             raise click.UsageError(
-                f"No such option '{name}' here: "
-                f"options stand behind a command, as in dtm plan {name}",
+                f"No such option '{name}' here. "
+                f"Write it after a command, for example: dtm plan {name}",
                 ctx,
             ) from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest name where there is one."""
+        """Resolve as click does. Suggest a similar name for an unknown command."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -95,7 +95,7 @@ class LazyGroup(click.Group):
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
-        """List from the table, without importing anything."""
+        """List the commands from the table, without importing their modules."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(SUMMARIES.items()))
 
@@ -105,15 +105,15 @@ class LazyGroup(click.Group):
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start in an empty folder: dtm show config > config.yaml, then dtm plan, then dtm apply."
-    " Exit codes: 0 done or nothing to do, 1 error, 2 changes or drift where asked for, "
-    "3 the lock could not be had, 130 interrupted.",
+    " Exit codes: 0 done or nothing to do, 1 error, 2 changes or drift, "
+    "3 the lock is held, 130 interrupted.",
 )
 @click.option("--version", is_flag=True, help="Print the version and exit.")
 @click.pass_context
 def root(ctx: click.Context, version: bool) -> None:
     """Declarative engine for DevOps toolchains.
 
-    Describe tools in YAML, plan, apply, and remember.
+    Describe tools in YAML. dtm plans and applies the changes and records them in a state.
     """
     if version:
         from dtm import __version__
@@ -124,19 +124,20 @@ def root(ctx: click.Context, version: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; the exit code is the process's.
+    """Run the command line and exit with its code.
 
-    Usage errors are 1, as DevStream's were.
+    The exit code of a usage error is 1, as in DevStream.
     """
     from dtm.app.signals import ignore_signals, silence_output
     from dtm.cli.streams import is_output_error, open_streams
 
     open_streams()
-    # What a command makes it keeps: looking through it often costs a fifth of the time.
+    # A command keeps nearly all objects that it creates, so frequent collections find nothing and
+    # cost a fifth of the time.
     gc.set_threshold(100_000, 50, 50)
     try:
         code = _invoke()
-        # Here, so that a full disk is an error with our exit code; at exit Python has its own.
+        # Flushed here, so that a full disk ends with exit code 1. At exit, Python would use 120.
         sys.stdout.flush()
     except OSError as error:
         if not is_output_error(error):
@@ -144,8 +145,8 @@ def main() -> None:
         code = 1
         if not isinstance(error, BrokenPipeError):
             with suppress(OSError):
-                os.write(2, f"dtm: {error.filename} cannot be written: {error.strerror}\n".encode())
-        # Python flushes once more as it ends, and would print an error of its own.
+                os.write(2, f"dtm: cannot write to {error.filename}: {error.strerror}\n".encode())
+        # Python flushes again at exit, and would print an error of its own.
         silence_output()
     ignore_signals()
     sys.exit(code)
@@ -166,11 +167,11 @@ def _invoke() -> int:
 
 
 def _show_usage_error(error: click.ClickException) -> None:
-    """Say what is wrong with the arguments.
+    """Show what is wrong with the arguments.
 
-    People read what click prints, programs a line like all others.
+    With --json it is a line like all others, otherwise the text of click.
     """
-    # Parsing failed, so click cannot tell whether the option was given.
+    # Parsing failed, so click does not know whether the option was given.
     if "--json" not in sys.argv:
         error.show()
         return

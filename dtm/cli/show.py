@@ -1,4 +1,4 @@
-"""`dtm show config, schema, status`; `dtm list plugins`."""
+"""The commands `dtm show config`, `schema`, `status` and `dtm list plugins`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dtm.cli.common import Context, command, group
 from engine.address import Address
 from engine.errors import UsageError
 
-show = group("show", "Show sample configs, the schema, or the status of tools.")
+show = group("show", "Show a sample config, the schema, or the status of tools.")
 
 
 @show.command()
@@ -18,26 +18,27 @@ show = group("show", "Show sample configs, the schema, or the status of tools.")
     "--plugin",
     default="",
     metavar="NAME",
-    help="A sample of that plugin, every option explained.",
+    help="Print a sample for this plugin, with every option explained.",
 )
 @click.option(
     "-t",
     "--template",
     default="",
     metavar="NAME",
-    help="A whole toolchain: quickstart, gitops or apps.",
+    help="Print a whole toolchain: quickstart, gitops or apps.",
 )
 @command(config=False)
 def config(context: Context, plugin: str, template: str) -> None:
-    """Print a commented config that loads and applies as it is."""
+    """Print a commented config that can be applied unchanged."""
     from dtm.describe import config_sample, plugin_sample
     from dtm.plugins import installed
 
     if plugin and template:
-        raise UsageError("--plugin and --template exclude each other")
+        raise UsageError("--plugin and --template cannot be combined", hint="leave one of them out")
     if plugin in installed().unshipped() and plugin not in installed():
         raise UsageError(
-            f'plugin "{plugin}" is not part of this version', hint="dtm list plugins shows what is"
+            f'plugin "{plugin}" is not part of this version',
+            hint="list the plugins with dtm list plugins",
         )
     context.renderer.data(plugin_sample(plugin, installed()) if plugin else config_sample(template))
 
@@ -45,7 +46,7 @@ def config(context: Context, plugin: str, template: str) -> None:
 @show.command()
 @command(config=False)
 def schema(context: Context) -> None:
-    """Print the JSON Schema of the whole config, for editors."""
+    """Print the JSON Schema of the config, for editors."""
     import json
 
     from dtm.jsonschema import config_schema
@@ -56,14 +57,21 @@ def schema(context: Context) -> None:
 
 
 @show.command()
-@click.option("-p", "--plugin", default="", metavar="NAME", help="Only tools of that plugin.")
-@click.option("-i", "--id", "instance", default="", metavar="ID", help="Only that instance.")
+@click.option("-p", "--plugin", default="", metavar="NAME", help="Show only tools of this plugin.")
 @click.option(
-    "-a", "--all", "everything", is_flag=True, help="All tools, as without --plugin and --id."
+    "-i",
+    "--id",
+    "instance",
+    default="",
+    metavar="ID",
+    help="Show only tools with this instance ID.",
+)
+@click.option(
+    "-a", "--all", "everything", is_flag=True, help="Show all tools. This is the default."
 )
 @command()
 def status(context: Context, plugin: str, instance: str, everything: bool) -> None:
-    """Show each tool as recorded and as found."""
+    """Show each tool as recorded and as it is live."""
     from dtm.app.run import Run
 
     shown = {
@@ -75,7 +83,7 @@ def status(context: Context, plugin: str, instance: str, everything: bool) -> No
         if plugin or instance:
             raise UsageError(
                 f"state with (id: {instance or '*'}, plugin: {plugin or '*'}) not found",
-                hint="dtm state list shows what there is",
+                hint="list the tools with dtm state list",
             )
         context.renderer.notice("info", "No resources found.")
     for address, document in shown.items():
@@ -86,7 +94,7 @@ def _named(address: Address, plugin: str, instance: str) -> bool:
     return plugin in ("", address.name) and instance in ("", address.instance)
 
 
-list_group = group("list", "List what there is.")
+list_group = group("list", "List the plugins.")
 
 
 @list_group.command()
@@ -96,11 +104,11 @@ list_group = group("list", "List what there is.")
     "pattern",
     default="",
     metavar="REGEX",
-    help="Only names in which this is found.",
+    help="List only names that match this regular expression.",
 )
 @command(config=False)
 def plugins(context: Context, pattern: str) -> None:
-    """List the plugins, one name a line."""
+    """List the plugins, one name per line."""
     import re
 
     from dtm.plugins import installed

@@ -1,4 +1,4 @@
-"""`dtm state list, show, pull, push, mv, rm, history, diff, rollback, recover, move-log, probe`."""
+"""The commands `dtm state list`, `show`, `pull`, `push`, `mv`, `rm`, `history` and others."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from dtm.cli.common import Context, command, group, lock_options, run_options
 from dtm.render.text import count
 from engine.errors import UsageError
 
-dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
+dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done, without writing.")
 
 
 def write_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command that writes the state its options."""
+    """Add the options of a command that writes the state."""
     return lock_options(dry_run(function))
 
 
-state = group("state", "Inspect and mend the state.")
+state = group("state", "Inspect and repair the state.")
 
 
 @state.command("list")
 @command()
 def list_entries(context: Context) -> None:
-    """List what the state remembers."""
+    """List the tools in the state."""
     from dtm.app.sessions import read_and_warn
 
     found = read_and_warn(context.open(need_config=False))
@@ -44,8 +44,8 @@ def list_entries(context: Context) -> None:
     ]
     context.renderer.table(rows)
     if not rows:
-        told = "remembers nothing" if found.exists else "is not there yet"
-        context.renderer.notice("info", f"The state at {found.location} {told}.")
+        condition = "is empty" if found.exists else "does not exist yet"
+        context.renderer.notice("info", f"The state at {found.location} {condition}.")
 
 
 def _unfinished(entry: Any, found: Any) -> str | None:
@@ -57,10 +57,12 @@ def _unfinished(entry: Any, found: Any) -> str | None:
 
 @state.command()
 @click.argument("address")
-@click.option("--serial", type=int, metavar="N", help="As it was then.")
+@click.option(
+    "--serial", type=int, metavar="N", help="Show the entry in this serial of the history."
+)
 @command()
 def show(context: Context, address: str, serial: int | None) -> None:
-    """Show one entry whole."""
+    """Show one entry of the state."""
     from dtm.app.comparison import entry_as_map
     from dtm.app.states import entry_of, state_at
 
@@ -76,7 +78,8 @@ def show(context: Context, address: str, serial: int | None) -> None:
     "form",
     type=click.Choice(["json", "yaml", "devstream"]),
     default="json",
-    help="Format.  [default: json]",
+    show_default=True,
+    help="Print the state in this format.",
 )
 @command()
 def pull(context: Context, form: str) -> None:
@@ -92,16 +95,16 @@ def pull(context: Context, form: str) -> None:
 
 @state.command()
 @click.argument("file", metavar="FILE|-")
-@click.option("--force", is_flag=True, help="Push what is no successor of the present state.")
-@click.option("--adopt", is_flag=True, help="Make this place the home of a copy.")
+@click.option("--force", is_flag=True, help="Push despite another lineage or a lower serial.")
+@click.option("--adopt", is_flag=True, help="Make this location the home of the pushed copy.")
 @write_options
 @command()
 def push(context: Context, file: str, adopt: bool, **given: Any) -> None:
-    """Make a document the state, if it succeeds the present one."""
+    """Replace the state with FILE (same lineage, higher serial)."""
     from dtm.app.states import push as use
 
     try:
-        # Bytes, not text: the locale must not decide how the document is decoded.
+        # Bytes, not text: the locale must not decide how the file is decoded.
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
@@ -109,7 +112,7 @@ def push(context: Context, file: str, adopt: bool, **given: Any) -> None:
     workspace = context.open(need_config=False)
     pushed = use(workspace, chosen, data, adopt=adopt)
     if pushed is None:
-        context.say("Nothing to do: the pushed document is the state.")
+        context.say("Nothing to do: the pushed file equals the state.")
         return
     overridden = f" Overridden: {pushed.overridden}." if pushed.overridden else ""
     context.say(
@@ -124,7 +127,7 @@ def push(context: Context, file: str, adopt: bool, **given: Any) -> None:
 @write_options
 @command()
 def mv(context: Context, old: str, new: str, **given: Any) -> None:
-    """Give an entry another address."""
+    """Change the address of an entry."""
     from dtm.app.states import move_entry
 
     before, after, chosen = context.address(old), context.address(new), run_options(given)
@@ -135,31 +138,31 @@ def mv(context: Context, old: str, new: str, **given: Any) -> None:
 
 @state.command()
 @click.argument("addresses", nargs=-1, required=True)
-@click.option("--force", is_flag=True, help="Cut the edges of what depends on them.")
+@click.option("--force", is_flag=True, help="Also remove the dependencies of other tools on them.")
 @write_options
 @command()
 def rm(context: Context, addresses: tuple[str, ...], **given: Any) -> None:
-    """Forget entries; what they stand for is not touched."""
+    """Remove entries without touching their resources."""
     from dtm.app.states import remove_entries
 
     gone = [context.address(text) for text in addresses]
     chosen = run_options(given)
     remove_entries(context.open(need_config=False), chosen, gone)
     context.say(
-        f"{'Would forget' if chosen.dry_run else 'Forgot'} {', '.join(map(str, gone))}. "
-        "What it stands for was not touched."
+        f"{'Would remove' if chosen.dry_run else 'Removed'} {', '.join(map(str, gone))} "
+        "from the state. No live resource was touched."
     )
 
 
 def _without_fraction(at: str) -> str | None:
-    """An RFC 3339 time to the second; None where DevStream wrote none."""
+    """Return an RFC 3339 time to the second, None for the empty time of a DevStream state."""
     return re.sub(r"\.\d+", "", at) or None
 
 
 @state.command()
 @command()
 def history(context: Context) -> None:
-    """List the states that were, newest first."""
+    """List the states in the history, newest first."""
     from dtm.app.states import list_history
 
     rows = [
@@ -176,12 +179,15 @@ def history(context: Context) -> None:
     context.renderer.table(rows)
 
 
-@state.command(short_help="Show how two serials differ.")
+@state.command()
 @click.argument("old", type=int)
 @click.argument("new", type=int, required=False)
 @command()
 def diff(context: Context, old: int, new: int | None) -> None:
-    """Show how two serials differ; without NEW, how the present one does."""
+    """Show the differences between two serials.
+
+    Without NEW, OLD is compared with the current state.
+    """
     from dtm.app.comparison import compare_states
     from dtm.app.states import state_at
 
@@ -189,12 +195,15 @@ def diff(context: Context, old: int, new: int | None) -> None:
     context.renderer.differences(compare_states(state_at(workspace, old), state_at(workspace, new)))
 
 
-@state.command(short_help="Write a new serial with an earlier one's tools.")
+@state.command()
 @click.argument("serial", type=int)
 @write_options
 @command()
 def rollback(context: Context, serial: int, **given: Any) -> None:
-    """Write a new serial with an earlier one's tools, then show the plan that follows."""
+    """Restore the tools and outputs of an earlier serial.
+
+    They are written as a new serial. No resource is touched; the plan that follows is shown.
+    """
     from dtm.app.run import Run
     from dtm.app.states import rollback as use
 
@@ -203,22 +212,19 @@ def rollback(context: Context, serial: int, **given: Any) -> None:
     context.say(
         f"{'Would write' if chosen.dry_run else 'Wrote'} serial {written} "
         f"with the {count(len(old.entries), 'tool')} of serial {serial}. "
-        "The world was not touched; dtm plan shows what would follow."
+        "No live resource was touched. Run dtm plan to see the next changes."
     )
     if workspace.config is not None and not chosen.dry_run:
-        # Without the lock: the rollback is done, and the plan is only shown.
+        # The rollback is complete, and the plan is only shown, so it needs no lock.
         context.renderer.plan(Run(workspace, RunOptions(lock=False)).plan())
 
 
-@state.command(short_help="Enter the outcomes of a rescue file.")
+@state.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @write_options
 @command()
 def recover(context: Context, file: str, **given: Any) -> None:
-    """Enter the outcomes of a rescue file where the state still waits for them.
-
-    Twice is harmless.
-    """
+    """Apply the results saved in a rescue file. Safe to repeat."""
     from dtm.app.states import recover as use
 
     workspace, chosen = context.open(need_config=False), run_options(given)
@@ -226,40 +232,43 @@ def recover(context: Context, file: str, **given: Any) -> None:
         context.say(f"{'Would recover' if chosen.dry_run else 'Recovered'} {address}")
 
 
-@state.command("move-log", short_help="Move the commit log into the state file or beside it.")
+@state.command("move-log")
 @click.argument("place", type=click.Choice(["inline", "beside"]))
 @write_options
 @command()
 def move_log(context: Context, place: str, **given: Any) -> None:
-    """Move the commit log into the state file (inline) or beside it, once.
+    """Move the commit log into the state file or next to it.
 
-    Later runs keep it there.
+    With inline it becomes a part of the state file, with beside an object next to it. Later runs
+    keep it there.
     """
     from dtm.app.states import move_log as use
 
     workspace, chosen = context.open(need_config=False), run_options(given)
-    where = f"{place}, at {workspace.place.location}"
+    side = "inside" if place == "inline" else "next to"
+    where = f"{side} the state file at {workspace.place.location}"
     if not use(workspace, chosen, place):
-        context.say(f"Nothing to do: the commit log is {where}.")
+        context.say(f"Nothing to do: the commit log is already {where}.")
         return
-    moved = f"{'Would move' if chosen.dry_run else 'Moved'} the commit log: it is {where}."
+    moved = f"{'Would move' if chosen.dry_run else 'Moved'} the commit log: new place {where}."
     asked = workspace.place.settings.log
     if asked not in ("auto", place):
-        moved += f" Set state.log: {place}, since runs with state.log: {asked} are refused."
+        moved += f" Set state.log: {place}, because runs with state.log: {asked} are refused."
     context.say(moved)
 
 
 @state.command()
 @command()
 def probe(context: Context) -> None:
-    """Try what the store guarantees."""
+    """Test what the store guarantees."""
     from dtm.app.locks import probe_place, probe_rows
 
     verdict = probe_place(context.open(need_config=False).place)
     if not verdict.trials:
         context.renderer.notice(
             "info",
-            f"Nothing was tried: no state is at {verdict.location} yet, or a run is at work on it.",
+            f"Nothing was tested: there is no state at {verdict.location} yet, "
+            "or a run is working on it.",
         )
     context.renderer.table(probe_rows(verdict))
     if refusal := verdict.refusal(lock_native=False):

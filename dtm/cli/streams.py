@@ -1,4 +1,4 @@
-"""The standard streams as a command finds them: open, buffered, and with errors that name them."""
+"""The standard streams of a command: open, buffered, and with errors that name the stream."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ OUTPUT, ERROR = "standard output", "standard error"
 
 
 class _Output(io.FileIO):
-    """A standard stream whose errors name it.
+    """A standard stream whose errors have its name as their file name.
 
-    A full disk under the output, and a reader that left, are thereby told apart from those that the
-    work meets.
+    A full disk or closed pipe under the output is thereby distinct from an error of the work
+    itself.
     """
 
     def write(self, data: Any) -> int:
-        """As its class does."""
+        """See `io.FileIO.write`."""
         try:
             return super().write(data)
         except OSError as error:
@@ -28,21 +28,21 @@ class _Output(io.FileIO):
 
 
 def open_streams() -> None:
-    """Open the three standard streams, those that the caller has closed, too.
+    """Open the three standard streams, even if the caller has closed them.
 
-    What goes to a closed stream goes nowhere, and no file that is opened later gets its number.
-    Output always has a buffer, also with PYTHONUNBUFFERED: without one, Python silently drops what
-    a disk does not take.
+    What is written to a closed stream is discarded, and no file that is opened later gets its
+    number. Output is always buffered, also with PYTHONUNBUFFERED: without a buffer, Python silently
+    drops what a full disk does not take.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest free number is given, which is the closed stream's own.
+            # The system assigns the lowest free number, which is the number of the closed stream.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as we run
     sys.stdout = _wrap_output(1, sys.stdout, at_once=os.isatty(1))
-    # Errors appear at once; results may wait for a full buffer unless a person reads them.
+    # Messages appear at once. Results may wait for a full buffer unless a terminal shows them.
     sys.stderr = _wrap_output(2, sys.stderr, at_once=True)
 
 
@@ -53,5 +53,5 @@ def _wrap_output(number: int, found: TextIO | None, *, at_once: bool) -> io.Text
 
 
 def is_output_error(error: Exception) -> bool:
-    """Tell whether an error is about the output, and not about the work."""
+    """Return whether an error is about a standard stream, not about the work."""
     return isinstance(error, OSError) and error.filename in (OUTPUT, ERROR)

@@ -136,7 +136,7 @@ def test_state_commands(dtm: Runner, config: Write) -> None:
     assert "Would move" in dtm("state", "mv", "data.a", "data.c", "--dry-run")
     dtm("state", "mv", "data.a", "data.c")
     assert "data/c" in dtm("state", "list")
-    assert "depended on by data/b" in dtm("state", "rm", "data.c", code=1)
+    assert "still needed by data/b" in dtm("state", "rm", "data.c", code=1)
     dtm("state", "rm", "data.b")
     assert "data/b" not in dtm("state", "list")
     assert "data/b" in dtm("state", "diff", "1", "3")

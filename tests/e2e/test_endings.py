@@ -219,7 +219,7 @@ def test_output_that_cannot_be_written_is_no_bug_and_nothing_begins(
     config(SLOW)
     env = {**dtm.env, "PYTHONUNBUFFERED": unbuffered}
     for where, told in (
-        (">/dev/full", "dtm: standard output cannot be written: No space left on device"),
+        (">/dev/full", "dtm: cannot write to standard output: No space left on device"),
         (">/dev/full 2>&1", ""),
     ):
         shell = f"{sys.executable} -m dtm {command} {where}"

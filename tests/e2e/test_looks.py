@@ -73,9 +73,9 @@ def test_that_a_state_was_replaced_by_hand_is_told_by_all_who_look(
 
 
 def test_that_there_is_nothing_is_said(dtm: Runner, config: Write) -> None:
-    assert "devstream.state is not there yet." in dtm("state", "list")
+    assert "devstream.state does not exist yet." in dtm("state", "list")
     config("tools: [{name: data, instanceID: a, options: {input: 1}}]")
     dtm("apply", "-y")
     assert "There are no outputs." in dtm("output")
     dtm("destroy", "-y")
-    assert "devstream.state remembers nothing." in dtm("state", "list")
+    assert "devstream.state is empty." in dtm("state", "list")

@@ -19,7 +19,7 @@ outputs: {greeting: "${{ data.hello.outputs.output }}"}
         ("state lst", "Did you mean 'list'?"),
         ("plan --no-refesh", "Did you mean '--no-refresh'?"),
         ("plan --destory", "Did you mean '--destroy'?"),
-        ("--json-lines plan", "options stand behind a command, as in dtm plan --json-lines"),
+        ("--json-lines plan", "Write it after a command, for example: dtm plan --json-lines"),
         ("show config -p fil", 'did you mean "file"?'),
         ("show config -t gitop", 'did you mean "gitops"?'),
         ("develop validate-plugin comand", 'did you mean "command"?'),
@@ -37,4 +37,4 @@ def test_so_it_is_for_what_is_in_the_state(dtm: Runner, config: Write) -> None:
     dtm("apply", "-y")
     assert 'did you mean "data/hello"?' in dtm("state", "show", "data.helo", code=1)
     assert 'did you mean "greeting"?' in dtm("output", "greetin", code=1)
-    assert "dtm state list shows what there is" in dtm("show", "status", "-p", "dta", code=1)
+    assert "list the tools with dtm state list" in dtm("show", "status", "-p", "dta", code=1)

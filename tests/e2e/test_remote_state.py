@@ -165,7 +165,7 @@ def test_who_was_unlocked_by_force_is_fenced(dtm: Runner, state: State) -> None:
     first = dtm.start("apply", "-y")
     until((dtm.folder / "made.log").exists)
     held = lock_id(dtm("force-unlock", "0" * 32, "-y", code=3))
-    assert "nobody to ask" in dtm("force-unlock", held, code=1)
+    assert "no terminal to ask at" in dtm("force-unlock", held, code=1)
     assert "is refused at its next write once somebody else has begun" in dtm(
         "force-unlock", held, "-y"
     )
@@ -187,10 +187,10 @@ def test_a_missing_bucket_is_named_and_made_on_request(
         told = dtm(*command, code=1)
         assert "the bucket does not exist" in told
         assert "dtm init --create" in told
-    assert "nobody to ask" in dtm("init", "--create", code=1)
+    assert "no terminal to ask at" in dtm("init", "--create", code=1)
     made = dtm("init", "--create", "-y")
-    assert f"Made bucket {bucket}-new" in made
-    assert f"Made table {bucket}-new" in made
+    assert f"Created bucket {bucket}-new" in made
+    assert f"Created table {bucket}-new" in made
     assert '"dynamodb:PutItem"' in made
     assert "Made" not in dtm("init", "--create")
     dtm("apply", "-y")

@@ -194,7 +194,7 @@ def test_drift_tells_what_it_knows_of_the_others_where_one_cannot_be_read(
     dtm("apply", "-y")
     (dtm.folder / "broken").touch()
     told = dtm("drift", code=1)
-    assert "Of what could be read, nothing changed outside dtm." in told
+    assert "Nothing changed outside dtm among the tools that could be read." in told
     (dtm.folder / "a.txt").write_text("changed", "utf-8")
     told = dtm("drift", code=1)
     assert "file/a  changed outside dtm" in told

@@ -1,20 +1,24 @@
-"""Plans, events, errors and values as text for people or as JSON lines for programs.
+"""Plans, events, errors and values as text for users or as JSON lines for programs.
 
-One *renderer* at a time, chosen by `renderers.make_renderer`: `rich` for a terminal, `plain` for
-log files and pipes, `json` for programs. All of them have the methods of `port.Renderer`. A
-`Screen` says where and how text leaves. Data goes to stdout, everything else to stderr.
+`renderers.make_renderer` makes one *renderer* per command: `rich` for a terminal, `plain` for log
+files and pipes, `json` for programs. Each has the methods of `port.Renderer`. A `Screen` holds the
+output streams and settings of a renderer. Data goes to stdout, everything else to stderr. A *line*
+is a sequence of *spans*, and a span is a text with a style.
 
-What the renderers for people share, from the inside out: `text` (styled lines), `values`, `errors`,
-`differences`, `plan`, `tables`, `locks`, `sentences` (the words that people search for), `events`
-(an event as a sentence), `people` (all of it as a renderer). `terminal` and `live` alone import
-rich; `jsonl`, `jsonlines` and `jsontypes` make the JSON, whose types are the published schema.
+- shared by `rich` and `plain`, innermost first: `text` (styled lines), `values`, `errors`,
+  `differences`, `plan`, `tables`, `locks`, `sentences` (fixed wording), `events` (an event as log
+  lines), `human` (the common base class)
+- `terminal` and `live`: the renderer `rich` and its live table; no other module imports rich
+- `json_renderer`, `json_lines`, `json_types`: the renderer `json`, and the published schema
+- `prompt`: questions to the user
 
 Invariants:
-- Every text goes through `Screen.clean`, which hides known secrets, on its way out.
-- No method raises for what it is given, but for a stream that cannot be written.
-- Events come from several threads; a renderer has one lock.
 
-    renderer = make_renderer("plain", Screen(sys.stdout, sys.stderr, redactor.redact))
+- Every text passes through `Screen.clean`, which redacts known secrets, before it is written.
+- A method raises only if a stream cannot be written.
+- Events come from several threads, so a renderer has a lock.
+
+    renderer = make_renderer("plain", Screen(sys.stdout, sys.stderr, redactor.clean))
     renderer.notice("info", "Apply started.")
     renderer.close()
 """

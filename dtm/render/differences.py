@@ -16,11 +16,14 @@ DRIFT: Final = "changed outside dtm (recorded → live):"
 LIVE: Final = "recorded → live:"
 INPUTS: Final = "changed inputs (recorded → now):"
 MAX_DIFF: Final = 60
-"""Lines of one diff that are shown, unless the output is verbose."""
+"""The number of lines of one diff that are shown unless everything is."""
 SHORT: Final = 12
-"""Texts of at most this many lines are shown whole, with their unchanged lines."""
+"""The number of lines up to which a text is shown whole, with its unchanged lines."""
 MAX_COMPARED: Final = 4_000_000
-"""Pairs of lines above which two texts are not compared: the worst case compares every pair."""
+"""The largest number of line pairs that are compared.
+
+In the worst case, the time grows with that number.
+"""
 
 
 def field_lines(
@@ -90,7 +93,7 @@ def _one_sided(
 
 
 def _rows(old: Value, new: Value, show: ValueText) -> Iterator[str] | None:
-    """Return a line by line comparison, or None where `old → new` is easier to read."""
+    """Return a line by line comparison, or None if `old → new` is easier to read."""
     if not (isinstance(old, str) and isinstance(new, str) and ("\n" in old or "\n" in new)):
         return None
     before, after = _text(old, show), _text(new, show)
@@ -111,7 +114,7 @@ def _compare(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
 
     short = max(len(before), len(after)) <= SHORT
     rows = unified_diff(before, after, lineterm="", n=SHORT if short else 2)
-    # Leave out the file names, and the place of an only hunk.
+    # Skip the file names, and the position of a hunk if it is the only one.
     yield from islice(rows, 3 if short else 2, None)
 
 

@@ -1,4 +1,4 @@
-"""Errors as styled lines: what, where, and the next step."""
+"""Errors as styled lines: what is wrong, where, and the next step."""
 
 from __future__ import annotations
 
@@ -23,15 +23,13 @@ _CONFIDENTIAL = re.compile(
     r"(?i)(?:token|password|passwd|secret|credential|private|api_?-?key)"
     r"[\w-]*[\"']?\s*:\s*(?P<value>\S.*)"
 )
-BUG_HINT: Final = (
-    "This is a bug in dtm: run the command again with --debug and report what it prints."
-)
+BUG_HINT: Final = "report this bug of dtm with the output of the same command with --debug"
 
 
 class ErrorText(msgspec.Struct):
     """Errors as lines.
 
-    Each source file is read once, to show the line that a problem stands on.
+    Each source file is read once, to show the line of a problem.
     """
 
     clean: Clean
@@ -40,14 +38,14 @@ class ErrorText(msgspec.Struct):
     _files: dict[str, list[str]] = msgspec.field(default_factory=dict[str, list[str]])
 
     def lines(self, error: BaseException) -> Iterator[Line]:
-        """The message comes first, everything else is indented below it."""
+        """Yield the message, then everything else indented below it."""
         match error:
             case ConfigError() | PlanError():
                 for problem in error.problems:
                     yield from self._problem(problem)
                 if len(error.problems) > 1:
                     found = count(len(error.problems), "problem")
-                    yield line(0, f"{found} found, nothing was done.")
+                    yield line(0, f"{found} found, nothing was changed.")
             case DtmError():
                 yield from self._problem(error)
             case _:
@@ -78,7 +76,7 @@ class ErrorText(msgspec.Struct):
         return line(2, Span("→ ", "info"), printable(self.clean(hint)))
 
     def _source(self, where: str) -> Iterator[Line]:
-        """The line it is about with a caret below, if the file can be read."""
+        """Yield the source line with a caret below it, if the file can be read."""
         place = _PLACE.fullmatch(where)
         number = int(place["line"]) if place else 0
         lines = self._read(place["file"]) if place else []
@@ -86,16 +84,15 @@ class ErrorText(msgspec.Struct):
             return
         text = self._shown(lines[number - 1])
         yield line(2, Span(f"{number:>4} │ ", "dim"), text, hang=7)
-        # The file may have changed since it was read: a caret behind the text would point at
-        # nothing.
+        # The file may have changed since it was loaded, so the column may be behind the text.
         if place["column"] and int(place["column"]) <= len(text) + 1:
             yield _caret(text, int(place["column"]) - 1)
 
     def _shown(self, source: str) -> str:
-        """The source line without what is likely to be a secret written into the file."""
+        """Return a source line without a value that is probably a secret."""
         text = self.clean(source)
         found = _CONFIDENTIAL.search(text)
-        # An expression names a secret but does not hold it, and it is what the user has to see.
+        # An expression names a secret but does not contain it, and the user needs to see it.
         if found and not found["value"].startswith(("[[", "${{", "#")):
             text = text[: found.start("value")] + HIDDEN
         return printable(text.rstrip())

@@ -1,4 +1,4 @@
-"""The common part of the renderers for people: all but the way of lines to the screen."""
+"""The common part of the renderers for users: everything except how lines reach the screen."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ DIFFERENCE_MARKS: Final[dict[str, tuple[str, Style]]] = {
 }
 
 Message: TypeAlias = tuple[Level, Sequence[Line]]
-"""Its first line, and what belongs below it."""
+"""A level, and the lines of the message. Lines after the first belong below it."""
 
 
 class HumanRenderer(ABC):
-    """Data as styled lines to `_print`, everything else as levelled messages to `_log`."""
+    """A renderer that prints data as styled lines and logs all else as messages with a level."""
 
     def __init__(self, screen: Screen, *, dated: bool = False) -> None:
         self.screen = screen
@@ -48,23 +48,23 @@ class HumanRenderer(ABC):
 
     @abstractmethod
     def _print(self, lines: Iterable[Line]) -> None:
-        """Data, to stdout."""
+        """Print data to stdout."""
 
     @abstractmethod
     def _log(self, *messages: Message) -> None:
-        """Messages to stderr, as much as possible at once."""
+        """Write messages to stderr, in one call where possible."""
 
     def plan(self, plan: Plan, *, operation: Operation = "plan", nothing: str = "") -> None:
-        """On stdout."""
+        """Print to stdout."""
         self._print(PlanView(self.show, self.screen.width, operation, nothing).lines(plan))
 
     def event(self, event: Event) -> None:
-        """One log line or a few, or none."""
+        """Log one line, several lines, or nothing."""
         with self._lock:
             self._say(*self.run_log.lines_for(event))
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:
-        """On stderr; each problem with what belongs to it is one message."""
+        """Log to stderr. Each problem is one message with the lines that belong to it."""
         group: list[Line] = []
         for each in ErrorText(self.screen.clean, self.screen.clock(), debug).lines(error):
             if each.indent == 0 and group:
@@ -74,11 +74,11 @@ class HumanRenderer(ABC):
         self._log(("error", group))
 
     def notice(self, level: Level, message: str, *, hint: str = "") -> None:
-        """On stderr."""
+        """Log to stderr."""
         self._say(LogLine(level, message, hint))
 
     def outputs(self, outputs: Mapping[str, Value]) -> None:
-        """On stdout."""
+        """Print to stdout."""
         width = self.screen.width
         self._print(
             each
@@ -87,27 +87,27 @@ class HumanRenderer(ABC):
         )
 
     def value(self, value: Value) -> None:
-        """On stdout."""
+        """Print to stdout."""
         shown = self.show.json(value)
         self.data(shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False))
 
     def table(self, rows: Sequence[Mapping[str, Value]]) -> None:
-        """On stdout, columns aligned."""
+        """Print to stdout, with aligned columns."""
         self._print(table_lines(rows, self.show))
 
     def data(self, text: str, value: Value = None) -> None:
-        """On stdout as it is."""
+        """Print to stdout unchanged."""
         del value  # for programs
         self.screen.out.write(self.screen.clean(text if text.endswith("\n") else f"{text}\n"))
         self.screen.out.flush()
 
     def document(self, value: Attributes, *, title: str = "") -> None:
-        """On stdout, one line per leaf."""
+        """Print to stdout, one line per leaf."""
         head = [line(0, Span(self.screen.clean(title), "strong"))] if title else []
         self._print([*head, *self.show.children(dict(value), 2 if title else 0, self.screen.width)])
 
     def differences(self, differences: Sequence[Difference]) -> None:
-        """On stdout."""
+        """Print to stdout."""
         lines: list[Line] = []
         for each in differences:
             sign, style = DIFFERENCE_MARKS[each.kind]
@@ -116,7 +116,7 @@ class HumanRenderer(ABC):
         self._print(lines[:-1] or [line(0, "No differences.")])
 
     def lock(self, record: LockRecord | None) -> None:
-        """On stdout."""
+        """Print to stdout."""
         if record is None:
             self._print([line(0, "The state is not locked.")])
             return
@@ -124,11 +124,11 @@ class HumanRenderer(ABC):
         self._print([line(0, "The state is locked."), *lines])
 
     def version(self, version: str) -> None:
-        """On stdout, bare."""
+        """Print only the version to stdout."""
         self._print([line(0, version)])
 
     def close(self) -> None:
-        """Write what is still in buffers."""
+        """Flush the streams."""
         self.screen.out.flush()
         self.screen.err.flush()
 

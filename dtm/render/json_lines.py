@@ -1,4 +1,4 @@
-"""Plans and events as the Structs of `jsontypes`."""
+"""Plans and events as the Structs of `json_types`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine.plan import Action, Change, FieldChange
 
 
 class ChangeTally(msgspec.Struct):
-    """Counts of planned or finished changes; `running` while an apply is not summed up."""
+    """Counts of planned or finished changes. `running` is True during an apply."""
 
     running: bool = False
     done: dict[Action, int] = msgspec.field(default_factory=dict[Action, int])
@@ -28,7 +28,7 @@ class ChangeTally(msgspec.Struct):
     skipped: list[Address] = msgspec.field(default_factory=list[Address])
 
     def count_event(self, event: Event) -> None:
-        """Count what happens."""
+        """Count the result that an event reports."""
         match event:
             case events.ApplyStart():
                 self.running = True
@@ -46,7 +46,7 @@ class ChangeTally(msgspec.Struct):
     def summary(
         self, now: str, message: str, operation: Operation | Literal["apply"]
     ) -> types.ChangeSummary:
-        """Sum up a plan, or an apply that broke off."""
+        """Return the summary of a plan, or of an apply that was cut short."""
         return types.ChangeSummary(
             timestamp=now,
             message=message,
@@ -62,7 +62,7 @@ class ChangeTally(msgspec.Struct):
 
 
 def counts(done: Mapping[Action, int]) -> types.Counts:
-    """The numbers by action; KEEP is called unchanged."""
+    """Return the numbers by action. KEEP is called unchanged."""
     named = {action.value: number for action, number in done.items() if action is not Action.KEEP}
     return types.Counts(**named, unchanged=done.get(Action.KEEP, 0))
 
@@ -70,7 +70,7 @@ def counts(done: Mapping[Action, int]) -> types.Counts:
 def planned_change(
     change: Change, show: ValueText, now: str, operation: Operation
 ) -> types.PlannedChange:
-    """One planned change, secrets hidden."""
+    """Return one planned change, with secrets hidden."""
     sentence = sentences.planned(change) if operation == "plan" else sentences.found(change)
     return types.PlannedChange(
         timestamp=now,
@@ -88,7 +88,7 @@ def planned_change(
 
 
 def field_difference(change: FieldChange, show: ValueText) -> types.FieldDifference:
-    """One field, secrets hidden."""
+    """Return one changed field, with secrets hidden."""
     return types.FieldDifference(
         path=list(change.path),
         old=show.json(change.old),
@@ -101,7 +101,7 @@ def field_difference(change: FieldChange, show: ValueText) -> types.FieldDiffere
 
 
 def event_line(event: Event, now: str) -> types.AnyLine:
-    """The line that an event is; its message is what people are told."""
+    """Return the line of an event. Its message is the text that users see."""
     match event:
         case (
             events.RunStarted()
@@ -193,7 +193,7 @@ def _severity(level: Level) -> types.Severity:
 def diagnostic_line(
     severity: types.Severity, text: str, hint: str, where: str, now: str
 ) -> types.Diagnostic:
-    """Something people must see."""
+    """Return a line that users must see."""
     message = f"{where}: {text}" if where else text
     return types.Diagnostic(
         timestamp=now, message=message, severity=severity, summary=text, hint=hint, where=where

@@ -1,4 +1,4 @@
-"""For programs: one JSON object a line on stdout, as `jsontypes` describes them."""
+"""The renderer for programs: one JSON object per line on stdout, as `json_types` describes them."""
 
 from __future__ import annotations
 
@@ -46,12 +46,13 @@ WORDS: Final = frozenset(
         "difference",
     }
 )
+"""The keys whose values are fixed words of the format."""
 
 
 class JsonRenderer:
-    """JSON lines, each whole when it is written.
+    """A renderer that writes whole JSON lines.
 
-    An apply always ends with a `change_summary`, however it ends.
+    An apply always ends with a `change_summary`, even if an error ends it.
     """
 
     def __init__(self, screen: Screen) -> None:
@@ -62,7 +63,10 @@ class JsonRenderer:
         self._tally = ChangeTally()
 
     def plan(self, plan: Plan, *, operation: Operation = "plan", nothing: str = "") -> None:
-        """A `planned_change` each, then a `change_summary`, then the outputs if they change."""
+        """Write the changes, a `change_summary`, and the outputs if they change.
+
+        Each change is a `planned_change` line.
+        """
         now = self._now()
         if plan.in_progress:
             self.notice("warning", other_session(plan))
@@ -78,13 +82,13 @@ class JsonRenderer:
             self.outputs(plan.outputs)
 
     def event(self, event: Event) -> None:
-        """One line."""
+        """Write one line."""
         with self._lock:
             self._tally.count_event(event)
             self._write(event_line(event, self._now()))
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:
-        """A `diagnostic` per problem."""
+        """Write a `diagnostic` per problem."""
         now = self._now()
         match error:
             case ConfigError() | PlanError():
@@ -104,12 +108,12 @@ class JsonRenderer:
         self._write(*lines)
 
     def notice(self, level: Level, message: str, *, hint: str = "") -> None:
-        """A `diagnostic`."""
+        """Write a `diagnostic`."""
         if level != "debug" or self.screen.verbose:
             self._write(event_line(Notice(level, message, hint), self._now()))
 
     def outputs(self, outputs: Mapping[str, Value]) -> None:
-        """One `outputs` line."""
+        """Write one `outputs` line."""
         shown = {
             self.screen.clean(name): types.Output(sensitive=_sensitive(v), value=self.show.json(v))
             for name, v in outputs.items()
@@ -117,23 +121,23 @@ class JsonRenderer:
         self._write(types.OutputsLine(timestamp=self._now(), message="Outputs", outputs=shown))
 
     def value(self, value: Value) -> None:
-        """A `data` line."""
+        """Write a `data` line."""
         self._write(self._data("", value))
 
     def table(self, rows: Sequence[Mapping[str, Value]]) -> None:
-        """A `data` line per row."""
+        """Write a `data` line per row."""
         self._write(*[self._data("", dict(row)) for row in rows])
 
     def data(self, text: str, value: Value = None) -> None:
-        """A `data` line."""
+        """Write a `data` line."""
         self._write(self._data("", text if value is None else value))
 
     def document(self, value: Attributes, *, title: str = "") -> None:
-        """A `data` line."""
+        """Write a `data` line."""
         self._write(self._data(title, dict(value)))
 
     def differences(self, differences: Sequence[Difference]) -> None:
-        """A `data` line per tool; one with an empty list if nothing differs."""
+        """Write a `data` line per tool, or one with an empty list if nothing differs."""
         if not differences:
             self._write(self._data("No differences.", []))
         for each in differences:
@@ -144,7 +148,7 @@ class JsonRenderer:
             )
 
     def lock(self, record: LockRecord | None) -> None:
-        """A `lock_acquire` line with status held or free."""
+        """Write a `lock_acquire` line with the status held or free."""
         message = "The state is locked." if record else "The state is not locked."
         info = record.info if record else None
         self._write(
@@ -157,15 +161,15 @@ class JsonRenderer:
         )
 
     def version(self, version: str) -> None:
-        """Nothing of its own: the first line of every stream says it."""
+        """Write nothing more than the first line of every stream, which holds the version."""
         del version
         self._write()
 
     def close(self) -> None:
-        """End an apply that broke off with its `change_summary`."""
+        """Write the `change_summary` of an apply that was cut short."""
         with self._lock:
             if self._tally.running:
-                self._write(self._tally.summary(self._now(), "The run broke off.", "apply"))
+                self._write(self._tally.summary(self._now(), "The run was cut short.", "apply"))
                 self._tally = ChangeTally()
         self.screen.out.flush()
 
@@ -182,7 +186,7 @@ class JsonRenderer:
                 now, message = self._now(), f"dtm {__version__}"
                 lines = (types.Version(timestamp=now, message=message, dtm=__version__), *lines)
             self.screen.out.write("".join([self._encode(each) for each in lines]))
-            # Each line at once: a program that follows the run must not wait for a full buffer.
+            # A program that follows the run must not wait for a full buffer.
             self.screen.out.flush()
 
     def _encode(self, each: types.AnyLine) -> str:
@@ -193,14 +197,14 @@ class JsonRenderer:
 
 
 def _clean_texts(value: object, clean: Clean) -> object:
-    """Clean every text but the words of the format.
+    """Redact secrets in every text except the fixed words of the format.
 
-    A secret that is such a word must not break the format.
+    A secret that equals such a word must not break the format.
     """
     match value:
         case str():
             text = clean(value)
-            # A lone surrogate has no UTF-8.
+            # UTF-8 cannot encode a lone surrogate.
             return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
         case dict():
             items = cast("dict[str, object]", value).items()  # what msgspec makes of a Struct

@@ -1,4 +1,4 @@
-"""The JSON lines of `--json`, one Struct per type: these are the published schema."""
+"""The JSON lines of `--json`, one Struct per type. These Structs are the published schema."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ ReasonName: TypeAlias = Literal[
 
 
 class JsonLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type"):
-    """The fields of every line: `timestamp` is RFC 3339 in UTC, `message` is for people."""
+    """The fields of every line. `timestamp` is RFC 3339 in UTC, `message` is for users."""
 
     timestamp: str
     message: str
 
 
 class Version(JsonLine, frozen=True, tag="version"):
-    """First line of every stream.
+    """The first line of every stream.
 
-    `format` grows when a line changes in a way that breaks a reader.
+    `format` is raised when a line changes in a way that breaks readers.
     """
 
     dtm: str
@@ -47,10 +47,10 @@ class Version(JsonLine, frozen=True, tag="version"):
 
 
 class FieldDifference(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One field.
+    """One changed field.
 
-    `source` option: a person's change, live: drift, input: what options stand for; `old` as
-    recorded then.
+    `source` says what changed it. option: the user changed it. live: drift. input: a value that an
+    option refers to changed; `old` is the recorded one.
     """
 
     path: list[str | int]
@@ -63,7 +63,7 @@ class FieldDifference(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
 
 
 class PlannedChange(JsonLine, frozen=True, tag="planned_change"):
-    """One change of a plan; `options` as they will be, null for a delete or forget."""
+    """One change of a plan. `options` are the new ones, null for a delete or forget."""
 
     address: str
     action: ActionName
@@ -90,9 +90,10 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangeSummary(JsonLine, frozen=True, tag="change_summary"):
-    """The end of a plan, drift or verify (what would be done), or of a run (what was done).
+    """The end of a plan, drift or verify (planned changes), or of a run (finished changes).
 
-    `cancelled`: those of `failed` that were cut off, so that nobody knows what became of them.
+    `cancelled` lists those tools of `failed` whose operation was cut off, so that its outcome is
+    unknown.
     """
 
     operation: Literal["plan", "drift", "verify", "apply", "delete", "destroy"]
@@ -106,7 +107,7 @@ class ChangeSummary(JsonLine, frozen=True, tag="change_summary"):
 
 
 class ApplyStarted(JsonLine, frozen=True, tag="apply_start"):
-    """A change's first call is about to be made."""
+    """The first provider call of a change is about to start."""
 
     address: str
     action: ActionName
@@ -115,7 +116,7 @@ class ApplyStarted(JsonLine, frozen=True, tag="apply_start"):
 
 
 class ApplyRunning(JsonLine, frozen=True, tag="apply_progress"):
-    """An operation is still running; `fraction` in 0..1 or null."""
+    """An operation is still running. `fraction` is 0 to 1 or null."""
 
     address: str
     action: ActionName
@@ -125,7 +126,7 @@ class ApplyRunning(JsonLine, frozen=True, tag="apply_progress"):
 
 
 class ApplyCompleted(JsonLine, frozen=True, tag="apply_complete"):
-    """A change ended well; `id` is the resource's, "" after a delete."""
+    """A change succeeded. `id` is the resource's, "" after a delete."""
 
     address: str
     action: ActionName
@@ -147,7 +148,7 @@ class ApplyFailed(JsonLine, frozen=True, tag="apply_errored"):
 class ApplyNotStarted(JsonLine, frozen=True, tag="apply_skipped"):
     """A change was not tried.
 
-    `because` names the failed tool it waits for, null if the run was stopped.
+    `because` names the failed tool that it depends on, null if the run was stopped.
     """
 
     address: str
@@ -156,9 +157,9 @@ class ApplyNotStarted(JsonLine, frozen=True, tag="apply_skipped"):
 
 
 class Diagnostic(JsonLine, frozen=True, tag="diagnostic"):
-    """Something people must see.
+    """A message that users must see.
 
-    `where` is file:line:column or an address; `lock` names who holds the lock.
+    `where` is file:line:column or an address. `lock` is the record of the lock holder.
     """
 
     severity: Severity
@@ -170,7 +171,7 @@ class Diagnostic(JsonLine, frozen=True, tag="diagnostic"):
 
 
 class LockAcquire(JsonLine, frozen=True, tag="lock_acquire"):
-    """Waiting for the lock, having got it, or (`dtm lock`) what it says now."""
+    """A run waits for the lock or acquired it; or the state of the lock, for `dtm lock`."""
 
     status: Literal["waiting", "acquired", "held", "free"]
     lock: LockInfo | None
@@ -180,13 +181,16 @@ class LockAcquire(JsonLine, frozen=True, tag="lock_acquire"):
 
 
 class LockRelease(JsonLine, frozen=True, tag="lock_release"):
-    """The lock was given back."""
+    """A run released the lock."""
 
     lock: LockInfo
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """One root output; `sensitive` where any part of its value is, which is then not shown."""
+    """One root output.
+
+    `sensitive` is true if any part of the value is; the value is then hidden.
+    """
 
     sensitive: bool
     value: Any
@@ -199,7 +203,7 @@ class OutputsLine(JsonLine, frozen=True, tag="outputs"):
 
 
 class Data(JsonLine, frozen=True, tag="data"):
-    """The result of a command: a row of a table, a document, or a text."""
+    """The result of a command: a row of a table, a nested value, or a text."""
 
     data: Any
 
@@ -222,7 +226,7 @@ AnyLine: TypeAlias = (
 
 
 def schema() -> str:
-    """The JSON Schema of one line, as published in docs/reference/events.schema.json."""
+    """Return the JSON Schema of one line, as in docs/reference/events.schema.json."""
     found = msgspec.json.schema(AnyLine)
     return (
         json.dumps(

@@ -1,4 +1,4 @@
-"""The live table: what runs, for how long, and how far the whole run is."""
+"""The live table: the running changes, their durations, and the progress of the whole run."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from engine.plan import Action
 
 BAR: Final = 16
 ECHO: Final = 4
-"""Cells left free: a terminal writes ^C behind the last row.
+"""The number of cells that stay free for the ^C that a terminal writes behind the last row.
 
-If it did not fit, the table would move by a row.
+If it did not fit, the table would move by one row.
 """
 
 
@@ -49,7 +49,7 @@ class RunningChange(msgspec.Struct):
 
 
 class RunProgress(msgspec.Struct):
-    """Follows the events and draws itself as rich asks for it; empty while nothing runs."""
+    """The progress of a run, which rich draws. It is empty while no change is running."""
 
     clock: Clock
     clean: Clean
@@ -63,7 +63,7 @@ class RunProgress(msgspec.Struct):
     spinner: Spinner = msgspec.field(default_factory=lambda: Spinner("dots"))
 
     def update(self, event: Event, sentence: str = "") -> None:
-        """Take an event in; `sentence` says whom a LockWaiting waits for."""
+        """Take an event in. `sentence` names the lock holder for a LockWaiting."""
         match event:
             case ApplyStart():
                 self.since = self.since or self.clock()
@@ -83,7 +83,7 @@ class RunProgress(msgspec.Struct):
                 pass
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw: never more rows than the screen holds."""
+        """Draw the table, with no more rows than the screen has."""
         parts: list[RenderableType] = []
         frame = str(self.spinner.render(console.get_time()))
         if self.waiting:
@@ -143,9 +143,9 @@ class RunProgress(msgspec.Struct):
 
 
 class LiveTable(Live):
-    """A board on the screen, redrawn by rich itself.
+    """A live table, which rich redraws periodically.
 
-    `flush` prints the lines that wait to stand above it, and tells whether there were any.
+    `flush` prints the lines that wait to appear above it, and returns whether there were any.
     """
 
     def __init__(
@@ -155,16 +155,15 @@ class LiveTable(Live):
             progress,
             console=console,
             refresh_per_second=1 / refresh,
-            # The table is only for the run: finished changes stay as lines above it.
+            # The table disappears after the run. Finished changes stay as lines above it.
             transient=True,
-            # Otherwise rich replaces sys.stdout, and output for programs would pass through its
-            # console.
+            # Otherwise rich replaces sys.stdout, and wraps or styles the output for programs.
             redirect_stdout=False,
             redirect_stderr=False,
         )
         self._flush = flush
 
     def refresh(self) -> None:
-        """Draw the table anew; lines that are printed draw it, too."""
+        """Draw the table. Lines that are printed above it redraw it too."""
         if not self._flush():
             super().refresh()

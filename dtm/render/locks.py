@@ -1,4 +1,4 @@
-"""The holder of a lock as lines, and the signs that it is alive."""
+"""The record of a lock as lines, with the age of its last renewal."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ LABEL = 11
 
 
 def lock_lines(record: LockRecord, now: datetime, clean: Clean) -> Iterator[Line]:
-    """Show every field of the record, and its age.
+    """Yield every field of the record, and its age.
 
-    What can be done about it is the hint of the caller.
+    The next step is a hint of the caller.
     """
     info = record.info
     if info is None:
@@ -36,14 +36,14 @@ def lock_lines(record: LockRecord, now: datetime, clean: Clean) -> Iterator[Line
 
 
 def lease(info: LockInfo, now: datetime) -> str:
-    """`30 s, renewed 4 s ago`, or `30 s, not renewed for 14 min, looks dead`."""
+    """Return `30 s, renewed 4 s ago`, or `30 s, not renewed for 14 min: expired`."""
     if info.lease is None:
-        return "none: this holder never renews, only force-unlock ends its lock"
+        return "none: the holder never renews it, so only dtm force-unlock ends it"
     silent = _seconds(info.renewed or info.created, now)
     if silent is None:
         return f"{info.lease:g} s, never renewed"
     if silent > info.lease:
-        return f"{info.lease:g} s, not renewed for {age(silent)}, looks dead"
+        return f"{info.lease:g} s, not renewed for {age(silent)}: expired"
     return f"{info.lease:g} s, renewed {age(silent)} ago"
 
 
@@ -53,7 +53,7 @@ def _ago(text: str, now: datetime) -> str:
 
 
 def _seconds(text: str, now: datetime) -> float | None:
-    """Count the seconds since an RFC 3339 time, None if it is none.
+    """Return the seconds since an RFC 3339 time, None if the text is not one.
 
     Terraform writes nanoseconds, of which Python reads six digits.
     """

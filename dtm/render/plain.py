@@ -1,4 +1,7 @@
-"""For log files and pipes: DevStream's dated lines on stderr, undecorated data on stdout."""
+"""The renderer for log files and pipes.
+
+It writes dated lines as DevStream does to stderr, and plain data to stdout.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ MARKS: Final[dict[Level, str]] = {
 
 
 class PlainRenderer(HumanRenderer):
-    """Lines are never wrapped, so that whole sentences can be searched for."""
+    """A renderer that never wraps lines, so that whole sentences can be searched for."""
 
     _second: tuple[datetime | None, str] = (None, "")
 
@@ -41,7 +44,10 @@ class PlainRenderer(HumanRenderer):
             self.screen.err.write(self.screen.clean("".join(text)))
 
     def _date(self) -> str:
-        """Written out once a second: what it takes is a fifth of what saying a line takes."""
+        """Return the date of a log line.
+
+        It is formatted once a second: formatting costs a fifth of a line.
+        """
         now = self.screen.clock().replace(microsecond=0)
         if now != self._second[0]:
             self._second = now, now.strftime("%Y-%m-%d %H:%M:%S")

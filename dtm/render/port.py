@@ -16,34 +16,34 @@ if TYPE_CHECKING:
     from dtm.app.comparison import Difference
 
 Clock: TypeAlias = Callable[[], datetime]
-"""The time in the time zone that dates are shown in."""
+"""A function that returns the current time in the time zone that dates are shown in."""
 
 Operation: TypeAlias = Literal["plan", "drift", "verify"]
-"""The purpose of a plan: to be carried out, or to be looked at."""
+"""The purpose of a plan: to be applied, or only to be shown."""
 
 
 class Renderer(Protocol):
-    """The methods of every renderer: data goes to stdout, all else to stderr.
+    """The methods of every renderer. Data goes to stdout, everything else to stderr.
 
-    No method raises for what it is given; secrets never leave.
+    A method raises only if a stream cannot be written. No method writes a known secret.
     """
 
     def plan(self, plan: Plan, *, operation: Operation = "plan", nothing: str = "") -> None:
         """Show a plan in the words of that operation.
 
-        `nothing` is what an empty one says instead of the default.
+        `nothing` replaces the default text for an empty plan.
         """
         ...
 
     def event(self, event: Event) -> None:
-        """Show that something happened: the engine's `emit`.
+        """Show an event: the `emit` of the engine.
 
         May be called from several threads.
         """
         ...
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:
-        """Show why a command failed and the next step; `debug` adds the traceback."""
+        """Show why a command failed and the next step. `debug` adds the traceback."""
         ...
 
     def notice(self, level: Level, message: str, *, hint: str = "") -> None:
@@ -55,15 +55,18 @@ class Renderer(Protocol):
         ...
 
     def value(self, value: Value) -> None:
-        """Print one value for a script: a text as it is, all else as JSON."""
+        """Print one value for a script: a text unchanged, everything else as JSON."""
         ...
 
     def table(self, rows: Sequence[Mapping[str, Value]]) -> None:
-        """Show rows that share their keys, which head the columns."""
+        """Show rows. All rows have the same keys, which become the headings."""
         ...
 
     def data(self, text: str, value: Value = None) -> None:
-        """Print a command's text as it is; programs get `value` instead where there is one."""
+        """Print the text of a command unchanged.
+
+        The JSON renderer writes `value` instead if given.
+        """
         ...
 
     def document(self, value: Attributes, *, title: str = "") -> None:
@@ -75,7 +78,7 @@ class Renderer(Protocol):
         ...
 
     def lock(self, record: LockRecord | None) -> None:
-        """Show who holds the lock, None if nobody does."""
+        """Show who holds the lock. None means that it is free."""
         ...
 
     def version(self, version: str) -> None:
@@ -83,5 +86,5 @@ class Renderer(Protocol):
         ...
 
     def close(self) -> None:
-        """Leave the screen in order; nothing may be shown afterwards. Twice is harmless."""
+        """Restore the screen. Nothing may be shown afterwards. Safe to call twice."""
         ...

@@ -1,4 +1,7 @@
-"""Questions: on stderr, answered on stdin, asked again until the answer is one of those offered."""
+"""Questions to the user, on stderr, answered on stdin.
+
+A question is repeated until the answer is valid.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ _NO: Final = frozenset({"n", "no", ""})
 
 
 def confirm(source: TextIO, err: TextIO, question: str = CONTINUE, exact: str = "") -> bool:
-    """Ask for y, or for one `exact` text (`yes, 12`), or n; nothing means n.
+    """Ask for y, or for the `exact` text (`yes, 12`), or n. An empty answer means n.
 
     Raises CancelledError at the end of input.
     """
@@ -23,12 +26,12 @@ def confirm(source: TextIO, err: TextIO, question: str = CONTINUE, exact: str = 
         err.write(f"{question}\n{DEFAULT_NO}")
         err.flush()
         given = source.readline()
-        # End of input must not count as a no: the exit code has to show that there was no answer.
+        # The end of input is not a no: the exit code must show that there was no answer.
         if not given:
             err.write("\n")
             raise CancelledError(
                 "the question was not answered, nothing was changed",
-                hint="-y answers it in advance",
+                hint="approve in advance with -y",
             )
         answer = given.strip().lower()
         if answer in yes or answer in _NO:

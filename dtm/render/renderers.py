@@ -11,7 +11,7 @@ Kind: TypeAlias = Literal["rich", "plain", "json"]
 
 
 def make_renderer(kind: Kind, screen: Screen) -> Renderer:
-    """Make a renderer for a screen. Only the module of the one asked for is imported."""
+    """Make a renderer for a screen. Import only the module of that renderer."""
     screen.use_utf_8()
     match kind:
         case "rich":

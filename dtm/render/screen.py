@@ -1,4 +1,4 @@
-"""Where and how text leaves."""
+"""The output streams of a renderer and their settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dtm.render.text import Clean, Level
 
 
 def local_time() -> datetime:
-    """Read the time in the local time zone."""
+    """Return the current time in the local time zone."""
     return datetime.now(UTC).astimezone()
 
 
@@ -24,10 +24,11 @@ def _columns() -> int:
 
 
 class Screen(msgspec.Struct, frozen=True):
-    """Data goes to `out`, everything else to `err`; `clean` goes over every text that leaves.
+    """The streams and settings of a renderer.
 
-    `width` in cells, the terminal's unless given. `verbose` shows long texts whole and log lines of
-    level debug; `quiet` keeps only data, warnings and errors.
+    Data goes to `out`, everything else to `err`. `clean` redacts known secrets in every text.
+    `width` is in cells, by default the width of the terminal. `verbose` shows long texts whole and
+    log lines of level debug. `quiet` hides everything but data, warnings and errors.
     """
 
     out: TextIO
@@ -40,13 +41,13 @@ class Screen(msgspec.Struct, frozen=True):
     quiet: bool = False
 
     def shows(self, level: Level) -> bool:
-        """Tell whether a line of this level is shown."""
+        """Return whether a line of this level is shown."""
         if level == "debug":
             return self.verbose and not self.quiet
         return not self.quiet or level in {"warning", "error"}
 
     def use_utf_8(self) -> None:
-        """Write UTF-8 whatever the locale says; a lone surrogate must not raise."""
+        """Write UTF-8 whatever the locale is. Escape lone surrogates, which UTF-8 cannot encode."""
         for stream in (self.out, self.err):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -1,6 +1,6 @@
-"""The renderer for a person at a terminal: colours, wrapping, a live table.
+"""The renderer for a terminal: colors, wrapping, and a live table.
 
-Together with `live` the only module that imports rich.
+Only this module and `live` import rich.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ MARKS: Final[dict[Level, str]] = {
     "error": "✖",
 }
 REFRESH: Final = 0.1
-"""Seconds between two pictures of the live table."""
+"""The seconds between two updates of the live table."""
 
 
 class TerminalRenderer(HumanRenderer):
-    """Finished changes scroll by above a table of the running ones.
+    """A renderer with a table of the running changes below the lines of the finished ones.
 
-    Lines are written in batches, one per picture.
+    Lines are written in batches, one per update of the table.
     """
 
     def __init__(self, screen: Screen, refresh: float = REFRESH) -> None:
@@ -82,13 +82,14 @@ class TerminalRenderer(HumanRenderer):
         self.err = _console(screen.err, screen)
         self._refresh = refresh
         self._progress = RunProgress(screen.clock, screen.clean)
-        # One item a message. Filled under our lock, but emptied by rich's thread without it: that
-        # thread holds rich's own lock, for which somebody who holds ours may be waiting.
+        # One item per message. Threads append to it while they hold the lock of this renderer. The
+        # thread of rich empties it without that lock: it holds the lock of rich, and a thread that
+        # holds the lock of this renderer may wait for the lock of rich, so both would be stuck.
         self._waiting: deque[list[Segment]] = deque()
         self._live: LiveTable | None = None
 
     def event(self, event: Event) -> None:
-        """Feed the live table, and let what has ended scroll by above it."""
+        """Update the live table. Print the lines of finished changes above it."""
         with self._lock:
             self._progress.update(
                 event, describe_event(event).message if isinstance(event, LockWaiting) else ""
@@ -106,12 +107,12 @@ class TerminalRenderer(HumanRenderer):
                 self._stop_live()
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:
-        """Take the live table away first."""
+        """Remove the live table, then show the error."""
         self._stop_live()
         super().error(error, debug=debug)
 
     def close(self) -> None:
-        """Take the live table away."""
+        """Remove the live table."""
         self._stop_live()
         super().close()
 
@@ -156,18 +157,18 @@ class TerminalRenderer(HumanRenderer):
             self._live.start()
 
     def _flush(self) -> bool:
-        """Print the lines that wait, in one piece; tells whether there were any."""
+        """Print the waiting lines at once. Return whether there were any."""
         waiting = self._waiting
-        # Only what waits now: other threads add more while this runs.
+        # Print only what waits now: other threads may add lines forever.
         batch = [segment for _ in range(len(waiting)) for segment in waiting.popleft()]
         if batch:
             self.err.print(Segments(batch), end="")
         return bool(batch)
 
     def _stop_live(self) -> None:
-        """Take the live table off the screen, everything said above it stays."""
+        """Remove the live table. The lines above it stay."""
         with self._lock:
-            # Taken first, so that a second call finds no table to stop.
+            # Cleared first, so that a second call does not stop the table again.
             live, self._live = self._live, None
             if live is not None:
                 live.stop()
@@ -178,16 +179,16 @@ class TerminalRenderer(HumanRenderer):
 def _console(stream: TextIO, screen: Screen) -> Console:
     return Console(
         file=stream,
-        # None: rich asks each time, so that the live table follows a window that is resized.
+        # With None, rich asks for the width each time, so the table follows a resized window.
         width=None if stream.isatty() else screen.width,
         theme=THEME,
         force_terminal=True,
         color_system="auto" if screen.color else None,
         no_color=not screen.color,
         highlight=False,
-        # Texts come from users and plugins: `[red]` in them is text.
+        # Texts come from users and plugins, so `[red]` in them must not become markup.
         markup=False,
         emoji=False,
-        # Lines are wrapped already; rich would break long words that users copy.
+        # Lines are wrapped already. Rich would break long words that users want to copy.
         soft_wrap=True,
     )

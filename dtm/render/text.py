@@ -1,6 +1,6 @@
-"""Styled lines, of which every renderer for people is made.
+"""Styled lines, which the renderers for users share.
 
-Colours and wrapping come later.
+Colors and wrapping are added later.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cache
 from typing import Literal, NamedTuple, TypeAlias
 
 Clean: TypeAlias = Callable[[str], str]
-"""Replaces every known secret in a text by `(sensitive)`; applied to all that leaves."""
+"""A function that replaces every known secret in a text by `(sensitive)`."""
 
 Level: TypeAlias = Literal["debug", "info", "success", "warning", "error"]
 
@@ -40,18 +40,21 @@ Style: TypeAlias = Literal[
     "warning",
     "error",
 ]
-"""The meaning of a piece of text; a terminal gives each a look, plain text none."""
+"""The meaning of a piece of text.
+
+A terminal shows each style differently, plain text ignores it.
+"""
 
 
 class Span(NamedTuple):
-    """A piece of one line; it holds no line break."""
+    """A piece of one line. It contains no line break."""
 
     text: str
     style: Style = ""
 
 
 class Line(NamedTuple):
-    """One line. `indent` is in cells; what has to wrap continues `hang` cells further right."""
+    """One line. `indent` is in cells. A wrapped line continues `hang` cells further right."""
 
     indent: int
     spans: tuple[Span, ...]
@@ -67,15 +70,18 @@ BLANK = Line(0, ())
 
 
 def line(indent: int, *parts: Span | str, hang: int = 2) -> Line:
-    """A line of spans; a bare string has no style."""
+    """Make a line of spans. A bare string has no style."""
     return Line(
         indent, tuple([part if isinstance(part, Span) else Span(part) for part in parts]), hang
     )
 
 
 def cells(text: str) -> int:
-    """Count the terminal cells of a text: wide characters two, combining ones none."""
-    # Nearly all texts: looking every character up takes much longer.
+    """Return the width of a text in terminal cells.
+
+    Wide characters count two, combining ones none.
+    """
+    # Nearly all texts are ASCII, and looking up every character takes much longer.
     if text.isascii():
         return len(text)
     return sum(_cell(char) for char in text)
@@ -88,10 +94,10 @@ def _cell(char: str) -> int:
 
 
 def wrap(each: Line, width: int) -> Iterator[Line]:
-    """The line in rows of at most `width` cells, broken at blanks and between wide characters.
+    """Yield the line as rows of at most `width` cells.
 
-    A word that is too long for a row of its own is not torn apart (a person may want to copy it):
-    the terminal does that.
+    Rows are broken at blanks and between wide characters. A word that is longer than a row is not
+    broken, so that a user can copy it; the terminal breaks it.
     """
     row: list[Span] = []
     margin = used = each.indent
@@ -108,9 +114,9 @@ def wrap(each: Line, width: int) -> Iterator[Line]:
 
 @cache
 def _piece() -> re.Pattern[str]:
-    """Compile the pattern of a piece: a run of blanks, one wide character, or a run of others.
+    """Return the pattern of a piece: a run of blanks, one wide character, or a run of others.
 
-    That takes 5 ms, which few commands need to spend.
+    It is compiled on first use, because that takes 5 ms and few commands wrap lines.
     """
     return re.compile(
         r"\s+|[\u1100-\uffdc\U0001f000-\U0003ffff]|[^\s\u1100-\uffdc\U0001f000-\U0003ffff]+"
@@ -118,9 +124,9 @@ def _piece() -> re.Pattern[str]:
 
 
 def _words(spans: Sequence[Span]) -> Iterator[list[Span]]:
-    """Split into what must stay in one row, with the blanks behind it.
+    """Split into words that must stay in one row, each with the blanks behind it.
 
-    A word may be made of several spans.
+    A word may consist of several spans.
     """
     word: list[Span] = []
     for span in spans:
@@ -142,14 +148,14 @@ def _stripped(row: Sequence[Span]) -> tuple[Span, ...]:
 
 
 def pad(text: str, width: int) -> str:
-    """The text with blanks behind it up to `width` cells."""
+    """Return the text, padded with blanks to `width` cells."""
     return text + " " * (width - cells(text))
 
 
 def grid(words: Sequence[str], width: int) -> list[str]:
-    """Set the words in columns of equal width, row by row.
+    """Return the words in columns of equal width, row by row.
 
-    No row is wider than `width` cells if a single word is not.
+    No row is wider than `width` cells unless a single word is.
     """
     column = max(map(cells, words), default=0) + 2
     per_row = max(1, (width + 2) // column)
@@ -158,13 +164,13 @@ def grid(words: Sequence[str], width: int) -> list[str]:
 
 
 def listed(words: Sequence[str], most: int = 10) -> str:
-    """`a, b, c`; of more than `most` the rest is counted: `a, b and 7 more`."""
+    """Return `a, b, c`. Words after the first `most` are counted: `a, b and 7 more`."""
     hidden = f" and {len(words) - most:,} more" if len(words) > most else ""
     return ", ".join(words[:most]) + hidden
 
 
 def duration(seconds: float) -> str:
-    """A time span for people: `0.3s`, `12s`, `1m 12s`, `2h 3m`."""
+    """Return a time span for users: `0.3s`, `12s`, `1m 12s`, `2h 3m`."""
     if seconds < 10:
         return f"{max(seconds, 0):.1f}s"
     minutes, rest = divmod(round(seconds), 60)
@@ -175,7 +181,7 @@ def duration(seconds: float) -> str:
 
 
 def age(seconds: float) -> str:
-    """A coarse time span in one unit: `4 s`, `14 min`, `3 h`, `2 days`."""
+    """Return a coarse time span in one unit: `4 s`, `14 min`, `3 h`, `2 days`."""
     for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{int(seconds // size)} {unit}"
@@ -183,5 +189,5 @@ def age(seconds: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """`1 tool`, `2 tools`, `1,200 tools`."""
+    """Return `1 tool`, `2 tools`, `1,200 tools`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,7 +1,7 @@
-"""Values as people read them.
+"""Values as text for users.
 
-Strings are bare where that is unambiguous; nothing secret is shown, and nothing that steers a
-terminal.
+A string is bare if it cannot be mistaken for another value. Secrets and characters that control a
+terminal are never shown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from engine.values import HIDDEN, UNKNOWN, Attributes, Deferred, Digest, Secret,
 
 KNOWN_LATER: Final = repr(UNKNOWN)
 MAX_LINES: Final = 20
-"""Lines of one long text that are shown unless everything was asked for."""
+"""The number of lines of one long text that are shown unless everything is."""
 
 _BARE = re.compile(r"[^\W\d][\w-]*")
 _NUMBER = re.compile(
@@ -29,15 +29,15 @@ _JOINERS = frozenset("\u200c\u200d")
 
 
 def quote(text: str) -> str:
-    """The text as a JSON string that shows every character which does not print by its number."""
+    """Return the text as a JSON string. Characters that do not print are shown by their numbers."""
     return "".join(
         char if _prints(char) else _escape(char) for char in json.dumps(text, ensure_ascii=False)
     )
 
 
 def printable(text: str) -> str:
-    """Show tabs as blanks, and a character that steers a terminal by its number."""
-    # Nearly all texts: building them anew character by character takes much longer.
+    """Replace tabs by blanks, and characters that control a terminal by their numbers."""
+    # Nearly all texts are printable, and rebuilding them by character takes much longer.
     if text.isprintable():
         return text
     return "".join(char if _prints(char) else _escape(char) for char in text.replace("\t", "    "))
@@ -53,23 +53,23 @@ def _escape(char: str) -> str:
 
 
 def bare_or_quoted(text: str) -> str:
-    """The text bare if it cannot be taken for anything else, otherwise quoted."""
+    """Return the text bare if it cannot be mistaken for another value, otherwise quoted."""
     if (
         text.lower() in _WORDS
-        # The first test refuses "", so there is a first character.
+        # The test above is true for "", so the text has a first character here.
         or text[0] in "\"'([{}])&*!|>%@` "
         or text[-1] in " :"
         or not text.isprintable()
     ):
         return quote(text)
-    # Quoted where the text could be taken for a number, an arrow between values or a comment.
+    # Such a text could be mistaken for a number, an arrow between values, or a comment.
     if _NUMBER.fullmatch(text) or " → " in text or ": " in text or " #" in text:
         return quote(text)
     return text
 
 
 def field_path(parts: Sequence[str | int], clean: Clean = str) -> str:
-    """`("a", "b", 0, "c d")` as `a.b[0]."c d"`."""
+    """Return `("a", "b", 0, "c d")` as `a.b[0]."c d"`."""
     text = ""
     for part in parts:
         if isinstance(part, int):
@@ -81,23 +81,24 @@ def field_path(parts: Sequence[str | int], clean: Clean = str) -> str:
 
 
 def key(text: str) -> str:
-    """A map's key, quoted where it could be taken for more than a name."""
+    """Return the key of a map, quoted if it could be mistaken for more than a name."""
     return text if _BARE.fullmatch(text) or text.isdigit() else quote(text)
 
 
 class ValueText(msgspec.Struct, frozen=True):
-    """Values as text.
+    """A formatter of values.
 
-    `clean` goes over every string, keys included; `everything` shows long texts whole.
+    `clean` redacts known secrets in every string, keys included. `everything` shows long texts
+    whole.
     """
 
     clean: Clean
     everything: bool = False
 
     def json(self, value: Value) -> object:
-        """Turn a value into plain JSON.
+        """Return a value as plain JSON.
 
-        `(sensitive)` and `(known after apply)` stand for what cannot be shown.
+        `(sensitive)` and `(known after apply)` replace values that cannot be shown.
         """
         match value:
             case str():
@@ -114,11 +115,11 @@ class ValueText(msgspec.Struct, frozen=True):
                 return value
 
     def attributes(self, values: Attributes) -> dict[str, object]:
-        """A map of values as plain JSON."""
+        """Return a map of values as plain JSON."""
         return {self.clean(name): self.json(item) for name, item in values.items()}
 
     def inline(self, value: Value) -> str:
-        """The value on one line."""
+        """Return the value on one line."""
         match value:
             case str():
                 return bare_or_quoted(self.clean(value))
@@ -138,11 +139,11 @@ class ValueText(msgspec.Struct, frozen=True):
                 return json.dumps(value)
 
     def span(self, value: Value) -> Span:
-        """The value on one line, styled."""
+        """Return the value on one line, with its style."""
         return Span(self.inline(value), _style(value))
 
     def pair(self, old: Value, new: Value) -> tuple[Span, Span]:
-        """Two values to be compared by eye: where one text has to be quoted, the other is, too."""
+        """Return two values for comparison. If one text needs quotes, both get them."""
         spans = self.span(old), self.span(new)
         if (
             isinstance(old, str)
@@ -153,7 +154,7 @@ class ValueText(msgspec.Struct, frozen=True):
         return spans
 
     def block(self, label: str, value: Value, indent: int, width: int) -> Iterator[Line]:
-        """`label: value`, over several lines where one would not do."""
+        """Yield `label: value`, over several lines if one is too short."""
         if isinstance(value, str) and "\n" in value:
             yield line(indent, Span(f"{label}:", "key"), Span(" |", "dim"))
             yield from self.text(value, indent + 2)
@@ -166,7 +167,7 @@ class ValueText(msgspec.Struct, frozen=True):
             yield line(indent, Span(f"{label}:", "key"), " ", self.span(value))
 
     def children(self, value: Attributes | list[Value], indent: int, width: int) -> Iterator[Line]:
-        """Each item of a map or list as its own block."""
+        """Yield each item of a map or list as its own block."""
         if isinstance(value, list):
             for item in value:
                 yield from self._bullet(item, indent, width)
@@ -175,7 +176,7 @@ class ValueText(msgspec.Struct, frozen=True):
                 yield from self.block(key(self.clean(name)), item, indent, width)
 
     def text(self, text: str, indent: int) -> Iterator[Line]:
-        """Every line of a text, or its beginning."""
+        """Yield every line of a text, or its beginning."""
         lines = self.clean(text).splitlines()
         shown = lines if self.everything or len(lines) <= MAX_LINES + 1 else lines[:MAX_LINES]
         for each in shown:
@@ -204,7 +205,7 @@ class ValueText(msgspec.Struct, frozen=True):
 
 
 def hidden_lines(indent: int, number: int) -> Line:
-    """Says how many lines are left out and how to see them."""
+    """Return a line that counts the hidden lines and names the option that shows them."""
     return line(indent, Span(f"… {count(number, 'more line')}, -v shows all", "dim"))
 
 

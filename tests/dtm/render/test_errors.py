@@ -61,7 +61,7 @@ def test_every_problem_of_a_config_shows_its_line(tmp_path: Path, kind: Kind) ->
         "error: /config.yaml:99:1: beyond the end",
         "error: /absent.yaml:1:1: no file",
         "error: nowhere",
-        "error: 6 problems found, nothing was done.",
+        "error: 6 problems found, nothing was changed.",
     ]
 
 
@@ -85,7 +85,7 @@ def test_a_bug_is_called_one_and_a_traceback_needs_asking_for() -> None:
         raise KeyError("x")
     except KeyError as error:
         brief, whole = told(error), told(error, debug=True)
-    assert brief.startswith("error: KeyError: 'x'\n  → This is a bug in dtm")
+    assert brief.startswith("error: KeyError: 'x'\n  → report this bug of dtm")
     assert "Traceback" not in brief and "test_errors.py" in whole
 
 
@@ -110,13 +110,13 @@ def test_who_holds_the_lock_is_told_in_full_with_the_command_that_breaks_it(kind
     [
         (
             replace(HOLDER, renewed="2022-05-30T16:54:00.000000Z"),
-            "30 s, not renewed for 14 min, looks dead",
+            "30 s, not renewed for 14 min: expired",
         ),
         (replace(HOLDER, renewed=None, created="2022-05-30T17:08:00Z"), "30 s, renewed 8 s ago"),
         (replace(HOLDER, renewed=None, created="yesterday"), "30 s, never renewed"),
         (
             replace(HOLDER, lease=None),
-            "none: this holder never renews, only force-unlock ends its lock",
+            "none: the holder never renews it, so only dtm force-unlock ends it",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The name of one tool instance, and its three spellings."""
+"""The address of a tool: its plugin name and instance ID, in three spellings."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import msgspec
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 INSTANCE = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 MAX_LENGTH = 253
-"""RFC 1123 subdomain length, the limit DevStream puts on names and instance ids."""
+"""Longest name or instance ID, in characters: DevStream's limit, that of an RFC 1123 subdomain."""
 
 
 class Address(msgspec.Struct, frozen=True, order=True):
-    """`name` is the plugin, `instance` tells several uses of it apart.
+    """The address of one tool: `name` is its plugin, `instance` distinguishes several uses of it.
 
-    `str()` gives `a/b`, the spelling of messages; `dotted` gives `a.b`, that of `dependsOn` and
-    flags; `key` gives `a_b`, that of the state file. Names hold no dot and no underscore, instances
-    no underscore, so each spelling has one reading; `key` is never parsed.
+    Messages spell it `a/b` (`str()`), `dependsOn` and flags `a.b` (`dotted`), the state file `a_b`
+    (`key`). A name contains neither dots nor underscores, and an instance contains no underscores,
+    so that each spelling means one address. `key` is never parsed.
 
         Address.parse("data.first") == Address("data", "first")
     """
@@ -27,24 +27,25 @@ class Address(msgspec.Struct, frozen=True, order=True):
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read `a.b` or `a/b`. Raises ValueError with a sentence for the user."""
+        """Parse `a.b` or `a/b`. Raises ValueError with a message for the user."""
+        # The first separator ends the name: an instance may contain dots itself.
         cut = min((i for i in (text.find("."), text.find("/")) if i >= 0), default=-1)
         if cut < 0:
-            raise ValueError(f'"{text}" is no address: expected name.instanceID')
+            raise ValueError(f'"{text}" is not an address: expected name.instanceID')
         name, instance = text[:cut], text[cut + 1 :]
         for problem in (name_problem(name), instance_problem(instance)):
             if problem:
-                raise ValueError(f'"{text}" is no address: {problem}')
+                raise ValueError(f'"{text}" is not an address: {problem}')
         return cls(name, instance)
 
     @property
     def dotted(self) -> str:
-        """`a.b`."""
+        """The spelling `a.b`, for `dependsOn` and flags."""
         return f"{self.name}.{self.instance}"
 
     @property
     def key(self) -> str:
-        """`a_b`."""
+        """The spelling `a_b`, for the state file."""
         return f"{self.name}_{self.instance}"
 
     def __str__(self) -> str:
@@ -52,12 +53,12 @@ class Address(msgspec.Struct, frozen=True, order=True):
 
 
 def name_problem(text: str) -> str:
-    """Say what is wrong with a tool name; "" if nothing is."""
+    """Describe what is wrong with a tool name; return "" if it is valid."""
     return _problem(text, NAME, "name", 'digits and "-"')
 
 
 def instance_problem(text: str) -> str:
-    """Say what is wrong with an instance ID; "" if nothing is."""
+    """Describe what is wrong with an instance ID; return "" if it is valid."""
     return _problem(text, INSTANCE, "instanceID", 'digits, "-" and "."')
 
 

@@ -1,4 +1,8 @@
-"""The configuration as values: rendered and checked, references to outputs still symbolic."""
+"""The configuration as values: variables are replaced, references to outputs are still symbolic.
+
+config = load(ConfigSource("config.yaml"), catalog)
+config.tools[0].options  # {"path": "a.txt", "content": Reference(...)}
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,9 @@ from engine.values import Attributes, Secret, Value, ValuePath
 
 
 class SourceLocation(msgspec.Struct, frozen=True):
-    """A place in a source file: `path` goes from the document's root to the value.
+    """A place in a configuration file: `path` leads from the YAML document's root to the value.
 
-    Line and column are looked up when a message needs them.
+    Line and column are computed only if a message needs them, see `engine.language.yaml.locate`.
     """
 
     file: str
@@ -23,16 +27,16 @@ class SourceLocation(msgspec.Struct, frozen=True):
 
 
 class Lifecycle(msgspec.Struct, frozen=True):
-    """Protections of a tool.
+    """The protections of a tool.
 
-    `prevent_destroy` also holds once the tool has left the config: the state records it.
+    `prevent_destroy` still protects a tool that was removed from the config: the state records it.
     """
 
     prevent_destroy: bool = False
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Seconds per operation; None means the executor's default."""
+    """Timeouts in seconds by operation; None means the default of the executor."""
 
     read: float | None = None
     create: float | None = None
@@ -41,10 +45,11 @@ class Timeouts(msgspec.Struct, frozen=True):
 
 
 class ToolSpec(msgspec.Struct, frozen=True):
-    """One desired tool.
+    """One tool of the configuration.
 
-    `depends_on` holds written and implied edges, direct ones only, in order and without repeats.
-    `options` use canonical option names; leaves may be Secret or Deferred, never Unknown.
+    `depends_on`: the tools that it names in `dependsOn` or refers to; direct ones only, in order
+    and without repeats.
+    `options`: the options by canonical name. Leaves may be Secret or Deferred, never Unknown.
     """
 
     address: Address
@@ -56,10 +61,10 @@ class ToolSpec(msgspec.Struct, frozen=True):
 
 
 class LockSettings(msgspec.Struct, frozen=True):
-    """The lock that the config asks for.
+    """The lock that the settings ask for.
 
-    `kind` is auto, dynamodb, native, both or none; `lease` is in seconds, None for the store's
-    default.
+    `kind` is auto, dynamodb, native, both or none. `lease` is in seconds; None means the default of
+    the store.
     """
 
     kind: str = "auto"
@@ -68,9 +73,10 @@ class LockSettings(msgspec.Struct, frozen=True):
 
 
 class StateSettings(msgspec.Struct, frozen=True):
-    """The place of the state.
+    """The settings of the place where the state is stored.
 
-    `backend` is the canonical name, in lower case; `options` are the backend's, in camelCase.
+    `backend` is its canonical name in lower case, `options` are the options of that backend in
+    camelCase. `log` is auto, inline or beside. `history` is the number of snapshots to keep.
     """
 
     backend: str = "local"
@@ -81,16 +87,17 @@ class StateSettings(msgspec.Struct, frozen=True):
     source: str = "default"
     """The origin of these settings, for messages.
 
-    `--state`, `DTM_STATE`, `config`, the name of a settings file, or `default`.
+    It is `--state`, `DTM_STATE`, `config`, the name of a settings file, or `default`.
     """
     where: SourceLocation = SourceLocation("")
-    """The map in a config, if it is one."""
+    """The place of these settings in a configuration file, if they come from one."""
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """Everything that is not a tool.
+    """The settings of a configuration, as opposed to its tools.
 
-    `base_dir` is absolute; `state` is None where the config names none.
+    `base_dir` is absolute: relative paths in options start there. `state` is None if the config has
+    no section `state`.
     """
 
     base_dir: Path
@@ -100,10 +107,10 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Config(msgspec.Struct, frozen=True):
-    """All that a configuration asks for.
+    """Everything that a configuration asks for.
 
-    `digest` is hex and covers everything that can influence a plan; it does not reveal secrets.
-    `sensitive` holds the sensitive variables by name.
+    `digest` is a hex digest of everything that can influence a plan. It reveals no secret.
+    `sensitive` has the sensitive variables by name.
     """
 
     settings: Settings

@@ -1,28 +1,31 @@
-"""Every error that a user can meet.
+"""All errors that dtm reports to a user, as one tree.
 
-A message says what is wrong and where; the hint is the next step.
+A message states what is wrong, `where` states the place, and the hint is the next step. "It failed"
+and "the outcome is unknown" are different types, since a retry is safe only after the first.
 
-DtmError
-├─ UsageError                  the command line asks for something that makes no sense
-├─ ConfigError                 the configuration is wrong; holds every problem at once
-├─ PlanError                   config, state and live resources allow no plan; holds every problem
-├─ PluginError                 a plugin is unknown, clashes or broke its contract
-├─ StateError                  the state is unreadable, newer, a copy, moved or not the expected one
-│  └─ StalePlanError           the state moved since the plan was made
-├─ StoreError                  a store refused or failed
-│  ├─ ConflictError            the stored version is not the expected one; nothing was written
-│  ├─ StoreAccessError         denied, or the bucket, table or namespace is missing; never retried
-│  └─ StoreUnavailableError    this try surely had no effect; may be tried again
-│     └─ ConditionRefusedError a condition was refused although it holds
-├─ OutcomeUnknownError         a request got no answer: it may or may not have had its effect
-├─ LockError                   the lock could not be acquired or is not the expected one
-│  └─ LockHeldError            another lock holder has it; carries the record
-├─ SupersededError             another session took over this state; nothing more may be started
-├─ UnsafePlanError             protections or thresholds refuse the plan
-├─ ProviderError               a provider says it failed
-│  ├─ AuthError                missing or insufficient credentials
-│  └─ NotFoundError            the thing asked for does not exist
-└─ CancelledError              the user said no, or interrupted
+    DtmError
+    ├─ UsageError                   the command line contradicts itself or asks for the impossible
+    ├─ ConfigError                  the configuration is wrong; contains every problem at once
+    ├─ PlanError                    no plan is possible; contains every problem at once
+    │                               (from config, state and live resources)
+    ├─ CycleError                   tools depend on each other in a circle (engine.graph)
+    ├─ PluginError                  a plugin is unknown, ambiguous, or violated its contract
+    ├─ StateError                   the state is unreadable, too new, a copy or not the expected one
+    │  └─ StalePlanError            the state changed after the plan was made
+    ├─ StoreError                   a store refused a request or failed
+    │  ├─ ConflictError             another version is stored than expected; nothing was written
+    │  ├─ StoreAccessError          access denied, or bucket, table or namespace missing; no retry
+    │  └─ StoreUnavailableError     the request certainly had no effect; a retry is safe
+    │     └─ ConditionRefusedError  the store refused a condition that was true
+    ├─ OutcomeUnknownError          no answer came: the request may have had its effect
+    ├─ LockError                    the lock cannot be acquired or released
+    │  └─ LockHeldError             another lock holder has the lock; carries its record
+    ├─ SupersededError              another session took over this state; start nothing more
+    ├─ UnsafePlanError              a protection or a threshold refuses the plan
+    ├─ ProviderError                a provider reports that an operation failed
+    │  ├─ AuthError                 credentials are missing or not sufficient
+    │  └─ NotFoundError             the system does not have what was asked for
+    └─ CancelledError               the user declined or interrupted the run
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from engine.lock import LockRecord
 
 
 class DtmError(Exception):
-    """Root of the tree. `where` is file:line:column or an address, "" if there is none."""
+    """Root of the tree. `where` is `file:line:column` or an address, "" if there is no place."""
 
     exit_code = 1
 
@@ -43,11 +46,11 @@ class DtmError(Exception):
 
 
 class UsageError(DtmError):
-    """The command line asks for something that makes no sense."""
+    """The command line contradicts itself or asks for the impossible."""
 
 
 class Problem(msgspec.Struct, frozen=True, order=True):
-    """One thing wrong with a configuration; `where` is file:line:column."""
+    """One problem of a configuration or a plan; `where` is `file:line:column` or an address."""
 
     where: str
     message: str
@@ -55,7 +58,7 @@ class Problem(msgspec.Struct, frozen=True, order=True):
 
 
 class ConfigError(DtmError):
-    """Every problem of a configuration at once, in file order."""
+    """The configuration is wrong. `problems` has every problem, in file order."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         lines = [f"{p.where}: {p.message}" if p.where else p.message for p in problems]
@@ -64,9 +67,10 @@ class ConfigError(DtmError):
 
 
 class PlanError(DtmError):
-    """Config, state and live resources allow no plan; every problem, `where` is an address."""
+    """Config, state and live resources allow no plan. `where` of each problem is an address."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
+        # Only one hint fits: the first problem is the one that the user repairs first.
         super().__init__(
             "\n".join(f"{p.where}: {p.message}" for p in problems), hint=problems[0].hint
         )
@@ -74,23 +78,23 @@ class PlanError(DtmError):
 
 
 class PluginError(DtmError):
-    """A plugin is unknown, clashes or broke its contract."""
+    """A plugin is unknown, ambiguous, or violated its contract."""
 
 
 class StateError(DtmError):
-    """The state is unreadable, newer, a copy, moved, or not the expected one."""
+    """The state is unreadable, of a newer format, a copy, or not the expected one."""
 
 
 class StalePlanError(StateError):
-    """The state moved since the plan was made."""
+    """The state changed after the plan was made."""
 
 
 class StoreError(DtmError):
-    """A store refused or failed."""
+    """A store refused a request or failed."""
 
 
 class ConflictError(StoreError):
-    """The stored version is not the expected one; nothing was written. None means "absent".
+    """The stored version is not the expected one; nothing was written. None means absent.
 
     `outcome_unknown`: an earlier try got no answer, so its write may have been stored and then
     replaced by another client.
@@ -100,7 +104,7 @@ class ConflictError(StoreError):
         self, key: str, expected: str | None, actual: str | None, *, outcome_unknown: bool = False
     ) -> None:
         super().__init__(
-            f"{key} was changed by somebody else "
+            f"{key} was changed by another client "
             f"(expected version {expected or 'none'}, found {actual or 'none'})"
         )
         self.key, self.expected, self.actual, self.outcome_unknown = (
@@ -112,35 +116,36 @@ class ConflictError(StoreError):
 
 
 class StoreAccessError(StoreError):
-    """Denied, or the bucket, table or namespace is missing; never retried.
+    """Access is denied, or the bucket, table or namespace is missing. Never retried.
 
-    The message names the identity used.
+    The message names the identity that was used.
     """
 
 
 class StoreUnavailableError(StoreError):
-    """This try surely had no effect; may be tried again."""
+    """The request certainly had no effect, so that a retry is safe."""
 
 
 class ConditionRefusedError(StoreUnavailableError):
-    """A store refused to replace a version although that version is the one stored.
+    """A store refused to replace a version although that version is the stored one.
 
-    The replacement came too early, or this server refuses every one.
+    Either the write came too soon after the one before, or this server refuses all conditional
+    writes.
     """
 
 
 class OutcomeUnknownError(DtmError):
-    """A request was sent and no answer came: it may or may not have had its effect."""
+    """A request was sent and got no answer: it may or may not have had its effect."""
 
 
 class LockError(DtmError):
-    """The lock could not be acquired or is not the expected one."""
+    """The lock cannot be acquired or released."""
 
-    exit_code = 3
+    exit_code = 3  # lets a pipeline tell "locked, try later" from a failure
 
 
 class LockHeldError(LockError):
-    """Another lock holder has the lock; `record` says who."""
+    """Another lock holder has the lock; `record` is its record."""
 
     def __init__(self, record: LockRecord, *, message: str = "", hint: str = "") -> None:
         super().__init__(message or f"the state is locked by {record.holder}", hint=hint)
@@ -148,20 +153,26 @@ class LockHeldError(LockError):
 
 
 class SupersededError(DtmError):
-    """Another session took over this state; nothing more may be started.
+    """Another session took over this state: this session must start nothing more.
 
-    `outcome_unknown` is that of the ConflictError behind it.
+    `outcome_unknown` is copied from the ConflictError that revealed it.
     """
 
     outcome_unknown = False
 
 
 class UnsafePlanError(DtmError):
-    """Protections or thresholds refuse the plan."""
+    """A protection or a threshold refuses the plan."""
 
 
 class ProviderError(DtmError):
-    """A provider says it failed. `after` is the pause in seconds it asks for before a retry."""
+    """A provider reports that an operation failed.
+
+    `retryable`: another try may succeed. `retry_after`: seconds to wait before it, as the system
+    asked, for example with a Retry-After header.
+
+        raise ProviderError("the API is busy", retryable=True, retry_after=30)
+    """
 
     def __init__(
         self,
@@ -177,17 +188,17 @@ class ProviderError(DtmError):
 
 
 class AuthError(ProviderError):
-    """Missing or insufficient credentials.
+    """Credentials are missing or not sufficient.
 
-    The message names the variable or option and the scope needed.
+    The message names the variable or option, and the scope that is needed.
     """
 
 
 class NotFoundError(ProviderError):
-    """The thing asked for does not exist."""
+    """The system does not have what was asked for, such as a repository."""
 
 
 class CancelledError(DtmError):
-    """The user said no, or interrupted."""
+    """The user declined or interrupted the run."""
 
-    exit_code = 130
+    exit_code = 130  # 128 + SIGINT, as shells report an interrupted command

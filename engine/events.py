@@ -1,4 +1,7 @@
-"""The events of a run, as values: one stream feeds live table, log lines and JSON."""
+"""The events of a run: one stream that feeds the live table, the log lines and the JSON output.
+
+emit(ApplyStart(address, Action.CREATE, index=1, total=4))
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,9 @@ class BackendUsed(msgspec.Struct, frozen=True):
 
 
 class LockWaiting(msgspec.Struct, frozen=True):
-    """Another lock holder has the lock and this run waits.
+    """Another lock holder has the lock, and this run waits for it.
 
-    Seconds: `waited` so far, `takeover_in` until the lease counts as dead (None: never).
+    `waited`: seconds so far. `takeover_in`: seconds until the lease expires, None if it has none.
     """
 
     record: LockRecord
@@ -40,9 +43,10 @@ class LockWaiting(msgspec.Struct, frozen=True):
 
 
 class LockAcquired(msgspec.Struct, frozen=True):
-    """This run holds the lock; `taken_from` is the dead holder it was taken over from.
+    """This run acquired the lock, after `waited` seconds.
 
-    `ended`: its process is known to have ended, as opposed to having been silent for a whole lease.
+    `taken_from` is the previous holder if the lock was taken over. `ended`: that holder's process
+    is known to have ended. Otherwise it did not renew the lock for a whole lease.
     """
 
     info: LockInfo
@@ -52,7 +56,7 @@ class LockAcquired(msgspec.Struct, frozen=True):
 
 
 class LockReleased(msgspec.Struct, frozen=True):
-    """This run gave the lock back."""
+    """This run released the lock."""
 
     info: LockInfo
 
@@ -65,16 +69,16 @@ class ChangeEvent(msgspec.Struct, frozen=True):
 
 
 class ApplyStart(ChangeEvent, frozen=True):
-    """A change is about to make its first call; `index` counts from 1 in starting order."""
+    """A change is about to call its provider. `index` counts started changes from 1."""
 
     index: int
     total: int
 
 
 class ApplyProgress(ChangeEvent, frozen=True):
-    """A provider reports progress, or (text "") an operation is still running.
+    """A provider reports progress, or (with `text` "") an operation is still running.
 
-    `fraction` is in 0..1 or None; `elapsed` is in seconds.
+    `fraction` is in 0..1 or None. `elapsed` is in seconds.
     """
 
     text: str
@@ -83,14 +87,14 @@ class ApplyProgress(ChangeEvent, frozen=True):
 
 
 class ApplyComplete(ChangeEvent, frozen=True):
-    """A change ended well; `id` is the resource's, "" after a delete."""
+    """A change succeeded. `id` is that of the resource, "" after a delete."""
 
     id: str
     elapsed: float
 
 
 class ApplyErrored(ChangeEvent, frozen=True):
-    """A change failed. `attempts` calls were made."""
+    """A change failed after `attempts` calls."""
 
     message: str
     hint: str
@@ -99,13 +103,13 @@ class ApplyErrored(ChangeEvent, frozen=True):
 
 
 class ApplySkipped(ChangeEvent, frozen=True):
-    """A change was not tried; `because` is the failed tool it waits for, None after a stop."""
+    """A change was not tried. `because` is the failed tool it depends on, None after a stop."""
 
     because: Address | None
 
 
 class ActionDowngraded(msgspec.Struct, frozen=True):
-    """With real values a change turned out milder (a replace an update, an update nothing)."""
+    """With the real values a smaller action suffices, such as an update instead of a replace."""
 
     address: Address
     planned: Action
@@ -113,9 +117,9 @@ class ActionDowngraded(msgspec.Struct, frozen=True):
 
 
 class Stopping(msgspec.Struct, frozen=True):
-    """The user asked to stop: nothing new is started.
+    """The user asked the run to stop. It starts no further change.
 
-    `running` is waited for or, with `cancelling`, cut off.
+    It waits for the changes in `running`, or cancels them if `cancelling` is True.
     """
 
     running: tuple[Address, ...]
@@ -123,7 +127,7 @@ class Stopping(msgspec.Struct, frozen=True):
 
 
 class Retrying(ChangeEvent, frozen=True):
-    """A call failed in a way that may pass; the next try comes in `delay` seconds."""
+    """A call failed temporarily. The next try starts in `delay` seconds."""
 
     attempt: int
     delay: float
@@ -131,7 +135,7 @@ class Retrying(ChangeEvent, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """Something that the user must see: level is "info", "warning" or "error"."""
+    """A message for the user. `level` is "info", "warning" or "error"."""
 
     level: str
     message: str
@@ -140,7 +144,7 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class RefusalWarning(msgspec.Struct, frozen=True):
-    """A plan shows changes that `operation` would refuse to make; the reason is as of an error."""
+    """The plan shows changes that `operation` would refuse. The message is that of the error."""
 
     operation: str
     message: str
@@ -149,7 +153,7 @@ class RefusalWarning(msgspec.Struct, frozen=True):
 
 
 class InProgress(msgspec.Struct, frozen=True):
-    """Another run is changing a tool right now; `by` says which run, and since when."""
+    """Another run is changing this tool now. `by` names that run and when it started."""
 
     address: Address
     action: str
@@ -157,11 +161,14 @@ class InProgress(msgspec.Struct, frozen=True):
 
 
 class ApplySummary(msgspec.Struct, frozen=True):
-    """The end of a run: `done` counts changes by action, `elapsed` is in seconds.
+    """The result of a run.
 
-    `location` is where the state is, `operation` the command. `cancelled`: those of `failed` that
-    were cut off, so that their outcome is unknown. `unresolved`: outputs that could not be worked
-    out, each explained in a Notice.
+    `done`: the number of completed changes by action.
+    `elapsed`: the duration in seconds.
+    `location`: the place of the state.
+    `operation`: the command.
+    `cancelled`: those of `failed` that were cancelled, so that their outcome is unknown.
+    `unresolved`: the root outputs that could not be computed; a Notice explains each of them.
     """
 
     done: dict[Action, int]
@@ -176,7 +183,7 @@ class ApplySummary(msgspec.Struct, frozen=True):
 
     @property
     def is_complete(self) -> bool:
-        """True if everything was done that there was to do."""
+        """True if all changes were made and all outputs were computed."""
         return not (self.failed or self.skipped or self.interrupted or self.unresolved)
 
 

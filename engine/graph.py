@@ -1,9 +1,9 @@
 """Order, readiness and cycles of a dependency graph, in linear time and without recursion.
 
-Edges map each node to the nodes that it waits for, direct ones only. A node that is waited for
-but is not a key of the mapping counts as done.
+`edges` maps each node to the nodes that it depends on, direct ones only. A dependency that is not a
+key of the mapping counts as done.
 
-    order({"app": ["db"], "db": []})  # ["db", "app"]
+    topological_order({"app": ["db"], "db": []})  # ["db", "app"]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ N = TypeVar("N", bound=Hashable)
 
 
 class CycleError(DtmError):
-    """The graph has a cycle: each of `nodes` waits for the next, the last for the first."""
+    """The graph has a cycle: each of `nodes` depends on the next one, the last on the first."""
 
     def __init__(self, nodes: Sequence[Any]) -> None:
         super().__init__(
@@ -28,31 +28,35 @@ class CycleError(DtmError):
 
 
 class Readiness(Generic[N]):
-    """The nodes that may start now.
+    """The nodes that are ready to start, while others finish.
 
-    Each node is finished or abandoned once, and each edge is visited once.
+    Finish or abandon each node once. All calls together visit each edge once.
+
+        readiness = Readiness({"app": ["db"], "db": []})
+        readiness.start()  # ["db"]
+        readiness.finish("db")  # ["app"]
     """
 
     def __init__(self, edges: Mapping[N, Iterable[N]]) -> None:
         self._missing: dict[N, int] = {}
         self._dependents: dict[N, list[N]] = {}
-        for node, waits in edges.items():
+        for node, dependencies in edges.items():
             # A set, so that an edge given twice is counted and visited once.
-            inside = {other for other in waits if other in edges}
+            inside = {other for other in dependencies if other in edges}
             self._missing[node] = len(inside)
             for other in inside:
                 self._dependents.setdefault(other, []).append(node)
 
     def start(self) -> list[N]:
-        """List the nodes that wait for nothing, in the order given."""
+        """Return the nodes without open dependencies, in the given order."""
         return [node for node, missing in self._missing.items() if not missing]
 
     def finish(self, node: N) -> list[N]:
-        """Take a node as done and list the nodes that only waited for it."""
+        """Mark a node as done and return the nodes whose last open dependency it was."""
         del self._missing[node]
         ready: list[N] = []
         for other in self._dependents.get(node, ()):
-            # Abandoned nodes are not in it, and must not get ready after all.
+            # An abandoned node has no count any more and must not become ready.
             if other in self._missing:
                 self._missing[other] -= 1
                 if not self._missing[other]:
@@ -60,9 +64,9 @@ class Readiness(Generic[N]):
         return ready
 
     def abandon(self, node: N) -> list[N]:
-        """Give up a node and list all that wait for it, directly or not, nearest first.
+        """Give up a node and return all that depend on it, directly or not, nearest first.
 
-        None of them gets ready any more.
+        None of them becomes ready any more.
         """
         del self._missing[node]
         lost: list[N] = []
@@ -76,12 +80,12 @@ class Readiness(Generic[N]):
 
     @property
     def waiting(self) -> list[N]:
-        """The nodes neither finished nor abandoned, in the order given."""
+        """The nodes that are neither finished nor abandoned, in the given order."""
         return list(self._missing)
 
 
 def topological_order(edges: Mapping[N, Iterable[N]]) -> list[N]:
-    """Sort all nodes behind what they wait for, else in the order given. Raises CycleError."""
+    """Return all nodes, each after its dependencies, else in the given order. Raises CycleError."""
     readiness = Readiness(edges)
     queue = deque(readiness.start())
     found: list[N] = []
@@ -90,24 +94,25 @@ def topological_order(edges: Mapping[N, Iterable[N]]) -> list[N]:
         found.append(node)
         queue.extend(readiness.finish(node))
     if left := readiness.waiting:
-        raise CycleError(_cycle(left[0], edges, set(left)))
+        raise CycleError(_find_cycle(left[0], edges, set(left)))
     return found
 
 
 def component_numbers(edges: Mapping[N, Iterable[N]]) -> dict[N, int]:
-    """Number the nodes so that two share a number if each waits, directly or not, for the other.
+    """Number the nodes so that two nodes of one cycle have the same number.
 
-    Kosaraju's algorithm: taken from the last to the first that a depth-first search finishes, each
-    node is in one circle with all that reach it and have no number yet.
+    These are the strongly connected components, by Kosaraju's algorithm: go through the nodes from
+    the last to the first that a depth-first search finishes. Each node without a number forms a
+    component with all nodes without a number that depend on it.
     """
     dependents: dict[N, list[N]] = {node: [] for node in edges}
-    for node, waits in edges.items():
-        for other in waits:
+    for node, dependencies in edges.items():
+        for other in dependencies:
             if other in edges:
                 dependents[other].append(node)
     found: dict[N, int] = {}
-    for number, root in enumerate(reversed(_finished(edges))):
-        # A stack of our own: a chain of some thousand tools exceeds Python's recursion limit.
+    for number, root in enumerate(reversed(_finish_order(edges))):
+        # An explicit stack: a chain of some thousand tools exceeds Python's recursion limit.
         stack = [root]
         while stack:
             node = stack.pop()
@@ -117,8 +122,8 @@ def component_numbers(edges: Mapping[N, Iterable[N]]) -> dict[N, int]:
     return found
 
 
-def _finished(edges: Mapping[N, Iterable[N]]) -> list[N]:
-    """List the nodes in the order in which a depth-first search finishes them."""
+def _finish_order(edges: Mapping[N, Iterable[N]]) -> list[N]:
+    """Return the nodes in the order in which a depth-first search finishes them."""
     found: dict[N, None] = {}
     seen: set[N] = set()
     stack = list(edges)
@@ -127,13 +132,15 @@ def _finished(edges: Mapping[N, Iterable[N]]) -> list[N]:
         if node not in seen:
             seen.add(node)
             stack += [other for other in edges[node] if other in edges and other not in seen]
-        else:  # all that was put above it is finished; it may lie further down once more
+        else:
+            # All dependencies of the node are finished. The node may still be further down in the
+            # stack: the dict keeps its first position.
             found[stack.pop()] = None
     return list(found)
 
 
-def _cycle(start: N, edges: Mapping[N, Iterable[N]], left: set[N]) -> list[N]:
-    """Follow, from a node that never got ready, what it waits for until one comes up again."""
+def _find_cycle(start: N, edges: Mapping[N, Iterable[N]], left: set[N]) -> list[N]:
+    """Follow open dependencies from a node that never became ready until one occurs twice."""
     path: dict[N, int] = {}
     node = start
     while node not in path:

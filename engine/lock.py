@@ -1,4 +1,8 @@
-"""The holder of the lock on a state, in the JSON form that Terraform reads and writes, too."""
+"""The holder of the lock on a state, in the JSON form that Terraform also reads and writes.
+
+info = LockInfo.from_json(data)
+info.has_expired_lease(now)
+"""
 
 from __future__ import annotations
 
@@ -8,26 +12,27 @@ from typing import cast
 
 import msgspec
 
-# Names of LockInfo's fields, in lower case; the order is Terraform's.
 TERRAFORM_FIELDS = ("ID", "Operation", "Info", "Who", "Version", "Created", "Path")
+"""Keys of Terraform's record in its order; in lower case they are the fields of LockInfo."""
 MAX_LEASE = 86400.0
-"""Seconds: a holder that stopped renewing is believed for a day at most."""
+"""Longest lease in seconds: a holder that stopped renewing blocks other runs for at most a day."""
 
 
 def format_timestamp(at: datetime) -> str:
-    """Write RFC 3339 in UTC, microseconds, trailing Z: the only form Terraform can read back."""
+    """Format a time as RFC 3339 in UTC with microseconds and `Z`; Terraform reads no other form."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def parse_lease(value: object) -> float | None:
-    """Read the seconds of a lease from a record; None where they cannot be one."""
+    """Return the seconds of a lease from a record, None if the value is not a valid lease."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= MAX_LEASE:
-        return None  # NaN, too: no comparison holds for it
+        # NaN ends here as well, since no comparison with it is true.
+        return None
     return float(value)
 
 
 class LockInfo(msgspec.Struct, frozen=True):
-    """One holder. `lease` is in seconds, None for holders that never renew; times are RFC 3339."""
+    """One lock holder. `lease` is in seconds, None if the holder never renews. Times are RFC 3339."""
 
     id: str
     operation: str
@@ -36,24 +41,26 @@ class LockInfo(msgspec.Struct, frozen=True):
     created: str
     path: str
     info: str = ""
-    lease: float | None = None  # Terraform renews nothing and has none
+    # Terraform never renews a lock, so that its records have no lease.
+    lease: float | None = None
     renewed: str | None = None
 
     @property
     def holder(self) -> str:
-        """The holder's name for messages; a foreign record may have none."""
-        return self.who or f"somebody unnamed ({self.id})"
+        """The holder's name for messages. A record of another program may lack one."""
+        return self.who or f"an unnamed client ({self.id})"
 
     @property
     def description(self) -> str:
-        """`who (operation, id)`, without what is empty."""
+        """The holder as `who (operation, id)`, without the parts that are empty."""
         details = ", ".join(part for part in (self.operation, self.id) if part)
-        return f"{self.who or 'somebody unnamed'} ({details})"
+        return f"{self.who or 'an unnamed client'} ({details})"
 
     def has_expired_lease(self, now: datetime) -> bool:
-        """Tell whether this holder seems to have stopped renewing.
+        """Return whether the last renewal is longer ago than the lease.
 
-        This is a hint, since it compares the clocks of two machines.
+        This is only a hint for messages: it compares the clocks of two machines. A takeover waits
+        for a whole lease on its own clock.
         """
         if not self.lease:
             return False
@@ -61,11 +68,12 @@ class LockInfo(msgspec.Struct, frozen=True):
             renewed = datetime.fromisoformat(self.renewed or self.created)
         except ValueError:
             return True
+        # abs(): a renewal far in the future comes from a wrong clock and proves nothing.
         renewed = renewed if renewed.tzinfo else renewed.replace(tzinfo=UTC)
         return abs((now - renewed).total_seconds()) > self.lease
 
     def to_json(self) -> bytes:
-        """Write Terraform's seven fields, then `Lease` and `Renewed`, which Terraform ignores."""
+        """Return Terraform's seven fields, then `Lease` and `Renewed`, which Terraform ignores."""
         data: dict[str, str | float] = {
             name: getattr(self, name.lower()) for name in TERRAFORM_FIELDS
         }
@@ -77,7 +85,7 @@ class LockInfo(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_json(cls, data: bytes) -> LockInfo | None:
-        """Read dtm's record or Terraform's, in any key case; None if it is unreadable."""
+        """Parse a record of dtm or Terraform, with keys in any case; None if it is unreadable."""
         try:
             raw: object = json.loads(data)
         except ValueError:
@@ -96,9 +104,9 @@ class LockInfo(msgspec.Struct, frozen=True):
 
 
 class LockRecord(msgspec.Struct, frozen=True):
-    """A record as a locker found it.
+    """A lock record as it is stored.
 
-    `info` is None where it is unreadable; `version` is opaque and changes with each write.
+    `info` is None if the record is unreadable. `version` is opaque and changes with each write.
     """
 
     info: LockInfo | None

@@ -1,4 +1,8 @@
-"""The plan as a value: it can be shown, compared, saved, and refused when stale."""
+"""The plan as a value: it can be shown, compared and saved, and refused if it is out of date.
+
+for change in plan:
+    print(change.address, change.action.value, change.reason.value)
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from engine.values import Attributes, Value, ValuePath
 
 
 class Action(Enum):
-    """The operation of a change. Its value is what the state and the JSON output say."""
+    """The operation of a change. Its value is used in the state file and in the JSON output."""
 
     KEEP = "keep"
     CREATE = "create"
@@ -26,7 +30,7 @@ class Action(Enum):
 
 
 class Reason(Enum):
-    """The cause of a change; it is shown, and nothing acts on it."""
+    """The cause of a change. It is shown to the user; no decision depends on it."""
 
     UNCHANGED = "unchanged"
     NEW = "new"
@@ -43,10 +47,10 @@ class Reason(Enum):
 
 
 class ChangeSource(Enum):
-    """The origin of a field's difference.
+    """The origin of a difference in a field.
 
-    OPTION: the user changed an option. LIVE: the resource was changed outside dtm. INPUT: a file or
-    template that an option names has changed.
+    OPTION: the user changed an option. LIVE: the resource was changed outside dtm (drift). INPUT: a
+    file or template that an option names has changed.
     """
 
     OPTION = "option"
@@ -55,11 +59,11 @@ class ChangeSource(Enum):
 
 
 class FieldChange(msgspec.Struct, frozen=True):
-    """One differing field.
+    """A difference in one field.
 
-    `path` goes into maps by key and lists by index; `old_absent` and `new_absent` mark a side that
-    has nothing there. For `Source.LIVE` and `Source.INPUT`, `old` is the recorded value and `new`
-    the live one. `replaces`: the option forces replacement.
+    `path` leads into maps by key and into lists by index. `old_absent` and `new_absent` mark a side
+    that does not have the field. For `ChangeSource.LIVE` and `ChangeSource.INPUT`, `old` is the
+    recorded value and `new` the live one. `replaces`: this change forces a replacement.
     """
 
     path: ValuePath
@@ -72,19 +76,19 @@ class FieldChange(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One planned step.
+    """The planned change of one tool.
 
     `before`: the recorded or adopted resource, None if there is none.
-    `live`: the resource as it was read, None if absent or not read.
-    `after`: the options after the change, Unknown and Secret leaves included; None for a delete or
+    `live`: the resource as it was read, None if it is absent or was not read.
+    `after`: the options after the change, with Unknown and Secret leaves; None for a delete or
     forget.
-    `outputs`: predicted outputs.
-    `depends_on`: the direct edges that this change waits for; for a delete the recorded edges,
-    waited for in reverse.
+    `outputs`: the predicted outputs.
+    `depends_on`: the tools whose changes come first. A delete has the recorded dependencies, and
+    its order is reversed: dependents are deleted first.
     `previous`: the old address of a move.
-    `rewrite`: no provider is called, but the entry's edges, protection or spelling of options are
-    rewritten at apply.
-    `note`: an explanation to show, mostly one line.
+    `rewrite`: apply calls no provider, but updates the dependencies, the protection or the spelling
+    of options in the entry.
+    `note`: an explanation for the user, usually one line.
     """
 
     address: Address
@@ -103,7 +107,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class OutputChange(msgspec.Struct, frozen=True):
-    """A root output whose value will differ; Unknown until apply where it depends on a change."""
+    """A root output that will change. `new` is Unknown if it depends on a change of a tool."""
 
     name: str
     old: Value
@@ -111,10 +115,12 @@ class OutputChange(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Ordered changes against one state: dependencies first, deletes last; KEEPs are included.
+    """The changes that turn one state into what the config asks for.
 
-    `outputs` are the root outputs as they will be. `in_progress` names the other session that works
-    on this state, "" if there is none.
+    `changes` are in order: dependencies first, deletes last, KEEPs included. `base` and
+    `config_digest` identify its inputs: if one of them differs now, the plan is out of date.
+    `outputs` are the root outputs after the plan. `in_progress` names another session that is
+    working on this state, "" if there is none.
     """
 
     base: StateId
@@ -126,19 +132,19 @@ class Plan(msgspec.Struct, frozen=True):
     destroy: bool = False
 
     def __iter__(self) -> Iterator[Change]:
-        """Yield the changes that do something: everything but KEEP."""
+        """Yield all changes except KEEPs."""
         return (c for c in self.changes if c.action is not Action.KEEP)
 
     @property
     def is_empty(self) -> bool:
-        """True if there is nothing to call and nothing to rewrite, and no output differs."""
+        """True if apply would call no provider, rewrite no entry and change no output."""
         return not self.output_changes and not any(
             c.action is not Action.KEEP or c.rewrite for c in self.changes
         )
 
     def counts(self) -> dict[Action, int]:
-        """Count the changes of each action."""
-        found = dict.fromkeys(Action, 0)
+        """Return the number of changes by action."""
+        counts = dict.fromkeys(Action, 0)
         for change in self.changes:
-            found[change.action] += 1
-        return found
+            counts[change.action] += 1
+        return counts

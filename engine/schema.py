@@ -1,6 +1,7 @@
 """The description of a plugin's options and outputs.
 
-One Struct is the check, the JSON Schema, the sample config and the reference page.
+A plugin declares its options once, as a Struct. dtm derives from it the checks of a configuration,
+the JSON Schema, the sample configuration and the reference page.
 
     class FileOptions(Options, frozen=True, kw_only=True):
         path: Annotated[str, Field("where the file is", example="out/a.txt", replace=True)]
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 ALIASES = "x-aliases"
-"""The key under which a field's JSON Schema lists its old spellings."""
+"""The key of a field's JSON Schema that lists its old spellings."""
 
 
 class Options(
@@ -25,14 +26,14 @@ class Options(
     rename="camel",
     omit_defaults=True,
 ):
-    """Base of every options Struct, nested ones too.
+    """Base of every options Struct, also of nested ones.
 
-    Unknown keys are refused; keys are camelCase outside, and snake_case is accepted.
+    Users write the fields in camelCase; snake_case is accepted. Unknown keys are refused.
     """
 
 
 class Outputs(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Base of a closed outputs Struct: the keys that references may name."""
+    """Base of an outputs Struct. References may only name its fields."""
 
 
 def Field(  # noqa: N802 - reads as the annotation that it is
@@ -47,11 +48,12 @@ def Field(  # noqa: N802 - reads as the annotation that it is
 ) -> msgspec.Meta:
     """Annotate a field: `path: Annotated[str, Field("where the file is", replace=True)]`.
 
-    secret: the value never reaches state, plan, log or screen.
-    replace: a change forces replacement.
-    env: the environment variable used when the option is absent.
-    aliases: old spellings, accepted and turned into the canonical name.
-    constraints: msgspec's own (`ge`, `pattern`, `min_length`).
+    example: the value in the sample configuration and the reference page.
+    secret: the value never appears in the state, a plan, a log or on the screen.
+    replace: a change of this option replaces the resource.
+    env: the environment variable that is used if the option is absent.
+    aliases: old spellings, which are accepted in place of the canonical name.
+    constraints: those of `msgspec.Meta`, such as `ge`, `pattern` and `min_length`.
     """
     extra = {
         "secret": secret,
@@ -69,8 +71,8 @@ def Field(  # noqa: N802 - reads as the annotation that it is
 class PluginSchema(msgspec.Struct, frozen=True):
     """The part of a plugin that a configuration is checked against.
 
-    `name` is as the user writes it, `plugin` the canonical name that all its aliases share.
-    `outputs` None means open outputs: their keys are unknown before the first run.
+    `name` is the name that the user wrote, `plugin` the canonical name that its aliases share.
+    `outputs` is None if the keys of the outputs are not known before the first run.
     """
 
     name: str
@@ -80,26 +82,36 @@ class PluginSchema(msgspec.Struct, frozen=True):
 
 
 class Catalog(Protocol):
-    """Every plugin name that a configuration may use.
+    """All plugin names that a configuration may use.
 
-    Light to import: a look-up loads no provider but the one found.
+    A look-up imports the provider that it returns and no other one, so that start-up stays fast.
+
+        schema = catalog.find("file")
+        options, faults = decode(raw, schema.options, env=os.environ)
     """
 
     def find(self, name: str) -> PluginSchema | None:
-        """Find the schema of a plugin name or alias.
+        """Return the schema of a plugin name or alias, None if dtm does not have this plugin.
 
-        None if the name is unknown or not shipped yet. Raises PluginError if the plugin cannot be
-        loaded, or if two packages offer one name.
+        Raises PluginError if the plugin cannot be loaded, or if two packages offer the name.
+
+            catalog.find("file").plugin  # "file"
         """
         ...
 
     def names(self) -> Sequence[str]:
-        """List all names that `find` knows, for suggestions. Raises as `find`."""
+        """Return all names that `find` knows, for suggestions. Raises the same errors as `find`.
+
+        catalog.names()  # ["argocdapp", "command", "data", ...]
+        """
         ...
 
     def unshipped(self) -> Collection[str]:
-        """List DevStream's plugin names that this version does not ship, for an error of their own.
+        """Return the plugin names of DevStream that this version does not ship.
 
-        A name that another package provides may be among them: ask `find` first. Raises as `find`.
+        They get an error message of their own. Call `find` first: another package may provide one
+        of them. Raises the same errors as `find`.
+
+            "zentao" in catalog.unshipped()  # True
         """
         ...

@@ -1,4 +1,8 @@
-"""The state as a value: one entry for each tool, and which version of which state it is."""
+"""The state as a value: an entry for each tool, and the snapshot that it was read from.
+
+state = State(StateId("lineage", 3)).with_entry(entry)
+state.entries[entry.address] is entry
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,11 @@ from engine.values import Attributes, Value
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """A live resource, as a provider reports it.
+    """A resource, as a provider reports it.
 
-    `id` is the provider's key, `attributes` are comparable facts, `outputs` may be referenced.
+    `id`: the key by which the provider finds it, unique for the plugin.
+    `attributes`: facts that are compared to detect drift.
+    `outputs`: values that other tools can refer to.
     """
 
     id: str
@@ -23,13 +29,14 @@ class Resource(msgspec.Struct, frozen=True):
 
 
 class Pending(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """An operation begun and not known to have ended.
+    """An operation that was recorded as begun and not as ended.
 
-    The state file holds it just like this: a field without a default is written even when null.
+    `action` is the value of a `plan.Action`. Times are RFC 3339. `session` and `seq` name the begin
+    record: `seq` counts the records of that session. `message` is the error of the last try, None
+    if the session was interrupted. `token` identifies the operation for the provider; it stays the
+    same until the operation ends, even if that takes several sessions.
 
-    `action` is a `plan.Action` value; times are RFC 3339; `seq` orders the begin records of a
-    session. `token` names the operation to the provider: it stays the same however many sessions it
-    takes to end it.
+    The state file stores this Struct as it is. Fields without a default are written even if null.
     """
 
     action: str
@@ -42,7 +49,12 @@ class Pending(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class StateEntry(msgspec.Struct, frozen=True):
-    """One tool as recorded; `options` are as written, resolved, with secrets as Digest."""
+    """The record of one tool.
+
+    `options` are the options as last applied: references are resolved, secrets are Digests.
+    `resource` is None if no create was completed. `protected` is `lifecycle.preventDestroy`.
+    `pending` is an operation that has not ended.
+    """
 
     address: Address
     depends_on: tuple[Address, ...] = ()
@@ -53,16 +65,16 @@ class StateEntry(msgspec.Struct, frozen=True):
 
 
 class StateId(msgspec.Struct, frozen=True):
-    """Identity of one snapshot; `serial` 0 means that nothing was written yet."""
+    """The identity of a snapshot. `serial` 0 means that no snapshot was written yet."""
 
     lineage: str
     serial: int
 
 
 class WriterInfo(msgspec.Struct, frozen=True):
-    """The writer of a snapshot: dtm's version, RFC 3339 time, `user@host`, command.
+    """The writer of a snapshot: version of dtm, time (RFC 3339), `user@host`, command.
 
-    All are "" in DevStream's files.
+    All are "" in state files of DevStream.
     """
 
     version: str = ""
@@ -72,11 +84,15 @@ class WriterInfo(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """All entries at one moment: a value.
+    """All entries and outputs at one moment. It never changes.
 
-    An object that changes entries one by one owns a dict of its own. `document` is the snapshot's
-    random id, `home` the URL it belongs to, `salt` (hex) that of its digests, `probe` what the
-    store was found to guarantee.
+    `with_entry` and `without_entry` copy all entries. Code that changes many entries, such as a
+    session, therefore works on a dict of its own and makes a State of it at the end.
+
+    `snapshot_id`: the random ID of the snapshot.
+    `home`: the URL that the state belongs to.
+    `salt`: the key of its digests, in hex.
+    `probe`: the results of the last probe of its store.
     """
 
     id: StateId
@@ -89,15 +105,15 @@ class State(msgspec.Struct, frozen=True):
     writer: WriterInfo = WriterInfo()
 
     def with_entry(self, entry: StateEntry) -> State:
-        """Copy the state, with this entry at its address."""
+        """Return a copy with this entry at its address."""
         return replace(self, entries={**self.entries, entry.address: entry})
 
     def without_entry(self, address: Address) -> State:
-        """Copy the state, without that address."""
+        """Return a copy without the entry of that address."""
         left = {known: entry for known, entry in self.entries.items() if known != address}
         return replace(self, entries=left)
 
 
 def has_same_content(one: State, other: State) -> bool:
-    """Tell whether tools and outputs are equal."""
+    """Return whether two states have equal entries and outputs."""
     return one.entries == other.entries and one.outputs == other.outputs

@@ -1,4 +1,7 @@
-"""The nearest known name, for hints: the only place where names are compared by likeness."""
+"""Similar names for hints. No other module compares names by similarity.
+
+suggest("pth", ["path", "mode"])  # 'did you mean "path"?'
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,20 @@ from collections.abc import Iterable, Sequence
 
 
 def find_similar(name: str, known: Iterable[str]) -> str:
-    """Find the known name that is the most like this one, letter case aside; "" if none is."""
-    from difflib import get_close_matches  # only when something is wrong
+    """Return the known name that is most similar, ignoring case; "" if none is similar."""
+    # Imported here: most runs contain no typo, and start-up must stay fast.
+    from difflib import get_close_matches
 
-    spelled = {key.lower(): key for key in reversed(list(known))}  # the first spelling counts
+    spelled = {key.lower(): key for key in reversed(list(known))}  # the first spelling wins
     found = get_close_matches(name.lower(), spelled, n=1)
     return spelled[found[0]] if found else ""
 
 
 def suggest(name: str, known: Sequence[str], *, few: int = 12) -> str:
-    """Give a hint that names the nearest known name, else all of them if they are at most `few`.
+    """Return a hint with the most similar known name, or with all names if at most `few` exist.
 
-    Returns "" where there is nothing to name.
+    Return "" if no name is similar and more than `few` exist.
     """
-    if meant := find_similar(name, known):
-        return f'did you mean "{meant}"?'
+    if similar := find_similar(name, known):
+        return f'did you mean "{similar}"?'
     return f"known: {', '.join(known)}" if 0 < len(known) <= few else ""

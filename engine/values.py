@@ -1,8 +1,13 @@
-"""The values that options, attributes and outputs are made of.
+"""The values of options, attributes and outputs.
 
-JSON, and four kinds of leaves that are not: an `Unknown` (known after apply), a `Secret` (known,
-never shown or stored), a `Digest` (a secret as the state remembers it) and a `Deferred` (an
-expression that waits for another tool).
+A value is JSON with four more kinds of leaves:
+
+    Unknown   a value that is known only after an apply
+    Secret    a sensitive value in memory; never shown, never stored
+    Digest    a sensitive value in the state: it can be compared, but not read
+    Deferred  an expression that waits for the outputs of another tool
+
+    find_leaves({"token": Secret("x"), "port": 80}, Secret)  # [Secret("x")]
 """
 
 from __future__ import annotations
@@ -17,23 +22,26 @@ Special: TypeAlias = "Unknown | Secret | Digest | Deferred"
 Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value] | Special"
 Attributes: TypeAlias = Mapping[str, Value]
 ValuePath: TypeAlias = tuple[str | int, ...]
-"""The way to a part of a value: keys of maps and numbers of list items."""
+"""The path to a part of a value: keys of maps and indexes of lists."""
 L = TypeVar("L")
 
 SECRET_KEY: Final = "$secret"
+"""Key of the map that represents a Digest in the state file."""
+
 HIDDEN: Final = "(sensitive)"
+"""Text that is shown in place of a sensitive value."""
 
 
 class UnknownValueError(ValueError):
-    """A value that is only known after apply was used before."""
+    """Code used a value that is known only after an apply."""
 
 
 class Unknown:
-    """A value known after apply; there is one instance, `UNKNOWN`.
+    """A value that is known only after an apply. Its only instance is `UNKNOWN`.
 
-    Any attempt to use it as text, number, path or truth raises UnknownValueError. So a pure
-    function of options (an identity, a prediction) that needs it fails where it needs it, and its
-    caller takes that for "not known yet".
+    Using it as text, number, path or truth value raises UnknownValueError. A pure function of
+    options, such as an identity or a prediction, therefore fails exactly if it needs the value. Its
+    caller then treats the result as not known yet.
     """
 
     __slots__ = ()
@@ -45,8 +53,8 @@ class Unknown:
     __add__ = __radd__ = __getitem__ = __lt__ = __contains__ = _use
 
     def __getattr__(self, name: str) -> NoReturn:
-        # A field of a nested Struct that is unknown as a whole; Python itself probes for names with
-        # an underscore.
+        # `options.repo.name` must fail like any other use if all of `repo` is unknown. Names with
+        # an underscore are different: Python itself looks for them, in `copy` for example.
         if name.startswith("_"):
             raise AttributeError(name)
         self._use()
@@ -67,8 +75,8 @@ UNKNOWN: Final = Unknown()
 class Secret(msgspec.Struct, frozen=True, eq=False):
     """A sensitive value in memory.
 
-    `sources` say where it came from (`env GITHUB_TOKEN`, `var token`).
-    `parts`: the secrets inside a text around secrets; the rest of such a text is not secret.
+    `sources` name its origins: `env GITHUB_TOKEN`, `var token`.
+    `parts` are the secrets inside a text such as `https://TOKEN@host`; the rest of it is public.
     """
 
     value: Value
@@ -94,7 +102,7 @@ class Secret(msgspec.Struct, frozen=True, eq=False):
 
 
 class Digest(msgspec.Struct, frozen=True):
-    """A sensitive value as the state remembers it: a hex HMAC, and where the value came from."""
+    """A sensitive value in the state: its HMAC in hex, and the sources of the value."""
 
     digest: str
     sources: tuple[str, ...] = ()
@@ -104,11 +112,11 @@ class Digest(msgspec.Struct, frozen=True):
 
 
 class Deferred(msgspec.Struct, frozen=True):
-    """Base of expressions that wait for other tools (`engine.language.references`)."""
+    """Base of the expressions that wait for other tools (`engine.language.references`)."""
 
 
 def iter_leaves(value: Value | Attributes) -> Iterator[Value]:
-    """Yield every value inside that is neither a list nor a map; a Secret is one leaf."""
+    """Yield every inner value that is neither a list nor a map. A Secret is one leaf."""
     if isinstance(value, Mapping):
         for item in value.values():
             yield from iter_leaves(item)
@@ -123,7 +131,7 @@ _ATOMS: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def is_plain(value: Value | Attributes) -> bool:
-    """Tell if this is JSON and nothing else; far cheaper than a look at every leaf."""
+    """Return whether a value is plain JSON; much cheaper than a visit to every leaf."""
     kind = type(value)
     if kind is dict:
         items: Iterable[Value] = cast("dict[str, Value]", value).values()
@@ -138,17 +146,17 @@ def is_plain(value: Value | Attributes) -> bool:
 
 
 def find_leaves(value: Value | Attributes, *kinds: type[L]) -> list[L]:
-    """List the leaves of some kinds, in order.
+    """Return the leaves of the given kinds, in order.
 
     leaves_of({"a": Secret("x"), "b": [1, 2]}, Secret)  # [Secret("x")]
     """
-    if is_plain(value):  # most values are, and nothing special is in them
+    if is_plain(value):  # the usual case: without special leaves
         return []
     return [leaf for leaf in iter_leaves(value) if isinstance(leaf, kinds)]
 
 
 def collect_sources(secrets: Iterable[Secret | Digest]) -> tuple[str, ...]:
-    """List where secrets came from, in order and without repeats."""
+    """Return the sources of secrets, in order and without repeats."""
     return tuple(dict.fromkeys(source for secret in secrets for source in secret.sources))
 
 
@@ -156,9 +164,10 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 
 
 def is_equal(old: Value, new: Value) -> bool:
-    """Compare as JSON: 1, 1.0, true and "1" are four values, and a secret is its digest.
+    """Return whether two values are equal as JSON: 1, 1.0, true and "1" are four values.
 
-    An Unknown equals nothing, not even another one: it may turn out as anything.
+    Secrets are compared by their digests. An Unknown equals nothing, not even another Unknown,
+    since the two may turn out to be different.
     """
     kind = type(old)
     if kind is not type(new):
@@ -174,13 +183,14 @@ def is_equal(old: Value, new: Value) -> bool:
 
 
 def is_equal_map(old: Attributes, new: Attributes) -> bool:
-    """Compare two whole maps by `same`."""
+    """Return whether two maps are equal, as `is_equal` compares values."""
     try:
-        # Unequal bytes prove nothing: order of keys and sources of digests do not count.
+        # Equal bytes prove equality, 20 times as fast. Unequal bytes prove nothing, since the
+        # order of keys and the sources of digests do not count.
         if _ENCODE(old) == _ENCODE(new):
-            return True  # the usual case, 20 times as fast
+            return True
     except TypeError:
-        pass  # something unknown inside
+        pass  # an Unknown cannot be encoded
     return _same_items(old, new)
 
 
@@ -191,12 +201,12 @@ def _same_items(old: Attributes, new: Attributes) -> bool:
 
 
 def has_unknown(value: Value | Attributes) -> bool:
-    """Tell if any part is only known after apply."""
+    """Return whether any part is known only after an apply."""
     return bool(find_leaves(value, Unknown, Deferred))
 
 
 def map_leaves(value: Value, change: Callable[[Value], Value]) -> Value:
-    """Give the same shape with every leaf replaced by `change(leaf)`."""
+    """Return the same shape with every leaf replaced by `change(leaf)`."""
     if isinstance(value, dict):
         return {key: map_leaves(item, change) for key, item in value.items()}
     if isinstance(value, list):
@@ -205,5 +215,5 @@ def map_leaves(value: Value, change: Callable[[Value], Value]) -> Value:
 
 
 def reveal(value: Value) -> Value:
-    """Replace every Secret by the value it holds: only for handing to a provider."""
+    """Replace every Secret by its value. Use it only for what a provider gets."""
     return map_leaves(value, lambda leaf: leaf.value if isinstance(leaf, Secret) else leaf)

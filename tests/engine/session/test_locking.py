@@ -82,7 +82,7 @@ def test_a_holder_whose_lease_cannot_be_one_is_never_taken_over() -> None:
     [
         (b'{"ID": "z", "Who": "a@b", "Operation": "apply"}', "a@b", "a@b (apply, z)"),
         (b'{"ID": "z", "Who": "a@b"}', "a@b", "a@b (z)"),
-        (b'{"ID": "z"}', "somebody unnamed (z)", "somebody unnamed (z)"),
+        (b'{"ID": "z"}', "an unnamed client (z)", "an unnamed client (z)"),
     ],
 )
 def test_a_holder_is_named_without_what_it_did_not_say(record: bytes, name: str, run: str) -> None:

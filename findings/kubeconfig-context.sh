@@ -1,17 +1,17 @@
 #!/bin/sh
 # The official Kubernetes client for Python takes the current context from the last file of
-# KUBECONFIG, but a context of a repeated name from the first file.
+# KUBECONFIG, but looks it up among contexts where the first file wins.
 #
-# Version:   kubernetes 35.0.0
-# Expected:  the first file that sets a value wins, for `current-context` too, as in kubectl:
-#            https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/
-# Behaviour: with KUBECONFIG=one:two, and `current-context` in both, the client takes that of `two`
-#            and looks it up among the contexts of both, where those of `one` win. So the client and
-#            kubectl talk to different clusters in the same shell, and the client can talk to one
-#            that neither file selects: `one` says blue, `two` says green at 8002, and it asks green
-#            at 8003, as `one` defines it.
-# Known:     https://github.com/kubernetes-client/python/pull/2386 (open when this was written)
-# dtm:       backends/kubernetes/kubeconfig.py merges the files itself, as kubectl does.
+# Version:  kubernetes 35.0.0
+# Expected: the first file that sets a value wins, also for `current-context`, as in kubectl:
+#           https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/
+# Actual:   with KUBECONFIG=one:two and a `current-context` in both files, the client uses the name
+#           from `two` and the definition from `one`. The client and kubectl therefore use different
+#           clusters in the same shell, and the client can use a cluster that neither file selects:
+#           here `one` selects blue, `two` selects green at 8002, and the client uses green at 8003,
+#           which is the definition in `one`.
+# Known:    https://github.com/kubernetes-client/python/pull/2386 (open when this was written)
+# dtm:      backends/kubernetes/kubeconfig.py merges the files itself, as kubectl does.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -46,10 +46,10 @@ config.load_kube_config()  # sends no request
 print(config.list_kube_config_contexts()[1]["name"], client.Configuration.get_default_copy().host)
 PYTHON
 
-seen=$(KUBECONFIG="$work/one:$work/two" "$work/venv/bin/python" "$work/show.py")
-wanted="green http://127.0.0.1:8003"
-if [ "$seen" != "$wanted" ]; then
-    printf 'changed: expected "%s", saw "%s"\n' "$wanted" "$seen" >&2
+actual=$(KUBECONFIG="$work/one:$work/two" "$work/venv/bin/python" "$work/show.py")
+expected="green http://127.0.0.1:8003"
+if [ "$actual" != "$expected" ]; then
+    printf 'changed: expected "%s", got "%s"\n' "$expected" "$actual" >&2
     exit 1
 fi
-printf 'as described: %s\n' "$seen"
+printf 'confirmed: %s\n' "$actual"

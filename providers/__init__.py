@@ -1,37 +1,43 @@
-"""Providers: the objects behind the plugins that ship, each of which talks to one system.
+"""Providers: the objects behind the plugins that ship with dtm. Each talks to one system.
 
-One module, or one room, per system: `data`, `file`, `directory` and `command` for this machine,
-`scaffolding/` and `ci/` for files in git repositories, `argocd` for Argo CD. A name with an
-underscore is shared by providers and is not one: `_git/` (repositories), `_process/` (programs),
-`_local` (paths and modes), `_image` (container images). The table `BUILT_IN` in `dtm/plugins.py`
-says which class stands behind which plugin name.
+One module or one room per system: `data`, `file`, `directory` and `command` for this machine,
+`scaffolding/` and `ci/` for files in git repositories, `argocd` for Argo CD. Modules whose name
+begins with an underscore are shared by providers: `_git/` (repositories), `_process/` (programs),
+`_local` (paths and permissions), `_image` (container images). The table `BUILT_IN` in
+`dtm/plugins.py` maps each plugin name to its provider.
 
-Terms: a *plugin* is what a user names, a *provider* the object behind it. Its *options* are one
-Struct: the check, the JSON Schema, the sample and the reference page of the plugin. Its *outputs*
-are what references may name. *Attributes* are what `read` reports and what is compared for drift.
+Terms: a *plugin* is what a user names in the config; its *provider* is the object that does the
+work. The *options* of a provider are one Struct, from which dtm derives the check, the JSON Schema,
+the sample config and the reference page. Its *outputs* are the values that other tools can refer
+to. *Attributes* are what `read` reports; dtm compares them to find drift.
 
 Invariants:
-- A provider imports the root of `engine` and the shared modules, never a room of `engine`.
-- It keeps nothing between calls: all that it knows comes as options, resource and call.
-- Its errors are those of `engine.errors`; the engine reports any other as a fault of the plugin.
-- Create completes a create that was interrupted, and refuses a resource that dtm did not make.
+- A provider imports the root of `engine` and the shared modules, but no room of `engine`.
+- It keeps nothing between two calls. All it needs is in the options, the resource and the call.
+- It raises the errors of `engine.errors`. dtm reports any other exception as a fault of the plugin.
+- `create` completes a create that was interrupted. It does not adopt a resource that dtm did not
+  create.
 
-To add an option: a field with a default in the options Struct (for `file`: `FileOptions` in
-`file.py`), with `Field(replace=True)` if a change of it must replace the resource, and its use in
-the class below. What must be there before anything is changed is the business of the optional
-protocols of `engine.ports`: `HasRequirements` (programs, variables), `HasInputFiles` (paths).
-Then a test beside the others (`tests/providers/test_file.py` there); if `read` reports it as an
-attribute, its drift in the plugin's trial in `dtm/trials/` and, on this machine, in the table of
-`tests/providers/test_drift_local.py`; `python docs/generate.py`, which writes the reference pages;
-and a line in `CHANGELOG.md`.
+To add an option:
+1. Add a field with a default to the options Struct (for `file`: `FileOptions` in `file.py`). Use
+   `Field(replace=True)` if a change must replace the resource.
+2. Use it in the provider class. Check a precondition before the first change of a run in one of the
+   optional protocols of `engine.ports`: `HasRequirements` (programs, variables) or `HasInputFiles`
+   (paths).
+3. Add a test next to the others (`tests/providers/test_file.py`). If `read` reports the option as
+   an attribute, add its drift to the trial of the plugin in `dtm/trials/`, and for this machine to
+   the table in `tests/providers/test_drift_local.py`.
+4. Run `python docs/generate.py`, which writes the reference pages, and describe the option in
+   `CHANGELOG.md`.
 
-To add a provider: a module with an options Struct, an outputs Struct and a class that satisfies
-`engine.ports.Provider`; a row in `BUILT_IN`; a trial in `dtm/trials/`, by which
-`tests/providers/test_promises.py` tries every promise of the protocol; its own tests; the pages.
+To add a provider: write a module with an options Struct, an outputs Struct and a class that
+satisfies `engine.ports.Provider`. Add a row to `BUILT_IN` and a trial to `dtm/trials/`: with it
+`tests/providers/test_promises.py` checks every promise of the protocol. Add tests and run
+`python docs/generate.py`.
 
     call = Call(Address("file", "a"), base_dir=Path("."))
     options = FileOptions(path="hello.txt", content="hello")
-    made = FileProvider().create(options, call)
-    made.outputs  # {"path": "hello.txt", "sha256": "2cf24dba..."}
-    FileProvider().read(options, made, call)  # None once the file is gone
+    resource = FileProvider().create(options, call)
+    resource.outputs  # {"path": "hello.txt", "sha256": "2cf24dba..."}
+    FileProvider().read(options, resource, call)  # None if the file is gone
 """

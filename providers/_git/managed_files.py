@@ -47,7 +47,7 @@ def open_former_repository(
 
 def check_git_installed() -> Sequence[str]:
     """Return a problem for `requires` if git is not installed."""
-    return [] if shutil.which("git") else ["git is not installed, or not on the PATH"]
+    return () if shutil.which("git") else ("git is not installed, or not on the PATH: install git",)
 
 
 def list_local_inputs(option: str, location: Location) -> dict[str, str]:

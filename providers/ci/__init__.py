@@ -1,17 +1,24 @@
-"""CI pipelines as files in a repository: `github-actions`, `gitlab-ci`, `ci-generic`, older names.
+"""CI pipelines as files in a git repository: `github-actions`, `gitlab-ci`, `ci-generic`.
 
-Terms: a *recipe* is a pipeline whatever CI system runs it. A *workflow* is a recipe as the file for
-GitHub Actions, a *pipeline* one for GitLab CI. *User files* are CI files that the user brings
-instead; the *origin* of a tool's files (`FileSource`) is one or the other.
+Older names are further names of these plugins, with a default language.
+
+Terms: a *recipe* describes a pipeline for any CI system: the options with all defaults. It is
+rendered as a *workflow* for GitHub Actions or as a *pipeline* for GitLab CI. *User files* are CI
+files that the user provides instead. The *file source* of a tool is one of the two (`FileSource`).
+A *CI secret* is a value that the user sets at the host (GitLab: CI/CD variable).
 
 Invariants:
-- Every option shows in the file, and what is built in is valid by the vendor's schema.
-- The repository must exist. Files that dtm did not write are refused unless they are as wanted.
-- No file holds the value of a secret option: it names a CI secret, which the user sets at the host.
+- Every option changes the generated file, and every generated file is valid by the schema of the
+  vendor.
+- The repository must exist. A file that dtm did not write is only accepted if it has the wanted
+  content.
+- No file contains the value of a secret option. It refers to a CI secret instead.
 
-Where to change: an option of all plugins in `options`, of one in `github`, `gitlab` or `generic`;
-its effect in `recipe` (defaults, checks), then in `workflow` and `pipeline` (text). `files` is the
-provider that all plugins inherit.
+Where to make a change: an option of all plugins in `options`, an option of one plugin in `github`,
+`gitlab` or `generic`; its default and check in `recipe`; the text in `workflow` (GitHub) and
+`pipeline` (GitLab). `files` is the provider class that all plugins inherit from. Defaults of a
+language are in `languages`, the loading of user files in `user_files`, YAML with comments in
+`yamltext`.
 
     options = GitHubOptions(scm=Scm(url="./repos/app.git"), language=LanguageOptions(name="go"))
     GitHubActions().create(options, call)  # commits .github/workflows/main.yml

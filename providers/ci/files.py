@@ -1,4 +1,4 @@
-"""The base of the CI providers: keeps rendered files in a branch of a git repository."""
+"""The base class of the CI providers, which keep files in a branch of a git repository."""
 
 from __future__ import annotations
 
@@ -37,14 +37,16 @@ from providers.ci.user_files import (
 )
 
 DEVSTREAM_PATH = re.compile(r"\.github/workflows/.+|\.gitlab-ci\.yml|Jenkinsfile")
+"""A key in the attributes of a state by DevStream that is the path of a file."""
 
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a plugin
 
 
 class FileSource(msgspec.Struct, frozen=True, kw_only=True):
-    """The origin of the files: `contents`, else `location`, else the text that `built_in` makes.
+    """The source of the files: `contents`, else `location`, else the text that `built_in` returns.
 
-    `square` and `curly` are the variables for `[[ ]]` and `{{ }}` in files of the user's.
+    `square_values` and `curly_values` replace `[[ name ]]` and `{{ name }}` in user files. The
+    functions are only called when their result is needed: an option in it may be unknown.
     """
 
     system: CISystem
@@ -55,7 +57,7 @@ class FileSource(msgspec.Struct, frozen=True, kw_only=True):
     curly_values: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
     def list_paths(self) -> list[str] | None:
-        """Name the files' paths, sorted; None if only looking at `location` can tell. Pure.
+        """Return the paths of the files, sorted; None if `location` must be read for it. Pure.
 
         Raises ValueError, UnknownValueError.
         """
@@ -67,13 +69,15 @@ class FileSource(msgspec.Struct, frozen=True, kw_only=True):
         return [self.system.default_path]
 
     def load_files(self, base: Path) -> dict[str, bytes]:
-        """Map paths to wanted contents. Raises ProviderError, ValueError."""
+        """Return the wanted content of each path. Raises ProviderError, ValueError."""
         if self.contents:
             texts = map_contents(self.contents, self.system)
         elif self.location:
             texts = fetch_files(self.location, self.system, base)
         else:
-            assert self.built_in is not None  # options without any source are refused before
+            assert (
+                self.built_in is not None
+            )  # options without any source are refused when they are checked
             return {self.system.default_path: self.built_in().encode()}
         return check_files(
             fill_in_variables(texts, self.square_values(), self.curly_values), self.system
@@ -83,9 +87,9 @@ class FileSource(msgspec.Struct, frozen=True, kw_only=True):
 class CIFiles(ABC, Generic[O]):
     """CI files in a repository, committed together and compared by content.
 
-    Attributes: `files` maps each path to git's id of the content in the branch, `rendered` to that
-    of the wanted content, which changes with a template, be it the user's or the built-in one.
-    Deleting removes the files, never more.
+    The attribute `files` holds the blob ID of each file in the branch. The attribute `rendered`
+    holds the blob ID of the wanted content. It changes when a user file or the code that generates
+    the file changes, although no option does.
     """
 
     plugin: str
@@ -94,21 +98,21 @@ class CIFiles(ABC, Generic[O]):
 
     @abstractmethod
     def locate(self, options: O) -> Location:
-        """Find the repository. Raises ValueError, UnknownValueError."""
+        """Return the location of the repository. Raises ValueError, UnknownValueError."""
 
     @abstractmethod
     def build_source(self, options: O, name: str) -> FileSource:
-        """Find the origin of the files for a repository of that name.
+        """Return the source of the files, for a repository of that name.
 
         Raises ValueError, UnknownValueError.
         """
 
     @abstractmethod
     def list_secrets(self, options: O) -> list[str]:
-        """Name the CI secrets that the files use. Raises as `source`."""
+        """Return the names of the CI secrets that the files use. Raises as `build_source`."""
 
     def identity(self, options: O) -> str | None:
-        """Name the files by repository, branch and paths."""
+        """Use repository, branch and the paths of the files."""
         found = self.locate(options)
         source = self.build_source(options, found.name)
         paths = source.list_paths()
@@ -116,7 +120,7 @@ class CIFiles(ABC, Generic[O]):
         return f"{found.identity}@{found.branch}:{files}"
 
     def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:
-        """Predict all outputs, but not the paths of files in a directory or behind a URL."""
+        """Predict all outputs. The paths of files in a directory are unknown until it is read."""
         found = {
             "repoURL": _value_or_unknown(
                 lambda: build_repo_outputs(self.locate(options))["repoURL"]
@@ -130,17 +134,17 @@ class CIFiles(ABC, Generic[O]):
         return cast("dict[str, Value]", found)  # text and lists of text
 
     def missing_requirements(self, options: O) -> Sequence[str]:
-        """Demand the git binary."""
+        """Report a missing git program."""
         return check_git_installed()
 
     def input_paths(self, options: O) -> Mapping[str, str]:
-        """Name the repository, where it is on this machine."""
+        """Return the repository if it is a path: it must exist before the first change of a run."""
         return list_local_inputs("scm", self.locate(options))
 
     def read(self, options: O, resource: Resource | None, call: Call) -> Resource | None:
-        """Report the recorded files, or without a record those that would be written.
+        """Read the recorded files; without a record, those that would be written.
 
-        None if none of them is there.
+        Returns None if none of them exists.
         """
         location, wanted = self._load_wanted_files(options, call)
         paths = _recorded_paths(resource) if resource else list(wanted)
@@ -148,22 +152,22 @@ class CIFiles(ABC, Generic[O]):
         return self._build_resource(options, location, wanted, live, resource) if live else None
 
     def derived_attributes(self) -> Collection[str]:
-        """Name the wanted contents: a template may change without the options."""
+        """Name the attribute that changes when a user file changes, although no option does."""
         return ("rendered",)
 
     def create(self, options: O, call: Call) -> Resource:
-        """Commit the files; refuse files that dtm did not write unless they are as wanted."""
+        """Commit the files. Raises ProviderError if one exists with other content."""
         return self._write_files(options, [], call)
 
     def update(self, options: O, resource: Resource, call: Call) -> Resource:
-        """Commit what differs, and remove files that are not wanted any more.
+        """Commit the changes, and remove files that are not wanted any more.
 
-        Where the options name another repository now, the old one loses all of them.
+        If the options name another repository or branch, the files are moved to it.
         """
         old = open_former_repository(
             map_option_errors(lambda: self.locate(options)), resource, call
         )
-        # Written before the old ones are removed: a failure leaves the pipeline in one repository.
+        # Write first, then remove: after a failure at least one repository has the pipeline.
         made = self._write_files(options, [] if old else _recorded_paths(resource), call)
         if old:
             remove_files(old, _recorded_paths(resource), "ci: move to another repository")
@@ -185,7 +189,7 @@ class CIFiles(ABC, Generic[O]):
         secrets = map_option_errors(lambda: self.list_secrets(options))
         if secrets:
             call.report(
-                f"{location.name} needs these CI secrets, which dtm does not set: "
+                f"Create these CI secrets in {location.name}, since dtm does not: "
                 f"{', '.join(secrets)}"
             )
         return self._build_resource(options, location, wanted, hash_files(wanted))
@@ -204,26 +208,26 @@ class CIFiles(ABC, Generic[O]):
         live: Mapping[str, str],
         record: Resource | None = None,
     ) -> Resource:
-        """Make the resource of these live files; outputs stay as recorded."""
+        """Build the resource of these live files. With a record, ID and outputs are its own."""
         attributes = {"files": live, "rendered": hash_files(wanted)}
         outputs: dict[str, Any] = {
             **build_repo_outputs(location),
             "files": sorted(wanted),
             "secrets": map_option_errors(lambda: self.list_secrets(options)),
         }
-        # Outputs as recorded: what the options changed is shown by the update, not as drift.
+        # Recorded outputs are kept. Otherwise a changed option would look like drift.
         if record:
             outputs = {key: record.outputs.get(key, value) for key, value in outputs.items()}
-        # The recorded id stays, although the tool may have moved: an id that changes is drift.
+        # The recorded ID is kept, although the files may have moved: another ID would be drift.
         name = record.id if record else f"{location.identity}@{location.branch}:{self.plugin}"
-        # The casts: a map of text is one of values, which mypy does not accept.
+        # The casts are needed, because mypy does not accept a map of text as a map of values.
         return Resource(
             name, cast("dict[str, Value]", attributes), cast("dict[str, Value]", outputs)
         )
 
 
 def _recorded_paths(resource: Resource) -> list[str]:
-    """Name the recorded files; a state of DevStream has each file under its path."""
+    """Return the recorded paths. In a state by DevStream they are keys of the attributes."""
     files = resource.attributes.get("files")
     if isinstance(files, dict):
         return sorted(files)

@@ -1,4 +1,4 @@
-"""The defaults of a pipeline for each language, and the language of each framework."""
+"""The default commands and images for each language, and the language of each framework."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import msgspec
 
 
 class Language(msgspec.Struct, frozen=True):
-    """A language with the defaults of its pipelines.
+    """A language and the defaults for its pipelines.
 
-    `image` has the language's tools inside; `{}` stands for the version. `prepare` goes before all
-    commands.
+    `image` is the container image with the tools of the language, with `{}` in place of the
+    version. `prepare` is a command that runs before all others.
     """
 
     name: str
@@ -70,22 +70,23 @@ FRAMEWORKS = {
     "flask": ("python", "3.12"),
     "express": ("nodejs", "22"),
 }
-"""Framework -> its language, and the version that suits its present releases.
+"""Framework -> its language, and the version of the language that its current releases need.
 
-This version goes before the language's default.
+This version takes precedence over the default of the language, which is DevStream's.
 """
 
 
 def find_language(name: str, framework: str) -> tuple[str, str]:
-    """Find the language's usual name and the framework's version of it, "" where none is given.
+    """Return the usual name of the language and the version for the framework, "" if unknown.
 
-    Raises ValueError if they contradict each other.
+    Raises ValueError if the framework belongs to another language than `name`.
     """
     named = name.strip().lower()
     named = OTHER_NAMES.get(named, named)
     implied, version = FRAMEWORKS.get(re.sub(r"[\s_-]", "", framework.lower()), ("", ""))
     if named and implied and named != implied:
         raise ValueError(
-            f'language.framework "{framework}" is for {implied}, but language.name is "{name}"'
+            f'language.framework "{framework}" is for {implied}, but language.name is "{name}": '
+            "remove language.name"
         )
     return implied or named, version

@@ -1,4 +1,4 @@
-"""A recipe as a GitLab CI pipeline."""
+"""Rendering of a recipe as a GitLab CI pipeline."""
 
 from __future__ import annotations
 
@@ -32,16 +32,19 @@ CACHES: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
         (".cache/pip/",),
     ),
 }
-"""Language -> the file whose change makes the cache stale, the variable that moves the cache into
-the project, and the paths of the cache."""
+"""Language -> file that invalidates the cache, variables that move the cache, its paths.
+
+GitLab only caches files inside the directory of the project, so the variables move the cache there.
+"""
 
 PERCENT = r"/(\d+(?:\.\d+)?)%/"
+"""The pattern by which GitLab finds the coverage in the log of a job."""
 
 Job = dict[str, Node]
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """One of the three stages of DevStream's Java pipeline; "" and () where the default does."""
+    """A stage of DevStream's Java pipeline. An empty value means the default."""
 
     script: list[str] = msgspec.field(default_factory=list[str])
     image: str = ""
@@ -50,7 +53,7 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Stages(msgspec.Struct, frozen=True):
-    """The stages beyond a recipe: packaging, image build, deployment to the cluster of `agent`."""
+    """The stages that a recipe lacks. `deploy` goes to the cluster of the GitLab agent `agent`."""
 
     package: Stage | None = None
     build: Stage | None = None
@@ -58,7 +61,10 @@ class Stages(msgspec.Struct, frozen=True):
     agent: str = ""
 
     def branches(self) -> list[str]:
-        """List the branches of all stages: without a pipeline for them, a stage would never run."""
+        """Return the branches of all stages.
+
+        The workflow rules must include them: without a pipeline for its branch, a stage never runs.
+        """
         return [
             branch
             for stage in (self.package, self.build, self.deploy)
@@ -68,7 +74,7 @@ class Stages(msgspec.Struct, frozen=True):
 
 
 def render_pipeline(recipe: Recipe, stages: Stages) -> str:
-    """Write the text of .gitlab-ci.yml."""
+    """Return the text of .gitlab-ci.yml."""
     jobs = _build_jobs(recipe, stages)
     used = list(
         dict.fromkeys(
@@ -77,7 +83,7 @@ def render_pipeline(recipe: Recipe, stages: Stages) -> str:
     )
     document: dict[str, Node] = {
         "workflow": Commented(
-            "One pipeline a push: for merge requests, and for the branch itself.",
+            "One pipeline for each push: for merge requests, and for the branch itself.",
             {
                 "rules": [
                     {"if": '$CI_PIPELINE_SOURCE == "merge_request_event"'},
@@ -86,7 +92,7 @@ def render_pipeline(recipe: Recipe, stages: Stages) -> str:
             },
         ),
         "default": Commented(
-            "A newer commit replaces the jobs of the older one that can be stopped.",
+            "A newer commit stops the interruptible jobs of an older one.",
             {"interruptible": True},
         ),
         "stages": tuple(used),
@@ -130,7 +136,7 @@ def _build_jobs(recipe: Recipe, stages: Stages) -> dict[str, Job]:
 
 
 def _apply_stage(job: Job, stage: Stage) -> Job:
-    """Let the stage's settings replace those of the job, keys in the usual order."""
+    """Return the job with the settings of the stage, with its keys in the usual order."""
     changed: Job = {"image": stage.image} if stage.image else {}
     changed |= {"tags": stage.tags} if stage.tags else {}
     changed |= {"rules": [_branch_rule(*stage.branches)]} if stage.branches else {}
@@ -164,7 +170,7 @@ def _language_settings(recipe: Recipe) -> Job:
 
 
 def _test_script(recipe: Recipe) -> Job:
-    """Make the script; GitLab finds the coverage in its log."""
+    """Return the script of the test job, and the pattern that finds the coverage in its log."""
     shown = [recipe.coverage_status] if recipe.coverage_status else []
     first = [recipe.language.prepare] if recipe.language and recipe.language.prepare else []
     script: Job = {"script": [*first, *recipe.test, *recipe.coverage, *shown]}
@@ -175,12 +181,14 @@ def _analysis_job(analysis: Analysis) -> Job:
     token: Job = {"SONAR_TOKEN": f"${analysis.secret}"} if analysis.secret else {}
     return {
         "stage": "test",
-        # The image's entrypoint is the scanner itself; GitLab needs a shell.
+        # The entrypoint of the image is the scanner, but GitLab needs a shell to run the script.
         "image": {"name": SCANNER, "entrypoint": ("",)},
         "variables": {
             "SONAR_HOST_URL": analysis.url,
             **token,
-            "GIT_DEPTH": Commented("the whole history, so that findings know their author", "0"),
+            "GIT_DEPTH": Commented(
+                "The whole history, so that SonarQube can assign findings to authors.", "0"
+            ),
         },
         "script": ["sonar-scanner " + quote(f"-Dsonar.projectKey={analysis.project}")],
     }
@@ -196,8 +204,8 @@ def _image_job(image: Image, branch: str) -> Job:
         "stage": "build",
         "image": DOCKER,
         "services": Commented(
-            "Docker in Docker: the runner must allow privileged containers, "
-            "as those of gitlab.com do.",
+            "Docker in Docker needs a runner that allows privileged containers. "
+            "The runners of gitlab.com do.",
             [f"{DOCKER}-dind"],
         ),
         "rules": [_branch_rule(branch)],
@@ -227,7 +235,7 @@ def _deploy_job(recipe: Recipe, agent: str) -> Job:
 
 
 def _notify_jobs(message: Message, branch: str) -> dict[str, Job]:
-    """Make one job for each result: a GitLab job does not learn how its pipeline ended."""
+    """Return one job for each result, because a GitLab job does not know how its pipeline ended."""
     shared: Job = {
         "TITLE": message.title,
         "REVISION": "$CI_COMMIT_SHA",

@@ -1,4 +1,4 @@
-"""A pipeline, whatever CI system runs it: options with defaults filled in and checked."""
+"""The recipe of a pipeline for any CI system: the checked options with all defaults."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from providers.ci.options import (
 )
 
 HEADER = (
-    "Written by dtm: change the tool's options instead, "
-    "what is edited here is undone by the next `dtm apply`."
+    "Written by dtm. Change the options of the tool instead of this file: "
+    "the next `dtm apply` undoes edits."
 )
 
 
 class Image(msgspec.Struct, frozen=True):
     """An image to build and push.
 
-    `registry` is "" for Docker Hub; `secret` is the CI secret with the password, "" for no login.
+    `registry` is "" for Docker Hub. `secret` is the CI secret that holds the password, "" for no
+    login.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Image(msgspec.Struct, frozen=True):
 
 
 class Analysis(msgspec.Struct, frozen=True):
-    """A SonarQube scan; `secret` is "" where it is anonymous."""
+    """A SonarQube scan. `secret` is the CI secret that holds the token, "" for anonymous access."""
 
     project: str
     url: str
@@ -49,7 +50,7 @@ class Analysis(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A DingTalk message: `url` without its token; secrets are "" where the robot wants none."""
+    """A DingTalk message. `url` has no token. `token` and `value` are CI secrets, "" for none."""
 
     title: str
     url: str
@@ -59,7 +60,7 @@ class Message(msgspec.Struct, frozen=True):
     value: str
 
     def environment(self, secret: str) -> dict[str, str]:
-        """List the variables that `dingtalk` reads; `secret` is the form of a CI secret."""
+        """Return the variables that the script reads. `secret` formats a reference to a secret."""
         given = {
             "DINGTALK_URL": self.url,
             "DINGTALK_TOKEN": secret.format(self.token) if self.token else "",
@@ -71,7 +72,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Recipe(msgspec.Struct, frozen=True):
-    """One pipeline: an empty list of commands means no such job, `container` "" the default one."""
+    """A pipeline. Without commands a job is left out. `container` "" means the default image."""
 
     app: str
     branch: str
@@ -96,11 +97,11 @@ def build_recipe(
     image: Image | None = None,
     language: str = "",
 ) -> Recipe:
-    """Make a recipe from options, with defaults filled in.
+    """Return the recipe for these options, with all defaults.
 
-    `build` None: no build job, []: the language's command. `image` is that of older options.
-    `language` counts if the options name none. Raises ValueError with a sentence for people,
-    UnknownValueError where an option is not known yet.
+    `build` None means no build job, [] the default command of the language. `image` is the image of
+    older options. `language` is used if the options name none. Raises ValueError with a message for
+    the user, UnknownValueError if an option is not known yet.
     """
     chosen, version, named = _choose_language(options.language, language)
     tests = options.test or UnitTests()
@@ -122,15 +123,15 @@ def build_recipe(
 
 
 def require_job(recipe: Recipe) -> None:
-    """Raise ValueError for a recipe without any job: a message alone is none."""
+    """Raise ValueError for a recipe without a job. A message alone is not a job."""
     if not (recipe.build or recipe.test or recipe.image or recipe.analysis):
-        raise ValueError("the pipeline has no job: give language, test.command, build or imageRepo")
+        raise ValueError("the pipeline has no job: set language, test.command, build or imageRepo")
 
 
 def _choose_language(
     options: LanguageOptions | None, otherwise: str
 ) -> tuple[Language | None, str, str]:
-    """Find the language if it is a known one, its version, and the name that was meant."""
+    """Return the language (None: unknown), its version, and its name as requested."""
     named, suited = (
         find_language(str(options.name), str(options.framework)) if options else ("", "")
     )
@@ -139,15 +140,15 @@ def _choose_language(
     version = str(options.version) if options else ""
     if version and not found:
         raise ValueError(
-            "language.version is set, but there is nothing to set up for "
-            f"{named or 'no language'}: name the version in test.containerName"
+            f"language.version has no effect for {named or 'a pipeline without language.name'}: "
+            "remove it, and set test.containerName to an image of that version"
         )
     return found, version or suited or (found.version if found else ""), named
 
 
 def _list_build_commands(commands: list[str] | None, language: Language | None) -> list[str]:
     if commands == [] and language is None:
-        raise ValueError("build.command is needed: there is no default without a known language")
+        raise ValueError("build.command is required, because the language has no default command")
     return commands or ([language.build] if language and commands is not None else [])
 
 
@@ -166,13 +167,17 @@ def _list_test_commands(options: UnitTests, language: Language | None, named: st
 
 
 def _add_coverage(options: UnitTests, command: str, language: Language | None) -> str:
-    assert options.coverage is not None  # the caller looked
+    assert options.coverage is not None  # checked by the caller
     if language is None or language.name != "go":
         raise ValueError(
-            "test.coverage is for Go: use test.coverageCommand and test.coverageStatusCommand"
+            "test.coverage is only for Go: set test.coverageCommand and "
+            "test.coverageStatusCommand instead"
         )
     if options.coverage_command or options.coverage_status_command:
-        raise ValueError("test.coverage and test.coverageCommand exclude each other")
+        raise ValueError(
+            "test.coverage cannot be set together with test.coverageCommand or "
+            "test.coverageStatusCommand: remove test.coverage"
+        )
     parts = (command, options.coverage.profile, f"-coverprofile={options.coverage.output}")
     return " ".join(part for part in parts if part)
 
@@ -184,9 +189,9 @@ def _coverage_status_command(options: UnitTests) -> str:
 
 
 def build_image(repo: ImageRepo, app: str) -> Image:
-    """Make the image that `imageRepo` describes."""
+    """Return the image that `imageRepo` describes. Raises ValueError."""
     if repo.password and not repo.user:
-        raise ValueError("imageRepo.user is needed to log in with imageRepo.password")
+        raise ValueError("imageRepo.user is required, because imageRepo.password is set")
     secret = IMAGE_SECRET if repo.password else ""
     return Image(
         build_image_name(str(repo.url), str(repo.user), app),
@@ -203,10 +208,10 @@ def _build_analysis(options: SonarQube) -> Analysis:
 def _build_message(options: DingTalk) -> Message:
     parts = urlsplit(str(options.webhook))
     if not parts.hostname:
-        raise ValueError("dingTalk.webhook must be a URL")
+        raise ValueError("dingTalk.webhook must be the URL of a DingTalk robot")
     return Message(
         title=str(options.name),
-        # The query and the user part may hold the robot's token.
+        # Query and user part may hold the token of the robot, which must not be in the file.
         url=parts._replace(query="", fragment="", netloc=parts.netloc.rpartition("@")[2]).geturl(),
         at=",".join(list_commands(options.at_users)),
         security=options.security_type or "",
@@ -216,6 +221,6 @@ def _build_message(options: DingTalk) -> Message:
 
 
 def build_dingtalk_command() -> str:
-    """Make the shell command that sends the message, with all data in environment variables."""
+    """Return the shell command that sends the message. It reads all data from the environment."""
     script = files("providers.ci").joinpath("templates/dingtalk.py").read_text(encoding="utf-8")
     return f"python3 - <<'EOF'\n{script}EOF\n"

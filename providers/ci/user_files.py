@@ -1,4 +1,4 @@
-"""CI files that the user brings: in the options, on this machine, or behind a URL."""
+"""User files: CI files that are given in the options, as a path or as a URL."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ import yaml
 from engine.errors import AuthError, NotFoundError, ProviderError
 
 TIMEOUT: Final = 30.0
+"""Seconds to wait for a connection and for each answer."""
 MAX_FILE_SIZE: Final = 4 << 20
+"""Bytes."""
 SQUARE_VARIABLE: Final = re.compile(r"(?<!\$)\[\[\s*\.?([A-Za-z_][\w.-]*)\s*\]\]")
 CURLY_VARIABLE: Final = re.compile(r"(?<!\$)\{\{\s*\.?([A-Za-z_][\w.-]*)\s*\}\}")
-"""Variables in CI files are dotted names, which a shell's `[[ -f x ]]` is not, and never behind a
-dollar, as GitHub's `${{ secrets.X }}` is."""
+"""Patterns of a variable: a dotted name in brackets.
+
+`[[ -f x ]]` of a shell does not match, because it is not a name. `${{ secrets.X }}` of GitHub does
+not match, because of its dollar sign.
+"""
 
 
 class CISystem(msgspec.Struct, frozen=True):
-    """A CI system, and the places where it looks for its files.
+    """A CI system, and the paths of the files that it reads.
 
-    `fixed` is the only path it knows, "" where `directory` holds any number of files with these
-    `suffixes`.
+    `only_path` is set if it reads one file. Otherwise it reads all files in `directory` that have
+    one of the `suffixes`.
     """
 
     name: str
@@ -35,21 +40,21 @@ class CISystem(msgspec.Struct, frozen=True):
 
     @property
     def file_names(self) -> str:
-        """Describe the names of files that the system looks at."""
+        """The names of files that the system reads, for messages."""
         return self.only_path or " or ".join(f"*{suffix}" for suffix in self.suffixes)
 
     @property
     def default_path(self) -> str:
-        """Name the path of the one file if nothing names another."""
+        """The path of a file without a name of its own."""
         return self.only_path or f"{self.directory}main.yml"
 
     def accepts(self, name: str) -> bool:
-        """Tell if a file of that name is one of this system's."""
+        """Return whether the system reads a file of that name."""
         base = PurePosixPath(name).name
         return base == self.only_path if self.only_path else base.endswith(self.suffixes)
 
     def path_of(self, name: str) -> str:
-        """Name the path that a file of that name goes to."""
+        """Return the path in the repository of a file with that name."""
         return self.only_path or self.directory + PurePosixPath(name).name
 
 
@@ -60,27 +65,27 @@ SYSTEMS: Final = {"github": GITHUB, "gitlab": GITLAB, "jenkins": JENKINS}
 
 
 def map_contents(contents: Mapping[str, str], system: CISystem) -> dict[str, str]:
-    """Map paths to the texts of `configContents`.
+    """Return the texts of `configContents` by path.
 
-    Raises ValueError with the names of files that the system would not look at.
+    Raises ValueError with the names of files that the system does not read.
     """
     wrong = [name for name in contents if not system.accepts(name)]
     if wrong:
         raise ValueError(
-            f"configContents: {system.name} looks only at {system.file_names}, "
-            f"not at {', '.join(wrong)}"
+            f"configContents: {system.name} does not read {', '.join(wrong)}: "
+            f"rename to {system.file_names}"
         )
     found = {system.path_of(name): text for name, text in contents.items()}
     if len(found) < len(contents):
         raise ValueError(
-            f"configContents: several files would become one in {system.directory}: "
-            f"{', '.join(contents)}"
+            f"configContents: several files get the same path in {system.directory}: "
+            f"{', '.join(contents)}. Give each file a name of its own"
         )
     return found
 
 
 def predict_path(location: str, system: CISystem) -> str | None:
-    """Name the path that one file or URL becomes; None if `location` may be a directory. Pure."""
+    """Return the path that a file or URL gets, None if `location` may be a directory. Pure."""
     if "://" not in location and not system.accepts(location):
         return None
     name = unquote(urlsplit(location).path) if "://" in location else location
@@ -90,9 +95,9 @@ def predict_path(location: str, system: CISystem) -> str | None:
 
 
 def fetch_files(location: str, system: CISystem, base: Path) -> dict[str, str]:
-    """Map paths to the texts at `configLocation`.
+    """Return the texts at `configLocation` by path.
 
-    Raises ProviderError if there is nothing, or nothing usable.
+    Raises ProviderError if it does not exist or has no file for this system.
     """
     scheme = urlsplit(location).scheme if "://" in location else ""
     if scheme in ("http", "https"):
@@ -100,7 +105,8 @@ def fetch_files(location: str, system: CISystem, base: Path) -> dict[str, str]:
         return {path: _decode(_download(location), location)}
     if scheme not in ("", "file"):
         raise ProviderError(
-            f"configLocation {location}: only paths, file://, http:// and https:// are known"
+            f"configLocation {location} is not supported: "
+            "set a path or a URL with file://, http:// or https://"
         )
     place = base / Path(unquote(urlsplit(location).path) if scheme else location).expanduser()
     try:
@@ -119,12 +125,13 @@ def _read_from_disk(place: Path, system: CISystem) -> dict[str, str]:
     found = {system.path_of(file.name): _decode(file.read_bytes(), str(file)) for file in files}
     if not found:
         raise ProviderError(
-            f"configLocation: {place} holds no file for {system.name}",
-            hint=f"it looks for {system.file_names}",
+            f"configLocation: {place} has no file for {system.name}",
+            hint=f"{system.name} reads {system.file_names}: rename a file, or set another path",
         )
     if len(found) < len(files):
         raise ProviderError(
-            f"configLocation: {place} holds several files of the same name for {system.name}"
+            f"configLocation: {place} has several files of the same name for {system.name}",
+            hint=f"rename them: all files are written to {system.directory}",
         )
     return found
 
@@ -133,7 +140,7 @@ def _decode(data: bytes, where: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise ProviderError(f"configLocation: {where} is not text") from None
+        raise ProviderError(f"configLocation: {where} is not UTF-8 text") from None
 
 
 def _download(url: str) -> bytes:
@@ -142,11 +149,11 @@ def _download(url: str) -> bytes:
     from urllib.request import urlopen
 
     try:
-        # The caller lets only http and https through.
+        # The caller accepts only http and https.
         with urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310
-            # One byte more than allowed shows that the file is too large, without reading it all.
+            # One byte more than allowed is enough to see that the file is too large.
             data: bytes = answer.read(MAX_FILE_SIZE + 1)
-    # A URLError too, so it comes first.
+    # HTTPError is a subclass of URLError, so it must be caught first.
     except HTTPError as error:
         with error:
             raise _build_http_error(url, error.code, error.reason) from error
@@ -157,18 +164,19 @@ def _download(url: str) -> bytes:
         ) from error
     if len(data) > MAX_FILE_SIZE:
         raise ProviderError(
-            f"configLocation: {url} is larger than {MAX_FILE_SIZE >> 20} MiB, which no CI file is"
+            f"configLocation: {url} is larger than {MAX_FILE_SIZE >> 20} MiB: "
+            "set the URL of a CI file"
         )
     return data
 
 
 def _build_http_error(url: str, code: int, reason: str) -> ProviderError:
-    text = f"configLocation: {url} answers {code} {reason}"
+    text = f"configLocation: cannot fetch {url}: {code} {reason}"
     if code in (401, 403):
-        return AuthError(text, hint="it is fetched without credentials: use a public URL or a path")
+        return AuthError(text, hint="dtm sends no credentials: set a public URL or a path")
     if code in (404, 410):
         return NotFoundError(
-            text, hint="check the URL, or leave configLocation out for the built-in file"
+            text, hint="check the URL, or remove configLocation to use the generated file"
         )
     return ProviderError(text, retryable=code == 429 or code >= 500)
 
@@ -176,24 +184,24 @@ def _build_http_error(url: str, code: int, reason: str) -> ProviderError:
 def fill_in_variables(
     files: Mapping[str, str], square_values: Mapping[str, Any], curly_values: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Replace `[[ name ]]` by the values in `square` and `{{ name }}` by those in `curly`.
+    """Replace `[[ name ]]` and `{{ name }}` by their values.
 
-    Where there are no values at all, the texts stay as they are. Raises ProviderError with every
+    Without values of a kind, its brackets are not replaced. Raises ProviderError with every
     variable that has no value.
     """
     for values, pattern, opening, closing in (
         (square_values, SQUARE_VARIABLE, "[[", "]]"),
         (curly_values, CURLY_VARIABLE, "{{", "}}"),
     ):
-        # Without variables nothing is replaced: `{{ x }}` may be the CI system's own syntax.
+        # Without values nothing is replaced, because `{{ x }}` may be syntax of the CI system.
         if values:
             used = {match[1] for text in files.values() for match in pattern.finditer(text)}
             absent = sorted(name for name in used if _lookup(values, name) is None)
             if absent:
                 listed = ", ".join(f"{opening} {name} {closing}" for name in absent)
                 raise ProviderError(
-                    f"the CI files use {listed}, which vars do not have",
-                    hint=f"they have {', '.join(sorted(values))}",
+                    f"the CI files use {listed}, but no value is set",
+                    hint=f"set the values in vars (set are {', '.join(sorted(values))})",
                 )
             files = {
                 path: _replace_variables(text, pattern, values) for path, text in files.items()
@@ -206,7 +214,7 @@ def _replace_variables(text: str, pattern: re.Pattern[str], values: Mapping[str,
 
 
 def _lookup(values: Mapping[str, Any], name: str) -> object:
-    """Look a name up: `a.b` is a key, or a key inside a map."""
+    """Return the value of a name: `a.b` is a key, or the key `b` in the map `a`."""
     if name in values:
         return values[name]
     first, _, rest = name.partition(".")
@@ -219,18 +227,18 @@ def _lookup(values: Mapping[str, Any], name: str) -> object:
 
 
 def check_files(files: Mapping[str, str], system: CISystem) -> dict[str, bytes]:
-    """Encode the files; raises ProviderError where the system wants a YAML map and gets none."""
-    # A Jenkinsfile is Groovy.
+    """Return the files as bytes. Raises ProviderError for a YAML file that is not a map."""
+    # A Jenkinsfile is Groovy, not YAML.
     for path, text in files.items() if system is not JENKINS else ():
         try:
             root = yaml.compose(text)
         except yaml.YAMLError as error:
             raise ProviderError(
-                f"{path} would not be YAML: {str(error).splitlines()[0]}"
+                f"{path} is not valid YAML: {str(error).splitlines()[0]}"
             ) from error
         if not isinstance(root, yaml.MappingNode):
             raise ProviderError(
-                f"{path} would hold no jobs: it is no YAML map",
-                hint="is configLocation a raw file?",
+                f"{path} is not a YAML map, so it defines no jobs",
+                hint="set configLocation to the raw file, not to a web page that shows it",
             )
     return {path: text.encode() for path, text in files.items()}

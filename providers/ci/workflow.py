@@ -1,4 +1,4 @@
-"""A recipe as a GitHub Actions workflow."""
+"""Rendering of a recipe as a GitHub Actions workflow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ PINS = {
     "docker/build-push-action": ("263435318d21b8e681c14492fe198d362a7d2c83", "v6.18.0"),
     "SonarSource/sonarqube-scan-action": ("fd88b7d7ccbaefd23d8f36f73b59db7a3d246602", "v6.0.0"),
 }
-"""Action -> commit and the release it is: a tag can be moved to other code, a commit cannot."""
+"""Action -> commit and release.
+
+Workflows name the commit, because a tag can be moved to other code, but a commit cannot.
+"""
 
 SETUP = {"go": "setup-go", "java": "setup-java", "nodejs": "setup-node", "python": "setup-python"}
 VERSION_INPUT = {
@@ -31,9 +34,10 @@ CACHES = {
     "nodejs": {"npm ci": "npm"},
     "python": {"requirements.txt": "pip"},
 }
-"""Language -> words of a command -> the cache that fits it.
+"""Language -> text in a command -> cache to use.
 
-Only where the command implies the lock file: a cache without its lock file fails the job.
+A cache is used only if the command implies that its lock file exists: without it the setup action
+fails the job.
 """
 
 NEXT_TAG = """\
@@ -65,17 +69,19 @@ Job = dict[str, Node]
 
 
 def render_workflow(recipe: Recipe) -> str:
-    """Write the text of the workflow file."""
+    """Return the text of the workflow file."""
     document: dict[str, Node] = {
         "name": "CI",
         "on": {
             "push": {"branches": (recipe.branch,)},
             "pull_request": {"branches": (recipe.branch,)},
         },
-        "permissions": Commented("No job gets more than it asks for itself.", {"contents": "read"}),
+        "permissions": Commented(
+            "A job that needs more permissions requests them itself.", {"contents": "read"}
+        ),
         "concurrency": Commented(
-            "A newer commit of a pull request replaces the run of the older one; "
-            "pushes wait for each other.",
+            "In a pull request, a newer commit stops the run of an older one. "
+            "Runs for pushes wait for each other.",
             {
                 "group": "${{ github.workflow }}-${{ github.ref }}",
                 "cancel-in-progress": "${{ github.event_name == 'pull_request' }}",
@@ -101,7 +107,7 @@ def _build_jobs(recipe: Recipe) -> dict[str, Node]:
     if recipe.image:
         before = tuple(jobs)
         jobs["tag"] = Commented(
-            "Version of the image: the last number of the newest tag, plus one.",
+            "The version of the image: the newest tag with its last number plus one.",
             _tag_job(recipe, before),
         )
         jobs["image"] = _image_job(recipe.image)
@@ -130,8 +136,11 @@ def _run_step(name: str, commands: list[str]) -> Job:
 
 
 def _setup_steps(recipe: Recipe, commands: list[str]) -> list[Node]:
-    """Make the steps before a command: code, tools (a container brings its own), preparation."""
-    # Scripts of the repository run in this job; they must not find a token that can push.
+    """Return the steps before the commands: checkout, tools of the language, preparation.
+
+    A container image brings its own tools.
+    """
+    # Scripts of the repository run in this job. They must not find a token that can push.
     steps: list[Node] = [_action_step("actions/checkout", persist_credentials=False)]
     if recipe.language is None:
         return steps
@@ -176,12 +185,12 @@ def _analysis_job(analysis: Analysis) -> Job:
     scan["env"] = {"SONAR_HOST_URL": analysis.url, **secret}
     steps: list[Node] = [
         Commented(
-            "The whole history, so that findings know their author.",
+            "The whole history, so that SonarQube can assign findings to authors.",
             _action_step("actions/checkout", fetch_depth=0, persist_credentials=False),
         ),
         scan,
     ]
-    fork = Commented("Pull requests from forks see no secrets.", NOT_FORKED)
+    fork = Commented("Runs for pull requests from forks have no access to secrets.", NOT_FORKED)
     return {"if": fork, "runs-on": "ubuntu-24.04", "timeout-minutes": 30, "steps": steps}
 
 
@@ -190,7 +199,7 @@ def _tag_job(recipe: Recipe, before: tuple[str, ...]) -> Job:
     branch = recipe.branch.replace("'", "''")
     steps: list[Node] = [
         Commented(
-            "With the token, which the push of the tag needs.",
+            "Keeps the token, which is needed to push the tag.",
             _action_step("actions/checkout", fetch_depth=0),
         ),
         {"name": "Tag the commit", "id": "tag", "run": NEXT_TAG},
@@ -243,7 +252,9 @@ def _notify_job(message: Message, before: tuple[str, ...]) -> Job:
         "RUN_URL": RUN_URL,
         **message.environment("${{{{ secrets.{} }}}}"),
     }
-    steps: list[Node] = [{"name": "Tell DingTalk", "env": env, "run": build_dingtalk_command()}]
+    steps: list[Node] = [
+        {"name": "Send the result to DingTalk", "env": env, "run": build_dingtalk_command()}
+    ]
     return {
         "needs": before,
         "if": "always() && github.event_name == 'push'",

@@ -1,6 +1,6 @@
-"""YAML as a person would write it: comments, blank lines, literal blocks for scripts.
+"""Writing of YAML with comments, blank lines and literal blocks for scripts.
 
-PyYAML writes the scalars; it has no comments, hence this layout.
+PyYAML writes the scalars. It cannot write comments, so this module does the layout.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ import yaml
 Node: TypeAlias = (
     "None | bool | int | str | tuple[str, ...] | list[Node] | Mapping[str, Node] | Commented"
 )
-"""A tuple is written on one line, a list one item a line."""
+"""A YAML value. A tuple is written on one line, a list with one item on each line."""
 
-# The fast one is absent where PyYAML was built without libyaml.
+# CSafeDumper does not exist if PyYAML was built without libyaml.
 Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 WIDTH = 110
-"""Longest line with a comment behind it; a longer comment stands above."""
+"""Longest line with a comment at its end. A longer comment is written above the value."""
 
 
 class Commented(msgspec.Struct, frozen=True):
-    """A value with a comment, which stands behind a short scalar and above anything else."""
+    """A value with a comment. The comment follows a short scalar, and precedes any other value."""
 
     comment: str
     value: Node
 
 
 def dump(document: Mapping[str, Node], header: str) -> str:
-    """Write the document under a header comment.
+    """Return the document as YAML, with `header` as a comment at the top.
 
-    A blank line stands before each block and between the jobs of a workflow.
+    A blank line is inserted before each block, and between the jobs of a workflow.
     """
     lines = [f"# {line}".rstrip() for line in header.splitlines()]
     for number, (key, value) in enumerate(document.items()):
@@ -43,20 +43,20 @@ def dump(document: Mapping[str, Node], header: str) -> str:
 
 
 def _format_jobs(key: str, jobs: Node) -> Iterator[str]:
-    assert isinstance(jobs, Mapping)  # that is what a workflow has there
+    assert isinstance(jobs, Mapping)  # render_workflow passes a map
     for number, (name, job) in enumerate(jobs.items()):
         yield "" if number else f"{key}:"
         yield from _indent(_format_entry(name, job))
 
 
 def _format_entry(key: str, value: Node) -> Iterator[str]:
-    # YAML 1.1 takes "on" for a boolean, and so PyYAML quotes it; no CI system does.
+    # PyYAML quotes "on", because it is a boolean in YAML 1.1. CI systems read it as text.
     name = key if key == "on" else _format_scalar(key)
     return _format_value(f"{name}:", value)
 
 
 def _format_value(start: str, value: Node) -> Iterator[str]:
-    """Yield the lines of a value after `key:` or `-`, its comment where it belongs."""
+    """Yield the lines of a value after `key:` or `-`, with its comment."""
     comment, value = (value.comment, value.value) if isinstance(value, Commented) else ("", value)
     block = list(_format_block(value))
     line = "" if block else f"{start} {_format_on_one_line(value)}"
@@ -70,7 +70,7 @@ def _format_value(start: str, value: Node) -> Iterator[str]:
     if isinstance(value, str):
         start += " |" if value.endswith("\n") else " |-"
     if start == "-":
-        # The first line of a map or list goes behind the dash; a comment on it stays above.
+        # The first line of a map or list follows the dash. A comment on it stays above the dash.
         first = next(number for number, line in enumerate(block) if not line.startswith("#"))
         yield from block[:first]
         yield f"- {block[first]}"
@@ -81,7 +81,7 @@ def _format_value(start: str, value: Node) -> Iterator[str]:
 
 
 def _format_block(value: Node) -> Iterator[str]:
-    """Yield the lines of a value that cannot stand on one line; none if it can."""
+    """Yield the lines of a value that needs a block, none for a value that fits on one line."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _format_entry(key, item)
@@ -93,7 +93,7 @@ def _format_block(value: Node) -> Iterator[str]:
 
 
 def _fits_literal_block(text: str) -> bool:
-    """Tell if a literal block can hold the text as it is."""
+    """Return whether a literal block can hold the text unchanged."""
     body = text.removesuffix("\n")
     plain = all(char in "\n\t" or char.isprintable() for char in body)
     return (
@@ -115,7 +115,7 @@ def _format_on_one_line(value: Node) -> str:
 
 
 def _format_in_brackets(text: str) -> str:
-    """Write a text where a comma would end it."""
+    """Format a text inside `[ ]`, where a comma would end it."""
     return (
         _format_scalar(text)
         if _needs_several_lines(text)
@@ -130,7 +130,7 @@ def _format_scalar(value: object) -> str:
 
 
 def _needs_several_lines(text: str) -> bool:
-    """Tell if PyYAML would write it on several lines."""
+    """Return whether PyYAML would write the text on several lines."""
     return len(text.splitlines()) > 1 or text.endswith(("\n", "\r"))
 
 

@@ -1,17 +1,21 @@
-"""`repo-scaffolding` and its older names: a repository that begins as a rendered template.
+"""`repo-scaffolding` and its older names: a git repository that is created from a template.
 
-Terms: a *template* is a directory, an archive or a git repository; in files whose name ends in
-`.tpl`, `[[ values ]]` are filled in. The shipped ones are in `templates/`. An *order* is what every
-spelling of the options comes to.
+Terms: a *template* is a directory, an archive or a git repository. In its files whose name ends in
+`.tpl`, `[[ key ]]` is replaced by a value. The *shipped* templates are in `templates/`. A *scaffold
+request* is what the options ask for, whatever their spelling. *Marks* (see `providers._git`) record
+which tool and state made a commit or created a repository.
 
 Invariants:
-- Create makes one commit, each update one more. Only files of the template are written or removed.
-- Create refuses a repository with commits unless the first carries the marks of this very tool.
-- Delete removes a repository only if dtm made it on this machine and all its commits are dtm's; one
-  with a commit of others is kept under another name. From any other only dtm's files are removed.
+- `create` makes one commit, each `update` one more. Only files of the template are written or
+  removed.
+- `create` raises an error for a repository with commits, unless the root commit has the marks of
+  this tool.
+- `delete` removes a repository only if dtm created it on this machine and made all its commits. One
+  with a commit of another author is kept under another name. In all other repositories, `delete`
+  removes only the files that dtm wrote.
 
-Modules: `options` (all spellings -> order), `source` (loads a template), `render` (fills it in),
-`provider` (the commits), `removal` (deletes or keeps a local repository).
+Modules: `options` (options -> scaffold request), `source` (loads a template), `render` (replaces
+keys by values), `provider` (commits), `removal` (deletes or keeps a local repository).
 
     options = ScaffoldOptions(
         destination_repo=DestinationRepo(url="./repos/me/app.git"), source_repo="golang-gin"

@@ -1,8 +1,7 @@
-"""The `repo-scaffolding` provider: makes a repository from a template and keeps it that way."""
+"""The `repo-scaffolding` provider, which creates a repository from a template."""
 
 from __future__ import annotations
 
-import shutil
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Generic, TypeVar, cast
@@ -14,7 +13,7 @@ from engine.errors import ProviderError
 from engine.ports import Call, Provider
 from engine.state import Resource
 from engine.values import Attributes, Value
-from providers._git.managed_files import open_repository
+from providers._git.managed_files import check_git_installed, open_repository
 from providers._git.objects import GitFile, TreeEntry, build_marks, hash_blob
 from providers._git.repository import GitRepository
 from providers._git.scm import Location
@@ -33,18 +32,21 @@ from providers.scaffolding.removal import remove_repository
 from providers.scaffolding.source import find_local_template
 
 MODES: Final[Mapping[Visibility, int]] = {"public": 0o755, "internal": 0o750, "private": 0o700}
+"""Permissions of a local repository for each value of `visibility`."""
 KINDS: Final = {"100755": " (executable)", "120000": " (link)", "160000": " (submodule)"}
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct
 
 
 class Scaffolding(Generic[O]):
-    """A repository made from a template: one commit at first, and one more for each change.
+    """A git repository that is created from a template.
 
-    Drift is found in content and mode of each file that dtm wrote, and undone with one more commit;
-    files of others do not matter. A repository that this state did not make is refused. Deleting
-    removes a repository on this machine if dtm made it, but one with a commit of others is kept
-    under another name, `NAME.kept-1`; from any other it removes, with a commit, the files that dtm
-    wrote.
+    dtm commits the files of the template, and makes one more commit for each change. Other content
+    or another mode of a file that dtm wrote is drift, which the next apply undoes with a commit.
+    dtm does not touch other files. It does not adopt a repository that already has commits.
+
+    Deleting removes a repository that dtm created on this machine. If other authors have committed
+    to it, it is kept under the name `NAME.kept-1` instead. In a repository that dtm did not create,
+    deleting removes the files that dtm wrote with a commit, and the repository stays.
     """
 
     plugin = "repo-scaffolding"
@@ -54,22 +56,22 @@ class Scaffolding(Generic[O]):
         self.options, self._build_request = options, build_request
 
     def missing_requirements(self, options: O) -> Sequence[str]:
-        """Demand the git program."""
-        return () if shutil.which("git") else ("the git program is not on the PATH: install git",)
+        """Report a missing git program."""
+        return check_git_installed()
 
     def input_paths(self, options: O) -> Mapping[str, str]:
-        """Name the template, where it is on this machine."""
+        """Return the path of the template if it is on this machine."""
         path = find_local_template(self._build_request(options).template)
         return {} if path is None else {"sourceRepo": path}
 
     def identity(self, options: O) -> str | None:
-        """Name the repository: `github.com/me/app`, or the path."""
+        """Use the normalized URL of the repository: `github.com/me/app`, or the path."""
         return self._build_request(options).location.identity
 
     def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:
         """Predict all outputs.
 
-        Raises ProviderError if the repository is another than the recorded one.
+        Raises ProviderError if the options name another repository than the recorded one.
         """
         request = self._build_request(options)
         recorded = resource.outputs.get("repoURL") if resource else None
@@ -82,7 +84,7 @@ class Scaffolding(Generic[O]):
         return request.build_outputs()
 
     def read(self, options: O, resource: Resource | None, call: Call) -> Resource | None:
-        """Report blob id and mode of each file that dtm wrote; with `visibility` its readers."""
+        """Read blob ID and mode of each file that dtm wrote, and the visibility if it is set."""
         request = self._build_request(options)
         repository = open_repository(_locate_recorded(request, resource, call), call)
         heads = repository.list_branches()
@@ -90,10 +92,11 @@ class Scaffolding(Generic[O]):
             return None
         tip = repository.read_tip()
         entries: Mapping[str, TreeEntry] = tip.entries if tip else {}
-        # Without a record the wanted files are looked for: an interrupted create is found again.
+        # Without a record, look for the files of the template: so an interrupted create is found.
         written = _recorded_files(resource) or (request.render_files(call) if tip else {})
         found = {path: entry for path, entry in entries.items() if path in written}
-        # Without a file of ours, a foreign repository is still reported: create must not take it.
+        # If none of the files exists, the tool is gone. But a repository that another author began
+        # is still reported as existing, since `create` must not write to it.
         if not found and _is_from_this_state(_read_root_marks(repository, heads), call):
             return None
         name = resource.id if resource else request.location.identity
@@ -101,9 +104,10 @@ class Scaffolding(Generic[O]):
         return Resource(name, _build_attributes(found, request, repository), outputs)
 
     def create(self, options: O, call: Call) -> Resource:
-        """Make the repository, where it is on this machine, and its first commit.
+        """Create the repository if it is on this machine, and make the first commit.
 
-        A create that was interrupted is completed.
+        Completes a create that was interrupted. Raises ProviderError if another tool or author has
+        begun the repository.
         """
         request = self._build_request(options)
         repository = open_repository(request.location, call)
@@ -111,17 +115,18 @@ class Scaffolding(Generic[O]):
         heads = repository.list_branches()
         if heads is None:
             repository.init_bare(build_marks(call))
-        # After `init_bare`, which leaves a repository alone that another run made just now.
+        # After `init_bare`, because another run may have created the repository at the same time:
+        # `init_bare` keeps that repository, and the check finds the marks of the other run.
         _refuse_unless_own(repository, heads, call)
         message = f"Scaffold {request.location.name}"
-        # `first`: two clients that both found an empty repository must not both write to it.
+        # Two clients may both find an empty repository. Only one may make the first commit.
         repository.commit(files, message, author=request.author, must_be_first=not heads)
         return _build_resource(request, files, repository)
 
     def update(self, options: O, resource: Resource, call: Call) -> Resource:
-        """Commit what differs; a new branch begins at the old one."""
+        """Commit the changes. If the branch changed, the new one starts at the recorded one."""
         request = self._build_request(options)
-        _locate_recorded(request, resource, call)  # refuses another repository
+        _locate_recorded(request, resource, call)  # raises if the options name another repository
         repository = open_repository(request.location, call)
         files = request.render_files(call)
         gone: dict[str, bytes | GitFile | None] = dict.fromkeys(_recorded_files(resource))
@@ -131,24 +136,24 @@ class Scaffolding(Generic[O]):
         return _build_resource(request, files, repository)
 
     def delete(self, options: O, resource: Resource, call: Call) -> None:
-        """Remove the repository if dtm made it on this machine, else the files in it."""
+        """Remove the repository if dtm created it on this machine, else the files in it."""
         request = self._build_request(options)
         url, branch = str(resource.outputs["repoURL"]), str(resource.outputs["branch"])
         if url == request.build_outputs()["repoURL"]:
-            url = request.location.url  # unlike the recorded one it may hold credentials
+            url = request.location.url  # the recorded URL has no credentials, this one may
         repository = open_repository(replace(request.location, url=url, branch=branch), call)
         heads, local = repository.list_branches(), repository.local
         if heads and not _is_from_this_state(_read_root_marks(repository, heads), call):
             raise ProviderError(
-                f"{repository.location} was not made by this state, so it is not deleted",
-                hint=f"dtm state rm {call.address} forgets it; "
-                "delete it by hand if you want it gone",
+                f"cannot delete {repository.location}: it was not created by this state",
+                hint=f"run dtm state rm {call.address.dotted} to forget it, "
+                "and delete the repository yourself if it is not needed",
             )
         if local and (heads is None or _is_from_this_state(local.read_marks(), call)):
             if kept := remove_repository(local, lambda marks: _is_from_this_state(marks, call)):
                 call.warn(
-                    f"others committed to {repository.location}, "
-                    f"so it is not removed but kept as {kept}"
+                    f"{repository.location} has commits of other authors. "
+                    f"It is not deleted, but kept as {kept}."
                 )
         elif branch in (heads or {}):
             message = f"Remove the scaffolding of {request.location.name}"
@@ -156,13 +161,16 @@ class Scaffolding(Generic[O]):
                 dict.fromkeys(_recorded_files(resource)), message, author=request.author
             )
             call.warn(
-                f"{repository.location} stays, without the files that were written to it: "
-                "only its host can remove it"
+                f"The files that dtm wrote to {repository.location} are removed. "
+                "The repository itself stays, because dtm did not create it."
             )
 
 
 def _locate_recorded(request: ScaffoldRequest, resource: Resource | None, call: Call) -> Location:
-    """Find what is recorded, else what the options say. A repository elsewhere is refused."""
+    """Return the recorded location, that of the options without a record.
+
+    Raises ProviderError if the options name another repository.
+    """
     place = request.location
     if resource is None or "repoURL" not in resource.outputs:
         return place
@@ -176,25 +184,27 @@ def _locate_recorded(request: ScaffoldRequest, resource: Resource | None, call: 
 
 
 def _refuse_other_repository(request: ScaffoldRequest, resource: Resource) -> None:
-    """Refuse another repository than the recorded one.
+    """Raise ProviderError, unless the change of the options replaces the tool.
 
-    Where owner, org or name differ it is allowed: these options replace the tool when they change.
+    A change of owner, org or name replaces it: dtm deletes the old repository, then creates the new
+    one. A change of url or baseURL does not, so it must not silently abandon the old repository.
     """
     named = request.build_outputs()
     same_name = all(resource.outputs.get(key) == named[key] for key in ("owner", "org", "repo"))
     if request.is_named_by_url or same_name:
         raise ProviderError(
-            f"this tool made {resource.outputs['repoURL']}, "
-            f"and now names another repository, {named['repoURL']}",
-            hint="give the new one an instanceID of its own; "
-            "the old one is then deleted, or kept by dtm state rm",
+            f"the recorded repository is {resource.outputs['repoURL']}, "
+            f"but the options name another one, {named['repoURL']}",
+            hint="use a new instanceID for the new repository: dtm apply then deletes the old one, "
+            "unless dtm state rm removes it from the state first",
         )
 
 
 def _are_different(recorded: str, url: str) -> bool:
-    """Tell if these are two repositories for sure.
+    """Return whether two URLs certainly name different repositories.
 
-    One path may be relative to the configuration and the other absolute: that proves nothing.
+    A path that is relative to the config file and an absolute one may name the same repository.
+    Only a provider call knows the directory of the config file, so it decides.
     """
     if is_path(recorded) and is_path(url) and _is_below_config(recorded) != _is_below_config(url):
         return False
@@ -202,34 +212,35 @@ def _are_different(recorded: str, url: str) -> bool:
 
 
 def _is_below_config(url: str) -> bool:
-    """Tell if it is a path below the configuration."""
+    """Return whether this is a relative path below the directory of the config file."""
     return not normalize_url(url).startswith(("/", "../"))
 
 
 def _recorded_files(resource: Resource | None) -> Attributes:
-    """List the files that dtm wrote, by path."""
+    """Return the recorded files by path, empty without a record."""
     return cast("Attributes", resource.attributes.get("files") or {}) if resource else {}
 
 
 def _read_root_marks(repository: GitRepository, heads: Mapping[str, str]) -> Mapping[str, str]:
-    """Read the marks of the first commit of the branch, or of any other where that is absent."""
+    """Return the marks of the root commit of the branch, or of another branch if it is absent."""
     if not heads:
         return {}
-    # min: the same branch each time, whatever order git lists them in.
+    # min, because the result must not depend on the order in which git lists branches.
     branch = repository.branch if repository.branch in heads else min(heads)
     tip = repository.with_branch(branch).read_tip(history=True)
     return tip.root_marks if tip else {}
 
 
 def _is_from_this_state(marks: Mapping[str, str], call: Call) -> bool:
-    # A commit without an address was not made by dtm, even if no lineage is known yet.
+    # Before the first apply the lineage is "", which is also the default of a commit without marks.
+    # So an address is required: dtm writes it in every commit.
     return "address" in marks and marks.get("lineage", "") == call.lineage
 
 
 def _refuse_unless_own(
     repository: GitRepository, heads: Mapping[str, str] | None, call: Call
 ) -> None:
-    """Refuse all but an unmarked empty repository and one that this very tool began."""
+    """Raise ProviderError unless this tool began the repository, or it is empty and unmarked."""
     local = repository.local
     marks = _read_root_marks(repository, heads) if heads else local.read_marks() if local else {}
     same = marks.get("address") == str(call.address) or (
@@ -237,8 +248,8 @@ def _refuse_unless_own(
     )
     if (heads or marks) and not (same and _is_from_this_state(marks, call)):
         raise ProviderError(
-            f"{repository.location} exists and was not made by {call.address} of this state",
-            hint="choose another name or place, or remove what is there",
+            f"{repository.location} exists and was not created by {call.address} of this state",
+            hint="set another name or url, or remove the repository",
         )
 
 
@@ -277,17 +288,17 @@ def _build_resource(
 
 
 def repo_scaffolding() -> Scaffolding[ScaffoldOptions]:
-    """Make the provider of `repo-scaffolding`."""
+    """Return the provider of `repo-scaffolding`."""
     return Scaffolding(ScaffoldOptions, build_request)
 
 
 def github_golang() -> Scaffolding[GithubOptions]:
-    """Make the provider of `github-repo-scaffolding-golang`."""
+    """Return the provider of `github-repo-scaffolding-golang`."""
     return Scaffolding(GithubOptions, build_golang_request)
 
 
 def gitlab_golang() -> Scaffolding[GitlabOptions]:
-    """Make the provider of `gitlab-repo-scaffolding-golang`."""
+    """Return the provider of `gitlab-repo-scaffolding-golang`."""
     return Scaffolding(GitlabOptions, build_golang_request)
 
 

@@ -1,6 +1,6 @@
-"""Template files made into the files of a new repository.
+"""Rendering of a template: its files become the files of a new repository.
 
-Names are filled in in paths, `[[ values ]]` in files whose name ends in `.tpl`.
+The name of the application is inserted into paths, and values into files whose name ends in `.tpl`.
 """
 
 from __future__ import annotations
@@ -20,37 +20,40 @@ TEMPLATE_SUFFIX: Final = ".tpl"
 VALUE = re.compile(r"\[\[-?\s*\.?([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*-?\]\]")
 ACTION = re.compile(r"\[\[-?\s*(if|range|with|end|else|template|define|block|include)\b[^]]*\]\]")
 SKIPPED_AT_TOP: Final = frozenset({"README.md"})
-"""Describes the template, not the application; a README of the application ends in `.tpl`."""
+"""Files that are not copied.
+
+README.md describes the template. The README of the application is README.md.tpl.
+"""
 
 
 def render(
     files: Mapping[str, GitFile], name: str, values: Mapping[str, Any]
 ) -> dict[str, GitFile]:
-    """Make the files of an application called `name`, sorted by path.
+    """Return the files of an application called `name`, sorted by path.
 
-    `_app_name_` in a path stands for the name. A file that ends in `.tpl` loses that suffix, and in
-    its text `_app_name_`, `[[ key ]]`, `[[ .Key ]]` and `[[ .Group.Key ]]` are replaced; case and
-    underscores of keys do not count. Any other file is copied byte by byte. `.git` and a
-    README.md at the top are left out. Raises ProviderError with all problems.
+    `_app_name_` in a path is replaced by the name. A file that ends in `.tpl` loses that suffix. In
+    its text `_app_name_`, `[[ key ]]`, `[[ .Key ]]` and `[[ .Group.Key ]]` are replaced by values;
+    case and underscores of a key are ignored. Any other file is copied unchanged. `.git` and a
+    README.md in the top directory are left out. Raises ProviderError with all problems.
 
         render({"_app_name_.txt.tpl": GitFile(b"[[ Owner ]]")}, "app", {"owner": "me"})
         # {"app.txt": GitFile(b"me")}
     """
     known, problems, made = _fold_keys(values), list[str](), dict[str, GitFile]()
-    # Sorted, so that problems and the first commit are the same on every machine.
+    # Sorted, so that the problems and the commit do not depend on the order of the file system.
     for path, file in sorted(files.items()):
         if path in SKIPPED_AT_TOP or ".git" in path.split("/"):
             continue
         target = path.removesuffix(TEMPLATE_SUFFIX).replace(NAME_PLACEHOLDER, name)
         if target in made:
-            problems.append(f"{path}: another file is called {target} too")
+            problems.append(f"{path}: another file of the template becomes {target} too")
         made[target] = (
             _fill_in(path, file, name, known, problems) if path.endswith(TEMPLATE_SUFFIX) else file
         )
     if problems:
         raise ProviderError(
             "the template cannot be rendered:\n" + "\n".join(problems),
-            hint="give missing values under vars",
+            hint="set the missing values in vars, or correct the template",
         )
     return made
 
@@ -72,23 +75,23 @@ def _fill_in(
     try:
         text = file.data.decode()
     except UnicodeDecodeError:
-        problems.append(f"{path}: is not UTF-8 text, so it cannot be a {TEMPLATE_SUFFIX} file")
+        problems.append(f"{path}: is not UTF-8 text: remove the suffix {TEMPLATE_SUFFIX}")
         return file
     problems += [
         f"{_format_position(path, text, action)}: {action[0]}: "
-        f"only values can be filled in, there is no {action[1]}"
+        f"{action[1]} is not supported, use only [[ key ]]"
         for action in ACTION.finditer(text)
     ]
 
     def value(match: re.Match[str]) -> str:
-        # `[[ end ]]` looks like a value, too. It is reported once, as an action.
+        # `[[ end ]]` also matches VALUE. It is already reported as an action.
         if ACTION.fullmatch(match[0]):
             return match[0]
         found = _lookup(known, match[1].split("."))
         if isinstance(found, str):
             return found
         problems.append(
-            f"{_format_position(path, text, match)}: {match[0]} is not defined"
+            f"{_format_position(path, text, match)}: {match[0]} has no value"
             f"{_suggest(match[1], known)}"
         )
         return match[0]
@@ -112,8 +115,8 @@ def _lookup(known: Mapping[str, Any], keys: list[str]) -> str | None:
 
 
 def _suggest(name: str, known: Mapping[str, Any]) -> str:
-    meant = find_similar(_fold_key(name), known)
-    return f", did you mean {meant}?" if meant else ""
+    similar = find_similar(_fold_key(name), known)
+    return f" (similar: {similar})" if similar else ""
 
 
 def _format_position(path: str, text: str, match: re.Match[str]) -> str:

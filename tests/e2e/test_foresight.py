@@ -65,6 +65,7 @@ def test_a_repository_that_is_not_there_is_told_by_plan_unless_this_run_makes_it
         f"tools:\n{SCAFFOLD.replace('r.git', 'other.git')}"
         f"{WORKFLOW}  dependsOn: [repo-scaffolding.a]\n"
     )
-    assert "this tool made ./r.git, and now names another repository, ./other.git" in dtm(
-        "plan", code=1
+    assert (
+        "the recorded repository is ./r.git, but the options name another one, ./other.git"
+        in dtm("plan", code=1)
     )

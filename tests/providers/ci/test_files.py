@@ -146,7 +146,7 @@ def test_secrets_that_must_exist_are_reported(tmp_path: Path) -> None:
     told: list[str] = []
     calling = replace(call(tmp_path), report=lambda text, _fraction=None: told.append(text))
     made = GitHubActions().create(github(imageRepo={"user": "me", "password": "hush"}), calling)
-    assert told == ["app needs these CI secrets, which dtm does not set: IMAGE_REPO_SECRET"]
+    assert told == ["Create these CI secrets in app, since dtm does not: IMAGE_REPO_SECRET"]
     assert made.outputs["secrets"] == ["IMAGE_REPO_SECRET"]
     assert "hush" not in repr(made)
 
@@ -284,11 +284,11 @@ def test_a_url_without_a_name_gives_the_usual_file(url: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("path", "error", "retryable", "said"),
     [
-        ("404", NotFoundError, False, "answers 404"),
-        ("403", AuthError, False, "answers 403"),
-        ("429", ProviderError, True, "answers 429"),
-        ("503", ProviderError, True, "answers 503"),
-        ("page", ProviderError, False, "no YAML map"),
+        ("404", NotFoundError, False, ": 404 "),
+        ("403", AuthError, False, ": 403 "),
+        ("429", ProviderError, True, ": 429 "),
+        ("503", ProviderError, True, ": 503 "),
+        ("page", ProviderError, False, "is not a YAML map"),
     ],
 )
 def test_a_url_that_gives_no_file_is_an_error(
@@ -309,12 +309,12 @@ def test_a_server_that_does_not_answer_may_be_tried_again(url: str, tmp_path: Pa
     ("kind", "location", "said"),
     [
         ("github", "nowhere.yml", "cannot read"),
-        ("gitlab", "ci/sub", "holds no file for GitLab CI"),
-        ("jenkins", "ci/sub", "holds no file for Jenkins"),
-        ("github", "ftp://x/y.yml", "only paths"),
-        ("github", "broken.yml", "would not be YAML"),
-        ("github", "latin.yml", "is not text"),
-        ("github", "twins", "several files of the same name"),
+        ("gitlab", "ci/sub", "has no file for GitLab CI"),
+        ("jenkins", "ci/sub", "has no file for Jenkins"),
+        ("github", "ftp://x/y.yml", "is not supported"),
+        ("github", "broken.yml", "is not valid YAML"),
+        ("github", "latin.yml", "is not UTF-8 text"),
+        ("github", "twins", "has several files of the same name"),
     ],
 )
 def test_a_location_that_gives_nothing_usable_is_an_error(
@@ -367,10 +367,10 @@ def test_every_variable_without_a_value_is_named(tmp_path: Path) -> None:
         configContents={"a.yml": "[[ a ]]: [[ b.c ]]\n[[ d ]]: 1\n"}, vars={"d": "x", "b": {"e": 1}}
     )
     with pytest.raises(
-        ProviderError, match=r"use \[\[ a \]\], \[\[ b\.c \]\], which vars do not have"
+        ProviderError, match=r"use \[\[ a \]\], \[\[ b\.c \]\], but no value is set"
     ) as raised:
         CIGeneric().read(chosen, None, call(tmp_path))
-    assert raised.value.hint == "they have b, d"
+    assert raised.value.hint == "set the values in vars (set are b, d)"
 
 
 def test_the_old_generic_plugin_fills_in_curly_variables(tmp_path: Path) -> None:
@@ -415,7 +415,10 @@ def test_the_pipeline_s_options_are_variables_of_its_own_files_but_for_secrets(
     [
         ({"type": "github"}, "set ci.configLocation or ci.configContents"),
         ({"type": "circle", "configLocation": "x"}, 'must be one of "github", "gitlab", "jenkins"'),
-        ({"type": "jenkins", "configContents": {"x": "y"}}, "looks only at Jenkinsfile"),
+        (
+            {"type": "jenkins", "configContents": {"x": "y"}},
+            "Jenkins does not read x: rename to Jenkinsfile",
+        ),
     ],
 )
 def test_nonsense_is_refused_before_anything_runs(ci: dict[str, Any], said: str) -> None:

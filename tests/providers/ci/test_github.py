@@ -300,13 +300,16 @@ REFUSED: dict[str, tuple[Given, str]] = {
     "contradiction": (new(language={"name": "java", "framework": "gin"}), "is for go"),
     "version of nothing": (
         new(language={"name": "cobol", "version": "6"}, test={"command": "x"}),
-        "nothing to set up for cobol",
+        "language.version has no effect for cobol",
     ),
     "coverage of python": (
         new(language={"name": "python"}, test={"coverage": {}}),
-        "test.coverage is for Go",
+        "test.coverage is only for Go",
     ),
-    "two coverages": (new(test={"coverage": {}, "coverageCommand": "x"}), "exclude each other"),
+    "two coverages": (
+        new(test={"coverage": {}, "coverageCommand": "x"}),
+        "test.coverage cannot be set together",
+    ),
     "two images": (
         new(imageRepo=IMAGE, docker=DOCKER),
         "docker and imageRepo cannot be set together",
@@ -316,14 +319,20 @@ REFUSED: dict[str, tuple[Given, str]] = {
         new(docker={"registry": {"type": "harbor", "username": "me"}}),
         "must include the host",
     ),
-    "password without user": (new(imageRepo={"password": "p"}), "imageRepo.user is needed"),
+    "password without user": (new(imageRepo={"password": "p"}), "imageRepo.user is required"),
     "security without value": (
         new(dingTalk={**TALK, "securityType": "KEY"}),
         "set both dingTalk.securityType and",
     ),
-    "webhook": (new(dingTalk={"webhook": "robot"}), "must be a URL"),
-    "wrong name": (new(configContents={"ci.txt": ""}), "looks only at *.yml or *.yaml"),
-    "same name": (new(configContents={"a/x.yml": "", "b/x.yml": ""}), "would become one"),
+    "webhook": (new(dingTalk={"webhook": "robot"}), "must be the URL of a DingTalk robot"),
+    "wrong name": (
+        new(configContents={"ci.txt": ""}),
+        "GitHub Actions does not read ci.txt: rename to *.yml or *.yaml",
+    ),
+    "same name": (
+        new(configContents={"a/x.yml": "", "b/x.yml": ""}),
+        "several files get the same path",
+    ),
     "unknown": (new(imagRepo=IMAGE), "imagRepo"),
 }
 

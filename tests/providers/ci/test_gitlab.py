@@ -306,7 +306,10 @@ REFUSED: dict[str, tuple[Given, str]] = {
         new(imageRepo=IMAGE) | {"build": BUILD},
         "build and pipeline.imageRepo cannot be set together",
     ),
-    "wrong name": (new(configContents={"ci.yml": ""}), "looks only at .gitlab-ci.yml"),
+    "wrong name": (
+        new(configContents={"ci.yml": ""}),
+        "GitLab CI does not read ci.yml: rename to .gitlab-ci.yml",
+    ),
 }
 
 

@@ -206,7 +206,7 @@ def test_a_rewritten_history_is_no_longer_ours(tmp_path: Path, call: Call) -> No
     provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
     made = provider.create(options(), call)
     by_hand(bare, write("README.md", "mine"), orphan=True)
-    with pytest.raises(ProviderError, match="was not made by this state"):
+    with pytest.raises(ProviderError, match="was not created by this state"):
         provider.delete(options(), made, call)
     assert shown(bare, "README.md") == "mine"
 
@@ -223,7 +223,7 @@ def test_an_empty_repository_begun_by_another_state_is_refused(tmp_path: Path, c
     GitRepository("./repos/app.git", call=call).init_bare(
         {"address": "repo-scaffolding/a", "lineage": "line-2"}
     )
-    with pytest.raises(ProviderError, match="not made by"):
+    with pytest.raises(ProviderError, match="not created by"):
         repo_scaffolding().create(options(), call)
 
 
@@ -277,7 +277,7 @@ def test_what_others_committed_to_a_repository_of_ours_is_kept(
         options(), provider.read(options(), made, call) or made, replace(call, warn=said.append)
     )
     kept = tmp_path / "repos" / "app.git.kept-2"
-    assert said == [f"others committed to {bare}, so it is not removed but kept as {kept}"]
+    assert said == [f"{bare} has commits of other authors. It is not deleted, but kept as {kept}."]
     assert not bare.exists()
     assert "Ann" in git(kept, "log", "--all", "--format=%an")
     provider.delete(options(), made, call)
@@ -316,7 +316,7 @@ def test_where_the_directory_cannot_be_written_to_is_said(
 def test_another_repository_is_refused_as_soon_as_it_is_planned(tmp_path: Path, call: Call) -> None:
     provider = repo_scaffolding()
     made = provider.create(options(), call)
-    with pytest.raises(ProviderError, match="now names another repository"):
+    with pytest.raises(ProviderError, match="the options name another one"):
         provider.predict(options(destination={"url": "./repos/other.git"}), made)
     for same in ("./repos/app.git", "././repos/app.git", str(tmp_path / "repos" / "app.git")):
         provider.predict(options(destination={"url": same}), made)
@@ -340,7 +340,7 @@ def test_a_renamed_repository_is_read_where_it_was_and_another_url_is_refused(
         "baseURL": "elsewhere",
     }
     with pytest.raises(
-        ProviderError, match=r"now names another repository, \./elsewhere/me/app\.git"
+        ProviderError, match=r"the options name another one, \./elsewhere/me/app\.git"
     ):
         provider.read(msgspec.convert(by_name, ScaffoldOptions), made, call)
     same = f"{tmp_path}/repos/me/../me/app.git"

@@ -78,13 +78,13 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         render(files, "app", VALUES)
     said = str(caught.value)
     for part in (
-        "a.tpl:2: [[ imageRep ]] is not defined, did you mean imagerepo?",
-        "a.tpl:2: [[ .App.Nam ]] is not defined",
-        "a.tpl:3: [[ if .x ]]: only values can be filled in, there is no if",
-        "a.tpl:3: [[ end ]]: only values can be filled in, there is no end",
+        "a.tpl:2: [[ imageRep ]] has no value (similar: imagerepo)",
+        "a.tpl:2: [[ .App.Nam ]] has no value",
+        "a.tpl:3: [[ if .x ]]: if is not supported",
+        "a.tpl:3: [[ end ]]: end is not supported",
         "b.tpl: is not UTF-8",
-        "c.tpl: another file is called c too",
-        "d.tpl:1: [[ App ]] is not defined",
+        "c.tpl: another file of the template becomes c too",
+        "d.tpl:1: [[ App ]] has no value",
     ):
         assert part in said
     assert "vars" in caught.value.hint

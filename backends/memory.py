@@ -1,6 +1,6 @@
-"""A store that ends with its process.
+"""A store in memory, which is gone when its process ends.
 
-It serves tests, and callers of the Python API that want no state kept.
+It is for tests, and for callers of the Python API that do not want to keep a state.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from engine.values import Value
 
 
 class MemoryOptions(Options, frozen=True, kw_only=True):
-    """A state that ends with its process."""
+    """A state in memory, which is gone when its process ends."""
 
-    name: Annotated[str, Field("tells several states of a process apart", example="test")] = ""
+    name: Annotated[str, Field("name of the state within the process", example="test")] = ""
 
 
 OPTIONS = MemoryOptions
@@ -32,7 +32,7 @@ def open_backend(
     base_dir: Path,  # noqa: ARG001 - a Backend
     env: Mapping[str, str],  # noqa: ARG001 - a Backend
 ) -> OpenedBackend:
-    """See `engine.ports.Backend`: the one store of that name."""
+    """See `engine.ports.Backend`. Return the same store for the same name."""
     store = shared_store(str(options.get("name", "")))
     return OpenedBackend(
         store, "devstream.state", {"native": lambda: ObjectLocker(store)}, trusted=True
@@ -40,7 +40,7 @@ def open_backend(
 
 
 class MemoryStore:
-    """A dict of values and a counter that is the version; safe for concurrent use."""
+    """`engine.ports.Store` on a dict; the version is the number of the write. Thread-safe."""
 
     def __init__(self, name: str = "") -> None:
         self._name = name
@@ -72,7 +72,7 @@ class MemoryStore:
             self._values.pop(key, None)
 
     def list(self, prefix: str) -> Iterator[str]:
-        """See `engine.ports.Store.list`; the keys of one moment."""
+        """See `engine.ports.Store.list`. Later writes do not change the listing."""
         with self._mutex:
             return iter(sorted(key for key in self._values if key.startswith(prefix)))
 
@@ -89,7 +89,7 @@ class MemoryStore:
 
 
 class AppendingMemoryStore(MemoryStore):
-    """A MemoryStore that can also append: `engine.ports.AppendStore`."""
+    """`engine.ports.AppendStore` in memory."""
 
     def append(self, key: str, data: bytes, *, expect: Version) -> Version:
         """See `engine.ports.AppendStore.append`. Raises ConflictError."""
@@ -100,5 +100,5 @@ class AppendingMemoryStore(MemoryStore):
 
 @cache
 def shared_store(name: str) -> MemoryStore:
-    """Return the one store of that name in this process, as `memfs://name` names it."""
+    """Return the store that `memfs://name` names in this process; create it at the first call."""
     return MemoryStore(name)

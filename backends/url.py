@@ -1,4 +1,4 @@
-"""State URLs: `s3://bucket/key?region=eu-west-1` -> settings.
+"""State URLs such as `s3://bucket/key?region=eu-west-1`, parsed into settings.
 
 Nothing is opened, and no environment variable is read.
 """
@@ -19,14 +19,15 @@ from engine.suggestions import find_similar
 from engine.values import Value
 
 LATER_BACKENDS: Final = frozenset({"azure", "gcs", "oss", "swift"})
-"""Backends that a URL can name, but that this version does not have."""
+"""Backends that a URL can name, but that this version does not support yet."""
 
 
 class UrlForm(msgspec.Struct, frozen=True):
-    """The form of the URLs of one scheme.
+    """The form of the URLs with one scheme.
 
-    `parts` name the pieces between slashes, all needed; the last one takes the rest. `query` names
-    the options behind `?`.
+    `parts` are the options between the slashes. All of them are required, and the last one takes
+    the rest of the path. `query` are the options after `?`. `fixed` are options that follow from
+    the scheme.
     """
 
     backend: str
@@ -80,21 +81,21 @@ FORMS: Mapping[str, UrlForm] = {
     "memfs": UrlForm("memory", ("name",), (), "memfs://name"),
 }
 SETTINGS = ("lock", "lockUrl", "lease", "log", "history")
-"""Query keys of every scheme: they stand for `state.lock.*`, `state.log`, `state.history`."""
+"""Query keys of every scheme, for `state.lock.*`, `state.log` and `state.history`."""
 LOCKS = ("auto", "dynamodb", "native", "both", "none")
 LOGS = ("auto", "beside", "inline")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parse(url: str) -> StateSettings:
-    """Parse a URL or a bare path; a local path stays as written, relative or with `~`.
+    """Parse a URL or a local path; a path is kept as written, relative or with `~`.
 
-    Raises UsageError that names the URL and the expected form: a mistyped URL never becomes a file
-    of that name.
+    Raises UsageError with the URL and the expected form.
     """
+    # A mistyped URL must be an error: otherwise it would become a local file with that name.
     trimmed = url.rstrip("/") if url.strip("/") else url[:1]
     if not trimmed.strip():
-        raise UsageError("the state URL is empty", hint=_known())
+        raise UsageError("the state URL is empty", hint=_suggest_url())
     scheme, rest = _split(trimmed, url)
     if scheme is None:
         return StateSettings("local", {"stateFile": trimmed})
@@ -111,10 +112,10 @@ def parse(url: str) -> StateSettings:
 
 
 def to_url(settings: StateSettings) -> str:
-    """Return the URL that `parse` reads as this place, "" if no URL can name it.
+    """Return the URL that `parse` turns into these settings, "" if there is none.
 
-    Options that are neither a text nor a number are left out, and so are the lock, the log and the
-    history.
+    Left out are the lock, the log and the history, and options that are neither text nor a number,
+    such as secrets.
     """
     flavour = settings.options.get("flavour")
     for scheme, form in FORMS.items():
@@ -133,7 +134,7 @@ def to_url(settings: StateSettings) -> str:
 
 
 def _split(trimmed: str, url: str) -> tuple[str | None, str]:
-    """Split into the scheme (None: a bare path) and the text after `://`."""
+    """Split a URL into its scheme (None for a local path) and the text after `://`."""
     scheme, colon, rest = trimmed.partition(":")
     name = scheme.lower()
     if (
@@ -143,54 +144,59 @@ def _split(trimmed: str, url: str) -> tuple[str | None, str]:
     ):
         return None, trimmed
     if name not in FORMS:
-        raise UsageError(f"{url}: unknown scheme {name}", hint=_known(name))
+        raise UsageError(f"{url}: unknown scheme {name}", hint=_suggest_url(name))
     if not rest.startswith("//"):
         raise UsageError(
-            f"{url}: expected {FORMS[name].example}", hint="a scheme is followed by two slashes"
+            f"{url}: expected {FORMS[name].example}", hint="put two slashes after the scheme"
         )
     return name, rest[2:]
 
 
 def _parts(url: str, scheme: str, form: UrlForm, path: str) -> dict[str, Value]:
     if form.backend == "local":
-        # Other programs read a host in that place, not a folder.
+        # In a URL the first part after `//` is a host: a relative path there would be ambiguous.
         if path and not path.startswith("/"):
             raise UsageError(
                 f"{url}: expected {form.example}",
-                hint=f"a relative path is written without {scheme}://: {path}",
+                hint=f"write a relative path without {scheme}://: {path}",
             )
         found = [path]
     else:
         found = path.split("/", len(form.parts) - 1)
         if "@" in found[0] and scheme != "k8s":
             raise UsageError(
-                f"{_masked(url)}: credentials do not belong in a URL",
-                hint=f"expected {form.example}",
+                f"{_mask_credentials(url)}: credentials do not belong in a URL",
+                hint=f"use {form.example}, and pass the credentials as environment variables",
             )
     if len(found) < len(form.parts) or not all(found):
         missing = form.parts[next((i for i, part in enumerate(found) if not part), len(found))]
-        raise UsageError(f"{url}: {missing} is missing, expected {form.example}", hint=_why(scheme))
+        raise UsageError(
+            f"{url}: {missing} is missing, expected {form.example}", hint=_explain(scheme)
+        )
     if scheme == "k8s" and not all(
         re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", part) for part in found
     ):
-        misspelt = all(re.fullmatch(r"[\w.-]+", part) for part in found)
+        only_bad_names = all(re.fullmatch(r"[\w.-]+", part) for part in found)
         rule = (
-            "names in Kubernetes are lower case letters, digits and -, and begin and end with no -"
+            "use lower-case letters, digits and - in Kubernetes names; "
+            "they must not begin or end with -"
         )
-        raise UsageError(f"{url}: expected {form.example}", hint=rule if misspelt else _why(scheme))
+        raise UsageError(
+            f"{url}: expected {form.example}", hint=rule if only_bad_names else _explain(scheme)
+        )
     return dict(zip(form.parts, found, strict=True))
 
 
-def _why(scheme: str) -> str:
-    """Explain how a scheme differs from the URLs of other programs."""
+def _explain(scheme: str) -> str:
+    """Explain how the URLs of a scheme differ from those of other programs."""
     match scheme:
         case "k8s":
             return (
-                "kops writes a context behind k8s://; here it is namespace and ConfigMap, "
-                "and the context is an option"
+                "put the namespace and the ConfigMap after k8s:// (in kops it is a context); "
+                "name the context with ?context=NAME"
             )
         case "azureblob":
-            return "the storage account is part of the URL now, AZURE_STORAGE_ACCOUNT is not read"
+            return "put the storage account into the URL; AZURE_STORAGE_ACCOUNT is not read"
         case _:
             return ""
 
@@ -204,7 +210,7 @@ def _query(url: str, scheme: str, form: UrlForm, query: str) -> list[tuple[str, 
             meant = find_similar(name, known)
             raise UsageError(
                 f"{url}: {scheme}:// has no option {key}",
-                hint=f"did you mean {meant}?" if meant else f"known: {', '.join(known)}",
+                hint=f"did you mean {meant}?" if meant else f"use one of {', '.join(known)}",
             )
         if not value or name in dict(pairs):
             raise UsageError(f"{url}: option {key} is {'given twice' if value else 'empty'}")
@@ -222,7 +228,9 @@ def _settings(
     )
     history = given.get("history", "30")
     if not history.isascii() or not history.isdigit() or int(history) < 1:
-        raise UsageError(f'{url}: history "{history}" is no number of states to keep')
+        raise UsageError(
+            f'{url}: history "{history}" is not a number of snapshots to keep (1 or more)'
+        )
     return StateSettings(
         form.backend,
         options,
@@ -241,24 +249,24 @@ def _one_of(url: str, name: str, value: str, choices: tuple[str, ...]) -> str:
 def _seconds(url: str, text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
     if not found or not float(found[1]):
-        raise UsageError(f'{url}: lease "{text}" is no duration, expected such as 30s or 2m')
+        raise UsageError(f'{url}: lease "{text}" is not a duration such as 30s or 2m')
     lease = parse_lease(float(found[1]) * UNITS[found[2]])
     if lease is None:
         raise UsageError(f'{url}: lease "{text}" is longer than 24h')
     return lease
 
 
-def _masked(url: str) -> str:
+def _mask_credentials(url: str) -> str:
     return re.sub(r"://[^/]*@", "://***@", url)
 
 
-def _known(scheme: str = "") -> str:
-    """Suggest a URL that this version can open."""
-    there = {
+def _suggest_url(scheme: str = "") -> str:
+    """Suggest a URL that this version supports, as similar to `scheme` as possible."""
+    supported = {
         name: form
         for name, form in FORMS.items()
         if form.backend not in ("memory", *LATER_BACKENDS)
     }
-    if meant := find_similar(scheme, there):
-        return f"did you mean {there[meant].example}?"
-    return "expected a path or one of " + ", ".join(form.example for form in there.values())
+    if meant := find_similar(scheme, supported):
+        return f"did you mean {supported[meant].example}?"
+    return "use a path, or one of " + ", ".join(form.example for form in supported.values())

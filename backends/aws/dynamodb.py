@@ -1,7 +1,7 @@
-"""The lock as a row of a DynamoDB table, in Terraform's form: `LockID`, and the record in `Info`.
+"""The lock as a row of a DynamoDB table, in Terraform's format: `LockID`, and the record in `Info`.
 
-dtm calls GetItem, PutItem and DeleteItem only, and makes every change conditional on the exact
-record that was read. It leaves other rows alone, Terraform's `-md5` rows among them.
+dtm calls only GetItem, PutItem and DeleteItem. Every change is conditional on the exact record that
+was read. Other rows of the table are never changed, such as Terraform's `-md5` rows.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from urllib.parse import parse_qsl, urlsplit
 
 from backends.aws.errors import AwsRequest, error_code, response_of
 from backends.aws.session import AwsAccount, AwsCredentials
-from backends.lockers.refusals import RecordMismatchError, put, release_error
+from backends.lockers.refusals import RecordMismatchError, put_record, release_error
 from engine.errors import StoreAccessError, UsageError
 from engine.lock import LockInfo, LockRecord
 from engine.ports import Locker
 
 ACTIONS: Final = {"GetItem": "get_item", "PutItem": "put_item", "DeleteItem": "delete_item"}
-QUERY: Final = ("region", "endpoint", "profile")
-FORM: Final = "dynamodb://table/LOCKID?region=eu-west-1"
+URL_OPTIONS: Final = ("region", "endpoint", "profile")
+URL_FORM: Final = "dynamodb://table/LOCKID?region=eu-west-1"
 UNREADABLE: Final = ""
-"""The version of a row whose `Info` is not a text."""
+"""The version of a row whose `Info` is not a string."""
 
 
 class DynamoLocker:
-    """`engine.ports.Locker` over `table`; the row of `key` is `prefix` + `key`.
+    """`engine.ports.Locker` on `table`; the `LockID` of `key` is `prefix` + `key`.
 
-    With `lock_id` it is that one row, whatever the state is called. `client` returns the DynamoDB
-    client of `aws`; it is first called by the first request.
+    If `lock_id` is given, it is the `LockID` for every key. `client` returns the DynamoDB client of
+    `aws`; it is not called before the first request.
     """
 
     def __init__(
@@ -46,33 +46,37 @@ class DynamoLocker:
 
     def read(self, key: str) -> LockRecord | None:
         """See `engine.ports.Locker.read`."""
-        # Without ConsistentRead DynamoDB may return an old row: a released lock would seem held.
-        found = self._call("GetItem", key, Key=self._id(key), ConsistentRead=True)
+        # Without ConsistentRead DynamoDB may return an old row. A released lock would then seem
+        # held, and a takeover would expect a version that is gone.
+        found = self._call("GetItem", key, Key=self._row_key(key), ConsistentRead=True)
         return _record(found.get("Item"))
 
     def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
         """See `engine.ports.Locker.put`."""
         text = info.to_json().decode()
-        item = {**self._id(key), "Info": {"S": text}}
+        item = {**self._row_key(key), "Info": {"S": text}}
 
         def attempt() -> LockRecord:
-            self._call("PutItem", key, Item=item, **_condition(expect))
+            self._call("PutItem", key, Item=item, **_condition_parameters(expect))
             return LockRecord(info, _version(text))
 
-        return put(self._lock_id or key, expect, attempt)
+        return put_record(self._lock_id or key, expect, attempt)
 
     def remove(self, key: str, *, expect: LockRecord) -> None:
         """See `engine.ports.Locker.remove`."""
         try:
-            self._call("DeleteItem", key, Key=self._id(key), **_condition(expect))
+            self._call("DeleteItem", key, Key=self._row_key(key), **_condition_parameters(expect))
         except RecordMismatchError as refused:
             raise release_error(self._lock_id or key, refused.holder) from refused
 
-    def _id(self, key: str) -> dict[str, dict[str, str]]:
+    def _row_key(self, key: str) -> dict[str, dict[str, str]]:
         return {"LockID": {"S": self._lock_id or self._prefix + key}}
 
     def _call(self, action: str, key: str, **given: Any) -> dict[str, Any]:
-        """Send a request for the row of `key`. Raises RefusedError if its condition fails."""
+        """Send a request for the row of `key`.
+
+        Raises RecordMismatchError if the condition of the request fails.
+        """
         client = self._client()
         request = AwsRequest(
             f"dynamodb:{action}",
@@ -86,38 +90,38 @@ class DynamoLocker:
                 call = getattr(client, ACTIONS[action])
                 return cast("dict[str, Any]", call(TableName=self._table, **given))
             except Exception as error:
-                self._explain(error, key)
+                self._raise_table_error(error, key)
                 raise
 
-    def _explain(self, error: Exception, key: str) -> None:
-        """Raise the errors that only a lock table has; return for any other."""
+    def _raise_table_error(self, error: Exception, key: str) -> None:
+        """Raise the errors that are specific to a lock table; return for any other error."""
         answer, code = response_of(error), error_code(error)
         if code == "ConditionalCheckFailedException":
-            # Not every server returns the row that is there.
+            # Not every server returns the current row with the refusal.
             raise RecordMismatchError(_record(answer.get("Item")) or self.read(key)) from error
         if code == "ValidationException" and "key" in str(error).lower():
             raise StoreAccessError(
                 f"lock table {self._table}: its primary key is not LockID: "
                 f"{answer['Error'].get('Message')}",
-                hint="a lock table has the partition key LockID, spelled like that, of type "
-                "String, and no sort key",
+                hint="use a table with the partition key LockID of type String and no sort key; "
+                "dtm init --create creates one",
             ) from error
 
 
 def open_locker(url: str, env: Mapping[str, str]) -> Locker:
-    """Return the locker of `dynamodb://table/LOCKID?region=...`.
+    """Return the locker for a URL such as `dynamodb://table/LOCKID?region=eu-west-1`.
 
-    Raises UsageError for any other URL.
+    No request is sent. Raises UsageError for any other URL.
     """
     parts = urlsplit(url)
     table, lock_id = parts.netloc, parts.path.strip("/")
     if parts.scheme != "dynamodb" or not table or not lock_id or "@" in table:
-        raise UsageError(f"state.lock.url {url.split('@')[-1]}: expected {FORM}")
+        raise UsageError(f"state.lock.url {url.split('@')[-1]}: expected {URL_FORM}")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if unknown := sorted(query.keys() - set(QUERY)):
+    if unknown := sorted(query.keys() - set(URL_OPTIONS)):
         raise UsageError(
-            f"state.lock.url {url}: there is no option {unknown[0]}",
-            hint=f"known: {', '.join(QUERY)}",
+            f"state.lock.url {url}: unknown option {unknown[0]}",
+            hint=f"use one of {', '.join(URL_OPTIONS)}",
         )
     aws = AwsAccount(AwsCredentials(profile=query.get("profile", "")))
     endpoint = (
@@ -127,25 +131,28 @@ def open_locker(url: str, env: Mapping[str, str]) -> Locker:
     )
     named = query.get("region") or env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")
 
-    @cache  # the profile is read once
+    # Cached, so that the files of the profile are read only once.
+    @cache
     def client() -> Any:
         region = named or aws.region() or ("us-east-1" if endpoint else "")
         if not region:
             raise StoreAccessError(
-                f"{url}: no region specified", hint=f"{FORM}, AWS_REGION or AWS_DEFAULT_REGION"
+                f"{url}: no region specified",
+                hint=f"set AWS_REGION or AWS_DEFAULT_REGION, or name it in the URL: {URL_FORM}",
             )
         return aws.client("dynamodb", region, endpoint)
 
     return DynamoLocker(client, table, lock_id=lock_id, aws=aws)
 
 
-def _condition(expect: LockRecord | None) -> dict[str, Any]:
-    """Return the parameters of a change to exactly the row `expect`, None: no row."""
-    # The refusal brings the holder's row along and saves a second request.
+def _condition_parameters(expect: LockRecord | None) -> dict[str, Any]:
+    """Return the parameters that make a change conditional on the row `expect` (None: no row)."""
+    # With ALL_OLD the refusal contains the holder's row, which saves a second request.
     refused = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
     if expect is None:
         return {**refused, "ConditionExpression": "attribute_not_exists(LockID)"}
     if expect.version == UNREADABLE:
+        # An unreadable row has no text to compare. It must still exist, and still be unreadable.
         condition = "attribute_exists(LockID) AND NOT attribute_type(Info, :seen)"
         seen = "S"
     else:
@@ -155,7 +162,7 @@ def _condition(expect: LockRecord | None) -> dict[str, Any]:
 
 
 def _version(text: str) -> str:
-    # The = tells an empty text from UNREADABLE.
+    # The prefix keeps the version of an empty text different from UNREADABLE.
     return f"={text}"
 
 

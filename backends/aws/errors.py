@@ -1,6 +1,8 @@
-"""Mapping of botocore's errors: access denied, certainly without effect, or outcome unknown.
+"""Mapping of botocore's errors to those of `engine.errors`, for S3, DynamoDB and STS.
 
-It holds for Amazon's servers and for those that speak their protocol.
+It holds for Amazon's servers and for other servers with the same protocol. Each error becomes one
+of three kinds: access denied (StoreAccessError), certainly without effect (StoreUnavailableError),
+or outcome unknown (OutcomeUnknownError). Anything else is a StoreError.
 """
 
 from __future__ import annotations
@@ -20,16 +22,16 @@ from engine.errors import (
     StoreUnavailableError,
 )
 
-EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired")
-SKEWED = ("RequestTimeTooSkewed", "RequestInTheFuture")
-UNKNOWN_KEY = (
+EXPIRED_CODES = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired")
+CLOCK_CODES = ("RequestTimeTooSkewed", "RequestInTheFuture")
+UNKNOWN_KEY_CODES = (
     "InvalidAccessKeyId",
     "UnrecognizedClientException",
     "InvalidClientTokenId",
     "InvalidToken",
 )
-WRONG_SECRET = ("SignatureDoesNotMatch", "InvalidSignatureException")
-ELSEWHERE = (
+WRONG_SECRET_CODES = ("SignatureDoesNotMatch", "InvalidSignatureException")
+WRONG_REGION_CODES = (
     "PermanentRedirect",
     "TemporaryRedirect",
     "Redirect",
@@ -38,9 +40,9 @@ ELSEWHERE = (
     "301",
     "307",
 )
-MISSING = ("NoSuchBucket", "ResourceNotFoundException")
-DENIED = ("AccessDeniedException", "AccountProblem", "AllAccessDisabled", "NotSignedUp")
-HARMLESS = (
+NOT_FOUND_CODES = ("NoSuchBucket", "ResourceNotFoundException")
+DENIED_CODES = ("AccessDeniedException", "AccountProblem", "AllAccessDisabled", "NotSignedUp")
+NO_EFFECT_CODES = (
     "SlowDown",
     "RequestTimeout",
     "BadDigest",
@@ -59,19 +61,21 @@ HARMLESS = (
     "TransactionConflictException",
     "ReplicatedWriteConflictException",
 )
-"""Codes of refusals before any effect, worth another try.
+"""Codes of refusals that had no effect, so that another attempt may succeed.
 
-A bare 500 or 503 is not among them: it may come after the effect.
+A bare 500 or 503 is not among them: a server may answer so after the write had its effect.
 """
-NO_CREDENTIALS = (
-    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile with credentials"
+ANOTHER = "another region"
+NO_CREDENTIALS_HINT = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile with option profile"
 )
 
 
 class AwsRequest(msgspec.Struct, frozen=True):
-    """A request to a service, as messages name it.
+    """A request to a service, described for messages.
 
-    `action` is its name in a policy (`s3:PutObject`), `place` the object in the user's words.
+    `action` is its name in an IAM policy (`s3:PutObject`). `place` names the object as the user
+    wrote it (`s3://bucket/key`). `writes` is True if the request can have an effect.
     """
 
     action: str
@@ -82,17 +86,17 @@ class AwsRequest(msgspec.Struct, frozen=True):
 
 
 def response_of(error: Exception) -> dict[str, Any]:
-    """Return the answer that an error of botocore carries, {} if the server gave none."""
+    """Return the response that a botocore error carries, {} if the server sent none."""
     return cast("dict[str, Any]", getattr(error, "response", None) or {})
 
 
 def error_code(error: Exception) -> str:
-    """Return the code of that answer, "" if there is none."""
+    """Return the error code of the response, "" if there is none."""
     return str(response_of(error).get("Error", {}).get("Code", ""))
 
 
 def answer_or_none(call: Callable[[], Any], absent: Sequence[str]) -> Any:
-    """Return what the call answers, None if it is refused with a code of `absent`."""
+    """Return the result of the call, or None if it fails with an error code of `absent`."""
     try:
         return call()
     except Exception as error:
@@ -104,89 +108,93 @@ def answer_or_none(call: Callable[[], Any], absent: Sequence[str]) -> Any:
 def map_error(
     error: Exception, request: AwsRequest, identity: Callable[[], str]
 ) -> DtmError | None:
-    """Map an error of botocore to one of `engine.errors`; None for any other error.
+    """Map an error of botocore to one of `engine.errors`; return None for any other error.
 
-    `identity` describes the credentials in use; it is called only where the message needs it.
+    `identity` describes the credentials in use. It is called only if the message needs it.
     """
     exceptions = import_module("botocore.exceptions")
     if isinstance(error, exceptions.ClientError):
-        return _answered(error, request, identity)
+        return _map_response(error, request, identity)
     if isinstance(error, exceptions.BotoCoreError):
-        return _unanswered(error, exceptions, request)
-    # botocore refuses a malformed endpoint, bucket or region with a ValueError.
+        return _map_no_response(error, exceptions, request)
+    # botocore raises a ValueError for a malformed endpoint, bucket or region.
     if isinstance(error, ValueError):
         return StoreError(f"{request.place}: {error}")
     return None
 
 
-def _answered(error: Any, request: AwsRequest, identity: Callable[[], str]) -> DtmError:
-    """Map a refusal that a server sent."""
+def _map_response(error: Any, request: AwsRequest, identity: Callable[[], str]) -> DtmError:
+    """Map an error response of a server."""
     answer = response_of(error)
     details, metadata = answer.get("Error", {}), answer.get("ResponseMetadata", {})
     code, status = error_code(error), int(metadata.get("HTTPStatusCode") or 0)
-    # Refused while credentials were obtained: the request itself was never sent.
+    # Assuming a role failed, so the request itself was never sent.
     if error.operation_name.startswith("AssumeRole"):
-        return _not_assumed(
+        return _role_error(
             f"{request.place}: the role cannot be assumed: {code}: {details.get('Message', '')}",
             status,
         )
-    # Before the status: a 403 also means a wrong clock, key or region, each with its own remedy.
-    known = _known(code, details, metadata.get("HTTPHeaders", {}), request, identity)
+    # The code before the status: a 403 also means a wrong clock, key or region, and each of these
+    # has its own remedy.
+    known = _map_known_code(code, details, metadata.get("HTTPHeaders", {}), request, identity)
     if known:
         return known
     reason = details.get("Message") or "no reason given"
-    text = f"{request.place}: {request.action} answered {code or status}: {reason}"
-    if status in (401, 403) or code in DENIED:
+    text = f"{request.place}: {request.action} failed with {code or status}: {reason}"
+    if status in (401, 403) or code in DENIED_CODES:
         return StoreAccessError(
             f"{request.place}: {request.action} is denied to {identity()} ({code})",
-            hint=f"allow {request.action} on {request.arn}" if request.arn else "",
+            hint=f"allow {request.action} on {request.arn} in the IAM policy"
+            if request.arn
+            else "",
         )
-    if code in HARMLESS or status == 429:
+    if code in NO_EFFECT_CODES or status == 429:
         return StoreUnavailableError(text)
     if status >= 500:
-        return _without_answer(text, request)
+        return _no_answer_error(text, request)
     return StoreError(text)
 
 
-def _known(
+def _map_known_code(
     code: str,
     details: dict[str, Any],
     headers: dict[str, str],
     request: AwsRequest,
     identity: Callable[[], str],
 ) -> DtmError | None:
-    """Map the refusals whose cause and remedy are known, None for others."""
+    """Map the error codes whose cause and remedy are known; return None for others."""
     place = request.place
-    if code in EXPIRED:
+    if code in EXPIRED_CODES:
         return StoreAccessError(
-            f"{place}: the credentials have expired: {identity()}", hint="log in again, then repeat"
+            f"{place}: the credentials have expired: {identity()}",
+            hint="log in again, then repeat the command",
         )
-    if code in SKEWED or (code in WRONG_SECRET and _is_about_time(details)):
+    if code in CLOCK_CODES or (code in WRONG_SECRET_CODES and _is_about_time(details)):
         return StoreAccessError(
-            f"{place}: this machine's clock is wrong: {_clocks(details, headers)}",
-            hint="set the clock (NTP)",
+            f"{place}: this machine's clock is wrong: {_describe_clocks(details, headers)}",
+            hint="synchronize the clock of this machine (NTP)",
         )
-    if code in UNKNOWN_KEY:
+    if code in UNKNOWN_KEY_CODES:
         return StoreAccessError(
-            f"{place}: unknown credentials: {identity()} ({code})",
-            hint="another account or endpoint?",
+            f"{place}: the server does not know these credentials: {identity()} ({code})",
+            hint="check that they belong to this account and this endpoint",
         )
-    if code in WRONG_SECRET:
+    if code in WRONG_SECRET_CODES:
         return StoreAccessError(
-            f"{place}: the secret key does not fit: {identity()} ({code})",
-            hint="check the secret key",
+            f"{place}: the secret key does not match the access key: {identity()} ({code})",
+            hint="set the secret key again where the credentials come from",
         )
-    if code in ELSEWHERE:
-        region = headers.get("x-amz-bucket-region") or details.get("Region") or "another region"
+    if code in WRONG_REGION_CODES:
+        region = headers.get("x-amz-bucket-region") or details.get("Region") or ANOTHER
         return StoreAccessError(
-            f"{place}: the bucket is in {region}, not in {request.region or 'the region asked'}",
-            hint=f"set region: {region}",
+            f"{place}: the bucket is in {region}, not in {request.region or 'the given region'}",
+            hint=f"set option region to {region}" if region != ANOTHER else "set option region",
         )
-    if code in MISSING:
+    if code in NOT_FOUND_CODES:
         what = "bucket" if code == "NoSuchBucket" else "table"
         inside = f" in region {request.region}" if what == "table" and request.region else ""
         return StoreAccessError(
-            f"{place}: the {what} does not exist{inside}", hint="make it with: dtm init --create"
+            f"{place}: the {what} does not exist{inside}", hint="create it with dtm init --create"
         )
     return None
 
@@ -196,34 +204,34 @@ def _is_about_time(details: dict[str, Any]) -> bool:
     return "Signature expired" in message or "Signature not yet current" in message
 
 
-def _clocks(details: dict[str, Any], headers: dict[str, str]) -> str:
-    theirs = details.get("ServerTime") or headers.get("date")
-    return f"the server's says {theirs}" if theirs else str(details.get("Message", ""))
+def _describe_clocks(details: dict[str, Any], headers: dict[str, str]) -> str:
+    server_time = details.get("ServerTime") or headers.get("date")
+    return f"the server's says {server_time}" if server_time else str(details.get("Message", ""))
 
 
-def _not_assumed(text: str, status: int) -> DtmError:
+def _role_error(text: str, status: int) -> DtmError:
     return (
         StoreUnavailableError(text)
         if status >= 500
-        else StoreAccessError(text, hint="does its trust policy name you?")
+        else StoreAccessError(text, hint="allow these credentials in the role's trust policy")
     )
 
 
-def _unanswered(error: Any, exceptions: Any, request: AwsRequest) -> DtmError:
-    """Map an error without an answer: nothing came back, or nothing was sent."""
+def _map_no_response(error: Any, exceptions: Any, request: AwsRequest) -> DtmError:
+    """Map an error without a response: none came back, or no request was sent."""
     place = request.place
     if isinstance(error, exceptions.NoCredentialsError):
-        return StoreAccessError(f"{place}: no AWS credentials were found", hint=NO_CREDENTIALS)
+        return StoreAccessError(f"{place}: no AWS credentials were found", hint=NO_CREDENTIALS_HINT)
     if isinstance(error, exceptions.ProfileNotFound):
         return StoreAccessError(
             f"{place}: there is no AWS profile {error.kwargs['profile']}",
-            hint="~/.aws/config (AWS_CONFIG_FILE) and ~/.aws/credentials name those that are "
-            "there; the wanted one comes from option profile or AWS_PROFILE",
+            hint="set option profile or AWS_PROFILE to a profile of ~/.aws/config "
+            "(AWS_CONFIG_FILE) or ~/.aws/credentials",
         )
-    if isinstance(error, _credentials(exceptions)):
+    if isinstance(error, _credential_errors(exceptions)):
         return StoreAccessError(f"{place}: {error}", hint="log in again, or name another profile")
     if isinstance(error, exceptions.SSLError):
-        return _tls(error, request)
+        return _tls_error(error, request)
     if isinstance(
         error,
         exceptions.EndpointConnectionError
@@ -231,19 +239,19 @@ def _unanswered(error: Any, exceptions: Any, request: AwsRequest) -> DtmError:
         | exceptions.ProxyConnectionError,
     ):
         return StoreUnavailableError(
-            f"{place}: {_unreachable(error)}", hint="is the endpoint right, and the network up?"
+            f"{place}: {_describe_unreachable(error)}", hint="check the endpoint and the network"
         )
     if isinstance(
         error,
         exceptions.HTTPClientError | exceptions.IncompleteReadError | exceptions.ReadTimeoutError,
     ):
-        return _without_answer(
-            f"{place}: {request.action} got no answer: {_reason(error)}", request
+        return _no_answer_error(
+            f"{place}: {request.action} got no answer: {_reason_of(error)}", request
         )
     return StoreError(f"{place}: {error}")
 
 
-def _credentials(exceptions: Any) -> tuple[type[Exception], ...]:
+def _credential_errors(exceptions: Any) -> tuple[type[Exception], ...]:
     return (
         exceptions.PartialCredentialsError,
         exceptions.CredentialRetrievalError,
@@ -259,32 +267,32 @@ def _credentials(exceptions: Any) -> tuple[type[Exception], ...]:
     )
 
 
-def _tls(error: Any, request: AwsRequest) -> DtmError:
+def _tls_error(error: Any, request: AwsRequest) -> DtmError:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return StoreError(
-            f"{request.place}: the certificate of {_host(error)} is not trusted",
-            hint="name the authority's certificate: option caBundle, or AWS_CA_BUNDLE",
+            f"{request.place}: the certificate of {_host_of(error)} is not trusted",
+            hint="name the certificate of its authority with option caBundle or AWS_CA_BUNDLE",
         )
-    return _without_answer(
-        f"{request.place}: the encrypted connection broke: {_reason(error)}", request
+    return _no_answer_error(
+        f"{request.place}: the TLS connection failed: {_reason_of(error)}", request
     )
 
 
-def _unreachable(error: Any) -> str:
-    """Describe the host that could not be reached and the cause, in a few words."""
+def _describe_unreachable(error: Any) -> str:
+    """Describe which host could not be reached, and why."""
     cause = error.kwargs.get("error")
     if "NameResolution" in type(cause).__name__:
         host = urlsplit(str(error.kwargs.get("endpoint_url", ""))).hostname
-        return f"the name {host} cannot be resolved"
-    return f"cannot connect to {_host(error)}: {_reason(error)}"
+        return f"the host name {host} cannot be resolved"
+    return f"cannot connect to {_host_of(error)}: {_reason_of(error)}"
 
 
-def _host(error: Any) -> str:
+def _host_of(error: Any) -> str:
     found = urlsplit(str(error.kwargs.get("endpoint_url") or error.kwargs.get("proxy_url") or ""))
     return f"{found.scheme}://{found.netloc.rpartition('@')[2]}"
 
 
-def _reason(error: Any) -> str:
+def _reason_of(error: Any) -> str:
     cause = error.kwargs.get("error") or error
     system = cause.__cause__
     if isinstance(system, OSError) and system.strerror:
@@ -292,6 +300,6 @@ def _reason(error: Any) -> str:
     return "timed out" if "Timeout" in type(error).__name__ else str(cause).rpartition(": ")[2]
 
 
-def _without_answer(text: str, request: AwsRequest) -> DtmError:
-    """Map a request without an answer: a write may have had its effect, a read has none."""
+def _no_answer_error(text: str, request: AwsRequest) -> DtmError:
+    """Map a request without a response: a write may have had its effect, a read has none."""
     return OutcomeUnknownError(text) if request.writes else StoreUnavailableError(text)

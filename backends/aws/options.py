@@ -1,4 +1,4 @@
-"""Options of a state on S3, checked in full before any request is sent."""
+"""Options of a state on S3, all of them checked before any request is sent."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from engine.schema import Field, Options
 from engine.values import Value, reveal
 
 BUCKET: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
-"""The beginning of a host name; Amazon also asks for three characters."""
-FLAVOUR_REGION = "us-east-1"
+"""The first label of a host name. Amazon also requires at least three characters."""
+DEFAULT_FLAVOUR_REGION = "us-east-1"
 
 
 class AssumeRole(Options, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class S3Options(Options, frozen=True, kw_only=True):
     bucket: Annotated[
         str,
         Field(
-            "Bucket; it must exist, `dtm init --create` makes it.",
+            "Bucket; `dtm init --create` creates it if it does not exist.",
             example="team-state",
             min_length=1,
         ),
@@ -55,8 +55,8 @@ class S3Options(Options, frozen=True, kw_only=True):
     region: Annotated[
         str,
         Field(
-            "Region of bucket and table; else `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's, "
-            "or what the bucket says.",
+            "Region of the bucket and the table; default: `AWS_REGION`, `AWS_DEFAULT_REGION`, the "
+            "region of the profile, or that of the bucket.",
             example="eu-west-1",
         ),
     ] = ""
@@ -69,11 +69,11 @@ class S3Options(Options, frozen=True, kw_only=True):
     dynamodb_table: Annotated[
         str,
         Field(
-            "DynamoDB table for the lock; its primary key must be `LockID`, a string.",
+            "DynamoDB table for the lock; its partition key must be `LockID`, a string.",
             example="team-state-lock",
         ),
     ] = ""
-    dynamodb_endpoint: Annotated[str, Field("URL of a DynamoDB that is not Amazon's.")] = ""
+    dynamodb_endpoint: Annotated[str, Field("URL of a DynamoDB server that is not Amazon's.")] = ""
     aws_creds_path: Annotated[
         str,
         Field(
@@ -85,62 +85,61 @@ class S3Options(Options, frozen=True, kw_only=True):
         str, Field("Profile of the AWS config and credentials files.", example="team")
     ] = ""
     access_key: Annotated[
-        str, Field("ID of an access key; best left to the environment.", secret=True)
+        str, Field("ID of an access key; prefer the environment variables.", secret=True)
     ] = ""
-    secret_key: Annotated[str, Field("Its secret.", secret=True)] = ""
+    secret_key: Annotated[str, Field("Secret of the access key.", secret=True)] = ""
     token: Annotated[str, Field("Session token of temporary credentials.", secret=True)] = ""
-    assume_role: Annotated[AssumeRole | None, Field("A role to assume with those credentials.")] = (
+    assume_role: Annotated[AssumeRole | None, Field("Role to assume with these credentials.")] = (
         None
     )
     sts_endpoint: Annotated[
-        str, Field("URL of a token service that is not Amazon's, for `assumeRole`.")
+        str, Field("URL of a token service (STS) that is not Amazon's, for `assumeRole`.")
     ] = ""
-    encrypt: Annotated[bool, Field("Ask for encryption with the bucket's own keys (SSE-S3).")] = (
-        False
-    )
+    encrypt: Annotated[bool, Field("Encrypt with the keys of the server (SSE-S3).")] = False
     kms_key_id: Annotated[str, Field("Encrypt with this KMS key (SSE-KMS).")] = ""
     sse_customer_key: Annotated[
         str,
         Field(
             "Encrypt with this key (SSE-C): 32 bytes in Base64. "
-            "Whoever loses it has lost the state.",
+            "Without the key the state cannot be read any more.",
             secret=True,
             env="AWS_SSE_CUSTOMER_KEY",
         ),
     ] = ""
     acl: Annotated[
-        str, Field("Canned ACL of every object written.", example="bucket-owner-full-control")
+        str,
+        Field("Canned ACL for every object that is written.", example="bucket-owner-full-control"),
     ] = ""
     use_path_style: Annotated[
         bool | None,
         Field(
-            "The bucket in the URL's path, not in its host name; "
-            "by default only with an `endpoint`."
+            "Put the bucket into the path of URLs, not into the host name; "
+            "default: true with an `endpoint`, else false."
         ),
     ] = None
     ca_bundle: Annotated[
         str,
         Field(
-            "File with the certificates of the authorities to trust.", aliases=("customCABundle",)
+            "File with the certificates of the trusted authorities.", aliases=("customCABundle",)
         ),
     ] = ""
     timeout: Annotated[
-        float, Field("Seconds to wait for a connection, and for each answer.", gt=0)
+        float, Field("Seconds to wait for a connection, and for each response.", gt=0)
     ] = 10.0
     flavour: Annotated[
         Literal["", "do", "scw", "hos", "linode"],
         Field(
-            "Whose S3 it is, from the scheme of a URL: takes endpoint, region and keys from "
+            "Scheme of another S3 provider; endpoint, region and keys then come from "
             "`S3_ENDPOINT`, `S3_REGION`, `S3_ACCESS_KEY_ID` and `S3_SECRET_ACCESS_KEY`."
         ),
     ] = ""
 
 
 class S3Settings(msgspec.Struct, frozen=True):
-    """The options as the store uses them.
+    """The options in the form that the store uses.
 
-    `region` is "" where no option names one. `reading` and `writing` are the parameters that every
-    such request carries.
+    `region` is "" if no option and no variable names one. `reading` and `writing` are the
+    parameters of every request that reads or writes an object.
     """
 
     bucket: str
@@ -157,17 +156,17 @@ class S3Settings(msgspec.Struct, frozen=True):
     writing: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
     @property
-    def amazon(self) -> bool:
-        """True for Amazon's own servers."""
+    def is_amazon(self) -> bool:
+        """True if the bucket is on Amazon's own servers."""
         return not self.endpoint
 
 
 def read_settings(
     options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]
 ) -> S3Settings:
-    """Decode the options, and fill in what the variables named here say.
+    """Decode the options, and take missing ones from environment variables.
 
-    Raises ConfigError with everything that is wrong.
+    Raises ConfigError with every problem.
     """
     try:
         found = msgspec.convert({name: reveal(value) for name, value in options.items()}, S3Options)
@@ -180,27 +179,27 @@ def read_settings(
         found.bucket,
         found.key,
         f"{found.flavour or 's3'}://{found.bucket}",
-        _access(found, base_dir),
+        _credentials_from(found, base_dir),
         found.region,
         found.endpoint,
         found.dynamodb_table,
         found.dynamodb_endpoint,
         found.kms_key_id,
         _addressing(found),
-        _customer_key(found),
-        _writing(found),
+        _encryption_key(found),
+        _write_parameters(found),
     )
 
 
 def _from_environment(found: S3Options, env: Mapping[str, str]) -> S3Options:
-    """Fill the options that are not given from their variables."""
+    """Fill in missing options from their environment variables."""
     if found.flavour:
         endpoint = found.endpoint or env.get("S3_ENDPOINT", "")
         return msgspec.structs.replace(
             found,
-            # This variable usually holds a bare host name.
+            # This variable usually holds a bare host name without a scheme.
             endpoint=endpoint if "://" in endpoint or not endpoint else f"https://{endpoint}",
-            region=found.region or env.get("S3_REGION") or FLAVOUR_REGION,
+            region=found.region or env.get("S3_REGION") or DEFAULT_FLAVOUR_REGION,
             access_key=found.access_key or env.get("S3_ACCESS_KEY_ID", ""),
             secret_key=found.secret_key or env.get("S3_SECRET_ACCESS_KEY", ""),
         )
@@ -216,20 +215,20 @@ def _from_environment(found: S3Options, env: Mapping[str, str]) -> S3Options:
 
 
 def _problems(found: S3Options, base_dir: Path) -> Iterator[Problem]:
-    """Yield the problems, each with its option in the place of a file."""
-    # Servers that are not Amazon's accept more names.
+    """Yield the problems; `Problem.where` is the name of the option."""
+    # Servers that are not Amazon's accept more bucket names.
     at_amazon = not found.endpoint and not found.use_path_style
     if found.bucket and at_amazon and not BUCKET.fullmatch(found.bucket):
         yield Problem(
             "bucket",
-            f'"{found.bucket}" is no name of a bucket',
-            "3 to 63 lower case letters, digits, - and .",
+            f'"{found.bucket}" is not a valid bucket name',
+            "use 3 to 63 lower-case letters, digits, - and .",
         )
     if not is_path(found.key):
         yield Problem(
             "key",
-            f'key "{found.key}" must not begin or end with "/" '
-            'nor hold "//", "." or ".." as a part',
+            f'key "{found.key}" must not begin or end with "/", '
+            'or contain "//" or a part "." or ".."',
         )
     for name, url in (
         ("endpoint", found.endpoint),
@@ -240,57 +239,57 @@ def _problems(found: S3Options, base_dir: Path) -> Iterator[Problem]:
             yield Problem(name, f"{name} must be a URL without credentials: https://host[:port]")
     for name, text in (("awsCredsPath", found.aws_creds_path), ("caBundle", found.ca_bundle)):
         if text and not _path(text, base_dir).is_file():
-            yield Problem(name, f"{name}: there is no file {_path(text, base_dir)}")
-    yield from _contradictions(found)
-    yield from _keys(found)
+            yield Problem(name, f"{name}: the file {_path(text, base_dir)} does not exist")
+    yield from _contradiction_problems(found)
+    yield from _credential_problems(found)
     if found.flavour:
-        yield from _flavoured(found)
+        yield from _flavour_problems(found)
 
 
-def _contradictions(found: S3Options) -> Iterator[Problem]:
+def _contradiction_problems(found: S3Options) -> Iterator[Problem]:
     if found.dynamodb_endpoint and not found.dynamodb_table:
         yield Problem(
             "dynamodbEndpoint",
-            "dynamodbEndpoint means nothing without dynamodbTable",
-            "name the table, or leave it out",
+            "dynamodbEndpoint has no effect without dynamodbTable",
+            "set dynamodbTable, or remove dynamodbEndpoint",
         )
     if found.sts_endpoint and not found.assume_role:
         yield Problem(
             "stsEndpoint",
-            "stsEndpoint means nothing without assumeRole",
-            "name the role, or leave it out",
+            "stsEndpoint has no effect without assumeRole",
+            "set assumeRole, or remove stsEndpoint",
         )
     if found.sse_customer_key and (found.kms_key_id or found.encrypt):
         yield Problem(
             "sseCustomerKey",
-            "sseCustomerKey excludes kmsKeyId and encrypt",
-            "choose one way to encrypt",
+            "sseCustomerKey cannot be combined with kmsKeyId or encrypt",
+            "keep one of them",
         )
-    if found.sse_customer_key and not _is_key(found.sse_customer_key):
+    if found.sse_customer_key and not _is_valid_key(found.sse_customer_key):
         yield Problem(
             "sseCustomerKey",
             "sseCustomerKey must be 32 bytes in Base64",
-            "make one: openssl rand -base64 32",
+            "create one with openssl rand -base64 32",
         )
 
 
-def _keys(found: S3Options) -> Iterator[Problem]:
+def _credential_problems(found: S3Options) -> Iterator[Problem]:
     if found.flavour:
         return
     if bool(found.access_key) != bool(found.secret_key):
         missing = "secretKey" if found.access_key else "accessKey"
-        yield Problem(missing, f"{missing} is missing: accessKey and secretKey go together")
+        yield Problem(missing, f"{missing} is missing", "set both accessKey and secretKey")
     if found.token and not found.access_key:
-        yield Problem("token", "token means nothing without accessKey and secretKey")
+        yield Problem("token", "token has no effect without accessKey and secretKey")
     if found.access_key and (found.profile or found.aws_creds_path):
         yield Problem(
             "accessKey",
-            "accessKey excludes profile and awsCredsPath",
-            "choose where the credentials come from",
+            "accessKey cannot be combined with profile or awsCredsPath",
+            "keep one source of credentials",
         )
 
 
-def _flavoured(found: S3Options) -> Iterator[Problem]:
+def _flavour_problems(found: S3Options) -> Iterator[Problem]:
     url = f"{found.flavour}://{found.bucket}/{found.key}"
     for name, value, variable in (
         ("endpoint", found.endpoint, "S3_ENDPOINT"),
@@ -298,17 +297,17 @@ def _flavoured(found: S3Options) -> Iterator[Problem]:
         ("secretKey", found.secret_key, "S3_SECRET_ACCESS_KEY"),
     ):
         if not value:
-            yield Problem(name, f"{url}: {variable} is not set", f"set it, or option {name}")
+            yield Problem(name, f"{url}: {variable} is not set", f"set {variable} or option {name}")
 
 
-def _is_key(text: str) -> bool:
+def _is_valid_key(text: str) -> bool:
     try:
         return len(base64.b64decode(text, validate=True)) == 32
     except (ValueError, binascii.Error):
         return False
 
 
-def _access(found: S3Options, base_dir: Path) -> AwsCredentials:
+def _credentials_from(found: S3Options, base_dir: Path) -> AwsCredentials:
     role = found.assume_role
     return AwsCredentials(
         found.profile,
@@ -335,14 +334,14 @@ def _path(text: str, base_dir: Path) -> Path:
 
 
 def _addressing(found: S3Options) -> str:
-    """Return botocore's addressing style."""
+    """Return botocore's name of the addressing style."""
     if found.use_path_style is None:
         # Servers that are not Amazon's often have no DNS names for buckets.
         return "path" if found.endpoint else "auto"
     return "path" if found.use_path_style else "virtual"
 
 
-def _customer_key(found: S3Options) -> Mapping[str, Any]:
+def _encryption_key(found: S3Options) -> Mapping[str, Any]:
     if not found.sse_customer_key:
         return {}
     return {
@@ -351,8 +350,8 @@ def _customer_key(found: S3Options) -> Mapping[str, Any]:
     }
 
 
-def _writing(found: S3Options) -> Mapping[str, Any]:
-    fields: dict[str, Any] = dict(_customer_key(found))
+def _write_parameters(found: S3Options) -> Mapping[str, Any]:
+    fields: dict[str, Any] = dict(_encryption_key(found))
     if found.kms_key_id:
         fields |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": found.kms_key_id}
     elif found.encrypt:

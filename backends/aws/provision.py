@@ -1,4 +1,4 @@
-"""Creation of the bucket and the lock table of a state on S3, and the IAM policy to use them."""
+"""Creation of the bucket and the lock table of a state on S3, and the IAM policy for their use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backends.aws.options import S3Settings
 from backends.aws.session import AwsAccount
 from engine.errors import StoreError
 
-NOT_OFFERED: Final = (
+UNSUPPORTED_CODES: Final = (
     "NotImplemented",
     "MethodNotAllowed",
     "UnsupportedOperation",
@@ -22,12 +22,12 @@ NOT_OFFERED: Final = (
     "405",
     "501",
 )
-PAUSE, PATIENCE = 0.5, 60.0
-"""Seconds between two looks at a table that is being created, and in all."""
+POLL_INTERVAL, TABLE_TIMEOUT = 0.5, 60.0
+"""Seconds between two checks of a table that is being created, and the limit of all of them."""
 
 
 class S3Provisioner:
-    """`engine.ports.Provisioner` for a bucket and, where one is named, a table."""
+    """`engine.ports.Provisioner` for a bucket and, if the options name one, a lock table."""
 
     def __init__(
         self,
@@ -48,21 +48,21 @@ class S3Provisioner:
 
     def create(self) -> Sequence[str]:
         """See `engine.ports.Provisioner.create`."""
-        made = [] if self._bucket_exists() else [self._make_bucket()]
+        created = [] if self._bucket_exists() else [self._create_bucket()]
         if self._settings.table and self._table_status() is None:
-            made.append(self._make_table())
-        return made
+            created.append(self._create_table())
+        return created
 
     def policy(self) -> str:
-        """See `engine.ports.Provisioner.policy`: the smallest IAM policy with which dtm works.
+        """See `engine.ports.Provisioner.policy`. Return the smallest IAM policy that dtm needs.
 
-        It covers the state file K, the objects beside it (`K.*`), and the rows of the table.
+        It covers the state file (`KEY`), the objects next to it (`KEY.*`), and the table's rows.
         """
         bucket, key, table = self._settings.bucket, self._settings.key, self._settings.table
         arn = f"arn:aws:s3:::{bucket}"
         statements: list[dict[str, object]] = [
             {"Action": "s3:ListBucket", "Resource": arn},
-            # No DeleteObject: dtm replaces the state file, but never deletes it.
+            # No s3:DeleteObject: dtm replaces the state file, but never deletes it.
             {"Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"{arn}/{key}"},
             {
                 "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
@@ -74,7 +74,7 @@ class S3Provisioner:
             statements.append(
                 {"Action": actions, "Resource": f"arn:aws:dynamodb:*:*:table/{table}"}
             )
-        # Each read and write of an SSE-KMS object uses the key too.
+        # S3 uses the KMS key for each read and write, with the permissions of the caller.
         if self._settings.kms_key:
             statements.append(
                 {
@@ -105,7 +105,7 @@ class S3Provisioner:
             found = answer_or_none(describe, ("ResourceNotFoundException",))
             return str(found["Table"]["TableStatus"]) if found else None
 
-    def _make_bucket(self) -> str:
+    def _create_bucket(self) -> str:
         bucket, region, client = self._settings.bucket, self._region(), self._s3()
         # Amazon refuses us-east-1 as a location constraint: it is the default.
         where = (
@@ -117,16 +117,17 @@ class S3Provisioner:
             AwsRequest("s3:CreateBucket", self._settings.location, writes=True, region=region)
         ):
             client.create_bucket(Bucket=bucket, **where)
-        done = [word for word, setting in self._precautions(client) if self._offered(setting)]
+        done = [
+            word for word, setting in self._bucket_settings(client) if self._apply_setting(setting)
+        ]
         return f"bucket {bucket} in {region}{': ' if done else ''}{', '.join(done)}"
 
-    def _precautions(self, client: Any) -> Sequence[tuple[str, Callable[..., Any]]]:
-        """Return the settings that make a bucket safe for a state, and the calls that make them.
-
-        Servers that are not Amazon's may lose conditional writes in a versioned bucket. Ceph 16
-        refuses every write where public ACLs are blocked, so there they are only ignored.
-        """
-        kms, amazon = self._settings.kms_key, self._settings.amazon
+    def _bucket_settings(self, client: Any) -> Sequence[tuple[str, Callable[..., Any]]]:
+        """Return the settings that protect a state, each with the call that applies it."""
+        # Not versioned outside Amazon: other servers may ignore conditions in a versioned bucket
+        # (Ceph 16 does). And Ceph 16 refuses every write if public ACLs are blocked, so that they
+        # are only ignored there.
+        kms, amazon = self._settings.kms_key, self._settings.is_amazon
         rule = (
             {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": kms}
             if kms
@@ -150,14 +151,14 @@ class S3Provisioner:
         found = [("public access blocked", set_access), ("encrypted", set_encryption)]
         return [*found, ("versioned", set_versioning)] if amazon else found
 
-    def _offered(self, setting: Callable[..., Any]) -> bool:
-        """Make a setting; return False if a server that is not Amazon's does not know it."""
+    def _apply_setting(self, setting: Callable[..., Any]) -> bool:
+        """Apply a setting; return False if a server other than Amazon's does not support it."""
         settings = self._settings
         with self._aws.mapped_errors(AwsRequest("s3:PutBucket...", settings.location, writes=True)):
-            absent = () if settings.amazon else NOT_OFFERED
+            absent = () if settings.is_amazon else UNSUPPORTED_CODES
             return answer_or_none(partial(setting, Bucket=settings.bucket), absent) is not None
 
-    def _make_table(self) -> str:
+    def _create_table(self) -> str:
         table, client = self._settings.table, self._dynamodb()
         with self._aws.mapped_errors(
             AwsRequest("dynamodb:CreateTable", f"lock table {table}", writes=True)
@@ -168,11 +169,11 @@ class S3Provisioner:
                 AttributeDefinitions=[{"AttributeName": "LockID", "AttributeType": "S"}],
                 KeySchema=[{"AttributeName": "LockID", "KeyType": "HASH"}],
             )
-        for _ in range(round(PATIENCE / PAUSE)):
+        for _ in range(round(TABLE_TIMEOUT / POLL_INTERVAL)):
             if self._table_status() == "ACTIVE":
                 return f"table {table} in {self._region()}: primary key LockID, paid per request"
-            self._sleep(PAUSE)
+            self._sleep(POLL_INTERVAL)
         raise StoreError(
-            f"table {table} was made, but is not ready after {PATIENCE:.0f} s",
-            hint="look again later",
+            f"table {table} was created, but is not ready after {TABLE_TIMEOUT:.0f} s",
+            hint="wait a minute, then run dtm init --create again",
         )

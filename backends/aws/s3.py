@@ -1,4 +1,4 @@
-"""State in an S3 bucket, Amazon's or another's: an object is replaced only at its expected ETag.
+"""State in an S3 bucket, Amazon's or another provider's: conditional writes compare the ETag.
 
 state: {backend: s3, options: {bucket: b, key: devstream.state, region: eu-west-1}}
 """
@@ -32,13 +32,13 @@ from engine.values import Value
 
 OPTIONS = S3Options
 NATIVE_LEASE: Final = 120.0
-"""Seconds. Longer than elsewhere: in a versioned bucket each renewal leaves a version behind."""
+"""Seconds; longer than other leases, since in a versioned bucket each renewal stores a version."""
 LOCK_SUFFIX: Final = ".tflock"
-"""Terraform's suffix, so that each tool sees the other's lock."""
-# A HEAD request has no body: botocore then gives the status as the code.
-ABSENT: Final = ("NoSuchKey", "404", "NotFound")
-REFUSED: Final = ("PreconditionFailed", "412")
-BUSY: Final = ("ConditionalRequestConflict", "OperationAborted")
+"""Terraform's suffix, so that dtm and Terraform see each other's locks."""
+# The response to a HEAD request has no body, so botocore reports the status as the error code.
+NOT_FOUND_CODES: Final = ("NoSuchKey", "404", "NotFound")
+CONDITION_FAILED_CODES: Final = ("PreconditionFailed", "412")
+CONCURRENT_REQUEST_CODES: Final = ("ConditionalRequestConflict", "OperationAborted")
 
 
 def open_backend(
@@ -53,8 +53,8 @@ def open_backend(
 
 
 def opened(aws: AwsAccount, settings: S3Settings) -> OpenedBackend:
-    """Open the place that the settings name; several places may share an account."""
-    region = Region(aws, settings)
+    """Return the place that the settings name; several places can share an account."""
+    region = BucketRegion(aws, settings)
     store = S3Store(aws, settings, region)
     lockers: dict[str, Callable[[], Locker]] = {
         "native": lambda: ObjectLocker(store, LOCK_SUFFIX, exact_delete=False)
@@ -68,41 +68,48 @@ def opened(aws: AwsAccount, settings: S3Settings) -> OpenedBackend:
             prefix=f"{settings.bucket}/",
             aws=aws,
         )
-    return OpenedBackend(store, settings.key, lockers, trusted=settings.amazon, lease=NATIVE_LEASE)
+    return OpenedBackend(
+        store, settings.key, lockers, trusted=settings.is_amazon, lease=NATIVE_LEASE
+    )
 
 
 def open_provisioner(
     options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]
 ) -> Provisioner:
-    """Return the creator of the bucket and the table of these options. Raises as `open_backend`."""
+    """See `engine.ports.Backend`. Raises as `open_backend`."""
     from backends.aws.provision import S3Provisioner
 
     settings = read_settings(options, base_dir, env)
     aws = AwsAccount(settings.access)
-    return S3Provisioner(aws, settings, Region(aws, settings, exists=False))
+    return S3Provisioner(aws, settings, BucketRegion(aws, settings, exists=False))
 
 
-class Region:
-    """The region of the bucket: option, AWS_REGION, AWS_DEFAULT_REGION, profile, else the bucket's.
+class BucketRegion:
+    """The region of the bucket.
 
-    It is looked for once. `exists` False: the bucket may be missing, so a region must be named.
+    It comes from option `region`, AWS_REGION, AWS_DEFAULT_REGION or the profile, in this order;
+    otherwise the bucket is asked, once. With `exists` False the bucket may be missing, so that it
+    is not asked.
     """
 
     def __init__(self, aws: AwsAccount, settings: S3Settings, *, exists: bool = True) -> None:
         self._aws, self._settings, self._exists = aws, settings, exists
-        self._mutex, self._found = threading.Lock(), settings.region
+        self._mutex, self._current_version = threading.Lock(), settings.region
 
     def __call__(self) -> str:
-        """Return its name. Raises StoreAccessError if nothing names one, store errors."""
-        with self._mutex:
-            if not self._found:
-                self._found = self._aws.region() or (
-                    "us-east-1" if self._settings.endpoint else self._asked()
-                )
-            return self._found
+        """Return the name of the region.
 
-    def _asked(self) -> str:
-        """Ask the bucket: Amazon names its region even to users who may not read the bucket."""
+        Raises StoreAccessError if no region is named, and as `engine.ports.Store.read`.
+        """
+        with self._mutex:
+            if not self._current_version:
+                self._current_version = self._aws.region() or (
+                    "us-east-1" if self._settings.endpoint else self._ask_bucket()
+                )
+            return self._current_version
+
+    def _ask_bucket(self) -> str:
+        """Ask the bucket for its region, which Amazon reports even if access is denied."""
         request = AwsRequest("s3:ListBucket", self._settings.location)
         headers: Mapping[str, str] = {}
         if self._exists:
@@ -113,7 +120,7 @@ class Region:
             raise StoreAccessError(
                 f"{self._settings.location}: no region specified: use option region, or the "
                 "environment variable AWS_REGION or AWS_DEFAULT_REGION",
-                hint="s3://bucket/key?region=eu-west-1",
+                hint="in a state URL: s3://bucket/key?region=eu-west-1",
             )
         return headers["x-amz-bucket-region"]
 
@@ -149,7 +156,7 @@ class S3Store:
         """See `engine.ports.Store.read`. A missing bucket is an error."""
         client, request = self._client(), self._request("s3:GetObject", key)
         with self._aws.mapped_errors(request):
-            answer = self._answer(client.get_object, key)
+            answer = self._get_or_none(client.get_object, key)
             # Within `mapped_errors`: the connection may break while the body is read.
             return answer and Snapshot(answer["Body"].read(), _version(answer, request))
 
@@ -173,12 +180,13 @@ class S3Store:
                     **condition,
                 )
             except Exception as error:
-                # No look at the version there: clients that poll a lock would pay for it each time.
-                if expect is None and error_code(error) in REFUSED:
+                # Do not read the current version here: clients that poll for a lock would pay for a
+                # second request each time.
+                if expect is None and error_code(error) in CONDITION_FAILED_CODES:
                     raise ConflictError(key, None, "another one") from error
-                # If-Match on an object that was deleted meanwhile is answered with 404.
-                gone = () if expect is None else ABSENT
-                if error_code(error) in (*REFUSED, *BUSY, *gone):
+                # S3 answers If-Match with 404 if the object was deleted meanwhile.
+                gone = () if expect is None else NOT_FOUND_CODES
+                if error_code(error) in (*CONDITION_FAILED_CODES, *CONCURRENT_REQUEST_CODES, *gone):
                     raise self._conflict(key, expect) from error
                 raise
         return _version(answer, request)
@@ -187,8 +195,8 @@ class S3Store:
         """See `engine.ports.Store.delete`."""
         client, request = self._client(), self._request("s3:DeleteObject", key, writes=True)
         condition = {} if expect is None else {"IfMatch": expect}
-        if expect is not None and not self._settings.amazon:
-            found = self._found(key)
+        if expect is not None and not self._settings.is_amazon:
+            found = self._current_version(key)
             if found is None:
                 return
             if found != expect:
@@ -197,15 +205,15 @@ class S3Store:
             try:
                 client.delete_object(Bucket=self._settings.bucket, Key=key, **condition)
             except Exception as error:
-                if error_code(error) in (*REFUSED, *BUSY):
-                    # Refused, and gone by now: another client deleted it, as this one wanted to.
-                    if self._found(key) is not None:
+                if error_code(error) in (*CONDITION_FAILED_CODES, *CONCURRENT_REQUEST_CODES):
+                    # A refused delete is a success if another client has deleted the object since.
+                    if self._current_version(key) is not None:
                         raise self._conflict(key, expect) from error
-                elif error_code(error) not in ABSENT:
+                elif error_code(error) not in NOT_FOUND_CODES:
                     raise
 
     def list(self, prefix: str) -> Iterator[str]:
-        """See `engine.ports.Store.list`; folder markers of other tools are not listed."""
+        """See `engine.ports.Store.list`. Folder markers of other tools are left out."""
         client, request = self._client(), self._request("s3:ListBucket", prefix)
         keys: list[str] = []
         more: dict[str, str] = {}
@@ -229,47 +237,47 @@ class S3Store:
         arn = f"arn:aws:s3:::{self._settings.bucket}"
         if action != "s3:ListBucket":
             if not is_path(key):
-                raise StoreError(f'"{key}" is no key of {self.location}')
+                raise StoreError(f'"{key}" is not a valid key in {self.location}')
             arn += f"/{key}"
         return AwsRequest(action, f"{self.location}/{key}", arn, writes, self._region())
 
-    def _found(self, key: str) -> Version | None:
-        """Return the version that is there now, None if there is no object."""
+    def _current_version(self, key: str) -> Version | None:
+        """Return the version of the current object, None if there is none."""
         request = self._request("s3:GetObject", key)
         with self._aws.mapped_errors(request):
-            answer = self._answer(self._client().head_object, key)
+            answer = self._get_or_none(self._client().head_object, key)
             return answer and _version(answer, request)
 
-    def _answer(self, get: Callable[..., Any], key: str) -> Any:
+    def _get_or_none(self, get: Callable[..., Any], key: str) -> Any:
         call = partial(get, Bucket=self._settings.bucket, Key=key, **self._settings.reading)
-        return answer_or_none(call, ABSENT)
+        return answer_or_none(call, NOT_FOUND_CODES)
 
     def _conflict(self, key: str, expect: Version | None) -> StoreError:
-        """Map a refused condition to an error.
-
-        A condition is also refused while another request for the key is under way; then the
-        expected version is still there.
-        """
+        """Return the error of a write or delete whose condition was refused."""
         found: Version | None = None
-        with suppress(StoreAccessError):  # a user who may not read still learns of the refusal
-            found = self._found(key)
+        # A client without read permission must still learn that its write was refused.
+        with suppress(StoreAccessError):
+            found = self._current_version(key)
+            # A server also refuses a condition while another request for the object is in progress.
+            # The expected version is then still the current one, and another attempt may succeed.
             if found == expect:
                 return ConditionRefusedError(
-                    f"{self.location}/{key}: the version that is there was refused: "
-                    "another request for it is under way",
-                    hint="if it stays so, the server honours no conditions in this bucket: "
-                    "dtm state probe tells",
+                    f"{self.location}/{key}: the server refused to replace the current version: "
+                    "another request for this object is in progress",
+                    hint="if this persists, run dtm state probe: the server may not support "
+                    "conditional writes in this bucket",
                 )
         return ConflictError(key, expect, found)
 
 
 def _version(answer: Mapping[str, Any], request: AwsRequest) -> Version:
-    """Return the ETag of an answer.
+    """Return the ETag of a response.
 
-    Raises StoreUnavailableError, OutcomeUnknownError where the answer ended within its headers.
+    If the response ended within its headers, the ETag is missing. Raises then OutcomeUnknownError
+    for a write, StoreUnavailableError for a read.
     """
     if not (version := str(answer.get("ETag", "")).strip('"')):
         raise (OutcomeUnknownError if request.writes else StoreUnavailableError)(
-            f"{request.place}: the answer was cut off"
+            f"{request.place}: the server's answer was cut off"
         )
     return version

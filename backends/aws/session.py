@@ -1,7 +1,7 @@
-"""One AWS account: credentials, region, TLS settings, and the clients made from them.
+"""One AWS account: credentials, region, TLS settings, and the botocore clients that use them.
 
-boto3 looks for credentials in its own places (variables, profiles, single sign-on, machine roles).
-A client tries each call once; `backends.aws.errors` maps its errors.
+boto3 finds credentials in its usual places: variables, profiles, single sign-on, machine roles. A
+client sends each request once; `backends.aws.errors` maps its errors.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any
 
 import msgspec
 
-from backends.aws.errors import AwsRequest, map_error
+from backends.aws.errors import NO_CREDENTIALS_HINT, AwsRequest, map_error
 from engine.errors import DtmError, StoreAccessError
 
-CONNECTIONS = 64
-"""Connections kept open per client: more than the threads of a run that call a store at once."""
+MAX_CONNECTIONS = 64
+"""Connections that a client keeps open: more than the threads of a run that use a store."""
 SERVICES = ("s3", "dynamodb", "sts", "sso", "sso-oidc", "signin")
 """The services that dtm calls, and those that boto3 calls to obtain credentials."""
-_SHOWN_OF_A_KEY = 4
-_METHODS = {
+_SHOWN_KEY_LENGTH = 4
+_CREDENTIAL_SOURCES = {
     "env": "from the environment",
     "explicit": "from the options of the state",
     "shared-credentials-file": "from the credentials file",
@@ -39,7 +39,7 @@ _METHODS = {
 
 
 class Role(msgspec.Struct, frozen=True):
-    """A role to assume with the credentials at hand, for `seconds` at a time."""
+    """A role to assume with the account's own credentials, for `seconds` at a time."""
 
     arn: str
     external_id: str = ""
@@ -48,12 +48,12 @@ class Role(msgspec.Struct, frozen=True):
     endpoint: str = ""
 
 
-# A dataclass, since a Struct would show the secrets in its repr.
+# A dataclass, because the repr of a msgspec Struct would show the secrets.
 @dataclass(frozen=True, slots=True)
 class AwsCredentials:
-    """Credentials and connection settings of an account; boto3 looks for what is empty.
+    """Credentials and connection settings of an account; boto3 finds values for empty fields.
 
-    `timeout` is in seconds, for connecting and for each answer.
+    `timeout` is the number of seconds to wait for a connection, and for each response.
     """
 
     profile: str = ""
@@ -67,25 +67,28 @@ class AwsCredentials:
 
 
 class AwsAccount:
-    """The clients of one account; nothing is read before the first one is made. Thread-safe."""
+    """The botocore clients of one account. Thread-safe.
+
+    No file and no variable is read before the first client is created.
+    """
 
     def __init__(self, access: AwsCredentials) -> None:
         self._access = access
         self._mutex = threading.Lock()
-        self._made: Any = None
+        self._boto_session: Any = None
         self._clients: dict[tuple[str, ...], Any] = {}
 
     def client(self, service: str, region: str, endpoint: str = "", addressing: str = "") -> Any:
-        """Return the botocore client with these settings, safe for concurrent use, made once.
+        """Return the botocore client with these settings; create it at the first call.
 
-        `addressing` is botocore's addressing style of S3. Raises StoreAccessError for wrong
-        credentials or a wrong profile.
+        A client is safe for concurrent use. `addressing` is botocore's addressing style for S3.
+        Raises StoreAccessError for wrong credentials or a wrong profile.
         """
         key = (service, region, endpoint, addressing)
-        # A boto3 session is not thread-safe, its clients are: only their making is serialised.
+        # A boto3 session is not thread-safe, but its clients are. So only their creation is locked.
         with self.mapped_errors(AwsRequest(f"{service} client", endpoint or service)), self._mutex:
             if key not in self._clients:
-                self._clients[key] = self._session().client(
+                self._clients[key] = self._get_session().client(
                     service,
                     region_name=region,
                     endpoint_url=endpoint or None,
@@ -95,46 +98,49 @@ class AwsAccount:
             return self._clients[key]
 
     def region(self) -> str:
-        """Return the region that the profile names, "" if it names none."""
+        """Return the region of the profile, "" if it has none."""
         profile = f"profile {self._access.profile or 'default'}"
         with self.mapped_errors(AwsRequest("profile", profile)), self._mutex:
-            session = self._configured(_botocore_session())
+            session = self._configured(_new_botocore_session())
             return str(session.get_scoped_config().get("region") or "")
 
     @contextmanager
     def mapped_errors(self, request: AwsRequest) -> Generator[None]:
-        """Raise the errors of the calls inside as those of `engine.errors`."""
+        """Raise the errors of the calls in this block as errors of `engine.errors`."""
         try:
             yield
         except DtmError:
             raise
         except Exception as error:
-            found = map_error(error, request, self._identity)
-            if found is None:
+            mapped = map_error(error, request, self._identity)
+            if mapped is None:
                 raise
-            raise found from error
+            raise mapped from error
 
     def _identity(self) -> str:
-        """Describe the credentials in use for a message; shows only the end of a key's ID."""
+        """Describe the credentials in use, with only the last characters of the key ID."""
         if self._access.role:
             return f"role {self._access.role.arn}"
-        # Only from a session that is there: a message must not start a search for credentials.
-        credentials = self._made.get_credentials() if self._made else None
+        # Only from an existing session: formatting a message must not start a search for
+        # credentials, which can send requests.
+        credentials = self._boto_session.get_credentials() if self._boto_session else None
         if credentials is None:
-            return "nobody: no credentials were found"
+            return "an anonymous user (no credentials were found)"
         key = str(credentials.access_key)
-        shown = f"...{key[-_SHOWN_OF_A_KEY:]}" if len(key) > 2 * _SHOWN_OF_A_KEY else key
-        method = _METHODS.get(str(credentials.method), f"by {credentials.method}")
+        shown = f"...{key[-_SHOWN_KEY_LENGTH:]}" if len(key) > 2 * _SHOWN_KEY_LENGTH else key
+        method = _CREDENTIAL_SOURCES.get(str(credentials.method), f"by {credentials.method}")
         profile = f" (profile {self._access.profile})" if self._access.profile else ""
         return f"access key {shown} {method}{profile}"
 
-    def _session(self) -> Any:
-        if self._made is None:
-            core = self._configured(_botocore_session())
+    def _get_session(self) -> Any:
+        if self._boto_session is None:
+            core = self._configured(_new_botocore_session())
             if role := self._access.role:
-                core = _assuming(core, role, partial(core.create_client, config=self._config("")))
-            self._made = import_module("boto3.session").Session(botocore_session=core)
-        return self._made
+                core = _session_with_role(
+                    core, role, partial(core.create_client, config=self._config(""))
+                )
+            self._boto_session = import_module("boto3.session").Session(botocore_session=core)
+        return self._boto_session
 
     def _configured(self, core: Any) -> Any:
         access = self._access
@@ -148,13 +154,14 @@ class AwsAccount:
 
     def _config(self, addressing: str) -> Any:
         return import_module("botocore.config").Config(
-            # Once: a repeated conditional write would be refused because of its own first attempt.
+            # No retries: a repeated conditional write would be refused because of its own first
+            # attempt, and dtm would take that for another client's write.
             retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=self._access.timeout,
             read_timeout=self._access.timeout,
-            max_pool_connections=CONNECTIONS,
-            # Checksums only where a call needs one: botocore's default is refused by many servers
-            # that are not Amazon's.
+            max_pool_connections=MAX_CONNECTIONS,
+            # Only required checksums: many servers that are not Amazon's refuse the additional ones
+            # that botocore sends by default.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             s3={"addressing_style": addressing} if addressing else None,
@@ -162,7 +169,7 @@ class AwsAccount:
 
 
 class _JsonReader:
-    """A reader of botocore's service descriptions, for `botocore.loaders.Loader`."""
+    """A fast reader of botocore's service descriptions, for `botocore.loaders.Loader`."""
 
     def exists(self, path: str) -> bool:
         return Path(f"{path}.json.gz").is_file() or Path(f"{path}.json").is_file()
@@ -177,11 +184,11 @@ class _JsonReader:
         return None
 
 
-def _botocore_session() -> Any:
-    """Make the session below boto3's own, with a faster loader of service descriptions.
+def _new_botocore_session() -> Any:
+    """Create a botocore session with a faster loader of service descriptions.
 
-    With botocore's own `dtm state list` on S3 takes 11 % more time: it searches the folders of all
-    400 services (6 %), and reads the descriptions more slowly (8 %).
+    With botocore's own loader, `dtm state list` on S3 takes 11 % longer: that loader searches the
+    folders of all 400 services (6 %), and decodes the descriptions more slowly (8 %).
     """
 
     def services(_type_name: str) -> tuple[str, ...]:
@@ -194,14 +201,14 @@ def _botocore_session() -> Any:
     return session
 
 
-def _assuming(source: Any, role: Role, make_client: Callable[..., Any]) -> Any:
-    """Make a session that assumes `role`, again each time its credentials are to expire."""
+def _session_with_role(source: Any, role: Role, make_client: Callable[..., Any]) -> Any:
+    """Create a session that assumes `role`, and assumes it again before its credentials expire."""
     credentials = import_module("botocore.credentials")
     own = source.get_credentials()
     if own is None:
         raise StoreAccessError(
-            f"{role.arn}: no AWS credentials were found to assume it with",
-            hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile",
+            f"{role.arn}: no AWS credentials were found to assume this role with",
+            hint=NO_CREDENTIALS_HINT,
         )
     given = {
         "RoleSessionName": role.session_name,
@@ -216,16 +223,17 @@ def _assuming(source: Any, role: Role, make_client: Callable[..., Any]) -> Any:
         extra_args={name: value for name, value in given.items() if value},
     )
 
-    # The base class is of an untyped package.
+    # The base class comes from an untyped package.
     class Assumed(credentials.CredentialProvider):  # type: ignore[misc, name-defined]
         METHOD = "assume-role"
 
         def load(self) -> Any:
-            # Deferred: the role is assumed at the first request, not when a client is made.
+            # Deferred: the role is assumed at the first request, not when a client is created. So
+            # the error of a refused role is mapped like that of any other request.
             return credentials.DeferredRefreshableCredentials(
                 fetcher.fetch_credentials, self.METHOD
             )
 
-    session = _botocore_session()
+    session = _new_botocore_session()
     session.register_component("credential_provider", credentials.CredentialResolver([Assumed()]))
     return session

@@ -1,4 +1,4 @@
-"""Requests to one Kubernetes API server, and its refusals as errors of `engine.errors`."""
+"""Requests to one Kubernetes API server; its refusals become errors of `engine.errors`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from backends.kubernetes.client import sdk
 from backends.kubernetes.kubeconfig import ClusterAccess, load
 from engine.errors import OutcomeUnknownError, StoreAccessError, StoreError, StoreUnavailableError
 
-SECONDS = 10.0
-CONNECTIONS = 64
-"""Connections kept open at most; a run uses about one per thread."""
+DEFAULT_TIMEOUT = 10.0
+MAX_CONNECTIONS = 64
+"""Connections that the client keeps open at most; a run uses about one per thread."""
 JSON: Final = "application/json"
 
 Object = dict[str, Any]
@@ -24,7 +24,10 @@ Object = dict[str, Any]
 
 
 class KubernetesNotFoundError(StoreError):
-    """404 of a Kubernetes object; `kind` is the plural name of its kind."""
+    """A 404 for a Kubernetes object; `kind` is the plural name of its kind.
+
+    Callers turn it into None or into a conflict.
+    """
 
     def __init__(self, message: str, kind: str) -> None:
         super().__init__(message)
@@ -32,14 +35,15 @@ class KubernetesNotFoundError(StoreError):
 
 
 class KubernetesConflictError(StoreError):
-    """409: the object exists already, or its version is not the one that the request names."""
+    """A 409: the object exists already, or its version is not the one in the request."""
 
 
 class Cluster:
-    """Requests to one API server, each tried once; connects at the first one. Thread-safe.
+    """Requests to one API server, each sent once. Thread-safe.
 
-    `find` is called at the first request. `place` begins every error message: it names the state.
-    `timeouts` are the seconds to wait for a connection and for each answer.
+    `find` returns the server and the credentials; it is called at the first request. `place` is the
+    URL of the state, and every error message begins with it. `timeouts` are the seconds to wait for
+    a connection, and for each response.
     """
 
     def __init__(
@@ -47,7 +51,7 @@ class Cluster:
         find: Callable[[], ClusterAccess],
         place: str,
         env: Mapping[str, str],
-        timeouts: tuple[float, float] = (SECONDS, SECONDS),
+        timeouts: tuple[float, float] = (DEFAULT_TIMEOUT, DEFAULT_TIMEOUT),
     ) -> None:
         self._find, self._place, self._env, self._timeouts = find, place, env, timeouts
         self._mutex = threading.Lock()
@@ -63,9 +67,10 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         accept: str = JSON,
     ) -> Object:
-        """Send a request and return the answer.
+        """Send a request and return the response.
 
-        Raises Absent, Clash, StoreError for other refusals, and as `engine.ports.Store.write`.
+        Raises KubernetesNotFoundError, KubernetesConflictError, StoreError for other refusals, and
+        as `engine.ports.Store.write`.
         """
         client = self._connected()
         try:
@@ -75,28 +80,27 @@ class Cluster:
                 body=body,
                 query_params=list((query or {}).items()),
                 header_params={"Accept": accept, "Content-Type": JSON},
-                # Without it the client sends no token, not even that of a credential plugin.
+                # Without this the client sends no token, not even that of a credential plugin.
                 auth_settings=["BearerToken"],
-                # Plain JSON, since the client's models are not loaded.
+                # Decode to plain dicts, since the client's models are not loaded.
                 response_type="object",
                 _return_http_data_only=True,
                 _request_timeout=self._timeouts,
             )
         except Exception as error:  # noqa: BLE001 - credential plugins raise anything
-            self._translate(error, method)
+            self._raise_mapped(error, method)
         if not isinstance(answer, dict):
             kind = StoreError if method == "GET" else OutcomeUnknownError
             raise kind(
-                f"{self._place}: {self._server} answers, but not as a Kubernetes API server does"
+                f"{self._place}: {self._server} does not answer like a Kubernetes API server"
             )
         return cast("Object", answer)
 
     def close(self) -> None:
-        """Close the connections; the next call opens new ones."""
+        """Close the connections; the next request opens new ones."""
         with self._mutex:
             if self._client is not None:
-                # The client's own `close` ends only its threads; the connections belong to the
-                # pool.
+                # The client's own `close` ends only its threads; the pool holds the connections.
                 self._client.rest_client.pool_manager.clear()
                 self._client.close()
                 self._client = None
@@ -108,17 +112,18 @@ class Cluster:
     def _connected(self) -> Any:
         with self._mutex:
             if self._client is None:
-                # Within the mutex, or each thread would run the credential plugin of the
-                # kubeconfig.
+                # Within the mutex: otherwise each thread would run the credential plugin of the
+                # kubeconfig, and a user might have to log in several times.
                 self._access = self._find()
                 self._client = self._connect(self._access)
             return self._client
 
     def _connect(self, access: ClusterAccess) -> Any:
         settings = sdk().Configuration()
-        settings.retries = False  # urllib3's own: no request is sent twice
-        settings.connection_pool_maxsize = CONNECTIONS
-        # The client reads these variables, but does not use them.
+        # No retries by urllib3: a repeated write would conflict with its own first attempt.
+        settings.retries = False
+        settings.connection_pool_maxsize = MAX_CONNECTIONS
+        # The client reads these variables itself, but then ignores them.
         settings.no_proxy = self._env.get("NO_PROXY") or self._env.get("no_proxy")
         try:
             load(access, settings, self._env)
@@ -128,39 +133,44 @@ class Cluster:
         client.user_agent = "dtm"
         return client
 
-    def _translate(self, error: Exception, method: str) -> NoReturn:
-        """Raise the error that a failed request means.
+    def _raise_mapped(self, error: Exception, method: str) -> NoReturn:
+        """Raise the error of `engine.errors` for a failed request.
 
-        Only a request that never reached the server, or that it refused, certainly had no effect.
+        A request surely had no effect only if it never reached the server, or was refused by it.
         """
         status = getattr(error, "status", None)
         if isinstance(status, int) and status:
-            self._refused(status, _status_of(error), getattr(error, "headers", None) or {}, method)
+            self._raise_refusal(
+                status, _status_of(error), getattr(error, "headers", None) or {}, method
+            )
         reason = str(getattr(error, "reason", "") or error)
         if "CERTIFICATE_VERIFY_FAILED" in reason:
             raise StoreAccessError(
-                f"{self._place}: the certificate of {self._server} is not trusted: {_why(reason)}",
-                hint="certificate-authority in the kubeconfig names the cluster's own",
+                f"{self._place}: the certificate of {self._server} is not trusted: "
+                f"{_cause_of(reason)}",
+                hint="name the certificate of the cluster's authority as certificate-authority "
+                "in the kubeconfig",
             ) from error
         http: Any = import_module("urllib3.exceptions")
-        # Any other error comes from the credentials or the files that the kubeconfig names.
+        # Any other error comes from the credentials, or from files that the kubeconfig names.
         if not isinstance(error, http.HTTPError | UnicodeError) and not reason.startswith("SSL"):
             raise StoreAccessError(f"{self._place}: {self._access.identity}: {error}") from error
         unsent = http.ConnectTimeoutError | http.NewConnectionError | http.ProxyError
         if method == "GET" or isinstance(error, unsent):
             raise StoreUnavailableError(
-                f"{self._place}: {self._server} cannot be reached: {_why(reason)}"
+                f"{self._place}: {self._server} cannot be reached: {_cause_of(reason)}"
             ) from error
         raise OutcomeUnknownError(
-            f"{self._place}: {self._server} gave no answer: {_why(reason)}"
+            f"{self._place}: {self._server} gave no answer: {_cause_of(reason)}"
         ) from error
 
-    def _refused(
+    def _raise_refusal(
         self, code: int, status: _Status, headers: Mapping[str, str], method: str
     ) -> NoReturn:
         message = f"{self._place}: {status.message or f'{self._server} answers {code}'}"
         match code:
-            # A 404 that names no kind comes from something else than an API server.
+            # A 404 without a kind does not come from an API server. To take it for a missing object
+            # would show an empty state.
             case 404 if status.details and status.details.kind:
                 raise KubernetesNotFoundError(message, status.details.kind)
             case 409:
@@ -169,36 +179,37 @@ class Cluster:
                 raise StoreAccessError(
                     f"{self._place}: {self._server} does not accept the credentials of "
                     f"{self._access.identity}",
-                    hint="they are missing, wrong or expired; "
-                    "kubectl get configmaps with the same kubeconfig tells the same",
+                    hint="log in to the cluster again, and check with kubectl get configmaps",
                 )
             case 403:
                 raise StoreAccessError(
                     message,
-                    hint="needed: get, list, create, update, delete on configmaps "
-                    "in this namespace",
+                    hint="allow get, list, create, update, delete on configmaps in this namespace; "
+                    "dtm init --create prints the role",
                 )
             case 413 | 422:
                 raise StoreError(message)
-            # 410: the page token of a list has expired; a new list succeeds.
+            # 410 means that the token of the next page has expired. A new list succeeds.
             case 410 | 429:
-                raise StoreUnavailableError(message + _pause(headers))
+                raise StoreUnavailableError(message + _retry_after(headers))
             case _ if code >= 500:
-                self._failed(code, message, headers, method)
+                self._raise_server_error(code, message, headers, method)
             case _:
                 raise StoreError(
                     f"{message} ({code})",
-                    hint="is the server in the kubeconfig a Kubernetes API server?",
+                    hint="check that the server in the kubeconfig is a Kubernetes API server",
                 )
 
-    def _failed(self, code: int, message: str, headers: Mapping[str, str], method: str) -> NoReturn:
-        """Raise the error of a 5xx answer.
+    def _raise_server_error(
+        self, code: int, message: str, headers: Mapping[str, str], method: str
+    ) -> NoReturn:
+        """Raise the error of a 5xx response.
 
-        A 503 with Retry-After means that the server did nothing; any other failure may come after
-        the effect.
+        A 503 with Retry-After means that the server did nothing. After any other 5xx, a write may
+        have had its effect.
         """
-        if method == "GET" or (code == 503 and _pause(headers)):
-            raise StoreUnavailableError(message + _pause(headers))
+        if method == "GET" or (code == 503 and _retry_after(headers)):
+            raise StoreUnavailableError(message + _retry_after(headers))
         raise OutcomeUnknownError(message)
 
 
@@ -212,20 +223,20 @@ class _Status(msgspec.Struct):
 
 
 def _status_of(error: Exception) -> _Status:
-    """Decode a refusal; empty if it does not come from an API server but from a proxy before it."""
+    """Decode a refusal; return an empty one if a proxy in front of the API server sent it."""
     try:
         return msgspec.json.decode(getattr(error, "body", None) or "{}", type=_Status)
     except msgspec.DecodeError:
         return _Status()
 
 
-def _pause(headers: Mapping[str, str]) -> str:
+def _retry_after(headers: Mapping[str, str]) -> str:
     seconds = headers.get("Retry-After", "")
-    return f"; it asks to wait {seconds} s" if seconds else ""
+    return f" (the server asks to wait {seconds} s)" if seconds else ""
 
 
-def _why(reason: str) -> str:
-    """Extract the cause from urllib3's nested texts."""
+def _cause_of(reason: str) -> str:
+    """Extract the cause from the nested messages of urllib3."""
     found = re.search(
         r"(certificate verify failed[^(\n']*|\[Errno -?\d+\] [^'\")]*|timed out"
         r"|[Cc]onnection \w+ \w+[^'\")]*)",

@@ -1,7 +1,7 @@
-"""The official Kubernetes client without its models and API classes.
+"""The official Kubernetes client, loaded without its models and API classes.
 
-Loading all of the client doubles the time of a short command; dtm uses two classes and two modules
-of it. docs/decisions/0063-sdk-loading.md has the figures.
+dtm uses two classes and two modules of the client. To load all of it doubles the time of a short
+command: docs/decisions/0063-sdk-loading.md has the figures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PACKAGES: Final = (
     "kubernetes.client.models",
     "kubernetes.config",
 )
-"""The packages that import everything inside them when they are loaded."""
+"""The packages whose `__init__` imports all of their modules."""
 
 
 class Sdk(msgspec.Struct, frozen=True):
@@ -36,22 +36,22 @@ class Sdk(msgspec.Struct, frozen=True):
 
 @cache
 def sdk() -> Sdk:
-    """Load the client beside any copy that other code has imported or imports later.
+    """Load the client, separate from any copy that other code imports before or after.
 
     Must not run while another thread imports the client.
     """
-    # A copy that is loaded already would give whole packages instead of empty ones.
-    others = _take_out()
+    # Python would return the packages of a copy that is already loaded, with all their modules.
+    others = _unload()
     try:
         return _load()
     finally:
-        # Other code must get the whole client, so the empty packages do not stay.
-        _take_out()
+        # Remove the empty packages: other code that imports the client must get all of it.
+        _unload()
         sys.modules.update(others)
 
 
 def _load() -> Sdk:
-    """Load the four parts, with an empty package in the place of each of PACKAGES."""
+    """Load the four parts, with an empty package in place of each package of PACKAGES."""
     spec = find_spec("kubernetes")
     assert spec is not None and spec.origin is not None  # a dependency of this distribution
     for name in PACKAGES:
@@ -59,7 +59,7 @@ def _load() -> Sdk:
         empty.__path__ = [str(Path(spec.origin).parent.joinpath(*name.split(".")[1:]))]
         sys.modules[name] = empty
     client: Any = sys.modules["kubernetes.client"]
-    # The modules of kubernetes.config import both classes from the package.
+    # The modules of kubernetes.config import both classes from this package.
     client.Configuration = import_module("kubernetes.client.configuration").Configuration
     client.ApiClient = import_module("kubernetes.client.api_client").ApiClient
     return Sdk(
@@ -70,7 +70,7 @@ def _load() -> Sdk:
     )
 
 
-def _take_out() -> dict[str, ModuleType]:
+def _unload() -> dict[str, ModuleType]:
     """Remove every module of the client from `sys.modules` and return them."""
     names = [name for name in sys.modules if name.partition(".")[0] == "kubernetes"]
     return {name: sys.modules.pop(name) for name in names}

@@ -1,4 +1,4 @@
-"""The ConfigMaps of one namespace: create, replace, remove, list, one request each."""
+"""Requests for the ConfigMaps of one namespace: read, create, replace, remove, list."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from engine.errors import OutcomeUnknownError, StoreAccessError, StoreError, Sto
 T = TypeVar("T", bound=msgspec.Struct)
 
 PAGE: Final = 250
-# A value may be 1 MiB. The second type is for a server that cannot leave the content out.
+# Ask for metadata only, since a ConfigMap can have 1 MiB of content. The plain JSON type is for
+# servers that cannot leave the content out.
 METADATA: Final = f"{JSON};as=PartialObjectMetadata;v=v1;g=meta.k8s.io,{JSON}"
 METADATA_LIST: Final = f"{JSON};as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,{JSON}"
 
 
 class Metadata(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """The metadata of a ConfigMap, as far as a replacement must keep it."""
+    """The metadata of a ConfigMap that a replacement must keep."""
 
     name: str
     resource_version: str = ""
@@ -37,7 +38,7 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class ConfigMap(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """A ConfigMap; a listed one has no content."""
+    """A ConfigMap. One from a listing has only metadata."""
 
     metadata: Metadata
     data: dict[str, str] = {}
@@ -48,45 +49,58 @@ class _Listing(msgspec.Struct, frozen=True, rename="camel"):
     class Rest(msgspec.Struct, frozen=True, rename={"token": "continue"}):
         token: str = ""
 
-    items: list[ConfigMap] | None  # null where there is none
+    # Some servers send null for an empty list.
+    items: list[ConfigMap] | None
     metadata: Rest = Rest()
 
 
 class ConfigMaps:
-    """The requests for the ConfigMaps of `namespace`. They raise as `Cluster.call`."""
+    """The ConfigMaps of `namespace`. Each method raises as `Cluster.call`."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster, self.namespace = cluster, namespace
         self._path = f"/api/v1/namespaces/{namespace}/configmaps"
 
     def read(self, name: str, *, content: bool = True) -> ConfigMap | None:
-        """Return the ConfigMap, or only its metadata; None if there is none, or no namespace."""
+        """Return the ConfigMap, without `content` only its metadata.
+
+        None if the ConfigMap or the namespace does not exist.
+        """
         try:
             found = self._cluster.call(
                 "GET", f"{self._path}/{name}", accept=JSON if content else METADATA
             )
         except KubernetesNotFoundError:
             return None
-        return self._as(ConfigMap, found)
+        return self._decode(ConfigMap, found)
 
     def create(self, wanted: ConfigMap) -> ConfigMap:
-        """Create it, and the namespace if the server says that there is none. Raises Clash."""
+        """Create a ConfigMap, and the namespace if it is missing.
+
+        Raises KubernetesConflictError if the ConfigMap exists already.
+        """
         try:
-            return self._made(self._cluster.call("POST", self._path, body=_body(wanted)))
+            return self._decode_written(self._cluster.call("POST", self._path, body=_body(wanted)))
         except KubernetesNotFoundError as error:
-            # Only a missing namespace is made; any other 404 means another server or path.
+            # Create only a missing namespace. Any other 404 means a wrong server or a wrong path.
             if error.kind != "namespaces":
                 raise
-        self.make_namespace()
-        return self._made(self._cluster.call("POST", self._path, body=_body(wanted)))
+        self.create_namespace()
+        return self._decode_written(self._cluster.call("POST", self._path, body=_body(wanted)))
 
     def replace(self, wanted: ConfigMap) -> ConfigMap:
-        """Replace the version that it names. Raises Absent, Clash."""
+        """Replace the version that `wanted.metadata` names.
+
+        Raises KubernetesNotFoundError, KubernetesConflictError.
+        """
         path = f"{self._path}/{wanted.metadata.name}"
-        return self._made(self._cluster.call("PUT", path, body=_body(wanted)))
+        return self._decode_written(self._cluster.call("PUT", path, body=_body(wanted)))
 
     def remove(self, name: str, version: str | None = None) -> bool:
-        """Remove it; return False if another version is there."""
+        """Remove a ConfigMap, with `version` only that version.
+
+        Return False if it has another version; one that is already gone is success.
+        """
         conditions = {"preconditions": {"resourceVersion": version}} if version else {}
         try:
             body = {"kind": "DeleteOptions", "apiVersion": "v1", **conditions}
@@ -104,7 +118,7 @@ class ConfigMaps:
             "limit": str(PAGE),
         }
         while True:
-            page = self._as(
+            page = self._decode(
                 _Listing, self._cluster.call("GET", self._path, query=query, accept=METADATA_LIST)
             )
             yield from (found.metadata for found in page.items or ())
@@ -113,23 +127,23 @@ class ConfigMaps:
             query["continue"] = page.metadata.token
 
     def has_namespace(self) -> bool:
-        """Return whether the namespace exists.
-
-        It is asked by a dry-run creation, since reading a namespace needs another role.
-        """
+        """Return whether the namespace exists."""
+        # A dry run of a creation in the namespace. To read the namespace itself would need a role
+        # that a user of ConfigMaps usually does not have.
         body = {"metadata": {"name": "dtm-is-the-namespace-there"}}
         try:
             self._cluster.call("POST", self._path, body=body, query={"dryRun": "All"})
         except KubernetesNotFoundError as error:
             return error.kind != "namespaces"
-        except OutcomeUnknownError as error:  # nothing can have happened
+        except OutcomeUnknownError as error:
+            # A dry run has no effect.
             raise StoreUnavailableError(error.message) from error
         return True
 
-    def make_namespace(self) -> bool:
+    def create_namespace(self) -> bool:
         """Create the namespace; return False if it exists already.
 
-        Raises StoreAccessError with the command for a user who may create it.
+        Raises StoreAccessError with the command for an administrator if that is denied.
         """
         try:
             body = {"metadata": {"name": self.namespace}}
@@ -138,10 +152,12 @@ class ConfigMaps:
             return False
         except StoreAccessError as error:
             raise StoreAccessError(
-                f"there is no namespace {self.namespace}, and it cannot be made: {error.message}",
-                hint=f"somebody who may: kubectl create namespace {self.namespace}",
+                f"namespace {self.namespace} does not exist and cannot be created: {error.message}",
+                hint="ask an administrator of the cluster to run "
+                f"kubectl create namespace {self.namespace}",
             ) from error
-        except OutcomeUnknownError as error:  # no ConfigMap was written yet
+        except OutcomeUnknownError as error:
+            # No ConfigMap was written yet, and creating the namespace twice is harmless.
             raise StoreUnavailableError(error.message) from error
         return True
 
@@ -149,18 +165,19 @@ class ConfigMaps:
         """Close the connections; the next request opens new ones."""
         self._cluster.close()
 
-    def _made(self, found: Object) -> ConfigMap:
+    def _decode_written(self, found: Object) -> ConfigMap:
         try:
-            return self._as(ConfigMap, found)
-        except StoreError as error:  # something was written, or nothing
+            return self._decode(ConfigMap, found)
+        except StoreError as error:
+            # The response to a write was not understood, so the write may have had its effect.
             raise OutcomeUnknownError(error.message) from error
 
-    def _as(self, kind: type[T], found: Object) -> T:
+    def _decode(self, kind: type[T], found: Object) -> T:
         try:
             return msgspec.convert(found, kind)
         except msgspec.ValidationError as error:
             raise StoreError(
-                f"namespace {self.namespace}: the server's answer is no Kubernetes object: {error}"
+                f"namespace {self.namespace}: the server's answer is not a ConfigMap: {error}"
             ) from error
 
 

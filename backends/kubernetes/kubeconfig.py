@@ -1,4 +1,4 @@
-"""Access to a Kubernetes cluster: kubeconfigs as kubectl reads them, or a pod's account."""
+"""Access to a Kubernetes cluster: by a kubeconfig, as kubectl reads it, or by a pod's account."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from backends.kubernetes.client import sdk
 from engine.errors import StoreAccessError
 from engine.suggestions import find_similar
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""The folder where a pod finds its token and the cluster's certificate."""
+SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""The folder in which a pod finds its token and the certificate of the cluster."""
 
 
 class ClusterAccess(msgspec.Struct, frozen=True):
     """A cluster and the credentials for it.
 
-    `files` are kubeconfigs; without any the pod's own account counts. `context` "" is the current
-    context of the files.
+    `files` are the kubeconfigs; if there are none, the pod's service account is used. An empty
+    `context` means the current context of the files.
     """
 
     files: tuple[Path, ...] = ()
     context: str = ""
-    account: Path = ACCOUNT
+    account: Path = SERVICE_ACCOUNT_DIR
 
     @property
     def identity(self) -> str:
-        """Describe the credentials for messages."""
+        """A description of the credentials for messages."""
         if not self.files:
             return "the pod's service account"
         context = f"context {self.context}" if self.context else "the current context"
@@ -42,10 +42,11 @@ class ClusterAccess(msgspec.Struct, frozen=True):
 def find_access(
     kubeconfig: str, context: str, in_cluster: bool | None, base: Path, env: Mapping[str, str]
 ) -> ClusterAccess:
-    """Find the kubeconfig: option, else KUBECONFIG, else ~/.kube/config, else the pod's account.
+    """Find the kubeconfig, or the service account of the pod.
 
-    `in_cluster` True takes the pod's account whatever files there are, False never takes it.
-    Raises StoreAccessError if nothing is found.
+    The first of these counts: option `kubeconfig`, KUBECONFIG, ~/.kube/config, the pod's account.
+    With `in_cluster` True the pod's account is always used, with False never. Raises
+    StoreAccessError if none of them exists.
     """
     if in_cluster:
         return ClusterAccess()
@@ -58,38 +59,40 @@ def find_access(
         return ClusterAccess(files, context)
     if (
         in_cluster is None
-        # A context is a name in a kubeconfig; a pod's account has none.
+        # A context is a name in a kubeconfig, so with one the pod's account is not what the user
+        # wants.
         and not context
         and env.get("KUBERNETES_SERVICE_HOST")
-        and (ACCOUNT / "token").is_file()
+        and (SERVICE_ACCOUNT_DIR / "token").is_file()
     ):
         return ClusterAccess()
     raise StoreAccessError(
-        f"there is no kubeconfig: KUBECONFIG is not set and {usual} does not exist",
-        hint="name one: option kubeconfig, or export KUBECONFIG=/path/to/kubeconfig",
+        f"no kubeconfig was found: KUBECONFIG is not set and {usual} does not exist",
+        hint="set option kubeconfig, or run export KUBECONFIG=/path/to/kubeconfig",
     )
 
 
 def load(access: ClusterAccess, settings: Any, env: Mapping[str, str]) -> None:
-    """Put the server and the credentials into the client's `settings`.
+    """Set the server and the credentials in the client's `settings`.
 
-    Raises ValueError, OSError, and the client's own errors.
+    Raises ValueError, OSError, and errors of the client.
     """
     with _logged_errors() as logged:
         if access.files:
-            _read(access.files, access.context).load_and_set(settings)
+            _make_loader(access.files, access.context).load_and_set(settings)
         else:
             token, certificate = str(access.account / "token"), str(access.account / "ca.crt")
             loader = sdk().incluster_config.InClusterConfigLoader
             loader(token, certificate, environ=env).load_and_set(settings)
-    # A credential plugin failed. Without its credentials the server would only answer 401.
+    # A credential plugin failed. Report its message: without credentials the server would only
+    # answer 401, which does not name the cause.
     if logged:
         raise ValueError(f"no credentials: {'; '.join(record.getMessage() for record in logged)}")
 
 
 @contextmanager
 def _logged_errors() -> Generator[list[logging.LogRecord]]:
-    """Collect the errors that the client only logs before it goes on without the credentials."""
+    """Collect the errors of credential plugins, which the client only logs."""
     handler = BufferingHandler(100)
     handler.setLevel(logging.ERROR)
     logging.getLogger().addHandler(handler)
@@ -107,7 +110,7 @@ class _File(msgspec.Struct, rename={"current": "current-context"}):
 
 
 class _Merged(msgspec.Struct):
-    """The content of several files: the first entry of a name counts, and the first context."""
+    """The merged content of several files: the first entry with a name counts."""
 
     contexts: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
     clusters: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
@@ -115,19 +118,18 @@ class _Merged(msgspec.Struct):
     current: str = ""
 
 
-def _read(files: Sequence[Path], context: str) -> Any:
-    """Return the client's own loader for these files.
-
-    The client would read them itself, but slowly, and the last file would count.
-    """
+def _make_loader(files: Sequence[Path], context: str) -> Any:
+    """Return the client's loader for these files."""
+    # The client can merge files itself. But it reads them slowly, and its last file counts, while
+    # for kubectl the first one does.
     client = sdk().kube_config
     merged = _Merged()
     for path in files:
-        # Missing files of a list are skipped, as kubectl does; a single one must be there.
+        # Like kubectl, skip missing files of a list. A single file must exist.
         if len(files) == 1 or path.exists():
-            _merge(merged, path, _parsed(path), client.ConfigNode)
+            _merge(merged, path, _parse_file(path), client.ConfigNode)
     wanted = context or merged.current
-    _check(wanted, merged.contexts)
+    _require_context(wanted, merged.contexts)
     content = {
         kind: list(getattr(merged, kind).values()) for kind in ("contexts", "clusters", "users")
     }
@@ -136,7 +138,7 @@ def _read(files: Sequence[Path], context: str) -> Any:
     )
 
 
-def _parsed(path: Path) -> _File:
+def _parse_file(path: Path) -> _File:
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -144,13 +146,14 @@ def _parsed(path: Path) -> _File:
         found = yaml.load(path.read_text("utf-8"), loader)  # noqa: S506 - either loader is safe
         return msgspec.convert(found, _File)
     except (msgspec.ValidationError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} is no kubeconfig: {error}") from error
+        raise ValueError(f"{path} is not a valid kubeconfig: {error}") from error
 
 
 def _merge(merged: _Merged, path: Path, file: _File, node: Any) -> None:
-    """Add the entries of a file that are not there yet.
+    """Add the entries of a file whose names are new.
 
-    Each is a `node` of the client, which knows the file: relative paths in it start from there.
+    Each entry becomes a `node` of the client. A node knows its file, so that relative paths in the
+    entry are resolved from the folder of that file.
     """
     for kind in ("contexts", "clusters", "users"):
         for entry in getattr(file, kind) or ():
@@ -159,13 +162,13 @@ def _merge(merged: _Merged, path: Path, file: _File, node: Any) -> None:
     merged.current = merged.current or file.current or ""
 
 
-def _check(wanted: str, names: Iterable[str]) -> None:
+def _require_context(wanted: str, names: Iterable[str]) -> None:
     known = ", ".join(names) or "none"
     if not wanted:
-        raise ValueError(f"no current-context; name one of {known} as option context")
+        raise ValueError(f"no current-context is set; set option context to one of {known}")
     if wanted not in names:
         meant = find_similar(wanted, names)
         raise ValueError(
             f'no context "{wanted}"'
-            + (f", did you mean {meant}?" if meant else f"; there are: {known}")
+            + (f", did you mean {meant}?" if meant else f"; use one of {known}")
         )

@@ -1,8 +1,8 @@
-"""State in ConfigMaps of one namespace: one per key, compared and swapped by its resourceVersion.
+"""State in ConfigMaps of one namespace, one per key, with conditional writes by resourceVersion.
 
-A value is gzip in `binaryData`. A value too large for one ConfigMap stands in parts, each created
-once and never changed, behind an index that is swapped last: readers see all of the old value or
-all of the new one.
+A value is stored as gzip in `binaryData`. A value that is too large for one ConfigMap is split into
+parts. Each part is created once and never changed. The index, which names the parts, is replaced
+last, so that readers see either the whole old value or the whole new one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import msgspec
 from msgspec.structs import replace
 
 from backends.kubernetes.api import (
-    SECONDS,
+    DEFAULT_TIMEOUT,
     Cluster,
     KubernetesConflictError,
     KubernetesNotFoundError,
@@ -42,41 +42,45 @@ from engine.ports import OpenedBackend, Snapshot, Version
 from engine.schema import Field, Options
 from engine.values import Value
 
-PART: Final = 900 * 1024
-"""Compressed bytes in one ConfigMap; Kubernetes takes 1 MiB in all."""
+PART_SIZE: Final = 900 * 1024
+"""Compressed bytes in one ConfigMap. Kubernetes accepts 1 MiB including the metadata."""
 ATTEMPTS: Final = 20
-"""Attempts of an operation that another client overtakes."""
+"""Attempts of a read or delete while another client keeps replacing the value."""
 VALUE, DEVSTREAM = "value.gz", "state"
-KEY, PARTS = "dtm/key", "dtm/parts"
-"""Annotations: the key itself, and `generation/count` of the parts."""
-KIND, PART_OF = "app.kubernetes.io/component", "dtm/part-of"
-NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-LONGEST = 220
-"""The longest name of a key; Kubernetes takes 253, and the names of parts are longer."""
+KEY_ANNOTATION, PARTS_ANNOTATION = "dtm/key", "dtm/parts"
+"""Annotations: the key, and `GENERATION/COUNT` of the parts of its value."""
+KIND_LABEL, PART_OF_LABEL = "app.kubernetes.io/component", "dtm/part-of"
+NAME_PATTERN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+LABEL_PATTERN: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+MAX_NAME_LENGTH = 220
+"""Characters of the name of an index. Kubernetes accepts 253, and part names are longer."""
 
 
 class KubernetesOptions(Options, frozen=True, kw_only=True):
-    """A state in a ConfigMap."""
+    """Options of `backend: kubernetes`."""
 
     namespace: Annotated[
-        str, Field("where the ConfigMaps are; made if it does not exist", example="devstream")
+        str, Field("namespace of the ConfigMaps; created if missing", example="devstream")
     ] = "devstream"
     configmap: Annotated[
-        str, Field("the ConfigMap of the state; others begin with its name", example="state")
+        str, Field("ConfigMap of the state; others begin with its name", example="state")
     ] = "state"
     context: Annotated[
-        str, Field("of the kubeconfig; its current one if absent", example="production")
+        str, Field("context of the kubeconfig; default: the current one", example="production")
     ] = ""
     kubeconfig: Annotated[
-        str, Field("a file; else KUBECONFIG, ~/.kube/config, a pod's account", example="kubeconfig")
+        str,
+        Field(
+            "path of the kubeconfig; default: KUBECONFIG, ~/.kube/config, or the pod's account",
+            example="kubeconfig",
+        ),
     ] = ""
     in_cluster: Annotated[
         bool | None, Field("use the account of the pod that dtm runs in", example=True)
     ] = None
     timeout: Annotated[
-        float, Field("seconds to wait for a connection, and for each answer", gt=0)
-    ] = SECONDS
+        float, Field("seconds to wait for a connection, and for each response", gt=0)
+    ] = DEFAULT_TIMEOUT
 
 
 OPTIONS = KubernetesOptions
@@ -85,22 +89,23 @@ OPTIONS = KubernetesOptions
 def configmap_name(key: str) -> str:
     """Return the name of the ConfigMap of a key.
 
-    `a.log` is itself, `a.log.d/x` is `a.log.x`, `a.history/x` is `a.history.x`. A key that makes
-    an illegal name, or one too long, gets a legal beginning and a digest.
+    The names of a state's own keys can be read: `a.log` stays `a.log`, `a.log.d/x` becomes
+    `a.log.x`, and `a.history/x` becomes `a.history.x`. A key that would give an illegal or too long
+    name gets a legal beginning and a digest.
     """
     name = key.replace(".d/", ".").replace("/", ".")
-    if NAME.fullmatch(name) and len(name) <= LONGEST:
+    if NAME_PATTERN.fullmatch(name) and len(name) <= MAX_NAME_LENGTH:
         return name
     start = re.sub("[^a-z0-9]+", "-", key.lower())[:100].strip("-")
     return f"{start or 'key'}-{_digest(key)}"
 
 
 class KubernetesStore:
-    """`engine.ports.Store` over the ConfigMaps in `maps` that are labelled with `state`.
+    """`engine.ports.Store` on the ConfigMaps of `maps` that have the label of `state`.
 
-    Writing exactly the bytes that are there keeps their version, as Kubernetes does. The store
-    remembers the metadata of each ConfigMap that it saw, so that a write or delete of that
-    version is one request.
+    To write the current bytes again keeps their version, since Kubernetes does not change an object
+    then. The store remembers the metadata of each ConfigMap that it has seen, so that a write or a
+    delete of that version takes one request.
     """
 
     def __init__(self, maps: ConfigMaps, state: str) -> None:
@@ -117,51 +122,52 @@ class KubernetesStore:
         return f"k8s://{self._maps.namespace}"
 
     def read(self, key: str) -> Snapshot | None:
-        """See `engine.ports.Store.read`. A missing namespace holds no keys."""
+        """See `engine.ports.Store.read`. A missing namespace has no keys."""
         version = None
         for _ in range(ATTEMPTS):
             found = self._maps.read(configmap_name(key))
             if found is None:
                 return None
             self._seen[key] = found.metadata
-            data = self._value(key, found)
+            data = self._decode_value(key, found)
             if data is not None:
                 return Snapshot(data, found.metadata.resource_version)
-            # The same index twice: its part is not being replaced by another client, it is gone.
+            # A part is missing. If the index changes until the next attempt, another client is
+            # replacing the value. If it does not, the part is really gone.
             if found.metadata.resource_version == version:
                 raise StoreError(f"{self._where(key)} is damaged: a part of its value is missing")
             version = found.metadata.resource_version
-        raise self._overtaken(key)
+        raise self._overtaken_error(key)
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
-        """See `engine.ports.Store.write`. Creates the namespace if there is none."""
-        # mtime=0: equal data must give equal bytes, and thereby keep the version.
+        """See `engine.ports.Store.write`. The namespace is created if it does not exist."""
+        # mtime=0: equal data must give equal bytes, so that the version stays the same.
         packed = gzip.compress(data, 6, mtime=0)
-        if len(packed) > PART:
+        if len(packed) > PART_SIZE:
             return self._write_parts(key, packed, expect)
-        return self._swap(key, {VALUE: packed}, expect)
+        return self._replace_value(key, {VALUE: packed}, expect)
 
     def delete(self, key: str, *, expect: Version | None = None) -> None:
         """See `engine.ports.Store.delete`."""
         for _ in range(ATTEMPTS):
-            seen = self._known(key, expect)
+            seen = self._metadata_of(key, expect)
             if seen is None:
                 return
             if expect not in (None, seen.resource_version):
                 raise ConflictError(key, expect, seen.resource_version)
             self._seen.pop(key, None)
             if self._maps.remove(seen.name, seen.resource_version):
-                # After the index: a reader must not find an index whose parts are gone.
-                self._remove_unused(_parts(seen))
+                # Only after the index: a reader must not find an index whose parts are missing.
+                self._remove_parts(_parts_of(seen))
                 return
-        raise self._overtaken(key)
+        raise self._overtaken_error(key)
 
     def list(self, prefix: str) -> Iterator[str]:
-        """See `engine.ports.Store.list`. Leaves out ConfigMaps that dtm has not written."""
+        """See `engine.ports.Store.list`. ConfigMaps that dtm has not written are left out."""
         keys: list[str] = []
-        for found in self._maps.list(self._labels | {KIND: "value"}):
-            key = found.annotations.get(KEY, "")
-            # A copy under another name is not the key's ConfigMap.
+        for found in self._maps.list(self._labels | {KIND_LABEL: "value"}):
+            key = found.annotations.get(KEY_ANNOTATION, "")
+            # Ignore copies of a ConfigMap under another name: their annotation is copied too.
             if key.startswith(prefix) and configmap_name(key) == found.name:
                 keys.append(key)
                 self._seen[key] = found
@@ -174,11 +180,11 @@ class KubernetesStore:
     def _where(self, key: str) -> str:
         return f"ConfigMap {configmap_name(key)} in namespace {self._maps.namespace}"
 
-    def _overtaken(self, key: str) -> StoreUnavailableError:
-        return StoreUnavailableError(f"{self._where(key)} changes too fast")
+    def _overtaken_error(self, key: str) -> StoreUnavailableError:
+        return StoreUnavailableError(f"{self._where(key)}: other clients keep replacing it")
 
-    def _known(self, key: str, version: Version | None) -> Metadata | None:
-        """Return the metadata last seen if it has `version` (None: any), else read it."""
+    def _metadata_of(self, key: str, version: Version | None) -> Metadata | None:
+        """Return the last seen metadata if it has `version` (None: any version), else read it."""
         seen = self._seen.get(key)
         if seen is not None and version in (None, seen.resource_version):
             return seen
@@ -189,32 +195,31 @@ class KubernetesStore:
         self._seen[key] = found.metadata
         return found.metadata
 
-    def _value(self, key: str, found: ConfigMap) -> bytes | None:
-        """Return the bytes of a key, None if one of its parts is gone.
+    def _decode_value(self, key: str, found: ConfigMap) -> bytes | None:
+        """Return the bytes of a key, None if one of the parts is missing.
 
-        Bytes that were edited by hand and are not gzip any more are returned as they are.
+        Bytes that are not gzip were edited by hand, and are returned unchanged.
         """
-        names = _parts(found.metadata)
-        if foreign := {*found.data, *found.binary_data} - (
+        names = _parts_of(found.metadata)
+        if others := {*found.data, *found.binary_data} - (
             {VALUE} if found.binary_data or names else {DEVSTREAM}
         ):
             raise StoreError(
-                f"{self._where(key)} holds something else too: {', '.join(sorted(foreign))}",
-                hint="the state needs a ConfigMap of its own: name another one, "
-                "or find out who wrote into this one",
+                f"{self._where(key)} contains keys of another program: {', '.join(sorted(others))}",
+                hint="name another ConfigMap with option configmap",
             )
         if found.data:
             return found.data[DEVSTREAM].encode()
         if not names:
-            return _unpacked(found.binary_data.get(VALUE, b""))
+            return _decompress(found.binary_data.get(VALUE, b""))
         parts = [part for name in names if (part := self._maps.read(name))]
         return (
-            _unpacked(b"".join(part.binary_data.get(VALUE, b"") for part in parts))
+            _decompress(b"".join(part.binary_data.get(VALUE, b"") for part in parts))
             if len(parts) == len(names)
             else None
         )
 
-    def _swap(
+    def _replace_value(
         self,
         key: str,
         content: dict[str, bytes],
@@ -222,72 +227,80 @@ class KubernetesStore:
         parts: str = "",
         unused: Iterable[str] = (),
     ) -> Version:
-        """Swap the ConfigMap of the key; then remove `unused` and the parts of the old value."""
-        old = None if expect is None else self._known(key, expect)
+        """Replace the ConfigMap of the key, then remove `unused` and the parts of the old value."""
+        old = None if expect is None else self._metadata_of(key, expect)
         if expect is not None and (old is None or old.resource_version != expect):
             raise ConflictError(key, expect, old.resource_version if old else None)
         wanted = ConfigMap(
-            self._metadata(key, parts, old or Metadata(configmap_name(key))), binary_data=content
+            self._merge_metadata(key, parts, old or Metadata(configmap_name(key))),
+            binary_data=content,
         )
         try:
-            # The metadata names the version, so the server refuses a swap of any other one.
+            # The metadata names the version, so the server refuses to replace any other version.
             made = self._maps.replace(wanted) if old else self._maps.create(wanted)
         except (KubernetesNotFoundError, KubernetesConflictError) as error:
             raise self._conflict(key, expect) from error
         self._seen[key] = made.metadata
-        self._remove_unused({*unused, *(_parts(old) if old else ())})
+        self._remove_parts({*unused, *(_parts_of(old) if old else ())})
         return made.metadata.resource_version
 
-    def _metadata(self, key: str, parts: str, old: Metadata) -> Metadata:
-        """Add the labels and annotations of dtm to those that other tools put there."""
-        others = {name: value for name, value in old.annotations.items() if name != PARTS}
-        labels = {**old.labels, **self._labels, KIND: "value"}
+    def _merge_metadata(self, key: str, parts: str, old: Metadata) -> Metadata:
+        """Add dtm's labels and annotations to those of other tools, which are kept."""
+        others = {
+            name: value for name, value in old.annotations.items() if name != PARTS_ANNOTATION
+        }
+        labels = {**old.labels, **self._labels, KIND_LABEL: "value"}
         return replace(
             old,
             labels=labels,
-            annotations={**others, KEY: key, **({PARTS: parts} if parts else {})},
+            annotations={
+                **others,
+                KEY_ANNOTATION: key,
+                **({PARTS_ANNOTATION: parts} if parts else {}),
+            },
         )
 
     def _conflict(self, key: str, expect: Version | None) -> ConflictError:
-        """Return the conflict with the version that is there now, if it can be read."""
+        """Return a conflict with the current version, if that can be read."""
         self._seen.pop(key, None)
         # A failed read must not hide that there was a conflict.
         with suppress(StoreError):
-            self._known(key, None)
+            self._metadata_of(key, None)
         found = self._seen.get(key)
         return ConflictError(key, expect, found.resource_version if found else None)
 
     def _write_parts(self, key: str, packed: bytes, expect: Version | None) -> Version:
-        """Write the parts, then the index, then remove the parts that no index names.
-
-        The parts that stood there before the swap belong to writers that expect an older version:
-        their swap cannot succeed any more.
-        """
-        pieces = [packed[start : start + PART] for start in range(0, len(packed), PART)]
-        # A new generation for each write: parts of two writers never mix.
+        """Create the parts, replace the index, then remove the parts that no index names."""
+        pieces = [packed[start : start + PART_SIZE] for start in range(0, len(packed), PART_SIZE)]
+        # A new generation for each write, so that the parts of two writers never mix.
         parts = f"{token_hex(4)}/{len(pieces)}"
         names, labels = (
             _part_names(configmap_name(key), parts),
-            {**self._labels, PART_OF: _digest(key)},
+            {**self._labels, PART_OF_LABEL: _digest(key)},
         )
-        # Listed before the new parts are made, which must not be among them.
+        # Listed before the new parts are created, which must not be among the removed ones. All
+        # other listed parts are unused once the index is replaced: they belong to the old value, to
+        # writers that died, or to writers that expect an older version and will be refused.
         unused = [found.name for found in self._maps.list(labels)]
         made = [
-            ConfigMap(Metadata(name, labels={**labels, KIND: "part"}), binary_data={VALUE: piece})
+            ConfigMap(
+                Metadata(name, labels={**labels, KIND_LABEL: "part"}), binary_data={VALUE: piece}
+            )
             for name, piece in zip(names, pieces, strict=True)
         ]
         try:
-            self._make_parts(made)
-            return self._swap(key, {}, expect, parts, unused)
+            self._create_parts(made)
+            return self._replace_value(key, {}, expect, parts, unused)
         except StoreError:
-            # Certainly not swapped. After an unknown outcome the new index may need the parts.
-            self._remove_unused(names)
+            # The index was certainly not replaced. An unknown outcome is not handled here: the new
+            # index may then exist and need its parts.
+            self._remove_parts(names)
             raise
 
-    def _make_parts(self, parts: Iterable[ConfigMap]) -> None:
-        """Create the parts.
+    def _create_parts(self, parts: Iterable[ConfigMap]) -> None:
+        """Create the parts of a value.
 
-        An unknown outcome of one becomes a StoreUnavailableError: the key itself is unchanged.
+        Raises StoreUnavailableError even for an unknown outcome: the key itself is unchanged.
         """
         try:
             for part in parts:
@@ -295,24 +308,25 @@ class KubernetesStore:
         except OutcomeUnknownError as error:
             raise StoreUnavailableError(error.message) from error
 
-    def _remove_unused(self, names: Iterable[str]) -> None:
-        """Remove parts. One that cannot be removed stays, and does no harm."""
+    def _remove_parts(self, names: Iterable[str]) -> None:
+        """Remove parts."""
+        # A part that cannot be removed does no harm: the next write in parts removes it.
         for name in names:
             with suppress(DtmError):
                 self._maps.remove(name)
 
 
 def _part_names(name: str, parts: str) -> tuple[str, ...]:
-    """Return the names of the ConfigMaps that hold the value of `name`, by its annotation."""
+    """Return the names of the part ConfigMaps of `name`; `parts` is its annotation."""
     generation, _, count = parts.partition("/")
     return tuple(f"{name}.part.{generation}-{number}" for number in range(int(count or 0)))
 
 
-def _parts(seen: Metadata) -> tuple[str, ...]:
-    return _part_names(seen.name, seen.annotations.get(PARTS, ""))
+def _parts_of(seen: Metadata) -> tuple[str, ...]:
+    return _part_names(seen.name, seen.annotations.get(PARTS_ANNOTATION, ""))
 
 
-def _unpacked(packed: bytes) -> bytes:
+def _decompress(packed: bytes) -> bytes:
     try:
         return gzip.decompress(packed)
     except (OSError, EOFError, zlib.error):
@@ -324,13 +338,13 @@ def _digest(text: str) -> str:
 
 
 def _label(state: str) -> str:
-    """Return the value of the state's label: its name, or a digest of a name too long."""
-    return state if LABEL.fullmatch(state) else _digest(state)
+    """Return the value of the state's label: the name of the state, or a digest if too long."""
+    return state if LABEL_PATTERN.fullmatch(state) else _digest(state)
 
 
-POLICY = """\
+POLICY_TEMPLATE = """\
 # What dtm needs for the state in k8s://{namespace}/{configmap}, for kubectl apply -f -
-# Whoever only plans needs no more than get and list.
+# A user who only plans needs just get and list.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:
@@ -347,7 +361,7 @@ metadata:
   name: dtm-state
   namespace: {namespace}
 roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: dtm-state}}
-subjects:  # put your people and jobs here
+subjects:  # replace these by your users and jobs
 - {{kind: Group, name: dtm, apiGroup: rbac.authorization.k8s.io}}
 - {{kind: ServiceAccount, name: dtm, namespace: {namespace}}}
 """
@@ -367,22 +381,22 @@ class KubernetesProvisioner:
 
     def create(self) -> list[str]:
         """See `engine.ports.Provisioner.create`."""
-        made = not self._maps.has_namespace() and self._maps.make_namespace()
+        made = not self._maps.has_namespace() and self._maps.create_namespace()
         return [f"namespace {self._maps.namespace}"] if made else []
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; the next request opens new ones."""
         self._maps.close()
 
     def policy(self) -> str:
-        """See `engine.ports.Provisioner.policy`: a Role and its RoleBinding."""
-        return POLICY.format(namespace=self._maps.namespace, configmap=self._configmap)
+        """See `engine.ports.Provisioner.policy`. Return a Role and its RoleBinding."""
+        return POLICY_TEMPLATE.format(namespace=self._maps.namespace, configmap=self._configmap)
 
 
 def open_backend(
     options: Mapping[str, Value], base_dir: Path, env: Mapping[str, str]
 ) -> OpenedBackend:
-    """See `engine.ports.Backend`. The first request reads the kubeconfig."""
+    """See `engine.ports.Backend`. The kubeconfig is not read before the first request."""
     maps, configmap = _maps(options, base_dir, env)
     store = KubernetesStore(maps, configmap)
     return OpenedBackend(store, configmap, {"native": lambda: ObjectLocker(store)}, trusted=True)
@@ -414,18 +428,18 @@ def _maps(
 
 
 def _problems(options: KubernetesOptions) -> Iterator[Problem]:
-    if not LABEL.fullmatch(options.namespace):
+    if not LABEL_PATTERN.fullmatch(options.namespace):
         yield Problem(
             "namespace",
-            f'"{options.namespace}" is no name of a namespace',
-            "lower case, digits and -, at most 63",
+            f'"{options.namespace}" is not a valid namespace name',
+            "use lower-case letters, digits and -, at most 63 characters",
         )
-    if not NAME.fullmatch(options.configmap) or len(options.configmap) > 180:
+    if not NAME_PATTERN.fullmatch(options.configmap) or len(options.configmap) > 180:
         yield Problem(
             "configmap",
-            f'"{options.configmap}" is no name of a ConfigMap',
-            "lower case, digits, - and ., at most 180",
+            f'"{options.configmap}" is not a valid ConfigMap name',
+            "use lower-case letters, digits, - and ., at most 180 characters",
         )
     for name in ("kubeconfig", "context"):
         if options.in_cluster and getattr(options, name):
-            yield Problem(name, "means nothing together with inCluster: true")
+            yield Problem(name, f"{name} has no effect with inCluster: true", f"remove {name}")

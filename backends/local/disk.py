@@ -1,4 +1,4 @@
-"""Files that survive a crash: the system calls behind durability, in an order that is safe."""
+"""Files that survive a crash: durable writes, made of system calls in a safe order."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-BUSY_AFTER = 10.0
-"""Seconds after which the short lock counts as stuck: it is normally held for milliseconds."""
-POLL = 0.001
+LOCK_TIMEOUT = 10.0
+"""Seconds to wait for the short lock, which is normally held for milliseconds."""
+POLL_INTERVAL = 0.001
+"""Seconds between two attempts to take the short lock from another process."""
 
 if sys.platform == "darwin":
     import fcntl
 
     def _flush(descriptor: int) -> None:
-        # fsync on macOS leaves data in the drive's cache; some file systems have nothing better.
+        # On macOS fsync leaves the data in the drive's cache, where a power cut destroys it. Some
+        # file systems refuse F_FULLFSYNC, and then fsync is all there is.
         try:
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
         except OSError:
@@ -29,30 +31,30 @@ if sys.platform == "darwin":
     _flush_data = _flush
 else:
     _flush = os.fsync
-    # fdatasync leaves out times and owner, which an append does not need. Windows has none.
+    # fdatasync skips the times and the owner, which an append does not need. Windows lacks it.
     _flush_data = getattr(os, "fdatasync", os.fsync)
 
 
 class Disk:
-    """The system calls whose order matters; a test passes one that fails at a chosen call.
+    """The system calls whose order matters. Tests pass a subclass that fails at a chosen call.
 
-    Paths are given as text or Path; every error is an OSError.
+    Every error is an OSError.
     """
 
     def open(self, path: Path, flags: int) -> int:
-        """Open a descriptor that children do not inherit; only the owner may use a new file."""
+        """Open a descriptor that child processes do not inherit; a new file gets mode 0600."""
         return os.open(path, flags | getattr(os, "O_CLOEXEC", 0), 0o600)
 
     def write(self, descriptor: int, data: memoryview) -> int:
-        """Write some of `data`, at least one byte, and return how many."""
+        """Write some of `data`, at least one byte, and return the number of bytes."""
         return os.write(descriptor, data)
 
     def sync(self, descriptor: int) -> None:
-        """Bring everything about the file or directory to the medium."""
+        """Flush the content and all metadata of the file or directory to the disk."""
         _flush(descriptor)
 
     def sync_data(self, descriptor: int) -> None:
-        """Bring the file's content and length to the medium."""
+        """Flush the file's content and length to the disk."""
         _flush_data(descriptor)
 
     def rename(self, source: Path, target: Path) -> None:
@@ -68,23 +70,23 @@ class Disk:
         path.unlink()
 
     def make_directory(self, path: Path) -> None:
-        """Make one directory, for its owner only."""
+        """Create one directory with mode 0700."""
         path.mkdir(mode=0o700)
 
 
 class SyncError(OSError):
-    """The name already points at the new content, yet it is not known to survive a power cut."""
+    """A failed sync after the new content became visible: it may not survive a power cut."""
 
 
 def write_all(disk: Disk, descriptor: int, data: bytes) -> None:
-    """Write all of `data`, in as many calls as it takes."""
+    """Write all of `data`, with as many calls as necessary."""
     rest = memoryview(data)
     while rest:
         rest = rest[disk.write(descriptor, rest) :]
 
 
 def sync_directory(disk: Disk, path: Path) -> None:
-    """Make the names in a directory survive a power cut."""
+    """Flush the names in a directory to the disk, so that they survive a power cut."""
     descriptor = disk.open(path, os.O_RDONLY)
     try:
         disk.sync(descriptor)
@@ -93,7 +95,7 @@ def sync_directory(disk: Disk, path: Path) -> None:
 
 
 def make_directories(disk: Disk, path: Path) -> None:
-    """Make a directory and its missing parents, each durable before anything is put into it."""
+    """Create a directory and its missing parents, each durable before it gets any content."""
     if path.is_dir():
         return
     make_directories(disk, path.parent)
@@ -103,13 +105,14 @@ def make_directories(disk: Disk, path: Path) -> None:
 
 
 def replace(disk: Disk, path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Replace the content of a file: readers see all of the old or all of the new.
+    """Replace a file: readers see the old content or the new content, also after a crash.
 
-    That holds after a crash too. The caller excludes other writers of the path: the name of the
-    temporary file is fixed, so that a crash leaves at most one. Raises SyncError if only the last
-    step failed, else OSError with the old content intact.
+    The caller must exclude other writers of the path. Raises SyncError if only the last step
+    failed: the new content is visible, but may not survive a power cut. Raises OSError for any
+    other failure, with the old content intact.
     """
-    # In the same directory: a rename is atomic only within one file system.
+    # In the same directory, since a rename is atomic only within one file system. The name is
+    # fixed, so that crashes leave at most one temporary file behind.
     temporary = path.with_name(f".{path.name}.tmp")
     with suppress(FileNotFoundError):
         disk.unlink(temporary)
@@ -121,13 +124,13 @@ def replace(disk: Disk, path: Path, data: bytes, *, durable: bool = True) -> Non
                 disk.sync(descriptor)
         finally:
             os.close(descriptor)
-        # After the sync: otherwise a crash could leave the name with an empty file behind it.
+        # Only after the sync: otherwise a power cut could leave an empty file at the path.
         disk.rename(temporary, path)
     except OSError:
         with suppress(OSError):
             disk.unlink(temporary)
         raise
-    # The rename is on the medium only once its directory is.
+    # The rename is on the disk only once its directory is.
     if durable:
         try:
             sync_directory(disk, path.parent)
@@ -140,16 +143,17 @@ _mutexes: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
 
 class ShortLock:
-    """Excludes other threads and processes for the few milliseconds of a swap; not re-entrant.
+    """A lock for the few milliseconds of one compare-and-swap; not re-entrant.
 
-    Its lock file is kept open and used again, so that taking it costs microseconds. The kernel
-    frees it when its holder dies. Threads of one process queue at a mutex: only processes poll.
+    It excludes threads and other processes. Its lock file stays open between uses, so that taking
+    the lock costs microseconds. The kernel releases it when its holder dies. Threads of one process
+    wait for a mutex; only other processes poll.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path, self._clock = path, clock
-        # Shared by path: two locks of one process have two descriptors, and the kernel's lock would
-        # let the second one wait by polling.
+        # One mutex per path: the store and the locker of a process have a descriptor each, and
+        # without a common mutex one of them would have to poll the kernel's lock.
         self._mutex = _mutexes.setdefault(str(path), threading.Lock())
         self._descriptor = -1
 
@@ -157,17 +161,17 @@ class ShortLock:
     def held(self) -> Generator[None]:
         """Hold the lock.
 
-        Raises TimeoutError if another process keeps it for BUSY_AFTER seconds, OSError if the lock
-        file cannot be made.
+        Raises TimeoutError if it is not free within LOCK_TIMEOUT seconds, OSError if the lock file
+        cannot be created.
         """
         from filelock import unlock_descriptor
 
-        # Counted from here, so that the wait for threads and for processes has one limit.
-        give_up = self._clock() + BUSY_AFTER
-        if not self._mutex.acquire(timeout=BUSY_AFTER):
-            raise self._busy()
+        # One deadline for both waits: for threads (the mutex) and for processes (the lock file).
+        deadline = self._clock() + LOCK_TIMEOUT
+        if not self._mutex.acquire(timeout=LOCK_TIMEOUT):
+            raise self._timeout_error()
         try:
-            self._take(give_up)
+            self._acquire(deadline)
             try:
                 yield
             finally:
@@ -175,32 +179,32 @@ class ShortLock:
         finally:
             self._mutex.release()
 
-    def _take(self, give_up: float) -> None:
+    def _acquire(self, deadline: float) -> None:
         from filelock import lock_descriptor
 
         while True:
             self._open()
             locked = lock_descriptor(self._descriptor, blocking=False)
-            # A lock on a deleted lock file excludes nobody: the next process makes a new file.
+            # A lock on a deleted file excludes no other process: the next one creates a new file.
             if not is_file_at(self._descriptor, self._path):
                 self.close()
             elif locked:
                 return
-            elif self._clock() >= give_up:
-                raise self._busy()
+            elif self._clock() >= deadline:
+                raise self._timeout_error()
             else:
-                time.sleep(POLL)
+                time.sleep(POLL_INTERVAL)
 
     def _open(self) -> None:
         if self._descriptor < 0:
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
             self._descriptor = os.open(self._path, flags, 0o600)
 
-    def _busy(self) -> TimeoutError:
-        return TimeoutError(errno.ETIMEDOUT, f"busy for {BUSY_AFTER:.0f} s", str(self._path))
+    def _timeout_error(self) -> TimeoutError:
+        return TimeoutError(errno.ETIMEDOUT, f"locked for {LOCK_TIMEOUT:.0f} s", str(self._path))
 
     def close(self) -> None:
-        """Close the descriptor; the next use opens it again."""
+        """Close the lock file; the next use opens it again."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -209,7 +213,7 @@ class ShortLock:
 
 
 def is_file_at(descriptor: int, path: Path) -> bool:
-    """Return whether the open file is the one at the path."""
+    """Return whether the open file is the file at the path."""
     try:
         there = path.stat()
     except FileNotFoundError:

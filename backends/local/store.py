@@ -1,7 +1,4 @@
-"""State in a directory of this machine, and a lock that ends with its holder's process.
-
-Files are replaced whole or appended to.
-"""
+"""State in a directory of this machine, and a lock that ends with the process of its holder."""
 
 from __future__ import annotations
 
@@ -43,19 +40,19 @@ from engine.schema import Field, Options
 from engine.values import Value
 
 SWAP_LOCK = ".dtm.swap"
-"""The file of a directory's short lock; it stays there, empty."""
-_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+"""The name of the short lock's file. The file is empty and is never deleted."""
+_ACCESS_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 _HINTS = {
-    errno.ENOSPC: "the disk is full; what was there before is intact",
-    errno.EDQUOT: "your quota is used up; what was there before is intact",
-    errno.EISDIR: "a directory stands where the state file should be",
+    errno.ENOSPC: "free some disk space and try again; the previous content is intact",
+    errno.EDQUOT: "free some of your disk quota and try again; the previous content is intact",
+    errno.EISDIR: "a directory is in the way; name another file with --state",
 }
 
 
 class LocalOptions(Options, frozen=True, kw_only=True):
-    """A state in a file of this machine."""
+    """Options of `backend: local`."""
 
-    state_file: Annotated[str, Field("the state's file", example="devstream.state")] = (
+    state_file: Annotated[str, Field("path of the state file", example="devstream.state")] = (
         "devstream.state"
     )
 
@@ -68,18 +65,18 @@ def open_backend(
     base_dir: Path,
     env: Mapping[str, str],  # noqa: ARG001 - a Backend
 ) -> OpenedBackend:
-    """See `engine.ports.Backend`. Makes nothing before the first write.
+    """See `engine.ports.Backend`. No file is created before the first write.
 
-    Links are followed, so that a linked state file is replaced at its real place. Raises
-    UsageError for a directory.
+    Symbolic links are followed: the file that a link points to is replaced, and the link stays.
+    Raises UsageError for a directory.
     """
     name = str(options.get("stateFile") or "devstream.state")
-    # Resolved once, here: a link that is changed during a run must not move the state.
+    # Resolved only once: a link that changes during a run must not move the state.
     path = (base_dir / Path(name).expanduser()).resolve()
     if path.is_dir():
         raise UsageError(
             f"the state file {path} is a directory",
-            hint=f"name a file in it: {path / 'devstream.state'}",
+            hint=f"use a file in it: --state {path / 'devstream.state'}",
         )
     return OpenedBackend(
         LocalStore(path.parent),
@@ -90,9 +87,9 @@ def open_backend(
 
 
 class _Tail(msgspec.Struct):
-    """A file kept open for appending.
+    """A file that is kept open for appending.
 
-    While it stands at its path with this size, its content is what `content` has hashed.
+    As long as it is the file at its path and has this size, `content` is the hash of its content.
     """
 
     descriptor: int
@@ -102,7 +99,7 @@ class _Tail(msgspec.Struct):
 
 
 class LocalStore:
-    """`engine.ports.AppendStore` over files below `directory`; the version is a SHA-256.
+    """`engine.ports.AppendStore` on files in `directory`; the version is the SHA-256 of a file.
 
     A key cannot be both a file and a folder (`a` and `a/b`).
     """
@@ -120,42 +117,42 @@ class LocalStore:
     def read(self, key: str) -> Snapshot | None:
         """See `engine.ports.Store.read`."""
         path = self._path(key)
-        with _errors(path):
-            data = _content(path)
+        with _mapped_errors(path):
+            data = _read_file(path)
         return None if data is None else Snapshot(data, _version(data))
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
-        """See `engine.ports.Store.write`; file mode 0600, missing directories 0700."""
+        """See `engine.ports.Store.write`. Files get mode 0600, created directories 0700."""
         path = self._path(key)
-        with _errors(path):
+        with _mapped_errors(path):
             make_directories(self._disk, path.parent)
             with self._lock.held():
-                _require(key, expect, _content(path))
+                _require_version(key, expect, _read_file(path))
                 replace(self._disk, path, data)
         return _version(data)
 
     def append(self, key: str, data: bytes, *, expect: Version) -> Version:
         """See `engine.ports.AppendStore.append`.
 
-        The file stays open, so that a second append costs one write and one sync.
+        The file stays open, so that each further append costs one write and one sync.
         """
         path = self._path(key)
-        with _errors(path), self._swap_lock(key, expect):
+        with _mapped_errors(path), self._swap_lock(key, expect):
             tail = self._tail(key, path, expect)
             try:
                 write_all(self._disk, tail.descriptor, data)
             except OSError:
-                # Cut off what was written, so that the next append follows a whole record.
+                # Cut off a partly written record: the next append must follow a complete one.
                 self._disk.truncate(tail.descriptor, tail.size)
                 raise
             try:
                 self._disk.sync_data(tail.descriptor)
             except OSError as error:
-                # After a failed sync the kernel may drop the pages: what the file holds now is not
-                # known, so it is read again before the next append.
-                self._forget(key)
+                # After a failed sync the kernel may drop the written pages, and a second sync would
+                # succeed without them. So the file must be read again before the next append.
+                self._close_tail(key)
                 raise SyncError(error.errno, error.strerror, str(path)) from error
-            # Only now: a tail stands for bytes that are known to be on the medium.
+            # Only now: the tail must describe bytes that are known to be on the disk.
             tail.size += len(data)
             tail.content.update(data)
             return tail.content.hexdigest()
@@ -163,50 +160,52 @@ class LocalStore:
     def delete(self, key: str, *, expect: Version | None = None) -> None:
         """See `engine.ports.Store.delete`."""
         path = self._path(key)
-        with _errors(path):
+        with _mapped_errors(path):
             if not path.exists():
                 return
             with self._lock.held():
-                # A file that is gone is what the caller wants, whatever version it expects.
-                if expect is not None and (found := _content(path)) is not None:
-                    _require(key, expect, found)
+                # A missing file is what the caller wants, whatever version it expects.
+                if expect is not None and (found := _read_file(path)) is not None:
+                    _require_version(key, expect, found)
                 with suppress(FileNotFoundError):
                     self._disk.unlink(path)
                     sync_directory(self._disk, path.parent)
 
     def list(self, prefix: str) -> Iterator[str]:
-        """See `engine.ports.Store.list`. Leaves out lock files and temporary files."""
+        """See `engine.ports.Store.list`. Lock files and temporary files are left out."""
         folder = self._path(prefix.rpartition("/")[0]) if "/" in prefix else self._root
-        with _errors(folder):
-            keys = (path.relative_to(self._root).as_posix() for path in _files(folder))
+        with _mapped_errors(folder):
+            keys = (path.relative_to(self._root).as_posix() for path in _walk_files(folder))
             return iter(sorted(key for key in keys if key.startswith(prefix)))
 
     def close(self) -> None:
-        """Close the files kept open; the store stays usable."""
+        """Close the open files; the store stays usable."""
         for key in list(self._tails):
-            self._forget(key)
+            self._close_tail(key)
         self._lock.close()
 
     __del__ = close
 
     def _path(self, key: str) -> Path:
         if not is_path(key) or "\0" in key:
-            raise StoreError(f'"{key}" is no key of {self.location}')
+            raise StoreError(f'"{key}" is not a valid key in {self.location}')
         return self._root / key
 
     @contextmanager
     def _swap_lock(self, key: str, expect: Version) -> Generator[None]:
-        """Hold the short lock; a missing directory holds no file to append to."""
+        """Hold the short lock. Raises ConflictError if the directory does not exist."""
+        # Taking the short lock would create its file, but an append must not create a directory.
         if not self._root.is_dir():
             raise ConflictError(key, expect, None)
         with self._lock.held():
             yield
 
     def _tail(self, key: str, path: Path, expect: Version) -> _Tail:
-        """Return the file at `path`, open and known to hold exactly `expect`."""
+        """Return the open file at `path`. Raises ConflictError if its version is not `expect`."""
         tail = self._tails.get(key)
-        # As the last append left it: it need not be read again.
-        # A write makes another file and an append another size, so this test is enough.
+        # Unchanged since our last append: the content need not be read and hashed again. The test
+        # is sufficient, since a write by another client creates a new file and an append changes
+        # the size.
         if (
             tail
             and os.fstat(tail.descriptor).st_size == tail.size
@@ -215,92 +214,96 @@ class LocalStore:
             if tail.content.hexdigest() != expect:
                 raise ConflictError(key, expect, tail.content.hexdigest())
             return tail
-        self._forget(key)
-        data = _content(path)
-        _require(key, expect, data)
+        self._close_tail(key)
+        data = _read_file(path)
+        _require_version(key, expect, data)
         assert data is not None
         descriptor = self._disk.open(path, os.O_WRONLY | os.O_APPEND)
         self._tails[key] = _Tail(descriptor, len(data), hashlib.sha256(data))
         return self._tails[key]
 
-    def _forget(self, key: str) -> None:
+    def _close_tail(self, key: str) -> None:
         if tail := self._tails.pop(key, None):
             os.close(tail.descriptor)
 
 
 class LocalLocker:
-    """`engine.ports.ProcessLocker` by a file kept locked for the whole operation, and a record.
+    """`engine.ports.ProcessLocker`: a lock file that stays locked for a whole run, and a record.
 
-    The kernel frees the lock when its holder dies, so a free lock proves that the record beside it
-    is stale. A takeover from a stopped process replaces the lock file: a holder whose file is no
-    longer the one at the path has lost the lock.
+    The kernel releases the lock when its holder dies, so a record next to an unlocked lock file
+    names a dead holder. A takeover from a stopped process replaces the lock file: a holder whose
+    file is not the file at the path any more has lost the lock.
     """
 
     def __init__(self, directory: Path, disk: Disk | None = None) -> None:
         self._root, self._disk = directory, disk or Disk()
         self._lock = ShortLock(directory / SWAP_LOCK)
         self._held: dict[str, int] = {}
-        self._dead: dict[str, LockInfo | None] = {}
+        self._dead_holders: dict[str, LockInfo | None] = {}
 
     def read(self, key: str) -> LockRecord | None:
-        """See `engine.ports.Locker.read`. Makes no file."""
+        """See `engine.ports.Locker.read`. No file is created."""
         path = self._path(key)
-        with _errors(path):
+        with _mapped_errors(path):
             if not path.exists():
                 return None
             with self._lock.held():
-                return self._holder(key)
+                return self._read_holder(key)
 
     def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
         """See `engine.ports.Locker.put`."""
         path = self._path(key)
-        with _errors(path):
+        with _mapped_errors(path):
             make_directories(self._disk, path.parent)
             with self._lock.held():
-                holder = self._holder(key)
+                holder = self._read_holder(key)
                 if holder and (expect is None or holder.version != expect.version):
                     raise LockHeldError(holder)
                 if expect and not holder:
-                    raise LockError(f"the lock on {key} is gone: somebody removed it")
-                if not self._is_ours(key):
-                    # A record without a lock: its process ended without releasing it.
-                    self._dead[key] = (
-                        None if holder else LockInfo.from_json(_content(self._record(key)) or b"")
+                    raise LockError(f"the lock on {key} is gone: another client removed it")
+                if not self._is_held(key):
+                    # A record whose lock file is not locked: its holder died without a release.
+                    self._dead_holders[key] = (
+                        None
+                        if holder
+                        else LockInfo.from_json(_read_file(self._record_path(key)) or b"")
                     )
-                    self._seize(key)
+                    self._lock_new_file(key)
                 data = info.to_json()
-                # Not synced to the medium: a power cut ends every holder.
-                replace(self._disk, self._record(key), data, durable=False)
+                # Not synced to the disk: a power cut ends every holder, so no record needs to
+                # survive it.
+                replace(self._disk, self._record_path(key), data, durable=False)
         return LockRecord(info, _version(data))
 
     def remove(self, key: str, *, expect: LockRecord, dead_holder: LockInfo | None = None) -> None:
         """See `engine.ports.ProcessLocker.remove`."""
         path = self._path(key)
-        with _errors(path):
+        with _mapped_errors(path):
             if not path.exists():
-                self._let_go(key)
+                self._close_lock_file(key)
                 raise LockError(f"{key} is not locked")
             with self._lock.held():
-                holder = self._holder(key)
+                holder = self._read_holder(key)
                 if holder and holder.version == expect.version:
-                    self._clear(key, dead_holder)
+                    self._release_files(key, dead_holder)
                     return
-                if not self._is_ours(key):
-                    self._let_go(key)
+                if not self._is_held(key):
+                    self._close_lock_file(key)
                 elif holder and holder.version == _version(b""):
-                    # Our record was deleted by hand: release the lock all the same, then say so.
-                    self._clear(key)
+                    # The record was deleted by hand. Release the lock all the same, so that the
+                    # next run need not wait, and then report it.
+                    self._release_files(key)
                     holder = None
         raise release_error(key, holder)
 
     def dead_holder(self, key: str) -> LockInfo | None:
         """See `engine.ports.ProcessLocker.dead_holder`."""
-        return self._dead.get(key)
+        return self._dead_holders.get(key)
 
     def close(self) -> None:
-        """Release every lock, as the kernel does when the process ends."""
+        """Release all locks, as the kernel does when the process ends."""
         for key in list(self._held):
-            self._let_go(key)
+            self._close_lock_file(key)
         self._lock.close()
 
     __del__ = close
@@ -309,21 +312,21 @@ class LocalLocker:
         path = self._root / key
         return path.with_name(f".{path.name.removeprefix('.')}.lock")
 
-    def _record(self, key: str) -> Path:
+    def _record_path(self, key: str) -> Path:
         path = self._path(key)
         return path.with_name(path.name + ".info")
 
-    def _holder(self, key: str) -> LockRecord | None:
-        """Return the record of the lock, None if it is free; one without a record is unreadable."""
-        if not self._is_ours(key) and not self._is_locked(key):
+    def _read_holder(self, key: str) -> LockRecord | None:
+        """Return the record of the lock, unreadable if its file is missing; None if it is free."""
+        if not self._is_held(key) and not self._is_locked_by_process(key):
             return None
-        data = _content(self._record(key)) or b""
+        data = _read_file(self._record_path(key)) or b""
         return LockRecord(LockInfo.from_json(data), _version(data))
 
-    def _is_ours(self, key: str) -> bool:
+    def _is_held(self, key: str) -> bool:
         return key in self._held and is_file_at(self._held[key], self._path(key))
 
-    def _is_locked(self, key: str) -> bool:
+    def _is_locked_by_process(self, key: str) -> bool:
         from filelock import lock_descriptor
 
         try:
@@ -331,16 +334,17 @@ class LocalLocker:
         except FileNotFoundError:
             return False
         try:
-            # A free lock is taken for a moment; the short lock keeps other clients away meanwhile.
+            # A free lock is acquired here and released by the close below. The short lock keeps
+            # other clients from seeing it as held meanwhile.
             return not lock_descriptor(descriptor, blocking=False)
         finally:
             os.close(descriptor)
 
-    def _seize(self, key: str) -> None:
-        """Lock a new file at the path: a lock on an older file counts for nothing."""
+    def _lock_new_file(self, key: str) -> None:
+        """Replace the lock file by a new, locked one: a lock on the old file is then void."""
         from filelock import lock_descriptor
 
-        self._let_go(key)
+        self._close_lock_file(key)
         path = self._path(key)
         with suppress(FileNotFoundError):
             self._disk.unlink(path)
@@ -348,18 +352,18 @@ class LocalLocker:
         # Cannot fail: the file is new, and the short lock is held.
         lock_descriptor(self._held[key], blocking=False)
 
-    def _clear(self, key: str, dead_holder: LockInfo | None = None) -> None:
-        record, lock = self._record(key), self._path(key)
+    def _release_files(self, key: str, dead_holder: LockInfo | None = None) -> None:
+        record, lock = self._record_path(key), self._path(key)
         if dead_holder:
             replace(self._disk, record, dead_holder.to_json(), durable=False)
         # The record first: a crash in between must not leave the record of a holder that released
-        # its lock, since the next one would report it as dead.
+        # its lock, since the next client would report that holder as dead.
         for path in (lock,) if dead_holder else (record, lock):
             with suppress(FileNotFoundError):
                 self._disk.unlink(path)
-        self._let_go(key)
+        self._close_lock_file(key)
 
-    def _let_go(self, key: str) -> None:
+    def _close_lock_file(self, key: str) -> None:
         if key in self._held:
             os.close(self._held.pop(key))
 
@@ -368,26 +372,26 @@ def _version(data: bytes) -> Version:
     return hashlib.sha256(data).hexdigest()
 
 
-def _content(path: Path) -> bytes | None:
+def _read_file(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
     except FileNotFoundError:
         return None
 
 
-def _require(key: str, expect: Version | None, found: bytes | None) -> None:
+def _require_version(key: str, expect: Version | None, found: bytes | None) -> None:
     version = None if found is None else _version(found)
     if version != expect:
         raise ConflictError(key, expect, version)
 
 
-def _unless_absent(error: OSError) -> None:
+def _raise_unless_missing(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
         raise error
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for directory, _, names in os.walk(folder, onerror=_unless_absent):
+def _walk_files(folder: Path) -> Iterator[Path]:
+    for directory, _, names in os.walk(folder, onerror=_raise_unless_missing):
         for name in names:
             if name != SWAP_LOCK and not (
                 name.startswith(".") and name.endswith((".tmp", ".lock", ".lock.info"))
@@ -396,50 +400,49 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _errors(path: Path) -> Generator[None]:
-    """Raise the errors of the file system as those of `engine.errors`."""
+def _mapped_errors(path: Path) -> Generator[None]:
+    """Raise errors of the file system as errors of `engine.errors`."""
     try:
         yield
-    # SyncError and TimeoutError are OSErrors too, so they come before it.
+    # SyncError and TimeoutError are subclasses of OSError, so they come before it.
     except SyncError as error:
         raise OutcomeUnknownError(
-            f"{path}: written, but perhaps not for good: {error.strerror}"
+            f"{path}: written, but may not survive a power cut: {error.strerror}"
         ) from error
     except TimeoutError as error:
         raise StoreUnavailableError(
             f"{error.filename}: {error.strerror}",
-            hint="a stopped process holds it; end or continue that process",
+            hint=f"find the process with fuser {error.filename}, and end or continue it",
         ) from error
     except OSError as error:
         place = Path(error.filename or path)
-        if error.errno in _CLOSED:
-            raise _denied(place, error) from error
+        if error.errno in _ACCESS_ERRORS:
+            raise _access_error(place, error) from error
         raise StoreError(
             f"{place}: {error.strerror}", hint=_HINTS.get(error.errno or 0, "")
         ) from error
 
 
-def _denied(place: Path, error: OSError) -> StoreAccessError:
-    """Describe a refused access: to the file, or to its directory if there is no file yet."""
-    why = f"{error.strerror}, as {_user()}"
-    # Unlike Path.exists it raises nothing where the directory may not be searched.
+def _access_error(place: Path, error: OSError) -> StoreAccessError:
+    """Describe a refused access: to the file, or to its directory if the file does not exist."""
+    why = f"{error.strerror}, as {_describe_user()}"
+    # Unlike Path.exists, lexists does not raise if the directory may not be searched.
     if os.path.lexists(place):
         return StoreAccessError(
             f"{place}: {why}",
-            hint=f"ls -ld {place} shows who may do what; or put the state elsewhere with --state",
+            hint=f"check the permissions with ls -ld {place}, or name another file with --state",
         )
     return StoreAccessError(
         f"the state's directory {place.parent} is not writable: {why}",
-        hint=f"chmod u+w {place.parent} makes it writable for its owner; "
-        "or put the state elsewhere with --state",
+        hint=f"make it writable with chmod u+w {place.parent}, or name another file with --state",
     )
 
 
-def _user() -> str:
-    """Describe the user of this process for a message."""
+def _describe_user() -> str:
+    """Describe the user who runs dtm, for a message."""
     import getpass
 
     try:
         return f"user {getpass.getuser()}"
-    except (OSError, KeyError):  # no such name in this system
+    except (OSError, KeyError):  # a user without a name, as in some containers
         return f"user id {os.getuid()}"

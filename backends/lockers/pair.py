@@ -1,4 +1,4 @@
-"""Two locks taken together, for a state shared with clients that know only one of them."""
+"""Two locks held together, for a state shared with clients that know only one of the two."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from engine.ports import Locker
 
 
 class BothLockers:
-    """`engine.ports.Locker` that holds `first` and `second`, taken in that order.
+    """`engine.ports.Locker` that holds `first` and `second`, acquired in that order.
 
-    If the second is refused, the first is given back. A record of both counts as one. If only one
-    is held, or each by another client, the one that is there (the first of two) is shown, and can
-    be broken by its ID.
+    If the second lock is refused, the first one is released. The records of both locks are joined
+    into one, whose version is a JSON list of both versions. If another client holds only one of the
+    two locks, `read` returns that record, with null in place of the other version. If two clients
+    hold one lock each, `read` returns the record of the first lock. `dtm force-unlock` then breaks
+    one lock after the other, by the IDs that are shown.
     """
 
     def __init__(self, first: Locker, second: Locker) -> None:
@@ -29,39 +31,43 @@ class BothLockers:
 
     def read(self, key: str) -> LockRecord | None:
         """See `engine.ports.Locker.read`."""
-        return _joined(self._first.read(key), self._second.read(key))
+        return _combine(self._first.read(key), self._second.read(key))
 
     def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
         """See `engine.ports.Locker.put`."""
-        seen = _parts(expect)
+        expect_first, expect_second = _split(expect)
         try:
-            first = _put(self._first, key, info, seen[0])
+            first = _put_or_confirm(self._first, key, info, expect_first)
         except LockHeldError as error:
-            # Read again: the refusal shows one lock only, but the same client may hold both.
-            raise LockHeldError(self.read(key) or _half(error.record, None)) from error
+            # Read again: the error carries the record of one lock, but the same client may hold
+            # both, and its record must have both versions to be broken or taken over.
+            raise LockHeldError(self.read(key) or _first_only(error.record)) from error
         try:
-            second = _put(self._second, key, info, seen[1])
+            second = _put_or_confirm(self._second, key, info, expect_second)
         except DtmError as error:
-            # After a refused takeover too. A renewal keeps the first lock, and so does a takeover
-            # of which only the answer is missing: the next try goes on from there.
-            if seen[0] is None or (isinstance(error, LockError) and _id(seen[0]) != info.id):
-                self._give_back(key, first)
+            # Release the first lock after a refused acquisition or takeover: otherwise it would
+            # keep out all other clients, and its holder would not run. A renewal keeps the first
+            # lock, and so does a takeover without an answer: the next attempt continues from there.
+            is_takeover = _id(expect_first) != info.id
+            if expect_first is None or (isinstance(error, LockError) and is_takeover):
+                self._release_first(key, first)
             if isinstance(error, LockHeldError):
-                ours = _id(first) == _id(error.record)
+                same_holder = _id(first) == _id(error.record)
                 raise LockHeldError(
-                    _whole(first, error.record) if ours else _half(None, error.record)
+                    _both(first, error.record) if same_holder else _second_only(error.record)
                 ) from error
-            if isinstance(error, StoreUnavailableError) and seen[0] is not None:
+            # The first lock was written, so "unavailable" would wrongly promise no effect.
+            if isinstance(error, StoreUnavailableError) and expect_first is not None:
                 raise OutcomeUnknownError(
                     f"only one of two locks was renewed: {error.message}", hint=error.hint
                 ) from error
             raise
-        return _whole(first, second)
+        return _both(first, second)
 
     def remove(self, key: str, *, expect: LockRecord) -> None:
-        """See `engine.ports.Locker.remove`. If one cannot be removed, the other still is."""
+        """See `engine.ports.Locker.remove`. Release each lock, even if the other one fails."""
         problems: list[DtmError] = []
-        for locker, record in zip((self._first, self._second), _parts(expect), strict=True):
+        for locker, record in zip((self._first, self._second), _split(expect), strict=True):
             if record is not None:
                 try:
                     locker.remove(key, expect=record)
@@ -69,25 +75,32 @@ class BothLockers:
                     problems.append(error)
         if not problems:
             return
-        # A lock that is not held any more matters less than one that could not be released.
+        # Report a lock that could not be released rather than one that is not held any more: the
+        # user must act only on the former.
         worst = next((error for error in problems if not isinstance(error, LockError)), problems[0])
-        # The other lock is released: "unavailable" would promise that nothing has happened.
+        # The other lock is released, so "unavailable" would wrongly promise no effect.
         if isinstance(worst, StoreUnavailableError) and len(problems) < 2:
             raise OutcomeUnknownError(
-                f"one of two locks is not released: {worst.message}", hint=worst.hint
+                f"only one of two locks was released: {worst.message}", hint=worst.hint
             ) from worst
         if isinstance(worst, LockHeldError):
-            raise LockHeldError(self.read(key) or _half(worst.record, None)) from worst
+            raise LockHeldError(self.read(key) or _first_only(worst.record)) from worst
         raise worst
 
-    def _give_back(self, key: str, record: LockRecord) -> None:
-        # If this fails the lock ends with its lease; the caller needs the refusal of the other one.
+    def _release_first(self, key: str, record: LockRecord) -> None:
+        # If this fails, the first lock ends with its lease. The caller needs the error of the
+        # second lock, which names its holder.
         with suppress(DtmError):
             self._first.remove(key, expect=record)
 
 
-def _put(locker: Locker, key: str, info: LockInfo, expect: LockRecord | None) -> LockRecord:
-    """Put a record; an equal one that is already there was written by a try without an answer."""
+def _put_or_confirm(
+    locker: Locker, key: str, info: LockInfo, expect: LockRecord | None
+) -> LockRecord:
+    """Write a record, or return the current one if it is equal.
+
+    An equal record was written by an earlier attempt whose answer was lost.
+    """
     try:
         return locker.put(key, info, expect=expect)
     except LockHeldError as error:
@@ -96,23 +109,30 @@ def _put(locker: Locker, key: str, info: LockInfo, expect: LockRecord | None) ->
         return error.record
 
 
-def _whole(first: LockRecord, second: LockRecord) -> LockRecord:
+def _both(first: LockRecord, second: LockRecord) -> LockRecord:
+    """Return the record of a client that holds both locks."""
     return LockRecord(first.info, json.dumps([first.version, second.version]))
 
 
-def _half(first: LockRecord | None, second: LockRecord | None) -> LockRecord:
-    found = first or second
-    assert found  # exactly one of them is given
-    return LockRecord(found.info, json.dumps([first and first.version, second and second.version]))
+def _first_only(record: LockRecord) -> LockRecord:
+    return LockRecord(record.info, json.dumps([record.version, None]))
 
 
-def _joined(first: LockRecord | None, second: LockRecord | None) -> LockRecord | None:
+def _second_only(record: LockRecord) -> LockRecord:
+    return LockRecord(record.info, json.dumps([None, record.version]))
+
+
+def _combine(first: LockRecord | None, second: LockRecord | None) -> LockRecord | None:
+    """Return the record to show for both locks: of two different holders, the first lock's."""
     if first and second and _id(first) == _id(second):
-        return _whole(first, second)
-    return _half(first, None if first else second) if first or second else None
+        return _both(first, second)
+    if first:
+        return _first_only(first)
+    return _second_only(second) if second else None
 
 
-def _parts(record: LockRecord | None) -> tuple[LockRecord | None, LockRecord | None]:
+def _split(record: LockRecord | None) -> tuple[LockRecord | None, LockRecord | None]:
+    """Split a record of this locker into the records of the first and the second lock."""
     if record is None:
         return None, None
     first, second = json.loads(record.version)
@@ -122,5 +142,5 @@ def _parts(record: LockRecord | None) -> tuple[LockRecord | None, LockRecord | N
     )
 
 
-def _id(record: LockRecord) -> str:
-    return record.info.id if record.info else ""
+def _id(record: LockRecord | None) -> str:
+    return record.info.id if record and record.info else ""

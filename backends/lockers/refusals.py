@@ -1,4 +1,4 @@
-"""Answers of every locker to a caller whose expected record is not the one that is there."""
+"""Errors of every locker for a caller whose expected record is not the current one."""
 
 from __future__ import annotations
 
@@ -7,32 +7,44 @@ from collections.abc import Callable
 from engine.errors import LockError, LockHeldError, StoreUnavailableError
 from engine.lock import LockRecord
 
-VANISHED_TRIES = 3
-"""Attempts to take a lock that others release just when the attempt is refused."""
+MAX_ATTEMPTS = 3
+"""Attempts to take a lock that other clients release just when an attempt is refused."""
 
 
 class RecordMismatchError(Exception):
-    """The record was not the expected one; `holder` is the record there, None if there is none."""
+    """The current record is not the expected one; `holder` is the current one, None if gone."""
 
     def __init__(self, holder: LockRecord | None) -> None:
         super().__init__()
         self.holder = holder
 
 
-def put(key: str, expect: LockRecord | None, attempt: Callable[[], LockRecord]) -> LockRecord:
-    """Carry out `engine.ports.Locker.put` with an `attempt` that writes or raises RefusedError."""
-    # If the holder released its lock between refusal and read, the next attempt may succeed.
-    for _ in range(VANISHED_TRIES):
+def put_record(
+    key: str, expect: LockRecord | None, attempt: Callable[[], LockRecord]
+) -> LockRecord:
+    """Run `attempt`, and raise the errors of `engine.ports.Locker.put`.
+
+    `attempt` writes the record, or raises RecordMismatchError.
+    """
+    # A holder may release its lock after our write was refused and before we read its record. There
+    # is then no holder to report, and the next attempt can succeed.
+    for _ in range(MAX_ATTEMPTS):
         try:
             return attempt()
-        except RecordMismatchError as refused:
-            if refused.holder is not None:
-                raise LockHeldError(refused.holder) from refused
+        except RecordMismatchError as mismatch:
+            if mismatch.holder is not None:
+                raise LockHeldError(mismatch.holder) from mismatch
             if expect is not None:
-                raise LockError(f"the lock on {key} is gone: somebody removed it") from refused
-    raise StoreUnavailableError(f"the lock on {key} comes and goes too fast to be had")
+                # A renewal or a takeover must not create the lock again: another session may have
+                # broken it on purpose.
+                raise LockError(
+                    f"the lock on {key} is gone: another client removed it"
+                ) from mismatch
+    raise StoreUnavailableError(
+        f"could not acquire the lock on {key}: other clients keep taking it"
+    )
 
 
 def release_error(key: str, holder: LockRecord | None) -> LockError:
-    """Return the error of `engine.ports.Locker.remove` where `holder` is there instead."""
+    """Return the error of `engine.ports.Locker.remove` if the current record is `holder`."""
     return LockHeldError(holder) if holder else LockError(f"{key} is not locked")

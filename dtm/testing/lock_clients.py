@@ -61,7 +61,7 @@ def fake_environment(clock: FakeClock, skew: float = 0.0) -> Environment:
     )
 
 
-class LockClient:
+class SimulatedClient:
     """One of those who want the lock: a locker and the events it was told.
 
     All share a clock; the wall clock of this one is `skew` seconds ahead.
@@ -87,10 +87,10 @@ class LockClient:
             self.clock.call_later(number * LEASE / 3, held.renew)
 
 
-def two_clients(place: LockerPlace) -> tuple[LockClient, LockClient, FakeClock]:
+def two_clients(place: LockerPlace) -> tuple[SimulatedClient, SimulatedClient, FakeClock]:
     """Alice and Bob, who share a clock."""
     clock, (a, b) = FakeClock(), place.connect_two()
-    return LockClient(a, clock, "alice"), LockClient(b, clock, "bob"), clock
+    return SimulatedClient(a, clock, "alice"), SimulatedClient(b, clock, "bob"), clock
 
 
 def run_in_threads(work: Callable[[int], None], count: int) -> None:

@@ -26,8 +26,8 @@ from dtm.testing.leases import LEASE_CASES
 from dtm.testing.lock_clients import (
     KEY,
     LEASE,
-    LockClient,
     LockerPlace,
+    SimulatedClient,
     lock_info,
     run_in_threads,
     two_clients,
@@ -239,7 +239,7 @@ def locked_twice(place: LockerPlace) -> None:
     """The same client cannot lock twice; its first lock stays."""
     alice, _, _ = two_clients(place)
     held = alice.acquire()
-    twin = LockClient(alice.locker, alice.clock, "alice-again")
+    twin = SimulatedClient(alice.locker, alice.clock, "alice-again")
     expect_error(twin.acquire, LockHeldError, "a second lock of the same client")
     require(held.renew() and not held.lost, "a refused second lock touched the first one")
     held.release()

@@ -170,7 +170,7 @@ def parts_in(cluster: Watched, namespace: str) -> list[str]:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a value of 40,000 bytes is one of five parts."""
-    monkeypatch.setattr(module, "PART", 8 * 1024)
+    monkeypatch.setattr(module, "PART_SIZE", 8 * 1024)
 
 
 def test_three_megabytes_stand_in_parts_and_nothing_is_left_of_them(
@@ -332,7 +332,7 @@ def test_a_config_map_of_another_program_is_no_empty_state(
     cluster.config_map(namespace, KEY, **content)
     with pytest.raises(
         StoreError,
-        match=r"ConfigMap state in namespace .* holds something else too: (app|other|logo)",
+        match=r"ConfigMap state in namespace .* contains keys of another program: (app|other|logo)",
     ):
         store.read(KEY)
     with pytest.raises(ConflictError):
@@ -484,7 +484,7 @@ def test_every_other_key_has_a_legal_name_of_its_own() -> None:
     ]
     names = [configmap_name(key) for key in keys]
     assert len(set(names)) == len(keys) and all(
-        module.NAME.fullmatch(name) and len(name) <= 220 for name in names
+        module.NAME_PATTERN.fullmatch(name) and len(name) <= 220 for name in names
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from backends.aws.options import read_settings
 from backends.aws.provision import S3Provisioner
-from backends.aws.s3 import Region, open_backend, open_provisioner
+from backends.aws.s3 import BucketRegion, open_backend, open_provisioner
 from backends.aws.session import SERVICES, AwsAccount, AwsCredentials
 from engine.errors import (
     ConfigError,
@@ -79,27 +79,31 @@ def server(respond: Respond | Answer, **more: Value) -> Iterator[tuple[Store, li
         ({"key": "a/../b"}, {}, ['key "a/../b" must not']),
         ({"endpoint": "localhost:9000"}, {}, ["endpoint must be a URL"]),
         ({"endpoint": "http://user:word@host"}, {}, ["endpoint must be a URL without credentials"]),
-        ({"awsCredsPath": "nowhere"}, {}, ["awsCredsPath: there is no file /base/nowhere"]),
-        ({"caBundle": "nowhere.pem"}, {}, ["caBundle: there is no file /base/nowhere.pem"]),
+        ({"awsCredsPath": "nowhere"}, {}, ["awsCredsPath: the file /base/nowhere does not exist"]),
+        ({"caBundle": "nowhere.pem"}, {}, ["caBundle: the file /base/nowhere.pem does not exist"]),
         ({"accessKey": "a"}, {}, ["secretKey is missing"]),
         ({"secretKey": "a"}, {}, ["accessKey is missing"]),
-        ({"token": "t"}, {}, ["token means nothing without accessKey and secretKey"]),
-        ({**KEYS, "profile": "p"}, {}, ["accessKey excludes profile and awsCredsPath"]),
+        ({"token": "t"}, {}, ["token has no effect without accessKey and secretKey"]),
+        (
+            {**KEYS, "profile": "p"},
+            {},
+            ["accessKey cannot be combined with profile or awsCredsPath"],
+        ),
         (
             {"dynamodbEndpoint": "http://h"},
             {},
-            ["dynamodbEndpoint means nothing without dynamodbTable"],
+            ["dynamodbEndpoint has no effect without dynamodbTable"],
         ),
-        ({"stsEndpoint": "http://h"}, {}, ["stsEndpoint means nothing without assumeRole"]),
+        ({"stsEndpoint": "http://h"}, {}, ["stsEndpoint has no effect without assumeRole"]),
         (
             {"sseCustomerKey": SECRET, "kmsKeyId": "k"},
             {},
-            ["sseCustomerKey excludes kmsKeyId and encrypt"],
+            ["sseCustomerKey cannot be combined with kmsKeyId or encrypt"],
         ),
         ({"sseCustomerKey": "short"}, {}, ["sseCustomerKey must be 32 bytes in Base64"]),
         ({}, {"AWS_SSE_CUSTOMER_KEY": "short"}, ["sseCustomerKey must be 32 bytes in Base64"]),
         ({"bucket": ""}, {}, ["bucket"]),
-        ({"bucket": "UPPER_case"}, {}, ['"UPPER_case" is no name of a bucket']),
+        ({"bucket": "UPPER_case"}, {}, ['"UPPER_case" is not a valid bucket name']),
         ({"nonsense": 1}, {}, ["nonsense"]),
         (
             {"flavour": "do"},
@@ -146,7 +150,7 @@ def test_options_say_where_things_are() -> None:
         Path("/base"),
         {},
     )
-    assert (found.location, found.region, found.table, found.amazon) == (
+    assert (found.location, found.region, found.table, found.is_amazon) == (
         "s3://team-state",
         "eu-west-1",
         "locks",
@@ -217,7 +221,7 @@ def test_where_endpoint_and_region_come_from(
     keys = {"S3_ACCESS_KEY_ID": "a", "S3_SECRET_ACCESS_KEY": "b"}
     found = read_settings({**BASE, **given}, Path("/"), {**keys, **env})
     assert (found.endpoint, found.addressing) == (endpoint, style)
-    assert Region(AwsAccount(found.access), found)() == region
+    assert BucketRegion(AwsAccount(found.access), found)() == region
 
 
 def test_a_flavour_names_itself_in_the_home_of_the_state() -> None:
@@ -231,7 +235,7 @@ def test_a_flavour_names_itself_in_the_home_of_the_state() -> None:
 def test_the_profile_names_the_region(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("[profile team]\nregion = ap-south-1\n")
     found = read_settings({**BASE, "region": "", "profile": "team"}, Path("/"), {})
-    assert Region(AwsAccount(found.access), found)() == "ap-south-1"
+    assert BucketRegion(AwsAccount(found.access), found)() == "ap-south-1"
 
 
 class Bucket(AwsAccount):
@@ -253,13 +257,13 @@ def test_the_bucket_itself_names_its_region_even_to_strangers(status: int) -> No
         url,
         seen,
     ):
-        found = Region(Bucket(url), read_settings({**BASE, "region": ""}, Path("/"), {}))
+        found = BucketRegion(Bucket(url), read_settings({**BASE, "region": ""}, Path("/"), {}))
         assert (found(), found(), seen) == ("eu-central-1", "eu-central-1", ["HEAD /team-state"])
 
 
 def test_without_any_region_the_ways_to_say_it_are_named() -> None:
     with canned_server(lambda *_: Answer(403)) as (url, _):
-        found = Region(Bucket(url), read_settings({**BASE, "region": ""}, Path("/"), {}))
+        found = BucketRegion(Bucket(url), read_settings({**BASE, "region": ""}, Path("/"), {}))
         with pytest.raises(
             StoreAccessError,
             match=r"no region specified: use option region.*AWS_REGION.*AWS_DEFAULT_REGION",
@@ -301,8 +305,13 @@ REFUSALS: list[tuple[Answer, Callable[[Store], object], type[DtmError], str]] = 
     (xml(403, "AccessDenied"), creating_it, StoreAccessError, "prod/state: s3:PutObject is denied"),
     (xml(403, "AccessDenied"), deleting, StoreAccessError, "s3:DeleteObject is denied"),
     (xml(403, "AccessDenied"), listing, StoreAccessError, "s3:ListBucket is denied"),
-    (xml(403, "InvalidAccessKeyId"), reading, StoreAccessError, "unknown credentials"),
-    (xml(403, "SignatureDoesNotMatch"), reading, StoreAccessError, "the secret key does not fit"),
+    (xml(403, "InvalidAccessKeyId"), reading, StoreAccessError, "does not know these credentials"),
+    (
+        xml(403, "SignatureDoesNotMatch"),
+        reading,
+        StoreAccessError,
+        "the secret key does not match the access key",
+    ),
     (xml(400, "ExpiredToken"), reading, StoreAccessError, "the credentials have expired"),
     (
         xml(403, "RequestTimeTooSkewed", more="<ServerTime>2026-01-01T00:00:00Z</ServerTime>"),
@@ -410,7 +419,7 @@ def test_a_write_refused_because_another_is_under_way_may_be_tried_again() -> No
 
     with (
         server(respond) as (found, _),
-        pytest.raises(Unavailable, match="another request for it is under way"),
+        pytest.raises(Unavailable, match="another request for this object is in progress"),
     ):
         replacing(found)
 
@@ -431,7 +440,10 @@ def test_an_answer_that_comes_too_late_leaves_a_write_in_doubt() -> None:
             "http://127.0.0.1:{port}",
             "cannot connect to http://127.0.0.1:{port}: Connection refused",
         ),
-        ("http://no-such-host.invalid:{port}", "the name no-such-host.invalid cannot be resolved"),
+        (
+            "http://no-such-host.invalid:{port}",
+            "the host name no-such-host.invalid cannot be resolved",
+        ),
     ],
 )
 def test_a_server_that_cannot_be_reached_has_done_nothing(endpoint: str, said: str) -> None:

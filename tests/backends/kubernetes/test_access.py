@@ -113,7 +113,7 @@ def test_in_a_pod_without_kubeconfig_its_account_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env = {"HOME": str(tmp_path), "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
-    monkeypatch.setattr(module, "ACCOUNT", tmp_path)
+    monkeypatch.setattr(module, "SERVICE_ACCOUNT_DIR", tmp_path)
     find = partial(find_access, "", base=tmp_path, env=env)
     failing(lambda: find("", None), StoreAccessError)
     (tmp_path / "token").touch()
@@ -144,13 +144,13 @@ def test_the_account_of_a_pod_opens_the_cluster(
     ("content", "context", "said"),
     [
         (None, "", "No such file"),
-        ("- a list", "", "is no kubeconfig"),
-        ("{", "", "is no kubeconfig"),
+        ("- a list", "", "is not a valid kubeconfig"),
+        ("{", "", "is not a valid kubeconfig"),
         ("{}", "", "no current-context"),
         (
             "{contexts: [{name: production}, {name: staging}]}",
             "",
-            "name one of production, staging",
+            "option context to one of production, staging",
         ),
         (
             "{contexts: [{name: production}]}",
@@ -160,7 +160,7 @@ def test_the_account_of_a_pod_opens_the_cluster(
         (
             "{contexts: [{name: production}], current-context: x}",
             "",
-            'no context "x"; there are: production',
+            'no context "x"; use one of production',
         ),
         (
             "{contexts: [{name: x, context: {cluster: c}}], current-context: x, clusters: []}",
@@ -336,8 +336,10 @@ def test_a_team_that_may_not_make_its_namespace_is_told_who_could(kube: FakeKube
     kube.grant("absent", ROLE)
     with closing(store_in(kube.kubeconfig, "absent")) as store:
         error = failing(lambda: store.write(KEY, b"x", expect=None), StoreAccessError)
-    assert "there is no namespace absent" in error.message and 'User "team"' in error.message
-    assert error.hint == "somebody who may: kubectl create namespace absent"
+    assert "namespace absent does not exist" in error.message and 'User "team"' in error.message
+    assert (
+        error.hint == "ask an administrator of the cluster to run kubectl create namespace absent"
+    )
 
 
 def test_no_other_verb_is_ever_used(kube: FakeKube) -> None:
@@ -414,7 +416,7 @@ def test_what_a_write_that_fails_may_have_done(
     if answer.code >= 400:
         assert json.loads(answer.body)["message"] in error.message
     if answer.headers:
-        assert "it asks to wait 7 s" in error.message
+        assert "the server asks to wait 7 s" in error.message
 
 
 @reads

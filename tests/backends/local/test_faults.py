@@ -153,7 +153,7 @@ def test_a_failed_sync_of_the_file_is_a_failure_and_of_the_directory_an_unknown_
             tmp_path, FaultyDisk(before=0, error=lambda: OSError(errno.EIO, os.strerror(errno.EIO)))
         ).write("state", NEW, expect=version)
     assert seen(tmp_path) == OLD
-    with pytest.raises(OutcomeUnknownError, match="perhaps not for good"):
+    with pytest.raises(OutcomeUnknownError, match="may not survive a power cut"):
         LocalStore(
             tmp_path, FaultyDisk(before=2, error=lambda: OSError(errno.EIO, os.strerror(errno.EIO)))
         ).write("state", NEW, expect=version)

@@ -158,7 +158,11 @@ def refusal(code: str, status: int = 400) -> Answer:
             StoreAccessError,
             "dynamodb:PutItem is denied to access key ...WNER",
         ),
-        (refusal("UnrecognizedClientException"), StoreAccessError, "unknown credentials"),
+        (
+            refusal("UnrecognizedClientException"),
+            StoreAccessError,
+            "does not know these credentials",
+        ),
         (refusal("ExpiredTokenException"), StoreAccessError, "the credentials have expired"),
         (refusal("ProvisionedThroughputExceededException"), StoreUnavailableError, "Provisioned"),
         (refusal("ThrottlingException"), StoreUnavailableError, "Throttling"),

@@ -1,6 +1,6 @@
 """dtm: declarative engine for DevOps toolchains.
 
-Authors of plugins import this package and `dtm.testing`, and nothing below.
+Plugin authors import only this package and `dtm.testing`.
 """
 
 import os
@@ -26,7 +26,7 @@ PUBLIC: Final = {
     "engine.state": ("Resource",),
     "engine.values": ("UNKNOWN", "Attributes", "Unknown", "UnknownValueError", "Value"),
 }
-"""The names that a plugin author needs, by module; loaded on first use to keep the start cheap."""
+"""The names that a plugin author needs, by module. Each is loaded on first use for a fast start."""
 
 
 def __getattr__(name: str) -> object:
@@ -36,10 +36,10 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _refuse_intruders() -> None:
-    """Refuse to start with another distribution's `engine`, `backends` or `providers`.
+def _refuse_other_packages() -> None:
+    """Exit if `engine`, `backends` or `providers` belongs to another distribution.
 
-    Those are common names, and a foreign package would be taken for ours.
+    These names are common, and Python would import the other package in place of dtm's own.
     """
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib costs 5 ms here
     for name in ("engine", "backends", "providers"):
@@ -56,4 +56,4 @@ def _refuse_intruders() -> None:
             )
 
 
-_refuse_intruders()
+_refuse_other_packages()

@@ -1,4 +1,4 @@
-"""`python -m dtm`."""
+"""The entry point of `python -m dtm`."""
 
 from dtm.cli.main import main
 

@@ -1,6 +1,6 @@
-"""Plugins described from their Structs.
+"""Descriptions of plugins, generated from their Structs.
 
-The samples of `dtm show config` are made of this, and so are the reference pages.
+They are the source of the samples of `dtm show config` and of the reference pages.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ WIDTH: Final = 110
 
 
 class FieldDoc(msgspec.Struct, frozen=True):
-    """One option or output, described.
+    """The description of one option or output.
 
-    `default` and `example` are None where there is none. `inner` are the options of a map, or of
-    each map in a list or map: `within` says which ("", "list", "map").
+    `default` and `example` are None if there is none. `inner` holds the options of a map, or of
+    each map in a list or map; `within` is "", "list" or "map" accordingly.
     """
 
     key: str
@@ -51,7 +51,7 @@ class FieldDoc(msgspec.Struct, frozen=True):
 
 
 def field_docs(struct: type[msgspec.Struct]) -> tuple[FieldDoc, ...]:
-    """The fields of an options or outputs Struct, in order."""
+    """Return the descriptions of the fields of an options or outputs Struct, in order."""
     found = shapes.type_info(struct)
     assert isinstance(found, shapes.StructType)
     return tuple(map(_field_doc, found.fields))
@@ -124,7 +124,9 @@ def _inner_docs(shape: shapes.Type) -> tuple[tuple[FieldDoc, ...], str]:
 
 
 def plugin_sample(name: str, plugins: Plugins) -> str:
-    """A config with one tool of that plugin, every option explained; it loads and applies as it is.
+    """Return a config with one tool of that plugin, every option explained.
+
+    It can be applied unchanged.
 
     Tools that it refers to come first. Raises UsageError for an unknown name.
     """
@@ -156,7 +158,7 @@ def _tool(name: str, options: Sequence[str], plugins: Plugins) -> str:
 
 
 def _example(name: str, plugins: Plugins) -> Mapping[str, Any]:
-    """The options that a sample sets, without explanations."""
+    """Return the options that a sample sets, without explanations."""
     shown = {
         item.key: item.example
         for item in field_docs(plugins[name].options)
@@ -167,9 +169,9 @@ def _example(name: str, plugins: Plugins) -> Mapping[str, Any]:
 
 @cache
 def _examples() -> Mapping[str, Mapping[str, Any]]:
-    """Read what a sample sets, of plugins whose options exclude each other.
+    """Read the options that a sample sets, for plugins whose options exclude each other.
 
-    For all others the Struct says it.
+    For all other plugins the Struct has this information.
     """
     found: dict[str, dict[str, Any]] = yaml.safe_load(
         SAMPLES.joinpath("plugins.yaml").read_text("utf-8")
@@ -182,16 +184,18 @@ def _is_comment(line: str) -> bool:
 
 
 def plugin_summary(name: str, plugins: Plugins) -> str:
-    """The first paragraph of the provider's docstring, on one line."""
+    """Return the first paragraph of the provider's docstring, on one line."""
     provider = plugins[name]
     alias = f" ({name} is another name of {provider.plugin}.)" if provider.plugin != name else ""
     return " ".join(cleandoc(provider.__doc__ or "").partition("\n\n")[0].split()) + alias
 
 
 def option_lines(options: Sequence[FieldDoc], given: Mapping[str, Any] | None = None) -> list[str]:
-    """YAML of the options, each explained: those of `given` set, the others as comments.
+    """Return YAML of the options, each explained.
 
-    Without `given`, what is required or has an example is set.
+    Options in `given` are set, the others are comments.
+
+    Without `given`, options are set that are required or have an example.
     """
     lines: list[str] = []
     for item in options:
@@ -217,7 +221,7 @@ def _setting(item: FieldDoc, value: Any, is_set: bool) -> list[str]:
 
 
 def _is_expandable(value: Any) -> bool:
-    """Tell whether a setting can be shown option by option."""
+    """Return whether a setting can be shown option by option."""
     return value is None or isinstance(value, dict)
 
 
@@ -232,10 +236,10 @@ def _comment(text: str, indent: str) -> list[str]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Text of several lines as a block."""
+    """A dumper that writes a text of several lines as a block."""
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
-        """One line plain or quoted, several as a literal block."""
+        """Represent one line plain or quoted, several lines as a literal block."""
         return self.represent_scalar(  # pyright: ignore[reportUnknownMemberType] - its stub leaves `value` untyped
             "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
         )
@@ -250,9 +254,9 @@ def _yaml(value: Any) -> list[str]:
 
 
 def config_sample(template: str = "") -> str:
-    """Read a commented config that loads and applies as it is.
+    """Return a commented config that can be applied unchanged.
 
-    The general one, or one of TEMPLATES. Raises UsageError.
+    It is the general one, or one of TEMPLATES. Raises UsageError.
     """
     if template and template not in TEMPLATES:
         raise UsageError(

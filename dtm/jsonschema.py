@@ -1,6 +1,6 @@
 """The JSON Schema of a whole configuration, for editors.
 
-It is made from the Structs that a configuration is read by.
+It is generated from the Structs that dtm decodes a configuration with.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ EXPRESSION: Final = {
         {**ONE, "items": {**ONE, "items": {"type": "string"}}},
     ]
 }
-"""`[[ x ]]`, which is a list in a list where it is not quoted, or `${{ x }}`."""
+"""`[[ x ]]`, which YAML parses as a list in a list unless it is quoted, or `${{ x }}`."""
 NULL: Final = {"type": "null"}
 TEXT: Final = {"type": ["string", "number", "boolean"]}
-"""Where text is wanted, a number keeps the spelling it was written in."""
+"""A text option also accepts a number or boolean, which keeps its spelling."""
 
 
 def config_schema(plugins: Plugins) -> Schema:
-    """Make a schema that every file of a configuration fits.
+    """Return a schema that accepts every file of a configuration.
 
-    Main, variables or tools, one document or several.
+    It accepts a main file, a variable file and a tool file, with one document or several.
     """
     options = {name: plugins[name].options for name in plugins}
     structs = [file_schema.ConfigFile, file_schema.ToolSection, *dict.fromkeys(options.values())]
@@ -60,7 +60,7 @@ def config_schema(plugins: Plugins) -> Schema:
 
 
 def _let_name_choose(tool: Schema, options: Mapping[str, Schema]) -> None:
-    """Complete the schema of a tool: its name is a plugin's, and decides what its options are."""
+    """Extend the schema of a tool: its name selects a plugin and the schema of its options."""
     empty = {
         key: {"if": {"not": NULL}, "then": tool["properties"][key]}
         for key in ("dependsOn", "depends_on")
@@ -71,13 +71,13 @@ def _let_name_choose(tool: Schema, options: Mapping[str, Schema]) -> None:
 
 
 def _chosen(name: str, options: Schema) -> Schema:
-    """The tool's name decides what its options are."""
+    """Return a rule: for this name, the options must match this schema."""
     wanted = {"properties": {"options": {"if": {"type": "object"}, "then": options}}}
     return {"if": {"properties": {"name": {"const": name}}}, "then": wanted}
 
 
 def _component(schema: Schema) -> Schema:
-    """Complete an options Struct's schema.
+    """Extend the schema of an options Struct.
 
     Keys get their old spellings, and values may be expressions.
     """
@@ -94,7 +94,10 @@ def _component(schema: Schema) -> Schema:
 
 
 def _needed(key: str, names: list[str]) -> Schema:
-    """One of the spellings must be there; which one is told to whoever wrote none."""
+    """Return a rule that requires one of the spellings.
+
+    A validator names the first one as missing.
+    """
     return {
         "if": {"not": {"anyOf": [{"required": [name]} for name in names]}},
         "then": {"required": [key]},
@@ -107,9 +110,10 @@ def _spellings(key: str, schema: Schema) -> list[str]:
 
 
 def _value(schema: Schema) -> Schema:
-    """Allow an expression, or the value, where an option wants this schema.
+    """Return a schema that accepts an expression, or a value that matches the given schema.
 
-    As "if not that, then this", since a validator then says what is wrong with the value.
+    It has the form "if not an expression, then this", so that a validator reports what is wrong
+    with the value.
     """
     told = {key: value for key, value in schema.items() if key in {"description", "default"}}
     wanted = {key: value for key, value in schema.items() if key not in told and key != ALIASES}

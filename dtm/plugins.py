@@ -1,6 +1,7 @@
-"""Names of providers and backends, and what stands behind them.
+"""The names of providers and backends, and the objects behind them.
 
-A built-in table comes first, entry points of other packages only for a name that it does not hold.
+A name is looked up in the table of built-in names first, then among the entry points of other
+packages.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from engine.ports import AnyProvider, Backend
 from engine.schema import Catalog, PluginSchema
 
 PROVIDER_GROUP: Final = "dtm.providers"
-"""Entry points of this group name a provider class: `my-plugin = "my_package:MyProvider"`."""
+"""The group of the entry points of provider classes.
+
+For example `my-plugin = "my_package:MyProvider"`.
+"""
 
 BUILT_IN: Final[Mapping[str, str]] = {
     "argocdapp": "providers.argocd:ArgoCDApp",
@@ -40,7 +44,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
 }
 
 BACKEND_GROUP: Final = "dtm.backends"
-"""The group of the entry points that name a module which is an `engine.ports.Backend`.
+"""The group of the entry points of modules that implement `engine.ports.Backend`.
 
 For example `my-store = "my_package.my_store"`.
 """
@@ -93,7 +97,7 @@ DEVSTREAM_PLUGINS: Final = frozenset(
         "zentao",
     }
 )
-"""Every name that some version of DevStream knew."""
+"""The names of all plugins in all versions of DevStream."""
 
 PROVIDER_MEMBERS: Final = (
     "plugin",
@@ -108,11 +112,14 @@ PROVIDER_MEMBERS: Final = (
 )
 
 Offer = tuple[str, str, str]
-"""Plugin name, "module:Class", distribution."""
+"""The name of a plugin or backend, its "module:Class", and the distribution that offers it."""
 
 
 class _Registry:
-    """Built-in names, and those of other packages; `offers` lists these, called at most once."""
+    """Built-in names, and names that other packages offer.
+
+    `offers` returns the latter. It is called at most once, when a name is not built in.
+    """
 
     kind: str
     built_in: Mapping[str, str]
@@ -129,9 +136,9 @@ class _Registry:
 
 
 class Plugins(_Registry, Mapping[str, AnyProvider]):
-    """All plugins of an installation: the catalog of their schemas, and a mapping by name.
+    """All plugins of an installation: a catalog of their schemas, and a mapping by name.
 
-    Each is imported when it is first named, and may be named from several threads.
+    A plugin is imported when it is used first. Several threads may use the mapping.
     """
 
     kind, built_in = "plugin", BUILT_IN
@@ -166,7 +173,7 @@ class Plugins(_Registry, Mapping[str, AnyProvider]):
         return len(self.names())
 
     def find(self, name: str) -> PluginSchema | None:
-        """Get the options and outputs behind a name, None if there is none.
+        """Return the options and outputs behind a name, None if there is none.
 
         Raises PluginError if it cannot be loaded.
         """
@@ -176,25 +183,25 @@ class Plugins(_Registry, Mapping[str, AnyProvider]):
         return PluginSchema(name, provider.plugin, provider.options, provider.outputs)
 
     def names(self) -> Sequence[str]:
-        """Every name that can be used, sorted, aliases and other packages' plugins included."""
+        """Return every name, sorted, with aliases and the plugins of other packages."""
         return sorted({*BUILT_IN, *self._third_party})
 
     def hint(self, name: str) -> str:
-        """Say what to do about an unknown name."""
+        """Return the next step for an unknown name."""
         from engine.suggestions import find_similar
 
         meant = find_similar(name, self.names())
-        return f'did you mean "{meant}"?' if meant else "dtm list plugins shows all there are"
+        return f'did you mean "{meant}"?' if meant else "list all plugins with dtm list plugins"
 
     def unshipped(self) -> Collection[str]:
-        """DevStream's names that are not built in."""
+        """Return DevStream's names that are not built in."""
         return DEVSTREAM_PLUGINS - BUILT_IN.keys()
 
 
 class Backends(_Registry):
     """The backends that can hold a state: the options of each, and the module behind a name.
 
-    A module is imported when it is named.
+    A module is imported when it is used first.
     """
 
     kind, built_in = "state backend", BACKENDS
@@ -206,11 +213,11 @@ class Backends(_Registry):
         """
         spec = self._spec(name)
         if spec is None:
-            raise PluginError(_missing_backend(name), hint=f"there are: {', '.join(self.names())}")
+            raise PluginError(_missing_backend(name), hint=f"use one of: {', '.join(self.names())}")
         return _load_backend(name, spec)
 
     def find(self, name: str) -> PluginSchema | None:
-        """Get the options behind a name, None if there is none.
+        """Return the options behind a name, None if there is none.
 
         Raises PluginError if it cannot be loaded.
         """
@@ -219,11 +226,11 @@ class Backends(_Registry):
         return PluginSchema(name, "kubernetes" if name == "k8s" else name, self[name].OPTIONS)
 
     def names(self) -> Sequence[str]:
-        """Every name that a configuration may use, the others' last."""
+        """Return every name that a configuration may use. Built-in names come first."""
         return [*(name for name in BACKENDS if name != "memory"), *sorted(self._third_party)]
 
     def unshipped(self) -> Collection[str]:
-        """Names that some later version will have."""
+        """Return the names that are reserved for a later version."""
         return LATER_BACKENDS - self._third_party.keys()
 
 
@@ -238,7 +245,7 @@ def _missing_backend(name: str) -> str:
 def _refuse_clashes(
     kind: str, offers: Sequence[Offer], built_in: Mapping[str, str]
 ) -> Mapping[str, str]:
-    """Name -> what it names. Raises PluginError naming every clash."""
+    """Return name -> "module:Class". Raises PluginError naming every clash."""
     owners: dict[str, list[str]] = {}
     for name, _, distribution in offers:
         owners.setdefault(name, ["dtm itself"] if name in built_in else []).append(distribution)
@@ -248,19 +255,21 @@ def _refuse_clashes(
         if len(by) > 1
     ]
     if clashes:
-        raise PluginError("; ".join(clashes), hint=f"uninstall one of them, or rename its {kind}")
+        raise PluginError(
+            "; ".join(clashes), hint=f"uninstall one of these packages, or rename its {kind}"
+        )
     return {name: spec for name, spec, _ in offers}
 
 
 @cache
 def installed() -> Plugins:
-    """The plugins of this very installation."""
+    """Return the plugins of this installation."""
     return Plugins(lambda: _entry_points(PROVIDER_GROUP))
 
 
 @cache
 def backends() -> Backends:
-    """The backends of this very installation."""
+    """Return the backends of this installation."""
     return Backends(lambda: _entry_points(BACKEND_GROUP))
 
 
@@ -274,19 +283,19 @@ def _entry_points(group: str) -> list[Offer]:
 
 
 def _load_provider(name: str, spec: str) -> AnyProvider:
-    """Import and make a provider. Raises PluginError that names what is missing."""
+    """Import and create a provider. Raises PluginError that names what is missing."""
     module, _, attribute = spec.partition(":")
     with _translating_errors(f"plugin {name}", spec):
         provider: object = getattr(import_module(module), attribute)()
-    _require(provider, PROVIDER_MEMBERS, f"plugin {name} ({spec}) is no provider")
-    return cast("AnyProvider", provider)  # its members were just looked at
+    _require(provider, PROVIDER_MEMBERS, f"plugin {name} ({spec}) is not a provider")
+    return cast("AnyProvider", provider)  # its members were checked above
 
 
 def _load_backend(name: str, spec: str) -> Backend:
-    """Import a backend's module. Raises PluginError that names what is missing."""
+    """Import the module of a backend. Raises PluginError that names what is missing."""
     with _translating_errors(f"state backend {name}", spec):
         module: object = import_module(spec)
-    _require(module, ("OPTIONS", "open_backend"), f"state backend {name} ({spec}) is no backend")
+    _require(module, ("OPTIONS", "open_backend"), f"state backend {name} ({spec}) is not a backend")
     return cast("Backend", module)  # its members were just looked at
 
 
@@ -294,7 +303,7 @@ def _load_backend(name: str, spec: str) -> Backend:
 def _translating_errors(what: str, spec: str) -> Generator[None]:
     try:
         yield
-    except Exception as error:  # somebody else's module may raise anything while it is imported
+    except Exception as error:  # a module of another package may raise anything on import
         raise PluginError(
             f"{what} cannot be loaded from {spec}: {type(error).__name__}: {error}"
         ) from error

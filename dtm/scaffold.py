@@ -1,4 +1,4 @@
-"""A package for plugin authors to start from."""
+"""A template package for plugin authors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEMPLATE: Final = SAMPLES / "plugin"
 def create_plugin(name: str, directory: Path) -> list[Path]:
     """Write the package `dtm-plugin-NAME` into a directory of that name.
 
-    Returns its files. Raises UsageError, and DtmError where they cannot be written.
+    Return its files. Raises UsageError, and DtmError if a file cannot be written.
     """
     if not name:
         raise UsageError('the name must be not "", you can specify it by --name flag')
@@ -27,16 +27,19 @@ def create_plugin(name: str, directory: Path) -> list[Path]:
     if name in BUILT_IN:
         raise UsageError(
             f"plugin {name} is built in",
-            hint="take another name: what is built in cannot be replaced",
+            hint="choose another name: a built-in plugin cannot be replaced",
         )
     root = directory / f"dtm-plugin-{name}"
     if root.exists():
-        raise UsageError(f"plugin {name} already exists", hint=f"it is in {root}")
+        raise UsageError(
+            f"plugin {name} already exists", hint=f"remove {root}, or choose another name"
+        )
     words = _words(name)
-    made = [
-        (root / _named(path, words["module"]), path) for path in sorted(TEMPLATE.rglob("*.tmpl"))
+    files = [
+        (root / _target_path(path, words["module"]), path)
+        for path in sorted(TEMPLATE.rglob("*.tmpl"))
     ]
-    for target, source in made:
+    for target, source in files:
         text = Template(source.read_text("utf-8")).substitute(words)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -44,9 +47,9 @@ def create_plugin(name: str, directory: Path) -> list[Path]:
         except OSError as error:
             raise DtmError(
                 f"cannot write {target}: {error.strerror}",
-                hint=f"see that {directory} can be written to",
+                hint=f"make {directory} writable",
             ) from error
-    return [target for target, _ in made]
+    return [target for target, _ in files]
 
 
 def _words(name: str) -> dict[str, str]:
@@ -59,7 +62,7 @@ def _words(name: str) -> dict[str, str]:
     }
 
 
-def _named(template: Path, module: str) -> Path:
+def _target_path(template: Path, module: str) -> Path:
     return Path(
         str(template.relative_to(TEMPLATE)).replace("_module_", module).removesuffix(".tmpl")
     )

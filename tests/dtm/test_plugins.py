@@ -51,7 +51,7 @@ def test_an_unknown_name_has_no_schema_and_its_provider_is_an_error() -> None:
     assert "mine" not in found
     with pytest.raises(PluginError, match="there is no plugin mine") as error:
         found["mine"]
-    assert error.value.hint == "dtm list plugins shows all there are"
+    assert error.value.hint == "list all plugins with dtm list plugins"
 
 
 @pytest.mark.parametrize("name", sorted(DEVSTREAM_PLUGINS - BUILT_IN.keys()))
@@ -107,7 +107,7 @@ def test_a_clash_is_an_error_once_other_packages_matter(offers: list[Offer], mes
         ),
         (
             "builtins:dict",
-            r"plugin mine \(builtins:dict\) is no provider: "
+            r"plugin mine \(builtins:dict\) is not a provider: "
             r"it has no plugin, options, outputs, identity",
         ),
     ],
@@ -177,7 +177,7 @@ def test_a_backend_of_another_package_is_found() -> None:
         ),
         (
             ("x", "string", "dist"),
-            r"state backend x \(string\) is no backend: it has no OPTIONS, open_backend",
+            r"state backend x \(string\) is not a backend: it has no OPTIONS, open_backend",
         ),
         (
             ("s3", "backends.memory", "dist"),

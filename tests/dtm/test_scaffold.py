@@ -162,4 +162,4 @@ def test_a_package_that_cannot_be_written_is_an_error_with_its_path(tmp_path: Pa
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DtmError, match=r"^cannot write .*/file/dtm-plugin-my-note/") as caught:
         create_plugin("my-note", tmp_path / "file")
-    assert caught.value.hint == f"see that {tmp_path / 'file'} can be written to"
+    assert caught.value.hint == f"make {tmp_path / 'file'} writable"

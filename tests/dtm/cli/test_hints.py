@@ -48,7 +48,7 @@ def test_the_flags_are_those_that_chose_config_and_state(
             "copy it: dtm state pull --state b | dtm state push - --adopt",
             "copy it: dtm state pull --state b | dtm state push -f c - --adopt",
         ),
-        ("dtm list plugins shows all there are", "dtm list plugins shows all there are"),
+        ("list all plugins with dtm list plugins", "list all plugins with dtm list plugins"),
         (
             "start from a sample: dtm show config > config.yaml",
             "start from a sample: dtm show config > config.yaml",

@@ -32,7 +32,7 @@ def parse_lease(value: object) -> float | None:
 
 
 class LockInfo(msgspec.Struct, frozen=True):
-    """One lock holder. `lease` is in seconds, None if the holder never renews. Times are RFC 3339."""
+    """One lock holder. `lease` is in seconds, None if it never renews. Times are RFC 3339."""
 
     id: str
     operation: str

@@ -1,17 +1,27 @@
-"""From text to values: YAML, the expressions inside it, references to other tools, durations.
+"""The room that turns text into values: YAML, expressions, references to other tools, durations.
 
-Terms: an *expression* is `[[ ... ]]` or `${{ ... }}`; a *placeholder* stands for it while the text
-around it is parsed, a *text template* is a scalar with expressions. A *reference* is an expression
-`${{ name.instance.outputs.key }}`, an *interpolation* a text with references. A *literal* is a
-scalar that keeps its source text (`1.10`), since its type is decided later.
+Terms:
 
-Invariants: a value can never break the YAML around it, since expressions are taken out before the
-text is parsed. Both YAML readers give the same values; only the reference, `yaml`, knows lines and
-columns and explains what is wrong. A text is never given to `fast_yaml` if it could be read in two
-ways, nor to a parser in C or Rust if it nests deeply.
+- An *expression* is `[[ ... ]]` or `${{ ... }}` in a configuration file.
+- A *placeholder* replaces an expression while the text around it is parsed.
+- A *text template* is a scalar that contains expressions.
+- A *reference* is an expression `${{ name.instance.outputs.key }}`.
+- An *interpolation* is a text that contains references.
+- A *literal* is a scalar that keeps its source text, such as `1.10`. Whether it is a text or a
+  number is decided later, by the type of the option.
 
-    text = yaml.parse("config.yaml", source)
-    text.documents[0]           # values, with Literals and TextTemplates as leaves
-    text.at(0, ("tools", 2))    # "config.yaml:14:3"
+Invariants:
+
+- The value of an expression cannot break the YAML around it, since expressions are replaced before
+  the text is parsed.
+- Both YAML readers return the same values. Only the slow one, `yaml`, knows lines and columns and
+  explains errors. `fast_yaml` reads a text only if both readers understand it in the same way.
+- No parser in C or Rust reads a deeply nested text, which would overflow its stack.
+
+An example:
+
+    file = yaml.parse("config.yaml", source)
+    file.documents[0]  # values, with Literals and TextTemplates as leaves
+    file.at(0, ("tools", 2))  # "config.yaml:14:3"
     value = references.resolve(value, outputs_of)
 """

@@ -1,10 +1,16 @@
-"""The expressions in a source file, `[[ ... ]]` and `${{ ... }}`, as placeholders of equal width.
+r"""The expressions in a configuration file, `[[ ... ]]` and `${{ ... }}`.
 
-The sources are not YAML as they stand (`image: [[ a ]]/[[ b ]]`, `{o: ${{ a.b.outputs.c }}}`).
-So `scan` replaces every expression by as many characters of a private alphabet before the text is
-parsed. They parse as text in plain, flow and quoted scalars alike, and afterwards
-`Scanned.restore` makes expressions of them again. A value can therefore never break the YAML,
-columns stay true, and an expression in a comment is gone like the comment.
+A file with expressions is not valid YAML: `image: [[ a ]]/[[ b ]]`, `{o: ${{ a.b.outputs.c }}}`.
+So `replace_expressions` replaces each expression by a placeholder before the text is parsed. A
+placeholder is as long as its expression and consists of characters from the private use area of
+Unicode, which YAML reads as text in plain, flow and quoted scalars. After parsing,
+`ScannedText.restore` turns the placeholders back into expressions.
+
+A value therefore never breaks the YAML around it, columns in messages are correct, and an
+expression in a comment disappears with the comment.
+
+    scanned = replace_expressions(SourceText("config.yaml", "image: [[ a ]]\n"))
+    scanned.expressions[0].text  # "[[ a ]]"
 """
 
 from __future__ import annotations
@@ -16,41 +22,41 @@ import msgspec
 
 from engine.values import Deferred, Value
 
-_LATER: Final = (
-    r"[^\x00-,./:-@\[-^`{-\x7f\s]"  # a letter of any script with its marks, a digit, "-" or "_"
-)
-NAME: Final = rf"[^\W\d]{_LATER}*"
-"""Pattern of a variable's name, in any script."""
-DOTTED: Final = rf"{NAME}(?:\.{_LATER}+)*"
-"""Pattern of a name and the keys that lead further into its value."""
+# A letter of any script with its marks, a digit, "-" or "_".
+_NAME_CHARACTER: Final = r"[^\x00-,./:-@\[-^`{-\x7f\s]"
+NAME: Final = rf"[^\W\d]{_NAME_CHARACTER}*"
+"""Pattern of the name of a variable, in any script."""
+DOTTED: Final = rf"{NAME}(?:\.{_NAME_CHARACTER}+)*"
+"""Pattern of a name, followed by keys into its value: `name.key.key`."""
 _DEFAULT = r"(?:\|[^\n\]]*)?"
 _EXPRESSION: Final = re.compile(
     rf"\[\[[ ]*\.?{DOTTED}[ ]*{_DEFAULT}\]\]"  # a variable
     rf"|\[\[[ ]*{NAME}[ ]+[\w\"'\\][^\n\[\],]*?\]\]"  # env NAME, or a function that does not exist
-    # a reference, or another program's expression; quotes and escapes are left to YAML
+    # A reference, or an expression of another program. A text with quotes or escapes is left to
+    # YAML: its expression ends where the scalar ends.
     r"|\$\{\{[^{}\n\"'\\]*\}\}"
 )
 _ALPHABETS: Final = range(0xE000, 0xF8C0, 64)
-"""Starts of the blocks of 64 private-use characters.
+"""First code points of the alphabets: blocks of 64 characters of the private use area.
 
-Placeholders are written in the first block that the text does not use.
+Placeholders use the first alphabet that does not occur in the text.
 """
 
 
 class SourceText(msgspec.Struct, frozen=True, eq=False):
-    """A file's text and how messages call it."""
+    """The text of a file, and the name of the file in messages."""
 
     name: str
     text: str
 
     def at(self, offset: int) -> str:
-        """Give `file:line:column` of a character."""
+        """Return `file:line:column` of the character at an offset."""
         line_start = self.text.rfind("\n", 0, offset) + 1
         return f"{self.name}:{self.text.count(chr(10), 0, offset) + 1}:{offset - line_start + 1}"
 
 
 class Expression(msgspec.Struct, frozen=True):
-    """One expression as written, brackets included, and where it starts in its source."""
+    """One expression with its brackets, and the offset at which it starts in its source."""
 
     text: str
     source: SourceText
@@ -58,18 +64,18 @@ class Expression(msgspec.Struct, frozen=True):
 
     @property
     def where(self) -> str:
-        """`file:line:column`."""
+        """The place of the expression as `file:line:column`."""
         return self.source.at(self.offset)
 
     @property
     def is_in_comment(self) -> bool:
-        """True if it stands on a line that is a comment."""
+        """True if its line is a comment."""
         text = self.source.text
         return text[text.rfind("\n", 0, self.offset) + 1 : self.offset].lstrip().startswith("#")
 
 
 class TextTemplate(Deferred, frozen=True):
-    """A scalar with expressions inside."""
+    """A scalar that contains expressions."""
 
     parts: tuple[str | Expression, ...]
 
@@ -78,28 +84,25 @@ class TextTemplate(Deferred, frozen=True):
 
 
 class TemplateKey(str):
-    """A map key with expressions inside; as text it is what the source says."""
+    """A map key that contains expressions. As text it is the source of the key."""
 
     __slots__ = ("template",)
     template: TextTemplate
 
     @classmethod
     def of(cls, template: TextTemplate) -> TemplateKey:
-        """Make the key that a template will become."""
+        """Return the key for a template, which is rendered later."""
         key = cls(template)
         key.template = template
         return key
 
 
 RawValue: TypeAlias = Value
-"""A value as parsed.
-
-Its leaves may also be Literals (of undecided type) and TextTemplates (not yet rendered).
-"""
+"""A parsed value. Its leaves may be Literals (type not decided yet) and TextTemplates."""
 
 
 class ScannedText(msgspec.Struct, frozen=True):
-    """A text that YAML can read, and the expressions behind its placeholders in order."""
+    """A text with placeholders that YAML can read, and their expressions in order."""
 
     text: str
     expressions: tuple[Expression, ...] = ()
@@ -107,14 +110,14 @@ class ScannedText(msgspec.Struct, frozen=True):
 
     @property
     def has_variables(self) -> bool:
-        """True if rendering may bring in values that the text itself does not hold."""
+        """True if the text contains variables, whose values are not in the text itself."""
         return any(not expression.text.startswith("$") for expression in self.expressions)
 
     def restore(self, value: RawValue) -> RawValue:
-        """Turn placeholders back: strings with some become TextTemplates, map keys Keys."""
+        """Turn placeholders into expressions, in TextTemplates and (for map keys) TemplateKeys."""
         match value:
             case str():
-                # Placeholders are never ASCII: this cheap test is enough for most texts.
+                # Placeholders are never ASCII, so that this cheap test is enough for most texts.
                 return value if value.isascii() else self._string(value)
             case dict():
                 return {
@@ -146,7 +149,7 @@ class ScannedText(msgspec.Struct, frozen=True):
 
 
 def replace_expressions(source: SourceText) -> ScannedText:
-    """Replace every expression by its placeholder, unless the text uses all private alphabets."""
+    """Replace every expression by a placeholder, unless the text uses all private alphabets."""
     text = source.text
     if "[[" not in text and "${{" not in text:
         return ScannedText(text)
@@ -163,15 +166,16 @@ def replace_expressions(source: SourceText) -> ScannedText:
 
 
 def _uses(text: str, alphabet: int) -> bool:
-    """Tell if a text holds characters of an alphabet, as such or as escapes."""
+    """Return whether a text contains characters of an alphabet, also as YAML escapes."""
     escape = rf"\\[uU](?:0000)?{alphabet >> 8:x}"
     return bool(re.search(f"[{chr(alphabet)}-{chr(alphabet + 63)}]|(?i:{escape})", text))
 
 
 def _placeholder(alphabet: int, number: int, width: int) -> str:
-    """Write a number in base 63, behind a start character and leading zeros.
+    """Return a number in base 63, padded to `width` with a start character and leading zeros.
 
-    The shortest expression, `[[a]]`, leaves room for 15 million placeholders.
+    The start character separates adjacent placeholders. The shortest expression, `[[a]]`, leaves
+    four digits, which is enough for 15 million placeholders.
     """
     digits = ""
     while number:

@@ -1,12 +1,12 @@
-r"""The quick reader: yaml-rs, asked only where PyYAML would say the same.
+r"""The fast reader of YAML: yaml-rs, for texts that PyYAML would read in the same way.
 
-yaml-rs is some twenty times faster than PyYAML, but it gives no places and no source text of
-numbers, and reads a few things differently. So it gets a text only if nothing in the text could
-be read in two ways (docs/decisions/0001-yaml-loader.md). Without yaml-rs every text is read the
-same, only slower.
+yaml-rs is about twenty times faster than PyYAML. But it knows neither places nor the source text of
+numbers, and it reads a few things differently. So `read` first checks with two patterns that a text
+contains nothing of this kind (docs/decisions/0001-yaml-loader.md). If yaml-rs is not installed,
+PyYAML reads every text, with the same result.
 
     read("a: 1\n")     # [{"a": 1}]
-    read("a: 1.10\n")  # None: text or number? The reference decides.
+    read("a: 1.10\n")  # None: PyYAML has to keep the text of the number
 """
 
 from __future__ import annotations
@@ -24,23 +24,25 @@ _SEPARATOR: Final = re.compile(r"^---(?: +(?:#.*)?)?$", re.MULTILINE)
 
 
 def read(text: str) -> list[RawValue] | None:
-    """Read every document of a text, or return None where the reference has to decide."""
+    """Return the documents of a text, or None if PyYAML has to read it."""
     loads = _loads()
     if (
         loads is None
         or not text.endswith("\n")
-        or _odd().search(text)
-        or _ambiguous().search(f"\n{text}\n")
+        or _unusual_characters().search(text)
+        or _ambiguous_syntax().search(f"\n{text}\n")
         # yaml-rs overflows its stack on deep nesting, which ends the process.
         or not is_flat(text)
     ):
         return None
     parts = _SEPARATOR.split(text)
     if _BLANK.fullmatch(parts[0]):
-        del parts[0]  # what stands before the first marker is a document only if it says something
+        # Blank lines and comments before the first marker are not a document.
+        del parts[0]
     try:
         documents = [loads(part) for part in parts]
-    except (ValueError, TypeError):  # wrong, or a list or map is a key: the reference explains it
+    except (ValueError, TypeError):
+        # The text is wrong, or a list or map is a key: PyYAML reports it with its place.
         return None
     return documents if _has_text_keys(documents) else None
 
@@ -50,24 +52,25 @@ def _loads() -> Callable[[str], RawValue] | None:
         import yaml_rs
     except ImportError:
         return None
-    # yaml-rs declares maps, but gives scalars, too.
+    # yaml-rs declares that it returns maps, but it returns scalars as well.
     return lambda text: yaml_rs.loads(text, parse_datetime=False)  # type: ignore[return-value]
 
 
-# The two patterns take 10 ms to compile: only a command that reads a file pays for them.
+# Compiling the two patterns takes 10 ms. They are compiled on first use, so that a command that
+# reads no file does not pay for them.
 
 
 @cache
-def _odd() -> re.Pattern[str]:
-    """Match tabs, carriage returns, byte order marks, and line ends that only YAML 1.1 knows."""
+def _unusual_characters() -> re.Pattern[str]:
+    """Match tabs, carriage returns, byte order marks, and line breaks that only YAML 1.1 knows."""
     return re.compile(
         r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
     )
 
 
 @cache
-def _ambiguous() -> re.Pattern[str]:
-    """Match what yaml-rs might read otherwise than PyYAML."""
+def _ambiguous_syntax() -> re.Pattern[str]:
+    """Match syntax that yaml-rs may read differently from PyYAML."""
     return re.compile(
         r"""
         # directives; documents on a marker's line; lines of spaces
@@ -76,16 +79,16 @@ def _ambiguous() -> re.Pattern[str]:
         |[\n:,\[{][ -]*(?=[0-9&*!%?:<|>TF+._-])(?:  # where a value may begin
             # anchors, aliases, tags, merges, complex and empty keys
             [&*!%?:]|<<
-            # what is no head of a block scalar with text
+            # a block scalar without text, or with an unusual head
             |(?![|>][+1-9-]{0,2}\ *(?:\#.*)?\n\ +[^\ \n])[|>]
             |(?:True|TRUE|False|FALSE)(?=[\ \n,\]}:])
-            # numbers that are not written the way their value would be
+            # numbers that are spelled differently from their value
             |(?!(?:0|-?[1-9][0-9]{0,15}|-?(?:0|[1-9][0-9]{0,8})\.(?:0|[0-9]{0,3}[1-9]))[\ \n,\]}:])
             [-+]?(?:0[xXoObB][0-9a-fA-F_]+
                 |(?:[0-9_]+(?:\.[0-9_]*)?|\.[0-9_]+)(?:[eE][-+]?[0-9_]+)?
                 |\.(?:inf|Inf|INF|nan|NaN|NAN))(?=[\ \n,\]}:])
         )
-        # what may begin a value outside brackets, but not inside
+        # characters that may begin a value outside brackets, but not inside
         |[\[{,][ ]*[|>?:@`%]
         """,
         re.VERBOSE | re.MULTILINE,
@@ -93,8 +96,8 @@ def _ambiguous() -> re.Pattern[str]:
 
 
 def _has_text_keys(value: Any) -> bool:
-    """Tell if all keys are strings, all the way down."""
-    # A plain loop, since every large file passes here.
+    """Return whether all keys are strings, at every level."""
+    # A plain loop: it is the fastest form, and every large file is checked here.
     inner: Any = value
     if type(value) is dict:
         found: dict[Any, Any] = value  # pyright: ignore[reportUnknownVariableType] - parsed

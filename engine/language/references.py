@@ -1,8 +1,8 @@
 """References to the outputs of other tools, `${{ name.instance.outputs.key }}`.
 
 reference = parse("data.first.outputs.path")
-addresses({"input": reference})                   # [Address("data", "first")]
-resolve({"input": reference}, lookup)             # {"input": "out/a.txt"}
+referenced_addresses({"input": reference})  # [Address("data", "first")]
+resolve({"input": reference}, lookup)  # {"input": "out/a.txt"}
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from engine.values import (
 )
 
 _REFERENCE = re.compile(
-    r"\s*([a-z0-9](?:[-a-z0-9]*[a-z0-9])?)"  # name and instance as `engine.address` wants them
+    r"\s*([a-z0-9](?:[-a-z0-9]*[a-z0-9])?)"  # name and instance as in `engine.address`
     r"\.([a-z0-9](?:[-a-z0-9.]*?[a-z0-9])??)"  # the instance ends at the first `.outputs.`
     r"\.outputs\.([^\s.{}]+(?:\.[^\s.{}]+)*)\s*"
 )
 _WORKFLOW_CONTEXTS = frozenset({"steps", "needs", "jobs"})
-"""Names that GitHub Actions uses the same way (`steps.build.outputs.tag`): they stay as text."""
+"""Names that GitHub Actions uses in the same form: `steps.build.outputs.tag` stays a text."""
 
 TEXT_SOURCE = "text "
-"""Start of the source of a text around secrets."""
+"""Start of the source of a text that contains secrets."""
 
-_EVALUATED = ("env ", "var ", "output ")
-"""Starts of the sources that can be evaluated again."""
+_RECALLABLE = ("env ", "var ", "output ")
+"""Starts of the sources whose secret can be looked up again."""
 
 VARIABLE_PREFIX: Final = "DTM_VAR_"
-"""The environment gives variable `name` as `DTM_VAR_name`."""
+"""Prefix of the environment variables that set variables: `DTM_VAR_name` sets `name`."""
 
 _PART = re.compile(r"\[\[ (.*?) \]\]")
 
@@ -54,9 +54,10 @@ Lookup: TypeAlias = Callable[[Address], "Attributes | Unknown | None"]
 
 
 class Reference(Deferred, frozen=True):
-    """One output of one tool.
+    """A reference to one output of one tool.
 
-    `path` goes into maps by key and lists by number; `text` is as written, for messages.
+    `path` leads into maps by key and into lists by index. `text` is the expression as the user
+    wrote it, for messages.
     """
 
     address: Address
@@ -68,9 +69,9 @@ class Reference(Deferred, frozen=True):
 
 
 class Interpolation(Deferred, frozen=True):
-    """A string with references inside, whose parts are joined once they are known.
+    """A text that contains references. Its parts are joined when all of them are known.
 
-    A Secret among the parts makes the whole a Secret.
+    A Secret among the parts makes the whole text a Secret.
     """
 
     parts: tuple[str | Secret | Reference, ...]
@@ -80,14 +81,14 @@ class Interpolation(Deferred, frozen=True):
 
 
 def parse(text: str) -> Reference | None:
-    """Read the text between `${{` and `}}`; None if it is not ours, as GitHub's `secrets.X`."""
+    """Parse the text between `${{` and `}}`; None if it is not of dtm, such as `secrets.X`."""
     found = _REFERENCE.fullmatch(text)
     if not found:
         return None
     name, instance, path = found.groups()
     if name in _WORKFLOW_CONTEXTS:
         return None
-    # isdigit alone also takes superscripts, which int refuses.
+    # isdigit alone also accepts superscripts, for which int raises ValueError.
     steps = tuple(
         int(step) if step.isascii() and step.isdigit() else step for step in path.split(".")
     )
@@ -95,7 +96,7 @@ def parse(text: str) -> Reference | None:
 
 
 def iter_references(value: Value) -> Iterator[Reference]:
-    """Yield every reference inside a value, in order."""
+    """Yield all references inside a value, in order."""
     for leaf in iter_leaves(value):
         if isinstance(leaf, Reference):
             yield leaf
@@ -104,22 +105,22 @@ def iter_references(value: Value) -> Iterator[Reference]:
 
 
 def referenced_addresses(value: Value) -> list[Address]:
-    """List the tools that a value refers to, in order and without repeats."""
+    """Return the tools that a value refers to, in order and without repeats."""
     return list(dict.fromkeys(reference.address for reference in iter_references(value)))
 
 
 def resolve(value: Value, lookup: Lookup) -> Value:
-    """Replace the references in a value by outputs, and what is not known yet by UNKNOWN.
+    """Replace the references in a value by outputs; outputs that are not known yet by UNKNOWN.
 
-    `lookup` gives a tool's outputs, UNKNOWN if all of them wait for an apply, None if it has none.
-    Raises DtmError naming the reference if a key does not exist, or if null would stand inside a
-    string.
+    `lookup` returns the outputs of a tool, UNKNOWN if they are known only after an apply, and None
+    if the tool has no outputs. Raises DtmError with the reference if an output does not exist, or
+    if an output inside a text is null.
     """
 
     def change(leaf: Value) -> Value:
         match leaf:
             case Reference():
-                return _look(leaf, lookup)
+                return _look_up(leaf, lookup)
             case Interpolation():
                 return _join(leaf, lookup)
             case _:
@@ -128,18 +129,18 @@ def resolve(value: Value, lookup: Lookup) -> Value:
     return map_leaves(value, change)
 
 
-def _look(reference: Reference, lookup: Lookup) -> Value:
+def _look_up(reference: Reference, lookup: Lookup) -> Value:
     outputs = lookup(reference.address)
     if outputs is None:
         raise DtmError(
             f"{reference}: {reference.address} has no outputs",
-            hint="it was not applied, or its last apply failed",
+            hint="run dtm apply: this tool was never applied, or its last apply failed",
         )
     value: Value = outputs if isinstance(outputs, Unknown) else dict(outputs)
     secrets: list[Secret] = []
     for step in reference.path:
         if isinstance(value, Secret):
-            # A part of a secret is a secret.
+            # A part of a secret is secret as well.
             secrets.append(value)
             value = value.value
         if isinstance(value, Unknown | Digest | Deferred):
@@ -153,7 +154,7 @@ def _step(reference: Reference, value: Value, step: str | int) -> Value:
         if str(step) in value:
             return value[str(step)]
         raise DtmError(
-            f'{reference}: {reference.address} has no output "{step}"', hint=_known(value)
+            f'{reference}: {reference.address} has no output "{step}"', hint=_list_outputs(value)
         )
     if isinstance(value, list) and isinstance(step, int):
         if step < len(value):
@@ -163,13 +164,14 @@ def _step(reference: Reference, value: Value, step: str | int) -> Value:
     raise DtmError(f'{reference}: "{step}" cannot be looked up, the value before it is {kind}')
 
 
-def _known(outputs: dict[str, Value]) -> str:
-    return f"it has: {', '.join(sorted(outputs))}" if outputs else "it has no outputs at all"
+def _list_outputs(outputs: dict[str, Value]) -> str:
+    return f"use one of its outputs: {', '.join(sorted(outputs))}" if outputs else "it has no outputs"
 
 
 def _join(interpolation: Interpolation, lookup: Lookup) -> Value:
     parts = [
-        _look(part, lookup) if isinstance(part, Reference) else part for part in interpolation.parts
+        _look_up(part, lookup) if isinstance(part, Reference) else part
+        for part in interpolation.parts
     ]
     if find_leaves(parts, Unknown, Digest):
         return UNKNOWN
@@ -177,17 +179,17 @@ def _join(interpolation: Interpolation, lookup: Lookup) -> Value:
 
 
 def join_parts(parts: Sequence[Value], shown: str) -> str | Secret:
-    """Join known values to one string; a Secret among them makes the whole a Secret.
+    """Join known values to one text; a Secret among them makes the whole text a Secret.
 
-    Strings stay as they are, everything else becomes compact JSON with sorted keys. The sources of
-    a Secret are those of `_sources`. Raises DtmError for null.
+    Strings are not changed; other values become compact JSON with sorted keys. `_sources` computes
+    the sources of a Secret. Raises DtmError if a part is null; `shown` is the text in its message.
     """
     texts: list[str] = []
     for part in parts:
         plain = reveal(part)
         if plain is None:
             raise DtmError(
-                f"{shown}: a value inside this text is null", hint="give it a value, or a default"
+                f"{shown}: a value inside this text is null", hint="set a value or a default for it"
             )
         texts.append(plain if isinstance(plain, str) else to_json(plain))
     text = "".join(texts)
@@ -197,37 +199,41 @@ def join_parts(parts: Sequence[Value], shown: str) -> str | Secret:
 
 
 def _sources(parts: Sequence[Value], texts: Sequence[str]) -> tuple[str, ...]:
-    """Name the source of a text around secrets, such as `text out/[[ env NAME ]].txt`.
+    """Return the source of a text that contains secrets, such as `text out/[[ env NAME ]].txt`.
 
-    From it `evaluate` puts the text together again. Where that is impossible, the sources are those
-    of all secrets inside.
+    `rebuild_secret` builds the text again from this source. If that is impossible, the sources are
+    those of all secrets inside.
     """
-    written = [_written(part, text) for part, text in zip(parts, texts, strict=True)]
-    # One secret alone keeps its own source: wrapped in a text, it would look like a new one.
+    written = [_source_part(part, text) for part, text in zip(parts, texts, strict=True)]
+    # A text that consists of one secret keeps the source of that secret. With another source the
+    # state would report a changed secret.
     if None not in written and not (len(parts) == 1 and isinstance(parts[0], Secret)):
         return (TEXT_SOURCE + "".join(filter(None, written)),)
     return collect_sources(find_leaves(list(parts), Secret))
 
 
-def _written(part: Value, text: str) -> str | None:
-    """Write one part of the source of a text; None if it cannot stand there."""
+def _source_part(part: Value, text: str) -> str | None:
+    """Return one part of the source of a text, None if it cannot be a part of a source."""
     if isinstance(part, Secret):
         source = part.sources[0] if len(part.sources) == 1 else ""
         if source.startswith(TEXT_SOURCE):
             return source.removeprefix(TEXT_SOURCE)
-        return f"[[ {source} ]]" if source.startswith(_EVALUATED) else None
-    # Its own brackets could not be told from those of a secret's source.
+        return f"[[ {source} ]]" if source.startswith(_RECALLABLE) else None
+    # These brackets would look like the source of a secret.
     if "[[" in text:
         return None
     secrets = find_leaves(part, Secret)
-    # Inside JSON a secret with quotes or escapes is spelled differently from itself.
+    # In JSON, a secret with quotes or escapes is spelled differently from the secret itself.
     if any(
-        _written(leaf, "") is None or to_json(leaf.value) != f'"{leaf.value}"' for leaf in secrets
+        _source_part(leaf, "") is None or to_json(leaf.value) != f'"{leaf.value}"'
+        for leaf in secrets
     ):
         return None
     return (
         to_json(
-            map_leaves(part, lambda leaf: _written(leaf, "") if isinstance(leaf, Secret) else leaf)
+            map_leaves(
+                part, lambda leaf: _source_part(leaf, "") if isinstance(leaf, Secret) else leaf
+            )
         )
         if secrets
         else text
@@ -235,9 +241,11 @@ def _written(part: Value, text: str) -> str | None:
 
 
 def rebuild_secret(source: str, recall: Callable[[str], Value]) -> Secret | None:
-    """Recall the secret behind a source, or put a text together from its secrets.
+    """Return the secret of a source, or the text of a source that contains secrets.
 
-    None if `recall` does not know one of them any more.
+    `recall` looks up the value of one source. Return None if it no longer knows one of them.
+
+        rebuild_secret("text https://[[ env TOKEN ]]@host", recall)  # Secret("https://abc@host")
     """
     found = {name: recall(name) for name in secret_sources(source)}
     if any(value is None for value in found.values()):
@@ -254,10 +262,10 @@ def rebuild_secret(source: str, recall: Callable[[str], Value]) -> Secret | None
 
 
 def secret_sources(source: str) -> list[str]:
-    """List the sources of the secrets in a text's source; any other source is its own."""
+    """Return the sources of the secrets in the source of a text; else the source itself."""
     return _PART.findall(source) if source.startswith(TEXT_SOURCE) else [source]
 
 
 def to_json(value: Value) -> str:
-    """Write compact JSON with sorted keys."""
+    """Return compact JSON with sorted keys."""
     return msgspec.json.encode(value, order="deterministic").decode()

@@ -1,4 +1,8 @@
-"""Plain scalars by the core schema of YAML 1.2, with their text where it matters."""
+"""Unquoted scalars, by the core schema of YAML 1.2.
+
+read("1")  # 1
+read("1.10")  # Literal(1.1, "1.10"): a version or a number, as the option's type decides
+"""
 
 from __future__ import annotations
 
@@ -17,19 +21,19 @@ _OCTAL: Final = re.compile(r"0o[0-7]+")
 _HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _SPECIAL: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
-_DIGITS: Final = 300
-"""More digits than a user means as a number; Python refuses to convert 4300 and more."""
+_MAX_DIGITS: Final = 300
+"""Most digits of a number; a longer text is not a number. Python itself refuses 4300 digits."""
 
 
 class Literal(Deferred, frozen=True):
-    """A plain scalar whose value dtm would write differently (`1.10`, `0644`, `True`, `1e3`)."""
+    """An unquoted scalar whose text differs from its value: `1.10`, `0644`, `True`, `1e3`."""
 
     value: bool | int | float
     text: str
 
     @property
     def is_storable(self) -> bool:
-        """True if JSON can hold the value: it is finite and fits 64 bits."""
+        """True if JSON can represent the value: it is finite and fits into 64 bits."""
         return -(2**63) <= self.value < 2**64 and math.isfinite(self.value)
 
 
@@ -37,7 +41,7 @@ Scalar: TypeAlias = "None | bool | int | float | str | Literal"
 
 
 def read(text: str) -> Scalar:
-    """Read an unquoted scalar; as a Literal where the value alone does not give its text back."""
+    """Parse an unquoted scalar; return a Literal if its text cannot be restored from its value."""
     if text in NULLS:
         return None
     value = _number(text) if (known := _BOOLEANS.get(text)) is None else known
@@ -48,18 +52,18 @@ def read(text: str) -> Scalar:
 
 
 def unwrap_literal(leaf: Value) -> Value:
-    """Give the value of a Literal; every other value as it is."""
+    """Return the value of a Literal, and any other value unchanged."""
     return leaf.value if isinstance(leaf, Literal) else leaf
 
 
 def _number(text: str) -> int | float | None:
-    # Most scalars are words: their first character spares them all patterns.
-    if len(text) > _DIGITS or (text[0] not in "+-." and not text[0].isdigit()):
+    # Most scalars are words. A look at their first character is cheaper than the patterns.
+    if len(text) > _MAX_DIGITS or (text[0] not in "+-." and not text[0].isdigit()):
         return None
     if _INTEGER.fullmatch(text):
         return int(text)
     if _FLOAT.fullmatch(text) or _SPECIAL.fullmatch(text):
-        # Python spells infinity without the dot.
+        # YAML writes `.inf` and `.nan`, Python expects `inf` and `nan`.
         return float(text.replace(".", "", 1) if _SPECIAL.fullmatch(text) else text)
     if _OCTAL.fullmatch(text) or _HEXADECIMAL.fullmatch(text):
         return int(text, 0)
@@ -67,7 +71,7 @@ def _number(text: str) -> int | float | None:
 
 
 def to_text(value: bool | float | str | Literal) -> str:
-    """Write a scalar as text: as in the source where that is known, else as dtm writes it."""
+    """Return the text of a scalar: that of its source if it is known, else the spelling of dtm."""
     match value:
         case Literal():
             return value.text

@@ -1,11 +1,11 @@
-r"""The reference reader of YAML: PyYAML by the core schema of 1.2, with the place of every value.
+r"""The reader of YAML files: values by the core schema of YAML 1.2, and the place of each value.
 
-PyYAML decides what a text means and where things stand. Most texts never reach it: `fast_yaml`
-reads those that mean the same to both readers. Places are looked up only when a message needs one.
+PyYAML defines how a text is understood. It is slow, so that `fast_yaml` reads all texts that both
+readers understand in the same way. The places of values are computed only if a message needs one.
 
-    text = parse("config.yaml", "a: [1, 1.10]\n")
-    text.documents           # [{"a": [1, Literal(1.1, "1.10")]}]
-    text.at(0, ("a", 1))     # "config.yaml:1:8"
+    file = parse("config.yaml", "a: [1, 1.10]\n")
+    file.documents  # [{"a": [1, Literal(1.1, "1.10")]}]
+    file.at(0, ("a", 1))  # "config.yaml:1:8"
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from engine.language.nesting import is_deep
 from engine.values import ValuePath
 
 _MAX_ALIASED: Final = 100_000
-"""Nodes that aliases may add to a file: a "billion laughs" stops here."""
+"""Most nodes that aliases may add to a file, as a protection against a "billion laughs"."""
 _PLAIN: Final = "plain"
 _TAG: Final = "tag:yaml.org,2002:"
 _RESOLVED: Final = frozenset(
@@ -37,7 +37,8 @@ _RESOLVED: Final = frozenset(
 class ParsedFile(msgspec.Struct, eq=False, dict=True):
     """One parsed file.
 
-    `documents` hold their values, None where one is empty; `literals`: some values are Literals.
+    `documents`: the value of each document, None if it is empty. `literals`: some values are
+    Literals.
     """
 
     source: SourceText
@@ -48,7 +49,7 @@ class ParsedFile(msgspec.Struct, eq=False, dict=True):
 
     @cached_property
     def has_no_literals(self) -> bool:
-        """True if no value of this file is a Literal, or can become one by rendering."""
+        """True if no value of this file is a Literal or becomes one when variables are replaced."""
         return not self.literals and not self.scanned.has_variables
 
     def places(self) -> Iterator[tuple[FilePlace, RawValue]]:
@@ -57,19 +58,19 @@ class ParsedFile(msgspec.Struct, eq=False, dict=True):
             yield FilePlace(self, index), document
 
     def at(self, document: int, path: ValuePath, *, key: bool = False) -> str:
-        """Give `file:line:column` of a value, or of its key.
+        """Return `file:line:column` of a value, or of its key.
 
-        What has no place of its own, a merged value for example, has that of the value around it.
+        A value without a place of its own, such as a merged one, has that of the value around it.
         """
         if not self._roots:
             self._roots = list(_compose(self.scanned.text))
-        return _spell(self.source.name, _find(self._roots[document], path, key=key))
+        return _format_mark(self.source.name, _find_mark(self._roots[document], path, key=key))
 
 
 class FilePlace(msgspec.Struct):
-    """A value in a file; line and column are looked up when a message needs them.
+    """The place of a value in a parsed file. Line and column are computed if a message needs them.
 
-    Not frozen: one is made per tool, and a frozen Struct takes longer to make.
+    It is not frozen, because dtm creates one for each tool and frozen Structs are slower to create.
     """
 
     text: ParsedFile
@@ -77,23 +78,23 @@ class FilePlace(msgspec.Struct):
     path: ValuePath = ()
 
     def step(self, *steps: str | int) -> FilePlace:
-        """Give the place of a value inside."""
+        """Return the place of a value inside this one."""
         return FilePlace(self.text, self.document, (*self.path, *steps))
 
     def at(self, *steps: str | int, key: bool = False) -> str:
-        """Give `file:line:column` of the value or of its key."""
+        """Return `file:line:column` of the value or of its key."""
         return self.text.at(self.document, (*self.path, *steps), key=key)
 
     @property
     def where(self) -> SourceLocation:
-        """The place as the config keeps it."""
+        """The place in the form that the Config stores."""
         return SourceLocation(self.text.source.name, self.document, self.path)
 
 
 def parse(name: str, text: str) -> ParsedFile:
-    """Parse a file's text; `name` is how messages call it.
+    """Parse the text of a file; `name` is the name of the file in messages.
 
-    Raises ConfigError with the first syntax error, or with everything else that is wrong.
+    Raises ConfigError: with the first syntax error, or with all other problems.
     """
     source = SourceText(name, text.removeprefix("\ufeff"))
     scanned = replace_expressions(source)
@@ -107,9 +108,10 @@ def parse(name: str, text: str) -> ParsedFile:
 
 
 def locate(where: SourceLocation, parsed: dict[str, ParsedFile] | None = None) -> str:
-    """Read a file again and give `file:line:column` of a place in it.
+    """Read a file again and return `file:line:column` of a place in it.
 
-    Gives only the file's name if it cannot be read any more. `parsed` keeps files between calls.
+    Return only the name of the file if it can no longer be read. `parsed` caches files between
+    calls.
     """
     try:
         text = (parsed or {}).get(where.file) or parse(
@@ -122,7 +124,7 @@ def locate(where: SourceLocation, parsed: dict[str, ParsedFile] | None = None) -
         return where.file
 
 
-def _spell(name: str, mark: Any) -> str:
+def _format_mark(name: str, mark: Any) -> str:
     return f"{name}:{mark.line + 1}:{mark.column + 1}"
 
 
@@ -133,9 +135,9 @@ def _compose(text: str) -> Iterator[Any]:
     """
     import yaml
 
-    # libyaml overflows its stack on deep nesting, which ends the process without an error.
+    # libyaml overflows its stack on deep nesting, which ends the process without an error message.
     base = yaml.BaseLoader if is_deep(text) else getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-    # One resolver that fits everything: its tag tells plain scalars from quoted ones.
+    # One resolver that matches every plain scalar: its tag separates them from quoted ones.
     loader_class: Any = type(
         "_Loader", (base,), {"yaml_implicit_resolvers": {None: [(_PLAIN, re.compile(""))]}}
     )
@@ -147,11 +149,11 @@ def _compose(text: str) -> Iterator[Any]:
         loader.dispose()
 
 
-def _find(node: Any, path: ValuePath, *, key: bool) -> Any:
-    """Find the mark of the value at `path`, or of its key."""
+def _find_mark(node: Any, path: ValuePath, *, key: bool) -> Any:
+    """Return the mark of the value at `path`, or of its key."""
     mark = node.start_mark
     for step in path:
-        entry = _child(node, step)
+        entry = _child_nodes(node, step)
         if entry is None:
             return mark
         node = entry[1]
@@ -163,8 +165,8 @@ def _find(node: Any, path: ValuePath, *, key: bool) -> Any:
     return mark
 
 
-def _child(node: Any, step: str | int) -> tuple[Any, Any] | None:
-    """Find (key node or None, value node): the last of equal keys, then those of merged maps."""
+def _child_nodes(node: Any, step: str | int) -> tuple[Any, Any] | None:
+    """Return (key node or None, value node): of the last equal key, else of a merged map."""
     if node.id == "sequence":
         return (
             (None, node.value[step]) if isinstance(step, int) and step < len(node.value) else None
@@ -175,12 +177,12 @@ def _child(node: Any, step: str | int) -> tuple[Any, Any] | None:
     for key, value in node.value:
         if not found and key.id == "scalar" and key.tag == _PLAIN and key.value == "<<":
             merged = value.value if value.id == "sequence" else [value]
-            found = [entry for inner in merged if (entry := _child(inner, step))][:1]
+            found = [entry for inner in merged if (entry := _child_nodes(inner, step))][:1]
     return found[-1] if found else None
 
 
 class _Reader(msgspec.Struct):
-    """Turns PyYAML's nodes into values and keeps every problem."""
+    """Turns the nodes of PyYAML into values, and collects all problems."""
 
     name: str
     literals: bool = False
@@ -190,7 +192,7 @@ class _Reader(msgspec.Struct):
     _aliased: int = 0
 
     def documents(self, text: str) -> list[RawValue]:
-        """Read every document. Raises ConfigError."""
+        """Return the values of all documents. Raises ConfigError."""
         import yaml
 
         try:
@@ -213,23 +215,23 @@ class _Reader(msgspec.Struct):
         raise ConfigError(tuple(self.problems))
 
     def _fail(self, node: Any, message: str, hint: str = "") -> None:
-        self.problems.append(Problem(_spell(self.name, node.start_mark), message, hint))
+        self.problems.append(Problem(_format_mark(self.name, node.start_mark), message, hint))
 
     def _syntax(self, error: Any, text: str) -> None:
         mark, start = error.problem_mark or error.context_mark, error.context_mark
         context = f" ({error.context}" + (
-            f" that starts at {_spell(self.name, start)})" if start else ")"
+            f" that starts at {_format_mark(self.name, start)})" if start else ")"
         )
         lines: list[str] = text.split("\n")
         hint = _syntax_hint(
             [lines[found.line] for found in (mark, start) if found and found.line < len(lines)]
         )
         message = f"not valid YAML: {error.problem}{context if error.context else ''}"
-        self.problems.append(Problem(_spell(self.name, mark), message, hint))
+        self.problems.append(Problem(_format_mark(self.name, mark), message, hint))
 
     def value(self, node: Any) -> RawValue:
-        """Read the value of a node; None in place of what is wrong."""
-        # Aliases make the nodes a graph: a node may stand in several places, or inside itself.
+        """Return the value of a node, None if it is wrong."""
+        # Aliases make the nodes a graph: a node may occur in several places, or inside itself.
         if id(node) in self._open:
             self._fail(node, "a value must not contain itself")
             return None
@@ -257,7 +259,7 @@ class _Reader(msgspec.Struct):
     def _tag(self, node: Any) -> None:
         tag = node.tag.replace(_TAG, "!!")
         self._fail(
-            node, f"the tag {tag} has no meaning here", "write the value without it, or in quotes"
+            node, f"the tag {tag} is not supported", "remove the tag, or put the value in quotes"
         )
 
     def _list(self, node: Any) -> RawValue:
@@ -276,12 +278,12 @@ class _Reader(msgspec.Struct):
                 self._fail(
                     key,
                     "a key must be text, not a list or map",
-                    "a value that starts with { or [ needs quotes to be text",
+                    "put a value that starts with { or [ in quotes to make it text",
                 )
             elif key.tag == _PLAIN and key.value == "<<":
                 self._merge(item, merged)
             elif key.value in first:
-                before = _spell(self.name, first[key.value].start_mark)
+                before = _format_mark(self.name, first[key.value].start_mark)
                 self._fail(
                     key,
                     f'key "{key.value}" is given twice, first at {before}',
@@ -301,14 +303,14 @@ class _Reader(msgspec.Struct):
                 self._fail(source, "<< merges a map or a list of maps")
                 continue
             value = self.value(source)
-            assert isinstance(value, dict | None)  # None: a map that contains itself
+            assert isinstance(value, dict | None)  # None if the map contains itself
             for key, item in (value or {}).items():
                 merged.setdefault(key, item)
 
 
 def _syntax_hint(lines: list[str]) -> str:
     if any("[[" in line and "]]" not in line.split("[[")[-1] for line in lines):
-        return "[[ is not closed by ]] on the same line"
+        return "close [[ with ]] on the same line"
     if any("\t" in line for line in lines):
         return "indent with spaces, not with tabs"
     return ""

@@ -1,32 +1,65 @@
-"""From config, state and live resources to a plan, without I/O.
+"""Planning: compare the configuration, the state and the live resources, and return a plan.
 
-Terms: a *change* is what a plan does with one tool: its action, its reason and the fields that
-differ. *Drift* is a difference between recorded and live resource, made outside dtm. An *identity*
-is the natural key by which a provider finds a resource again. A *subject* is a recorded tool with
-what is known of it. A *resolution* is the user's word on an operation whose outcome is not known.
+Planning does no I/O. It reads what other rooms loaded, and returns a value.
 
-Invariants: the same inputs give the same plan. A plan takes linear time in tools and edges. When a
-change is decided again with real values, it may only get milder. Every problem is reported, not
-only the first.
+Terms:
 
-Where is it decided ...
+- *Change*: what a plan does with one tool: its action, its reason and the fields that differ.
+- *Drift*: a difference between the recorded and the live resource that was made outside dtm.
+- *Identity*: the natural key by which a provider finds a resource again, such as `file:out/a.txt`.
+- *Recorded tool*: an entry of the state, together with what is known about its resource.
+- *Resolution*: the user's decision (`--resolve`) on an operation with an unknown outcome.
 
-- which action follows from config, entry and live resource? `decisions.decide`
-- which one for a tool that is not wanted any more? `decisions.decide_removal`
-- that a changed option replaces a tool? `decisions.update_or_replace`
-- which options and attributes differ from the record? `drift.option_changes`, `drift.live_changes`
-- which fields of two values differ? `diff.diff`
-- which tools are one thing, or one that moved? `identities.IdentityIndex`, `identities.find_moves`
-- in which order, and with which outputs? `planner.make_plan`, `planner.plan_removal`
-- which plans are refused, or need more than a yes? `safety.check`
+The decision table. *Entry* is what the state records of the tool: `ok`, or the operation that is
+begun or failed there. *Live* is what the provider reads now.
 
-The rows of the table stand in `tests/engine/planning/test_planner.py`: a tool whose resource is
-gone, for instance, is created again whatever its options say. An option that is not known before
-the run counts as changed; `execution.jobs` decides that change again with the real value. The user
-can ask for a replacement, too: `--resolve ADDR=retry` of an operation whose outcome is not known.
+    config | entry                | live               | plan
+    -------+----------------------+--------------------+-------------------------------------------
+    yes    | none                 | absent             | create (new)
+    yes    | none                 | present            | error: not recorded in this state
+    yes    | ok                   | equal              | keep (unchanged)
+    yes    | ok                   | options differ     | update or replace (changed)
+    yes    | ok                   | only live differs  | update (drifted, or input)
+    yes    | ok                   | absent             | create (vanished)
+    yes    | create begun         | present, complete  | recover (interrupted): record it
+    yes    | create begun         | present, different | update or replace (interrupted)
+    yes    | create failed        | present            | update (failed)
+    yes    | create begun, failed | absent             | create (interrupted, failed)
+    yes    | update begun         | present            | update (interrupted)
+    yes    | replace begun        | present            | compared: recover, update or replace
+    yes    | delete begun         | present            | compared: recover, update or replace
+    yes    | any of them begun    | absent             | create (interrupted)
+    yes    | under an old name    | present            | move (renamed), then compared as ok
+    no     | ok                   | any                | delete (removed)
+    no     | begun or failed      | present            | delete (interrupted, failed)
+    no     | begun or failed      | absent             | forget (interrupted, failed)
+    any    | begun, not an update | cannot be read     | recover: the user must give --resolve
 
-An option is declared with `Field(replace=True)` by its plugin; `option_changes` marks its field as
-one that `replaces`, and `update_or_replace` makes a replacement of a change that has such a field.
+With `--resolve`, the last row becomes: `adopt:ID`: compared with the resource of this ID. `retry`:
+create or replace. `forget`: create (new), or forget without a config.
+
+An option that is not known before the apply counts as changed. `execution.jobs` decides that change
+again when the real value is known.
+
+Where the code decides ...
+
+- which action follows for a tool of the configuration: `decisions.decide`
+- which action follows for a recorded tool that left it: `decisions.decide_removal`
+- whether a changed option updates or replaces a tool: `decisions.update_or_replace`. A plugin
+  declares an option with `Field(replace=True)`; `drift.option_changes` marks its change.
+- which options and attributes differ from the record: `drift.option_changes`, `drift.live_changes`
+- which fields of two values differ: `diff.diff`
+- which tools share an identity, and which tool moved: `identities.IdentityIndex`,
+  `identities.find_moves`
+- the order of changes, and the outputs: `planner.make_plan`, `planner.plan_removal`
+- which plans are refused, and which need a confirmation: `safety.check`
+
+Invariants:
+
+- The same inputs give the same plan.
+- Planning takes linear time in the number of tools and dependencies.
+- A change that is decided again with real values may only become milder.
+- Every problem is reported, not only the first.
 
     plan = make_plan(config, state, live, operations)
     must_confirm = safety.check(plan)

@@ -1,9 +1,8 @@
-"""The rows of the planner's table: what to do with one tool, and why.
+"""The decision table of the planner: which action one tool needs, and for which reason.
 
-`decide` decides about a tool that is in the config and in the state, `create_change` about a
-new one,
-`decide_removal` about one that left the config. `update_or_replace` chooses between the two
-actions for a tool with changed fields.
+`decide` is for a tool of the config that the state has recorded, `create_change` for a new one,
+`decide_removal` for a recorded tool that left the config. `update_or_replace` chooses between
+these two actions for a tool with changed fields.
 """
 
 from __future__ import annotations
@@ -45,7 +44,11 @@ _NOUNS: Final = {
 
 
 class ResolutionKind(Enum):
-    """The user's choice for an operation whose outcome cannot be found out."""
+    """The user's decision on an operation with an unknown outcome.
+
+    ADOPT: the resource exists, with an ID that the user gives. RETRY: run the operation again.
+    FORGET: the resource does not exist.
+    """
 
     ADOPT = "adopt"
     RETRY = "retry"
@@ -53,9 +56,10 @@ class ResolutionKind(Enum):
 
 
 class Resolution(msgspec.Struct, frozen=True):
-    """`--resolve ADDR=adopt:ID | retry | forget`.
+    """The value of `--resolve ADDR=adopt:ID`, `ADDR=retry` or `ADDR=forget`.
 
-    The resource exists with that id; the operation is made again; the resource does not exist.
+    Resolution.parse("command.mail=retry")
+    # (Address("command", "mail"), Resolution(ResolutionKind.RETRY))
     """
 
     kind: ResolutionKind
@@ -63,7 +67,7 @@ class Resolution(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> tuple[Address, Resolution]:
-        """Read the flag's value. Raises UsageError with the expected form."""
+        """Parse the value of the flag. Raises UsageError with the expected form."""
         address, _, given = text.partition("=")
         word, _, found = given.partition(":")
         try:
@@ -73,8 +77,9 @@ class Resolution(msgspec.Struct, frozen=True):
             return Address.parse(address), cls(kind, found)
         except ValueError:
             raise UsageError(
-                f'"{text}" resolves nothing',
-                hint="expected: name.instanceID=adopt:ID, ...=retry or ...=forget",
+                f'Invalid --resolve value "{text}": '
+                "expected ADDR=adopt:ID, ADDR=retry or ADDR=forget.",
+                hint="write for example --resolve command.mail=retry",
             ) from None
 
 
@@ -82,11 +87,11 @@ Resolutions: TypeAlias = Mapping[Address, Resolution]
 
 
 class RecordedTool(msgspec.Struct, frozen=True):
-    """One recorded tool: its entry, and what is known of it besides.
+    """A tool that the state has recorded, with what is known about its resource.
 
-    `findable`: its plugin has an identity for the recorded options. `before` is the live resource
-    as the recorded options show it; it is read where the config has other options by now, since
-    these may show the same resource otherwise. None where it was not read.
+    `findable`: the plugin can look up the resource by the recorded options. `before` is the live
+    resource read with the recorded options. It is read only if the config has other options now,
+    because options may change what a provider reports; otherwise it is None.
     """
 
     entry: StateEntry
@@ -96,10 +101,10 @@ class RecordedTool(msgspec.Struct, frozen=True):
     before: Resource | None = None
 
     @property
-    def unclear(self) -> bool:
-        """True if only the user can say what an interrupted create or delete did."""
+    def needs_resolution(self) -> bool:
+        """True if only the user can know the outcome of the interrupted operation."""
         pending = self.entry.pending
-        # A recorded failure is an outcome, and an update can be made again without harm.
+        # A recorded failure is a known outcome, and an update can safely be repeated.
         risky = (
             pending is not None
             and pending.message is None
@@ -111,7 +116,7 @@ class RecordedTool(msgspec.Struct, frozen=True):
 def create_change(
     spec: ToolSpec, options: Attributes, reason: Reason, entry: StateEntry | None = None
 ) -> Change:
-    """Make the change that creates a tool, with the record of it if there is one."""
+    """Return the change that creates a tool. `entry` is its record, if there is one."""
     return Change(
         spec.address,
         Action.CREATE,
@@ -125,10 +130,10 @@ def create_change(
 
 
 def decide(spec: ToolSpec, options: Attributes, tool: RecordedTool, memory: SecretRecall) -> Change:
-    """Decide what to do with a wanted tool that the state knows.
+    """Decide the action for a tool that is in the config and in the state.
 
-    `options` are resolved; leaves may be Unknown or Secret. An Unknown leaf counts as the worst
-    that it could be, so that the decision only gets milder when it is made again with real values.
+    `options` are resolved; values may be Unknown or Secret. An Unknown value counts as changed, so
+    that the decision can only become milder when it is made again with the real values.
     """
     entry = tool.entry
     if _settled(spec, options, entry, tool.live):
@@ -144,32 +149,32 @@ def decide(spec: ToolSpec, options: Attributes, tool: RecordedTool, memory: Secr
         )
     reason = Reason.INTERRUPTED if entry.pending else Reason.VANISHED
     change = create_change(spec, options, reason, entry)
-    # The order matters: a user's word counts before what was read, and without it a create that
-    # cannot be looked up must not be made again, since the resource might exist twice then.
-    if tool.unclear:
+    # The order matters: without `--resolve`, a create with an unknown outcome must not be repeated,
+    # or the resource might exist twice. With it, the user's decision overrides what was read.
+    if tool.needs_resolution:
         change = replace(change, action=Action.RECOVER, note=unresolved_note(tool))
     elif tool.resolution and tool.resolution.kind is not ResolutionKind.ADOPT:
         change = _resolved(change, tool)
     elif tool.live is not None:
         change = _compared(change, spec, tool, memory)
-    return _truthful(change, entry)
+    return _with_failure(change, entry)
 
 
-def _truthful(change: Change, entry: StateEntry) -> Change:
-    """Add to the change how the interrupted operation failed, where that is known."""
+def _with_failure(change: Change, entry: StateEntry) -> Change:
+    """Add the recorded failure to the reason and the note of a change."""
     pending = entry.pending
     if change.reason is not Reason.INTERRUPTED or pending is None or pending.message is None:
         return change
-    told = describe_pending(pending)
+    failure = describe_pending(pending)
     return replace(
-        change, reason=Reason.FAILED, note=f"{change.note}\n{told}" if change.note else told
+        change, reason=Reason.FAILED, note=f"{change.note}\n{failure}" if change.note else failure
     )
 
 
 def describe_pending(pending: Pending) -> str:
-    """Say in one sentence how an operation ended that did not succeed."""
+    """Describe an operation that did not succeed, in one sentence."""
     how = (
-        "was begun, and how it ended is not known"
+        "has begun, and its outcome is unknown"
         if pending.message is None
         else f"failed: {pending.message}"
     )
@@ -177,7 +182,7 @@ def describe_pending(pending: Pending) -> str:
 
 
 def _settled(spec: ToolSpec, options: Attributes, entry: StateEntry, live: Resource | None) -> bool:
-    """Check whether nothing at all differs; cheap, since most tools are like that."""
+    """Check whether nothing differs. This check is cheap, and most tools pass it."""
     return (
         live is not None
         and entry.resource is not None
@@ -191,12 +196,12 @@ def _settled(spec: ToolSpec, options: Attributes, entry: StateEntry, live: Resou
 
 
 def _resolved(change: Change, tool: RecordedTool) -> Change:
-    """Change the tool as the user's `--resolve` says."""
+    """Apply the user's `--resolve` to the change."""
     assert tool.resolution is not None
-    # The user says that no resource exists, so nothing recorded may count as `before`.
+    # The user states that no resource exists, so the recorded one must not be shown as `before`.
     if tool.resolution.kind is ResolutionKind.FORGET:
         return replace(change, reason=Reason.NEW, before=None)
-    # A create that is made again has nothing to delete first.
+    # A repeated create has nothing to delete first.
     if tool.entry.resource is None:
         return change
     return replace(change, action=Action.REPLACE, live=tool.live)
@@ -209,10 +214,11 @@ def _compared(change: Change, spec: ToolSpec, tool: RecordedTool, memory: Secret
     fields = option_changes(entry, options, memory)
     drift: tuple[FieldChange, ...] = ()
     if entry.resource is not None:
-        # What was secret when it was recorded is secret now, or the plan would print it.
+        # A value that was secret when it was recorded is still secret: the plan must not print it.
         live = inherit_sensitivity(live, entry.resource)
         if entry.pending is None:
-            # What the changed options make of the resource is not drift: see `RecordedTool.before`.
+            # Changed options may change what the provider reports. That is not drift, so
+            # the resource is compared as read with the recorded options.
             as_recorded = tool.before if fields else None
             shown = inherit_sensitivity(as_recorded, entry.resource) if as_recorded else live
             drift = live_changes(entry, shown, memory, fields)
@@ -225,9 +231,9 @@ def _compared(change: Change, spec: ToolSpec, tool: RecordedTool, memory: Secret
 
 
 def update_or_replace(change: Change, *, interrupted: bool) -> Change:
-    """Decide between update and replace by the fields that differ.
+    """Choose between update and replace for a tool with changed fields.
 
-    A changed option replaces the tool if its plugin declared it with `Field(replace=True)`.
+    A changed option replaces the tool if its plugin declares it with `Field(replace=True)`.
     """
     action = Action.REPLACE if any(field.replaces for field in change.fields) else Action.UPDATE
     reason = Reason.INTERRUPTED if interrupted else _reason(change.fields)
@@ -243,12 +249,12 @@ def _reason(fields: Sequence[FieldChange]) -> Reason:
 
 
 def _completed(change: Change, pending: Pending, operations: Operations) -> Change:
-    """Decide whether an interrupted operation whose result looks right has to be made again."""
+    """Decide whether an interrupted operation must be repeated although its result looks right."""
     creating = pending.action == Action.CREATE.value
-    # A create may have died between making the resource and finishing it (a repository without
-    # its first commit): that it exists does not show that it is complete. Its outputs do.
-    undone = _undone(change, operations) if creating else ""
-    # After a failed delete of a tool that is wanted again, a resource that fits is complete.
+    # A create may have stopped halfway, with a repository but without its first commit for
+    # example. An existing resource may thus be incomplete. Its outputs show whether it is.
+    undone = _incomplete(change, operations) if creating else ""
+    # After a failed delete of a tool that is back in the config, a matching resource is complete.
     failed = pending.message is not None and pending.action != Action.DELETE.value
     if failed or undone or pending.action == Action.UPDATE.value:
         return replace(change, action=Action.UPDATE, note=undone)
@@ -256,17 +262,18 @@ def _completed(change: Change, pending: Pending, operations: Operations) -> Chan
 
 
 def _unchanged(change: Change, spec: ToolSpec, entry: StateEntry, memory: SecretRecall) -> Change:
-    """Call nothing, at most rewrite the entry: options and live resource agree."""
+    """Return a change without a provider call: a move, or a keep that may rewrite the entry."""
     if change.previous is not None:
         return replace(change, action=Action.MOVE, reason=Reason.RENAMED)
     assert change.after is not None
     notes = _rewrites(spec, change.after, entry, memory.sealer)
     if (
         entry.resource
-        # A secret may become known only after its tool was recorded, for example as a new variable.
+        # A value may become a known secret after its tool was recorded, for example when the user
+        # declares a variable sensitive. It must not stay in the state.
         and memory.operations.redactor.mark_resource(entry.resource) != entry.resource
     ):
-        notes.append("a secret stands in the state, and was not known as one")
+        notes.append("a secret is stored in plain text in the state and will be removed from it")
     return replace(
         change,
         action=Action.KEEP,
@@ -276,20 +283,20 @@ def _unchanged(change: Change, spec: ToolSpec, entry: StateEntry, memory: Secret
     )
 
 
-def _undone(change: Change, operations: Operations) -> str:
-    """Name the predicted output that an interrupted create did not get to, in one sentence."""
+def _incomplete(change: Change, operations: Operations) -> str:
+    """Describe the first output that differs from its prediction; "" if there is none."""
     assert change.live is not None and change.after is not None
     predicted = operations.predict(change.address, change.after, None)
     for key, value in known_outputs(predicted).items():
         if not has_unknown(value) and not is_equal(
             reveal(value), reveal(change.live.outputs.get(key))
         ):
-            return f"it is not finished: {key} is not yet as it will be"
+            return f"its creation did not finish: output {key} does not have its final value yet"
     return ""
 
 
 def _rewrites(spec: ToolSpec, options: Attributes, entry: StateEntry, sealer: Sealer) -> list[str]:
-    """List how the entry differs from the config where no resource is concerned."""
+    """List the differences between entry and config that do not concern the resource."""
     notes: list[str] = []
     if entry.depends_on != spec.depends_on and set(entry.depends_on) != set(spec.depends_on):
         gone = [f"- {address}" for address in entry.depends_on if address not in spec.depends_on]
@@ -301,28 +308,30 @@ def _rewrites(spec: ToolSpec, options: Attributes, entry: StateEntry, sealer: Se
             + ("off → on" if spec.lifecycle.prevent_destroy else "on → off")
         )
     if options != entry.options and sealer.seal_map(options, entry.address) != entry.options:
-        notes.append("options: recorded in another spelling")
+        notes.append("options: recorded in an older form")
     return notes
 
 
 def unresolved_note(tool: RecordedTool) -> str:
-    """Write the note for a user who must say what became of an operation."""
+    """Return the note that asks the user to resolve an operation with an unknown outcome."""
     pending = tool.entry.pending
     assert pending is not None
     address = tool.entry.address.dotted
     return (
-        f"nobody knows how its {_NOUNS.get(pending.action, pending.action)} ended, "
-        "and it cannot be looked up: say so with "
-        f"--resolve {address}=adopt:ID, {address}=retry or {address}=forget"
+        f"the outcome of its {_NOUNS.get(pending.action, pending.action)} is unknown and cannot be "
+        "looked up. Check the resource yourself, then add one of these to the command:\n"
+        f"--resolve {address}=adopt:ID (it exists and has this ID)\n"
+        f"--resolve {address}=retry (run the {pending.action} again)\n"
+        f"--resolve {address}=forget (it does not exist)"
     )
 
 
 def decide_removal(tool: RecordedTool, reason: Reason) -> Change:
-    """Decide what to do with a recorded tool that is not wanted any more.
+    """Decide the action for a recorded tool that is to be deleted.
 
-    Raises UsageError if the user wants its create made again.
+    Raises UsageError if the user resolves its creation with `retry`.
     """
-    return _truthful(_removal(tool, reason), tool.entry)
+    return _with_failure(_removal(tool, reason), tool.entry)
 
 
 def _removal(tool: RecordedTool, reason: Reason) -> Change:
@@ -343,40 +352,40 @@ def _removal(tool: RecordedTool, reason: Reason) -> Change:
         return replace(change, action=Action.FORGET)
     if entry.resource is None and resolution and resolution.kind is ResolutionKind.RETRY:
         raise UsageError(
-            f"{entry.address} is not wanted any more, so its create is not tried again",
-            hint=f"--resolve {entry.address.dotted}=adopt:ID deletes it, "
-            f"{entry.address.dotted}=forget leaves it alone",
+            f"cannot retry the creation of {entry.address}: it is to be deleted",
+            hint=f"use --resolve {entry.address.dotted}=adopt:ID to delete the resource, "
+            f"or --resolve {entry.address.dotted}=forget if it does not exist",
         )
-    if tool.unclear and entry.resource is None:
+    if tool.needs_resolution and entry.resource is None:
         return replace(change, action=Action.RECOVER, note=unresolved_note(tool))
-    # A recorded resource without an identity is not forgotten because nothing was read: it is
-    # deleted by its id.
+    # A recorded resource that cannot be looked up may still exist. It is not forgotten but deleted,
+    # by its ID.
     if live is None and (tool.findable or entry.resource is None):
-        left = "" if tool.findable else "what its creation left behind cannot be looked up"
+        left = "" if tool.findable else "leftovers of its creation cannot be looked up"
         return replace(change, action=Action.FORGET, note=left)
     return change
 
 
 def predict_outputs(change: Change, memory: SecretRecall) -> Attributes | Unknown:
-    """Give the outputs as references see them while this change is still to come."""
+    """Return the outputs that references see while this change is still planned."""
     assert change.after is not None
     operations = memory.operations
     if change.action in (Action.CREATE, Action.REPLACE):
         return operations.predict(change.address, change.after, None)
     if change.action is Action.UPDATE:
         return operations.predict(change.address, change.after, change.live or change.before)
-    # A tool that is kept without a live resource was not read: its outputs are not known.
+    # A kept tool without a live resource was not read, so its outputs are not known.
     if change.live is None:
         return UNKNOWN
     return operations.outputs(change.address, change.after, change.live, memory.sealer)
 
 
 def severity(action: Action) -> int:
-    """Rank how much an action changes: with real values a change may only get milder."""
-    # A create counts like a replace: an update may become neither, since both make a resource.
+    """Return the rank of an action. With real values, a change may only move to a lower rank."""
+    # Create and replace rank alike: both create a resource, so an update may become neither.
     return {Action.REPLACE: 2, Action.CREATE: 2, Action.UPDATE: 1}.get(action, 0)
 
 
 def known_outputs(outputs: Attributes | Unknown) -> dict[str, Value]:
-    """Give the outputs that a change shows."""
+    """Return the outputs that a change shows: none if they are unknown as a whole."""
     return {} if isinstance(outputs, Unknown) else dict(outputs)

@@ -1,8 +1,7 @@
-"""Two values as the fields in which they differ.
+"""The difference of two values, as a list of changed fields.
 
-Equality comes first and maps are walked here. deepdiff only tells which items of two lists belong
-together: on whole values it takes 100 times as long as this, a second for a list of 2,000 maps
-(measured with 9.1).
+This module compares values and walks maps itself. deepdiff only aligns the items of two lists: on
+whole values it takes 100 times as long, a second for a list of 2,000 maps (measured with 9.1).
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from engine.values import Attributes, Unknown, Value, ValuePath, is_equal
 Pattern: TypeAlias = "tuple[str, ...]"
 
 NAMES: Final = ("name", "id", "key", "instanceID")
-"""Keys by which the maps in a list are told apart, if every one of them has it and no two agree."""
+"""Keys that identify the maps in a list, if every map has the key and all its values differ."""
 
 ALIGNABLE: Final = 2_000_000
-"""Lists whose lengths multiply to more are compared position by position.
+"""The limit for the product of two lists' lengths. Longer lists are compared by position.
 
-Aligning them can take quadratic time.
+To align them could take quadratic time.
 """
 
 _ABSENT: Final = cast("Value", object())
@@ -37,12 +36,11 @@ def diff(
     source: ChangeSource = ChangeSource.OPTION,
     replaces: Iterable[Pattern] = (),
 ) -> tuple[FieldChange, ...]:
-    """List the fields that differ, in the order of their paths' first appearance.
+    """List the fields that differ, in the order in which their paths first appear.
 
-    A list item that was inserted or removed is one change; its path ends in the index that it has
-    in the list that holds it, the path of a changed item in its new index. `replaces` are paths of
-    options whose change forces replacement, "*" for any step. Linear in the size of the values,
-    but for lists that need aligning.
+    An inserted or removed list item is one change. The path of an item has its new index, or its
+    old one if it was removed. `replaces` are the paths of options whose change forces replacement;
+    "*" matches any step. Takes linear time, except for lists that need aligning.
 
         diff({"path": "a", "n": 1}, {"path": "b", "n": 1}, replaces=[("path",)])
         # (FieldChange(("path",), "a", "b", Source.OPTION, replaces=True),)
@@ -73,13 +71,13 @@ def _walk(old: Value, new: Value, path: ValuePath) -> Iterator[Difference]:
             yield from _walk(old.get(key, _ABSENT), new.get(key, _ABSENT), (*path, key))
     elif isinstance(old, list) and isinstance(new, list):
         yield from _walk_lists(old, new, path)
-    else:  # also where one side is absent: nothing equals that, and it is no map or list
+    else:  # also if one side is absent: `_ABSENT` equals nothing, and is not a map or list
         yield path, old, new
 
 
 def _walk_lists(old: list[Value], new: list[Value], path: ValuePath) -> Iterator[Difference]:
-    """Strip what is equal at both ends, pair the rest."""
-    # Usually one item of a list changed: what is left is short, and often needs no alignment.
+    """Skip the equal items at both ends of the lists, pair the rest and walk each pair."""
+    # Usually one item of a list has changed: the rest is short and often needs no alignment.
     start = _common(old, new)
     end = _common(old[start:][::-1], new[start:][::-1])
     before, after = old[start : len(old) - end], new[start : len(new) - end]
@@ -102,7 +100,7 @@ def _common(old: list[Value], new: list[Value]) -> int:
 
 def _pairs(old: list[Value], new: list[Value]) -> Iterable[tuple[int | None, int | None]]:
     """Pair the indices of items that belong together; None where the other list has none."""
-    # One item against one belong together anyway; deepdiff is not asked.
+    # Two single items are paired without deepdiff, which takes 90 ms to import.
     aligned = old and new and len(old) + len(new) > 2 and len(old) * len(new) <= ALIGNABLE
     removed, added = _unmatched(old, new) if aligned else (set[int](), set[int]())
     left = [index for index in range(len(old)) if index not in removed]
@@ -116,11 +114,11 @@ def _pairs(old: list[Value], new: list[Value]) -> Iterable[tuple[int | None, int
 
 
 def _unmatched(old: list[Value], new: list[Value]) -> tuple[set[int], set[int]]:
-    """Find the indices that only one of the lists has, as deepdiff aligns fingerprints."""
-    from deepdiff.diff import DeepDiff  # 90 ms, and most plans need none
+    """Find the indices of items without a counterpart: deepdiff aligns their fingerprints."""
+    from deepdiff.diff import DeepDiff  # imported here: it takes 90 ms, and most plans need none
 
     name = next((name for name in NAMES if _names(old, name) and _names(new, name)), "")
-    # deepdiff's own types are partly unknown to type checkers
+    # The types of deepdiff are partly unknown to type checkers.
     tree = cast(
         "Mapping[str, Iterable[Any]]",
         DeepDiff(_fingerprints(old, name), _fingerprints(new, name), view="tree"),
@@ -142,21 +140,21 @@ def _names(items: list[Value], name: str) -> bool:
 
 
 def _fingerprints(items: list[Value], name: str) -> list[str]:
-    """Write one text for each item: its name, else its content with secrets by digest."""
+    """Return a text for each item: its name, or its content with secrets as digests."""
     if name:
         return [str(cast("dict[str, Value]", item)[name]) for item in items]
     return [msgspec.json.encode(item, enc_hook=repr, order="sorted").decode() for item in items]
 
 
 def _forces(path: ValuePath, old: Value, new: Value, mark: Pattern) -> bool:
-    """Check whether this change touches an option at `mark`.
+    """Check whether this change affects an option at the path `mark`.
 
-    Where a whole map was added or removed, check whether the option's value in it differs.
+    If a whole map was added or removed, check whether the value of the option in it differs.
     """
     if not all(wanted in ("*", step) for step, wanted in zip(path, mark, strict=False)):
         return False
     rest = mark[len(path) :]
-    # An Unknown counts as the worst that it may turn out to be.
+    # An Unknown value counts as changed: the plan must not be milder than the apply.
     if not rest or isinstance(new, Unknown):
         return True
     before, after = _at(old, rest), _at(new, rest)

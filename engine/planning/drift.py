@@ -1,4 +1,4 @@
-"""Differences of options and live resources from the state.
+"""Differences between the state and the options, and between the state and the live resources.
 
 *Drift* is a difference between the recorded and the live resource that was made outside dtm.
 """
@@ -21,10 +21,10 @@ from engine.values import HIDDEN, Attributes, Digest, Value, find_leaves, is_equ
 
 
 def detect_drift(entry: StateEntry, live: Resource | None, memory: SecretRecall) -> Change:
-    """Compare a recorded tool with its live resource, whatever the config says.
+    """Compare a recorded tool with its live resource, independently of the config.
 
-    Only drift counts: not what follows from the tool's inputs, and not a secret that may have
-    changed with its source. An unfinished tool has none: its record says nothing yet.
+    Only drift counts. A difference that follows from the tool's inputs, or from a secret that was
+    renewed at its source, is not drift. An interrupted tool has no drift: its record is incomplete.
     """
     if entry.pending:
         return keep_change(entry, live)
@@ -32,7 +32,7 @@ def detect_drift(entry: StateEntry, live: Resource | None, memory: SecretRecall)
         return Change(
             entry.address, Action.CREATE, Reason.VANISHED, entry.resource, after=entry.options
         )
-    # A secret that was renewed at its source explains texts around it: these are not drift.
+    # A secret that was renewed at its source also changes the texts that contain it.
     renewed = option_changes(entry, memory.recall_available(entry), memory)
     fields = tuple(
         field
@@ -46,28 +46,29 @@ def detect_drift(entry: StateEntry, live: Resource | None, memory: SecretRecall)
 
 
 def keep_change(entry: StateEntry, live: Resource | None = None) -> Change:
-    """Make the change that leaves a recorded tool alone."""
+    """Return the change that keeps a recorded tool as it is."""
     return Change(entry.address, Action.KEEP, Reason.UNCHANGED, entry.resource, live, entry.options)
 
 
 def option_changes(
     entry: StateEntry, options: Attributes, memory: SecretRecall
 ) -> tuple[FieldChange, ...]:
-    """Compare options with the recorded ones; Unknown leaves differ from anything.
+    """Compare options with the recorded ones. An Unknown value differs from every value.
 
-    A field `replaces` where its option was declared with `Field(replace=True)`.
+    A field change has `replaces` if its option is declared with `Field(replace=True)`.
     """
-    # Most options are equal: this spares them the sealing, which is slow for secrets.
+    # Most options are equal. Checked first: sealing is slow for secrets.
     if is_equal_map(entry.options, options):
         return ()
-    # The record holds digests, so the config's secrets are compared as digests too.
+    # The state holds digests, so the secrets of the config are compared by their digests.
     sealed = memory.sealer.seal_map(options, entry.address)
     struct = memory.operations.options_struct(entry.address)
     marks = replace_paths(struct)
     found = diff(entry.options, sealed, replaces=marks)
     if not found:
         return found
-    # Another version, or DevStream, may have recorded another spelling, or a secret in clear.
+    # Another version, or DevStream, may have recorded keys in another spelling, or secrets in plain
+    # text. The comparison is repeated with the record in today's form.
     spelled = canonicalize(entry.options, struct)
     recorded = memory.sealer.seal_map(mark_like(spelled, options), entry.address)
     return found if recorded == entry.options else diff(recorded, sealed, replaces=marks)
@@ -81,16 +82,17 @@ def live_changes(
 ) -> tuple[FieldChange, ...]:
     """Compare the live resource with the recorded one.
 
-    An attribute that is derived from inputs differs because of those: `Source.INPUT`. An output
-    that only repeats the difference of an attribute is left out. So is a secret that may come from
-    one of the `changed` options: its old value is not known any more, so it cannot be judged.
+    A difference has `Source.INPUT` if the attribute depends only on the tool's inputs. An output
+    that repeats the difference of an attribute is left out. So is a secret that may come from one
+    of the `changed` options: its old value is not known, so its cause cannot be determined.
     """
     recorded, operations = entry.resource, memory.operations
     if recorded is None or live is recorded or equal_resources(recorded, live):
         return ()
 
     def sealed(resource: Resource) -> Resource:
-        # Which secrets were known when a side was read or recorded depends on chance.
+        # The two sides were marked at different times, with different known secrets. Both are
+        # marked again, or a secret that became known in between would be a difference.
         concealed = operations.redactor.mark_resource(resource)
         return memory.sealer.seal_resource(concealed, entry.address)
 
@@ -103,7 +105,7 @@ def live_changes(
 def _attributes(
     recorded: Resource, now: Resource, derived: Collection[str]
 ) -> Iterator[FieldChange]:
-    # An id that holds a secret is not recorded whole: the identity found the resource.
+    # A recorded ID with a redacted secret cannot be compared with the live one.
     found = recorded.id if HIDDEN in recorded.id else now.id
     for field in diff(
         {"id": recorded.id, **recorded.attributes},
@@ -116,7 +118,7 @@ def _attributes(
 def _outputs(
     recorded: Resource, now: Resource, attributes: Sequence[FieldChange]
 ) -> Iterator[FieldChange]:
-    # Outputs often repeat attributes; shown twice, one change would look like two.
+    # Outputs often repeat attributes. Shown twice, one difference would look like two.
     shown = {field.path: field for field in attributes}
     for field in diff(recorded.outputs, now.outputs, source=ChangeSource.LIVE):
         if not (field.path in shown and _repeats(shown[field.path], field)):
@@ -124,12 +126,15 @@ def _outputs(
 
 
 def _repeats(attribute: FieldChange, output: FieldChange) -> bool:
-    """Check whether an output only repeats its attribute; digests differ by their place."""
+    """Check whether an output repeats its attribute. Two digests count as equal.
+
+    The digest of one secret differs from place to place.
+    """
     return type(attribute.new) is type(output.new) is Digest or is_equal(attribute.new, output.new)
 
 
 def _explained(field: FieldChange, changed: Sequence[FieldChange]) -> bool:
-    """Check whether a secret may differ because the secret of an option does."""
+    """Check whether a secret may differ because a secret option has changed."""
     if not (isinstance(field.old, Digest) and isinstance(field.new, Digest)):
         return False
     came = _came_from(field.old)
@@ -139,7 +144,7 @@ def _explained(field: FieldChange, changed: Sequence[FieldChange]) -> bool:
 
 
 def _came_from(value: Value) -> set[str]:
-    """Collect the origins of the secrets in a value; "" for a secret without any."""
+    """Collect the sources of the secrets in a value; "" for a secret without a source."""
     return {
         origin
         for digest in find_leaves(value, Digest)
@@ -149,7 +154,7 @@ def _came_from(value: Value) -> set[str]:
 
 
 def equal_resources(one: Resource, other: Resource) -> bool:
-    """Check whether two resources are equal, secrets by their digests."""
+    """Check whether two resources are equal. Secrets are compared by their digests."""
     return (
         one.id == other.id
         and is_equal_map(one.attributes, other.attributes)

@@ -1,4 +1,4 @@
-"""Identities: which tools stand for one thing, within a config and between config and state.
+"""Identities: which tools share a resource, within a config and between config and state.
 
 An identity is the natural key by which a provider finds a resource again, `file:out/a.txt`.
 """
@@ -20,27 +20,27 @@ from engine.state import State, StateEntry
 from engine.values import UNKNOWN, Attributes, Unknown
 
 _ON_DISK = ("file:", "directory:")
-"""How identities begin that name a path: a file and a directory cannot both be there."""
+"""The prefixes of identities that are paths. A file and a directory cannot have the same path."""
 
 
 def is_comparable(identity: str | None | Unknown) -> TypeGuard[str]:
-    """Check whether an identity is known and names one thing outside the state."""
+    """Check whether an identity is known and identifies one resource outside the state."""
     return isinstance(identity, str) and identity != BY_ADDRESS
 
 
 def identity_path(identity: str) -> str | None:
-    """Take the path out of an identity, as the provider spells it; None if it names none."""
+    """Return the path in an identity, in the provider's spelling; None if it is not a path."""
     return identity.partition(":")[2] if identity.startswith(_ON_DISK) else None
 
 
 class IdentityIndex:
-    """The things that the tools of a config stand for; each belongs to the first tool.
+    """The identities of the tools of a config. Each identity belongs to the first tool with it.
 
-    Paths are compared by where they lead from `base_dir`.
+    Different spellings of one path, relative to `base_dir`, are the same identity.
 
         index = IdentityIndex(Path("/work"))
         index.add("file:out", a)             # None
-        index.add("directory:/work/out", b)  # a: both cannot be there
+        index.add("directory:/work/out", b)  # a: only one of them can exist
     """
 
     def __init__(self, base_dir: Path) -> None:
@@ -48,26 +48,26 @@ class IdentityIndex:
         self._first: dict[str, Address] = {}
 
     def add(self, identity: str, address: Address) -> Address | None:
-        """Claim a thing; give the other tool that claimed it before, None if there is none."""
+        """Add a tool's identity. Returns another tool that was added with it before, or None."""
         path = identity_path(identity)
-        thing = identity if path is None else self._place(path)
-        first = self._first.setdefault(thing, address)
+        key = identity if path is None else self._normalize(path)
+        first = self._first.setdefault(key, address)
         return None if first == address else first
 
-    def _place(self, path: str) -> str:
-        """Give the same text for all spellings of one path."""
-        # Tested first, because normpath is slow and the paths of most configs are clean.
+    def _normalize(self, path: str) -> str:
+        """Return the same text for all spellings of one path."""
+        # Tested first: normpath is slow, and most paths are normalized already.
         path = normpath(path) if "/." in path or "//" in path else path
         if path.startswith(("/", "~")):
             return str(self._base / Path(path).expanduser())
-        # As text: making a Path for each tool of a large config takes much longer.
+        # Joined as text: a Path for each tool of a large config takes much longer.
         return f"{self._base}/{path}"
 
 
 def known_identities(config: Config, operations: Operations) -> Iterator[tuple[ToolSpec, str]]:
-    """Yield each tool with a comparable identity that is known before anything runs.
+    """Yield each tool whose identity is known before the apply and can be compared.
 
-    A tool with another problem is left out: that is reported when it is planned.
+    A tool with another problem is left out: the planner reports that problem.
     """
     for tool in config.tools:
         try:
@@ -80,15 +80,16 @@ def known_identities(config: Config, operations: Operations) -> Iterator[tuple[T
 
 
 def find_moves(config: Config, state: State, operations: Operations) -> dict[Address, Address]:
-    """New address -> old one, where a tool that joined the config is one that left it.
+    """Find renamed tools: map the new address of each to its recorded address.
 
-    It is if both have the same instance of the same plugin, under two of its names, or one
-    identity. Here identities are compared as they are spelled: a move must not guess.
+    A tool that is new in the config is a renamed one if a recorded tool left the config, and both
+    have the same identity, or the same instance ID and two names of one plugin. Identities must be
+    spelled alike: a wrong match would take over another resource.
     """
     wanted = {spec.address for spec in config.tools}
     left = [entry for address, entry in state.entries.items() if address not in wanted]
     joined = [spec for spec in config.tools if spec.address not in state.entries]
-    # Most runs move nothing and stop here, before any secret is recalled.
+    # Most runs stop here: to recall secrets for the comparison is slow.
     if not left or not joined:
         return {}
     known: dict[tuple[str, str], Address] = {}
@@ -99,7 +100,7 @@ def find_moves(config: Config, state: State, operations: Operations) -> dict[Add
     for spec in joined:
         marks = _marks(spec.address, spec.options, operations)
         old = next((known[mark] for mark in marks if mark in known), None)
-        # Two new tools may match one recorded tool; only the first takes it over.
+        # Two new tools may match one recorded tool. Only the first one takes it over.
         if old is not None and old not in found.values():
             found[spec.address] = old
     return found
@@ -122,7 +123,7 @@ def find_owner(
 
 
 def _recorded_marks(entry: StateEntry, memory: SecretRecall) -> list[tuple[str, str]]:
-    """List the `_marks` of a recorded tool; none if a secret in its name is gone."""
+    """Return the `_marks` of a recorded tool; none if a secret in its identity is lost."""
     try:
         options = memory.recall_available(entry)
     except DtmError:
@@ -131,9 +132,9 @@ def _recorded_marks(entry: StateEntry, memory: SecretRecall) -> list[tuple[str, 
 
 
 def _marks(address: Address, options: Attributes, operations: Operations) -> list[tuple[str, str]]:
-    """List the signs by which a tool is known again under another address.
+    """Return the keys by which a tool is recognized under another address.
 
-    None if its plugin is gone, which is reported elsewhere.
+    Empty if its plugin is unknown: the planner reports that.
     """
     try:
         marks = [(operations.provider(address).plugin, address.instance)]

@@ -1,6 +1,6 @@
-"""From config, state and live resources to a plan.
+"""The planner: compare config, state and live resources, and return a plan.
 
-Pure: of a provider only what needs no I/O is called (identity, prediction).
+Of a provider, only methods without I/O are called: `identity` and `predict`.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ from engine.values import UNKNOWN, Attributes, Unknown, Value, is_equal
 
 
 class LiveResources(msgspec.Struct, frozen=True):
-    """The resources that were read, by address; None for one that is gone.
+    """The live resources by address; None for one that is gone.
 
-    An address that is missing was not read. `failed` are the reads that failed. `before` is what
-    the recorded options show, where the config has others by now.
+    An address that was not read is missing. `failed` holds the errors of failed reads.
+    `as_recorded` holds resources that were read with the recorded options, for tools whose options
+    have changed in the config.
     """
 
     resources: Mapping[Address, Resource | None]
@@ -47,16 +48,16 @@ class LiveResources(msgspec.Struct, frozen=True):
     as_recorded: Mapping[Address, Resource] = {}
 
     def resource_of(self, entry: StateEntry) -> Resource | None:
-        """Find the live resource of a recorded tool; the recorded one where nothing was read."""
+        """Return the live resource of a recorded tool, or the recorded one if it was not read."""
         return self.resources.get(entry.address, entry.resource)
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """The tools to delete: `targets`, or every recorded tool where they are None.
+    """The tools to delete: `targets`, or every recorded tool if `targets` is None.
 
-    `with_dependents`: recorded tools that depend on a target are deleted too; else one that does is
-    an error. `unrecorded`: tools of the config that the state does not know are deleted, too, if
-    their resource was found.
+    `with_dependents`: recorded tools that depend on a target are deleted too; without it, such a
+    tool is an error. `unrecorded`: tools of the config that are not in the state are deleted too,
+    if their resource exists.
     """
 
     targets: Collection[Address] | None = None
@@ -65,13 +66,13 @@ class Selection(msgspec.Struct, frozen=True):
 
 
 ALL_RECORDED: Final = Selection()
-"""All recorded tools: a destroy."""
+"""The selection of a destroy: all recorded tools."""
 
 
 def recorded_resources(state: State) -> LiveResources:
-    """Take the resources as recorded, for `--no-refresh`.
+    """Return the recorded resources as if they were live, for `--no-refresh`.
 
-    A plan made from them is for looking at, not for applying: it knows of no drift.
+    A plan from them is only for display, not for an apply: it cannot show drift.
     """
     return LiveResources({address: entry.resource for address, entry in state.entries.items()})
 
@@ -85,25 +86,25 @@ def make_plan(
     resolutions: Resolutions | None = None,
     in_progress: str = "",
 ) -> Plan:
-    """Plan an apply: dependencies first, deletes last and in reverse.
+    """Plan an apply: dependencies first, deletions last and in reverse order.
 
-    Raises PlanError with every problem: reads that failed, resources that exist and are not in this
-    state, two tools that are one thing, outputs that do not exist, options that do not fit once
-    they are known.
+    Raises PlanError with every problem: failed reads, resources that exist but are not in this
+    state, two tools with one identity, outputs that do not exist, and options that have the wrong
+    type when their references are resolved.
     """
     planning = _Planning(config, state, live, operations, resolutions or {})
     wanted = planning.wanted()
     edges = {
-        # By recorded edges: the config no longer says what a removed tool depended on.
+        # The recorded dependencies: the config no longer has those of a removed tool.
         a: e.depends_on
         for a, e in state.entries.items()
-        # A renamed tool left the config under its old name only; it must not be deleted.
+        # A renamed tool is in the config under its new name, and must not be deleted.
         if a not in planning.specs and a not in planning.moved
     }
-    unwanted = planning.removals(edges, Reason.REMOVED)
+    removed = planning.removals(edges, Reason.REMOVED)
     outputs, output_changes = planning.outputs()
-    planning.refuse()
-    return Plan(state.id, config.digest, wanted + unwanted, outputs, output_changes, in_progress)
+    planning.raise_problems()
+    return Plan(state.id, config.digest, wanted + removed, outputs, output_changes, in_progress)
 
 
 def plan_removal(
@@ -117,11 +118,11 @@ def plan_removal(
 ) -> Plan:
     """Plan the deletion of the selected tools, dependents first. `config` may be empty.
 
-    Raises UnsafePlanError if a tool that is not selected depends on one that is, PlanError if reads
-    failed.
+    Raises UnsafePlanError if a tool that is not selected depends on a selected one, and PlanError
+    if reads have failed.
     """
     planning = _Planning(config, state, live, operations, resolutions or {})
-    edges = {address: state.entries[address].depends_on for address in _doomed(state, selection)}
+    edges = {address: state.entries[address].depends_on for address in _selected(state, selection)}
     if selection.unrecorded:
         edges |= {
             address: spec.depends_on
@@ -129,8 +130,9 @@ def plan_removal(
             if address not in state.entries and live.resources.get(address)
         }
     changes = planning.removals(edges, Reason.REQUESTED)
-    planning.refuse()
-    # The config may be empty, so which tools an output came from is not known here.
+    planning.raise_problems()
+    # The root outputs stay until the last tool is deleted: the config may be empty, so it is not
+    # known which tool an output came from.
     left = dict(state.outputs) if any(address not in edges for address in state.entries) else {}
     gone = diff_outputs(state, left, planning.memory.sealer)
     return Plan(state.id, config.digest, changes, left, gone, destroy=True)
@@ -139,7 +141,7 @@ def plan_removal(
 def plan_drift(
     state: State, live: LiveResources, operations: Operations, *, in_progress: str = ""
 ) -> Plan:
-    """Show the drift of every tool that could be read, as a plan that is never applied."""
+    """Return the drift of every tool that could be read, as a plan that is never applied."""
     memory = SecretRecall.of(operations, state)
     changes = tuple(
         detect_drift(entry, live.resource_of(entry), memory)
@@ -149,22 +151,26 @@ def plan_drift(
     return Plan(state.id, "", changes, in_progress=in_progress)
 
 
-def _refuse_idle(resolutions: Resolutions, state: State) -> None:
-    """Raise UsageError for a `--resolve` of a tool that has nothing unfinished."""
+def _refuse_idle_resolutions(resolutions: Resolutions, state: State) -> None:
+    """Raise UsageError for a `--resolve` of a tool without an unfinished operation."""
     unfinished = {address: None for address, entry in state.entries.items() if entry.pending}
     for address in resolutions:
         if address not in unfinished:
-            why = "has nothing unfinished" if address in state.entries else "is not in the state"
+            recorded = address in state.entries
+            why = "has no unfinished operation" if recorded else "is not in the state"
             raise UsageError(
                 f"--resolve {address.dotted}: {address} {why}",
-                hint=f"unfinished: {', '.join(map(str, unfinished))}"
+                hint=f"name one of the unfinished tools: {', '.join(map(str, unfinished))}"
                 if unfinished
-                else "nothing in this state is unfinished",
+                else "remove --resolve: no tool in this state has an unfinished operation",
             )
 
 
-def _doomed(state: State, selection: Selection) -> list[Address]:
-    """List the targets that are recorded, and all that depends on them."""
+def _selected(state: State, selection: Selection) -> list[Address]:
+    """List the recorded targets and all tools that depend on them.
+
+    Raises UnsafePlanError if there are such tools and they are not to be deleted too.
+    """
     if selection.targets is None:
         return list(state.entries)
     dependents: dict[Address, list[Address]] = {}
@@ -182,10 +188,11 @@ def _doomed(state: State, selection: Selection) -> list[Address]:
                 found[other] = None
                 queue.append(other)
     if outside and not selection.with_dependents:
+        targets = ", ".join(str(address) for address in sorted(selection.targets))
         raise UnsafePlanError(
-            "what stays depends on what would be deleted: " + ", ".join(sorted(outside)),
-            hint="delete it too with --with-dependents, "
-            "or take the dependency out of the config and apply first",
+            f"cannot delete {targets}: {', '.join(sorted(outside))}",
+            hint="add --with-dependents to delete the dependents too, "
+            "or remove the dependency from the config and run dtm apply first",
         )
     return list(found)
 
@@ -193,7 +200,7 @@ def _doomed(state: State, selection: Selection) -> list[Address]:
 class _Planning:
     """One run of the planner.
 
-    `outputs_of` is what references to a tool see, UNKNOWN where they wait for the apply.
+    `outputs_of` holds the outputs that references to a tool see; UNKNOWN until the apply.
     """
 
     def __init__(
@@ -204,7 +211,7 @@ class _Planning:
         operations: Operations,
         resolutions: Resolutions,
     ) -> None:
-        _refuse_idle(resolutions, state)
+        _refuse_idle_resolutions(resolutions, state)
         self.config, self.state, self.live, self.operations = config, state, live, operations
         self.resolutions = resolutions
         self.memory = SecretRecall.of(operations, state)
@@ -217,14 +224,14 @@ class _Planning:
             Problem(str(a), error.message, error.hint) for a, error in live.failed.items()
         ]
 
-    def refuse(self) -> None:
-        """Raise PlanError if there was any problem."""
+    def raise_problems(self) -> None:
+        """Raise PlanError with the problems, if there are any."""
         if self.problems:
             raise PlanError(tuple(self.problems))
 
     def wanted(self) -> tuple[Change, ...]:
         """Plan a change for every tool of the config, dependencies first."""
-        # Dependencies first: a reference needs the outputs of the tool that it names.
+        # This order, because a reference needs the outputs of the tool that it names.
         ordered = topological_order(
             {address: spec.depends_on for address, spec in self.specs.items()}
         )
@@ -235,15 +242,15 @@ class _Planning:
         )
 
     def _wanted(self, spec: ToolSpec) -> Change | None:
-        # Stays so where planning this tool fails: its dependents are planned nevertheless, and
-        # report their own problems instead of an output that does not exist.
+        # Set before anything can fail: the dependents of a tool with a problem are planned too, and
+        # must report their own problems instead of a missing output.
         self.outputs_of[spec.address] = UNKNOWN
         try:
             options = self.operations.resolve_options(spec, self.outputs_of.get)
             self._check_identity(spec.address, options)
             known = self.moves.get(spec.address, spec.address)
-            # The failed read is reported already; without its result the tool would seem to be
-            # gone.
+            # The failed read is reported already. Without its result, the tool would look gone and
+            # would be created a second time.
             if known in self.live.failed or spec.address in self.live.failed:
                 return None
             change = self._decide(spec, options, self.state.entries.get(known))
@@ -263,7 +270,8 @@ class _Planning:
         other = self.identities.add(identity, address) if is_comparable(identity) else None
         if other is not None:
             raise DtmError(
-                f"is the same thing as {other}: both are {identity}", hint="keep one of the two"
+                f"manages the same resource ({identity}) as {other}",
+                hint="remove one of the two tools, or change the name or path of this one",
             )
         self.operations.refuse_secret_identity(address, options)
 
@@ -271,26 +279,26 @@ class _Planning:
         if entry is not None:
             return decide(spec, options, self._recorded_tool(entry), self.memory)
         if self.live.resources.get(spec.address) is not None:
-            raise self._taken(self.operations.identity(spec.address, options))
+            raise self._taken(spec.address, self.operations.identity(spec.address, options))
         return create_change(spec, options, Reason.NEW)
 
-    def _taken(self, identity: str | None | Unknown) -> DtmError:
-        """Make the error of a new tool whose resource exists, perhaps as that of another tool."""
+    def _taken(self, address: Address, identity: str | None | Unknown) -> DtmError:
+        """Return the error for a new tool whose resource exists, perhaps as another tool's."""
         other = find_owner(identity, self.state, self.memory)
         if other is None:
             return already_exists(identity)
         return DtmError(
-            f"is still {other}: both are {identity}",
-            hint=f"apply the change of {other} first, alone",
+            f"needs the resource {identity}, which still belongs to {other}",
+            hint=f"apply the change of {other} alone first, then add {address}",
         )
 
     def removals(
         self, edges: Mapping[Address, Iterable[Address]], reason: Reason
     ) -> tuple[Change, ...]:
-        """Plan deletions, each before what it depended on."""
+        """Plan the deletion of these tools, each before the tools that it depends on."""
         changes: list[Change] = []
         for address in reversed(topological_order(edges)):
-            # Reported with the failed reads: without a live resource it could only be guessed at.
+            # Reported with the failed reads. Whether its resource exists is not known.
             if address in self.live.failed:
                 continue
             try:
@@ -304,14 +312,15 @@ class _Planning:
         if entry is None:
             spec, live = self.specs[address], self.live.resources.get(address)
             return Change(address, Action.DELETE, reason, live, live, depends_on=spec.depends_on)
-        # Raises for an unknown plugin: the plan must not promise a delete that cannot be made.
+        # Raises for an unknown plugin: a plan must not contain a deletion that cannot be done.
         self.operations.provider(address)
         return decide_removal(self._recorded_tool(entry), reason)
 
     def _recorded_tool(self, entry: StateEntry) -> RecordedTool:
-        """Put together what is known of a recorded tool."""
+        """Collect what is known about a recorded tool."""
         address, live = entry.address, self.live
-        if entry.pending is None:  # only of an unfinished one the rest matters, and asking costs
+        # The identity is slow to get, and only needed for a tool with an unfinished operation.
+        if entry.pending is None:
             return RecordedTool(
                 entry, live.resources.get(address), before=live.as_recorded.get(address)
             )
@@ -322,7 +331,7 @@ class _Planning:
         )
 
     def outputs(self) -> tuple[dict[str, Value], tuple[OutputChange, ...]]:
-        """Give the root outputs as they will be, and how they differ from the recorded ones."""
+        """Return the root outputs after the apply, and their differences from the recorded ones."""
         values: dict[str, Value] = {}
         for name, value in self.config.outputs.items():
             try:
@@ -335,7 +344,7 @@ class _Planning:
 def diff_outputs(
     state: State, values: Mapping[str, Value], sealer: Sealer
 ) -> tuple[OutputChange, ...]:
-    """List the root outputs that differ from the recorded ones; `new` None: it goes."""
+    """List the root outputs that differ from the recorded ones; `new` is None for a removed one."""
     changes = [
         OutputChange(name, state.outputs.get(name), value)
         for name, value in values.items()
@@ -353,9 +362,9 @@ def diff_outputs(
 
 
 def already_exists(identity: str | None | Unknown) -> DtmError:
-    """Make the error of a new tool whose resource exists already."""
-    thing = f" ({identity})" if is_comparable(identity) else ""
+    """Return the error for a new tool whose resource already exists."""
+    resource = f" {identity}" if is_comparable(identity) else ""
     return DtmError(
-        f"exists{thing}, but was not made by this state",
-        hint="remove it, or give this tool another name or place",
+        f"the resource{resource} already exists and is not recorded in this state",
+        hint="delete the resource yourself, or change the name or path of this tool",
     )

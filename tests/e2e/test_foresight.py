@@ -55,7 +55,7 @@ def test_a_repository_that_is_not_there_is_told_by_plan_unless_this_run_makes_it
     config(f"tools:\n{WORKFLOW}")
     told = dtm("plan")
     assert (
-        f"github-actions/ci: Apply will refuse this plan: scm: there is no {dtm.folder}/r.git"
+        f"github-actions/ci: Apply will refuse this plan: scm: {dtm.folder}/r.git does not exist"
         in told
     )
     config(f"tools:\n{SCAFFOLD}{WORKFLOW}  dependsOn: [repo-scaffolding.a]\n")

@@ -129,12 +129,13 @@ tools:
 """)
     told = dtm("plan")
     assert (
-        f"file/f: Apply will refuse this plan: source: there is no {dtm.folder}/absent.txt" in told
+        f"file/f: Apply will refuse this plan: source: {dtm.folder}/absent.txt does not exist"
+        in told
     )
     told = dtm("apply", "-y", code=1)
-    assert f"file/f: source: there is no {dtm.folder}/absent.txt" in told
-    assert f"command/c: cwd: there is no {dtm.folder}/nowhere" in told
-    assert f"repo-scaffolding/r: sourceRepo: there is no {dtm.folder}/template" in told
+    assert f"file/f: source: {dtm.folder}/absent.txt does not exist" in told
+    assert f"command/c: cwd: {dtm.folder}/nowhere does not exist" in told
+    assert f"repo-scaffolding/r: sourceRepo: {dtm.folder}/template does not exist" in told
     assert [path.name for path in dtm.folder.iterdir() if not path.name.startswith(".")] == [
         "config.yaml"
     ]
@@ -215,7 +216,7 @@ def test_a_word_on_what_is_not_unfinished_is_refused(dtm: Runner, config: Write)
     dtm("apply", "-y", code=1)
     told = dtm("apply", "-y", "--resolve", "command.c=retry", code=1)
     assert "--resolve command.c: command/c is not in the state" in told
-    assert "unfinished: command/a, command/b" in told
+    assert "name one of the unfinished tools: command/a, command/b" in told
     assert "command/c is not in the state" in dtm(
         "destroy", "-y", "--resolve", "command.c=forget", code=1
     )
@@ -224,8 +225,8 @@ def test_a_word_on_what_is_not_unfinished_is_refused(dtm: Runner, config: Write)
     dtm("apply", "-y")
     told = dtm("apply", "-y", "--resolve", "data.d=retry", code=1)
     assert (
-        "--resolve data.d: data/d has nothing unfinished" in told
-        and "nothing in this state is unfinished" in told
+        "--resolve data.d: data/d has no unfinished operation" in told
+        and "no tool in this state has an unfinished operation" in told
     )
 
 

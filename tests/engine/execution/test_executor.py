@@ -390,7 +390,7 @@ def test_a_new_tool_whose_name_was_unknown_is_looked_up_right_before_it_is_begun
     bench.system.things["1"] = {"value": None, "color": "red", "serial": 0}
     summary = apply(bench, config(tool("a"), tool("b", "a", key=numbered("", ref("a.serial")))))
     assert summary.failed == (at("b"),)
-    assert "was not made by this state" in events(bench, ApplyErrored)[0].message
+    assert "is not recorded in this state" in events(bench, ApplyErrored)[0].message
     assert set(pendings(bench)) == {"a"}
     assert bench.system.count("create") == 1
 

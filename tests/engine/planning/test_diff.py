@@ -1,4 +1,4 @@
-"""Differences as field changes."""
+"""Differences of two values as field changes."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ JSON = st.recursive(
 
 
 def shown(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Changes in short; "-" for an absent side."""
+    """Return the changes as tuples, with "-" for an absent side."""
     return [
         (".".join(map(str, c.path)), "-" if c.old_absent else c.old, "-" if c.new_absent else c.new)
         for c in diff(old, new)
@@ -39,23 +39,23 @@ def shown(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]
     ("one", "two"),
     [(1, True), (0, False), (1, 1.0), (1, "1"), (None, ""), ({}, None), ([], {}), ([1], [True])],
 )
-def test_values_that_python_or_people_confuse_are_different(one: Any, two: Any) -> None:
+def test_values_of_different_types_are_different(one: Any, two: Any) -> None:
     assert is_equal(one, one)
     assert not is_equal(one, two)
 
 
-def test_order_of_keys_is_no_difference_and_order_of_items_is() -> None:
+def test_order_of_items_counts_and_order_of_keys_does_not() -> None:
     assert is_equal({"a": 1, "b": [1, 2]}, {"b": [1, 2], "a": 1})
     assert not is_equal([1, 2], [2, 1])
 
 
-def test_a_secret_is_its_digest_wherever_it_came_from() -> None:
+def test_digests_are_equal_whatever_their_sources() -> None:
     assert is_equal(Digest("aa", ("env A",)), Digest("aa", ("var b",)))
     assert not is_equal(Digest("aa"), Digest("bb"))
     assert not is_equal(Digest("aa"), "aa")
 
 
-def test_the_unknown_equals_nothing_so_that_the_worst_is_shown() -> None:
+def test_unknown_value_differs_from_every_value() -> None:
     assert not is_equal(UNKNOWN, UNKNOWN)
     assert shown({"a": {"b": 1}}, {"a": {"b": UNKNOWN}}) == [("a.b", 1, UNKNOWN)]
 
@@ -94,7 +94,7 @@ def test_the_unknown_equals_nothing_so_that_the_worst_is_shown() -> None:
         ({"l": [UNKNOWN]}, {"l": [1, 2]}, [("l.0", UNKNOWN, 1), ("l.1", "-", 2)]),
     ],
 )
-def test_only_what_differs_is_named(
+def test_only_differing_fields_are_listed(
     old: dict[str, Any], new: dict[str, Any], changes: list[tuple[str, Any, Any]]
 ) -> None:
     assert shown(old, new) == changes
@@ -117,9 +117,7 @@ def test_only_what_differs_is_named(
         ({"l": [{"key": 1}]}, {"l": [{"key": 1}, {"id": 2}]}, False),
     ],
 )
-def test_a_change_forces_replacement_where_a_marked_option_differs(
-    old: Any, new: Any, forced: bool
-) -> None:
+def test_change_of_a_marked_option_forces_replacement(old: Any, new: Any, forced: bool) -> None:
     found = diff(
         old, new, source=ChangeSource.LIVE, replaces=[("a",), ("m", "path"), ("l", "*", "key")]
     )
@@ -136,7 +134,7 @@ def test_secrets_in_lists_are_aligned_by_digest() -> None:
 
 
 @pytest.mark.parametrize("change", ["insert near the front", "one in a hundred", "all"])
-def test_long_lists_of_maps_take_little_time(change: str) -> None:
+def test_long_lists_of_maps_are_compared_quickly(change: str) -> None:
     old: list[Any] = [{"host": f"h{i}", "port": i, "tags": ["a", "b"]} for i in range(2_000)]
     new: list[Any] = [dict(item) for item in old]
     if change == "insert near the front":
@@ -164,7 +162,7 @@ def test_deepdiff_is_loaded_only_when_lists_need_aligning() -> None:
     st.dictionaries(st.sampled_from(["a", "b"]), JSON),
     st.dictionaries(st.sampled_from(["a", "b"]), JSON),
 )
-def test_a_diff_is_empty_exactly_where_values_are_the_same(old: Any, new: Any) -> None:
+def test_diff_is_empty_exactly_if_values_are_the_same(old: Any, new: Any) -> None:
     assert (not diff(old, new)) == is_equal(old, new)
     assert diff(old, old) == ()
     assert all(

@@ -1,4 +1,4 @@
-"""Who changed it: a person in the config, a person in what the config names, or somebody else."""
+"""The source of each difference: an option, an input that an option names, or drift."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -35,7 +35,7 @@ from tests.engine.fake_system import (
 
 
 class Rendering(Thing):
-    """Also shows what its options and a template come to; value "unreadable" cannot be read."""
+    """A thing that also reports a rendered template. The value "unreadable" makes `read` fail."""
 
     template = "t1"
 
@@ -64,7 +64,7 @@ def rendering(system: FakeSystem, template: str = "t1") -> Operations:
 def planned(
     wanted: ToolSpec, *, color: str = "red", template: str = "t1", was: Any = "old"
 ) -> tuple[Change, LiveResources]:
-    """The tool was made with the value `was` and the template t1; then these things changed."""
+    """Plan a tool that was created with the value `was` and the template t1, and then changed."""
     system = FakeSystem({"a": {"value": None, "color": color, "serial": 1}})
     operations = rendering(system, template)
     known = entry("a", value=was)
@@ -76,7 +76,7 @@ def planned(
     return change, live
 
 
-def told(change: Change) -> tuple[str, str, set[tuple[str, str]]]:
+def summary(change: Change) -> tuple[str, str, set[tuple[str, str]]]:
     return (
         change.action.value,
         change.reason.value,
@@ -100,26 +100,26 @@ OPTION, INPUT, WORLD = ("option", "value"), ("input", "rendered"), ("live", "col
         ("new", "t2", "blue", ("update", "changed", {OPTION, INPUT, WORLD}), 2),
     ],
 )
-def test_each_change_is_told_of_whoever_made_it_and_no_other(
+def test_each_change_has_its_source_and_reason(
     value: str, template: str, color: str, expected: Any, reads: int
 ) -> None:
     change, live = planned(tool("a", value=value), template=template, color=color)
-    assert told(change) == expected
+    assert summary(change) == expected
     assert 1 + len(live.as_recorded) == reads
 
 
-def test_what_cannot_be_read_as_it_was_recorded_is_nobodys_drift() -> None:
+def test_failed_read_with_recorded_options_hides_the_drift() -> None:
     change, live = planned(tool("a", value="new"), color="blue", was="unreadable")
-    assert told(change) == ("update", "changed", {OPTION})
+    assert summary(change) == ("update", "changed", {OPTION})
     assert live.failed == {}
 
 
-def test_options_that_only_gained_a_secret_are_no_reason_to_call_its_traces_drift() -> None:
+def test_effect_of_a_new_secret_option_is_not_drift() -> None:
     change, _ = planned(tool("a", value=Secret("hush-hush", ("var v",))))
-    assert told(change) == ("update", "changed", {OPTION})
+    assert summary(change) == ("update", "changed", {OPTION})
 
 
-def test_a_tool_that_was_changed_but_looks_as_recorded_is_read_once() -> None:
+def test_changed_tool_with_an_unchanged_resource_is_read_once() -> None:
     system = FakeSystem({"a": {"value": None, "color": "red", "serial": 1}})
     live = read(
         config(tool("a", value="new")),
@@ -129,7 +129,7 @@ def test_a_tool_that_was_changed_but_looks_as_recorded_is_read_once() -> None:
     assert (live.as_recorded, system.calls) == ({}, ["read a"])
 
 
-def test_inputs_are_no_drift() -> None:
+def test_changed_input_has_source_input() -> None:
     known = entry("a")
     now = replace(
         thing("a", color="blue"),
@@ -154,11 +154,11 @@ def test_inputs_are_no_drift() -> None:
 )
 def test_drift_of_a_recorded_tool(known: StateEntry, live: Resource | None, expected: Any) -> None:
     change = detect_drift(known, live, SecretRecall(rendering(FakeSystem()), SEALER))
-    assert told(change) == expected
+    assert summary(change) == expected
     assert (change.before, change.after) == (known.resource, known.options)
 
 
-def test_inputs_alone_are_not_drift_of_a_tool() -> None:
+def test_changed_inputs_alone_are_not_drift() -> None:
     known = entry("a")
     now = replace(thing("a"), attributes={**thing("a").attributes, "rendered": "x"})
     assert (
@@ -167,7 +167,7 @@ def test_inputs_alone_are_not_drift_of_a_tool() -> None:
     )
 
 
-def test_drift_leaves_out_what_could_not_be_read() -> None:
+def test_drift_omits_tools_whose_read_failed() -> None:
     known = state(entry("b"), entry("a"), entry("c"))
     live = LiveResources({at("b"): thing("b", color="blue")}, {at("c"): ProviderError("no")})
     plan = plan_drift(known, live, rendering(FakeSystem()), in_progress="ann")
@@ -178,7 +178,7 @@ def test_drift_leaves_out_what_could_not_be_read() -> None:
     assert (plan.base, plan.in_progress) == (known.id, "ann")
 
 
-def test_drift_needs_no_salt_for_a_secret_that_is_known_by_now() -> None:
+def test_drift_of_a_known_secret_needs_no_salt() -> None:
     known = replace(state(replace(entry("a"), resource=thing("a"))), salt="")
     operations = rendering(FakeSystem())
     operations.redactor.add(Secret("hush-hush"))

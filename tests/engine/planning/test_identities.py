@@ -1,4 +1,4 @@
-"""Which tools stand for one thing."""
+"""Identities: tools that share a resource, and moved tools."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from tests.engine.fake_system import (
 
 
 class OnDisk(Thing):
-    """Names its things by paths."""
+    """A thing whose identity is a path."""
 
     def identity(self, options: ThingOptions) -> str | None:
         return f"file:{options.key}"
@@ -43,7 +43,7 @@ class OnDisk(Thing):
         ("file:~/a", "file:/home/me/a", True),
     ],
 )
-def test_a_thing_is_claimed_once(
+def test_spellings_of_one_identity_belong_to_one_tool(
     one: str, other: str, same: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/home/me")
@@ -53,7 +53,7 @@ def test_a_thing_is_claimed_once(
     assert index.add(other, at("b")) == (at("a") if same else None)
 
 
-def test_identities_before_a_run_leave_out_what_is_not_known() -> None:
+def test_known_identities_omit_tools_with_unknown_options() -> None:
     unknown = tool("b", "a", key=ref("a.value"))
     misfit = tool("c", key=[7])
     wanted = config(tool("a"), unknown, misfit, tool("blind.d"))
@@ -67,7 +67,9 @@ def test_planner_refuses_one_path_in_two_spellings() -> None:
         {**providers(system), "thing": OnDisk(system)}, Path("/base"), lambda _: None
     )
     wanted = config(tool("a", key="out"), tool("b", key="/base/out"))
-    with pytest.raises(PlanError, match="thing/b: is the same thing as thing/a"):
+    with pytest.raises(
+        PlanError, match=r"thing/b: manages the same resource \(file:/base/out\) as thing/a"
+    ):
         make_plan(wanted, state(), LiveResources({}), known)
 
 

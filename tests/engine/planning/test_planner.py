@@ -1,4 +1,4 @@
-"""Every row of the planner's table, and what plans say besides."""
+"""Every row of the decision table, and the other contents of a plan."""
 
 import time
 from typing import Any
@@ -54,7 +54,7 @@ def only(wanted: Config, known: State, live: LiveResources, **options: Any) -> C
     return change
 
 
-def told(change: Change) -> tuple[str, str]:
+def action_and_reason(change: Change) -> tuple[str, str]:
     return change.action.value, change.reason.value
 
 
@@ -69,7 +69,12 @@ def begun(action: str, message: str | None = None, **options: Any) -> StateEntry
         ("equal", entry("a"), thing("a"), ("keep", "unchanged")),
         ("options differ", entry("a", value=1), thing("a", 1), ("update", "changed")),
         ("a replace option differs", entry("a", key="b"), thing("b"), ("replace", "changed")),
-        ("options differ and the thing is gone", entry("a", value=1), None, ("create", "vanished")),
+        (
+            "options differ and the resource is gone",
+            entry("a", value=1),
+            None,
+            ("create", "vanished"),
+        ),
         ("drift", entry("a"), thing("a", color="blue"), ("update", "drifted")),
         (
             "drift and change together",
@@ -117,7 +122,7 @@ def begun(action: str, message: str | None = None, **options: Any) -> StateEntry
             ("create", "interrupted"),
         ),
         (
-            "begun replace, not wanted any more",
+            "begun replace, options changed back",
             entry("a", pending=pending("replace")),
             thing("a"),
             ("recover", "interrupted"),
@@ -160,13 +165,13 @@ def begun(action: str, message: str | None = None, **options: Any) -> StateEntry
         ),
     ],
 )
-def test_what_happens_to_a_wanted_tool(
+def test_decision_for_a_tool_in_the_config(
     row: str, known: StateEntry | None, live: Resource | None, expected: Any
 ) -> None:
     change = only(
         config(tool("a")), state(*([known] if known else [])), live_resources(("a", live))
     )
-    assert told(change) == expected
+    assert action_and_reason(change) == expected
     assert change.after == {"key": "a"}
     assert change.live == live
 
@@ -226,10 +231,10 @@ def test_what_happens_to_a_wanted_tool(
         ),
     ],
 )
-def test_what_happens_to_a_tool_that_left_the_config(
+def test_decision_for_a_tool_that_left_the_config(
     row: str, known: StateEntry, live: Resource | None, expected: tuple[str, str]
 ) -> None:
-    assert told(only(config(), state(known), live_resources(("a", live)))) == expected
+    assert action_and_reason(only(config(), state(known), live_resources(("a", live)))) == expected
 
 
 @pytest.mark.parametrize(
@@ -251,7 +256,7 @@ def test_what_happens_to_a_tool_that_left_the_config(
         (True, "update", None, True, ("update", "interrupted")),
     ],
 )
-def test_what_cannot_be_found_again_waits_for_a_persons_word(
+def test_unknown_outcome_without_identity_needs_resolve(
     made: bool, begun: str, resolution: Resolution | None, wanted: bool, expected: tuple[str, str]
 ) -> None:
     known = entry("blind.a", made=made, pending=pending(begun))
@@ -263,21 +268,21 @@ def test_what_cannot_be_found_again_waits_for_a_persons_word(
         live_resources(("blind.a", live)),
         resolutions=word,
     )
-    assert told(change) == expected
+    assert action_and_reason(change) == expected
     unanswered = resolution is None and expected[0] == "recover"
     assert ("--resolve blind.a=adopt:ID" in change.note) is unanswered
     assert (change.action is Action.RECOVER and change.live is None) is unanswered
 
 
-def test_a_create_that_surely_failed_is_repeated_even_where_nothing_can_be_found_again() -> None:
+def test_failed_create_without_identity_is_repeated() -> None:
     known = state(entry("blind.a", made=False, pending=pending("create", "oops")))
-    assert told(only(config(tool("blind.a")), known, live_resources())) == ("create", "failed")
-    change = only(config(), known, live_resources())
-    assert told(change) == ("forget", "failed")
-    assert (
-        change.note
-        == "what its creation left behind cannot be looked up\nits creation failed: oops"
+    assert action_and_reason(only(config(tool("blind.a")), known, live_resources())) == (
+        "create",
+        "failed",
     )
+    change = only(config(), known, live_resources())
+    assert action_and_reason(change) == ("forget", "failed")
+    assert change.note == "leftovers of its creation cannot be looked up\nits creation failed: oops"
 
 
 @pytest.mark.parametrize(
@@ -287,30 +292,32 @@ def test_a_create_that_surely_failed_is_repeated_even_where_nothing_can_be_found
         (
             "create",
             thing("a", "half"),
-            "it is not finished: value is not yet as it will be\nits creation failed: oops",
+            "its creation did not finish: output value does not have its final value yet\n"
+            "its creation failed: oops",
         ),
         ("update", thing("a"), "its update failed: oops"),
         ("replace", thing("a"), "its replacement failed: oops"),
         ("delete", thing("a", color="blue"), "its deletion failed: oops"),
     ],
 )
-def test_what_failed_is_said_to_have_failed_with_the_words_of_that_time(
+def test_note_of_a_failed_operation_has_its_message(
     action: str, live: Resource | None, note: str
 ) -> None:
     change = only(config(tool("a")), state(begun(action, "oops")), live_resources(("a", live)))
     assert (change.reason, change.note) == (Reason.FAILED, note)
 
 
-def test_a_retry_of_what_nobody_wants_is_refused() -> None:
+def test_retry_of_a_tool_to_be_deleted_is_refused() -> None:
     known = state(entry("blind.a", made=False, pending=pending("create")))
-    with pytest.raises(PlanError, match="not wanted any more"):
+    with pytest.raises(PlanError, match="cannot retry the creation of blind/a"):
         plan(config(), known, live_resources(), resolutions={at("blind.a"): RETRY})
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("a", "thing/a has nothing unfinished"), ("x", "thing/x is not in the state")]
+    ("name", "why"),
+    [("a", "thing/a has no unfinished operation"), ("x", "thing/x is not in the state")],
 )
-def test_a_word_on_what_waits_for_none_is_refused(name: str, why: str) -> None:
+def test_resolve_without_unfinished_operation_is_refused(name: str, why: str) -> None:
     known, live = state(entry("a"), begun("create")), live_resources(("a", thing("a")))
     with pytest.raises(UsageError, match=f"--resolve thing.{name}: {why}") as caught:
         plan(
@@ -319,16 +326,18 @@ def test_a_word_on_what_waits_for_none_is_refused(name: str, why: str) -> None:
             live,
             resolutions={at(name): RETRY},
         )
-    assert caught.value.hint == "unfinished: thing/b"
+    assert caught.value.hint == "name one of the unfinished tools: thing/b"
     with pytest.raises(UsageError, match="is not in the state") as caught:
         plan_removal(
             config(), state(), live, operations(FakeSystem()), resolutions={at(name): RETRY}
         )
-    assert caught.value.hint == "nothing in this state is unfinished"
+    assert (
+        caught.value.hint == "remove --resolve: no tool in this state has an unfinished operation"
+    )
     assert plan(config(tool("a")), known, live, resolutions={at("a"): RETRY}).changes
 
 
-def test_a_recorded_plugin_that_is_gone_is_told_once_with_the_way_out() -> None:
+def test_unknown_recorded_plugin_is_reported_once() -> None:
     known = state(replace(entry("a"), address=Address("gone", "a")))
     live = read(config(), known, operations(FakeSystem()))
     for make in (make_plan, plan_removal):
@@ -352,42 +361,44 @@ def test_a_recorded_plugin_that_is_gone_is_told_once_with_the_way_out() -> None:
         ("thing.a", None),
     ],
 )
-def test_resolutions_are_read_from_the_flag(
+def test_resolutions_are_parsed_from_the_flag(
     text: str, expected: tuple[Address, Resolution] | None
 ) -> None:
     if expected is None:
-        with pytest.raises(UsageError, match="resolves nothing"):
+        with pytest.raises(UsageError, match="Invalid --resolve value"):
             Resolution.parse(text)
     else:
         assert Resolution.parse(text) == expected
 
 
-def test_an_existing_thing_is_not_ours() -> None:
+def test_existing_resource_of_a_new_tool_is_refused() -> None:
     with pytest.raises(
-        PlanError, match=r"thing/a: exists \(thing:a\), but was not made by this state"
+        PlanError, match=r"thing/a: the resource thing:a already exists and is not recorded"
     ) as caught:
         plan(config(tool("a")), state(), live_resources(("a", thing("a"))))
-    assert "another name" in caught.value.hint
+    assert "change the name or path" in caught.value.hint
 
 
-def test_a_thing_that_another_tool_is_about_to_leave_is_not_free_yet() -> None:
-    with pytest.raises(PlanError, match="thing/b: is still thing/a: both are thing:a") as caught:
+def test_resource_that_another_tool_will_leave_is_refused() -> None:
+    with pytest.raises(
+        PlanError, match="thing/b: needs the resource thing:a, which still belongs to thing/a"
+    ) as caught:
         plan(
             config(tool("a", key="x"), tool("b", key="a")),
             state(entry("a")),
             live_resources(("a", thing("a")), ("b", thing("a"))),
         )
-    assert caught.value.hint == "apply the change of thing/a first, alone"
+    assert caught.value.hint == "apply the change of thing/a alone first, then add thing/b"
 
 
-def test_two_tools_that_are_one_thing_are_refused() -> None:
+def test_two_tools_with_one_identity_are_refused() -> None:
     with pytest.raises(
-        PlanError, match="thing/b: is the same thing as thing/a: both are thing:same"
+        PlanError, match=r"thing/b: manages the same resource \(thing:same\) as thing/a"
     ):
         plan(config(tool("a", key="same"), tool("b", key="same")), state(), live_resources())
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     wanted = config(
         tool("a"),
         tool("b", key="x"),
@@ -423,7 +434,7 @@ def test_every_problem_is_told_at_once() -> None:
         (tool("a", value=None), entry("a"), ""),
     ],
 )
-def test_what_changes_nothing_in_the_world_only_rewrites_the_entry(
+def test_change_without_provider_call_rewrites_the_entry(
     wanted: Any, known: StateEntry, note: str
 ) -> None:
     found_plan = plan(
@@ -433,18 +444,22 @@ def test_what_changes_nothing_in_the_world_only_rewrites_the_entry(
     )
     change = next(change for change in found_plan.changes if change.address == at("a"))
     if note:
-        assert (told(change), change.rewrite, change.note) == (("keep", "unchanged"), True, note)
+        assert (action_and_reason(change), change.rewrite, change.note) == (
+            ("keep", "unchanged"),
+            True,
+            note,
+        )
         assert not found_plan.is_empty
     assert list(found_plan) == ([change] if change.action is not Action.KEEP else [])
 
 
-def test_edges_in_another_order_are_no_difference() -> None:
+def test_order_of_dependencies_is_not_a_change() -> None:
     known = state(entry("a", "b", "c"), entry("b"), entry("c"))
     live = live_resources(*((name, thing(name)) for name in "abc"))
     assert plan(config(tool("a", "c", "b"), tool("b"), tool("c")), known, live).is_empty
 
 
-def test_the_changed_fields_are_named_with_their_source() -> None:
+def test_changed_fields_have_their_source() -> None:
     change = only(
         config(tool("a", value={"x": 2})),
         state(entry("a", value={"x": 1})),
@@ -456,7 +471,7 @@ def test_the_changed_fields_are_named_with_their_source() -> None:
     ]
 
 
-def test_a_drifted_output_that_repeats_an_attribute_is_told_once() -> None:
+def test_output_that_repeats_a_drifted_attribute_is_omitted() -> None:
     change = only(
         config(tool("a")),
         state(entry("a")),
@@ -470,7 +485,7 @@ def test_a_drifted_output_that_repeats_an_attribute_is_told_once() -> None:
 # Secrets
 
 
-def test_a_secret_is_compared_by_digest_and_never_shown() -> None:
+def test_secret_is_compared_by_digest_and_not_shown() -> None:
     old, new = Secret("first one", ("env A",)), Secret("second one", ("env A",))
     assert plan(
         config(tool("a", token=old)),
@@ -482,12 +497,12 @@ def test_a_secret_is_compared_by_digest_and_never_shown() -> None:
         state(entry("a", token=old)),
         live_resources(("a", thing("a"))),
     )
-    assert told(change) == ("update", "changed")
+    assert action_and_reason(change) == ("update", "changed")
     assert [f.path for f in change.fields] == [("token",)]
     assert all(isinstance(side, Digest) for f in change.fields for side in (f.old, f.new))
 
 
-def test_a_secret_from_elsewhere_with_the_same_value_only_rewrites_the_entry() -> None:
+def test_same_secret_from_another_source_rewrites_the_entry() -> None:
     known = entry("a", token=Secret("the same", ("env A",)))
     change = only(
         config(tool("a", token=Secret("the same", ("env B",)))),
@@ -497,10 +512,10 @@ def test_a_secret_from_elsewhere_with_the_same_value_only_rewrites_the_entry() -
     assert (change.action, change.rewrite) == (Action.KEEP, True)
 
 
-# References and the unknown
+# References and unknown values
 
 
-def test_outputs_of_a_kept_tool_are_known_and_those_of_a_new_one_only_where_predicted() -> None:
+def test_outputs_of_kept_and_new_tools_in_references() -> None:
     wanted = config(tool("a", value=1), tool("b", "a", value=[ref("a.value"), ref("a.serial")]))
     kept, new = plan(
         wanted, state(entry("a", value=1)), live_resources(("a", thing("a", 1)))
@@ -512,14 +527,15 @@ def test_outputs_of_a_kept_tool_are_known_and_those_of_a_new_one_only_where_pred
     assert second.after == {"key": "b", "value": [1, UNKNOWN]}
 
 
-def test_an_unknown_option_is_the_worst_it_could_be() -> None:
+def test_unknown_option_counts_as_changed() -> None:
     known = state(entry("b", "a", value=1), entry("c", "a", key="1"))
     live = live_resources(("b", thing("b", 1)), ("c", thing("1")))
     wanted = config(
         tool("a"), tool("b", "a", value=ref("a.serial")), tool("c", "a", key=ref("a.password"))
     )
     changes = {
-        change.address.instance: told(change) for change in plan(wanted, known, live).changes
+        change.address.instance: action_and_reason(change)
+        for change in plan(wanted, known, live).changes
     }
     assert changes == {
         "a": ("create", "new"),
@@ -528,15 +544,15 @@ def test_an_unknown_option_is_the_worst_it_could_be() -> None:
     }
 
 
-def test_an_unknown_beside_a_known_change_is_a_change() -> None:
+def test_reason_of_a_known_and_an_unknown_change_is_changed() -> None:
     wanted = config(tool("a"), tool("b", "a", value=[2, ref("a.serial")]))
     _, change = plan(
         wanted, state(entry("b", "a", value=[1, 1])), live_resources(("b", thing("b", [1, 1])))
     ).changes
-    assert told(change) == ("update", "changed")
+    assert action_and_reason(change) == ("update", "changed")
 
 
-def test_open_outputs_are_unknown_until_they_are_there_and_then_must_have_the_key() -> None:
+def test_undeclared_outputs_are_unknown_until_they_exist() -> None:
     reference = Reference(at("open.a"), ("value",), "${{ open.a.outputs.value }}")
     wanted = config(tool("open.a", value=1), tool("b", "open.a", value=reference))
     assert plan(wanted, state(), live_resources()).changes[1].after == {
@@ -550,7 +566,7 @@ def test_open_outputs_are_unknown_until_they_are_there_and_then_must_have_the_ke
         plan(config(tool("open.a", value=1), tool("b", "open.a", value=absent)), known, live)
 
 
-def test_a_reference_inside_text_and_to_a_secret_output() -> None:
+def test_references_in_a_text_and_to_a_secret_output() -> None:
     password = ref("a.password")
     assert isinstance(password, Reference)
     wanted = config(
@@ -563,7 +579,7 @@ def test_a_reference_inside_text_and_to_a_secret_output() -> None:
     assert c.after == {"key": "c", "token": Secret("secret of a")}
 
 
-def test_an_option_that_turns_out_not_to_fit_is_a_problem() -> None:
+def test_output_of_the_wrong_type_for_an_option_is_a_problem() -> None:
     with pytest.raises(PlanError, match=r'thing/b: option "key" must be text'):
         plan(
             config(tool("a", value=[1]), tool("b", "a", key=ref("a.value"))),
@@ -575,7 +591,7 @@ def test_an_option_that_turns_out_not_to_fit_is_a_problem() -> None:
 # Order
 
 
-def test_dependencies_come_first_and_deletions_last_and_in_reverse() -> None:
+def test_dependencies_come_first_and_deletions_last() -> None:
     known = state(entry("x"), entry("y", "x"), entry("z", "y"))
     live = live_resources(*((name, thing(name)) for name in "xyz"))
     changes = plan(config(tool("b", "a"), tool("a")), known, live).changes
@@ -596,31 +612,36 @@ def moved(known: StateEntry, wanted: Any, live: Resource | None) -> Change:
     return only(config(wanted), state(known), LiveResources({known.address: live}))
 
 
-def test_an_alias_with_the_same_instance_is_a_move() -> None:
+def test_same_instance_of_an_alias_is_a_move() -> None:
     change = moved(entry("oldthing.a"), tool("a"), thing("a"))
-    assert (told(change), change.previous) == (("move", "renamed"), at("oldthing.a"))
+    assert (action_and_reason(change), change.previous) == (("move", "renamed"), at("oldthing.a"))
 
 
-def test_an_equal_identity_under_a_new_address_is_a_move_and_then_compared() -> None:
-    assert told(moved(entry("a"), tool("b", key="a"), thing("a"))) == ("move", "renamed")
+def test_same_identity_at_a_new_address_is_a_move() -> None:
+    assert action_and_reason(moved(entry("a"), tool("b", key="a"), thing("a"))) == (
+        "move",
+        "renamed",
+    )
     change = moved(entry("a"), tool("b", key="a", value=2), thing("a"))
-    assert (told(change), change.previous) == (("update", "changed"), at("a"))
-    assert told(moved(entry("a"), tool("b", key="a"), thing("a", color="blue"))) == (
+    assert (action_and_reason(change), change.previous) == (("update", "changed"), at("a"))
+    assert action_and_reason(moved(entry("a"), tool("b", key="a"), thing("a", color="blue"))) == (
         "update",
         "drifted",
     )
-    assert told(moved(entry("a"), tool("b", key="a"), None)) == ("create", "vanished")
+    assert action_and_reason(moved(entry("a"), tool("b", key="a"), None)) == ("create", "vanished")
 
 
-def test_a_moved_secret_is_no_change() -> None:
+def test_secret_of_a_moved_tool_is_not_a_change() -> None:
     secret = Secret("the same", ("env A",))
-    assert told(moved(entry("oldthing.a", token=secret), tool("a", token=secret), thing("a"))) == (
+    assert action_and_reason(
+        moved(entry("oldthing.a", token=secret), tool("a", token=secret), thing("a"))
+    ) == (
         "move",
         "renamed",
     )
 
 
-def test_secrets_in_clear_in_a_devstream_state_are_recognised_and_rewritten() -> None:
+def test_plain_secrets_of_a_devstream_state_are_sealed() -> None:
     old = StateEntry(at("a"), (), {"key": "a", "token": "in clear"}, thing("a"))
     known = replace(state(old), salt="")
     change = only(
@@ -629,20 +650,23 @@ def test_secrets_in_clear_in_a_devstream_state_are_recognised_and_rewritten() ->
     assert (change.action, change.rewrite, change.note) == (
         Action.KEEP,
         True,
-        "options: recorded in another spelling",
+        "options: recorded in an older form",
     )
-    assert told(
+    assert action_and_reason(
         only(config(tool("a", token=Secret("another"))), known, live_resources(("a", thing("a"))))
     ) == ("update", "changed")
 
 
-def test_another_identity_is_no_move() -> None:
+def test_different_identity_is_not_a_move() -> None:
     changes = plan(config(tool("b")), state(entry("a")), live_resources(("a", thing("a")))).changes
-    assert [told(change) for change in changes] == [("create", "new"), ("delete", "removed")]
+    assert [action_and_reason(change) for change in changes] == [
+        ("create", "new"),
+        ("delete", "removed"),
+    ]
 
 
-def test_a_thing_moves_to_one_place_only() -> None:
-    with pytest.raises(PlanError, match="same thing"):
+def test_resource_moves_to_one_tool_only() -> None:
+    with pytest.raises(PlanError, match="manages the same resource"):
         plan(
             config(tool("b", key="a"), tool("c", key="a")),
             state(entry("a")),
@@ -653,7 +677,7 @@ def test_a_thing_moves_to_one_place_only() -> None:
 # Outputs
 
 
-def test_root_outputs_are_worked_out_and_compared() -> None:
+def test_root_outputs_are_resolved_and_compared() -> None:
     tools = [tool("a", value=1), tool("b")]
     known = state(entry("a", value=1), same=1, other=2, gone=3)
     wanted = config(
@@ -673,7 +697,7 @@ def test_root_outputs_are_worked_out_and_compared() -> None:
     ]
 
 
-def test_an_output_that_does_not_exist_is_a_problem() -> None:
+def test_missing_output_is_a_problem() -> None:
     with pytest.raises(PlanError, match=r"outputs.x: .*no output"):
         plan(
             config(tool("a"), x=ref("a.nothing")),
@@ -682,7 +706,7 @@ def test_an_output_that_does_not_exist_is_a_problem() -> None:
         )
 
 
-def test_an_output_alone_makes_a_plan_that_is_not_empty() -> None:
+def test_plan_with_only_a_new_output_is_not_empty() -> None:
     made = plan(config(x=1), state(), live_resources())
     assert list(made) == []
     assert not made.is_empty
@@ -700,18 +724,19 @@ CHAIN = state(entry("x"), entry("y", "x"), entry("z", "y"), url="http://x")
 CHAIN_LIVE = live_resources(*((name, thing(name)) for name in "xyz"))
 
 
-def test_destroy_takes_everything_in_reverse_and_the_outputs_with_it() -> None:
+def test_destroy_deletes_all_tools_and_outputs_in_reverse() -> None:
     made = removal(CHAIN, CHAIN_LIVE)
     assert [change.address.instance for change in made.changes] == ["z", "y", "x"]
-    assert {told(change) for change in made.changes} == {("delete", "requested")}
+    assert {action_and_reason(change) for change in made.changes} == {("delete", "requested")}
     assert made.destroy
     assert made.outputs == {}
     assert [(c.name, c.old, c.new) for c in made.output_changes] == [("url", "http://x", None)]
 
 
-def test_deleting_what_others_depend_on_is_refused_or_takes_them_too() -> None:
+def test_deleting_a_dependency_needs_its_dependents() -> None:
     with pytest.raises(
-        UnsafePlanError, match="thing/y depends on thing/x, thing/z depends on thing/y"
+        UnsafePlanError,
+        match="cannot delete thing/x: thing/y depends on thing/x, thing/z depends on thing/y",
     ):
         removal(CHAIN, CHAIN_LIVE, targets=[at("x")])
     made = removal(CHAIN, CHAIN_LIVE, targets=[at("x")], with_dependents=True)
@@ -722,33 +747,33 @@ def test_deleting_what_others_depend_on_is_refused_or_takes_them_too() -> None:
     ] == ["z"]
 
 
-def test_tools_that_are_not_recorded_are_deleted_only_when_asked_and_found() -> None:
+def test_unrecorded_tools_are_deleted_only_if_selected() -> None:
     wanted = config(tool("a"), tool("b", "a"), tool("c"))
     live = live_resources(("a", thing("a")), ("b", thing("b")), ("c", None))
     assert removal(state(), live, wanted=wanted).changes == ()
     made = removal(state(), live, wanted=wanted, unrecorded=True)
-    assert [(c.address.instance, told(c)) for c in made.changes] == [
+    assert [(c.address.instance, action_and_reason(c)) for c in made.changes] == [
         ("b", ("delete", "requested")),
         ("a", ("delete", "requested")),
     ]
 
 
-def test_a_plugin_that_is_gone_is_a_problem_of_its_tools_alone() -> None:
+def test_unknown_plugin_of_a_removed_tool_is_a_problem() -> None:
     lost = StateEntry(Address("lost", "a"), (), {}, Resource("a"))
     with pytest.raises(PlanError, match='lost/a: unknown plugin "lost"'):
         plan(config(tool("b")), state(lost), live_resources())
 
 
-def test_without_refresh_the_state_is_taken_for_the_world() -> None:
+def test_plan_without_refresh_uses_the_recorded_resources() -> None:
     known = state(entry("a"), entry("b", value=1))
     made = plan(config(tool("a"), tool("b", value=2)), known, recorded_resources(known))
-    assert [told(change) for change in made.changes] == [
+    assert [action_and_reason(change) for change in made.changes] == [
         ("keep", "unchanged"),
         ("update", "changed"),
     ]
 
 
-def test_a_secret_output_that_only_the_state_knows_is_a_problem_where_it_is_needed() -> None:
+def test_reference_to_a_secret_known_by_digest_is_a_problem() -> None:
     known = state(entry("a"))
     with pytest.raises(PlanError, match="stores only its digest"):
         plan(
@@ -771,7 +796,7 @@ VALUES: st.SearchStrategy[Value] = (
     st.dictionaries(st.sampled_from("abc"), VALUES),
     st.dictionaries(st.sampled_from("abc"), VALUES),
 )
-def test_a_plan_has_one_change_per_tool_and_is_empty_exactly_when_all_agree(
+def test_plan_is_empty_exactly_if_all_inputs_agree(
     wanted: dict[str, Value], known: dict[str, Value], live: dict[str, Value]
 ) -> None:
     tools = [tool(name, value=value) for name, value in wanted.items()]
@@ -786,7 +811,7 @@ def test_a_plan_has_one_change_per_tool_and_is_empty_exactly_when_all_agree(
     )
 
 
-def test_ten_thousand_unchanged_tools_are_planned_in_linear_time() -> None:
+def test_ten_thousand_unchanged_tools_are_planned_quickly() -> None:
     def seconds(count: int) -> float:
         names = [f"n{number}" for number in range(count)]
         wanted = config(
@@ -804,14 +829,14 @@ def test_ten_thousand_unchanged_tools_are_planned_in_linear_time() -> None:
     assert seconds(10_000) < 2.0
 
 
-def test_a_plan_says_who_else_is_at_work() -> None:
+def test_plan_names_the_operation_in_progress() -> None:
     assert (
         plan(config(), state(), live_resources(), in_progress="ann since 12:00").in_progress
         == "ann since 12:00"
     )
 
 
-def test_the_reason_is_for_people_and_every_action_has_a_count() -> None:
+def test_counts_and_reasons_of_a_plan() -> None:
     made = plan(
         config(tool("a"), tool("b")),
         state(entry("b"), entry("c")),
@@ -825,7 +850,7 @@ def test_the_reason_is_for_people_and_every_action_has_a_count() -> None:
     assert [c.reason for c in made] == [Reason.NEW, Reason.REMOVED]
 
 
-def test_a_failed_read_names_the_tool_even_if_it_left_the_config() -> None:
+def test_failed_read_of_a_removed_tool_is_a_problem() -> None:
     live = LiveResources({}, {at("a"): DtmError("denied")})
     with pytest.raises(PlanError, match="thing/a: denied"):
         plan(config(), state(entry("a")), live)

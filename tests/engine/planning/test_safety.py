@@ -1,4 +1,4 @@
-"""Protections and the question."""
+"""Protected tools, and the confirmation of large deletions."""
 
 import pytest
 
@@ -48,7 +48,7 @@ def plan(*counts: tuple[Action, int], destroy: bool = False) -> Plan:
         ([], 0),
     ],
 )
-def test_losing_more_than_three_tenths_of_at_least_ten_recorded_tools_is_asked_about(
+def test_deleting_more_than_30_percent_needs_confirmation(
     counts: list[tuple[Action, int]], asked: int
 ) -> None:
     assert check(plan(*counts)) == asked
@@ -61,7 +61,7 @@ LIVE = live_resources(("a", thing("a")), ("b", thing("x")))
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_a_protected_tool_is_neither_deleted_nor_replaced_whatever_is_forced(force: bool) -> None:
+def test_force_does_not_delete_or_replace_a_protected_tool(force: bool) -> None:
     gone = make_plan(config(tool("b", key="x", protect=True)), KEPT, LIVE, operations(FakeSystem()))
     replaced = make_plan(
         config(tool("a", protect=True), tool("b", key="y", protect=True)),
@@ -79,7 +79,7 @@ def test_a_protected_tool_is_neither_deleted_nor_replaced_whatever_is_forced(for
             check(refused, force=force)
 
 
-def test_a_protection_taken_back_in_the_config_does_not_hold_any_more() -> None:
+def test_protection_removed_in_the_config_does_not_hold() -> None:
     made = make_plan(config(tool("a"), tool("b", key="y")), KEPT, LIVE, operations(FakeSystem()))
     assert [change.action for change in made.changes] == [Action.KEEP, Action.REPLACE]
     assert check(made) == 0

@@ -96,7 +96,7 @@ def _superseded(connect: Connect) -> None:
         assert recover(session, data, "rescue").applied == (Address("data", "b"),)
     with new_session(two.store) as session:
         again = recover(session, data, "rescue")
-        assert not again.applied and "knows how it ended" in again.refused[0]
+        assert not again.applied and "has an outcome already" in again.refused[0]
     assert read_current(two).entries[Address("data", "b")] == entry("b")
 
 

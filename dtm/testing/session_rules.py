@@ -177,7 +177,7 @@ def _push(connect: Connect) -> None:
 
 def _push_refused(client: Client, first: State, second: State) -> None:
     """Push states that must not replace `second`, which follows `first`, and `second` itself."""
-    assert "newer" in expect_error(lambda: _pushed(client, first), StateError).message
+    assert "older" in expect_error(lambda: _pushed(client, first), StateError).message
     assert _pushed(client, second) == "" and read_current(client).snapshot_id == second.snapshot_id
     other = second.with_entry(entry("c"))
     assert "same serial" in expect_error(lambda: _pushed(client, other), StateError).message

@@ -1,7 +1,7 @@
-"""Get, keep and give back a lock: waiting, leases, takeover, and requests without an answer.
+"""Acquire, renew, release and break a lock: waiting, leases, takeover, lost answers.
 
-The lock is courtesy: it saves wasted plans and names somebody to ask. What keeps the state safe is
-the compare-and-swap of the log.
+The lock prevents wasted work and names the user who is running dtm. It does not protect the state:
+the commit log does.
 """
 
 from __future__ import annotations
@@ -28,14 +28,19 @@ from engine.ports import Emit, Locker, ProcessLocker
 from engine.runtime.environment import Environment
 
 MAX_ATTEMPTS = 5
-"""RetryReporter to find out what became of a request without an answer."""
+"""Attempts to find out whether a request without an answer took effect."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+"""Seconds between two attempts to acquire a lock: at first, and at most."""
 WAITING_INTERVAL, COUNTDOWN_INTERVAL = 10.0, 1.0
-"""Seconds between two events while waiting, and while counting down to a takeover."""
+"""Seconds between two LockWaiting events: while waiting, and during the countdown to a takeover."""
 
 
 class LockOptions(msgspec.Struct, frozen=True):
-    """How to take a lock: seconds to wait for it, takeover of a dead holder's, our own lease."""
+    """The options for acquiring a lock.
+
+    `timeout` is how many seconds to wait for it. `takeover` allows to take the lock of a dead
+    holder. `lease` is the lease of this session in seconds.
+    """
 
     timeout: float = 0.0
     takeover: bool = True
@@ -43,9 +48,9 @@ class LockOptions(msgspec.Struct, frozen=True):
 
 
 class RetryingLocker(msgspec.Struct, frozen=True):
-    """The lock on one key, with lost and late answers recognised by the ID of our record.
+    """A locker for one key that retries, and resolves answers that are lost or late.
 
-    No other client writes a record with our ID.
+    It does so by the ID of the lock record: no other client writes a record with this ID.
     """
 
     locker: Locker
@@ -53,7 +58,7 @@ class RetryingLocker(msgspec.Struct, frozen=True):
     environment: Environment
 
     def put(self, info: LockInfo, expect: LockRecord | None, *, once: bool = False) -> LockRecord:
-        """Write a record; raises as `Locker.put`. With `once` an unavailable store is an error."""
+        """Write a record; raises as `Locker.put`. `once` switches off retries."""
         lost: OutcomeUnknownError | None = None
         for _ in range(MAX_ATTEMPTS):
             try:
@@ -63,31 +68,32 @@ class RetryingLocker(msgspec.Struct, frozen=True):
                 if _lock_id(error.record) != info.id:
                     raise
                 if error.record.info == info:
-                    return error.record  # the answer was lost
-                expect = error.record  # ours too, from a request that arrived late
+                    return error.record  # our write succeeded; its answer was lost
+                # Also ours: an earlier request that arrived late. Replace it.
+                expect = error.record
             except OutcomeUnknownError as error:
                 lost = error
         raise lost or OutcomeUnknownError(
-            f"the lock on {self.key} keeps changing under our own ID {info.id}"
+            f"the lock on {self.key} kept changing while dtm wrote it (ID {info.id})"
         )
 
     def put_or_abandon(self, info: LockInfo, expect: LockRecord | None) -> LockRecord:
-        """Write a record, and leave none of ours behind if that is interrupted."""
+        """Write a record, and remove it if an interruption hides whether it was written."""
         try:
             return self.put(info, expect)
         except LockError:
             raise
         except BaseException:
+            # For example a Ctrl-C during the request: the record would block others for a lease.
             with suppress(DtmError):
                 if (there := self.locker.read(self.key)) and _lock_id(there) == info.id:
                     self.locker.remove(self.key, expect=there)
             raise
 
     def remove(self, record: LockRecord, leaving: LockInfo | None = None) -> None:
-        """Remove our record, also where it changed under our ID; raises as `Locker.remove`.
+        """Remove the record of this session; raises as `Locker.remove`.
 
-        A record that is gone after an unclear answer was removed by it. `leaving` is a dead
-        holder's record that a ProcessLocker leaves behind.
+        `leaving` is the record of a dead holder that a ProcessLocker writes in its place.
         """
         unclear = False
         for _ in range(MAX_ATTEMPTS):
@@ -96,8 +102,10 @@ class RetryingLocker(msgspec.Struct, frozen=True):
             except LockHeldError as error:
                 if _lock_id(error.record) != _lock_id(record):
                     raise
+                # A renewal that arrived late has changed the record; remove that version.
                 record, unclear = error.record, True
             except LockError:
+                # The record is gone. After a request without an answer, that request removed it.
                 if unclear:
                     return None
                 raise
@@ -114,15 +122,16 @@ class RetryingLocker(msgspec.Struct, frozen=True):
             self.locker.remove(self.key, expect=record)
 
     def dead_holder(self) -> LockInfo | None:
-        """Return the holder whose death left us the lock, as far as the locker can tell."""
+        """Return the holder that died with the lock, if the locker knows of one."""
         return self.locker.dead_holder(self.key) if isinstance(self.locker, ProcessLocker) else None
 
 
 class HeldLock:
-    """A lock that is ours until `release`, renewed in the background every third of its lease.
+    """A lock that this session holds until `release`.
 
-    `lost` is set once another record, or none, was found in place of ours; for an unreachable store
-    there is only a warning. `taken_from` is the dead holder that had the lock before.
+    With `environment.background` a thread renews it every third of the lease. `lost` is set once
+    the record is replaced or gone; an unreachable store only causes a warning. `taken_from` is the
+    dead holder that had the lock before, None if there was none.
     """
 
     def __init__(
@@ -146,7 +155,7 @@ class HeldLock:
             self._thread.start()
 
     def renew(self) -> bool:
-        """Renew once; False if it did not come through, which is no loss yet."""
+        """Renew once; return whether that succeeded. After a failure the lock may still be held."""
         with self._mutex:
             if self.lost or self._stop.is_set():
                 return False
@@ -158,17 +167,18 @@ class HeldLock:
             except (StoreError, OutcomeUnknownError) as error:
                 self._warn(error)
                 return False
-            except Exception as error:  # noqa: BLE001 - a dead thread would let the lock run out
+            except Exception as error:  # noqa: BLE001 - without this thread the lease would expire
                 self._warn(DtmError(f"internal error: {type(error).__name__}: {error}"))
                 return False
             self._warned = False
             return not self.lost
 
     def release(self) -> None:
-        """Give it back.
+        """Release the lock.
 
-        Raises LockHeldError if another client has it, LockError if none has, store errors.
+        Raises LockHeldError if another session holds it, LockError if none does, store errors.
         """
+        # First, or a renewal that is under way could write the record again after its removal.
         self._stop.set()
         if self._thread:
             self._thread.join()
@@ -176,15 +186,17 @@ class HeldLock:
         self._emit(LockReleased(self.info))
 
     def keep_dead_holder_record(self) -> None:
-        """Have `release` leave the dead holder's record, so that the next run learns of it too."""
+        """Make `release` restore the dead holder's record, so that the next run learns of it."""
         self._record_to_leave = self.taken_from
 
     def _renewals(self, lease: float) -> None:
         pause = lease / 3
         while not self._stop.wait(pause) and not self.lost:
+            # Sooner after a failure: several attempts then fit into the rest of the lease.
             pause = lease / (3 if self.renew() else 12)
 
     def _warn(self, error: DtmError) -> None:
+        # One warning for each outage, not one for each attempt.
         if not self._warned:
             message = f"the lock could not be renewed: {error.message}"
             self._emit(Notice("warning", message, error.hint))
@@ -199,12 +211,16 @@ def acquire(
     emit: Emit,
     environment: Environment | None = None,
 ) -> HeldLock:
-    """Take the lock within the timeout, or from a holder that is silent for a whole lease.
+    """Acquire the lock: wait for it up to the timeout, or take it over from a dead holder.
 
-    A timeout of 0 is one try. A holder's record must stay unchanged for its own lease by our
-    monotonic clock before it may be taken over; wall clocks only hint whether that is worth
-    watching for beyond the timeout. Without `environment.background` the caller renews. Raises
-    LockHeldError, store errors.
+    A timeout of 0 means one attempt. A lock may be taken over once its record has not changed for
+    its whole lease by the monotonic clock of this process. The wall clocks in the record only
+    decide whether to watch it beyond the timeout. Without `environment.background` the caller
+    renews the lock. Raises LockHeldError, store errors.
+
+        held = acquire(locker, key, info, LockOptions(timeout=60), emit)
+        ...
+        held.release()
     """
     environment = environment or Environment()
     lock, wait = RetryingLocker(locker, key, environment), _LockWait(options, emit, environment)
@@ -216,7 +232,7 @@ def acquire(
         except LockHeldError as error:
             environment.sleep(wait.pause(error.record, tried=expired is not None))
         except LockError:
-            wait.reset()  # the silent holder is gone
+            wait.reset()  # the record to take over is gone: try to create one
         else:
             dead_holder = None if expired else lock.dead_holder()
             taken_from = expired.info if expired else dead_holder
@@ -228,7 +244,7 @@ def acquire(
 
 @contextmanager
 def _release_on_error(held: HeldLock) -> Generator[None]:
-    """Release a lock that no caller was given yet: nobody else can."""
+    """Release a lock that `acquire` cannot return, since its caller will never see it."""
     try:
         yield
     except BaseException:
@@ -239,17 +255,17 @@ def _release_on_error(held: HeldLock) -> Generator[None]:
 def break_lock(
     locker: Locker, key: str, lock_id: str, environment: Environment | None = None
 ) -> LockRecord:
-    """Remove the lock of exactly that ID, whoever holds it, and return its record.
+    """Remove the lock with this ID, even while its holder is running; return its record.
 
-    The ID "" stands for a lock whose record is unreadable. Raises LockHeldError if another lock is
-    there, LockError if none is, store errors.
+    The ID "" is that of a lock whose record is unreadable. Raises LockHeldError if the lock has
+    another ID, LockError if there is no lock, store errors.
     """
     environment = environment or Environment()
     broken: LockRecord | None = None
     for _ in range(MAX_ATTEMPTS):
         holder = environment.retry(lambda: locker.read(key))
         if holder is None and broken is not None:
-            return broken  # by a request whose answer was lost
+            return broken  # the request without an answer removed it
         if holder is None:
             raise LockError(f"{key} is not locked")
         if _lock_id(holder) != lock_id:
@@ -259,7 +275,7 @@ def break_lock(
         try:
             environment.retry(partial(locker.remove, key, expect=holder))
         except LockHeldError:
-            continue  # renewed in between: the same lock still
+            continue  # its holder has just renewed it: it is the same lock
         except OutcomeUnknownError:
             broken = holder
         else:
@@ -268,10 +284,10 @@ def break_lock(
 
 
 class _LockWait(msgspec.Struct):
-    """The wait for one holder: its record as last seen, and since when it is unchanged.
+    """The wait for a lock: the record that blocks it, and since when that record is unchanged.
 
-    Times are of our own clock. `alive`: the record was renewed while we watched, which is proof
-    where wall clocks are only a hint.
+    All times are those of the clock of this process. `alive` is true once the holder was seen to
+    renew the record. `last_event` is the holder and the time of the last LockWaiting event.
     """
 
     options: LockOptions
@@ -287,41 +303,44 @@ class _LockWait(msgspec.Struct):
         self.started = self.environment.clock()
 
     def waited(self) -> float:
-        """Return the seconds since the first try, 0 if no holder stood in the way."""
+        """Return the seconds since the first attempt, 0 if it did not have to wait."""
         return self.environment.clock() - self.started if self.last_event[0] else 0.0
 
     def reset(self) -> None:
-        """Stop watching: that holder is gone."""
+        """Forget the record that blocked the lock: it is gone."""
         self.seen = None
 
     def expired(self) -> LockRecord | None:
-        """Return the holder's record, if it may be taken over now."""
+        """Return the record of the holder, if it may be taken over now."""
         return self.seen if self._expires_in() == 0 else None
 
     def pause(self, holder: LockRecord, *, tried: bool) -> float:
-        """Return the seconds until the next try; `tried`: the last one was a takeover.
+        """Return the seconds until the next attempt; `tried`: the last one was a takeover.
 
-        Raises LockHeldError when there is to be none.
+        Raises LockHeldError if there is no time left for another attempt.
         """
         if self.seen is None or self.seen.version != holder.version:
+            # The same ID with another version is a renewal. That is a proof, while the wall clocks
+            # of two machines may differ by more than a lease.
             self.alive = _lock_id(self.seen) == _lock_id(holder) != ""
             self.seen, self.since = holder, self.environment.clock()
         waited, expires_in = self.environment.clock() - self.started, self._expires_in()
         if expires_in == 0 and not tried:
-            return 0.0  # the lease ran out between the last try, which only asked, and now
+            return 0.0  # the lease has expired since the last attempt: take the lock over
         rest = self.options.timeout - waited
         counting = (
             holder.info is not None
             and not self.alive
             and holder.info.has_expired_lease(self.environment.date())
         )
+        # A holder that looks dead is watched for its whole lease, whatever the timeout is.
         if expires_in is not None and counting:
             rest = max(rest, expires_in)
         if rest <= 0:
-            raise _refusal(holder, self.waited())  # a slow answer is no wait
+            raise _refusal(holder, self.waited())
         self._report(holder, expires_in, COUNTDOWN_INTERVAL if counting else WAITING_INTERVAL)
-        # A fifth of the time waited so far: however long the holder needs, we lose at most that
-        # share on top of it.
+        # A fifth of the time waited so far: the wait is then at most a fifth longer than the holder
+        # needs. The random factor keeps many waiting clients from asking at the same time.
         step = min(max(waited / 5, FIRST_PAUSE), LONGEST_PAUSE)
         step *= self.environment.rng.uniform(0.5, 1.5)
         return min(step, rest, expires_in or step)

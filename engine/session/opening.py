@@ -1,4 +1,4 @@
-"""Open a state for one run that may write; `reading` reads one without a lock.
+"""Open a session: lock, wait until the last session is over, read the state.
 
     with open_session(place, locker, options, emit) as session:
         plan = ...session.state...
@@ -7,7 +7,7 @@
         ...
         session.done(address, entry)
 
-Leaving the session flushes, compacts what was recorded into the next snapshot and releases the
+Leaving the session flushes the queue, compacts the log into the next snapshot and releases the
 lock.
 """
 
@@ -37,11 +37,11 @@ from engine.session.session import Session, SessionOptions
 def open_session(
     state_store: StateStore, locker: Locker | None, options: SessionOptions, emit: Emit
 ) -> Generator[Session]:
-    """Lock, read, and hand out a session; on leaving flush, compact, release.
+    """Lock, read and yield a session; afterwards flush, compact and release.
 
-    Without `locker` no lock is asked. A damaged state shows as `Session.damage`. Raises LockError,
-    StateError, StoreError; outcomes that could not be recorded go to a rescue file, which the error
-    names.
+    Without `locker` no lock is used. For a damaged state `Session.damage` is set. Raises LockError,
+    StateError, StoreError. Outcomes that could not be committed go to a rescue file, which the
+    hint of the error names.
     """
     environment = state_store.environment
     claim = Claim(
@@ -63,8 +63,8 @@ def open_session(
         finally:
             dead = lock.taken_from if lock else None
             if lock and dead and not session.claimed and view.replay.has_unfinished(dead.id):
-                # Nothing was written, so the log still waits for the dead holder, and with our
-                # record of the lock its own would go: the next run would wait for a whole lease.
+                # This session has written nothing, so the log still names the dead holder. Without
+                # the holder's lock record the next run would wait for a whole lease again.
                 lock.keep_dead_holder_record()
 
 
@@ -76,9 +76,9 @@ def _hold_lock(
     options: SessionOptions,
     emit: Emit,
 ) -> Generator[tuple[Claim, HeldLock | None]]:
-    """Hold the lock, whose ID is that of the session.
+    """Hold the lock, whose ID is that of the session; yield the claim and the lock.
 
-    Failing to give it back is only a warning: it changes nothing about what the run did.
+    A failed release is only a warning, since the run itself has succeeded.
     """
     if locker is None:
         yield claim, None
@@ -104,10 +104,7 @@ def _hold_lock(
 
 @contextmanager
 def _leave_on_exit(session: Session, emit: Emit) -> Generator[None]:
-    """Close the session however it is left.
-
-    What could not be committed is rescued, and that never hides the body's own error.
-    """
+    """Leave the session, however its body ends; an error of the body takes precedence."""
     try:
         yield
     except BaseException as failure:
@@ -127,10 +124,7 @@ def _create_session(
     options: SessionOptions,
     emit: Emit,
 ) -> tuple[Session, View]:
-    """Make a session on a settled view, or on the bytes that stand for a damaged state.
-
-    A damaged state counts as the one after the newest in the history, which it most likely was.
-    """
+    """Create a session on a view of the state, or of the bytes of a damaged state."""
     make = partial(
         Session,
         state_store,
@@ -145,6 +139,7 @@ def _create_session(
             view = _wait_for_last_session(state_store, options, {*dead, *options.over}, emit)
             session = make(view)
     except StateError as broken:
+        # A damaged state was most likely the snapshot after the newest one in the history.
         known = () if state_store.log == INLINE else read_history(state_store)
         serial = max((past.serial for past in known), default=0) + 1
         view = read_damaged_view(state_store, broken, serial)
@@ -157,13 +152,13 @@ def _create_session(
 def _wait_for_last_session(
     state_store: StateStore, options: SessionOptions, over: Collection[str], emit: Emit
 ) -> View:
-    """Return the view once the last session is surely over.
+    """Return a view after the last session is over: it ended, or its lease passed without a commit.
 
-    It is over if it ended, or if the log did not change for a whole lease. `over` are ids of
-    sessions known to have ended: their lock was silent for a lease, or their process is gone. A
-    lease of 0 waits for nothing. Raises LockError if the log is still being written after the lock
-    timeout, or two leases.
+    `over` are IDs of sessions that are known to be over. A lease of 0 means not to wait. Raises
+    LockError if the log still changes after the lock timeout or two leases, whichever is longer.
     """
+    # Calls of the last session may still be running. Reading live resources now could miss what
+    # they are about to create, and this run would create it a second time.
     environment, view = state_store.environment, read_view(state_store)
     claim, lease = view.replay.claim, options.lock.lease
     if claim is None or lease <= 0 or claim.session in over or not _left_unfinished(view, claim):
@@ -172,16 +167,16 @@ def _wait_for_last_session(
     emit(
         Notice(
             "info",
-            f"{claim.who} began work at {claim.at} and did not end it: "
-            f"waiting {lease:g} s for a sign of life",
+            f"a run by {claim.who} (since {claim.at}) has not ended: "
+            f"waiting {lease:g} s to see whether it is still running",
         )
     )
     started = silent_since = environment.clock()
     while environment.clock() - silent_since < lease and _is_open(view):
         if environment.clock() - started > max(options.lock.timeout, 2 * lease):
             raise LockError(
-                f"{claim.who} is at work on {state_store.location} without a lock "
-                f"(dtm {claim.command}, since {claim.at})"
+                f"{claim.who} is running dtm {claim.command} on {state_store.location} "
+                f"without a lock (since {claim.at})"
             )
         environment.sleep(min(1.0, lease / 10))
         now = read_view(state_store)
@@ -191,10 +186,10 @@ def _wait_for_last_session(
 
 
 def _left_unfinished(view: View, claim: Claim) -> bool:
-    """Tell whether that session did not end, and left an operation begun."""
+    """Return whether that session has not ended and has an unfinished operation."""
     return not view.replay.ended and view.replay.has_unfinished(claim.session)
 
 
 def _is_open(view: View) -> bool:
-    """Tell whether a session is in the log that did not end; a compacted one ended, too."""
+    """Return whether the log names a session that has not ended."""
     return view.replay.claim is not None and not view.replay.ended

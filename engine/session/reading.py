@@ -1,4 +1,4 @@
-"""Read a state without a lock, and tell who is at work on it."""
+"""Read a state without a lock, and find out whether a run is in progress."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from engine.stored.state_file import build_state, paused_gc
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """A state as it was at one moment.
+    """A state at one moment, with what a reader must know about it.
 
-    `exists`: anything was ever written here. `in_progress` says who works on it now and since when,
-    "" if no run does; `active_session` is the id of that run's session. `copy_of` is the home of
-    which this is a copy, "" if it is at home. `notice` is what the user must know, "" if nothing.
-    `refusal` is why no run may write it with these settings, None if one may.
+    `exists` is true if anything was ever written at the location. `in_progress` names the user and
+    the start of the run in progress, "" if there is none; `active_session` is the ID of its
+    session. `copy_of` is the home of a copy, "" if this location is the home. `notice` is a text
+    for the user, "" if there is none. `refusal` is why a run with these settings would be refused.
     """
 
     state: State
@@ -36,17 +36,20 @@ class Reading(msgspec.Struct, frozen=True):
     refusal: StateError | None = None
 
     def is_busy(self, entry: StateEntry) -> bool:
-        """Tell whether the run at work is at this entry: unfinished, but not interrupted."""
+        """Return whether the run in progress has begun this operation: it is not interrupted."""
         return entry.pending is not None and self.active_session == entry.pending.session
 
 
 def read_state(
     state_store: StateStore, locker: Locker | None = None, lease: float = 30.0
 ) -> Reading:
-    """Read a consistent state without a lock; an absent one is empty.
+    """Read a consistent state without a lock; an absent state file is an empty state.
 
-    `lease` in seconds judges how fresh a log without a lock is. Raises StateError if the content is
-    damaged or newer, StoreError if it cannot be read.
+    Without a `locker` the run that wrote the log last counts as in progress for `lease` seconds.
+    Raises StateError if the content is damaged or has a newer format, StoreError if it cannot be
+    read.
+
+        entries = read_state(StateStore(store, key)).state.entries
     """
     view, location = read_view(state_store), state_store.location
     with paused_gc(), explain_damage():
@@ -55,8 +58,8 @@ def read_state(
     notice = ""
     if view.replaced and view.head is not None:
         notice = (
-            f"{location} was replaced by other means: the log's records belong to another snapshot "
-            "and are kept in the history"
+            f"{location} was replaced by other means than dtm: the records of its commit log "
+            "belong to another snapshot, so the next run moves them to the history"
         )
     return Reading(
         found,
@@ -73,7 +76,10 @@ def read_state(
 def _active_session(
     state_store: StateStore, view: View, locker: Locker | None, lease: float
 ) -> tuple[str, str]:
-    """Return the session at work, and its user and start; wall clocks are only a hint here."""
+    """Return the ID of the session in progress, and its user and start; "" and "" if none is.
+
+    This compares wall clocks of two machines, so it is only a hint: no write depends on it.
+    """
     claim, environment = view.replay.claim, state_store.environment
     if claim is None or view.replay.ended or view.head is None:
         return "", ""
@@ -87,7 +93,7 @@ def _active_session(
     try:
         record = environment.retry(lambda: locker.read(state_store.key))
     except StoreError:
-        # A reader of the state need not be allowed to read its lock: the log must do then.
+        # Users who may read the state need not have access to the lock. The log names the session.
         return logged
     if record is None:
         return "", ""
@@ -100,10 +106,10 @@ def _active_session(
 
 
 def silence_limit(claim: Claim, lease: float) -> float:
-    """Return after how many seconds without a sign of life that session is over.
+    """Return the seconds without a commit after which that session counts as over.
 
-    It is the longer of its lease and ours: it may look at its lock only once in a while of its own
-    lease, to find that it lost it.
+    That is the longer one of both leases. A session learns that it lost its lock only when it
+    renews the lock, which happens within its own lease.
     """
     return max(lease, parse_lease(claim.lease) or 0.0)
 

@@ -1,4 +1,4 @@
-"""Bring back outcomes that a session could not commit, from its rescue file."""
+"""Apply a rescue file: commit the outcomes that an earlier session could not commit."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from msgspec.structs import replace
 from engine.address import Address
 from engine.errors import StateError
 from engine.log import rescue_file
-from engine.log.records import Cancelled, Done, Failed, Record
+from engine.log.records import Cancelled, Done, Failed, Moved, Record
 from engine.session.session import Session
 from engine.state import Resource, StateEntry
 from engine.stored.forms import entry_from_form, resource_from_form
 
 
 class RecoveryResult(msgspec.Struct, frozen=True):
-    """Addresses whose outcomes were brought back; for the others a sentence that says why not."""
+    """The addresses whose outcomes were applied, and a message for each refused outcome."""
 
     applied: tuple[Address, ...]
     refused: tuple[str, ...]
@@ -26,30 +26,30 @@ class RecoveryResult(msgspec.Struct, frozen=True):
 def recover(
     session: Session, data: bytes, location: str, *, dry_run: bool = False
 ) -> RecoveryResult:
-    """Apply the outcomes in a rescue file to a claimed session; only list them with `dry_run`.
+    """Apply the outcomes in a rescue file to a claimed session; with `dry_run` only list them.
 
-    An outcome counts only where the state still holds the very begin record that it answers, so
-    recovering twice is harmless. Raises StateError if the file is damaged or belongs to another
-    state.
+    An outcome is applied only if the state still has the operation that it belongs to, so applying
+    a file twice is harmless. Raises StateError if the file is damaged or belongs to another state.
     """
     rescued, state = rescue_file.decode(data, location), session.state
     if rescued.lineage != state.id.lineage:
         raise StateError(
-            f"{location} belongs to another state "
-            f"(lineage {rescued.lineage}, here {state.id.lineage})",
+            f"the rescue file belongs to another state (its lineage is {rescued.lineage}, "
+            f"that of the state is {state.id.lineage})",
             where=location,
         )
     addresses = {address.key: address for address in state.entries}
     applied: list[Address] = []
     refused: list[str] = []
-    # Operations that were never called come first: they must not hide what is known of others.
+    # Operations that were never called come first. A later begin record for the same tool may be
+    # one of them, and would hide the outcome of the operation before it.
     for record in sorted(rescued.records, key=lambda each: not isinstance(each, Cancelled)):
         entry = _entry(session, addresses, record)
         if entry is not None and _is_awaited(record, rescued.session, entry):
             if not dry_run:
                 _apply(session, entry, record)
             applied.append(entry.address)
-        elif not isinstance(record, Cancelled):  # nothing waits for a call that was never made
+        elif not isinstance(record, Cancelled):  # nothing is lost with a call never made
             refused.append(_refusal(record, entry))
     if not dry_run:
         session.flush()
@@ -57,7 +57,7 @@ def recover(
 
 
 def _entry(session: Session, addresses: Mapping[str, Address], record: Record) -> StateEntry | None:
-    """Return the entry as it is now of the tool that an outcome speaks of."""
+    """Return the current entry of the tool that an outcome belongs to; None if there is none."""
     if not isinstance(record, Done | Failed | Cancelled):
         return None
     address = addresses.get(record.key)
@@ -65,7 +65,7 @@ def _entry(session: Session, addresses: Mapping[str, Address], record: Record) -
 
 
 def _is_awaited(record: Record, session: str, entry: StateEntry) -> bool:
-    """Tell whether the entry still waits for this outcome of that session."""
+    """Return whether the pending operation of an entry is the one that this outcome ends."""
     pending = entry.pending
     if pending is None or not isinstance(record, Done | Failed | Cancelled):
         return False
@@ -92,33 +92,36 @@ def _apply(session: Session, begun: StateEntry, record: Record) -> None:
 
 
 def _refusal(record: Record, entry: StateEntry | None) -> str:
-    """Say why an outcome is not applied: what the state says now."""
+    """Return a message why an outcome is not applied."""
     if not isinstance(record, Done | Failed):
-        return f"a {type(record).__name__} record is not brought back: it answers no operation"
+        what = "a move" if isinstance(record, Moved) else "root outputs"
+        return f"{what}: not restored, since the next dtm apply does it again"
     if entry is None:
-        spelled = record.key.replace("_", "/", 1)  # for the eye: nothing is looked up by it
-        return f"{spelled}: not in the state any more{_difference(record, None)}"
+        # A guess of the address for the message: keys are not parsed anywhere else.
+        spelled = record.key.replace("_", "/", 1)
+        return f"{spelled}: no longer in the state{_difference(record, None)}"
     difference = _difference(record, entry.resource)
     if entry.pending is None:
-        return f"{entry.address}: the state knows how it ended{difference}"
-    since = f"another {entry.pending.action} has begun since ({entry.pending.since})"
-    return f"{entry.address}: {since}{difference}"
+        return f"{entry.address}: the state has an outcome already{difference}"
+    later = f"another {entry.pending.action} was started later ({entry.pending.since})"
+    return f"{entry.address}: {later}{difference}"
 
 
 def _difference(record: Done | Failed, known: Resource | None) -> str:
-    """Say what may exist beside the recorded resource by an outcome that is not applied."""
+    """Return a text about a second resource that may exist, "" if none can."""
     made = _recorded_resource(record)
     if made is None or made == known:
         return ""
     if known is None:
-        return f"; what was made ({made.id}) may still be there"
+        return f"; the resource {made.id} may still exist"
     if known.id != made.id:
         return (
-            f", but otherwise: it has {known.id}, here it is {made.id}; the thing may exist twice"
+            f"; the state has the resource {known.id}, the rescue file {made.id}: "
+            "it may exist twice"
         )
     return (
-        f", but otherwise than here ({made.id}); if it was not updated since, "
-        "the thing may exist twice"
+        f"; the resource {made.id} differs from the one in the rescue file: "
+        "unless it was updated since, it may exist twice"
     )
 
 

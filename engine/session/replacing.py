@@ -1,4 +1,4 @@
-"""Put another state in place of the one that stands there: push and rollback."""
+"""Replace the whole state by another one: push and rollback."""
 
 from __future__ import annotations
 
@@ -10,68 +10,68 @@ from engine.state import State, StateId, has_same_content
 
 
 def successor_problem(existing: State, candidate: State) -> str:
-    """Say why a candidate may not be pushed over a state; "" if it may.
+    """Return why a candidate may not be pushed over a state; "" if it may.
 
-    Accepted: over nothing, and where either side is DevStream's, which knows no lineage; with the
-    same lineage a higher serial, or the same serial with the same content.
+    Accepted are: any candidate over an empty state or one of DevStream, which has no lineage; a
+    candidate of DevStream; with the same lineage a higher serial, or the same serial and content.
     """
     if not existing.id.lineage or _is_devstream(candidate):
         return ""
     if not candidate.id.lineage:
-        return f"the one pushed has no lineage, the state there has one ({existing.id.lineage})"
+        return f"the pushed state has no lineage, the current state has {existing.id.lineage}"
     if existing.id.lineage != candidate.id.lineage:
         return (
-            f"the state there has another lineage ({existing.id.lineage}) "
-            f"than the one pushed ({candidate.id.lineage})"
+            f"the pushed state has another lineage ({candidate.id.lineage}) "
+            f"than the current state ({existing.id.lineage})"
         )
     if candidate.id.serial < existing.id.serial:
         return (
-            f"the state there is newer (serial {existing.id.serial}) "
-            f"than the one pushed (serial {candidate.id.serial})"
+            f"the pushed state (serial {candidate.id.serial}) is older "
+            f"than the current state (serial {existing.id.serial})"
         )
     if candidate.id.serial == existing.id.serial and not has_same_content(existing, candidate):
-        return f"the state there has the same serial ({existing.id.serial}) and other content"
+        return f"the current state has the same serial ({existing.id.serial}) and other content"
     return ""
 
 
 def _is_devstream(state: State) -> bool:
-    """Tell whether DevStream wrote it: its states have neither lineage nor a version of dtm."""
+    """Return whether DevStream wrote a state: it has neither a lineage nor a version of dtm."""
     return not state.id.lineage and not state.writer.version
 
 
 def push_problem(
     session: Session, candidate: State, *, force: bool = False, adopt: bool = False
 ) -> str:
-    """Say what `force` would override if this state were pushed; "" for nothing.
+    """Return the problem that `force` overrides if this state is pushed; "" if there is none.
 
-    Raises StateError if the candidate is empty, for another place's state without `adopt`, and
-    without `force` where a damaged state stands or `successor_problem` finds a reason.
+    Raises StateError if the candidate is empty, if it belongs to another location and `adopt` is
+    false, and if there is a problem and `force` is false.
     """
     if not candidate.id.lineage and not candidate.entries:
-        raise StateError("there is no state in the pushed document: neither a lineage nor tools")
+        raise StateError("the pushed file holds no state: it has neither a lineage nor tools")
     if session.damage and not force:
         raise session.damage
-    damaged = "the state there is damaged" if session.damage else ""
+    damaged = "the current state is damaged" if session.damage else ""
     problem = damaged or successor_problem(session.state, candidate)
     if problem and not force:
         raise StateError(
-            problem, hint="dtm state push --force overrides this", where=session.location
+            problem, hint="override this with dtm state push --force", where=session.location
         )
     if candidate.home not in ("", session.location) and not adopt:
         raise StateError(
-            f"the pushed document belongs to {candidate.home}",
-            hint="--adopt makes this place its home",
+            f"the pushed state belongs to {candidate.home}",
+            hint="make this location its home with --adopt",
             where=session.location,
         )
     return problem
 
 
 def push(session: Session, candidate: State, *, force: bool = False, adopt: bool = False) -> str:
-    """Put a state in place of the session's, and return what `force` overrode, "" for nothing.
+    """Replace the state of a session; return the problem that `force` overrode, "" if none.
 
-    Its serial and lineage are kept, unless it has none (DevStream's). Equal content is not written
-    again: the session then stays unclaimed. `adopt` makes this place the home of a copy. Raises
-    StateError as `push_problem`.
+    The candidate keeps its serial and lineage; one of DevStream gets new ones. If it is the current
+    state already, nothing is written and the session does not claim. `adopt` makes this location
+    the home of a copy. Raises StateError as `push_problem`.
     """
     problem = push_problem(session, candidate, force=force, adopt=adopt)
     if not session.damage and _is_current(session, candidate, adopt):
@@ -84,7 +84,7 @@ def push(session: Session, candidate: State, *, force: bool = False, adopt: bool
 
 
 def _is_current(session: Session, candidate: State, adopt: bool) -> bool:
-    """Tell whether the candidate is the very state that stands there, with nothing to adopt."""
+    """Return whether the candidate is the current state already, with nothing to adopt."""
     existing = session.state
     copy = existing.home not in ("", session.location)
     return (
@@ -100,19 +100,20 @@ def _replace(session: Session, state: State, serial: int) -> None:
 
 
 def rollback(session: Session, old: State, *, dry_run: bool = False) -> int:
-    """Write a new serial with an earlier state's tools and outputs, and return that serial.
+    """Write the tools and outputs of an earlier state as the next serial; return that serial.
 
-    It may stand over a damaged state. Raises StateError for a copy, and for a state whose secrets
-    could not be compared any more.
+    This also replaces a damaged state. Raises StateError for a copy, and for a state whose secrets
+    could no longer be compared.
     """
     serial = session.serial + 1
     if session.damage:
         if old.home not in ("", session.location):
             raise copy_error(old, session.location)
+    # Digests depend on the salt. With another one every secret would look changed.
     elif old.salt not in ("", session.state.salt):
         raise StateError(
-            "that serial has another salt: its secrets could not be compared",
-            hint="dtm state push --force",
+            "that serial has another salt, so its secrets cannot be compared with the config",
+            hint="replace the state anyway with dtm state push --force FILE",
         )
     if dry_run:
         return serial

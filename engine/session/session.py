@@ -1,7 +1,7 @@
-"""A session: what one run records in a state. `engine.session.opening` opens it.
+"""A session: what one run records in a state. `engine.session.opening` opens one.
 
-The order is claim (once a plan is approved), begin and done for each operation, leave. A session
-that never claims writes nothing at all.
+The order is: claim once a plan is approved, begin and done for each operation, leave. A session
+that never claims writes nothing.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from engine.stored.state_file import build_state, build_state_file, paused_gc
 from engine.values import Attributes
 
 OUTCOMES = (Done, Failed, Cancelled, Moved, OutputsSet)
-"""Records worth rescuing: they say what happened, not what was about to."""
+"""The kinds of records that go to a rescue file: those of something that has happened."""
 
 
 class SessionOptions(msgspec.Struct, frozen=True):
-    """The person who opens a session, and how the session goes about it.
+    """Options of a session: the user, the operation, and how the session behaves.
 
-    `who` is `user@host`. `history` is how many earlier snapshots are kept. `probe` is what was
-    tried on this store, to be recorded; one without trials is completed on the state file itself.
-    `over` are ids of sessions known to have ended, whose silence need not be waited for.
+    `operation` is the command, such as `apply`; `who` is `user@host`; `version` is that of dtm.
+    `history` is the number of earlier snapshots to keep. `probe` is as for `LogWriter`. `over` are
+    the IDs of sessions that are known to be over, so that opening does not wait for them.
     """
 
     operation: str
@@ -57,19 +57,18 @@ class SessionOptions(msgspec.Struct, frozen=True):
 
 
 class Recorder(msgspec.Struct, frozen=True):
-    """The parts of a session that has claimed: the way into the log, and what conceals secrets."""
+    """The parts of a claimed session: the queue to the log, and the filter for secrets."""
 
     queue: GroupCommit
     secrets: SecretFilter
 
 
 class Session:
-    """One run that may write. Recording methods may be called from several threads.
+    """One run that may write. Its methods may be called from several threads.
 
-    Each of them returns a Ticket to wait for. `state` is what all records queued so far make of the
-    state; ask for it while nothing records, since it copies all entries. `entry` may be asked at
-    any time. `damage` is why the state that stands there cannot be read: such a session can only
-    replace it.
+    Methods that record return a Ticket, which becomes durable later. `state` and `entry` include
+    all records queued so far. `damage` is why the state cannot be read, None if it can; a session
+    on a damaged state can only replace it.
     """
 
     def __init__(
@@ -88,11 +87,14 @@ class Session:
         self._writer = LogWriter(state_store, view, self.id, probe=options.probe, emit=emit)
         base = build_state(view.replay.state_file(), self.location)
         self._working = WorkingState(base, self.id, state_store.environment)
-        self._recording: Recorder | None = None
+        self._recorder: Recorder | None = None
 
     @property
     def state(self) -> State:
-        """The state after all queued records; raises StateError if a damaged one stands there."""
+        """The state after all queued records. Raises StateError if the state is damaged.
+
+        This copies all entries: use `entry` for a single tool.
+        """
         if self.damage:
             raise self.damage
         with self._working.lock:
@@ -100,18 +102,21 @@ class Session:
 
     @property
     def lost(self) -> DtmError | None:
-        """Why nothing more may be started: another session took over, or commits fail for good."""
-        return (self._recording and self._recording.queue.error) or self._lock_lost()
+        """The error because of which nothing more may start; None while all is well.
+
+        Either another session took over, or commits fail.
+        """
+        return (self._recorder and self._recorder.queue.error) or self._lock_lost()
 
     @property
     def serial(self) -> int:
-        """The serial of the snapshot that stands there, as far as this session knows."""
+        """The serial of the current snapshot, as far as this session knows."""
         return self._writer.serial
 
     @property
     def claimed(self) -> bool:
-        """Tell whether this session may record."""
-        return self._recording is not None
+        """True once this session has claimed the state and may record."""
+        return self._recorder is not None
 
     def entry(self, address: Address) -> StateEntry | None:
         """Return the entry after all queued records."""
@@ -121,7 +126,9 @@ class Session:
     def claim(
         self, plan_digest: str = "", *, adopt: bool = False, repair: bool = False, move: str = ""
     ) -> None:
-        """Become the session that may write: once a plan is approved, before the first record.
+        """Claim the state: from now on the writes of other sessions are refused.
+
+        Call it once a plan is approved, before the first record. `plan_digest` is recorded.
 
         `adopt` makes this location the home of a copy. `repair` accepts a damaged state, to replace
         it. `move` moves the commit log, see `LogWriter.claim`. Raises StateError for a copy or a
@@ -147,13 +154,13 @@ class Session:
         self._working.set_identity(lineage, salt, self.location)
         self.damage = None
         writer, background = self._writer, environment.background
-        self._recording = Recorder(
+        self._recorder = Recorder(
             GroupCommit(writer.append, writer.compact_if_long, background=background),
             SecretFilter(Sealer(salt), self._options.redactor),
         )
 
     def check_not_copy(self) -> None:
-        """Raise StateError if this is a copy: worth asking before the user is asked."""
+        """Raise StateError if the state is a copy, which only `claim(adopt=True)` accepts."""
         base = self._working.base
         if base.home not in ("", self.location):
             raise copy_error(base, self.location)
@@ -167,13 +174,16 @@ class Session:
         deadline: str | None = None,
         digest: str = "",
     ) -> Ticket:
-        """Record that an operation is about to be called; call it only once the ticket is durable.
+        """Record that an operation is about to be called; call it once the ticket is durable.
 
-        `entry` is what stands in the state meanwhile (for a create: options and edges), None leaves
-        the present one. `deadline` is RFC 3339, `digest` that of the input. Raises what `lost`
-        says.
+        `entry` is the entry during the operation (for a create: options and dependencies), None to
+        keep the current one. `deadline` is RFC 3339; `digest` is that of the input. Raises `lost`,
+        if it is set.
+
+            session.begin(address, Action.CREATE, entry=entry).wait()
+            resource = provider.create(options, call)
         """
-        recorder = self._recorder()
+        recorder = self._require_claim()
         entry = recorder.secrets.filter_optional(entry)
         with self._working.lock:
             if self.lost:
@@ -181,66 +191,68 @@ class Session:
             return recorder.queue.add(self._working.begin(address, action, entry, deadline, digest))
 
     def done(self, address: Address, entry: StateEntry | None) -> Ticket:
-        """Record that the operation ended well, with its new entry; None if the resource is gone.
-
-        Never raises for a lost session: the outcome then goes to the rescue file.
-        """
-        recorder = self._recorder()
+        """Record that an operation succeeded; `entry` is None if the resource is gone."""
+        # It does not raise `lost`: the call was made, and its outcome goes to the rescue file then.
+        recorder = self._require_claim()
         entry = recorder.secrets.filter_optional(entry)
         with self._working.lock:
             return recorder.queue.add(self._working.done(address, entry))
 
     def failed(self, address: Address, message: str, entry: StateEntry | None = None) -> Ticket:
-        """Record that the operation failed and stays unfinished.
+        """Record that an operation failed and stays unfinished.
 
-        `entry` is what is known of it now, None as it stands.
+        `entry` is the new entry, None to keep the current one.
         """
-        recorder = self._recorder()
+        recorder = self._require_claim()
         entry, text = recorder.secrets.filter_optional(entry), recorder.secrets.filter_text(message)
         with self._working.lock:
             return recorder.queue.add(self._working.failed(address, text, entry))
 
     def cancelled(self, address: Address) -> Ticket:
-        """Record that a begun operation was never called: the entry is what it was before."""
+        """Record that a begun operation was never called; restore the entry from before it."""
         return self.cancelled_to(address, self._working.entry_before(address))
 
     def cancelled_to(self, address: Address, before: StateEntry | None) -> Ticket:
-        """Record that an operation was never called, where the entry from before it is known."""
-        queue = self._recorder().queue
+        """Record that an operation was never called; restore the entry `before`, None for none.
+
+        This is `cancelled` for an operation that another session began.
+        """
+        queue = self._require_claim().queue
         with self._working.lock:
             return queue.add(self._working.cancelled(address, before))
 
     def moved(self, old: Address, entry: StateEntry, dependents: Iterable[Address] = ()) -> Ticket:
-        """Record that the resource known as `old` now goes by `entry.address`.
+        """Record that the tool `old` has moved to `entry.address`.
 
-        The edges of its `dependents` follow in the same commit: an edge that leads nowhere would be
-        forgotten by a destroy.
+        `dependents` are the tools whose dependencies change with it.
         """
-        recorder = self._recorder()
+        recorder = self._require_claim()
         entry = recorder.secrets.filter_entry(entry)
         with self._working.lock:
+            # All in one commit: a dependency on an address that no longer exists would be ignored
+            # by a destroy, which would then delete in the wrong order.
             return recorder.queue.add(*self._working.moved(old, entry, dependents))
 
     def set_outputs(self, outputs: Attributes) -> Ticket:
-        """Record the root outputs, all of them; unchanged ones cost nothing."""
-        recorder = self._recorder()
-        concealed = recorder.secrets.filter_outputs(outputs)
+        """Record all root outputs; do nothing if they are unchanged."""
+        recorder = self._require_claim()
+        filtered = recorder.secrets.filter_outputs(outputs)
         with self._working.lock:
-            record = self._working.set_outputs(concealed)
+            record = self._working.set_outputs(filtered)
             return recorder.queue.add(record) if record else Ticket.finished()
 
     def flush(self) -> None:
-        """Return once everything recorded so far is durable. Raises what `lost` says."""
-        if self._recording:
-            self._recording.queue.flush()
+        """Return once everything recorded so far is durable. Raises the error of the log."""
+        if self._recorder:
+            self._recorder.queue.flush()
 
     def replace(self, state: State, *, exact: bool = False) -> None:
-        """Make these tools and outputs the next snapshot, or change nothing (mv, rm, push...).
+        """Write these tools and outputs as the next snapshot (`state mv`, `rm`, `push` and others).
 
-        `exact` takes serial and lineage as they are given; otherwise equal content costs nothing
-        and the serial is the next one. The session must have recorder.
+        Do nothing if the content is unchanged. With `exact` write it in any case, with the serial
+        and lineage of `state`. The session must have claimed.
         """
-        queue = self._recorder().queue
+        queue = self._require_claim().queue
         queue.flush()
         with self._working.lock:
             if not exact and has_same_content(state, self.state):
@@ -259,39 +271,44 @@ class Session:
             self._working.reset(whole)
 
     def move_log(self, log: str, *, dry_run: bool = False) -> bool:
-        """Claim, and move the commit log INLINE the state file or SEPARATE it.
+        """Claim the state and move its commit log to the placement `log`, INLINE or SEPARATE.
 
-        Returns whether it stood elsewhere; where it did not, and in a dry run, nothing is recorder.
-        Raises StateError for a damaged state, a copy, and where there is no state.
+        Return whether there is anything to move. If there is not, and with `dry_run`, do nothing.
+        Raises StateError for a damaged state, for a copy, and if there is no state.
         """
         state = self.state
         self.check_not_copy()
         if not state.id.lineage and not state.entries:
-            raise StateError(f"there is no state at {self.location}", hint="dtm apply makes one")
+            raise StateError(
+                f"there is no state at {self.location}", hint="create one with dtm apply"
+            )
         if self._writer.inline is (log == INLINE) and not self._writer.is_placement_pending:
             return False
         if not dry_run:
             self.claim(move=log)
         return True
 
-    def _recorder(self) -> Recorder:
-        if self._recording is None:
+    def _require_claim(self) -> Recorder:
+        if self._recorder is None:
             raise StateError("nothing can be recorded before the state is claimed")
-        return self._recording
+        return self._recorder
 
     def leave(self, *, clean: bool) -> DtmError | None:
-        """Flush and compact; return what went wrong, its hint naming the rescue file.
+        """Flush, compact, and save outcomes that could not be committed; return the error, if any.
 
-        A run that ended `clean` drops old history, too.
+        The hint of the error names the rescue file. With `clean`, after a run without an error, the
+        history is pruned, too.
         """
-        if self._recording is None:
+        if self._recorder is None:
             return None
-        queue = self._recording.queue
+        queue = self._recorder.queue
         queue.close()
         lost = self._lock_lost()
+        # A session that lost its lock leaves the compaction to its successor. It would be refused
+        # anyway, since the successor has claimed.
         if queue.error is None and lost is None:
             _compact(self._writer, self.location, self._emit)
-            if clean and not self._writer.inline:  # a log inside the state file has no history
+            if clean and not self._writer.inline:  # an inline log has no history
                 _prune(self._state_store, self._options.history, self.serial, self._emit)
         outcomes = _worth_saving(queue.rejected, queue.maybe_committed)
         if queue.error is not None and outcomes:
@@ -313,26 +330,27 @@ class Session:
 
 
 def _new_lineage() -> str:
-    import uuid  # takes 2 ms, and only a new state needs it
+    import uuid  # the import takes 2 ms, and only a new state needs it
 
     return str(uuid.uuid4())
 
 
 def _compact(writer: LogWriter, location: str, emit: Emit) -> None:
-    """Compact. If that fails the next session does it: everything is durable by now."""
+    """Compact the log; a failure is only a warning."""
+    # Everything is durable, so nothing is lost: the next session compacts.
     try:
         writer.compact()
     except (StoreError, OutcomeUnknownError, SupersededError) as error:
-        text = f"the log was not compacted, the next run will do it: {error.message}"
+        text = f"the commit log was not compacted, so the next run compacts it: {error.message}"
         emit(Notice("warning", text, where=location))
 
 
 def _prune(state_store: StateStore, keep: int, serial: int, emit: Emit) -> None:
-    """Drop what is too old; the run is done, so a failure is only a warning."""
+    """Prune the history; a failure is only a warning, since the run itself has succeeded."""
     try:
         prune_history(state_store, keep, serial)
     except (StoreError, OutcomeUnknownError) as error:
-        emit(Notice("warning", f"old snapshots were not dropped: {error.message}", error.hint))
+        emit(Notice("warning", f"old snapshots were not deleted: {error.message}", error.hint))
 
 
 def _write_rescue_file(state_store: StateStore, rescued: RescueFile) -> str:
@@ -343,11 +361,10 @@ def _write_rescue_file(state_store: StateStore, rescued: RescueFile) -> str:
 
 
 def _worth_saving(rejected: Sequence[Record], maybe_committed: Collection[Record]) -> list[Record]:
-    """Return what is worth saving of what was not committed.
-
-    An operation whose begin record was refused too was never called: that is worth saving only
-    where the begin record may yet arrive, and would be waited for.
-    """
+    """Return the records that belong into the rescue file, of those that were not committed."""
+    # An operation whose begin record was refused was never called, and the log does not know of
+    # it. If the begin record may have reached the log after all, the next run would wait for the
+    # operation, so its cancellation is saved.
     uncalled = {
         record.seq
         for record in rejected
@@ -364,8 +381,8 @@ def _worth_saving(rejected: Sequence[Record], maybe_committed: Collection[Record
 def copy_error(state: State, location: str) -> StateError:
     """Return the error of a session that would change a copy."""
     return StateError(
-        f"this state is a copy: it stands at {location} and belongs to {state.home}",
-        hint="to make this place its home: dtm state pull > copy.json, "
+        f"this state is a copy: it is at {location} and belongs to {state.home}",
+        hint="make this location its home: dtm state pull > copy.json, "
         "then dtm state push --adopt copy.json",
         where=location,
     )

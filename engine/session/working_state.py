@@ -1,4 +1,4 @@
-"""The entries of a state while a session changes them, and the records that say what it changed."""
+"""The working state: the entries that a session changes, and the record of each change."""
 
 from __future__ import annotations
 
@@ -21,21 +21,23 @@ from engine.values import Attributes, Secret, Value, find_leaves
 
 
 class SecretFilter(msgspec.Struct, frozen=True):
-    """Keeps secrets out of what a session records.
+    """The filter that keeps secrets out of what a session records.
 
-    Values that are known as secrets are sealed; secrets that turn up in facts and texts are
-    redacted.
+    Values that are known to be secret become digests (sealing). Known secrets inside attributes and
+    texts are replaced by `(sensitive)` (redaction).
     """
 
     sealer: Sealer
     redactor: Redactor | None = None
 
     def filter_optional(self, entry: StateEntry | None) -> StateEntry | None:
-        """Conceal an entry, if there is one."""
+        """Filter an entry, if there is one."""
         return self.filter_entry(entry) if entry else None
 
     def filter_entry(self, entry: StateEntry) -> StateEntry:
-        """Conceal an entry. Sealing a new secret takes long, so do it outside of any lock."""
+        """Return the entry without secrets."""
+        # Sealing a new secret takes long, so callers filter before they take the lock of the
+        # working state: under it all other workers would wait.
         options = self.sealer.seal_map(entry.options, entry.address)
         resource = entry.resource
         if resource is not None:
@@ -46,16 +48,18 @@ class SecretFilter(msgspec.Struct, frozen=True):
         return replace(entry, options=options, resource=resource)
 
     def filter_outputs(self, outputs: Attributes) -> dict[str, Value]:
-        """Conceal the root outputs."""
+        """Return the root outputs without secrets."""
         return self.sealer.seal_map(outputs, OUTPUTS_ADDRESS)
 
     def filter_text(self, text: str) -> str:
-        """Conceal a message."""
+        """Return a text without known secrets."""
         return self.redactor.redact(text) if self.redactor else text
 
 
 def _filtered_id(resource: Resource, entry: StateEntry) -> str:
-    """Return the id without secrets; the resource is then found by its identity alone."""
+    """Return the ID without secrets."""
+    # A redacted ID no longer finds the resource; its identity does. An ID that is the address holds
+    # no secret, even if a secret happens to be a part of it.
     secrets = find_leaves(entry.options, Secret) + find_leaves(resource.outputs, Secret)
     if secrets and resource.id != entry.address.dotted:
         return redact(resource.id, secrets)
@@ -63,15 +67,19 @@ def _filtered_id(resource: Resource, entry: StateEntry) -> str:
 
 
 class WorkingState:
-    """The entries after everything recorded so far, and the records that make them so.
+    """The entries after all changes of this session, durable or not.
 
-    One dict that only this object changes, so that a change costs O(1). Entries given to it are
-    concealed already. Callers hold `lock` until the record is queued, so that records reach the log
-    in the order in which they were entered.
+    Each method that changes an entry returns the record of the change. Entries that are passed in
+    have no secrets. Callers hold `lock` until they have queued the record, so that records reach
+    the log in the order of the changes.
+
+        with working.lock:
+            queue.add(working.done(address, entry))
     """
 
     def __init__(self, base: State, session: str, environment: Environment) -> None:
         self.base, self.lock = base, RLock()
+        # One dict that only this object changes: a copy for each change would make a run quadratic.
         self._entries = dict(base.entries)
         self._session, self._environment = session, environment
         self._before: dict[Address, StateEntry | None] = {}
@@ -79,24 +87,24 @@ class WorkingState:
 
     @property
     def state(self) -> State:
-        """The state as a value; a copy, which costs as much as there are tools."""
+        """The state as a value. It is a copy: the cost is linear in the number of tools."""
         return replace(self.base, entries=dict(self._entries))
 
     def get(self, address: Address) -> StateEntry | None:
-        """Return the entry, None if there is none."""
+        """Return the entry of a tool, None if it has none."""
         return self._entries.get(address)
 
     def reset(self, state: State) -> None:
-        """Continue from another state, whatever was recorded."""
+        """Continue from another state, whatever was changed before."""
         self.base, self._entries = state, dict(state.entries)
 
     def set_identity(self, lineage: str, salt: str, home: str) -> None:
-        """Say which state this is, once a session has claimed it."""
+        """Set what the claim gave to the state: lineage, salt and home."""
         identified = replace(self.base.id, lineage=lineage)
         self.base = replace(self.base, id=identified, salt=salt, home=home)
 
     def set_outputs(self, outputs: dict[str, Value]) -> OutputsSet | None:
-        """Enter the root outputs, all of them; None if they are what they were."""
+        """Set all root outputs; return None if they are unchanged."""
         if outputs == self.base.outputs:
             return None
         self.base = replace(self.base, outputs=outputs)
@@ -114,7 +122,7 @@ class WorkingState:
         deadline: str | None,
         digest: str,
     ) -> Begin:
-        """Enter an operation that is about to be called."""
+        """Mark an operation as begun; a provider is about to be called."""
         current = self._entries.get(address)
         base = entry or current or StateEntry(address)
         pending = Pending(
@@ -122,6 +130,8 @@ class WorkingState:
         )
         pending = replace(pending, token=self._token(address, pending, current))
         unchanged = current and _same(base, current) and base.resource == current.resource
+        # Most operations leave the rest of the entry alone. Repeating it in each record would make
+        # the log several times as large.
         form = None if unchanged else tool_form(base)
         self._before[address] = current
         self._put(address, replace(base, pending=pending))
@@ -137,18 +147,16 @@ class WorkingState:
         )
 
     def _token(self, address: Address, pending: Pending, before: StateEntry | None) -> str:
-        """Return the token of the operation which this one continues, else a new one.
-
-        It stays the same however many sessions an operation takes, so that a provider recognises
-        what an earlier one made.
-        """
+        """Return the token of the operation that this one continues, or else a new token."""
+        # The token stays the same however many sessions an operation takes. A provider that gave
+        # it to a system recognizes what an earlier attempt created.
         old = before.pending if before else None
         first = old if old and old.action == pending.action else pending
         name = f"{self.base.id.lineage} {address} {first.action} {first.session} {first.seq}"
         return first.token or sha256(name.encode()).hexdigest()[:32]
 
     def done(self, address: Address, entry: StateEntry | None) -> Done:
-        """Enter an operation that ended well; None where the resource is gone."""
+        """Mark an operation as done; `entry` is None if the resource is gone."""
         current = self._entries.get(address)
         answers = self._begin_seq(current)
         tool = resource = None
@@ -162,7 +170,7 @@ class WorkingState:
         return Done(self._next_seq(), address.key, answers, tool, resource)
 
     def failed(self, address: Address, message: str, entry: StateEntry | None) -> Failed:
-        """Enter an operation that failed and stays unfinished."""
+        """Mark an operation as failed; it stays unfinished."""
         current = self._entries.get(address)
         base = entry or current or StateEntry(address)
         pending = current.pending if current else None
@@ -172,18 +180,18 @@ class WorkingState:
         return Failed(self._next_seq(), address.key, self._begin_seq(current), message, form)
 
     def entry_before(self, address: Address) -> StateEntry | None:
-        """Return the entry from before the last operation begun there."""
+        """Return the entry of a tool from before its last operation began."""
         return self._before.get(address)
 
     def cancelled(self, address: Address, before: StateEntry | None) -> Cancelled:
-        """Enter that a begun operation was never called: the entry is `before` again."""
+        """Mark an operation as never called: restore the entry `before`."""
         answers = self._begin_seq(self._entries.get(address))
         self._put(address, before)
         form = tool_form(before) if before else None
         return Cancelled(self._next_seq(), address.key, answers, form)
 
     def moved(self, old: Address, entry: StateEntry, dependents: Iterable[Address]) -> list[Moved]:
-        """Enter that the resource known as `old` now goes by `entry.address`, also in all edges."""
+        """Move an entry from `old` to `entry.address`, also in the dependencies of `dependents`."""
         new = entry.address
         self._put(old, None)
         self._put(new, entry)
@@ -203,13 +211,13 @@ class WorkingState:
             self._entries[address] = entry
 
     def _begin_seq(self, current: StateEntry | None) -> int:
-        """Return the number of the begin record that an outcome answers, 0 for none of ours."""
+        """Return the `seq` of the begin record of this session for an entry, 0 if it has none."""
         pending = current.pending if current else None
         return pending.seq if pending and pending.session == self._session else 0
 
 
 def _same(one: StateEntry, other: StateEntry) -> bool:
-    """Tell whether two entries are equal apart from resource and pending operation."""
+    """Return whether two entries are equal apart from resource and pending operation."""
     return (one.options, one.depends_on, one.protected) == (
         other.options,
         other.depends_on,

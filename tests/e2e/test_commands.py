@@ -143,7 +143,7 @@ def test_state_commands(dtm: Runner, config: Write) -> None:
     dtm("state", "rollback", "1")
     assert "nothing to do" in dtm("plan", "--detailed-exitcode")
     assert dtm("state", "history").count("\n") >= 4
-    assert "is newer" in dtm("state", "push", "-", code=1, stdin=document)
+    assert "is older" in dtm("state", "push", "-", code=1, stdin=document)
     dtm("state", "push", "-", "--force", stdin=document)
     assert json.loads(dtm.run("state", "pull").stdout)["serial"] == 1
     assert "yes" in dtm("state", "probe")

@@ -276,9 +276,13 @@ def test_who_was_found_dead_is_waited_for_by_nobody_and_a_look_writes_nothing(
         path: path.read_bytes() for path in dtm.folder.rglob("devstream.state*") if path.is_file()
     }
     for _ in range(2):
-        assert "sign of life" not in dtm(*command, code=1 if command[0] == "apply" else 0)
+        assert "see whether it is still running" not in dtm(
+            *command, code=1 if command[0] == "apply" else 0
+        )
     assert before == {
         path: path.read_bytes() for path in dtm.folder.rglob("devstream.state*") if path.is_file()
     }
-    assert "sign of life" not in dtm("apply", "-y", "--resolve", "command.a=retry")
+    assert "see whether it is still running" not in dtm(
+        "apply", "-y", "--resolve", "command.a=retry"
+    )
     assert list(dtm.folder.glob(".*.lock*")) == []

@@ -28,7 +28,7 @@ def test_a_document_without_a_state_in_it_is_never_pushed(
 ) -> None:
     config(ONE)
     dtm("apply", "-y")
-    assert "there is no state in the pushed" in dtm(
+    assert "the pushed file holds no state" in dtm(
         "state", "push", "-", *force, code=1, stdin=document
     )
     assert "data/a" in dtm("state", "list")
@@ -42,7 +42,7 @@ def test_a_state_without_a_lineage_does_not_win_over_one_that_has_one(
     document = json.loads(dtm.run("state", "pull").stdout) | {"lineage": "", "serial": 9}
     assert "has no lineage" in dtm("state", "push", "-", code=1, stdin=json.dumps(document))
     told = dtm("state", "push", "-", "--force", "--dry-run", stdin=json.dumps(document))
-    assert "Would push serial 9" in told and "Overridden: the one pushed has no lineage" in told
+    assert "Would push serial 9" in told and "Overridden: the pushed state has no lineage" in told
 
 
 def test_a_copied_project_becomes_its_own_by_adopting_the_state_that_stands_there(
@@ -53,7 +53,9 @@ def test_a_copied_project_becomes_its_own_by_adopting_the_state_that_stands_ther
     moved = dtm.folder.rename(dtm.folder.with_name("moved"))
     dtm.folder = moved
     assert "is a copy" in dtm("destroy", "-y", code=1)
-    assert "--adopt makes this place its home" in dtm("state", "push", "devstream.state", code=1)
+    assert "make this location its home with --adopt" in dtm(
+        "state", "push", "devstream.state", code=1
+    )
     assert "Pushed serial 1" in dtm("state", "push", "--adopt", "devstream.state")
     assert "Nothing to do" in dtm("state", "push", "--adopt", "devstream.state")
     dtm("destroy", "-y")
@@ -107,7 +109,7 @@ def test_a_forced_push_replaces_a_damaged_state(dtm: Runner, config: Write) -> N
     document = dtm.run("state", "pull").stdout
     cut(dtm.folder / "devstream.state")
     assert "no valid state" in dtm("state", "push", "-", code=1, stdin=document)
-    assert "Overridden: the state there is damaged" in dtm(
+    assert "Overridden: the current state is damaged" in dtm(
         "state", "push", "-", "--force", stdin=document
     )
     assert dtm.run("state", "pull").stdout.count("hello") >= 1
@@ -162,7 +164,7 @@ def test_what_is_not_recovered_is_a_warning(dtm: Runner, config: Write) -> None:
         told = dtm("state", "recover", "errored.dtm", *words)
         assert (
             "[WARN" in told
-            and "not recovered: data/a: the state knows how it ended" in told
+            and "not recovered: data/a: the state has an outcome already" in told
             and "SUCCESS" not in told
         )
 

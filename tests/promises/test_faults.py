@@ -170,7 +170,7 @@ def runs(seed: int, log: str, appending: bool) -> Counter[str]:
                 create_tool(session, f"{name}{number}", "x" * 100)
                 made.add(f"{name}{number}")
     told = [event.message for event in heard if isinstance(event, Notice)]
-    assert not [text for text in told if "not dropped" not in text], told
+    assert not [text for text in told if "not deleted" not in text], told
     state = read_state(StateStore(store, KEY)).state
     assert {address.instance for address in state.entries} == made
     assert not [entry for entry in state.entries.values() if entry.pending]

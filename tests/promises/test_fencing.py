@@ -201,7 +201,7 @@ def test_after_a_force_unlock_of_a_lock_that_was_renewed_one_lease_of_silence_is
     assert [
         event.message
         for event in place.heard
-        if isinstance(event, Notice) and "sign of life" in event.message
+        if isinstance(event, Notice) and "see whether it is still running" in event.message
     ]
 
 

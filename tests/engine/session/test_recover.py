@@ -113,15 +113,15 @@ def test_a_rescued_failure_stays_unfinished(form: object) -> None:
 @pytest.mark.parametrize(
     ("record", "says"),
     [
-        (Done(2, A.key, 7), "another create has begun since"),
-        (Done(2, A.key, 7, None, FORM), "; what was made (data.a) may still be there"),
-        (Done(2, "data_b", 1), "data/b: not in the state any more"),
+        (Done(2, A.key, 7), "another create was started later"),
+        (Done(2, A.key, 7, None, FORM), "; the resource data.a may still exist"),
+        (Done(2, "data_b", 1), "data/b: no longer in the state"),
         (
             Done(2, "data_b", 1, tool_form(entry("b"))),
-            "data/b: not in the state any more; what was made (data.b) may still be there",
+            "data/b: no longer in the state; the resource data.b may still exist",
         ),
-        (OutputsSet(2, {}), "answers no operation"),
-        (Moved(2, A.key, tool_form(entry("b"))), "answers no operation"),
+        (OutputsSet(2, {}), "root outputs: not restored"),
+        (Moved(2, A.key, tool_form(entry("b"))), "a move: not restored"),
     ],
 )
 def test_an_outcome_that_nobody_waits_for_changes_nothing(record: Record, says: str) -> None:
@@ -135,14 +135,14 @@ def test_an_outcome_that_nobody_waits_for_changes_nothing(record: Record, says: 
 @pytest.mark.parametrize(
     ("known", "says"),
     [
-        (entry("a"), "the state knows how it ended"),
+        (entry("a"), "the state has an outcome already"),
         (
             replace(entry("a"), resource=Resource("other")),
-            "it has other, here it is data.a; the thing may exist twice",
+            "the state has the resource other, the rescue file data.a: it may exist twice",
         ),
         (
             replace(entry("a"), resource=Resource("data.a", {"n": 7})),
-            "otherwise than here (data.a); if it was not updated since",
+            "the resource data.a differs from the one in the rescue file: unless it was updated",
         ),
     ],
 )
@@ -155,7 +155,7 @@ def test_an_outcome_that_the_state_knows_otherwise_may_be_a_second_thing(
         later.begin(A, Action.CREATE)
         later.done(A, known)
     (told,) = _recovered(store, lineage, session, Done(2, A.key, 1, None, FORM)).refused
-    assert told.startswith("data/a: the state knows how it ended") and says in told
+    assert told.startswith("data/a: the state has an outcome already") and says in told
     assert ("twice" in told) == (known != entry("a"))
 
 
@@ -302,8 +302,8 @@ SOME, OTHER = State(L).with_entry(entry("a")), State(L).with_entry(entry("b"))
         (SOME, replace(OTHER, id=StateId("l", 6)), ""),
         (SOME, SOME, ""),
         (SOME, OTHER, "same serial (5)"),
-        (SOME, replace(OTHER, id=StateId("l", 4)), "newer (serial 5)"),
-        (SOME, replace(OTHER, id=M), "another lineage (l)"),
+        (SOME, replace(OTHER, id=StateId("l", 4)), "older than the current state (serial 5)"),
+        (SOME, replace(OTHER, id=M), "another lineage (m)"),
         (SOME, replace(OTHER, id=StateId("", 0)), ""),
         (SOME, replace(OTHER, id=StateId("", 0), writer=WriterInfo("0.1.0")), "no lineage"),
         (

@@ -153,7 +153,10 @@ def test_the_wait_for_a_session_that_was_force_unlocked_ends_when_its_log_is_sil
     with new_session(client.store, lease=30, environment=environment, emit=heard.append):
         pass
     assert next(clock) > 30
-    assert any(isinstance(event, Notice) and "sign of life" in event.message for event in heard)
+    assert any(
+        isinstance(event, Notice) and "see whether it is still running" in event.message
+        for event in heard
+    )
 
 
 @pytest.mark.parametrize(
@@ -225,7 +228,7 @@ def test_a_log_that_is_still_written_is_not_taken_over(tmp_path: Path) -> None:
 
         environment = Environment(clock=lambda: float(next(clock)), sleep=sleep)
         with (
-            pytest.raises(LockError, match="busy@there is at work"),
+            pytest.raises(LockError, match="busy@there is running dtm apply"),
             new_session(store, lease=10, environment=environment),
         ):
             pass

@@ -165,7 +165,9 @@ def _step(reference: Reference, value: Value, step: str | int) -> Value:
 
 
 def _list_outputs(outputs: dict[str, Value]) -> str:
-    return f"use one of its outputs: {', '.join(sorted(outputs))}" if outputs else "it has no outputs"
+    return (
+        f"use one of its outputs: {', '.join(sorted(outputs))}" if outputs else "it has no outputs"
+    )
 
 
 def _join(interpolation: Interpolation, lookup: Lookup) -> Value:

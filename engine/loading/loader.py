@@ -136,7 +136,7 @@ def _outputs(files: Files, scope: Scope, checker: ToolChecker) -> Iterator[tuple
 
 def _digest(tools: tuple[ToolSpec, ...], outputs: Mapping[str, Value]) -> str:
     """Return a hex hash of everything that a plan depends on."""
-    # Without `where`: a new comment or empty line must not make a saved plan stale.
+    # Without `where`: a new comment or empty line must not change the digest.
     parts = [
         (tool.address, tool.options, tool.depends_on, tool.lifecycle, tool.timeouts)
         for tool in tools
@@ -144,7 +144,7 @@ def _digest(tools: tuple[ToolSpec, ...], outputs: Mapping[str, Value]) -> str:
     data = msgspec.json.encode([parts, outputs], order="deterministic")
     digest = hashlib.sha256(data)
     if b'"sources"' in data:  # a field of Secret
-        # The digest is stored in plan files. A fast hash of a config that holds little more than a
+        # The digest is written to the state. A fast hash of a config that holds little more than a
         # short secret could be searched for that secret.
         return hashlib.scrypt(
             digest.digest(), salt=b"dtm config", n=2**13, r=8, p=1, dklen=32

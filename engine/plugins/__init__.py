@@ -11,7 +11,8 @@ Terms:
 One call, from left to right:
 
     options -> resolve references -> build, reveal secrets -> provider -> mark secrets -> Resource
-                                                                  \-> exception -> DtmError
+                                                                  |
+                                                                  +-> exception -> DtmError
 
 Modules: `calls` makes the calls, `recall` evaluates recorded options, and `lost_secrets` has the
 error for a lost secret.

@@ -144,7 +144,7 @@ class _Evaluation:
 
 
 def _spellings(secret: Secret) -> Iterator[Secret]:
-    """Yield a secret as text, then as the number or boolean that the text may stand for."""
+    """Yield a secret as text, then as the number or boolean that it may have been before."""
     yield secret
     value = scalars.read(secret.value) if isinstance(secret.value, str) else None
     if value is not None and not isinstance(value, str):

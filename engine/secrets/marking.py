@@ -1,6 +1,6 @@
-"""Marking: which values are secret because of where they stand or what they hold.
+"""Marking: wrap values that are secret because of their path or their content.
 
-Sensitivity belongs to the value and travels with it.
+Sensitivity belongs to the value: a `Secret` stays one when it is copied or embedded in a text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from engine.values import (
 
 
 def mark_path(value: Value, path: tuple[str, ...], source: str) -> Value:
-    """Put a Secret around the value at a path, where "*" is any step."""
+    """Wrap the value at a path into a Secret. In the path, "*" matches any step."""
     if not path:
         return _as_secret(value, (source,))
     if isinstance(value, dict):
@@ -38,7 +38,7 @@ def mark_path(value: Value, path: tuple[str, ...], source: str) -> Value:
 
 
 def inherit_sensitivity(live: Resource, before: Resource) -> Resource:
-    """Mark a Secret wherever `before` has one, however that came to be one."""
+    """Mark the values at all paths where the earlier resource `before` has a secret."""
     if live is before or (is_plain(before.attributes) and is_plain(before.outputs)):
         return live
     return replace(
@@ -49,9 +49,9 @@ def inherit_sensitivity(live: Resource, before: Resource) -> Resource:
 
 
 def _inherit_map(values: Attributes, before: dict[str, Value]) -> dict[str, Value]:
-    # A secret may have moved to another key: a new key is compared with all that are gone.
-    lost = {key: item for key, item in before.items() if key not in values}
-    return {key: _inherit(value, before.get(key, lost)) for key, value in values.items()}
+    # A secret may have moved to another key. A new key is compared with all removed keys.
+    removed = {key: item for key, item in before.items() if key not in values}
+    return {key: _inherit(value, before.get(key, removed)) for key, value in values.items()}
 
 
 def _inherit(value: Value, before: Value) -> Value:
@@ -65,24 +65,30 @@ def _inherit(value: Value, before: Value) -> Value:
 
 
 def _unpaired(value: Value, before: Value) -> Value:
-    """Mark every leaf that was not there in clear: where places are lost, it may be a secret."""
-    there = list(iter_leaves(before))
-    hidden = [leaf for leaf in there if isinstance(leaf, Digest | Secret)]
+    """Mark every leaf that was not in `before` in plain text. Values could not be paired by path.
+
+    One of these leaves may be the secret, and a secret too many is better than a printed one.
+    """
+    earlier = list(iter_leaves(before))
+    hidden = [leaf for leaf in earlier if isinstance(leaf, Digest | Secret)]
     if not hidden:
         return value
     sources = collect_sources(hidden)
-    return map_leaves(value, lambda leaf: leaf if leaf in there else _as_secret(leaf, sources))
+    return map_leaves(value, lambda leaf: leaf if leaf in earlier else _as_secret(leaf, sources))
 
 
 def _as_secret(value: Value, sources: tuple[str, ...]) -> Value:
     if value is None or isinstance(value, Secret | Digest | Unknown):
         return value
-    # Revealed first: a Secret around a Secret would compare as another value.
+    # Secrets inside are unwrapped: a Secret in a Secret would be unequal to the same plain secret.
     return Secret(reveal(value), tuple(dict.fromkeys(sources)))
 
 
 def mark_like(values: Attributes, model: Attributes) -> Attributes:
-    """Mark a Secret wherever the model has one."""
+    """Mark the values at all paths where `model` has a Secret.
+
+    Unlike `inherit_sensitivity`, it marks nothing if the two have different shapes.
+    """
     return {key: _mark_like(value, model.get(key)) for key, value in values.items()}
 
 
@@ -97,7 +103,7 @@ def _mark_like(value: Value, model: Value) -> Value:
 
 
 def reveal_resource(resource: Resource) -> Resource:
-    """Give a resource as a provider gets it: known secrets in clear, the others as digests."""
+    """Return a resource for a provider: known secrets in plain text, lost ones as digests."""
     if is_plain(resource.attributes) and is_plain(resource.outputs):
         return resource
     attributes = {key: reveal(value) for key, value in resource.attributes.items()}
@@ -107,7 +113,7 @@ def reveal_resource(resource: Resource) -> Resource:
 
 
 def mark_matches(values: Attributes, secrets: list[Secret]) -> Attributes:
-    """Mark everything that equals one of these secrets, or is a text around one."""
+    """Mark every value that equals one of these secrets, or is a text that contains one."""
     return (
         {key: _mark_matches(value, secrets) for key, value in values.items()} if secrets else values
     )
@@ -127,5 +133,5 @@ def _mark_matches(value: Value, secrets: list[Secret]) -> Value:
 def _holds(value: Value, secret: Value) -> bool:
     if isinstance(value, str) and isinstance(secret, str) and len(secret) >= MIN_REDACTED_LENGTH:
         return secret in value
-    # Equal to "", true or false proves nothing: such a value is everywhere.
+    # Values such as "", true and false occur everywhere. Equality with one proves nothing.
     return type(value) is type(secret) and value not in (None, "", True, False) and value == secret

@@ -1,4 +1,4 @@
-"""Redaction: known secrets replaced by `(sensitive)` in texts, and found again in values."""
+"""Redaction: replace known secrets in texts by `(sensitive)`, and mark them in values."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from engine.state import Resource
 from engine.values import HIDDEN, Attributes, Secret, Value, iter_leaves
 
 MIN_REDACTED_LENGTH = 6
-"""Characters a secret must have to be redacted.
+"""The minimum length of a secret that is redacted.
 
-A shorter one occurs in innocent texts, and its gaps there would tell what it is.
+A shorter one occurs in unrelated texts by chance, and the gaps there would reveal it.
 """
 
 
 class Redactor:
-    """Replaces known secrets in texts. Safe to use from several threads.
+    """A set of known secrets that replaces them in texts. Safe to use from several threads.
 
-    It knows what was added, so add a secret before anything can print it.
+    Add a secret before any text that contains it can be printed.
 
         redactor.add(Secret("hunter22", ("env PASSWORD",)))
         redactor.redact("login as me:hunter22")  # login as me:(sensitive)
@@ -34,33 +34,34 @@ class Redactor:
         self._lock = Lock()
 
     def add(self, value: Value) -> None:
-        """Learn every text of six characters or more inside this value.
+        """Add every text in this value that has six or more characters.
 
-        It is recognised as it is, and as JSON, URLs and base64 spell it. Of a text around secrets
-        only these are learned, unless one of them is too short.
+        Each is recognized in plain form, and as it is written in JSON, URLs and base64. Of a text
+        that contains secrets, only the secrets are added, unless one of them is too short: then the
+        whole text is added too.
         """
         found = {form: sources for text, sources in _texts(value, ()) for form in _forms(text)}
         with self._lock:
             if found.keys() <= self._known.keys():
                 return
-            # A new dict before a new pattern: readers take no lock, and `mark` looks up in
-            # `_known` what the pattern found.
+            # Replaced before the pattern: readers take no lock, and `mark` looks up in `_known`
+            # what the pattern has matched.
             self._known = found | self._known
-            # The first alternative that fits wins: a short secret must not split a longer one and
-            # leave the rest of it readable.
+            # The first alternative that matches wins. A short secret must not match inside a longer
+            # one and leave the rest of it readable.
             longest_first = sorted(self._known, key=lambda text: (-len(text), text))
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
     def redact(self, text: str) -> str:
         """Replace every known secret in a text by `(sensitive)`."""
-        # Read once, since another thread may replace it.
+        # Read once: another thread may replace it between the test and the use.
         pattern = self._pattern
         return pattern.sub(HIDDEN, text) if pattern else text
 
     def mark(self, value: Value) -> Value:
-        """Put a Secret around every text or number that holds a known secret.
+        """Wrap every text or number that contains a known secret into a Secret.
 
-        A key cannot be a Secret: it is cleaned.
+        A key of a map cannot be a Secret. It is redacted instead.
         """
         if self._pattern is None:
             return value
@@ -71,7 +72,7 @@ class Redactor:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             return value
         held = dict.fromkeys(self._pattern.findall(str(value)))
-        # A number counts only as a whole: equal digits inside a larger one are chance.
+        # A number must match as a whole: equal digits inside a larger number are a coincidence.
         if not held or not (isinstance(value, str) or str(value) in held):
             return value
         return Secret(
@@ -79,13 +80,13 @@ class Redactor:
         )
 
     def mark_map(self, values: Attributes) -> Attributes:
-        """Conceal a whole map of attributes or outputs."""
+        """Mark the known secrets in a map of attributes or outputs."""
         if self._pattern is None:
             return values
         return {self.redact(key): self.mark(value) for key, value in values.items()}
 
     def mark_resource(self, resource: Resource) -> Resource:
-        """Conceal the attributes and outputs of a resource."""
+        """Mark the known secrets in the attributes and outputs of a resource."""
         if self._pattern is None:
             return resource
         return Resource(
@@ -94,7 +95,7 @@ class Redactor:
 
 
 def _texts(value: Value, sources: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield the texts to learn of a secret, each with where it came from."""
+    """Yield the texts to add for a value, each with the sources of its secret."""
     for leaf in iter_leaves(value):
         if isinstance(leaf, Secret):
             for part in leaf.parts:
@@ -108,7 +109,7 @@ def _texts(value: Value, sources: tuple[str, ...]) -> Iterator[tuple[str, tuple[
 
 
 def _forms(text: str) -> Iterator[str]:
-    """Yield the spellings of a text; a secret of several lines also line by line."""
+    """Yield the spellings of a text, and of each of its lines."""
     parts = [text, text.strip(), *(line.strip() for line in text.splitlines())]
     spellings = [
         form for part in parts for form in (part, json.dumps(part)[1:-1], quote(part, safe=""))
@@ -122,7 +123,7 @@ def _forms(text: str) -> Iterator[str]:
 
 
 def redact(text: str, secrets: list[Secret]) -> str:
-    """Replace these secrets in a text; those that are too short for it stay."""
+    """Replace these secrets in a text, except those that are too short."""
     redactor = Redactor()
     for secret in secrets:
         redactor.add(secret)
@@ -130,5 +131,5 @@ def redact(text: str, secrets: list[Secret]) -> str:
 
 
 def contains_secret(text: str, secrets: list[Secret]) -> bool:
-    """Check whether a secret, however short, stands in the text in any spelling."""
+    """Check whether a text contains one of these secrets, including short ones."""
     return redact(text, secrets) != text or any(str(secret.value) in text for secret in secrets)

@@ -1,4 +1,4 @@
-"""Sealing: secrets as the state remembers them, by digests under its salt."""
+"""Sealing: replace secrets by digests, the form in which the state stores them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,28 @@ from engine.stored.forms import encode_value
 from engine.values import Attributes, Digest, Secret, Value, ValuePath, is_plain, reveal
 
 OUTPUTS_ADDRESS = Address("", "outputs")
-"""The place of root outputs in digests."""
+"""The address under which root outputs are sealed."""
 
 
 @cache
 def _keys_of(_salt: bytes) -> dict[bytes, bytes]:
-    """Stretched secrets by content, shared by all sealers of a salt: scrypt is paid once a run."""
+    """Return the cache of stretched secrets for a salt.
+
+    All sealers with this salt share it, so that a run computes scrypt once for each secret.
+    """
     return {}
 
 
 class Sealer:
-    """Turns secrets into digests: HMAC(scrypt(value, salt), address + path).
+    """A converter of secrets to digests: HMAC(scrypt(value, salt), address + path).
 
-    Equal values at different places have different digests. Guessing a secret from its digest
-    costs scrypt for each guess (n=2^14, r=8, p=1: about 50 ms); a run pays that once for each
-    distinct secret. Safe to use from several threads.
+    Equal values at different paths have different digests. To guess a secret from its digest, an
+    attacker must compute scrypt for each guess (n=2^14, r=8, p=1: about 50 ms). A run computes it
+    once for each distinct secret. Safe to use from several threads.
+
+        sealer = Sealer("5a" * 16)
+        sealer.seal_map({"token": Secret("hunter22", ("env T",))}, Address("login", "a"))
+        # {"token": Digest("4f0c...", ("env T",))}
     """
 
     def __init__(self, salt: str) -> None:
@@ -40,9 +47,9 @@ class Sealer:
         self._lock = Lock()
 
     def seal(self, value: Value, address: Address, path: ValuePath = ()) -> Value:
-        """Copy a value with every Secret as its Digest.
+        """Return a copy of a value in which every Secret is replaced by its Digest.
 
-        `path` is where the value stands below the address.
+        `path` is the path of the value below the address.
         """
         match value:
             case dict():
@@ -59,7 +66,7 @@ class Sealer:
     def seal_map(
         self, values: Attributes, address: Address, path: ValuePath = ()
     ) -> dict[str, Value]:
-        """Seal a map of options, attributes or outputs; one of plain values is copied flat."""
+        """Seal a map of options, attributes or outputs; one without secrets is copied flat."""
         if is_plain(values):
             return dict(values)
         return {key: self.seal(item, address, (*path, key)) for key, item in values.items()}
@@ -72,17 +79,17 @@ class Sealer:
         )
 
     def _digest(self, secret: Secret, address: Address, path: ValuePath) -> Digest:
-        # The place is hashed too, or equal digests would show which tools share a secret.
+        # The path is hashed too. Otherwise equal digests would show which tools share a secret.
         place = json.dumps([address.key, *path]).encode()
         return Digest(hmac.new(self._key(secret), place, sha256).hexdigest(), secret.sources)
 
     def _key(self, secret: Secret) -> bytes:
-        # As JSON with sorted keys: 1 and "1" differ, the order of keys does not.
+        # JSON with sorted keys: 1 and "1" get different keys, maps in another order the same.
         text = msgspec.json.encode(encode_value(reveal(secret.value)), order="sorted")
-        # Held during scrypt: two threads that meet a new secret together pay for it once.
+        # The lock is held during scrypt, so that two threads do not compute the same key twice.
         with self._lock:
             if text not in self._keys:
-                # With an empty salt equal secrets would have equal digests in all states.
+                # Without a salt, equal secrets would have equal digests in all states.
                 if not self._salt:
                     raise StateError("a secret cannot be sealed before the state has a salt")
                 self._keys[text] = scrypt(text, salt=self._salt, n=2**14, r=8, p=1, dklen=32)

@@ -1,4 +1,4 @@
-"""What is a secret because of where it stands or what it holds."""
+"""Marking of values by an earlier resource or a model."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def hidden(value: Any, *sources: str) -> Secret:
         ({"a": ["x"]}, {"a": ["x", "y"]}, {"a": ["x", "y"]}),
     ],
 )
-def test_what_stands_where_a_secret_stood_is_one(
+def test_value_at_the_path_of_an_earlier_secret_is_marked(
     before: dict[str, Any], live: dict[str, Any], found: dict[str, Any]
 ) -> None:
     resource, made = Resource("i", live, {}), Resource("i", before, {})
@@ -51,7 +51,7 @@ def test_what_stands_where_a_secret_stood_is_one(
     assert inherit_sensitivity(resource, made) == Resource("i", {}, found)
 
 
-def test_values_take_their_secrets_from_a_model() -> None:
+def test_values_are_marked_like_a_model() -> None:
     values: dict[str, Any] = {"a": "x", "b": {"c": ["y", "z"]}, "d": ["one"], "e": None}
     model: dict[str, Any] = {
         "a": hidden("q"),
@@ -67,7 +67,7 @@ def test_values_take_their_secrets_from_a_model() -> None:
     }
 
 
-def test_a_provider_gets_what_is_known() -> None:
+def test_provider_gets_known_secrets_in_plain_text() -> None:
     plain = Resource("i", {"a": 1}, {})
     assert reveal_resource(plain) is plain
     assert reveal_resource(Resource("i", {"a": [hidden("x")]}, {"b": KNOWN})) == Resource(

@@ -1,4 +1,4 @@
-"""Known secrets in texts and values."""
+"""Redaction of known secrets in texts and values."""
 
 import json
 
@@ -31,14 +31,14 @@ def test_known_secrets_are_redacted_in_every_spelling(secret: Value, text: str, 
     assert redactor.redact(text) == clean
 
 
-def test_the_longest_of_two_secrets_wins() -> None:
+def test_longest_of_two_overlapping_secrets_is_redacted() -> None:
     redactor = Redactor()
     redactor.add("secret")
     redactor.add("secret-and-more")
     assert redactor.redact("secret-and-more secret") == "(sensitive) (sensitive)"
 
 
-def test_values_and_resources_with_a_known_secret_in_them_are_secrets_there() -> None:
+def test_known_secrets_in_values_and_resources_are_marked() -> None:
     redactor = Redactor()
     value: Value = {"hunter22": ["x hunter22", 1, 123456, True, "fine", "one hunter22 and 123456"]}
     assert redactor.mark(value) is value
@@ -51,7 +51,7 @@ def test_values_and_resources_with_a_known_secret_in_them_are_secrets_there() ->
     assert concealed == Resource("i", {"a": Secret("hunter22", ("env A",))}, {"b": "x"})
 
 
-def test_of_a_text_around_secrets_these_are_known_alone() -> None:
+def test_only_the_secrets_of_a_joined_text_are_redacted() -> None:
     redactor = Redactor()
     redactor.add(join_parts(["out/", Secret("token-1", ("env T",)), ".txt"], ""))
     assert (
@@ -67,7 +67,7 @@ def test_of_a_text_around_secrets_these_are_known_alone() -> None:
     st.text(max_size=10),
     st.text(max_size=10),
 )
-def test_no_known_secret_survives_in_any_text(secret: str, before: str, after: str) -> None:
+def test_known_secret_is_redacted_in_any_text(secret: str, before: str, after: str) -> None:
     redactor = Redactor()
     redactor.add(Secret(secret))
     clean = redactor.redact(before + secret + after)
@@ -77,7 +77,7 @@ def test_no_known_secret_survives_in_any_text(secret: str, before: str, after: s
     ) or "(sensitive)" in redactor.redact(json.dumps(secret))
 
 
-def test_a_text_is_rid_of_secrets_but_for_the_short_ones() -> None:
+def test_redact_keeps_short_secrets_and_detection_finds_them() -> None:
     secrets = [Secret("token-1"), Secret("abc")]
     assert redact("at token-1/abc", secrets) == "at (sensitive)/abc"
     held = ("token-1", "abc", "dG9rZW4tMQ==")

@@ -1,4 +1,4 @@
-"""Digests for the state."""
+"""Sealing of secrets as digests."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def digest(
     return sealed.digest
 
 
-def test_a_digest_depends_on_value_address_path_and_salt() -> None:
+def test_digest_depends_on_value_address_path_and_salt() -> None:
     base = digest("hunter2")
     assert base == digest("hunter2")
     others = [
@@ -32,7 +32,7 @@ def test_a_digest_depends_on_value_address_path_and_salt() -> None:
     assert len({base, *others}) == 5
 
 
-def test_sealing_keeps_everything_else_and_the_shape() -> None:
+def test_sealing_keeps_plain_values_and_the_shape() -> None:
     value: Value = {"list": [1, {"token": Secret("s")}, None], "text": "s"}
     sealed = Sealer(SALT).seal(value, HERE)
     token = Digest(digest("s", HERE, ("list", 1, "token")))
@@ -41,17 +41,17 @@ def test_sealing_keeps_everything_else_and_the_shape() -> None:
     assert sealed is not value
 
 
-def test_secrets_of_any_kind_are_sealed_by_their_content() -> None:
+def test_secret_maps_are_sealed_by_their_content() -> None:
     assert digest({"a": 1, "b": [Secret("x")]}) == digest({"b": ["x"], "a": 1}) != digest({"a": 1})
 
 
-def test_a_resource_is_sealed_in_attributes_and_outputs_apart() -> None:
+def test_attributes_and_outputs_have_different_digests() -> None:
     sealed = Sealer(SALT).seal_resource(Resource("i", {"t": Secret("x")}, {"t": Secret("x")}), HERE)
     assert isinstance(sealed.attributes["t"], Digest) and isinstance(sealed.outputs["t"], Digest)
     assert sealed.attributes["t"] != sealed.outputs["t"]
 
 
-def test_without_a_salt_only_secrets_are_refused() -> None:
+def test_sealing_a_secret_without_a_salt_is_refused() -> None:
     assert Sealer("").seal({"a": 1}, HERE) == {"a": 1}
     with pytest.raises(StateError):
         Sealer("").seal(Secret("x"), HERE)

@@ -224,7 +224,8 @@ class _Reader(msgspec.Struct):
         )
         lines: list[str] = text.split("\n")
         hint = _syntax_hint(
-            [lines[found.line] for found in (mark, start) if found and found.line < len(lines)]
+            [lines[found.line] for found in (mark, start) if found and found.line < len(lines)],
+            str(error.problem),
         )
         message = f"not valid YAML: {error.problem}{context if error.context else ''}"
         self.problems.append(Problem(_format_mark(self.name, mark), message, hint))
@@ -300,7 +301,7 @@ class _Reader(msgspec.Struct):
     def _merge(self, node: Any, merged: dict[str, RawValue]) -> None:
         for source in node.value if node.id == "sequence" else [node]:
             if source.id != "mapping":
-                self._fail(source, "<< merges a map or a list of maps")
+                self._fail(source, 'key "<<" must be a map or a list of maps')
                 continue
             value = self.value(source)
             assert isinstance(value, dict | None)  # None if the map contains itself
@@ -308,9 +309,22 @@ class _Reader(msgspec.Struct):
                 merged.setdefault(key, item)
 
 
-def _syntax_hint(lines: list[str]) -> str:
+_SYNTAX_HINTS: Final = {
+    "mapping values are not allowed": (
+        'put a text that contains ": " in quotes, and indent all keys of a map equally'
+    ),
+    "cannot start any token": "put a text that starts with this character in quotes",
+    "undefined alias": "put a text that starts with * in quotes",
+    "',' or ']'": "close the list with ]",
+    "',' or '}'": "close the map with }",
+    "expected node content": "close each [ with ], and each { with }",
+}
+"""A part of a message of the YAML parser, and what to do about it."""
+
+
+def _syntax_hint(lines: list[str], problem: str) -> str:
     if any("[[" in line and "]]" not in line.split("[[")[-1] for line in lines):
         return "close [[ with ]] on the same line"
     if any("\t" in line for line in lines):
         return "indent with spaces, not with tabs"
-    return ""
+    return next((hint for part, hint in _SYNTAX_HINTS.items() if part in problem), "")

@@ -54,7 +54,7 @@ def load(
     try:
         config = _load(source, catalog, state_url, backends, report)
     except RecursionError:
-        report.add(str(source.path), "values are nested too deeply")
+        report.add(str(source.path), "the values are nested too deeply")
         config = None
     report.check()
     assert config is not None  # otherwise `report.check` has raised

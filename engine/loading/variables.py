@@ -142,7 +142,8 @@ class Scope(msgspec.Struct):
         for key, item in value.items():
             name = self._key(key) if isinstance(key, TemplateKey) else key
             if name in rendered and isinstance(key, TemplateKey):
-                self._fail(key.template, f'key "{name}" is given twice')
+                message = f'key "{name}" is given twice: it is the value of {key}'
+                self._fail(key.template, message)
             rendered[name] = self.render(item)
         return rendered
 
